@@ -1,0 +1,39 @@
+"""The one door to optional packages: imported on first use, with a message that names the extra to install."""
+
+import importlib
+from types import ModuleType
+
+from kernelearn.errors import MissingDependencyError
+
+_EXTRAS = {
+    "sklearn": ("scikit-learn", "data"),
+    "PIL": ("pillow", "data"),
+    "matplotlib": ("matplotlib", "plot"),
+    "scipy": ("scipy", "kernels"),
+    "cvxpy": ("cvxpy", "kernels"),
+    "safetensors": ("safetensors", "interop"),
+    "h5py": ("h5py", "interop"),
+    "tensorboard": ("tensorboard", "tensorboard"),
+    "datasets": ("datasets", "huggingface"),
+    "torch": ("torch", "bench"),
+    "keras": ("keras", "bench"),
+}
+
+
+def require(module: str, purpose: str) -> ModuleType:
+    """Import an optional module, or say which extra brings it.
+
+    Args:
+        module: dotted module name, for example `"matplotlib.pyplot"`.
+        purpose: what it is needed for, a noun phrase that ends the sentence "... is needed for".
+    Raises: MissingDependencyError naming the package and the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        package, extra = _EXTRAS.get(top, (top, "full"))
+        raise MissingDependencyError(
+            f"{package} is needed for {purpose} and could not be imported ({error}). "
+            f"Install it with: pip install 'kernelearn[{extra}]'"
+        ) from error
