@@ -1,0 +1,1 @@
+"""The engine: a step as data (`program`), what operators mean (`operators`) and who computes them."""
