@@ -1,0 +1,32 @@
+"""The engines by name, and the choice between them: the only place that knows which exist.
+
+An engine turns a `Program` and its variables into an executable with `run(inputs) -> outputs`, `program` and `engine`
+(its name). A faster engine registers here; layers and training never see the difference.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernelearn import config
+from kernelearn.engine.program import Program
+from kernelearn.engine.reference.executor import ReferenceExecutable
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import unknown_name
+
+Prepare = Callable[[Program, Mapping[str, Variable]], Any]
+
+# In order of preference: the first one is the default.
+ENGINES: dict[str, Prepare] = {"reference": ReferenceExecutable}
+
+
+def resolve_engine(name: str | None = None) -> str:
+    """The engine's name: the one asked for, else the process's default, else the first of `ENGINES`."""
+    chosen = name or config.engine() or next(iter(ENGINES))
+    if chosen not in ENGINES:
+        raise unknown_name("engine", chosen, ENGINES)
+    return chosen
+
+
+def prepare(program: Program, variables: Mapping[str, Variable], engine: str | None = None) -> Any:
+    """Make a program ready to run on an engine."""
+    return ENGINES[resolve_engine(engine)](program, variables)

@@ -1,0 +1,32 @@
+"""The operator table, one file per family; importing this package fills `OPERATORS`."""
+
+from kernelearn.engine.operators import (
+    convolution,
+    dense,
+    elementwise,
+    losses,
+    normalization,
+    pooling,
+    random,
+    reductions,
+    shaping,
+    updates,
+)
+from kernelearn.engine.operators.table import OPERATORS, Context, Operator, Spec
+
+__all__ = [
+    "OPERATORS",
+    "Context",
+    "Operator",
+    "Spec",
+    "convolution",
+    "dense",
+    "elementwise",
+    "losses",
+    "normalization",
+    "pooling",
+    "random",
+    "reductions",
+    "shaping",
+    "updates",
+]

@@ -1,0 +1,116 @@
+"""Operators entry by entry: activations, sums and products of tensors, scaling, penalties on weights."""
+
+import numpy as np
+
+from kernelearn.engine.operators.table import Context, Spec, like, operator, same_as_first
+from kernelearn.engine.reference import elementwise as reference
+from kernelearn.engine.reference.activations import ACTIVATIONS
+from kernelearn.errors import ShapeError
+
+
+def _broadcast_shape(x: Spec, y: Spec, **attrs) -> tuple[Spec]:
+    """NumPy's broadcasting rule, with None (the number of images) equal to itself only."""
+    rank = max(len(x.shape), len(y.shape))
+    shapes = [(1,) * (rank - len(s.shape)) + tuple(s.shape) for s in (x, y)]
+    sizes = []
+    for a, b in zip(*shapes):
+        if a != b and 1 not in (a, b):
+            raise ShapeError(f"Shapes {x.shape} and {y.shape} cannot be combined entry by entry: {a} against {b}.")
+        sizes.append(b if a == 1 else a)
+    return (Spec(tuple(sizes), x.dtype),)
+
+
+def unbroadcast(builder, grad, target):
+    """Sum `grad` over the axes along which `target` was repeated to its shape."""
+    if grad.shape == target.shape:
+        return grad
+    lead = len(grad.shape) - len(target.shape)
+    padded = (1,) * lead + tuple(target.shape)
+    axes = tuple(i for i, (g, t) in enumerate(zip(grad.shape, padded)) if i < lead or (t == 1 and g != 1))
+    return builder.add("sum_to", grad, axes=axes, shape=tuple(target.shape))
+
+
+def _sum_to_shape(x: Spec, *, axes, shape) -> tuple[Spec]:
+    return (Spec(tuple(shape), x.dtype),)
+
+
+def _add_gradient(c: Context):
+    return tuple(unbroadcast(c.builder, c.grad, b) if need else None for b, need in zip(c.inputs, c.needs))
+
+
+def _subtract_gradient(c: Context):
+    x, y = c.inputs
+    grad_x = unbroadcast(c.builder, c.grad, x) if c.needs[0] else None
+    if not c.needs[1]:
+        return grad_x, None
+    return grad_x, unbroadcast(c.builder, c.builder.add("scale", c.grad, factor=-1.0), y)
+
+
+def _multiply_gradient(c: Context):
+    x, y = c.inputs
+    pairs = ((x, y, c.needs[0]), (y, x, c.needs[1]))
+    return tuple(
+        unbroadcast(c.builder, c.builder.add("multiply", c.grad, other), this) if need else None
+        for this, other, need in pairs
+    )
+
+
+def _extreme_gradient(c: Context):
+    x, y = c.inputs
+    pairs = ((x, y, c.needs[0]), (y, x, c.needs[1]))
+    return tuple(
+        unbroadcast(c.builder, c.builder.add("extreme_grad", c.grad, this, other, c.outputs[0]), this) if need else None
+        for this, other, need in pairs
+    )
+
+
+def _scale_gradient(c: Context):
+    return (c.builder.add("scale", c.grad, factor=c.attrs.get("factor", 1.0)),)
+
+
+def _activation_gradient(c: Context):
+    # NOTE: where the derivative reads only the output (ReLU, sigmoid, tanh), it is passed twice, so that an engine need
+    # not keep the input.
+    x = c.inputs[0] if ACTIVATIONS[c.attrs["kind"]].needs_x else c.outputs[0]
+    return (c.builder.add("activation_grad", c.grad, x, c.outputs[0], **c.attrs),)
+
+
+def _prelu_gradient(c: Context):
+    x, alpha = c.inputs
+    grad_x = c.builder.add("prelu_grad_input", c.grad, x, alpha) if c.needs[0] else None
+    if not c.needs[1]:
+        return grad_x, None
+    return grad_x, unbroadcast(c.builder, c.builder.add("prelu_grad_alpha", c.grad, x), alpha)
+
+
+def _affine_gradient(c: Context):
+    x, gamma, beta = c.inputs
+    grad_x = c.builder.add("multiply", c.grad, gamma) if c.needs[0] else None
+    grad_gamma = unbroadcast(c.builder, c.builder.add("multiply", c.grad, x), gamma) if c.needs[1] else None
+    return grad_x, grad_gamma, unbroadcast(c.builder, c.grad, beta) if c.needs[2] else None
+
+
+def _penalty_gradient(c: Context):
+    return (c.builder.add("penalty_grad", c.grad, c.inputs[0], **c.attrs),)
+
+
+def _scalar(x: Spec, **attrs) -> tuple[Spec]:
+    return (Spec((), x.dtype),)
+
+
+operator("activation", same_as_first, reference.activation, _activation_gradient)
+operator("activation_grad", same_as_first, reference.activation_grad, is_linear=True)
+operator("add", _broadcast_shape, np.add, _add_gradient)
+operator("subtract", _broadcast_shape, np.subtract, _subtract_gradient)
+operator("multiply", _broadcast_shape, np.multiply, _multiply_gradient, is_linear=True)
+operator("maximum", _broadcast_shape, np.maximum, _extreme_gradient)
+operator("minimum", _broadcast_shape, np.minimum, _extreme_gradient)
+operator("extreme_grad", same_as_first, reference.extreme_grad, is_linear=True)
+operator("sum_to", _sum_to_shape, reference.sum_to, is_linear=True)
+operator("scale", same_as_first, reference.scale, _scale_gradient)
+operator("affine", same_as_first, reference.affine, _affine_gradient)
+operator("prelu", same_as_first, reference.prelu, _prelu_gradient)
+operator("prelu_grad_input", same_as_first, reference.prelu_grad_input, is_linear=True)
+operator("prelu_grad_alpha", same_as_first, reference.prelu_grad_alpha, is_linear=True)
+operator("penalty", _scalar, reference.penalty, _penalty_gradient)
+operator("penalty_grad", like(1), reference.penalty_grad, is_linear=True)

@@ -1,0 +1,33 @@
+"""Operators of spatial pooling."""
+
+from kernelearn.engine.geometry import output_sizes
+from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.reference import pooling as reference
+
+
+def _pool_shape(x: Spec, *, size, stride, padding) -> tuple[Spec]:
+    outputs = output_sizes(x.shape[1:-1], size, stride, (1,) * len(size), padding, "pooling window")
+    return (Spec((x.shape[0], *outputs, x.shape[-1]), x.dtype),)
+
+
+def _max_pool_shape(x: Spec, **attrs) -> tuple[Spec, Spec]:
+    (y,) = _pool_shape(x, **attrs)
+    return y, Spec(y.shape, "int32")
+
+
+def _grad_shape(grad_y: Spec, *others, input_size, **attrs) -> tuple[Spec]:
+    return (Spec((grad_y.shape[0], *input_size, grad_y.shape[-1]), grad_y.dtype),)
+
+
+def _max_pool_gradient(c: Context):
+    return (c.builder.add("max_pool_grad", c.grad, c.outputs[1], input_size=c.inputs[0].shape[1:-1], **c.attrs),)
+
+
+def _average_pool_gradient(c: Context):
+    return (c.builder.add("average_pool_grad", c.grad, input_size=c.inputs[0].shape[1:-1], **c.attrs),)
+
+
+operator("max_pool", _max_pool_shape, reference.max_pool, _max_pool_gradient)
+operator("max_pool_grad", _grad_shape, reference.max_pool_grad, is_linear=True)
+operator("average_pool", _pool_shape, reference.average_pool, _average_pool_gradient, is_linear=True)
+operator("average_pool_grad", _grad_shape, reference.average_pool_grad, is_linear=True)

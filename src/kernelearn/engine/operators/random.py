@@ -1,0 +1,22 @@
+"""Operators that draw random numbers from the step's seed and number, and what acts on images by such a draw."""
+
+from kernelearn.engine.operators.table import Context, Spec, operator, same_as_first
+from kernelearn.engine.reference import random as reference
+
+
+def _dropout_shape(x: Spec, seed: Spec, step: Spec, *, rate, stream, noise_shape=None) -> tuple[Spec, Spec]:
+    sizes = noise_shape or (None,) * len(x.shape)
+    return x, Spec(tuple(s if n is None else n for n, s in zip(sizes, x.shape)), x.dtype)
+
+
+def _dropout_gradient(c: Context):
+    return c.builder.add("multiply", c.grad, c.outputs[1]), None, None
+
+
+def _draw_shape(x: Spec, seed: Spec, step: Spec, *, shape, **attrs) -> tuple[Spec]:
+    return (Spec((x.shape[0], *shape), x.dtype),)
+
+
+operator("dropout", _dropout_shape, reference.dropout, _dropout_gradient)
+operator("gaussian_noise", same_as_first, reference.gaussian_noise, lambda c: (c.grad, None, None))
+operator("random_uniform", _draw_shape, reference.random_uniform, lambda c: (None, None, None))

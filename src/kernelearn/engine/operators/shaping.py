@@ -1,0 +1,92 @@
+"""Operators that move numbers without changing them; all are linear, each gradient is another of them."""
+
+import math
+
+from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.reference import shaping as reference
+from kernelearn.errors import ShapeError
+
+
+def _reshape_shape(x: Spec, *, shape) -> tuple[Spec]:
+    known = [s for s in shape if s is not None]
+    if math.prod(known) != math.prod(s for s in x.shape if s is not None):
+        raise ShapeError(f"Cannot reshape {x.shape} to {tuple(shape)}: the number of entries differs.")
+    return (Spec(tuple(shape), x.dtype),)
+
+
+def _reshape_gradient(c: Context):
+    return (c.builder.add("reshape", c.grad, shape=c.inputs[0].shape),)
+
+
+def _transpose_shape(x: Spec, *, axes) -> tuple[Spec]:
+    return (Spec(tuple(x.shape[a] for a in axes), x.dtype),)
+
+
+def _transpose_gradient(c: Context):
+    axes = c.attrs["axes"]
+    return (c.builder.add("transpose", c.grad, axes=tuple(axes.index(i) for i in range(len(axes)))),)
+
+
+def _slice_shape(x: Spec, *, bounds) -> tuple[Spec]:
+    sizes = tuple(s if b is None else b[1] - b[0] for s, b in zip(x.shape, bounds))
+    if any(s is not None and s < 1 for s in sizes):
+        raise ShapeError(f"Cropping {x.shape} to {bounds} leaves nothing; crop less.")
+    return (Spec(sizes, x.dtype),)
+
+
+def _slice_gradient(c: Context):
+    sizes = c.inputs[0].shape
+    padding = tuple((0, 0) if b is None else (b[0], s - b[1]) for s, b in zip(sizes, c.attrs["bounds"]))
+    return (c.builder.add("pad", c.grad, padding=padding),)
+
+
+def _pad_shape(x: Spec, *, padding) -> tuple[Spec]:
+    return (Spec(tuple(s if (lo, hi) == (0, 0) else s + lo + hi for s, (lo, hi) in zip(x.shape, padding)), x.dtype),)
+
+
+def _pad_gradient(c: Context):
+    sizes, padding = c.inputs[0].shape, c.attrs["padding"]
+    bounds = tuple(None if (lo, hi) == (0, 0) else (lo, lo + s) for s, (lo, hi) in zip(sizes, padding))
+    return (c.builder.add("slice", c.grad, bounds=bounds),)
+
+
+def _concatenate_shape(*parts: Spec, axis) -> tuple[Spec]:
+    def others(shape):
+        return [s for i, s in enumerate(shape) if i != axis]
+
+    if any(others(p.shape) != others(parts[0].shape) for p in parts):
+        raise ShapeError(f"Tensors joined along axis {axis} must agree on all other axes; got {[p.shape for p in parts]}.")
+    shape = list(parts[0].shape)
+    shape[axis] = sum(p.shape[axis] for p in parts)
+    return (Spec(tuple(shape), parts[0].dtype),)
+
+
+def _concatenate_gradient(c: Context):
+    axis, start, grads = c.attrs["axis"], 0, []
+    for part, need in zip(c.inputs, c.needs):
+        bounds = tuple((start, start + part.shape[axis]) if i == axis else None for i in range(len(part.shape)))
+        grads.append(c.builder.add("slice", c.grad, bounds=bounds) if need else None)
+        start += part.shape[axis]
+    return tuple(grads)
+
+
+def _upsample_shape(x: Spec, *, factors, method="nearest") -> tuple[Spec]:
+    return (Spec((x.shape[0], *(s * f for s, f in zip(x.shape[1:-1], factors)), x.shape[-1]), x.dtype),)
+
+
+def _upsample_grad_shape(grad_y: Spec, *, factors, method="nearest") -> tuple[Spec]:
+    sizes = (s // f for s, f in zip(grad_y.shape[1:-1], factors))
+    return (Spec((grad_y.shape[0], *sizes, grad_y.shape[-1]), grad_y.dtype),)
+
+
+def _upsample_gradient(c: Context):
+    return (c.builder.add("upsample_grad", c.grad, **c.attrs),)
+
+
+operator("reshape", _reshape_shape, reference.reshape, _reshape_gradient, is_linear=True)
+operator("transpose", _transpose_shape, reference.transpose, _transpose_gradient, is_linear=True)
+operator("slice", _slice_shape, reference.slice_axes, _slice_gradient, is_linear=True)
+operator("pad", _pad_shape, reference.pad_axes, _pad_gradient, is_linear=True)
+operator("concatenate", _concatenate_shape, reference.concatenate, _concatenate_gradient)
+operator("upsample", _upsample_shape, reference.upsample, _upsample_gradient, is_linear=True)
+operator("upsample_grad", _upsample_grad_shape, reference.upsample_grad, is_linear=True)

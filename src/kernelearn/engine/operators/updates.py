@@ -1,0 +1,44 @@
+"""Operators of the update phase: optimisers, gradient clipping, constraints.
+
+Every optimiser takes (param, grad, learning_rate, step, *slots) and overwrites (param, *slots). `multiplier` scales the
+learning rate of one layer.
+"""
+
+import numpy as np
+
+from kernelearn.engine.operators.table import Spec, operator, same_as_first
+from kernelearn.engine.reference.constraints import CONSTRAINTS
+from kernelearn.engine.reference.optimizers import (
+    UPDATES,
+    Update,
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    global_norm,
+)
+
+
+def _optimizer(update: Update):
+    def run(param, grad, learning_rate, step, *slots, multiplier: float = 1.0, **attrs):
+        rate = float(learning_rate) * multiplier
+        return update.function(param, grad, *slots, learning_rate=rate, step=int(step), **attrs)
+
+    return run
+
+
+def _slot_shapes(param: Spec, grad: Spec, rate: Spec, step: Spec, *slots: Spec, **attrs) -> tuple[Spec, ...]:
+    return (param, *slots)
+
+
+def constrain(weight, *, kind: str, **attrs) -> np.ndarray:
+    """Project a weight onto what its constraint allows."""
+    return CONSTRAINTS[kind](weight, **attrs)
+
+
+for _name, _update in UPDATES.items():
+    operator(_name, _slot_shapes, _optimizer(_update))
+operator("constrain", same_as_first, constrain)
+operator("clip_by_value", same_as_first, clip_by_value)
+operator("clip_by_norm", same_as_first, clip_by_norm)
+operator("global_norm", lambda *grads: (Spec((), "float64"),), lambda *grads: np.float64(global_norm(list(grads))))
+operator("clip_by_global_norm", same_as_first, clip_by_global_norm)

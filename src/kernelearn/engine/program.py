@@ -1,0 +1,217 @@
+"""A training or inference step as data: named buffers, operations on them, what is kept.
+
+Layers add operations through a `ProgramBuilder`; `engine.gradients` adds the backward pass; an engine runs the
+result. A `Program` holds no arrays and no code: it can be printed, compared, rewritten and tested without running.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kernelearn.engine.operators.table import OPERATORS, Spec
+from kernelearn.errors import KernelearnError, ShapeError
+
+PHASES = ("forward", "backward", "update")
+ROLES = ("input", "parameter", "state", "value")
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A named array of a step.
+
+    Attributes:
+        name: unique in its program; `layer/variable` for weights.
+        shape: sizes; None stands for the number of images, known only when the step runs.
+        dtype: NumPy dtype name.
+        role: "input" (given at every run), "parameter" (trained weight), "state" (weight changed by the step but
+            not by a gradient, such as moving averages and optimiser slots) or "value" (computed).
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    role: str = "value"
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.shape, self.dtype)
+
+    def __str__(self) -> str:
+        sizes = ", ".join("n" if s is None else str(s) for s in self.shape)
+        return f"{self.name} ({sizes}) {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operator applied to buffers.
+
+    Attributes:
+        operator: name in the operator table.
+        inputs, outputs: buffer names. An update writes in place: its outputs are parameters or states.
+        attrs: everything else the operator needs, as plain ints, floats, strings and tuples.
+        layer: name of the layer that declared it ("" for none), for messages and summaries.
+        phase: "forward", "backward" or "update". Updates run only if the loss of the step is finite.
+    """
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    phase: str = "forward"
+
+    def __str__(self) -> str:
+        attrs = "".join(f" {k}={v}" for k, v in self.attrs.items())
+        return f"{', '.join(self.outputs)} = {self.operator}({', '.join(self.inputs)}){attrs}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operations in order of execution, and the buffers they use.
+
+    Attributes:
+        buffers: name -> Buffer.
+        operations: in order; every input is an input, a weight or the output of an earlier operation.
+        outputs: label -> buffer name: what a run gives back, for example {"loss": "total_loss"}.
+        gradients: buffer name -> name of the buffer that holds dL/d(it), for every buffer that has one.
+    """
+
+    buffers: Mapping[str, Buffer]
+    operations: tuple[Operation, ...]
+    outputs: Mapping[str, str]
+    gradients: Mapping[str, str] = field(default_factory=dict)
+
+    def inputs(self) -> list[Buffer]:
+        """What has to be given at every run."""
+        return [b for b in self.buffers.values() if b.role == "input"]
+
+    def weights(self) -> list[Buffer]:
+        """Parameters and states, which live outside of the program and outlast a run."""
+        return [b for b in self.buffers.values() if b.role in ("parameter", "state")]
+
+    def keeping(self, **labels: str) -> "Program":
+        """The same program with more buffers given back by a run: label -> buffer name."""
+        missing = [name for name in labels.values() if name not in self.buffers]
+        if missing:
+            raise KernelearnError(f"No buffer named {missing[0]!r} in this program; print it to see the names.")
+        return replace(self, outputs={**self.outputs, **labels})
+
+    def last_uses(self) -> dict[str, int]:
+        """Index of the last operation that reads each computed buffer; outputs of the program are left out."""
+        kept = set(self.outputs.values())
+        uses = {name: i for i, op in enumerate(self.operations) for name in (*op.outputs, *op.inputs)}
+        return {n: i for n, i in uses.items() if n not in kept and self.buffers[n].role == "value"}
+
+    def explain(self) -> str:
+        """The program as text: one line an operation, grouped by phase."""
+        lines = [f"inputs: {', '.join(map(str, self.inputs()))}"]
+        for phase in PHASES:
+            operations = [op for op in self.operations if op.phase == phase]
+            if operations:
+                lines.append(f"{phase}:")
+                lines += [f"  {op}" + (f"   [{op.layer}]" if op.layer else "") for op in operations]
+        lines.append("outputs: " + ", ".join(f"{label}={name}" for label, name in self.outputs.items()))
+        return "\n".join(lines)
+
+    __str__ = explain
+
+
+class ProgramBuilder:
+    """Builds a `Program` one operation at a time, working out the shape of every result.
+
+    Args:
+        training: lower layers for training (dropout active, batch statistics) or for inference.
+        dtype: float type of the computed values.
+    """
+
+    def __init__(self, training: bool = False, dtype: str = "float32") -> None:
+        self.training = training
+        self.dtype = dtype
+        self.layer = ""
+        self.phase = "forward"
+        self.buffers: dict[str, Buffer] = {}
+        self.operations: list[Operation] = []
+        self.outputs: dict[str, str] = {}
+        self.gradients: dict[str, str] = {}
+        self.trainable: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def input(self, name: str, shape: Iterable[int | None], dtype: str | None = None) -> Buffer:
+        """An array given at every run; asking again for the same name gives the same buffer."""
+        return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "input")
+
+    def parameter(self, name: str, shape: Iterable[int], trainable: bool = True) -> Buffer:
+        """A weight; with `trainable` the backward pass gives it a gradient."""
+        buffer = self._weight_or_input(name, tuple(shape), self.dtype, "parameter")
+        if trainable:
+            self.trainable.add(name)
+        return buffer
+
+    def state(self, name: str, shape: Iterable[int], dtype: str | None = None) -> Buffer:
+        """A weight that the step may change but that has no gradient."""
+        return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "state")
+
+    def clock(self) -> tuple[Buffer, Buffer]:
+        """The two inputs of everything random: the seed of the run and the number of the step."""
+        return self.input("seed", (), "int64"), self.input("step", (), "int64")
+
+    def add(self, operator: str, *inputs: Buffer, **attrs: Any) -> Any:
+        """Append an operation that computes new buffers; gives back one Buffer, or a tuple of them."""
+        specs = self._infer(operator, inputs, attrs)
+        outputs = tuple(self._new_value(operator, spec) for spec in specs)
+        self._append(operator, inputs, outputs, attrs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def update(self, operator: str, inputs: Iterable[Buffer], outputs: Iterable[Buffer], **attrs: Any) -> None:
+        """Append an operation of the update phase that overwrites parameters or states."""
+        before, self.phase = self.phase, "update"
+        self._append(operator, tuple(inputs), tuple(outputs), attrs)
+        self.phase = before
+
+    def rewrite(self, rule: Callable[[Program], Program]) -> None:
+        """Apply a rewrite to the operations added so far."""
+        program = Program(self.buffers, tuple(self.operations), self.outputs, self.gradients)
+        self.operations = list(rule(program).operations)
+
+    def build(self) -> Program:
+        """The finished program: unused operations dropped, updates last."""
+        ordered = sorted(self.operations, key=lambda op: PHASES.index(op.phase))
+        return _prune(Program(dict(self.buffers), tuple(ordered), dict(self.outputs), dict(self.gradients)))
+
+    def _infer(self, operator: str, inputs: tuple[Buffer, ...], attrs: dict) -> tuple[Spec, ...]:
+        try:
+            return OPERATORS[operator].shape(*[b.spec for b in inputs], **attrs)
+        except ShapeError as error:
+            where = f"Layer {self.layer!r}: " if self.layer else ""
+            raise ShapeError(f"{where}{error}") from error
+
+    def _append(self, operator, inputs, outputs, attrs) -> None:
+        names = tuple(b.name for b in inputs), tuple(b.name for b in outputs)
+        self.operations.append(Operation(operator, *names, attrs, self.layer, self.phase))
+
+    def _new_value(self, operator: str, spec: Spec) -> Buffer:
+        stem = f"{self.layer}/{operator}" if self.layer else operator
+        count = self._counts[stem] = self._counts.get(stem, 0) + 1
+        buffer = Buffer(stem if count == 1 else f"{stem}_{count}", spec.shape, spec.dtype)
+        self.buffers[buffer.name] = buffer
+        return buffer
+
+    def _weight_or_input(self, name: str, shape: tuple, dtype: str, role: str) -> Buffer:
+        buffer = self.buffers.setdefault(name, Buffer(name, shape, dtype, role))
+        if (buffer.shape, buffer.role) != (shape, role):
+            raise KernelearnError(f"Buffer {name!r} is declared twice: as {buffer} and with shape {shape} as {role}.")
+        return buffer
+
+
+def _prune(program: Program) -> Program:
+    """Drop operations whose results nothing reads, and buffers that nothing uses."""
+    needed = set(program.outputs.values())
+    kept: list[Operation] = []
+    for op in reversed(program.operations):
+        if op.phase == "update" or needed.intersection(op.outputs):
+            needed.update(op.inputs)
+            needed.update(op.outputs)
+            kept.append(op)
+    buffers = {n: b for n, b in program.buffers.items() if n in needed}
+    gradients = {n: g for n, g in program.gradients.items() if n in needed and g in needed}
+    return Program(buffers, tuple(reversed(kept)), program.outputs, gradients)

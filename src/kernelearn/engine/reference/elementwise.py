@@ -1,0 +1,67 @@
+"""Operations entry by entry, and the sums that undo broadcasting.
+
+Two inputs may have different shapes if NumPy can broadcast them; the gradient to the smaller one is then summed over
+the axes along which it was repeated (`sum_to`).
+"""
+
+import numpy as np
+
+from kernelearn.engine.reference.activations import ACTIVATIONS
+
+
+def activation(x: np.ndarray, *, kind: str, **attrs) -> np.ndarray:
+    """y = f(x) with f from the table of activations."""
+    return ACTIVATIONS[kind].forward(x, **attrs)
+
+
+def activation_grad(grad_y, x, y, *, kind: str, **attrs) -> np.ndarray:
+    """dL/dx = dL/dy * f'(x)."""
+    return grad_y * ACTIVATIONS[kind].derivative(x, y, **attrs)
+
+
+def scale(x, *, factor: float | tuple = 1.0, offset: float | tuple = 0.0) -> np.ndarray:
+    """x * factor + offset; tuples act along the last axis."""
+    return x * np.asarray(factor, x.dtype) + np.asarray(offset, x.dtype)
+
+
+def prelu(x, alpha) -> np.ndarray:
+    """x where positive, alpha * x elsewhere; alpha broadcasts against x."""
+    return np.where(x > 0, x, alpha * x)
+
+
+def prelu_grad_input(grad_y, x, alpha) -> np.ndarray:
+    """dL/dx of `prelu`."""
+    return np.where(x > 0, grad_y, alpha * grad_y)
+
+
+def prelu_grad_alpha(grad_y, x) -> np.ndarray:
+    """dL/dalpha of `prelu` at every entry, not yet summed."""
+    return np.where(x > 0, x.dtype.type(0), x * grad_y)
+
+
+def extreme_grad(grad_y, x, other, y) -> np.ndarray:
+    """dL/dx of y = maximum(x, other) or minimum(x, other): to the winner, half each in a tie."""
+    won = (x == y).astype(grad_y.dtype)
+    return grad_y * won * np.where(x == other, grad_y.dtype.type(0.5), grad_y.dtype.type(1))
+
+
+def sum_to(x, *, axes: tuple[int, ...], shape: tuple[int | None, ...]) -> np.ndarray:
+    """Sum over `axes` and shape the result to `shape` (None: number of images)."""
+    total = x.sum(axis=axes) if axes else x
+    return total.reshape([-1 if s is None else s for s in shape])
+
+
+def penalty(weight, *, l1: float = 0.0, l2: float = 0.0) -> np.ndarray:
+    """l1 * sum |w| + l2 * sum w^2 (no 1/2), as Keras."""
+    return np.asarray(l1 * np.abs(weight).sum() + l2 * np.square(weight).sum(), weight.dtype)
+
+
+def penalty_grad(grad, weight, *, l1: float = 0.0, l2: float = 0.0) -> np.ndarray:
+    """Gradient of `penalty`; zero for |w| at w = 0."""
+    slope = weight.dtype.type(l1) * np.sign(weight) + weight.dtype.type(2 * l2) * weight
+    return grad * slope
+
+
+def affine(x, gamma, beta) -> np.ndarray:
+    """x * gamma + beta, the weights acting along the last axes."""
+    return x * gamma + beta

@@ -1,0 +1,89 @@
+"""The reference engine: runs a program operation by operation with the NumPy functions of the operator table."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from kernelearn.engine.operators import OPERATORS
+from kernelearn.engine.program import Operation, Program
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import KernelearnError
+
+
+class ReferenceExecutable:
+    """A program ready to run.
+
+    Args:
+        program: what to run.
+        variables: name of a parameter or state -> Variable; updates are written into it.
+    """
+
+    engine = "reference"
+
+    def __init__(self, program: Program, variables: Mapping[str, Variable]) -> None:
+        self.program = program
+        self.variables = {b.name: variables[b.name] for b in program.weights()}
+        self._last_uses = program.last_uses()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one step.
+
+        Args:
+            inputs: an array for every input buffer, by name.
+        Returns: label -> array for every output of the program. If the program's "loss" is not finite, no parameter or
+            state is changed.
+        """
+        arrays = self._start(inputs)
+        updates_allowed = True
+        for number, op in enumerate(self.program.operations):
+            if op.phase == "update":
+                updates_allowed = updates_allowed and self._loss_is_finite(arrays)
+                if updates_allowed:
+                    self._update(op, arrays)
+                continue
+            self._compute(op, arrays)
+            self._release(number, op, arrays)
+        return {label: arrays[name] for label, name in self.program.outputs.items()}
+
+    def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[Operation, dict[str, np.ndarray]]]:
+        """Run forward and backward one operation at a time, without updates: (operation, all arrays so far)."""
+        arrays = self._start(inputs)
+        for op in self.program.operations:
+            if op.phase != "update":
+                self._compute(op, arrays)
+                yield op, arrays
+
+    def _start(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        missing = [b.name for b in self.program.inputs() if b.name not in inputs]
+        if missing:
+            raise KernelearnError(f"The program needs inputs {missing}; got {sorted(inputs)}.")
+        arrays = {b.name: np.asarray(inputs[b.name], b.dtype) for b in self.program.inputs()}
+        arrays.update((name, variable.value) for name, variable in self.variables.items())
+        return arrays
+
+    def _compute(self, op: Operation, arrays: dict[str, np.ndarray]) -> None:
+        results = self._results(op, arrays)
+        arrays.update(zip(op.outputs, results))
+
+    def _update(self, op: Operation, arrays: dict[str, np.ndarray]) -> None:
+        for name, result in zip(op.outputs, self._results(op, arrays)):
+            if name in self.variables:
+                self.variables[name].write_in_place(result)
+            else:
+                arrays[name] = result
+
+    def _results(self, op: Operation, arrays: dict[str, np.ndarray]) -> tuple:
+        # NOTE: a diverging network overflows; it is reported by the loss check, not by a shower of warnings.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            results = OPERATORS[op.operator].run(*[arrays[n] for n in op.inputs], **op.attrs)
+        return results if isinstance(results, tuple) else (results,)
+
+    def _release(self, number: int, op: Operation, arrays: dict[str, np.ndarray]) -> None:
+        """Forget arrays that no later operation reads."""
+        for name in (*op.inputs, *op.outputs):
+            if self._last_uses.get(name) == number:
+                arrays.pop(name, None)
+
+    def _loss_is_finite(self, arrays: dict[str, np.ndarray]) -> bool:
+        loss = self.program.outputs.get("loss")
+        return loss is None or bool(np.isfinite(arrays[loss]))

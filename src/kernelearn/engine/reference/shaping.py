@@ -1,0 +1,94 @@
+"""Moving numbers without changing them: reshape, transpose, slice, pad, join, enlarge."""
+
+import functools
+
+import numpy as np
+
+
+def reshape(x, *, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Reshape; None stands for the number of images."""
+    return x.reshape([-1 if s is None else s for s in shape])
+
+
+def transpose(x, *, axes: tuple[int, ...]) -> np.ndarray:
+    """Reorder the axes."""
+    return np.ascontiguousarray(x.transpose(axes))
+
+
+def slice_axes(x, *, bounds: tuple[tuple[int, int] | None, ...]) -> np.ndarray:
+    """Keep [start, stop) on every axis; None keeps all of it."""
+    return np.ascontiguousarray(x[tuple(slice(*b) if b else slice(None) for b in bounds)])
+
+
+def pad_axes(x, *, padding: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Put (before, after) zeros around every axis."""
+    return np.pad(x, padding)
+
+
+def concatenate(*parts, axis: int) -> np.ndarray:
+    """Join along an axis."""
+    return np.concatenate(parts, axis=axis)
+
+
+def upsample(x, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
+    """Enlarge the spatial axes of x (n, *spatial, c) by whole factors.
+
+    Separable: on every axis a constant matrix (`resize_matrix`) times the pixels.
+    """
+    for axis, factor in enumerate(factors, start=1):
+        x = _along(resize_matrix(x.shape[axis], factor, method), x, axis)
+    return x
+
+
+def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
+    """Gradient of `upsample`: the transposed matrices."""
+    for axis, factor in enumerate(factors, start=1):
+        grad_y = _along(resize_matrix(grad_y.shape[axis] // factor, factor, method).T, grad_y, axis)
+    return grad_y
+
+
+@functools.lru_cache(maxsize=64)
+def resize_matrix(size: int, factor: int, method: str) -> np.ndarray:
+    """The (size * factor, size) matrix that resamples one axis, half-pixel centres, float64.
+
+    Output pixel q lies at u = (q + 0.5) / factor - 0.5 in input pixels and weighs input pixel p by h(u - p); weights
+    that fall outside of the image are dropped and the rest is scaled to sum to one.
+    """
+    positions = (np.arange(size * factor) + 0.5) / factor - 0.5
+    weights = RESIZE_WINDOWS[method](positions[:, None] - np.arange(size)[None, :])
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _nearest(distance):
+    return ((distance >= -0.5) & (distance < 0.5)).astype(float)
+
+
+def _linear(distance):
+    return np.maximum(1 - np.abs(distance), 0)
+
+
+def _cubic(distance):
+    """Keys's cubic convolution with a = -0.5 (IEEE TASSP 1981, equation 15)."""
+    d = np.abs(distance)
+    near = (1.5 * d - 2.5) * d * d + 1
+    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d < 1, near, np.where(d < 2, far, 0.0))
+
+
+def _lanczos(radius: int):
+    return lambda distance: np.where(np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0.0)
+
+
+RESIZE_WINDOWS = {
+    "nearest": _nearest,
+    "bilinear": _linear,
+    "bicubic": _cubic,
+    "lanczos3": _lanczos(3),
+    "lanczos5": _lanczos(5),
+}
+
+
+def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """Multiply `matrix` into one axis of x."""
+    moved = np.moveaxis(np.tensordot(matrix.astype(x.dtype), x, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(moved)

@@ -1,0 +1,41 @@
+"""Named rewrites from Program to Program that every engine shares.
+
+`fuse_softmax_crossentropy`: cross-entropy of a softmax (or of a sigmoid) is computed from the logits. On probabilities
+the gradient of a saturated output is zero and wrong after clipping; from the logits it is exact: softmax(z) - target.
+"""
+
+from dataclasses import replace
+
+from kernelearn.engine.program import Operation, Program
+
+# loss kind -> the operation whose output it may see through
+_LINKS = {
+    "categorical_crossentropy": ("softmax", {"axis": -1}),
+    "sparse_categorical_crossentropy": ("softmax", {"axis": -1}),
+    "binary_crossentropy": ("activation", {"kind": "sigmoid"}),
+}
+
+
+def fuse_softmax_crossentropy(program: Program) -> Program:
+    """Let cross-entropy losses read the logits below a softmax or sigmoid. Apply before gradients are added."""
+    producers = {name: op for op in program.operations for name in op.outputs}
+    return replace(program, operations=tuple(_fused(op, producers, program) for op in program.operations))
+
+
+def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> Operation:
+    kind = op.attrs.get("kind")
+    if op.operator != "loss" or kind not in _LINKS or op.attrs.get("from_logits"):
+        return op
+    producer = producers.get(op.inputs[0])
+    operator, attrs = _LINKS[kind]
+    if producer is None or producer.operator != operator or not _matches(producer, attrs, program):
+        return op
+    return replace(op, inputs=(producer.inputs[0], *op.inputs[1:]), attrs={**op.attrs, "from_logits": True})
+
+
+def _matches(producer: Operation, attrs: dict, program: Program) -> bool:
+    """Whether the producer has these attributes; an axis counts from either end."""
+    rank = len(program.buffers[producer.inputs[0]].shape)
+    return all(
+        producer.attrs.get(key) in ((value, value + rank) if key == "axis" else (value,)) for key, value in attrs.items()
+    )

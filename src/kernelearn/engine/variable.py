@@ -1,0 +1,79 @@
+"""A weight: an array that outlives the step that trains it.
+
+An engine may keep its own copy (packed for speed, or on a device). It then registers as the variable's `home`, and
+whoever reads `value` gets what the home holds now.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from kernelearn.errors import ShapeError
+
+
+class Home(Protocol):
+    """An engine's own copy of some variables."""
+
+    def pull(self, variable: "Variable") -> np.ndarray:
+        """The current contents, in the variable's shape and dtype."""
+
+
+class Variable:
+    """A named array of fixed shape and dtype.
+
+    Attributes:
+        name: short name in its layer, such as "kernel".
+        path: unique name in a model, `layer/name`; set when the layer is built.
+        trainable: whether training may change it (the layer's `trainable` can still switch it off).
+        version: counts changes, so that engines with own copies know when to read again.
+    """
+
+    def __init__(self, value: np.ndarray, name: str, trainable: bool = True) -> None:
+        self._value = np.ascontiguousarray(value)
+        self.name = name
+        self.path = name
+        self.trainable = trainable
+        self.version = 0
+        self.home: Home | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def dtype(self) -> str:
+        return self._value.dtype.name
+
+    @property
+    def value(self) -> np.ndarray:
+        """The current array. Do not write into it: use `assign`."""
+        if self.home is not None:
+            self._value[...] = self.home.pull(self)
+        return self._value
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the current array, as in Keras."""
+        return self.value.copy()
+
+    def assign(self, value) -> None:
+        """Replace the contents.
+
+        Raises: ShapeError if the shape differs.
+        """
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError(f"Weight {self.path!r} has shape {self.shape}; got an array of shape {array.shape}.")
+        self.home = None
+        self._value[...] = array
+        self.version += 1
+
+    def write_in_place(self, array: np.ndarray) -> None:
+        """Used by engines without an own copy: overwrite the contents at the end of an update."""
+        np.copyto(self._value, array)
+        self.version += 1
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.numpy() if dtype is None else self.value.astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"Variable({self.path!r}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable})"
