@@ -1,0 +1,59 @@
+"""Optimisers in Keras's words. They declare; `engine.reference.optimizers` computes."""
+
+from typing import Any
+
+from kernelearn.optimizers import schedules
+from kernelearn.optimizers.base import OPTIMIZERS, Optimizer, Slot
+from kernelearn.optimizers.methods import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Nadam,
+    RMSprop,
+)
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "Slot",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]
+
+
+def get(identifier: Any) -> Any:
+    """The optimiser that a name (in any case), a config, a class or an object stands for; None stays None.
+
+    >>> get("adam").learning_rate
+    0.001
+    """
+    if isinstance(identifier, Optimizer):
+        return identifier
+    known = OPTIMIZERS.names()
+    if isinstance(identifier, str) and identifier not in known and identifier.lower() in known:
+        identifier = identifier.lower()
+    return OPTIMIZERS.get(identifier)
+
+
+def serialize(optimizer: Optimizer | None) -> dict | None:
+    """The JSON config of an optimiser; its slots and iterations are state and not part of it."""
+    return OPTIMIZERS.serialize(optimizer)
+
+
+def deserialize(config: dict) -> Optimizer:
+    """The optimiser of a config made by `serialize`."""
+    return OPTIMIZERS.get(config)

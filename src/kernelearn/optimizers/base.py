@@ -1,0 +1,215 @@
+"""What all optimisers share: learning rate or schedule, weight decay, clipping, slots, config.
+
+An optimiser declares; the training program reads `kind`, `attrs()`, `slots()` and `clipping`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+from typing import Any, ClassVar, NamedTuple
+
+from kernelearn import schedules
+from kernelearn._configurable import Configurable
+from kernelearn.errors import ArgumentError
+from kernelearn.registry import Registry
+
+OPTIMIZERS = Registry("optimizer")
+
+# Arguments of Keras's optimisers that are accepted, as in configs of Keras, only when they change nothing.
+_WITHOUT_EFFECT = {
+    "use_ema": (False, None),
+    "ema_momentum": None,
+    "ema_overwrite_frequency": (None,),
+    "loss_scale_factor": (None,),
+    "gradient_accumulation_steps": (None,),
+}
+
+LearningRate = float | schedules.LearningRateSchedule | Callable[[int], float]
+
+
+class Slot(NamedTuple):
+    """An array that an optimiser carries from step to step for one variable: its shape and first value."""
+
+    shape: tuple[int, ...]
+    value: float
+
+
+class Optimizer(Configurable):
+    """Base of all optimisers.
+
+    Args:
+        learning_rate: a number, a schedule, or a function of the number of updates done.
+        weight_decay: share of a weight that one update removes, times the learning rate; decoupled from the
+            gradient and applied before it.
+        clipnorm: largest Euclidean norm of the gradient of one variable.
+        clipvalue: largest absolute value in a gradient.
+        global_clipnorm: largest norm of all gradients together. At most one of the three clip arguments.
+        name: by default the class name in lower case.
+    Attributes:
+        kind: name of the update operator that the engine runs, for example "adam_update".
+        iterations: number of updates done.
+    Raises: ArgumentError.
+    """
+
+    kind: ClassVar[str]
+    _attributes: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+        **keras_arguments: Any,
+    ) -> None:
+        _refuse_unsupported(type(self).__name__, keras_arguments)
+        self.name = name or type(self).__name__.lower()
+        self._learning_rate = _checked_learning_rate(learning_rate)
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.iterations = 0
+        self._excluded: list[Any] = []
+        self._excluded_pattern: re.Pattern[str] | None = None
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        given = {name: value for name, value in clips.items() if value is not None}
+        if len(given) > 1:
+            raise ArgumentError(
+                f"Only one of clipnorm, clipvalue and global_clipnorm can be set, got {given}."
+            )
+        for name, value in given.items():
+            if not value > 0:
+                raise ArgumentError(f"{name} must be greater than 0, got {value!r}.")
+        if self.weight_decay is not None and not self.weight_decay >= 0:
+            raise ArgumentError(f"weight_decay must be None or at least 0, got {self.weight_decay!r}.")
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next update. Assignable, unless a schedule sets it."""
+        if callable(self._learning_rate):
+            return float(self._learning_rate(self.iterations))
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(self._learning_rate) and not callable(value):
+            raise ArgumentError(
+                f"The learning rate of this {type(self).__name__} is set by a schedule and cannot be "
+                f"assigned (got {value!r}). Assign another schedule, or make the optimizer with a number."
+            )
+        self._learning_rate = _checked_learning_rate(value)
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule that sets the learning rate, or None if it is a number."""
+        return self._learning_rate if callable(self._learning_rate) else None
+
+    @property
+    def clipping(self) -> tuple[str, float] | None:
+        """Which clipping function of the engine to apply and its limit, for example ("clip_by_norm", 1.0)."""
+        choices = (
+            ("clip_by_norm", self.clipnorm),
+            ("clip_by_value", self.clipvalue),
+            ("clip_by_global_norm", self.global_clipnorm),
+        )
+        return next(((name, float(limit)) for name, limit in choices if limit is not None), None)
+
+    def attrs(self, variable: Any = None) -> dict[str, Any]:
+        """The attributes of the update operator: plain numbers and flags.
+
+        Args:
+            variable: what is updated, an object with a name or a name; decides about `weight_decay`, which is
+                0 where it is excluded. None: as for a variable that is not excluded.
+        """
+        decays = self.weight_decay is not None and (variable is None or self.uses_weight_decay(variable))
+        attributes = {name: getattr(self, name) for name in self._attributes}
+        return {**attributes, "weight_decay": float(self.weight_decay or 0.0) if decays else 0.0}
+
+    def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
+        """The arrays to keep for a variable of this shape, in the order the update operator takes them."""
+        return {name: Slot(tuple(shape), 0.0) for name in self._slot_names()}
+
+    def _slot_names(self) -> tuple[str, ...]:
+        return ()
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave some variables out of weight decay, from the next `compile` on; replaces earlier calls.
+
+        Args:
+            var_list: the variables themselves.
+            var_names: regular expressions searched in the name (or path) of a variable: ["bias"] leaves
+                out every variable with "bias" in its name.
+        """
+        self._excluded = list(var_list or [])
+        names = sorted(set(var_names or []))
+        self._excluded_pattern = re.compile("|".join(names)) if names else None
+
+    def uses_weight_decay(self, variable: Any) -> bool:
+        """Whether weight decay applies to a variable, given itself or by name."""
+        if any(variable is excluded for excluded in self._excluded):
+            return False
+        if self._excluded_pattern is None:
+            return True
+        texts = [variable] if isinstance(variable, str) else [variable.name, getattr(variable, "path", "")]
+        return not any(self._excluded_pattern.search(text) for text in texts)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments, JSON-able; a schedule as its own config. Iterations are not included.
+
+        Raises: ArgumentError if the learning rate is a function that is no schedule.
+        """
+        config = {
+            "name": self.name,
+            "learning_rate": self._learning_rate_config(),
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+        }
+        return {**config, **{name: getattr(self, name) for name in self._attributes}}
+
+    def _learning_rate_config(self) -> Any:
+        if isinstance(self._learning_rate, schedules.LearningRateSchedule):
+            return schedules.serialize(self._learning_rate)
+        if callable(self._learning_rate):
+            raise ArgumentError(
+                "An optimizer whose learning rate is a function cannot be saved; "
+                "use a subclass of kernelearn.optimizers.schedules.LearningRateSchedule."
+            )
+        return self._learning_rate
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} learning_rate={self._learning_rate!r} {self.attrs()}>"
+
+
+def _refuse_unsupported(optimizer: str, arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        if name not in _WITHOUT_EFFECT:
+            raise ArgumentError(f"{optimizer} has no argument {name!r} (got {value!r}).")
+        neutral = _WITHOUT_EFFECT[name]
+        if neutral is not None and value not in neutral:
+            raise ArgumentError(
+                f"{optimizer}: {name}={value!r} is not supported; leave it at {neutral[0]!r}."
+            )
+
+
+def _checked_learning_rate(value: Any) -> LearningRate:
+    """A float, a schedule (also from its config) or a callable; ArgumentError for anything else."""
+    if isinstance(value, dict):
+        return schedules.get(value)
+    if callable(value):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ArgumentError(f"learning_rate must be a number or a schedule, got {value!r}.")
+    rate = float(value)
+    if not isfinite(rate) or rate < 0:
+        raise ArgumentError(f"learning_rate must be a finite number, 0 or greater, got {value!r}.")
+    return rate
