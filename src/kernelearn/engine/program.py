@@ -4,11 +4,13 @@ Layers add operations through a `ProgramBuilder`; `engine.gradients` adds the ba
 result. A `Program` holds no arrays and no code: it can be printed, compared, rewritten and tested without running.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernelearn.engine.operators.table import OPERATORS, Spec
+from kernelearn.engine.operators import OPERATORS, Spec
+from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError, ShapeError
 
 PHASES = ("forward", "backward", "update")
@@ -134,22 +136,44 @@ class ProgramBuilder:
         self.outputs: dict[str, str] = {}
         self.gradients: dict[str, str] = {}
         self.trainable: set[str] = set()
+        self.penalties: list[Buffer] = []
+        self.variables: dict[str, Variable] = {}
+        self._names: dict[int, str] = {}
         self._counts: dict[str, int] = {}
+        self._streams = 0
 
     def input(self, name: str, shape: Iterable[int | None], dtype: str | None = None) -> Buffer:
         """An array given at every run; asking again for the same name gives the same buffer."""
         return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "input")
 
-    def parameter(self, name: str, shape: Iterable[int], trainable: bool = True) -> Buffer:
-        """A weight; with `trainable` the backward pass gives it a gradient."""
-        buffer = self._weight_or_input(name, tuple(shape), self.dtype, "parameter")
-        if trainable:
+    def variable(self, variable: Variable, role: str = "parameter", trainable: bool = True) -> Buffer:
+        """The buffer of a weight, named after the current layer; the same weight always gives the same buffer.
+
+        Args:
+            role: "parameter", or "state" for what the step changes without a gradient.
+            trainable: whether the backward pass gives a parameter a gradient.
+        """
+        name = self._names.setdefault(id(variable), f"{self.layer}/{variable.name}" if self.layer else variable.name)
+        buffer = self._weight_or_input(name, variable.shape, variable.dtype, role)
+        if self.variables.setdefault(name, variable) is not variable:
+            raise KernelearnError(f"Two different weights are both called {name!r}: give the layers different names.")
+        if trainable and role == "parameter":
             self.trainable.add(name)
         return buffer
 
-    def state(self, name: str, shape: Iterable[int], dtype: str | None = None) -> Buffer:
-        """A weight that the step may change but that has no gradient."""
-        return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "state")
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Everything added inside belongs to this layer, or to a layer within it."""
+        outer, self.layer = self.layer, f"{self.layer}/{name}" if self.layer else name
+        try:
+            yield
+        finally:
+            self.layer = outer
+
+    def next_stream(self) -> int:
+        """A number for the next source of random numbers: the order in the network, so that a rebuilt one repeats it."""
+        self._streams += 1
+        return self._streams
 
     def clock(self) -> tuple[Buffer, Buffer]:
         """The two inputs of everything random: the seed of the run and the number of the step."""

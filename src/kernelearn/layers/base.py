@@ -1,0 +1,247 @@
+"""What every layer is: a declaration of arguments and weights that adds operators to a program.
+
+A layer never computes. Subclasses give
+    build(*input_shapes)      make the weights with `add_weight`
+    lower(graph, *inputs)     add operators to the program under construction, return its output buffer(s)
+    get_config()              constructor arguments as JSON
+Output shapes follow from `lower`: the operator table knows the shape of every result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn import config, constraints, initializers, regularizers
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.layers.tensor import Node, Tensor
+from kernelearn.registry import Registry
+
+LAYERS = Registry("layer")
+_name_counts: dict[str, int] = {}
+
+Shape = tuple[int | None, ...]
+
+
+class Weight(Variable):
+    """A layer's variable with what applies to it after or besides the gradient.
+
+    Attributes:
+        regularizer: penalty added to the loss, or None.
+        constraint: projection applied after every update, or None.
+        role: "parameter", or "state" for moving statistics.
+    """
+
+    def __init__(self, value, name, trainable=True, regularizer=None, constraint=None) -> None:
+        super().__init__(value, name, trainable)
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.role = "parameter" if trainable else "state"
+
+
+def snake_case(name: str) -> str:
+    """Conv2D -> conv2d, MaxPooling2D -> max_pooling2d, ReLU -> re_lu: Keras's automatic names."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def unique_name(stem: str) -> str:
+    """conv2d, conv2d_1, conv2d_2, ... within the process; `kernelearn.utils.clear_session` starts again."""
+    count = _name_counts.get(stem, 0)
+    _name_counts[stem] = count + 1
+    return stem if count == 0 else f"{stem}_{count}"
+
+
+def reset_names() -> None:
+    """Start the automatic names again."""
+    _name_counts.clear()
+
+
+class Layer:
+    """Base of all layers.
+
+    Args:
+        name: unique in a model; made from the class name if None.
+        trainable: False keeps the weights as they are and skips their gradients. Read when the model is compiled.
+        input_shape: shape of one sample, without the batch; lets `Sequential` build at once.
+        dtype: float type of the weights; the process's default if None.
+        activity_regularizer: penalty on the layer's output, divided by the number of images.
+        learning_rate_multiplier: scales the learning rate of this layer's weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | None = None,
+        dtype: str | None = None,
+        activity_regularizer: Any = None,
+        learning_rate_multiplier: float = 1.0,
+    ) -> None:
+        self.name = str(name) if name else unique_name(snake_case(type(self).__name__))
+        if "/" in self.name:
+            raise ArgumentError(f"A layer's name must not contain '/', got {self.name!r}.")
+        self.built = False
+        self.dtype = dtype or config.floatx()
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.learning_rate_multiplier = float(learning_rate_multiplier)
+        self.declared_input_shape = None if input_shape is None else (None, *input_shape)
+        self._trainable = bool(trainable)
+        self._weights: list[Weight] = []
+        self._nodes: list[Node] = []
+
+    # --- what subclasses declare
+
+    def build(self, *input_shapes: Shape) -> None:
+        """Make the weights for inputs of these shapes (batch first)."""
+
+    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Any:
+        """Add this layer's operators to `graph`; return its output buffer, or a tuple of them."""
+        raise NotImplementedError(f"{type(self).__name__} must define lower(graph, *inputs).")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments as plain JSON values; `from_config` makes an equal layer (without the weights)."""
+        values: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
+        if self.activity_regularizer is not None:
+            values["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        if self.learning_rate_multiplier != 1.0:
+            values["learning_rate_multiplier"] = self.learning_rate_multiplier
+        return values
+
+    @classmethod
+    def from_config(cls, values: dict[str, Any]) -> Layer:
+        """A new layer from what `get_config` gave."""
+        return cls(**values)
+
+    # --- weights
+
+    def add_weight(self, name, shape, initializer="zeros", trainable=True, regularizer=None, constraint=None) -> Weight:
+        """Make a weight of this shape; a name, object, array or function is accepted as initializer."""
+        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype), self.dtype)
+        weight = Weight(value, name, trainable, regularizers.get(regularizer), constraints.get(constraint))
+        weight.path = f"{self.name}/{name}"
+        self._weights.append(weight)
+        return weight
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights: trained ones first, then moving statistics."""
+        return self._weights
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        return [w for w in self.weights if w.trainable and self._trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        trained = {id(w) for w in self.trainable_weights}
+        return [w for w in self.weights if id(w) not in trained]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, in Keras's order."""
+        return [w.numpy() for w in self.weights]
+
+    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
+        """Replace all weights.
+
+        Raises: ShapeError if the number or a shape differs; then nothing is changed.
+        """
+        expected, got = [w.shape for w in self.weights], [np.shape(a) for a in arrays]
+        if expected != got:
+            raise ShapeError(f"{self.name!r} has weights of shapes {expected}; got arrays of shapes {got}.")
+        for weight, array in zip(self.weights, arrays):
+            weight.assign(array)
+
+    def count_params(self) -> int:
+        """Number of weights."""
+        return sum(int(np.prod(w.shape)) for w in self.weights)
+
+    # --- calling
+
+    def __call__(self, inputs: Any) -> Any:
+        """Apply to symbolic tensors (giving symbolic tensors) or to arrays (giving arrays, in inference mode)."""
+        tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+        if not all(isinstance(t, Tensor) for t in tensors):
+            return self._run_on_arrays([np.asarray(t) for t in tensors])
+        self.ensure_built([t.shape for t in tensors])
+        specs = self._infer([(t.shape, t.dtype) for t in tensors])
+        node = Node(self, tensors)
+        node.outputs = tuple(Tensor(shape, dtype, node, i) for i, (shape, dtype) in enumerate(specs))
+        self._nodes.append(node)
+        return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
+
+    def ensure_built(self, input_shapes: Sequence[Shape]) -> None:
+        """Call `build` the first time."""
+        if not self.built:
+            self.build(*input_shapes)
+            self.built = True
+
+    def compute_output_shape(self, *input_shapes: Shape) -> Any:
+        """Output shape(s) for these input shapes (batch first), building the layer if needed."""
+        self.ensure_built(input_shapes)
+        shapes = [shape for shape, _ in self._infer([(s, self.dtype) for s in input_shapes])]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def input(self) -> Any:
+        """The tensor(s) this layer was first called on."""
+        return _one_or_list(self._first_node().inputs)
+
+    @property
+    def output(self) -> Any:
+        """The tensor(s) this layer's first call gave; use it to make a model that ends at this layer."""
+        return _one_or_list(self._first_node().outputs)
+
+    def _first_node(self) -> Node:
+        if not self._nodes:
+            raise NotBuiltError(f"Layer {self.name!r} has not been called on a tensor yet; add it to a model first.")
+        return self._nodes[0]
+
+    def _infer(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        graph = ProgramBuilder(dtype=self.dtype)
+        with graph.scope(self.name):
+            inputs = [graph.input(f"input_{i}", *spec) for i, spec in enumerate(specs)]
+            return [(b.shape, b.dtype) for b in _as_tuple(self.lower(graph, *inputs))]
+
+    def _run_on_arrays(self, arrays: list[np.ndarray]) -> Any:
+        self.ensure_built([(None, *a.shape[1:]) for a in arrays])
+        graph = ProgramBuilder(dtype=self.dtype)
+        names = [f"input_{i}" for i in range(len(arrays))]
+        inputs = [graph.input(name, (None, *a.shape[1:])) for name, a in zip(names, arrays)]
+        with graph.scope(self.name):
+            outputs = _as_tuple(self.lower(graph, *inputs))
+        graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
+        results = prepare(graph.build(), graph.variables).run(dict(zip(names, arrays)))
+        return _one_or_list([results[str(i)] for i in range(len(outputs))])
+
+    # --- helpers of `lower`
+
+    def use(self, graph: ProgramBuilder, weight: Weight) -> Buffer:
+        """The buffer of one of this layer's weights, with or without gradient as `trainable` says."""
+        return graph.variable(weight, weight.role, trainable=self._trainable and weight.trainable)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name!r} built={self.built}>"
+
+
+def _as_tuple(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _one_or_list(values: Sequence) -> Any:
+    return values[0] if len(values) == 1 else list(values)

@@ -1,0 +1,485 @@
+"""Convolution layers in 1, 2 and 3 dimensions: plain, transposed, depthwise and separable.
+
+Kernels are stored as Keras stores them: Conv (*size, in // groups, filters), transposed (*size, filters, in), depthwise
+(*size, in, depth_multiplier). A depthwise convolution is lowered as a grouped one with as many groups as channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernelearn import constraints, initializers, regularizers
+from kernelearn.engine.geometry import (
+    PADDINGS,
+    normalize_tuple,
+    resolve_padding,
+    transpose_output_size,
+    transpose_padding,
+)
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.errors import ArgumentError
+from kernelearn.layers.activations import activation_name, lower_activation
+from kernelearn.layers.arguments import (
+    channels_last,
+    check_data_format,
+    check_known,
+    check_positive,
+    check_rank,
+    from_channels_last,
+    to_channels_last,
+    weight_config,
+)
+from kernelearn.layers.base import LAYERS, Layer
+
+Ints = int | Sequence[int]
+
+
+class _BaseConv(Layer):
+    """Arguments and steps that all convolution layers share; `rank` is the number of spatial axes."""
+
+    rank = 2
+
+    def __init__(
+        self,
+        *,
+        kernel_size: Ints,
+        strides: Ints,
+        padding: str,
+        data_format: str | None,
+        dilation_rate: Ints,
+        activation: Any,
+        use_bias: bool,
+        bias_initializer: Any,
+        bias_regularizer: Any,
+        bias_constraint: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.kernel_size = normalize_tuple(kernel_size, self.rank, "kernel_size")
+        self.strides = normalize_tuple(strides, self.rank, "strides")
+        self.dilation_rate = normalize_tuple(dilation_rate, self.rank, "dilation_rate")
+        self.padding = str(padding).lower()
+        self.data_format = check_data_format(data_format)
+        self.activation = activation_name(activation)
+        self.use_bias = bool(use_bias)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        allowed = PADDINGS if self.rank == 1 else PADDINGS[:2]
+        if self.padding not in allowed:
+            raise ArgumentError(f"padding must be one of {allowed}, got {self.padding!r}.")
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ArgumentError(
+                f"strides > 1 and dilation_rate > 1 cannot be combined, as in Keras; got strides={self.strides}, "
+                f"dilation_rate={self.dilation_rate}."
+            )
+
+    def _check_input(self, input_shape) -> tuple:
+        """The input shape in channels-last order, checked."""
+        check_rank(input_shape, self.rank + 2, type(self).__name__)
+        check_known(input_shape, type(self).__name__)
+        return channels_last(input_shape, self.data_format)
+
+    def _add_bias(self, filters: int) -> None:
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", (filters,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
+            )
+
+    def _conv_attrs(self, x: Buffer, kernel_size: tuple, groups: int) -> dict[str, Any]:
+        """Attributes of the conv operator for this input, padding resolved to ints."""
+        padding = tuple(
+            resolve_padding(self.padding, *axis)
+            for axis in zip(x.shape[1:-1], kernel_size, self.strides, self.dilation_rate)
+        )
+        return {"stride": self.strides, "padding": padding, "dilation": self.dilation_rate, "groups": groups}
+
+    def _finish(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
+        """Bias, activation, and the axis order of the caller."""
+        if self.bias is not None:
+            y = graph.add("bias_add", y, self.use(graph, self.bias))
+        if self.activation in ("softmax", "log_softmax"):
+            return lower_activation(graph, from_channels_last(graph, y, self.data_format), self.activation)
+        return from_channels_last(graph, lower_activation(graph, y, self.activation), self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        plain = ("padding", "data_format", "activation", "use_bias")
+        return {
+            **super().get_config(),
+            **{name: list(getattr(self, name)) for name in ("kernel_size", "strides", "dilation_rate")},
+            **{name: getattr(self, name) for name in plain},
+            **weight_config(self, "bias_initializer", "bias_regularizer", "bias_constraint"),
+        }
+
+
+class _Conv(_BaseConv):
+    """Convolution with a learned kernel.
+
+    Args:
+        filters: number of output channels.
+        kernel_size, strides, dilation_rate: an int or one per spatial axis.
+        padding: "valid", "same" (output size ceil(n / stride)) or, in 1-D, "causal".
+        data_format: "channels_last" (default) or "channels_first".
+        groups: channels and filters are split into this many independent groups.
+        activation: name of an activation applied at the end.
+        use_bias: add one learned number per filter.
+        kernel_initializer, bias_initializer, *_regularizer, *_constraint: names, config dicts or objects.
+
+    Weights: kernel (*kernel_size, channels // groups, filters), bias (filters,).
+    Source of the semantics: Keras's Conv layers; engine/reference/conv.py has the equations.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
+            bias_constraint=bias_constraint,
+            **options,
+        )
+        self.filters = check_positive(filters, "filters")
+        self.groups = check_positive(groups, "groups")
+        if self.filters % self.groups:
+            raise ArgumentError(f"filters must be divisible by groups; got filters={filters}, groups={groups}.")
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+
+    def build(self, input_shape) -> None:
+        channels = self._check_input(input_shape)[-1]
+        if channels % self.groups:
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which groups={self.groups} "
+                "does not divide."
+            )
+        self._add_kernel((*self.kernel_size, channels // self.groups, self.filters))
+        self._add_bias(self.filters)
+
+    def _add_kernel(self, shape: tuple) -> None:
+        self.kernel = self.add_weight(
+            "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
+        )
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        x = to_channels_last(graph, x, self.data_format)
+        attrs = self._conv_attrs(x, self.kernel_size, self.groups)
+        return self._finish(graph, graph.add("conv", x, self.use(graph, self.kernel), **attrs))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "groups": self.groups,
+            **weight_config(self, "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+        }
+
+
+@LAYERS.register("Convolution1D")
+class Conv1D(_Conv):
+    __doc__ = "1-D c" + (_Conv.__doc__ or "")[1:]
+    rank = 1
+
+
+@LAYERS.register("Convolution2D")
+class Conv2D(_Conv):
+    __doc__ = "2-D c" + (_Conv.__doc__ or "")[1:]
+    rank = 2
+
+
+@LAYERS.register("Convolution3D")
+class Conv3D(_Conv):
+    __doc__ = "3-D c" + (_Conv.__doc__ or "")[1:]
+    rank = 3
+
+
+class _ConvTranspose(_Conv):
+    """Transposed convolution: the input gradient of a convolution, used to enlarge feature maps.
+
+    Args:
+        output_padding: pixels added to the smallest possible output; None for Keras's default size, which is
+            n * stride for "same" and (n - 1) * stride + max(kernel, stride) for "valid".
+        (the others as in the convolution layers; no groups)
+
+    Weights: kernel (*kernel_size, filters, channels), bias (filters,).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        output_padding: Ints | None = None,
+        **options: Any,
+    ) -> None:
+        if options.pop("groups", 1) != 1:
+            raise ArgumentError(f"{type(self).__name__} has no groups; use groups=1.")
+        super().__init__(filters, kernel_size, strides, padding, **options)
+        self.output_padding = (
+            None if output_padding is None else normalize_tuple(output_padding, self.rank, "output_padding", 0)
+        )
+        if self.output_padding and any(extra >= s for extra, s in zip(self.output_padding, self.strides)):
+            raise ArgumentError(
+                f"output_padding must be smaller than strides; got {self.output_padding} and {self.strides}."
+            )
+
+    def build(self, input_shape) -> None:
+        channels = self._check_input(input_shape)[-1]
+        self._add_kernel((*self.kernel_size, self.filters, channels))
+        self._add_bias(self.filters)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        x = to_channels_last(graph, x, self.data_format)
+        extra = self.output_padding or (None,) * self.rank
+        axes = list(zip(self.kernel_size, self.strides, self.dilation_rate))
+        padding = tuple(transpose_padding(self.padding, *axis, more) for axis, more in zip(axes, extra))
+        sizes = tuple(transpose_output_size(n, *axis, p) for n, axis, p in zip(x.shape[1:-1], axes, padding))
+        y = graph.add(
+            "conv_transpose",
+            x,
+            self.use(graph, self.kernel),
+            output_size=sizes,
+            stride=self.strides,
+            padding=padding,
+            dilation=self.dilation_rate,
+            groups=1,
+        )
+        return self._finish(graph, y)
+
+    def get_config(self) -> dict[str, Any]:
+        values = {**super().get_config(), "output_padding": self.output_padding and list(self.output_padding)}
+        return {k: v for k, v in values.items() if k != "groups"}
+
+
+@LAYERS.register("Convolution1DTranspose")
+class Conv1DTranspose(_ConvTranspose):
+    __doc__ = "1-D t" + (_ConvTranspose.__doc__ or "")[1:]
+    rank = 1
+
+
+@LAYERS.register("Convolution2DTranspose")
+class Conv2DTranspose(_ConvTranspose):
+    __doc__ = "2-D t" + (_ConvTranspose.__doc__ or "")[1:]
+    rank = 2
+
+
+@LAYERS.register("Convolution3DTranspose")
+class Conv3DTranspose(_ConvTranspose):
+    __doc__ = "3-D t" + (_ConvTranspose.__doc__ or "")[1:]
+    rank = 3
+
+
+class _DepthwiseConv(_BaseConv):
+    """Depthwise convolution: every input channel has its own `depth_multiplier` kernels.
+
+    Weights: kernel (*kernel_size, channels, depth_multiplier), bias (channels * depth_multiplier,). Output channel
+    c * depth_multiplier + m is kernel m of channel c.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
+            bias_constraint=bias_constraint,
+            **options,
+        )
+        self.depth_multiplier = check_positive(depth_multiplier, "depth_multiplier")
+        self.depthwise_initializer = initializers.get(depthwise_initializer)
+        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
+        self.depthwise_constraint = constraints.get(depthwise_constraint)
+
+    def build(self, input_shape) -> None:
+        channels = self._check_input(input_shape)[-1]
+        self._add_depthwise_kernel("kernel", channels)
+        self._add_bias(channels * self.depth_multiplier)
+
+    def _add_depthwise_kernel(self, name: str, channels: int) -> None:
+        self.kernel = self.add_weight(
+            name,
+            (*self.kernel_size, channels, self.depth_multiplier),
+            self.depthwise_initializer,
+            True,
+            self.depthwise_regularizer,
+            self.depthwise_constraint,
+        )
+
+    def _depthwise(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        """The depthwise product of channels-last x."""
+        channels = x.shape[-1]
+        shape = (*self.kernel_size, 1, channels * self.depth_multiplier)
+        kernel = graph.add("reshape", self.use(graph, self.kernel), shape=shape)
+        return graph.add("conv", x, kernel, **self._conv_attrs(x, self.kernel_size, channels))
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        x = to_channels_last(graph, x, self.data_format)
+        return self._finish(graph, self._depthwise(graph, x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "depth_multiplier": self.depth_multiplier,
+            **weight_config(self, "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint"),
+        }
+
+
+@LAYERS.register()
+class DepthwiseConv1D(_DepthwiseConv):
+    __doc__ = "1-D d" + (_DepthwiseConv.__doc__ or "")[1:]
+    rank = 1
+
+
+@LAYERS.register()
+class DepthwiseConv2D(_DepthwiseConv):
+    __doc__ = "2-D d" + (_DepthwiseConv.__doc__ or "")[1:]
+    rank = 2
+
+
+class _SeparableConv(_DepthwiseConv):
+    """Depthwise convolution followed by a 1 x 1 convolution that mixes the channels.
+
+    Weights: depthwise_kernel (*kernel_size, channels, depth_multiplier),
+    pointwise_kernel (1, ..., channels * depth_multiplier, filters), bias (filters,).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            depth_multiplier,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            depthwise_initializer,
+            bias_initializer,
+            depthwise_regularizer,
+            bias_regularizer,
+            depthwise_constraint,
+            bias_constraint,
+            **options,
+        )
+        self.filters = check_positive(filters, "filters")
+        self.pointwise_initializer = initializers.get(pointwise_initializer)
+        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
+        self.pointwise_constraint = constraints.get(pointwise_constraint)
+
+    def build(self, input_shape) -> None:
+        channels = self._check_input(input_shape)[-1]
+        self._add_depthwise_kernel("depthwise_kernel", channels)
+        self.depthwise_kernel = self.kernel
+        self.pointwise_kernel = self.add_weight(
+            "pointwise_kernel",
+            (*(1,) * self.rank, channels * self.depth_multiplier, self.filters),
+            self.pointwise_initializer,
+            True,
+            self.pointwise_regularizer,
+            self.pointwise_constraint,
+        )
+        self._add_bias(self.filters)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        ones = (1,) * self.rank
+        mixed = graph.add(
+            "conv",
+            self._depthwise(graph, to_channels_last(graph, x, self.data_format)),
+            self.use(graph, self.pointwise_kernel),
+            stride=ones,
+            padding=((0, 0),) * self.rank,
+            dilation=ones,
+            groups=1,
+        )
+        return self._finish(graph, mixed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            **weight_config(self, "pointwise_initializer", "pointwise_regularizer", "pointwise_constraint"),
+        }
+
+
+@LAYERS.register("SeparableConvolution1D")
+class SeparableConv1D(_SeparableConv):
+    __doc__ = "1-D d" + (_SeparableConv.__doc__ or "")[1:]
+    rank = 1
+
+
+@LAYERS.register("SeparableConvolution2D")
+class SeparableConv2D(_SeparableConv):
+    __doc__ = "2-D d" + (_SeparableConv.__doc__ or "")[1:]
+    rank = 2

@@ -1,0 +1,132 @@
+"""Layers that join several tensors, and the `Input` that starts a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+from kernelearn import config
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.errors import ArgumentError
+from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.tensor import Node, Tensor
+
+
+@LAYERS.register()
+class InputLayer(Layer):
+    """Where data enters a model. Made by `Input`."""
+
+    def __init__(self, shape: Sequence[int], dtype: str | None = None, **options: Any) -> None:
+        super().__init__(dtype=dtype, **options)
+        if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in shape):
+            raise ArgumentError(
+                f"Input shape must be positive ints without the batch, such as (28, 28, 1); got {tuple(shape)!r}."
+            )
+        self.shape = tuple(shape)
+        self.built = True
+        node = Node(self, ())
+        node.outputs = (Tensor((None, *self.shape), self.dtype, node),)
+        self._nodes.append(node)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shape": list(self.shape)}
+
+
+def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> Tensor:
+    """The start of a functional model: a symbolic batch of samples of this shape.
+
+    Args:
+        shape: of one sample, without the batch.
+
+    >>> from kernelearn import Input
+    >>> Input((28, 28, 1)).shape
+    (None, 28, 28, 1)
+    """
+    return InputLayer(shape, dtype=dtype or config.floatx(), name=name).output
+
+
+class _Merge(Layer):
+    """Combine tensors entry by entry; sizes may differ where NumPy would broadcast them."""
+
+    operator = "add"
+
+    def build(self, *input_shapes) -> None:
+        if len(input_shapes) < 2:
+            raise ArgumentError(f"{type(self).__name__} takes a list of at least two tensors, got {len(input_shapes)}.")
+
+    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
+        return reduce(lambda a, b: graph.add(self.operator, a, b), inputs)
+
+
+@LAYERS.register()
+class Add(_Merge):
+    """Sum of the inputs: the join of a residual block."""
+
+
+@LAYERS.register()
+class Subtract(_Merge):
+    """First input minus the second."""
+
+    operator = "subtract"
+
+    def build(self, *input_shapes) -> None:
+        if len(input_shapes) != 2:
+            raise ArgumentError(f"Subtract takes exactly two tensors, got {len(input_shapes)}.")
+
+
+@LAYERS.register()
+class Multiply(_Merge):
+    """Product of the inputs."""
+
+    operator = "multiply"
+
+
+@LAYERS.register()
+class Maximum(_Merge):
+    """Largest of the inputs at every entry."""
+
+    operator = "maximum"
+
+
+@LAYERS.register()
+class Minimum(_Merge):
+    """Smallest of the inputs at every entry."""
+
+    operator = "minimum"
+
+
+@LAYERS.register()
+class Average(_Merge):
+    """Mean of the inputs."""
+
+    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
+        return graph.add("scale", super().lower(graph, *inputs), factor=1 / len(inputs))
+
+
+@LAYERS.register()
+class Concatenate(Layer):
+    """Join along an axis.
+
+    Args:
+        axis: -1 joins channels.
+    """
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = int(axis)
+
+    def build(self, *input_shapes) -> None:
+        if len(input_shapes) < 2:
+            raise ArgumentError(f"Concatenate takes a list of at least two tensors, got {len(input_shapes)}.")
+        if self.axis % len(input_shapes[0]) == 0:
+            raise ArgumentError("Concatenate cannot join along the batch axis 0.")
+
+    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
+        return graph.add("concatenate", *inputs, axis=self.axis % len(inputs[0].shape))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}

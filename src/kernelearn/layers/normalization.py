@@ -1,0 +1,280 @@
+"""Normalisation layers: batch, layer and group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernelearn import constraints, initializers, regularizers
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.errors import ArgumentError
+from kernelearn.layers.arguments import check_known, weight_config
+from kernelearn.layers.base import LAYERS, Layer
+
+
+class _Scaled(Layer):
+    """A normalisation followed by a learned scale (gamma) and shift (beta)."""
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        beta_constraint: Any,
+        gamma_constraint: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if epsilon <= 0:
+            raise ArgumentError(f"epsilon must be positive, got {epsilon!r}.")
+        self.epsilon = float(epsilon)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+
+    def _add_scale_and_shift(self, shape: tuple) -> None:
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(
+                "gamma", shape, self.gamma_initializer, True, self.gamma_regularizer, self.gamma_constraint
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                "beta", shape, self.beta_initializer, True, self.beta_regularizer, self.beta_constraint
+            )
+
+    def _scale_and_shift(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
+        if self.gamma is not None and self.beta is not None:
+            return graph.add("affine", y, self.use(graph, self.gamma), self.use(graph, self.beta))
+        if self.gamma is not None:
+            return graph.add("multiply", y, self.use(graph, self.gamma))
+        if self.beta is not None:
+            return graph.add("add", y, self.use(graph, self.beta))
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        rules = [f"{w}_{r}" for w in ("beta", "gamma") for r in ("initializer", "regularizer", "constraint")]
+        plain = {name: getattr(self, name) for name in ("epsilon", "center", "scale")}
+        return {**super().get_config(), **plain, **weight_config(self, *rules)}
+
+
+@LAYERS.register()
+class BatchNormalization(_Scaled):
+    """Normalise every channel over the batch and all positions, then scale and shift.
+
+    In training the statistics are those of the batch, and the moving ones follow them:
+    moving = moving * momentum + batch * (1 - momentum), with the biased variance. In inference, and whenever
+    `trainable` is False, the moving ones are used.
+
+    Args:
+        axis: the channel axis.
+        momentum, epsilon, center, scale: as in Keras (0.99, 1e-3).
+
+    Weights: gamma, beta, moving_mean, moving_variance, each (channels,).
+    Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
+        )
+        if not 0 <= momentum <= 1:
+            raise ArgumentError(f"momentum must lie in [0, 1], got {momentum!r}.")
+        self.axis = int(axis)
+        self.momentum = float(momentum)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def build(self, input_shape) -> None:
+        check_known(input_shape, "BatchNormalization")
+        channels = input_shape[self.axis]
+        self._add_scale_and_shift((channels,))
+        self.moving_mean = self.add_weight("moving_mean", (channels,), self.moving_mean_initializer, False)
+        self.moving_variance = self.add_weight("moving_variance", (channels,), self.moving_variance_initializer, False)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        order = self._channel_last_order(len(x.shape))
+        if order is not None:
+            x = graph.add("transpose", x, axes=order)
+        if graph.training and self._trainable:
+            y = self._with_batch_statistics(graph, x)
+        else:
+            mean, variance = self.use(graph, self.moving_mean), self.use(graph, self.moving_variance)
+            y = graph.add("standardize", x, mean, variance, epsilon=self.epsilon)
+        y = self._scale_and_shift(graph, y)
+        if order is not None:
+            y = graph.add("transpose", y, axes=tuple(order.index(i) for i in range(len(order))))
+        return y
+
+    def _with_batch_statistics(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        axes = tuple(range(len(x.shape) - 1))
+        y, mean, variance = graph.add("normalize", x, axes=axes, epsilon=self.epsilon)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            state = self.use(graph, moving)
+            graph.update("moving_average", (state, value), (state,), momentum=self.momentum)
+        return y
+
+    def _channel_last_order(self, rank: int) -> tuple[int, ...] | None:
+        """The permutation that brings `axis` to the end; None if it is there."""
+        axis = self.axis % rank
+        if axis == rank - 1:
+            return None
+        return (*(i for i in range(rank) if i != axis), axis)
+
+    def get_config(self) -> dict[str, Any]:
+        moving = weight_config(self, "moving_mean_initializer", "moving_variance_initializer")
+        return {**super().get_config(), "axis": self.axis, "momentum": self.momentum, **moving}
+
+
+@LAYERS.register()
+class LayerNormalization(_Scaled):
+    """Normalise every sample (at every position) over `axis`, then scale and shift.
+
+    Args:
+        axis: the last axis (default), or a list of the last axes.
+    Weights: gamma and beta with the sizes of `axis`. Source: Ba, Kiros and Hinton 2016.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
+        )
+        self.axis = (axis,) if isinstance(axis, int) else tuple(axis)
+
+    def build(self, input_shape) -> None:
+        check_known(input_shape, "LayerNormalization")
+        self._add_scale_and_shift(tuple(input_shape[a] for a in self._axes(len(input_shape))))
+
+    def _axes(self, rank: int) -> tuple[int, ...]:
+        axes = tuple(sorted(a % rank for a in self.axis))
+        if 0 in axes or axes != tuple(range(rank - len(axes), rank)):
+            raise ArgumentError(
+                f"LayerNormalization works over the last axes of its input, without the batch; got axis={self.axis} "
+                f"for {rank} axes. Permute the input first."
+            )
+        return axes
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        y, _, _ = graph.add("normalize", x, axes=self._axes(len(x.shape)), epsilon=self.epsilon)
+        return self._scale_and_shift(graph, y)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": list(self.axis)}
+
+
+@LAYERS.register()
+class GroupNormalization(_Scaled):
+    """Normalise every sample over all positions and the channels of one group, then scale and shift.
+
+    Args:
+        groups: number of groups; -1 for one channel each (instance normalisation).
+        axis: the channel axis; only the last one.
+    Weights: gamma and beta, each (channels,). Source: Wu and He 2018.
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
+        )
+        self.groups = groups
+        self.axis = axis
+
+    def build(self, input_shape) -> None:
+        check_known(input_shape, "GroupNormalization")
+        channels = input_shape[-1]
+        if self.axis not in (-1, len(input_shape) - 1):
+            raise ArgumentError(f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first.")
+        groups = channels if self.groups == -1 else self.groups
+        if groups < 1 or channels % groups:
+            raise ArgumentError(f"groups={self.groups} must divide the number of channels, {channels}.")
+        self._add_scale_and_shift((channels,))
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        channels, rank = x.shape[-1], len(x.shape)
+        groups = channels if self.groups == -1 else self.groups
+        split = graph.add("reshape", x, shape=(*x.shape[:-1], groups, channels // groups))
+        axes = (*range(1, rank - 1), rank)
+        y, _, _ = graph.add("normalize", split, axes=axes, epsilon=self.epsilon)
+        return self._scale_and_shift(graph, graph.add("reshape", y, shape=x.shape))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups, "axis": self.axis}

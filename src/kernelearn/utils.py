@@ -1,0 +1,31 @@
+"""Small public helpers, where Keras users look for them."""
+
+import numpy as np
+
+from kernelearn.config import floatx, set_floatx, set_random_seed
+from kernelearn.errors import ArgumentError
+from kernelearn.layers.base import reset_names
+
+__all__ = ["clear_session", "floatx", "set_floatx", "set_random_seed", "to_categorical"]
+
+
+def clear_session() -> None:
+    """Start the automatic layer names again (conv2d, conv2d_1, ...)."""
+    reset_names()
+
+
+def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (n,) as one-hot rows (n, num_classes), float32.
+
+    >>> to_categorical([0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]], dtype=float32)
+    """
+    labels = np.asarray(y)
+    if labels.size and (labels.min() < 0 or not np.array_equal(labels, labels.astype(np.int64))):
+        raise ArgumentError("to_categorical takes class numbers 0, 1, 2, ...; got negative or fractional values.")
+    labels = labels.astype(np.int64).squeeze(-1) if labels.ndim > 1 and labels.shape[-1] == 1 else labels.astype(np.int64)
+    classes = num_classes or int(labels.max(initial=-1)) + 1
+    if labels.size and labels.max() >= classes:
+        raise ArgumentError(f"Class number {labels.max()} does not fit into num_classes={classes}.")
+    return np.eye(classes, dtype=np.float32)[labels]
