@@ -36,7 +36,7 @@ class Configurable:
         return f"{type(self).__name__}({arguments})"
 
 
-def argument_names(cls: type) -> list[str]:
+def argument_names(cls: type) -> tuple[str, ...]:
     """Names of the constructor arguments of a class, without *args and **kwargs."""
     parameters = list(inspect.signature(cls).parameters.values())
-    return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return tuple(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))

@@ -1,0 +1,128 @@
+"""Losses in Keras's words. They declare; `engine.reference.losses` computes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kernelearn.errors import ArgumentError
+from kernelearn.losses import functions
+from kernelearn.losses.base import LOSSES, Loss, sample_factors
+from kernelearn.losses.crossentropy import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
+from kernelearn.losses.functions import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    cosine_similarity,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+from kernelearn.losses.pointwise import (
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SquaredHinge,
+)
+
+__all__ = [
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "deserialize",
+    "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sample_factors",
+    "serialize",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+]
+
+
+def get(identifier: Any) -> Any:
+    """The loss that a name, a config, a class, an object or one of the functions here stands for.
+
+    Raises: UnknownNameError; ArgumentError for a function of your own, which has no gradient.
+
+    >>> get("mse").kind
+    'mean_squared_error'
+    """
+    if isinstance(identifier, Loss):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        return _from_function(identifier)
+    return LOSSES.get(identifier)
+
+
+def _from_function(function: Callable) -> Loss:
+    name = getattr(function, "__name__", repr(function))
+    if getattr(functions, name, None) is function:
+        return LOSSES.get(name)
+    raise ArgumentError(
+        f"Expected a loss as a name, a config or an object, got the function {name}, whose gradient is "
+        "not known. Make a subclass of kernelearn.losses.Loss with call(y_true, y_pred) and "
+        "gradient(y_true, y_pred)."
+    )
+
+
+def serialize(loss: Loss | None) -> dict | None:
+    """The JSON config of a loss."""
+    return LOSSES.serialize(loss)
+
+
+def deserialize(config: dict) -> Loss:
+    """The loss of a config made by `serialize`."""
+    return LOSSES.get(config)

@@ -1,0 +1,150 @@
+"""What all losses share: a name, how the values of the samples are reduced, a config.
+
+Your own loss: subclass `Loss` with `call(y_true, y_pred)`, one value per sample, and its
+`gradient(y_true, y_pred)`, the derivative of that value by `y_pred`.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernelearn import config
+from kernelearn._configurable import Configurable, argument_names
+from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
+from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.registry import Registry
+
+LOSSES = Registry("loss")
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
+
+
+class Loss(Configurable):
+    """Base of all losses.
+
+    Args:
+        name: by default the class name.
+        reduction: how the values of the samples become one number. "sum_over_batch_size" (the same as
+            "mean") is sum(weight * value) / number of values; "sum" does not divide;
+            "mean_with_sample_weight" divides by the sum of the weights; None or "none" keeps the values.
+    Attributes:
+        kind: the engine's name of the loss, "custom" for a class of your own.
+    """
+
+    kind: ClassVar[str] = "custom"
+
+    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:
+        if reduction not in REDUCTIONS:
+            raise ArgumentError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}.")
+        self.name = name or type(self).__name__
+        self.reduction = reduction
+
+    def call(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+        """Loss of every sample: y_pred of shape (n, ..., k) gives (n, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} must define call(self, y_true, y_pred).")
+
+    def gradient(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+        """Derivative of the loss of every sample with respect to y_pred, of the shape of y_pred."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define gradient(self, y_true, y_pred), the derivative of call by "
+            "y_pred: kernelearn does not differentiate Python code."
+        )
+
+    def mask(self, y_true: NDArray, y_pred: NDArray) -> NDArray | None:
+        """Boolean array of the samples that count, of the shape of `call`'s result; None if all do."""
+        return None
+
+    def attrs(self) -> dict[str, Any]:
+        """The attributes of the engine's loss operator, JSON-able."""
+        return {}
+
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+        """The reduced loss, a float; an array of values per sample with reduction None.
+
+        Args:
+            y_true: targets, of the shape of y_pred (one axis less for a loss on integer labels).
+            y_pred: predictions (n, ..., k); integers become the default float type.
+            sample_weight: (n,) or any leading part of the shape of the values; default all ones.
+        Raises: ShapeError if the shapes do not belong together.
+
+        >>> from kernelearn.losses import MeanSquaredError
+        >>> MeanSquaredError()([[0.0, 1.0]], [[1.0, 1.0]])
+        0.5
+        """
+        predictions = np.asarray(y_pred)
+        if predictions.dtype.kind != "f":
+            predictions = predictions.astype(config.floatx())
+        targets = np.asarray(y_true)
+        values = np.asarray(self.call(targets, predictions))
+        mask = self.mask(targets, predictions)
+        factors = sample_factors(values.shape, values.dtype, sample_weight, mask, self.reduction)
+        return values * factors if self.reduction in (None, "none") else float(np.sum(values * factors))
+
+
+def sample_factors(
+    shape: tuple[int, ...],
+    dtype: Any,
+    sample_weight: ArrayLike | None = None,
+    mask: NDArray | None = None,
+    reduction: str | None = "sum_over_batch_size",
+) -> NDArray:
+    """What the loss value of each sample is multiplied by before all are summed.
+
+    The reduced loss is sum(factors * values), so its gradient is factors[..., None] * gradient.
+
+    Args:
+        shape: shape of the values, one per sample (and pixel).
+        sample_weight: weights, of a leading part of `shape`.
+        mask: True where a sample counts. The mean is then over those samples only.
+        reduction: see `Loss`.
+    Raises: ShapeError if sample_weight does not fit.
+    """
+    weights = np.ones(shape, dtype)
+    if mask is not None:
+        weights *= mask
+        if reduction in ("sum_over_batch_size", "mean"):
+            weights *= mask.size / max(int(np.count_nonzero(mask)), 1)
+    if sample_weight is not None:
+        weights *= _expand_weight(np.asarray(sample_weight, dtype), shape)
+    if reduction in ("sum", "none", None):
+        return weights
+    total = float(np.sum(weights)) if reduction == "mean_with_sample_weight" else float(weights.size)
+    return weights / total if total else np.zeros_like(weights)
+
+
+def _expand_weight(weight: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """A weight with trailing axes of size 1, so that it multiplies values of `shape`."""
+    if weight.ndim > len(shape) and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    if weight.shape != shape[: weight.ndim]:
+        raise ShapeError(
+            f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weight.shape}."
+        )
+    return weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))
+
+
+class EngineLoss(Loss):
+    """A loss that the engine knows; its own arguments are its attributes there."""
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        super().__init__(name or self.kind, reduction)
+
+    def attrs(self) -> dict[str, Any]:
+        own = [name for name in argument_names(type(self)) if name not in ("name", "reduction", "axis")]
+        return {name: getattr(self, name) for name in own}
+
+    def call(self, y_true, y_pred):
+        return ENGINE_LOSSES[self.kind].value(y_true, y_pred, **self.attrs())
+
+    def gradient(self, y_true, y_pred):
+        return ENGINE_LOSSES[self.kind].gradient(y_true, y_pred, **self.attrs())
+
+
+def last_axis(axis: int) -> int:
+    """-1, the only axis along which losses reduce; ArgumentError for any other."""
+    if axis != -1:
+        raise ArgumentError(
+            f"axis must be -1: classes are on the last axis, got {axis!r}. Permute the output."
+        )
+    return axis
