@@ -1,0 +1,87 @@
+"""`Data`: the training, validation and test part of one source, and what all three share."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kernelearn.data.dataset import Dataset
+from kernelearn.data.describe import Description, describe
+from kernelearn.data.order import sample_order
+from kernelearn.data.stream import StreamDataset
+from kernelearn.errors import ArgumentError, DataError
+
+AnyDataset = Dataset | StreamDataset
+
+
+@dataclass
+class Data:
+    """What `load` gives.
+
+    Attributes:
+        name: short name of the source.
+        train: what to train on.
+        validation, test: held-out parts, or None.
+        classes: number of classes; 0 for real-valued targets, and for a stream whose classes are unknown.
+        class_names: name of each class, or None where the source has no names.
+        warnings: what was noticed while loading.
+    """
+
+    name: str
+    train: AnyDataset
+    validation: AnyDataset | None = None
+    test: AnyDataset | None = None
+    classes: int = 0
+    class_names: list[str] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of one image."""
+        return tuple(self.train.x_shape)  # type: ignore[return-value]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all parts: equal only if a run would see the same examples in the same parts."""
+        parts = [f"{role} {part.fingerprint}" for role, part in self.parts().items()]
+        text = "\n".join([*parts, *(self.class_names or [])])
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def parts(self) -> dict[str, AnyDataset]:
+        """The parts there are, by role: "train", "validation", "test"."""
+        roles = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: part for role, part in roles.items() if part is not None}
+
+    def describe(self) -> Description:
+        """Counts, class balance, per-channel mean and standard deviation, and warnings."""
+        return describe(self)
+
+    def sample(self, per_class: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Some training images to look at.
+
+        Args:
+            per_class: how many of each class, or fewer if it has fewer; in all, for real-valued targets.
+            seed: which ones.
+        Returns: x (k, h, w, c) as batches give it and y (k,), sorted by class.
+        Raises: DataError for a stream.
+        """
+        if not isinstance(self.train, Dataset):
+            raise DataError(
+                "A stream cannot be sampled without reading it. Take a batch: next(data.train.batches())."
+            )
+        if per_class < 1:
+            raise ArgumentError(f"per_class must be at least 1, got {per_class}.")
+        order = sample_order(len(self.train), seed)
+        if self.classes:
+            of_class = [order[self.train.labels[order] == label][:per_class] for label in range(self.classes)]
+            order = np.concatenate(of_class)
+        return self.train.subset(order if self.classes else order[:per_class]).arrays()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{part.size} {role}" for role, part in self.parts().items())
+        kind = f"{self.classes} classes" if self.classes else "no classes"
+        return f"<Data {self.name}: {counts}; {self._shape_text()}, {kind}>"
+
+    def _shape_text(self) -> str:
+        # NOTE: the shape of a stream is known only once it is read, which a repr must not do.
+        return str(self.input_shape) if isinstance(self.train, Dataset) else "stream"

@@ -1,0 +1,231 @@
+"""`Dataset`: examples that can be reached by number, and the batches of an epoch.
+
+It is a view, rows of a store plus targets and weights, so that splits and subsets copy no images.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn.data.arrays import as_float, as_target, leaves, map_arrays
+from kernelearn.data.order import batch_count, batch_slices, check_seed, epoch_order, split_indices
+from kernelearn.data.prefetch import prefetch
+from kernelearn.data.stores import Store
+from kernelearn.errors import ArgumentError, DataError
+
+Batch = tuple[Any, Any, np.ndarray | None]
+_READ_AT_ONCE = 256
+
+
+class Dataset:
+    """Labelled examples with random access.
+
+    Made by `load` or `as_dataset`, not by hand.
+
+    Args:
+        store: where the examples lie.
+        labels: (n,) int64 class indices, other targets with n rows, several of those, or None.
+        sample_weight: (n,) weights or None.
+        class_names: name of each class, or None.
+        rows: (n,) row of the store behind each example; None for all rows in order.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        labels: Any = None,
+        sample_weight: np.ndarray | None = None,
+        class_names: Sequence[str] | None = None,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        self._store, self._rows = store, rows
+        self.labels, self.sample_weight = labels, sample_weight
+        self.class_names = None if class_names is None else list(class_names)
+
+    def __len__(self) -> int:
+        return len(self._store) if self._rows is None else len(self._rows)
+
+    def __repr__(self) -> str:
+        where = "read on demand" if self.is_lazy else "in memory"
+        return f"<Dataset of {len(self)} examples {self.x_shape}, {self.dtype}, {where}>"
+
+    @property
+    def size(self) -> int:
+        """Number of examples; the same property of a `StreamDataset` may be None."""
+        return len(self)
+
+    @property
+    def x_shape(self) -> Any:
+        """Shape of one example, without the batch axis; a structure of shapes for several inputs."""
+        return self._store.x_shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type the examples are stored in; batches are `config.floatx()`."""
+        return self._store.dtype
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether examples are decoded anew each time they are asked for."""
+        return self._store.is_lazy
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the targets are class indices, one int64 per example."""
+        return isinstance(self.labels, np.ndarray) and self.labels.dtype == np.int64 and self.labels.ndim == 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Stable hexadecimal digest of what this dataset holds and in which order."""
+        state = hashlib.blake2b(self._store.digest(), digest_size=16)
+        for array in [*leaves(self.labels), *leaves(self.sample_weight), *leaves(self._rows)]:
+            state.update(f"{array.dtype.str}{array.shape}".encode())
+            state.update(np.ascontiguousarray(array).tobytes())
+        return state.hexdigest()
+
+    def steps(self, batch_size: int, drop_remainder: bool = False) -> int:
+        """Number of batches in one epoch."""
+        return batch_count(len(self), _check_batch_size(batch_size), drop_remainder)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        drop_remainder: bool = False,
+    ) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Args:
+            batch_size: examples per batch; the last batch may be smaller.
+            shuffle: visit the examples in an order that depends on `seed` and `epoch` alone.
+            seed: integer >= 0.
+            epoch: number of the epoch, from 0.
+            start: number of batches to leave out at the beginning, without reading them: a run that was
+                interrupted after `start` batches goes on with exactly the batches it would have had.
+            drop_remainder: leave out a last batch that is not full.
+        Returns: iterator of (x, y, sample_weight). x: (n, h, w, c) float32 (`config.floatx()`), uint8
+            scaled to [0, 1]; y: (n,) int64 or the targets given, None without; sample_weight: (n,) or None.
+        Raises: ArgumentError for an argument out of range; DataError, while iterating, naming a picture
+            that cannot be decoded.
+
+        >>> from kernelearn.data import as_dataset
+        >>> data = as_dataset(np.zeros((10, 4, 4, 1)), np.arange(10))
+        >>> [y.tolist() for _, y, _ in data.batches(4, start=1)]
+        [[4, 5, 6, 7], [8, 9]]
+        """
+        slices = list(
+            batch_slices(len(self), _check_batch_size(batch_size), _check_start(start), drop_remainder)
+        )
+        order = epoch_order(len(self), seed, epoch) if shuffle else None
+        check_seed(seed)
+        return self._iterate([part if order is None else order[part] for part in slices])
+
+    def subset(self, indices: Any) -> "Dataset":
+        """The examples at `indices` (integers, a slice or a bool mask), in that order; copies no images."""
+        chosen = np.arange(len(self))[indices]
+        rows = chosen if self._rows is None else self._rows[chosen]
+        labels = None if self.labels is None else map_arrays(lambda array: array[chosen], self.labels)
+        weight = None if self.sample_weight is None else self.sample_weight[chosen]
+        return Dataset(self._store, labels, weight, self.class_names, rows)
+
+    def split(
+        self,
+        fraction: float,
+        seed: int = 0,
+        stratify: bool = True,
+        shuffle: bool = True,
+        what: str = "fraction",
+    ) -> tuple["Dataset", "Dataset"]:
+        """Divide into (rest, part), where the part has `fraction` of the examples.
+
+        Args:
+            fraction: in (0, 1), or a count.
+            seed: the same seed gives the same split.
+            stratify: keep the proportions of the classes; without classes the split is plainly random.
+            shuffle: False takes the last examples as they stand.
+            what: name of the size in error messages.
+        Raises: ArgumentError, DataError: see `order.split_indices`.
+        """
+        labels = self.labels if stratify and self.has_classes else None
+        rest, part = split_indices(len(self), fraction, seed, labels, shuffle, what)
+        return self.subset(rest), self.subset(part)
+
+    def arrays(self) -> tuple[Any, Any]:
+        """(x, y) of all examples in memory, as one batch would give them."""
+        if not self.is_lazy:
+            return self._batch(slice(None))[:2]
+        parts = [x for x, _, _ in self.batches(_READ_AT_ONCE)]
+        return np.concatenate(parts), self._targets(slice(None))
+
+    def example(self, index: int) -> tuple[Any, Any]:
+        """(x, y) of one example: x without the batch axis, y a scalar for class indices."""
+        if not -len(self) <= index < len(self):
+            raise ArgumentError(f"index must lie in {-len(self)}..{len(self) - 1}, got {index}.")
+        x, y, _ = self._batch(np.array([index % len(self)]))
+        first = map_arrays(lambda array: array[0], x)
+        return first, None if y is None else map_arrays(lambda array: array[0], y)
+
+    def raw(self, indices: Any = slice(None)) -> Any:
+        """Examples in their stored type, unscaled (uint8 images as uint8)."""
+        return self._store.read(self._store_rows(np.arange(len(self))[indices]))
+
+    def _iterate(self, parts: list) -> Iterator[Batch]:
+        if not self.is_lazy:
+            yield from (self._batch(part) for part in parts)
+            return
+        raws = prefetch(self._store, (self._store_rows(part) for part in parts))
+        try:
+            for part, raw in zip(parts, raws):
+                yield as_float(raw), self._targets(part), self._weights(part)
+        finally:
+            raws.close()  # type: ignore[attr-defined]  # a generator: ends its threads at once
+
+    def _batch(self, part: np.ndarray | slice) -> Batch:
+        rows = part if self._rows is None else self._rows[part]
+        x = map_arrays(as_float, self._store.read(rows))
+        return x, self._targets(part), self._weights(part)
+
+    def _store_rows(self, part: np.ndarray | slice) -> np.ndarray:
+        return np.arange(len(self))[part] if self._rows is None else self._rows[part]
+
+    def _targets(self, part: np.ndarray | slice) -> Any:
+        return None if self.labels is None else map_arrays(lambda array: as_target(array[part]), self.labels)
+
+    def _weights(self, part: np.ndarray | slice) -> np.ndarray | None:
+        return None if self.sample_weight is None else as_float(self.sample_weight[part])
+
+
+def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
+    """The same examples with labels counted along `class_names`, a superset of the dataset's own names.
+
+    Raises: DataError naming classes that `class_names` does not have.
+    """
+    own = dataset.class_names or []
+    unknown = [name for name in own if name not in class_names]
+    if unknown:
+        raise DataError(
+            f"Classes {unknown[:10]} are not among the known classes {list(class_names)[:20]}. "
+            "Every part must use the class names of the training part."
+        )
+    position = np.array([list(class_names).index(name) for name in own], dtype=np.int64)
+    return Dataset(
+        dataset._store, position[dataset.labels], dataset.sample_weight, class_names, dataset._rows
+    )
+
+
+def _check_batch_size(batch_size: int) -> int:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ArgumentError(f"batch_size must be an integer >= 1, got {batch_size!r}.")
+    return int(batch_size)
+
+
+def _check_start(start: int) -> int:
+    if not isinstance(start, int | np.integer) or start < 0:
+        raise ArgumentError(f"start must be a number of batches >= 0, got {start!r}.")
+    return int(start)

@@ -1,0 +1,348 @@
+"""Image folders and zips of them: one folder per class, with or without train/test/val folders above.
+
+A zip is read in place and never unpacked to disk. Small sets are decoded once and kept as uint8; larger
+ones are decoded batch by batch.
+"""
+
+import collections
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelearn._optional import require
+from kernelearn.data.archives import open_zip, read_member
+from kernelearn.data.dataset import Dataset
+from kernelearn.data.images import decode, is_picture, open_picture, picture_size
+from kernelearn.data.sources.common import Parts, ReadOptions, assemble, local_name
+from kernelearn.data.stores import PictureStore, cached_if_small
+from kernelearn.errors import DataError
+
+_ROLES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+_CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder or zip as a list of names, and how to read one of them.
+
+    Attributes:
+        root: what to call it in messages.
+        files: names relative to the root, with forward slashes.
+        folders: names of all folders, with and without files.
+        sizes: file -> number that changes when its content does (size or checksum).
+        read: name -> bytes.
+        place: name -> what Pillow can read the header from without reading all of a file.
+    """
+
+    root: str
+    files: list[str]
+    folders: list[str]
+    sizes: dict[str, str]
+    read: Callable[[str], bytes]
+    place: Callable[[str], bytes | Path]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a part: its name in the tree and its class."""
+
+    name: str
+    label: int
+
+
+def matches(source: Any) -> bool:
+    """Whether `source` is a zip or a folder (tried last, so any folder)."""
+    return isinstance(source, Path) and (source.is_dir() or source.suffix.lower() == ".zip")
+
+
+def read(source: Path, options: ReadOptions) -> Parts:
+    """Pictures by class and part.
+
+    Raises: DataError for pictures outside a class folder, empty classes, classes that only the test part
+        has, mixed sizes without `resize`, and unreadable files.
+    """
+    require("PIL.Image", "reading picture files")
+    tree = _folder_tree(source) if source.is_dir() else _zip_tree(source, options.max_bytes)
+    prefix = _common_folder(tree)
+    roles = _roles(tree, prefix)
+    trees = {role: _classes(tree, folder) for role, folder in roles.items()}
+    class_names = _class_names(trees, tree, options)
+    shape = _common_shape(
+        tree, [name for classes in trees.values() for names in classes.values() for name in names], options
+    )
+    parts: dict[str, Dataset | None] = {
+        role: _dataset(tree, _pictures(classes, class_names, tree), class_names, shape, options)
+        for role, classes in trees.items()
+    }
+    warnings = _other_files(tree)
+    return replace(assemble(local_name(source), parts), warnings=warnings)
+
+
+def save_image_folder(
+    path: str | Path, x: np.ndarray, labels: Sequence[int], class_names: Sequence[str], suffix: str = ".png"
+) -> None:
+    """Write uint8 images (n, h, w, 1 or 3) as `path/<class>/<number><suffix>`, a folder that `load` reads."""
+    pil = require("PIL.Image", "writing picture files")
+    for number, (image, label) in enumerate(zip(np.asarray(x), labels)):
+        folder = Path(path) / class_names[int(label)]
+        folder.mkdir(parents=True, exist_ok=True)
+        pil.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{number:06d}{suffix}")
+
+
+def _folder_tree(root: Path) -> Tree:
+    files, folders, sizes = [], [], {}
+    for place, name, is_dir, size in _walk(root):
+        if is_dir:
+            folders.append(place + name)
+        else:
+            files.append(place + name)
+            sizes[place + name] = str(size)
+    return Tree(
+        str(root), sorted(files), sorted(folders), sizes, lambda name: _read_file(root / name), root.joinpath
+    )
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str, bool, int]]:
+    """(folder with a slash, name, whether it is a folder, size) of everything below, links followed once."""
+    seen = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [name for name in folders if not _is_clutter(name)]
+        seen.add(real)
+        prefix = "" if place == str(root) else Path(place).relative_to(root).as_posix() + "/"
+        yield from ((prefix, name, True, 0) for name in folders)
+        yield from ((prefix, name, False, _size(place, name)) for name in files if not _is_clutter(name))
+
+
+def _size(place: str, name: str) -> int:
+    try:
+        return os.stat(os.path.join(place, name)).st_size
+    except OSError as error:
+        raise DataError(
+            f"{os.path.join(place, name)} cannot be read: {error.strerror}. Is it a broken link?"
+        ) from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _zip_tree(path: Path, max_bytes: int) -> Tree:
+    archive = open_zip(path, max_bytes)
+    members = [
+        m for m in archive.infolist() if not any(_is_clutter(part) for part in m.filename.split("/") if part)
+    ]
+    files = sorted({member.filename for member in members if not member.is_dir()})
+    folders = {member.filename.rstrip("/") for member in members if member.is_dir()}
+    for name in files:
+        parts = name.split("/")[:-1]
+        folders.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+    sizes = {member.filename: f"{member.file_size} {member.CRC}" for member in members}
+
+    def read_file(name: str) -> bytes:
+        return read_member(archive, name)
+
+    return Tree(str(path), files, sorted(folders), sizes, read_file, read_file)
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name in _CLUTTER
+
+
+def _other_files(tree: Tree) -> list[str]:
+    others = [name for name in tree.files if not is_picture(name)]
+    if not others:
+        return []
+    return [f"{len(others)} files are not pictures and were left out, for example {others[0]}."]
+
+
+def _common_folder(tree: Tree) -> str:
+    """The one folder that everything lies in, as zips often have it: "" or "name/"."""
+    prefix = ""
+    while True:
+        top = _children(tree, prefix)
+        only = top[0] if len(top) == 1 else None
+        if only is None or only.lower() in _ROLES or not _children(tree, f"{prefix}{only}/"):
+            return prefix
+        if any(
+            is_picture(name) and "/" not in name[len(prefix) :]
+            for name in tree.files
+            if name.startswith(prefix)
+        ):
+            return prefix
+        prefix += only + "/"
+
+
+def _children(tree: Tree, prefix: str) -> list[str]:
+    """Names of the folders directly in `prefix`."""
+    inside = (name[len(prefix) :] for name in tree.folders if name.startswith(prefix))
+    return [name for name in inside if name and "/" not in name]
+
+
+def _roles(tree: Tree, prefix: str) -> dict[str, str]:
+    """role -> folder: train, test and validation folders where they exist, else everything is one part."""
+    top = _children(tree, prefix)
+    roles: dict[str, str] = {}
+    if not any(_ROLES.get(name.lower()) == "train" for name in top):
+        return {"train": prefix}
+    for name in top:
+        role = _ROLES.get(name.lower())
+        if role is None:
+            raise DataError(
+                f"{tree.root} has a train folder and beside it {name!r}, which is none of "
+                f"{', '.join(sorted(_ROLES))}. "
+                "Move it away, or give the folder of one part."
+            )
+        if role in roles:
+            raise DataError(
+                f"{tree.root} has two folders for the {role} part: {roles[role]} and {prefix}{name}/."
+            )
+        roles[role] = f"{prefix}{name}/"
+    return roles
+
+
+def _classes(tree: Tree, folder: str) -> dict[str, list[str]]:
+    """class -> pictures, at any depth below the class's folder."""
+    classes: dict[str, list[str]] = {name: [] for name in _children(tree, folder)}
+    loose = []
+    for name in tree.files:
+        if not name.startswith(folder) or not is_picture(name):
+            continue
+        inside = name[len(folder) :]
+        if "/" in inside:
+            classes[inside.partition("/")[0]].append(name)
+        else:
+            loose.append(name)
+    place = f"{tree.root}/{folder}".rstrip("/")
+    if loose:
+        raise DataError(
+            f"{len(loose)} pictures, for example {loose[0]}, lie in {place} outside any class. Put each "
+            "into a "
+            "folder named after its class: folder/<class>/picture.png."
+        )
+    if not any(classes.values()):
+        raise DataError(
+            f"{place} holds nothing to train on. Expected one folder of pictures per class, IDX files, "
+            "CIFAR .bin "
+            f"files or .npy files; found {_listing(tree, folder)}."
+        )
+    return classes
+
+
+def _listing(tree: Tree, folder: str) -> str:
+    names = [name for name in (*tree.folders, *tree.files) if name.startswith(folder)]
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else "nothing"
+
+
+def _class_names(trees: dict[str, dict[str, list[str]]], tree: Tree, options: ReadOptions) -> list[str]:
+    """Classes in order: those the user names, else the sorted folders of the training part."""
+    if options.class_names is not None:
+        return list(options.class_names)
+    classes = trees.get("train") or next(iter(trees.values()))
+    empty = sorted(name for name, pictures in classes.items() if not pictures)
+    if empty:
+        raise DataError(
+            f"{tree.root} has classes without a picture: {', '.join(empty[:10])}. Remove these folders or "
+            "fill them."
+        )
+    if len(classes) < 2:
+        raise DataError(
+            f"{tree.root} has one class only, {next(iter(classes))!r}; there is nothing to tell apart. "
+            "Expected "
+            "folder/<class>/picture.png with at least two classes (or give class_names=)."
+        )
+    return sorted(classes)
+
+
+def _pictures(classes: dict[str, list[str]], class_names: list[str], tree: Tree) -> list[Picture]:
+    unknown = sorted(name for name, pictures in classes.items() if name not in class_names and pictures)
+    if unknown:
+        raise DataError(
+            f"{tree.root} has a part with the classes {', '.join(unknown[:10])}, which are not among the "
+            "known "
+            f"classes {', '.join(class_names[:20])}."
+        )
+    labels = {name: index for index, name in enumerate(class_names)}
+    return [Picture(name, labels[label]) for label in sorted(classes) for name in classes[label]]
+
+
+def _common_shape(tree: Tree, names: list[str], options: ReadOptions) -> tuple[int, int, int]:
+    """(h, w, c) of all pictures, from their headers.
+
+    Raises: DataError if sizes differ and `resize` is not given, or naming unreadable files.
+    """
+    with ThreadPoolExecutor(options.workers) as pool:
+        sizes = list(pool.map(lambda name: _header(tree, name), names))
+    broken = [size for size in sizes if isinstance(size, DataError)]
+    if broken:
+        listed = "\n  ".join(map(str, broken[:5]))
+        raise DataError(f"{len(broken)} of {len(sizes)} files cannot be read as pictures:\n  {listed}")
+    shapes = [size for size in sizes if not isinstance(size, DataError)]
+    channels = options.channels or max(shape[2] for shape in shapes)
+    if options.resize is not None:
+        return (*options.resize, channels)
+    counts = collections.Counter(shape[:2] for shape in shapes)
+    if len(counts) > 1:
+        raise _mixed_sizes(names, shapes, counts)
+    return (*shapes[0][:2], channels)
+
+
+def _header(tree: Tree, name: str) -> tuple[int, int, int] | DataError:
+    try:
+        with open_picture(tree.place(name), name) as image:
+            return picture_size(image)
+    except DataError as error:
+        return error
+
+
+def _mixed_sizes(names: list[str], shapes: list, counts: collections.Counter) -> DataError:
+    (usual, number), *_ = counts.most_common()
+    other = next(index for index, shape in enumerate(shapes) if shape[:2] != usual)
+    return DataError(
+        f"The pictures have {len(counts)} different sizes: {number} of {len(names)} are {usual[0]} x "
+        f"{usual[1]} "
+        f"(height x width), but {names[other]} is {shapes[other][0]} x {shapes[other][1]}. Give "
+        f"resize=({usual[0]}, {usual[1]}) or another size to bring them to one."
+    )
+
+
+def _dataset(
+    tree: Tree,
+    pictures: list[Picture],
+    class_names: list[str],
+    shape: tuple[int, int, int],
+    options: ReadOptions,
+) -> Dataset:
+    names = [picture.name for picture in pictures]
+    size = None if options.resize is None else shape[:2]
+
+    def decoded(row: int) -> np.ndarray:
+        return decode(open_picture(tree.read(names[row]), names[row]), shape[2], size, names[row])
+
+    store = PictureStore(decoded, names, shape, _identity(tree, names), options.workers)
+    labels = np.array([picture.label for picture in pictures], dtype=np.int64)
+    return Dataset(cached_if_small(store, options.cache_bytes), labels, class_names=class_names)
+
+
+def _identity(tree: Tree, names: list[str]) -> bytes:
+    state = hashlib.blake2b(digest_size=16)
+    for name in names:
+        state.update(f"{name}\0{tree.sizes[name]}\n".encode())
+    return state.digest()
