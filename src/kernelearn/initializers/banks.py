@@ -280,7 +280,7 @@ class GaborBank(FilterBank):
         if norm < 1e-9:
             raise ShapeError(
                 f"The Gabor filter of frequency {frequency}, angle {angle:.3f}, phase {phase:.3f} is "
-                f"constant on a kernel of size {size}. Use a larger kernel, another phase or a lower frequency."
+                f"constant on a kernel of size {size}. Use a larger kernel or another phase."
             )
         return values / norm
 
