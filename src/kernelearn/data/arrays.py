@@ -32,7 +32,7 @@ def map_arrays(function: Callable[..., Any], value: Any) -> Any:
     if isinstance(value, dict):
         return {key: function(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(function(item) for item in value)
+        return type(value)([function(item) for item in value])
     return function(value)
 
 

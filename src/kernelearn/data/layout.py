@@ -6,7 +6,7 @@ from kernelearn.data.images import resize_array
 from kernelearn.errors import ArgumentError, ShapeError
 
 _CHANNELS = (1, 3, 4)
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
+_LUMA = np.array([19595, 38470, 7471])  # ITU-R BT.601 (0.299, 0.587, 0.114) in 65536ths, as Pillow rounds it
 
 
 def to_images(
@@ -70,11 +70,17 @@ def to_channels(x: np.ndarray, channels: int, what: str = "x") -> np.ndarray:
     if have == 1 and channels == 3:
         return np.repeat(x, 3, axis=-1)
     if have == 3 and channels == 1:
-        grey = (x @ _LUMA)[..., None]
-        return (np.rint(grey) if x.dtype.kind in "iu" else grey).astype(x.dtype)
+        return _grey(x)[..., None]
     raise ArgumentError(
         f"{what} has {have} channels; only 1 and 3 can be turned into each other, not into {channels}."
     )
+
+
+def _grey(x: np.ndarray) -> np.ndarray:
+    """Luma of (..., 3), type kept; for integers to the bit what Pillow's convert("L") gives."""
+    if x.dtype.kind in "iu":
+        return ((x.astype(np.int64) @ _LUMA + 0x8000) >> 16).astype(x.dtype)
+    return (x @ (_LUMA / 65536)).astype(x.dtype)
 
 
 def _unflatten(x: np.ndarray, image_shape: tuple[int, ...] | None, what: str) -> np.ndarray:

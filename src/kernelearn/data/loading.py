@@ -344,8 +344,8 @@ def _check_no_empty_class(train: Dataset, classes: int, names: list[str] | None)
         listed = ", ".join(names[index] if names else str(index) for index in first)
         raise DataError(
             f"{missing} of {classes} classes have no training example: {listed}. Relabel from 0 without "
-            "gaps, for example with np.unique(y, return_inverse=True)[1]; or cast the targets to float for "
-            "regression."
+            "gaps, for example with np.unique(y, return_inverse=True)[1]; cast the targets to float for "
+            "regression; do not divide sorted data with shuffle_split=False."
         )
 
 

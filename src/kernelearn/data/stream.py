@@ -17,6 +17,7 @@ from kernelearn.data.arrays import (
     check_range,
     check_rows,
     clean_targets,
+    is_structure,
     is_torch,
     leaves,
     map_arrays,
@@ -170,9 +171,9 @@ class StreamDataset:
 
     def _clean(self, item: Any, where: str) -> Batch:
         x, y, weight = _parts(item, where)
-        single = y is not None and not isinstance(y, list | tuple | dict) and np.ndim(y) == 0
-        x = map_arrays(lambda value: self._features(value, where, single), x)
-        y = None if y is None else map_arrays(lambda value: _targets(value, where, single), y)
+        single = y is not None and not is_structure(y) and np.ndim(y) == 0
+        x = _each(lambda value: self._features(value, where, single), x)
+        y = None if y is None else _each(lambda value: _targets(value, where, single), y)
         rows = len(next(leaves(x)))
         for array in [*leaves(x), *leaves(y)]:
             check_rows(rows, array, f"Every array in {where}")
@@ -252,6 +253,11 @@ def _parts(item: Any, where: str) -> tuple[Any, Any, Any]:
         raise DataError(f"{where} must be x, (x, y) or (x, y, sample_weight), got {len(item)} parts.")
     x, y, weight = (*item, None, None)[:3]
     return x, y, weight
+
+
+def _each(function: Callable[[Any], np.ndarray], value: Any) -> Any:
+    """`function` of each of several arrays, or of the one array (or list of numbers) that `value` is."""
+    return map_arrays(function, value) if is_structure(value) else function(value)
 
 
 def _targets(value: Any, where: str, single: bool) -> np.ndarray:

@@ -123,7 +123,7 @@ def _load_npz(path: Path, options: ReadOptions) -> dict[str, np.ndarray]:
             )
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
         raise _unreadable(path, error) from error

@@ -1,7 +1,7 @@
 """What every source gets and gives: `ReadOptions` in, `Parts` out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kernelearn.data.arrays import (
     is_torch,
     to_numpy,
 )
-from kernelearn.data.dataset import Dataset
+from kernelearn.data.dataset import Dataset, relabel
 from kernelearn.data.layout import refuse_channels_first, to_images
 from kernelearn.data.stores import ArrayStore
 from kernelearn.data.stream import StreamDataset
@@ -117,24 +117,28 @@ def _is_one_hot(y: np.ndarray) -> bool:
     return bool((((y == 0) | (y == 1)).all(axis=1) & (y.sum(axis=1) == 1)).all())
 
 
-def assemble(name: str, parts: dict[str, Dataset | None], **fields: Any) -> Parts:
+def assemble(name: str, parts: dict[str, Dataset | None], warnings: list[str] | None = None) -> Parts:
     """`Parts` from datasets by role; a source that holds a test or validation part alone is all there is.
 
     With train and validation but no test part, the validation part is what the source holds out: it
     becomes the test part.
     """
-    train = parts.get("train")
-    test, validation = parts.get("test"), parts.get("validation")
+    train, test, validation = (parts.get(role) for role in ("train", "test", "validation"))
     if train is None:
-        only = test if test is not None else validation
-        if only is None:
-            raise DataError(f"{name} holds no examples.")
-        result = Parts(name, only, class_names=only.class_names)
-    elif test is None:
-        result = Parts(name, train, validation, None, class_names=train.class_names)
-    else:
-        result = Parts(name, train, test, validation, class_names=train.class_names)
-    return replace(result, **fields)
+        train, test, validation = (test, None, validation) if test is not None else (validation, None, None)
+    if train is None:
+        raise DataError(f"{name} holds no examples.")
+    if test is None:
+        test, validation = validation, None
+    names = train.class_names
+    return Parts(name, train, _aligned(test, names), _aligned(validation, names), names, warnings or [])
+
+
+def _aligned(part: Dataset | None, class_names: list[str] | None) -> Dataset | None:
+    """String labels were numbered within each part; number those of `part` as the training part's are."""
+    if part is None or class_names is None or part.class_names in (None, class_names):
+        return part
+    return relabel(part, class_names)
 
 
 def local_name(path: Path) -> str:

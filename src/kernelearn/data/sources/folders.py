@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,7 @@ def read(source: Path, options: ReadOptions) -> Parts:
         role: _dataset(tree, _pictures(classes, class_names, tree), class_names, shape, options)
         for role, classes in trees.items()
     }
-    warnings = _other_files(tree)
-    return replace(assemble(local_name(source), parts), warnings=warnings)
+    return assemble(local_name(source), parts, _other_files(tree))
 
 
 def save_image_folder(
