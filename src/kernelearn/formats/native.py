@@ -1,0 +1,275 @@
+"""The package's own file format, suffix `.kernelearn`: a zip with one JSON file and one .npy file an array.
+
+Members, all stored without compression, so that no file can unpack to more than its own size:
+
+    kernelearn.json     {"format", "format_version", "library_version", "config", "arrays": {name: member}}
+    arrays/NAME.npy     NumPy's array format, little-endian, C order, never pickled
+
+Equal content gives equal bytes. A file that is not exactly what was written gives a FormatError.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from kernelearn import __version__
+from kernelearn.errors import ArgumentError, FormatError
+from kernelearn.formats.safe_zip import SafeZip, damaged
+from kernelearn.storage import PathLike, atomic_write
+
+SUFFIX = ".kernelearn"
+FORMAT_NAME = "kernelearn"
+FORMAT_VERSION = 1
+DEFAULT_MAX_BYTES = 16 * 2**30
+
+_HEADER = "kernelearn.json"
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+_KINDS = "biufc"  # booleans, integers, floats, complex numbers
+_NAME_LIMIT = 1000
+
+_FOREIGN = (
+    (b"\x89HDF\r\n\x1a\n", "It is an HDF5 file, as older Keras versions write."),
+    (b"\x80", "It looks like a Python pickle, which is never opened because loading one can run code."),
+    (b"\x93NUMPY", "It is a NumPy .npy file."),
+    (b"{", "It looks like JSON."),
+)
+_FOREIGN_MEMBERS = (
+    ("metadata.json", "It looks like a .keras file."),
+    ("data.pkl", "It looks like a PyTorch file."),
+)
+
+
+class _Member(NamedTuple):
+    """What the header says about one array."""
+
+    sha256: str
+    dtype: str
+    shape: list[int]
+
+
+def write(path: PathLike, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a config and named arrays into one file, atomically.
+
+    Args:
+        path: the file, usually with the suffix `.kernelearn`.
+        config: JSON-able; NumPy numbers become plain ones and tuples lists. Floats come back exactly.
+        arrays: name -> array of numbers or booleans, any shape. Names may hold `/` but no `..`.
+    Raises: ArgumentError for content that the format cannot hold, StorageError if it cannot be written.
+
+    >>> import tempfile, numpy as np
+    >>> path = tempfile.mkdtemp() + "/weights.kernelearn"
+    >>> write(path, {"epoch": 3}, {"conv/kernel": np.ones((3, 3, 1, 2))})
+    >>> config, arrays = read(path)
+    >>> config["epoch"], arrays["conv/kernel"].shape
+    (3, (3, 3, 1, 2))
+    """
+    plain = {name: _plain_array(name, array) for name, array in arrays.items()}
+    header = _header_bytes(config, {name: _describe(array) for name, array in plain.items()})
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_zip_entry(_HEADER), header)
+        for name, array in plain.items():
+            archive.writestr(_zip_entry(_member_name(name)), _npy_bytes(array))
+
+
+def read(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The config and the arrays of a file, in the order in which they were written.
+
+    Args:
+        max_bytes: largest total size of the content, in bytes, that is read into memory.
+    Raises: FormatError if the file is truncated, damaged, foreign, from a newer version or too large;
+        FileNotFoundError if there is none.
+    """
+    with open(path, "rb") as file:
+        archive = _open_archive(file, path, max_bytes)
+        header = _read_header(archive, path)
+        _check_complete(archive.names(), header["arrays"], path)
+        arrays = {
+            name: _read_array(archive, _member_name(name), _Member(**about), path)
+            for name, about in header["arrays"].items()
+        }
+    return header["config"], arrays
+
+
+def read_config(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:
+    """The config alone, without reading the arrays; errors as of `read`."""
+    with open(path, "rb") as file:
+        return _read_header(_open_archive(file, path, max_bytes), path)["config"]
+
+
+def _plain_array(name: str, array: Any) -> np.ndarray:
+    """The array as it will be stored: little-endian, C order."""
+    _check_name(name)
+    array = np.asarray(array, order="C")
+    if array.dtype.kind not in _KINDS:
+        raise ArgumentError(
+            f"Array {name!r} has dtype {array.dtype}; only arrays of numbers and booleans can be saved."
+        )
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _check_name(name: str) -> None:
+    parts = name.split("/") if isinstance(name, str) else []
+    is_plain = parts and all(part not in ("", ".", "..") for part in parts) and "\\" not in name
+    if not is_plain or "\0" in name or len(name) > _NAME_LIMIT:
+        raise ArgumentError(
+            f"Array name {name!r} cannot be saved: use words joined by '/', "
+            "without empty parts, '..' or backslashes."
+        )
+
+
+def _member_name(name: str) -> str:
+    return f"arrays/{name}.npy"
+
+
+def _zip_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _FIXED_DATE)
+    entry.create_system = 3
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _npy_bytes(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(_npy_bytes(array)).hexdigest()
+    return _Member(digest, array.dtype.name, list(array.shape))._asdict()
+
+
+def _header_bytes(config: Mapping[str, Any], members: Mapping[str, dict]) -> bytes:
+    header = {
+        "format": FORMAT_NAME,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "config": config,
+        "arrays": members,
+    }
+    _check_keys(config, "config")
+    try:
+        return json.dumps(header, indent=1, default=_plain_number).encode()
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"The config cannot be saved as JSON: {error}.") from error
+
+
+def _check_keys(value: Any, where: str) -> None:
+    # json turns {1: ...} into {"1": ...} in silence: what comes back would not be what was saved.
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ArgumentError(f"The config cannot be saved: key {key!r} in {where} is not a string.")
+            _check_keys(item, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            _check_keys(item, f"{where}[{i}]")
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return value.item()
+    raise TypeError(f"{value!r} of type {type(value).__name__} is not JSON; save arrays in `arrays`")
+
+
+def _open_archive(file: BinaryIO, path: PathLike, max_bytes: int) -> SafeZip:
+    start = file.read(8)
+    if not start.startswith(b"PK"):
+        raise _not_ours(path, start)
+    archive = SafeZip(file, path, max_bytes)
+    if _HEADER not in archive.names():
+        members = {name.rpartition("/")[2] for name in archive.names()}
+        hint = next((text for name, text in _FOREIGN_MEMBERS if name in members), "")
+        raise _foreign(path, f"it is a zip without {_HEADER}. {hint}")
+    return archive
+
+
+def _read_header(archive: SafeZip, path: PathLike) -> dict[str, Any]:
+    try:
+        header = json.loads(archive.read(_HEADER))
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"{_HEADER} is not JSON ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT_NAME:
+        raise _foreign(path, f"its {_HEADER} does not say so")
+    _check_version(header, path)
+    _check_header(header, path)
+    return header
+
+
+def _check_version(header: dict[str, Any], path: PathLike) -> None:
+    version = header.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise damaged(path, f"format_version is {version!r}")
+    if version > FORMAT_VERSION:
+        raise FormatError(
+            f"{os.fspath(path)!r} was written by kernelearn {header.get('library_version')} in format "
+            f"{version}; this is kernelearn {__version__}, which reads formats up to {FORMAT_VERSION}. "
+            "Install a newer version: pip install -U kernelearn"
+        )
+
+
+def _check_header(header: dict[str, Any], path: PathLike) -> None:
+    config, arrays = header.get("config"), header.get("arrays")
+    if not isinstance(config, dict) or not isinstance(arrays, dict):
+        raise damaged(path, "config or arrays is missing")
+    for name, about in arrays.items():
+        if not isinstance(about, dict) or set(about) != set(_Member._fields):
+            raise damaged(path, f"the description of array {name!r} is incomplete")
+
+
+def _check_complete(names: set[str], arrays: Mapping[str, dict], path: PathLike) -> None:
+    expected = {_HEADER, *map(_member_name, arrays)}
+    if expected - names:
+        raise damaged(path, f"{min(expected - names)!r} is missing")
+    if names - expected:
+        raise damaged(path, f"{min(names - expected)!r} does not belong there")
+
+
+def _read_array(archive: SafeZip, member: str, about: _Member, path: PathLike) -> np.ndarray:
+    content = archive.read(member)
+    if hashlib.sha256(content).hexdigest() != about.sha256:
+        raise damaged(path, f"{member} is not what was written (its checksum differs)")
+    array = _parse_npy(content, member, path)
+    if [array.dtype.name, list(array.shape)] != [about.dtype, about.shape]:
+        found = f"{array.dtype} of shape {array.shape}"
+        raise damaged(path, f"{member} is {found}, the header says {about.dtype} of shape {about.shape}")
+    return array
+
+
+def _parse_npy(content: bytes, member: str, path: PathLike) -> np.ndarray:
+    """An array from the bytes of a .npy file; sizes are checked before memory is taken."""
+    stream = io.BytesIO(content)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError("its npy version is not 1.0")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # NOTE: the header is a Python literal; a bad one can fail in many ways
+        raise damaged(path, f"{member}: {error}") from error
+    if dtype.hasobject or dtype.kind not in _KINDS:
+        raise damaged(path, f"{member} has dtype {dtype}; only numbers and booleans are allowed")
+    start = stream.tell()
+    has = len(content) - start
+    if fortran_order or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != has:
+        raise damaged(path, f"{member} has {has} bytes of data, which is not what {dtype}{shape} needs")
+    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return values.astype(dtype.newbyteorder("="), copy=True)
+
+
+def _not_ours(path: PathLike, start: bytes) -> FormatError:
+    if not start:
+        return damaged(path, "it is empty")
+    hint = next((text for magic, text in _FOREIGN if start.startswith(magic)), "")
+    return _foreign(path, hint or f"expected a file with the suffix {SUFFIX}")
+
+
+def _foreign(path: PathLike, detail: str) -> FormatError:
+    return FormatError(f"{os.fspath(path)!r} is not a kernelearn file: {detail.strip().rstrip('.')}.")
