@@ -1,0 +1,182 @@
+"""Metrics in Keras's words: numbers followed during training, with a state that grows batch by batch."""
+
+from typing import Any
+
+from kernelearn import losses
+from kernelearn.errors import ArgumentError
+from kernelearn.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from kernelearn.metrics.base import METRICS, Mean, MeanMetric, MeanMetricWrapper, Metric, Sum
+from kernelearn.metrics.classes import ConfusionMatrix, F1Score, FBetaScore
+from kernelearn.metrics.counts import (
+    AUC,
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from kernelearn.metrics.regression import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    LossMetric,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    R2Score,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
+
+__all__ = [
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConfusionMatrix",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "KLDivergence",
+    "LogCoshError",
+    "LossMetric",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanMetric",
+    "MeanMetricWrapper",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Metric",
+    "Poisson",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SquaredHinge",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "deserialize",
+    "get",
+    "resolve",
+    "serialize",
+]
+
+
+def get(identifier: Any) -> Any:
+    """The metric that a name, config, class, object, loss or function stands for; None stays None.
+
+    A function of (y_true, y_pred) that gives a value per sample becomes its mean; so does a loss, also by name.
+    """
+    if isinstance(identifier, Metric):
+        return identifier
+    if isinstance(identifier, losses.Loss):
+        return LossMetric(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        return identifier()
+    if isinstance(identifier, str) and identifier not in METRICS.names():
+        return _from_loss_name(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return MeanMetricWrapper(identifier)
+    return METRICS.get(identifier)
+
+
+def _from_loss_name(name: str) -> Metric:
+    if name in losses.LOSSES.names():
+        return LossMetric(name)
+    return METRICS.get(name)  # raises the error that lists the metrics
+
+
+def serialize(metric: Metric | None) -> dict | None:
+    """The JSON config of a metric, without its state."""
+    return METRICS.serialize(metric)
+
+
+def deserialize(config: dict) -> Metric:
+    """The metric of a config made by `serialize`."""
+    return METRICS.get(config)
+
+
+def resolve(
+    identifier: Any,
+    loss: Any = None,
+    output_shape: tuple[int | None, ...] | None = None,
+    target_shape: tuple[int | None, ...] | None = None,
+) -> Metric:
+    """The metric to use for one output of a model, under the name the user gave.
+
+    "accuracy" (or "acc") and "crossentropy" (or "ce") become the binary, sparse or categorical form: binary
+    if the output has one unit, sparse if the targets are integer labels (by their shape or, before data is
+    there, by the loss), categorical otherwise. This is the rule of Keras.
+    NOTE: unlike Keras, binary accuracy compares with 0 when the loss is on logits (0.5 counts wrongly there).
+
+    Args:
+        identifier: anything `get` takes.
+        loss: the loss of that output, anything `losses.get` takes.
+        output_shape, target_shape: with the batch axis; sizes that are not known may be None.
+
+    >>> resolve("acc", "sparse_categorical_crossentropy", (None, 10))
+    SparseCategoricalAccuracy(name='acc')
+    """
+    if identifier is None:
+        raise ArgumentError("Expected a metric as a name, an object or a function, got None.")
+    if not isinstance(identifier, str):
+        return get(identifier)
+    loss = losses.get(loss)
+    choice = {"accuracy": "accuracy", "acc": "accuracy", "crossentropy": "crossentropy", "ce": "crossentropy"}
+    if identifier.lower() not in choice:
+        metric = get(identifier)
+    else:
+        form = _form_of_targets(loss, output_shape, target_shape)
+        metric = _FORMS[choice[identifier.lower()], form](bool(getattr(loss, "from_logits", False)))
+    metric.name = identifier
+    return metric
+
+
+def _form_of_targets(loss: Any, output_shape: Any, target_shape: Any) -> str:
+    """ "binary", "sparse" or "categorical"."""
+    if output_shape is not None and output_shape[-1] == 1:
+        return "binary"
+    if output_shape is not None and target_shape is not None:
+        has_labels = len(target_shape) < len(output_shape) or target_shape[-1] == 1
+        return "sparse" if has_labels else "categorical"
+    kind = getattr(loss, "kind", "")
+    if kind.startswith("sparse"):
+        return "sparse"
+    return "binary" if output_shape is None and kind.startswith("binary") else "categorical"
+
+
+_FORMS: dict[tuple[str, str], Any] = {
+    ("accuracy", "binary"): lambda logits: BinaryAccuracy(threshold=0.0 if logits else 0.5),
+    ("accuracy", "sparse"): lambda logits: SparseCategoricalAccuracy(),
+    ("accuracy", "categorical"): lambda logits: CategoricalAccuracy(),
+    ("crossentropy", "binary"): lambda logits: BinaryCrossentropy(from_logits=logits),
+    ("crossentropy", "sparse"): lambda logits: SparseCategoricalCrossentropy(from_logits=logits),
+    ("crossentropy", "categorical"): lambda logits: CategoricalCrossentropy(from_logits=logits),
+}

@@ -1,0 +1,197 @@
+"""What all metrics share: a state that grows batch by batch, and means over samples.
+
+Your own metric: subclass `Metric` with `update_state` and `result`, numbers and arrays kept in `self.state`;
+or `MeanMetric` with `values(y_true, y_pred)`; or give `compile` a function of (y_true, y_pred).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernelearn._configurable import Configurable
+from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.registry import Registry
+
+METRICS = Registry("metric")
+
+
+class Metric(Configurable):
+    """Base of all metrics.
+
+    Args:
+        name: the key in logs and history; by default the class's `default_name`.
+    Attributes:
+        state: name to number or array; all that a metric remembers. `initial_state()` gives its start.
+        higher_is_better: True, False or None (not known); what "best" means for this metric.
+    """
+
+    default_name: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool | None] = None
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or self.default_name or type(self).__name__.lower()
+        self.state: dict[str, Any] = {}
+
+    def initial_state(self) -> dict[str, Any]:
+        """The state before the first batch."""
+        return {}
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Take in a batch.
+
+        Args:
+            y_true: targets.
+            y_pred: predictions, the first axis counts samples.
+            sample_weight: (n,) or more leading axes of the targets; default all ones.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_state.")
+
+    def result(self) -> Any:
+        """The metric of everything taken in since the last reset: a float or an array."""
+        raise NotImplementedError(f"{type(self).__name__} must define result.")
+
+    def reset_state(self) -> None:
+        """Forget everything: called at the start of every epoch."""
+        self.state = self.initial_state()
+
+    def get_state(self) -> dict[str, NDArray]:
+        """A copy of the state as arrays, from which `set_state` goes on exactly where this metric is."""
+        return {name: np.array(value) for name, value in self.state.items()}
+
+    def set_state(self, state: Mapping[str, ArrayLike]) -> None:
+        """Put back what `get_state` gave.
+
+        Raises: ArgumentError if it belongs to another metric.
+        """
+        expected = set(self.initial_state())
+        if not expected <= set(state):
+            raise ArgumentError(f"The state of {self.name} needs {sorted(expected)}, got {sorted(state)}.")
+        arrays = {name: np.array(value) for name, value in state.items()}
+        self.state = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+        """Take in a batch and give the result so far."""
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The metric that `get_config` described; the dtype in configs of Keras has no meaning here."""
+        return cls(**{name: value for name, value in config.items() if name != "dtype"})
+
+
+def _leading_weight(weight: ArrayLike, shape: tuple[int, ...]) -> NDArray:
+    """Sample weights as float64 with the leading axes of `shape`."""
+    weights = np.asarray(weight, np.float64)
+    if weights.ndim > max(len(shape), 1) and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    if weights.shape != shape[: weights.ndim]:
+        raise ShapeError(
+            f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weights.shape}."
+        )
+    return weights
+
+
+def broadcast_weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArray | None:
+    """Sample weights repeated along the trailing axes of `shape`; None stays None."""
+    if weight is None:
+        return None
+    leading = _leading_weight(weight, shape)
+    return np.broadcast_to(leading.reshape(leading.shape + (1,) * (len(shape) - leading.ndim)), shape)
+
+
+def _total(values: NDArray) -> float:
+    if values.dtype == bool:
+        return float(np.count_nonzero(values))
+    return float(values.sum(dtype=np.float64))
+
+
+def sum_and_count(values: NDArray, sample_weight: ArrayLike | None) -> tuple[float, float]:
+    """Weighted sum over samples of the mean within each sample, and the sum of the weights."""
+    if values.ndim == 0:
+        weight = 1.0 if sample_weight is None else float(np.mean(np.asarray(sample_weight, np.float64)))
+        return float(values) * weight, weight
+    samples = values.shape[0]
+    if not values.size:
+        return 0.0, 0.0
+    if sample_weight is None:
+        return _total(values) * (samples / values.size), float(samples)
+    weights = _leading_weight(sample_weight, values.shape)
+    values = values.reshape(*weights.shape, -1).mean(axis=-1, dtype=np.float64)
+    share = samples / weights.size
+    return float((values * weights).sum()) * share, float(weights.sum()) * share
+
+
+class MeanMetric(Metric):
+    """Base of the metrics that are a mean over samples of something computed for each of them."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.reset_state()
+
+    def initial_state(self) -> dict[str, Any]:
+        return {"total": 0.0, "count": 0.0}
+
+    def values(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+        """Numbers or booleans, first axis the samples; further axes are averaged."""
+        raise NotImplementedError(f"{type(self).__name__} must define values(self, y_true, y_pred).")
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+        self.add(self.values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
+
+    def add(self, values: NDArray, sample_weight: ArrayLike | None = None) -> None:
+        """Take in values that were computed elsewhere, for example by the training step."""
+        total, count = sum_and_count(np.asarray(values), sample_weight)
+        self.state["total"] += total
+        self.state["count"] += count
+
+    def result(self) -> float:
+        return self.state["total"] / self.state["count"] if self.state["count"] else 0.0
+
+
+@METRICS.register("mean")
+class Mean(MeanMetric):
+    """Weighted mean of the values given to `update_state(values, sample_weight)`."""
+
+    default_name = "mean"
+
+    def update_state(self, values, sample_weight=None) -> None:  # type: ignore[override]
+        self.add(np.asarray(values, np.float64), sample_weight)
+
+
+@METRICS.register("sum")
+class Sum(Metric):
+    """Weighted sum of the values given to `update_state(values, sample_weight)`."""
+
+    default_name = "sum"
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.reset_state()
+
+    def initial_state(self) -> dict[str, Any]:
+        return {"total": 0.0}
+
+    def update_state(self, values, sample_weight=None) -> None:  # type: ignore[override]
+        array = np.asarray(values, np.float64)
+        weights = broadcast_weight(sample_weight, array.shape)
+        self.state["total"] += float(np.sum(array if weights is None else array * weights))
+
+    def result(self) -> float:
+        return self.state["total"]
+
+
+class MeanMetricWrapper(MeanMetric):
+    """The mean of a function `fn(y_true, y_pred, **arguments)` that gives a value per sample."""
+
+    def __init__(self, fn: Callable[..., ArrayLike], name: str | None = None, **arguments: Any) -> None:
+        super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
+        self.fn = fn
+        self.arguments = arguments
+
+    def values(self, y_true, y_pred):
+        return np.asarray(self.fn(y_true, y_pred, **self.arguments))
