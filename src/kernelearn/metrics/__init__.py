@@ -92,7 +92,7 @@ __all__ = [
 def get(identifier: Any) -> Any:
     """The metric that a name, config, class, object, loss or function stands for; None stays None.
 
-    A function of (y_true, y_pred) that gives a value per sample becomes its mean; so does a loss, also by name.
+    A function of (y_true, y_pred) that gives a value per sample becomes its mean; so does a loss or its name.
     """
     if isinstance(identifier, Metric):
         return identifier
