@@ -1,0 +1,118 @@
+"""Convolution, its two gradients and the transposed convolution, on the whole grid of geometries.
+
+The last tests check the tests: a convolution with one tap missing or one pixel off must be caught by them.
+"""
+
+import numpy as np
+import pytest
+
+from kernelearn.engine.operators import OPERATORS, Spec
+from kernelearn.engine.reference import conv as reference
+from kernelearn.engine.reference import windows
+from kernelearn.errors import ShapeError
+from tests.engine import cases
+from tests.engine.geometries import GEOMETRIES
+from tests.engine.helpers import check_op, float32_ratio
+
+
+@pytest.mark.parametrize("case", cases.CONVOLUTION, ids=str)
+def test_convolution(case):
+    check_op(case)
+
+
+@pytest.mark.parametrize("g", GEOMETRIES, ids=lambda g: g.label)
+def test_adjoint(g):
+    """<conv(x, w), g> = <x, grad_input(g, w)> = <w, grad_kernel(x, g)>, from the reference functions."""
+    x, kernel = (
+        cases.normal(2, *g.sizes, g.channels),
+        cases.normal(*g.kernel, g.channels // g.groups, g.filters),
+    )
+    y = reference.conv(x, kernel, **g.attrs)
+    grad = np.random.default_rng(0).normal(size=y.shape)
+    forward = float((y * grad).sum())
+    through_x = float((x * reference.conv_grad_input(grad, kernel, input_size=g.sizes, **g.attrs)).sum())
+    through_w = float((kernel * reference.conv_grad_kernel(x, grad, kernel_size=g.kernel, **g.attrs)).sum())
+    scale = float(np.abs(y * grad).sum())
+    assert through_x == pytest.approx(forward, abs=1e-13 * scale)
+    assert through_w == pytest.approx(forward, abs=1e-13 * scale)
+
+
+def test_one_image_at_a_time_gives_the_same(monkeypatch):
+    """Columns are built for a few images at a time; how many must not matter but for rounding."""
+    whole = [OPERATORS[c.operator].run(*c.inputs, **c.attrs) for c in cases.CONVOLUTION]
+    monkeypatch.setattr(reference, "CHUNK_NUMBERS", 1)
+    parts = [OPERATORS[c.operator].run(*c.inputs, **c.attrs) for c in cases.CONVOLUTION]
+    for a, b in zip(whole, parts):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_an_empty_batch_gives_an_empty_result():
+    x, kernel = np.zeros((0, 5, 5, 2)), np.zeros((3, 3, 2, 4))
+    attrs = {"stride": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": 1}
+    assert reference.conv(x, kernel, **attrs).shape == (0, 3, 3, 4)
+    assert (
+        reference.conv_grad_kernel(x, np.zeros((0, 3, 3, 4)), kernel_size=(3, 3), **attrs).shape
+        == kernel.shape
+    )
+
+
+def test_float32_stays_well_within_its_bound():
+    """The bound gamma_K |x| * |w| is for the worst order of summation; BLAS stays well inside of it."""
+    assert max(float32_ratio(case) for case in cases.CONVOLUTION) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "groups", "message"),
+    [
+        ((1, 5, 5, 3), (3, 3, 2, 4), 1, "takes 2 input channels"),
+        ((1, 5, 5, 4), (3, 3, 2, 3), 2, "filters divisible by 2"),
+        ((1, 2, 5, 3), (3, 3, 3, 4), 1, "does not fit"),
+    ],
+)
+def test_shapes_that_do_not_match_are_refused(x, kernel, groups, message):
+    attrs = {"stride": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": groups}
+    with pytest.raises(ShapeError, match=message):
+        OPERATORS["conv"].shape(Spec(x, "float32"), Spec(kernel, "float32"), **attrs)
+
+
+# --- the tests of the tests
+
+
+def _first_tap_dropped(*geometry):
+    found = windows.taps(*geometry)
+    next(found)
+    yield from found
+
+
+def _last_tap_twice(*geometry):
+    found = list(windows.taps(*geometry))
+    yield from found[:-1]
+    yield found[-1][0], found[0][1]
+
+
+def _shifted_by_one(x, padding, value=0.0):
+    return windows.pad_spatial(
+        x, tuple((max(hi, 0), max(lo, 0)) if lo >= 0 <= hi else (lo, hi) for lo, hi in padding), value
+    )
+
+
+def _transposed_kernel(kernel, groups):
+    flipped = np.ascontiguousarray(kernel[::-1])
+    entries = int(np.prod(kernel.shape[:-1]))
+    return np.ascontiguousarray(flipped.reshape(entries, groups, -1).transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("function", "mutant", "label"),
+    [
+        ("taps", _first_tap_dropped, "2d"),
+        ("taps", _last_tap_twice, "2d"),
+        ("pad_spatial", _shifted_by_one, "2d-same-even"),
+        ("_weight_matrices", _transposed_kernel, "2d"),
+    ],
+)
+def test_a_wrong_convolution_is_caught(monkeypatch, function, mutant, label):
+    monkeypatch.setattr(reference, function, mutant)
+    for case in [c for c in cases.CONVOLUTION if c.operator == "conv" and c.label == label]:
+        with pytest.raises(AssertionError):
+            check_op(case)

@@ -1,0 +1,48 @@
+"""Every operator of the table, on every example of `cases.py`, through `check_op`."""
+
+import numpy as np
+import pytest
+
+from kernelearn.engine.operators import OPERATORS
+from tests.engine import cases
+from tests.engine.helpers import check_op
+
+# Convolution has a file of its own.
+EXAMPLES = [case for case in cases.ALL if case not in cases.CONVOLUTION]
+
+
+@pytest.mark.parametrize("case", EXAMPLES, ids=str)
+def test_operator(case):
+    check_op(case)
+
+
+def test_every_operator_has_a_case():
+    assert sorted(set(OPERATORS) - {case.operator for case in cases.ALL}) == []
+
+
+def test_every_gradient_rule_is_checked():
+    checked = {case.operator for case in cases.ALL if case.smooth}
+    random_draw = {"random_uniform"}  # depends on the number of images only
+    with_rule = {name for name, operator in OPERATORS.items() if operator.gradient} - random_draw
+    assert sorted(with_rule - checked) == []
+
+
+def test_every_linear_operator_with_a_gradient_is_checked_for_its_adjoint():
+    linear = {name for name, operator in OPERATORS.items() if operator.is_linear and operator.gradient}
+    assert linear <= {case.operator for case in cases.ALL if 0 in case.smooth}
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_a_tie_is_shared(name):
+    x = np.array([[1.0, 2.0]])
+    share = OPERATORS["extreme_grad"].run(np.ones((1, 2)), x, x, OPERATORS[name].run(x, x))
+    np.testing.assert_array_equal(share, [[0.5, 0.5]])
+
+
+def test_max_pool_sends_a_tie_to_the_first_and_lets_nan_through():
+    x = np.array([[2.0, 2.0, 1.0, np.nan]]).reshape(1, 4, 1)
+    window = {"size": (2,), "stride": (2,), "padding": ((0, 0),)}
+    y, where = OPERATORS["max_pool"].run(x, **window)
+    grad = OPERATORS["max_pool_grad"].run(np.ones_like(y), where, input_size=(4,), **window)
+    np.testing.assert_array_equal(y.ravel(), [2, np.nan])
+    np.testing.assert_array_equal(grad.ravel()[:2], [1, 0])
