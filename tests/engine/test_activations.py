@@ -87,6 +87,17 @@ def test_axis_functions_have_the_right_gradient(forward, gradient, axis):
         assert result[index] == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
+def test_sparsemax_is_the_nearest_point_of_the_simplex():
+    x = np.random.default_rng(2).normal(size=(50, 6))
+    y = sparsemax(x)
+    np.testing.assert_allclose(y.sum(-1), 1)
+    # Optimality: x - y is one number on the support, and x is not above it elsewhere.
+    tau = np.max(np.where(y > 0, x - y, -np.inf), axis=-1, keepdims=True)
+    np.testing.assert_allclose(np.where(y > 0, x - y, tau), np.broadcast_to(tau, x.shape))
+    assert np.all(np.where(y > 0, tau, x) <= tau)
+    assert np.any(np.count_nonzero(y, axis=-1) > 1)
+
+
 @pytest.mark.parametrize(("forward", "gradient"), AXIS_FUNCTIONS)
 def test_axis_functions_keep_float32_and_survive_large_logits(forward, gradient):
     x = np.array([[1e4, -1e4, 0.0], [3.0, 3.0, 3.0]], dtype="float32")
