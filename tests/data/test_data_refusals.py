@@ -109,7 +109,7 @@ def test_loose_pictures_and_odd_folders(image_folder, tmp_path, images):
     refuses("1 pictures, for example loose.png, lie in .* outside any class", image_folder)
     for role in ("train", "test", "holiday"):
         save_image_folder(tmp_path / "d" / role, *images, ["a", "b", "c"])
-    refuses("beside it 'holiday'", tmp_path / "d")
+    refuses("beside them 'holiday'", tmp_path / "d")
 
 
 def test_classes_that_only_the_test_part_has(tmp_path, images):

@@ -117,6 +117,11 @@ def test_train_and_held_out_folders(tmp_path, images, held_out, zipped):
         assert data.validation is None
 
 
+def test_a_folder_of_the_test_part_alone_is_all_there_is(tmp_path, images):
+    save_image_folder(tmp_path / "d" / "test", *images, ["a", "b", "c"])
+    assert contents(load(tmp_path / "d", test=False).train) == expected(*images)
+
+
 def test_train_val_and_test_folders(tmp_path, images):
     x, y = images
     for role, rows in {"train": slice(0, 30), "valid": slice(30, 45), "test": slice(45, 60)}.items():
@@ -232,6 +237,17 @@ def test_class_names_fix_the_labels_of_further_folders(image_folder):
     assert data.class_names == ["fox", "dog", "cat"]
     with pytest.raises(DataError, match="classes fox, which are not among"):
         load(image_folder, class_names=["cat", "dog"])
+
+
+def test_class_names_reorder_or_rename_those_of_the_source():
+    plain = load("digits", test=False).train
+    backwards = load("digits", test=False, class_names=[str(digit) for digit in range(9, -1, -1)])
+    assert np.array_equal(backwards.train.labels, 9 - plain.labels)
+    renamed = load("digits", test=False, class_names=list("abcdefghij"))
+    assert np.array_equal(renamed.train.labels, plain.labels)
+    assert renamed.train.class_names == renamed.class_names == list("abcdefghij")
+    with pytest.raises(DataError, match="class_names has 3 names, but digits has 10 classes"):
+        load("digits", class_names=["a", "b", "c"])
 
 
 def test_a_further_source_for_testing(tmp_path, image_folder, images):

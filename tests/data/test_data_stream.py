@@ -165,9 +165,16 @@ def test_class_names_of_a_torchvision_like_loader():
 
     class DataLoader:
         dataset = Labelled()
+        sampler = range(6)
+
+        def __len__(self):
+            return 3
 
         def __iter__(self):
             return numbers([2])()
 
     data = load(DataLoader())
     assert (data.class_names, data.classes, len(data.train)) == (["cat", "dog"], 2, 6)
+    assert (data.train.steps(None), data.train.steps(4)) == (3, 2)
+    DataLoader.drop_last, DataLoader.batch_size = True, 1
+    assert len(as_dataset(DataLoader())) == 3

@@ -119,15 +119,14 @@ def _check_ratio(member: zipfile.ZipInfo, path: Path) -> None:
     if member.file_size > _RATIO_COUNTS_FROM and ratio > MAX_RATIO:
         raise DataError(
             f"{member.filename} in {path} would unpack to {ratio:.0f} times its packed size, above the "
-            "limit of "
-            f"{MAX_RATIO}: this looks like a zip bomb. If you trust it, unpack it and give the folder."
+            f"limit of {MAX_RATIO}: this looks like a zip bomb. If you trust it, unpack it and give the "
+            "folder."
         )
 
 
 def _check_total(total: int, path: Path, max_bytes: int) -> None:
     if total > max_bytes:
         raise DataError(
-            f"{path} would unpack to {total:,} bytes or more, above the limit max_bytes={max_bytes:,}. "
-            "Give a "
-            "larger max_bytes= if you trust the file."
+            f"{path} would unpack to {total:,} bytes or more, above the limit max_bytes={max_bytes:,}. Give "
+            "a larger max_bytes= if you trust the file."
         )

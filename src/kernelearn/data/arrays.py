@@ -125,9 +125,8 @@ def check_finite(x: np.ndarray, what: str) -> None:
             value = chunk[row][~(np.abs(chunk[row]) <= limit)][0]
             raise DataError(
                 f"{what} must hold finite {config.floatx()} numbers, but row {start + row} has {value} "
-                "(first of "
-                f"{int(bad.sum())} such rows in the {len(chunk)} looked at). Drop or repair these rows: "
-                f"{what}[~mask]."
+                f"(first of {int(bad.sum())} such rows in the {len(chunk)} looked at). Drop or repair these "
+                f"rows: {what}[~mask]."
             )
 
 
@@ -169,8 +168,8 @@ def check_range(labels: np.ndarray, classes: int, what: str) -> None:
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
             f"Labels of {what} must lie in 0..{classes - 1} ({classes} classes), but row {row} has "
-            f"{int(labels[row])} (first of {int(bad.sum())}). Relabel from 0, for example with "
-            "np.unique(y, return_inverse=True)[1]."
+            f"{int(labels[row])} (first of {int(bad.sum())}). Relabel from 0, for example with np.unique(y, "
+            "return_inverse=True)[1]."
         )
 
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from kernelearn.data.arrays import as_float, as_target, leaves, map_arrays
-from kernelearn.data.order import batch_count, batch_slices, check_seed, epoch_order, split_indices
+from kernelearn.data.order import (
+    batch_count,
+    batch_slices,
+    check_batch_size,
+    check_seed,
+    check_start,
+    epoch_order,
+    split_indices,
+)
 from kernelearn.data.prefetch import prefetch
 from kernelearn.data.stores import Store
 from kernelearn.errors import ArgumentError, DataError
@@ -87,7 +95,7 @@ class Dataset:
 
     def steps(self, batch_size: int, drop_remainder: bool = False) -> int:
         """Number of batches in one epoch."""
-        return batch_count(len(self), _check_batch_size(batch_size), drop_remainder)
+        return batch_count(len(self), check_batch_size(batch_size), drop_remainder)
 
     def batches(
         self,
@@ -120,7 +128,7 @@ class Dataset:
         [[4, 5, 6, 7], [8, 9]]
         """
         slices = list(
-            batch_slices(len(self), _check_batch_size(batch_size), _check_start(start), drop_remainder)
+            batch_slices(len(self), check_batch_size(batch_size), check_start(start), drop_remainder)
         )
         order = epoch_order(len(self), seed, epoch) if shuffle else None
         check_seed(seed)
@@ -210,22 +218,10 @@ def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     unknown = [name for name in own if name not in class_names]
     if unknown:
         raise DataError(
-            f"Classes {unknown[:10]} are not among the known classes {list(class_names)[:20]}. "
-            "Every part must use the class names of the training part."
+            f"Classes {unknown[:10]} are not among the known classes {list(class_names)[:20]}. Every part "
+            "must use the class names of the training part."
         )
     position = np.array([list(class_names).index(name) for name in own], dtype=np.int64)
     return Dataset(
         dataset._store, position[dataset.labels], dataset.sample_weight, class_names, dataset._rows
     )
-
-
-def _check_batch_size(batch_size: int) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ArgumentError(f"batch_size must be an integer >= 1, got {batch_size!r}.")
-    return int(batch_size)
-
-
-def _check_start(start: int) -> int:
-    if not isinstance(start, int | np.integer) or start < 0:
-        raise ArgumentError(f"start must be a number of batches >= 0, got {start!r}.")
-    return int(start)

@@ -208,8 +208,7 @@ def _balance_warnings(balance: dict[str, list[int]], names: list[str] | None) ->
     if counts[large] > _IMBALANCE * counts[small]:
         yield (
             f"Class {title[large]} has {counts[large]:,} training examples and {title[small]} has "
-            f"{counts[small]:,}: "
-            "accuracy alone will mislead. Consider class weights."
+            f"{counts[small]:,}: accuracy alone will mislead. Consider class weights."
         )
     if counts[small] < _FEW:
         yield f"Class {title[small]} has only {counts[small]} training examples."

@@ -152,9 +152,8 @@ def load_image(
         pixels = decode(image, channels, resolve_size(None if resize is False else resize), name)
     if any(want is not None and have != want for have, want in zip(pixels.shape, input_shape)):
         raise DataError(
-            f"{name} has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), expected {height} "
-            f"x {width}. "
-            "Give resize=True to stretch it to that size."
+            f"{name} has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), expected {height} x "
+            f"{width}. Give resize=True to stretch it to that size."
         )
     return as_float(pixels)
 

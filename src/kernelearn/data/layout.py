@@ -57,8 +57,7 @@ def refuse_channels_first(x: np.ndarray, what: str, is_torch_tensor: bool = Fals
     if first and (is_torch_tensor or not last):
         raise ShapeError(
             f"{what} has shape {x.shape}, which looks like channels first (n, c, h, w); expected (n, h, w, "
-            "c). "
-            "Give channels_first=True to have it converted, or a NumPy array in the order (n, h, w, c)."
+            "c). Give channels_first=True to have it converted, or a NumPy array in the order (n, h, w, c)."
         )
 
 

@@ -4,7 +4,7 @@ import copy
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,13 +132,15 @@ def read_source(source: Any, options: ReadOptions) -> Parts:
     raise DataError(f"Not a known source of data: {_shown(source)}. Accepted are:\n{ACCEPTED}")
 
 
+@dataclass(frozen=True)
 class _SplitRule:
     """How parts are drawn."""
 
-    def __init__(self, seed: int, stratify: bool, shuffle: bool) -> None:
-        self.seed, self.stratify, self.shuffle = seed, stratify, shuffle
+    seed: int
+    stratify: bool
+    shuffle: bool
 
-    def __call__(self, dataset: AnyDataset, size: float, what: str) -> tuple[Dataset, Dataset]:
+    def split(self, dataset: AnyDataset, size: float, what: str) -> tuple[Dataset, Dataset]:
         if not isinstance(dataset, Dataset):
             raise DataError(
                 f"A stream cannot be divided. Give {what}= another stream or arrays, or leave it out."
@@ -163,8 +165,7 @@ def _located(source: Any) -> Any:
     if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
         raise DataError(
             f"{path} is a pickle, and reading a pickle runs the code in it, so kernelearn does not. Save "
-            "the arrays "
-            "with np.savez(file, x_train=..., y_train=...) and load that."
+            "the arrays with np.savez(file, x_train=..., y_train=...) and load that."
         )
     if not any(module.matches(path) for module in _SOURCES):
         raise DataError(f"{path} is a file of no known kind. Accepted are:\n{ACCEPTED}")
@@ -179,10 +180,7 @@ def _stream(source: Any, options: ReadOptions) -> Parts:
         raise ArgumentError(
             f"{', '.join(given)} cannot be applied to a stream. Do it where its batches are made."
         )
-    size = getattr(getattr(source, "dataset", None), "__len__", None)
-    stream = StreamDataset(
-        source, size() if size else None, options.class_names, options.channels_first, name
-    )
+    stream = StreamDataset(source, None, options.class_names, options.channels_first, name)
     return Parts("stream", stream, class_names=stream.class_names)
 
 
@@ -203,10 +201,9 @@ def _with_test(parts: Parts, test: Any, fraction: float, options: ReadOptions, r
     if parts.test is not None:
         raise ArgumentError(
             f"test={test!r}, but {parts.name} comes with a test part of its own ({parts.test.size} "
-            "examples). Leave "
-            "test=None to use it, or give test=False to do without."
+            "examples). Leave test=None to use it, or give test=False to do without."
         )
-    train, held_out = rule(parts.train, test, "test")
+    train, held_out = rule.split(parts.train, test, "test")
     return replace(parts, train=train, test=held_out)
 
 
@@ -218,7 +215,7 @@ def _with_validation(parts: Parts, validation: Any, options: ReadOptions, rule: 
     if parts.validation is not None:
         note = f"{parts.name} comes with a validation part; it is used, and validation={validation} is not."
         return replace(parts, warnings=[*parts.warnings, note])
-    train, held_out = rule(parts.train, validation, "validation")
+    train, held_out = rule.split(parts.train, validation, "validation")
     return replace(parts, train=train, validation=held_out)
 
 
@@ -236,11 +233,9 @@ def _is_nothing(size: Any) -> bool:
 
 def _shown(source: Any) -> str:
     """A source in a message: paths and names as they are, objects by their type."""
-    return (
-        repr(source)
-        if isinstance(source, str | os.PathLike)
-        else f"An object of type {type(source).__name__}"
-    )
+    if isinstance(source, str | os.PathLike):
+        return repr(os.fspath(source))
+    return f"an object of type {type(source).__name__}"
 
 
 def _is_size(value: Any) -> bool:
@@ -264,11 +259,9 @@ def _renamed(parts: Parts, class_names: tuple[str, ...] | None) -> Parts:
         raise DataError(
             f"class_names has {len(class_names)} names, but {parts.name} has {len(own)} classes: {own[:20]}."
         )
-    change: Callable = (
-        (lambda part: relabel(part, class_names)) if by_name else (lambda part: _retitled(part, class_names))
-    )
+    change: Callable = relabel if by_name else _retitled
     changed = {
-        role: change(part)
+        role: change(part, class_names)
         for role in ("train", "test", "validation")
         if (part := getattr(parts, role)) is not None
     }
@@ -305,11 +298,7 @@ def _check_shapes(datasets: dict[str, Dataset]) -> None:
     """Every part must be labelled images of one shape."""
     shapes = {role: part.x_shape for role, part in datasets.items()}
     for role, shape in shapes.items():
-        if (
-            not isinstance(shape, tuple)
-            or len(shape) != 3
-            or not all(isinstance(side, int) for side in shape)
-        ):
+        if not isinstance(shape, tuple) or [type(side) for side in shape] != [int, int, int]:
             raise ShapeError(f"Images of the {role} part must be (h, w, c), got {shape}.")
         if datasets[role].labels is None:
             raise DataError(f"The {role} part has no labels; load needs images with labels.")

@@ -42,6 +42,20 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+def check_batch_size(batch_size: int) -> int:
+    """`batch_size` as a plain int. Raises: ArgumentError unless it is an integer of at least 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ArgumentError(f"batch_size must be an integer >= 1, got {batch_size!r}.")
+    return int(batch_size)
+
+
+def check_start(start: int) -> int:
+    """Batches to skip, as a plain int. Raises: ArgumentError unless it is an integer of at least 0."""
+    if not isinstance(start, int | np.integer) or start < 0:
+        raise ArgumentError(f"start must be a number of batches >= 0, got {start!r}.")
+    return int(start)
+
+
 def batch_count(n: int, batch_size: int, drop_remainder: bool = False) -> int:
     """Number of batches in one pass over `n` examples."""
     return n // batch_size if drop_remainder else math.ceil(n / batch_size)
@@ -113,8 +127,9 @@ def _shares(sizes: np.ndarray, count: int, what: str) -> np.ndarray:
     shares = np.minimum(np.floor(quota).astype(np.int64), sizes - 1)
     if count > int((sizes - 1).sum()):
         raise DataError(
-            f"{what} asks for {count} examples, but with {len(sizes)} classes in {int(sizes.sum())} examples "
-            "that would leave a class without any. Take fewer, add examples, or give stratify=False."
+            f"{what} asks for {count} examples, but with {len(sizes)} classes in {int(sizes.sum())} "
+            "examples that would leave a class without any. Take fewer, add examples, or give "
+            "stratify=False."
         )
     by_remainder = np.argsort(-(quota - np.floor(quota)), kind="stable")
     while shares.sum() < count:

@@ -23,8 +23,9 @@ from kernelearn.data.arrays import (
     map_arrays,
     to_numpy,
 )
-from kernelearn.data.dataset import Batch, _check_batch_size, _check_start
+from kernelearn.data.dataset import Batch
 from kernelearn.data.layout import refuse_channels_first, to_channels_last
+from kernelearn.data.order import batch_count, check_batch_size, check_start
 from kernelearn.errors import DataError, ShapeError
 
 _SINGLE_EXAMPLES_PER_BATCH = 32
@@ -39,7 +40,7 @@ class StreamDataset:
             - a function without arguments that starts a new pass, for example a generator function;
             - an object that can be iterated again and again, for example a torch DataLoader;
             - an iterator or generator, good for one pass (or for ever, if it never ends).
-        size: examples in one pass, where known.
+        size: examples in one pass, where known; a torch DataLoader tells it.
         class_names: name of each class; labels are then checked against their number.
         channels_first: the images are (n, c, h, w), as PyTorch has them, and are to be converted to
             (n, h, w, c). False refuses torch tensors that look like it.
@@ -59,14 +60,13 @@ class StreamDataset:
         if not callable(source) and not hasattr(source, "__iter__"):
             raise DataError(
                 "A stream must be a generator, a function that starts one, or an iterable of (x, y) "
-                "batches; "
-                f"got {type(source).__name__}. Wrap a map-style torch dataset in a DataLoader."
+                f"batches; got {type(source).__name__}. Wrap a map-style torch dataset in a DataLoader."
             )
         self._source, self._name, self._channels_first = source, name, channels_first
         self._is_one_pass = hasattr(source, "__next__")
         self._running: tuple[int | None, Iterator[Batch]] | None = None  # of a one-pass source
         self._has_ended = False
-        self.size = size
+        self.size = _loader_size(source) if size is None else size
         self.class_names = list(class_names) if class_names is not None else _torch_classes(source)
         self.labels = None
         self.sample_weight = None
@@ -100,10 +100,10 @@ class StreamDataset:
         return "stream"
 
     def steps(self, batch_size: int | None, drop_remainder: bool = False) -> int | None:
-        """Batches in one pass, None if unknown."""
-        if self.size is None or batch_size is None:
-            return None
-        return self.size // batch_size if drop_remainder else -(-self.size // batch_size)
+        """Batches in one pass, None if unknown; for `batch_size=None` the length of the source itself."""
+        if batch_size is None:
+            return _length(self._source)
+        return None if self.size is None else batch_count(self.size, batch_size, drop_remainder)
 
     def batches(
         self,
@@ -127,8 +127,8 @@ class StreamDataset:
         Returns: iterator of (x, y, sample_weight) as from `Dataset.batches`.
         Raises: DataError naming the batch that is not usable, or if the source is exhausted.
         """
-        size = None if batch_size is None else _check_batch_size(batch_size)
-        batches: Iterator[Batch] = itertools.islice(self._pass(size), _check_start(start), None)
+        size = None if batch_size is None else check_batch_size(batch_size)
+        batches: Iterator[Batch] = itertools.islice(self._pass(size), check_start(start), None)
         if drop_remainder and size is not None:
             batches = (batch for batch in batches if _rows(batch) == size)
         return self._iterate(batches)
@@ -282,6 +282,21 @@ def _example_shape(batch: Batch) -> Any:
 
 def _is_iterable(source: Any) -> bool:
     return hasattr(source, "__iter__")
+
+
+def _loader_size(source: Any) -> int | None:
+    """Examples in one pass of a torch DataLoader: what its sampler draws, less a dropped remainder."""
+    if getattr(source, "drop_last", False) and getattr(source, "batch_size", None):
+        batches = _length(source)
+        return None if batches is None else batches * source.batch_size
+    return _length(getattr(source, "sampler", None))
+
+
+def _length(value: Any) -> int | None:
+    try:
+        return len(value)
+    except TypeError:  # no length, or one that is not known
+        return None
 
 
 def _torch_classes(source: Any) -> list[str] | None:

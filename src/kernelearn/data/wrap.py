@@ -77,8 +77,8 @@ def _is_stream(x: Any) -> bool:
         return False
     if not callable(x) and not hasattr(x, "__iter__"):
         raise DataError(
-            "Expected an array, several arrays, a Dataset, or something that yields batches (a map-style torch "
-            f"dataset needs a DataLoader); got {type(x).__name__}."
+            "Expected an array, several arrays, a Dataset, or something that yields batches (a map-style "
+            f"torch dataset needs a DataLoader); got {type(x).__name__}."
         )
     return True
 

@@ -133,8 +133,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     if "pickle" in str(error).lower():
         return DataError(
             f"{path} holds Python objects (a pickle), and reading a pickle runs the code in it, so "
-            "kernelearn does "
-            "not. Save plain arrays of numbers."
+            "kernelearn does not. Save plain arrays of numbers."
         )
     return DataError(f"{path} is damaged or truncated: {error}. Fetch or write it again.")
 

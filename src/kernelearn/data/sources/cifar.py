@@ -45,8 +45,8 @@ def read(source: Path, options: ReadOptions) -> Parts:
     if _is_python(set(files)):
         raise DataError(
             f"{source} is the Python version of CIFAR, made of pickles; reading a pickle runs the code in "
-            "it, so "
-            "kernelearn does not. Use the binary version (cifar-10-binary.tar.gz or cifar-100-binary.tar.gz)."
+            "it, so kernelearn does not. Use the binary version (cifar-10-binary.tar.gz or "
+            "cifar-100-binary.tar.gz)."
         )
     raise DataError(
         f"{source} holds no CIFAR .bin files, the only tar that is read. Unpack it and give the folder."

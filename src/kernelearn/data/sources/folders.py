@@ -199,15 +199,15 @@ def _roles(tree: Tree, prefix: str) -> dict[str, str]:
     """role -> folder: train, test and validation folders where they exist, else everything is one part."""
     top = _children(tree, prefix)
     roles: dict[str, str] = {}
-    if not any(_ROLES.get(name.lower()) == "train" for name in top):
+    known = [_ROLES.get(name.lower()) for name in top]
+    if "train" not in known and (not known or None in known):
         return {"train": prefix}
     for name in top:
         role = _ROLES.get(name.lower())
         if role is None:
             raise DataError(
-                f"{tree.root} has a train folder and beside it {name!r}, which is none of "
-                f"{', '.join(sorted(_ROLES))}. "
-                "Move it away, or give the folder of one part."
+                f"{tree.root} has folders for its parts and beside them {name!r}, which is none of "
+                f"{', '.join(sorted(_ROLES))}. Move it away, or give the folder of one part."
             )
         if role in roles:
             raise DataError(
@@ -233,14 +233,12 @@ def _classes(tree: Tree, folder: str) -> dict[str, list[str]]:
     if loose:
         raise DataError(
             f"{len(loose)} pictures, for example {loose[0]}, lie in {place} outside any class. Put each "
-            "into a "
-            "folder named after its class: folder/<class>/picture.png."
+            "into a folder named after its class: folder/<class>/picture.png."
         )
     if not any(classes.values()):
         raise DataError(
             f"{place} holds nothing to train on. Expected one folder of pictures per class, IDX files, "
-            "CIFAR .bin "
-            f"files or .npy files; found {_listing(tree, folder)}."
+            f"CIFAR .bin files or .npy files; found {_listing(tree, folder)}."
         )
     return classes
 
@@ -264,8 +262,7 @@ def _class_names(trees: dict[str, dict[str, list[str]]], tree: Tree, options: Re
     if len(classes) < 2:
         raise DataError(
             f"{tree.root} has one class only, {next(iter(classes))!r}; there is nothing to tell apart. "
-            "Expected "
-            "folder/<class>/picture.png with at least two classes (or give class_names=)."
+            "Expected folder/<class>/picture.png with at least two classes (or give class_names=)."
         )
     return sorted(classes)
 
@@ -275,8 +272,7 @@ def _pictures(classes: dict[str, list[str]], class_names: list[str], tree: Tree)
     if unknown:
         raise DataError(
             f"{tree.root} has a part with the classes {', '.join(unknown[:10])}, which are not among the "
-            "known "
-            f"classes {', '.join(class_names[:20])}."
+            f"known classes {', '.join(class_names[:20])}."
         )
     labels = {name: index for index, name in enumerate(class_names)}
     return [Picture(name, labels[label]) for label in sorted(classes) for name in classes[label]]
@@ -316,8 +312,7 @@ def _mixed_sizes(names: list[str], shapes: list, counts: collections.Counter) ->
     other = next(index for index, shape in enumerate(shapes) if shape[:2] != usual)
     return DataError(
         f"The pictures have {len(counts)} different sizes: {number} of {len(names)} are {usual[0]} x "
-        f"{usual[1]} "
-        f"(height x width), but {names[other]} is {shapes[other][0]} x {shapes[other][1]}. Give "
+        f"{usual[1]} (height x width), but {names[other]} is {shapes[other][0]} x {shapes[other][1]}. Give "
         f"resize=({usual[0]}, {usual[1]}) or another size to bring them to one."
     )
 

@@ -158,8 +158,7 @@ def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
         if pixels.shape[:2] != (height, width):
             raise DataError(
                 f"{names[row]} is {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), the first "
-                "is "
-                f"{height} x {width}: mixed sizes. Give resize=({height}, {width}) or another size."
+                f"is {height} x {width}: mixed sizes. Give resize=({height}, {width}) or another size."
             )
         return pixels
 
