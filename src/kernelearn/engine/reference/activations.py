@@ -37,9 +37,11 @@ class Activation:
 
 
 def sigmoid(x: NDArray) -> NDArray:
-    """1 / (1 + exp(-x)), with the exponential only ever taken of -|x|."""
-    decay = np.exp(-np.abs(x))
-    return np.where(x >= 0, x.dtype.type(1), decay) / (1 + decay)
+    """1 / (1 + exp(-x)), written so that no exponential overflows.
+
+    NOTE: two exponentials are faster here than one and a `where`, which is slow on mixed signs.
+    """
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 def softplus(x: NDArray) -> NDArray:
@@ -70,14 +72,17 @@ def _linear_derivative(x, y):
 
 def _relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     """x above the threshold (at most max_value), negative_slope * (x - threshold) below it."""
-    if negative_slope == 0 and max_value is None and threshold == 0:
-        return np.maximum(x, 0)
+    if max_value is None and threshold == 0:
+        y = np.maximum(x, 0)
+        return y + negative_slope * np.minimum(x, 0) if negative_slope else y
     y = _select(x > threshold, x, negative_slope * (x - threshold), x)
     return y if max_value is None else np.minimum(y, max_value)
 
 
 def _relu_derivative(x, y, negative_slope=0.0, max_value=None, threshold=0.0):
-    slope = _select(x > threshold, 1.0, negative_slope, x)
+    slope = _indicator(x > threshold, x)
+    if negative_slope:
+        slope += negative_slope * _indicator(x <= threshold, x)
     return slope if max_value is None else slope * (x < max_value)
 
 
@@ -98,11 +103,12 @@ def _relu6_derivative(x, y):
 
 
 def _elu(x, alpha=1.0):
-    return _select(x > 0, x, alpha * np.expm1(np.minimum(x, 0)), x)
+    return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
 def _elu_derivative(x, y, alpha=1.0):
-    return _select(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0)), x)
+    is_positive = x > 0
+    return is_positive + alpha * np.exp(np.minimum(x, 0)) * ~is_positive
 
 
 def _selu(x):
