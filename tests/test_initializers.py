@@ -80,6 +80,14 @@ def test_fans(shape, fans):
     assert initializers.compute_fans(shape) == fans
 
 
+def test_fans_of_named_axes():
+    assert initializers.compute_fans((3, 4, 5), input_axes=[0, 1], output_axes=[2]) == (12, 5)
+    values = initializers.HeNormal(seed=1, input_axes=[0], output_axes=[1])((40, 2000), "float64")
+    assert values.var() == pytest.approx(2 / 40, rel=0.03)
+    swapped = initializers.HeNormal(seed=1, input_axes=[1], output_axes=[0])((40, 2000), "float64")
+    assert swapped.var() == pytest.approx(2 / 2000, rel=0.03)
+
+
 @pytest.mark.parametrize("name", [*VARIANCES, "orthogonal"])
 def test_integer_seeds_repeat_and_no_seed_follows_the_process(name):
     cls = type(initializers.get(name))

@@ -315,6 +315,13 @@ def test_names_of_keras(name, class_name):
     assert type(metrics.get(name)).__name__ == class_name
 
 
+def test_configs_of_keras():
+    plain = {"name": "auc", "dtype": "float32", "curve": "PR", "multi_label": False, "num_labels": None}
+    assert metrics.deserialize({"class_name": "AUC", "config": plain}).curve == "PR"
+    with pytest.raises(ArgumentError, match="several labels"):
+        metrics.AUC.from_config({**plain, "multi_label": True})
+
+
 def test_functions_and_own_metrics():
     def largest_error(y_true, y_pred):
         return np.abs(y_true - y_pred).max(-1)

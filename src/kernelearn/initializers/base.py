@@ -1,5 +1,6 @@
 """What all initialisers share: shape in, array out; and those that draw nothing at random."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -33,14 +34,19 @@ class Initializer(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define values(self, shape).")
 
 
-def compute_fans(shape: tuple[int, ...]) -> tuple[int, int]:
+def compute_fans(
+    shape: tuple[int, ...], input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
+) -> tuple[int, int]:
     """Inputs and outputs of one unit, (fan_in, fan_out), of a kernel of this shape, as Keras counts them.
 
-    The product of the kernel size times shape[-2] and shape[-1], also for grouped and depthwise kernels.
+    The product of the kernel size times shape[-2] and shape[-1], also for grouped and depthwise kernels; or,
+    if both are given, the products of the sizes of `input_axes` and of `output_axes`.
 
     >>> compute_fans((3, 3, 16, 32))
     (144, 288)
     """
+    if input_axes is not None and output_axes is not None:
+        return prod(shape[axis] for axis in input_axes), prod(shape[axis] for axis in output_axes)
     if len(shape) < 2:
         size = shape[0] if shape else 1
         return size, size

@@ -5,6 +5,7 @@ that layers that share an initialiser differ; an integer gives the same values a
 The numbers come from NumPy's PCG64 generator in float64: they are not those of Keras for the same seed.
 """
 
+from collections.abc import Sequence
 from math import prod, sqrt
 from typing import Any, ClassVar
 
@@ -91,28 +92,35 @@ MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("truncated_normal", "normal", "untruncated_normal", "uniform")
 
 
-def _draw_scaled(
-    generator: np.random.Generator, shape: tuple[int, ...], scale: float, mode: str, distribution: str
-) -> NDArray:
+class _Scaled(RandomInitializer):
     """Numbers of mean 0 and variance scale / fan."""
-    fan_in, fan_out = compute_fans(shape)
-    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
-    variance = scale / max(1.0, fan)
-    if distribution == "uniform":
-        limit = sqrt(3 * variance)
-        return generator.uniform(-limit, limit, shape)
-    if distribution == "untruncated_normal":
-        return sqrt(variance) * generator.standard_normal(shape)
-    return sqrt(variance) / TRUNCATED_STDDEV * _truncated_normal(generator, shape)
+
+    scale: float
+    mode: str
+    distribution: str
+    input_axes: Sequence[int] | None
+    output_axes: Sequence[int] | None
+
+    def values(self, shape):
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, fan)
+        if self.distribution == "uniform":
+            limit = sqrt(3 * variance)
+            return self._generator().uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return sqrt(variance) * self._generator().standard_normal(shape)
+        return sqrt(variance) / TRUNCATED_STDDEV * _truncated_normal(self._generator(), shape)
 
 
 @INITIALIZERS.register("variance_scaling")
-class VarianceScaling(RandomInitializer):
+class VarianceScaling(_Scaled):
     """Numbers of mean 0 and variance scale / fan, so that signals keep their size from layer to layer.
 
     Args:
         mode: which fan: "fan_in", "fan_out" or "fan_avg" (their mean), see `compute_fans`.
         distribution: "truncated_normal" (also called "normal"), "untruncated_normal" or "uniform".
+        input_axes, output_axes: axes that make up the fans, given together; see `compute_fans`.
     """
 
     def __init__(
@@ -121,6 +129,8 @@ class VarianceScaling(RandomInitializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: Seed = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         if not scale > 0:
             raise ArgumentError(f"scale must be greater than 0, got {scale!r}.")
@@ -132,21 +142,25 @@ class VarianceScaling(RandomInitializer):
         self.mode = mode
         self.distribution = distribution
         self.seed = _checked_seed(seed)
+        self.input_axes = input_axes
+        self.output_axes = output_axes
 
-    def values(self, shape):
-        return _draw_scaled(self._generator(), shape, self.scale, self.mode, self.distribution)
 
-
-class _Named(RandomInitializer):
-    """A variance scaling with a name of its own."""
+class _Named(_Scaled):
+    """A variance scaling with a name of its own; arguments as there."""
 
     scaling: ClassVar[tuple[float, str, str]]
 
-    def __init__(self, seed: Seed = None) -> None:
+    def __init__(
+        self,
+        seed: Seed = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        self.scale, self.mode, self.distribution = self.scaling
         self.seed = _checked_seed(seed)
-
-    def values(self, shape):
-        return _draw_scaled(self._generator(), shape, *self.scaling)
+        self.input_axes = input_axes
+        self.output_axes = output_axes
 
 
 @INITIALIZERS.register("glorot_uniform", "xavier_uniform")

@@ -282,3 +282,16 @@ class AUC(_Counts):
         ratio = np.where(both, _divide(predicted[:-1], predicted[1:]), 1.0)
         areas = _divide(slope * (steps_tp + intercept * np.log(ratio)), tp[1:] + fn[1:])
         return float(np.sum(areas))
+
+    @classmethod
+    def from_config(cls, config):
+        """As of any metric; Keras's options for several labels are accepted where they are not used.
+
+        Raises: ArgumentError for a metric with `multi_label`.
+        """
+        unused = {
+            name: config[name] for name in ("multi_label", "num_labels", "label_weights") if name in config
+        }
+        if any(value not in (None, False) for value in unused.values()):
+            raise ArgumentError(f"AUC over several labels is not supported, got {unused}.")
+        return super().from_config({name: value for name, value in config.items() if name not in unused})

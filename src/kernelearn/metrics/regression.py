@@ -158,10 +158,24 @@ class CategoricalCrossentropy(_CrossentropyMetric):
 
 
 @METRICS.register("sparse_categorical_crossentropy")
-class SparseCategoricalCrossentropy(_CrossentropyMetric):
+class SparseCategoricalCrossentropy(LossMetric):
     """Mean of the sparse categorical cross-entropy."""
 
-    default_name, loss_class = "sparse_categorical_crossentropy", losses.SparseCategoricalCrossentropy
+    default_name = "sparse_categorical_crossentropy"
+
+    def __init__(
+        self,
+        name: str | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name)
+        self.from_logits = from_logits
+        self.ignore_class = ignore_class
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "from_logits": self.from_logits, "ignore_class": self.ignore_class}
 
 
 @METRICS.register("cosine_similarity")
