@@ -119,6 +119,14 @@ def test_huge_logits_are_exact_and_silent(kind, dtype):
     assert value[1] > 1e3 and gradient[1, 0] < 0  # the wrong answer is punished and can be unlearned
 
 
+@pytest.mark.parametrize("kind", ["binary_focal_crossentropy", "categorical_focal_crossentropy"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_losses_of_certain_answers_have_no_gradient(kind, gamma):
+    logits = np.array([[200.0, -200.0, -200.0]])
+    gradient = ENGINE_LOSSES[kind].gradient(np.eye(3)[:1], logits, gamma=gamma, from_logits=True)
+    np.testing.assert_allclose(gradient, 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in ENGINE_LOSSES if "crossentropy" in kind])
 def test_logits_and_probabilities_agree(kind):
     y_true = LABELS if ENGINE_LOSSES[kind].integer_labels else ONE_HOT

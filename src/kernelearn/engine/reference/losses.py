@@ -349,11 +349,13 @@ def _sparse_gradient(y_true, y_pred, from_logits=False, ignore_class=None, label
 
 
 def _power_and_slope(base, gamma):
-    """base ** gamma and its derivative by base; base >= 0."""
-    if gamma == 0:
-        return np.ones_like(base), np.zeros_like(base)
-    with np.errstate(divide="ignore"):  # 0 < gamma < 1 has an infinite slope at zero, by its definition
-        return base**gamma, gamma * base ** (gamma - 1)
+    """base ** gamma and its derivative by base; base >= 0.
+
+    The slope counts as 0 at base 0, where it is infinite for gamma < 1: it multiplies the cross-entropy of a
+    sample that is right with certainty, which is 0 and wins.
+    """
+    positive = base > 0
+    return base**gamma, gamma * np.where(positive, base, base.dtype.type(1)) ** (gamma - 1) * positive
 
 
 def _binary_focal_parts(y_true, y_pred, gamma, from_logits, apply_class_balancing, alpha):
