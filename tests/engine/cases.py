@@ -23,7 +23,7 @@ def distinct(*shape, seed=0):
     return ((order - count // 2 + 0.5) * 0.0625).reshape(shape)
 
 
-def _convolutions(g):
+def convolutions(g):
     x = normal(2, *g.sizes, g.channels)
     kernel = normal(*g.kernel, g.channels // g.groups, g.filters, seed=1)
     outputs = oracles.output_sizes(g.sizes, g.kernel, g.stride, g.dilation, g.padding)
@@ -66,7 +66,7 @@ def _mean(x, **attrs):
     return oracles.pool(x, reduction=np.mean, **attrs)
 
 
-def _poolings(g):
+def poolings(g):
     attrs = {"size": g.kernel, "stride": g.stride, "padding": g.padding}
     x = distinct(2, *g.sizes, 3)
     outputs = oracles.output_sizes(g.sizes, g.kernel, g.stride, g.dilation, g.padding)
@@ -82,8 +82,8 @@ def _poolings(g):
     ]
 
 
-CONVOLUTION = [case for g in GEOMETRIES for case in _convolutions(g)]
-POOLING = [case for g in POOLS for case in _poolings(g)]
+CONVOLUTION = [case for g in GEOMETRIES for case in convolutions(g)]
+POOLING = [case for g in POOLS for case in poolings(g)]
 
 _KINKED = ("threshold", "hard_shrink")
 _ROW, _COLUMN = normal(1, 5), normal(3, 1, seed=4)

@@ -26,8 +26,8 @@ class Case:
 
     Attributes:
         inputs: float64 arrays, and integer arrays where the operator takes them.
-        oracle: (*inputs, **attrs) -> the first output, independent of the engine; None only where another test
-            file checks the values.
+        oracle: (*inputs, **attrs) -> the first output, independent of the engine; None only where another
+            test file checks the values.
         terms: how many products the longest sum has; None for operators that are no sums of products, whose
             float32 error is held below 64 units in the last place of the largest output instead.
         smooth: which inputs the gradient rule is checked for.

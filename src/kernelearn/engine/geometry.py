@@ -20,7 +20,8 @@ def normalize_tuple(value: int | Sequence[int], rank: int, name: str, minimum: i
     >>> normalize_tuple(3, 2, "kernel_size")
     (3, 3)
     """
-    values = (value,) * rank if isinstance(value, int | np.integer) else tuple(value)
+    is_sequence = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    values = tuple(value) if is_sequence else (value,) * rank
     ok = len(values) == rank and all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= minimum for v in values
     )
@@ -122,7 +123,7 @@ def window_counts(size: int, kernel: int, stride: int, padding: Pair) -> list[in
     [2, 3, 3, 2]
     """
     starts = [q * stride - padding[0] for q in range(output_size(size, kernel, stride, 1, padding))]
-    return [min(start + kernel, size) - max(start, 0) for start in starts]
+    return [max(min(start + kernel, size) - max(start, 0), 0) for start in starts]
 
 
 def receptive_field(windows: Sequence[tuple[int, int, int]]) -> tuple[int, int]:

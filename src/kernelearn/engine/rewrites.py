@@ -35,7 +35,7 @@ def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> 
 
 def _matches(producer: Operation, attrs: dict, program: Program) -> bool:
     """Whether the producer has these attributes; an axis counts from either end."""
+    if "axis" not in attrs:
+        return all(producer.attrs.get(key) == value for key, value in attrs.items())
     rank = len(program.buffers[producer.inputs[0]].shape)
-    return all(
-        producer.attrs.get(key) in ((value, value + rank) if key == "axis" else (value,)) for key, value in attrs.items()
-    )
+    return producer.attrs.get("axis", -1) % rank == attrs["axis"] % rank

@@ -2,6 +2,7 @@
 
 from kernelearn.engine.operators.table import Context, Spec, like, operator, same_as_first
 from kernelearn.engine.reference import reductions as reference
+from kernelearn.errors import ShapeError
 
 
 def _reduced_shape(x: Spec, *, axes, keepdims=False) -> tuple[Spec]:
@@ -11,6 +12,11 @@ def _reduced_shape(x: Spec, *, axes, keepdims=False) -> tuple[Spec]:
 
 def _mean_gradient(c: Context):
     sizes = tuple(c.inputs[0].shape[a] for a in c.attrs["axes"])
+    if None in sizes:
+        raise ShapeError(
+            f"A mean over the batch axis of {c.inputs[0].shape} has no gradient: the number of images is not known "
+            "when the program is built. Use the operator `loss` to reduce over images."
+        )
     return (c.builder.add("reduce_mean_grad", c.grad, sizes=sizes, **c.attrs),)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.engine.program import Operation, Program
+from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import KernelearnError
+from kernelearn.errors import KernelearnError, ShapeError
 
 
 class ReferenceExecutable:
@@ -43,7 +43,7 @@ class ReferenceExecutable:
                 continue
             self._compute(op, arrays)
             self._release(number, op, arrays)
-        return {label: arrays[name] for label, name in self.program.outputs.items()}
+        return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[Operation, dict[str, np.ndarray]]]:
         """Run forward and backward one operation at a time, without updates: (operation, all arrays so far)."""
@@ -58,6 +58,7 @@ class ReferenceExecutable:
         if missing:
             raise KernelearnError(f"The program needs inputs {missing}; got {sorted(inputs)}.")
         arrays = {b.name: np.asarray(inputs[b.name], b.dtype) for b in self.program.inputs()}
+        _check_shapes(self.program.inputs(), arrays)
         arrays.update((name, variable.value) for name, variable in self.variables.items())
         return arrays
 
@@ -84,6 +85,20 @@ class ReferenceExecutable:
             if self._last_uses.get(name) == number:
                 arrays.pop(name, None)
 
+    def _owned(self, result: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The result, copied if it is a view of an input or a weight (a reshape is): callers may write into it."""
+        given = [arrays[b.name] for b in (*self.program.inputs(), *self.program.weights())]
+        return result.copy() if any(np.may_share_memory(result, array) for array in given) else result
+
     def _loss_is_finite(self, arrays: dict[str, np.ndarray]) -> bool:
         loss = self.program.outputs.get("loss")
         return loss is None or bool(np.isfinite(arrays[loss]))
+
+
+def _check_shapes(buffers: list[Buffer], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ShapeError for an input whose shape is not the declared one; None stands for any number of images."""
+    for buffer in buffers:
+        shape = arrays[buffer.name].shape
+        fits = len(shape) == len(buffer.shape) and all(e in (None, s) for e, s in zip(buffer.shape, shape))
+        if not fits:
+            raise ShapeError(f"Input {buffer} got an array of shape {shape}; n is the number of images.")

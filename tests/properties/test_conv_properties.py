@@ -1,0 +1,37 @@
+"""Convolution, its gradients, its transpose and pooling on random geometries, through all of `check_op`."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from kernelearn.engine.reference.conv import conv as apply
+from tests.engine import cases
+from tests.engine.helpers import check_op
+from tests.properties.strategies import geometries, pools
+
+pytestmark = pytest.mark.properties
+
+
+@settings(max_examples=60, deadline=None)
+@given(geometries())
+def test_convolution(g):
+    for case in cases.convolutions(g):
+        check_op(case)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools())
+def test_pooling(g):
+    for case in cases.poolings(g):
+        check_op(case)
+
+
+@settings(max_examples=40, deadline=None)
+@given(geometries())
+def test_conv_is_linear_in_the_kernel_too(g):
+    conv, *_ = cases.convolutions(g)
+    x, kernel = conv.inputs
+    other = np.random.default_rng(3).normal(size=kernel.shape)
+    together = apply(x, 2 * kernel - other, **g.attrs)
+    apart = 2 * apply(x, kernel, **g.attrs) - apply(x, other, **g.attrs)
+    np.testing.assert_allclose(together, apart, rtol=0, atol=1e-13 * (1 + np.abs(apart).max()))
