@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn.engine.reference.losses import match_labels
+from kernelearn.engine.reference.targets import match_labels
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.metrics.base import METRICS, MeanMetric
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.reference.activations import sigmoid
-from kernelearn.engine.reference.losses import match_labels, match_targets
+from kernelearn.engine.reference.targets import match_labels, match_targets
 from kernelearn.errors import ArgumentError
 from kernelearn.metrics.base import METRICS, Metric, broadcast_weight
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelearn import config, losses
-from kernelearn.engine.reference.losses import match_targets
+from kernelearn.engine.reference.targets import match_targets
 from kernelearn.errors import ArgumentError
 from kernelearn.metrics.base import METRICS, MeanMetric, Metric, broadcast_weight
 

@@ -7,6 +7,7 @@ Those that mix elements along an axis (softmax, log_softmax, sparsemax) stand at
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def _indicator(condition: NDArray, x: NDArray) -> NDArray:
     return condition.astype(x.dtype)
 
 
-def _select(condition: NDArray, yes, no, x: NDArray) -> NDArray:
+def _select(condition: NDArray, yes: Any, no: Any, x: NDArray) -> NDArray:
     """`where` that stays in the dtype of x when a branch is a plain number."""
     return np.where(condition, np.asarray(yes, dtype=x.dtype), np.asarray(no, dtype=x.dtype))
 
@@ -62,15 +63,17 @@ def _select(condition: NDArray, yes, no, x: NDArray) -> NDArray:
 # --- the ReLU family
 
 
-def _linear(x):
+def _linear(x: NDArray) -> NDArray:
     return x
 
 
-def _linear_derivative(x, y):
+def _linear_derivative(x: NDArray, y: NDArray) -> NDArray:
     return np.ones_like(x)
 
 
-def _relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
+def _relu(
+    x: NDArray, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> NDArray:
     """x above the threshold (at most max_value), negative_slope * (x - threshold) below it."""
     if max_value is None and threshold == 0:
         y = np.maximum(x, 0)
@@ -79,82 +82,88 @@ def _relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     return y if max_value is None else np.minimum(y, max_value)
 
 
-def _relu_derivative(x, y, negative_slope=0.0, max_value=None, threshold=0.0):
+def _relu_derivative(
+    x: NDArray,
+    y: NDArray,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> NDArray:
     slope = _indicator(x > threshold, x)
     if negative_slope:
         slope += negative_slope * _indicator(x <= threshold, x)
     return slope if max_value is None else slope * (x < max_value)
 
 
-def _leaky_relu(x, negative_slope=0.2):
+def _leaky_relu(x: NDArray, negative_slope: float = 0.2) -> NDArray:
     return _relu(x, negative_slope=negative_slope)
 
 
-def _leaky_relu_derivative(x, y, negative_slope=0.2):
+def _leaky_relu_derivative(x: NDArray, y: NDArray, negative_slope: float = 0.2) -> NDArray:
     return _relu_derivative(x, y, negative_slope=negative_slope)
 
 
-def _relu6(x):
+def _relu6(x: NDArray) -> NDArray:
     return np.clip(x, 0, 6)
 
 
-def _relu6_derivative(x, y):
+def _relu6_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _indicator((x > 0) & (x < 6), x)
 
 
-def _elu(x, alpha=1.0):
+def _elu(x: NDArray, alpha: float = 1.0) -> NDArray:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-def _elu_derivative(x, y, alpha=1.0):
+def _elu_derivative(x: NDArray, y: NDArray, alpha: float = 1.0) -> NDArray:
     is_positive = x > 0
     return is_positive + alpha * np.exp(np.minimum(x, 0)) * ~is_positive
 
 
-def _selu(x):
+def _selu(x: NDArray) -> NDArray:
     return SELU_SCALE * _elu(x, SELU_ALPHA)
 
 
-def _selu_derivative(x, y):
+def _selu_derivative(x: NDArray, y: NDArray) -> NDArray:
     return SELU_SCALE * _elu_derivative(x, y, SELU_ALPHA)
 
 
-def _celu(x, alpha=1.0):
+def _celu(x: NDArray, alpha: float = 1.0) -> NDArray:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0) / alpha)
 
 
-def _celu_derivative(x, y, alpha=1.0):
+def _celu_derivative(x: NDArray, y: NDArray, alpha: float = 1.0) -> NDArray:
     return np.exp(np.minimum(x, 0) / alpha)
 
 
-def _threshold(x, threshold, default_value):
+def _threshold(x: NDArray, threshold: float, default_value: float) -> NDArray:
     return _select(x > threshold, x, default_value, x)
 
 
-def _threshold_derivative(x, y, threshold, default_value):
+def _threshold_derivative(x: NDArray, y: NDArray, threshold: float, default_value: float) -> NDArray:
     return _indicator(x > threshold, x)
 
 
 # --- smooth gates
 
 
-def _gaussian_cdf(x):
+def _gaussian_cdf(x: NDArray) -> NDArray:
     return 0.5 * erfc(x * (-sqrt(0.5)))
 
 
-def _gelu_tanh(x):
+def _gelu_tanh(x: NDArray) -> NDArray:
     """The inner tanh of the approximate GELU."""
     return np.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
 
 
-def _gelu(x, approximate=False):
+def _gelu(x: NDArray, approximate: bool = False) -> NDArray:
     """x Phi(x): Hendrycks and Gimpel (2016), https://arxiv.org/abs/1606.08415."""
     if approximate:
         return 0.5 * x * (1 + _gelu_tanh(x))
     return x * _gaussian_cdf(x)
 
 
-def _gelu_derivative(x, y, approximate=False):
+def _gelu_derivative(x: NDArray, y: NDArray, approximate: bool = False) -> NDArray:
     if approximate:
         gate = _gelu_tanh(x)
         inner_slope = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
@@ -163,135 +172,135 @@ def _gelu_derivative(x, y, approximate=False):
     return _gaussian_cdf(x) + x * density
 
 
-def _silu(x):
+def _silu(x: NDArray) -> NDArray:
     return x * sigmoid(x)
 
 
-def _silu_derivative(x, y):
+def _silu_derivative(x: NDArray, y: NDArray) -> NDArray:
     gate = sigmoid(x)
     return gate * (1 + x * (1 - gate))
 
 
-def _mish(x):
+def _mish(x: NDArray) -> NDArray:
     """x tanh(softplus(x)): Misra (2019), https://arxiv.org/abs/1908.08681."""
     return x * np.tanh(softplus(x))
 
 
-def _mish_derivative(x, y):
+def _mish_derivative(x: NDArray, y: NDArray) -> NDArray:
     gate = np.tanh(softplus(x))
     return gate + x * sigmoid(x) * (1 - gate * gate)
 
 
-def _sigmoid_derivative(x, y):
+def _sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
     return y * (1 - y)
 
 
-def _log_sigmoid(x):
+def _log_sigmoid(x: NDArray) -> NDArray:
     return -softplus(-x)
 
 
-def _log_sigmoid_derivative(x, y):
+def _log_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
     return sigmoid(-x)
 
 
-def _softplus_derivative(x, y):
+def _softplus_derivative(x: NDArray, y: NDArray) -> NDArray:
     return sigmoid(x)
 
 
-def _softsign(x):
+def _softsign(x: NDArray) -> NDArray:
     return x / (1 + np.abs(x))
 
 
-def _softsign_derivative(x, y):
+def _softsign_derivative(x: NDArray, y: NDArray) -> NDArray:
     return 1 / np.square(1 + np.abs(x))
 
 
-def _squareplus(x, b=4):
+def _squareplus(x: NDArray, b: float = 4) -> NDArray:
     """(x + sqrt(x^2 + b)) / 2: Barron (2021), https://arxiv.org/abs/2112.11687."""
     return 0.5 * (x + np.sqrt(x * x + b))
 
 
-def _squareplus_derivative(x, y, b=4):
+def _squareplus_derivative(x: NDArray, y: NDArray, b: float = 4) -> NDArray:
     return 0.5 * (1 + x / np.sqrt(x * x + b))
 
 
-def _exponential(x):
+def _exponential(x: NDArray) -> NDArray:
     with np.errstate(over="ignore"):  # infinity is the right answer
         return np.exp(x)
 
 
-def _exponential_derivative(x, y):
+def _exponential_derivative(x: NDArray, y: NDArray) -> NDArray:
     return y
 
 
-def _tanh(x):
+def _tanh(x: NDArray) -> NDArray:
     return np.tanh(x)
 
 
-def _tanh_derivative(x, y):
+def _tanh_derivative(x: NDArray, y: NDArray) -> NDArray:
     return 1 - y * y
 
 
-def _tanh_shrink(x):
+def _tanh_shrink(x: NDArray) -> NDArray:
     return x - np.tanh(x)
 
 
-def _tanh_shrink_derivative(x, y):
+def _tanh_shrink_derivative(x: NDArray, y: NDArray) -> NDArray:
     return np.square(np.tanh(x))
 
 
 # --- piecewise polynomials
 
 
-def _hard_sigmoid(x):
+def _hard_sigmoid(x: NDArray) -> NDArray:
     return np.clip(x + 3, 0, 6) * (1 / 6)
 
 
-def _hard_sigmoid_derivative(x, y):
+def _hard_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _select((x > -3) & (x < 3), 1 / 6, 0.0, x)
 
 
-def _hard_silu(x):
+def _hard_silu(x: NDArray) -> NDArray:
     return x * _hard_sigmoid(x)
 
 
-def _hard_silu_derivative(x, y):
+def _hard_silu_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _hard_sigmoid(x) + x * _hard_sigmoid_derivative(x, y)
 
 
-def _hard_tanh(x):
+def _hard_tanh(x: NDArray) -> NDArray:
     return np.clip(x, -1, 1)
 
 
-def _hard_tanh_derivative(x, y):
+def _hard_tanh_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _indicator((x > -1) & (x < 1), x)
 
 
-def _soft_shrink(x, threshold=0.5):
+def _soft_shrink(x: NDArray, threshold: float = 0.5) -> NDArray:
     return x - np.clip(x, -threshold, threshold)
 
 
-def _hard_shrink(x, threshold=0.5):
+def _hard_shrink(x: NDArray, threshold: float = 0.5) -> NDArray:
     return _select(np.abs(x) > threshold, x, 0.0, x)
 
 
-def _shrink_derivative(x, y, threshold=0.5):
+def _shrink_derivative(x: NDArray, y: NDArray, threshold: float = 0.5) -> NDArray:
     return _indicator(np.abs(x) > threshold, x)
 
 
-def _sparse_plus(x):
+def _sparse_plus(x: NDArray) -> NDArray:
     return _select(x >= 1, x, 0.25 * np.square(np.clip(x, -1, 1) + 1), x)
 
 
-def _sparse_plus_derivative(x, y):
+def _sparse_plus_derivative(x: NDArray, y: NDArray) -> NDArray:
     return 0.5 * (np.clip(x, -1, 1) + 1)
 
 
-def _sparse_sigmoid(x):
+def _sparse_sigmoid(x: NDArray) -> NDArray:
     return 0.5 * (np.clip(x, -1, 1) + 1)
 
 
-def _sparse_sigmoid_derivative(x, y):
+def _sparse_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _select((x > -1) & (x < 1), 0.5, 0.0, x)
 
 

@@ -38,7 +38,15 @@ def _after_weight_decay(rule: Callable[..., Arrays]) -> Callable[..., Arrays]:
     """
 
     @wraps(rule)
-    def update(param, grad, *slots, learning_rate, step, weight_decay=0.0, **attrs):
+    def update(
+        param: NDArray,
+        grad: NDArray,
+        *slots: NDArray,
+        learning_rate: float,
+        step: int,
+        weight_decay: float = 0.0,
+        **attrs,
+    ):
         learning_rate = float(learning_rate)
         if weight_decay:
             param = param * (1 - float(weight_decay) * learning_rate)
@@ -53,7 +61,15 @@ def _towards(average: NDArray, value: NDArray, share: float) -> NDArray:
 
 
 @_after_weight_decay
-def sgd_update(param, grad, *slots, learning_rate, step, momentum=0.0, nesterov=False) -> Arrays:
+def sgd_update(
+    param: NDArray,
+    grad: NDArray,
+    *slots: NDArray,
+    learning_rate: float,
+    step: int,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> Arrays:
     """v <- momentum v - lr g, w <- w + v; with nesterov w <- w + momentum v - lr g. Slots: [velocity].
 
     Source: Sutskever et al. (2013), http://proceedings.mlr.press/v28/sutskever13.html, equations 3 and 4.
@@ -68,17 +84,17 @@ def sgd_update(param, grad, *slots, learning_rate, step, momentum=0.0, nesterov=
 
 @_after_weight_decay
 def adam_update(
-    param,
-    grad,
-    m,
-    v,
-    *v_hat,
-    learning_rate,
-    step,
-    beta_1=0.9,
-    beta_2=0.999,
-    epsilon=1e-7,
-    amsgrad=False,
+    param: NDArray,
+    grad: NDArray,
+    m: NDArray,
+    v: NDArray,
+    *v_hat: NDArray,
+    learning_rate: float,
+    step: int,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    amsgrad: bool = False,
 ) -> Arrays:
     """w <- w - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps). Slots: momentum, velocity, [velocity_hat].
 
@@ -96,16 +112,16 @@ def adam_update(
 
 @_after_weight_decay
 def rmsprop_update(
-    param,
-    grad,
-    velocity,
-    *slots,
-    learning_rate,
-    step,
-    rho=0.9,
-    momentum=0.0,
-    epsilon=1e-7,
-    centered=False,
+    param: NDArray,
+    grad: NDArray,
+    velocity: NDArray,
+    *slots: NDArray,
+    learning_rate: float,
+    step: int,
+    rho: float = 0.9,
+    momentum: float = 0.0,
+    epsilon: float = 1e-7,
+    centered: bool = False,
 ) -> Arrays:
     """w <- w - lr g / sqrt(v + eps), v the moving mean of g^2. Slots: velocity, [momentum, average_gradient].
 
@@ -116,7 +132,8 @@ def rmsprop_update(
     new_slots: list[NDArray] = []
     if centered:
         average = rho * slots[-1] + (1 - rho) * grad
-        denominator = denominator - average * average
+        # The variance cannot be negative; rounding can make it so and its root NaN.
+        denominator = np.maximum(velocity - average * average, 0) + epsilon
         new_slots = [average]
     move = learning_rate * grad / np.sqrt(denominator)
     if momentum:
@@ -126,7 +143,15 @@ def rmsprop_update(
 
 
 @_after_weight_decay
-def adagrad_update(param, grad, accumulator, *, learning_rate, step, epsilon=1e-7) -> Arrays:
+def adagrad_update(
+    param: NDArray,
+    grad: NDArray,
+    accumulator: NDArray,
+    *,
+    learning_rate: float,
+    step: int,
+    epsilon: float = 1e-7,
+) -> Arrays:
     """w <- w - lr g / sqrt(sum of g^2 + eps). Slots: accumulator.
 
     Source: Duchi et al. (2011), https://www.jmlr.org/papers/v12/duchi11a.html.
@@ -137,7 +162,15 @@ def adagrad_update(param, grad, accumulator, *, learning_rate, step, epsilon=1e-
 
 @_after_weight_decay
 def adadelta_update(
-    param, grad, grad_square, move_square, *, learning_rate, step, rho=0.95, epsilon=1e-7
+    param: NDArray,
+    grad: NDArray,
+    grad_square: NDArray,
+    move_square: NDArray,
+    *,
+    learning_rate: float,
+    step: int,
+    rho: float = 0.95,
+    epsilon: float = 1e-7,
 ) -> Arrays:
     """Steps scaled by the ratio of root mean squares of past steps and gradients. Slots: both mean squares.
 
@@ -151,7 +184,16 @@ def adadelta_update(
 
 @_after_weight_decay
 def adamax_update(
-    param, grad, m, u, *, learning_rate, step, beta_1=0.9, beta_2=0.999, epsilon=1e-7
+    param: NDArray,
+    grad: NDArray,
+    m: NDArray,
+    u: NDArray,
+    *,
+    learning_rate: float,
+    step: int,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
 ) -> Arrays:
     """w <- w - lr m / ((1 - b1^t) (u + eps)), u the decayed maximum of |g|. Slots: momentum, norm.
 
@@ -169,17 +211,17 @@ def _nadam_momentum(beta_1: float, step: int) -> float:
 
 @_after_weight_decay
 def nadam_update(
-    param,
-    grad,
-    m,
-    v,
-    u_product,
+    param: NDArray,
+    grad: NDArray,
+    m: NDArray,
+    v: NDArray,
+    u_product: NDArray,
     *,
-    learning_rate,
-    step,
-    beta_1=0.9,
-    beta_2=0.999,
-    epsilon=1e-7,
+    learning_rate: float,
+    step: int,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
 ) -> Arrays:
     """Adam with Nesterov momentum. Slots: momentum, velocity, u_product (a number: product of the momenta).
 
@@ -196,7 +238,16 @@ def nadam_update(
 
 
 @_after_weight_decay
-def lion_update(param, grad, m, *, learning_rate, step, beta_1=0.9, beta_2=0.99) -> Arrays:
+def lion_update(
+    param: NDArray,
+    grad: NDArray,
+    m: NDArray,
+    *,
+    learning_rate: float,
+    step: int,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+) -> Arrays:
     """w <- w - lr sign(b1 m + (1 - b1) g). Slots: momentum.
 
     Source: Chen et al. (2023), https://arxiv.org/abs/2302.06675, algorithm 2.
