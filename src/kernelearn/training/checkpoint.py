@@ -1,0 +1,130 @@
+"""A checkpoint: everything that decides the rest of a run, in one file.
+
+It holds the model's training state (weights, optimizer, position in the epoch, random state) and the state of
+every callback. Whoever restores it goes on bitwise as the run that wrote it would have.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelearn.errors import FormatError
+from kernelearn.formats import native
+from kernelearn.storage import PathLike
+
+if TYPE_CHECKING:
+    from kernelearn.training.callbacks.base import Callback
+
+KIND = "training checkpoint"
+_ARRAY = "__array__"
+
+Arrays = dict[str, np.ndarray]
+
+
+def save_checkpoint(path: PathLike, model: Any, callbacks: Iterable["Callback"] = (), **about: Any) -> None:
+    """Write the state of a run, atomically.
+
+    Args:
+        path: the file.
+        model: gives `training_state()`.
+        callbacks: whose states are kept too.
+        about: what else to write down, JSON-able; `load_checkpoint` gives it back.
+    Raises: StorageError.
+    """
+    config, arrays = model.training_state()
+    stored = {f"model/{name}": array for name, array in arrays.items()}
+    states = {key: pack(c.get_state(), f"callbacks/{key}", stored) for key, c in _keyed(callbacks)}
+    whole = {
+        "kind": KIND,
+        "about": about,
+        "training": config,
+        "stop_training": bool(getattr(model, "stop_training", False)),
+        "callbacks": {key: state for key, state in states.items() if state},
+    }
+    native.write(path, whole, stored)
+
+
+def read_about(path: PathLike) -> dict[str, Any]:
+    """What `save_checkpoint` was given as `about`, without touching any model.
+
+    Raises: FormatError, also if the file is not a checkpoint.
+    """
+    return _checked_kind(native.read_config(path), path)["about"]
+
+
+def load_checkpoint(path: PathLike, model: Any, callbacks: Iterable["Callback"] = ()) -> None:
+    """Put the state of a run back into a model and callbacks that were made by the same code.
+
+    Callbacks are matched by their class, and by their order among those of one class. A new callback starts
+    afresh; a saved state that nobody takes gives a warning.
+
+    Raises: FormatError if the file is damaged or is not a checkpoint; nothing is changed then.
+    """
+    config, arrays = native.read(path)
+    _checked_kind(config, path)
+    training = {
+        name.removeprefix("model/"): array for name, array in arrays.items() if name.startswith("model/")
+    }
+    states = {key: unpack(state, arrays) for key, state in config["callbacks"].items()}
+    model.restore_training_state(config["training"], training)
+    model.stop_training = config["stop_training"]
+    for key, callback in _keyed(callbacks):
+        if key in states:
+            callback.set_state(states.pop(key))
+    if states:
+        warnings.warn(
+            f"The checkpoint {str(path)!r} has the state of callbacks that are not there now: "
+            f"{', '.join(states)}. The run goes on without them.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def pack(state: Any, name: str, arrays: Arrays) -> Any:
+    """A nested state with its arrays moved to `arrays`, each replaced by its name there.
+
+    >>> arrays = {}
+    >>> pack({"best": 0.5, "weights": [np.zeros(2)]}, "stop", arrays)
+    {'best': 0.5, 'weights': [{'__array__': 'stop/weights/0'}]}
+    >>> list(arrays)
+    ['stop/weights/0']
+    """
+    if isinstance(state, np.ndarray):
+        arrays[name] = state
+        return {_ARRAY: name}
+    if isinstance(state, dict):
+        return {key: pack(value, f"{name}/{key}", arrays) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [pack(value, f"{name}/{i}", arrays) for i, value in enumerate(state)]
+    return state
+
+
+def unpack(state: Any, arrays: Arrays) -> Any:
+    """The inverse of `pack`."""
+    if isinstance(state, dict):
+        if set(state) == {_ARRAY}:
+            return arrays[state[_ARRAY]]
+        return {key: unpack(value, arrays) for key, value in state.items()}
+    if isinstance(state, list):
+        return [unpack(value, arrays) for value in state]
+    return state
+
+
+def _keyed(callbacks: Iterable["Callback"]) -> Iterator[tuple[str, "Callback"]]:
+    """Each callback with a name that the next run gives it too: "EarlyStopping", "EarlyStopping-2", ..."""
+    counts: dict[str, int] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        counts[name] = counts.get(name, 0) + 1
+        yield (name if counts[name] == 1 else f"{name}-{counts[name]}"), callback
+
+
+def _checked_kind(config: dict[str, Any], path: PathLike) -> dict[str, Any]:
+    if config.get("kind") != KIND:
+        raise FormatError(
+            f"{str(path)!r} is a kernelearn file, but not a training checkpoint (it says it is "
+            f"{config.get('kind')!r}). Load models with kernelearn.models.load_model."
+        )
+    return config
