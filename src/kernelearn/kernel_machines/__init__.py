@@ -1,0 +1,41 @@
+"""Learning the kernel function by convex optimisation: scikit-learn estimators.
+
+Four classical methods (Lanckriet et al. 2004, Ong et al. 2005, Micchelli and Pontil 2005, Kim et al. 2006 and
+2008), multiple kernel learning with its baselines, and their use on the layers of trained networks.
+Needs the extra `kernels`.
+"""
+
+from kernelearn._optional import require
+
+require("sklearn.base", "kernelearn.kernel_machines")
+require("scipy.optimize", "kernelearn.kernel_machines")
+
+from kernelearn.kernel_machines.convex_hull import (  # noqa: E402
+    Certificate,
+    ConvexHullKernelClassifier,
+    ConvexHullKernelRegressor,
+)
+from kernelearn.kernel_machines.convex_learner import ConvexKernelLearner  # noqa: E402
+from kernelearn.kernel_machines.kernels import (  # noqa: E402
+    Kernel,
+    default_bank,
+    on_blocks,
+    poly_bank,
+    rbf_bank,
+)
+from kernelearn.kernel_machines.multiple import MultipleKernelClassifier  # noqa: E402
+from kernelearn.kernel_machines.semidefinite import SemidefiniteKernelClassifier  # noqa: E402
+
+__all__ = [
+    "Certificate",
+    "ConvexHullKernelClassifier",
+    "ConvexHullKernelRegressor",
+    "ConvexKernelLearner",
+    "Kernel",
+    "MultipleKernelClassifier",
+    "SemidefiniteKernelClassifier",
+    "default_bank",
+    "on_blocks",
+    "poly_bank",
+    "rbf_bank",
+]

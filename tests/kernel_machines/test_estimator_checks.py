@@ -1,0 +1,33 @@
+"""scikit-learn's own contract for estimators, for every estimator and loss of the family."""
+
+import pytest
+
+pytest.importorskip("sklearn")
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from kernelearn.kernel_machines import (
+    ConvexHullKernelClassifier,
+    ConvexHullKernelRegressor,
+    ConvexKernelLearner,
+    MultipleKernelClassifier,
+    SemidefiniteKernelClassifier,
+)
+
+ESTIMATORS = [
+    SemidefiniteKernelClassifier(),
+    SemidefiniteKernelClassifier(criterion="alignment"),
+    MultipleKernelClassifier(),
+    MultipleKernelClassifier(multiclass="ovr"),
+    MultipleKernelClassifier(weights="uniform"),
+    ConvexHullKernelClassifier(),
+    ConvexHullKernelRegressor(),
+    ConvexKernelLearner(loss="svm"),
+    ConvexKernelLearner(loss="ridge"),
+    ConvexKernelLearner(loss="logistic"),
+    ConvexKernelLearner(loss="fisher"),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
