@@ -146,6 +146,8 @@ def test_a_terminal_shows_a_bar_and_keeps_one_line_an_epoch():
     values = "loss: 0.2500 - accuracy: 0.7500 - val_loss: 0.5000 - val_accuracy: 0.6250"
     assert kept[0] == f"Epoch 1/2 4/4  3.0s  64 images/s  {values}"
     assert len(kept) == 2
+    # When an epoch has ended, the bar of its last batch is not drawn again under the line that stays.
+    assert sum("━ 4/4" in line for line in lines) <= 2
 
 
 def test_the_cursor_comes_back():

@@ -164,7 +164,7 @@ class LiveLine:
     def finish(self, shown: Pass) -> None:
         if self._live is None:
             return
-        self._live.update("", refresh=False)
+        self._live.update("", refresh=True)
         self._live.console.print(self._line(shown, duration(shown.seconds()), bar=False))
 
     def close(self) -> None:
