@@ -6,6 +6,7 @@ from kernelearn.engine.operators.losses import REDUCTIONS
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.losses import LOSSES
 from tests.engine import oracles
+from tests.engine.cases_images import IMAGES
 from tests.engine.geometries import GEOMETRIES, POOLS
 from tests.engine.helpers import Case
 
@@ -481,6 +482,7 @@ ALL = [
     *SHAPING,
     *NORMALIZATION,
     *RANDOM,
+    *IMAGES,
     *LOSS,
     *UPDATE,
 ]

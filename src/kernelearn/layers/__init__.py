@@ -1,6 +1,14 @@
 """The layers, under the names Keras users know. A layer declares arguments and weights; the engine computes."""
 
 from kernelearn.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from kernelearn.layers.augmentation import (
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.layers.convolution import (
     Conv1D,
@@ -42,6 +50,7 @@ from kernelearn.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from kernelearn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
 from kernelearn.layers.shaping import (
     Cropping1D,
     Cropping2D,

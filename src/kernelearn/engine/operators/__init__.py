@@ -1,6 +1,7 @@
 """The operator table, one file per family; importing this package fills `OPERATORS`."""
 
 from kernelearn.engine.operators import (
+    augmentation,
     convolution,
     dense,
     elementwise,
@@ -19,6 +20,7 @@ __all__ = [
     "Context",
     "Operator",
     "Spec",
+    "augmentation",
     "convolution",
     "dense",
     "elementwise",

@@ -37,6 +37,16 @@ def standardize_grad(grad_y, variance, *, epsilon: float) -> np.ndarray:
     return grad_y / np.sqrt(variance + grad_y.dtype.type(epsilon))
 
 
+def unstandardize(x, mean, variance, *, epsilon: float) -> np.ndarray:
+    """x * sqrt(variance + epsilon) + mean: the inverse of `standardize`."""
+    return x * np.sqrt(variance + x.dtype.type(epsilon)) + mean
+
+
+def unstandardize_grad(grad_y, variance, *, epsilon: float) -> np.ndarray:
+    """dL/dx of `unstandardize`."""
+    return grad_y * np.sqrt(variance + grad_y.dtype.type(epsilon))
+
+
 def moving_average(state, value, *, momentum: float) -> np.ndarray:
     """state * momentum + value * (1 - momentum)."""
     return state * state.dtype.type(momentum) + value * state.dtype.type(1 - momentum)

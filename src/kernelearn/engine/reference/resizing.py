@@ -1,0 +1,44 @@
+"""Resizing images to any size: on every spatial axis a constant matrix times the pixels.
+
+Output pixel q of an axis lies at u = (q + 0.5) * size / new_size - 0.5 in input pixels (half-pixel centres)
+and weighs input pixel p by h((u - p) / width), the weights scaled to sum to one. `width` is 1, or with
+antialiasing size / new_size when that is larger.
+"""
+
+import functools
+
+import numpy as np
+
+from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
+
+
+def resize(x, *, size: tuple[int, ...], method: str, antialias: bool = False) -> np.ndarray:
+    """x (n, *spatial, c) resampled to (n, *size, c)."""
+    for axis, new in enumerate(size, start=1):
+        x = _along(sampling_matrix(x.shape[axis], new, method, antialias), x, axis)
+    return x
+
+
+def resize_grad(
+    grad_y, *, size, input_size: tuple[int, ...], method: str, antialias: bool = False
+) -> np.ndarray:
+    """Gradient of `resize`: the transposed matrices."""
+    for axis, old in enumerate(input_size, start=1):
+        grad_y = _along(sampling_matrix(old, grad_y.shape[axis], method, antialias).T, grad_y, axis)
+    return grad_y
+
+
+@functools.lru_cache(maxsize=64)
+def sampling_matrix(size: int, new: int, method: str, antialias: bool) -> np.ndarray:
+    """The (new, size) matrix of one axis, float64."""
+    positions = (np.arange(new) + 0.5) * size / new - 0.5
+    if method == "nearest":
+        return np.eye(size)[np.floor(positions + 0.5).astype(int)]
+    width = max(size / new, 1.0) if antialias else 1.0
+    weights = RESIZE_WINDOWS[method]((positions[:, None] - np.arange(size)[None, :]) / width)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """Multiply `matrix` into one axis of x."""
+    return np.ascontiguousarray(np.moveaxis(np.tensordot(matrix.astype(x.dtype), x, axes=(1, axis)), 0, axis))

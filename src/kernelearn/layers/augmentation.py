@@ -1,0 +1,351 @@
+"""Layers that change images at random in training and let them pass in inference: flip, crop, turn, zoom,
+contrast.
+
+Every image of a batch gets a draw of its own from the step's random numbers; what is done with it is a
+deterministic operator with an exact gradient, so that these layers may stand anywhere in a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
+from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.layers.arguments import (
+    check_data_format,
+    check_known,
+    check_positive,
+    check_rank,
+    from_channels_last,
+    to_channels_last,
+)
+from kernelearn.layers.base import LAYERS, Shape
+from kernelearn.layers.noise import _Random
+from kernelearn.layers.preprocessing import centre_crop
+
+Factor = float | Sequence[float]
+FLIP_MODES = {"horizontal": (2,), "vertical": (1,), "horizontal_and_vertical": (1, 2)}
+
+
+def factor_range(factor: Any, name: str, low: float = -1.0, high: float = 1.0) -> tuple[float, float]:
+    """(smallest, largest) from a number f, meaning (-f, f), or from two numbers.
+
+    Raises: ArgumentError unless both lie in [low, high].
+
+    >>> factor_range(0.2, "factor")
+    (-0.2, 0.2)
+    """
+    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    values = (factor,) if is_number else tuple(factor) if isinstance(factor, list | tuple) else ()
+    if (
+        len(values) not in (1, 2)
+        or (len(values) == 1 and not is_number)
+        or not all(low <= v <= high for v in values)
+    ):
+        raise ArgumentError(f"{name} must be a number or two numbers in [{low:g}, {high:g}], got {factor!r}.")
+    smallest, largest = sorted(values) if len(values) == 2 else (-abs(values[0]), abs(values[0]))
+    return float(smallest), float(largest)
+
+
+def _plain(factor: Any) -> Any:
+    """A factor as JSON keeps it."""
+    return list(factor) if isinstance(factor, tuple) else factor
+
+
+class _RandomImages(_Random):
+    """Subclasses give `change` on channels-last buffers, with `draws` random numbers per image."""
+
+    draws = 1
+
+    def __init__(self, seed: int | None, data_format: str | None, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.data_format = check_data_format(data_format)
+
+    def build(self, input_shape: Shape) -> None:
+        check_rank(input_shape, 4, type(self).__name__)
+        check_known(input_shape, type(self).__name__)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        x = to_channels_last(graph, x, self.data_format)
+        y = self.change(graph, x, self._draw(graph, x)) if graph.training else self.keep(graph, x)
+        return from_channels_last(graph, y, self.data_format)
+
+    def _draw(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        attrs = {"shape": (self.draws,), "low": 0.0, "high": 1.0, "stream": self.stream(graph)}
+        return graph.add("random_uniform", x, *graph.clock(), **attrs)
+
+    def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
+        """What happens in training; `draw` is (n, draws) in [0, 1)."""
+        raise NotImplementedError(f"{type(self).__name__} must define change(graph, x, draw).")
+
+    def keep(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        """What happens in inference: nothing."""
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+@LAYERS.register()
+class RandomFlip(_RandomImages):
+    """In training, mirror every image with probability one half.
+
+    Args:
+        mode: "horizontal" (left-right), "vertical" (top-bottom) or "horizontal_and_vertical". NOTE: the last
+            decides for each direction on its own; Keras 3 takes one decision for both.
+        seed: mixed into the random stream of this layer.
+    """
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        if mode not in FLIP_MODES:
+            raise unknown_name("flip mode", mode, FLIP_MODES)
+        self.mode = mode
+        self.draws = len(FLIP_MODES[mode])
+
+    def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
+        return graph.add("flip", x, draw, axes=FLIP_MODES[self.mode])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mode": self.mode}
+
+
+@LAYERS.register()
+class RandomCrop(_RandomImages):
+    """In training a window at a random place of every image, in inference the one in the middle.
+
+    Images that are smaller than the window are cropped to its aspect ratio and enlarged, in both cases. NOTE:
+    every image gets a place of its own; Keras 3 takes one for the batch, and its inference leaves images
+    uncropped.
+
+    Args:
+        height, width: size of the window in pixels.
+        seed: mixed into the random stream of this layer.
+    """
+
+    draws = 2
+
+    def __init__(
+        self, height: int, width: int, seed: int | None = None, data_format: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        self.height = check_positive(height, "height")
+        self.width = check_positive(width, "width")
+
+    def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
+        if x.shape[1] < self.height or x.shape[2] < self.width:
+            return self.keep(graph, x)
+        return graph.add("crop", x, draw, size=(self.height, self.width))
+
+    def keep(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        return centre_crop(graph, x, (self.height, self.width))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "height": self.height, "width": self.width}
+
+
+class _RandomWarp(_RandomImages):
+    """A random affine map: how it is read where the image ends.
+
+    `fill_mode` is "reflect" (about the edge), "constant" (`fill_value`), "wrap" or "nearest"; `interpolation`
+    is "bilinear" or "nearest".
+    """
+
+    kind = ""
+
+    def __init__(
+        self,
+        fill_mode: str,
+        interpolation: str,
+        seed: int | None,
+        fill_value: float,
+        data_format: str | None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        if fill_mode not in INDEX_RULES:
+            raise unknown_name("fill_mode", fill_mode, INDEX_RULES)
+        if interpolation not in INTERPOLATIONS:
+            raise unknown_name("interpolation", interpolation, INTERPOLATIONS)
+        self.fill_mode = fill_mode
+        self.interpolation = interpolation
+        self.fill_value = float(fill_value)
+
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of every parameter of the map."""
+        raise NotImplementedError(f"{type(self).__name__} must define ranges().")
+
+    def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
+        maps = graph.add("affine_map", x, draw, kind=self.kind, ranges=self.ranges())
+        outside = {"fill_mode": self.fill_mode, "fill_value": self.fill_value}
+        return graph.add("warp", x, maps, interpolation=self.interpolation, **outside)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("fill_mode", "interpolation", "fill_value")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@LAYERS.register()
+class RandomRotation(_RandomWarp):
+    """In training, turn every image about its middle.
+
+    Args:
+        factor: share of a full turn, counter-clockwise: f for [-f, f], or (lowest, highest), within [-1, 1].
+        fill_mode, fill_value: what lies outside: "reflect", "constant" (fill_value), "wrap" or "nearest".
+        interpolation: "bilinear" or "nearest".
+        seed: mixed into the random stream of this layer.
+    """
+
+    kind = "rotation"
+
+    def __init__(
+        self,
+        factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+        self.factor = factor
+        self._range = factor_range(factor, "factor")
+
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        return (self._range,)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": _plain(self.factor)}
+
+
+@LAYERS.register()
+class RandomTranslation(_RandomWarp):
+    """In training, shift every image.
+
+    Args:
+        height_factor: share of the height, positive is down: f for [-f, f], or (lowest, highest), within [-1,
+            1].
+        width_factor: share of the width, positive is to the right.
+        (the others as in `RandomRotation`)
+    """
+
+    kind = "translation"
+    draws = 2
+
+    def __init__(
+        self,
+        height_factor: Factor,
+        width_factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        self._ranges = (
+            factor_range(height_factor, "height_factor"),
+            factor_range(width_factor, "width_factor"),
+        )
+
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        return self._ranges
+
+    def get_config(self) -> dict[str, Any]:
+        factors = {"height_factor": _plain(self.height_factor), "width_factor": _plain(self.width_factor)}
+        return {**super().get_config(), **factors}
+
+
+@LAYERS.register()
+class RandomZoom(_RandomWarp):
+    """In training, shrink (positive factors) or enlarge (negative ones) every image about its middle.
+
+    Args:
+        height_factor: f for [-f, f], or (lowest, highest), within (-1, 1]; 0.2 shows 20 % more of the image.
+        width_factor: the same for the width; None keeps the aspect ratio.
+        (the others as in `RandomRotation`)
+    """
+
+    kind = "zoom"
+
+    def __init__(
+        self,
+        height_factor: Factor,
+        width_factor: Factor | None = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        pairs = (("height_factor", height_factor), ("width_factor", width_factor))
+        self._ranges = tuple(self._around_one(f, name) for name, f in pairs if f is not None)
+        self.draws = len(self._ranges)
+
+    def _around_one(self, factor: Factor, name: str) -> tuple[float, float]:
+        low, high = factor_range(factor, name)
+        if low <= -1 and factor != 1:
+            raise ArgumentError(
+                f"{name} must be greater than -1, which would enlarge without end; got {factor!r}."
+            )
+        return 1 + low, 1 + high
+
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        return self._ranges
+
+    def get_config(self) -> dict[str, Any]:
+        factors = {"height_factor": _plain(self.height_factor), "width_factor": _plain(self.width_factor)}
+        return {**super().get_config(), **factors}
+
+
+@LAYERS.register()
+class RandomContrast(_RandomImages):
+    """In training, stretch every channel of every image about its mean: (x - mean) * f + mean, clipped.
+
+    Args:
+        factor: f lies in [1 - factor, 1 + factor], or for two numbers in [1 - factor[0], 1 + factor[1]];
+            within [0, 1].
+            NOTE: as Keras documents it; Keras 3.15 takes [1, 1 + factor] for a single number.
+        value_range: smallest and largest pixel value: (0, 255), or (0, 1) for images that were rescaled.
+        seed: mixed into the random stream of this layer.
+    """
+
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **options)
+        factor_range(factor, "factor", 0.0)
+        self.factor = factor
+        self.value_range = tuple(value_range)
+        if len(self.value_range) != 2 or not self.value_range[0] < self.value_range[1]:
+            raise ArgumentError(f"value_range must be (smallest, largest), got {value_range!r}.")
+
+    def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
+        lower, upper = (self.factor, self.factor) if isinstance(self.factor, int | float) else self.factor
+        bounds = {"low": 1.0 - lower, "high": 1.0 + upper}
+        return graph.add("contrast", x, draw, value_range=self.value_range, **bounds)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"factor": _plain(self.factor), "value_range": list(self.value_range)}
+        return {**super().get_config(), **own}
