@@ -2,11 +2,10 @@
 
 import os
 import string
-from pathlib import Path
 from typing import Any, ClassVar
 
 from kernelearn.errors import ArgumentError
-from kernelearn.storage import PathLike, check_writable
+from kernelearn.storage import PathLike, check_writable, make_folder
 from kernelearn.training.callbacks.base import Logs
 from kernelearn.training.callbacks.monitor import MonitorCallback
 
@@ -128,7 +127,7 @@ class ModelCheckpoint(MonitorCallback):
     def _save(self, path: str, message: str) -> None:
         if self.verbose > 0:
             print(message)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(os.path.dirname(path) or ".")
         if self.save_weights_only:
             self.model.save_weights(path)
         else:
