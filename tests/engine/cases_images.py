@@ -1,4 +1,4 @@
-"""Examples of the operators that change images: flip, crop, contrast, warp, resize, and the inverse of standardize."""
+"""Examples of the operators that change images: flip, crop, contrast, warp, resize, unstandardize."""
 
 import itertools
 

@@ -29,7 +29,8 @@ class Variable:
     """
 
     def __init__(self, value: np.ndarray, name: str, trainable: bool = True) -> None:
-        self._value = np.ascontiguousarray(value)
+        # NOTE: a copy, because training writes into it; np.ascontiguousarray would also turn shape () into (1,).
+        self._value = np.array(value, order="C")
         self.name = name
         self.path = name
         self.trainable = trainable

@@ -1,4 +1,4 @@
-"""Layers that prepare images, in training and inference alike: rescale, normalise, crop the centre, resize."""
+"""Layers that prepare images, in training and inference alike: rescale, normalise, crop, resize."""
 
 from __future__ import annotations
 
