@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelearn import initializers
+from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.layers.arguments import check_known, weight_config
+from kernelearn.layers.arguments import check_axis, check_known, weight_config
 from kernelearn.layers.base import LAYERS, Layer
 
 # Functions along an axis; all other activations act entry by entry and stand in the engine's table.
@@ -127,7 +127,10 @@ class Softmax(_ParametrisedActivation):
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = axis
+        self.axis = int(axis)
+
+    def build(self, input_shape) -> None:
+        check_axis(self.axis, input_shape, "Softmax")
 
 
 @LAYERS.register()
@@ -149,8 +152,8 @@ class PReLU(Layer):
     ) -> None:
         super().__init__(**options)
         self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = alpha_regularizer
-        self.alpha_constraint = alpha_constraint
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         self.shared_axes = (shared_axes,) if isinstance(shared_axes, int) else tuple(shared_axes or ())
 
     def build(self, input_shape) -> None:
@@ -159,7 +162,6 @@ class PReLU(Layer):
         self.alpha = self.add_weight(
             "alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, self.alpha_constraint
         )
-        self.alpha_regularizer, self.alpha_constraint = self.alpha.regularizer, self.alpha.constraint
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return graph.add("prelu", x, self.use(graph, self.alpha))

@@ -33,6 +33,14 @@ def check_rank(shape: Sequence, rank: int, layer: str) -> None:
         raise ShapeError(f"{layer} expects inputs with {rank} axes {axes.get(rank, '')}, got shape {tuple(shape)}.{hint}")
 
 
+def check_axis(axis: int, shape: Sequence, layer: str) -> int:
+    """An axis counted from the front; raise ShapeError if inputs of this shape do not have it."""
+    rank = len(shape)
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{layer} has axis={axis}, which inputs of shape {tuple(shape)} do not have.")
+    return axis % rank
+
+
 def check_known(shape: Sequence, layer: str) -> None:
     """Raise ShapeError if any size but the first (the batch) is unknown."""
     if any(s is None for s in shape[1:]):

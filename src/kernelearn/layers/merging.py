@@ -9,6 +9,7 @@ from typing import Any
 from kernelearn import config
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
+from kernelearn.layers.arguments import check_axis
 from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.layers.tensor import Node, Tensor
 
@@ -122,7 +123,7 @@ class Concatenate(Layer):
     def build(self, *input_shapes) -> None:
         if len(input_shapes) < 2:
             raise ArgumentError(f"Concatenate takes a list of at least two tensors, got {len(input_shapes)}.")
-        if self.axis % len(input_shapes[0]) == 0:
+        if check_axis(self.axis, input_shapes[0], "Concatenate") == 0:
             raise ArgumentError("Concatenate cannot join along the batch axis 0.")
 
     def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:

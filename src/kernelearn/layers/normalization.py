@@ -8,7 +8,7 @@ from typing import Any
 from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import check_known, weight_config
+from kernelearn.layers.arguments import check_axis, check_known, weight_config
 from kernelearn.layers.base import LAYERS, Layer
 
 
@@ -121,7 +121,7 @@ class BatchNormalization(_Scaled):
 
     def build(self, input_shape) -> None:
         check_known(input_shape, "BatchNormalization")
-        channels = input_shape[self.axis]
+        channels = input_shape[check_axis(self.axis, input_shape, "BatchNormalization")]
         self._add_scale_and_shift((channels,))
         self.moving_mean = self.add_weight("moving_mean", (channels,), self.moving_mean_initializer, False)
         self.moving_variance = self.add_weight("moving_variance", (channels,), self.moving_variance_initializer, False)
@@ -202,7 +202,7 @@ class LayerNormalization(_Scaled):
         self._add_scale_and_shift(tuple(input_shape[a] for a in self._axes(len(input_shape))))
 
     def _axes(self, rank: int) -> tuple[int, ...]:
-        axes = tuple(sorted(a % rank for a in self.axis))
+        axes = tuple(sorted(check_axis(a, (None,) * rank, "LayerNormalization") for a in self.axis))
         if 0 in axes or axes != tuple(range(rank - len(axes), rank)):
             raise ArgumentError(
                 f"LayerNormalization works over the last axes of its input, without the batch; got axis={self.axis} "
