@@ -9,6 +9,8 @@ from kernelearn.kernel_machines import (
     ConvexHullKernelClassifier,
     ConvexHullKernelRegressor,
     ConvexKernelLearner,
+    HyperkernelClassifier,
+    HyperkernelRegressor,
     MultipleKernelClassifier,
     SemidefiniteKernelClassifier,
 )
@@ -21,6 +23,9 @@ ESTIMATORS = [
     MultipleKernelClassifier(weights="uniform"),
     ConvexHullKernelClassifier(),
     ConvexHullKernelRegressor(),
+    HyperkernelClassifier(n_pivots=20),
+    HyperkernelClassifier("gaussian", formulation="lagrangian", n_pivots=20),
+    HyperkernelRegressor(n_pivots=20),
     ConvexKernelLearner(loss="svm"),
     ConvexKernelLearner(loss="ridge"),
     ConvexKernelLearner(loss="logistic"),

@@ -16,6 +16,10 @@ from kernelearn.kernel_machines.convex_hull import (  # noqa: E402
     ConvexHullKernelRegressor,
 )
 from kernelearn.kernel_machines.convex_learner import ConvexKernelLearner  # noqa: E402
+from kernelearn.kernel_machines.hyperkernel_machines import (  # noqa: E402
+    HyperkernelClassifier,
+    HyperkernelRegressor,
+)
 from kernelearn.kernel_machines.kernels import (  # noqa: E402
     Kernel,
     default_bank,
@@ -31,6 +35,8 @@ __all__ = [
     "ConvexHullKernelClassifier",
     "ConvexHullKernelRegressor",
     "ConvexKernelLearner",
+    "HyperkernelClassifier",
+    "HyperkernelRegressor",
     "Kernel",
     "MultipleKernelClassifier",
     "SemidefiniteKernelClassifier",

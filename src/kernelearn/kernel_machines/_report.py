@@ -18,7 +18,7 @@ class Progress:
     def show(self, iteration: int, lower: float, upper: float) -> None:
         """One line with both bounds and the relative gap."""
         if self.verbose > 0 and iteration % self.verbose == 0:
-            gap = max(0.0, upper - lower) / max(1.0, abs(upper))
+            gap = (upper - lower) / max(abs(upper), 1e-12)
             print(f"{self.title} {iteration:4d}  lower {lower:.6g}  upper {upper:.6g}  gap {gap:.2e}")
 
 

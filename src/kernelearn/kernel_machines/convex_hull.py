@@ -20,7 +20,7 @@ from kernelearn.kernel_machines.convex_learner import check_target, make_learner
 from kernelearn.kernel_machines.grams import GramBank, row_blocks
 from kernelearn.kernel_machines.kernels import Kernel, squared_distances
 from kernelearn.kernel_machines.learners import Learner, solve_all
-from kernelearn.kernel_machines.silp import Cut, SilpResult, relative_gap, solve_silp
+from kernelearn.kernel_machines.silp import Cut, SilpResult, minimise_cuts, relative_gap, solve_silp
 
 _START_ATOMS = 5
 _LOSSES = {"square": "ridge", "hinge": "svm", "logistic": "logistic"}
@@ -31,7 +31,9 @@ class Certificate:
     """Evidence that no Gaussian in the interval improves the solution.
 
     best_gamma, best_value: the maximiser of c'G(gamma)c over the interval and the maximum.
-    atom_values: (n_atoms,) c'G(gamma)c at the atoms in use; at the optimum all equal best_value.
+    atom_values: (n_atoms,) c'G(gamma)c at the atoms in use; at the optimum all equal best_value. c is the
+        dual
+        solution: the convex combination of dual points that gives the best lower bound.
     gap: relative distance of the objective from the lower bound that best_value gives.
     """
 
@@ -112,6 +114,7 @@ class ColumnGeneration:
         self.n_grid = n_grid
         count = _START_ATOMS if limits[1] > limits[0] else 1
         self.gammas = np.geomspace(limits[0], limits[1], count)
+        self.certifying = np.empty((len(distances), 0))
 
     def run(self, tol: float, max_iter: int, verbose: int) -> tuple[SilpResult, Certificate]:
         """Add maximisers of the spectrum until the certificate's gap is at most tol."""
@@ -146,11 +149,19 @@ class ColumnGeneration:
         return solve_silp(oracle, len(grams), tol=tol, max_iter=500)
 
     def _bound(self, result: SilpResult) -> tuple[float, np.ndarray, np.ndarray]:
-        """Lower bound of the problem over all widths: constant - max_gamma v'G(gamma) v."""
-        v = stacked_duals(result.state)
+        """Lower bound of the problem over all widths: constant - max_gamma v'G(gamma) v.
+
+        The best convex combination of all cuts is used: one dual point alone may be far from tight where the
+        learner has several.
+        """
+        shares = minimise_cuts(result.cuts, [(0.0, 1.0)] * len(self.gammas)).multipliers
+        # The same combination serves the certificate, so that its values can be compared.
+        used = [(share, cut) for share, cut in zip(shares, result.cuts) if share > 0]
+        v = np.column_stack([np.sqrt(share) * stacked_duals(cut.state) for share, cut in used])
+        self.certifying = v
         gammas, values = maximise_spectrum(self.distances, v, self.limits, self.n_grid)
         atom_best = width_spectrum(self.distances, v, self.gammas).max()
-        constant = sum(point.constant for point in result.state)
+        constant = sum(share * cut.constant for share, cut in used)
         return constant - max(float(values[0]), float(atom_best)), gammas, values
 
     def _keep_active(self, result: SilpResult, candidates: np.ndarray) -> None:

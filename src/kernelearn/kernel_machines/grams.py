@@ -17,12 +17,12 @@ STORAGES = ("auto", "float64", "float32", "on_the_fly", "nystroem")
 NORMALIZATIONS = ("auto", "cosine", "trace", None)
 _FLOAT64_BUDGET = 2 * 2**30
 _FLOAT32_BUDGET = 4.5 * 2**30
-_BLOCK_ELEMENTS = 2**19
+_BLOCK_ELEMENTS = 2**17
 _SPARSE_SUPPORT = 0.4
 
 
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices that cut n_rows rows into blocks of about four megabytes of float64."""
+    """Slices that cut n_rows rows into blocks of about one megabyte of float64."""
     step = max(1, _BLOCK_ELEMENTS // max(n_columns, 1))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
@@ -110,7 +110,7 @@ class _StoredGrams:
 
 
 def _filled(kernel: _NormalizedKernel, n: int, dtype: type) -> np.ndarray:
-    gram = np.empty((n, n), dtype=dtype)
+    gram: np.ndarray = np.empty((n, n), dtype=dtype)
     for rows in row_blocks(n, n):
         gram[rows] = kernel.training_rows(rows)
     return gram

@@ -176,7 +176,8 @@ class PrecomputedGram:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(n, m) block of the matrix at point numbers x (n, 1) and y (m, 1)."""
-        return self.matrix[np.ix_(self._indices(x), self._indices(y))]
+        rows, columns = _as_slice(self._indices(x)), _as_slice(self._indices(y))
+        return self.matrix[rows][:, columns]
 
     def _indices(self, x: np.ndarray) -> np.ndarray:
         if (
@@ -190,6 +191,13 @@ class PrecomputedGram:
                 "Use X = np.arange(n).reshape(-1, 1), or kernels='precomputed' to pass matrices as X."
             )
         return x[:, 0].astype(np.intp)
+
+
+def _as_slice(indices: np.ndarray) -> np.ndarray | slice:
+    """A run of consecutive numbers as a slice, which NumPy cuts out without a copy."""
+    if len(indices) and np.all(np.diff(indices) == 1):
+        return slice(int(indices[0]), int(indices[-1]) + 1)
+    return indices
 
 
 def rbf_bank(

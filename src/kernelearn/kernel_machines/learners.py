@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kernelearn.errors import DataError
+from kernelearn.errors import ArgumentError, DataError
 
 _HARD_C = 1e8
 _MAX_NEWTON = 60
@@ -286,6 +286,121 @@ class FisherDiscriminant:
         intercept = -(fitted[positive].mean() + fitted[~positive].mean()) / 2.0
         constant = -float(s @ s)
         return DualPoint(v, constant, 1.0 / self.alpha, constant - ratio, coef, float(intercept))
+
+
+@dataclass(frozen=True)
+class NuMargin:
+    """nu-SVM: J(K) = max_a -a'Y K Y a / 2, 0 <= a <= 1/m, a'1 >= nu, a'y = 0.
+
+    Source: Ong et al., JMLR 2005, dual of the inner problem of (28).
+    """
+
+    nu: float = 0.3
+    tol: float = 1e-4
+
+    def solve(self, gram: np.ndarray, target: np.ndarray) -> DualPoint:
+        """See `Learner.solve`; upper = ||w||^2 / 2 - chi nu + mean of max(0, chi - y f).
+
+        Raises: ArgumentError when a class is too small for nu.
+        """
+        from sklearn.svm import NuSVC
+
+        self._check(target)
+        machine = NuSVC(nu=self.nu, kernel="precomputed", tol=self.tol, cache_size=400).fit(gram, target)
+        v = np.zeros(len(target))
+        v[machine.support_] = machine.dual_coef_[0]
+        # NOTE: libsvm divides its answer by the margin rho; the dual of (28) has a'1 = nu.
+        rho = self.nu / np.abs(v).sum()
+        v, intercept = v * rho, float(machine.intercept_[0]) * rho
+        fitted = gram @ v
+        loss = np.maximum(0.0, rho - target * (fitted + intercept)).mean()
+        upper = float(0.5 * v @ fitted - rho * self.nu + loss)
+        return DualPoint(v, 0.0, 0.5, upper, v, intercept)
+
+    def _check(self, target: np.ndarray) -> None:
+        smaller = min(int((target > 0).sum()), int((target < 0).sum()))
+        largest = 2.0 * smaller / len(target)
+        if not 0.0 < self.nu <= largest:
+            raise ArgumentError(
+                f"nu must be in (0, {largest:.3g}] for a class of {smaller} among {len(target)} points, got "
+                f"{self.nu!r}. Use a smaller nu, or formulation='c'."
+            )
+
+
+@dataclass(frozen=True)
+class LagrangianMargin:
+    """Lagrangian SVM: J(K) = max_{a >= 0} a'1 - a'H a / 2, H = Y (K + 11' + ridge I) Y.
+
+    The intercept is regularised and the slacks are squared, so only signs are constrained.
+    Source: Mangasarian and Musicant, JMLR 2001; Ong et al., JMLR 2005, (29) with ridge = lambda m.
+    """
+
+    ridge: float = 1.0
+
+    def solve(self, gram: np.ndarray, target: np.ndarray) -> DualPoint:
+        """See `Learner.solve`; the upper bound is ||w||^2/2 + b^2/2 + sum of squared slacks / (2 ridge)."""
+        hessian = (gram + 1.0) * np.outer(target, target)
+        hessian.flat[:: len(hessian) + 1] += self.ridge
+        a = nonnegative_quadratic(hessian)
+        v = a * target
+        intercept = float(v.sum())
+        fitted = gram @ v
+        slack = np.maximum(0.0, 1.0 - target * (fitted + intercept))
+        penalty = 0.5 * intercept**2
+        upper = float(0.5 * v @ fitted + penalty + 0.5 * slack @ slack / self.ridge)
+        constant = float(a.sum() - penalty - 0.5 * self.ridge * v @ v)
+        return DualPoint(v, constant, 0.5, upper, v, intercept)
+
+
+def nonnegative_quadratic(hessian: np.ndarray) -> np.ndarray:
+    """argmax_{a >= 0} a'1 - a'H a / 2 for positive definite H, by guessing and correcting the support.
+
+    Source: primal-dual active sets, Hintermueller, Ito and Kunisch, SIAM J. Optim. 2002; Lawson and Hanson's
+    nonnegative least squares when the guesses do not settle.
+    """
+    from scipy.optimize import nnls
+
+    a = np.ones(len(hessian))
+    free = np.ones(len(hessian), dtype=bool)
+    for _ in range(40):
+        a = np.zeros(len(hessian))
+        a[free] = np.linalg.solve(hessian[np.ix_(free, free)], np.ones(int(free.sum())))
+        gradient = hessian @ a - 1.0
+        settled = np.where(free, a > 0, gradient < 0)
+        if np.array_equal(settled, free):
+            return a
+        free = settled
+    lower = np.linalg.cholesky(hessian)
+    return nnls(lower.T, np.linalg.solve(lower, np.ones(len(hessian))))[0]
+
+
+@dataclass(frozen=True)
+class NuRegression:
+    """nu-SVR: J(K) = max_c y'c - c'K c / 2, |c| <= C/m, ||c||_1 <= nu C, 1'c = 0.
+
+    Source: Ong et al., JMLR 2005, dual of the inner problem of (31) with C = 1 / lambda.
+    """
+
+    C: float = 1.0
+    nu: float = 0.3
+    tol: float = 1e-4
+
+    def solve(self, gram: np.ndarray, target: np.ndarray) -> DualPoint:
+        """See `Learner.solve`; the upper bound is the primal at the best tube width for its residuals."""
+        from sklearn.svm import NuSVR
+
+        m = len(target)
+        machine = NuSVR(C=self.C / m, nu=self.nu, kernel="precomputed", tol=self.tol, cache_size=400)
+        machine.fit(gram, target)
+        v = np.zeros(m)
+        v[machine.support_] = machine.dual_coef_[0]
+        intercept = float(machine.intercept_[0])
+        fitted = gram @ v
+        residual = np.abs(target - fitted - intercept)
+        tube = np.sort(residual)[min(m - 1, max(0, m - 1 - int(self.nu * m)))]
+        loss = self.nu * tube + np.maximum(0.0, residual - tube).mean()
+        upper = float(0.5 * v @ fitted + self.C * loss)
+        return DualPoint(v, float(target @ v), 0.5, upper, v, intercept)
 
 
 def _within_class(rows: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -185,6 +185,94 @@ def convex_learner_program(
     return ReferenceResult(np.asarray(theta.value), float(problem.value), problem.status)
 
 
+@dataclass(frozen=True)
+class HyperProgram:
+    """Constants of the inner problems of Ong et al. 2005; C is 1/lambda for regression, ridge lambda m."""
+
+    formulation: str
+    C: float = 1.0
+    nu: float = 0.3
+    ridge: float = 1.0
+
+
+def hyperkernel_program(
+    atoms: np.ndarray,
+    hyper_gram: np.ndarray,
+    targets: np.ndarray,
+    setting: HyperProgram,
+    lambda_q: float,
+    solver: str,
+) -> ReferenceResult:
+    """min over theta in the simplex of the inner problem + lambda_q ||H^{1/2} theta|| / 2.
+
+    The inner problems are those of Ong et al. 2005: "c" (27), "nu" (28), "lagrangian" (29), "regression"
+    (31).
+
+    Args:
+        atoms: (p, m, m) kernels of the pivots.
+        hyper_gram: (p, p) H, hyperkernel values between the pivots.
+        targets: (k, m).
+    """
+    cp = require("cvxpy", "solver='cvxpy'")
+    theta = cp.Variable(len(atoms), nonneg=True)
+    gram = _combination(cp, theta, atoms)
+    cost = lambda_q / 2 * cp.norm(_root(hyper_gram) @ theta)
+    conditions = [cp.sum(theta) == 1]
+    for target in targets:
+        value, more = _HYPER_PROGRAMS[setting.formulation](cp, gram, target, setting)
+        cost = cost + value
+        conditions += more
+    problem = cp.Problem(cp.Minimize(cost), conditions)
+    _solve(problem, solver)
+    return ReferenceResult(np.asarray(theta.value), float(problem.value), problem.status)
+
+
+def _hyper_c(cp: Any, gram: Any, y: np.ndarray, setting: HyperProgram) -> tuple[Any, list]:
+    m = len(y)
+    t, gamma = cp.Variable(), cp.Variable()
+    eta, xi = cp.Variable(m, nonneg=True), cp.Variable(m, nonneg=True)
+    signed = cp.multiply(np.outer(y, y), gram)
+    return t / 2 + setting.C / m * cp.sum(xi), [_bordered(cp, signed, gamma * y + 1 + eta - xi, t)]
+
+
+def _hyper_nu(cp: Any, gram: Any, y: np.ndarray, setting: HyperProgram) -> tuple[Any, list]:
+    m = len(y)
+    t, gamma, chi = cp.Variable(), cp.Variable(), cp.Variable(nonneg=True)
+    eta, xi = cp.Variable(m, nonneg=True), cp.Variable(m, nonneg=True)
+    signed = cp.multiply(np.outer(y, y), gram)
+    border = gamma * y + chi * np.ones(m) + eta - xi
+    return t / 2 - chi * setting.nu + cp.sum(xi) / m, [_bordered(cp, signed, border, t)]
+
+
+def _hyper_lagrangian(cp: Any, gram: Any, y: np.ndarray, setting: HyperProgram) -> tuple[Any, list]:
+    m = len(y)
+    t, eta = cp.Variable(), cp.Variable(m, nonneg=True)
+    block = cp.multiply(np.outer(y, y), gram + np.ones((m, m)) + setting.ridge * np.eye(m))
+    return t / 2, [_bordered(cp, block, eta + 1, t)]
+
+
+def _hyper_regression(cp: Any, gram: Any, y: np.ndarray, setting: HyperProgram) -> tuple[Any, list]:
+    """(31) with the (2m + 1)-block [[F, z], [z', t]] reduced to K: F has the range of [I; -I]."""
+    m = len(y)
+    t, gamma, chi = cp.Variable(), cp.Variable(), cp.Variable(nonneg=True)
+    upper, lower = cp.Variable(m, nonneg=True), cp.Variable(m, nonneg=True)
+    fitted = cp.Variable(m)
+    conditions = [
+        y - fitted - gamma <= chi + upper,
+        fitted + gamma - y <= chi + lower,
+        _bordered(cp, gram, fitted, t),
+    ]
+    return t / 2 + setting.C * (chi * setting.nu + cp.sum(upper + lower) / m), conditions
+
+
+_HYPER_PROGRAMS = {
+    "c": _hyper_c,
+    "nu": _hyper_nu,
+    "lagrangian": _hyper_lagrangian,
+    "regression": _hyper_regression,
+}
+
+
 def _square_program(
     cp: Any, theta: Any, gram: Any, atoms: Any, y: Any, alpha: float, intercept: bool
 ) -> tuple:

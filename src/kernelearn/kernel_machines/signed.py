@@ -112,14 +112,12 @@ def _master(
     cuts: list[Cut], cone: PsdCone, limits: list[tuple[float, float]], lower: float, rounds: int = 25
 ) -> tuple[np.ndarray, float]:
     """Weights that minimise the cuts, after a few rounds of eigenvector conditions; these need no learner."""
-    slopes = np.array([cut.slopes for cut in cuts])
-    constants = np.array([cut.constant for cut in cuts])
     for _ in range(rounds):
-        weights, value = minimise_cuts(slopes, constants, limits, cone.rows)
-        lowest = cone.add_violated(weights)
+        master = minimise_cuts(cuts, limits, cone.rows)
+        lowest = cone.add_violated(master.weights)
         if lowest >= -1e-6 * cone.size:
             break
-    return weights, max(lower, value)
+    return master.weights, max(lower, master.value)
 
 
 def _next_weights(inside: np.ndarray, outer: np.ndarray, cone: PsdCone, step: float) -> np.ndarray:

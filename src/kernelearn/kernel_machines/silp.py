@@ -13,6 +13,8 @@ import numpy as np
 
 from kernelearn.kernel_machines._report import Progress, warn_not_converged
 
+_TRACE = 1e-3
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -47,7 +49,7 @@ class SilpResult:
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / max(1, |upper|)."""
+        """(upper - lower) / |upper|."""
         return relative_gap(self.lower, self.upper)
 
 
@@ -55,8 +57,10 @@ Oracle = Callable[[np.ndarray], Cut]
 
 
 def relative_gap(lower: float, upper: float) -> float:
-    """Duality gap relative to the value, absolute below 1."""
-    return max(0.0, upper - lower) / max(1.0, abs(upper))
+    """Duality gap relative to the value; infinite while a bound is."""
+    if not (np.isfinite(lower) and np.isfinite(upper)):
+        return np.inf
+    return max(0.0, upper - lower) / max(abs(upper), 1e-12)
 
 
 def solve_silp(
@@ -73,7 +77,7 @@ def solve_silp(
 
     Args:
         oracle: weights (m,) -> Cut.
-        tol: stop when (upper - lower) / max(1, |upper|) <= tol.
+        tol: stop when (upper - lower) / |upper| <= tol.
         step: where between the best weights so far (0) and the linear programme's (1) the next cut is made.
         start: first weights; uniform when None.
     Returns: SilpResult; a ConvergenceWarning is given when max_iter was reached before tol.
@@ -90,24 +94,27 @@ def solve_silp(
         progress.show(result.n_iter, result.lower, result.upper)
         if result.gap <= tol:
             result.converged = True
-            _drop_traces(result, oracle, tol)
+            _prefer_sparse(result, oracle, outer, tol)
             return result
         weights = result.weights + step * (outer - result.weights)
     warn_not_converged(result.gap, tol, max_iter)
     return result
 
 
-def _drop_traces(result: SilpResult, oracle: Oracle, tol: float, trace: float = 1e-3) -> None:
-    """Zero weights below `trace`, left over from the start, when the solution still meets tol."""
-    small = (result.weights > 0) & (result.weights < trace)
-    if not small.any():
-        return
-    pruned = np.where(small, 0.0, result.weights)
-    pruned /= pruned.sum()
-    cut = oracle(pruned)
-    result.n_iter += 1
-    if relative_gap(result.lower, cut.upper) <= tol:
-        result.weights, result.upper, result.state = pruned, cut.upper, cut.state
+def _prefer_sparse(result: SilpResult, oracle: Oracle, outer: np.ndarray, tol: float) -> None:
+    """Take sparser weights when they meet tol as well: steps of less than one leave traces of the start.
+
+    Candidates are the linear programme's vertex, then the best weights without those below a thousandth.
+    """
+    pruned = np.where(result.weights < _TRACE, 0.0, result.weights)
+    for weights in (outer, pruned / pruned.sum()):
+        if np.count_nonzero(weights) >= np.count_nonzero(result.weights):
+            continue
+        cut = oracle(weights)
+        result.n_iter += 1
+        if relative_gap(result.lower, cut.upper) <= tol:
+            result.weights, result.upper, result.state = weights, cut.upper, cut.state
+            return
 
 
 def _record(result: SilpResult, cut: Cut, weights: np.ndarray) -> None:
@@ -119,30 +126,38 @@ def _record(result: SilpResult, cut: Cut, weights: np.ndarray) -> None:
 
 def _master(cuts: list[Cut], n_weights: int, lower: float) -> tuple[np.ndarray, float]:
     """Minimise the maximum of the cuts over the simplex; returns weights and the (improved) lower bound."""
-    slopes = np.array([cut.slopes for cut in cuts])
-    constants = np.array([cut.constant for cut in cuts])
-    weights, value = minimise_cuts(slopes, constants, [(0.0, 1.0)] * n_weights)
-    return weights, max(lower, value)
+    master = minimise_cuts(cuts, [(0.0, 1.0)] * n_weights)
+    return master.weights, max(lower, master.value)
+
+
+@dataclass(frozen=True)
+class Master:
+    """Optimum of the linear programme: weights, value, and the convex multipliers of the cuts.
+
+    sum_k multipliers_k cut_k is one linear lower bound of J whose minimum over the weights is `value`.
+    """
+
+    weights: np.ndarray
+    value: float
+    multipliers: np.ndarray
 
 
 def minimise_cuts(
-    slopes: np.ndarray,
-    constants: np.ndarray,
-    bounds: list[tuple[float, float]],
-    nonnegative: np.ndarray | None = None,
-) -> tuple[np.ndarray, float]:
+    cuts: list[Cut], bounds: list[tuple[float, float]], nonnegative: np.ndarray | None = None
+) -> Master:
     """min_w max_k constants_k - slopes_k . w  subject to sum(w) = 1, bounds, nonnegative @ w >= 0.
 
     Args:
-        slopes: (n_cuts, m).
-        constants: (n_cuts,).
+        cuts: constants and slopes.
         bounds: (low, high) of each weight.
         nonnegative: (n_rows, m) further linear constraints, or None.
-    Returns: weights (m,) and the value.
+    Returns: `Master`; when the programme fails numerically, uniform weights and the value minus infinity.
     """
     from scipy.optimize import linprog
 
-    n_weights = slopes.shape[1]
+    slopes = np.array([cut.slopes for cut in cuts])
+    constants = np.array([cut.constant for cut in cuts])
+    n_weights = len(bounds)
     # One scale per cut keeps the programme well conditioned when the cuts differ by orders of magnitude.
     scale = np.maximum(1.0, np.abs(slopes).max(axis=1))
     rows = np.column_stack([-slopes / scale[:, None], -1.0 / scale])
@@ -155,11 +170,9 @@ def minimise_cuts(
     total = np.append(np.ones(n_weights), 0.0)[None, :]
     answer = linprog(cost, rows, limits, total, [1.0], [*bounds, (None, None)], method="highs")
     if answer.x is None:
-        return _fallback(slopes, constants, n_weights)
+        uniform = np.full(n_weights, 1.0 / n_weights)
+        return Master(uniform, -np.inf, np.full(len(cuts), 1.0 / len(cuts)))
     low, high = np.array(bounds).T
-    return np.clip(answer.x[:n_weights], low, high), float(answer.fun)
-
-
-def _fallback(slopes: np.ndarray, constants: np.ndarray, n_weights: int) -> tuple[np.ndarray, float]:
-    """When the programme fails numerically: uniform weights, and no claim about the lower bound."""
-    return np.full(n_weights, 1.0 / n_weights), -np.inf
+    multipliers = np.maximum(-answer.ineqlin.marginals[: len(cuts)] / scale, 0.0)
+    weights = np.clip(answer.x[:n_weights], low, high)
+    return Master(weights, float(answer.fun), multipliers / max(multipliers.sum(), 1e-300))
