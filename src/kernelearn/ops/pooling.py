@@ -1,0 +1,106 @@
+"""Pooling on arrays: the largest or the mean value of windows, or of whole maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn.engine import geometry
+from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.ops._run import float_arrays, run
+from kernelearn.ops.convolution import _back, channels_to_end
+
+Ints = int | Sequence[int]
+
+
+def max_pool(
+    x: Any,
+    pool_size: Ints,
+    strides: Ints | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+    engine: str | None = None,
+) -> np.ndarray:
+    """Largest value of every window.
+
+    Args:
+        x: (n, *spatial, c), or (n, c, *spatial) with data_format="channels_first".
+        pool_size: an int or one per spatial axis.
+        strides: None for pool_size.
+        padding: "valid" or "same"; padded pixels never win.
+        engine: "reference", None (default) or another registered engine.
+    Returns: (n, *outputs, c), in the data format of x.
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> ops.max_pool(np.array([1.0, 4.0, 2.0, 3.0]).reshape(1, 4, 1), 2).ravel()
+    array([4., 3.])
+    """
+    return _pool("max_pool", x, pool_size, strides, padding, data_format, engine)
+
+
+def average_pool(
+    x: Any,
+    pool_size: Ints,
+    strides: Ints | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+    engine: str | None = None,
+) -> np.ndarray:
+    """Mean of the real (not padded) pixels of every window; arguments as in `max_pool`.
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> ops.average_pool(np.array([1.0, 4.0, 2.0]).reshape(1, 3, 1), 2, padding="same").ravel()
+    array([2.5, 2. ])
+    """
+    return _pool("average_pool", x, pool_size, strides, padding, data_format, engine)
+
+
+def _pool(operator, x, pool_size, strides, padding, data_format, engine) -> np.ndarray:
+    x = _spatial(x, data_format)
+    rank = x.ndim - 2
+    size = geometry.normalize_tuple(pool_size, rank, "pool_size")
+    stride = size if strides is None else geometry.normalize_tuple(strides, rank, "strides")
+    if padding not in ("valid", "same"):
+        raise ArgumentError(f"padding of a pool must be 'valid' or 'same', got {padding!r}.")
+    pairs = tuple(geometry.resolve_padding(padding, *axis) for axis in zip(x.shape[1:-1], size, stride))
+    return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)
+
+
+def global_max_pool(
+    x: Any, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> np.ndarray:
+    """Largest value of every map: (n, c), or with sizes of 1 for space if `keepdims`."""
+    return _global("reduce_max", x, keepdims, data_format, engine)
+
+
+def global_average_pool(
+    x: Any, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> np.ndarray:
+    """Mean of every map: (n, c), or with sizes of 1 for space if `keepdims`.
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> ops.global_average_pool(np.arange(8.0).reshape(1, 2, 2, 2))
+    array([[3., 4.]])
+    """
+    return _global("reduce_mean", x, keepdims, data_format, engine)
+
+
+def _global(operator, x, keepdims, data_format, engine) -> np.ndarray:
+    x = _spatial(x, data_format)
+    y = run(operator, (x,), engine, axes=tuple(range(1, x.ndim - 1)), keepdims=bool(keepdims))
+    return _back(y, data_format) if keepdims else y
+
+
+def _spatial(x: Any, data_format: str | None) -> np.ndarray:
+    """x as a channels-last float array with 1 to 3 spatial axes."""
+    (array,) = float_arrays(x)
+    if not 3 <= array.ndim <= 5:
+        raise ShapeError(
+            f"x must have 3 to 5 axes: images, 1 to 3 of space, channels; got shape {array.shape}."
+        )
+    return channels_to_end(array, data_format)
