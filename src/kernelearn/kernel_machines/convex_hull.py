@@ -155,9 +155,9 @@ class ColumnGeneration:
         learner has several.
         """
         shares = minimise_cuts(result.cuts, [(0.0, 1.0)] * len(self.gammas)).multipliers
-        # The same combination serves the certificate, so that its values can be compared.
         used = [(share, cut) for share, cut in zip(shares, result.cuts) if share > 0]
         v = np.column_stack([np.sqrt(share) * stacked_duals(cut.state) for share, cut in used])
+        # The certificate uses the same combination, so that its values can be compared.
         self.certifying = v
         gammas, values = maximise_spectrum(self.distances, v, self.limits, self.n_grid)
         atom_best = width_spectrum(self.distances, v, self.gammas).max()
@@ -174,10 +174,9 @@ class ColumnGeneration:
         v = stacked_duals(result.state)
         if len(self.gammas) > len(v) + 1:
             self._reduce(result, v)
-        values = width_spectrum(self.distances, v, self.gammas)
-        return Certificate(
-            float(best_gamma), float(best_value), values, relative_gap(result.lower, result.upper)
-        )
+        values = width_spectrum(self.distances, self.certifying, self.gammas)
+        gap = float(relative_gap(result.lower, result.upper))
+        return Certificate(float(best_gamma), float(best_value), values, gap)
 
     def _reduce(self, result: SilpResult, v: np.ndarray) -> None:
         """Keep at most n + 1 atoms with the same K v, hence the same predictor. Source: their Theorem 20."""
