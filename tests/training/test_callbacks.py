@@ -685,6 +685,42 @@ def test_every_callback_goes_on_where_it_was(tmp_path):
         np.testing.assert_equal(other.get_state(), one.get_state())
     assert resumed_model.optimizer.learning_rate == whole_model.optimizer.learning_rate < 0.5
     assert resumed_model.stop_training
+    for hooks in (whole, resumed):
+        next(iter(hooks)).on_train_end()
+    assert resumed_model.weight.tolist() == whole_model.weight.tolist() == [5.0, 5.0]
+
+
+def test_a_best_epoch_before_the_kill_is_still_the_best(tmp_path):
+    killed, resumed = (attach(EarlyStopping("loss", patience=9, restore_best_weights=True)) for _ in range(2))
+    killed.on_train_begin()
+    killed.model.weight = np.full(2, 3.0)
+    killed.on_epoch_end(0, {"loss": 0.1})
+    save_checkpoint(tmp_path / "c.kernelearn", killed.model, [killed])
+    resumed.on_train_begin()
+    load_checkpoint(tmp_path / "c.kernelearn", resumed.model, [resumed])
+    resumed.model.weight = np.full(2, 4.0)
+    resumed.on_epoch_end(1, {"loss": 0.2})
+    resumed.on_train_end()
+    assert resumed.model.weight.tolist() == [3.0, 3.0]
+
+
+def test_a_run_that_was_told_to_stop_stays_stopped(tmp_path):
+    model, other = FakeModel(), FakeModel()
+    model.stop_training = True
+    save_checkpoint(tmp_path / "c.kernelearn", model)
+    load_checkpoint(tmp_path / "c.kernelearn", other)
+    assert other.stop_training is True
+
+
+def test_batches_are_counted_on_after_a_kill(tmp_path):
+    killed, resumed = (attach(ModelCheckpoint(str(tmp_path / "m"), save_freq=5)) for _ in range(2))
+    for batch in range(3):
+        killed.on_train_batch_end(batch, {"loss": 1.0})
+    resumed.set_state(killed.get_state())
+    resumed.on_train_batch_end(3, {"loss": 1.0})
+    assert resumed.model.saved == []
+    resumed.on_train_batch_end(4, {"loss": 1.0})
+    assert len(resumed.model.saved) == 1
 
 
 def test_states_that_nobody_takes_are_named(tmp_path):

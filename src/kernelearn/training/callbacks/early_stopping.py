@@ -60,12 +60,13 @@ class EarlyStopping(MonitorCallback):
         if current is None or epoch < self.start_from_epoch:
             return
         self.wait += 1
+        # The first value is always an improvement, so that training never stops after the first epoch.
         if self.is_improvement(current, self.best):
             self.best = current
             self._remember(epoch)
             if self.baseline is None or self.is_improvement(current, self.baseline):
                 self.wait = 0
-        elif self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
