@@ -61,7 +61,8 @@ def solve_signed_alignment(
         result.n_iter += 1
         result.lower = max(result.lower, -alignment(outer, products, targets, ideal_norm))
         cone.add_violated(outer)
-        for anchor in (inside, result.weights):
+        # The best weights lie on the boundary of the cone; a Cholesky factor needs a point inside it.
+        for anchor in (inside, 0.9 * result.weights + 0.1 * inside):
             _try(result, anchor, outer, cone, (products, targets, ideal_norm))
         result.history.append((result.lower, result.upper))
         if result.gap <= tol:

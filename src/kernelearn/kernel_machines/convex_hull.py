@@ -30,7 +30,8 @@ _LOSSES = {"square": "ridge", "hinge": "svm", "logistic": "logistic"}
 class Certificate:
     """Evidence that no Gaussian in the interval improves the solution.
 
-    best_gamma, best_value: the maximiser of c'G(gamma)c over the interval and the maximum.
+    best_gamma, best_value: the maximiser of s c'G(gamma)c over the interval and the maximum; s is alpha for
+        the square loss, alpha for hinge and 1 / (4 alpha) for logistic, the factor in the dual problem.
     atom_values: (n_atoms,) c'G(gamma)c at the atoms in use; at the optimum all equal best_value. c is the
         dual
         solution: the convex combination of dual points that gives the best lower bound.

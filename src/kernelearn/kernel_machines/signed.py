@@ -8,7 +8,7 @@ eigenvalues of the linear programme's proposals are added until none is violated
 import numpy as np
 
 from kernelearn.kernel_machines._report import Progress, warn_not_converged
-from kernelearn.kernel_machines.silp import Cut, Oracle, SilpResult, minimise_cuts
+from kernelearn.kernel_machines.silp import PATIENCE, Cut, Oracle, SilpResult, minimise_cuts
 
 _VECTORS_PER_ROUND = 6
 _EIGEN_TOL = 1e-9
@@ -88,6 +88,8 @@ def solve_signed(
     progress = Progress("SILP signed", verbose)
     result = SilpResult(weights, -np.inf, np.inf, None, 0, False)
     while result.n_iter < max_iter:
+        if result.n_iter >= PATIENCE and not np.isfinite(result.upper):
+            return result
         _evaluate(result, oracle, weights)
         outer, result.lower = _master(result.cuts, cone, limits, result.lower)
         result.history.append((result.lower, result.upper))

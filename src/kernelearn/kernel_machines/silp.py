@@ -14,6 +14,9 @@ import numpy as np
 from kernelearn.kernel_machines._report import Progress, warn_not_converged
 
 _TRACE = 1e-3
+# After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up.
+PATIENCE = 30
+_LP_OPTIONS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def solve_silp(
         tol: stop when (upper - lower) / |upper| <= tol.
         step: where between the best weights so far (0) and the linear programme's (1) the next cut is made.
         start: first weights; uniform when None.
-    Returns: SilpResult; a ConvergenceWarning is given when max_iter was reached before tol.
+    Returns: SilpResult, with an infinite upper bound when J was infinite wherever it was tried; a
+        ConvergenceWarning is given when max_iter was reached before tol.
     Source: Sonnenburg et al., Large scale multiple kernel learning, JMLR 2006; separation between the best
         and the newest point after Ben-Ameur and Neto, Networks 2007.
     """
@@ -88,6 +92,8 @@ def solve_silp(
     progress = Progress("SILP", verbose)
     result = SilpResult(weights, -np.inf, np.inf, None, 0, False)
     while result.n_iter < max_iter:
+        if result.n_iter >= PATIENCE and not np.isfinite(result.upper):
+            return result
         _record(result, oracle(weights), weights)
         outer, result.lower = _master(result.cuts, n_weights, result.lower)
         result.history.append((result.lower, result.upper))
@@ -168,7 +174,9 @@ def minimise_cuts(
         limits = np.concatenate([limits, np.zeros(len(size))])
     cost = np.append(np.zeros(n_weights), 1.0)
     total = np.append(np.ones(n_weights), 0.0)[None, :]
-    answer = linprog(cost, rows, limits, total, [1.0], [*bounds, (None, None)], method="highs")
+    answer = linprog(
+        cost, rows, limits, total, [1.0], [*bounds, (None, None)], method="highs", options=_LP_OPTIONS
+    )
     if answer.x is None:
         uniform = np.full(n_weights, 1.0 / n_weights)
         return Master(uniform, -np.inf, np.full(len(cuts), 1.0 / len(cuts)))
