@@ -29,7 +29,7 @@ def make_learner(loss: str, alpha: float, fit_intercept: bool, tol: float) -> Le
     """The learner of min_f sum psi(y, f) + alpha ||f||^2 for a loss named as in `ConvexKernelLearner`."""
     makers: dict[str, Callable[[], Learner]] = {
         "ridge": lambda: SquareLoss(alpha, fit_intercept),
-        "svm": lambda: SoftMargin1(0.5 / alpha, alpha, min(1e-3, tol / 10)),
+        "svm": lambda: SoftMargin1(0.5 / alpha, alpha, tol / 4),
         "logistic": lambda: LogisticLoss(alpha, tol / 100),
         "fisher": lambda: FisherDiscriminant(alpha),
     }

@@ -226,7 +226,7 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
             return NuMargin(self.nu, inner)
         if self.formulation == "lagrangian":
             return LagrangianMargin(m / self.C)
-        return SoftMargin1(self.C / m, 0.5, inner)
+        return SoftMargin1(self.C / m, 0.5, self.tol / 4)
 
     def _program(self, m: int) -> reference.HyperProgram:
         return reference.HyperProgram(self.formulation, self.C, self.nu, m / self.C)

@@ -13,6 +13,7 @@ import numpy as np
 from kernelearn.errors import ArgumentError, DataError
 
 _HARD_C = 1e8
+_LIBSVM_TOLS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 _MAX_NEWTON = 60
 
 
@@ -70,15 +71,39 @@ class SoftMargin1:
     tol: float = 1e-4
 
     def solve(self, gram: np.ndarray, target: np.ndarray) -> DualPoint:
-        """See `Learner.solve`; the upper bound is the primal ||w||^2 + 2C sum of hinge losses."""
-        v, _ = _libsvm(gram, target, self.C, self.tol)
-        fitted = gram @ v
-        norm = float(v @ fitted)
-        intercept = best_hinge_intercept(fitted, target)
-        hinge = np.maximum(0.0, 1.0 - target * (fitted + intercept)).sum()
-        upper = norm + 2.0 * self.C * float(hinge)
-        constant = 2.0 * float(np.abs(v).sum())
+        """See `Learner.solve`; libsvm's tolerance is lowered until the relative gap is at most tol."""
+        for libsvm_tol in _LIBSVM_TOLS:
+            v, _ = _libsvm(gram, target, self.C, libsvm_tol)
+            fitted = gram @ v
+            norm = float(v @ fitted)
+            constant = 2.0 * float(np.abs(v).sum())
+            intercept, upper = self._primal(fitted, target, norm, 1.0)
+            if upper - (constant - norm) > self.tol * upper:
+                upper = min(upper, self._best_scaled(fitted, target, norm))
+            if upper - (constant - norm) <= self.tol * upper:
+                break
         return DualPoint(v, self.factor * constant, self.factor, self.factor * upper, v, intercept)
+
+    def _primal(self, fitted: np.ndarray, y: np.ndarray, norm: float, scale: float) -> tuple[float, float]:
+        """Best intercept and ||w||^2 + 2C sum of hinge losses of the predictor times `scale`."""
+        intercept = best_hinge_intercept(scale * fitted, y)
+        hinge = np.maximum(0.0, 1.0 - y * (scale * fitted + intercept)).sum()
+        return intercept, scale**2 * norm + 2.0 * self.C * float(hinge)
+
+    def _best_scaled(self, fitted: np.ndarray, y: np.ndarray, norm: float) -> float:
+        """Smallest primal value over multiples of the predictor.
+
+        Where C is large the small violations that libsvm tolerates cost C each; a slightly longer w avoids
+        them.
+        """
+        from scipy.optimize import minimize_scalar
+
+        return minimize_scalar(
+            lambda scale: self._primal(fitted, y, norm, scale)[1],
+            bounds=(0.95, 1.05),
+            method="bounded",
+            options={"xatol": 1e-7},
+        ).fun
 
 
 def best_hinge_intercept(fitted: np.ndarray, y: np.ndarray) -> float:

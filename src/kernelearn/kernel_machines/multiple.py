@@ -100,7 +100,7 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
         return self
 
     def _weigh(self, bank: GramBank, targets: np.ndarray) -> SilpResult:
-        learner = SoftMargin1(self.C, tol=min(1e-3, self.tol / 10))
+        learner = SoftMargin1(self.C, tol=self.tol / 4)
         oracle = make_oracle(bank, learner, targets, np.ones(bank.n_kernels))
         if self.weights == "learned":
             return solve_silp(

@@ -204,7 +204,7 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
             return HardMargin(inner)
         if self.criterion == "soft2":
             return SoftMargin2(self.C, inner)
-        return SoftMargin1(self.C, tol=inner)
+        return SoftMargin1(self.C, tol=self.tol / 4)
 
     def _solve(self, problem: _Problem) -> SilpResult:
         if self.criterion == "alignment":

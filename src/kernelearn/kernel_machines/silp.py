@@ -13,7 +13,7 @@ import numpy as np
 
 from kernelearn.kernel_machines._report import Progress, warn_not_converged
 
-_TRACE = 1e-3
+_TRACES = (1e-2, 1e-3)
 # After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up.
 PATIENCE = 30
 _LP_OPTIONS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
@@ -110,10 +110,10 @@ def solve_silp(
 def _prefer_sparse(result: SilpResult, oracle: Oracle, outer: np.ndarray, tol: float) -> None:
     """Take sparser weights when they meet tol as well: steps of less than one leave traces of the start.
 
-    Candidates are the linear programme's vertex, then the best weights without those below a thousandth.
+    Candidates are the linear programme's vertex, then the best weights without the small ones.
     """
-    pruned = np.where(result.weights < _TRACE, 0.0, result.weights)
-    for weights in (outer, pruned / pruned.sum()):
+    pruned = [np.where(result.weights < trace, 0.0, result.weights) for trace in _TRACES]
+    for weights in (outer, *(rest / rest.sum() for rest in pruned if rest.any())):
         if np.count_nonzero(weights) >= np.count_nonzero(result.weights):
             continue
         cut = oracle(weights)
