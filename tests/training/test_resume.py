@@ -1,0 +1,184 @@
+"""A run that is killed, interrupted or stopped by a full disk loses nothing: real processes, real signals."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelearn.training.interrupts import Interrupts
+
+requires_loop = pytest.mark.skipif(
+    find_spec("kernelearn.training.trainer") is None, reason="the training loop is not part of this tree yet"
+)
+
+PROGRAM = Path(__file__).parent / "resume_program.py"
+KILLS = 14
+ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def start(result, folder, save_freq):
+    arguments = [sys.executable, str(PROGRAM), str(result), str(folder), str(save_freq)]
+    with open(f"{result}.err", "w") as errors:
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT)
+
+
+def wait_for_batches(process, count):
+    """Read until the program has trained so many batches; the number that it did train if it ended before."""
+    for done in range(count):
+        if "batch" not in process.stdout.readline():
+            return done
+    return count
+
+
+def finish(process):
+    """Exit code, what is left of the output, and the errors."""
+    out = process.stdout.read()
+    process.stdout.close()
+    code = process.wait(timeout=60)
+    return code, out, Path(f"{process.args[2]}.err").read_text()
+
+
+def results(path):
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run that is left alone ends with, and the folder with its files."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, out, err = finish(start(folder / "r.npz", folder / "backup", "epoch"))
+    assert code == 0, err
+    assert out.count("batch") > 30
+    return folder, results(folder / "r.npz")
+
+
+def check_same(folder, whole):
+    """Weights, history, optimizer steps, CSV and best model of a run are bitwise those of the whole one."""
+    whole_folder, expected = whole
+    found = results(folder / "r.npz")
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        assert found[name].tobytes() == value.tobytes(), f"{name} differs"
+    for name in ("r.csv", "r.kernelearn"):
+        assert (folder / name).read_bytes() == (whole_folder / name).read_bytes(), f"{name} differs"
+    assert not (folder / "backup").exists()
+
+
+@requires_loop
+def test_a_run_killed_at_random_moments_ends_bitwise_as_one_that_was_not(tmp_path, whole):
+    rng = random.Random(8)
+    kills = 0
+    for _ in range(KILLS):
+        process = start(tmp_path / "r.npz", tmp_path / "backup", rng.choice([1, 2, 3, "epoch"]))
+        wait_for_batches(process, rng.choice([0, 2, 3, 5, 8]))
+        time.sleep(rng.random() * 0.02)
+        process.send_signal(signal.SIGKILL)
+        code, _, err = finish(process)
+        assert code in (0, -signal.SIGKILL), err
+        kills += code == -signal.SIGKILL
+    assert kills >= 12
+    code, _, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", 3))
+    assert code == 0, err
+    check_same(tmp_path, whole)
+
+
+@requires_loop
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_an_interrupted_run_saves_its_state_and_goes_on(tmp_path, whole, number, code):
+    """Backups are due at the ends of epochs: what is in the middle of one is saved by the interrupt."""
+    process = start(tmp_path / "r.npz", tmp_path / "backup", "epoch")
+    assert wait_for_batches(process, 10) == 10
+    process.send_signal(number)
+    ended_with, out, err = finish(process)
+    assert ended_with == code, err
+    assert "Stopping after this batch" in err
+    assert f"The run is saved in {str(tmp_path / 'backup')!r}" in out
+    assert os.listdir(tmp_path / "backup") == ["checkpoint.kernelearn"]
+    already = 10 + out.count("batch\n")
+    ended_with, out, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", "epoch"))
+    assert ended_with == 0, err
+    assert already + out.count("batch\n") == int(whole[1]["optimizer_steps"]), "a batch was trained twice"
+    check_same(tmp_path, whole)
+
+
+@requires_loop
+def test_a_backup_folder_that_cannot_be_written_is_reported_before_the_first_step(tmp_path):
+    (tmp_path / "backup").write_bytes(b"")
+    code, out, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", "epoch"))
+    assert code == 1
+    assert "batch" not in out
+    assert "StorageError: " in err.splitlines()[-1]
+    assert "a file is in the way" in err.splitlines()[-1]
+
+
+# The handling of signals by itself
+
+
+@pytest.fixture
+def interrupts():
+    watching = Interrupts()
+    watching.watch()
+    yield watching
+    watching.stop_watching()
+
+
+def test_the_first_interrupt_is_noted_and_delivered_when_asked(interrupts, capsys):
+    signal.raise_signal(signal.SIGINT)
+    assert interrupts.requested == signal.SIGINT
+    assert "Stopping after this batch" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.deliver()
+    assert interrupts.requested is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_interrupt_stops_at_once(interrupts):
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_ends_with_the_code_that_shells_use(interrupts):
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        interrupts.deliver()
+    assert caught.value.code == 143
+
+
+def test_handlers_of_others_stay():
+    def mine(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGINT, mine)
+    try:
+        watching = Interrupts()
+        watching.watch()
+        assert signal.getsignal(signal.SIGINT) is mine
+        watching.stop_watching()
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_watches_nothing():
+    watching = Interrupts()
+    thread = threading.Thread(target=watching.watch)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_nothing_is_delivered_when_nothing_came(interrupts):
+    interrupts.deliver()
