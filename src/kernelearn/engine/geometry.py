@@ -20,8 +20,9 @@ def normalize_tuple(value: int | Sequence[int], rank: int, name: str, minimum: i
     >>> normalize_tuple(3, 2, "kernel_size")
     (3, 3)
     """
-    is_sequence = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    values = tuple(value) if is_sequence else (value,) * rank
+    values: tuple = (value,) * rank
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        values = tuple(value)
     ok = len(values) == rank and all(
         isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= minimum for v in values
     )
@@ -83,11 +84,13 @@ def output_sizes(sizes, kernel, stride, dilation, padding, what: str = "window")
     return outputs
 
 
-def transpose_padding(padding: str, kernel: int, stride: int, dilation: int, output_padding: int | None) -> Pair:
+def transpose_padding(
+    padding: str, kernel: int, stride: int, dilation: int, output_padding: int | None
+) -> Pair:
     """Pixels (before, after) that a transposed convolution crops from its full output on one axis.
 
-    The full output has (size - 1) * stride + span pixels. A negative number extends it by zeros instead. This is
-    the rule of Keras for every backend: "valid" keeps all and covers at least one stride, "same" gives
+    The full output has (size - 1) * stride + span pixels. A negative number extends it by zeros instead. This
+    is the rule of Keras for every backend: "valid" keeps all and covers at least one stride, "same" gives
     size * stride pixels, an explicit `output_padding` gives (size - 1) * stride + span % 2 + output_padding.
 
     >>> transpose_padding("same", kernel=3, stride=2, dilation=1, output_padding=None)
@@ -98,7 +101,9 @@ def transpose_padding(padding: str, kernel: int, stride: int, dilation: int, out
         extra = max(span, stride) - span if output_padding is None else output_padding
         return 0, -extra
     if padding != "same":
-        raise ArgumentError(f"padding of a transposed convolution must be 'valid' or 'same', got {padding!r}.")
+        raise ArgumentError(
+            f"padding of a transposed convolution must be 'valid' or 'same', got {padding!r}."
+        )
     if output_padding is None:
         total = stride + span - 2
     else:

@@ -1,7 +1,7 @@
 """The backward pass: one walk over the operations in reverse, each giving only its own local gradient rule.
 
-Only buffers that depend on a trainable parameter get a gradient: a frozen layer costs no gradient work of its own, and
-the walk stops below the lowest trainable layer.
+Only buffers that depend on a trainable parameter get a gradient: a frozen layer costs no gradient work of its
+own, and the walk stops below the lowest trainable layer.
 """
 
 from kernelearn.engine.operators.table import OPERATORS, Context
@@ -16,8 +16,8 @@ def add_gradients(builder: ProgramBuilder, loss: Buffer, also: tuple[Buffer, ...
         builder: holds the forward operations; receives the backward ones.
         loss: shape ().
         also: buffers besides the trainable parameters whose gradient is wanted (for example the images).
-    Returns: name of parameter or buffer -> its gradient's buffer. Also entered into `builder.gradients`, for every
-        buffer on the way.
+    Returns: name of parameter or buffer -> its gradient's buffer. Also entered into `builder.gradients`, for
+        every buffer on the way.
     Raises: KernelearnError if a gradient is needed through an operator that has none.
     """
     wanted = builder.trainable | {b.name for b in also}
@@ -52,7 +52,9 @@ def _step_back(builder: ProgramBuilder, op: Operation, parts: dict, dependent: s
     if not any(needs):
         return
     if rule is None:
-        raise KernelearnError(f"Operator {op.operator!r} of layer {op.layer!r} has no gradient, but one is needed below it.")
+        raise KernelearnError(
+            f"Operator {op.operator!r} of layer {op.layer!r} has no gradient, but one is needed below it."
+        )
     grad = _total(builder, op.outputs[0], parts)
     inputs = tuple(builder.buffers[n] for n in op.inputs)
     outputs = tuple(builder.buffers[n] for n in op.outputs)

@@ -1,7 +1,8 @@
 """Named rewrites from Program to Program that every engine shares.
 
-`fuse_softmax_crossentropy`: cross-entropy of a softmax (or of a sigmoid) is computed from the logits. On probabilities
-the gradient of a saturated output is zero and wrong after clipping; from the logits it is exact: softmax(z) - target.
+`fuse_softmax_crossentropy`: cross-entropy of a softmax (or of a sigmoid) is computed from the logits. On
+probabilities the gradient of a saturated output is zero and wrong after clipping; from the logits it is
+exact: softmax(z) - target.
 """
 
 from dataclasses import replace
@@ -9,7 +10,7 @@ from dataclasses import replace
 from kernelearn.engine.program import Operation, Program
 
 # loss kind -> the operation whose output it may see through
-_LINKS = {
+_LINKS: dict[str, tuple[str, dict]] = {
     "categorical_crossentropy": ("softmax", {"axis": -1}),
     "sparse_categorical_crossentropy": ("softmax", {"axis": -1}),
     "binary_crossentropy": ("activation", {"kind": "sigmoid"}),
@@ -17,14 +18,19 @@ _LINKS = {
 
 
 def fuse_softmax_crossentropy(program: Program) -> Program:
-    """Let cross-entropy losses read the logits below a softmax or sigmoid. Apply before gradients are added."""
+    """Let cross-entropies read the logits below a softmax or sigmoid. Apply before gradients are added."""
     producers = {name: op for op in program.operations for name in op.outputs}
     return replace(program, operations=tuple(_fused(op, producers, program) for op in program.operations))
 
 
 def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> Operation:
     kind = op.attrs.get("kind")
-    if op.operator != "loss" or kind not in _LINKS or op.attrs.get("from_logits"):
+    if (
+        op.operator != "loss"
+        or not isinstance(kind, str)
+        or kind not in _LINKS
+        or op.attrs.get("from_logits")
+    ):
         return op
     producer = producers.get(op.inputs[0])
     operator, attrs = _LINKS[kind]

@@ -1,7 +1,7 @@
 """A weight: an array that outlives the step that trains it.
 
-An engine may keep its own copy (packed for speed, or on a device). It then registers as the variable's `home`, and
-whoever reads `value` gets what the home holds now.
+An engine may keep its own copy (packed for speed, or on a device). It then registers as the variable's
+`home`, and whoever reads `value` gets what the home holds now.
 """
 
 from typing import Protocol
@@ -29,7 +29,7 @@ class Variable:
     """
 
     def __init__(self, value: np.ndarray, name: str, trainable: bool = True) -> None:
-        # NOTE: a copy, because training writes into it; np.ascontiguousarray would also turn shape () into (1,).
+        # NOTE: a copy, because training writes into it. np.ascontiguousarray would also make () into (1,).
         self._value = np.array(value, order="C")
         self.name = name
         self.path = name
@@ -63,7 +63,9 @@ class Variable:
         """
         array = np.asarray(value)
         if array.shape != self.shape:
-            raise ShapeError(f"Weight {self.path!r} has shape {self.shape}; got an array of shape {array.shape}.")
+            raise ShapeError(
+                f"Weight {self.path!r} has shape {self.shape}; got an array of shape {array.shape}."
+            )
         self.home = None
         self._value[...] = array
         self.version += 1

@@ -1,4 +1,4 @@
-"""The layers, under the names Keras users know. A layer declares arguments and weights; the engine computes."""
+"""The layers, by the names Keras users know. A layer declares arguments and weights; the engine computes."""
 
 from kernelearn.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from kernelearn.layers.augmentation import (
@@ -34,7 +34,13 @@ from kernelearn.layers.merging import (
     Multiply,
     Subtract,
 )
-from kernelearn.layers.noise import Dropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
+from kernelearn.layers.noise import (
+    Dropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from kernelearn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from kernelearn.layers.pooling import (
     AveragePooling1D,
@@ -66,4 +72,75 @@ from kernelearn.layers.shaping import (
     ZeroPadding3D,
 )
 
-__all__ = sorted(["LAYERS", "Input", "Layer", *[name for name in LAYERS.names() if name in globals()]])
+__all__ = [
+    "ELU",
+    "LAYERS",
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "BatchNormalization",
+    "CenterCrop",
+    "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "Dropout",
+    "Flatten",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "GroupNormalization",
+    "Input",
+    "InputLayer",
+    "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Resizing",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Subtract",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+]

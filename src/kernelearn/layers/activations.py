@@ -21,7 +21,11 @@ def activation_name(identifier: Any) -> str:
 
     Raises: UnknownNameError listing the known names.
     """
-    name = ALIASES.get(identifier, identifier) if isinstance(identifier, str) or identifier is None else identifier
+    name = (
+        ALIASES.get(identifier, identifier)
+        if isinstance(identifier, str) or identifier is None
+        else identifier
+    )
     if not isinstance(name, str):
         raise ArgumentError(
             f"activation must be a name such as 'relu', got {identifier!r}. For one with arguments, such as "
@@ -81,7 +85,11 @@ class ReLU(_ParametrisedActivation):
     arguments = ("max_value", "negative_slope", "threshold")
 
     def __init__(
-        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         if negative_slope < 0 or threshold < 0 or (max_value is not None and max_value < 0):
@@ -158,7 +166,9 @@ class PReLU(Layer):
 
     def build(self, input_shape) -> None:
         check_known(input_shape, "PReLU")
-        shape = tuple(1 if axis in self.shared_axes else size for axis, size in enumerate(input_shape) if axis)
+        shape = tuple(
+            1 if axis in self.shared_axes else size for axis, size in enumerate(input_shape) if axis
+        )
         self.alpha = self.add_weight(
             "alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, self.alpha_constraint
         )

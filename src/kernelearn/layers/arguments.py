@@ -28,9 +28,17 @@ def check_positive(value: Any, name: str) -> int:
 def check_rank(shape: Sequence, rank: int, layer: str) -> None:
     """Raise ShapeError unless an input shape (batch first) has this many axes."""
     if len(shape) != rank:
-        axes = {3: "(n, steps, channels)", 4: "(n, height, width, channels)", 5: "(n, depth, height, width, channels)"}
-        hint = " Grey images need a last axis of size 1: x[..., None]." if rank == 4 and len(shape) == 3 else ""
-        raise ShapeError(f"{layer} expects inputs with {rank} axes {axes.get(rank, '')}, got shape {tuple(shape)}.{hint}")
+        axes = {
+            3: "(n, steps, channels)",
+            4: "(n, height, width, channels)",
+            5: "(n, depth, height, width, channels)",
+        }
+        hint = (
+            " Grey images need a last axis of size 1: x[..., None]." if rank == 4 and len(shape) == 3 else ""
+        )
+        raise ShapeError(
+            f"{layer} expects inputs with {rank} axes {axes.get(rank, '')}, got shape {tuple(shape)}.{hint}"
+        )
 
 
 def check_axis(axis: int, shape: Sequence, layer: str) -> int:
@@ -48,6 +56,11 @@ def check_known(shape: Sequence, layer: str) -> None:
             f"{layer} needs every size but the batch to be known, got {tuple(shape)}. "
             "Give the size of the images in input_shape, and resize them when loading."
         )
+
+
+def known_sizes(x: Buffer) -> tuple[int, ...]:
+    """All sizes of a buffer but the number of images, which `check_known` has found to be known."""
+    return tuple(size for size in x.shape[1:] if size is not None)
 
 
 def channels_last(shape: Sequence, data_format: str) -> tuple:

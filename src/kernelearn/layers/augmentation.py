@@ -19,6 +19,7 @@ from kernelearn.layers.arguments import (
     check_positive,
     check_rank,
     from_channels_last,
+    known_sizes,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Shape
@@ -141,7 +142,8 @@ class RandomCrop(_RandomImages):
         self.width = check_positive(width, "width")
 
     def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
-        if x.shape[1] < self.height or x.shape[2] < self.width:
+        height, width, _ = known_sizes(x)
+        if height < self.height or width < self.width:
             return self.keep(graph, x)
         return graph.add("crop", x, draw, size=(self.height, self.width))
 

@@ -68,7 +68,8 @@ class Layer:
 
     Args:
         name: unique in a model; made from the class name if None.
-        trainable: False keeps the weights as they are and skips their gradients. Read when the model is compiled.
+        trainable: False keeps the weights as they are and skips their gradients. Read when the model is
+            compiled.
         input_shape: shape of one sample, without the batch; lets `Sequential` build at once.
         dtype: float type of the weights; the process's default if None.
         activity_regularizer: penalty on the layer's output, divided by the number of images.
@@ -99,15 +100,16 @@ class Layer:
 
     # --- what subclasses declare
 
-    def build(self, *input_shapes: Shape) -> None:
+    # NOTE: the catch-all signatures let subclasses name as many inputs as they take.
+    def build(self, *input_shapes: Any, **unused: Any) -> None:
         """Make the weights for inputs of these shapes (batch first)."""
 
-    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Any:
+    def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
         """Add this layer's operators to `graph`; return its output buffer, or a tuple of them."""
         raise NotImplementedError(f"{type(self).__name__} must define lower(graph, *inputs).")
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as plain JSON values; `from_config` makes an equal layer (without the weights)."""
+        """Constructor arguments as JSON values; `from_config` makes an equal layer, without the weights."""
         values: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
         if self.activity_regularizer is not None:
             values["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
@@ -122,7 +124,9 @@ class Layer:
 
     # --- weights
 
-    def add_weight(self, name, shape, initializer="zeros", trainable=True, regularizer=None, constraint=None) -> Weight:
+    def add_weight(
+        self, name, shape, initializer="zeros", trainable=True, regularizer=None, constraint=None
+    ) -> Weight:
         """Make a weight of this shape; a name, object, array or function is accepted as initializer."""
         value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype), self.dtype)
         weight = Weight(value, name, trainable, regularizers.get(regularizer), constraints.get(constraint))
@@ -174,7 +178,7 @@ class Layer:
     # --- calling
 
     def __call__(self, inputs: Any) -> Any:
-        """Apply to symbolic tensors (giving symbolic tensors) or to arrays (giving arrays, in inference mode)."""
+        """Apply to symbolic tensors, giving symbolic tensors, or to arrays, giving arrays in inference."""
         tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         if not all(isinstance(t, Tensor) for t in tensors):
             return self._run_on_arrays([np.asarray(t) for t in tensors])
@@ -209,7 +213,9 @@ class Layer:
 
     def _first_node(self) -> Node:
         if not self._nodes:
-            raise NotBuiltError(f"Layer {self.name!r} has not been called on a tensor yet; add it to a model first.")
+            raise NotBuiltError(
+                f"Layer {self.name!r} has not been called on a tensor yet; add it to a model first."
+            )
         return self._nodes[0]
 
     def _infer(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:

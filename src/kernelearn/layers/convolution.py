@@ -1,7 +1,8 @@
 """Convolution layers in 1, 2 and 3 dimensions: plain, transposed, depthwise and separable.
 
-Kernels are stored as Keras stores them: Conv (*size, in // groups, filters), transposed (*size, filters, in), depthwise
-(*size, in, depth_multiplier). A depthwise convolution is lowered as a grouped one with as many groups as channels.
+Kernels are stored as Keras stores them: Conv (*size, in // groups, filters), transposed (*size, filters, in),
+depthwise (*size, in, depth_multiplier). A depthwise convolution is lowered as a grouped one with as many
+groups as channels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kernelearn.layers.arguments import (
     check_positive,
     check_rank,
     from_channels_last,
+    known_sizes,
     to_channels_last,
     weight_config,
 )
@@ -74,8 +76,8 @@ class _BaseConv(Layer):
             raise ArgumentError(f"padding must be one of {allowed}, got {self.padding!r}.")
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
-                f"strides > 1 and dilation_rate > 1 cannot be combined, as in Keras; got strides={self.strides}, "
-                f"dilation_rate={self.dilation_rate}."
+                f"strides > 1 and dilation_rate > 1 cannot be combined, as in Keras; got "
+                f"strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
 
     def _check_input(self, input_shape) -> tuple:
@@ -95,7 +97,7 @@ class _BaseConv(Layer):
         """Attributes of the conv operator for this input, padding resolved to ints."""
         padding = tuple(
             resolve_padding(self.padding, *axis)
-            for axis in zip(x.shape[1:-1], kernel_size, self.strides, self.dilation_rate)
+            for axis in zip(known_sizes(x)[:-1], kernel_size, self.strides, self.dilation_rate)
         )
         return {"stride": self.strides, "padding": padding, "dilation": self.dilation_rate, "groups": groups}
 
@@ -169,7 +171,9 @@ class _Conv(_BaseConv):
         self.filters = check_positive(filters, "filters")
         self.groups = check_positive(groups, "groups")
         if self.filters % self.groups:
-            raise ArgumentError(f"filters must be divisible by groups; got filters={filters}, groups={groups}.")
+            raise ArgumentError(
+                f"filters must be divisible by groups; got filters={filters}, groups={groups}."
+            )
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
@@ -178,8 +182,8 @@ class _Conv(_BaseConv):
         channels = self._check_input(input_shape)[-1]
         if channels % self.groups:
             raise ArgumentError(
-                f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which groups={self.groups} "
-                "does not divide."
+                f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which "
+                f"groups={self.groups} does not divide."
             )
         self._add_kernel((*self.kernel_size, channels // self.groups, self.filters))
         self._add_bias(self.filters)
@@ -245,7 +249,9 @@ class _ConvTranspose(_Conv):
             raise ArgumentError(f"{type(self).__name__} has no groups; use groups=1.")
         super().__init__(filters, kernel_size, strides, padding, **options)
         self.output_padding = (
-            None if output_padding is None else normalize_tuple(output_padding, self.rank, "output_padding", 0)
+            None
+            if output_padding is None
+            else normalize_tuple(output_padding, self.rank, "output_padding", 0)
         )
         if self.output_padding and any(extra >= s for extra, s in zip(self.output_padding, self.strides)):
             raise ArgumentError(
@@ -262,7 +268,9 @@ class _ConvTranspose(_Conv):
         extra = self.output_padding or (None,) * self.rank
         axes = list(zip(self.kernel_size, self.strides, self.dilation_rate))
         padding = tuple(transpose_padding(self.padding, *axis, more) for axis, more in zip(axes, extra))
-        sizes = tuple(transpose_output_size(n, *axis, p) for n, axis, p in zip(x.shape[1:-1], axes, padding))
+        sizes = tuple(
+            transpose_output_size(n, *axis, p) for n, axis, p in zip(known_sizes(x)[:-1], axes, padding)
+        )
         y = graph.add(
             "conv_transpose",
             x,
@@ -301,8 +309,8 @@ class Conv3DTranspose(_ConvTranspose):
 class _DepthwiseConv(_BaseConv):
     """Depthwise convolution: every input channel has its own `depth_multiplier` kernels.
 
-    Weights: kernel (*kernel_size, channels, depth_multiplier), bias (channels * depth_multiplier,). Output channel
-    c * depth_multiplier + m is kernel m of channel c.
+    Weights: kernel (*kernel_size, channels, depth_multiplier), bias (channels * depth_multiplier,). Output
+    channel c * depth_multiplier + m is kernel m of channel c.
     """
 
     def __init__(
@@ -358,7 +366,7 @@ class _DepthwiseConv(_BaseConv):
 
     def _depthwise(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         """The depthwise product of channels-last x."""
-        channels = x.shape[-1]
+        channels = known_sizes(x)[-1]
         shape = (*self.kernel_size, 1, channels * self.depth_multiplier)
         kernel = graph.add("reshape", self.use(graph, self.kernel), shape=shape)
         return graph.add("conv", x, kernel, **self._conv_attrs(x, self.kernel_size, channels))

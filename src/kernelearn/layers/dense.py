@@ -62,7 +62,12 @@ class Dense(Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias", (self.units,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
+                "bias",
+                (self.units,),
+                self.bias_initializer,
+                True,
+                self.bias_regularizer,
+                self.bias_constraint,
             )
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:

@@ -22,7 +22,8 @@ class InputLayer(Layer):
         super().__init__(dtype=dtype, **options)
         if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in shape):
             raise ArgumentError(
-                f"Input shape must be positive ints without the batch, such as (28, 28, 1); got {tuple(shape)!r}."
+                f"Input shape must be positive ints without the batch, such as (28, 28, 1); "
+                f"got {tuple(shape)!r}."
             )
         self.shape = tuple(shape)
         self.built = True
@@ -57,7 +58,9 @@ class _Merge(Layer):
 
     def build(self, *input_shapes) -> None:
         if len(input_shapes) < 2:
-            raise ArgumentError(f"{type(self).__name__} takes a list of at least two tensors, got {len(input_shapes)}.")
+            raise ArgumentError(
+                f"{type(self).__name__} takes a list of at least two tensors, got {len(input_shapes)}."
+            )
 
     def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
         return reduce(lambda a, b: graph.add(self.operator, a, b), inputs)

@@ -12,7 +12,7 @@ from kernelearn.layers.base import LAYERS, Layer
 
 
 class _Random(Layer):
-    """A layer with random numbers; `seed` is mixed into its stream, the run's own seed applies in any case."""
+    """A layer with random numbers; `seed` is mixed into its stream, the run's own seed applies too."""
 
     def __init__(self, seed: int | None, **options: Any) -> None:
         super().__init__(**options)
@@ -39,13 +39,18 @@ class Dropout(_Random):
 
     Args:
         rate: probability of zero.
-        noise_shape: sizes of the mask with the batch first; a 1 shares the decision along an axis, None follows x.
+        noise_shape: sizes of the mask with the batch first; a 1 shares the decision along an axis, None
+            follows x.
         seed: mixed into the random stream of this layer.
     Source: Srivastava et al. 2014.
     """
 
     def __init__(
-        self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **options: Any
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(seed, **options)
         self.rate = check_rate(rate)
@@ -55,7 +60,12 @@ class Dropout(_Random):
         if not graph.training or self.rate == 0:
             return x
         y, _ = graph.add(
-            "dropout", x, *graph.clock(), rate=self.rate, stream=self.stream(graph), noise_shape=self._mask_shape(x)
+            "dropout",
+            x,
+            *graph.clock(),
+            rate=self.rate,
+            stream=self.stream(graph),
+            noise_shape=self._mask_shape(x),
         )
         return y
 
@@ -77,7 +87,9 @@ class _SpatialDropout(Dropout):
 
     rank = 2
 
-    def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any) -> None:
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
+    ) -> None:
         super().__init__(rate, None, seed, **options)
         self.data_format = check_data_format(data_format)
 

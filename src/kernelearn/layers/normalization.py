@@ -8,7 +8,7 @@ from typing import Any
 from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import check_axis, check_known, weight_config
+from kernelearn.layers.arguments import check_axis, check_known, known_sizes, weight_config
 from kernelearn.layers.base import LAYERS, Layer
 
 
@@ -124,7 +124,9 @@ class BatchNormalization(_Scaled):
         channels = input_shape[check_axis(self.axis, input_shape, "BatchNormalization")]
         self._add_scale_and_shift((channels,))
         self.moving_mean = self.add_weight("moving_mean", (channels,), self.moving_mean_initializer, False)
-        self.moving_variance = self.add_weight("moving_variance", (channels,), self.moving_variance_initializer, False)
+        self.moving_variance = self.add_weight(
+            "moving_variance", (channels,), self.moving_variance_initializer, False
+        )
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         order = self._channel_last_order(len(x.shape))
@@ -205,8 +207,8 @@ class LayerNormalization(_Scaled):
         axes = tuple(sorted(check_axis(a, (None,) * rank, "LayerNormalization") for a in self.axis))
         if 0 in axes or axes != tuple(range(rank - len(axes), rank)):
             raise ArgumentError(
-                f"LayerNormalization works over the last axes of its input, without the batch; got axis={self.axis} "
-                f"for {rank} axes. Permute the input first."
+                f"LayerNormalization works over the last axes of its input, without the batch; "
+                f"got axis={self.axis} for {rank} axes. Permute the input first."
             )
         return axes
 
@@ -262,14 +264,16 @@ class GroupNormalization(_Scaled):
         check_known(input_shape, "GroupNormalization")
         channels = input_shape[-1]
         if self.axis not in (-1, len(input_shape) - 1):
-            raise ArgumentError(f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first.")
+            raise ArgumentError(
+                f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first."
+            )
         groups = channels if self.groups == -1 else self.groups
         if groups < 1 or channels % groups:
             raise ArgumentError(f"groups={self.groups} must divide the number of channels, {channels}.")
         self._add_scale_and_shift((channels,))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        channels, rank = x.shape[-1], len(x.shape)
+        channels, rank = known_sizes(x)[-1], len(x.shape)
         groups = channels if self.groups == -1 else self.groups
         split = graph.add("reshape", x, shape=(*x.shape[:-1], groups, channels // groups))
         axes = (*range(1, rank - 1), rank)

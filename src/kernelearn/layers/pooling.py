@@ -14,6 +14,7 @@ from kernelearn.layers.arguments import (
     check_known,
     check_rank,
     from_channels_last,
+    known_sizes,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Layer
@@ -55,7 +56,8 @@ class _Pooling(Layer):
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
         padding = tuple(
-            resolve_padding(self.padding, *axis) for axis in zip(x.shape[1:-1], self.pool_size, self.strides)
+            resolve_padding(self.padding, *axis)
+            for axis in zip(known_sizes(x)[:-1], self.pool_size, self.strides)
         )
         y = graph.add(self.operator, x, size=self.pool_size, stride=self.strides, padding=padding)
         return from_channels_last(graph, y[0] if isinstance(y, tuple) else y, self.data_format)

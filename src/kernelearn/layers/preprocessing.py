@@ -17,6 +17,7 @@ from kernelearn.layers.arguments import (
     check_positive,
     check_rank,
     from_channels_last,
+    known_sizes,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Layer, Shape
@@ -94,16 +95,18 @@ class Normalization(Layer):
         self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         if (mean is None) != (variance is None):
             raise ArgumentError(f"Give mean and variance together; got mean={mean!r}, variance={variance!r}.")
-        self.mean = None if mean is None else np.asarray(mean, float).tolist()
-        self.variance = None if variance is None else np.asarray(variance, float).tolist()
-        if np.shape(self.mean) != np.shape(self.variance) or np.ndim(self.mean) > len(self.axis):
+        arrays = [None if v is None else np.asarray(v, float) for v in (mean, variance)]
+        shapes = [() if array is None else array.shape for array in arrays]
+        if shapes[0] != shapes[1] or len(shapes[0]) > len(self.axis):
             raise ArgumentError(
                 f"mean and variance must have one shape with at most {len(self.axis)} axes (axis={axis!r}); "
-                f"got shapes {np.shape(self.mean)} and {np.shape(self.variance)}."
+                f"got shapes {shapes[0]} and {shapes[1]}."
             )
+        self.mean, self.variance = (None if array is None else array.tolist() for array in arrays)
         self.invert = bool(invert)
 
     def build(self, input_shape: Shape) -> None:
+        self._statistics: list[Variable] = []
         self._kept = self._kept_axes(input_shape)
         sizes = tuple(input_shape[a] for a in self._kept)
         self._broadcast = tuple(s if a in self._kept else 1 for a, s in enumerate(input_shape))
@@ -233,13 +236,12 @@ class _ImageLayer(Layer):
 
 def centre_slice(graph: ProgramBuilder, x: Buffer, size: tuple[int, int]) -> Buffer:
     """The central window of this size."""
-    starts = [(there - wanted) // 2 for there, wanted in zip(x.shape[1:3], size)]
+    starts = [(there - wanted) // 2 for there, wanted in zip(known_sizes(x), size)]
     return graph.add("slice", x, bounds=(None, *((a, a + s) for a, s in zip(starts, size)), None))
 
 
-def largest_window(input_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+def largest_window(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
     """Size of the largest window of an image that has the aspect ratio of `size`."""
-    height, width = input_size
     return max(min(height, width * size[0] // size[1]), 1), max(min(width, height * size[1] // size[0]), 1)
 
 
@@ -247,13 +249,14 @@ def crop_and_resize(
     graph: ProgramBuilder, x: Buffer, size: tuple[int, int], method: str = "bilinear", **attrs
 ) -> Buffer:
     """The largest central window of the wanted aspect ratio, resized to `size`."""
-    window = centre_slice(graph, x, largest_window(x.shape[1:3], size))
+    height, width, _ = known_sizes(x)
+    window = centre_slice(graph, x, largest_window(height, width, size))
     return graph.add("resize", window, size=size, method=method, **attrs)
 
 
 def centre_crop(graph: ProgramBuilder, x: Buffer, size: tuple[int, int]) -> Buffer:
     """The central window; smaller images are cropped to the aspect ratio and enlarged, as in Keras."""
-    if all(there >= wanted for there, wanted in zip(x.shape[1:3], size)):
+    if all(there >= wanted for there, wanted in zip(known_sizes(x), size)):
         return centre_slice(graph, x, size)
     return crop_and_resize(graph, x, size)
 
@@ -323,7 +326,7 @@ class Resizing(_ImageLayer):
 
     def lower_images(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         size = (self.height, self.width)
-        attrs = {"method": self.interpolation, "antialias": self.antialias}
+        attrs: dict[str, Any] = {"method": self.interpolation, "antialias": self.antialias}
         if self.crop_to_aspect_ratio:
             return crop_and_resize(graph, x, size, **attrs)
         if self.pad_to_aspect_ratio:
@@ -332,7 +335,7 @@ class Resizing(_ImageLayer):
 
     def _pad(self, graph: ProgramBuilder, x: Buffer, size: tuple[int, int]) -> Buffer:
         """Borders of `fill_value` that give the image the aspect ratio of `size`."""
-        height, width = x.shape[1:3]
+        height, width, _ = known_sizes(x)
         wanted = (max(height, width * size[0] // size[1]), max(width, height * size[1] // size[0]))
         borders = [((new - old) // 2,) * 2 for new, old in zip(wanted, (height, width))]
         # NOTE: padding puts zeros; a shift before and after it turns them into the fill value.

@@ -15,6 +15,7 @@ from kernelearn.layers.arguments import (
     check_known,
     check_rank,
     from_channels_last,
+    known_sizes,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Layer
@@ -34,7 +35,7 @@ class Flatten(Layer):
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         if len(x.shape) > 2:
             x = to_channels_last(graph, x, self.data_format)
-        return graph.add("reshape", x, shape=(None, math.prod(x.shape[1:])))
+        return graph.add("reshape", x, shape=(None, math.prod(known_sizes(x))))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
@@ -58,13 +59,15 @@ class Reshape(Layer):
         check_known(input_shape, "Reshape")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        return graph.add("reshape", x, shape=(None, *self._sizes(math.prod(x.shape[1:]))))
+        return graph.add("reshape", x, shape=(None, *self._sizes(math.prod(known_sizes(x)))))
 
     def _sizes(self, entries: int) -> tuple[int, ...]:
         known = math.prod(s for s in self.target_shape if s != -1)
         sizes = tuple(entries // max(known, 1) if s == -1 else s for s in self.target_shape)
         if math.prod(sizes) != entries:
-            raise ShapeError(f"Reshape {self.name!r}: {entries} numbers do not fit target_shape={self.target_shape}.")
+            raise ShapeError(
+                f"Reshape {self.name!r}: {entries} numbers do not fit target_shape={self.target_shape}."
+            )
         return sizes
 
     def get_config(self) -> dict[str, Any]:
@@ -97,16 +100,24 @@ class Permute(Layer):
 
 def _pairs(value: Any, rank: int, name: str) -> tuple[tuple[int, int], ...]:
     """An int, one int per axis, or (before, after) per axis, as pairs."""
-    if rank == 1 and not isinstance(value, int) and len(value) == 2 and all(isinstance(v, int) for v in value):
+    if (
+        rank == 1
+        and not isinstance(value, int)
+        and len(value) == 2
+        and all(isinstance(v, int) for v in value)
+    ):
         value = (tuple(value),)
     values = (value,) * rank if isinstance(value, int) else tuple(value)
     if len(values) != rank:
-        raise ArgumentError(f"{name} must be an int, {rank} ints or {rank} pairs (before, after); got {value!r}.")
-    return tuple(normalize_tuple(v, 2, name, 0) for v in values)
+        raise ArgumentError(
+            f"{name} must be an int, {rank} ints or {rank} pairs (before, after); got {value!r}."
+        )
+    pairs = (normalize_tuple(v, 2, name, 0) for v in values)
+    return tuple((lo, hi) for lo, hi in pairs)
 
 
 class _Border(Layer):
-    """Shared by padding and cropping: a pair of ints per spatial axis, kept under the attribute `argument`."""
+    """Shared by padding and cropping: a pair of ints per spatial axis, kept as the attribute `argument`."""
 
     rank = 2
     argument = "padding"
@@ -159,8 +170,10 @@ class _Cropping(_Border):
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
-        bounds = tuple((lo, size - hi) for size, (lo, hi) in zip(x.shape[1:-1], self.pairs))
-        return from_channels_last(graph, graph.add("slice", x, bounds=(None, *bounds, None)), self.data_format)
+        bounds = tuple((lo, size - hi) for size, (lo, hi) in zip(known_sizes(x)[:-1], self.pairs))
+        return from_channels_last(
+            graph, graph.add("slice", x, bounds=(None, *bounds, None)), self.data_format
+        )
 
 
 class _UpSampling(Layer):

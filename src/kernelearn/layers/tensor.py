@@ -1,7 +1,7 @@
 """Symbolic tensors: what a layer gives back when it is called on an `Input`, before any number exists.
 
-A `Node` is one call of a layer; tensors point to the node that makes them. A `Model` is found by walking back from
-its outputs.
+A `Node` is one call of a layer; tensors point to the node that makes them. A `Model` is found by walking back
+from its outputs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Operators of convolution. The three are each other's gradients: the table below closes on itself.
 
-    operator           gradient to the first input    gradient to the second input
-    conv(x, w)         conv_transpose-like: conv_grad_input(g, w)      conv_grad_kernel(x, g)
-    conv_transpose(x, w)   conv(g, w)                                  conv_grad_kernel(g, x)
+operator               gradient to the first input    gradient to the second input
+conv(x, w)             conv_grad_input(g, w)          conv_grad_kernel(x, g)
+conv_transpose(x, w)   conv(g, w)                     conv_grad_kernel(g, x)
 """
 
 from kernelearn.engine.geometry import output_sizes
@@ -15,8 +15,9 @@ def _conv_shape(x: Spec, kernel: Spec, *, stride, padding, dilation, groups) -> 
     channels, filters = x.shape[-1], kernel.shape[-1]
     if kernel.shape[-2] * groups != channels or filters % groups:
         raise ShapeError(
-            f"A kernel of shape {kernel.shape} with groups={groups} takes {kernel.shape[-2] * groups} input channels "
-            f"and a number of filters divisible by {groups}; the input has shape {x.shape} (channels last)."
+            f"A kernel of shape {kernel.shape} with groups={groups} takes {kernel.shape[-2] * groups} input "
+            f"channels and a number of filters divisible by {groups}; the input has shape {x.shape} "
+            "(channels last)."
         )
     outputs = output_sizes(x.shape[1:-1], kernel.shape[:-2], stride, dilation, padding, "convolution kernel")
     return (Spec((x.shape[0], *outputs, filters), x.dtype),)
@@ -54,8 +55,8 @@ def _grad_input_shape(grad_y: Spec, kernel: Spec, *, input_size, groups, **attrs
 def _conv_transpose_shape(x: Spec, kernel: Spec, *, output_size, groups, **attrs) -> tuple[Spec]:
     if kernel.shape[-1] != x.shape[-1]:
         raise ShapeError(
-            f"A transposed convolution kernel (*size, filters, in) of shape {kernel.shape} takes {kernel.shape[-1]} "
-            f"input channels; the input has shape {x.shape} (channels last)."
+            f"A transposed convolution kernel (*size, filters, in) of shape {kernel.shape} takes "
+            f"{kernel.shape[-1]} input channels; the input has shape {x.shape} (channels last)."
         )
     return _grad_input_shape(x, kernel, input_size=output_size, groups=groups)
 
@@ -68,12 +69,26 @@ def _grad_kernel_gradient(c: Context):
     """conv_grad_kernel is linear in both inputs: second derivatives are convolutions again."""
     x, grad_y = c.inputs
     attrs = {k: v for k, v in c.attrs.items() if k != "kernel_size"}
-    to_x = c.builder.add("conv_grad_input", grad_y, c.grad, input_size=x.shape[1:-1], **attrs) if c.needs[0] else None
+    to_x = (
+        c.builder.add("conv_grad_input", grad_y, c.grad, input_size=x.shape[1:-1], **attrs)
+        if c.needs[0]
+        else None
+    )
     to_y = c.builder.add("conv", x, c.grad, **attrs) if c.needs[1] else None
     return to_x, to_y
 
 
 operator("conv", _conv_shape, reference.conv, _conv_gradient, is_linear=True)
-operator("conv_grad_input", _grad_input_shape, reference.conv_grad_input, _conv_transpose_gradient, is_linear=True)
-operator("conv_grad_kernel", _grad_kernel_shape, reference.conv_grad_kernel, _grad_kernel_gradient, is_linear=True)
-operator("conv_transpose", _conv_transpose_shape, reference.conv_transpose, _conv_transpose_gradient, is_linear=True)
+operator(
+    "conv_grad_input", _grad_input_shape, reference.conv_grad_input, _conv_transpose_gradient, is_linear=True
+)
+operator(
+    "conv_grad_kernel", _grad_kernel_shape, reference.conv_grad_kernel, _grad_kernel_gradient, is_linear=True
+)
+operator(
+    "conv_transpose",
+    _conv_transpose_shape,
+    reference.conv_transpose,
+    _conv_transpose_gradient,
+    is_linear=True,
+)

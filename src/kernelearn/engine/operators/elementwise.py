@@ -15,7 +15,9 @@ def _broadcast_shape(x: Spec, y: Spec, **attrs) -> tuple[Spec]:
     sizes = []
     for a, b in zip(*shapes):
         if a != b and 1 not in (a, b):
-            raise ShapeError(f"Shapes {x.shape} and {y.shape} cannot be combined entry by entry: {a} against {b}.")
+            raise ShapeError(
+                f"Shapes {x.shape} and {y.shape} cannot be combined entry by entry: {a} against {b}."
+            )
         sizes.append(b if a == 1 else a)
     return (Spec(tuple(sizes), x.dtype),)
 
@@ -59,7 +61,9 @@ def _extreme_gradient(c: Context):
     x, y = c.inputs
     pairs = ((x, y, c.needs[0]), (y, x, c.needs[1]))
     return tuple(
-        unbroadcast(c.builder, c.builder.add("extreme_grad", c.grad, this, other, c.outputs[0]), this) if need else None
+        unbroadcast(c.builder, c.builder.add("extreme_grad", c.grad, this, other, c.outputs[0]), this)
+        if need
+        else None
         for this, other, need in pairs
     )
 
@@ -69,8 +73,8 @@ def _scale_gradient(c: Context):
 
 
 def _activation_gradient(c: Context):
-    # NOTE: where the derivative reads only the output (ReLU, sigmoid, tanh), it is passed twice, so that an engine need
-    # not keep the input.
+    # NOTE: where the derivative reads only the output (ReLU, sigmoid, tanh), it is passed twice, so that an
+    # engine need not keep the input.
     x = c.inputs[0] if ACTIVATIONS[c.attrs["kind"]].needs_x else c.outputs[0]
     return (c.builder.add("activation_grad", c.grad, x, c.outputs[0], **c.attrs),)
 

@@ -1,7 +1,7 @@
 """Operators of losses: a weighted, reduced loss as one number, and its gradient.
 
-`loss` is also what softmax or sigmoid and cross-entropy are fused into: the rewrite in `engine.rewrites` replaces the
-probabilities by the logits and sets `from_logits=True`.
+`loss` is also what softmax or sigmoid and cross-entropy are fused into: the rewrite in `engine.rewrites`
+replaces the probabilities by the logits and sets `from_logits=True`.
 """
 
 import numpy as np

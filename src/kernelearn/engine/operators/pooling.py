@@ -20,7 +20,9 @@ def _grad_shape(grad_y: Spec, *others, input_size, **attrs) -> tuple[Spec]:
 
 
 def _max_pool_gradient(c: Context):
-    return (c.builder.add("max_pool_grad", c.grad, c.outputs[1], input_size=c.inputs[0].shape[1:-1], **c.attrs),)
+    return (
+        c.builder.add("max_pool_grad", c.grad, c.outputs[1], input_size=c.inputs[0].shape[1:-1], **c.attrs),
+    )
 
 
 def _average_pool_gradient(c: Context):

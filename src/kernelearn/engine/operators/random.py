@@ -1,4 +1,4 @@
-"""Operators that draw random numbers from the step's seed and number, and what acts on images by such a draw."""
+"""Operators that draw random numbers from the step's seed and number."""
 
 from kernelearn.engine.operators.table import Context, Spec, operator, same_as_first
 from kernelearn.engine.reference import random as reference

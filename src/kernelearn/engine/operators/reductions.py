@@ -14,8 +14,8 @@ def _mean_gradient(c: Context):
     sizes = tuple(c.inputs[0].shape[a] for a in c.attrs["axes"])
     if None in sizes:
         raise ShapeError(
-            f"A mean over the batch axis of {c.inputs[0].shape} has no gradient: the number of images is not known "
-            "when the program is built. Use the operator `loss` to reduce over images."
+            f"A mean over the batch axis of {c.inputs[0].shape} has no gradient: the number of images is not "
+            "known when the program is built. Use the operator `loss` to reduce over images."
         )
     return (c.builder.add("reduce_mean_grad", c.grad, sizes=sizes, **c.attrs),)
 

@@ -41,7 +41,11 @@ def _slice_gradient(c: Context):
 
 
 def _pad_shape(x: Spec, *, padding) -> tuple[Spec]:
-    return (Spec(tuple(s if (lo, hi) == (0, 0) else s + lo + hi for s, (lo, hi) in zip(x.shape, padding)), x.dtype),)
+    return (
+        Spec(
+            tuple(s if (lo, hi) == (0, 0) else s + lo + hi for s, (lo, hi) in zip(x.shape, padding)), x.dtype
+        ),
+    )
 
 
 def _pad_gradient(c: Context):
@@ -55,7 +59,9 @@ def _concatenate_shape(*parts: Spec, axis) -> tuple[Spec]:
         return [s for i, s in enumerate(shape) if i != axis]
 
     if any(others(p.shape) != others(parts[0].shape) for p in parts):
-        raise ShapeError(f"Tensors joined along axis {axis} must agree on all other axes; got {[p.shape for p in parts]}.")
+        raise ShapeError(
+            f"Tensors joined along axis {axis} must agree on all other axes; got {[p.shape for p in parts]}."
+        )
     shape = list(parts[0].shape)
     shape[axis] = sum(p.shape[axis] for p in parts)
     return (Spec(tuple(shape), parts[0].dtype),)
@@ -64,7 +70,9 @@ def _concatenate_shape(*parts: Spec, axis) -> tuple[Spec]:
 def _concatenate_gradient(c: Context):
     axis, start, grads = c.attrs["axis"], 0, []
     for part, need in zip(c.inputs, c.needs):
-        bounds = tuple((start, start + part.shape[axis]) if i == axis else None for i in range(len(part.shape)))
+        bounds = tuple(
+            (start, start + part.shape[axis]) if i == axis else None for i in range(len(part.shape))
+        )
         grads.append(c.builder.add("slice", c.grad, bounds=bounds) if need else None)
         start += part.shape[axis]
     return tuple(grads)

@@ -1,7 +1,8 @@
 """The operator table: what an operator is, and the registry of all of them.
 
-An operator has a shape rule, a reference function (plain NumPy, from `engine.reference`) and a gradient rule, which
-adds operations to the program under construction. Rules are local: the loop over a program is `engine.gradients`.
+An operator has a shape rule, a reference function (plain NumPy, from `engine.reference`) and a gradient rule,
+which adds operations to the program under construction. Rules are local: the loop over a program is
+`engine.gradients`.
 """
 
 from collections.abc import Callable

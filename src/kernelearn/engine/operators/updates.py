@@ -1,7 +1,7 @@
 """Operators of the update phase: optimisers, gradient clipping, constraints.
 
-Every optimiser takes (param, grad, learning_rate, step, *slots) and overwrites (param, *slots). `multiplier` scales the
-learning rate of one layer.
+Every optimiser takes (param, grad, learning_rate, step, *slots) and overwrites (param, *slots). `multiplier`
+scales the learning rate of one layer.
 """
 
 import numpy as np
@@ -40,5 +40,7 @@ for _name, _update in UPDATES.items():
 operator("constrain", same_as_first, constrain)
 operator("clip_by_value", same_as_first, clip_by_value)
 operator("clip_by_norm", same_as_first, clip_by_norm)
-operator("global_norm", lambda *grads: (Spec((), "float64"),), lambda *grads: np.float64(global_norm(list(grads))))
+operator(
+    "global_norm", lambda *grads: (Spec((), "float64"),), lambda *grads: np.float64(global_norm(list(grads)))
+)
 operator("clip_by_global_norm", same_as_first, clip_by_global_norm)

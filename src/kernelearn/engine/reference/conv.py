@@ -1,21 +1,24 @@
 """Convolution, its two gradients and the transposed convolution in 1, 2 or 3 dimensions.
 
-With x the input, w the kernel, y the output, g = dL/dy, stride s, dilation d and padding p (written in 2-D, one group):
+With x the input, w the kernel, y the output, g = dL/dy, stride s, dilation d and padding p (written in 2-D,
+one group):
 
     forward          y[n,p,q,f]      = sum_{i,j,c}  x_pad[n, p*s + i*d, q*s + j*d, c] * w[i,j,c,f]
     kernel gradient  dL/dw[i,j,c,f]  = sum_{n,p,q}  x_pad[n, p*s + i*d, q*s + j*d, c] * g[n,p,q,f]
-    input gradient   dL/dx_pad[n,u,v,c] = sum of w[i,j,c,f] * g[n,p,q,f] over all i,j,f,p,q with p*s + i*d = u, q*s + j*d = v
+    input gradient   dL/dx_pad[n,u,v,c] = sum of w[i,j,c,f] * g[n,p,q,f]
+                                          over all i,j,f,p,q with p*s + i*d = u and q*s + j*d = v
 
-It is a dense layer applied at every position (p, q) with the same weights: put the inputs of one position in a row
-("columns", n*oh*ow rows of kh*kw*c numbers) and all three are matrix products:
+It is a dense layer applied at every position (p, q) with the same weights: put the inputs of one position in
+a row ("columns", n*oh*ow rows of kh*kw*c numbers) and all three are matrix products:
 
-    y = columns @ w        dL/dw = columns.T @ g        dL/dcolumns = g @ w.T, each entry added where it was read
+    y = columns @ w      dL/dw = columns.T @ g      dL/dcolumns = g @ w.T, each entry added where it was read
 
-The kernel gradient sums over positions because every position uses the same weight; that is the one difference from a
-dense layer, which sums over images only. A transposed convolution is the input gradient used as a forward pass.
+The kernel gradient sums over positions because every position uses the same weight; that is the one
+difference from a dense layer, which sums over images only. A transposed convolution is the input gradient
+used as a forward pass.
 
-Shapes: x (n, *spatial, c), w (*kernel, c // groups, f), y (n, *outputs, f). Filter block k of `groups` blocks sees
-channel block k. Results have the dtype of x; sums run in that dtype (BLAS).
+Shapes: x (n, *spatial, c), w (*kernel, c // groups, f), y (n, *outputs, f). Filter block k of `groups` blocks
+sees channel block k. Results have the dtype of x; sums run in that dtype (BLAS).
 """
 
 from collections.abc import Iterator
@@ -25,7 +28,8 @@ import numpy as np
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.reference.windows import Pairs, pad_spatial, padded_sizes, taps, unpad_spatial
 
-# Columns are built for a few images at a time: about this many numbers, which keeps them in the CPU cache and bounds memory.
+# Columns are built for a few images at a time: about this many numbers, which keeps them in the CPU cache and
+# bounds memory.
 CHUNK_NUMBERS = 2**20
 
 
@@ -70,7 +74,9 @@ def conv_grad_kernel(x, grad_y, *, kernel_size, stride, padding: Pairs, dilation
     return np.ascontiguousarray(merged)
 
 
-def conv_grad_input(grad_y, kernel, *, input_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
+def conv_grad_input(
+    grad_y, kernel, *, input_size, stride, padding: Pairs, dilation, groups: int
+) -> np.ndarray:
     """Gradient of `conv` with respect to its input: the input-gradient equation above.
 
     Args:
@@ -90,11 +96,13 @@ def conv_grad_input(grad_y, kernel, *, input_size, stride, padding: Pairs, dilat
 
 
 def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
-    """Transposed convolution: `conv_grad_input` used forward, from (n, *spatial, c) to (n, *output_size, filters).
+    """Transposed convolution: `conv_grad_input` used forward.
 
     Args:
-        kernel: (*kernel, filters // groups, c), as Keras stores it: the kernel of the convolution that goes the other way.
+        kernel: (*kernel, filters // groups, c), as Keras stores it: the kernel of the convolution that goes
+            the other way.
         padding: what is cropped (before, after) from the full output, see `geometry.transpose_padding`.
+    Returns: (n, *output_size, filters) for x (n, *spatial, c).
     """
     return conv_grad_input(
         x, kernel, input_size=output_size, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -102,7 +110,7 @@ def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, 
 
 
 def _columns(x, size, stride, padding, dilation, groups, outputs) -> np.ndarray:
-    """Inputs of every window position in rows: (groups, n * positions, taps * c // groups), tap-major then channel."""
+    """Inputs of every window position in rows (groups, n * positions, taps * c // groups)."""
     padded = pad_spatial(x, padding)
     n, channels = x.shape[0], x.shape[-1]
     columns = np.empty((groups, n, *outputs, *size, channels // groups), x.dtype)
@@ -113,7 +121,7 @@ def _columns(x, size, stride, padding, dilation, groups, outputs) -> np.ndarray:
 
 
 def _add_columns(padded, grad_columns, size, stride, dilation, outputs) -> None:
-    """Add every entry of `grad_columns` to the pixel of `padded` it was read from: the adjoint of `_columns`."""
+    """The adjoint of `_columns`: add every entry to the pixel of `padded` that it was read from."""
     n, channels = padded.shape[0], padded.shape[-1]
     groups = grad_columns.shape[0]
     blocks = grad_columns.reshape(groups, n, *outputs, *size, channels // groups)

@@ -4,8 +4,8 @@
     kernel gradient  dL/dw[c,f]   = sum_n x[n,c] * g[n,f]
     input gradient   dL/dx[n,c]   = sum_f g[n,f] * w[c,f]
 
-Leading axes beyond the first behave like more images, as in Keras. Compare `conv.py`: the only difference is that a
-convolution's kernel gradient also sums over positions.
+Leading axes beyond the first behave like more images, as in Keras. Compare `conv.py`: the only difference is
+that a convolution's kernel gradient also sums over positions.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Operations entry by entry, and the sums that undo broadcasting.
 
-Two inputs may have different shapes if NumPy can broadcast them; the gradient to the smaller one is then summed over
-the axes along which it was repeated (`sum_to`).
+Two inputs may have different shapes if NumPy can broadcast them; the gradient to the smaller one is then
+summed over the axes along which it was repeated (`sum_to`).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The reference engine: runs a program operation by operation with the NumPy functions of the operator table."""
+"""The reference engine: runs a program by the NumPy functions of the operator table, one after another."""
 
 from collections.abc import Iterator, Mapping
 
@@ -30,8 +30,8 @@ class ReferenceExecutable:
 
         Args:
             inputs: an array for every input buffer, by name.
-        Returns: label -> array for every output of the program. If the program's "loss" is not finite, no parameter or
-            state is changed.
+        Returns: label -> array for every output of the program. If the program's "loss" is not finite, no
+            parameter or state is changed.
         """
         arrays = self._start(inputs)
         updates_allowed = True
@@ -46,7 +46,7 @@ class ReferenceExecutable:
         return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[Operation, dict[str, np.ndarray]]]:
-        """Run forward and backward one operation at a time, without updates: (operation, all arrays so far)."""
+        """Run forward and backward step by step, without updates: (operation, all arrays so far)."""
         arrays = self._start(inputs)
         for op in self.program.operations:
             if op.phase != "update":
@@ -86,7 +86,7 @@ class ReferenceExecutable:
                 arrays.pop(name, None)
 
     def _owned(self, result: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The result, copied if it is a view of an input or a weight (a reshape is): callers may write into it."""
+        """The result, copied if it is a view of an input or weight (a reshape is): callers may write it."""
         given = [arrays[b.name] for b in (*self.program.inputs(), *self.program.weights())]
         return result.copy() if any(np.may_share_memory(result, array) for array in given) else result
 
@@ -96,7 +96,7 @@ class ReferenceExecutable:
 
 
 def _check_shapes(buffers: list[Buffer], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ShapeError for an input whose shape is not the declared one; None stands for any number of images."""
+    """Raise ShapeError for an input that has not the declared shape; None: any number of images."""
     for buffer in buffers:
         shape = arrays[buffer.name].shape
         fits = len(shape) == len(buffer.shape) and all(e in (None, s) for e, s in zip(buffer.shape, shape))

@@ -2,9 +2,10 @@
 
     normalize     y = (x - mean) / sqrt(var + eps), mean and (biased) variance of x over `axes`
     its gradient  dL/dx = (g - mean(g) - y * mean(g * y)) / sqrt(var + eps), means over the same axes
-    standardize   the same with given mean and variance per channel; they are constants, so dL/dx = g / sqrt(var + eps)
+    standardize   the same with mean and variance given; they are constants, so dL/dx = g / sqrt(var + eps)
 
-Batch, layer and group normalisation are `normalize` over different axes. Source: Ioffe and Szegedy 2015, algorithm 1.
+Batch, layer and group normalisation are `normalize` over different axes. Source: Ioffe and Szegedy 2015,
+algorithm 1.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Max and average pooling over spatial windows, with their gradients (channels last, any number of dimensions).
+"""Max and average pooling over spatial windows, with their gradients; channels last, any dimension.
 
-    max:      y[n,p,q,c] = max over the window of x_pad (padded with -inf); its gradient goes to the first maximum
-    average:  y[n,p,q,c] = sum over the window / number of real pixels in it; its gradient is spread equally over those
+max:      y[n,p,q,c] = max over the window of x_pad (padded with -inf); the gradient goes to the first maximum
+average:  y[n,p,q,c] = sum over the window / number of real pixels in it, which share the gradient equally
 """
 
 from functools import reduce
@@ -18,7 +18,8 @@ def max_pool(x, *, size, stride, padding: Pairs) -> tuple[np.ndarray, np.ndarray
     Args:
         x: (n, *spatial, c).
         size, stride: ints per spatial axis.
-    Returns: y (n, *outputs, c) and int32 tap numbers of the same shape (row-major in the window; the first of equals).
+    Returns: y (n, *outputs, c) and int32 tap numbers of the same shape (row-major in the window; the first of
+        equals).
     """
     ones = (1,) * len(size)
     outputs = output_sizes(x.shape[1:-1], size, stride, ones, padding, "pool")
@@ -28,7 +29,8 @@ def max_pool(x, *, size, stride, padding: Pairs) -> tuple[np.ndarray, np.ndarray
     for number, (_, region) in enumerate(taps(size, stride, ones, outputs)):
         tap = padded[region]
         np.copyto(where, np.int32(number), where=tap > best)
-        # NOTE: np.maximum, unlike a comparison, lets a NaN win, so that it is seen downstream instead of vanishing.
+        # NOTE: np.maximum, unlike a comparison, lets a NaN win, so that it is seen downstream instead of
+        # vanishing.
         np.maximum(best, tap, out=best)
     return best, where
 
@@ -36,7 +38,12 @@ def max_pool(x, *, size, stride, padding: Pairs) -> tuple[np.ndarray, np.ndarray
 def max_pool_grad(grad_y, where, *, input_size, size, stride, padding: Pairs) -> np.ndarray:
     """Gradient of `max_pool`: every dL/dy goes to the pixel that won. Returns (n, *input_size, c)."""
     return _scatter(
-        grad_y, input_size, size, stride, padding, lambda number: np.where(where == number, grad_y, grad_y.dtype.type(0))
+        grad_y,
+        input_size,
+        size,
+        stride,
+        padding,
+        lambda number: np.where(where == number, grad_y, grad_y.dtype.type(0)),
     )
 
 

@@ -1,8 +1,8 @@
-"""Random numbers as a pure function of (seed, step, stream, index): the same on every engine, thread and resumed run.
+"""Random numbers as a pure function of (seed, step, stream, index): the same on every engine and resumed run.
 
-Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011):
-ten rounds turn a 128-bit counter and a 64-bit key into four 32-bit words. Here the key is (seed, stream) and the counter
-(block, 0, step low, step high); each layer that needs random numbers has its own stream.
+Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC
+2011): ten rounds turn a 128-bit counter and a 64-bit key into four 32-bit words. Here the key is (seed,
+stream) and the counter (block, 0, step low, step high); every layer has a stream of its own.
 """
 
 import numpy as np
@@ -14,12 +14,17 @@ _HALF = np.uint64(32)
 
 
 def philox(counter: tuple, key: tuple[int, int]) -> list[np.ndarray]:
-    """Ten Philox rounds on four counter words (uint64 arrays holding 32-bit numbers); four words of the same kind."""
+    """Ten Philox rounds on four counter words: uint64 arrays holding 32-bit numbers, as are the results."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
         p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ np.uint64(k0), p1 & _LOW, (p0 >> _HALF) ^ c3 ^ np.uint64(k1), p0 & _LOW
+        c0, c1, c2, c3 = (
+            (p1 >> _HALF) ^ c1 ^ np.uint64(k0),
+            p1 & _LOW,
+            (p0 >> _HALF) ^ c3 ^ np.uint64(k1),
+            p0 & _LOW,
+        )
         k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
     return [c0, c1, c2, c3]
 
@@ -67,7 +72,9 @@ def gaussian_noise(x, seed, step, *, stddev: float, stream: int) -> np.ndarray:
     return x + normals(x.shape, seed, step, stream, x.dtype) * x.dtype.type(stddev)
 
 
-def random_uniform(x, seed, step, *, shape: tuple[int, ...], low: float, high: float, stream: int) -> np.ndarray:
+def random_uniform(
+    x, seed, step, *, shape: tuple[int, ...], low: float, high: float, stream: int
+) -> np.ndarray:
     """One draw per image of x: (n, *shape) numbers in [low, high)."""
     u = uniforms((x.shape[0], *shape), seed, step, stream, x.dtype)
     return x.dtype.type(low) + u * x.dtype.type(high - low)

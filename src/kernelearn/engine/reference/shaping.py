@@ -51,8 +51,8 @@ def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str = "nearest") 
 def resize_matrix(size: int, factor: int, method: str) -> np.ndarray:
     """The (size * factor, size) matrix that resamples one axis, half-pixel centres, float64.
 
-    Output pixel q lies at u = (q + 0.5) / factor - 0.5 in input pixels and weighs input pixel p by h(u - p); weights
-    that fall outside of the image are dropped and the rest is scaled to sum to one.
+    Output pixel q lies at u = (q + 0.5) / factor - 0.5 in input pixels and weighs input pixel p by h(u - p);
+    weights that fall outside of the image are dropped and the rest is scaled to sum to one.
     """
     positions = (np.arange(size * factor) + 0.5) / factor - 0.5
     weights = RESIZE_WINDOWS[method](positions[:, None] - np.arange(size)[None, :])
@@ -76,7 +76,9 @@ def _cubic(distance):
 
 
 def _lanczos(radius: int):
-    return lambda distance: np.where(np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0.0)
+    return lambda distance: np.where(
+        np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0.0
+    )
 
 
 RESIZE_WINDOWS = {

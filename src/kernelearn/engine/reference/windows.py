@@ -12,8 +12,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def pad_spatial(x: np.ndarray, padding: Pairs, value: float = 0.0) -> np.ndarray:
-    """Pad the spatial axes of x (n, ..., c); a negative padding crops instead. Returns x itself when nothing is to do."""
-    crop = [slice(None)] + [slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape[1:-1], padding)]
+    """Pad the spatial axes of x (n, ..., c); negative padding crops. Gives x itself when nothing is to do."""
+    crop = [slice(None)] + [
+        slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape[1:-1], padding)
+    ]
     x = x[tuple(crop)]
     grow = [(max(lo, 0), max(hi, 0)) for lo, hi in padding]
     if not any(lo or hi for lo, hi in grow):
@@ -27,7 +29,10 @@ def pad_spatial(x: np.ndarray, padding: Pairs, value: float = 0.0) -> np.ndarray
 
 def unpad_spatial(padded: np.ndarray, padding: Pairs, sizes: tuple[int, ...]) -> np.ndarray:
     """The adjoint of `pad_spatial`: the part of `padded` that came from an input of these spatial sizes."""
-    inner = tuple(slice(max(lo, 0), max(lo, 0) + size - max(-lo, 0) - max(-hi, 0)) for size, (lo, hi) in zip(sizes, padding))
+    inner = tuple(
+        slice(max(lo, 0), max(lo, 0) + size - max(-lo, 0) - max(-hi, 0))
+        for size, (lo, hi) in zip(sizes, padding)
+    )
     part = padded[(slice(None), *inner)]
     if all(lo >= 0 and hi >= 0 for lo, hi in padding):
         return part
@@ -40,7 +45,7 @@ def padded_sizes(sizes: tuple[int, ...], padding: Pairs) -> tuple[int, ...]:
 
 
 def taps(kernel_size, stride, dilation, outputs) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """For every tap of a window: its index (i, j, ...) and the slices of a padded array (n, ..., c) that it reads."""
+    """For every tap of a window: its index (i, j, ...) and the slices of a padded array that it reads."""
     for index in np.ndindex(*kernel_size):
         starts = [i * d for i, d in zip(index, dilation)]
         spans = [slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, outputs, stride)]
