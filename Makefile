@@ -1,0 +1,63 @@
+# The commands of the project. `make` alone lists them; each makes its environment where it is missing.
+
+PYTHON ?= python3
+VENV ?= .venv
+PEERS ?= .venv-peers
+# More arguments of pytest: make test PYTEST_ARGS="tests/engine -x"
+PYTEST_ARGS ?=
+# One BLAS thread for each of the processes that test at the same time.
+TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench docs parity replicate-kernels clean
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed-dev ## make .venv with everything the other commands need
+
+# Done again only when pyproject.toml changes.
+$(VENV)/.installed-dev: pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(PIP_INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(VENV)/bin/$(PIP_INSTALL) -e '.[docs]'
+	touch $@
+
+$(PEERS)/.installed: pyproject.toml
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/$(PIP_INSTALL) torch==2.13.0 keras jax
+	$(PEERS)/bin/$(PIP_INSTALL) -e '.[dev]'
+	touch $@
+
+demo: install ## train on 1,797 real handwritten digits and draw the learned kernels
+	$(VENV)/bin/kernelearn train digits --run runs/demo
+	@test -s runs/demo/kernels.png
+	@echo "The learned kernels as a picture: runs/demo/kernels.png"
+
+test: install ## run the tests
+	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: install ## ruff (rules and format) and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: install ## images per second of training, and kernel machines side by side
+	OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python benchmarks/train_reference.py
+	$(VENV)/bin/python benchmarks/kernel_machines_speed.py
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/
+	$(VENV)/bin/mkdocs build --strict
+
+parity: $(PEERS)/.installed ## compare layers with the living Keras and PyTorch (large download)
+	$(TEST_THREADS) $(PEERS)/bin/python -m pytest tests/parity/live*.py $(PYTEST_ARGS)
+
+replicate-kernels: install ## replicate the tables of Lanckriet et al., 2004
+	$(VENV)/bin/python benchmarks/replicate_kernels.py
+
+clean: ## delete what the commands made, but no environment and no run
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

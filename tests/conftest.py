@@ -1,0 +1,31 @@
+"""Rules for the whole test suite: in CI no test is skipped for want of data that is there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn a skip that blames missing shared data into a failure, where CI has that data."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and _blames_data(report) and _must_run():
+        report.outcome = "failed"
+        report.longrepr = f"skipped although {SHARED_DATA} is there: {_reason(report)}"
+    return report
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why the test was skipped; pytest keeps (path, line, reason)."""
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _blames_data(report: pytest.TestReport) -> bool:
+    return "shared" in _reason(report)
+
+
+def _must_run() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true") and SHARED_DATA.is_dir()
