@@ -39,6 +39,11 @@ def test_a_tie_is_shared(name):
     np.testing.assert_array_equal(share, [[0.5, 0.5]])
 
 
+def test_upsampling_by_repeating_keeps_a_nan_in_its_place():
+    y = OPERATORS["upsample"].run(np.array([1.0, np.nan, 3.0]).reshape(1, 3, 1), factors=(2,))
+    np.testing.assert_array_equal(y.ravel(), [1, 1, np.nan, np.nan, 3, 3])
+
+
 def test_max_pool_sends_a_tie_to_the_first_and_lets_nan_through():
     x = np.array([[2.0, 2.0, 1.0, np.nan]]).reshape(1, 4, 1)
     window = {"size": (2,), "stride": (2,), "padding": ((0, 0),)}

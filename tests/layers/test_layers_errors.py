@@ -128,6 +128,16 @@ def test_merging(make, shapes, message):
         make()([np.zeros(shape, "float32") for shape in shapes])
 
 
+def test_a_list_counts_as_several_inputs():
+    with pytest.raises(ShapeError, match=r"takes 1 input\(s\), got 2"):
+        L.ReLU()([[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_inputs_must_have_the_same_number_of_images():
+    with pytest.raises(ShapeError, match="same number of images"):
+        L.Add()([np.zeros((2, 3)), np.zeros((4, 3))])
+
+
 def test_set_weights_checks_every_shape_before_changing_anything():
     layer = L.Dense(2)
     layer(np.zeros((1, 3), "float32"))

@@ -9,6 +9,7 @@ Output shapes follow from `lower`: the operator table knows the shape of every r
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -190,7 +191,11 @@ class Layer:
         return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
 
     def ensure_built(self, input_shapes: Sequence[Shape]) -> None:
-        """Call `build` the first time."""
+        """Call `build` the first time.
+
+        Raises: ShapeError for a number of inputs that the layer does not take.
+        """
+        self._check_count(len(input_shapes))
         if not self.built:
             self.build(*input_shapes)
             self.built = True
@@ -234,6 +239,16 @@ class Layer:
         graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
         results = prepare(graph.build(), graph.variables).run(dict(zip(names, arrays)))
         return _one_or_list([results[str(i)] for i in range(len(outputs))])
+
+    def _check_count(self, given: int) -> None:
+        """Raise ShapeError unless `lower` takes this many inputs."""
+        parameters = list(inspect.signature(self.lower).parameters.values())[1:]
+        positional = [p for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
+        if len(positional) == len(parameters) and given != len(positional):
+            raise ShapeError(
+                f"{type(self).__name__} {self.name!r} takes {len(positional)} input(s), got {given}. A list or "
+                "tuple counts as several inputs: give one array, np.asarray(...), for one."
+            )
 
     # --- helpers of `lower`
 

@@ -102,3 +102,6 @@ def _check_shapes(buffers: list[Buffer], arrays: Mapping[str, np.ndarray]) -> No
         fits = len(shape) == len(buffer.shape) and all(e in (None, s) for e, s in zip(buffer.shape, shape))
         if not fits:
             raise ShapeError(f"Input {buffer} got an array of shape {shape}; n is the number of images.")
+    counts = {b.name: arrays[b.name].shape[0] for b in buffers if b.shape[:1] == (None,)}
+    if len(set(counts.values())) > 1:
+        raise ShapeError(f"All inputs must have the same number of images (or samples); got {counts}.")

@@ -15,6 +15,9 @@ from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 def resize(x, *, size: tuple[int, ...], method: str, antialias: bool = False) -> np.ndarray:
     """x (n, *spatial, c) resampled to (n, *size, c)."""
     for axis, new in enumerate(size, start=1):
+        if method == "nearest":
+            x = np.take(x, _nearest_pixels(x.shape[axis], new), axis=axis)
+            continue
         x = _along(sampling_matrix(x.shape[axis], new, method, antialias), x, axis)
     return x
 
@@ -31,12 +34,17 @@ def resize_grad(
 @functools.lru_cache(maxsize=64)
 def sampling_matrix(size: int, new: int, method: str, antialias: bool) -> np.ndarray:
     """The (new, size) matrix of one axis, float64."""
-    positions = (np.arange(new) + 0.5) * size / new - 0.5
     if method == "nearest":
-        return np.eye(size)[np.floor(positions + 0.5).astype(int)]
+        return np.eye(size)[_nearest_pixels(size, new)]
+    positions = (np.arange(new) + 0.5) * size / new - 0.5
     width = max(size / new, 1.0) if antialias else 1.0
     weights = RESIZE_WINDOWS[method]((positions[:, None] - np.arange(size)[None, :]) / width)
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _nearest_pixels(size: int, new: int) -> np.ndarray:
+    """The input pixel that every output pixel of an axis takes."""
+    return np.floor((np.arange(new) + 0.5) * size / new).astype(int)
 
 
 def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:

@@ -33,16 +33,23 @@ def concatenate(*parts, axis: int) -> np.ndarray:
 def upsample(x, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
     """Enlarge the spatial axes of x (n, *spatial, c) by whole factors.
 
-    Separable: on every axis a constant matrix (`resize_matrix`) times the pixels.
+    Separable: on every axis a constant matrix (`resize_matrix`) times the pixels; "nearest" repeats them.
     """
     for axis, factor in enumerate(factors, start=1):
-        x = _along(resize_matrix(x.shape[axis], factor, method), x, axis)
+        if method == "nearest":
+            x = np.repeat(x, factor, axis=axis)
+        else:
+            x = _along(resize_matrix(x.shape[axis], factor, method), x, axis)
     return x
 
 
 def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
-    """Gradient of `upsample`: the transposed matrices."""
+    """Gradient of `upsample`: the transposed matrices; for "nearest" the sum over the copies of a pixel."""
     for axis, factor in enumerate(factors, start=1):
+        if method == "nearest":
+            shape = (*grad_y.shape[:axis], grad_y.shape[axis] // factor, factor, *grad_y.shape[axis + 1 :])
+            grad_y = grad_y.reshape(shape).sum(axis=axis + 1)
+            continue
         grad_y = _along(resize_matrix(grad_y.shape[axis] // factor, factor, method).T, grad_y, axis)
     return grad_y
 
