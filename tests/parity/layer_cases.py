@@ -143,9 +143,9 @@ def _shaping() -> Iterator[LayerCase]:
 
 
 ACTIVATIONS = """
-    relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid log_sigmoid hard_sigmoid hard_silu tanh tanh_shrink
-    softplus softsign squareplus exponential softmax log_softmax linear hard_tanh soft_shrink hard_shrink sparse_plus
-    sparse_sigmoid
+    relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid log_sigmoid hard_sigmoid hard_silu tanh
+    tanh_shrink softplus softsign squareplus exponential softmax log_softmax linear hard_tanh soft_shrink
+    hard_shrink sparse_plus sparse_sigmoid
 """
 
 

@@ -1,4 +1,4 @@
-"""Layers against Keras by golden_layers.npz: outputs, gradients, one SGD step; random ones for given draws."""
+"""Layers against Keras by golden_layers.npz: outputs, gradients, an SGD step; random ones for given draws."""
 
 import json
 from pathlib import Path

@@ -246,8 +246,8 @@ class Layer:
         positional = [p for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
         if len(positional) == len(parameters) and given != len(positional):
             raise ShapeError(
-                f"{type(self).__name__} {self.name!r} takes {len(positional)} input(s), got {given}. A list or "
-                "tuple counts as several inputs: give one array, np.asarray(...), for one."
+                f"{type(self).__name__} {self.name!r} takes {len(positional)} input(s), got {given}. A "
+                "list or tuple counts as several inputs: give one array, np.asarray(...), for one."
             )
 
     # --- helpers of `lower`
