@@ -12,21 +12,21 @@ from tests.properties.strategies import geometries, pools
 pytestmark = pytest.mark.properties
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(geometries())
 def test_convolution(g):
     for case in cases.convolutions(g):
         check_op(case)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pools())
 def test_pooling(g):
     for case in cases.poolings(g):
         check_op(case)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(geometries())
 def test_conv_is_linear_in_the_kernel_too(g):
     conv, *_ = cases.convolutions(g)

@@ -1,0 +1,8 @@
+"""Hypothesis without a time limit per example (machines are busy), and with fixed examples where CI says so."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("kernelearn", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("kernelearn")
