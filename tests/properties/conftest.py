@@ -1,4 +1,4 @@
-"""Hypothesis without a time limit per example (machines are busy), and with fixed examples where CI says so."""
+"""Hypothesis without a time limit per example, machines being busy, and with fixed examples on CI."""
 
 import os
 
