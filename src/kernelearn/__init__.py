@@ -1,2 +1,111 @@
-"""kernelearn: train convolutional networks on a CPU and see how every kernel learns."""
+"""kernelearn: train convolutional networks on a CPU and see how every kernel learns.
+
+The public names, each imported when it is first used: `import kernelearn` itself loads nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_OBJECTS = {
+    "Sequential": "kernelearn.models",
+    "Model": "kernelearn.models",
+    "load_model": "kernelearn.models",
+    "Input": "kernelearn.layers",
+    "CNNClassifier": "kernelearn.learn",
+    "CNNRegressor": "kernelearn.learn",
+    "set_random_seed": "kernelearn.config",
+}
+
+_MODULES = (
+    "callbacks",
+    "config",
+    "constraints",
+    "data",
+    "engine",
+    "errors",
+    "initializers",
+    "kernel_machines",
+    "layers",
+    "learn",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "regularizers",
+    "schedules",
+    "utils",
+)
+
+__all__ = [
+    "CNNClassifier",
+    "CNNRegressor",
+    "Input",
+    "Model",
+    "Sequential",
+    "__version__",
+    "callbacks",
+    "config",
+    "constraints",
+    "data",
+    "engine",
+    "errors",
+    "initializers",
+    "kernel_machines",
+    "layers",
+    "learn",
+    "load_model",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "regularizers",
+    "schedules",
+    "set_random_seed",
+    "utils",
+]
+
+if TYPE_CHECKING:
+    from kernelearn import (
+        callbacks,
+        config,
+        constraints,
+        data,
+        engine,
+        errors,
+        initializers,
+        kernel_machines,
+        layers,
+        learn,
+        losses,
+        metrics,
+        models,
+        ops,
+        optimizers,
+        regularizers,
+        schedules,
+        utils,
+    )
+    from kernelearn.config import set_random_seed
+    from kernelearn.layers import Input
+    from kernelearn.learn import CNNClassifier, CNNRegressor
+    from kernelearn.models import Model, Sequential, load_model
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562) and keep it."""
+    if name in _MODULES:
+        return import_module(f"kernelearn.{name}")
+    if name in _OBJECTS:
+        value = getattr(import_module(_OBJECTS[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'kernelearn' has no attribute {name!r}; public names: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
