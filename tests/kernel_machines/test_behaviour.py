@@ -100,6 +100,12 @@ def test_precomputed_refuses_what_it_cannot_do(rings):
         SemidefiniteKernelClassifier("precomputed").fit([-x @ x.T], y)
 
 
+def test_matrices_are_not_kept(rings):
+    x, y = rings
+    model = MultipleKernelClassifier("precomputed").fit([x @ x.T] * 2, y)
+    assert len(pickle.dumps(model)) < 8_000
+
+
 def test_unreached_tolerance_warns_with_the_gap(rings):
     with pytest.warns(ConvergenceWarning, match="gap of"):
         model = MultipleKernelClassifier(tol=1e-9, max_iter=2).fit(*rings)

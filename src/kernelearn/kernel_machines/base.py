@@ -106,6 +106,10 @@ class KernelMachine(BaseEstimator):
         self.intercept_ = np.array([point.intercept for point in points])
         bank.release()
         self._bank = bank
+        if self._takes_matrices():
+            # The training matrices are not needed to predict from new ones, and would fill a pickled model.
+            self._matrix_scales = np.array([kernel.scale for kernel in bank.kernels])
+            del self._bank, self.kernels_
 
     def _set_progress(self, result: SilpResult) -> None:
         self.objective_ = float(result.upper)
@@ -119,8 +123,7 @@ class KernelMachine(BaseEstimator):
         check_is_fitted(self)
         if self._takes_matrices():
             stack = self._check_matrices(X, fitting=False)
-            scales = np.array([kernel.scale for kernel in self._bank.kernels])
-            cross = np.tensordot(self.kernel_weights_ * scales, stack, axes=1)
+            cross = np.tensordot(self.kernel_weights_ * self._matrix_scales, stack, axes=1)
             return cross @ self.dual_coef_.T + self.intercept_
         points = validate_data(self, X, dtype=np.float64, reset=False)
         return predict_with(self._bank, points, self.kernel_weights_, self.dual_coef_, self.intercept_)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.kernel_machines.kernels import Kernel, unique_names
+from kernelearn.kernel_machines.kernels import Kernel, PrecomputedGram, unique_names
 
 STORAGES = ("auto", "float64", "float32", "on_the_fly", "nystroem")
 NORMALIZATIONS = ("auto", "cosine", "trace", None)
@@ -49,6 +49,14 @@ class _NormalizedKernel:
         """As `rows`, for training points by number."""
         left = None if self.roots is None else self.roots[rows]
         return self._scaled(self.kernel(self.x[rows], self.x[columns]), left, columns)
+
+    def given_matrix(self) -> np.ndarray | None:
+        """The user's own matrix where it is the Gram matrix as it stands, to be read without a copy."""
+        function = self.kernel.function
+        if not isinstance(function, PrecomputedGram) or self.normalize is not None:
+            return None
+        in_order = self.x.shape == (len(function.matrix), 1) and np.all(np.diff(self.x[:, 0]) == 1)
+        return function.matrix if in_order else None
 
     def new_diagonal(self, x_new: np.ndarray) -> np.ndarray:
         """(n_new,) normalised k(x, x) of new points."""
@@ -110,6 +118,9 @@ class _StoredGrams:
 
 
 def _filled(kernel: _NormalizedKernel, n: int, dtype: type) -> np.ndarray:
+    given = kernel.given_matrix()
+    if given is not None and given.dtype == dtype:
+        return given
     gram: np.ndarray = np.empty((n, n), dtype=dtype)
     for rows in row_blocks(n, n):
         gram[rows] = kernel.training_rows(rows)
@@ -288,7 +299,7 @@ def _resolve_storage(storage: str, n: int, n_kernels: int) -> str:
     return "float32" if 4 * n_kernels * n * n <= _FLOAT32_BUDGET else "on_the_fly"
 
 
-def check_bank(bank: GramBank, sample: int = 300) -> None:
+def check_bank(bank: GramBank, sample: int = 200) -> None:
     """Refuse kernels that are not finite, symmetric and positive semidefinite on the training points.
 
     Kernels that are so by construction are not examined. Of large problems a sample of points is: a

@@ -164,9 +164,8 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
         """As `_outputs`, each class on its own kernel."""
         if self._takes_matrices():
             stack = self._check_matrices(X, fitting=False)
-            scales = np.array([kernel.scale for kernel in self._bank.kernels])
             columns = [
-                np.tensordot(mu * scales, stack, axes=1) @ coef
+                np.tensordot(mu * self._matrix_scales, stack, axes=1) @ coef
                 for mu, coef in zip(self.kernel_weights_, self.dual_coef_)
             ]
             return np.stack(columns, axis=1) + self.intercept_

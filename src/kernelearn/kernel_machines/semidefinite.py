@@ -66,7 +66,8 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
         weights: "nonnegative" (the QCQP) or "signed" (the SDP: K must be semidefinite over all points).
         C: soft margin constant, > 0.
         learn_tau: with "soft2": learn tau = 1/C from the same trace budget; `C` is then not used.
-        trace: budget c; None for the sum of the traces, so that equal weights are all 1.
+        trace: budget c; None for the sum of the traces (with learn_tau also that of I), so that equal weights
+            are all 1.
         weight_bound: with "signed": |mu_i tr(K_i)| <= weight_bound * c. Nearly collinear kernels need it.
         solver: "silp" (cutting planes over libsvm), or "cvxpy", "clarabel", "scs" for small problems.
         normalize: "cosine" (k(x,x) = 1), "trace", None, or "auto": cosine except for kernels="precomputed".
@@ -192,9 +193,10 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
                     kernels, every, bank.kernels[0].normalize, bank.storage, self.n_components, 0
                 )
         self._seen = np.vstack([points, test]) if test is not None else points
-        budget = float(traces.sum()) if self.trace is None else float(self.trace)
+        n_all = len(self._seen)
+        default = float(traces.sum()) + (n_all if self.learn_tau else 0.0)
+        budget = default if self.trace is None else float(self.trace)
         scales = np.where(traces > 0, budget / np.where(traces > 0, traces, 1.0), 0.0)
-        n_all = len(points) + (0 if test is None else len(test))
         return _Problem(bank, targets, scales, budget, n_all, all_bank)
 
     def _learner(self) -> Learner:

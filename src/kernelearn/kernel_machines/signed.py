@@ -98,7 +98,7 @@ def solve_signed(
             result.converged = True
             return result
         weights = _next_weights(result.weights, outer, cone, step)
-    warn_not_converged(result.gap, tol, max_iter)
+    warn_not_converged(result.gap, tol, result.n_iter)
     return result
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from kernelearn.kernel_machines._report import Progress, warn_not_converged
 
 _TRACES = (1e-2, 1e-3)
-# After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up.
-PATIENCE = 30
+# After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up. The
+# uniform start sees the features of all kernels: what it cannot separate no weights can, up to rounding.
+PATIENCE = 3
 _LP_OPTIONS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
 
 
@@ -102,8 +103,12 @@ def solve_silp(
             result.converged = True
             _prefer_sparse(result, oracle, outer, tol)
             return result
+        if n_weights == 1 and not np.isfinite(result.upper):
+            return result
+        if n_weights == 1:
+            break
         weights = result.weights + step * (outer - result.weights)
-    warn_not_converged(result.gap, tol, max_iter)
+    warn_not_converged(result.gap, tol, result.n_iter)
     return result
 
 
