@@ -1,0 +1,218 @@
+"""The import rules of docs/architecture.md, held by reading every syntax tree; nothing is imported here.
+
+A part is a package or module directly under kernelearn. `ALLOWED` says what each part may import, wherever in
+a file the import stands; only imports for type checkers are free.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+
+# What every part may use.
+BASE = {"errors", "config", "registry", "_optional", "_configurable", "storage", "__version__"}
+# What layers and training are told with: objects that declare and hold no arrays of a network.
+DECLARATIONS = {"initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "schedules"}
+
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "registry": {"errors"},
+    "_optional": {"errors"},
+    "_configurable": {"errors"},
+    "storage": {"errors"},
+    "engine": BASE,
+    "data": BASE,
+    "initializers": BASE,
+    "schedules": BASE,
+    "regularizers": BASE | {"engine"},
+    "constraints": BASE | {"engine"},
+    "losses": BASE | {"engine"},
+    "metrics": BASE | {"engine", "losses"},
+    "optimizers": BASE | {"engine", "schedules"},
+    "ops": BASE | {"engine"},
+    "formats": BASE,
+    "layers": BASE | {"engine", "initializers", "regularizers", "constraints"},
+    "training": BASE | DECLARATIONS | {"layers", "engine", "data", "formats"},
+    "callbacks": {"training"},
+    "models": BASE | DECLARATIONS | {"training", "layers", "engine", "formats"},
+    "utils": BASE | {"layers"},
+    "view": BASE | {"models", "layers", "engine", "data", "training", "formats"},
+    "kernel_machines": BASE,
+    "learn": BASE | DECLARATIONS | {"models", "training", "layers", "engine", "data", "utils"},
+}
+# Parts that may import every other one.
+TOP = {"cli", "__main__"}
+# Allowed inside functions only: used when the user hands one over, never needed to load the part.
+ALLOWED_LATE = {"kernel_machines": {"models"}}
+
+REQUIRED_PACKAGES = {"numpy", "llvmlite", "rich", "typer"}
+# Parts that are scikit-learn estimators: they load scikit-learn, and they themselves load on first use.
+ESTIMATORS = {"kernel_machines": {"sklearn", "scipy"}, "learn": {"sklearn"}}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, as a dotted name, and whether loading the file already imports it."""
+
+    target: str
+    line: int
+    is_at_load: bool
+
+
+def imports_of(text: str, modules: frozenset[str] = frozenset()) -> Iterator[Import]:
+    """Every import of a file, but those under `if TYPE_CHECKING`.
+
+    Args:
+        text: the source.
+        modules: the package's module names, so that `from a import b` counts as a.b where that is a module.
+    """
+    tree = ast.parse(text)
+    for_types = {id(n) for block in ast.walk(tree) if _is_type_checking(block) for n in ast.walk(block)}
+    late = {id(n) for f in ast.walk(tree) if _is_function(f) for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        for target in _targets(node, modules):
+            yield Import(target, node.lineno, id(node) not in late)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+def _targets(node: ast.AST, modules: frozenset[str]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: imports are absolute in this package"
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [n if n in modules or node.module == "kernelearn" else str(node.module) for n in names]
+    return []
+
+
+def part_of(module: str) -> str:
+    """The part of a module: "kernelearn.layers.base" is of "layers"; the package itself of ""."""
+    return [*module.split("."), ""][1]
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {_module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+MODULES = frozenset(FILES)
+IMPORTS = {name: list(imports_of(path.read_text("utf-8"), MODULES)) for name, path in FILES.items()}
+
+
+def broken_direction(part: str, found: Import) -> bool:
+    """Whether a part may not import this module of the package."""
+    target = part_of(found.target)
+    if not found.target.startswith("kernelearn.") or part in TOP | {""} or target == part:
+        return False
+    late = set() if found.is_at_load else ALLOWED_LATE.get(part, set())
+    return target not in ALLOWED[part] | late
+
+
+def is_optional_at_load(part: str, found: Import) -> bool:
+    """Whether an import would make an optional package necessary."""
+    package = found.target.split(".")[0]
+    known = {"kernelearn"} | REQUIRED_PACKAGES | ESTIMATORS.get(part, set()) | set(sys.stdlib_module_names)
+    return found.is_at_load and package not in known
+
+
+def cycles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that reach each other."""
+    reach = {name: _reachable(graph, name) for name in graph}
+    groups = [{b for b in reach[a] if a in reach[b]} for a in graph if a in reach[a]]
+    return [group for i, group in enumerate(groups) if group not in groups[:i]]
+
+
+def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(graph.get(name, ()))
+    return seen
+
+
+def test_every_part_has_a_rule():
+    parts = {part_of(name) for name in FILES} - TOP - {""}
+    assert parts <= set(ALLOWED), f"say in ALLOWED what these may import: {sorted(parts - set(ALLOWED))}"
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_imports_point_one_way(part):
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        if part_of(name) == part
+        for found in IMPORTS[name]
+        if broken_direction(part, found)
+    ]
+    assert not broken, f"{part} may import {sorted(ALLOWED[part])}, but " + "; ".join(broken)
+
+
+def test_the_rules_themselves_have_no_cycle():
+    assert cycles(ALLOWED) == []
+
+
+def test_optional_packages_are_imported_on_first_use():
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        for found in IMPORTS[name]
+        if is_optional_at_load(part_of(name), found)
+    ]
+    assert not broken, "call kernelearn._optional.require() inside the function: " + "; ".join(broken)
+
+
+def test_no_modules_import_each_other():
+    graph = {
+        name: {i.target for i in found if i.is_at_load and i.target in MODULES and i.target != name}
+        for name, found in IMPORTS.items()
+    }
+    assert cycles(graph) == []
+
+
+def test_loading_the_package_imports_nothing():
+    at_load = {found.target for found in IMPORTS["kernelearn"] if found.is_at_load}
+    assert at_load == {"importlib", "typing"}
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "is_broken"),
+    [
+        ("engine", "from kernelearn.layers import Dense", True),
+        ("engine", "def f():\n    from kernelearn import layers", True),
+        ("engine", "from kernelearn.errors import ShapeError", False),
+        ("training", "import kernelearn.models.sequential", True),
+        ("models", "from kernelearn.training.trainer import Trainer", False),
+        ("kernel_machines", "from kernelearn import models", True),
+        ("kernel_machines", "def f():\n    from kernelearn import models", False),
+        ("data", "if TYPE_CHECKING:\n    from kernelearn.models import Model", False),
+        ("cli", "from kernelearn import kernel_machines", False),
+    ],
+)
+def test_the_check_of_directions(part, text, is_broken):
+    assert any(broken_direction(part, found) for found in imports_of(text)) is is_broken
+
+
+def test_the_checks_of_cycles_and_optional_packages():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    found = list(imports_of("import torch\nimport numpy\ndef f():\n    import keras"))
+    assert [is_optional_at_load("data", i) for i in found] == [True, False, False]
