@@ -16,6 +16,7 @@ from kernelearn.kernel_machines.convex_hull import (  # noqa: E402
     ConvexHullKernelRegressor,
 )
 from kernelearn.kernel_machines.convex_learner import ConvexKernelLearner  # noqa: E402
+from kernelearn.kernel_machines.feature_kernels import FeatureKernels, KernelHead  # noqa: E402
 from kernelearn.kernel_machines.hyperkernel_machines import (  # noqa: E402
     HyperkernelClassifier,
     HyperkernelRegressor,
@@ -29,18 +30,22 @@ from kernelearn.kernel_machines.kernels import (  # noqa: E402
 )
 from kernelearn.kernel_machines.multiple import MultipleKernelClassifier  # noqa: E402
 from kernelearn.kernel_machines.semidefinite import SemidefiniteKernelClassifier  # noqa: E402
+from kernelearn.kernel_machines.tangent import empirical_ntk  # noqa: E402
 
 __all__ = [
     "Certificate",
     "ConvexHullKernelClassifier",
     "ConvexHullKernelRegressor",
     "ConvexKernelLearner",
+    "FeatureKernels",
     "HyperkernelClassifier",
     "HyperkernelRegressor",
     "Kernel",
+    "KernelHead",
     "MultipleKernelClassifier",
     "SemidefiniteKernelClassifier",
     "default_bank",
+    "empirical_ntk",
     "on_blocks",
     "poly_bank",
     "rbf_bank",

@@ -71,7 +71,7 @@ def _read_rows(path: Path, delimiter: str | None) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{path} is empty.")
-    rows = [[field for field in row] for row in csv.reader(lines, delimiter=delimiter or _guess(lines[0]))]
+    rows = list(csv.reader(lines, delimiter=delimiter or _guess(lines[0])))
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
             raise DataError(

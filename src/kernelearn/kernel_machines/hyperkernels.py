@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines.grams import GramBank
-from kernelearn.kernel_machines.kernels import Kernel, squared_distances
+from kernelearn.kernel_machines.kernels import Kernel, as_kernels, squared_distances
 
 HYPERKERNELS = ("harmonic", "gaussian", "ard")
 _QUANTILE = 0.9
@@ -62,8 +62,7 @@ def make_hyperkernel(
 class _BaseSimilarity:
     """k(x, x') of a cosine-normalised kernel."""
 
-    def __init__(self, kernel: Kernel, points: np.ndarray) -> None:
-        self.bank = GramBank([kernel], points[:1], "cosine", "on_the_fly")
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -72,9 +71,7 @@ class _BaseSimilarity:
 
 
 def _base_similarity(base_kernel: Any, points: np.ndarray) -> _BaseSimilarity:
-    from kernelearn.kernel_machines.kernels import as_kernels
-
-    similarity = _BaseSimilarity(as_kernels(base_kernel)[0].resolve(points), points)
+    similarity = _BaseSimilarity(as_kernels(base_kernel)[0].resolve(points))
     values = similarity(points, points)
     if values.min() < 0.0:
         raise ArgumentError(

@@ -5,6 +5,7 @@ v of one K bounds J at every other K from below: that is the cut that the weight
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -264,7 +265,8 @@ def _xlogx(p: np.ndarray) -> np.ndarray:
     return xlogy(p, p)
 
 
-def _ridge_solver(gram: np.ndarray, ridge: float):
+def _ridge_solver(gram: np.ndarray, ridge: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Solver of (gram + ridge I) x = side; overwrites gram."""
     from scipy.linalg import cho_factor, cho_solve
 
     gram.flat[:: len(gram) + 1] += ridge

@@ -1,0 +1,59 @@
+"""The one place where kernel machines touch networks: activations of layers.
+
+A network is anything with `feature_maps(x, layers)`, or a function with that signature, that gives for a
+batch x (n, ...) a dict from layer name to activations (n, ...). It is only read, never trained.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn.errors import ArgumentError, NonFiniteError, ShapeError
+
+
+def feature_function(model: Any) -> Callable[[np.ndarray, Sequence[str] | None], Mapping[str, np.ndarray]]:
+    """The function (x, layers) -> activations of a model.
+
+    Raises: ArgumentError for what is neither a model with `feature_maps` nor a function.
+    """
+    if hasattr(model, "feature_maps"):
+        return model.feature_maps
+    if callable(model):
+        return model
+    raise ArgumentError(
+        "Expected a model with feature_maps(x, layers), or a function of that signature that returns a dict "
+        f"from layer name to activations, got {type(model).__name__}."
+    )
+
+
+def activations(
+    model: Any, x: np.ndarray, layers: Sequence[str] | None, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Activations (n, ...) of the layers for all of x, computed in batches.
+
+    Args:
+        layers: names, or None for all that the network reports.
+    Raises: ArgumentError for unknown layers, ShapeError for a batch of another length, NonFiniteError for NaN
+        or infinity.
+    """
+    function = feature_function(model)
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(x), batch_size):
+        batch = x[start : start + batch_size]
+        maps = function(batch, layers)
+        _check_maps(maps, layers, len(batch))
+        for name, values in maps.items():
+            parts.setdefault(name, []).append(np.asarray(values))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _check_maps(maps: Mapping[str, np.ndarray], layers: Sequence[str] | None, n: int) -> None:
+    missing = [name for name in layers or () if name not in maps]
+    if missing or not maps:
+        raise ArgumentError(f"No layer {', '.join(map(repr, missing))}. Layers: {', '.join(maps) or 'none'}.")
+    for name, values in maps.items():
+        if len(values) != n:
+            raise ShapeError(f"Layer {name!r} gave {len(values)} activations for a batch of {n}.")
+        if not np.all(np.isfinite(values)):
+            raise NonFiniteError(f"Layer {name!r} gave NaN or infinity; the network or its input is broken.")
