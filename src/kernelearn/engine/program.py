@@ -95,7 +95,9 @@ class Program:
         """The same program with more buffers given back by a run: label -> buffer name."""
         missing = [name for name in labels.values() if name not in self.buffers]
         if missing:
-            raise KernelearnError(f"No buffer named {missing[0]!r} in this program; print it to see the names.")
+            raise KernelearnError(
+                f"No buffer named {missing[0]!r} in this program; print it to see the names."
+            )
         return replace(self, outputs={**self.outputs, **labels})
 
     def last_uses(self) -> dict[str, int]:
@@ -153,13 +155,22 @@ class ProgramBuilder:
             role: "parameter", or "state" for what the step changes without a gradient.
             trainable: whether the backward pass gives a parameter a gradient.
         """
-        name = self._names.setdefault(id(variable), f"{self.layer}/{variable.name}" if self.layer else variable.name)
+        name = self._names.setdefault(
+            id(variable), f"{self.layer}/{variable.name}" if self.layer else variable.name
+        )
         buffer = self._weight_or_input(name, variable.shape, variable.dtype, role)
         if self.variables.setdefault(name, variable) is not variable:
-            raise KernelearnError(f"Two different weights are both called {name!r}: give the layers different names.")
+            raise KernelearnError(
+                f"Two different weights are both called {name!r}: give the layers different names."
+            )
         if trainable and role == "parameter":
             self.trainable.add(name)
         return buffer
+
+    def state(self, name: str, variable: Variable) -> Buffer:
+        """The buffer of an array that belongs to no layer, such as an optimiser's."""
+        self.variables[name] = variable
+        return self._weight_or_input(name, variable.shape, variable.dtype, "state")
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -186,7 +197,9 @@ class ProgramBuilder:
         self._append(operator, inputs, outputs, attrs)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def update(self, operator: str, inputs: Iterable[Buffer], outputs: Iterable[Buffer], **attrs: Any) -> None:
+    def update(
+        self, operator: str, inputs: Iterable[Buffer], outputs: Iterable[Buffer], **attrs: Any
+    ) -> None:
         """Append an operation of the update phase that overwrites parameters or states."""
         before, self.phase = self.phase, "update"
         self._append(operator, tuple(inputs), tuple(outputs), attrs)
@@ -223,7 +236,9 @@ class ProgramBuilder:
     def _weight_or_input(self, name: str, shape: tuple, dtype: str, role: str) -> Buffer:
         buffer = self.buffers.setdefault(name, Buffer(name, shape, dtype, role))
         if (buffer.shape, buffer.role) != (shape, role):
-            raise KernelearnError(f"Buffer {name!r} is declared twice: as {buffer} and with shape {shape} as {role}.")
+            raise KernelearnError(
+                f"Buffer {name!r} is declared twice: as {buffer} and with shape {shape} as {role}."
+            )
         return buffer
 
 

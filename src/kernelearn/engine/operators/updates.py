@@ -30,9 +30,9 @@ def _slot_shapes(param: Spec, grad: Spec, rate: Spec, step: Spec, *slots: Spec, 
     return (param, *slots)
 
 
-def constrain(weight, *, kind: str, **attrs) -> np.ndarray:
-    """Project a weight onto what its constraint allows."""
-    return CONSTRAINTS[kind](weight, **attrs)
+def constrain(weight, *, kind: str, custom=None, **attrs) -> np.ndarray:
+    """Project a weight onto what its constraint allows; `custom` is a function of the weight."""
+    return np.asarray(custom(weight), weight.dtype) if custom else CONSTRAINTS[kind](weight, **attrs)
 
 
 for _name, _update in UPDATES.items():

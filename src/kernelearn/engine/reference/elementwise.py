@@ -7,6 +7,7 @@ summed over the axes along which it was repeated (`sum_to`).
 import numpy as np
 
 from kernelearn.engine.reference.activations import ACTIVATIONS
+from kernelearn.engine.reference.regularizers import REGULARIZERS
 
 
 def activation(x: np.ndarray, *, kind: str, **attrs) -> np.ndarray:
@@ -51,15 +52,26 @@ def sum_to(x, *, axes: tuple[int, ...], shape: tuple[int | None, ...]) -> np.nda
     return total.reshape([-1 if s is None else s for s in shape])
 
 
-def penalty(weight, *, l1: float = 0.0, l2: float = 0.0) -> np.ndarray:
-    """l1 * sum |w| + l2 * sum w^2 (no 1/2), as Keras."""
-    return np.asarray(l1 * np.abs(weight).sum() + l2 * np.square(weight).sum(), weight.dtype)
+def penalty(weight, *, kind: str = "l1l2", custom=None, **attrs) -> np.ndarray:
+    """The penalty on a weight: a kind of the table of regularisers, or an object with `value`."""
+    rule = custom or REGULARIZERS[kind]
+    return np.asarray(rule.value(weight, **attrs), weight.dtype)
 
 
-def penalty_grad(grad, weight, *, l1: float = 0.0, l2: float = 0.0) -> np.ndarray:
-    """Gradient of `penalty`; zero for |w| at w = 0."""
-    slope = weight.dtype.type(l1) * np.sign(weight) + weight.dtype.type(2 * l2) * weight
-    return grad * slope
+def penalty_grad(grad, weight, *, kind: str = "l1l2", custom=None, **attrs) -> np.ndarray:
+    """Gradient of `penalty`."""
+    rule = custom or REGULARIZERS[kind]
+    return np.asarray(grad * rule.gradient(weight, **attrs), weight.dtype)
+
+
+def activity_penalty(x, **attrs) -> np.ndarray:
+    """`penalty` of a layer's output divided by the number of images: an `activity_regularizer`, as in Keras."""
+    return np.asarray(penalty(x, **attrs) / x.shape[0], x.dtype)
+
+
+def activity_penalty_grad(grad, x, **attrs) -> np.ndarray:
+    """Gradient of `activity_penalty`."""
+    return penalty_grad(grad / x.dtype.type(x.shape[0]), x, **attrs)
 
 
 def affine(x, gamma, beta) -> np.ndarray:

@@ -1,0 +1,56 @@
+"""Structure of functional models as JSON values, and back.
+
+Layers are written once; every call names its layer and, for each input, the call (or model input) and output it reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernelearn.errors import FormatError
+from kernelearn.layers.base import LAYERS
+from kernelearn.layers.merging import Input, InputLayer
+from kernelearn.layers.tensor import Tensor
+from kernelearn.models.model import Model
+
+
+def functional_config(model: Model) -> dict[str, Any]:
+    """The config of a functional model."""
+    places: dict[int, list] = {id(t): ["input", i] for i, t in enumerate(model.inputs)}
+    calls = []
+    for number, call in enumerate(model.calls):
+        calls.append({"layer": call.layer.name, "inputs": [places[id(t)] for t in call.inputs]})
+        places.update((id(t), ["call", number, t.index]) for t in call.outputs)
+    return {
+        "name": model.name,
+        "inputs": [
+            {"name": t.node.layer.name, "shape": list(t.shape[1:]), "dtype": t.dtype} for t in model.inputs
+        ],
+        "layers": [LAYERS.serialize(layer) for layer in model.layers if not isinstance(layer, InputLayer)],
+        "calls": calls,
+        "outputs": [places[id(t)] for t in model.outputs],
+    }
+
+
+def functional_from_config(values: dict[str, Any]) -> Model:
+    """A functional model with fresh weights.
+
+    Raises: FormatError if the config does not describe one.
+    """
+    try:
+        inputs = [Input(i["shape"], dtype=i.get("dtype"), name=i["name"]) for i in values["inputs"]]
+        layers = {config["config"]["name"]: LAYERS.get(config) for config in values["layers"]}
+        made: list[list[Tensor]] = []
+        for call in values["calls"]:
+            arguments = [_at(place, inputs, made) for place in call["inputs"]]
+            result = layers[call["layer"]](arguments if len(arguments) > 1 else arguments[0])
+            made.append(result if isinstance(result, list) else [result])
+        outputs = [_at(place, inputs, made) for place in values["outputs"]]
+    except (KeyError, IndexError, TypeError) as error:
+        raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
+    return Model(inputs, outputs, name=values.get("name"))
+
+
+def _at(place: list, inputs: list[Tensor], made: list[list[Tensor]]) -> Tensor:
+    kind, number, *index = place
+    return inputs[number] if kind == "input" else made[number][index[0]]

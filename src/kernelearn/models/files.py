@@ -1,0 +1,144 @@
+"""Models and weights as files of the own format (`formats.native`): JSON and plain arrays, no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelearn import losses, metrics, optimizers
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, FormatError, ShapeError
+from kernelearn.formats import native
+from kernelearn.layers.base import LAYERS
+from kernelearn.models.model import Model
+
+MODEL, WEIGHTS = "model", "weights"
+
+
+def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
+    """Write a model: structure, weights, metadata, and if compiled the compile arguments and optimiser state."""
+    _check_overwrite(path, overwrite)
+    arrays = {f"weights/{name}": w.numpy() for name, w in model.weight_paths().items()}
+    values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
+    if model.compiled:
+        values["compile"] = _compile_config(model)
+        values["iterations"] = model.optimizer.iterations
+        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model._slots.items())
+    native.write(path, values, arrays)
+
+
+def load_model(path: Any, compile: bool = True) -> Any:
+    """Read a model written by `Model.save`.
+
+    Args:
+        compile: also restore optimiser, loss and metrics, so that training can go on.
+    Raises: FormatError if the file is damaged, foreign or no model.
+    """
+    values, arrays = native.read(path)
+    if values.get("kind") != MODEL:
+        raise FormatError(
+            f"{str(path)!r} holds {values.get('kind')!r}, not a model; use load_weights or the like."
+        )
+    model = LAYERS.get(values["model"])
+    _assign(
+        model, {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}, path
+    )
+    model.metadata = values.get("metadata", {})
+    if compile and "compile" in values:
+        _restore_compiled(model, values, arrays)
+    return model
+
+
+def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
+    """Write the weights alone."""
+    _check_overwrite(path, overwrite)
+    native.write(
+        path, {"kind": WEIGHTS}, {f"weights/{n}": w.numpy() for n, w in model.weight_paths().items()}
+    )
+
+
+def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
+    """Read weights into a model: all of them in order, or by name those that it has."""
+    _, arrays = native.read(path)
+    saved = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
+    if not by_name:
+        own = list(model.weight_paths())
+        if [model.weight_paths()[n].shape for n in own] != [a.shape for a in saved.values()]:
+            raise ShapeError(
+                f"{str(path)!r} holds weights of shapes {[a.shape for a in saved.values()]}; the model has "
+                f"{[w.shape for w in model.weights]}. Use by_name=True to take those that match by name."
+            )
+        _assign(model, dict(zip(own, saved.values())), path)
+        return own
+    matching = {n: a for n, a in saved.items() if n in model.weight_paths()}
+    fitting = {n: a for n, a in matching.items() if a.shape == model.weight_paths()[n].shape}
+    if not matching:
+        raise ArgumentError(
+            f"No weight in {str(path)!r} has the name of one of the model's: {sorted(saved)[:6]} ..."
+        )
+    if len(fitting) < len(matching) and not skip_mismatch:
+        name = next(n for n in matching if n not in fitting)
+        raise ShapeError(
+            f"Weight {name!r} has shape {matching[name].shape} in the file and {model.weight_paths()[name].shape} "
+            "in the model. Use skip_mismatch=True to leave such weights as they are."
+        )
+    for name, array in fitting.items():
+        model.weight_paths()[name].assign(array)
+    return list(fitting)
+
+
+def _assign(model: Model, arrays: dict[str, np.ndarray], path: Any) -> None:
+    own = model.weight_paths()
+    if {n: w.shape for n, w in own.items()} != {n: a.shape for n, a in arrays.items()}:
+        raise FormatError(f"{str(path)!r} does not hold the weights of its model: names or shapes differ.")
+    for name, array in arrays.items():
+        own[name].assign(array)
+
+
+def _check_overwrite(path: Any, overwrite: bool) -> None:
+    if not overwrite and Path(path).exists():
+        raise ArgumentError(f"{str(path)!r} exists; choose another name or pass overwrite=True.")
+
+
+def _compile_config(model: Model) -> dict[str, Any]:
+    arguments = model._arguments or {}
+    return {
+        "optimizer": optimizers.serialize(model.optimizer),
+        "loss": _map(arguments["loss"], lambda v: losses.serialize(losses.get(v))),
+        "loss_weights": arguments["loss_weights"],
+        "metrics": _map(arguments["metrics"], _metric_config),
+        "weighted_metrics": _map(arguments["weighted_metrics"], _metric_config),
+    }
+
+
+def _metric_config(metric: Any) -> Any:
+    return metric if isinstance(metric, str) else metrics.serialize(metric)
+
+
+def _map(value: Any, function: Any) -> Any:
+    """Apply a function to the leaves of nested lists and dicts (a config dict is a leaf)."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        return [_map(v, function) for v in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {key: _map(v, function) for key, v in value.items()}
+    return function(value)
+
+
+def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    saved = values["compile"]
+    model.compile(
+        optimizers.deserialize(saved["optimizer"]),
+        saved["loss"],
+        saved["loss_weights"],
+        saved["metrics"],
+        saved["weighted_metrics"],
+    )
+    model.optimizer.iterations = values["iterations"]
+    for name, array in arrays.items():
+        if name.startswith("slots/"):
+            slot = model._slots.setdefault(name.removeprefix("slots/"), Variable(array, name))
+            slot.assign(array)

@@ -1,0 +1,324 @@
+"""The functional `Model`: layers joined by symbolic tensors, with everything a user does to a network.
+
+A model is itself a layer: it can be called, shared and nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.errors import unknown_name as unknown_name_error
+from kernelearn.layers.base import LAYERS, Layer, Weight
+from kernelearn.layers.tensor import Tensor
+from kernelearn.models.graph import calls_between, unique_layers
+from kernelearn.training.step import penalty_attrs
+from kernelearn.training.trainer import Trainer
+
+
+@LAYERS.register("Functional")
+class Model(Trainer, Layer):
+    """A network from input tensors to output tensors.
+
+    Args:
+        inputs, outputs: a tensor or a list of them, from `Input` and from calling layers.
+        name: made from the class name if None.
+
+    >>> from kernelearn import Input, Model
+    >>> from kernelearn.layers import Conv2D, GlobalAveragePooling2D
+    >>> x = Input((8, 8, 1))
+    >>> model = Model(x, GlobalAveragePooling2D()(Conv2D(4, 3)(x)))
+    >>> model.output_shape
+    (None, 4)
+    """
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True
+    ) -> None:
+        if type(self) is Model and (inputs is None or outputs is None):
+            raise ArgumentError(
+                "Model(inputs, outputs) takes tensors made by Input and by calling layers. To compose layers one after "
+                "another use Sequential; to compute something new, subclass Layer and define lower()."
+            )
+        Layer.__init__(self, name=name)
+        self._init_training()
+        self.metadata: dict[str, Any] = {}
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self._calls: list = []
+        self._layers: list[Layer] = []
+        if inputs is not None:
+            self._connect(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
+        if not trainable:
+            self.trainable = False
+
+    def _connect(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        calls = calls_between(inputs, outputs)
+        self._layers = unique_layers(inputs, calls)
+        self.inputs, self.outputs, self._calls = inputs, outputs, calls
+        self.built = True
+
+    # --- structure
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order of first use, inputs first."""
+        return list(self._layers)
+
+    def flat_layers(self) -> list[Layer]:
+        """All layers that are not models, those of nested models included, each once."""
+        found: dict[int, Layer] = {}
+        for layer in self._layers:
+            for inner in layer.flat_layers() if isinstance(layer, Model) else [layer]:
+                found[id(inner)] = inner
+        return list(found.values())
+
+    @property
+    def calls(self) -> list:
+        """The calls of layers, in the order in which they run: `Node`s with layer, inputs and outputs."""
+        return list(self._calls)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of this name ("outer/inner" for a layer of a nested model), or at this index.
+
+        Raises: UnknownNameError, ArgumentError.
+        """
+        if (name is None) == (index is None):
+            raise ArgumentError("get_layer takes either a name or an index.")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ArgumentError(
+                    f"The model has {len(self.layers)} layers; there is none at index {index}."
+                )
+            return self.layers[index]
+        first, _, rest = str(name).partition("/")
+        found = next((layer for layer in self._layers if layer.name == first), None)
+        if found is None or (rest and not isinstance(found, Model)):
+            raise unknown_name_error("layer", name, [layer.name for layer in self.layers])
+        return found.get_layer(rest) if rest and isinstance(found, Model) else found
+
+    @property
+    def input_names(self) -> list[str]:
+        return [t.node.layer.name for t in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        names = [t.node.layer.name for t in self.outputs]
+        return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+
+    @property
+    def input_shape(self) -> Any:
+        """Shape of the input with None for the batch; a list for several."""
+        return _one_or_list([t.shape for t in self.inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the output with None for the batch; a list for several."""
+        return _one_or_list([t.shape for t in self.outputs])
+
+    @property
+    def input(self) -> Any:
+        return _one_or_list(self._need_shapes().inputs)
+
+    @property
+    def output(self) -> Any:
+        return _one_or_list(self._need_shapes().outputs)
+
+    def _need_shapes(self) -> Model:
+        if not self.outputs:
+            raise NotBuiltError(
+                f"Model {self.name!r} has no shapes yet: give input_shape or call build(input_shape)."
+            )
+        return self
+
+    # --- what a layer gives
+
+    def build(self, *input_shapes: Any, **unused: Any) -> None:
+        """A functional model is built when it is made."""
+
+    def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
+        values: dict[int, Buffer] = {id(t): b for t, b in zip(self.inputs, inputs)}
+        for call in self._calls:
+            with graph.scope(call.layer.name):
+                results = call.layer.lower(graph, *[values[id(t)] for t in call.inputs])
+                results = results if isinstance(results, tuple) else (results,)
+                _add_activity_penalties(graph, call.layer, results)
+            values.update((id(t), b) for t, b in zip(call.outputs, results))
+        outputs = tuple(values[id(t)] for t in self.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights in the order of the layers, shared ones once."""
+        found = {id(w): w for layer in self._layers for w in layer.weights}
+        return list(found.values())
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        found = {id(w): w for layer in self._layers for w in layer.trainable_weights}
+        return list(found.values())
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self._layers:
+            layer.trainable = bool(value)
+
+    # --- transfer learning
+
+    def freeze(self, until: str | None = None) -> None:
+        """Stop training layers: all, or those up to and including the layer named `until`.
+
+        Call `compile` afterwards. Frozen layers cost no gradient work; frozen BatchNormalization uses its moving statistics.
+        """
+        self._set_trainable(False, until)
+
+    def unfreeze(self, until: str | None = None) -> None:
+        """Train layers again: all, or those up to and including the layer named `until`. Call `compile` afterwards."""
+        self._set_trainable(True, until)
+
+    def _set_trainable(self, value: bool, until: str | None) -> None:
+        if until is None:
+            self.trainable = value
+            return
+        self.get_layer(until)
+        for layer in self._layers:
+            layer.trainable = value
+            if layer.name == until:
+                return
+
+    def replace_head(self, classes: int, activation: Any = "softmax", name: str | None = None) -> Model:
+        """A model with the same layers (and their weights) but a new last Dense layer for other classes.
+
+        Args:
+            classes: number of outputs of the new layer; its weights start afresh.
+            activation: of the new layer.
+            name: of the new layer; made from the class name if None.
+        Returns: a new functional model that shares all other layers with this one.
+        Raises: ArgumentError if the model does not end in one Dense layer (an Activation may follow it).
+        """
+        from kernelearn.layers import Activation, Dense, Softmax
+
+        self._need_shapes()
+        last = self._calls[-1] if self._calls else None
+        if (
+            last is not None
+            and isinstance(last.layer, Activation | Softmax)
+            and last.inputs[0].node in self._calls
+        ):
+            last = last.inputs[0].node
+        if last is None or not isinstance(last.layer, Dense) or len(self.outputs) != 1:
+            raise ArgumentError("replace_head needs a model with one output that ends in a Dense layer.")
+        head = Dense(classes, activation=activation, name=name)
+        if any(layer.name == head.name for layer in self._layers):
+            head.name = f"{head.name}_{classes}"
+        return Model(self.inputs, head(last.inputs[0]), name=self.name)
+
+    # --- looking at it
+
+    def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:
+        """Outputs of the named layers for a batch of arrays, in inference mode."""
+        outputs = [self.get_layer(name).output for name in layers]
+        maps = Model(self.inputs, outputs).predict(x, verbose=0)
+        return maps if isinstance(maps, list) else [maps]
+
+    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
+        """Print layers, output shapes and numbers of parameters."""
+        from kernelearn.models.summary import summary
+
+        summary(self, line_length=line_length, print_fn=print_fn)
+
+    def _repr_html_(self) -> str:
+        from kernelearn.models.summary import summary_html
+
+        return summary_html(self)
+
+    # --- configuration and files
+
+    def get_config(self) -> dict[str, Any]:
+        """The structure as JSON values: layers, calls, inputs and outputs; without weights."""
+        from kernelearn.models.configs import functional_config
+
+        return functional_config(self)
+
+    @classmethod
+    def from_config(cls, values: dict[str, Any]) -> Any:
+        """A new model with fresh weights from what `get_config` gave."""
+        from kernelearn.models.configs import functional_from_config
+
+        return functional_from_config(values)
+
+    def clone(self) -> Any:
+        """A new model of the same structure with copies of the weights; not compiled."""
+        twin = type(self).from_config(self.get_config())
+        twin.set_weights(self.get_weights())
+        twin.metadata = dict(self.metadata)
+        return twin
+
+    def save(self, path: Any, overwrite: bool = True) -> None:
+        """Write structure, weights, compile arguments and optimiser state to one `.kernelearn` file, atomically."""
+        from kernelearn.models.files import save_model
+
+        save_model(self, path, overwrite)
+
+    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+        """Write the weights alone."""
+        from kernelearn.models.files import save_weights
+
+        save_weights(self, path, overwrite)
+
+    def load_weights(self, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
+        """Read weights from a file of `save` or `save_weights`.
+
+        Args:
+            by_name: take what has the name of one of this model's weights, leave the rest as it is.
+            skip_mismatch: with `by_name`, leave out weights of another shape instead of raising.
+        Returns: names of the weights read.
+        """
+        from kernelearn.models.files import load_weights
+
+        return load_weights(self, path, by_name, skip_mismatch)
+
+    def weight_paths(self) -> dict[str, Weight]:
+        """Unique name of every weight, "layer/kernel" or "model/layer/kernel" -> weight."""
+        paths: dict[str, Weight] = {}
+        for layer in self._layers:
+            if isinstance(layer, Model):
+                paths.update((f"{layer.name}/{path}", w) for path, w in layer.weight_paths().items())
+            else:
+                paths.update((f"{layer.name}/{w.name}", w) for w in layer.weights)
+        return paths
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name!r} layers={len(self._layers)} built={self.built}>"
+
+
+def _add_activity_penalties(graph: ProgramBuilder, layer: Layer, results: Sequence[Buffer]) -> None:
+    rule = layer.activity_regularizer
+    if rule is not None:
+        graph.penalties += [graph.add("activity_penalty", b, **penalty_attrs(rule)) for b in results]
+
+
+def _tensors(value: Any, what: str) -> list[Tensor]:
+    parts = (
+        list(value.values())
+        if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, list | tuple)
+        else [value]
+    )
+    if not parts or not all(isinstance(t, Tensor) for t in parts):
+        raise ArgumentError(f"{what} must be tensors made by Input and by calling layers; got {value!r}.")
+    return parts
+
+
+def _one_or_list(values: Sequence) -> Any:
+    return values[0] if len(values) == 1 else list(values)

@@ -1,0 +1,1 @@
+"""Training: the steps as programs, the loop, callbacks, progress, checkpoints."""

@@ -1,0 +1,130 @@
+"""From what a user gives to `fit`, `evaluate` or `predict` to the named arrays of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn import config
+from kernelearn.data import Dataset, StreamDataset, as_dataset
+from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.training.objectives import Objective
+from kernelearn.training.step import input_name
+
+Arrays = dict[str, np.ndarray]
+
+
+def make_dataset(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A dataset of arrays, or the dataset or stream that x already is.
+
+    NOTE: integer arrays become floats with the same values, as in Keras. Images loaded by `kernelearn.data.load`
+    are scaled to [0, 1] by their own dataset.
+    """
+    if isinstance(x, Dataset | StreamDataset):
+        return as_dataset(x, y, sample_weight)
+    return as_dataset(_as_floats(x), y, sample_weight)
+
+
+def _as_floats(x: Any) -> Any:
+    """Integer and boolean arrays as floats, inside lists and dicts too; anything else as it is."""
+    if isinstance(x, list | tuple) and x and all(hasattr(part, "shape") for part in x):
+        return type(x)(_as_floats(part) for part in x)
+    if isinstance(x, Mapping):
+        return {key: _as_floats(part) for key, part in x.items()}
+    if isinstance(x, np.ndarray) and x.dtype.kind in "iub":
+        return x.astype(config.floatx())
+    return x
+
+
+def split_last(dataset: Any, fraction: float) -> tuple[Any, Any]:
+    """(training, validation): the last `fraction` of the rows, before any shuffling, as Keras does."""
+    if not 0 < fraction < 1:
+        raise ArgumentError(f"validation_split must lie between 0 and 1, got {fraction!r}.")
+    if not isinstance(dataset, Dataset):
+        raise ArgumentError("validation_split needs arrays or a Dataset; a stream has no last rows to take.")
+    cut = int(np.floor(len(dataset) * (1 - fraction)))
+    if cut in (0, len(dataset)):
+        raise ArgumentError(f"validation_split={fraction} of {len(dataset)} samples leaves one part empty.")
+    return dataset.subset(np.arange(cut)), dataset.subset(np.arange(cut, len(dataset)))
+
+
+def program_inputs(x: Any, tensors: Sequence, names: Sequence[str]) -> Arrays:
+    """The images of a batch as program inputs.
+
+    Raises: ShapeError if the number or a shape does not fit the model.
+    """
+    if isinstance(x, Mapping):
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise ShapeError(f"The model has inputs {list(names)}; x lacks {missing}.")
+        parts = [x[name] for name in names]
+    else:
+        parts = list(x) if isinstance(x, list | tuple) else [x]
+    if len(parts) != len(tensors):
+        raise ShapeError(f"The model has {len(tensors)} inputs {list(names)}; got {len(parts)} arrays.")
+    return {
+        input_name(i): _checked(part, t, name) for i, (part, t, name) in enumerate(zip(parts, tensors, names))
+    }
+
+
+def _checked(x: np.ndarray, tensor: Any, name: str) -> np.ndarray:
+    if x.ndim != len(tensor.shape) or x.shape[1:] != tuple(tensor.shape[1:]):
+        wanted = tuple("n" if s is None else s for s in tensor.shape)
+        hint = ""
+        if x.ndim == len(wanted) - 1 and wanted[-1] == 1:
+            hint = " Grey images need a last axis of size 1: x[..., None]."
+        elif x.ndim == 4 and len(wanted) == 4 and x.shape[1] == wanted[-1]:
+            hint = " These look like channels-first images: x.transpose(0, 2, 3, 1)."
+        raise ShapeError(f"Input {name!r} takes arrays of shape {wanted}; got {x.shape}.{hint}")
+    return np.ascontiguousarray(x, tensor.dtype)
+
+
+def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: int, dtype: str) -> Arrays:
+    """Targets and sample weights of a batch as program inputs."""
+    if y is None:
+        raise ArgumentError("Training and evaluation need targets: give y, or a dataset with labels.")
+    targets = _per_output(y, objectives, "y")
+    weights = [weight] * len(objectives) if not isinstance(weight, list | tuple | Mapping) else None
+    weights = weights if weights is not None else _per_output(weight, objectives, "sample_weight")
+    arrays: Arrays = {}
+    for i, (objective, target, w) in enumerate(zip(objectives, targets, weights)):
+        if objective.loss is not None:
+            arrays[f"y_true_{i}"] = objective.target(target, dtype)
+            arrays[f"weight_{i}"] = np.ones(rows, dtype) if w is None else np.asarray(w, dtype)
+    return arrays
+
+
+def _per_output(value: Any, objectives: Sequence[Objective], what: str) -> list:
+    if isinstance(value, Mapping):
+        missing = [o.output for o in objectives if o.loss is not None and o.output not in value]
+        if missing:
+            raise ShapeError(f"{what} lacks outputs {missing}; it has {sorted(value)}.")
+        return [value.get(o.output) for o in objectives]
+    parts = list(value) if isinstance(value, list | tuple) and len(objectives) > 1 else [value]
+    if len(parts) != len(objectives):
+        raise ShapeError(f"The model has {len(objectives)} outputs; {what} has {len(parts)} parts.")
+    return parts
+
+
+def class_weights(y: Any, weight: Any, class_weight: Mapping[int, float] | None) -> Any:
+    """Sample weights multiplied by the weight of each sample's class.
+
+    Raises: ArgumentError if targets are not class numbers or one-hot rows of a single output.
+    """
+    if class_weight is None:
+        return weight
+    labels = np.asarray(y)
+    labels = (
+        labels.argmax(-1)
+        if labels.ndim == 2 and labels.shape[-1] > 1
+        else labels.reshape(len(labels), -1)[:, 0]
+    )
+    unknown = sorted(set(np.unique(labels).tolist()) - set(class_weight))
+    if unknown:
+        raise ArgumentError(
+            f"class_weight has no entry for the classes {unknown}; it has {sorted(class_weight)}."
+        )
+    factors = np.array([class_weight[int(label)] for label in labels], config.floatx())
+    return factors if weight is None else factors * np.asarray(weight)

@@ -1,0 +1,141 @@
+"""What is optimised and measured: one loss per output, its weight, and the metrics, as `compile` was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelearn import losses, metrics
+from kernelearn.engine.reference.losses import LOSSES
+from kernelearn.errors import ArgumentError, DataError, ShapeError
+
+
+@dataclass
+class Objective:
+    """The loss and the metrics of one output.
+
+    Attributes:
+        output: name of the output.
+        shape: of the prediction, batch first.
+        loss: a `Loss`, or None for an output that is only measured.
+        weight: factor of its loss in the total.
+        metrics, weighted: metrics without and with sample weights.
+    """
+
+    output: str
+    shape: tuple[int | None, ...]
+    loss: Any
+    weight: float
+    metrics: list
+    weighted: list
+
+    @property
+    def has_integer_targets(self) -> bool:
+        """Whether targets are class numbers, one axis less than the prediction."""
+        if self.loss is not None and self.loss.kind in LOSSES:
+            return LOSSES[self.loss.kind].integer_labels
+        return bool(getattr(self.loss, "integer_labels", False))
+
+    @property
+    def target_shape(self) -> tuple[int | None, ...]:
+        return self.shape[:-1] if self.has_integer_targets else self.shape
+
+    def target(self, y: Any, dtype: str) -> np.ndarray:
+        """Targets in the shape and type that the loss takes.
+
+        Raises: ShapeError if they cannot be brought to it, DataError for class numbers out of range.
+        """
+        array = np.asarray(y)
+        wanted = self.target_shape
+        if array.ndim == len(wanted) + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        elif array.ndim == len(wanted) - 1 and wanted[-1] == 1:
+            array = array[..., None]
+        if array.ndim != len(wanted) or array.shape[1:] != tuple(wanted[1:]):
+            raise ShapeError(self._mismatch(array))
+        if not self.has_integer_targets:
+            return array.astype(dtype, copy=False)
+        return self._class_numbers(array)
+
+    def _class_numbers(self, array: np.ndarray) -> np.ndarray:
+        classes, ignored = self.shape[-1], getattr(self.loss, "ignore_class", None)
+        counted = array if ignored is None else array[array != ignored]
+        if counted.size and (counted.min() < 0 or counted.max() >= (classes or 0)):
+            raise DataError(
+                f"Output {self.output!r} has {classes} classes, so labels must be 0 to {(classes or 1) - 1}; got "
+                f"labels from {counted.min()} to {counted.max()}."
+            )
+        return array.astype(np.int64, copy=False)
+
+    def _mismatch(self, array: np.ndarray) -> str:
+        hint = ""
+        if self.has_integer_targets and array.ndim == len(self.shape):
+            hint = " These look like one-hot rows: use loss='categorical_crossentropy'."
+        elif not self.has_integer_targets and array.ndim == len(self.shape) - 1:
+            hint = " For class numbers use loss='sparse_categorical_crossentropy'."
+        name = getattr(self.loss, "name", "no loss")
+        sizes = tuple("n" if s is None else s for s in self.target_shape)
+        return f"Targets of output {self.output!r} ({name}) must have shape {sizes}; got {array.shape}.{hint}"
+
+
+def make_objectives(
+    outputs: Sequence[tuple[str, tuple]], loss, loss_weights, plain, weighted
+) -> list[Objective]:
+    """One `Objective` per output, from the arguments of `compile`.
+
+    Args:
+        outputs: (name, shape) of every output of the model.
+        loss, loss_weights, plain, weighted: one for all, a list with one per output, or a dict by output name;
+            metrics of a single output may be a plain list.
+    """
+    names = [name for name, _ in outputs]
+    loss_of = _per_output(loss, names, "loss")
+    weight_of = _per_output(loss_weights, names, "loss_weights")
+    objectives = []
+    for i, (name, shape) in enumerate(outputs):
+        found = _as_loss(loss_of[i])
+        chosen = [_metrics_of(family, names, i, found, shape) for family in (plain, weighted)]
+        weight = 1.0 if weight_of[i] is None else float(weight_of[i])
+        objectives.append(Objective(name, tuple(shape), found, weight, *chosen))
+    return objectives
+
+
+def _as_loss(identifier: Any) -> Any:
+    found = losses.get(identifier)
+    if found is not None and not isinstance(found, losses.Loss):
+        raise ArgumentError(
+            f"A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got {identifier!r}. A "
+            "function has no gradient here: subclass Loss with call(y_true, y_pred) and gradient(y_true, y_pred)."
+        )
+    return found
+
+
+def _per_output(value: Any, names: list[str], what: str) -> list:
+    if isinstance(value, Mapping) and "class_name" not in value:
+        unknown = sorted(set(value) - set(names))
+        if unknown:
+            raise ArgumentError(
+                f"{what} names outputs {unknown} that the model does not have; it has {names}."
+            )
+        return [value.get(name) for name in names]
+    if isinstance(value, list | tuple):
+        if len(value) != len(names):
+            raise ArgumentError(
+                f"{what} has {len(value)} entries, the model has {len(names)} outputs: {names}."
+            )
+        return list(value)
+    return [value] * len(names)
+
+
+def _metrics_of(family: Any, names: list[str], index: int, loss: Any, shape: tuple) -> list:
+    if family is None:
+        return []
+    if isinstance(family, Mapping) and "class_name" not in family:
+        family = family.get(names[index]) or []
+    elif len(names) > 1 and isinstance(family, list | tuple) and len(family) == len(names):
+        family = family[index] or []
+    chosen = family if isinstance(family, list | tuple) else [family]
+    return [metrics.resolve(metric, loss, shape) for metric in chosen]

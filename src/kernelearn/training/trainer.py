@@ -1,0 +1,496 @@
+"""compile, fit, evaluate and predict: the loop that runs a model's programs. `Model` inherits from `Trainer`.
+
+A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `input_names`, `output_names`, `lower`,
+`flat_layers()`, `weights`, `dtype`, and `ensure_shape(x)` for models that learn their input shape from data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kernelearn import config, optimizers
+from kernelearn.engine.backends import prepare, resolve_engine
+from kernelearn.engine.reference.executor import ReferenceExecutable
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, FormatError, NonFiniteError, NotBuiltError
+from kernelearn.training import feeds, step
+from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
+from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.running import RunningResults
+from kernelearn.training.state import FitState
+
+Arrays = dict[str, np.ndarray]
+DEFAULT_BATCH = 32
+
+
+class Trainer:
+    """The training half of a model."""
+
+    # What a model gives.
+    inputs: list
+    outputs: list
+    input_names: list[str]
+    output_names: list[str]
+    dtype: str
+    weights: list
+
+    def _init_training(self) -> None:
+        self.optimizer: Any = None
+        self.stop_training = False
+        self.history: Any = None
+        self.fit_state: FitState | None = None
+        self._arguments: dict[str, Any] | None = None
+        self._objectives: list[Objective] | None = None
+        self._running: RunningResults | None = None
+        self._slots: dict[str, Variable] = {}
+        self._executables: dict[str, Any] = {}
+        self._seed: int | None = None
+        self._engine: str | None = None
+
+    # --- compile
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        engine: str | None = None,
+    ) -> None:
+        """Say what training does. `trainable` of every layer is read here.
+
+        Args:
+            optimizer: name, config or object.
+            loss: name or `Loss`; for several outputs a list or a dict by output name.
+            loss_weights: factors of the outputs' losses.
+            metrics: names or objects; for several outputs a list of lists or a dict.
+            weighted_metrics: the same, with sample weights.
+            engine: "reference" (NumPy), another registered engine, or None for the best available.
+        """
+        before = self.optimizer
+        self.optimizer = optimizers.get(optimizer)
+        if self.optimizer is not before:
+            self._slots = {}
+        self._engine = resolve_engine(engine)
+        self._arguments = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        self._objectives = self._running = None
+        self._executables = {}
+        if self.outputs:
+            self._finish_compiling()
+
+    def _finish_compiling(self) -> None:
+        """Resolve losses and metrics and build the training program, now that shapes are known."""
+        if self._arguments is None:
+            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
+        if self._objectives is not None:
+            return
+        shapes = [(name, tensor.shape) for name, tensor in zip(self.output_names, self.outputs)]
+        a = self._arguments
+        self._objectives = make_objectives(
+            shapes, a["loss"], a["loss_weights"], a["metrics"], a["weighted_metrics"]
+        )
+        self._running = RunningResults(self._objectives)
+        if any(o.loss is not None for o in self._objectives):
+            self._executables["train"] = prepare(
+                *step.build_training(self, self._objectives, self.optimizer, self._slots), self._engine
+            )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._arguments is not None
+
+    def forget_programs(self) -> None:
+        """Throw the built programs away: the structure of the model has changed."""
+        self._executables = {}
+        self._objectives = self._running = None
+
+    def program(self, kind: str = "train") -> Any:
+        """The program of a "train", "test" or "predict" step, to print or inspect."""
+        return self._executable(kind).program
+
+    def _executable(self, kind: str) -> Any:
+        if not self.outputs:
+            raise NotBuiltError(
+                "The model has no shapes yet: give input_shape, call build(), or fit it first."
+            )
+        if kind == "predict" and kind not in self._executables:
+            self._executables[kind] = prepare(*step.build_prediction(self), self._engine)
+        elif kind not in self._executables:
+            self._finish_compiling()
+            if kind == "test":
+                self._executables[kind] = prepare(
+                    *step.build_test(self, self._objectives or []), self._engine
+                )
+        if kind not in self._executables:
+            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
+        return self._executables[kind]
+
+    # --- fit
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+        seed: int | None = None,
+        terminate_on_nan: bool = True,
+    ) -> History:
+        """Train.
+
+        Args:
+            x, y: arrays (lists or dicts for several inputs or outputs), a `Dataset` or a stream of batches.
+            batch_size: samples per update, 32 by default.
+            epochs: index after the last epoch; with `initial_epoch` the number trained is the difference.
+            verbose: "auto", 0 (nothing), 1 (progress bar), 2 (a line per epoch).
+            validation_split: share of the last rows to hold out, before shuffling.
+            validation_data: (x, y) or (x, y, sample_weight), or a Dataset.
+            class_weight: class number -> factor of its samples' loss.
+            steps_per_epoch, validation_steps: use only so many batches.
+            validation_freq: validate every so many epochs.
+            seed: of shuffling, dropout and augmentation; None draws one from `set_random_seed`'s sequence.
+            terminate_on_nan: stop with NonFiniteError, naming step, layer and first bad tensor, when the loss is
+                not finite. The weights are then those before the bad step.
+        Returns: History, with one value an epoch under the name of the loss, each metric and their val_ twins.
+        """
+        data = feeds.make_dataset(x, y, sample_weight)
+        if validation_split:
+            if validation_data is not None:
+                raise ArgumentError("Give validation_split or validation_data, not both.")
+            data, validation_data = feeds.split_last(data, validation_split)
+        validation = self._validation(validation_data)
+        self._prepare_for(data)
+        batch_size = batch_size or DEFAULT_BATCH
+        steps = _steps(data, batch_size, steps_per_epoch)
+        self.fit_state = state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
+        self.stop_training = False
+        self._results().reset()
+        loop = CallbackList(
+            callbacks,
+            True,
+            verbose != 0,
+            self,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            verbose=verbose,
+        )
+        quiet = any(isinstance(c, TerminateOnNaN) for c in loop) or not terminate_on_nan
+        with loop:
+            loop.on_train_begin()
+            logs: dict[str, Any] = {}
+            while state.epoch < epochs and not self.stop_training:
+                batches = data.batches(
+                    batch_size, shuffle=shuffle, seed=state.seed, epoch=state.epoch, start=state.batch
+                )
+                self._train_epoch(batches, steps, class_weight, loop, quiet)
+                logs = self._results().logs()
+                if validation is not None and (state.epoch + 1) % validation_freq == 0:
+                    logs.update(
+                        self._validate(
+                            validation, validation_batch_size or batch_size, validation_steps, loop
+                        )
+                    )
+                ended = state.epoch
+                state.epoch, state.batch = ended + 1, 0
+                self._results().reset()
+                loop.on_epoch_end(ended, _history_order(logs))
+            loop.on_train_end(logs)
+        return loop.history or History()
+
+    def _train_epoch(self, batches, steps: int | None, class_weight, loop: CallbackList, quiet: bool) -> None:
+        """Train on the rest of one epoch."""
+        state = self.fit_state
+        assert state is not None
+        loop.on_epoch_begin(state.epoch)
+        for bx, by, weight in batches:
+            if steps is not None and state.batch >= steps:
+                break
+            loop.on_train_batch_begin(state.batch)
+            inputs = self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+            loss = self._train_on(inputs, state.seed)
+            if not (quiet or np.isfinite(loss)):
+                raise NonFiniteError(self.diagnose_non_finite(inputs, state.seed))
+            state.batch += 1
+            loop.on_train_batch_end(state.batch - 1, self._results().logs())
+            if self.stop_training:
+                break
+        close = getattr(batches, "close", None)
+        if close:
+            close()
+
+    def _train_on(self, inputs: Arrays, seed: int) -> float:
+        """Run one training step; gives its loss."""
+        executable = self._executable("train")
+        optimizer = self.optimizer
+        clock = {
+            "seed": np.asarray(seed, np.int64),
+            "step": np.asarray(optimizer.iterations, np.int64),
+            "update": np.asarray(optimizer.iterations + 1, np.int64),
+            "learning_rate": np.asarray(optimizer.learning_rate, np.float64),
+        }
+        results = executable.run({**inputs, **clock})
+        if np.isfinite(results["loss"]):
+            optimizer.iterations += 1
+        self._results().add(results, inputs, len(inputs["x_0"]))
+        return float(results["loss"])
+
+    def diagnose_non_finite(self, inputs: Arrays, seed: int = 0) -> str:
+        """Run a step again, one operation at a time, and name the first tensor that is not finite."""
+        executable = self._executable("train")
+        where = f"Step {self.optimizer.iterations + 1}: the loss is not finite."
+        for name, array in (*inputs.items(), *((n, v.value) for n, v in executable.variables.items())):
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return f"{where} First bad tensor: {name!r}, before the step. {_REMEDY}"
+        step_number = self.optimizer.iterations
+        clock = {
+            "seed": seed,
+            "step": step_number,
+            "update": step_number + 1,
+            "learning_rate": self.optimizer.learning_rate,
+        }
+        reference = ReferenceExecutable(executable.program, executable.variables)
+        for op, arrays in reference.trace({**inputs, **{k: np.asarray(v) for k, v in clock.items()}}):
+            bad = [n for n in op.outputs if arrays[n].dtype.kind == "f" and not np.isfinite(arrays[n]).all()]
+            if bad:
+                layer = f" of layer {op.layer!r}" if op.layer else ""
+                return f"{where} First bad tensor: {bad[0]!r}, result of {op.operator!r}{layer} ({op.phase}). {_REMEDY}"
+        return f"{where} {_REMEDY}"
+
+    # --- evaluate and predict
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data, in inference mode.
+
+        Returns: the loss, or [loss, metric, ...] if there are metrics; with `return_dict` a dict by name.
+        """
+        data = feeds.make_dataset(x, y, sample_weight)
+        self._prepare_for(data)
+        batch_size = batch_size or DEFAULT_BATCH
+        count = _steps(data, batch_size, steps)
+        loop = CallbackList(
+            callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
+        )
+        with loop:
+            logs = self._test(data, batch_size, count, loop)
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values[0] if len(values) == 1 else values
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Outputs for data, in inference mode: an array, or a list of them for several outputs."""
+        data = feeds.make_dataset(x)
+        self._prepare_for(data)
+        batch_size = batch_size or DEFAULT_BATCH
+        count = _steps(data, batch_size, steps)
+        executable = self._executable("predict")
+        loop = CallbackList(
+            callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
+        )
+        parts: list[list[np.ndarray]] = [[] for _ in self.outputs]
+        with loop:
+            loop.on_predict_begin()
+            for number, (bx, _, _) in enumerate(data.batches(batch_size)):
+                if count is not None and number >= count:
+                    break
+                loop.on_predict_batch_begin(number)
+                results = executable.run(feeds.program_inputs(bx, self.inputs, self.input_names))
+                for i, part in enumerate(parts):
+                    part.append(results[f"y_pred_{i}"])
+                loop.on_predict_batch_end(number)
+            loop.on_predict_end()
+        joined = [np.concatenate(part) for part in parts]
+        return joined[0] if len(joined) == 1 else joined
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs for one batch of arrays."""
+        return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False
+    ) -> Any:
+        """One update on one batch of arrays; gives its loss and metrics."""
+        inputs = self._single_batch(x, y, sample_weight, class_weight)
+        if self._seed is None:
+            self._seed = config.next_seed()
+        self._results().reset()
+        self._train_on(inputs, self._seed)
+        return self._single_results(return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch of arrays, in inference mode."""
+        inputs = self._single_batch(x, y, sample_weight, None)
+        self._results().reset()
+        self._results().add(self._executable("test").run(inputs), inputs, len(inputs["x_0"]))
+        return self._single_results(return_dict)
+
+    # --- what a checkpoint holds
+
+    def training_state(self) -> tuple[dict[str, Any], Arrays]:
+        """Everything that decides the rest of the run: (JSON values, arrays)."""
+        arrays = {f"weights/{i:04d}": w.numpy() for i, w in enumerate(self.weights)}
+        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in self._slots.items())
+        values: dict[str, Any] = {}
+        if self._running is not None:
+            arrays.update((f"results/{name}", array) for name, array in self._running.state().items())
+        if self.optimizer is not None:
+            values["iterations"] = self.optimizer.iterations
+            if self.optimizer.schedule is None:
+                values["learning_rate"] = self.optimizer.learning_rate
+        if self.fit_state is not None:
+            values["fit"] = self.fit_state.to_config()
+        return values, arrays
+
+    def restore_training_state(self, values: dict[str, Any], arrays: Arrays) -> None:
+        """Take over what `training_state` gave.
+
+        Raises: FormatError if it belongs to another model or optimiser; nothing is changed then.
+        """
+        expected = {f"weights/{i:04d}": w for i, w in enumerate(self.weights)}
+        expected.update({f"slots/{name}": slot for name, slot in self._slots.items()})
+        saved = {n: a for n, a in arrays.items() if not n.startswith("results/")}
+        if {n: v.shape for n, v in expected.items()} != {n: a.shape for n, a in saved.items()}:
+            raise FormatError(
+                "The saved state belongs to another model or optimiser: names or shapes of arrays differ."
+            )
+        for name, variable in expected.items():
+            variable.assign(saved[name])
+        results = {n.removeprefix("results/"): a for n, a in arrays.items() if n.startswith("results/")}
+        if results and self._running is not None:
+            self._running.restore(results)
+        if self.optimizer is not None:
+            self.optimizer.iterations = values.get("iterations", 0)
+            if "learning_rate" in values and self.optimizer.schedule is None:
+                self.optimizer.learning_rate = values["learning_rate"]
+        if self.fit_state is not None and "fit" in values:
+            self.fit_state.restore(values["fit"])
+
+    # --- helpers
+
+    def ensure_shape(self, x: Any) -> None:
+        """Give the model its input shape from a first batch; models that have one ignore it."""
+
+    def _results(self) -> RunningResults:
+        if self._running is None:
+            self._finish_compiling()
+        assert self._running is not None
+        return self._running
+
+    def _prepare_for(self, data: Any) -> None:
+        if not self.outputs:
+            self.ensure_shape(data)
+
+    def _batch(self, x: Any, y: Any, weight: Any) -> Arrays:
+        inputs = feeds.program_inputs(x, self.inputs, self.input_names)
+        self._finish_compiling()
+        rows = len(inputs["x_0"])
+        inputs.update(feeds.program_targets(y, weight, self._objectives or [], rows, self.dtype))
+        return inputs
+
+    def _single_batch(self, x, y, sample_weight, class_weight) -> Arrays:
+        data = feeds.make_dataset(x, y, sample_weight)
+        self._prepare_for(data)
+        bx, by, weight = next(iter(data.batches(max(len(data), 1))))
+        return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+
+    def _single_results(self, return_dict: bool) -> Any:
+        logs = self._results().logs()
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values[0] if len(values) == 1 else values
+
+    def _validation(self, given: Any) -> Any:
+        if given is None:
+            return None
+        parts = given if isinstance(given, tuple) else (given,)
+        if len(parts) > 3:
+            raise ArgumentError(
+                f"validation_data must be (x, y) or (x, y, sample_weight); got {len(parts)} parts."
+            )
+        return feeds.make_dataset(*parts)
+
+    def _validate(self, data: Any, batch_size: int, steps: int | None, loop: CallbackList) -> dict[str, Any]:
+        """Evaluate in the middle of `fit`; the training results of the epoch are put aside meanwhile."""
+        aside = self._results().state()
+        logs = self._test(data, batch_size, _steps(data, batch_size, steps), loop)
+        self._results().restore(aside)
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def _test(self, data: Any, batch_size: int, steps: int | None, loop: CallbackList) -> dict[str, Any]:
+        executable, results = self._executable("test"), self._results()
+        results.reset()
+        loop.on_test_begin()
+        for number, (bx, by, weight) in enumerate(data.batches(batch_size)):
+            if steps is not None and number >= steps:
+                break
+            loop.on_test_batch_begin(number)
+            inputs = self._batch(bx, by, weight)
+            results.add(executable.run(inputs), inputs, len(inputs["x_0"]))
+            loop.on_test_batch_end(number, results.logs())
+        logs = results.logs()
+        loop.on_test_end(logs)
+        return logs
+
+
+_REMEDY = (
+    "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0). "
+    "The weights are those before this step."
+)
+
+
+def _steps(data: Any, batch_size: int, limit: int | None) -> int | None:
+    """Batches in one pass, at most `limit`; None if unknown."""
+    count = data.steps(batch_size)
+    return limit if count is None else count if limit is None else min(count, limit)
+
+
+def _history_order(logs: dict[str, Any]) -> dict[str, Any]:
+    """Training values by name, then validation values by name: the order of Keras's history."""
+    return dict(sorted(logs.items(), key=lambda item: (item[0].startswith("val_"), item[0])))
+
+
+def _first(x: Any) -> Any:
+    if isinstance(x, Mapping):
+        return next(iter(x.values()))
+    return x[0] if isinstance(x, list | tuple) else x
