@@ -1,1 +1,43 @@
-"""The command line of kernelearn."""
+"""The command line of kernelearn: `kernelearn COMMAND ...`, one file a command.
+
+Exit codes: 0 done, 1 an error of the data or arguments, told in one message, 2 a command line that cannot be
+read, 130 stopped by Ctrl-C (143 by SIGTERM). Nothing heavy is imported before a command runs.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from kernelearn.cli.application import app
+from kernelearn.errors import KernelearnError
+
+__all__ = ["app", "main"]
+
+ERROR = 1
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words behind the program's name; None takes those of the process.
+    Returns: exit code.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="kernelearn")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (KernelearnError, OSError) as error:
+        typer.echo(f"Error: {_one_message(error)}", file=sys.stderr)
+        return ERROR
+    return 0
+
+
+def _one_message(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, KernelearnError) and error.filename:
+        return f"{error.strerror or type(error).__name__}: {str(error.filename)!r}."
+    return str(error)

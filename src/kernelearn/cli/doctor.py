@@ -1,0 +1,126 @@
+"""`kernelearn doctor`: what this installation has and can do, for a first look when something is odd."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+_OPTIONAL = {
+    "scikit-learn": "data, kernels",
+    "pillow": "data",
+    "matplotlib": "plot",
+    "scipy": "kernels",
+    "cvxpy": "kernels",
+    "safetensors": "interop",
+    "h5py": "interop",
+    "starlette": "view",
+    "uvicorn": "view",
+    "tensorboard": "tensorboard",
+    "datasets": "huggingface",
+    "torch": "bench",
+    "keras": "bench",
+}
+_REQUIRED = ("numpy", "llvmlite", "rich", "typer")
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show versions, processor, engine and optional packages, and train one step to see that it works."""
+    from kernelearn.cli.output import say_json
+
+    report: dict[str, Any] = {
+        "kernelearn": _version("kernelearn"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "engine": _engine(),
+        "required": {name: _version(name) for name in _REQUIRED},
+        "optional": {name: _version(name) for name in _OPTIONAL},
+        "writable": _writable(),
+        "training step": _training_step(),
+    }
+    if as_json:
+        say_json(report)
+    else:
+        _show(report)
+    if report["training step"] != "ok" or None in report["required"].values():
+        raise typer.Exit(1)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict[str, Any]:
+    import llvmlite.binding as llvm
+
+    features = [name for name, has in llvm.get_host_cpu_features().items() if has]
+    wide = [name for name in ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon") if name in features]
+    return {
+        "name": llvm.get_host_cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "vector instructions": wide,
+    }
+
+
+def _engine() -> dict[str, Any]:
+    from kernelearn.engine.backends import ENGINES, resolve_engine
+
+    return {"chosen": resolve_engine(), "known": list(ENGINES)}
+
+
+def _writable() -> str:
+    from kernelearn.errors import StorageError
+    from kernelearn.storage import check_writable
+
+    try:
+        check_writable(os.getcwd())
+    except StorageError as error:
+        return str(error)
+    return "ok"
+
+
+def _training_step() -> str:
+    """ "ok" if one update of a small network lowers its loss."""
+    import numpy as np
+
+    from kernelearn.models import zoo
+
+    model = zoo.lenet((8, 8, 1), 2)
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    x = np.linspace(0, 1, 8 * 64, dtype=np.float32).reshape(8, 8, 8, 1)
+    y = np.array([0, 1] * 4)
+    before = float(model.train_on_batch(x, y))
+    after = float(model.evaluate(x, y, verbose=0))
+    return "ok" if after < before else f"the loss did not fall ({before:.6f}, then {after:.6f})"
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from kernelearn.cli.output import say_rich
+
+    table = Table(show_header=False)
+    for name in ("kernelearn", "python", "platform"):
+        table.add_row(name, Text(str(report[name])))
+    for group in ("processor", "engine"):
+        for key, value in report[group].items():
+            table.add_row(
+                f"{group}: {key}", Text(", ".join(value) if isinstance(value, list) else str(value))
+            )
+    for name, version in report["required"].items():
+        table.add_row(name, version or Text("missing: reinstall kernelearn", style="red"))
+    for name, version in report["optional"].items():
+        extra = _OPTIONAL[name].partition(",")[0]
+        table.add_row(
+            name, version or Text(f"not installed (pip install 'kernelearn[{extra}]')", style="dim")
+        )
+    for name in ("writable", "training step"):
+        value = report[name]
+        table.add_row(name, Text(value, style="green" if value == "ok" else "red"))
+    say_rich(table)

@@ -1,0 +1,132 @@
+"""`kernelearn evaluate RUN [DATA]`: how well a trained network does, overall and for each class."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.errors import ArgumentError, DataError
+
+_PARTS = ("test", "validation", "train")
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|MODEL", help="A run folder or a .kernelearn file.", show_default=False),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Argument(help="What to test on; for a run, its own data if left out.", show_default=False),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="test, validation, train or all. [default: test; all for new DATA]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
+) -> None:
+    """Test a trained network: loss, accuracy, and for each class how many of its images are recognised.
+
+    **Examples**
+
+    - `kernelearn evaluate runs/demo`
+    - `kernelearn evaluate runs/demo new-photos/ --json`
+    """
+    from kernelearn.cli.output import say_json
+    from kernelearn.cli.runs import load_trained
+
+    network, run = load_trained(model)
+    dataset = _chosen(network, run, data, part)
+    results: dict[str, Any] = network.evaluate(dataset, batch_size=batch_size, return_dict=True, verbose=0)
+    report = {"examples": len(dataset), "metrics": results}
+    if dataset.has_classes:
+        report["classes"] = _by_class(network, dataset, batch_size)
+    if as_json:
+        say_json(report)
+    else:
+        _show(report)
+
+
+def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
+    """The examples to test on.
+
+    Raises: ArgumentError if there is no data, DataError if it has no such part or other images.
+    """
+    from kernelearn.cli.plan import Plan, load_data
+
+    if part not in (None, "all", *_PARTS):
+        raise ArgumentError(f"--part must be one of {', '.join(_PARTS)} or all, got {part!r}.")
+    if data is not None:
+        return _new_data(network, data, part)
+    if run is None:
+        raise ArgumentError("A model file does not say what to test it on; name the data behind it.")
+    parts = load_data(Plan.from_dict(run.arguments)).parts()
+    wanted = part or "test"
+    if wanted not in parts:
+        raise DataError(f"The run has no {wanted} part; it has {', '.join(parts)}. Choose with --part.")
+    return parts[wanted]
+
+
+def _new_data(network: Any, data: str, part: str | None) -> Any:
+    from kernelearn.data import load
+
+    resize = network.metadata.get("resize")
+    shape = tuple(network.metadata.get("input_shape") or network.input_shape[1:])
+    loaded = load(
+        data,
+        test=None if part == "test" else False,
+        resize=None if resize is None else tuple(resize),
+        channels=shape[-1] if shape[-1] in (1, 3, 4) and resize is not None else None,
+        class_names=network.metadata.get("class_names"),
+    )
+    if loaded.input_shape != shape:
+        raise DataError(
+            f"{data!r} has images of {loaded.input_shape}, the network expects {shape} "
+            "(height, width, channels)."
+        )
+    wanted = "train" if part in (None, "all") else part
+    parts = loaded.parts()
+    if wanted not in parts:
+        raise DataError(f"{data!r} has no {wanted} part; it has {', '.join(parts)}.")
+    return parts[wanted]
+
+
+def _by_class(network: Any, dataset: Any, batch_size: int) -> dict[str, Any]:
+    import numpy as np
+
+    scores = network.predict(dataset, batch_size=batch_size, verbose=0)
+    classes = scores.shape[-1]
+    guesses, labels = scores.argmax(axis=-1), dataset.labels
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, guesses), 1)
+    names = network.metadata.get("class_names") or [str(i) for i in range(classes)]
+    counts, hits = matrix.sum(axis=1), matrix.diagonal()
+    return {
+        "names": names,
+        "counts": counts.tolist(),
+        "recall": (hits / np.maximum(counts, 1)).tolist(),
+        "precision": (hits / np.maximum(matrix.sum(axis=0), 1)).tolist(),
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from kernelearn.cli.output import metric_text, percent, say, say_rich
+
+    say(f"{report['examples']:,} examples")
+    for name, value in sorted(report["metrics"].items()):
+        say(metric_text(name, value).capitalize())
+    if "classes" not in report:
+        return
+    classes = report["classes"]
+    table = Table("Class", "Images", "Recognised", "Right when named", "Most often taken for")
+    for i, name in enumerate(classes["names"]):
+        row = [count if j != i else 0 for j, count in enumerate(classes["confusion_matrix"][i])]
+        wrong = row.index(max(row))
+        mistaken = f"{classes['names'][wrong]} ({row[wrong]})" if row[wrong] else ""
+        shares = (percent(classes[key][i]) for key in ("recall", "precision"))
+        table.add_row(Text(name), str(classes["counts"][i]), *shares, Text(mistaken))
+    say_rich(table)

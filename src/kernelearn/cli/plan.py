@@ -1,0 +1,114 @@
+"""What a training is to do, resolved: options with their defaults filled in, as run.json keeps them."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kernelearn.cli.networks import file_digest
+from kernelearn.cli.recipe import default_pace, part_of_data
+from kernelearn.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved options of `kernelearn train`."""
+
+    data: str
+    model: str
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float | None
+    schedule: str
+    seed: int
+    split_seed: int
+    val: Any
+    test: Any
+    augment: list[str]
+    resize: list[int] | None
+    channels: int | None
+    patience: int | None
+    engine: str | None
+    model_digest: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Plan":
+        """The plan of a run."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+
+def make_plan(given: dict[str, Any]) -> Plan:
+    """A plan from the options that were given; None means the default.
+
+    Raises: ArgumentError for a value out of range.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    source = located(values["data"])
+    pace = default_pace(source)
+    model = values.get("model", "lenet")
+    plan = Plan(
+        data=source,
+        model=str(Path(model).resolve()) if Path(model).exists() else model,
+        epochs=values.get("epochs", pace.epochs),
+        batch_size=values.get("batch_size", pace.batch_size),
+        optimizer=values.get("optimizer", "adam"),
+        lr=values.get("lr"),
+        schedule=values.get("schedule", "cosine"),
+        seed=values.get("seed", 0),
+        split_seed=values.get("split_seed", 0),
+        val=part_of_data(values.get("val", "0.1"), "--val"),
+        test=part_of_data(values.get("test"), "--test"),
+        augment=words(values.get("augment")),
+        resize=sizes(values.get("resize")),
+        channels=values.get("channels"),
+        patience=values.get("patience"),
+        engine=values.get("engine"),
+        model_digest=file_digest(model),
+    )
+    return plan
+
+
+def located(source: str) -> str:
+    """A path made absolute, so that a run can be resumed from elsewhere; names as they are."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if source != "digits" and path.exists() else source
+
+
+def words(text: str | None) -> list[str]:
+    """ "flip, crop" -> ["flip", "crop"]."""
+    return [word.strip() for word in (text or "").split(",") if word.strip() and word.strip() != "none"]
+
+
+def sizes(text: str | None) -> list[int] | None:
+    """ "32" or "32x48" (height x width) as two ints.
+
+    Raises: ArgumentError for anything else.
+    """
+    if text is None:
+        return None
+    numbers = text.lower().split("x")
+    if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
+        raise ArgumentError(f"--resize takes a size such as 32 or 32x48 (height x width), got {text!r}.")
+    return [int(numbers[0]), int(numbers[-1])]
+
+
+def load_data(plan: Plan, source: str | None = None) -> Any:
+    """The data of a plan, divided as it says.
+
+    Args:
+        source: read this instead of the plan's own source.
+    """
+    from kernelearn.data import load
+
+    return load(
+        source or plan.data,
+        validation=plan.val or 0.0,
+        test=plan.test,
+        seed=plan.split_seed,
+        resize=None if plan.resize is None else (plan.resize[0], plan.resize[1]),
+        channels=plan.channels,
+    )

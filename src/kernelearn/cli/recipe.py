@@ -1,0 +1,162 @@
+"""How to train: defaults for a data set, learning-rate schedules, augmentation, parts of the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelearn.errors import ArgumentError, unknown_name
+
+DIGITS_EPOCHS, EPOCHS = 20, 10
+DIGITS_BATCH, BATCH = 32, 64
+_WARM_UP = 0.1  # share of the updates
+
+_RATES = {
+    "sgd": 0.05,
+    "adam": 2e-3,
+    "adamw": 2e-3,
+    "nadam": 2e-3,
+    "adamax": 2e-3,
+    "rmsprop": 1e-3,
+    "adagrad": 1e-2,
+    "adadelta": 1.0,
+    "lion": 2e-4,
+}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Epochs and batch size."""
+
+    epochs: int
+    batch_size: int
+
+
+def default_pace(data_name: str) -> Pace:
+    """What a small or a usual data set needs."""
+    if data_name == "digits":
+        return Pace(DIGITS_EPOCHS, DIGITS_BATCH)
+    return Pace(EPOCHS, BATCH)
+
+
+def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: int) -> Any:
+    """An optimizer with the learning rate going its way over `total_steps` updates.
+
+    Raises: UnknownNameError for a name that is not known; ArgumentError for a rate that is not positive.
+    """
+    from kernelearn import optimizers
+
+    if schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
+    if rate is not None and not rate > 0:
+        raise ArgumentError(f"--lr must be greater than 0, got {rate}.")
+    optimizer = optimizers.get(name)
+    peak = rate if rate is not None else _RATES.get(name.lower(), 1e-3)
+    config = {**optimizer.get_config(), "learning_rate": SCHEDULES[schedule](peak, max(1, total_steps))}
+    if name.lower() == "sgd" and not config.get("momentum"):
+        config["momentum"] = 0.9
+    return type(optimizer)(**config)
+
+
+def _constant(rate: float, steps: int) -> Any:
+    return rate
+
+
+def _cosine(rate: float, steps: int) -> Any:
+    from kernelearn.optimizers.schedules import CosineDecay
+
+    warm_up = int(_WARM_UP * steps)
+    if not warm_up:
+        return CosineDecay(rate, steps)
+    return CosineDecay(rate / 10, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up)
+
+
+def _exponential(rate: float, steps: int) -> Any:
+    from kernelearn.optimizers.schedules import ExponentialDecay
+
+    return ExponentialDecay(rate, steps, 0.01)
+
+
+def _one_cycle(rate: float, steps: int) -> Any:
+    from kernelearn.optimizers.schedules import OneCycle
+
+    return OneCycle(rate, steps)
+
+
+SCHEDULES: dict[str, Callable[[float, int], Any]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "one-cycle": _one_cycle,
+}
+
+AUGMENTATIONS = ("flip", "crop", "shift", "rotate", "zoom", "contrast")
+
+
+def augmentation_layers(names: list[str], input_shape: tuple[int, ...]) -> list[Any]:
+    """Layers that change the images at random in training, to stand in front of a network.
+
+    Raises: UnknownNameError listing what there is.
+    """
+    from kernelearn import layers
+
+    height, width, _ = input_shape
+    border = max(1, min(height, width) // 8)
+    makers: dict[str, Callable[[], list[Any]]] = {
+        "flip": lambda: [layers.RandomFlip("horizontal", name="random_flip")],
+        "crop": lambda: [
+            layers.ZeroPadding2D(border, name="crop_border"),
+            layers.RandomCrop(height, width, name="random_crop"),
+        ],
+        "shift": lambda: [
+            layers.RandomTranslation(0.1, 0.1, fill_mode="constant", name="random_translation")
+        ],
+        "rotate": lambda: [layers.RandomRotation(0.03, fill_mode="constant", name="random_rotation")],
+        "zoom": lambda: [layers.RandomZoom(0.1, fill_mode="constant", name="random_zoom")],
+        "contrast": lambda: [layers.RandomContrast(0.2, value_range=(0, 1), name="random_contrast")],
+    }
+    unknown = [name for name in names if name not in makers]
+    if unknown:
+        raise unknown_name("augmentation", unknown[0], makers)
+    return [layer for name in names for layer in makers[name]()]
+
+
+def augmented(model: Any, names: list[str], input_shape: tuple[int, ...]) -> Any:
+    """The network with random changes of the images in front; they do nothing in inference."""
+    if not names:
+        return model
+    from kernelearn.models import Model, Sequential
+
+    front = augmentation_layers(names, input_shape)
+    from kernelearn.layers import Input
+
+    if isinstance(model, Sequential):
+        behind = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+        return Sequential([Input(input_shape), *front, *behind], name=model.name)
+    inputs = x = Input(input_shape)
+    for layer in front:
+        x = layer(x)
+    return Model(inputs, model(x), name=f"{model.name}_augmented")
+
+
+def part_of_data(text: str | None, option: str) -> Any:
+    """`--val` or `--test` as `kernelearn.data.load` takes it.
+
+    A number below 1 is a share, a whole number a count, "none" no such part, anything else a path.
+    """
+    if text is None:
+        return None
+    if text.lower() in ("none", "0", "false"):
+        return False
+    try:
+        number = float(text)
+    except ValueError:
+        if not Path(text).expanduser().exists():
+            raise ArgumentError(
+                f"{option} takes a share such as 0.1, a count such as 500, none, or a path that exists; "
+                f"got {text!r}."
+            ) from None
+        return str(Path(text).expanduser().resolve())
+    if number < 0 or (number >= 1 and number != int(number)):
+        raise ArgumentError(f"{option} must be a share below 1 or a whole number of examples, got {text}.")
+    return number if number < 1 else int(number)

@@ -1,0 +1,62 @@
+"""`kernelearn summary RUN|MODEL|NAME`: the layers of a network, their shapes and numbers of weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.errors import ArgumentError
+
+
+def summary(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL|NAME",
+            help="A run folder, a .kernelearn file, FILE.py, CONFIG.json, or lenet, vgg_small, ...",
+            show_default=False,
+        ),
+    ],
+    input_shape: Annotated[
+        str, typer.Option(help="Height x width x channels, for a NAME or FILE.py.")
+    ] = "32x32x3",
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes, for a NAME or FILE.py.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the layers of a network: output shapes, numbers of weights, and how these come about.
+
+    **Examples**
+
+    - `kernelearn summary runs/demo`
+    - `kernelearn summary resnet20 --input-shape 28x28x1`
+    """
+    from kernelearn.cli.networks import make_network
+    from kernelearn.cli.output import say_json
+    from kernelearn.cli.runs import load_trained
+    from kernelearn.models import zoo
+
+    path = Path(model)
+    is_trained = model not in zoo.MODELS and path.suffix not in (".py", ".json") and path.exists()
+    network = load_trained(path)[0] if is_trained else make_network(model, _shape(input_shape), classes)
+    if as_json:
+        say_json(_content(network))
+    else:
+        network.summary()
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.lower().split("x")
+    if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 for size in sizes):
+        raise ArgumentError(f"--input-shape takes height x width x channels such as 28x28x1, got {text!r}.")
+    return tuple(int(size) for size in sizes)
+
+
+def _content(network: Any) -> dict[str, Any]:
+    from kernelearn.models.summary import summary_rows, totals
+
+    return {
+        "name": network.name,
+        "layers": [asdict(row) for row in summary_rows(network)],
+        "params": asdict(totals(network)),
+    }

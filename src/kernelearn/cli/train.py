@@ -1,0 +1,220 @@
+"""`kernelearn train DATA`: train a network and keep everything about it in a run folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.errors import ArgumentError
+
+_PARTS, _LEARNING, _RUN = "Data", "Learning", "Run"
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="digits, a folder, a zip, .npz or .npy; see kernelearn data --help.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="lenet, vgg_small, resnet20, resnet18, a FILE.py with build(input_shape, classes), a "
+            "CONFIG.json, or a saved model to go on from. [default: lenet]",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Passes over the data. [default: 20 for digits, else 10]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images per update. [default: 32 for digits, else 64]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="sgd, adam, adamw, rmsprop, lion, ... [default: adam]", rich_help_panel=_LEARNING),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Highest learning rate. [default: depends on the optimizer]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="constant, cosine, one-cycle or exponential. [default: cosine]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Of weights, order and augmentation. [default: 0]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Any of flip,crop,shift,rotate,zoom,contrast. [default: none]", rich_help_panel=_LEARNING
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Stop after so many epochs without progress; keep the best weights.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What computes. [default: the best one there is]", rich_help_panel=_LEARNING),
+    ] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(
+            help="For validation: a share, a count, a path or none. [default: 0.1]", rich_help_panel=_PARTS
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="For testing. [default: the data's own test part, else 0.2]", rich_help_panel=_PARTS
+        ),
+    ] = None,
+    split_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the division into parts. [default: 0]", rich_help_panel=_PARTS),
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="Stretch images to 32 or 32x48.", rich_help_panel=_PARTS)
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 for grey, 3 for colour.", rich_help_panel=_PARTS)
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep the run in. [default: runs/DATA-MODEL-N]", rich_help_panel=_RUN),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run, exactly.", rich_help_panel=_RUN)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --run.", rich_help_panel=_RUN)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the result only.", rich_help_panel=_RUN)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Train a network on images and keep the run: model, history, kernels, and what is needed to repeat it.
+
+    Ctrl-C saves the run; `--resume` goes on as if nothing had happened.
+
+    **Examples**
+
+    - `kernelearn train digits --run runs/demo`
+    - `kernelearn train photos/ --resize 64 --augment flip,crop --model resnet20 --epochs 50`
+    - `kernelearn train mnist/ --optimizer sgd --lr 0.1 --schedule one-cycle`
+    - `kernelearn train --resume --run runs/demo`
+    """
+    from kernelearn.cli import job
+
+    given = {
+        "data": data,
+        "model": model,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "lr": lr,
+        "schedule": schedule,
+        "seed": seed,
+        "split_seed": split_seed,
+        "val": val,
+        "test": test,
+        "augment": augment,
+        "resize": resize,
+        "channels": channels,
+        "patience": patience,
+        "engine": engine,
+    }
+    verbose: Any = 0 if quiet or as_json else "auto"
+    task = _resumed(given, run, verbose) if resume else _new(given, run, overwrite, verbose)
+    _report(job.train(task), task.folder, as_json)
+
+
+def _new(given: dict[str, Any], folder: Path | None, overwrite: bool, verbose: Any) -> Any:
+    """A job in a folder that is free, or that may be replaced."""
+    from kernelearn.cli import runs
+    from kernelearn.cli.job import Job
+    from kernelearn.cli.plan import make_plan
+
+    if given["data"] is None:
+        raise typer.BadParameter("Say what to train on, for example: kernelearn train digits")
+    plan = make_plan(given)
+    folder = folder or runs.next_folder(Path(plan.data).stem, Path(plan.model).stem)
+    if (folder / runs.MANIFEST).exists():
+        if not overwrite:
+            raise ArgumentError(
+                f"There is a run in {str(folder)!r} already. Use --resume to go on with it, --overwrite to "
+                "replace it, or another --run."
+            )
+        _clear(folder)
+    return Job(plan, folder, verbose=verbose)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the files of a run, and only those."""
+    import shutil
+
+    from kernelearn.cli import runs
+
+    for name in (runs.MANIFEST, runs.MODEL, runs.HISTORY, runs.KERNELS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / runs.CHECKPOINT, ignore_errors=True)
+
+
+def _resumed(given: dict[str, Any], folder: Path | None, verbose: Any) -> Any:
+    """The job that a folder holds; its own options count, and others are refused."""
+    from kernelearn.cli import runs
+    from kernelearn.cli.job import Job
+    from kernelearn.cli.plan import Plan, located
+
+    if folder is None:
+        raise typer.BadParameter("--resume needs the folder of the run: --run runs/...")
+    other = [name for name, value in given.items() if value is not None and name != "data"]
+    if other:
+        raise ArgumentError(
+            f"--resume goes on with the options of the run; leave out --{other[0].replace('_', '-')}, or "
+            "start a new run."
+        )
+    run = runs.Run.load(folder)
+    if run.status == "finished":
+        raise ArgumentError(f"The run in {str(folder)!r} is finished; there is nothing to go on with.")
+    source = None if given["data"] is None else located(given["data"])
+    return Job(Plan.from_dict(run.arguments), folder, is_resumed=True, source=source, verbose=verbose)
+
+
+def _report(run: Any, folder: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from kernelearn.cli import runs
+    from kernelearn.cli.output import metric_text, say, say_json
+
+    if as_json:
+        say_json({"run": str(folder), **asdict(run)})
+        return
+    for name, value in sorted(run.results.get("test", {}).items()):
+        say(f"Test {metric_text(name, value)}")
+    if run.results.get("kernels"):
+        say(f"Kernels: {run.results['kernels']}")
+    say(f"Model: {folder / runs.MODEL}")
