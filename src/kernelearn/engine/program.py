@@ -1,7 +1,8 @@
 """A training or inference step as data: named buffers, operations on them, what is kept.
 
-Layers add operations through a `ProgramBuilder`; `engine.gradients` adds the backward pass; an engine runs the
-result. A `Program` holds no arrays and no code: it can be printed, compared, rewritten and tested without running.
+Layers add operations through a `ProgramBuilder`; `engine.gradients` adds the backward pass; an engine runs
+the result. A `Program` holds no arrays and no code: it can be printed, compared, rewritten and tested without
+running.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,8 +26,8 @@ class Buffer:
         name: unique in its program; `layer/variable` for weights.
         shape: sizes; None stands for the number of images, known only when the step runs.
         dtype: NumPy dtype name.
-        role: "input" (given at every run), "parameter" (trained weight), "state" (weight changed by the step but
-            not by a gradient, such as moving averages and optimiser slots) or "value" (computed).
+        role: "input" (given at every run), "parameter" (trained weight), "state" (weight changed by the step
+            but not by a gradient, such as moving averages and optimiser slots) or "value" (computed).
     """
 
     name: str
@@ -101,7 +102,7 @@ class Program:
         return replace(self, outputs={**self.outputs, **labels})
 
     def last_uses(self) -> dict[str, int]:
-        """Index of the last operation that reads each computed buffer; outputs of the program are left out."""
+        """Index of the last operation that reads each computed buffer; the program's outputs are left out."""
         kept = set(self.outputs.values())
         uses = {name: i for i, op in enumerate(self.operations) for name in (*op.outputs, *op.inputs)}
         return {n: i for n, i in uses.items() if n not in kept and self.buffers[n].role == "value"}
@@ -149,7 +150,8 @@ class ProgramBuilder:
         return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "input")
 
     def variable(self, variable: Variable, role: str = "parameter", trainable: bool = True) -> Buffer:
-        """The buffer of a weight, named after the current layer; the same weight always gives the same buffer.
+        """The buffer of a weight, named after the current layer; the same weight always gives the same
+        buffer.
 
         Args:
             role: "parameter", or "state" for what the step changes without a gradient.
@@ -182,7 +184,7 @@ class ProgramBuilder:
             self.layer = outer
 
     def next_stream(self) -> int:
-        """A number for the next source of random numbers: the order in the network, so that a rebuilt one repeats it."""
+        """A number for the next source of random numbers: its place in the network, the same when rebuilt."""
         self._streams += 1
         return self._streams
 

@@ -1,6 +1,7 @@
 """Structure of functional models as JSON values, and back.
 
-Layers are written once; every call names its layer and, for each input, the call (or model input) and output it reads.
+Layers are written once; every call names its layer and, for each input, the call (or model input) and output
+it reads.
 """
 
 from __future__ import annotations

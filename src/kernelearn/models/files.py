@@ -18,7 +18,7 @@ MODEL, WEIGHTS = "model", "weights"
 
 
 def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
-    """Write a model: structure, weights, metadata, and if compiled the compile arguments and optimiser state."""
+    """Write a model: structure, weights, metadata; if compiled, also loss, metrics and optimiser state."""
     _check_overwrite(path, overwrite)
     arrays = {f"weights/{name}": w.numpy() for name, w in model.weight_paths().items()}
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
@@ -81,8 +81,9 @@ def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: 
     if len(fitting) < len(matching) and not skip_mismatch:
         name = next(n for n in matching if n not in fitting)
         raise ShapeError(
-            f"Weight {name!r} has shape {matching[name].shape} in the file and {model.weight_paths()[name].shape} "
-            "in the model. Use skip_mismatch=True to leave such weights as they are."
+            f"Weight {name!r} has shape {matching[name].shape} in the file and "
+            f"{model.weight_paths()[name].shape} in the model. "
+            "Use skip_mismatch=True to leave such weights as they are."
         )
     for name, array in fitting.items():
         model.weight_paths()[name].assign(array)

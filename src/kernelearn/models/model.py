@@ -41,8 +41,8 @@ class Model(Trainer, Layer):
     ) -> None:
         if type(self) is Model and (inputs is None or outputs is None):
             raise ArgumentError(
-                "Model(inputs, outputs) takes tensors made by Input and by calling layers. To compose layers one after "
-                "another use Sequential; to compute something new, subclass Layer and define lower()."
+                "Model(inputs, outputs) takes tensors made by Input and by calling layers. To compose layers "
+                "one after another use Sequential; to compute something new, subclass Layer and define lower()."
             )
         Layer.__init__(self, name=name)
         self._init_training()
@@ -177,12 +177,13 @@ class Model(Trainer, Layer):
     def freeze(self, until: str | None = None) -> None:
         """Stop training layers: all, or those up to and including the layer named `until`.
 
-        Call `compile` afterwards. Frozen layers cost no gradient work; frozen BatchNormalization uses its moving statistics.
+        Call `compile` afterwards. Frozen layers cost no gradient work; frozen BatchNormalization uses its
+        moving statistics.
         """
         self._set_trainable(False, until)
 
     def unfreeze(self, until: str | None = None) -> None:
-        """Train layers again: all, or those up to and including the layer named `until`. Call `compile` afterwards."""
+        """Train layers again: all, or those up to and including `until`. Call `compile` afterwards."""
         self._set_trainable(True, until)
 
     def _set_trainable(self, value: bool, until: str | None) -> None:
@@ -264,7 +265,7 @@ class Model(Trainer, Layer):
         return twin
 
     def save(self, path: Any, overwrite: bool = True) -> None:
-        """Write structure, weights, compile arguments and optimiser state to one `.kernelearn` file, atomically."""
+        """Write the model to one `.kernelearn` file, atomically: structure, weights and optimiser state."""
         from kernelearn.models.files import save_model
 
         save_model(self, path, overwrite)

@@ -16,8 +16,8 @@ from kernelearn.models.model import Model
 class Sequential(Model):
     """Layers one after another.
 
-    The weights are made as soon as the input shape is known: from `input_shape` of the first layer, from an `Input` given
-    first, from `build`, or from the data of the first `fit`.
+    The weights are made as soon as the input shape is known: from `input_shape` of the first layer, from an
+    `Input` given first, from `build`, or from the data of the first `fit`.
 
     >>> from kernelearn import Sequential
     >>> from kernelearn.layers import Conv2D
@@ -60,7 +60,7 @@ class Sequential(Model):
         if self._start is None and not self.layers:
             shape = _declared_shape(layer)
             if shape is not None:
-                self._begin(Input(shape[1:], dtype=layer.dtype))
+                self._begin(Input(shape[1:], dtype=layer.dtype))  # type: ignore[arg-type]
         self._layers.append(layer)
         self._extend(layer)
         self.forget_programs()
@@ -135,7 +135,7 @@ class Sequential(Model):
 
 
 def _declared_shape(layer: Layer) -> tuple[int | None, ...] | None:
-    """The input shape that a first layer brings along: its own argument, or that of a model used as a layer."""
+    """The input shape that a first layer brings along: its argument, or that of a model used as a layer."""
     if layer.declared_input_shape is not None:
         return layer.declared_input_shape
     if isinstance(layer, Model) and layer.inputs:

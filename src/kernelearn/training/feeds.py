@@ -19,7 +19,8 @@ Arrays = dict[str, np.ndarray]
 def make_dataset(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
     """A dataset of arrays, or the dataset or stream that x already is.
 
-    NOTE: integer arrays become floats with the same values, as in Keras. Images loaded by `kernelearn.data.load`
+    NOTE: integer arrays become floats with the same values, as in Keras. Images loaded by
+        `kernelearn.data.load`
     are scaled to [0, 1] by their own dataset.
     """
     if isinstance(x, Dataset | StreamDataset):

@@ -65,8 +65,8 @@ class Objective:
         counted = array if ignored is None else array[array != ignored]
         if counted.size and (counted.min() < 0 or counted.max() >= (classes or 0)):
             raise DataError(
-                f"Output {self.output!r} has {classes} classes, so labels must be 0 to {(classes or 1) - 1}; got "
-                f"labels from {counted.min()} to {counted.max()}."
+                f"Output {self.output!r} has {classes} classes, so labels must be 0 to {(classes or 1) - 1}; "
+                f"got labels from {counted.min()} to {counted.max()}."
             )
         return array.astype(np.int64, copy=False)
 
@@ -88,8 +88,8 @@ def make_objectives(
 
     Args:
         outputs: (name, shape) of every output of the model.
-        loss, loss_weights, plain, weighted: one for all, a list with one per output, or a dict by output name;
-            metrics of a single output may be a plain list.
+        loss, loss_weights, plain, weighted: one for all, a list with one per output, or a dict by output
+            name; metrics of a single output may be a plain list.
     """
     names = [name for name, _ in outputs]
     loss_of = _per_output(loss, names, "loss")
@@ -107,8 +107,8 @@ def _as_loss(identifier: Any) -> Any:
     found = losses.get(identifier)
     if found is not None and not isinstance(found, losses.Loss):
         raise ArgumentError(
-            f"A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got {identifier!r}. A "
-            "function has no gradient here: subclass Loss with call(y_true, y_pred) and gradient(y_true, y_pred)."
+            f"A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got "
+            f"{identifier!r}. A function has no gradient here: subclass Loss with call(y_true, y_pred) and its gradient."
         )
     return found
 

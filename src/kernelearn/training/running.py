@@ -1,4 +1,4 @@
-"""The loss and metrics of an epoch so far: means over all its samples, and how to put them aside and go on."""
+"""The loss and metrics of an epoch so far, and how to put them aside and go on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Builds the programs of a model: a training step, a test step, a prediction.
 
-A training step is the layers, the loss with its penalties, the backward pass, and the update of every trainable weight:
-clipping, optimiser, constraint.
+A training step is the layers, the loss with its penalties, the backward pass, and the update of every
+trainable weight: clipping, optimiser, constraint.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _lower(graph: ProgramBuilder, model: Any) -> list[Buffer]:
 
 
 def _add_loss(graph: ProgramBuilder, model: Any, objectives: Sequence[Objective], predictions) -> Buffer:
-    """The total loss: weighted losses of the outputs plus all penalties; labelled "loss", the parts loss_0, ..."""
+    """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ..."""
     parts = []
     for i, (objective, prediction) in enumerate(zip(objectives, predictions)):
         if objective.loss is not None:

@@ -1,6 +1,7 @@
 """compile, fit, evaluate and predict: the loop that runs a model's programs. `Model` inherits from `Trainer`.
 
-A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `input_names`, `output_names`, `lower`,
+A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `input_names`, `output_names`,
+`lower`,
 `flat_layers()`, `weights`, `dtype`, and `ensure_shape(x)` for models that learn their input shape from data.
 """
 
@@ -32,10 +33,22 @@ class Trainer:
     # What a model gives.
     inputs: list
     outputs: list
-    input_names: list[str]
-    output_names: list[str]
     dtype: str
-    weights: list
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        raise NotImplementedError
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list:
+        """All weights, in a fixed order."""
+        raise NotImplementedError
 
     def _init_training(self) -> None:
         self.optimizer: Any = None
@@ -171,9 +184,10 @@ class Trainer:
             steps_per_epoch, validation_steps: use only so many batches.
             validation_freq: validate every so many epochs.
             seed: of shuffling, dropout and augmentation; None draws one from `set_random_seed`'s sequence.
-            terminate_on_nan: stop with NonFiniteError, naming step, layer and first bad tensor, when the loss is
-                not finite. The weights are then those before the bad step.
-        Returns: History, with one value an epoch under the name of the loss, each metric and their val_ twins.
+            terminate_on_nan: stop with NonFiniteError, naming step, layer and first bad tensor, when the
+                loss is not finite. The weights are then those before the bad step.
+        Returns: History, with one value an epoch under the name of the loss, each metric and their val_
+            twins.
         """
         data = feeds.make_dataset(x, y, sample_weight)
         if validation_split:
@@ -276,7 +290,8 @@ class Trainer:
             bad = [n for n in op.outputs if arrays[n].dtype.kind == "f" and not np.isfinite(arrays[n]).all()]
             if bad:
                 layer = f" of layer {op.layer!r}" if op.layer else ""
-                return f"{where} First bad tensor: {bad[0]!r}, result of {op.operator!r}{layer} ({op.phase}). {_REMEDY}"
+                origin = f"{bad[0]!r}, result of {op.operator!r}{layer} ({op.phase})"
+                return f"{where} First bad tensor: {origin}. {_REMEDY}"
         return f"{where} {_REMEDY}"
 
     # --- evaluate and predict

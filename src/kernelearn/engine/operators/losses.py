@@ -10,6 +10,7 @@ from kernelearn.engine.operators.table import Context, Spec, operator
 from kernelearn.engine.reference import elementwise
 from kernelearn.engine.reference.losses import LOSSES
 
+
 def loss(y_pred, y_true, weights, *, kind: str, reduction: str = "sum_over_batch_size", custom=None, **attrs):
     """Weighted loss of a batch.
 
@@ -68,5 +69,10 @@ def _activity_gradient(c: Context):
 operator("loss", _loss_shape, loss, _loss_gradient)
 operator("loss_grad", _second, loss_grad)
 operator("fill", lambda *, shape, value, dtype: (Spec(tuple(shape), dtype),), fill)
-operator("activity_penalty", lambda x, **attrs: (Spec((), x.dtype),), elementwise.activity_penalty, _activity_gradient)
+operator(
+    "activity_penalty",
+    lambda x, **attrs: (Spec((), x.dtype),),
+    elementwise.activity_penalty,
+    _activity_gradient,
+)
 operator("activity_penalty_grad", _second, elementwise.activity_penalty_grad)

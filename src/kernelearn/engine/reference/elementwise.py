@@ -65,7 +65,7 @@ def penalty_grad(grad, weight, *, kind: str = "l1l2", custom=None, **attrs) -> n
 
 
 def activity_penalty(x, **attrs) -> np.ndarray:
-    """`penalty` of a layer's output divided by the number of images: an `activity_regularizer`, as in Keras."""
+    """`penalty` of a layer's output per image: an `activity_regularizer`, as in Keras."""
     return np.asarray(penalty(x, **attrs) / x.shape[0], x.dtype)
 
 
