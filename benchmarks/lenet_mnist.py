@@ -1,8 +1,8 @@
-"""Accuracy of LeNet on real MNIST digits after 5 epochs, here and in Keras: 8,000 images to train, 2,000 to test.
+"""Accuracy of LeNet on MNIST digits after 5 epochs, here and in Keras: 8,000 images to train, 2,000 to test.
 
     python benchmarks/lenet_mnist.py FOLDER [--engine kernelearn|keras] [--seeds 3]
 
-FOLDER holds the MNIST test split as IDX files. Run once per engine; each prints its accuracies and their mean.
+FOLDER holds the MNIST test split as IDX files. Run once per engine; prints accuracies and their mean.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The one door to optional packages: imported on first use, with a message that names the extra to install."""
+"""The one door to optional packages: imported on first use; a message names the extra to install."""
 
 import importlib
 from types import ModuleType

@@ -54,7 +54,7 @@ def set_random_seed(seed: int) -> None:
     import random
 
     random.seed(int(seed))
-    np.random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002 - the global generator that users and scikit-learn still draw from
     _state["seeds"] = np.random.SeedSequence(int(seed))
 
 

@@ -23,8 +23,10 @@ def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
     """
     labels = np.asarray(y)
     if labels.size and (labels.min() < 0 or not np.array_equal(labels, labels.astype(np.int64))):
-        raise ArgumentError("to_categorical takes class numbers 0, 1, 2, ...; got negative or fractional values.")
-    labels = labels.astype(np.int64).squeeze(-1) if labels.ndim > 1 and labels.shape[-1] == 1 else labels.astype(np.int64)
+        raise ArgumentError("to_categorical takes class numbers 0, 1, 2, ...; got others.")
+    labels = labels.astype(np.int64)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
     classes = num_classes or int(labels.max(initial=-1)) + 1
     if labels.size and labels.max() >= classes:
         raise ArgumentError(f"Class number {labels.max()} does not fit into num_classes={classes}.")

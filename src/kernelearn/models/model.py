@@ -42,7 +42,7 @@ class Model(Trainer, Layer):
         if type(self) is Model and (inputs is None or outputs is None):
             raise ArgumentError(
                 "Model(inputs, outputs) takes tensors made by Input and by calling layers. To compose layers "
-                "one after another use Sequential; to compute something new, subclass Layer and define lower()."
+                "one after another use Sequential; to compute something new, subclass Layer and define lower."
             )
         Layer.__init__(self, name=name)
         self._init_training()

@@ -107,8 +107,9 @@ def _as_loss(identifier: Any) -> Any:
     found = losses.get(identifier)
     if found is not None and not isinstance(found, losses.Loss):
         raise ArgumentError(
-            f"A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got "
-            f"{identifier!r}. A function has no gradient here: subclass Loss with call(y_true, y_pred) and its gradient."
+            "A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got "
+            f"{identifier!r}. A function has no gradient here: subclass Loss with call(y_true, y_pred) and "
+            "gradient(y_true, y_pred)."
         )
     return found
 
