@@ -14,12 +14,12 @@ LABELS = (IMAGES.mean(axis=(1, 2))[:, 0] > 2.0).astype(int)
 
 
 class TinyNetwork:
-    """Two layers: a 1x1 convolution with ReLU, and a layer that ignores the image's content."""
+    """As a function: a 1x1 convolution with ReLU, and a layer that ignores the image's content."""
 
     def __init__(self):
         self.batches = []
 
-    def feature_maps(self, x, layers=None):
+    def __call__(self, x, layers=None):
         self.batches.append(len(x))
         hidden = np.maximum(x @ FILTERS, 0.0)
         maps = {"input": x, "conv": hidden, "noise": np.sin(1e4 * x.sum(axis=(1, 2, 3)))[:, None]}
@@ -90,6 +90,33 @@ def test_head_takes_functions_many_classes_and_clones():
     head = clone(KernelHead(network, C=10.0)).fit(x, y)
     assert head.decision_function(x).shape == (60, 3)
     assert head.layer_importance_["square"] > 0.5
+
+
+def test_head_reads_the_layers_of_a_model():
+    from kernelearn import layers
+    from kernelearn.models import Sequential
+
+    model = Sequential(
+        [
+            layers.Input((4, 4, 3)),
+            layers.Conv2D(6, 3, activation="relu", name="conv"),
+            layers.Flatten(name="flat"),
+            layers.Dense(2, name="top"),
+        ]
+    )
+    before = [np.array(weights) for weights in model.get_weights()]
+    head = KernelHead(model, C=10.0, batch_size=20).fit(IMAGES, LABELS)
+    assert list(head.layer_importance_) == ["conv", "flat", "top"]
+    assert head.score(IMAGES, LABELS) > 0.7
+    features = FeatureKernels(model, ["conv"], center=False).fit(IMAGES)
+    kernel, bias = before[:2]
+    patches = np.lib.stride_tricks.sliding_window_view(IMAGES, (3, 3), axis=(1, 2))
+    maps = np.maximum(np.einsum("nhwcij,ijck->nhwk", patches, kernel) + bias, 0.0)
+    np.testing.assert_allclose(
+        features.transform(IMAGES) / features.scales_[0], maps.mean(axis=(1, 2)), atol=1e-5
+    )
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
 
 
 @pytest.mark.parametrize(

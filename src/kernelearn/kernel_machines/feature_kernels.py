@@ -34,7 +34,7 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
     kernel with trace n. `blocks_` and `kernels()` hand the blocks to the kernel machines.
 
     Args:
-        model: a network with `feature_maps(x, layers)`, or such a function; see `network_adapter`.
+        model: a `kernelearn` model, or a function (x, layers) -> dict from layer name to activations.
         layers: layer names; None for all.
         pooling: "mean" or "max" over positions (n, h, w, c) -> (n, c), or "flatten".
         center: subtract the mean of the training features.

@@ -1,6 +1,6 @@
 """The one place where kernel machines touch networks: activations of layers.
 
-A network is anything with `feature_maps(x, layers)`, or a function with that signature, that gives for a
+A network is a model with `feature_maps(x, layers)` and `layers`, or a function (x, layers) that gives for a
 batch x (n, ...) a dict from layer name to activations (n, ...). It is only read, never trained.
 """
 
@@ -11,20 +11,30 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, NonFiniteError, ShapeError
 
+FeatureFunction = Callable[[np.ndarray, Sequence[str] | None], Mapping[str, np.ndarray]]
 
-def feature_function(model: Any) -> Callable[[np.ndarray, Sequence[str] | None], Mapping[str, np.ndarray]]:
-    """The function (x, layers) -> activations of a model.
+
+def feature_function(model: Any) -> FeatureFunction:
+    """The function (x, layers) -> dict of activations of a model; None as layers stands for all of them.
 
     Raises: ArgumentError for what is neither a model with `feature_maps` nor a function.
     """
     if hasattr(model, "feature_maps"):
-        return model.feature_maps
+        return _from_model(model)
     if callable(model):
         return model
     raise ArgumentError(
-        "Expected a model with feature_maps(x, layers), or a function of that signature that returns a dict "
+        "Expected a model with feature_maps(x, layers), or a function (x, layers) that returns a dict "
         f"from layer name to activations, got {type(model).__name__}."
     )
+
+
+def _from_model(model: Any) -> FeatureFunction:
+    def features(x: np.ndarray, layers: Sequence[str] | None) -> Mapping[str, np.ndarray]:
+        names = [layer.name for layer in model.layers] if layers is None else list(layers)
+        return dict(zip(names, model.feature_maps(x, names)))
+
+    return features
 
 
 def activations(
