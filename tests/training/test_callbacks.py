@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +65,15 @@ class FakeModel:
     def restore_training_state(self, config, arrays):
         self.fit_state = SimpleNamespace(**config)
         self.weight = arrays["w"]
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """Many tests begin a run that no loop ends; what it did to the signals is undone here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def attach(callback, model=None, **params):

@@ -2,30 +2,29 @@
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kernelearn.formats import native
 from kernelearn.training.interrupts import Interrupts
 
-requires_loop = pytest.mark.skipif(
-    find_spec("kernelearn.training.trainer") is None, reason="the training loop is not part of this tree yet"
-)
-
 PROGRAM = Path(__file__).parent / "resume_program.py"
-KILLS = 14
+KILLS = 16
+PAUSE = 0.005
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 
-def start(result, folder, save_freq):
-    arguments = [sys.executable, str(PROGRAM), str(result), str(folder), str(save_freq)]
+def start(result, folder, save_freq, pause=0.0):
+    arguments = [sys.executable, str(PROGRAM), str(result), str(folder), str(save_freq), str(pause)]
     with open(f"{result}.err", "w") as errors:
         return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT)
 
@@ -74,31 +73,43 @@ def check_same(folder, whole):
     assert not (folder / "backup").exists()
 
 
-@requires_loop
+def position(folder):
+    """Epoch and batch of the state on the disk; None if there is none yet."""
+    path = folder / "backup" / "checkpoint.kernelearn"
+    if not path.exists():
+        return None
+    fit = native.read_config(path)["training"]["fit"]
+    return fit["epoch"], fit["batch"]
+
+
 def test_a_run_killed_at_random_moments_ends_bitwise_as_one_that_was_not(tmp_path, whole):
     rng = random.Random(8)
-    kills = 0
+    positions = []
     for _ in range(KILLS):
-        process = start(tmp_path / "r.npz", tmp_path / "backup", rng.choice([1, 2, 3, "epoch"]))
+        process = start(tmp_path / "r.npz", tmp_path / "backup", rng.choice([1, 2, 3, "epoch"]), PAUSE)
         wait_for_batches(process, rng.choice([0, 2, 3, 5, 8]))
         time.sleep(rng.random() * 0.02)
         process.send_signal(signal.SIGKILL)
         code, _, err = finish(process)
-        assert code in (0, -signal.SIGKILL), err
-        kills += code == -signal.SIGKILL
-    assert kills >= 12
-    code, _, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", 3))
+        assert code == -signal.SIGKILL, f"the run ended before it was killed: {err}"
+        positions.append(position(tmp_path))
+    # The kills are worth something only if they hit many moments, also in the middle of epochs.
+    assert len(set(positions)) >= 6, positions
+    assert len({p for p in positions if p and p[1] > 0}) >= 3, positions
+    code, out, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", 3))
     assert code == 0, err
+    assert out.count("batch") < int(whole[1]["optimizer_steps"]), (
+        "the last start should not train it all again"
+    )
     check_same(tmp_path, whole)
 
 
-@requires_loop
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
 def test_an_interrupted_run_saves_its_state_and_goes_on(tmp_path, whole, number, code):
     """Backups are due at the ends of epochs: what is in the middle of one is saved by the interrupt."""
-    process = start(tmp_path / "r.npz", tmp_path / "backup", "epoch")
+    process = start(tmp_path / "r.npz", tmp_path / "backup", "epoch", PAUSE)
     assert wait_for_batches(process, 10) == 10
     process.send_signal(number)
     ended_with, out, err = finish(process)
@@ -113,7 +124,6 @@ def test_an_interrupted_run_saves_its_state_and_goes_on(tmp_path, whole, number,
     check_same(tmp_path, whole)
 
 
-@requires_loop
 def test_a_backup_folder_that_cannot_be_written_is_reported_before_the_first_step(tmp_path):
     (tmp_path / "backup").write_bytes(b"")
     code, out, err = finish(start(tmp_path / "r.npz", tmp_path / "backup", "epoch"))
@@ -121,6 +131,34 @@ def test_a_backup_folder_that_cannot_be_written_is_reported_before_the_first_ste
     assert "batch" not in out
     assert "StorageError: " in err.splitlines()[-1]
     assert "a file is in the way" in err.splitlines()[-1]
+
+
+def can_mount():
+    """Whether a subprocess can make a file system of its own, which nobody else sees."""
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "-r", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs private mounts (Linux, unshare -m -r)")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("size=64k", r"needs 1\.0 MB, but only .* kB are free"),
+        ("ro", "permission denied|read-only file system"),
+    ],
+)
+def test_a_full_or_read_only_disk_is_reported_before_the_first_step(tmp_path, options, message):
+    """The disk is a real one, of 64 kB or mounted read-only, that only this process sees."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    program = [sys.executable, str(PROGRAM), str(tmp_path / "r.npz"), str(disk), "epoch", "0"]
+    command = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
+    arguments = ["unshare", "-m", "-r", "sh", "-c", command, str(disk), *program]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 1
+    assert "batch" not in done.stdout
+    assert re.search(f"StorageError: .*({message})", done.stderr.splitlines()[-1])
 
 
 # The handling of signals by itself
