@@ -34,7 +34,7 @@ $(PEERS)/.installed: pyproject.toml
 	touch $@
 
 demo: install ## train on 1,797 real handwritten digits and draw the learned kernels
-	$(VENV)/bin/kernelearn train digits --run runs/demo
+	$(VENV)/bin/kernelearn train digits --run runs/demo --overwrite
 	@test -s runs/demo/kernels.png
 	@echo "The learned kernels as a picture: runs/demo/kernels.png"
 
