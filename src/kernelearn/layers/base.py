@@ -197,7 +197,10 @@ class Layer:
         """
         self._check_count(len(input_shapes))
         if not self.built:
-            self.build(*input_shapes)
+            try:
+                self.build(*input_shapes)
+            except ShapeError as error:
+                raise ShapeError(f"Layer {self.name!r}: {error}") from error
             self.built = True
 
     def compute_output_shape(self, *input_shapes: Shape) -> Any:

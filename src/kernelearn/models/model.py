@@ -226,10 +226,23 @@ class Model(Trainer, Layer):
     # --- looking at it
 
     def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:
-        """Outputs of the named layers for a batch of arrays, in inference mode."""
-        outputs = [self.get_layer(name).output for name in layers]
+        """Outputs of the named layers ("outer/inner" in nested models) for a batch of arrays, in inference mode."""
+        outputs = [self._tensor_of(name) for name in layers]
         maps = Model(self.inputs, outputs).predict(x, verbose=0)
         return maps if isinstance(maps, list) else [maps]
+
+    def _tensor_of(self, name: str) -> Tensor:
+        """What the first call of a layer gives in this model (in another model the layer may have other calls)."""
+        self.get_layer(name)
+        first, _, rest = name.partition("/")
+        found = next((t for t in self.inputs if t.node.layer.name == first), None)
+        if found is not None:
+            return found
+        call = next(call for call in self._calls if call.layer.name == first)
+        if not rest:
+            return call.outputs[0]
+        part = Model(call.layer.inputs, call.layer._tensor_of(rest))
+        return part(list(call.inputs) if len(call.inputs) > 1 else call.inputs[0])
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print layers, output shapes and numbers of parameters."""

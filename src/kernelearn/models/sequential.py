@@ -55,14 +55,18 @@ class Sequential(Model):
         if any(other.name == layer.name for other in self._layers):
             raise ArgumentError(f"Layer names must be unique in a model; {layer.name!r} is already used.")
         if isinstance(layer, InputLayer):
+            if self.layers and self._start is None:
+                raise ArgumentError(
+                    "An Input must be added before the layers; to give a shape now call build()."
+                )
             self._begin(layer.output)
             return
         if self._start is None and not self.layers:
             shape = _declared_shape(layer)
             if shape is not None:
                 self._begin(Input(shape[1:], dtype=layer.dtype))  # type: ignore[arg-type]
-        self._layers.append(layer)
         self._extend(layer)
+        self._layers.append(layer)
         self.forget_programs()
 
     def pop(self) -> Layer:
@@ -113,8 +117,6 @@ class Sequential(Model):
     def _begin(self, tensor: Tensor) -> None:
         if self._start is not None:
             raise ArgumentError("The input of this model is already given.")
-        if self.layers and self.outputs:
-            raise ArgumentError("An Input must be added before the layers.")
         self._start = tensor
         self.inputs = [tensor]
         self._layers.insert(0, tensor.node.layer)
