@@ -1,5 +1,8 @@
 """First values taken from a layer of another model: the simplest transfer of learned kernels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -7,6 +10,18 @@ from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.initializers.base import INITIALIZERS, Initializer
+
+_values_follow: ContextVar[bool] = ContextVar("values_follow", default=False)
+
+
+@contextmanager
+def values_follow() -> Iterator[None]:
+    """Within this, placeholders give zeros: for who builds a model and then sets all its weights."""
+    token = _values_follow.set(True)
+    try:
+        yield
+    finally:
+        _values_follow.reset(token)
 
 
 @INITIALIZERS.register()
@@ -35,6 +50,8 @@ class FromLayer(Initializer):
         return self.other_model is None
 
     def values(self, shape):
+        if self.is_placeholder and _values_follow.get():
+            return np.zeros(shape)
         if self.is_placeholder:
             raise NotBuiltError(
                 f"FromLayer({self.name!r}) came from a saved config, which does not hold the other model. "

@@ -11,6 +11,7 @@ from kernelearn import losses, metrics, optimizers
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, FormatError, ShapeError
 from kernelearn.formats import native
+from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
 from kernelearn.models.model import Model
 
@@ -41,7 +42,8 @@ def load_model(path: Any, compile: bool = True) -> Any:
         raise FormatError(
             f"{str(path)!r} holds {values.get('kind')!r}, not a model; use load_weights or the like."
         )
-    model = LAYERS.get(values["model"])
+    with values_follow():
+        model = LAYERS.get(values["model"])
     _assign(
         model, {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}, path
     )
@@ -61,6 +63,7 @@ def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
 
 def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
     """Read weights into a model: all of them in order, or by name those that it has."""
+    model._need_shapes()
     _, arrays = native.read(path)
     saved = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
     if not by_name:

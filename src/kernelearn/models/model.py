@@ -13,6 +13,7 @@ import numpy as np
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.errors import unknown_name as unknown_name_error
+from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Weight
 from kernelearn.layers.tensor import Tensor
 from kernelearn.models.graph import calls_between, unique_layers
@@ -226,13 +227,13 @@ class Model(Trainer, Layer):
     # --- looking at it
 
     def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:
-        """Outputs of the named layers ("outer/inner" in nested models) for a batch of arrays, in inference mode."""
+        """Outputs of the named layers ("outer/inner" in nested models) for a batch, in inference mode."""
         outputs = [self._tensor_of(name) for name in layers]
         maps = Model(self.inputs, outputs).predict(x, verbose=0)
         return maps if isinstance(maps, list) else [maps]
 
     def _tensor_of(self, name: str) -> Tensor:
-        """What the first call of a layer gives in this model (in another model the layer may have other calls)."""
+        """What the first call of a layer in this model gives; other models may call it elsewhere."""
         self.get_layer(name)
         first, _, rest = name.partition("/")
         found = next((t for t in self.inputs if t.node.layer.name == first), None)
@@ -272,7 +273,8 @@ class Model(Trainer, Layer):
 
     def clone(self) -> Any:
         """A new model of the same structure with copies of the weights; not compiled."""
-        twin = type(self).from_config(self.get_config())
+        with values_follow():
+            twin = type(self).from_config(self.get_config())
         twin.set_weights(self.get_weights())
         twin.metadata = dict(self.metadata)
         return twin
