@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "utils": BASE | {"layers"},
     "view": BASE | {"models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
-    "learn": BASE | DECLARATIONS | {"models", "training", "layers", "engine", "data", "utils"},
+    "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},
 }
 # Parts that may import every other one.
 TOP = {"cli", "__main__"}

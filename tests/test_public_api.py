@@ -38,8 +38,9 @@ PUBLIC = {
     """,
     "kernelearn.kernel_machines": """
         Certificate ConvexHullKernelClassifier ConvexHullKernelRegressor ConvexKernelLearner
-        HyperkernelClassifier HyperkernelRegressor Kernel MultipleKernelClassifier
-        SemidefiniteKernelClassifier default_bank on_blocks poly_bank rbf_bank
+        FeatureKernels HyperkernelClassifier HyperkernelRegressor Kernel KernelHead
+        MultipleKernelClassifier SemidefiniteKernelClassifier default_bank empirical_ntk on_blocks
+        poly_bank rbf_bank
     """,
     "kernelearn.layers": """
         Activation Add Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization
@@ -52,6 +53,9 @@ PUBLIC = {
         RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv1D
         SeparableConv2D Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
         UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    """,
+    "kernelearn.models": """
+        Input Model Sequential load_model zoo
     """,
     "kernelearn.losses": """
         BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy

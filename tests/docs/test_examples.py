@@ -8,6 +8,7 @@ what that block prints.
 import contextlib
 import io
 import re
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,7 @@ def test_every_dependency_has_its_reason():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
-    packages = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    packages = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {re.match(r"[\w-]+", package)[0] for package in packages} - {"kernelearn"}
     assert {
         name for name in names | set(project["optional-dependencies"]) if f"`{name}`" not in text
