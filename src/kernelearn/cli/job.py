@@ -1,6 +1,7 @@
 """A training from plan to saved run: what `kernelearn train` does once its options are read."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,12 @@ def train(job: Job) -> runs.Run:
     Raises: KeyboardInterrupt or SystemExit after saving, if the run was asked to stop; KernelearnError.
     """
     check_writable(job.folder)
-    data = load_data(job.plan, job.source)
-    run = runs.Run(job.plan.to_dict(), _about_data(data))
-    if job.is_resumed:
-        run = _checked_resume(runs.Run.load(job.folder), data, job)
-    model = _make_model(job.plan, data)
-    check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
-    run.save(job.folder)
+    try:
+        run, data, model = _prepare(job)
+    except Exception:
+        with suppress(OSError):  # a folder that holds something stays
+            job.folder.rmdir()
+        raise
     if job.verbose != 0:
         _announce(job, data, model)
     started = time.monotonic()
@@ -61,6 +61,18 @@ def train(job: Job) -> runs.Run:
         raise
     seconds = time.monotonic() - started
     return _finish(run, model, data, job, history, seconds)
+
+
+def _prepare(job: Job) -> tuple[runs.Run, Any, Any]:
+    """(run, data, model), with run.json written: all that can fail before training."""
+    data = load_data(job.plan, job.source)
+    run = runs.Run(job.plan.to_dict(), _about_data(data))
+    if job.is_resumed:
+        run = _checked_resume(runs.Run.load(job.folder), data, job)
+    model = _make_model(job.plan, data)
+    check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
+    run.save(job.folder)
+    return run, data, model
 
 
 def _make_model(plan: Plan, data: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.cli.networks import file_digest
-from kernelearn.cli.recipe import default_pace, part_of_data
+from kernelearn.cli.recipe import default_recipe, part_of_data
 from kernelearn.errors import ArgumentError
 
 
@@ -48,28 +48,27 @@ def make_plan(given: dict[str, Any]) -> Plan:
     """
     values = {name: value for name, value in given.items() if value is not None}
     source = located(values["data"])
-    pace = default_pace(source)
+    recipe = default_recipe(source, "optimizer" in values)
     model = values.get("model", "lenet")
-    plan = Plan(
+    return Plan(
         data=source,
         model=str(Path(model).resolve()) if Path(model).exists() else model,
-        epochs=values.get("epochs", pace.epochs),
-        batch_size=values.get("batch_size", pace.batch_size),
+        epochs=values.get("epochs", recipe.epochs),
+        batch_size=values.get("batch_size", recipe.batch_size),
         optimizer=values.get("optimizer", "adam"),
-        lr=values.get("lr"),
-        schedule=values.get("schedule", "cosine"),
+        lr=values.get("lr", recipe.lr),
+        schedule=values.get("schedule", recipe.schedule),
         seed=values.get("seed", 0),
         split_seed=values.get("split_seed", 0),
         val=part_of_data(values.get("val", "0.1"), "--val"),
         test=part_of_data(values.get("test"), "--test"),
-        augment=words(values.get("augment")),
+        augment=words(values.get("augment", recipe.augment)),
         resize=sizes(values.get("resize")),
         channels=values.get("channels"),
         patience=values.get("patience"),
         engine=values.get("engine"),
         model_digest=file_digest(model),
     )
-    return plan
 
 
 def located(source: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, DataError
 
 
 def predict(
@@ -42,7 +42,10 @@ def predict(
     if len(shape) != 3:
         raise ArgumentError(f"This network expects inputs of shape {shape}, which are not images.")
     stretch = resize or network.metadata.get("resize") is not None
-    pictures = np.stack([load_image(path, shape, resize=stretch or None) for path in images])
+    try:
+        pictures = np.stack([load_image(path, shape, resize=stretch or None) for path in images])
+    except DataError as error:
+        raise DataError(str(error).replace("Give resize=True", "Give --resize")) from error
     scores = network.predict(pictures, verbose=0)
     results = [_result(network, path, row, top) for path, row in zip(images, scores)]
     if as_json:

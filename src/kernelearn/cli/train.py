@@ -28,7 +28,7 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Passes over the data. [default: 20 for digits, else 10]", rich_help_panel=_LEARNING
+            min=1, help="Passes over the data. [default: 30 for digits, else 10]", rich_help_panel=_LEARNING
         ),
     ] = None,
     batch_size: Annotated[
@@ -50,7 +50,8 @@ def train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="constant, cosine, one-cycle or exponential. [default: cosine]", rich_help_panel=_LEARNING
+            help="constant, cosine, one-cycle or exponential. [default: one-cycle for digits, else cosine]",
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
     seed: Annotated[
@@ -62,7 +63,8 @@ def train(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="Any of flip,crop,shift,rotate,zoom,contrast. [default: none]", rich_help_panel=_LEARNING
+            help="Any of flip,crop,shift,rotate,zoom,contrast, or none. [default: shift for digits, else none]",
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
     patience: Annotated[

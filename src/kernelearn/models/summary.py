@@ -15,6 +15,7 @@ import numpy as np
 from kernelearn.storage import readable_size
 
 _PLAIN_WIDTH = 98
+_PLAIN_WIDTH_OF_GRAPHS = 132
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def summary(model: Any, line_length: int | None = None, print_fn: Callable[[str]
 
     Args:
         model: a Sequential or Model.
-        line_length: width in characters; None takes the terminal's, or 98.
+        line_length: width in characters; None takes the terminal's, or 98 (132 where layers are not a chain).
         print_fn: called once with the whole text instead of printing.
     """
     if print_fn is None and sys.stdout.isatty():
@@ -85,9 +86,9 @@ def summary(model: Any, line_length: int | None = None, print_fn: Callable[[str]
 def summary_text(model: Any, line_length: int | None = None) -> str:
     """The table as plain text, at least 40 characters wide."""
     columns, rows = _columns(model), [_cells(row) for row in summary_rows(model)]
-    width = max(40, line_length or _PLAIN_WIDTH)
     # Sources are named only where they say something: in a chain each layer reads the one before.
     has_sources = "Connected to" in columns
+    width = max(40, line_length or (_PLAIN_WIDTH_OF_GRAPHS if has_sources else _PLAIN_WIDTH))
     cells = [columns, *(row if has_sources else row[:-1] for row in rows)]
     widths = _fitted([max(len(row[i]) for row in cells) for i in range(len(columns))], width)
     lines = [_title(model), "=" * width]
