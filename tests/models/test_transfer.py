@@ -1,0 +1,224 @@
+"""Transfer learning: what is frozen stays as it is, costs no gradient, and `compile` is where it is read."""
+
+import numpy as np
+import pytest
+
+from kernelearn import Input, Model, Sequential, layers
+from kernelearn.errors import ArgumentError, UnknownNameError
+from kernelearn.initializers import FromLayer, SobelBank
+
+RNG = np.random.default_rng(4)
+X = RNG.random((20, 8, 8, 1), "float32")
+Y = RNG.integers(0, 3, 20)
+LOSS = "sparse_categorical_crossentropy"
+
+
+def network():
+    return Sequential(
+        [
+            Input((8, 8, 1)),
+            layers.Conv2D(4, 3, name="conv1"),
+            layers.BatchNormalization(name="norm1"),
+            layers.ReLU(name="relu1"),
+            layers.Conv2D(4, 3, name="conv2"),
+            layers.BatchNormalization(name="norm2"),
+            layers.Flatten(name="flat"),
+            layers.Dense(3, activation="softmax", name="head"),
+        ]
+    )
+
+
+def train(model, **options):
+    model.compile("adam", LOSS, **options)
+    model.fit(X, Y, 8, epochs=2, verbose=0, seed=1)
+
+
+def changed(model, before):
+    """Paths of the weights that differ from `before`."""
+    after = {name: w.numpy() for name, w in model.weight_paths().items()}
+    return [name for name in after if after[name].tobytes() != before[name].tobytes()]
+
+
+def weights(model):
+    return {name: w.numpy() for name, w in model.weight_paths().items()}
+
+
+def operations(model, phase):
+    return [op for op in model.program("train").operations if op.phase == phase]
+
+
+def test_freeze_until_a_layer():
+    model = network()
+    model.freeze(until="norm1")
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["conv1", "norm1"]
+    before = weights(model)
+    train(model)
+    expected = [name for name in before if name.split("/")[0] not in ("conv1", "norm1")]
+    assert sorted(changed(model, before)) == sorted(expected)
+
+
+def test_frozen_layers_cost_no_gradient_work():
+    model = network()
+    model.freeze(until="relu1")
+    model.compile("adam", LOSS)
+    backward, update = operations(model, "backward"), operations(model, "update")
+    assert {op.layer for op in backward} == {"conv2", "norm2", "flat", "head", ""}
+    assert {op.layer for op in update} == {"conv2", "norm2", "head"}
+    assert not [op for op in backward if op.operator == "conv_grad_input"], "nothing below conv2 is trained"
+    model.unfreeze()
+    model.compile("adam", LOSS)
+    assert {"conv1", "norm1", "relu1"} < {op.layer for op in operations(model, "backward")}
+
+
+def test_a_frozen_layer_between_trained_ones_passes_the_gradient_on():
+    model = network()
+    model.get_layer("conv2").trainable = False
+    before = weights(model)
+    train(model)
+    names = changed(model, before)
+    assert "conv1/kernel" in names and not [n for n in names if n.startswith("conv2")]
+
+
+def test_unfreeze_until_and_altogether():
+    model = network()
+    model.freeze()
+    assert model.trainable_weights == [] and not model.trainable
+    model.unfreeze(until="norm1")
+    assert [w.path for w in model.trainable_weights][:2] == ["conv1/kernel", "conv1/bias"]
+    assert not model.get_layer("head").trainable
+    model.unfreeze()
+    assert len(model.trainable_weights) == 10 and len(model.non_trainable_weights) == 4
+
+
+def test_freezing_until_a_layer_that_is_not_there_changes_nothing():
+    model = network()
+    with pytest.raises(UnknownNameError, match="Did you mean 'conv2'"):
+        model.freeze(until="conv3")
+    assert all(layer.trainable for layer in model.layers)
+
+
+def test_a_frozen_normalization_keeps_and_uses_its_moving_statistics():
+    model = network()
+    train(model)
+    norm = model.get_layer("norm1")
+    norm.trainable = False
+    model.compile("sgd", LOSS)
+    assert "normalize" not in [op.operator for op in operations(model, "forward") if op.layer == "norm1"]
+    before = norm.get_weights()
+    model.fit(X, Y, 8, verbose=0)
+    for old, new in zip(before, norm.get_weights()):
+        np.testing.assert_array_equal(old, new)
+    moving = model.get_layer("norm2").get_weights()[2]
+    model.fit(X, Y, 8, verbose=0)
+    assert not np.array_equal(moving, model.get_layer("norm2").get_weights()[2])
+
+
+def test_a_wholly_frozen_network_trains_in_inference_mode():
+    """With everything below the head frozen, the training loss is that of `evaluate`."""
+    model = network()
+    train(model)
+    model.freeze(until="flat")
+    model.compile("sgd", LOSS)
+    expected = model.evaluate(X, Y, verbose=0)
+    assert model.fit(X, Y, 20, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_trainable_is_read_at_compile():
+    model = network()
+    model.compile("adam", LOSS)
+    model.freeze(until="flat")
+    before = weights(model)
+    model.fit(X, Y, 8, verbose=0)
+    assert "conv1/kernel" in changed(model, before), "compiled before freezing, so it still trains"
+    model.compile("adam", LOSS)
+    before = weights(model)
+    model.fit(X, Y, 8, verbose=0)
+    assert sorted(changed(model, before)) == ["head/bias", "head/kernel"]
+    model.unfreeze()
+    before = weights(model)
+    model.fit(X, Y, 8, verbose=0)
+    assert sorted(changed(model, before)) == ["head/bias", "head/kernel"]
+
+
+def test_a_model_with_nothing_to_train_still_measures_its_loss():
+    model = network()
+    model.freeze()
+    model.compile("adam", LOSS)
+    before = weights(model)
+    history = model.fit(X, Y, 8, verbose=0).history
+    assert np.isfinite(history["loss"][0]) and changed(model, before) == []
+
+
+def test_replace_head():
+    model = network()
+    train(model)
+    new = model.replace_head(5)
+    assert new.output_shape == (None, 5) and model.output_shape == (None, 3)
+    assert new.get_layer("conv1") is model.get_layer("conv1")
+    np.testing.assert_allclose(new.predict(X, verbose=0).sum(-1), 1, rtol=1e-5)
+    new.freeze(until="flat")
+    new.compile("adam", LOSS)
+    before = weights(new)
+    new.fit(X, RNG.integers(0, 5, 20), 8, verbose=0)
+    names = changed(new, before)
+    assert len(names) == 2 and all(n.split("/")[0] == new.layers[-1].name for n in names)
+    assert new.replace_head(2, activation=None, name="logits").layers[-1].name == "logits"
+
+
+def test_replace_head_before_an_activation_layer():
+    model = Sequential([Input((4,)), layers.Dense(3), layers.Softmax()])
+    new = model.replace_head(2, name="mine")
+    assert new.output_shape == (None, 2) and len(new.layers) == 2
+    assert new.get_layer("mine").get_config()["activation"] == "softmax"
+
+
+def test_replace_head_needs_a_dense_end():
+    with pytest.raises(ArgumentError, match="ends in a Dense layer"):
+        Sequential([Input((4, 4, 1)), layers.Conv2D(2, 3), layers.Flatten()]).replace_head(3)
+    x = Input((4,))
+    with pytest.raises(ArgumentError, match="one output"):
+        Model(x, [layers.Dense(2)(x), layers.Dense(2)(x)]).replace_head(3)
+
+
+def test_a_sobel_bank_that_is_not_trained_stays_one():
+    bank = layers.Conv2D(2, 3, kernel_initializer=SobelBank(), use_bias=False, trainable=False, name="sobel")
+    model = Sequential([Input((8, 8, 1)), bank, layers.Flatten(), layers.Dense(3, activation="softmax")])
+    kernel = bank.get_weights()[0]
+    np.testing.assert_array_equal(kernel, SobelBank()((3, 3, 1, 2)))
+    train(model)
+    np.testing.assert_array_equal(bank.get_weights()[0], kernel)
+    ramp = np.broadcast_to(np.arange(8.0)[None, None, :, None], (1, 8, 8, 1)).astype("float32")
+    answers = np.abs(bank(ramp)).max((0, 1, 2))
+    assert answers.min() < 1e-5 < 0.1 < answers.max(), "one filter sees a horizontal ramp, the other does not"
+
+
+def test_a_layer_that_starts_from_another_model_trains_apart_from_it():
+    teacher = network()
+    student = Sequential(
+        [
+            Input((8, 8, 1)),
+            layers.Conv2D(4, 3, kernel_initializer=FromLayer(teacher, "conv1"), name="conv1"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    start = teacher.get_weights()[0]
+    np.testing.assert_array_equal(student.get_weights()[0], start)
+    train(student)
+    assert not np.array_equal(student.get_weights()[0], start)
+    np.testing.assert_array_equal(teacher.get_weights()[0], start)
+
+
+def test_a_frozen_model_within_a_model():
+    base = Model(*_ends(network()), name="base")
+    x = Input((8, 8, 1))
+    model = Model(x, layers.Dense(3, activation="softmax", name="top")(base(x)))
+    base.trainable = False
+    before = weights(model)
+    train(model)
+    assert sorted(changed(model, before)) == ["top/bias", "top/kernel"]
+    assert {op.layer for op in operations(model, "backward")} <= {"top", ""}
+
+
+def _ends(model):
+    return model.inputs, model.get_layer("flat").output
