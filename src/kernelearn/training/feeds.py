@@ -91,7 +91,7 @@ def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: 
     weights = weights if weights is not None else _per_output(weight, objectives, "sample_weight")
     arrays: Arrays = {}
     for i, (objective, target, w) in enumerate(zip(objectives, targets, weights)):
-        if objective.loss is not None:
+        if objective.is_used:
             arrays[f"y_true_{i}"] = objective.target(target, dtype)
             arrays[f"weight_{i}"] = np.ones(rows, dtype) if w is None else np.asarray(w, dtype)
     return arrays
@@ -99,7 +99,7 @@ def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: 
 
 def _per_output(value: Any, objectives: Sequence[Objective], what: str) -> list:
     if isinstance(value, Mapping):
-        missing = [o.output for o in objectives if o.loss is not None and o.output not in value]
+        missing = [o.output for o in objectives if o.is_used and o.output not in value]
         if missing:
             raise ShapeError(f"{what} lacks outputs {missing}; it has {sorted(value)}.")
         return [value.get(o.output) for o in objectives]

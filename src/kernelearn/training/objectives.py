@@ -33,6 +33,11 @@ class Objective:
     weighted: list
 
     @property
+    def is_used(self) -> bool:
+        """Whether targets are needed: the output has a loss or metrics."""
+        return self.loss is not None or bool(self.metrics or self.weighted)
+
+    @property
     def has_integer_targets(self) -> bool:
         """Whether targets are class numbers, one axis less than the prediction."""
         if self.loss is not None and self.loss.kind in LOSSES:
@@ -54,6 +59,8 @@ class Objective:
             array = array[..., 0]
         elif array.ndim == len(wanted) - 1 and wanted[-1] == 1:
             array = array[..., None]
+        if self.loss is None:
+            return array  # the metrics know what they take
         if array.ndim != len(wanted) or array.shape[1:] != tuple(wanted[1:]):
             raise ShapeError(self._mismatch(array))
         if not self.has_integer_targets:

@@ -8,11 +8,13 @@ A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `inpu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from kernelearn import config, optimizers
+from kernelearn.data import StreamDataset
 from kernelearn.engine.backends import prepare, resolve_engine
 from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
@@ -175,7 +177,7 @@ class Trainer:
 
         Args:
             x, y: arrays (lists or dicts for several inputs or outputs), a `Dataset` or a stream of batches.
-            batch_size: samples per update, 32 by default.
+            batch_size: samples per update, 32 by default; a stream of batches keeps its own.
             epochs: index after the last epoch; with `initial_epoch` the number trained is the difference.
             verbose: "auto", 0 (nothing), 1 (progress bar), 2 (a line per epoch).
             validation_split: share of the last rows to hold out, before shuffling.
@@ -196,7 +198,7 @@ class Trainer:
             data, validation_data = feeds.split_last(data, validation_split)
         validation = self._validation(validation_data)
         self._prepare_for(data)
-        batch_size = batch_size or DEFAULT_BATCH
+        batch_size_given, batch_size = batch_size, _batch_size(data, batch_size)
         steps = _steps(data, batch_size, steps_per_epoch)
         self.fit_state = state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
         self.stop_training = False
@@ -224,7 +226,10 @@ class Trainer:
                 if validation is not None and (state.epoch + 1) % validation_freq == 0:
                     logs.update(
                         self._validate(
-                            validation, validation_batch_size or batch_size, validation_steps, loop
+                            validation,
+                            _batch_size(validation, validation_batch_size or batch_size_given),
+                            validation_steps,
+                            loop,
                         )
                     )
                 ended = state.epoch
@@ -239,9 +244,7 @@ class Trainer:
         state = self.fit_state
         assert state is not None
         loop.on_epoch_begin(state.epoch)
-        for bx, by, weight in batches:
-            if steps is not None and state.batch >= steps:
-                break
+        for bx, by, weight in islice(batches, None if steps is None else max(steps - state.batch, 0)):
             loop.on_train_batch_begin(state.batch)
             inputs = self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
             loss = self._train_on(inputs, state.seed)
@@ -313,7 +316,7 @@ class Trainer:
         """
         data = feeds.make_dataset(x, y, sample_weight)
         self._prepare_for(data)
-        batch_size = batch_size or DEFAULT_BATCH
+        batch_size = _batch_size(data, batch_size)
         count = _steps(data, batch_size, steps)
         loop = CallbackList(
             callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
@@ -336,7 +339,7 @@ class Trainer:
         """Outputs for data, in inference mode: an array, or a list of them for several outputs."""
         data = feeds.make_dataset(x)
         self._prepare_for(data)
-        batch_size = batch_size or DEFAULT_BATCH
+        batch_size = _batch_size(data, batch_size)
         count = _steps(data, batch_size, steps)
         executable = self._executable("predict")
         loop = CallbackList(
@@ -345,9 +348,7 @@ class Trainer:
         parts: list[list[np.ndarray]] = [[] for _ in self.outputs]
         with loop:
             loop.on_predict_begin()
-            for number, (bx, _, _) in enumerate(data.batches(batch_size)):
-                if count is not None and number >= count:
-                    break
+            for number, (bx, _, _) in enumerate(islice(data.batches(batch_size), count)):
                 loop.on_predict_batch_begin(number)
                 results = executable.run(feeds.program_inputs(bx, self.inputs, self.input_names))
                 for i, part in enumerate(parts):
@@ -465,20 +466,22 @@ class Trainer:
             )
         return feeds.make_dataset(*parts)
 
-    def _validate(self, data: Any, batch_size: int, steps: int | None, loop: CallbackList) -> dict[str, Any]:
+    def _validate(
+        self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
+    ) -> dict[str, Any]:
         """Evaluate in the middle of `fit`; the training results of the epoch are put aside meanwhile."""
         aside = self._results().state()
         logs = self._test(data, batch_size, _steps(data, batch_size, steps), loop)
         self._results().restore(aside)
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _test(self, data: Any, batch_size: int, steps: int | None, loop: CallbackList) -> dict[str, Any]:
+    def _test(
+        self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
+    ) -> dict[str, Any]:
         executable, results = self._executable("test"), self._results()
         results.reset()
         loop.on_test_begin()
-        for number, (bx, by, weight) in enumerate(data.batches(batch_size)):
-            if steps is not None and number >= steps:
-                break
+        for number, (bx, by, weight) in enumerate(islice(data.batches(batch_size), steps)):
             loop.on_test_batch_begin(number)
             inputs = self._batch(bx, by, weight)
             results.add(executable.run(inputs), inputs, len(inputs["x_0"]))
@@ -494,7 +497,12 @@ _REMEDY = (
 )
 
 
-def _steps(data: Any, batch_size: int, limit: int | None) -> int | None:
+def _batch_size(data: Any, given: int | None) -> int | None:
+    """Samples in a batch: as given, else 32; None (batches as they come) for a stream that is not told."""
+    return given if given is not None or isinstance(data, StreamDataset) else DEFAULT_BATCH
+
+
+def _steps(data: Any, batch_size: int | None, limit: int | None) -> int | None:
     """Batches in one pass, at most `limit`; None if unknown."""
     count = data.steps(batch_size)
     return limit if count is None else count if limit is None else min(count, limit)
