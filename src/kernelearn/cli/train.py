@@ -63,7 +63,8 @@ def train(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="Any of flip,crop,shift,rotate,zoom,contrast, or none. [default: shift for digits, else none]",
+            help="Any of flip,crop,shift,rotate,zoom,contrast, or none. "
+            "[default: shift for digits, else none]",
             rich_help_panel=_LEARNING,
         ),
     ] = None,

@@ -197,7 +197,8 @@ def _row(layer: Any, trained: set[int], seen: set[int], inside: set[int]) -> Row
 
 
 def _nested_formula(model: Any) -> str:
-    return f"{len(model.layers)} layers"
+    count = len(model.layers)
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def _output_shape(layer: Any) -> str:
