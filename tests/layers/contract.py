@@ -2,7 +2,7 @@
 
 Shapes as computed, weights as listed, a config that survives JSON and rebuilds an equal layer, channels first
 equal to channels last, both float types, inference that does not change weights, a backward pass that reaches
-every weight.
+every weight, and a step of `fit` that changes what is trained and is repeated exactly by a clone.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn import layers
+from kernelearn import Model, layers
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
@@ -58,6 +58,7 @@ def check_layer(example: Example) -> None:
     check_config(example)
     check_float_types(example)
     check_training(example)
+    check_fit(example)
     # NOTE: softmax as an activation acts on the last axis whatever the data format, as in Keras.
     if "data_format" in example.make().get_config() and example.arguments.get("activation") != "softmax":
         check_channels_first(example)
@@ -159,3 +160,31 @@ def check_training(example: Example) -> None:
         assert results[f"input_{i}"].shape == (BATCH, *shape)
     again = training_step(example)[2]
     np.testing.assert_array_equal(output, again)
+
+
+def check_fit(example: Example) -> None:
+    """A model of this layer alone trains one step by Adam; its clone takes the same step."""
+    model = one_layer_model(example)
+    twin = model.clone()
+    before, after = model.get_weights(), []
+    for one in (model, twin):
+        one.compile("adam", "mean_squared_error")
+        x = example.inputs() if len(example.shapes) > 1 else example.inputs()[0]
+        history = one.fit(x, np.full((BATCH, *example.output), 0.3), shuffle=False, verbose=0, seed=5)
+        assert np.isfinite(history.history["loss"][0])
+        after.append(one.get_weights())
+    for new, again in zip(*after, strict=True):
+        assert np.isfinite(new).all()
+        np.testing.assert_array_equal(new, again)
+    trained = {id(w) for w in model.trainable_weights}
+    for weight, old, new in zip(model.weights, before, after[0], strict=True):
+        assert id(weight) not in trained or not np.array_equal(old, new), f"{example}: {weight.name} stayed"
+
+
+def one_layer_model(example: Example) -> Model:
+    """Inputs, the layer with random weights, its output."""
+    tensors = [Input(shape) for shape in example.shapes]
+    layer = example.make()
+    model = Model(tensors, layer(tensors if len(tensors) > 1 else tensors[0]))
+    randomize(layer)
+    return model
