@@ -169,3 +169,106 @@ def test_tangent_kernel_in_batches_is_a_kernel():
     assert np.linalg.eigvalsh(whole)[0] > -1e-9
     with pytest.raises(ShapeError, match="Jacobian"):
         empirical_ntk(lambda batch: batch, x)
+
+
+def tiny_cnn(dtype="float64"):
+    """Convolution, frozen scale, pooling, two logits: (5, 5, 2) -> 2."""
+    from kernelearn import layers
+    from kernelearn.models import Sequential
+
+    options = {"dtype": dtype}
+    model = Sequential(
+        [
+            layers.Input((5, 5, 2), dtype=dtype),
+            layers.Conv2D(3, 3, activation="tanh", name="conv", **options),
+            layers.BatchNormalization(name="norm", **options),
+            layers.GlobalAveragePooling2D(name="pool", **options),
+            layers.Dense(2, name="top", **options),
+        ]
+    )
+    rng = np.random.default_rng(1)
+    # Positive variances, anything else.
+    model.set_weights(
+        [rng.uniform(0.2 if "variance" in w.name else -1.0, 1.0, w.shape) for w in model.weights]
+    )
+    model.get_layer("norm").trainable = False
+    return model
+
+
+def numeric_jacobian(model, x, step=1e-6):
+    """(n, outputs, parameters) by central differences in every trainable number."""
+    columns = []
+    for weight in model.trainable_weights:
+        base = weight.numpy()
+        for place in np.ndindex(base.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = base.copy()
+                moved[place] += sign * step
+                weight.assign(moved)
+                ends.append(model.predict(x, verbose=0))
+            columns.append((ends[0] - ends[1]) / (2 * step))
+        weight.assign(base)
+    return np.stack(columns, axis=-1)
+
+
+def test_tangent_kernel_of_a_model_matches_central_differences():
+    from kernelearn.models.jacobian import OutputGradients
+
+    # Rounded, because `predict` reads float64 images as float32.
+    model, x = tiny_cnn(), RNG.standard_normal((4, 5, 5, 2)).astype(np.float32)
+    numeric = numeric_jacobian(model, x)
+    exact = OutputGradients(model)(x)
+    assert exact.dtype == np.float64
+    assert exact.shape == (4, 2, 3 * 3 * 2 * 3 + 3 + 3 * 2 + 2)
+    np.testing.assert_allclose(exact, numeric, atol=1e-8)
+    gram = empirical_ntk(model, x, batch_size=3)
+    np.testing.assert_allclose(gram, np.einsum("iop,jop->ij", numeric, numeric) / 2, rtol=1e-7)
+    np.testing.assert_array_equal(gram, gram.T)
+    assert np.linalg.eigvalsh(gram)[0] > -1e-12 * np.trace(gram)
+    np.testing.assert_allclose(empirical_ntk(model, x, x[:2]), gram[:, :2])
+
+
+def test_tangent_kernel_of_a_linear_model_is_its_gram_matrix():
+    from kernelearn import layers
+    from kernelearn.models import Sequential
+
+    model = Sequential([layers.Input((3,)), layers.Dense(4, name="linear")])
+    x = RNG.standard_normal((6, 3))
+    np.testing.assert_allclose(empirical_ntk(model, x), x @ x.T + 1.0, rtol=1e-5, atol=1e-6)
+
+
+def test_tangent_kernel_follows_what_is_trainable_and_the_weights():
+    from kernelearn.models.jacobian import OutputGradients
+
+    model, x = tiny_cnn("float32"), RNG.standard_normal((3, 5, 5, 2))
+    model.get_layer("conv").trainable = False
+    gradients = OutputGradients(model)
+    before = gradients(x)
+    assert before.dtype == np.float32
+    assert [w.name for w in gradients.weights] == ["kernel", "bias"]
+    pooled = FeatureKernels(model, ["pool"], center=False).fit(x)
+    expected = pooled.transform(x) / pooled.scales_[0]
+    np.testing.assert_allclose(before[:, 0, :6].reshape(3, 3, 2)[:, :, 0], expected, atol=1e-6)
+    model.get_layer("conv").weights[0].assign(np.zeros((3, 3, 2, 3)))
+    assert np.abs(gradients(x) - before).max() > 1e-3
+
+
+def test_tangent_kernel_is_a_precomputed_kernel():
+    model = tiny_cnn("float32")
+    x = np.concatenate([RNG.standard_normal((10, 5, 5, 2)), RNG.standard_normal((10, 5, 5, 2)) + 1.0])
+    y = np.repeat([0, 1], 10)
+    numbers = np.arange(20)[:, None]
+    machine = MultipleKernelClassifier([empirical_ntk(model, x)]).fit(numbers[::2], y[::2])
+    assert machine.score(numbers[1::2], y[1::2]) > 0.8
+
+
+def test_models_without_a_tangent_kernel_are_explained():
+    model = tiny_cnn()
+    model.freeze()
+    with pytest.raises(ArgumentError, match="no trainable weights"):
+        empirical_ntk(model, np.zeros((1, 5, 5, 2)))
+    with pytest.raises(ArgumentError, match="got NoneType"):
+        empirical_ntk(None, np.zeros((1, 5, 5, 2)))
+    with pytest.raises(ShapeError, match="takes arrays of shape"):
+        empirical_ntk(tiny_cnn(), np.zeros((1, 4, 4, 2)))

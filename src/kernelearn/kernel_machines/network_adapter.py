@@ -5,6 +5,7 @@ batch x (n, ...) a dict from layer name to activations (n, ...). It is only read
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,17 @@ def feature_function(model: Any) -> FeatureFunction:
 
 
 def _from_model(model: Any) -> FeatureFunction:
+    # NOTE: `model.feature_maps` builds its program anew at every call; here all batches share one.
+    @cache
+    def part_up_to(names: tuple[str, ...]) -> Any:
+        from kernelearn.models import Model
+
+        return Model(model.inputs, [model._tensor_of(name) for name in names])
+
     def features(x: np.ndarray, layers: Sequence[str] | None) -> Mapping[str, np.ndarray]:
-        names = [layer.name for layer in model.layers] if layers is None else list(layers)
-        return dict(zip(names, model.feature_maps(x, names)))
+        names = tuple(layer.name for layer in model.layers) if layers is None else tuple(layers)
+        maps = part_up_to(names).predict(x, batch_size=max(len(x), 1), verbose=0)
+        return dict(zip(names, maps if isinstance(maps, list) else [maps]))
 
     return features
 
