@@ -83,6 +83,19 @@ def test_training_by_list_and_by_name_is_the_same():
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_dict_names_inputs_and_outputs():
+    a, b = Input((3,)), Input((3,))
+    outs = {"sum": layers.Add()([a, b]), "product": layers.Multiply()([a, b])}
+    model = Model({"left": a, "right": b}, outs)
+    assert (model.input_names, model.output_names) == (["left", "right"], ["sum", "product"])
+    left, right = RNG.random((4, 3), "float32"), RNG.random((4, 3), "float32")
+    data = {"right": right, "left": left}
+    np.testing.assert_array_equal(model.predict(data, verbose=0)[1], left * right)
+    model.compile("sgd", {"sum": "mse"})
+    assert model.evaluate(data, {"sum": left + right}, verbose=0) == [0.0, 0.0]
+    assert same_after_json(model, left, right).input_names == ["left", "right"]
+
+
 def test_wrong_inputs_and_outputs_are_named():
     model = two_by_two()
     model.compile("sgd", "mse")

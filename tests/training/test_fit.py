@@ -97,7 +97,7 @@ def test_validation_in_some_epochs_with_weights_and_few_steps():
     assert len(history["val_loss"]) == 2 and len(history["loss"]) == 4
     expected = model.evaluate(X, Y, sample_weight=weight, verbose=0)
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
-    few = model.fit(X, Y, validation_data=(X, Y), validation_steps=2, validation_batch_size=5, verbose=0)
+    few = model.fit(X, Y, validation_data=[X, Y], validation_steps=2, validation_batch_size=5, verbose=0)
     assert few.history["val_loss"][0] == pytest.approx(model.evaluate(X[:10], Y[:10], verbose=0), rel=1e-6)
 
 
@@ -466,6 +466,28 @@ def test_calls_in_the_wrong_order_or_with_contradictions():
 def test_a_batch_size_that_is_none(batch_size):
     with pytest.raises(ArgumentError, match="batch_size"):
         compiled().fit(X, Y, batch_size, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 2.5},
+        {"epochs": -1},
+        {"initial_epoch": "0"},
+        {"steps_per_epoch": 0},
+        {"validation_steps": -2},
+        {"validation_freq": 0},
+    ],
+    ids=str,
+)
+def test_counts_are_whole_numbers(wrong):
+    with pytest.raises(ArgumentError, match=f"{next(iter(wrong))} must be a whole number of at least"):
+        compiled().fit(X, Y, validation_data=[X, Y], verbose=0, **wrong)
+
+
+def test_class_weight_without_targets():
+    with pytest.raises(ArgumentError, match="class_weight needs one array of targets"):
+        compiled().fit(X, class_weight={0: 1.0}, verbose=0)
 
 
 # Kinds of data

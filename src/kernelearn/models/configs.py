@@ -30,6 +30,7 @@ def functional_config(model: Model) -> dict[str, Any]:
         "layers": [LAYERS.serialize(layer) for layer in model.layers if not isinstance(layer, InputLayer)],
         "calls": calls,
         "outputs": [places[id(t)] for t in model.outputs],
+        "keys": model._keys,
     }
 
 
@@ -49,7 +50,13 @@ def functional_from_config(values: dict[str, Any]) -> Model:
         outputs = [_at(place, inputs, made) for place in values["outputs"]]
     except (KeyError, IndexError, TypeError) as error:
         raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
-    return Model(inputs, outputs, name=values.get("name"))
+    keys = values.get("keys", [None, None])
+    return Model(_named(inputs, keys[0]), _named(outputs, keys[1]), name=values.get("name"))
+
+
+def _named(tensors: list[Tensor], keys: list[str] | None) -> Any:
+    """The tensors as the dict that the model was made from, or as they are."""
+    return dict(zip(keys, tensors, strict=True)) if keys else tensors
 
 
 def _at(place: list, inputs: list[Tensor], made: list[list[Tensor]]) -> Tensor:

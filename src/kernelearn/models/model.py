@@ -26,7 +26,8 @@ class Model(Trainer, Layer):
     """A network from input tensors to output tensors.
 
     Args:
-        inputs, outputs: a tensor or a list of them, from `Input` and from calling layers.
+        inputs, outputs: a tensor, a list or a dict of them, from `Input` and from calling layers. The keys
+            of a dict are the names by which `fit` and `predict` take arrays.
         name: made from the class name if None.
 
     >>> from kernelearn import Input, Model
@@ -52,6 +53,7 @@ class Model(Trainer, Layer):
         self.outputs: list[Tensor] = []
         self._calls: list = []
         self._layers: list[Layer] = []
+        self._keys: list[list[str] | None] = [_keys(inputs), _keys(outputs)]
         if inputs is not None:
             self._connect(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
         if not trainable:
@@ -104,10 +106,12 @@ class Model(Trainer, Layer):
 
     @property
     def input_names(self) -> list[str]:
-        return [t.node.layer.name for t in self.inputs]
+        return self._keys[0] or [t.node.layer.name for t in self.inputs]
 
     @property
     def output_names(self) -> list[str]:
+        if self._keys[1]:
+            return self._keys[1]
         names = [t.node.layer.name for t in self.outputs]
         return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
 
@@ -334,6 +338,11 @@ def _tensors(value: Any, what: str) -> list[Tensor]:
     if not parts or not all(isinstance(t, Tensor) for t in parts):
         raise ArgumentError(f"{what} must be tensors made by Input and by calling layers; got {value!r}.")
     return parts
+
+
+def _keys(tensors: Any) -> list[str] | None:
+    """The names that a dict of tensors gives."""
+    return [str(key) for key in tensors] if isinstance(tensors, dict) else None
 
 
 def _one_or_list(values: Sequence) -> Any:

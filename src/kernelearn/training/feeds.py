@@ -116,6 +116,8 @@ def class_weights(y: Any, weight: Any, class_weight: Mapping[int, float] | None)
     """
     if class_weight is None:
         return weight
+    if y is None or isinstance(y, Mapping | list | tuple):
+        raise ArgumentError("class_weight needs one array of targets: class numbers or one-hot rows.")
     labels = np.asarray(y)
     labels = (
         labels.argmax(-1)

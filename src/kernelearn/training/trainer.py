@@ -191,6 +191,9 @@ class Trainer:
         Returns: History, with one value an epoch under the name of the loss, each metric and their val_
             twins.
         """
+        _check_counts(1, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
+        _check_counts(1, validation_freq=validation_freq)
+        _check_counts(0, epochs=epochs, initial_epoch=initial_epoch)
         data = feeds.make_dataset(x, y, sample_weight)
         if validation_split:
             if validation_data is not None:
@@ -459,7 +462,7 @@ class Trainer:
     def _validation(self, given: Any) -> Any:
         if given is None:
             return None
-        parts = given if isinstance(given, tuple) else (given,)
+        parts = tuple(given) if isinstance(given, tuple | list) else (given,)
         if len(parts) > 3:
             raise ArgumentError(
                 f"validation_data must be (x, y) or (x, y, sample_weight); got {len(parts)} parts."
@@ -495,6 +498,14 @@ _REMEDY = (
     "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0). "
     "The weights are those before this step."
 )
+
+
+def _check_counts(least: int, **counts: Any) -> None:
+    """Raise ArgumentError for anything but None or a whole number of at least `least`."""
+    for name, value in counts.items():
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and not (is_whole and value >= least):
+            raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
 
 
 def _batch_size(data: Any, given: int | None) -> int | None:
