@@ -76,11 +76,8 @@ def _prepare(job: Job) -> tuple[runs.Run, Any, Any]:
 
 
 def _make_model(plan: Plan, data: Any) -> Any:
-    from kernelearn import config
     from kernelearn.utils import set_random_seed
 
-    if plan.engine is not None:
-        config.set_engine(plan.engine)
     set_random_seed(plan.seed)
     model = make_network(plan.model, data.input_shape, data.classes)
     model = augmented(model, plan.augment, data.input_shape)
@@ -89,6 +86,7 @@ def _make_model(plan: Plan, data: Any) -> Any:
         optimizer=make_optimizer(plan.optimizer, plan.lr, plan.schedule, steps),
         loss="sparse_categorical_crossentropy" if data.classes else "mse",
         metrics=["accuracy"] if data.classes else ["mae"],
+        engine=plan.engine,
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = plan.resize
