@@ -1,11 +1,23 @@
-"""Rules for the whole test suite: in CI no test is skipped for want of data that is there."""
+"""Rules for the whole test suite: no test leaves settings behind, and in CI none is skipped for want of data
+that is there.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from kernelearn import config
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _same_settings_after_each_test():
+    """Float type, engine and seeds of the process are afterwards what they were."""
+    before = dict(config._state)
+    yield
+    config._state.update(before)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,67 +1,22 @@
 """Every python block of README.md and of the pages under docs/ runs, and prints what the page says.
 
-The blocks of one page share one namespace, in a folder of their own. A block that cannot run here stands
-under a comment with the reason: <!-- not executed: REASON -->. A `text` block right after a python block is
-what that block prints.
+Each page runs in a process and a folder of its own, so that it starts as a reader does; see pages.py.
 """
 
-import contextlib
-import io
 import re
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+
+from tests.docs.pages import blocks_of, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
 # Pages whose examples have a test beside the code that they describe.
 TESTED_ELSEWHERE = {"data.md", "kernel-machines.md"}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(
-    r"(<!-- not executed: *(?P<reason>[^>]*?) *-->\s*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S
-)
-
-
-class Block(NamedTuple):
-    """One fenced block: its language, its text, the line it starts on and why it is not run (or None)."""
-
-    kind: str
-    text: str
-    line: int
-    reason: str | None
-
-
-def blocks_of(page: str) -> list[Block]:
-    """The fenced blocks of a page, in order."""
-    return [
-        Block(m["kind"], m["text"], page.count("\n", 0, m.start("text")) + 1, m["reason"])
-        for m in BLOCK.finditer(page)
-    ]
-
-
-def run_block(block: Block, names: dict, path: str) -> str:
-    """Execute a block; lines are padded so that a traceback names the line of the page."""
-    code = compile("\n" * (block.line - 1) + block.text, path, "exec")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(code, names)
-    return printed.getvalue()
-
-
-def run_page(text: str, path: str) -> int:
-    """Run the page's blocks and compare what they print; the number of blocks run."""
-    names: dict = {"__name__": "page"}
-    count, printed = 0, None
-    for block in blocks_of(text):
-        if block.kind == "python" and block.reason is None:
-            printed = run_block(block, names, path)
-            count += 1
-        elif block.kind == "text" and printed is not None:
-            assert printed == block.text, f"{path}, line {block.line}"
-        else:
-            printed = None
-    return count
 
 
 def _own_pages() -> list[Path]:
@@ -69,11 +24,12 @@ def _own_pages() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", _own_pages(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_examples_of_a_page_run(page, tmp_path):
     text = page.read_text(encoding="utf-8")
-    expected = [b for b in blocks_of(text) if b.kind == "python" and b.reason is None]
-    assert run_page(text, str(page)) == len(expected) == text.count("```python\n") - _left_out(text)
+    script = [sys.executable, str(Path(__file__).with_name("pages.py")), str(page)]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) == text.count("```python\n") - _left_out(text)
 
 
 def _left_out(text: str) -> int:
