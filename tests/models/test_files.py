@@ -68,6 +68,18 @@ def test_training_goes_on_bitwise_after_loading(path, optimizer):
         assert_same_weights(stopped, loaded)
 
 
+def test_weights_without_decay_stay_without_it(path):
+    model = network()
+    optimizer = optimizers.AdamW(0.01, weight_decay=5.0)
+    optimizer.exclude_from_weight_decay([model.get_layer("conv").kernel], ["bias"])
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.save(path)
+    loaded = load_model(path)
+    for one in (model, loaded):
+        one.fit(X, Y, verbose=0, seed=1)
+    assert_same_weights(model, loaded)
+
+
 def test_a_loaded_model_predicts_and_measures_the_same(path):
     model = network()
     model.compile(

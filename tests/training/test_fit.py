@@ -101,6 +101,17 @@ def test_validation_in_some_epochs_with_weights_and_few_steps():
     assert few.history["val_loss"][0] == pytest.approx(model.evaluate(X[:10], Y[:10], verbose=0), rel=1e-6)
 
 
+def test_a_callback_may_evaluate_in_the_middle_of_an_epoch():
+    def evaluate(batch, logs):
+        model.evaluate(X[:5], Y[:5], verbose=0)
+
+    model = compiled(optimizers.SGD(0.0), ["accuracy"])
+    watch = callbacks.LambdaCallback(on_train_batch_end=evaluate)
+    history = model.fit(X, Y, 10, callbacks=[watch], verbose=0).history
+    expected = model.evaluate(X, Y, verbose=0)
+    assert [history["loss"][0], history["accuracy"][0]] == pytest.approx(expected, rel=1e-6)
+
+
 def test_logs_of_batches_are_means_so_far():
     seen = []
     watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs["loss"]))
@@ -385,6 +396,14 @@ def test_weights_stay_finite_when_training_explodes():
         for _ in range(20):
             model.fit(X * 100, Y, 8, epochs=20, verbose=0)
     assert np.isfinite(flat(model)).all()
+
+
+def test_a_weight_that_overflowed_is_named_without_a_promise():
+    model = Sequential([Input((1,)), layers.Dense(1, kernel_initializer="ones", use_bias=False, name="line")])
+    model.compile(optimizers.SGD(1e38), "mse")
+    with pytest.raises(NonFiniteError, match=r"Step 2: .*'line/kernel', already before this step") as caught:
+        model.fit(np.full((4, 1), 100.0), np.zeros((4, 1)), 2, verbose=0)
+    assert "The weights are those before" not in str(caught.value)
 
 
 def test_without_the_check_training_goes_on_and_keeps_its_weights():

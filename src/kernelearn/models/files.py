@@ -110,6 +110,9 @@ def _compile_config(model: Model) -> dict[str, Any]:
     arguments = model._arguments or {}
     return {
         "optimizer": optimizers.serialize(model.optimizer),
+        "without_weight_decay": [
+            name for name, w in model.weight_paths().items() if not model.optimizer.uses_weight_decay(w)
+        ],
         "loss": _map(arguments["loss"], lambda v: losses.serialize(losses.get(v))),
         "loss_weights": arguments["loss_weights"],
         "metrics": _map(arguments["metrics"], _metric_config),
@@ -133,9 +136,11 @@ def _map(value: Any, function: Any) -> Any:
 
 
 def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    saved = values["compile"]
+    saved, paths = values["compile"], model.weight_paths()
+    optimizer = optimizers.deserialize(saved["optimizer"])
+    optimizer.exclude_from_weight_decay([paths[name] for name in saved.get("without_weight_decay", ())])
     model.compile(
-        optimizers.deserialize(saved["optimizer"]),
+        optimizer,
         saved["loss"],
         saved["loss_weights"],
         saved["metrics"],

@@ -283,7 +283,7 @@ class Trainer:
         where = f"Step {self.optimizer.iterations + 1}: the loss is not finite."
         for name, array in (*inputs.items(), *((n, v.value) for n, v in executable.variables.items())):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                return f"{where} First bad tensor: {name!r}, before the step. {_REMEDY}"
+                return f"{where} First bad tensor: {name!r}, already before this step. {_REMEDY}"
         step_number = self.optimizer.iterations
         clock = {
             "seed": seed,
@@ -472,16 +472,16 @@ class Trainer:
     def _validate(
         self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
     ) -> dict[str, Any]:
-        """Evaluate in the middle of `fit`; the training results of the epoch are put aside meanwhile."""
-        aside = self._results().state()
+        """Evaluate at the end of an epoch of `fit`."""
         logs = self._test(data, batch_size, _steps(data, batch_size, steps), loop)
-        self._results().restore(aside)
         return {f"val_{name}": value for name, value in logs.items()}
 
     def _test(
         self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
     ) -> dict[str, Any]:
+        """Loss and metrics; those of an epoch that is being trained are put aside meanwhile."""
         executable, results = self._executable("test"), self._results()
+        aside = results.state()
         results.reset()
         loop.on_test_begin()
         for number, (bx, by, weight) in enumerate(islice(data.batches(batch_size), steps)):
@@ -490,14 +490,13 @@ class Trainer:
             results.add(executable.run(inputs), inputs, len(inputs["x_0"]))
             loop.on_test_batch_end(number, results.logs())
         logs = results.logs()
+        results.restore(aside)
         loop.on_test_end(logs)
         return logs
 
 
-_REMEDY = (
-    "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0). "
-    "The weights are those before this step."
-)
+_REMEDY = "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0)."
+_KEPT = "The weights are those before this step."
 
 
 def _check_counts(least: int, **counts: Any) -> None:
