@@ -79,6 +79,23 @@ def test_a_frozen_layer_between_trained_ones_passes_the_gradient_on():
     assert "conv1/kernel" in names and not [n for n in names if n.startswith("conv2")]
 
 
+def test_what_is_frozen_is_frozen_in_a_clone_too():
+    inner = Sequential([layers.Conv2D(2, 3, name="conv", input_shape=(8, 8, 1))], name="inner")
+    x = Input((8, 8, 1))
+    for outer in (Sequential([inner, layers.Flatten(), layers.Dense(3)]), Model(x, inner(x))):
+        outer.trainable = False
+        inner.get_layer("conv").trainable = True
+        twin = outer.clone()
+        assert not twin.trainable and not twin.get_layer("inner").trainable
+        assert [w.path for w in twin.trainable_weights] == ["conv/kernel", "conv/bias"]
+
+
+def test_a_layer_added_to_a_frozen_model_is_frozen():
+    model = Sequential([Input((4,)), layers.Dense(3)], trainable=False)
+    model.add(layers.Dense(2))
+    assert model.trainable_weights == []
+
+
 def test_unfreeze_until_and_altogether():
     model = network()
     model.freeze()

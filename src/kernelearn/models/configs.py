@@ -24,6 +24,7 @@ def functional_config(model: Model) -> dict[str, Any]:
         places.update((id(t), ["call", number, t.index]) for t in call.outputs)
     return {
         "name": model.name,
+        "trainable": model.trainable,
         "inputs": [
             {"name": t.node.layer.name, "shape": list(t.shape[1:]), "dtype": t.dtype} for t in model.inputs
         ],
@@ -51,7 +52,9 @@ def functional_from_config(values: dict[str, Any]) -> Model:
     except (KeyError, IndexError, TypeError) as error:
         raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
     keys = values.get("keys", [None, None])
-    return Model(_named(inputs, keys[0]), _named(outputs, keys[1]), name=values.get("name"))
+    model = Model(_named(inputs, keys[0]), _named(outputs, keys[1]), name=values.get("name"))
+    model._trainable = values.get("trainable", True)  # every layer has its own from its config
+    return model
 
 
 def _named(tensors: list[Tensor], keys: list[str] | None) -> Any:

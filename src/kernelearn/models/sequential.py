@@ -67,6 +67,8 @@ class Sequential(Model):
                 self._begin(Input(shape[1:], dtype=layer.dtype))  # type: ignore[arg-type]
         self._extend(layer)
         self._layers.append(layer)
+        if not self._trainable:
+            layer.trainable = False
         self.forget_programs()
 
     def pop(self) -> Layer:
@@ -103,6 +105,7 @@ class Sequential(Model):
         shape = list(self._start.shape[1:]) if self._start is not None else None
         return {
             "name": self.name,
+            "trainable": self._trainable,
             "input_shape": shape,
             "dtype": self.dtype,
             "layers": [LAYERS.serialize(layer) for layer in self.layers],
@@ -112,7 +115,9 @@ class Sequential(Model):
     def from_config(cls, values: dict[str, Any]) -> Sequential:
         """A new model with fresh weights from what `get_config` gave."""
         first = [Input(values["input_shape"], dtype=values.get("dtype"))] if values.get("input_shape") else []
-        return cls([*first, *(LAYERS.get(layer) for layer in values["layers"])], name=values.get("name"))
+        made = cls([*first, *(LAYERS.get(layer) for layer in values["layers"])], name=values.get("name"))
+        made._trainable = values.get("trainable", True)  # every layer has its own from its config
+        return made
 
     def _begin(self, tensor: Tensor) -> None:
         if self._start is not None:
