@@ -129,7 +129,7 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         weights: "learned", "uniform", "best" or "alignment"; see `MultipleKernelClassifier`.
         C: soft margin constant.
         normalize: of the kernels: "trace", "cosine" or None.
-        tol, random_state: see `MultipleKernelClassifier`.
+        cv, tol, random_state: see `MultipleKernelClassifier`.
 
     Attributes:
         layer_importance_: dict from layer name to weight; nonnegative, summing to one.
@@ -156,6 +156,7 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         pooling: str = "mean",
         normalize: str | None = "trace",
         batch_size: int = 256,
+        cv: int = 5,
         tol: float = 1e-3,
         random_state: Any = None,
     ) -> None:
@@ -167,6 +168,7 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         self.pooling = pooling
         self.normalize = normalize
         self.batch_size = batch_size
+        self.cv = cv
         self.tol = tol
         self.random_state = random_state
 
@@ -180,6 +182,7 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
             weights=self.weights,
             C=self.C,
             normalize=self.normalize,
+            cv=self.cv,
             tol=self.tol,
             random_state=self.random_state,
         ).fit(self.features_.transform(X), y)

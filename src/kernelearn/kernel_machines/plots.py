@@ -50,3 +50,37 @@ def weights_of(model: Any, limit: int = 25) -> tuple[list[str], np.ndarray]:
         return names, weights
     chosen = np.sort(np.argsort(-np.abs(weights).max(axis=0))[:limit])
     return [names[i] for i in chosen], weights[:, chosen]
+
+
+def plot_few_shot(result: Any) -> Any:
+    """Accuracy over the number of shots, a line per method, bars one standard deviation over seeds.
+
+    Args:
+        result: `FewShotResult`.
+    Returns: matplotlib Figure.
+    """
+    figure_class = require("matplotlib.figure", "plotting few-shot accuracies").Figure
+    figure = figure_class(figsize=(7.0, 4.5), layout="constrained")
+    axes = figure.subplots()
+    shots = np.asarray(result.settings.shots)
+    methods = result.accuracy.items()
+    for number, (name, values) in enumerate(methods):
+        # Side by side, so that bars do not hide each other.
+        places = np.arange(len(shots)) + 0.06 * (number - (len(methods) - 1) / 2)
+        deviation = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
+        axes.errorbar(
+            places,
+            100 * values.mean(axis=1),
+            None if deviation is None else 100 * deviation,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=name,
+        )
+    axes.axhline(100 / result.new_classes, color="black", linewidth=0.8, linestyle=":", label="chance")
+    axes.set_xticks(np.arange(len(shots)), [str(one) for one in shots])
+    axes.set_xlabel("images per new class")
+    axes.set_ylabel("accuracy in %")
+    axes.set_title(f"{result.new_classes} new classes, {result.settings.seeds} seeds")
+    axes.legend()
+    return figure

@@ -23,7 +23,7 @@ def empirical_ntk(model: Any, x: np.ndarray, y: np.ndarray | None = None, batch_
 
     Cost for a model with p trainable parameters and o outputs: one forward and backward pass with a batch of
     one for every image and output, then n m o p multiplications. Memory: 2 x batch_size x o x p x 8 bytes.
-    The gradients of y are worked out again for every batch of x; of x alone, about half the pairs twice.
+    With several batches the gradients of the second side are worked out again for every batch of the first.
 
     Args:
         model: a `kernelearn` model with one input and one output (its trainable weights count, in inference
