@@ -1,5 +1,5 @@
-"""Rules for the whole test suite: tests start and end with the same settings, and in CI none is skipped for want of data
-that is there.
+"""Rules for the whole test suite: tests start and end with the same settings, and in CI no test is skipped for
+want of data that is there.
 """
 
 import os
