@@ -1,6 +1,4 @@
-"""Rules for the whole test suite: tests start and end with the same settings, and in CI no test is skipped for
-want of data that is there.
-"""
+"""Rules for all tests: settings are the same before each, and CI skips none whose data is there."""
 
 import os
 from pathlib import Path
