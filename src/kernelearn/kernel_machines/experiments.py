@@ -16,7 +16,7 @@ from kernelearn.kernel_machines.feature_kernels import FeatureKernels, KernelHea
 from kernelearn.kernel_machines.network_adapter import activations
 
 LEARNED, UNIFORM, BEST = "learned weights", "uniform sum", "best layer"
-CONCATENATION, LAST, FINE_TUNING = "concatenation, logistic", "last layer, logistic", "fine-tuning"
+CONCATENATION, LAST, FINE_TUNING = "all layers, logistic", "last layer, logistic", "fine-tuning"
 METHODS = (LEARNED, UNIFORM, BEST, CONCATENATION, LAST, FINE_TUNING)
 
 
