@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn.layers import LAYERS
+from kernelearn.layers import LAYERS, Dense
 from tests.layers.contract import call, check_layer, training_step
 from tests.layers.examples import EXAMPLES
 
@@ -33,3 +33,12 @@ def test_frozen_layers_get_no_gradient(example):
     layer = example.make(trainable=False)
     call(layer, example.inputs())
     assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == len(example.weights)
+
+
+def test_build_called_by_hand_makes_the_weights_once():
+    layer = Dense(3)
+    layer.build((None, 2))
+    layer.build((None, 2))
+    assert layer.built
+    assert layer.compute_output_shape((None, 2)) == (None, 3)
+    assert [w.shape for w in layer.weights] == [(2, 3), (3,)]

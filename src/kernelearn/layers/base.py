@@ -9,9 +9,10 @@ Output shapes follow from `lower`: the operator table knows the shape of every r
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,11 @@ class Layer:
         self._trainable = bool(trainable)
         self._weights: list[Weight] = []
         self._nodes: list[Node] = []
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "build" in cls.__dict__:
+            cls.build = _building_once(cls.__dict__["build"])  # type: ignore[method-assign]
 
     # --- what subclasses declare
 
@@ -261,6 +267,18 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} built={self.built}>"
+
+
+def _building_once(build: Callable[..., None]) -> Callable[..., None]:
+    """`build` that marks the layer as built, and does nothing when it is: weights are made once."""
+
+    @functools.wraps(build)
+    def once(self: Layer, *input_shapes: Any, **options: Any) -> None:
+        if not self.built:
+            build(self, *input_shapes, **options)
+            self.built = True
+
+    return once
 
 
 def _as_tuple(value: Any) -> tuple:
