@@ -48,8 +48,8 @@ PUBLIC = {
         Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dropout ELU Flatten
         GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
         GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Input InputLayer
-        LAYERS Layer LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D MaxPooling3D Maximum
-        Minimum Multiply Normalization PReLU Permute RandomContrast RandomCrop RandomFlip
+        LAYERS Layer LayerNormalization LeakyReLU LocallyConnected2D MaxPooling1D MaxPooling2D
+        MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute RandomContrast RandomCrop RandomFlip
         RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv1D
         SeparableConv2D Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
         UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D

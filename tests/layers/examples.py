@@ -112,6 +112,15 @@ CONVOLUTIONS = [
         (6, 5, 5),
         [(3, 3, 4, 1), (1, 1, 4, 5), (5,)],
     ),
+    E("LocallyConnected2D", {"filters": 3, "kernel_size": 3}, [IMAGE], (4, 3, 3), [(3, 3, 4, 36), (36,)]),
+    E(
+        "LocallyConnected2D",
+        {"filters": 2, "kernel_size": (3, 2), "strides": 2, "padding": "same", "activation": "tanh", **RULES},
+        [IMAGE],
+        (3, 3, 2),
+        [(3, 2, 4, 18), (18,)],
+        label="strides",
+    ),
 ]
 
 DENSE = [

@@ -23,6 +23,7 @@ from kernelearn.layers.convolution import (
     SeparableConv2D,
 )
 from kernelearn.layers.dense import Dense
+from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
     Add,
     Average,
@@ -111,6 +112,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "LocallyConnected2D",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",

@@ -95,16 +95,22 @@ class _BaseConv(Layer):
 
     def _conv_attrs(self, x: Buffer, kernel_size: tuple, groups: int) -> dict[str, Any]:
         """Attributes of the conv operator for this input, padding resolved to ints."""
-        padding = tuple(
-            resolve_padding(self.padding, *axis)
-            for axis in zip(known_sizes(x)[:-1], kernel_size, self.strides, self.dilation_rate)
-        )
+        padding = self._resolved_padding(known_sizes(x)[:-1], kernel_size)
         return {"stride": self.strides, "padding": padding, "dilation": self.dilation_rate, "groups": groups}
+
+    def _resolved_padding(self, sizes: Sequence[int], kernel_size: tuple) -> tuple[tuple[int, int], ...]:
+        """Padding in pixels, (before, after) for each spatial axis of an input of these sizes."""
+        axes = zip(sizes, kernel_size, self.strides, self.dilation_rate)
+        return tuple(resolve_padding(self.padding, *axis) for axis in axes)
 
     def _finish(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
         """Bias, activation, and the axis order of the caller."""
         if self.bias is not None:
             y = graph.add("bias_add", y, self.use(graph, self.bias))
+        return self._activated(graph, y)
+
+    def _activated(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
+        """Activation, and the axis order of the caller."""
         if self.activation in ("softmax", "log_softmax"):
             return lower_activation(graph, from_channels_last(graph, y, self.data_format), self.activation)
         return from_channels_last(graph, lower_activation(graph, y, self.activation), self.data_format)
