@@ -42,7 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "callbacks": {"training"},
     "models": BASE | DECLARATIONS | {"training", "layers", "engine", "formats"},
     "utils": BASE | {"layers"},
-    "view": BASE | {"models", "layers", "engine", "data", "training", "formats"},
+    "recording": BASE | DECLARATIONS | {"models", "training", "layers", "engine", "data", "formats"},
+    "explain": BASE | DECLARATIONS | {"recording", "models", "training", "layers", "engine", "data", "formats"},
+    "view": BASE | {"explain", "recording", "models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
     "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},
 }

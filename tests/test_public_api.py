@@ -18,7 +18,7 @@ OPTIONAL = {"sklearn", "PIL", "matplotlib", "scipy", "rich", "typer", "torch", "
 PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
-        data engine errors initializers kernel_machines layers learn load_model losses metrics
+        data engine errors explain initializers kernel_machines layers learn load_model losses metrics
         models ops optimizers regularizers schedules set_random_seed utils
     """,
     "kernelearn.callbacks": """

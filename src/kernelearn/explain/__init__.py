@@ -1,0 +1,58 @@
+"""Explanations: why every weight changed, and what every kernel is and sees.
+
+Everything here reads arrays, recorded runs and models, and computes; `view` draws the results. Each public
+name is imported when it is first used: `from kernelearn import explain` itself loads nothing.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+# Public name -> the module of this package that defines it: one entry a line, in the order of the sections.
+_OBJECTS = {
+    # Ledger: every term of the gradient of one weight.
+    "ledger": "ledger",
+    "Ledger": "ledger",
+    # Update split: what the optimiser makes of the gradient, in one step and over a run.
+    "update_split": "update_split",
+    "UpdateSplit": "update_split",
+    "history": "contributions",
+    "History": "contributions",
+    # Dense equivalent: a convolution written as a sparse matrix with tied entries.
+    "dense_equivalent": "dense_equivalent",
+    "DenseEquivalent": "dense_equivalent",
+    # Filter bank, learning curves, what a kernel sees.
+    # Experiments.
+    # Figures and report.
+}
+
+
+class _Package(ModuleType):
+    """This package: `explain.ledger` is the function, although a module of that name defines it.
+
+    Importing a module makes it an attribute of its package, which would hide the function of the same name;
+    public names are left alone. `from kernelearn.explain.ledger import ...` finds the module as always.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _OBJECTS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562) and keep it."""
+    if name in _OBJECTS:
+        value = getattr(import_module(f"kernelearn.explain.{_OBJECTS[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(
+        f"module 'kernelearn.explain' has no attribute {name!r}; public names: {', '.join(_OBJECTS)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted(_OBJECTS)
+
+
+sys.modules[__name__].__class__ = _Package
