@@ -1,0 +1,470 @@
+"""Reads a recorded run: weights, gradients, factors and all else of any step, straight from the files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.recording.events import Event, read_events
+from kernelearn.recording.factors import Factors, Part
+from kernelearn.recording.lock import is_locked
+from kernelearn.recording.manifest import MANIFEST, read_manifest, run_folder
+from kernelearn.recording.segment import Segment
+from kernelearn.recording.streams import StreamReader
+from kernelearn.recording.writer import EVENTS, STEPS
+
+KERNELS, GRADIENTS, STATE, LEDGER = "kernels", "gradients", "state", "ledger"
+MAPS, PROBES, SNAPSHOTS = "maps", "probes", "snapshots"
+
+Trace = tuple[np.ndarray, np.ndarray]
+
+
+class Batch(NamedTuple):
+    """What a step was trained on.
+
+    images: (n,) int64, row numbers in the data that `fit` was given; for a stream, which has no rows, numbers
+        in the order in which images came.
+    labels: (n,) int64 class numbers, or None for other targets.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+
+class Run:
+    """A recorded run; it may still be growing, see `refresh`.
+
+    Step k is the k-th update: the weights at step k are those after it, step 0 is the initial state, and the
+    ledger of step k explains the change from k-1 to k.
+
+    Args:
+        path: folder of the run, or of a training made with `kernelearn train --record`.
+    Attributes:
+        manifest: what the run says about itself.
+    Raises: ArgumentError if there is no such folder; FormatError if it is no run, damaged or from a newer
+        version. Records that are damaged are left out, with a warning; see `problems`.
+    """
+
+    def __init__(self, path: Any) -> None:
+        self.folder = run_folder(path)
+        self._stamp: Any = None
+        self.manifest: dict[str, Any] = {}
+        self._segments: list[Segment] = []
+        self._events: list[Event] = []
+        self._damaged_events = 0
+        self._warned: set[str] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was recorded since."""
+        stat = (self.folder / MANIFEST).stat()
+        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if stamp != self._stamp:
+            self.manifest = read_manifest(self.folder)
+            run = int(self.manifest["run"], 16)
+            self._segments = [Segment(self.folder, about, run) for about in self.manifest["segments"]]
+            self._stamp = stamp
+        for segment in self._segments:
+            segment.refresh()
+        self._events, self._damaged_events = read_events(self.folder / EVENTS)
+        self._tell_problems()
+
+    # --- what there is
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers whose weights are recorded, in the order of the model."""
+        found = {name: None for segment in self._segments for name in segment.about.get("layers", {})}
+        found.update((name.rpartition("/")[0], None) for name in self._fields(KERNELS))
+        return list(found)
+
+    def weights(self, layer: str) -> list[str]:
+        """Names of the recorded weights of a layer, such as ["kernel", "bias"]."""
+        names = [n.rpartition("/")[2] for n in self._fields(KERNELS) if n.rpartition("/")[0] == layer]
+        if not names:
+            raise unknown_name("recorded layer", layer, self.layers)
+        return names
+
+    @property
+    def steps(self) -> np.ndarray:
+        """(steps,) int64: those at which weights are recorded, 0 first."""
+        return self._all_steps(KERNELS)
+
+    @property
+    def ledger_steps(self) -> np.ndarray:
+        """(steps,) int64: those with the factors of the gradients."""
+        return self._all_steps(LEDGER)
+
+    @property
+    def gradient_steps(self) -> np.ndarray:
+        """(steps,) int64: those with gradients."""
+        return self._all_steps(GRADIENTS)
+
+    @property
+    def map_steps(self) -> np.ndarray:
+        """(steps,) int64: those with feature maps of the probe images."""
+        return self._all_steps(MAPS)
+
+    @property
+    def model_steps(self) -> np.ndarray:
+        """(steps,) int64: those with all weights of the model, so that `model(step)` can give it."""
+        return self._all_steps(SNAPSHOTS)
+
+    @property
+    def last_step(self) -> int:
+        """Number of updates recorded; 0 before the first."""
+        return max((segment.last_step for segment in self._segments), default=0)
+
+    @property
+    def status(self) -> str:
+        """ "recording" (a process writes now), "finished", "interrupted" or "stopped" (killed)."""
+        if is_locked(self.folder):
+            return "recording"
+        ends = [
+            event["kind"] for event in self._events if event["kind"] in ("begun", "finished", "interrupted")
+        ]
+        return "stopped" if not ends or ends[-1] == "begun" else ends[-1]
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened besides steps, in order: dicts with "kind", "step", "time" and more."""
+        return list(self._events)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is damaged, in words; empty for a sound run. `check` looks at every byte first."""
+        lines = [line for segment in self._segments for line in segment.problems()]
+        if self._damaged_events:
+            lines.append(f"{EVENTS}: {self._damaged_events} lines are damaged")
+        return lines
+
+    def check(self) -> list[str]:
+        """Read everything and compare it with its checksums; gives `problems`."""
+        for segment in self._segments:
+            for stream in segment.streams.values():
+                for number in range(len(stream)):
+                    stream.is_whole(number)
+        return self.problems
+
+    # --- weights
+
+    def kernels(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
+        """A weight of a layer at a step, exactly as it was.
+
+        Args:
+            weight: name of the weight; "kernel" also finds the only kernel of a layer, however it is called.
+        Raises: ArgumentError if the step is not recorded, FormatError if its record is damaged.
+        """
+        return self._read(KERNELS, self._name(layer, weight), step)
+
+    def trace(self, layer: str, index: Any = (), weight: str = "kernel") -> Trace:
+        """(steps, values) of one number of a weight, or of part of it, over all recorded steps.
+
+        Args:
+            index: (i, j, c, f) of a number; fewer indices or slices give arrays, () the whole weight.
+        """
+        name = self._name(layer, weight)
+        place = index if isinstance(index, tuple) else (index,)
+        parts = [self._column(segment, KERNELS, name, place) for segment in self._having(KERNELS, name)]
+        return _joined(parts)
+
+    def update(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
+        """W_step - W_(step-1), in float64.
+
+        Raises: ArgumentError unless both are recorded.
+        """
+        after = self.kernels(layer, step, weight).astype(np.float64)
+        return after - self.kernels(layer, step - 1, weight)
+
+    def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
+        """dL/d(weight) of a step, as the engine computed it, before clipping."""
+        return self._read(GRADIENTS, self._name(layer, weight), step)
+
+    def global_norm(self, step: int) -> float | None:
+        """Norm of all gradients of a step together; None unless the optimiser clips by it."""
+        found = self._record(GRADIENTS, "global_norm", step)
+        return None if found is None else float(found[0].read(found[1], "global_norm"))
+
+    # --- optimiser
+
+    @property
+    def optimizer(self) -> dict[str, Any]:
+        """The optimiser of the last fit: "kind" of its update operator, "attrs", "clipping", "config"."""
+        return dict(self._last().get("optimizer", {}))
+
+    def update_rule(self, layer: str, step: int | None = None, weight: str = "kernel") -> dict[str, Any]:
+        """How a weight was updated: "kind", "attrs" (its own weight decay and multiplier), "slots", and
+        "constraint" (attributes or None); empty for a weight that is not trained."""
+        name = self._name(layer, weight)
+        return dict(self._about(step).get("updates", {}).get(name, {}))
+
+    def optimizer_state(self, layer: str, step: int, weight: str = "kernel") -> dict[str, np.ndarray]:
+        """Slot name -> array of the optimiser for a weight, after the update of a step."""
+        name = self._name(layer, weight)
+        slots = self._about(step).get("updates", {}).get(name, {}).get("slots", [])
+        return {slot: self._read(STATE, f"{name}/{slot}", step) for slot in slots}
+
+    def iteration(self, step: int) -> int:
+        """The optimiser's own count of updates at a step; it begins again when a model is compiled anew."""
+        return step - int(self._about(step).get("offset", 0))
+
+    # --- numbers of the steps
+
+    @property
+    def scalar_names(self) -> list[str]:
+        """What `scalars` knows."""
+        names = [n for n in self._fields(STEPS) if n not in ("images", "labels")]
+        found = {name: None for e in self._events if e["kind"] == "epoch" for name in e.get("logs", {})}
+        return [*names, *[name for name in found if name.startswith("val_")]]
+
+    def scalars(self, name: str) -> Trace:
+        """(steps, values), one for each update.
+
+        Args:
+            name: "loss" (of the batch alone), "learning_rate", "epoch", "batch", a metric (its mean over the
+                epoch so far), or a validation value such as "val_loss" (one an epoch).
+        """
+        if name not in self.scalar_names:
+            raise unknown_name("recorded number", name, self.scalar_names)
+        if name.startswith("val_"):
+            return _joined([self._validation(name)])
+        parts = []
+        for segment in self._having(STEPS, name):
+            steps, values = self._column(segment, STEPS, name, ())
+            trained = segment.streams[STEPS].rows[segment.numbers(STEPS)] > 0
+            kept = np.isin(steps, segment.steps(STEPS)[trained])
+            parts.append((steps[kept], values[kept]))
+        return _joined(parts)
+
+    def _validation(self, name: str) -> Trace:
+        found = [e for e in self._events if e["kind"] == "epoch" and e["logs"].get(name) is not None]
+        return np.array([e["step"] for e in found], np.int64), np.array([e["logs"][name] for e in found])
+
+    def batch(self, step: int) -> Batch:
+        """Which images an update was computed from, and their classes."""
+        images = self._read(STEPS, "images", step)
+        has_labels = self._about(step).get("has_labels", False)
+        return Batch(images, self._read(STEPS, "labels", step) if has_labels else None)
+
+    def steps_of_image(self, image: int) -> np.ndarray:
+        """(steps,) int64: the updates that an image took part in."""
+        found = []
+        for segment in self._having(STEPS, "images"):
+            numbers = self._whole(segment, STEPS)
+            reader = segment.streams[STEPS]
+            images = reader.column("images", (), numbers)
+            is_row = np.arange(images.shape[1]) < reader.rows[numbers][:, None]
+            found.append(reader.steps[numbers][((images == image) & is_row).any(1)])
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    # --- ledger and maps
+
+    def ledger(self, layer: str, step: int, weight: str = "kernel") -> Factors:
+        """The factors of the gradient of a weight at a step.
+
+        Raises: ArgumentError for a step without them, or a weight that no convolution or dense operator uses.
+        """
+        name = self._name(layer, weight)
+        uses = self._about(step).get("uses", {})
+        if name not in uses:
+            raise unknown_name("weight with a ledger", name, uses)
+        use, batch = uses[name], self.batch(step)
+        parts = tuple(self._part(values, step) for values in use["parts"])
+        bias = use.get("bias")
+        return Factors(
+            parts[0].kind,
+            parts[0].x,
+            parts[0].delta,
+            gradient=self._read(GRADIENTS, name, step),
+            bias_gradient=None if bias is None else self._read(GRADIENTS, bias, step),
+            attrs=parts[0].attrs,
+            images=batch.images,
+            labels=batch.labels,
+            layer=layer,
+            weight=name.rpartition("/")[2],
+            step=int(step),
+            parts=parts,
+            kernel_shape=tuple(use["kernel_shape"]),
+        )
+
+    def _part(self, values: dict[str, Any], step: int) -> Part:
+        own = values.get("gradient")
+        return Part(
+            values["kind"],
+            self._read(LEDGER, values["x"], step),
+            self._read(LEDGER, values["delta"], step),
+            {key: _tuples(value) for key, value in values["attrs"].items()},
+            None if own is None else self._read(LEDGER, own, step),
+        )
+
+    def maps(self, layer: str, step: int) -> np.ndarray:
+        """(images, ...) output of a layer for the probe images, in inference mode."""
+        return self._read(MAPS, layer, step)
+
+    @property
+    def map_layers(self) -> list[str]:
+        """Layers whose feature maps are recorded."""
+        return self._fields(MAPS)
+
+    @property
+    def probe_images(self) -> np.ndarray | None:
+        """(images, ...) whose feature maps are recorded, or None."""
+        return self._probe("images")
+
+    @property
+    def probe_ids(self) -> np.ndarray | None:
+        """(images,) int64 numbers of the probe images as in `batch`, -1 for those given by hand; or None."""
+        return self._probe("ids")
+
+    def _probe(self, field: str) -> np.ndarray | None:
+        for segment in reversed(self._segments):
+            numbers = segment.numbers(PROBES)
+            if len(numbers):
+                return segment.streams[PROBES].read(int(numbers[-1]), field)
+        return None
+
+    # --- the model
+
+    def model(self, step: int | None = None) -> Any:
+        """The model, rebuilt from its config, with the weights of a step; not compiled.
+
+        Args:
+            step: one of `model_steps`, or any recorded step if all weights are recorded; None for the last
+                of `model_steps`.
+        """
+        from kernelearn.initializers.from_layer import values_follow
+        from kernelearn.layers.base import LAYERS
+
+        config = self.manifest["about"].get("model")
+        if config is None:
+            raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")
+        with values_follow():
+            model = LAYERS.get(config)
+        model.metadata = dict(self.manifest["about"].get("metadata", {}))
+        if step is None and not len(self.model_steps):
+            return model
+        step = int(self.model_steps[-1]) if step is None else step
+        for name, variable in model.weight_paths().items():
+            variable.assign(self._weight_of_model(name, step))
+        return model
+
+    def _weight_of_model(self, name: str, step: int) -> np.ndarray:
+        for stream in (SNAPSHOTS, KERNELS):
+            found = self._record(stream, name, step)
+            if found is not None:
+                return found[0].read(found[1], name)
+        raise ArgumentError(
+            f"Not all weights of step {step} are recorded ({name!r} is not). The model is known at steps "
+            f"{_some(self.model_steps)}."
+        )
+
+    # --- finding records
+
+    def _last(self) -> dict[str, Any]:
+        return dict(self._segments[-1].about) if self._segments else {}
+
+    def _about(self, step: int | None) -> dict[str, Any]:
+        """The description of the segment that a step was trained in."""
+        if step is None:
+            return self._last()
+        for segment in self._segments:
+            if segment.last_step >= step:
+                return dict(segment.about)
+        return self._last()
+
+    def _fields(self, stream: str) -> list[str]:
+        found: dict[str, None] = {}
+        for segment in self._segments:
+            if stream in segment.streams:
+                found.update((field.name, None) for field in segment.streams[stream].layout.fields)
+        return list(found)
+
+    def _having(self, stream: str, field: str) -> Iterator[Segment]:
+        return (segment for segment in self._segments if segment.has(stream, field))
+
+    def _name(self, layer: str, weight: str) -> str:
+        names = self.weights(layer)
+        if weight not in names and weight == "kernel":
+            kernels = [name for name in names if name.endswith("kernel")]
+            weight = kernels[0] if len(kernels) == 1 else weight
+        if weight not in names:
+            raise unknown_name(f"weight of layer {layer!r}", weight, names)
+        return f"{layer}/{weight}"
+
+    def _all_steps(self, stream: str) -> np.ndarray:
+        parts = [segment.steps(stream) for segment in self._segments]
+        return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def _record(self, stream: str, field: str, step: int) -> tuple[StreamReader, int] | None:
+        for segment in self._having(stream, field):
+            number = segment.number(stream, step)
+            if number is not None:
+                return segment.streams[stream], number
+        return None
+
+    def _read(self, stream: str, field: str, step: int) -> np.ndarray:
+        found = self._record(stream, field, step)
+        if found is not None:
+            return found[0].read(found[1], field)
+        recorded = [segment.steps(stream) for segment in self._having(stream, field)]
+        if not recorded:
+            raise unknown_name(f"field of the stream {stream!r}", field, self._fields(stream))
+        raise ArgumentError(
+            f"Step {step} has no record of {field!r} among the {stream}. Recorded are the steps "
+            f"{_some(np.concatenate(recorded))}{self._nearest(np.concatenate(recorded), step)}."
+        )
+
+    def _nearest(self, steps: np.ndarray, step: int) -> str:
+        return f"; the nearest is {steps[np.abs(steps - step).argmin()]}" if len(steps) else ""
+
+    def _column(self, segment: Segment, stream: str, field: str, index: tuple) -> Trace:
+        numbers = self._whole(segment, stream)
+        reader = segment.streams[stream]
+        return reader.steps[numbers], reader.column(field, index, numbers)
+
+    def _whole(self, segment: Segment, stream: str) -> np.ndarray:
+        """Numbers of the whole records of a stream; tells of damaged ones."""
+        reader = segment.streams[stream]
+        numbers = [number for number in segment.numbers(stream).tolist() if reader.is_whole(number)]
+        self._tell_problems()
+        return np.array(numbers, np.int64)
+
+    def _tell_problems(self) -> None:
+        new = [line for line in self.problems if line not in self._warned]
+        self._warned.update(new)
+        if new:
+            warnings.warn(
+                f"The run {str(self.folder)!r} is damaged; what is not whole is left out: {'; '.join(new)}.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {str(self.folder)!r}: {self.last_step} updates, {len(self.layers)} layers, {self.status}>"
+        )
+
+
+def _joined(parts: list[Trace]) -> Trace:
+    """Traces one after another; where segments meet in one step, the later one counts."""
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0)
+    steps = np.concatenate([steps for steps, _ in parts])
+    values = np.concatenate([values for _, values in parts])
+    is_last = np.append(steps[1:] != steps[:-1], True) if len(steps) else np.zeros(0, bool)
+    return steps[is_last], values[is_last]
+
+
+def _some(steps: np.ndarray) -> str:
+    """Steps in words, shortened."""
+    shown = [str(step) for step in steps.tolist()]
+    return ", ".join(shown) if len(shown) <= 8 else f"{', '.join(shown[:4])}, ..., {shown[-1]}"
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that operators take."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
