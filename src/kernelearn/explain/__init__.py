@@ -23,6 +23,10 @@ _OBJECTS = {
     "dense_equivalent": "dense_equivalent",
     "DenseEquivalent": "dense_equivalent",
     # Filter bank, learning curves, what a kernel sees.
+    "receptive_field": "receptive_field",
+    "receptive_fields": "receptive_field",
+    "ReceptiveField": "receptive_field",
+    "Table": "table",
     # Experiments.
     # Figures and report.
 }
