@@ -58,7 +58,7 @@ class ReferenceExecutable:
         if missing:
             raise KernelearnError(f"The program needs inputs {missing}; got {sorted(inputs)}.")
         arrays = {b.name: np.asarray(inputs[b.name], b.dtype) for b in self.program.inputs()}
-        _check_shapes(self.program.inputs(), arrays)
+        check_shapes(self.program.inputs(), arrays)
         arrays.update((name, variable.value) for name, variable in self.variables.items())
         return arrays
 
@@ -95,7 +95,7 @@ class ReferenceExecutable:
         return loss is None or bool(np.isfinite(arrays[loss]))
 
 
-def _check_shapes(buffers: list[Buffer], arrays: Mapping[str, np.ndarray]) -> None:
+def check_shapes(buffers: list[Buffer], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ShapeError for an input that has not the declared shape; None: any number of images."""
     for buffer in buffers:
         shape = arrays[buffer.name].shape

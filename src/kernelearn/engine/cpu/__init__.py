@@ -1,0 +1,1 @@
+"""The CPU engine: compiles programs to native code with LLVM."""

@@ -1,0 +1,217 @@
+"""A program compiled for this machine, ready to run on any number of images."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kernelearn.engine.cpu import schedule, threads
+from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, lower
+from kernelearn.engine.cpu.rewrites import optimise
+from kernelearn.engine.cpu.target import Target, current_target
+from kernelearn.engine.operators import OPERATORS
+from kernelearn.engine.program import Program
+from kernelearn.engine.reference.executor import check_shapes
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import KernelearnError
+
+# Memory layouts kept, one per number of images; a training run needs two (the last batch is smaller).
+MAX_BINDINGS = 6
+
+
+class CpuExecutable:
+    """A program and its variables on the CPU engine.
+
+    Weights are read and written where their `Variable` keeps them; nothing is copied.
+    """
+
+    engine = "cpu"
+
+    def __init__(self, program: Program, variables: Mapping[str, Variable]) -> None:
+        self.program = program
+        self.variables = {b.name: variables[b.name] for b in program.weights()}
+        self.target: Target = current_target()
+        self.plan: Plan = lower(optimise(program), self.target)
+        self.parts = schedule.stretches([*self.plan.prologue, *self.plan.steps], self.plan)
+        self._functions: dict[int, int] = {}
+        self._bindings: dict[tuple[int, int], _Binding] = {}
+        self._arena = np.empty(0, np.uint8)
+        self._lock = threading.Lock()
+        self._changed = [n for op in program.operations if op.phase == "update" for n in op.outputs]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one step; see `ReferenceExecutable.run`."""
+        arrays = self._inputs(inputs)
+        images = self._images(arrays)
+        with self._lock:
+            return self._binding(images).run(arrays)
+
+    def calls(self) -> list[Call | Fallback]:
+        """Everything a run does, in order."""
+        return [*self.plan.prologue, *self.plan.steps]
+
+    def compile(self) -> None:
+        """Compile all kernels now, not at the first run."""
+        for part in self.parts:
+            for group in part if isinstance(part, list) else []:
+                for call in group.calls:
+                    if id(call) not in self._functions:
+                        self._functions[id(call)] = self.plan.load(call)
+
+    def _inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        wanted = self.program.inputs()
+        missing = [b.name for b in wanted if b.name not in inputs]
+        if missing:
+            raise KernelearnError(f"The program needs inputs {missing}; got {sorted(inputs)}.")
+        arrays = {b.name: np.asarray(inputs[b.name], b.dtype, order="C") for b in wanted}
+        check_shapes(wanted, arrays)
+        return arrays
+
+    def _images(self, arrays: Mapping[str, np.ndarray]) -> int:
+        for buffer in self.program.inputs():
+            if buffer.shape[:1] == (None,):
+                return arrays[buffer.name].shape[0]
+        return 1
+
+    def _binding(self, images: int) -> _Binding:
+        count = threads.get_num_threads()
+        key = (images, count)
+        if key not in self._bindings:
+            self.compile()
+            binding = _Binding(self, images, count)
+            if binding.bytes > self._arena.size:
+                self._bindings.clear()
+                self._arena = np.empty(binding.bytes + schedule.ALIGNMENT, np.uint8)
+            while len(self._bindings) >= MAX_BINDINGS:
+                self._bindings.pop(next(iter(self._bindings)))
+            binding.attach(self._arena)
+            self._bindings[key] = binding
+        return self._bindings[key]
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for computed values."""
+        return self._arena.size
+
+
+class _Binding:
+    """Everything about a run with so many images: addresses and jobs."""
+
+    def __init__(self, owner: CpuExecutable, images: int, threads_: int) -> None:
+        self.owner, self.images, self.threads = owner, images, threads_
+        plan = owner.plan
+        items = schedule.positions(owner.parts)
+        kept = {plan.root(name) for name in plan.program.outputs.values()}
+        kept |= {plan.root(n) for call in plan.prologue for n in call.writes.values()}
+        spans = schedule.lifetimes(items, plan, kept)
+        sizes = {name: schedule.byte_size(plan, name, images) for name in spans}
+        self.sizes = sizes
+        self.offsets, self.bytes = schedule.place(spans, sizes)
+
+    def attach(self, arena: np.ndarray) -> None:
+        """Fix all addresses, now that the memory is there."""
+        self.base = -(-arena.ctypes.data // schedule.ALIGNMENT) * schedule.ALIGNMENT
+        self.shift = self.base - arena.ctypes.data
+        self.arena = arena
+        self.views: dict[str, np.ndarray] = {}
+        # Input buffer -> where its address has to be written before a run.
+        self.slots: dict[str, list[tuple[np.ndarray, int]]] = {}
+        self.parts: list[Any] = []
+        for part in self.owner.parts:
+            self.parts.append(part if isinstance(part, Fallback) else self._job(part))
+
+    def _job(self, groups: list[schedule.Group]) -> tuple[schedule.Job, int]:
+        job = schedule.Job(groups, self.owner._functions, self.images, self.threads)
+        plan = self.owner.plan
+        for table, call in zip(job.tables, job.calls):
+            for slot, (role, name) in enumerate(call.roles.items()):
+                if role == "n":
+                    table[slot] = self.images
+                    continue
+                root = plan.root(name)
+                if plan.buffers[root].role == "input":
+                    self.slots.setdefault(root, []).append((table, slot))
+                else:
+                    table[slot] = self._address(root)
+        accesses = []
+        for row, group in zip(job.groups, groups):
+            reads, writes = schedule.touched(group, plan)
+            accesses.append(([self._range(n) for n in reads], [self._range(n) for n in writes]))
+            loss = plan.program.outputs.get("loss")
+            if group.calls[0].guarded and loss is not None:
+                row[1] = self._address(plan.root(loss))
+                accesses[-1][0].append(self._range(plan.root(loss)))
+        for row, (start, end) in zip(job.groups, schedule.waits(accesses)):
+            row[0], row[6] = start, end
+        return job, job.seal(threads.yield_address())
+
+    def _address(self, root: str) -> int:
+        if root in self.offsets:
+            return self.base + self.offsets[root]
+        return self.owner.variables[root]._value.ctypes.data
+
+    def _range(self, root: str) -> tuple[int, int]:
+        if self.owner.plan.buffers[root].role == "input":
+            return (0, 0)
+        start = self._address(root)
+        size = self.sizes[root] if root in self.offsets else self.owner.variables[root]._value.nbytes
+        return start, start + max(size, 1)
+
+    def view(self, name: str) -> np.ndarray:
+        """A computed buffer as an array, in place."""
+        if name not in self.views:
+            plan = self.owner.plan
+            buffer, root = plan.buffers[name], plan.root(name)
+            if root not in self.offsets:
+                source = self.owner.variables[root]._value
+                return source if root == name else source.reshape(buffer.shape)
+            shape = tuple(self.images if s is None else s for s in buffer.shape)
+            start = self.shift + self.offsets[root]
+            dtype = np.dtype(buffer.dtype)
+            size = int(np.prod(shape)) * dtype.itemsize
+            self.views[name] = self.arena[start : start + size].view(dtype).reshape(shape)
+        return self.views[name]
+
+    def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, slots in self.slots.items():
+            address = arrays[name].ctypes.data
+            for table, slot in slots:
+                table[slot] = address
+        pool = threads.pool()
+        for part in self.parts:
+            if isinstance(part, Fallback):
+                self._reference(part, arrays)
+            else:
+                pool.run(part[1], self.threads)
+        for name in self.owner._changed:
+            if name in self.owner.variables:
+                self.owner.variables[name].version += 1
+        return {label: self._result(name, arrays) for label, name in self.owner.program.outputs.items()}
+
+    def _result(self, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._array(name, arrays).copy()
+
+    def _array(self, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        if name in arrays:
+            return arrays[name]
+        plan = self.owner.plan
+        root = plan.root(name)
+        if root in arrays:
+            shape = plan.buffers[name].shape
+            return arrays[root].reshape([self.images if s is None else s for s in shape])
+        return self.view(name)
+
+    def _reference(self, step: Fallback, arrays: Mapping[str, np.ndarray]) -> None:
+        """Run an operation by the reference engine, on the same memory."""
+        op = step.operation
+        if op.phase == "update":
+            loss = self.owner.program.outputs.get("loss")
+            if loss is not None and not np.isfinite(self._array(loss, arrays)):
+                return
+        with np.errstate(all="ignore"):
+            results = OPERATORS[op.operator].run(*[self._array(n, arrays) for n in op.inputs], **op.attrs)
+        for name, result in zip(op.outputs, results if isinstance(results, tuple) else (results,)):
+            np.copyto(self.view(name), result, casting="unsafe")

@@ -1,0 +1,1 @@
+"""Kernels that the CPU engine emits, one file per family."""

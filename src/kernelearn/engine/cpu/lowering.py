@@ -1,0 +1,191 @@
+"""From operations to kernel calls: what each operation becomes, with the buffers that it touches.
+
+A lowering rule is `rule(plan, operation) -> bool`, registered under the operator's name in `RULES`. It adds calls to
+the plan and returns True, or returns False to leave the operation to the reference engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from kernelearn.engine.cpu import compiler
+from kernelearn.engine.cpu.emit import Kernel
+from kernelearn.engine.cpu.target import Target
+from kernelearn.engine.program import Buffer, Operation, Program
+
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8": 1, "bool": 1}
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """How many independent tasks a call has: per_image * images + fixed."""
+
+    per_image: int = 0
+    fixed: int = 0
+
+    def count(self, images: int) -> int:
+        return self.per_image * images + self.fixed
+
+
+IMAGES = Tasks(per_image=1)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel applied to buffers.
+
+    Attributes:
+        key: what the kernel is, for the cache and for people.
+        emit: writes its body into a Kernel.
+        reads, writes: role in the kernel -> buffer name. The role "n" is the number of images.
+        tasks: how the work is divided.
+        by_image: task i touches image i only (of all buffers that have images), so that several calls can be
+            done on a few images before the next few.
+        layer, operator: whose work it is.
+        flops: floating point operations per image, and once per step.
+    """
+
+    key: str
+    emit: Callable[[Kernel], None]
+    reads: Mapping[str, str]
+    writes: Mapping[str, str]
+    tasks: Tasks
+    by_image: bool
+    operation: Operation
+    flops: tuple[float, float] = (0.0, 0.0)
+    note: str = ""
+
+    @property
+    def roles(self) -> dict[str, str]:
+        return {**self.reads, **self.writes}
+
+    @property
+    def guarded(self) -> bool:
+        return self.operation.phase == "update"
+
+
+@dataclass
+class Fallback:
+    """An operation that the reference engine runs."""
+
+    operation: Operation
+    why: str = "no kernel for it"
+
+
+@dataclass
+class Plan:
+    """Calls in order, and the buffers they use.
+
+    Attributes:
+        buffers: those of the program, and scratch ones.
+        aliases: buffer -> the buffer whose memory it shares (a reshape).
+    """
+
+    program: Program
+    target: Target
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    steps: list[Call | Fallback] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    prologue: list[Call] = field(default_factory=list)
+    constant: set[str] = field(default_factory=set)
+    shared: dict[str, str] = field(default_factory=dict)
+
+    def root(self, name: str) -> str:
+        """The buffer whose memory this one is."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+    def scratch(self, stem: str, shape: tuple[int | None, ...], dtype: str = "float32") -> str:
+        """A buffer of the engine's own."""
+        name = f"{stem}#{len(self.buffers)}"
+        self.buffers[name] = Buffer(name, shape, dtype, "value")
+        return name
+
+    def shape(self, name: str) -> tuple[int | None, ...]:
+        return self.buffers[name].shape
+
+    def dtype(self, name: str) -> str:
+        return self.buffers[name].dtype
+
+    def is_float(self, *names: str) -> bool:
+        return all(self.buffers[n].dtype == "float32" for n in names)
+
+    def call(
+        self,
+        operation: Operation,
+        key: str,
+        emit: Callable[[Kernel], None],
+        reads: Mapping[str, str],
+        writes: Mapping[str, str],
+        tasks: Tasks = IMAGES,
+        by_image: bool | None = None,
+        flops: tuple[float, float] = (0.0, 0.0),
+        note: str = "",
+    ) -> None:
+        """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run."""
+        by_image = tasks == IMAGES if by_image is None else by_image
+        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, note)
+        sources = {self.root(n) for r, n in reads.items() if r != "n"}
+        if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
+            self.constant.update(writes.values())
+            self.prologue.append(made)
+        else:
+            self.steps.append(made)
+
+    def load(self, call: Call) -> int:
+        """Address of a call's kernel, compiled if need be."""
+        return compiler.load(kernel_key(call), self.target, lambda name: kernel_text(call, name, self.target))
+
+
+def kernel_key(call: Call) -> str:
+    """What a kernel is, whatever program it is in."""
+    return f"{call.key} {','.join(call.roles)}"
+
+
+def kernel_text(call: Call, name: str, target: Target) -> str:
+    """The LLVM IR of a call's kernel."""
+    kernel = Kernel(name, call.roles, target)
+    call.emit(kernel)
+    return kernel.finish()
+
+
+Rule = Callable[[Plan, Operation], bool]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*operators: str) -> Callable[[Rule], Rule]:
+    """Register a lowering rule for operators."""
+
+    def register(function: Rule) -> Rule:
+        for operator in operators:
+            RULES[operator] = function
+        return function
+
+    return register
+
+
+def lower(program: Program, target: Target) -> Plan:
+    """The plan of a program."""
+    from kernelearn.engine.cpu import kernels_table  # noqa: F401  (fills RULES)
+
+    plan = Plan(program, target, dict(program.buffers))
+    written = {name for op in program.operations if op.phase == "update" for name in op.outputs}
+    plan.constant = {b.name for b in program.weights() if b.name not in written}
+    for operation in program.operations:
+        lowering = RULES.get(operation.operator)
+        if lowering is None or not lowering(plan, operation):
+            plan.steps.append(Fallback(operation))
+    return plan
+
+
+def per_image(shape: tuple[int | None, ...]) -> int:
+    """Numbers per image of a shape (n, ...), or all numbers of a shape without images."""
+    return math.prod(s for s in shape if s is not None)
+
+
+def has_images(shape: tuple[int | None, ...]) -> bool:
+    """Whether the first axis counts images."""
+    return bool(shape) and shape[0] is None

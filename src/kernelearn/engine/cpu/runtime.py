@@ -1,0 +1,285 @@
+"""The native loop that works through a program's kernels, alone or together with other threads.
+
+A job is a list of groups. A group is a few kernels over the same range of tasks; threads take chunks of tasks
+from the group's counter, do all its kernels on the chunk, and add the chunk to the group's count of done tasks.
+A group that needs the results of earlier ones first waits until their counts are full. Nobody waits for a
+thread, only for work: a thread that wakes late or is held up by the system delays nothing but its own chunk.
+
+Which thread does a task never changes its result, so results do not depend on the number of threads.
+"""
+
+# A group: eight 64-bit words.
+GROUP_WORDS = 8
+# wait_from, wait_to: groups whose tasks must be done before this one starts (none if equal)
+# guard: address of a float32, or 0; the group's kernels are skipped unless it is finite
+# tasks, chunk: number of tasks, and how many to take at once
+# first, count: its commands
+GROUP_FIELDS = ("wait_from", "guard", "tasks", "chunk", "first", "count", "wait_to")
+
+# A job: addresses of groups, commands (function and arguments), counters (two cache lines a group), and the
+# number of groups.
+JOB_FIELDS = ("groups", "commands", "counters", "group_count", "yield")
+
+# Words of the pool's block, each on its own cache line.
+POOL_TICKET, POOL_BUSY, POOL_JOB, POOL_ASLEEP = 0, 8, 16, 24
+COUNTER_WORDS = 16
+
+RUNTIME = """
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare i64 @llvm.smin.i64(i64, i64)
+
+; One group after another, until all tasks of the job are done.
+define void @kl_work(ptr %job) nounwind {
+entry:
+  %groups = load ptr, ptr %job
+  %commands.p = getelementptr i64, ptr %job, i64 1
+  %commands = load ptr, ptr %commands.p
+  %counters.p = getelementptr i64, ptr %job, i64 2
+  %counters = load ptr, ptr %counters.p
+  %n.p = getelementptr i64, ptr %job, i64 3
+  %n = load i64, ptr %n.p
+  %yield.p = getelementptr i64, ptr %job, i64 4
+  %yield = load ptr, ptr %yield.p
+  br label %next
+next:
+  %g = phi i64 [ 0, %entry ], [ %g.next, %after ]
+  %more = icmp slt i64 %g, %n
+  br i1 %more, label %group, label %finish
+group:
+  %word = mul i64 %g, 8
+  %gp = getelementptr i64, ptr %groups, i64 %word
+  %from = load i64, ptr %gp
+  %to.p = getelementptr i64, ptr %gp, i64 6
+  %to = load i64, ptr %to.p
+  %waits = icmp slt i64 %from, %to
+  br i1 %waits, label %wait, label %ready
+wait:
+  call void @kl_wait(ptr %groups, ptr %counters, i64 %from, i64 %to, ptr %yield)
+  br label %ready
+ready:
+  %guard.p = getelementptr i64, ptr %gp, i64 1
+  %guard = load ptr, ptr %guard.p
+  %guarded = icmp ne ptr %guard, null
+  br i1 %guarded, label %check, label %open
+check:
+  %loss = load float, ptr %guard
+  %difference = fsub float %loss, %loss
+  %finite = fcmp oeq float %difference, 0.0
+  br label %open
+open:
+  %allowed = phi i1 [ true, %ready ], [ %finite, %check ]
+  %tasks.p = getelementptr i64, ptr %gp, i64 2
+  %tasks = load i64, ptr %tasks.p
+  %chunk.p = getelementptr i64, ptr %gp, i64 3
+  %chunk = load i64, ptr %chunk.p
+  %first.p = getelementptr i64, ptr %gp, i64 4
+  %first = load i64, ptr %first.p
+  %count.p = getelementptr i64, ptr %gp, i64 5
+  %count = load i64, ptr %count.p
+  %line = mul i64 %g, 16
+  %taken = getelementptr i64, ptr %counters, i64 %line
+  %line2 = add i64 %line, 8
+  %done = getelementptr i64, ptr %counters, i64 %line2
+  %last = add i64 %first, %count
+  br label %claim
+claim:
+  %lo = atomicrmw add ptr %taken, i64 %chunk acq_rel
+  %any = icmp slt i64 %lo, %tasks
+  br i1 %any, label %bounds, label %after
+bounds:
+  %end = add i64 %lo, %chunk
+  %hi = call i64 @llvm.smin.i64(i64 %end, i64 %tasks)
+  br i1 %allowed, label %command, label %count_done
+command:
+  %c = phi i64 [ %first, %bounds ], [ %c.next, %command ]
+  %c.word = mul i64 %c, 2
+  %cp = getelementptr i64, ptr %commands, i64 %c.word
+  %fn = load ptr, ptr %cp
+  %args = getelementptr i64, ptr %cp, i64 1
+  %arguments = load ptr, ptr %args
+  call void %fn(ptr %arguments, i64 %lo, i64 %hi)
+  %c.next = add i64 %c, 1
+  %again = icmp slt i64 %c.next, %last
+  br i1 %again, label %command, label %count_done
+count_done:
+  %did = sub i64 %hi, %lo
+  %old = atomicrmw add ptr %done, i64 %did acq_rel
+  br label %claim
+after:
+  %g.next = add i64 %g, 1
+  br label %next
+finish:
+  call void @kl_wait(ptr %groups, ptr %counters, i64 0, i64 %n, ptr %yield)
+  ret void
+}
+
+; Until all tasks of the groups [from, to) are done: spin, then let others run.
+define void @kl_wait(ptr %groups, ptr %counters, i64 %from, i64 %to, ptr %yield) nounwind {
+entry:
+  br label %next
+next:
+  %g = phi i64 [ %from, %entry ], [ %g.next, %full ]
+  %more = icmp slt i64 %g, %to
+  br i1 %more, label %look, label %finish
+look:
+  %word = mul i64 %g, 8
+  %word2 = add i64 %word, 2
+  %tasks.p = getelementptr i64, ptr %groups, i64 %word2
+  %tasks = load i64, ptr %tasks.p
+  %line = mul i64 %g, 16
+  %line2 = add i64 %line, 8
+  %done.p = getelementptr i64, ptr %counters, i64 %line2
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %look ], [ %turn.next, %again ]
+  %done = load atomic i64, ptr %done.p acquire, align 8
+  %is.full = icmp sge i64 %done, %tasks
+  br i1 %is.full, label %full, label %patience
+patience:
+  %turn.next = add i64 %turn, 1
+  %tired = icmp sgt i64 %turn.next, 4000
+  br i1 %tired, label %rest, label %breathe
+breathe:
+  PAUSE
+  br label %again
+rest:
+  call i32 %yield()
+  br label %again
+again:
+  br label %spin
+full:
+  %g.next = add i64 %g, 1
+  br label %next
+finish:
+  ret void
+}
+
+; The caller's part: work, close the job, wait for helpers to leave.
+define void @kl_run(ptr %pool, ptr %job) nounwind {
+entry:
+  call void @kl_work(ptr %job)
+  store atomic i64 0, ptr %pool seq_cst, align 8
+  %busy = getelementptr i64, ptr %pool, i64 8
+  %yield.p = getelementptr i64, ptr %job, i64 4
+  %yield = load ptr, ptr %yield.p
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %entry ], [ %turn.next, %again ]
+  %inside = load atomic i64, ptr %busy seq_cst, align 8
+  %left = icmp eq i64 %inside, 0
+  br i1 %left, label %finish, label %patience
+patience:
+  %turn.next = add i64 %turn, 1
+  %tired = icmp sgt i64 %turn.next, 4000
+  br i1 %tired, label %rest, label %breathe
+breathe:
+  PAUSE
+  br label %again
+rest:
+  call i32 %yield()
+  br label %again
+again:
+  br label %spin
+finish:
+  ret void
+}
+
+; Open a job for helpers. Returns the set of sleeping helpers (bits) that the caller has to wake.
+define i64 @kl_open(ptr %pool, ptr %job, i64 %ticket, i64 %helpers) nounwind {
+entry:
+  %counters.p = getelementptr i64, ptr %job, i64 2
+  %counters = load ptr, ptr %counters.p
+  %n.p = getelementptr i64, ptr %job, i64 3
+  %n = load i64, ptr %n.p
+  %bytes = mul i64 %n, 128
+  call void @llvm.memset.p0.i64(ptr %counters, i8 0, i64 %bytes, i1 false)
+  %job.p = getelementptr i64, ptr %pool, i64 16
+  %address = ptrtoint ptr %job to i64
+  store atomic i64 %address, ptr %job.p seq_cst, align 8
+  store atomic i64 %ticket, ptr %pool seq_cst, align 8
+  br label %next
+next:
+  %h = phi i64 [ 0, %entry ], [ %h.next, %one ]
+  %set = phi i64 [ 0, %entry ], [ %set.next, %one ]
+  %more = icmp slt i64 %h, %helpers
+  br i1 %more, label %one, label %finish
+one:
+  %word = mul i64 %h, 8
+  %word2 = add i64 %word, 24
+  %flag = getelementptr i64, ptr %pool, i64 %word2
+  %pair = cmpxchg ptr %flag, i64 1, i64 0 seq_cst seq_cst
+  %slept = extractvalue { i64, i1 } %pair, 1
+  %bit = shl i64 1, %h
+  %add = select i1 %slept, i64 %bit, i64 0
+  %set.next = or i64 %set, %add
+  %h.next = add i64 %h, 1
+  br label %next
+finish:
+  ret i64 %set
+}
+
+; A helper's part: take part in jobs as they are opened; after a while without one, fall asleep (return).
+; Returns when asleep; the flag of helper `number` is then 1, and only `kl_open` clears it.
+define void @kl_serve(ptr %pool, i64 %number, ptr %yield, i64 %patience) nounwind {
+entry:
+  %busy = getelementptr i64, ptr %pool, i64 8
+  %job.p = getelementptr i64, ptr %pool, i64 16
+  %word = mul i64 %number, 8
+  %word2 = add i64 %word, 24
+  %flag = getelementptr i64, ptr %pool, i64 %word2
+  br label %idle
+idle:
+  %seen = phi i64 [ 0, %entry ], [ %ticket, %worked ], [ %ticket, %missed ], [ %seen, %woken ]
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %idle ], [ %turn.next, %wait ]
+  %ticket = load atomic i64, ptr %pool seq_cst, align 8
+  %is.open = icmp ne i64 %ticket, 0
+  %is.new = icmp ne i64 %ticket, %seen
+  %go = and i1 %is.open, %is.new
+  br i1 %go, label %enter, label %wait
+wait:
+  %turn.next = add i64 %turn, 1
+  PAUSE
+  %enough = icmp sgt i64 %turn.next, %patience
+  br i1 %enough, label %sleep, label %spin
+enter:
+  %b0 = atomicrmw add ptr %busy, i64 1 seq_cst
+  %now = load atomic i64, ptr %pool seq_cst, align 8
+  %same = icmp eq i64 %now, %ticket
+  br i1 %same, label %work, label %missed
+work:
+  %address = load atomic i64, ptr %job.p seq_cst, align 8
+  %job = inttoptr i64 %address to ptr
+  call void @kl_work(ptr %job)
+  br label %worked
+worked:
+  %b1 = atomicrmw sub ptr %busy, i64 1 seq_cst
+  br label %idle
+missed:
+  %b2 = atomicrmw sub ptr %busy, i64 1 seq_cst
+  br label %idle
+sleep:
+  store atomic i64 1, ptr %flag seq_cst, align 8
+  %last = load atomic i64, ptr %pool seq_cst, align 8
+  %last.open = icmp ne i64 %last, 0
+  %last.new = icmp ne i64 %last, %seen
+  %missing = and i1 %last.open, %last.new
+  br i1 %missing, label %awake, label %finish
+awake:
+  %pair = cmpxchg ptr %flag, i64 1, i64 0 seq_cst seq_cst
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %woken, label %finish
+woken:
+  br label %idle
+finish:
+  ret void
+}
+"""
+
+
+def runtime_text(is_x86: bool) -> str:
+    """The runtime as LLVM IR for this architecture."""
+    pause = "call void @llvm.x86.sse2.pause()" if is_x86 else 'call void asm sideeffect "yield", ""()'
+    declare = "declare void @llvm.x86.sse2.pause()\n" if is_x86 else ""
+    return declare + RUNTIME.replace("PAUSE", pause)

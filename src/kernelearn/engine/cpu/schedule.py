@@ -1,0 +1,173 @@
+"""From a plan to memory and jobs, for one number of images: groups, lifetimes, addresses.
+
+Consecutive calls that work image by image form a group: a thread does all of them on a few images while these
+are in its cache. Buffers share memory if they are never needed at the same time; a buffer lives from the first
+group that touches it to the last.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kernelearn.engine.cpu.lowering import BYTES, Call, Fallback, Plan, has_images
+from kernelearn.engine.cpu.runtime import COUNTER_WORDS, GROUP_WORDS
+
+ALIGNMENT = 64
+# At most this many images at once in a group.
+MAX_CHUNK = 16
+
+
+@dataclass
+class Group:
+    """Calls over the same tasks."""
+
+    calls: list[Call] = field(default_factory=list)
+
+    def accepts(self, call: Call, plan: Plan) -> bool:
+        """Whether a call can join: all image by image, and what it reads of this group has images."""
+        if not self.calls or not call.by_image or not self.calls[0].by_image:
+            return False
+        if call.tasks != self.calls[0].tasks or call.guarded != self.calls[0].guarded:
+            return False
+        made = {plan.root(n) for c in self.calls for n in c.writes.values()}
+        shared = made & {plan.root(n) for n in call.roles.values() if n != "#n"}
+        return all(has_images(plan.shape(name)) for name in shared)
+
+
+def stretches(steps: list[Call | Fallback], plan: Plan) -> list[list[Group] | Fallback]:
+    """Steps in order: groups of native calls, interrupted by operations of the reference engine."""
+    result: list[list[Group] | Fallback] = []
+    for step in steps:
+        if isinstance(step, Fallback):
+            result.append(step)
+            continue
+        if not result or isinstance(result[-1], Fallback):
+            result.append([])
+        groups = result[-1]
+        assert isinstance(groups, list)
+        if groups and groups[-1].accepts(step, plan):
+            groups[-1].calls.append(step)
+        else:
+            groups.append(Group([step]))
+    return result
+
+
+def positions(parts: list[list[Group] | Fallback]) -> list[Group | Fallback]:
+    """Groups and fallbacks in one list: the time axis of lifetimes."""
+    return [item for part in parts for item in (part if isinstance(part, list) else [part])]
+
+
+def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
+    """Roots of the buffers that are read and written."""
+    if isinstance(item, Fallback):
+        return {plan.root(n) for n in item.operation.inputs}, {plan.root(n) for n in item.operation.outputs}
+    reads = {plan.root(n) for c in item.calls for n in c.reads.values() if n != "#n"}
+    return reads, {plan.root(n) for c in item.calls for n in c.writes.values()}
+
+
+def lifetimes(items: list[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
+    """Computed buffer -> (first, last) position; `kept` ones live to the end."""
+    spans: dict[str, tuple[int, int]] = {}
+    for time, item in enumerate(items):
+        reads, writes = touched(item, plan)
+        for name in reads | writes:
+            if plan.buffers[name].role == "value":
+                spans[name] = (spans.get(name, (time, time))[0], time)
+    return {n: (first, len(items) if n in kept else last) for n, (first, last) in spans.items()}
+
+
+def byte_size(plan: Plan, name: str, images: int) -> int:
+    """Bytes of a buffer, and its vector-wide reserve at the end."""
+    buffer = plan.buffers[name]
+    numbers = math.prod(images if s is None else s for s in buffer.shape)
+    return -(-numbers * BYTES[buffer.dtype] // ALIGNMENT) * ALIGNMENT
+
+
+def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Offsets such that buffers that live at the same time do not overlap; total bytes.
+
+    Largest first, each at the lowest offset that is free during its life.
+    """
+    offsets: dict[str, int] = {}
+    total = 0
+    for name in sorted(spans, key=lambda n: (-sizes[n], n)):
+        first, last = spans[name]
+        taken = sorted(
+            (offsets[other], offsets[other] + sizes[other])
+            for other in offsets
+            if spans[other][0] <= last and first <= spans[other][1]
+        )
+        offset = 0
+        for start, end in taken:
+            if offset + sizes[name] <= start:
+                break
+            offset = max(offset, end)
+        offsets[name] = offset
+        total = max(total, offset + sizes[name])
+    return offsets, total
+
+
+class Job:
+    """The native description of a stretch: what `runtime` works through."""
+
+    def __init__(self, groups: list[Group], functions: dict[int, int], images: int, threads: int) -> None:
+        self.calls = [call for group in groups for call in group.calls]
+        self.groups = np.zeros((len(groups), GROUP_WORDS), np.int64)
+        self.commands = np.zeros((len(self.calls), 2), np.int64)
+        self.counters = np.zeros(max(len(groups), 1) * COUNTER_WORDS + 8, np.int64)
+        self.tables: list[np.ndarray] = []
+        first = 0
+        for row, group in zip(self.groups, groups):
+            tasks = group.calls[0].tasks.count(images)
+            row[2:6] = tasks, chunk_size(tasks, threads, group.calls[0].by_image), first, len(group.calls)
+            first += len(group.calls)
+        for number, call in enumerate(self.calls):
+            table = np.zeros(len(call.roles), np.int64)
+            self.tables.append(table)
+            self.commands[number] = functions[id(call)], table.ctypes.data
+        self.description = np.zeros(5, np.int64)
+
+    def seal(self, yield_address: int) -> int:
+        """Finish the description; its address."""
+        counters = -(-self.counters.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.description[:] = (
+            self.groups.ctypes.data,
+            self.commands.ctypes.data,
+            counters,
+            len(self.groups),
+            yield_address,
+        )
+        return self.description.ctypes.data
+
+
+def chunk_size(tasks: int, threads: int, by_image: bool) -> int:
+    """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
+    share = -(-tasks // (4 * threads)) if threads > 1 else tasks
+    return max(1, min(share, MAX_CHUNK if by_image else share))
+
+
+def waits(accesses: list[tuple[list, list]]) -> list[tuple[int, int]]:
+    """For every group the earlier groups that have to be done first, as a range.
+
+    Args:
+        accesses: per group the memory ranges (start, end) that it reads, and that it writes.
+    """
+    result = []
+    done = 0
+    for number, (reads, writes) in enumerate(accesses):
+        needed = done
+        for earlier in range(number - 1, done - 1, -1):
+            old_reads, old_writes = accesses[earlier]
+            if _overlap(reads + writes, old_writes) or _overlap(writes, old_reads):
+                needed = earlier + 1
+                break
+        result.append((done, needed))
+        done = needed
+    return result
+
+
+def _overlap(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> bool:
+    return any(a < d and c < b for a, b in first for c, d in second)

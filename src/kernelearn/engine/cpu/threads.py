@@ -1,0 +1,193 @@
+"""The helper threads of the CPU engine: started when first needed, asleep between steps, gone at exit."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import queue
+import sys
+import threading
+
+import numpy as np
+
+from kernelearn.engine.cpu import compiler
+from kernelearn.engine.cpu.runtime import POOL_ASLEEP, runtime_text
+from kernelearn.engine.cpu.target import find_target
+from kernelearn.errors import ArgumentError
+
+# Spins of a helper before it falls asleep, about 0.1 ms: a training loop comes back sooner.
+PATIENCE = 4000
+MAX_THREADS = 256
+
+_threads: int | None = None
+
+
+def get_num_threads() -> int:
+    """Threads that compiled programs use: as set, else KERNELEARN_NUM_THREADS, else the available CPUs."""
+    if _threads is not None:
+        return _threads
+    given = os.environ.get("KERNELEARN_NUM_THREADS", "").strip()
+    if given:
+        if not given.isdigit() or not 1 <= int(given) <= MAX_THREADS:
+            raise ArgumentError(
+                f"KERNELEARN_NUM_THREADS must be a whole number from 1 to {MAX_THREADS}, got {given!r}."
+            )
+        return int(given)
+    return available_cpus()
+
+
+def set_num_threads(count: int | None) -> None:
+    """Set the number of threads; None goes back to the default. Results do not depend on it.
+
+    >>> set_num_threads(2)
+    >>> get_num_threads()
+    2
+    >>> set_num_threads(None)
+    """
+    global _threads
+    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and not (whole and 1 <= count <= MAX_THREADS):
+        raise ArgumentError(
+            f"The number of threads must be a whole number from 1 to {MAX_THREADS}, got {count!r}."
+        )
+    _threads = None if count is None else int(count)
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, min(len(os.sched_getaffinity(0)), MAX_THREADS))
+    return max(1, min(os.cpu_count() or 1, MAX_THREADS))
+
+
+class _Runtime:
+    """The native functions of `runtime`, compiled for this machine."""
+
+    def __init__(self) -> None:
+        target = find_target("native")
+        text = runtime_text(_is_x86())
+        key = f"runtime {_is_x86()}"
+        digest = compiler.entry_digest(key, target)
+        blob = compiler.cache.read(digest)
+        if blob is None:
+            blob = compiler.compile_object(text, target)
+            compiler.cache.write(digest, blob)
+        first = compiler.link(blob, "kl_run", target)
+        linker = compiler._linker(target)
+        integer, pointer = ctypes.c_int64, ctypes.c_void_p
+        self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(first)
+        self.work = ctypes.CFUNCTYPE(None, pointer)(linker.get_function_address("kl_work"))
+        opening = ctypes.CFUNCTYPE(integer, pointer, pointer, integer, integer)
+        self.open = opening(linker.get_function_address("kl_open"))
+        serving = ctypes.CFUNCTYPE(None, pointer, integer, pointer, integer)
+        self.serve = serving(linker.get_function_address("kl_serve"))
+
+
+def _is_x86() -> bool:
+    import platform
+
+    return platform.machine().lower() in ("x86_64", "amd64", "i686", "x86")
+
+
+@functools.cache
+def runtime() -> _Runtime:
+    """The native loop."""
+    return _Runtime()
+
+
+@functools.cache
+def yield_address() -> int:
+    """Address of the system's function that lets other threads run."""
+    if sys.platform == "win32":
+        function = ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined]
+    else:
+        function = ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+class Pool:
+    """Helper threads. One job at a time: a second caller works alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._block = np.zeros(POOL_ASLEEP + 8 * MAX_THREADS, np.int64)
+        self._queues: list[queue.SimpleQueue] = []
+        self._helpers: list[threading.Thread] = []
+        self._ticket = 0
+
+    def run(self, job: int, threads: int) -> None:
+        """Work through a job (address of its description) on this many threads."""
+        native = runtime()
+        if threads > 1 and self._lock.acquire(blocking=False):
+            try:
+                self._grow(threads - 1)
+                self._ticket += 1
+                pool = self._block.ctypes.data
+                sleeping = native.open(pool, job, self._ticket, threads - 1)
+                for number in range(threads - 1):
+                    if sleeping >> number & 1:
+                        self._queues[number].put(True)
+                native.run(pool, job)
+            finally:
+                self._lock.release()
+        else:
+            block = np.zeros(POOL_ASLEEP, np.int64)
+            native.open(block.ctypes.data, job, 1, 0)
+            native.run(block.ctypes.data, job)
+
+    def close(self) -> None:
+        """End all helpers."""
+        with self._lock:
+            for waiting in self._queues:
+                waiting.put(False)
+            for helper in self._helpers:
+                helper.join(timeout=5)
+            self._queues, self._helpers = [], []
+
+    def _grow(self, helpers: int) -> None:
+        while len(self._helpers) < helpers:
+            number = len(self._helpers)
+            waiting: queue.SimpleQueue = queue.SimpleQueue()
+            self._block[POOL_ASLEEP + 8 * number] = 1
+            helper = threading.Thread(
+                target=_serve,
+                args=(self._block, number, waiting),
+                name=f"kernelearn-{number + 1}",
+                daemon=True,
+            )
+            self._queues.append(waiting)
+            self._helpers.append(helper)
+            helper.start()
+
+
+def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
+    """What a helper does: sleep, work, until told to end."""
+    native = runtime()
+    address, rest = block.ctypes.data, yield_address()
+    while waiting.get():
+        native.serve(address, number, rest, PATIENCE)
+
+
+_pool = Pool()
+
+
+def pool() -> Pool:
+    """The helpers of this process."""
+    return _pool
+
+
+def _after_fork() -> None:
+    """A forked child has no helpers: start anew."""
+    global _pool
+    _pool = Pool()
+
+
+def _at_exit() -> None:
+    _pool.close()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
