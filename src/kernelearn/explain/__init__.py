@@ -14,6 +14,9 @@ _OBJECTS = {
     # Ledger: every term of the gradient of one weight.
     "ledger": "ledger",
     "Ledger": "ledger",
+    "Contribution": "top_terms",
+    "gradient_of": "gradients",
+    "gradient_by_image": "gradients",
     # Update split: what the optimiser makes of the gradient, in one step and over a run.
     "update_split": "update_split",
     "UpdateSplit": "update_split",
