@@ -40,8 +40,8 @@ class LocallyConnected2D(_BaseConv):
             array of that shape, or an integer seed, starts all positions equal, as a convolution.
         bias_initializer, *_regularizer, *_constraint: names, config dicts or objects.
 
-    Weights, for P = oh * ow positions: kernel (*kernel_size, channels, P * filters), bias (P * filters,). Their
-    last axis goes through the positions in rows: `kernel.reshape(*kernel_size, channels, oh, ow, filters)`.
+    Weights, for P = oh * ow positions: kernel (*kernel_size, channels, P * filters), bias (P * filters,). The
+    last axis goes through positions row by row: `kernel.reshape(*kernel_size, channels, oh, ow, filters)`.
 
     >>> from kernelearn.layers import LocallyConnected2D
     >>> layer = LocallyConnected2D(4, 3, input_shape=(8, 8, 1))
