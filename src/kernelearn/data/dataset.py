@@ -134,6 +134,12 @@ class Dataset:
         check_seed(seed)
         return self._iterate([part if order is None else order[part] for part in slices])
 
+    def order(self, shuffle: bool, seed: int = 0, epoch: int = 0) -> np.ndarray:
+        """(n,) int64 numbers of the examples in the order in which `batches` visits them: batch b of an epoch
+        has the examples `order(...)[b * batch_size : (b + 1) * batch_size]`.
+        """
+        return epoch_order(len(self), seed, epoch) if shuffle else np.arange(len(self))
+
     def subset(self, indices: Any) -> "Dataset":
         """The examples at `indices` (integers, a slice or a bool mask), in that order; copies no images."""
         chosen = np.arange(len(self))[indices]

@@ -20,6 +20,8 @@ from kernelearn.recording.writer import EVENTS, STEPS
 KERNELS, GRADIENTS, STATE, LEDGER = "kernels", "gradients", "state", "ledger"
 MAPS, PROBES, SNAPSHOTS = "maps", "probes", "snapshots"
 
+_NOT_SCALARS = ("images", "labels", "has_labels")
+
 Trace = tuple[np.ndarray, np.ndarray]
 
 
@@ -79,12 +81,12 @@ class Run:
     def layers(self) -> list[str]:
         """Names of the layers whose weights are recorded, in the order of the model."""
         found = {name: None for segment in self._segments for name in segment.about.get("layers", {})}
-        found.update((name.rpartition("/")[0], None) for name in self._fields(KERNELS))
+        found.update((name.rpartition("/")[0], None) for name in self.fields(KERNELS))
         return list(found)
 
     def weights(self, layer: str) -> list[str]:
         """Names of the recorded weights of a layer, such as ["kernel", "bias"]."""
-        names = [n.rpartition("/")[2] for n in self._fields(KERNELS) if n.rpartition("/")[0] == layer]
+        names = [n.rpartition("/")[2] for n in self.fields(KERNELS) if n.rpartition("/")[0] == layer]
         if not names:
             raise unknown_name("recorded layer", layer, self.layers)
         return names
@@ -92,27 +94,27 @@ class Run:
     @property
     def steps(self) -> np.ndarray:
         """(steps,) int64: those at which weights are recorded, 0 first."""
-        return self._all_steps(KERNELS)
+        return self.stream_steps(KERNELS)
 
     @property
     def ledger_steps(self) -> np.ndarray:
         """(steps,) int64: those with the factors of the gradients."""
-        return self._all_steps(LEDGER)
+        return self.stream_steps(LEDGER)
 
     @property
     def gradient_steps(self) -> np.ndarray:
         """(steps,) int64: those with gradients."""
-        return self._all_steps(GRADIENTS)
+        return self.stream_steps(GRADIENTS)
 
     @property
     def map_steps(self) -> np.ndarray:
         """(steps,) int64: those with feature maps of the probe images."""
-        return self._all_steps(MAPS)
+        return self.stream_steps(MAPS)
 
     @property
     def model_steps(self) -> np.ndarray:
         """(steps,) int64: those with all weights of the model, so that `model(step)` can give it."""
-        return self._all_steps(SNAPSHOTS)
+        return self.stream_steps(SNAPSHOTS)
 
     @property
     def last_step(self) -> int:
@@ -122,11 +124,12 @@ class Run:
     @property
     def status(self) -> str:
         """ "recording" (a process writes now), "finished", "interrupted" or "stopped" (killed)."""
-        if is_locked(self.folder):
-            return "recording"
-        ends = [
-            event["kind"] for event in self._events if event["kind"] in ("begun", "finished", "interrupted")
-        ]
+        return "recording" if is_locked(self.folder) else self.ending
+
+    @property
+    def ending(self) -> str:
+        """ "finished", "interrupted" or "stopped" (without an end), also while a process writes."""
+        ends = [e["kind"] for e in self._events if e["kind"] in ("begun", "finished", "interrupted")]
         return "stopped" if not ends or ends[-1] == "begun" else ends[-1]
 
     @property
@@ -159,7 +162,7 @@ class Run:
             weight: name of the weight; "kernel" also finds the only kernel of a layer, however it is called.
         Raises: ArgumentError if the step is not recorded, FormatError if its record is damaged.
         """
-        return self._read(KERNELS, self._name(layer, weight), step)
+        return self.read(KERNELS, self._name(layer, weight), step)
 
     def trace(self, layer: str, index: Any = (), weight: str = "kernel") -> Trace:
         """(steps, values) of one number of a weight, or of part of it, over all recorded steps.
@@ -182,7 +185,7 @@ class Run:
 
     def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """dL/d(weight) of a step, as the engine computed it, before clipping."""
-        return self._read(GRADIENTS, self._name(layer, weight), step)
+        return self.read(GRADIENTS, self._name(layer, weight), step)
 
     def global_norm(self, step: int) -> float | None:
         """Norm of all gradients of a step together; None unless the optimiser clips by it."""
@@ -206,7 +209,7 @@ class Run:
         """Slot name -> array of the optimiser for a weight, after the update of a step."""
         name = self._name(layer, weight)
         slots = self._about(step).get("updates", {}).get(name, {}).get("slots", [])
-        return {slot: self._read(STATE, f"{name}/{slot}", step) for slot in slots}
+        return {slot: self.read(STATE, f"{name}/{slot}", step) for slot in slots}
 
     def iteration(self, step: int) -> int:
         """The optimiser's own count of updates at a step; it begins again when a model is compiled anew."""
@@ -217,7 +220,7 @@ class Run:
     @property
     def scalar_names(self) -> list[str]:
         """What `scalars` knows."""
-        names = [n for n in self._fields(STEPS) if n not in ("images", "labels")]
+        names = [n for n in self.fields(STEPS) if n not in _NOT_SCALARS]
         found = {name: None for e in self._events if e["kind"] == "epoch" for name in e.get("logs", {})}
         return [*names, *[name for name in found if name.startswith("val_")]]
 
@@ -246,9 +249,9 @@ class Run:
 
     def batch(self, step: int) -> Batch:
         """Which images an update was computed from, and their classes."""
-        images = self._read(STEPS, "images", step)
-        has_labels = self._about(step).get("has_labels", False)
-        return Batch(images, self._read(STEPS, "labels", step) if has_labels else None)
+        images = self.read(STEPS, "images", step)
+        has_labels = bool(self.read(STEPS, "has_labels", step))
+        return Batch(images, self.read(STEPS, "labels", step) if has_labels else None)
 
     def steps_of_image(self, image: int) -> np.ndarray:
         """(steps,) int64: the updates that an image took part in."""
@@ -279,8 +282,8 @@ class Run:
             parts[0].kind,
             parts[0].x,
             parts[0].delta,
-            gradient=self._read(GRADIENTS, name, step),
-            bias_gradient=None if bias is None else self._read(GRADIENTS, bias, step),
+            gradient=self.read(GRADIENTS, name, step),
+            bias_gradient=None if bias is None else self.read(GRADIENTS, bias, step),
             attrs=parts[0].attrs,
             images=batch.images,
             labels=batch.labels,
@@ -295,20 +298,20 @@ class Run:
         own = values.get("gradient")
         return Part(
             values["kind"],
-            self._read(LEDGER, values["x"], step),
-            self._read(LEDGER, values["delta"], step),
+            self.read(LEDGER, values["x"], step),
+            self.read(LEDGER, values["delta"], step),
             {key: _tuples(value) for key, value in values["attrs"].items()},
-            None if own is None else self._read(LEDGER, own, step),
+            None if own is None else self.read(LEDGER, own, step),
         )
 
     def maps(self, layer: str, step: int) -> np.ndarray:
         """(images, ...) output of a layer for the probe images, in inference mode."""
-        return self._read(MAPS, layer, step)
+        return self.read(MAPS, layer, step)
 
     @property
     def map_layers(self) -> list[str]:
         """Layers whose feature maps are recorded."""
-        return self._fields(MAPS)
+        return self.fields(MAPS)
 
     @property
     def probe_images(self) -> np.ndarray | None:
@@ -376,7 +379,8 @@ class Run:
                 return dict(segment.about)
         return self._last()
 
-    def _fields(self, stream: str) -> list[str]:
+    def fields(self, stream: str) -> list[str]:
+        """Names of the fields of a stream's records."""
         found: dict[str, None] = {}
         for segment in self._segments:
             if stream in segment.streams:
@@ -395,7 +399,8 @@ class Run:
             raise unknown_name(f"weight of layer {layer!r}", weight, names)
         return f"{layer}/{weight}"
 
-    def _all_steps(self, stream: str) -> np.ndarray:
+    def stream_steps(self, stream: str) -> np.ndarray:
+        """(steps,) int64: those with a record in a stream."""
         parts = [segment.steps(stream) for segment in self._segments]
         return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
@@ -406,13 +411,17 @@ class Run:
                 return segment.streams[stream], number
         return None
 
-    def _read(self, stream: str, field: str, step: int) -> np.ndarray:
+    def read(self, stream: str, field: str, step: int) -> np.ndarray:
+        """One field of the record of a step, by the names in the manifest.
+
+        Raises: ArgumentError if it is not recorded, FormatError if its record is damaged.
+        """
         found = self._record(stream, field, step)
         if found is not None:
             return found[0].read(found[1], field)
         recorded = [segment.steps(stream) for segment in self._having(stream, field)]
         if not recorded:
-            raise unknown_name(f"field of the stream {stream!r}", field, self._fields(stream))
+            raise unknown_name(f"field of the stream {stream!r}", field, self.fields(stream))
         raise ArgumentError(
             f"Step {step} has no record of {field!r} among the {stream}. Recorded are the steps "
             f"{_some(np.concatenate(recorded))}{self._nearest(np.concatenate(recorded), step)}."

@@ -39,6 +39,27 @@ def _as_floats(x: Any) -> Any:
     return x
 
 
+class BatchRows:
+    """Which rows of the data a batch of an epoch consists of.
+
+    Args:
+        data, batch_size, shuffle, seed: as the batches are made.
+    """
+
+    def __init__(self, data: Any, batch_size: int | None, shuffle: bool, seed: int) -> None:
+        self._data, self._batch_size, self._shuffle, self._seed = data, batch_size, shuffle, seed
+        self._epoch: int | None = None
+        self._order: np.ndarray | None = None
+
+    def of(self, epoch: int, batch: int) -> np.ndarray | None:
+        """(n,) int64 row numbers in the data; None for a stream, which has no rows."""
+        if not isinstance(self._data, Dataset) or self._batch_size is None:
+            return None
+        if self._order is None or epoch != self._epoch:
+            self._order, self._epoch = self._data.order(self._shuffle, self._seed, epoch), epoch
+        return self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+
+
 def split_last(dataset: Any, fraction: float) -> tuple[Any, Any]:
     """(training, validation): the last `fraction` of the rows, before any shuffling, as Keras does."""
     if not 0 < fraction < 1:

@@ -23,7 +23,7 @@ from kernelearn.training import feeds, step
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.objectives import Objective, make_objectives
 from kernelearn.training.running import RunningResults
-from kernelearn.training.state import FitState
+from kernelearn.training.state import FitState, StepReport
 
 Arrays = dict[str, np.ndarray]
 DEFAULT_BATCH = 32
@@ -61,7 +61,10 @@ class Trainer:
         self._objectives: list[Objective] | None = None
         self._running: RunningResults | None = None
         self._slots: dict[str, Variable] = {}
-        self._executables: dict[str, Any] = {}
+        self._executables: dict[Any, Any] = {}
+        self.fit_data: Any = None  # what `fit` is training on, for callbacks
+        self.last_step: StepReport | None = None
+        self._watched: dict[str, str] | None = None
         self._seed: int | None = None
         self._engine: str | None = None
 
@@ -217,6 +220,7 @@ class Trainer:
             verbose=verbose,
         )
         quiet = any(isinstance(c, TerminateOnNaN) for c in loop) or not terminate_on_nan
+        self._watched, self.last_step, self.fit_data = None, None, data
         with loop:
             loop.on_train_begin()
             logs: dict[str, Any] = {}
@@ -224,7 +228,8 @@ class Trainer:
                 batches = data.batches(
                     batch_size, shuffle=shuffle, seed=state.seed, epoch=state.epoch, start=state.batch
                 )
-                self._train_epoch(batches, steps, class_weight, loop, quiet)
+                rows = feeds.BatchRows(data, batch_size, shuffle, state.seed)
+                self._train_epoch(batches, steps, class_weight, loop, quiet, rows)
                 logs = self._results().logs()
                 if validation is not None and (state.epoch + 1) % validation_freq == 0:
                     logs.update(
@@ -240,9 +245,12 @@ class Trainer:
                 self._results().reset()
                 loop.on_epoch_end(ended, _history_order(logs))
             loop.on_train_end(logs)
+        self.last_step = self.fit_data = None
         return loop.history or History()
 
-    def _train_epoch(self, batches, steps: int | None, class_weight, loop: CallbackList, quiet: bool) -> None:
+    def _train_epoch(
+        self, batches, steps: int | None, class_weight, loop: CallbackList, quiet: bool, rows: feeds.BatchRows
+    ) -> None:
         """Train on the rest of one epoch."""
         state = self.fit_state
         assert state is not None
@@ -250,7 +258,8 @@ class Trainer:
         for bx, by, weight in islice(batches, None if steps is None else max(steps - state.batch, 0)):
             loop.on_train_batch_begin(state.batch)
             inputs = self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
-            loss = self._train_on(inputs, state.seed)
+            watched = self._watched is not None
+            loss = self._train_on(inputs, state.seed, rows.of(state.epoch, state.batch) if watched else None)
             if not (quiet or np.isfinite(loss)):
                 raise NonFiniteError(self.diagnose_non_finite(inputs, state.seed))
             state.batch += 1
@@ -261,9 +270,32 @@ class Trainer:
         if close:
             close()
 
-    def _train_on(self, inputs: Arrays, seed: int) -> float:
-        """Run one training step; gives its loss."""
+    def watch_step(self, buffers: Mapping[str, str] | None = None) -> None:
+        """Ask for a report of the next training step: for callbacks, in `on_train_batch_begin`.
+
+        It is in `last_step` when `on_train_batch_end` is called. The numbers of the step are the same with and
+        without it, and a step that nobody asks about costs nothing.
+
+        Args:
+            buffers: label -> name of a buffer of `program("train")` that the report is to hold too.
+        """
+        self._watched = dict(buffers or {})
+
+    def _watching(self, buffers: dict[str, str]) -> Any:
+        """The training step that gives back these buffers too; prepared once for each set of them."""
         executable = self._executable("train")
+        if not buffers:
+            return executable
+        key = ("train", frozenset(buffers.items()))
+        if key not in self._executables:
+            program = executable.program.keeping(**buffers)
+            self._executables[key] = prepare(program, executable.variables, self._engine)
+        return self._executables[key]
+
+    def _train_on(self, inputs: Arrays, seed: int, rows: np.ndarray | None = None) -> float:
+        """Run one training step; gives its loss."""
+        watched, self._watched = self._watched, None
+        executable = self._executable("train") if watched is None else self._watching(watched)
         optimizer = self.optimizer
         clock = {
             "seed": np.asarray(seed, np.int64),
@@ -272,10 +304,14 @@ class Trainer:
             "learning_rate": np.asarray(optimizer.learning_rate, np.float64),
         }
         results = executable.run({**inputs, **clock})
-        if np.isfinite(results["loss"]):
+        loss = float(results["loss"])
+        if np.isfinite(loss):
             optimizer.iterations += 1
+        if watched is not None:
+            buffers = {label: results[label] for label in watched}
+            self.last_step = StepReport(loss, float(clock["learning_rate"]), inputs, rows, buffers)
         self._results().add(results, inputs, len(inputs["x_0"]))
-        return float(results["loss"])
+        return loss
 
     def diagnose_non_finite(self, inputs: Arrays, seed: int = 0) -> str:
         """Run a step again, one operation at a time, and name the first tensor that is not finite."""

@@ -1,0 +1,272 @@
+"""What is recorded of a model: which layers, which buffers, and how each record is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelearn import optimizers
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.program import Program
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.layers.base import Layer
+from kernelearn.models import Model
+from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, Cost
+from kernelearn.recording.layout import Field, Layout, little
+from kernelearn.recording.taps import Taps, find_taps
+from kernelearn.training.step import build_prediction
+
+STATE, PROBES, STEPS = "state", "probes", "steps"
+ALL_LAYERS = "all"
+# Layers without a convolution are recorded without being asked for up to this many numbers.
+SMALL_LAYER = 4096
+_LABELS = ("images", "labels")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to take from one compiled model.
+
+    Attributes:
+        weights: path -> Variable, of the layers that are recorded.
+        snapshot: path -> Variable, of the whole model.
+        state: `path/slot` -> Variable of the optimiser.
+        taps: of the training program.
+        layouts: stream -> Layout.
+        about: what the manifest says of a segment.
+    """
+
+    weights: dict[str, Variable]
+    snapshot: dict[str, Variable]
+    state: dict[str, Variable]
+    taps: Taps
+    layouts: dict[str, Layout]
+    about: dict[str, Any]
+
+    @property
+    def gradient_buffers(self) -> dict[str, str]:
+        """Field -> buffer, of what a step has to give back for its gradients."""
+        return {field.name: self._gradient(field.name) for field in self.layouts[GRADIENTS].fields}
+
+    def _gradient(self, field: str) -> str:
+        return self.taps.gradients.get(field) or str(self.taps.global_norm)
+
+    @property
+    def ledger_buffers(self) -> dict[str, str]:
+        """Field -> buffer, of what a step has to give back for its ledger; the gradients are apart."""
+        return {field.name: field.name for field in self.layouts[LEDGER].fields}
+
+    def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
+        """What one time of every schedule takes; a ledger brings its gradients and both its neighbours."""
+        size = {name: layout.record_bytes for name, layout in self.layouts.items()}
+        changes = size[GRADIENTS] + 2 * size[STATE] + size[KERNELS]
+        return {
+            KERNELS: Cost(size[KERNELS]),
+            GRADIENTS: Cost(size[GRADIENTS] + size[STATE]),
+            LEDGER: Cost(size[LEDGER] + changes),
+            MAPS: Cost(size.get(MAPS, 0)),
+            SNAPSHOTS: Cost(size[SNAPSHOTS], steps_per_epoch),
+        }
+
+
+def make_plan(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None) -> Plan:
+    """Work out what to record.
+
+    Args:
+        layers: names, "all", or None for `chosen_layers`.
+        metrics: names of the numbers to keep of every step.
+        capacity: samples in the largest batch.
+        probes: `Probes`, or None.
+    """
+    snapshot = model.weight_paths()
+    executable_variables = training_variables(model)
+    names = {id(weight): path for path, weight in snapshot.items()}
+    paths = {name: names[id(v)] for name, v in executable_variables.items() if id(v) in names}
+    program = model.program("train")
+    taps = find_taps(program, paths)
+    chosen = chosen_layers(snapshot, taps, layers)
+    weights = {path: w for path, w in snapshot.items() if layer_of(path) in chosen}
+    taps = _only(taps, set(weights))
+    state = {
+        f"{path}/{slot}": executable_variables[name]
+        for path, rule in taps.rules.items()
+        for slot, name in rule.slots.items()
+    }
+    layouts = _layouts(program, taps, weights, snapshot, state, metrics, capacity, probes)
+    return Plan(weights, dict(snapshot), state, taps, layouts, _about(model, taps, chosen, weights, metrics))
+
+
+def training_variables(model: Any) -> Mapping[str, Variable]:
+    """Name of a buffer of the training program -> its Variable."""
+    return model._executable("train").variables
+
+
+def layer_of(path: str) -> str:
+    """ "outer/conv/kernel" -> "outer/conv"."""
+    return path.rpartition("/")[0]
+
+
+def chosen_layers(snapshot: Mapping[str, Variable], taps: Taps, wanted: Any) -> list[str]:
+    """Names of the layers to record, in the order of the model.
+
+    None chooses every trained layer with a convolution kernel, and of the other trained layers those of at
+    most `SMALL_LAYER` numbers (all of them in a network without convolutions).
+
+    Raises: UnknownNameError for a name that is no layer with weights.
+    """
+    known = list(dict.fromkeys(layer_of(path) for path in snapshot))
+    if isinstance(wanted, str) and wanted == ALL_LAYERS:
+        return known
+    if wanted is not None:
+        names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
+        for name in names:
+            if name not in known:
+                raise unknown_name("layer with weights", name, known)
+        return [name for name in known if name in names]
+    trained = [name for name in known if any(layer_of(path) == name for path in taps.rules)]
+    convolved = {layer_of(p) for p, use in taps.uses.items() if use.parts[0].kind != "dense"}
+    if not convolved:
+        return trained
+    sizes = {n: sum(w.value.size for p, w in snapshot.items() if layer_of(p) == n) for n in trained}
+    return [name for name in trained if name in convolved or sizes[name] <= SMALL_LAYER]
+
+
+def _name(layer: Any) -> str:
+    return layer.name if isinstance(layer, Layer) else str(layer)
+
+
+def _only(taps: Taps, paths: set[str]) -> Taps:
+    """What concerns these weights."""
+    return Taps(
+        {p: b for p, b in taps.gradients.items() if p in paths},
+        {p: u for p, u in taps.uses.items() if p in paths},
+        {p: r for p, r in taps.rules.items() if p in paths},
+        taps.global_norm,
+    )
+
+
+def _layouts(
+    program, taps: Taps, weights, snapshot, state, metrics, capacity: int, probes
+) -> dict[str, Layout]:
+    gradients = [_of_buffer(program, path, buffer) for path, buffer in taps.gradients.items()]
+    if taps.global_norm is not None:
+        gradients.append(_of_buffer(program, "global_norm", taps.global_norm))
+    factors = {b: None for use in taps.uses.values() for part in use.parts for b in part.buffers}
+    fields = {
+        KERNELS: _of_variables(weights),
+        GRADIENTS: gradients,
+        STATE: _of_variables(state),
+        LEDGER: [_of_buffer(program, name, name) for name in factors],
+        SNAPSHOTS: _of_variables(snapshot),
+        STEPS: _of_step(metrics),
+        **({} if probes is None else {PROBES: probes.fields(), MAPS: probes.map_fields()}),
+    }
+    return {name: Layout(name, tuple(content), capacity) for name, content in fields.items()}
+
+
+def _of_variables(variables: Mapping[str, Variable]) -> list[Field]:
+    return [Field(name, little(v.dtype), v.shape) for name, v in variables.items()]
+
+
+def _of_buffer(program: Program, field: str, buffer: str) -> Field:
+    spec = program.buffers[buffer]
+    return Field(field, little(spec.dtype), spec.shape)
+
+
+def _of_step(metrics: Iterable[str]) -> list[Field]:
+    numbers = [Field(name, "<f8", ()) for name in ("loss", "learning_rate", *metrics)]
+    counts = [Field(name, "<i8", ()) for name in ("epoch", "batch", "iteration", "has_labels")]
+    return [*numbers, *counts, *(Field(name, "<i8", (None,)) for name in _LABELS)]
+
+
+def _about(model: Any, taps: Taps, layers: list[str], weights, metrics) -> dict[str, Any]:
+    return {
+        "layers": {n: [p.rpartition("/")[2] for p in weights if layer_of(p) == n] for n in layers},
+        "metrics": list(metrics),
+        "optimizer": optimizer_about(model.optimizer),
+        "uses": {path: _use(use) for path, use in taps.uses.items()},
+        "updates": {
+            path: {
+                "kind": rule.kind,
+                "attrs": dict(rule.attrs),
+                "slots": list(rule.slots),
+                "constraint": rule.constraint,
+            }
+            for path, rule in taps.rules.items()
+        },
+    }
+
+
+def _use(use: Any) -> dict[str, Any]:
+    parts = [
+        {"kind": p.kind, "x": p.x, "delta": p.delta, "gradient": p.gradient, "attrs": dict(p.attrs)}
+        for p in use.parts
+    ]
+    return {"kernel_shape": list(use.kernel_shape), "bias": use.bias, "parts": parts}
+
+
+def optimizer_about(optimizer: Any) -> dict[str, Any]:
+    """An optimiser as JSON values: kind of its update operator, attributes, clipping, config (or None)."""
+    try:
+        config = optimizers.serialize(optimizer)
+    except ArgumentError:  # the learning rate is a function; every step has its value
+        config = None
+    clipping = None if optimizer.clipping is None else list(optimizer.clipping)
+    return {"kind": optimizer.kind, "attrs": optimizer.attrs(), "clipping": clipping, "config": config}
+
+
+class Probes:
+    """The images whose feature maps are recorded, and the program that makes the maps.
+
+    Args:
+        inputs: input name -> (images, ...) array.
+        ids: (images,) row numbers in the data, -1 for images given by hand.
+        layers: whose outputs to record.
+    """
+
+    def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
+        self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
+        part = Model(model.inputs, [model._tensor_of(name) for name in layers], name=f"{model.name}_maps")
+        self._tensors = part.outputs
+        self._executable = prepare(*build_prediction(part), model._engine)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """Layer -> its output for the images, with the weights of now, in inference mode."""
+        results = self._executable.run(self.inputs)
+        return {name: results[f"y_pred_{i}"] for i, name in enumerate(self.layers)}
+
+    def fields(self) -> list[Field]:
+        """Of the record of the images themselves."""
+        images = [Field(_image_field(n), little(a.dtype), a.shape) for n, a in self.inputs.items()]
+        return [*images, Field("ids", "<i8", self.ids.shape)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `fields` describes."""
+        return {**{_image_field(name): array for name, array in self.inputs.items()}, "ids": self.ids}
+
+    def map_fields(self) -> list[Field]:
+        """Of a record of feature maps."""
+        return [
+            Field(name, little(tensor.dtype), (len(self), *tensor.shape[1:]))
+            for name, tensor in zip(self.layers, self._tensors)
+        ]
+
+
+def _image_field(input_name: str) -> str:
+    return "images" if input_name == "x_0" else f"images{input_name.removeprefix('x')}"
+
+
+def spread_rows(total: int, count: int) -> np.ndarray:
+    """Row numbers spread over data that may be sorted by class.
+
+    >>> spread_rows(10, 4)
+    array([0, 3, 6, 9])
+    """
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))

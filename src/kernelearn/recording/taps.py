@@ -1,0 +1,163 @@
+"""Where in a training program the numbers are that a recorder wants: found by reading its operations.
+
+A weight's factors are the input of the operator that uses it and the gradient of that operator's output; both
+are buffers of the step. Names of weights here are their paths in the model, `layer/kernel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernelearn.engine.program import Operation, Program
+from kernelearn.engine.reference.optimizers import UPDATES
+from kernelearn.recording.factors import KINDS
+
+_KERNEL_GRADIENTS = {
+    "conv": "conv_grad_kernel",
+    "conv_transpose": "conv_grad_kernel",
+    "dense": "dense_grad_kernel",
+}
+
+
+@dataclass(frozen=True)
+class PartTap:
+    """Buffers of one use of a kernel; `gradient` is None where it is the whole gradient of the weight."""
+
+    kind: str
+    x: str
+    delta: str
+    gradient: str | None
+    attrs: Mapping[str, Any]
+
+    @property
+    def buffers(self) -> list[str]:
+        """Names of the buffers that hold it."""
+        return [self.x, self.delta, *([self.gradient] if self.gradient else [])]
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a program uses a trained kernel: the operator's kernel shape, the path of the bias, the parts."""
+
+    kernel_shape: tuple[int, ...]
+    bias: str | None
+    parts: tuple[PartTap, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a program updates a weight; slot name -> name of the variable."""
+
+    kind: str
+    attrs: Mapping[str, Any]
+    slots: Mapping[str, str]
+    constraint: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Taps:
+    """All that can be taken from a training program.
+
+    Attributes:
+        gradients: path of a trained weight -> buffer of its gradient, before clipping.
+        uses: path of a trained kernel -> its uses.
+        rules: path of a trained weight -> its update.
+        global_norm: buffer of the norm of all gradients, if the optimiser clips by it.
+    """
+
+    gradients: Mapping[str, str]
+    uses: Mapping[str, Use]
+    rules: Mapping[str, Rule]
+    global_norm: str | None = None
+
+
+def find_taps(program: Program, paths: Mapping[str, str]) -> Taps:
+    """Read a training program.
+
+    Args:
+        paths: name of a weight's buffer -> its path in the model.
+    """
+    view = _View(program, paths)
+    rules = {paths[op.inputs[0]]: _rule(op, program) for op in program.operations if op.operator in UPDATES}
+    trained = {path: program.gradients[name] for name, path in paths.items() if path in rules}
+    norms = [op.outputs[0] for op in program.operations if op.operator == "global_norm"]
+    return Taps(trained, view.uses(trained), rules, norms[0] if norms else None)
+
+
+def _rule(op: Operation, program: Program) -> Rule:
+    name = op.inputs[0]
+    prefix = f"optimizer/{name}/"
+    slots = {n.removeprefix(prefix): n for n in op.inputs if n.startswith(prefix)}
+    constraints = [o for o in program.operations if o.operator == "constrain" and o.inputs[0] == name]
+    return Rule(op.operator, plain(op.attrs), slots, plain(constraints[0].attrs) if constraints else None)
+
+
+@dataclass
+class _View:
+    """A program with what the search needs to look up."""
+
+    program: Program
+    paths: Mapping[str, str]
+    producers: dict[str, Operation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.producers = {name: op for op in self.program.operations for name in op.outputs}
+
+    def uses(self, trained: Mapping[str, str]) -> dict[str, Use]:
+        """Path -> uses, for every trained weight that is a kernel."""
+        found: dict[str, list[Operation]] = {}
+        for op in self.program.operations:
+            if op.phase == "forward" and op.operator in KINDS and op.outputs[0] in self.program.gradients:
+                path = self.paths.get(self._source(op.inputs[1]))
+                if path in trained:
+                    found.setdefault(str(path), []).append(op)
+        return {path: self._use(ops, trained[path], trained) for path, ops in found.items()}
+
+    def _use(self, ops: list[Operation], total: str, trained: Mapping[str, str]) -> Use:
+        shape = self.program.buffers[ops[0].inputs[1]].shape
+        biases = [self._bias(op) for op in ops]
+        bias = next((b for b in biases if b in trained), None)
+        return Use(tuple(int(s or 0) for s in shape), bias, tuple(self._part(op, total) for op in ops))
+
+    def _part(self, op: Operation, total: str) -> PartTap:
+        x, delta = op.inputs[0], self.program.gradients[op.outputs[0]]
+        own = self._kernel_gradient(op, x, delta)
+        is_all = own is None or self._source(total) == own
+        return PartTap(op.operator, x, delta, None if is_all else own, plain(op.attrs))
+
+    def _kernel_gradient(self, op: Operation, x: str, delta: str) -> str | None:
+        """The buffer with the gradient of the kernel through this operation alone."""
+        inputs = (delta, x) if op.operator == "conv_transpose" else (x, delta)
+        for other in self.program.operations:
+            is_kernel_gradient = other.operator == _KERNEL_GRADIENTS[op.operator]
+            if is_kernel_gradient and other.inputs == inputs and other.layer == op.layer:
+                return other.outputs[0]
+        return None
+
+    def _bias(self, op: Operation) -> str | None:
+        """Path of what is added to the operation's output as a bias."""
+        for other in self.program.operations:
+            if other.operator == "bias_add" and other.inputs[0] == op.outputs[0]:
+                return self.paths.get(other.inputs[1])
+        return None
+
+    def _source(self, name: str) -> str:
+        """What a buffer is a reshaped view of."""
+        while name in self.producers and self.producers[name].operator == "reshape":
+            name = self.producers[name].inputs[0]
+        return name
+
+
+def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as JSON values; objects (a user's own function) by their type's name."""
+    return {key: _plain(value) for key, value in attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        return value.item()
+    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
