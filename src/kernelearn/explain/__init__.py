@@ -15,6 +15,7 @@ _OBJECTS = {
     "ledger": "ledger",
     "Ledger": "ledger",
     "Contribution": "top_terms",
+    "factors_of": "model_factors",
     "gradient_of": "gradients",
     "gradient_by_image": "gradients",
     # Update split: what the optimiser makes of the gradient, in one step and over a run.
@@ -26,6 +27,14 @@ _OBJECTS = {
     "dense_equivalent": "dense_equivalent",
     "DenseEquivalent": "dense_equivalent",
     # Filter bank, learning curves, what a kernel sees.
+    "feature_maps": "feature_maps",
+    "top_patches": "patches",
+    "saliency": "saliency",
+    "smooth_grad": "saliency",
+    "integrated_gradients": "saliency",
+    "grad_cam": "grad_cam",
+    "activation_maximization": "activation_maximization",
+    "effective_receptive_field": "effective_receptive_field",
     "receptive_field": "receptive_field",
     "receptive_fields": "receptive_field",
     "ReceptiveField": "receptive_field",

@@ -214,6 +214,7 @@ class ScoreGradient:
         score = graph.add("reshape", inner, shape=())
         gradients = add_gradients(graph, score, also=tuple(self._sources))
         graph.outputs = {"y": flat.name}
+        self._forward = _prepared(network)
         for i, source in enumerate(self._sources):
             graph.outputs[f"source_{i}"] = source.name
             if source.name in gradients:
@@ -235,7 +236,8 @@ class ScoreGradient:
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """y alone, (n, units)."""
-        return self._run(images, np.zeros((len(images), self.units)))["y"][..., 0]
+        given = {input_name(0): images, **_clock(self._forward)}
+        return self._forward.run(given)["y"][..., 0]
 
     def _run(self, images: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
         given = {input_name(0): images, _DIRECTION: np.asarray(directions)[..., None]}

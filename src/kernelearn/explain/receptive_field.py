@@ -158,6 +158,33 @@ def _field_of(network: Network, layer: Any, unit: Any, source: Buffer) -> Recept
     )
 
 
+class UnitWindows:
+    """The windows of many units of one layer: (first pixels, first pixels after), as in `ReceptiveField`.
+
+    Args:
+        model: built, with one input.
+        layer: path of the layer, the layer, or None for the output.
+
+    Call it with the index of a unit, all axes or the position alone.
+    """
+
+    def __init__(self, model: Any, layer: Any = None) -> None:
+        self._network = open_network(model)
+        self._target = self._network.buffer(layer)
+        self._source = _source_of(self._network, None)
+        self._sizes = sizes_of(self._target)
+        self._channel = channel_axis(model, layer, len(self._target.shape)) - 1
+        axis = _image_channel_axis(model, self._source)
+        self._spatial = [i for i in range(len(sizes_of(self._source))) if i != axis]
+
+    def __call__(self, unit: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        index = _unit_index(unit, self._sizes, self._channel)
+        start = _box_at(index, self._sizes, self._channel)
+        box = _walk(self._network, self._target, start, WINDOW_RULES, union, self._source)
+        spans = [_span(box, i) for i in self._spatial]
+        return tuple(s.low for s in spans), tuple(s.high + 1 for s in spans)
+
+
 def _span(box: Box, axis: int) -> Span:
     """The span of one axis; an empty one where nothing is seen."""
     return Span(0, -1) if box is None else box[axis]
