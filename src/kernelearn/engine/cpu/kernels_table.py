@@ -1,5 +1,5 @@
 """Importing this module fills the table of lowering rules."""
 
-from kernelearn.engine.cpu.kernels import chain
+from kernelearn.engine.cpu.kernels import chain, conv
 
-__all__ = ["chain"]
+__all__ = ["chain", "conv"]

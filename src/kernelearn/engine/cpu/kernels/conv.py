@@ -1,0 +1,367 @@
+"""Convolution and its input gradient: one emitter, "taps", for both, for all strides, dilations and dimensions.
+
+    y[n, p, f] = sum over taps and c of x[n, p * step + d(tap), c] * w[tap, c, f]
+
+The forward pass is one such sum. The input gradient with stride s is s (in 2D: s * s) of them, one for every
+residue of the pixel's position, because only every s-th tap reaches a pixel; each writes every s-th pixel.
+
+A register tile holds R rows x P pixels x V vectors of output channels. Its inner loop runs over the input
+channels, broadcasts inputs and multiplies them with packed weights. Taps that fall outside of the image are left
+out: in columns when the code is made, in rows by a branch. So no padded copy of the input is ever made.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.chain import Chain
+from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.lowering import IMAGES, Plan, rule
+from kernelearn.engine.cpu.target import Target
+from kernelearn.engine.program import Operation
+
+# Weights beyond this size stay in the cache only if all images are done for one block of them first.
+BIG_WEIGHTS = 3 * 2**18
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The taps along one axis.
+
+    Attributes:
+        count: output positions; position i is written at out_start + i * out_step ...
+        in_step: ... and reads at i * in_step + d for every (d, number of the tap in the kernel) of `taps`.
+        size: pixels of the input.
+    """
+
+    count: int
+    out_start: int
+    out_step: int
+    in_step: int
+    taps: tuple[tuple[int, int], ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class TapConv:
+    """A convolution as sums over taps.
+
+    Attributes:
+        x, y: (depth, height, width, channels) of an image.
+        inner, outer: input and output channels of a group.
+        kernel: taps per axis; parts: one triple of axes for every residue class.
+    """
+
+    x: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
+    inner: int
+    outer: int
+    groups: int
+    kernel: tuple[int, int, int]
+    parts: tuple[tuple[Axis, Axis, Axis], ...]
+
+    @property
+    def tap_count(self) -> int:
+        return math.prod(self.kernel)
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions per image, those at the border included."""
+        sums = sum(math.prod(a.count * len(a.taps) for a in part) for part in self.parts)
+        return 2.0 * sums * self.inner * self.outer * self.groups
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Register tile: rows x pixels x vectors; `unroll` input channels a turn."""
+
+    rows: int
+    pixels: int
+    vectors: int
+    unroll: int
+
+
+def forward_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+    """Taps of the forward pass; sequences have three axes, x and y also the channels."""
+    axes = tuple(
+        Axis(y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a])
+        for a in range(3)
+    )
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, (axes,))  # type: ignore[arg-type]
+
+
+def gradient_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+    """Taps of the input gradient: x is the gradient of the convolution's output, y that of its input."""
+    per_axis = []
+    for a in range(3):
+        s, before = stride[a], padding[a][0]
+        classes = []
+        for r in range(min(s, y[a])):
+            shifts = [(r + before - t * dilation[a], t) for t in range(kernel[a])]
+            taps = tuple((shift // s, t) for shift, t in shifts if shift % s == 0)
+            classes.append(Axis(-(-(y[a] - r) // s), r, s, 1, taps, x[a]))
+        per_axis.append(classes)
+    parts = tuple(product(*per_axis))
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)  # type: ignore[arg-type]
+
+
+def choose_tile(outer: int, height: int, width: int, inner: int, target: Target) -> Tile:
+    """The tile: as many accumulators as registers allow, few idle lanes, equal segments of a row."""
+    full = -(-outer // target.width)
+    accumulators = 24 if target.registers == 32 else 12
+    if full == 1:
+        vectors = 1
+    elif full % 2 == 0 or full > 5:
+        vectors = 2
+    else:
+        vectors = 3 if full == 3 else 2
+    limit = max(1, accumulators // vectors)
+    if vectors == 2 and target.registers == 32 and width % 8 == 0:
+        limit = 8
+    segments = -(-width // limit)
+    pixels = -(-width // segments)
+    rows = max(1, min(height, limit // pixels))
+    return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
+
+
+def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, blocks_outside: bool) -> None:
+    """The whole kernel: tasks are images."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+
+    def all_rows(n: Index, group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+        for part in g.parts:
+            _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
+
+    for first, count, vectors, channels in blocks.kinds() if blocks_outside else ():
+        with k.loop(0, g.groups) as group, k.loop(0, count) as block, k.loop(k.lo, k.hi) as n:
+            all_rows(n, group, first, block, vectors, channels)
+    if not blocks_outside:
+        with k.loop(k.lo, k.hi) as n, k.loop(0, g.groups) as group:
+            for first, count, vectors, channels in blocks.kinds():
+                with k.loop(0, count) as block:
+                    all_rows(n, group, first, block, vectors, channels)
+
+
+class _Rows:
+    """All positions of one image, one block of output channels and one residue class."""
+
+    def __init__(self, k, g, tile, chain, blocks, part, vectors, channels) -> None:
+        self.k, self.g, self.tile, self.chain, self.blocks = k, g, tile, chain, blocks
+        self.depth, self.height, self.width = part
+        self.vectors, self.channels = vectors, channels
+        self.lanes = vectors * k.width
+
+    def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
+        g, k = self.g, self.k
+        self.x_image = n * math.prod(g.x) + group * g.inner
+        self.channel = group * g.outer + block * self.lanes + first * self.blocks.lanes
+        self.y_image = n * math.prod(g.y) + self.channel
+        self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
+        full = self.height.count // self.tile.rows * self.tile.rows
+        with k.loop(0, self.depth.count) as z:
+            for lo, hi, rows in ((0, full, self.tile.rows), (full, self.height.count, self.height.count - full)):
+                if lo < hi:
+                    with k.loop(lo, hi, rows) as y:
+                        self._segments(z, y, rows)
+
+    def _segments(self, z: Index, y: Index, rows: int) -> None:
+        """A row in tiles: runs of inner tiles of one size in a loop, those at the border one by one."""
+        pieces = segments(self.width.count, self.tile.pixels)
+        i = 0
+        while i < len(pieces):
+            end = i
+            while (
+                end + 1 < len(pieces)
+                and pieces[end + 1][1] == pieces[i][1]
+                and not self._at_border(pieces[i])
+                and not self._at_border(pieces[end + 1])
+            ):
+                end += 1
+            start, pixels = pieces[i]
+            if end > i:
+                with self.k.loop(start, pieces[end][0] + 1, pixels) as x:
+                    self._tile(z, y, rows, x, pixels)
+            else:
+                self._tile(z, y, rows, start, pixels)
+            i = end + 1
+
+    def _at_border(self, piece: tuple[int, int]) -> bool:
+        axis = self.width
+        reads = [(piece[0] + p) * axis.in_step + d for p in range(piece[1]) for d, _ in axis.taps]
+        return any(not 0 <= x < axis.size for x in reads)
+
+    def _tile(self, z: Index, y: Index, rows: int, x: Index | int, pixels: int) -> None:
+        k = self.k
+        places = [(r, p, v) for r in range(rows) for p in range(pixels) for v in range(self.vectors)]
+        self.sums = {place: k.register(start=k.zero) for place in places}
+        height, depth = self.height, self.depth
+        for dz, tz in depth.taps:
+            plane = z * depth.in_step + dz
+            inside = [k.compare("sge", plane, 0)] if dz < 0 else []
+            if (depth.count - 1) * depth.in_step + dz >= depth.size:
+                inside.append(k.compare("slt", plane, depth.size))
+            self._guarded(inside, lambda plane=plane, tz=tz: self._planes(plane, tz, y, rows, x, pixels))
+        chain = self.chain
+        for (r, p, v), register in self.sums.items():
+            offset = self._y_offset(z, y + r, x, p) + v * k.width
+            value, mask = k.get(register), k.mask(self.channels - v * k.width)
+            if chain is None:
+                k.store(value, "y", offset, mask)
+            else:
+                chain.apply(k, (value,), offset, self.channel + v * k.width, mask)
+
+    def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
+        """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
+        axis = self.height
+        needed: dict[int, list[tuple[int, int]]] = {}
+        for r in range(rows):
+            for dy, ty in axis.taps:
+                needed.setdefault(r * axis.in_step + dy, []).append((r, ty))
+        last = axis.count - rows
+        for shift, pairs in sorted(needed.items()):
+            row = y * axis.in_step + shift
+            inside = [self.k.compare("sge", row, 0)] if shift < 0 else []
+            if last * axis.in_step + shift >= axis.size:
+                inside.append(self.k.compare("slt", row, axis.size))
+            self._guarded(
+                inside, lambda row=row, pairs=pairs: self._row(plane, row, tz, pairs, x, pixels)
+            )
+
+    def _guarded(self, conditions: list[str], body) -> None:
+        if not conditions:
+            body()
+        elif len(conditions) == 1:
+            with self.k.when(conditions[0]):
+                body()
+        else:
+            with self.k.when(self.k.op(f"and i1 {conditions[0]}, {conditions[1]}")):
+                body()
+
+    def _row(self, plane: Index, row: Index, tz: int, pairs, x: Index | int, pixels: int) -> None:
+        """Multiply one input row into the tile: loop over its channels."""
+        k, g = self.k, self.g
+        _, height, width, channels = g.x
+        start = self.x_image + (plane * height + row) * (width * channels)
+        if not isinstance(x, int):
+            start = start + x * (self.width.in_step * channels)
+        readers = self._columns(x, pixels)
+        if not readers:
+            return
+        unroll = min(self.tile.unroll, g.inner)
+        full = g.inner // unroll * unroll
+        with k.loop(0, full, unroll) as c:
+            for u in range(unroll):
+                self._channel(start + c + u, c + u, tz, pairs, readers)
+        for c in range(full, g.inner):
+            self._channel(start + c, k.const(c), tz, pairs, readers)
+
+    def _columns(self, x: Index | int, pixels: int) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Input columns (relative to the tile, or absolute for a static one) -> (pixel, tap) that read them."""
+        axis = self.width
+        readers: dict[int, list[tuple[int, int]]] = {}
+        for p in range(pixels):
+            for d, t in axis.taps:
+                column = p * axis.in_step + d
+                if isinstance(x, int):
+                    column += x * axis.in_step
+                    if not 0 <= column < axis.size:
+                        continue
+                readers.setdefault(column, []).append((p, t))
+        return sorted(readers.items())
+
+    def _channel(self, x: Index, c: Index, tz: int, pairs, readers) -> None:
+        """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
+        k, g = self.k, self.g
+        at = self.weights + c * self.lanes
+        held: dict[tuple[int, int, int], str] = {}
+
+        def weight(ty: int, tx: int, v: int) -> str:
+            if (ty, tx, v) not in held:
+                tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
+                held[ty, tx, v] = k.load("w", at + tap * (g.inner * self.lanes) + v * k.width)
+            return held[ty, tx, v]
+
+        for column, users in readers:
+            value = k.broadcast("x", x + column * g.x[3])
+            for p, tx in users:
+                for r, ty in pairs:
+                    for v in range(self.vectors):
+                        register = self.sums[r, p, v]
+                        k.set(register, k.fma(value, weight(ty, tx, v), k.get(register)))
+
+    def _y_offset(self, z: Index, y: Index, x: Index | int, p: int) -> Index:
+        _, height, width, channels = self.g.y
+        plane = z * self.depth.out_step + self.depth.out_start
+        row = y * self.height.out_step + self.height.out_start
+        offset = self.y_image + (plane * height + row) * (width * channels)
+        column = (x + p) * self.width.out_step + self.width.out_start
+        return offset + column * channels
+
+
+def segments(count: int, pixels: int) -> list[tuple[int, int]]:
+    """A row of `count` pixels in pieces (start, length) of nearly equal length, at most `pixels`."""
+    number = -(-count // pixels)
+    short, longer = divmod(count, number)
+    pieces, start = [], 0
+    for i in range(number):
+        length = short + (i < longer)
+        pieces.append((start, length))
+        start += length
+    return pieces
+
+
+def three(values, fill) -> tuple:
+    """Spatial attributes of a 1D, 2D or 3D operator, filled up to three axes in front."""
+    return (fill,) * (3 - len(values)) + tuple(values)
+
+
+def image_shape(shape) -> tuple[int, int, int, int]:
+    """(n, *spatial, c) as (depth, height, width, c)."""
+    return (*three(shape[1:-1], 1), shape[-1])
+
+
+def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
+    """The taps of a conv, conv_grad_input or conv_transpose; whether weights are read transposed."""
+    a = op.attrs
+    x, y = image_shape(plan.shape(op.inputs[0])), image_shape(plan.shape(op.outputs[0]))
+    kernel = three(plan.shape(op.inputs[1])[:-2], 1)
+    rest = (three(a["stride"], 1), three(a["padding"], (0, 0)), three(a["dilation"], 1), a["groups"])
+    if op.operator == "conv":
+        return forward_geometry(x, y, kernel, *rest), False
+    return gradient_geometry(x, y, kernel, *rest), True
+
+
+def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operation | None = None) -> bool:
+    """Add the calls of a convolution whose results go through a chain (None: are stored)."""
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+        return False
+    g, transposed = geometry(plan, op)
+    widest = max(part[2].count for part in g.parts)
+    highest = max(part[1].count for part in g.parts)
+    tile = choose_tile(g.outer, highest, widest, g.inner, plan.target)
+    blocks = Blocks(g.outer, plan.target.width, tile.vectors)
+    weights = packed_weights(plan, op, op.inputs[1], blocks, g.tap_count, g.inner, g.groups, transposed)
+    size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
+    blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
+    reads = {"x": op.inputs[0], "w": weights, **(chain.reads if chain else {})}
+    writes = chain.writes if chain else {"y": op.outputs[0]}
+    plan.call(
+        operation or op,
+        f"taps {g} {tile} {blocks_outside} {chain.key if chain else ''}",
+        lambda k: emit_taps(k, g, tile, chain, blocks_outside),
+        reads,
+        writes,
+        IMAGES,
+        flops=(g.flops, 0.0),
+        note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}",
+    )
+    return True
+
+
+@rule("conv", "conv_grad_input", "conv_transpose")
+def lower_conv(plan: Plan, op: Operation) -> bool:
+    """A convolution on its own."""
+    return lower_taps(plan, op, None)

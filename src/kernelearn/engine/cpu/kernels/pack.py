@@ -1,0 +1,172 @@
+"""Weights in the order in which the inner loops read them: blocks of a few vectors of output channels.
+
+forward:   packed[group][block][tap][c][lane] = w[tap][c][group * filters + block * lanes + lane]
+transposed (for input gradients, whose output channels are c):
+           packed[group][block][tap][f][lane] = w[tap][block * lanes + lane][group * filters + f]
+
+The last block of a group may be narrower; lanes without a channel hold zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.lowering import Plan, Tasks
+from kernelearn.engine.program import Operation
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Output channels of one group cut into blocks of `vectors` registers; the last may have fewer.
+
+    Attributes:
+        channels: output channels of a group.
+        width: lanes of a register.
+        vectors: registers of a full block.
+    """
+
+    channels: int
+    width: int
+    vectors: int
+
+    @property
+    def lanes(self) -> int:
+        return self.vectors * self.width
+
+    @property
+    def full(self) -> int:
+        """Number of full blocks; a block whose last register is partly used is not full."""
+        return self.channels // self.lanes
+
+    @property
+    def tail_channels(self) -> int:
+        return self.channels - self.full * self.lanes
+
+    @property
+    def tail_vectors(self) -> int:
+        return -(-self.tail_channels // self.width)
+
+    @property
+    def count(self) -> int:
+        return self.full + (self.tail_channels > 0)
+
+    @property
+    def padded(self) -> int:
+        """Channels with the empty lanes of the tail."""
+        return self.full * self.lanes + self.tail_vectors * self.width
+
+    def kinds(self) -> list[tuple[int, int, int, int]]:
+        """(first block, number of blocks, vectors, channels) of the full blocks and of the tail."""
+        result = [(0, self.full, self.vectors, self.lanes)] if self.full else []
+        if self.tail_channels:
+            result.append((self.full, 1, self.tail_vectors, self.tail_channels))
+        return result
+
+
+def packed_weights(
+    plan: Plan, op: Operation, weights: str, blocks: Blocks, taps: int, inner: int, groups: int, transposed: bool
+) -> str:
+    """Buffer with packed weights, made by a call that is added to the plan (once for all users).
+
+    Args:
+        inner: channels that the inner loop runs over: inputs of a group forward, filters of a group transposed.
+    """
+    if not transposed and groups == 1 and blocks.count == 1 and not blocks.tail_channels:
+        return weights  # already in this order
+    key = f"pack {blocks} taps={taps} inner={inner} groups={groups} transposed={transposed}"
+    version = f"{plan.root(weights)} {key} {op.phase == 'update'}"
+    if version not in plan.shared:
+        size = groups * taps * inner * blocks.padded
+        packed = plan.scratch(f"{weights}/packed", (size,))
+        emit = _emit_transposed if transposed else _emit_forward
+        tasks = Tasks(fixed=groups * blocks.count)
+        plan.call(
+            op,
+            key,
+            lambda k: emit(k, blocks, taps, inner, groups),
+            {"w": weights},
+            {"packed": packed},
+            tasks,
+            note="pack weights",
+        )
+        plan.shared[version] = packed
+    return plan.shared[version]
+
+
+def block_offset(blocks: Blocks, taps: int, inner: int, group: Index | int, first: int, block: Index | int):
+    """Where the weights of a block start: `block` counts from `first`, the first of its kind."""
+    start = first * taps * inner * blocks.lanes
+    kind_lanes = blocks.lanes if first < blocks.full else blocks.tail_vectors * blocks.width
+    return group * (taps * inner * blocks.padded) + block * (taps * inner * kind_lanes) + start
+
+
+def _each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
+    """body(group, first, block, vectors, channels) for the tasks [lo, hi), a task a block."""
+    with k.loop(k.lo, k.hi) as task:
+        group = task // blocks.count if groups > 1 else k.const(0)
+        block = task % blocks.count if groups > 1 else task
+        for first, count, vectors, channels in blocks.kinds():
+            with k.when(k.compare("slt" if count == blocks.full and first == 0 else "sge", block, blocks.full)):
+                body(group, first, block - first, vectors, channels)
+
+
+def _emit_forward(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:
+    filters = groups * blocks.channels
+
+    def body(group, first, block, vectors, channels):
+        target = block_offset(blocks, taps, inner, group, first, block)
+        source = group * blocks.channels + (block + first) * blocks.lanes
+        with k.loop(0, taps * inner) as row:
+            for v in range(vectors):
+                mask = k.mask(channels - v * k.width)
+                value = k.load("w", source + row * filters + v * k.width, mask)
+                k.store(value, "packed", target + row * (vectors * k.width) + v * k.width)
+
+    _each_block(k, blocks, groups, body)
+
+
+def _emit_transposed(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:
+    filters = groups * inner
+    width = k.width
+
+    def body(group, first, block, vectors, channels):
+        target = block_offset(blocks, taps, inner, group, first, block)
+        start = (block + first) * (blocks.lanes * filters) + group * inner
+        with k.loop(0, taps) as tap:
+            source = start + tap * (blocks.channels * filters)
+            place = target + tap * (inner * vectors * width)
+
+            def square(f, lanes):
+                for v in range(vectors):
+                    rows = [
+                        k.load("w", source + f + c * filters, k.mask(lanes)) if c < channels else k.zero
+                        for c in range(v * width, (v + 1) * width)
+                    ]
+                    for i, column in enumerate(transpose(k, rows)[:lanes]):
+                        k.store(column, "packed", place + (f + i) * (vectors * width) + v * width)
+
+            full = inner // width * width
+            with k.loop(0, full, width) as f:
+                square(f, width)
+            if full < inner:
+                square(k.const(full), inner - full)
+
+    _each_block(k, blocks, groups, body)
+
+
+def transpose(k: Kernel, rows: list[str]) -> list[str]:
+    """Transpose a square of vectors: interleave the halves of the list, as often as the width can be halved."""
+    width, half = len(rows), len(rows) // 2
+    low = ", ".join(f"i32 {i // 2 + (i % 2) * width}" for i in range(width))
+    high = ", ".join(f"i32 {i // 2 + half + (i % 2) * width}" for i in range(width))
+    turns = width.bit_length() - 1
+    for _ in range(turns):
+        mixed = []
+        for a, b in zip(rows[:half], rows[half:]):
+            for order in (low, high):
+                mixed.append(
+                    k.op(f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>")
+                )
+        rows = mixed
+    return rows
