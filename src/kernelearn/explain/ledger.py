@@ -30,7 +30,7 @@ class Sums(NamedTuple):
     counts: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ledger:
     """All terms of the gradient of one weight at one step. One entry per term, images in order of the batch.
 
@@ -126,9 +126,8 @@ class Ledger:
                 "which have no common positions; use `positions` and `uses`."
             )
         shape = part_sizes.pop() if part_sizes else tuple(self.positions.max(axis=0) + 1)
-        sums = np.zeros(shape)
-        np.add.at(sums, tuple(self.positions.T), self.terms)
-        return sums
+        place = self.positions @ _strides_of(shape)
+        return np.bincount(place, self.terms, int(np.prod(shape, dtype=int))).reshape(shape)
 
     def top(
         self, k: int = 5, images: Any = None, model: Any = None, sign: int | None = None
@@ -274,6 +273,11 @@ def _tiled(grid: np.ndarray, images: int) -> np.ndarray:
 
 def _positions_of(part: Part) -> tuple[int, ...]:
     return part.x.shape[1:-1] if part.kind == "conv_transpose" else part.delta.shape[1:-1]
+
+
+def _strides_of(shape: tuple[int, ...]) -> np.ndarray:
+    """How far apart neighbours on each axis are in an array of this shape, counted in numbers."""
+    return np.array([int(np.prod(shape[axis + 1 :], dtype=int)) for axis in range(len(shape))], np.int64)
 
 
 def _summed(keys: np.ndarray, terms: np.ndarray) -> Sums:

@@ -79,7 +79,7 @@ def read_window(image: np.ndarray, pixels: Sequence[np.ndarray]) -> np.ndarray:
         if not is_inside.all():
             shape = [1] * image.ndim
             shape[axis] = len(wanted)
-            image = image * is_inside.reshape(shape)
+            image = np.where(is_inside.reshape(shape), image, 0)
     return image
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kernelearn.explain.ledger import Ledger
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contribution:
     """One term with where it is from.
 
