@@ -12,7 +12,7 @@ from kernelearn.explain.feature_maps import feature_maps
 from kernelearn.explain.grad_cam import grad_cam
 from kernelearn.explain.patches import top_patches
 from kernelearn.explain.receptive_field import receptive_field
-from kernelearn.explain.saliency import integrated_gradients, saliency, smooth_grad
+from kernelearn.explain.saliency import _quadrature, integrated_gradients, saliency, smooth_grad
 from kernelearn.models.zoo import resnet20
 
 
@@ -242,6 +242,14 @@ def test_smooth_networks_integrate_to_rounding(rng):
     stack = [Input((4, 4, 1)), layers.Conv2D(3, 3, activation="tanh"), layers.Flatten(), layers.Dense(2)]
     found = integrated_gradients(Sequential(stack), rng.standard_normal((3, 4, 4, 1)), steps=32)
     assert np.abs(found.gaps).max() < 1e-10
+
+
+@pytest.mark.parametrize("steps", [1, 5, 16, 17, 50])
+def test_the_quadrature_is_exact_for_polynomials(steps):
+    points, weights = _quadrature(steps)
+    assert len(points) == steps
+    for power in range(1 if steps < 3 else 6):
+        assert (weights * points**power).sum() == pytest.approx(1 / (power + 1), rel=1e-13)
 
 
 def test_a_tolerance_takes_as_many_steps_as_needed(rng):
