@@ -1,9 +1,14 @@
-"""`kernelearn experiment kernel-head`: does learning the weights of a network's layers pay on new classes?"""
+"""`kernelearn experiment ...`: the group, and `kernel-head`: does learning the weights of layers pay?
+
+The experiments on convolution kernels are in `kernel_experiments.py`.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from kernelearn.cli.kernel_experiments import COMMANDS
 
 experiment = typer.Typer(
     no_args_is_help=True,
@@ -11,10 +16,8 @@ experiment = typer.Typer(
     help="Repeat a comparison of methods on your data, several seeds, reported as it comes out.",
 )
 
-
-@experiment.callback()
-def _group() -> None:
-    """Keeps the name of the command although there is only one."""
+for _command in COMMANDS:
+    experiment.command()(_command)
 
 
 @experiment.command("kernel-head")
@@ -43,13 +46,13 @@ def kernel_head(
     - `kernelearn experiment kernel-head --data photos/ --shots "1 5" --seeds 10 -o few-shot.png`
     """
     from kernelearn._optional import require
-    from kernelearn.cli.output import say, say_json
+    from kernelearn.cli.output import counts, say, say_json
 
     require("sklearn", "kernelearn experiment kernel-head")
     from kernelearn.kernel_machines.experiments import FewShotSettings, few_shot_experiment
 
     settings = FewShotSettings(
-        shots=_counts(shots),
+        shots=counts(shots, "--shots"),
         seeds=seeds,
         network=network,
         epochs=epochs,
@@ -68,19 +71,6 @@ def kernel_head(
         from kernelearn.view import save_figure
 
         say(f"Picture: {save_figure(plot_few_shot(result), output)}", to_stderr=as_json)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    """ "1 2 5" or "1,2,5" as ascending counts.
-
-    Raises: ArgumentError for anything else.
-    """
-    from kernelearn.errors import ArgumentError
-
-    words = text.replace(",", " ").split()
-    if not words or not all(word.isdigit() and int(word) > 0 for word in words):
-        raise ArgumentError(f"--shots takes numbers of images such as '1 2 5 10', got {text!r}.")
-    return tuple(sorted({int(word) for word in words}))
 
 
 def _images(source: str) -> tuple[Any, Any]:

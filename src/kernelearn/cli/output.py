@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import typer
 
+from kernelearn.errors import ArgumentError
+
 
 def say(text: str = "", to_stderr: bool = False) -> None:
     """Print a line."""
@@ -42,6 +44,17 @@ def plain(value: Any) -> Any:
 def percent(share: float) -> str:
     """0.98765 -> "98.77 %"."""
     return f"{100 * share:.2f} %"
+
+
+def counts(text: str, option: str) -> tuple[int, ...]:
+    """ "1 2 5" or "1,2,5" as ascending counts.
+
+    Raises: ArgumentError naming the option for anything else.
+    """
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isdigit() and int(word) > 0 for word in words):
+        raise ArgumentError(f"{option} takes whole numbers such as '1 2 5 10', got {text!r}.")
+    return tuple(sorted({int(word) for word in words}))
 
 
 def metric_text(name: str, value: float) -> str:

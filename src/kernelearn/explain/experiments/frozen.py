@@ -54,7 +54,7 @@ class Frozen(Experiment):
         learned = result.compare(ALL, RANDOM).claim(
             "Learning the kernels pays",
             "Learning the kernels does harm",
-            "Learning the kernels makes no difference that these seeds can show",
+            "Whether learning the kernels pays cannot be told from these seeds",
         )
         bank = result.compare(BANK, RANDOM_FIRST).claim(
             "As a fixed first layer Sobel and Gabor filters are better than random ones",

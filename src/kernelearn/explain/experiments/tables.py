@@ -9,10 +9,10 @@ from kernelearn.explain.experiments.spread import Summary
 
 _HEADINGS = (
     "condition",
-    "test accuracy %",
+    "test %",
     "95 % interval",
     "minus baseline",
-    "on training images %",
+    "train %",
     "trained",
     "weights",
     "seconds",
@@ -91,6 +91,8 @@ def remarks(result: Any) -> list[str]:
     seeds = f"{len(result.seeds)} seed{'' if len(result.seeds) == 1 else 's'}"
     shape = " x ".join(map(str, data["input_shape"]))
     return [
+        "test %, train %: share of the test images, and of the training images in the last epoch, that are "
+        "recognised; trained: weights that training may change.",
         f"{data['name']} ({shape}), {data['images']:,} images to train on, {data['test_images']:,} to test "
         f"on; {seeds}, mean ± standard deviation. Every condition: {budget['updates']:,} updates "
         f"({budget['epochs']} epochs, batches of {budget['batch_size']}); differences are paired by seed. "
