@@ -176,8 +176,8 @@ def integrated_gradients(
     """How much every pixel adds to the score on the straight way from a baseline to the image.
 
     The values of an image sum to its score minus that of the baseline, up to the error of the integral,
-    which `.gaps` tells. The integral is Gauss-Legendre quadrature in panels of at most 16 points; a network of ReLUs is piecewise linear,
-    and its kinks decide how many steps are needed.
+    which `.gaps` tells. The integral is Gauss-Legendre quadrature in panels of at most 16 points; a network
+    of ReLUs is piecewise linear, and its kinks decide how many steps are needed.
 
     Args:
         baseline: a number, one image, or one for each image: what stands for "nothing there".
