@@ -1,0 +1,394 @@
+"""One operator at a time on the CPU engine, compared with the float64 reference: what all kernel tests use.
+
+    check(Problem("conv", (x, kernel), attrs, terms=27, weights=(1,)), target="avx2")
+
+`check` compares values within the rounding bound, for any cut of the work into tasks. `check_guarded` does
+the same in a child process where an unreadable page stands before and behind every buffer, so that an access
+out of bounds ends the child and the message names the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.target import find_target
+from kernelearn.engine.operators import OPERATORS
+from kernelearn.engine.program import ProgramBuilder
+from kernelearn.engine.variable import Variable
+from tests.engine.cpu.memory import CAUGHT, GuardedMemory, run_in_child
+from tests.engine.helpers import Case, as_dtype, gamma
+
+TARGETS = ("avx512", "avx2", "baseline")
+# How the work may be cut: tasks at once (0: all), and whether the last are done first.
+CUTS = ((0, False), (1, True), (3, False))
+UNIT_ROUNDOFF = 2.0**-24
+KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+# Operator -> inputs that are weights; "update" operators write them.
+WEIGHTS = {
+    "conv": (1,), "conv_grad_input": (1,), "conv_transpose": (1,), "dense": (1,), "dense_grad_input": (1,),
+    "bias_add": (1,), "affine": (1, 2), "prelu": (1,), "prelu_grad_input": (2,), "standardize": (1, 2),
+    "standardize_grad": (1,), "penalty": (0,), "penalty_grad": (1,), "moving_average": (0,),
+    "constrain": (0,),
+}  # fmt: skip
+# Operators whose first axis is no batch at all, or not of all inputs with an equal number of rows.
+WITHOUT_IMAGES = {
+    "penalty", "penalty_grad", "moving_average", "constrain", "clip_by_value", "clip_by_norm", "global_norm",
+    "clip_by_global_norm", "fill",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One operation on arrays.
+
+    Attributes:
+        arrays: inputs; float ones are used as float32.
+        terms: products in the longest sum: the bound is gamma_terms * operator(|arrays|), in float64. None:
+            the error is held below `ulps` units in the last place of the largest expected value.
+        images: inputs whose first axis counts images, for which the kernel must not know a size. None: found
+            by `images_of`.
+        weights: inputs that Variables hold. None: from the table WEIGHTS.
+        bound: (float64 inputs, expected) -> largest error allowed per entry, instead of both rules.
+        outputs: numbers of the outputs that are wanted and compared; None: all.
+        label: for messages.
+    """
+
+    operator: str
+    arrays: tuple
+    attrs: dict[str, Any] = field(default_factory=dict)
+    terms: int | None = None
+    ulps: float = 64.0
+    images: tuple[int, ...] | None = None
+    weights: tuple[int, ...] | None = None
+    bound: Callable[[list[np.ndarray], list[np.ndarray]], Sequence[np.ndarray]] | None = None
+    outputs: tuple[int, ...] | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        shapes = " ".join(str(np.shape(a)).replace(" ", "") for a in self.arrays)
+        attrs = " ".join(f"{k}={v}" for k, v in self.attrs.items())
+        return f"{self.operator} {self.label} {shapes} {attrs}".replace("  ", " ")
+
+
+def problem_of(case: Case) -> Problem:
+    """The problem of an example of `tests.engine.cases`."""
+    return Problem(case.operator, tuple(case.inputs), case.attrs, case.terms, label=case.label)
+
+
+def is_update(problem: Problem) -> bool:
+    """Whether the operator belongs to the update phase: it overwrites its weights."""
+    return problem.operator.endswith("_update") or problem.operator in ("constrain", "moving_average")
+
+
+def weights_of(problem: Problem) -> tuple[int, ...]:
+    """Inputs that Variables hold: for an optimiser the parameter and its slots."""
+    if problem.weights is not None:
+        return problem.weights
+    if problem.operator.endswith("_update"):
+        return (0, *range(4, len(problem.arrays)))
+    return WEIGHTS.get(problem.operator, ())
+
+
+def images_of(problem: Problem) -> tuple[int, ...]:
+    """Inputs whose first axis counts images: those with as many rows as the inputs of the most axes have."""
+    if problem.images is not None:
+        return problem.images
+    if problem.operator in WITHOUT_IMAGES or problem.operator.endswith("_update"):
+        return ()
+    weights = weights_of(problem)
+    free = [i for i, a in enumerate(problem.arrays) if np.ndim(a) and i not in weights]
+    shapes = {i: np.shape(problem.arrays[i]) for i in free}
+    rank = max((len(shape) for shape in shapes.values()), default=0)
+    rows = max((shape[0] for shape in shapes.values() if len(shape) == rank), default=0)
+    return tuple(i for i in free if shapes[i][0] == rows)
+
+
+@contextlib.contextmanager
+def forced_target(name: str | None) -> Iterator[None]:
+    """Compile for another target inside."""
+    before = os.environ.get("KERNELEARN_CPU_TARGET")
+    if name is not None:
+        os.environ["KERNELEARN_CPU_TARGET"] = name
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["KERNELEARN_CPU_TARGET"] = before
+        else:
+            os.environ.pop("KERNELEARN_CPU_TARGET", None)
+
+
+class Bench:
+    """A problem as a program of one operation, on the CPU engine.
+
+    Attributes:
+        narrow: the inputs as the kernel gets them: float32 and integers.
+        inputs: name -> array, those of `narrow` that are given at each run.
+        variables: name -> Variable, the others.
+    """
+
+    def __init__(self, problem: Problem, target: str | None = None) -> None:
+        self.problem = problem
+        self.narrow = as_dtype(problem.arrays, "float32")
+        self.inputs: dict[str, np.ndarray] = {}
+        self.variables: dict[str, Variable] = {}
+        graph = ProgramBuilder()
+        self.labels = self._build(graph)
+        with forced_target(target):
+            self.executable = CpuExecutable(graph.build(), self.variables)
+
+    def _build(self, graph: ProgramBuilder) -> list[str]:
+        """Add the operation; names of its results: a label of the program's outputs, or a weight."""
+        problem, buffers = self.problem, []
+        weights, images = weights_of(problem), images_of(problem)
+        for i, array in enumerate(self.narrow):
+            if i in weights:
+                variable = self.variables[f"x{i}"] = Variable(array, f"x{i}")
+                buffers.append(graph.variable(variable, "parameter"))
+                continue
+            self.inputs[f"x{i}"] = array
+            shape = (None, *array.shape[1:]) if i in images else array.shape
+            buffers.append(graph.input(f"x{i}", shape, array.dtype.name))
+        attrs = open_attrs(problem, bool(images))
+        if is_update(problem):
+            changed = [buffers[i] for i in weights]
+            graph.update(problem.operator, buffers, changed, **attrs)
+            return [b.name for b in changed]
+        results = graph.add(problem.operator, *buffers, **attrs)
+        results = results if isinstance(results, tuple) else (results,)
+        wanted = problem.outputs if problem.outputs is not None else range(len(results))
+        graph.outputs = {f"y{i}": results[i].name for i in wanted}
+        return list(graph.outputs)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether there is a kernel for all of it."""
+        return not any(isinstance(call, Fallback) for call in self.executable.calls())
+
+    def reset(self) -> None:
+        """Give the weights back the values that the problem names."""
+        for name, variable in self.variables.items():
+            np.copyto(variable._value, self.narrow[int(name[1:])])
+
+    def run(self) -> list[np.ndarray]:
+        """The wanted outputs, by the engine's own threads."""
+        self.reset()
+        return self._results(self.executable.run(self.inputs))
+
+    def run_cut(self, chunk: int = 0, backwards: bool = False, tell: Callable | None = None) -> list:
+        """The wanted outputs, the kernels called one by one, so many tasks at a time.
+
+        Args:
+            chunk: tasks at once; 0: all.
+            backwards: do the last tasks first.
+            tell: called with the key of each kernel before it runs.
+        """
+        self.reset()
+        arrays = self.executable._inputs(self.inputs)
+        binding = self.executable._binding(self.executable._images(arrays))
+        run_binding(binding, arrays, chunk, backwards, tell)
+        return self._results({k: binding._result(n, arrays) for k, n in self.outputs.items()})
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return dict(self.executable.program.outputs)
+
+    def _results(self, found: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [found[n] if n in found else self.variables[n].numpy() for n in self.labels]
+
+
+def open_attrs(problem: Problem, has_images: bool) -> dict[str, Any]:
+    """The attributes as a program holds them: a number of images in `shape` is None there."""
+    attrs = dict(problem.attrs)
+    if has_images and problem.operator == "reshape":
+        attrs["shape"] = (None, *attrs["shape"][1:])
+    return attrs
+
+
+def run_binding(
+    binding, arrays, chunk: int = 0, backwards: bool = False, tell: Callable | None = None
+) -> None:
+    """What `_Binding.run` does, in plain Python and on this thread."""
+    for name, slots in binding.slots.items():
+        for table, slot in slots:
+            table[slot] = arrays[name].ctypes.data
+    for part in binding.parts:
+        if isinstance(part, Fallback):
+            binding._reference(part, arrays)
+            continue
+        job = part[0]
+        for row in job.groups:
+            tasks, first, count = int(row[2]), int(row[4]), int(row[5])
+            ranges = [(lo, min(lo + (chunk or tasks), tasks)) for lo in range(0, tasks, chunk or tasks or 1)]
+            for lo, hi in reversed(ranges) if backwards else ranges:
+                for number in range(first, first + count):
+                    if tell is not None:
+                        tell(f"{job.calls[number].key} [{lo}, {hi})")
+                    address, table = (int(v) for v in job.commands[number])
+                    KERNEL(address)(table, lo, hi)
+
+
+def expected(problem: Problem, narrow: Sequence[np.ndarray], dtype: str = "float64") -> list[np.ndarray]:
+    """What the reference gives for the same numbers."""
+    with np.errstate(all="ignore"):
+        results = OPERATORS[problem.operator].run(*as_dtype(narrow, dtype), **problem.attrs)
+    results = results if isinstance(results, tuple) else (results,)
+    wanted = problem.outputs if problem.outputs is not None else range(len(results))
+    return [np.asarray(results[i]) for i in wanted]
+
+
+def bounds(problem: Problem, narrow: Sequence[np.ndarray], wide: list[np.ndarray]) -> list[np.ndarray]:
+    """The largest error allowed per entry of each output."""
+    if problem.bound is not None:
+        return list(problem.bound(as_dtype(narrow, "float64"), wide))
+    if problem.terms is None:
+        unit = 2 * problem.ulps * UNIT_ROUNDOFF
+        return [np.full(e.shape, unit * np.abs(e).max(initial=1e-30)) for e in wide]
+    attrs = {k: abs(v) if isinstance(v, float) else v for k, v in problem.attrs.items()}
+    positive = replace(problem, attrs=attrs)
+    magnitudes = expected(positive, [np.abs(a) for a in narrow])
+    return [gamma(problem.terms) * m for m in magnitudes]
+
+
+def compare(
+    problem: Problem, narrow: Sequence[np.ndarray], found: list[np.ndarray], where: str = ""
+) -> float:
+    """Raise AssertionError if a result is outside of its bound; else the largest share of a bound used."""
+    wide = expected(problem, narrow)
+    limits = bounds(problem, narrow, wide)
+    largest = 0.0
+    for number, (y, e, limit) in enumerate(zip(found, wide, limits)):
+        at = f"{problem} {where}: output {number}"
+        assert y.shape == e.shape, f"{at} has shape {y.shape}, expected {e.shape}"
+        if e.dtype.kind != "f":
+            np.testing.assert_array_equal(y, e, err_msg=at)
+            continue
+        error = np.abs(y.astype("float64") - e)
+        bad = ~(error <= limit)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise AssertionError(
+                f"{at}: {int(bad.sum())} of {bad.size} entries are off, the first at {place}: "
+                f"{y[place]!r} instead of {e[place]!r}, allowed {limit[place]:.3g}"
+            )
+        used = error[limit > 0] / limit[limit > 0]
+        largest = max(largest, float(used.max(initial=0.0)))
+    return largest
+
+
+def check(problem: Problem, target: str | None = None, native: bool = True) -> float:
+    """Values within the bound, bitwise the same for every cut of the work; the largest share of the bound.
+
+    Args:
+        target: name of the target to compile for; None: this machine's.
+        native: fail if the reference engine had to do it.
+    """
+    bench = Bench(problem, target)
+    assert bench.is_native or not native, f"{problem}: no kernel on {target or 'this machine'}"
+    found = bench.run()
+    share = compare(problem, bench.narrow, found, target or "")
+    for chunk, backwards in CUTS:
+        again = bench.run_cut(chunk, backwards)
+        for a, b in zip(found, again):
+            np.testing.assert_array_equal(
+                a, b, err_msg=f"{problem} {target}: {chunk or 'all'} tasks at once differ"
+            )
+    return share
+
+
+def check_special(problem: Problem, target: str | None = None) -> None:
+    """NaN and infinity come out where the reference in float32 has them.
+
+    The arrays of the problem hold them; finite entries are not compared.
+    """
+    bench = Bench(problem, target)
+    for y, e in zip(bench.run(), expected(problem, bench.narrow, "float32")):
+        if e.dtype.kind == "f":
+            np.testing.assert_array_equal(np.isnan(y), np.isnan(e), err_msg=f"{problem} {target}: NaN")
+            kept = np.isinf(e)
+            np.testing.assert_array_equal(np.isinf(y), kept, err_msg=f"{problem} {target}: infinity")
+            np.testing.assert_array_equal(y[kept], e[kept], err_msg=f"{problem} {target}: sign of infinity")
+
+
+def check_guarded(problems: Sequence[Problem], target: str | None = None) -> None:
+    """All problems with guard pages around every buffer, flush with the end and with the start of a page.
+
+    Raises: AssertionError with the problem and the kernel that left its buffers, or wrote into an input.
+    """
+    benches = [Bench(problem, target) for problem in problems]
+    for bench in benches:
+        assert bench.is_native, f"{bench.problem}: no kernel on {target}"
+        bench.executable.compile()  # here, so that the child only runs
+
+    def work(tell: Callable[[str], None]) -> None:
+        for bench in benches:
+            for at_end in (True, False):
+                where = (
+                    f"{bench.problem} {target or ''}, buffers flush with the {'end' if at_end else 'start'}"
+                )
+                run_guarded(bench, at_end, lambda key, where=where: tell(f"{where}\n  kernel {key}"))
+
+    run_in_child(work)
+
+
+def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None:
+    """One run with every buffer on pages of its own; compares values, and the filling between the buffers."""
+    from kernelearn.engine.cpu.executable import _Binding
+
+    bench.reset()
+    executable = bench.executable
+    arrays = executable._inputs(bench.inputs)
+    images = executable._images(arrays)
+    binding = _Binding(executable, images, 1)
+    sizes = {name: exact_bytes(executable, name, images) for name in binding.offsets}
+    sizes.update((f"in:{n}", a.nbytes) for n, a in arrays.items())
+    sizes.update((f"var:{n}", v._value.nbytes) for n, v in bench.variables.items())
+    with GuardedMemory(sizes, at_end) as memory:
+        for name, array in arrays.items():
+            arrays[name] = memory.place(f"in:{name}", array)
+        kept = {name: variable._value for name, variable in bench.variables.items()}
+        for name, variable in bench.variables.items():
+            variable._value = memory.place(f"var:{name}", variable._value)
+        binding.offsets = {name: memory.offsets[name] for name in binding.offsets}
+        binding.attach(memory.whole)
+        written = {n for op in executable.program.operations for n in op.outputs}
+        memory.protect([f"in:{n}" for n in arrays])
+        memory.protect([f"var:{n}" for n in bench.variables if n not in written])
+        run_binding(binding, arrays, 1, False, tell)
+        tell("after the last kernel")
+        found = bench._results({k: binding._result(n, arrays) for k, n in bench.outputs.items()})
+        compare(bench.problem, bench.narrow, found, "guarded")
+        memory.check_filling(str(bench.problem))
+        for name, variable in bench.variables.items():
+            variable._value = kept[name]
+
+
+def exact_bytes(executable: CpuExecutable, name: str, images: int) -> int:
+    """Bytes of a computed buffer without any reserve."""
+    buffer = executable.plan.buffers[name]
+    numbers = int(np.prod([images if s is None else s for s in buffer.shape]))
+    return numbers * np.dtype(buffer.dtype).itemsize
+
+
+def has_target(name: str) -> bool:
+    """Whether this machine can run code for a target."""
+    try:
+        find_target(name)
+    except Exception:
+        return False
+    return True
+
+
+__all__ = [
+    "CAUGHT", "TARGETS", "Bench", "Problem", "check", "check_guarded", "check_special", "problem_of",
+]  # fmt: skip
