@@ -40,6 +40,9 @@ _OBJECTS = {
     "ReceptiveField": "receptive_field",
     "Table": "table",
     # Experiments.
+    "run_experiment": "experiments",
+    "ExperimentResult": "experiments",
+    "ExperimentSettings": "experiments",
     # Figures and report.
 }
 
