@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.cpu import schedule, threads
-from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, lower
+from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, is_number, lower
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.cpu.target import Target, current_target
 from kernelearn.engine.operators import OPERATORS
@@ -127,9 +127,9 @@ class _Binding:
         job = schedule.Job(groups, self.owner._functions, self.images, self.threads)
         plan = self.owner.plan
         for table, call in zip(job.tables, job.calls):
-            for slot, (role, name) in enumerate(call.roles.items()):
-                if role == "n":
-                    table[slot] = self.images
+            for slot, name in enumerate(call.roles.values()):
+                if is_number(name):
+                    table[slot] = self.images if name == "#n" else int(name[1:])
                     continue
                 root = plan.root(name)
                 if plan.buffers[root].role == "input":

@@ -39,7 +39,8 @@ class Call:
     Attributes:
         key: what the kernel is, for the cache and for people.
         emit: writes its body into a Kernel.
-        reads, writes: role in the kernel -> buffer name. The role "n" is the number of images.
+        reads, writes: role in the kernel -> buffer name. "#n" instead of a name stands for the number of
+            images, "#123" for that number, so that one kernel can serve tensors of several sizes.
         tasks: how the work is divided.
         by_image: task i touches image i only (of all buffers that have images), so that several calls can be
             done on a few images before the next few.
@@ -128,7 +129,7 @@ class Plan:
         """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run."""
         by_image = tasks == IMAGES if by_image is None else by_image
         made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, note)
-        sources = {self.root(n) for r, n in reads.items() if r != "n"}
+        sources = {self.root(n) for n in reads.values() if not is_number(n)}
         if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
             self.constant.update(writes.values())
             self.prologue.append(made)
@@ -184,6 +185,11 @@ def lower(program: Program, target: Target) -> Plan:
 def per_image(shape: tuple[int | None, ...]) -> int:
     """Numbers per image of a shape (n, ...), or all numbers of a shape without images."""
     return math.prod(s for s in shape if s is not None)
+
+
+def is_number(name: str) -> bool:
+    """Whether an entry of a call's roles is a number and not a buffer."""
+    return name.startswith("#")
 
 
 def has_images(shape: tuple[int | None, ...]) -> bool:

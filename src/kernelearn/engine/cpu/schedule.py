@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kernelearn.engine.cpu.lowering import BYTES, Call, Fallback, Plan, has_images
+from kernelearn.engine.cpu.lowering import BYTES, Call, Fallback, Plan, has_images, is_number
 from kernelearn.engine.cpu.runtime import COUNTER_WORDS, GROUP_WORDS
 
 ALIGNMENT = 64
@@ -33,7 +33,7 @@ class Group:
         if call.tasks != self.calls[0].tasks or call.guarded != self.calls[0].guarded:
             return False
         made = {plan.root(n) for c in self.calls for n in c.writes.values()}
-        shared = made & {plan.root(n) for n in call.roles.values() if n != "#n"}
+        shared = made & {plan.root(n) for n in call.roles.values() if not is_number(n)}
         return all(has_images(plan.shape(name)) for name in shared)
 
 
@@ -64,7 +64,7 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     """Roots of the buffers that are read and written."""
     if isinstance(item, Fallback):
         return {plan.root(n) for n in item.operation.inputs}, {plan.root(n) for n in item.operation.outputs}
-    reads = {plan.root(n) for c in item.calls for n in c.reads.values() if n != "#n"}
+    reads = {plan.root(n) for c in item.calls for n in c.reads.values() if not is_number(n)}
     return reads, {plan.root(n) for c in item.calls for n in c.writes.values()}
 
 
