@@ -1,0 +1,181 @@
+"""Dense layers: matrix products with register tiles of rows x vectors, without a BLAS.
+
+    y[m, f]  = sum over c of x[m, c] * w[c, f]      rows m are images (and positions, if x has more axes)
+    dx[m, c] = sum over f of g[m, f] * w[c, f]      the same product with w packed transposed
+    dw[c, f] = sum over m of x[m, c] * g[m, f]
+"""
+
+from __future__ import annotations
+
+import math
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.chain import Chain
+from kernelearn.engine.cpu.kernels.conv_weights import add_shards
+from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
+from kernelearn.engine.cpu.target import Target
+from kernelearn.engine.program import Operation
+
+# Rows of a register tile, largest first; a remainder is done with the smaller ones.
+ROWS = (8, 4, 2, 1)
+
+
+def choose_vectors(channels: int, target: Target, limit: int = 2) -> int:
+    """Vectors of a tile: as many as there are, at most `limit`; three if they divide better."""
+    full = -(-channels // target.width)
+    if target.registers == 32 and full % 3 == 0 and full % 2:
+        return 3
+    return min(full, limit if target.registers == 32 else 1)
+
+
+def emit_product(
+    k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, is_packed: bool, chain: Chain | None
+) -> None:
+    """y = x w for the rows of the images [lo, hi). `is_packed`: w in blocks, else (inner, outer)."""
+    sizes = [r for r in ROWS if k.target.registers == 32 or r <= 4]
+    for first, count, vectors, channels in blocks.kinds():
+        with k.loop(0, count) as block:
+            column = block * blocks.lanes + first * blocks.lanes
+            if is_packed:
+                weights, step = block_offset(blocks, 1, inner, 0, first, block), vectors * k.width
+            else:
+                weights, step = column, outer
+            start, end = k.lo * rows, k.hi * rows
+            for size in sizes:
+                stop = start + ((end - start) // size) * size if size > 1 else end
+                with k.loop(start, stop, size) as row:
+                    _product_tile(
+                        k, inner, outer, row, size, column, weights, step, vectors, channels, chain, is_packed
+                    )
+                start = stop
+
+
+def _product_tile(
+    k: Kernel, inner, outer, row: Index, rows: int, column, weights, step, vectors, channels, chain, is_packed
+) -> None:
+    masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+    sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
+    x = row * inner
+
+    def turn(c: Index) -> None:
+        at = weights + c * step
+        held = [k.load("w", at + v * k.width, None if is_packed else masks[v]) for v in range(vectors)]
+        for r in range(rows):
+            value = k.broadcast("x", x + c + r * inner)
+            for v in range(vectors):
+                k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
+
+    full = inner // 2 * 2
+    with k.loop(0, full, 2) as c:
+        turn(c)
+        turn(c + 1)
+    if full < inner:
+        turn(k.const(full))
+    for (r, v), register in sums.items():
+        offset = (row + r) * outer + column + v * k.width
+        if chain is None:
+            k.store(k.get(register), "y", offset, masks[v])
+        else:
+            chain.apply(k, (k.get(register),), offset, column + v * k.width, masks[v])
+
+
+def lower_product(plan: Plan, op: Operation, chain: Chain | None, operation: Operation | None = None) -> bool:
+    """Add the calls of a dense layer or its input gradient, with a chain at the end (None: stored)."""
+    if not plan.is_float(*op.inputs, *op.outputs):
+        return False
+    transposed = op.operator == "dense_grad_input"
+    shape, weights = plan.shape(op.inputs[0]), plan.shape(op.inputs[1])
+    if shape[0] is not None or None in shape[1:]:
+        return False
+    inner, outer = (weights[1], weights[0]) if transposed else weights
+    assert inner is not None and outer is not None
+    rows = math.prod(s for s in shape[1:-1] if s is not None)
+    blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
+    source = op.inputs[1]
+    if transposed:
+        source = packed_weights(plan, op, source, blocks, 1, inner, 1, True)
+    plan.call(
+        operation or op,
+        f"product inner={inner} outer={outer} rows={rows} {blocks} {transposed} {chain.key if chain else ''}",
+        lambda k: emit_product(k, inner, outer, rows, blocks, transposed, chain),
+        {"x": op.inputs[0], "w": source, **(chain.reads if chain else {})},
+        chain.writes if chain else {"y": op.outputs[0]},
+        IMAGES,
+        flops=(2.0 * inner * outer * rows, 0.0),
+        note=f"{op.operator} tile 8x{blocks.vectors}",
+    )
+    return True
+
+
+@rule("dense", "dense_grad_input")
+def lower_dense(plan: Plan, op: Operation) -> bool:
+    """A dense layer on its own."""
+    return lower_product(plan, op, None)
+
+
+def emit_weights(k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, step: int, shards: int) -> None:
+    """dw = x' g. Tasks: shard of the rows and block of `step` inputs."""
+    parts = -(-inner // step)
+    total = k.scalar("n") * rows
+    with k.loop(k.lo, k.hi) as task:
+        part, shard = task % parts, task // parts
+        start, end = (total * shard) // shards, (total * (shard + 1)) // shards
+        for size, condition in ((step, "slt"), (inner % step, "sge")):
+            if size == 0 or (condition == "slt" and inner < step):
+                continue
+            with k.when(k.compare(condition, part, inner // step)):
+                for first, count, vectors, channels in blocks.kinds():
+                    with k.loop(0, count) as block:
+                        column = block * blocks.lanes + first * blocks.lanes
+                        target = shard * (inner * outer) + part * (step * outer) + column
+                        _weights_tile(
+                            k, inner, outer, part * step, size, column, target, vectors, channels, start, end
+                        )
+
+
+def _weights_tile(
+    k: Kernel, inner, outer, c: Index, size: int, column, target, vectors, channels, start: Index, end: Index
+) -> None:
+    masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+    sums = {(i, v): k.register(start=k.zero) for i in range(size) for v in range(vectors)}
+    with k.loop(start, end) as row:
+        held = [k.load("g", row * outer + column + v * k.width, masks[v]) for v in range(vectors)]
+        x = row * inner + c
+        for i in range(size):
+            value = k.broadcast("x", x + i)
+            for v in range(vectors):
+                k.set(sums[i, v], k.fma(value, held[v], k.get(sums[i, v])))
+    for (i, v), register in sums.items():
+        k.store(k.get(register), "dw", target + i * outer + v * k.width, masks[v])
+
+
+@rule("dense_grad_kernel")
+def lower_weights(plan: Plan, op: Operation) -> bool:
+    """The kernel gradient of a dense layer."""
+    shape = plan.shape(op.inputs[0])
+    if not plan.is_float(*op.inputs, *op.outputs) or shape[0] is not None or None in shape[1:]:
+        return False
+    inner, outer = shape[-1], plan.shape(op.inputs[1])[-1]
+    assert inner is not None and outer is not None
+    rows = math.prod(s for s in shape[1:-1] if s is not None)
+    blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
+    step = (24 if blocks.vectors == 1 else 8) if plan.target.registers == 32 else 8
+    parts = -(-inner // step)
+    shards = max(1, min(8 // parts, 2**20 // (inner * outer)))
+    target = op.outputs[0]
+    if shards > 1:
+        target = plan.scratch(f"{op.outputs[0]}/shards", (shards, inner * outer))
+    plan.call(
+        op,
+        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards}",
+        lambda k: emit_weights(k, inner, outer, rows, blocks, step, shards),
+        {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
+        {"dw": target},
+        Tasks(fixed=shards * parts),
+        flops=(2.0 * inner * outer * rows, 0.0),
+        note=f"tile {step}x{blocks.vectors}, {shards} shards",
+    )
+    if shards > 1:
+        add_shards(plan, op, target, op.outputs[0], shards, inner * outer)
+    return True
