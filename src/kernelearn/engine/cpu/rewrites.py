@@ -1,8 +1,136 @@
-"""Rewrites from Program to Program before code is made: what can be done in one pass over memory."""
+"""Rewrites from Program to Program before code is made: what can be done in one pass over memory.
 
-from kernelearn.engine.program import Program
+Each is a function of its own, with a test that runs the program before and after on the reference engine.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+from kernelearn.engine.cpu.kernels.chain import operand_kind
+from kernelearn.engine.cpu.kernels.entrywise import is_supported
+from kernelearn.engine.operators.fused import Body
+from kernelearn.engine.program import Operation, Program
+
+# Operators whose results are in registers when they are stored, so that a chain can follow at no cost.
+ANCHORS = ("conv", "conv_grad_input", "conv_transpose", "dense", "dense_grad_input")
+# Tensors and rows of weights that one kernel reads at most.
+MAX_EXTERNALS = 8
+
+Rewrite = Callable[[Program], Program]
+
+
+def relu_gradient_from_output(program: Program) -> Program:
+    """Let the gradient of a plain ReLU read its output: y > 0 where x > 0, so x need not be kept."""
+
+    def changed(op: Operation) -> Operation:
+        if op.operator != "activation_grad" or op.attrs["kind"] != "relu":
+            return op
+        plain = not any(op.attrs.get(a) for a in ("negative_slope", "threshold", "max_value"))
+        return replace(op, inputs=(op.inputs[0], op.inputs[2], op.inputs[2])) if plain else op
+
+    return _without_unused(replace(program, operations=tuple(changed(op) for op in program.operations)))
+
+
+def fuse_chains(program: Program) -> Program:
+    """Join every convolution, dense layer and entrywise operation with the entrywise ones that follow it.
+
+    An operation joins if all that it reads besides results of the group exists before the group runs.
+    """
+    operations = program.operations
+    made_at = {name: i for i, op in enumerate(operations) for name in op.outputs if op.phase != "update"}
+    users: dict[str, list[int]] = defaultdict(list)
+    for i, op in enumerate(operations):
+        for name in set(op.inputs):
+            users[name].append(i)
+    taken: set[int] = set()
+    result: list[Operation] = []
+    for i, op in enumerate(operations):
+        if i in taken:
+            continue
+        if not _starts(op, program):
+            result.append(op)
+            continue
+        members = _members(program, i, made_at, users, taken)
+        taken.update(members)
+        result.append(op if len(members) == 1 else _fuse(program, members, users))
+    return replace(program, operations=tuple(result))
+
+
+def _starts(op: Operation, program: Program) -> bool:
+    if op.phase == "update" or any(program.buffers[n].dtype != "float32" for n in op.outputs):
+        return False
+    return op.operator in ANCHORS or is_supported(op)
+
+
+def _members(program: Program, start: int, made_at, users, taken) -> list[int]:
+    """Indices of the operations that form a group with operation `start`."""
+    operations = program.operations
+    shape = program.buffers[operations[start].outputs[0]].shape
+    members, values = [start], set(operations[start].outputs)
+    externals: set[str] = set()
+    frontier = sorted({u for n in values for u in users[n]})
+    while frontier:
+        j = frontier.pop(0)
+        op = operations[j]
+        if j in taken or j in members or op.phase == "update" or not is_supported(op):
+            continue
+        outside = {n for n in op.inputs if n not in values}
+        fits = (
+            all(
+                program.buffers[n].shape == shape and program.buffers[n].dtype == "float32"
+                for n in op.outputs
+            )
+            and all(made_at.get(n, -1) < start for n in outside)
+            and all(operand_kind(program, n, shape) for n in outside)
+            and len(externals | outside) <= MAX_EXTERNALS
+        )
+        if fits:
+            members.append(j)
+            values.update(op.outputs)
+            externals |= outside
+            frontier = sorted({*frontier, *(u for n in op.outputs for u in users[n])})
+    return sorted(members)
+
+
+def _fuse(program: Program, members: list[int], users) -> Operation:
+    body = tuple(program.operations[i] for i in members)
+    made = [name for op in body for name in op.outputs]
+    inside = set(members)
+    kept = set(program.outputs.values())
+    outputs = tuple(n for n in made if n in kept or any(u not in inside for u in users[n]))
+    inputs = tuple(dict.fromkeys(n for op in body for n in op.inputs if n not in made))
+    specs = tuple(program.buffers[n].spec for n in outputs)
+    layers = dict.fromkeys(op.layer for op in body)
+    return Operation(
+        "fused",
+        inputs,
+        outputs,
+        {"body": Body(body, inputs, outputs, specs)},
+        next(iter(layers)),
+        body[0].phase,
+    )
+
+
+def _without_unused(program: Program) -> Program:
+    """Drop operations whose results nothing reads."""
+    needed = set(program.outputs.values())
+    kept = []
+    for op in reversed(program.operations):
+        if op.phase == "update" or needed.intersection(op.outputs):
+            needed.update(op.inputs)
+            needed.update(op.outputs)
+            kept.append(op)
+    return replace(program, operations=tuple(reversed(kept)))
+
+
+REWRITES: list[Rewrite] = [relu_gradient_from_output, fuse_chains]
 
 
 def optimise(program: Program) -> Program:
     """All rewrites in their order."""
+    for rewrite in REWRITES:
+        program = rewrite(program)
     return program

@@ -124,10 +124,10 @@ def make_chain(
     return Chain(tuple(given), tuple(externals.values()), tuple(body), stores)
 
 
-def operand_kind(plan: Plan, name: str, shape: tuple) -> str | None:
-    """How a buffer is read next to a tensor of this shape; None if chains cannot."""
-    other = plan.shape(name)
-    if not plan.is_float(name):
+def operand_kind(holder: Any, name: str, shape: tuple) -> str | None:
+    """How a buffer (of a plan or program) is read next to a tensor of this shape; None if chains cannot."""
+    other = holder.buffers[name].shape
+    if holder.buffers[name].dtype != "float32":
         return None
     if other == shape:
         return "full"

@@ -87,7 +87,9 @@ class Tile:
 def forward_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
     """Taps of the forward pass; sequences have three axes, x and y also the channels."""
     axes = tuple(
-        Axis(y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a])
+        Axis(
+            y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a]
+        )
         for a in range(3)
     )
     return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, (axes,))  # type: ignore[arg-type]
@@ -162,7 +164,10 @@ class _Rows:
         self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
         full = self.height.count // self.tile.rows * self.tile.rows
         with k.loop(0, self.depth.count) as z:
-            for lo, hi, rows in ((0, full, self.tile.rows), (full, self.height.count, self.height.count - full)):
+            for lo, hi, rows in (
+                (0, full, self.tile.rows),
+                (full, self.height.count, self.height.count - full),
+            ):
                 if lo < hi:
                     with k.loop(lo, hi, rows) as y:
                         self._segments(z, y, rows)
@@ -226,9 +231,7 @@ class _Rows:
             inside = [self.k.compare("sge", row, 0)] if shift < 0 else []
             if last * axis.in_step + shift >= axis.size:
                 inside.append(self.k.compare("slt", row, axis.size))
-            self._guarded(
-                inside, lambda row=row, pairs=pairs: self._row(plane, row, tz, pairs, x, pixels)
-            )
+            self._guarded(inside, lambda row=row, pairs=pairs: self._row(plane, row, tz, pairs, x, pixels))
 
     def _guarded(self, conditions: list[str], body) -> None:
         if not conditions:

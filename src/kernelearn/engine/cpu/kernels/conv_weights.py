@@ -123,7 +123,9 @@ def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
 class _Unit:
     """One block of filters over a range of images."""
 
-    def __init__(self, k, g, s, target: Index, group: Index, column: Index, vectors, channels, blocks) -> None:
+    def __init__(
+        self, k, g, s, target: Index, group: Index, column: Index, vectors, channels, blocks
+    ) -> None:
         self.k, self.g, self.s = k, g, s
         self.target, self.group, self.column, self.vectors = target, group, column, vectors
         self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
@@ -217,7 +219,9 @@ class _Unit:
         def pixel(x: Index | int, active) -> None:
             if not active:
                 return
-            values = [k.load("g", grad + x * g.g[3] + v * k.width, self.masks[v]) for v in range(self.vectors)]
+            values = [
+                k.load("g", grad + x * g.g[3] + v * k.width, self.masks[v]) for v in range(self.vectors)
+            ]
             for ty, tx in active:
                 at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
                 for i in range(channels):

@@ -1,8 +1,8 @@
 """Dense layers: matrix products with register tiles of rows x vectors, without a BLAS.
 
-    y[m, f]  = sum over c of x[m, c] * w[c, f]      rows m are images (and positions, if x has more axes)
-    dx[m, c] = sum over f of g[m, f] * w[c, f]      the same product with w packed transposed
-    dw[c, f] = sum over m of x[m, c] * g[m, f]
+y[m, f]  = sum over c of x[m, c] * w[c, f]      rows m are images (and positions, if x has more axes)
+dx[m, c] = sum over f of g[m, f] * w[c, f]      the same product with w packed transposed
+dw[c, f] = sum over m of x[m, c] * g[m, f]
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def lower_dense(plan: Plan, op: Operation) -> bool:
     return lower_product(plan, op, None)
 
 
-def emit_weights(k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, step: int, shards: int) -> None:
+def emit_weights(
+    k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, step: int, shards: int
+) -> None:
     """dw = x' g. Tasks: shard of the rows and block of `step` inputs."""
     parts = -(-inner // step)
     total = k.scalar("n") * rows

@@ -65,7 +65,14 @@ class Blocks:
 
 
 def packed_weights(
-    plan: Plan, op: Operation, weights: str, blocks: Blocks, taps: int, inner: int, groups: int, transposed: bool
+    plan: Plan,
+    op: Operation,
+    weights: str,
+    blocks: Blocks,
+    taps: int,
+    inner: int,
+    groups: int,
+    transposed: bool,
 ) -> str:
     """Buffer with packed weights, made by a call that is added to the plan (once for all users).
 
@@ -107,7 +114,9 @@ def _each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
         group = task // blocks.count if groups > 1 else k.const(0)
         block = task % blocks.count if groups > 1 else task
         for first, count, vectors, channels in blocks.kinds():
-            with k.when(k.compare("slt" if count == blocks.full and first == 0 else "sge", block, blocks.full)):
+            with k.when(
+                k.compare("slt" if count == blocks.full and first == 0 else "sge", block, blocks.full)
+            ):
                 body(group, first, block - first, vectors, channels)
 
 
@@ -165,8 +174,6 @@ def transpose(k: Kernel, rows: list[str]) -> list[str]:
         mixed = []
         for a, b in zip(rows[:half], rows[half:]):
             for order in (low, high):
-                mixed.append(
-                    k.op(f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>")
-                )
+                mixed.append(k.op(f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>"))
         rows = mixed
     return rows
