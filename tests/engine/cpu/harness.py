@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,6 +129,9 @@ def forced_target(name: str | None) -> Iterator[None]:
             os.environ.pop("KERNELEARN_CPU_TARGET", None)
 
 
+_numbers = itertools.count()
+
+
 class Bench:
     """A problem as a program of one operation, on the CPU engine.
 
@@ -174,6 +178,22 @@ class Bench:
     def is_native(self) -> bool:
         """Whether there is a kernel for all of it."""
         return not any(isinstance(call, Fallback) for call in self.executable.calls())
+
+    def mutate(self, change: Callable[[str], str]) -> None:
+        """Change the code of all kernels, to see whether the checks notice. No cache sees the change."""
+        from kernelearn.engine.cpu import compiler
+        from kernelearn.engine.cpu.lowering import Call, kernel_text
+
+        target = self.executable.target
+        changed = False
+        for call in self.executable.calls():
+            if isinstance(call, Call):
+                name = f"mutant_{next(_numbers)}"
+                text = kernel_text(call, name, target)
+                changed = changed or change(text) != text
+                blob = compiler.compile_object(change(text), target)
+                self.executable._functions[id(call)] = compiler.link(blob, name, target)
+        assert changed, f"{self.problem}: the mutant is no different"
 
     def reset(self) -> None:
         """Give the weights back the values that the problem names."""
@@ -286,15 +306,20 @@ def compare(
     return largest
 
 
-def check(problem: Problem, target: str | None = None, native: bool = True) -> float:
+def check(
+    problem: Problem, target: str | None = None, native: bool = True, change: Callable | None = None
+) -> float:
     """Values within the bound, bitwise the same for every cut of the work; the largest share of the bound.
 
     Args:
         target: name of the target to compile for; None: this machine's.
         native: fail if the reference engine had to do it.
+        change: of the LLVM IR of the kernels: how the tests of these tests make a wrong kernel.
     """
     bench = Bench(problem, target)
     assert bench.is_native or not native, f"{problem}: no kernel on {target or 'this machine'}"
+    if change is not None:
+        bench.mutate(change)
     found = bench.run()
     share = compare(problem, bench.narrow, found, target or "")
     for chunk, backwards in CUTS:
@@ -320,7 +345,9 @@ def check_special(problem: Problem, target: str | None = None) -> None:
             np.testing.assert_array_equal(y[kept], e[kept], err_msg=f"{problem} {target}: sign of infinity")
 
 
-def check_guarded(problems: Sequence[Problem], target: str | None = None) -> None:
+def check_guarded(
+    problems: Sequence[Problem], target: str | None = None, change: Callable | None = None
+) -> None:
     """All problems with guard pages around every buffer, flush with the end and with the start of a page.
 
     Raises: AssertionError with the problem and the kernel that left its buffers, or wrote into an input.
@@ -328,6 +355,8 @@ def check_guarded(problems: Sequence[Problem], target: str | None = None) -> Non
     benches = [Bench(problem, target) for problem in problems]
     for bench in benches:
         assert bench.is_native, f"{bench.problem}: no kernel on {target}"
+        if change is not None:
+            bench.mutate(change)
         bench.executable.compile()  # here, so that the child only runs
 
     def work(tell: Callable[[str], None]) -> None:

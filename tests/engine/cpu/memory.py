@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import mmap
 import os
 import signal
@@ -106,6 +107,7 @@ def run_in_child(work: Callable[[Callable[[str], None]], None]) -> None:
 def _child(work: Callable, tell: Callable[[str], None]) -> None:
     """Never returns: the child must not go on with the tests of its parent."""
     status = 1
+    faulthandler.disable()  # a crash is expected here, and told by the parent
     try:
         work(tell)
         status = 0
