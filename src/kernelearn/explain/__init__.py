@@ -21,6 +21,7 @@ _OBJECTS = {
     # Update split: what the optimiser makes of the gradient, in one step and over a run.
     "update_split": "update_split",
     "UpdateSplit": "update_split",
+    "split_update": "update_split",
     "history": "contributions",
     "History": "contributions",
     # Dense equivalent: a convolution written as a sparse matrix with tied entries.

@@ -1,0 +1,70 @@
+"""Short recorded trainings for the tests of explanations, each made once for a process."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from kernelearn import Input, Sequential, config, constraints, optimizers, regularizers
+from kernelearn import layers as L
+from kernelearn.recording import Recorder, Run
+
+# Every optimiser, with each of its switches, and clipping of every kind.
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.1),
+    "sgd-momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "sgd-nesterov": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": lambda: optimizers.Adam(0.01),
+    "adam-amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True, clipnorm=0.02),
+    "adamw": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    "rmsprop": lambda: optimizers.RMSprop(0.01),
+    "rmsprop-momentum": lambda: optimizers.RMSprop(0.002, momentum=0.9, weight_decay=0.05),
+    "rmsprop-centered": lambda: optimizers.RMSprop(0.002, momentum=0.5, centered=True),
+    "adagrad": lambda: optimizers.Adagrad(0.05, clipvalue=0.01),
+    "adadelta": lambda: optimizers.Adadelta(1.0),
+    "adamax": lambda: optimizers.Adamax(0.01, global_clipnorm=0.05),
+    "nadam": lambda: optimizers.Nadam(0.005),
+    "lion": lambda: optimizers.Lion(0.002, weight_decay=0.1),
+}
+SAMPLES, CLASSES = 40, 3
+
+
+def data(seed=0):
+    """Images (40, 7, 7, 1) float32 and their classes."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(SAMPLES, 7, 7, 1)).astype("float32"), rng.integers(0, CLASSES, SAMPLES)
+
+
+def small_network(**conv):
+    """A convolution named "conv" and a dense layer named "dense"."""
+    stack = [L.Conv2D(2, 3, strides=2, name="conv", **conv), L.Activation("tanh"), L.Flatten()]
+    return Sequential([Input((7, 7, 1)), *stack, L.Dense(CLASSES, activation="softmax", name="dense")])
+
+
+def train(model, optimizer, epochs=2, seed=1, **recording):
+    """Train on `data` in batches of 10 (4 updates an epoch) and give back the run."""
+    folder = Path(tempfile.mkdtemp(prefix="kernelearn-test-")) / "run"
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    recorder = Recorder(folder, **{"ledger_every": 1, "layers": ["conv", "dense"], **recording})
+    model.fit(*data(), batch_size=10, epochs=epochs, verbose=0, seed=seed, callbacks=[recorder])
+    return Run(folder)
+
+
+@cache
+def run_with(optimizer, dtype="float32", rules=False):
+    """A run of `small_network`; with rules also penalty, constraint and learning-rate multiplier."""
+    before = config.floatx()
+    config.set_floatx(dtype)
+    config.set_random_seed(3)
+    try:
+        options = {}
+        if rules:
+            options = {
+                "kernel_regularizer": regularizers.L1L2(0.01, 0.02),
+                "kernel_constraint": constraints.MaxNorm(0.6, axis=(0, 1, 2)),
+                "learning_rate_multiplier": 0.5,
+            }
+        return train(small_network(**options), OPTIMIZERS[optimizer]())
+    finally:
+        config.set_floatx(before)
