@@ -3,6 +3,7 @@
 Each command says what is compared; options, progress, table, files and Ctrl-C are the same for all.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,7 +184,12 @@ def _run(name: str, own: dict[str, Any], options: Options) -> None:
     if result.is_partial:
         finished = f"{len(result.seeds)} of {result.planned_seeds} seeds"
         say(f"Stopped: the table holds the {finished} that were finished.", to_stderr=True)
-        raise KeyboardInterrupt
+        raise _end_by(result.stopped_by)
+
+
+def _end_by(number: int | None) -> BaseException:
+    """How a command ends that a signal stopped: with code 130 for Ctrl-C, 143 for SIGTERM."""
+    return SystemExit(128 + signal.SIGTERM) if number == signal.SIGTERM else KeyboardInterrupt()
 
 
 def _check_files(options: Options) -> None:

@@ -85,4 +85,5 @@ class Experiment:
 
     def options(self) -> dict[str, Any]:
         """The experiment's own settings as plain values."""
-        return asdict(self) if is_dataclass(self) else {}
+        values: dict[str, Any] = asdict(self) if is_dataclass(self) else {}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

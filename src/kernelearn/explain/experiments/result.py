@@ -73,6 +73,7 @@ class ExperimentResult:
         rows: one per condition.
         notes: what a reader has to know: conditions left out, seeds not finished.
         answer: one or two sentences, made from the numbers.
+        stopped_by: number of the signal that ended the run early, or None.
     """
 
     experiment: str
@@ -87,6 +88,7 @@ class ExperimentResult:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answer: str = ""
+    stopped_by: int | None = None
 
     @property
     def is_partial(self) -> bool:

@@ -77,6 +77,8 @@ def run_experiment(
                 run.add_seed(seed)
                 if after_seed is not None:
                     after_seed(run.result)
+        if run.result.is_partial:
+            run.result.stopped_by = interrupts.requested
         if not run.result.seeds:
             interrupts.deliver()
     finally:
