@@ -143,7 +143,7 @@ class Bench:
 
     def __init__(self, problem: Problem, target: str | None = None) -> None:
         self.problem = problem
-        self.narrow = as_dtype(problem.arrays, "float32")
+        self.narrow = narrowed(problem)
         self.inputs: dict[str, np.ndarray] = {}
         self.variables: dict[str, Variable] = {}
         graph = ProgramBuilder()
@@ -225,6 +225,16 @@ class Bench:
 
     def _results(self, found: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [found[n] if n in found else self.variables[n].numpy() for n in self.labels]
+
+
+def narrowed(problem: Problem) -> list[np.ndarray]:
+    """The inputs as the kernel gets them: learning rates and norms stay float64, other floats are float32."""
+    narrow = as_dtype(problem.arrays, "float32")
+    double = 2 if problem.operator.endswith("_update") else None
+    double = 1 if problem.operator == "clip_by_global_norm" else double
+    if double is not None:
+        narrow[double] = np.asarray(problem.arrays[double], "float64")
+    return narrow
 
 
 def open_attrs(problem: Problem, has_images: bool) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_a_wrong_chain_is_caught(name, target):
 
 def test_a_kernel_whose_tasks_overlap_is_caught():
     """A kernel that does all images whatever its range: right as a whole, wrong when the work is cut."""
-    problem = Problem("sgd_update", (normal(40), normal(40, seed=1), np.array(0.1), np.array(1)), {})
+    problem = Problem("sgd_update", (normal(20000), normal(20000, seed=1), np.array(0.1), np.array(1)))
     bench = Bench(problem)
     if not bench.is_native:
         pytest.skip("no kernel for sgd_update yet")

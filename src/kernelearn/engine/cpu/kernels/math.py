@@ -61,7 +61,7 @@ def exp(k: Kernel, x: str) -> str:
 
 
 def log(k: Kernel, x: str) -> str:
-    """ln x: x = 2^e m with m in [sqrt(1/2), sqrt(2)), ln m = 2 (s + s^3/3 + ... + s^11/11), s = (m-1)/(m+1)."""
+    """ln x: x = 2^e m with m in [sqrt(1/2), sqrt(2)), ln m = 2 (s + s^3/3 + ...), s = (m-1)/(m+1)."""
     kind = f"<{k.width} x i32>"
     small = k.test("olt", x, k.constant(1.17549435e-38))
     scaled = k.select(small, k.mul(x, k.constant(2.0**24)), x)
@@ -102,3 +102,24 @@ def sigmoid(k: Kernel, x: str) -> str:
     denominator = k.add(k.constant(1.0), z)
     numerator = k.select(k.test("olt", x, k.constant(0.0)), z, k.constant(1.0))
     return k.div(numerator, denominator)
+
+
+def maximum(k: Kernel, a: str, b: str) -> str:
+    """max(a, b), NaN if either is."""
+    return k.select(k.test("uno", b, b), b, k.larger(a, b))
+
+
+def minimum(k: Kernel, a: str, b: str) -> str:
+    """min(a, b), NaN if either is."""
+    return k.select(k.test("uno", b, b), b, k.smaller(a, b))
+
+
+def clip(k: Kernel, x: str, low: float, high: float) -> str:
+    """x moved into [low, high]; NaN stays NaN."""
+    return k.smaller(k.larger(x, k.constant(low)), k.constant(high))
+
+
+def sign(k: Kernel, x: str) -> str:
+    """-1, 0 or 1; NaN stays NaN, and a zero keeps its sign."""
+    one = k.intrinsic("copysign", k.constant(1.0), x)
+    return k.select(k.test("one", x, k.zero), one, x)

@@ -65,15 +65,13 @@ def powers(k: Kernel, bases: Sequence[float], exponent: Index) -> list[str]:
     """base^exponent for an exponent of at least 0, by repeated squaring."""
     results = [k.register("double", number(1.0)) for _ in bases]
     squares = [k.register("double", number(base)) for base in bases]
-    rest = k.register("i64", str(exponent))
-    with k.repeat() as turn:
-        left = k.get(rest)
-        odd = k.op(f"trunc i64 {left} to i1")
+    k.declare("i64 @llvm.ctlz.i64(i64, i1)")
+    unused = Index(k, k.op(f"call i64 @llvm.ctlz.i64(i64 {exponent}, i1 false)"))
+    with k.loop(0, unused * -1 + 64) as bit:
+        shifted = k.op(f"lshr i64 {exponent}, {bit}")
+        odd = k.op(f"trunc i64 {shifted} to i1")
         for result, square in zip(results, squares):
             factor = k.op(f"select i1 {odd}, double {k.get(square)}, double {number(1.0)}")
             k.set(result, multiply(k, k.get(result), factor))
             k.set(square, multiply(k, k.get(square), k.get(square)))
-        following = k.op(f"lshr i64 {left}, 1")
-        k.set(rest, following)
-        turn.while_(k.op(f"icmp ne i64 {following}, 0"))
     return [k.get(result) for result in results]
