@@ -66,7 +66,7 @@ def test_feature_maps_of_nested_models_and_data_sets(rng):
 
 def test_feature_maps_of_a_run():
     class Recorded:
-        layers, map_steps = ("conv",), (0, 5)
+        map_layers, map_steps = ("conv",), (0, 5)
 
         def maps(self, layer, step):
             return np.full((1, 2, 2, 1), step)

@@ -28,6 +28,11 @@ _OBJECTS = {
     "dense_equivalent": "dense_equivalent",
     "DenseEquivalent": "dense_equivalent",
     # Filter bank, learning curves, what a kernel sees.
+    "filter_bank": "filter_bank",
+    "filter_bank_history": "filter_bank",
+    "FilterBank": "filter_bank",
+    "kernel_shape": "kernel_shape",
+    "frequency_response": "kernel_shape",
     "feature_maps": "feature_maps",
     "top_patches": "patches",
     "saliency": "saliency",

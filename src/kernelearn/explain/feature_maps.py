@@ -78,5 +78,5 @@ def _recorded(run: Any, layers: Any, step: int | None) -> dict[str, np.ndarray]:
     steps = list(run.map_steps)
     if not steps:
         raise ArgumentError("This run holds no feature maps: record it with maps_every and probe_images.")
-    chosen = run.layers if layers is None else _names(layers)
+    chosen = run.map_layers if layers is None else _names(layers)
     return {layer: run.maps(layer, steps[-1] if step is None else step) for layer in chosen}

@@ -15,6 +15,9 @@ import numpy as np
 from kernelearn.errors import unknown_name
 from kernelearn.storage import PathLike, atomic_write
 
+# Shown as 0: what sums of float64 products leave of a zero.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Table:
@@ -102,7 +105,7 @@ def _short(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return f"{float(value):.4g}"
+        return f"{float(value):.4g}" if abs(value) > _ROUNDING else "0"
     if isinstance(value, tuple):
         return " x ".join(map(_short, value))
     return str(value)
