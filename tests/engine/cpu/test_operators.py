@@ -1,0 +1,70 @@
+"""Every compiled operator against the float64 reference: all examples of the table, and random shapes.
+
+KERNELEARN_SWEEP is the number of random problems per family and target; a release is tested with 500.
+"""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.engine import cases
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, forced_target, problem_of
+from tests.engine.cpu.memory import needs_guard_pages
+from tests.engine.cpu.random_problems import FAMILIES
+
+SWEEP = int(os.environ.get("KERNELEARN_SWEEP", "24"))
+OPERATORS = sorted({case.operator for case in cases.ALL})
+guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+
+
+def native(problems: list[Problem], target: str) -> list[Problem]:
+    """Those that have a kernel; skips the test if none has."""
+    found = [problem for problem in problems if Bench(problem, target).is_native]
+    if not found:
+        pytest.skip("the reference engine does this")
+    return found
+
+
+def examples(operator: str) -> list[Problem]:
+    return [problem_of(case) for case in cases.ALL if case.operator == operator]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_examples(operator, target):
+    for problem in native(examples(operator), target):
+        check(problem, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_examples_stay_inside_of_their_buffers(operator, target):
+    check_guarded(native(examples(operator), target), target)
+
+
+def sweep(family: str, target: str, seed: int, count: int) -> list[Problem]:
+    """Random problems that have a kernel; the targets get different ones."""
+    rng = np.random.default_rng((seed, TARGETS.index(target)))
+    return native([FAMILIES[family](rng) for _ in range(count)], target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_shapes(family, target):
+    for problem in sweep(family, target, 0, SWEEP):
+        check(problem, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_shapes_stay_inside_of_their_buffers(family, target):
+    check_guarded(sweep(family, target, 1, max(SWEEP // 2, 1)), target)
+
+
+def test_a_target_is_in_force_only_inside():
+    with forced_target("baseline"):
+        assert os.environ["KERNELEARN_CPU_TARGET"] == "baseline"
+    assert os.environ.get("KERNELEARN_CPU_TARGET") != "baseline"
