@@ -60,7 +60,7 @@ def _fill(connection: sqlite3.Connection, run: Run) -> None:
             for table in ("about", "steps", "scalars", "events"):
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("INSERT INTO about VALUES (?, ?)", key)
-        known = connection.execute("SELECT COALESCE(MAX(step), -1) FROM steps").fetchone()[0]
+        known = connection.execute("SELECT COALESCE(MAX(step), 0) FROM steps").fetchone()[0]
         connection.executemany("INSERT OR REPLACE INTO steps VALUES (?,?,?,?,?,?)", _step_rows(run, known))
         connection.executemany("INSERT OR REPLACE INTO scalars VALUES (?,?,?)", _scalar_rows(run, known))
         connection.execute("DELETE FROM events")
@@ -68,11 +68,9 @@ def _fill(connection: sqlite3.Connection, run: Run) -> None:
 
 
 def _step_rows(run: Run, known: int) -> Iterator[tuple]:
-    columns = {name: dict(zip(*map(np.ndarray.tolist, run.scalars(name)))) for name in _COLUMNS}
-    for step in columns["loss"]:
-        if step > known:
-            images = run.batch(step).images.astype("<i8").tobytes()
-            yield (step, *[columns[name][step] for name in _COLUMNS], images)
+    columns = [dict(zip(*map(np.ndarray.tolist, run.scalars(name)))) for name in _COLUMNS]
+    for step, images in run.batches(known):
+        yield (step, *[column[step] for column in columns], images.astype("<i8").tobytes())
 
 
 def _scalar_rows(run: Run, known: int) -> Iterator[tuple]:

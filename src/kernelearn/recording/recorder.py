@@ -130,6 +130,7 @@ class Recorder(Callback):
         self._stopped = False
         self._used = 0
         self._planned_until = 0.0
+        self._horizon = 0  # last step that is planned for
         self._seen = 0  # images of a stream so far
         self._due: tuple[bool, bool] = (False, False)
 
@@ -236,6 +237,16 @@ class Recorder(Callback):
     def _write_start(self) -> None:
         """The state before the first step of a segment, under the step before it."""
         step, plan = self._place.step, self._the_plan()
+        needed = sum(plan.layouts[s].record_bytes for s in (SNAPSHOTS, STATE, KERNELS, STEPS))
+        if self._used + needed > self.max_bytes:
+            raise ArgumentError(
+                f"Recorder: max_bytes={self.max_bytes:,} has no room for the first state of the model, which "
+                f"takes {needed:,} bytes (of the run {self._used:,} are used). Raise max_bytes."
+            )
+        if self._probes is not None and self._used + needed + self._maps_bytes() > self.max_bytes:
+            self._probes = None
+            self.every = {**self.every, MAPS: 0}
+            self._tell_thinned({**self.every, MAPS: self.wished[MAPS]}, step)
         if self._probes is not None:
             self._put(PROBES, step, self._probes.arrays())
             self._put(MAPS, step, self._probes.maps())
@@ -244,6 +255,10 @@ class Recorder(Callback):
         self._put(KERNELS, step, plan.weights)
         self._put(STEPS, step, {"loss": np.nan, "learning_rate": self.model.optimizer.learning_rate})
         self._the_writer().commit()
+
+    def _maps_bytes(self) -> int:
+        layouts = self._the_plan().layouts
+        return layouts[PROBES].record_bytes + layouts[MAPS].record_bytes
 
     def _make_probes(self) -> Probes | None:
         if not self.every[MAPS] or (isinstance(self.probe_images, int) and not self.probe_images):
@@ -359,7 +374,7 @@ class Recorder(Callback):
     def _put_if_room(self, stream: str, step: int, arrays: Any, rows: int = 0) -> None:
         """Write a record unless it would break the budget; then say so, and come less often from now on."""
         size = self._the_plan().layouts[stream].record_bytes
-        reserve = 2 * self._the_plan().layouts[STEPS].record_bytes
+        reserve = self._the_plan().layouts[STEPS].record_bytes * max(self._horizon - step + 1, 1)
         if self._used + size + reserve <= self.max_bytes:
             self._put(stream, step, arrays() if callable(arrays) else arrays, rows)
         else:
@@ -387,6 +402,7 @@ class Recorder(Callback):
         else:
             steps, room = max(_UNKNOWN_STEPS, step), room // 2
             self._planned_until = step + steps
+        self._horizon = step + steps
         fixed = plan.layouts[STEPS].record_bytes
         before, self.every = (
             self.every,
@@ -401,7 +417,10 @@ class Recorder(Callback):
         self._the_writer().event(
             "thinned", step, every=self.every, before=dict(before), max_bytes=self.max_bytes
         )
-        said = ", ".join(f"{name} every {every} instead of {before[name]}" for name, every in changed.items())
+        said = ", ".join(
+            f"{name} every {every} instead of {before[name]}" if every else f"no {name}"
+            for name, every in changed.items()
+        )
         unit = " (snapshots count epochs, the others steps)" if SNAPSHOTS in changed else ""
         warnings.warn(
             f"Recorder: to stay under max_bytes ({readable_size(self.max_bytes)}) it records {said}{unit} "

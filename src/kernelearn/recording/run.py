@@ -250,19 +250,26 @@ class Run:
     def batch(self, step: int) -> Batch:
         """Which images an update was computed from, and their classes."""
         images = self.read(STEPS, "images", step)
-        has_labels = bool(self.read(STEPS, "has_labels", step))
+        has_labels = "has_labels" in self.fields(STEPS) and bool(self.read(STEPS, "has_labels", step))
         return Batch(images, self.read(STEPS, "labels", step) if has_labels else None)
 
     def steps_of_image(self, image: int) -> np.ndarray:
         """(steps,) int64: the updates that an image took part in."""
-        found = []
+        found = [step for step, images in self.batches() if (images == image).any()]
+        return np.array(found, np.int64)
+
+    def batches(self, behind: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """(step, images) of every update in order, `images` as in `batch`.
+
+        Args:
+            behind: leave out the steps up to this one.
+        """
         for segment in self._having(STEPS, "images"):
-            numbers = self._whole(segment, STEPS)
-            reader = segment.streams[STEPS]
+            numbers, reader = self._whole(segment, STEPS), segment.streams[STEPS]
+            numbers = numbers[(reader.steps[numbers] > behind) & (reader.rows[numbers] > 0)]
             images = reader.column("images", (), numbers)
-            is_row = np.arange(images.shape[1]) < reader.rows[numbers][:, None]
-            found.append(reader.steps[numbers][((images == image) & is_row).any(1)])
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            rows = reader.rows[numbers].tolist()
+            yield from ((step, images[i, : rows[i]]) for i, step in enumerate(reader.steps[numbers].tolist()))
 
     # --- ledger and maps
 

@@ -206,10 +206,12 @@ class StreamReader:
         shape = field.sizes(self.layout.capacity)
         item = np.dtype(field.dtype)
         strides = np.zeros(shape, item).strides if shape else ()
+        place: Any = (slice(None), *index)
+        if not len(self):
+            return np.zeros((0, *shape), item.newbyteorder("="))[place]
         whole = np.ndarray(
             (len(self), *shape), item, self._bytes, self.layout.offsets[name], (size, *strides)
         )
-        place: Any = (slice(None), *index)
         chosen = whole[place][numbers]
         return chosen.astype(item.newbyteorder("="), copy=True)
 
