@@ -135,8 +135,8 @@ class RunUpdates:
             raise ArgumentError(
                 f"Update {step} cannot be split: it needs the weights of steps {step - 1} and {step} and the "
                 f"gradient of step {step}. Weights are recorded for {len(there)} steps up to "
-                f"{there.max(initial=0)}, gradients for {len(self.run.gradient_steps)}; kernels_every=1 records "
-                "every step."
+                f"{there.max(initial=0)}, gradients for {len(self.run.gradient_steps)}; "
+                "gradients_every=1 records every update."
             )
 
     def _has_slots(self, step: int) -> bool:

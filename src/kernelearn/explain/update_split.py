@@ -210,7 +210,7 @@ def update_split(run: Any, layer: str, step: Any = None, weight: str = "kernel")
     if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise ArgumentError(
             f"The updates to sum must be successive steps, all recorded; got {_some(numbers)}. Record with "
-            "kernels_every=1, or use explain.history, which says what is missing."
+            "gradients_every=1, or use explain.history, which says what is missing."
         )
     return reduce(_joined, map(updates.split, numbers))
 
