@@ -28,6 +28,12 @@ _OBJECTS = {
     "dense_equivalent": "dense_equivalent",
     "DenseEquivalent": "dense_equivalent",
     # Filter bank, learning curves, what a kernel sees.
+    "learning_curves": "learning_curves",
+    "compare_layers": "learning_curves",
+    "LearningCurves": "learning_curves",
+    "kernel_health": "kernel_health",
+    "KernelHealth": "kernel_health",
+    "channel_activity": "channel_activity",
     "filter_bank": "filter_bank",
     "filter_bank_history": "filter_bank",
     "FilterBank": "filter_bank",
