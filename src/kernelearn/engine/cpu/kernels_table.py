@@ -1,5 +1,5 @@
 """Importing this module fills the table of lowering rules."""
 
-from kernelearn.engine.cpu.kernels import chain, conv, conv_weights, fused, gemm, updates
+from kernelearn.engine.cpu.kernels import chain, conv, conv_weights, fused, gemm, reductions, shaping, updates
 
-__all__ = ["chain", "conv", "conv_weights", "fused", "gemm", "updates"]
+__all__ = ["chain", "conv", "conv_weights", "fused", "gemm", "reductions", "shaping", "updates"]

@@ -1,7 +1,7 @@
 """What kernels that reduce or copy have in common: tensors seen as few axes, and loops over rows and lanes.
 
-A reduction over some axes of an image is seen as (outer, rows, channels, run): `outer` and `channels` are kept,
-`rows` and `run` are summed. Either `run` is 1 and lanes are channels, or lanes lie along the run.
+A reduction over some axes of an image is seen as (outer, rows, channels, run): `outer` and `channels` are
+kept, `rows` and `run` are summed. Either `run` is 1 and lanes are channels, or lanes lie along the run.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.emit import Index, Kernel, float_text
 
 # Vectors of sums that are held in registers at once.
 ACCUMULATORS = 8
+# A vector of a row: its first channel within a block, and the mask of its lanes.
+Lanes = tuple[int, str | None]
 Accumulate = Callable[[Index, Any, Sequence[str]], Sequence[str]]
 
 
@@ -78,6 +80,11 @@ _PLACES: dict[tuple[bool, ...], tuple[str, ...]] = {
 }
 
 
+def image_sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
+    """Sizes of one image of a shape (None, ...)."""
+    return tuple(s for s in shape if s is not None)
+
+
 @contextmanager
 def images(k: Kernel, per_image: int) -> Iterator[tuple[Index, Index]]:
     """The images of a kernel's tasks: (image, offset of its first number)."""
@@ -88,17 +95,17 @@ def images(k: Kernel, per_image: int) -> Iterator[tuple[Index, Index]]:
 def lanes(k: Kernel, channels: int, body: Callable[[Index | int, str | None], None]) -> None:
     """body(channel, mask) for all vectors of a row of channels; a row of few vectors needs no loop."""
     full = channels // k.width * k.width
-    if full <= 4 * k.width:
-        for channel in range(0, full, k.width):
-            body(channel, None)
+    if full > 4 * k.width:
+        with k.loop(0, full, k.width) as start:
+            body(start, None)
     else:
-        with k.loop(0, full, k.width) as channel:
+        for channel in range(0, full, k.width):
             body(channel, None)
     if full < channels:
         body(full, k.mask(channels - full))
 
 
-def blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index | int, list[tuple[int, str | None]]]]:
+def blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, list[Lanes]]]:
     """Row of channels in blocks of `most` vectors: (first channel, [(channel within the block, mask)]).
 
     The body is emitted once for all full blocks, and once for the rest.
@@ -108,11 +115,31 @@ def blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index | int, l
     wide = k.width * most
     if whole:
         with k.loop(0, whole * wide, wide) as first:
-            yield first, vectors[:most] if channels > wide else [(c, None) for c in range(0, wide, k.width)]
+            yield first, vectors[:most]
     rest = vectors[whole * most :]
     if rest:
-        first_rest = rest[0][0]
-        yield k.const(first_rest), [(c - first_rest, mask) for c, mask in rest]
+        start = whole * wide
+        yield k.const(start), [(c - start, mask) for c, mask in rest]
+
+
+def block_count(width: int, channels: int, most: int) -> int:
+    """How many blocks of `most` vectors a row of channels has, the last one perhaps shorter."""
+    return -(-channels // (width * most))
+
+
+def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, list[Lanes]]]:
+    """As `blocks`, where every block is one of the kernel's tasks."""
+    wide = k.width * most
+    whole = channels // wide
+    vectors = [(c, k.mask(channels - c)) for c in range(0, channels, k.width)]
+    if whole:
+        with k.loop(k.lo, k.minimum(k.hi, whole)) as task:
+            yield task * wide, vectors[:most]
+    rest = vectors[whole * most :]
+    if rest:
+        start = whole * wide
+        with k.when(k.compare("sgt", k.hi, whole)):
+            yield k.const(start), [(c - start, mask) for c, mask in rest]
 
 
 def fold_rows(
@@ -123,6 +150,7 @@ def fold_rows(
     step: Accumulate,
     merge: Callable[[Kernel, str, str], str] | None = None,
     unroll: int | None = None,
+    kind: str | None = None,
 ) -> list[list[str]]:
     """Sums over rows in registers, several chains of additions at a time.
 
@@ -133,15 +161,16 @@ def fold_rows(
         starts: first values of the sums of one vector.
         tile: what distinguishes the vectors of a row; passed on to `step`.
         merge: joins two chains, addition by default.
+        unroll: chains per sum; as many as fit into the registers by default.
+        kind: type of the sums, vectors of float32 by default.
     Returns: the sums of each vector.
     """
     merge = merge or Kernel.add
     turns = unroll or max(ACCUMULATORS // (len(tile) * len(starts)), 1)
     if isinstance(rows, int):
         turns = min(turns, max(rows, 1))
-    types = [None if "double" not in s else s for s in starts]
-    chains = [[[k.register(t, s) for s, t in zip(starts, types)] for _ in tile] for _ in range(turns)]
-    whole = rows // turns * turns if isinstance(rows, int) else (rows // turns) * turns
+    chains = [[[k.register(kind, s) for s in starts] for _ in tile] for _ in range(turns)]
+    whole = (rows // turns) * turns
     with k.loop(0, whole, turns) as row:
         for turn, chain in enumerate(chains):
             _step(k, row + turn, tile, chain, step)
@@ -203,7 +232,7 @@ class Wide:
         return self.k.op(f"fdiv {self.type} {a}, {b}")
 
     def constant(self, value: float) -> str:
-        return "<" + ", ".join([f"double {value!r}"] * self.k.width) + ">"
+        return "<" + ", ".join([f"double {float_text(value)}"] * self.k.width) + ">"
 
     def number(self, value: Index) -> str:
         """An integer in every lane."""

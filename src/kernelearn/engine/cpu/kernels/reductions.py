@@ -1,0 +1,353 @@
+"""Sums, means and maxima over axes, and their gradients.
+
+Sums over images come in two steps, so that they do not depend on who does which image: every image's own sums
+in float32, several chains at a time, then the images in order in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.emit import Index, Kernel, float_text
+from kernelearn.engine.cpu.kernels.chain import emit_flat
+from kernelearn.engine.cpu.kernels.views import (
+    Lanes,
+    View,
+    Wide,
+    block_count,
+    blocks,
+    find_view,
+    fold_rows,
+    image_sizes,
+    images,
+    larger_or_nan,
+    task_blocks,
+)
+from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, rule
+from kernelearn.engine.program import Operation
+
+# Vectors of a row that are summed together.
+TILE = 4
+# Vectors per task where images are joined.
+JOINED = 2
+# Images of at most this many rows are joined without sums of their own.
+FEW_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """ "sum", "mean" or "max"."""
+
+    kind: str
+
+    def start(self, k: Kernel) -> str:
+        return k.constant(-math.inf) if self.kind == "max" else k.zero
+
+    def join(self, k: Kernel, a: str, b: str) -> str:
+        return larger_or_nan(k, a, b) if self.kind == "max" else k.add(a, b)
+
+    def masked(self, k: Kernel, x: str, mask: str | None) -> str:
+        """Lanes that do not exist must not count."""
+        if mask is None or self.kind != "max":
+            return x
+        return k.select(mask, x, self.start(k))
+
+
+KINDS = {"bias_grad": "sum", "sum_to": "sum", "reduce_mean": "mean", "reduce_max": "max"}
+
+
+@rule(*KINDS)
+def lower_reduction(plan: Plan, op: Operation) -> bool:
+    """Over axes of the images, over the images, or both."""
+    (source,), (target,) = op.inputs, op.outputs
+    shape = plan.shape(source)
+    if not plan.is_float(source, target):
+        return False
+    axes = op.attrs.get("axes", tuple(range(len(shape) - 1)))
+    return add_reduction(plan, op, Reduction(KINDS[op.operator]), axes)
+
+
+def add_reduction(plan: Plan, op: Operation, reduction: Reduction, axes: tuple[int, ...]) -> bool:
+    """Calls that reduce the operation's input over `axes`."""
+    (source,), (target,) = op.inputs, op.outputs
+    shape = plan.shape(source)
+    axes = tuple(a % len(shape) for a in axes)
+    in_images = has_images(shape)
+    over_images = in_images and 0 in axes
+    if not over_images:
+        inner = [a - 1 for a in axes] if in_images else axes
+        view = find_view(image_sizes(shape), inner)
+        if view is None:
+            return False
+        divisor = view.reduced if reduction.kind == "mean" else 1
+        _call_inside(plan, op, view, reduction, divisor, source, target, in_images)
+        return True
+    view = find_view(image_sizes(shape), [a - 1 for a in axes if a])
+    if view is None:
+        return False
+    rows = view.rows
+    if view.run > 1 or view.outer > 1 or view.rows > FEW_ROWS:
+        partial = plan.scratch(f"{target}/images", (None, view.kept))
+        inside = Reduction("max" if reduction.kind == "max" else "sum")
+        _call_inside(plan, op, view, inside, 1, source, partial, True)
+        source, rows = partial, 1
+    divisor = view.reduced if reduction.kind == "mean" else 0
+    _call_joined(plan, op, view.kept, rows, reduction, divisor, source, target)
+    return True
+
+
+def _call_inside(plan, op, view: View, reduction: Reduction, divisor, source, target, in_images) -> None:
+    plan.call(
+        op,
+        f"reduce {reduction.kind} {view} / {divisor}",
+        lambda k: _emit_inside(k, view, reduction, divisor),
+        {"x": source},
+        {"y": target},
+        IMAGES if in_images else Tasks(fixed=1),
+        flops=(float(view.size), 0.0) if in_images else (0.0, float(view.size)),
+        note=f"{reduction.kind} over {view.reduced} numbers",
+    )
+
+
+def _emit_inside(k: Kernel, view: View, reduction: Reduction, divisor: int) -> None:
+    """One image after another."""
+    emit = _emit_columns if view.run == 1 else _emit_runs
+    for x, y in _outer(k, view):
+        emit(k, view, reduction, divisor, x, y)
+
+
+def _emit_columns(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Index, y: Index) -> None:
+    """Lanes are channels."""
+    for first, tile in blocks(k, view.channels, TILE):
+
+        def step(row, vector, sums, first=first):
+            channel, mask = vector
+            value = k.load("x", x + row * view.channels + first + channel, mask)
+            return [reduction.join(k, sums[0], value)]
+
+        totals = fold_rows(k, view.rows, [reduction.start(k)], tile, step, reduction.join)
+        for (channel, mask), (total,) in zip(tile, totals):
+            value = k.div(total, k.constant(divisor)) if divisor > 1 else total
+            k.store(value, "y", y + first + channel, mask)
+
+
+def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Index, y: Index) -> None:
+    """Lanes lie along the run: one number per channel."""
+    with k.loop(0, view.channels) as channel:
+        start = x + channel * view.run
+
+        def value(at, mask):
+            return reduction.masked(k, k.load("x", at, mask), mask)
+
+        total = fold_runs(k, view, start, reduction, value)
+        scalar = k.largest(total) if reduction.kind == "max" else k.total(total)
+        if divisor > 1:
+            scalar = k.op(f"fdiv float {scalar}, {float_text(divisor)}")
+        k.store_one(scalar, "y", y + channel)
+
+
+def fold_runs(k: Kernel, view: View, start: Index, reduction: Reduction, value) -> str:
+    """One vector whose lanes together are the sum of value(offset, mask) over the rows and the run."""
+    total = k.register(start=reduction.start(k))
+    vectors, rest = divmod(view.run, k.width)
+    with k.loop(0, view.rows) as row:
+        at = start + row * (view.channels * view.run)
+        parts = []
+        if vectors:
+
+            def step(number, _, sums):
+                return [reduction.join(k, sums[0], value(at + number * k.width, None))]
+
+            parts.append(
+                fold_rows(k, vectors, [reduction.start(k)], [0], step, reduction.join, unroll=4)[0][0]
+            )
+        if rest:
+            parts.append(value(at + vectors * k.width, k.mask(rest)))
+        for part in parts:
+            k.set(total, reduction.join(k, k.get(total), part))
+    return k.get(total)
+
+
+def _call_joined(plan, op, channels: int, rows: int, reduction: Reduction, divisor, source, target) -> None:
+    plan.call(
+        op,
+        f"join {reduction.kind} channels={channels} rows={rows} / {divisor}",
+        lambda k: _emit_joined(k, channels, rows, reduction, divisor),
+        {"x": source, "n": "#n"},
+        {"y": target},
+        Tasks(fixed=block_count(plan.target.width, channels, JOINED)),
+        flops=(float(channels * rows), 0.0),
+        note=f"{reduction.kind} over images",
+    )
+
+
+def _emit_joined(k: Kernel, channels: int, rows: int, reduction: Reduction, divisor: int) -> None:
+    """Rows of all images in order: a task has a block of channels."""
+    count = k.scalar("n")
+    join = _joined_maxima if reduction.kind == "max" else _joined_sums
+    for first, tile in task_blocks(k, channels, JOINED):
+
+        def load(row: Index, vector: Lanes, first: Index = first) -> str:
+            channel, mask = vector
+            return k.load("x", row * channels + first + channel, mask)
+
+        results = join(k, count * rows, tile, load, count * divisor)
+        for (channel, mask), result in zip(tile, results):
+            k.store(result, "y", first + channel, mask)
+
+
+def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[str]:
+    reduction = Reduction("max")
+
+    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+        return [reduction.join(k, sums[0], load(row, vector))]
+
+    return [total for (total,) in fold_rows(k, rows, [reduction.start(k)], tile, step, reduction.join)]
+
+
+def _joined_sums(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[str]:
+    """In float64; a divisor of zero stands for none."""
+    wide = Wide(k)
+
+    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+        return [wide.add(sums[0], wide.widen(load(row, vector)))]
+
+    def merge(_: Kernel, a: str, b: str) -> str:
+        return wide.add(a, b)
+
+    totals = fold_rows(k, rows, [k.zero], tile, step, merge, unroll=2, kind=wide.type)
+    if divisor.register is None:
+        return [wide.narrow(total) for (total,) in totals]
+    count = wide.number(divisor)
+    return [wide.narrow(wide.div(total, count)) for (total,) in totals]
+
+
+@rule("reduce_mean_grad")
+def lower_mean_grad(plan: Plan, op: Operation) -> bool:
+    """Every number of an image gets its share."""
+    view = _gradient_view(plan, op, op.outputs[0])
+    if view is None:
+        return False
+    plan.call(
+        op,
+        f"reduce_mean_grad {view}",
+        lambda k: _emit_mean_grad(k, view),
+        {"g": op.inputs[0]},
+        {"dx": op.outputs[0]},
+        note=f"spread over {view.reduced} numbers",
+    )
+    return True
+
+
+def _gradient_view(plan: Plan, op: Operation, name: str) -> View | None:
+    """How the gradient's target is seen; None if images are reduced, too."""
+    shape = plan.shape(name)
+    axes = [a % len(shape) for a in op.attrs["axes"]]
+    if not plan.is_float(*op.inputs, *op.outputs) or not has_images(shape) or 0 in axes:
+        return None
+    return find_view(image_sizes(shape), [a - 1 for a in axes])
+
+
+def _emit_mean_grad(k: Kernel, view: View) -> None:
+    divisor = k.constant(view.reduced)
+    for x, y in _outer(k, view):
+        if view.run == 1:
+            for first, tile in blocks(k, view.channels, TILE):
+                shares = [k.div(k.load("g", y + first + c, mask), divisor) for c, mask in tile]
+                with k.loop(0, view.rows) as row:
+                    for (c, mask), share in zip(tile, shares):
+                        k.store(share, "dx", x + row * view.channels + first + c, mask)
+            continue
+        with k.loop(0, view.channels) as channel:
+            share = k.div(k.broadcast("g", y + channel), divisor)
+            each_run(k, view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask))
+
+
+def _outer(k: Kernel, view: View) -> Iterator[tuple[Index, Index]]:
+    """Offsets in the images and in what is kept of them, for every outer index of every image."""
+    inner = view.rows * view.channels * view.run
+    with images(k, view.size) as (image, start), k.loop(0, view.outer) as outer:
+        yield start + outer * inner, image * view.kept + outer * view.channels
+
+
+def each_run(k: Kernel, view: View, x: Index, channel: Index, body: Callable) -> None:
+    """body(offset, mask) on all numbers of a channel, lanes along its runs."""
+    with k.loop(0, view.rows) as row:
+        start = x + row * (view.channels * view.run) + channel * view.run
+        emit_flat(k, k.const(0), k.const(view.run), lambda at, mask: body(start + at, mask))
+
+
+@rule("reduce_max_grad")
+def lower_max_grad(plan: Plan, op: Operation) -> bool:
+    """To the maximum, in equal shares."""
+    view = _gradient_view(plan, op, op.outputs[0])
+    if view is None:
+        return False
+    grad, x, y = op.inputs
+    plan.call(
+        op,
+        f"reduce_max_grad {view}",
+        lambda k: _emit_max_grad(k, view),
+        {"g": grad, "x": x, "y": y},
+        {"dx": op.outputs[0]},
+        note=f"to the maxima of {view.reduced} numbers",
+    )
+    return True
+
+
+def _emit_max_grad(k: Kernel, view: View) -> None:
+    for x, y in _outer(k, view):
+        if view.run == 1:
+            for first, tile in blocks(k, view.channels, TILE):
+                _max_grad_columns(k, view, x + first, y + first, tile)
+            continue
+        with k.loop(0, view.channels) as channel:
+            _max_grad_runs(k, view, x, y, channel)
+
+
+def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list) -> None:
+    """Two passes over the rows: count the winners, then share."""
+    best = {c: k.load("y", y + c, mask) for c, mask in tile}
+    one = k.constant(1.0)
+
+    def wins(row, c, mask):
+        return k.test("oeq", k.load("x", x + row * view.channels + c, mask), best[c])
+
+    def step(row, vector, sums):
+        return [k.add(sums[0], k.select(wins(row, *vector), one, k.zero))]
+
+    counts = fold_rows(k, view.rows, [k.zero], tile, step)
+    shares = [_shares(k, count) for (count,) in counts]
+    grads = [k.load("g", y + c, mask) for c, mask in tile]
+    with k.loop(0, view.rows) as row:
+        for (c, mask), (yes, no), grad in zip(tile, shares, grads):
+            share = k.select(wins(row, c, mask), yes, no)
+            k.store(k.mul(share, grad), "dx", x + row * view.channels + c, mask)
+
+
+def _shares(k: Kernel, count: str) -> tuple[str, str]:
+    """What a winner gets, and what the others get: 0, or NaN where nobody wins because of a NaN."""
+    return k.div(k.constant(1.0), count), k.div(k.zero, count)
+
+
+def _max_grad_runs(k: Kernel, view: View, x: Index, y: Index, channel: Index) -> None:
+    best, grad = k.broadcast("y", y + channel), k.broadcast("g", y + channel)
+
+    def wins(at, mask):
+        return k.test("oeq", k.load("x", at, mask), best)
+
+    def won(at, mask):
+        one = k.select(wins(at, mask), k.constant(1.0), k.zero)
+        return one if mask is None else k.select(mask, one, k.zero)
+
+    total = fold_runs(k, view, x + channel * view.run, Reduction("sum"), won)
+    yes, no = _shares(k, k.splat(k.total(total)))
+    each_run(
+        k,
+        view,
+        x,
+        channel,
+        lambda at, mask: k.store(k.mul(k.select(wins(at, mask), yes, no), grad), "dx", at, mask),
+    )

@@ -1,0 +1,242 @@
+"""Moving numbers: reshape costs nothing; the others copy runs that are contiguous on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.chain import emit_flat
+from kernelearn.engine.cpu.kernels.pack import transpose
+from kernelearn.engine.cpu.kernels.views import image_sizes
+from kernelearn.engine.cpu.lowering import Plan, has_images, rule
+from kernelearn.engine.program import Operation
+
+# Runs of at most this many vectors are copied without a loop.
+SHORT = 4
+
+
+@rule("reshape")
+def lower_reshape(plan: Plan, op: Operation) -> bool:
+    """The same memory under another name."""
+    (source,), (target,) = op.inputs, op.outputs
+    shapes = plan.shape(source), plan.shape(target)
+    if any(None in shape[1:] for shape in shapes) or has_images(shapes[0]) != has_images(shapes[1]):
+        return False
+    plan.aliases[target] = source
+    return True
+
+
+def _is_movable(plan: Plan, op: Operation) -> bool:
+    """Whether all tensors have images and numbers of four bytes."""
+    names = (*op.inputs, *op.outputs)
+    return all(has_images(plan.shape(n)) and plan.dtype(n) in ("float32", "int32") for n in names)
+
+
+def copy_run(k: Kernel, source: tuple[str, Index] | None, target: Index, length: int) -> None:
+    """Copy numbers that follow each other, from (role, offset) to "y"; without a source, write zeros."""
+
+    def body(at: Index | int, mask: str | None) -> None:
+        value = k.zero if source is None else k.load(source[0], source[1] + at, mask)
+        k.store(value, "y", target + at, mask)
+
+    if length > SHORT * k.width:
+        emit_flat(k, k.const(0), k.const(length), body)
+        return
+    for done in range(0, length, k.width):
+        body(done, k.mask(length - done))
+
+
+def _strides(sizes: Sequence[int]) -> list[int]:
+    """Numbers between neighbours on each axis."""
+    return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+
+
+@contextmanager
+def _nest(k: Kernel, counts: Sequence[int]) -> Iterator[list[Index]]:
+    """Loops within each other."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(k.loop(0, count)) for count in counts]
+
+
+def _dot(indices: Sequence[Index], strides: Sequence[int], start: Index) -> Index:
+    for index, stride in zip(indices, strides):
+        start = start + index * stride
+    return start
+
+
+@rule("slice")
+def lower_slice(plan: Plan, op: Operation) -> bool:
+    """A window of every image."""
+    sizes, bounds = image_sizes(plan.shape(op.inputs[0])), op.attrs["bounds"]
+    if not _is_movable(plan, op) or bounds[0] is not None:
+        return False
+    windows = tuple(b or (0, s) for b, s in zip(bounds[1:], sizes))
+    plan.call(
+        op,
+        f"slice {sizes} {windows}",
+        lambda k: _emit_slice(k, sizes, windows),
+        {"x": op.inputs[0]},
+        {"y": op.outputs[0]},
+        note="copy",
+    )
+    return True
+
+
+def _emit_slice(k: Kernel, sizes: tuple[int, ...], windows: tuple) -> None:
+    # The run: the last axis that is cut, with all that is within it.
+    cut = [i for i, (window, size) in enumerate(zip(windows, sizes)) if window != (0, size)]
+    last = cut[-1] if cut else 0
+    counts = [hi - lo for lo, hi in windows]
+    strides, out_strides = _strides(sizes), _strides(counts)
+    offset = sum(lo * stride for (lo, _), stride in zip(windows, strides))
+    with (
+        k.loop(k.lo, k.hi, checked=False) as image,
+        _nest(k, counts[:last]) as outer,
+    ):
+        x = _dot(outer, strides, image * math.prod(sizes) + offset)
+        y = _dot(outer, out_strides, image * math.prod(counts))
+        copy_run(k, ("x", x), y, math.prod(counts[last:]))
+
+
+@rule("pad")
+def lower_pad(plan: Plan, op: Operation) -> bool:
+    """Zeros around every image."""
+    sizes, padding = image_sizes(plan.shape(op.inputs[0])), tuple(tuple(p) for p in op.attrs["padding"])
+    if not _is_movable(plan, op) or padding[0] != (0, 0) or any(min(p) < 0 for p in padding):
+        return False
+    plan.call(
+        op,
+        f"pad {sizes} {padding}",
+        lambda k: _emit_pad(k, sizes, padding[1:]),
+        {"x": op.inputs[0]},
+        {"y": op.outputs[0]},
+        note="copy into zeros",
+    )
+    return True
+
+
+def _emit_pad(k: Kernel, sizes: tuple[int, ...], padding: tuple) -> None:
+    totals = [size + lo + hi for size, (lo, hi) in zip(sizes, padding)]
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        _pad_axes(k, list(sizes), totals, list(padding), image * math.prod(sizes), image * math.prod(totals))
+
+
+def _pad_axes(k: Kernel, sizes: list, totals: list, padding: list, x: Index, y: Index) -> None:
+    """Zeros before, the inside axis by axis, zeros after."""
+    if not any(p != (0, 0) for p in padding):
+        copy_run(k, ("x", x), y, math.prod(sizes))
+        return
+    (lo, hi), stride = padding[0], math.prod(totals[1:])
+    if lo:
+        copy_run(k, None, y, lo * stride)
+    with k.loop(0, sizes[0]) as i:
+        inside = x + i * math.prod(sizes[1:]), y + lo * stride + i * stride
+        _pad_axes(k, sizes[1:], totals[1:], padding[1:], *inside)
+    if hi:
+        copy_run(k, None, y + (lo + sizes[0]) * stride, hi * stride)
+
+
+@rule("concatenate")
+def lower_concatenate(plan: Plan, op: Operation) -> bool:
+    """Runs of all parts, one after another."""
+    shapes = [plan.shape(n) for n in op.inputs]
+    axis = op.attrs["axis"] % len(shapes[0])
+    if not _is_movable(plan, op) or axis == 0:
+        return False
+    outer = math.prod(image_sizes(shapes[0])[: axis - 1])
+    runs = [math.prod(image_sizes(shape)[axis - 1 :]) for shape in shapes]
+    plan.call(
+        op,
+        f"concatenate {outer} {runs}",
+        lambda k: _emit_concatenate(k, outer, runs),
+        {f"x{i}": name for i, name in enumerate(op.inputs)},
+        {"y": op.outputs[0]},
+        note="copy",
+    )
+    return True
+
+
+def _emit_concatenate(k: Kernel, outer: int, runs: list[int]) -> None:
+    total = sum(runs)
+    with k.loop(k.lo * outer, k.hi * outer, checked=False) as row:
+        done = 0
+        for number, run in enumerate(runs):
+            copy_run(k, (f"x{number}", row * run), row * total + done, run)
+            done += run
+
+
+@rule("transpose")
+def lower_transpose(plan: Plan, op: Operation) -> bool:
+    """Axes of every image in another order."""
+    sizes, axes = image_sizes(plan.shape(op.inputs[0])), op.attrs["axes"]
+    if not _is_movable(plan, op) or axes[0] != 0:
+        return False
+    order = tuple(a - 1 for a in axes[1:])
+    plan.call(
+        op,
+        f"transpose {sizes} {order}",
+        lambda k: _emit_transpose(k, sizes, order),
+        {"x": op.inputs[0]},
+        {"y": op.outputs[0]},
+        note="reorder",
+    )
+    return True
+
+
+def merged_axes(sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, int]]:
+    """(size, step in the input) of the output's axes, neighbours that stay neighbours joined into one."""
+    strides = _strides(sizes)
+    result: list[tuple[int, int]] = []
+    for axis in order:
+        size, stride = sizes[axis], strides[axis]
+        if size == 1:
+            continue
+        if result and result[-1][1] == size * stride:
+            result[-1] = (result[-1][0] * size, stride)
+        else:
+            result.append((size, stride))
+    return result or [(1, 1)]
+
+
+def _emit_transpose(k: Kernel, sizes: tuple[int, ...], order: tuple[int, ...]) -> None:
+    axes = merged_axes(sizes, order)
+    out_strides = _strides([size for size, _ in axes])
+    total = math.prod(sizes)
+    last_size, last_step = axes[-1]
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        start = image * total
+        if last_step == 1:
+            with _nest(k, [size for size, _ in axes[:-1]]) as outer:
+                x = _dot(outer, [step for _, step in axes], start)
+                copy_run(k, ("x", x), _dot(outer, out_strides, start), last_size)
+            return
+        # The axis that is contiguous in the input and the one that is in the output form a matrix.
+        column = next(i for i, (_, step) in enumerate(axes) if step == 1)
+        others = [i for i in range(len(axes) - 1) if i != column]
+        with _nest(k, [axes[i][0] for i in others]) as outer:
+            x = _dot(outer, [axes[i][1] for i in others], start)
+            y = _dot(outer, [out_strides[i] for i in others], start)
+            _transpose_matrix(k, x, y, (last_size, last_step), (axes[column][0], out_strides[column]))
+
+
+def _transpose_matrix(k: Kernel, x: Index, y: Index, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    """y[b * step_y + a] = x[a * step_x + b] in square tiles; rows = (count of a, step_x), columns of b."""
+    for a, height in _tiles(k, rows[0]):
+        for b, width in _tiles(k, columns[0]):
+            mask = k.mask(width)
+            square = [k.load("x", x + a * rows[1] + b + i * rows[1], mask) for i in range(height)]
+            square += [k.zero] * (k.width - height)
+            for i, line in enumerate(transpose(k, square)[:width]):
+                k.store(line, "y", y + b * columns[1] + i * columns[1] + a, k.mask(height))
+
+
+def _tiles(k: Kernel, count: int) -> Iterator[tuple[Index, int]]:
+    """(start, size) of pieces of at most a vector's width."""
+    whole = count // k.width * k.width
+    if whole:
+        with k.loop(0, whole, k.width) as start:
+            yield start, k.width
+    if whole < count:
+        yield k.const(whole), count - whole
