@@ -44,13 +44,19 @@ def power_of_two(k: Kernel, n: str) -> str:
     return as_float(k, k.op(f"shl {kind} {biased}, {integers(k, 23)}"))
 
 
-def exp(k: Kernel, x: str) -> str:
-    """e^x: x = n ln 2 + r, e^x = 2^n (1 + r + r^2/2 + ... + r^7/5040), |r| < 0.35."""
+def exp(k: Kernel, x: str, rest: str | None = None) -> str:
+    """e^x: x = n ln 2 + r, e^x = 2^n (1 + r + r^2/2 + ... + r^7/5040), |r| < 0.35.
+
+    Args:
+        rest: a small number to add to x, below the precision of x.
+    """
     kind = f"<{k.width} x i32>"
     clipped = k.smaller(k.larger(x, k.constant(-105.0)), k.constant(89.0))
     n = k.intrinsic("rint", k.mul(clipped, k.constant(LOG2_E)))
     r = k.fma(n, k.constant(-LN2_HIGH), clipped)
     r = k.fma(n, k.constant(-LN2_LOW), r)
+    if rest is not None:
+        r = k.add(r, rest)
     series = polynomial(k, r, [1 / math.factorial(i) for i in range(7, -1, -1)])
     # NOTE: 2^n in two factors, because n reaches from -151 to 128, beyond the exponents of normal numbers.
     safe = k.select(k.test("ord", x, x), n, k.zero)
@@ -123,3 +129,154 @@ def sign(k: Kernel, x: str) -> str:
     """-1, 0 or 1; NaN stays NaN, and a zero keeps its sign."""
     one = k.intrinsic("copysign", k.constant(1.0), x)
     return k.select(k.test("one", x, k.zero), one, x)
+
+
+def log1p(k: Kernel, x: str) -> str:
+    """ln(1 + x) with the precision of x near zero: ln(u) x / (u - 1), u = 1 + x as rounded.
+
+    Source: Kahan's correction, in Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
+    """
+    one = k.constant(1.0)
+    u = k.add(one, x)
+    corrected = k.mul(log(k, u), k.div(x, k.sub(u, one)))
+    is_plain = k.test("oeq", u, one)
+    is_infinite = k.test("oeq", u, k.constant(math.inf))
+    return k.select(is_plain, x, k.select(is_infinite, u, corrected))
+
+
+def expm1(k: Kernel, x: str) -> str:
+    """e^x - 1: with x = n ln 2 + r it is 2^n (e^r - 1) + (2^n - 1), and e^r - 1 is a series from r on."""
+    kind = f"<{k.width} x i32>"
+    # Below -18 the result is -1; so n > -27, and half of 2^n is a normal number.
+    clipped = k.smaller(k.larger(x, k.constant(-18.0)), k.constant(89.0))
+    n = k.intrinsic("rint", k.mul(clipped, k.constant(LOG2_E)))
+    r = k.fma(n, k.constant(-LN2_HIGH), clipped)
+    r = k.fma(n, k.constant(-LN2_LOW), r)
+    series = polynomial(k, r, [1 / math.factorial(i) for i in range(8, 1, -1)])
+    series = k.fma(k.mul(r, r), series, r)
+    safe = k.select(k.test("ord", x, x), n, k.zero)
+    whole = k.op(f"fptosi {k.vector} {safe} to {kind}")
+    half = power_of_two(k, k.op(f"sub {kind} {whole}, {integers(k, 1)}"))
+    result = k.fma(half, series, k.sub(half, k.constant(0.5)))
+    # Half of a subnormal number would lose its last bit.
+    tiny = k.test("olt", absolute(k, x), k.constant(2.0**-25))
+    return k.select(tiny, x, k.add(result, result))
+
+
+# (tanh(x) - x) / x^3 as a polynomial in x^2 for x^2 <= 0.4: interpolation at Chebyshev points.
+TANH = [
+    0.0022695015650242567,
+    -0.0083231870085001,
+    0.021762503311038017,
+    -0.053958460688591,
+    0.1333329975605011,
+    -0.3333333432674408,
+]
+
+
+def tanh(k: Kernel, x: str) -> str:
+    """x + x^3 p(x^2) near zero, else 1 - 2 / (e^2|x| + 1) with the sign of x."""
+    square = k.mul(x, x)
+    near = k.fma(k.mul(x, square), polynomial(k, square, TANH), x)
+    size = k.smaller(absolute(k, x), k.constant(10.0))
+    far = k.div(k.constant(2.0), k.add(exp(k, k.add(size, size)), k.constant(1.0)))
+    # A NaN takes the first form, in which it stays.
+    value = k.select(k.test("ogt", square, k.constant(0.4)), k.sub(k.constant(1.0), far), near)
+    return k.intrinsic("copysign", value, x)
+
+
+def softplus(k: Kernel, x: str) -> str:
+    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
+    z = exp(k, negative(k, absolute(k, x)))
+    return k.add(k.larger(x, k.zero), log1p(k, z))
+
+
+def negative(k: Kernel, x: str) -> str:
+    return k.op(f"fneg {k.vector} {x}")
+
+
+# erfc(y) e^(y^2) (1 + 2 y) as a polynomial in (y - 2) / (y + 2), 0 <= y <= 10.2: there erfc ends in float32;
+# interpolation at Chebyshev points, error 2e-8.
+ERFC = [
+    2.2995682229520753e-05,
+    -0.0003702809917740524,
+    -0.0012509537627920508,
+    0.0012801680713891983,
+    0.008638506755232811,
+    -0.008047373034060001,
+    -0.05420541763305664,
+    0.16405358910560608,
+    -0.16603133082389832,
+    -0.09276391565799713,
+    1.2769783735275269,
+]
+
+
+def exp_minus_square(k: Kernel, y: str, factor: float = 1.0) -> str:
+    """e^(-factor y^2) for a factor of 1 or 1/2, without the rounding error of y^2.
+
+    y is split into its leading bits, whose square is exact, and the rest.
+    """
+    bits = k.op(f"and <{k.width} x i32> {as_bits(k, y)}, {integers(k, -4096)}")
+    lead = as_float(k, bits)
+    rest = k.mul(k.sub(y, lead), k.add(y, lead))
+    minus = k.constant(-factor)
+    return exp(k, k.mul(minus, k.mul(lead, lead)), k.mul(minus, rest))
+
+
+def _erfc_scaled(k: Kernel, y: str) -> str:
+    """erfc(y) e^(y^2) for 0 <= y <= 10.2."""
+    q = k.div(k.sub(y, k.constant(2.0)), k.add(y, k.constant(2.0)))
+    return k.div(polynomial(k, q, ERFC), k.fma(y, k.constant(2.0), k.constant(1.0)))
+
+
+def erfc(k: Kernel, x: str) -> str:
+    """1 - erf(x), also where it is small."""
+    y = k.smaller(absolute(k, x), k.constant(10.2))
+    tail = k.mul(exp_minus_square(k, y), _erfc_scaled(k, y))
+    return k.select(k.test("olt", x, k.zero), k.sub(k.constant(2.0), tail), tail)
+
+
+def gaussian_cdf(k: Kernel, x: str) -> str:
+    """Probability that a standard normal number is below x: erfc(-x / sqrt(2)) / 2."""
+    size = k.smaller(absolute(k, x), k.constant(14.4))
+    # The exponential from x itself: it would magnify the rounding of x / sqrt(2).
+    tail = k.mul(exp_minus_square(k, size, 0.5), _erfc_scaled(k, k.mul(size, k.constant(math.sqrt(0.5)))))
+    half = k.mul(k.constant(0.5), tail)
+    return k.select(k.test("ogt", x, k.zero), k.sub(k.constant(1.0), half), half)
+
+
+def power(k: Kernel, x: str, exponent: float) -> str:
+    """x^exponent for x >= 0: by products for small whole exponents, else e^(exponent ln x)."""
+    if exponent == int(exponent) and 0 <= exponent <= 8:
+        result = k.constant(1.0)
+        for _ in range(int(exponent)):
+            result = k.mul(result, x)
+        return result
+    return exp(k, k.mul(k.constant(exponent), log(k, x)))
+
+
+def sine_and_cosine(k: Kernel, turns: str) -> tuple[str, str]:
+    """sin(2 pi t) and cos(2 pi t) for 0 <= t <= 1: quarters of a turn are taken off exactly."""
+    kind = f"<{k.width} x i32>"
+    quarter = k.intrinsic("rint", k.mul(turns, k.constant(4.0)))
+    r = k.sub(turns, k.mul(quarter, k.constant(0.25)))
+    square = k.mul(r, r)
+    tau = 2 * math.pi
+    odd = [(-1) ** i * tau ** (2 * i + 1) / math.factorial(2 * i + 1) for i in range(4, -1, -1)]
+    even = [(-1) ** i * tau ** (2 * i) / math.factorial(2 * i) for i in range(5, -1, -1)]
+    sine, cosine = k.mul(r, polynomial(k, square, odd)), polynomial(k, square, even)
+    number = k.op(f"fptosi {k.vector} {quarter} to {kind}")
+    is_odd = k.op(f"trunc {kind} {number} to <{k.width} x i1>")
+    first, second = k.select(is_odd, cosine, sine), k.select(is_odd, sine, cosine)
+    # Quarters 2 and 3 turn the sine's sign, quarters 1 and 2 the cosine's.
+    following = k.op(f"add {kind} {number}, {integers(k, 1)}")
+    return _signed(k, first, number), _signed(k, second, following)
+
+
+def _signed(k: Kernel, x: str, number: str) -> str:
+    """x, or -x where bit 1 of a number is set."""
+    kind = f"<{k.width} x i32>"
+    bit = k.op(f"and {kind} {number}, {integers(k, 2)}")
+    flip = k.op(f"shl {kind} {bit}, {integers(k, 30)}")
+    return as_float(k, k.op(f"xor {kind} {as_bits(k, x)}, {flip}"))
