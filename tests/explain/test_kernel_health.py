@@ -54,6 +54,7 @@ def test_more_kernels_than_dimensions_are_redundant(rng):
     found = kernel_health(rng.standard_normal((3, 3, 1, 20)))
     assert found.rank == 9
     assert found.redundant.all()
+    assert found.own_share.max() == 0
 
 
 def test_orthogonal_kernels_share_the_energy():

@@ -21,6 +21,7 @@ from kernelearn.explain.table import Table
 
 # Singular values below this share of the largest do not count for the rank.
 _RANK_TOLERANCE = 1e-3
+_RIDGE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,9 @@ def _first_alike(likeness: np.ndarray, similarity: float) -> np.ndarray:
 
 def _own_shares(cosines: np.ndarray) -> np.ndarray:
     """Share of each unit vector outside the span of the others: 1 / diagonal of the inverse Gram matrix."""
-    # The ridge keeps a singular matrix invertible; it hides shares below itself.
-    ridge = 1e-10 * np.eye(len(cosines))
-    share = 1 / np.diag(np.linalg.inv(cosines + ridge))
-    is_zero = np.diag(cosines) == 0
+    # The ridge keeps a singular matrix invertible; shares of its size are zeros.
+    share = 1 / np.diag(np.linalg.inv(cosines + _RIDGE * np.eye(len(cosines))))
+    is_zero = (np.diag(cosines) == 0) | (share < 100 * _RIDGE)
     return np.where(is_zero, 0.0, np.clip(share, 0, 1))
 
 
