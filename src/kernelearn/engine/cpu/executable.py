@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,16 @@ class CpuExecutable:
         self.variables = {b.name: variables[b.name] for b in program.weights()}
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
-        self.parts = schedule.stretches([*self.plan.prologue, *self.plan.steps], self.plan)
+        self.parts = schedule.stretches(self.plan.steps, self.plan)
+        self.prologue = schedule.stretches(list(self.plan.prologue), self.plan)
+        # What depends on constant weights only: computed again when one of them was changed.
+        self.constants = {
+            name: _aligned(schedule.byte_size(self.plan, name, 1))
+            for call in self.plan.prologue
+            for name in call.writes.values()
+        }
+        self._sources = _sources(self.plan, self.variables)
+        self._source_versions: tuple[int, ...] | None = None
         self._functions: dict[int, int] = {}
         self._bindings: dict[tuple[int, int], _Binding] = {}
         self._arena = np.empty(0, np.uint8)
@@ -55,7 +63,7 @@ class CpuExecutable:
 
     def compile(self) -> None:
         """Compile all kernels now, not at the first run."""
-        for part in self.parts:
+        for part in [*self.prologue, *self.parts]:
             for group in part if isinstance(part, list) else []:
                 for call in group.calls:
                     if id(call) not in self._functions:
@@ -91,10 +99,30 @@ class CpuExecutable:
             self._bindings[key] = binding
         return self._bindings[key]
 
+    def constants_are_stale(self) -> bool:
+        """Whether a weight that the prologue reads was changed since it ran."""
+        versions = tuple(variable.version for variable in self._sources)
+        stale = bool(self.constants) and versions != self._source_versions
+        self._source_versions = versions
+        return stale
+
     @property
     def arena_bytes(self) -> int:
         """Memory for computed values."""
-        return self._arena.size
+        return self._arena.size + sum(array.nbytes for array in self.constants.values())
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Bytes that start on a cache line."""
+    raw = np.empty(size + schedule.ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % schedule.ALIGNMENT
+    return raw[start : start + size]
+
+
+def _sources(plan: Plan, variables: Mapping[str, Variable]) -> list[Variable]:
+    """The weights that the prologue reads."""
+    names = {plan.root(n) for call in plan.prologue for n in call.reads.values() if not is_number(n)}
+    return [variables[name] for name in sorted(names) if name in variables]
 
 
 class _Binding:
@@ -105,8 +133,8 @@ class _Binding:
         plan = owner.plan
         items = schedule.positions(owner.parts)
         kept = {plan.root(name) for name in plan.program.outputs.values()}
-        kept |= {plan.root(n) for call in plan.prologue for n in call.writes.values()}
         spans = schedule.lifetimes(items, plan, kept)
+        spans = {name: span for name, span in spans.items() if name not in owner.constants}
         sizes = {name: schedule.byte_size(plan, name, images) for name in spans}
         self.sizes = sizes
         self.offsets, self.bytes = schedule.place(spans, sizes)
@@ -119,9 +147,8 @@ class _Binding:
         self.views: dict[str, np.ndarray] = {}
         # Input buffer -> where its address has to be written before a run.
         self.slots: dict[str, list[tuple[np.ndarray, int]]] = {}
-        self.parts: list[Any] = []
-        for part in self.owner.parts:
-            self.parts.append(part if isinstance(part, Fallback) else self._job(part))
+        self.parts = [p if isinstance(p, Fallback) else self._job(p) for p in self.owner.parts]
+        self.prologue = [self._job(p) for p in self.owner.prologue if isinstance(p, list)]
 
     def _job(self, groups: list[schedule.Group]) -> tuple[schedule.Job, int]:
         job = schedule.Job(groups, self.owner._functions, self.images, self.threads)
@@ -151,13 +178,20 @@ class _Binding:
     def _address(self, root: str) -> int:
         if root in self.offsets:
             return self.base + self.offsets[root]
+        if root in self.owner.constants:
+            return self.owner.constants[root].ctypes.data
         return self.owner.variables[root]._value.ctypes.data
 
     def _range(self, root: str) -> tuple[int, int]:
         if self.owner.plan.buffers[root].role == "input":
             return (0, 0)
         start = self._address(root)
-        size = self.sizes[root] if root in self.offsets else self.owner.variables[root]._value.nbytes
+        if root in self.offsets:
+            size = self.sizes[root]
+        elif root in self.owner.constants:
+            size = self.owner.constants[root].nbytes
+        else:
+            size = self.owner.variables[root]._value.nbytes
         return start, start + max(size, 1)
 
     def view(self, name: str) -> np.ndarray:
@@ -165,6 +199,11 @@ class _Binding:
         if name not in self.views:
             plan = self.owner.plan
             buffer, root = plan.buffers[name], plan.root(name)
+            if root in self.owner.constants:
+                shape = tuple(s or 1 for s in buffer.shape)
+                dtype = np.dtype(buffer.dtype)
+                data = self.owner.constants[root][: int(np.prod(shape)) * dtype.itemsize]
+                return data.view(dtype).reshape(shape)
             if root not in self.offsets:
                 source = self.owner.variables[root]._value
                 return source if root == name else source.reshape(buffer.shape)
@@ -181,6 +220,8 @@ class _Binding:
             for table, slot in slots:
                 table[slot] = address
         pool = threads.pool()
+        for job in self.prologue if self.owner.constants_are_stale() else ():
+            pool.run(job[1], self.threads)
         for part in self.parts:
             if isinstance(part, Fallback):
                 self._reference(part, arrays)

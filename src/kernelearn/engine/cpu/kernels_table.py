@@ -1,5 +1,25 @@
 """Importing this module fills the table of lowering rules."""
 
-from kernelearn.engine.cpu.kernels import chain, conv, conv_weights, fused, gemm, reductions, shaping, updates
+from kernelearn.engine.cpu.kernels import (
+    chain,
+    coefficients,
+    conv,
+    conv_weights,
+    fused,
+    gemm,
+    reductions,
+    shaping,
+    updates,
+)
 
-__all__ = ["chain", "conv", "conv_weights", "fused", "gemm", "reductions", "shaping", "updates"]
+__all__ = [
+    "chain",
+    "coefficients",
+    "conv",
+    "conv_weights",
+    "fused",
+    "gemm",
+    "reductions",
+    "shaping",
+    "updates",
+]

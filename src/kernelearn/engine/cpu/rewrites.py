@@ -34,6 +34,47 @@ def relu_gradient_from_output(program: Program) -> Program:
     return _without_unused(replace(program, operations=tuple(changed(op) for op in program.operations)))
 
 
+def normalize_by_coefficients(program: Program) -> Program:
+    """Make standardize, and an affine or its parts behind it, one multiplication and addition per number.
+
+    The factor and offset of each channel are computed once: by a run in training, by a change of the weights in
+    inference.
+    """
+    users: dict[str, list[Operation]] = defaultdict(list)
+    for op in program.operations:
+        for name in set(op.inputs):
+            users[name].append(op)
+    kept = set(program.outputs.values())
+    buffers = dict(program.buffers)
+    result: list[Operation] = []
+    replaced: set[int] = set()
+    for op in program.operations:
+        if id(op) in replaced:
+            continue
+        if op.operator != "standardize" or buffers[op.inputs[1]].shape != buffers[op.inputs[0]].shape[-1:]:
+            result.append(op)
+            continue
+        x, mean, variance = op.inputs
+        following = users[op.outputs[0]]
+        scaled = (
+            len(following) == 1
+            and following[0].operator == "affine"
+            and following[0].inputs[0] == op.outputs[0]
+            and op.outputs[0] not in kept
+            and following[0].phase == op.phase
+        )
+        last = following[0] if scaled else op
+        rows = tuple(f"{op.outputs[0]}/{part}" for part in ("factor", "offset"))
+        for name in rows:
+            buffers[name] = replace(buffers[mean], name=name, role="value")
+        attrs = {"epsilon": op.attrs["epsilon"], "has_gamma": scaled, "has_beta": scaled}
+        sources = (mean, variance, *(last.inputs[1:] if scaled else ()))
+        result.append(replace(op, operator="affine_coefficients", inputs=sources, outputs=rows, attrs=attrs))
+        result.append(replace(op, operator="affine", inputs=(x, *rows), outputs=last.outputs, attrs={}))
+        replaced.add(id(last))
+    return replace(program, buffers=buffers, operations=tuple(result))
+
+
 def fuse_chains(program: Program) -> Program:
     """Join every convolution, dense layer and entrywise operation with the entrywise ones that follow it.
 
@@ -126,7 +167,7 @@ def _without_unused(program: Program) -> Program:
     return replace(program, operations=tuple(reversed(kept)))
 
 
-REWRITES: list[Rewrite] = [relu_gradient_from_output, fuse_chains]
+REWRITES: list[Rewrite] = [relu_gradient_from_output, normalize_by_coefficients, fuse_chains]
 
 
 def optimise(program: Program) -> Program:

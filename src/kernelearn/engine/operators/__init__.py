@@ -2,6 +2,7 @@
 
 from kernelearn.engine.operators import (
     augmentation,
+    coefficients,
     convolution,
     dense,
     elementwise,
@@ -22,6 +23,7 @@ __all__ = [
     "Operator",
     "Spec",
     "augmentation",
+    "coefficients",
     "convolution",
     "dense",
     "elementwise",

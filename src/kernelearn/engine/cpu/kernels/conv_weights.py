@@ -80,7 +80,7 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     """The tile: about 24 accumulators (12 where there are 16 registers)."""
     limit = 24 if target.registers == 32 else 10
     full = -(-g.outer // target.width)
-    vectors = 1 if full == 1 else 2
+    vectors = 4 if full % 4 == 0 and target.registers == 32 else min(full, 2)
     area = g.kernel[1] * g.kernel[2]
     unpadded = all(g.before[a] == 0 for a in range(3)) and all(
         (g.g[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] < g.x[a] for a in range(3)
@@ -115,22 +115,20 @@ def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
             is_kind = k.compare("slt" if first == 0 and count == blocks.full else "sge", block, blocks.full)
             with k.when(is_kind):
                 column = group * g.outer + block * blocks.lanes
-                _Unit(k, g, s, shard * size + column, group, column, vectors, channels - 0, blocks).emit(
-                    first_image, last_image, channels
+                _Unit(k, g, s, shard * size + column, group, column, vectors, channels).emit(
+                    first_image, last_image
                 )
 
 
 class _Unit:
     """One block of filters over a range of images."""
 
-    def __init__(
-        self, k, g, s, target: Index, group: Index, column: Index, vectors, channels, blocks
-    ) -> None:
+    def __init__(self, k, g, s, target: Index, group: Index, column: Index, vectors, channels) -> None:
         self.k, self.g, self.s = k, g, s
         self.target, self.group, self.column, self.vectors = target, group, column, vectors
         self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
 
-    def emit(self, first: Index, last: Index, channels: int) -> None:
+    def emit(self, first: Index, last: Index) -> None:
         k, g = self.k, self.g
         with k.loop(0, math.prod(g.kernel) * g.inner) as row:
             for v in range(self.vectors):
