@@ -26,7 +26,8 @@ _OBJECTS = {
     "History": "contributions",
     # Dense equivalent: a convolution written as a sparse matrix with tied entries.
     "dense_equivalent": "dense_equivalent",
-    "DenseEquivalent": "dense_equivalent",
+    "DenseEquivalent": "tied_matrix",
+    "ChainEquivalent": "tied_matrix",
     # Filter bank, learning curves, what a kernel sees.
     "learning_curves": "learning_curves",
     "compare_layers": "learning_curves",

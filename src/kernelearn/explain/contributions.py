@@ -89,7 +89,7 @@ class History:
 
     @property
     def covered(self) -> float:
-        """Share of the movement in steps that are explained and have a ledger: what images can account for."""
+        """Share of the movement in steps that are explained and have a ledger: what images account for."""
         size = float(np.abs(self.moved).sum())
         with_ledger = float(np.abs(self.moved[self._has_ledger]).sum()) / size if size else 0.0
         return with_ledger * self.explained
