@@ -1,43 +1,62 @@
 """Compiled kernels on disk: one file each, private to the user, written atomically, checked when read.
 
 A damaged, foreign or unreadable file counts as absent; a folder that cannot be written to costs time only.
-The folder is KERNELEARN_CACHE_DIR, else the user's cache folder; "off" switches the disk cache off.
+The folder is KERNELEARN_CACHE_DIR, else the user's cache folder; "off" switches the disk cache off. What was
+not used for longest is deleted when all is larger than KERNELEARN_CACHE_MB (256).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from kernelearn.errors import ArgumentError
+
 MAGIC = b"kernelearn object 1\n"
-SUFFIX = ".klo"
+SUFFIX, PART = ".klo", ".part"
 MAX_BYTES = 256 * 2**20
+# A file that is being written is not touched for so long.
+PART_SECONDS = 3600
+# The folder is kept small when a process writes its first entry, and after so many more.
+SHRINK_EVERY = 256
+
+_written = itertools.count()
 
 
 def folder() -> Path | None:
-    """Where entries lie; None if there is no disk cache."""
+    """Where entries lie; None if there is no disk cache.
+
+    A folder that the user names gets a subfolder of its own, private whatever the rights of the outer one.
+    """
     given = os.environ.get("KERNELEARN_CACHE_DIR")
     if given == "off":
         return None
-    if given:
-        return Path(given).expanduser()
+    try:
+        return (Path(given).expanduser() if given else _user_folder()) / "cpu"
+    except RuntimeError:  # this user has no home
+        return None
+
+
+def _user_folder() -> Path:
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "kernelearn" / "cpu"
+    return base / "kernelearn"
 
 
 def has(digest: str) -> bool:
     """Whether there is an entry (which may still prove damaged)."""
     root = folder()
-    return root is not None and (root / (digest + SUFFIX)).is_file()
+    return root is not None and os.path.isfile(root / (digest + SUFFIX))
 
 
 def read(digest: str) -> bytes | None:
@@ -47,7 +66,7 @@ def read(digest: str) -> bytes | None:
         return None
     path = root / (digest + SUFFIX)
     try:
-        if not _is_ours(root) or not _is_ours(path):
+        if not path.is_file() or not _is_ours(root) or not _is_ours(path):
             return None
         content = path.read_bytes()
     except OSError:
@@ -69,39 +88,88 @@ def write(digest: str, blob: bytes) -> None:
         return
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not _is_ours(root):
-            return
-        handle, temporary = tempfile.mkstemp(dir=root, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + _seal(digest, blob) + blob)
-            os.replace(temporary, root / (digest + SUFFIX))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        if _is_ours(root):
+            _replace(root, digest + SUFFIX, MAGIC + _seal(digest, blob) + blob)
     except OSError:
         return
+    if next(_written) % SHRINK_EVERY == 0:
+        shrink()
 
 
-def shrink(limit: int = MAX_BYTES) -> None:
-    """Delete the entries that were not used for longest until the rest fits; also what a crash left behind."""
-    root = folder()
-    if root is None or not root.is_dir():
-        return
-    entries = []
-    with contextlib.suppress(OSError):
-        for path in root.iterdir():
-            status = path.stat()
-            if path.suffix in (SUFFIX, ".part"):
-                entries.append((status.st_mtime, status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= limit:
-            return
+def _replace(root: Path, name: str, content: bytes) -> None:
+    """Write a file so that readers see all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=root, suffix=PART)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, root / name)
+    except BaseException:
         with contextlib.suppress(OSError):
-            path.unlink()
-            total -= size
+            os.unlink(temporary)
+        raise
+
+
+def shrink(limit: int | None = None) -> None:
+    """Delete the entries that were not used for longest until the rest fits into `limit` bytes.
+
+    Also deletes what a crash left half written, once it is too old to be another process's work.
+    """
+    total, now = 0, time.time()
+    for modified, size, path in sorted(_files(), reverse=True):
+        if path.suffix == PART:
+            is_kept = now - modified < PART_SECONDS
+        else:
+            total += size
+            is_kept = total <= (max_bytes() if limit is None else limit)
+        if not is_kept:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def size() -> tuple[int, int]:
+    """Number of entries and their bytes."""
+    sizes = [size for _, size, path in _files() if path.suffix == SUFFIX]
+    return len(sizes), sum(sizes)
+
+
+def state() -> str:
+    """ "ok", or why kernels are not kept on disk, and what to do: for `kernelearn doctor`."""
+    root = folder()
+    if root is None:
+        return "off (KERNELEARN_CACHE_DIR=off, or this user has no home folder)"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _is_ours(root):
+            return (
+                "ignored: others may write to it; run chmod 700 on it, or name another KERNELEARN_CACHE_DIR"
+            )
+        handle, temporary = tempfile.mkstemp(dir=root, suffix=PART)
+        os.close(handle)
+        os.unlink(temporary)
+    except OSError as error:
+        return f"not writable ({error.strerror}); name another folder in KERNELEARN_CACHE_DIR"
+    return "ok"
+
+
+def max_bytes() -> int:
+    """The size limit: KERNELEARN_CACHE_MB mebibytes, else 256."""
+    given = os.environ.get("KERNELEARN_CACHE_MB", "").strip()
+    if given and not (given.isascii() and given.isdigit()):
+        raise ArgumentError(f"KERNELEARN_CACHE_MB must be a whole number of mebibytes, got {given!r}.")
+    return int(given) * 2**20 if given else MAX_BYTES
+
+
+def _files() -> list[tuple[float, int, Path]]:
+    """(time of last use, bytes, path) of all our files; other processes may delete some meanwhile."""
+    root = folder()
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(root) if root is not None else ():
+            with contextlib.suppress(OSError):
+                if entry.name.endswith((SUFFIX, PART)):
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
+    return found
 
 
 def _seal(digest: str, blob: bytes) -> bytes:

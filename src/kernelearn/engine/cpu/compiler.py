@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from kernelearn.engine.cpu import cache
 from kernelearn.engine.cpu.target import Target
+from kernelearn.errors import KernelearnError
 
 _lock = threading.RLock()
 _addresses: dict[str, int] = {}
@@ -62,7 +64,7 @@ def _versions() -> str:
 
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return f"{llvmlite.__version__} {llvm.llvm_version_info} {code}"
+    return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_default_triple()} {code}"
 
 
 @functools.cache
@@ -116,4 +118,15 @@ def link(blob: bytes, name: str, target: Target) -> int:
         engine = _linker(target)
         engine.add_object_file(llvm.ObjectFileRef.from_data(blob))
         engine.finalize_object()
-        return engine.get_function_address(name)
+        address = engine.get_function_address(name)
+        if not address:
+            raise KernelearnError(
+                f"A compiled object has no function {name}; delete the folder of the compile cache."
+            )
+        return address
+
+
+# NOTE: a process that forks while another of its threads compiles would leave its child a locked lock and
+# half an object: forking waits for the compiler.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -1,9 +1,9 @@
 """The native loop that works through a program's kernels, alone or together with other threads.
 
 A job is a list of groups. A group is a few kernels over the same range of tasks; threads take chunks of tasks
-from the group's counter, do all its kernels on the chunk, and add the chunk to the group's count of done tasks.
-A group that needs the results of earlier ones first waits until their counts are full. Nobody waits for a
-thread, only for work: a thread that wakes late or is held up by the system delays nothing but its own chunk.
+from the group's counter, do all its kernels on the chunk, and add the chunk to the group's count of done
+tasks. A group that needs the results of earlier ones first waits until their counts are full. Nobody waits
+for a thread, only for work: a thread that wakes late or is held up by the system delays only its own chunk.
 
 Which thread does a task never changes its result, so results do not depend on the number of threads.
 """
@@ -184,8 +184,8 @@ finish:
   ret void
 }
 
-; Open a job for helpers. Returns the set of sleeping helpers (bits) that the caller has to wake.
-define i64 @kl_open(ptr %pool, ptr %job, i64 %ticket, i64 %helpers) nounwind {
+; Open a job for helpers.
+define void @kl_open(ptr %pool, ptr %job, i64 %ticket) nounwind {
 entry:
   %counters.p = getelementptr i64, ptr %job, i64 2
   %counters = load ptr, ptr %counters.p
@@ -197,11 +197,18 @@ entry:
   %address = ptrtoint ptr %job to i64
   store atomic i64 %address, ptr %job.p seq_cst, align 8
   store atomic i64 %ticket, ptr %pool seq_cst, align 8
+  ret void
+}
+
+; After opening: which of the helpers [from, to), at most 64 of them, sleep and have to be woken by the
+; caller, as bits counted from helper `from`.
+define i64 @kl_sleeping(ptr %pool, i64 %from, i64 %to) nounwind {
+entry:
   br label %next
 next:
-  %h = phi i64 [ 0, %entry ], [ %h.next, %one ]
+  %h = phi i64 [ %from, %entry ], [ %h.next, %one ]
   %set = phi i64 [ 0, %entry ], [ %set.next, %one ]
-  %more = icmp slt i64 %h, %helpers
+  %more = icmp slt i64 %h, %to
   br i1 %more, label %one, label %finish
 one:
   %word = mul i64 %h, 8
@@ -209,7 +216,8 @@ one:
   %flag = getelementptr i64, ptr %pool, i64 %word2
   %pair = cmpxchg ptr %flag, i64 1, i64 0 seq_cst seq_cst
   %slept = extractvalue { i64, i1 } %pair, 1
-  %bit = shl i64 1, %h
+  %place = sub i64 %h, %from
+  %bit = shl i64 1, %place
   %add = select i1 %slept, i64 %bit, i64 0
   %set.next = or i64 %set, %add
   %h.next = add i64 %h, 1
@@ -219,7 +227,7 @@ finish:
 }
 
 ; A helper's part: take part in jobs as they are opened; after a while without one, fall asleep (return).
-; Returns when asleep; the flag of helper `number` is then 1, and only `kl_open` clears it.
+; Returns when asleep; the flag of helper `number` is then 1, and only `kl_sleeping` and itself clear it.
 define void @kl_serve(ptr %pool, i64 %number, ptr %yield, i64 %patience) nounwind {
 entry:
   %busy = getelementptr i64, ptr %pool, i64 8

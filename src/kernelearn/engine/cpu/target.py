@@ -9,7 +9,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from kernelearn.errors import unknown_name
+from kernelearn.errors import KernelearnError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -55,33 +55,61 @@ def current_target() -> Target:
 def find_target(name: str) -> Target:
     """A target by name; "native" is the best one that this machine has.
 
-    Raises: KernelearnError for an unknown name.
+    Raises: UnknownNameError for an unknown name, KernelearnError for one that this processor cannot run.
     """
     if name == "native":
         return _host()
-    if name == "neon" and _is_arm():
+    if name not in SHAPES:
+        raise unknown_name("CPU target", name, ["native", *SHAPES])
+    missing = _missing_features(name)
+    if missing:
+        raise KernelearnError(
+            f"CPU target {name!r} needs {', '.join(missing)}, which this {platform.machine()} processor "
+            f"does not have; its best target is {_host().name!r}. Unset KERNELEARN_CPU_TARGET to use that."
+        )
+    if name == "neon":
         return _host()
-    if name not in FORCED_FEATURES:
-        raise unknown_name("CPU target", name, ["native", *FORCED_FEATURES])
-    cpu = "generic" if _is_arm() else "x86-64"
     width, registers = SHAPES["neon" if _is_arm() else name]
-    return Target(name, cpu, FORCED_FEATURES[name] if not _is_arm() else "", width, registers)
+    return Target(name, _plain_cpu(), FORCED_FEATURES[name], width, registers)
+
+
+def _missing_features(name: str) -> list[str]:
+    """What a forced target needs and this machine lacks: running such code would end the process."""
+    if name == "baseline":
+        return []
+    if _is_arm() or name == "neon":
+        return [] if _is_arm() and name == "neon" else [name]
+    wanted = [f[1:] for f in FORCED_FEATURES[name].split(",") if f.startswith("+")]
+    present = _host_features()
+    return [feature for feature in wanted if not present.get(feature)]
 
 
 def _is_arm() -> bool:
     return platform.machine().lower() in ("arm64", "aarch64")
 
 
-def _host() -> Target:
+def _plain_cpu() -> str:
+    """What LLVM calls the least processor of this architecture."""
+    return "x86-64" if platform.machine().lower() in ("x86_64", "amd64") else "generic"
+
+
+def _host_features() -> dict[str, bool]:
+    """LLVM's names of what this processor has; empty where LLVM cannot tell: use what every machine has."""
     import llvmlite.binding as llvm
 
     try:
-        features = dict(llvm.get_host_cpu_features())
-    except RuntimeError:  # LLVM cannot tell on this system; take what every machine has
-        features = {}
+        return dict(llvm.get_host_cpu_features())
+    except RuntimeError:
+        return {}
+
+
+def _host() -> Target:
+    import llvmlite.binding as llvm
+
+    features = _host_features()
     if _is_arm():
         name = "neon"
-    elif features.get("avx512f") and features.get("avx512bw") and features.get("avx512vl"):
+    elif all(features.get(f) for f in ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")):
         name = "avx512"
     elif features.get("avx2") and features.get("fma"):
         name = "avx2"
@@ -89,13 +117,9 @@ def _host() -> Target:
         name = "baseline"
     flags = [f"{'+' if on else '-'}{feature}" for feature, on in sorted(features.items())]
     width, registers = SHAPES[name]
-    # NOTE: without this LLVM halves the vector width on some processors with AVX-512.
-    flags.append("-prefer-256-bit")
-    return Target(
-        name,
-        llvm.get_host_cpu_name(),
-        ",".join(flags if name != "neon" else flags[:-1]),
-        width,
-        registers,
-        bool(features.get("avx512bf16")),
-    )
+    if name != "neon":
+        # NOTE: without this LLVM halves the vector width on some processors with AVX-512.
+        flags.append("-prefer-256-bit")
+    # NOTE: a processor of unknown features gets code for every processor of its kind.
+    cpu = llvm.get_host_cpu_name() if features else _plain_cpu()
+    return Target(name, cpu, ",".join(flags), width, registers, bool(features.get("avx512bf16")))

@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def get_num_threads() -> int:
         return _threads
     given = os.environ.get("KERNELEARN_NUM_THREADS", "").strip()
     if given:
-        if not given.isdigit() or not 1 <= int(given) <= MAX_THREADS:
+        if not (given.isascii() and given.isdigit()) or not 1 <= int(given) <= MAX_THREADS:
             raise ArgumentError(
                 f"KERNELEARN_NUM_THREADS must be a whole number from 1 to {MAX_THREADS}, got {given!r}."
             )
@@ -56,10 +57,23 @@ def set_num_threads(count: int | None) -> None:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, min(len(os.sched_getaffinity(0)), MAX_THREADS))
-    return max(1, min(os.cpu_count() or 1, MAX_THREADS))
+    """CPUs that this process may use: those it may run on, or the share of them that a container gets."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _cpu_quota() or allowed, MAX_THREADS))
+
+
+@functools.cache
+def _cpu_quota(root: str = "/sys/fs/cgroup") -> int | None:
+    """Whole CPUs' worth of time that the process's control group gets, rounded up; None: not limited."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = " ".join(Path(root, name).read_text() for name in names).split()
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):  # no such file, or "max"
+            continue
+        if quota > 0 < period:
+            return -(-quota // period)
+    return None
 
 
 class _Runtime:
@@ -79,8 +93,10 @@ class _Runtime:
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
         self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(first)
         self.work = ctypes.CFUNCTYPE(None, pointer)(linker.get_function_address("kl_work"))
-        opening = ctypes.CFUNCTYPE(integer, pointer, pointer, integer, integer)
+        opening = ctypes.CFUNCTYPE(None, pointer, pointer, integer)
         self.open = opening(linker.get_function_address("kl_open"))
+        asking = ctypes.CFUNCTYPE(ctypes.c_uint64, pointer, integer, integer)
+        self.sleeping = asking(linker.get_function_address("kl_sleeping"))
         serving = ctypes.CFUNCTYPE(None, pointer, integer, pointer, integer)
         self.serve = serving(linker.get_function_address("kl_serve"))
 
@@ -91,10 +107,17 @@ def _is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64", "i686", "x86")
 
 
-@functools.cache
+_native: _Runtime | None = None
+
+
 def runtime() -> _Runtime:
-    """The native loop."""
-    return _Runtime()
+    """The native loop, compiled once even if several threads ask at once."""
+    global _native
+    if _native is None:
+        with compiler._lock:
+            if _native is None:
+                _native = _Runtime()
+    return _native
 
 
 @functools.cache
@@ -122,20 +145,27 @@ class Pool:
         native = runtime()
         if threads > 1 and self._lock.acquire(blocking=False):
             try:
-                self._grow(threads - 1)
-                self._ticket += 1
-                pool = self._block.ctypes.data
-                sleeping = native.open(pool, job, self._ticket, threads - 1)
-                for number in range(threads - 1):
-                    if sleeping >> number & 1:
-                        self._queues[number].put(True)
-                native.run(pool, job)
+                self._run_together(native, job, self._grow(threads - 1))
             finally:
                 self._lock.release()
         else:
             block = np.zeros(POOL_ASLEEP, np.int64)
-            native.open(block.ctypes.data, job, 1, 0)
+            native.open(block.ctypes.data, job, 1)
             native.run(block.ctypes.data, job)
+
+    def _run_together(self, native: _Runtime, job: int, helpers: int) -> None:
+        self._ticket += 1
+        pool = self._block.ctypes.data
+        try:
+            native.open(pool, job, self._ticket)
+            for first in range(0, helpers, 64):
+                sleeping = native.sleeping(pool, first, min(first + 64, helpers))
+                for number in range(first, helpers) if sleeping else ():
+                    if sleeping >> (number - first) & 1:
+                        self._queues[number].put(True)
+        finally:
+            # NOTE: also after Ctrl-C in the lines above: an open job must be closed before its memory goes.
+            native.run(pool, job)
 
     def close(self) -> None:
         """End all helpers."""
@@ -146,7 +176,8 @@ class Pool:
                 helper.join(timeout=5)
             self._queues, self._helpers = [], []
 
-    def _grow(self, helpers: int) -> None:
+    def _grow(self, helpers: int) -> int:
+        """Start helpers until there are so many; how many of these there are: fewer if the system refuses."""
         while len(self._helpers) < helpers:
             number = len(self._helpers)
             waiting: queue.SimpleQueue = queue.SimpleQueue()
@@ -157,9 +188,13 @@ class Pool:
                 name=f"kernelearn-{number + 1}",
                 daemon=True,
             )
+            try:
+                helper.start()
+            except RuntimeError:  # too many threads, or Python is about to exit
+                return number
             self._queues.append(waiting)
             self._helpers.append(helper)
-            helper.start()
+        return helpers
 
 
 def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
