@@ -15,6 +15,7 @@ from kernelearn.explain.experiments import (
     ExperimentResult,
     ExperimentSettings,
     Problem,
+    Row,
     Transfer,
     run_experiment,
 )
@@ -209,3 +210,12 @@ def test_what_it_refuses(tiny, finished):
         finished.row("x")
     with pytest.raises(ArgumentError, match="has no 'flops'"):
         finished.compare("train all", quantity="flops")
+
+
+def test_time_is_the_median_of_the_seeds(finished):
+    row = Row("slow once", "", seconds=[1.0, 9.0, 2.0])
+    assert row.typical_seconds == 2.0
+    times = [
+        float(line.split("|")[8]) for line in as_markdown(finished).splitlines()[4 : 4 + len(finished.rows)]
+    ]
+    assert times == [round(row.typical_seconds, 2) for row in finished.rows]

@@ -53,12 +53,11 @@ class Activation(Experiment):
             "ReLU cannot be told from no activation at all with this budget",
         )
         return (
-            f"{linear}. Highest mean: {best.name}, {100 * best.summary().mean:.1f} %. Against ReLU "
-            f"{_listed(against, 'higher')} better, {_listed(against, 'lower')} worse, "
-            f"{_listed(against, 'unclear')} not told apart."
+            f"{linear}. Highest mean: {best.name}, {100 * best.summary().mean:.1f} %. Better than ReLU: "
+            f"{_listed(against, 'higher')}; worse: {_listed(against, 'lower')}; not told apart from it: "
+            f"{_listed(against, 'unclear')}."
         )
 
 
 def _listed(verdicts: dict[str, str], which: str) -> str:
-    names = [name for name, verdict in verdicts.items() if verdict == which]
-    return f"{', '.join(names) or 'none'} {'is' if len(names) <= 1 else 'are'}"
+    return ", ".join(name for name, verdict in verdicts.items() if verdict == which) or "no other"

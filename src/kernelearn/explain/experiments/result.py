@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import nan
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from kernelearn.errors import ArgumentError, FormatError
@@ -46,6 +48,11 @@ class Row:
     def summary(self, quantity: str = "accuracy") -> Summary:
         """Mean and spread over the seeds of "accuracy", "loss", "train_accuracy", "seconds" or a measure."""
         return summarise(self.values(quantity))
+
+    @property
+    def typical_seconds(self) -> float:
+        """Median over the seeds: one seed during which the machine was busy does not count for more."""
+        return median(self.seconds) if self.seconds else nan
 
     def values(self, quantity: str) -> list[float]:
         """One value per seed of a quantity."""

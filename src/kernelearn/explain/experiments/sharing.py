@@ -7,6 +7,7 @@ differs at first but what training may change.
 """
 
 from math import prod
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class Sharing(Experiment):
         ]
         return (
             f"{' '.join(parts)} With the convolution the network has {kept.trained:,} weights and takes "
-            f"{kept.summary('seconds').mean:.1f} s. On shifted images: {', '.join(shifted)}."
+            f"{kept.typical_seconds:.1f} s. On shifted images: {', '.join(shifted)}."
         )
 
 
@@ -99,7 +100,7 @@ def _against(result: ExperimentResult, name: str, words: str) -> str:
     """How the convolution does against another layer: accuracy, weights, time."""
     row, kept = result.row(name), result.row(CONVOLUTION)
     weights = row.trained / kept.trained
-    seconds = row.summary("seconds").mean / max(kept.summary("seconds").mean, 1e-9)
+    seconds = median(mine / max(base, 1e-9) for mine, base in zip(row.seconds, kept.seconds))
     claim = result.compare(CONVOLUTION, name).claim(
         f"Sharing pays against {words}",
         f"Sharing costs accuracy against {words}",

@@ -39,7 +39,7 @@ def _row_cells(result: Any, row: Any) -> list[str]:
         f"{100 * row.summary('train_accuracy').mean:.1f}",
         f"{row.trained:,}",
         f"{row.parameters:,}",
-        f"{row.summary('seconds').mean:.2f}",
+        f"{row.typical_seconds:.2f}",
     ]
     return fixed + [_measure(row, name) for name in result.measures()]
 
@@ -92,7 +92,7 @@ def remarks(result: Any) -> list[str]:
     shape = " x ".join(map(str, data["input_shape"]))
     return [
         "test %, train %: share of the test images, and of the training images in the last epoch, that are "
-        "recognised; trained: weights that training may change.",
+        "recognised; trained: weights that training may change; seconds: median over the seeds.",
         f"{data['name']} ({shape}), {data['images']:,} images to train on, {data['test_images']:,} to test "
         f"on; {seeds}, mean ± standard deviation. Every condition: {budget['updates']:,} updates "
         f"({budget['epochs']} epochs, batches of {budget['batch_size']}); differences are paired by seed. "
