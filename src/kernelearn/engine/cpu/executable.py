@@ -35,6 +35,7 @@ class CpuExecutable:
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
         self.parts = schedule.stretches(self.plan.steps, self.plan)
+        self.parts_for_few = schedule.stretches(self.plan.steps, self.plan, few_images=True)
         self.prologue = schedule.stretches(list(self.plan.prologue), self.plan)
         # What depends on constant weights only: computed again when one of them was changed.
         self.constants = {
@@ -63,11 +64,19 @@ class CpuExecutable:
 
     def compile(self) -> None:
         """Compile all kernels now, not at the first run."""
-        for part in [*self.prologue, *self.parts]:
+        self._load([*self.prologue, *self.parts])
+
+    def _load(self, parts: list[list[schedule.Group] | Fallback]) -> None:
+        for part in parts:
             for group in part if isinstance(part, list) else []:
                 for call in group.calls:
                     if id(call) not in self._functions:
                         self._functions[id(call)] = self.plan.load(call)
+
+    def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
+        """Groups for so many images and threads: split further if there are too few images for the threads."""
+        few = 1 < count and images < 2 * count
+        return self.parts_for_few if few else self.parts
 
     def _inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         wanted = self.program.inputs()
@@ -88,7 +97,7 @@ class CpuExecutable:
         count = threads.get_num_threads()
         key = (images, count)
         if key not in self._bindings:
-            self.compile()
+            self._load([*self.prologue, *self.parts_for(images, count)])
             binding = _Binding(self, images, count)
             if binding.bytes > self._arena.size:
                 self._bindings.clear()
@@ -131,7 +140,8 @@ class _Binding:
     def __init__(self, owner: CpuExecutable, images: int, threads_: int) -> None:
         self.owner, self.images, self.threads = owner, images, threads_
         plan = owner.plan
-        items = schedule.positions(owner.parts)
+        self.groups = owner.parts_for(images, threads_)
+        items = schedule.positions(self.groups)
         kept = {plan.root(name) for name in plan.program.outputs.values()}
         spans = schedule.lifetimes(items, plan, kept)
         spans = {name: span for name, span in spans.items() if name not in owner.constants}
@@ -147,7 +157,7 @@ class _Binding:
         self.views: dict[str, np.ndarray] = {}
         # Input buffer -> where its address has to be written before a run.
         self.slots: dict[str, list[tuple[np.ndarray, int]]] = {}
-        self.parts = [p if isinstance(p, Fallback) else self._job(p) for p in self.owner.parts]
+        self.parts = [p if isinstance(p, Fallback) else self._job(p) for p in self.groups]
         self.prologue = [self._job(p) for p in self.owner.prologue if isinstance(p, list)]
 
     def _job(self, groups: list[schedule.Group]) -> tuple[schedule.Job, int]:
@@ -227,10 +237,18 @@ class _Binding:
                 self._reference(part, arrays)
             else:
                 pool.run(part[1], self.threads)
+        self._check(arrays)
         for name in self.owner._changed:
             if name in self.owner.variables:
                 self.owner.variables[name].version += 1
         return {label: self._result(name, arrays) for label, name in self.owner.program.outputs.items()}
+
+    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Where the loss is no number, look for a reason that can be told, such as labels that are no classes."""
+        loss = self.owner.program.outputs.get("loss")
+        if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
+            for check in self.owner.plan.checks:
+                check(arrays)
 
     def _result(self, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         return self._array(name, arrays).copy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kernelearn.engine.cpu import compiler
 from kernelearn.engine.cpu.emit import Kernel
@@ -46,6 +46,7 @@ class Call:
             done on a few images before the next few.
         layer, operator: whose work it is.
         flops: floating point operations per image, and once per step.
+        alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Call:
     operation: Operation
     flops: tuple[float, float] = (0.0, 0.0)
     note: str = ""
+    alternative: Call | None = None
 
     @property
     def roles(self) -> dict[str, str]:
@@ -82,6 +84,8 @@ class Plan:
     Attributes:
         buffers: those of the program, and scratch ones.
         aliases: buffer -> the buffer whose memory it shares (a reshape).
+        checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
+            called after a run whose loss is no number.
     """
 
     program: Program
@@ -92,6 +96,7 @@ class Plan:
     prologue: list[Call] = field(default_factory=list)
     constant: set[str] = field(default_factory=set)
     shared: dict[str, str] = field(default_factory=dict)
+    checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
 
     def root(self, name: str) -> str:
         """The buffer whose memory this one is."""
@@ -125,10 +130,18 @@ class Plan:
         by_image: bool | None = None,
         flops: tuple[float, float] = (0.0, 0.0),
         note: str = "",
+        split: tuple[str, Callable[[Kernel], None], Tasks] | None = None,
     ) -> None:
-        """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run."""
+        """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run.
+
+        Args:
+            split: key, code and tasks of the same work in more tasks.
+        """
         by_image = tasks == IMAGES if by_image is None else by_image
         made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, note)
+        if split is not None:
+            finer = replace(made, key=split[0], emit=split[1], tasks=split[2], by_image=False)
+            made = replace(made, alternative=finer)
         sources = {self.root(n) for n in reads.values() if not is_number(n)}
         if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
             self.constant.update(writes.values())

@@ -37,13 +37,21 @@ class Group:
         return all(has_images(plan.shape(name)) for name in shared)
 
 
-def stretches(steps: list[Call | Fallback], plan: Plan) -> list[list[Group] | Fallback]:
-    """Steps in order: groups of native calls, interrupted by operations of the reference engine."""
+def stretches(
+    steps: list[Call | Fallback], plan: Plan, few_images: bool = False
+) -> list[list[Group] | Fallback]:
+    """Steps in order: groups of native calls, interrupted by operations of the reference engine.
+
+    Args:
+        few_images: take the alternatives with more tasks than images.
+    """
     result: list[list[Group] | Fallback] = []
     for step in steps:
         if isinstance(step, Fallback):
             result.append(step)
             continue
+        if few_images and step.alternative is not None:
+            step = step.alternative
         if not result or isinstance(result[-1], Fallback):
             result.append([])
         groups = result[-1]

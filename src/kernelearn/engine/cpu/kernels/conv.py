@@ -19,12 +19,14 @@ from itertools import product
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
-from kernelearn.engine.cpu.lowering import IMAGES, Plan, rule
+from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
 
 # Weights beyond this size stay in the cache only if all images are done for one block of them first.
 BIG_WEIGHTS = 3 * 2**18
+# Tasks that an image is divided into when there are few images.
+BANDS = 4
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,35 @@ def choose_tile(outer: int, height: int, width: int, inner: int, target: Target)
     return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
 
 
+def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, bands: int) -> None:
+    """The kernel for few images: tasks are bands of rows of an image."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+    with k.loop(k.lo, k.hi) as task, k.loop(0, g.groups) as group:
+        n, band = task // bands, task % bands
+        for first, count, vectors, channels in blocks.kinds():
+            with k.loop(0, count) as block:
+                for part in g.parts:
+                    rows = _Rows(k, g, tile, chain, blocks, part, vectors, channels)
+                    turns = part[1].count // tile.rows
+                    rows.lo = ((band * turns) // bands) * tile.rows
+                    rows.hi = (((band + 1) * turns) // bands) * tile.rows
+                    rows.emit(n, group, first, block)
+
+
+def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None) -> None:
+    """The kernel for few images with few rows: tasks are blocks of channels of an image."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+    with k.loop(k.lo, k.hi) as task:
+        n, unit = task // (blocks.count * g.groups), task % (blocks.count * g.groups)
+        group, block = (unit // blocks.count, unit % blocks.count) if g.groups > 1 else (k.const(0), unit)
+        for first, count, vectors, channels in blocks.kinds():
+            is_kind = k.compare("slt" if first == 0 and count == blocks.full else "sge", block, blocks.full)
+            with k.when(is_kind):
+                for part in g.parts:
+                    rows = _Rows(k, g, tile, chain, blocks, part, vectors, channels)
+                    rows.emit(n, group, first, block - first)
+
+
 def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, blocks_outside: bool) -> None:
     """The whole kernel: tasks are images."""
     blocks = Blocks(g.outer, k.width, tile.vectors)
@@ -155,6 +186,8 @@ class _Rows:
         self.depth, self.height, self.width = part
         self.vectors, self.channels = vectors, channels
         self.lanes = vectors * k.width
+        self.lo: Index | int = 0
+        self.hi: Index | int = self.height.count // tile.rows * tile.rows
 
     def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
         g, k = self.g, self.k
@@ -351,17 +384,30 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
     reads = {"x": op.inputs[0], "w": weights, **(chain.reads if chain else {})}
     writes = chain.writes if chain else {"y": op.outputs[0]}
+    key = f"taps {g} {tile} {chain.key if chain else ''}"
     plan.call(
         operation or op,
-        f"taps {g} {tile} {blocks_outside} {chain.key if chain else ''}",
+        f"{key} {blocks_outside}",
         lambda k: emit_taps(k, g, tile, chain, blocks_outside),
         reads,
         writes,
         IMAGES,
         flops=(g.flops, 0.0),
         note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}",
+        split=_split(key, g, tile, chain, blocks.count * g.groups),
     )
     return True
+
+
+def _split(key: str, g: TapConv, tile: Tile, chain: Chain | None, blocks: int):
+    """The convolution of one image as several tasks: bands of rows, or blocks of channels; None: neither."""
+    rows = min(part[1].count for part in g.parts)
+    if rows >= 2 * BANDS and all(part[1].count % tile.rows == 0 for part in g.parts):
+        bands = Tasks(per_image=BANDS)
+        return f"{key} bands", lambda k: emit_bands(k, g, tile, chain, BANDS), bands
+    if blocks > 1:
+        return f"{key} blocks", lambda k: emit_blocks(k, g, tile, chain), Tasks(per_image=blocks)
+    return None
 
 
 @rule("conv", "conv_grad_input", "conv_transpose")

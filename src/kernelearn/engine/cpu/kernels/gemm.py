@@ -30,18 +30,28 @@ def choose_vectors(channels: int, target: Target, limit: int = 2) -> int:
 
 
 def emit_product(
-    k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, is_packed: bool, chain: Chain | None
+    k: Kernel,
+    inner: int,
+    outer: int,
+    rows: int,
+    blocks: Blocks,
+    is_packed: bool,
+    chain: Chain | None,
+    by_block: bool = False,
 ) -> None:
-    """y = x w for the rows of the images [lo, hi). `is_packed`: w in blocks, else (inner, outer)."""
+    """y = x w. Tasks: images, or (`by_block`) blocks of outputs. `is_packed`: w in blocks, else (inner, outer)."""
     sizes = [r for r in ROWS if k.target.registers == 32 or r <= 4]
     for first, count, vectors, channels in blocks.kinds():
-        with k.loop(0, count) as block:
+        low, high = (k.lo - first, k.minimum(k.hi - first, count)) if by_block else (0, count)
+        if by_block and first:
+            low = k.maximum(low, 0)
+        with k.loop(low, high) as block:
             column = block * blocks.lanes + first * blocks.lanes
             if is_packed:
                 weights, step = block_offset(blocks, 1, inner, 0, first, block), vectors * k.width
             else:
                 weights, step = column, outer
-            start, end = k.lo * rows, k.hi * rows
+            start, end = (k.const(0), k.scalar("n") * rows) if by_block else (k.lo * rows, k.hi * rows)
             for size in sizes:
                 stop = start + ((end - start) // size) * size if size > 1 else end
                 with k.loop(start, stop, size) as row:
@@ -95,15 +105,26 @@ def lower_product(plan: Plan, op: Operation, chain: Chain | None, operation: Ope
     source = op.inputs[1]
     if transposed:
         source = packed_weights(plan, op, source, blocks, 1, inner, 1, True)
+    key = (
+        f"product inner={inner} outer={outer} rows={rows} {blocks} {transposed} {chain.key if chain else ''}"
+    )
+    split = None
+    if blocks.count > 1:
+        split = (
+            f"{key} blocks",
+            lambda k: emit_product(k, inner, outer, rows, blocks, transposed, chain, by_block=True),
+            Tasks(fixed=blocks.count),
+        )
     plan.call(
         operation or op,
-        f"product inner={inner} outer={outer} rows={rows} {blocks} {transposed} {chain.key if chain else ''}",
+        key,
         lambda k: emit_product(k, inner, outer, rows, blocks, transposed, chain),
-        {"x": op.inputs[0], "w": source, **(chain.reads if chain else {})},
+        {"x": op.inputs[0], "w": source, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
         flops=(2.0 * inner * outer * rows, 0.0),
         note=f"{op.operator} tile 8x{blocks.vectors}",
+        split=split,
     )
     return True
 
