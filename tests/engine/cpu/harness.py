@@ -214,8 +214,8 @@ class Bench:
             tell: called with the key of each kernel before it runs.
         """
         self.reset()
-        arrays = self.executable._inputs(self.inputs)
-        binding = self.executable._binding(self.executable._images(arrays))
+        arrays = self.executable.inputs(self.inputs)
+        binding = self.executable.binding(arrays)
         run_binding(binding, arrays, chunk, backwards, tell)
         return self._results({k: binding._result(n, arrays) for k, n in self.outputs.items()})
 
@@ -254,7 +254,7 @@ def run_binding(
             table[slot] = arrays[name].ctypes.data
     for part in binding.parts:
         if isinstance(part, Fallback):
-            binding._reference(part, arrays)
+            binding.reference(part, arrays)
             continue
         job = part[0]
         for row in job.groups:

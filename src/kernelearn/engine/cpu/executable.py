@@ -53,10 +53,9 @@ class CpuExecutable:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one step; see `ReferenceExecutable.run`."""
-        arrays = self._inputs(inputs)
-        images = self._images(arrays)
+        arrays = self.inputs(inputs)
         with self._lock:
-            return self._binding(images).run(arrays)
+            return self.binding(arrays).run(arrays)
 
     def calls(self) -> list[Call | Fallback]:
         """Everything a run does, in order."""
@@ -78,7 +77,8 @@ class CpuExecutable:
         few = 1 < count and images < 2 * count
         return self.parts_for_few if few else self.parts
 
-    def _inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The inputs as kernels need them: of the declared type and shape, contiguous."""
         wanted = self.program.inputs()
         missing = [b.name for b in wanted if b.name not in inputs]
         if missing:
@@ -93,7 +93,9 @@ class CpuExecutable:
                 return arrays[buffer.name].shape[0]
         return 1
 
-    def _binding(self, images: int) -> _Binding:
+    def binding(self, arrays: Mapping[str, np.ndarray]) -> _Binding:
+        """Memory and jobs for the number of images of these inputs."""
+        images = self._images(arrays)
         count = threads.get_num_threads()
         key = (images, count)
         if key not in self._bindings:
@@ -157,10 +159,11 @@ class _Binding:
         self.views: dict[str, np.ndarray] = {}
         # Input buffer -> where its address has to be written before a run.
         self.slots: dict[str, list[tuple[np.ndarray, int]]] = {}
-        self.parts = [p if isinstance(p, Fallback) else self._job(p) for p in self.groups]
-        self.prologue = [self._job(p) for p in self.owner.prologue if isinstance(p, list)]
+        self.parts = [p if isinstance(p, Fallback) else self.job(p) for p in self.groups]
+        self.prologue = [self.job(p) for p in self.owner.prologue if isinstance(p, list)]
 
-    def _job(self, groups: list[schedule.Group]) -> tuple[schedule.Job, int]:
+    def job(self, groups: list[schedule.Group]) -> tuple[schedule.Job, int]:
+        """The native description of some groups, and its address."""
         job = schedule.Job(groups, self.owner._functions, self.images, self.threads)
         plan = self.owner.plan
         for table, call in zip(job.tables, job.calls):
@@ -224,17 +227,22 @@ class _Binding:
             self.views[name] = self.arena[start : start + size].view(dtype).reshape(shape)
         return self.views[name]
 
-    def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def use(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Tell the kernels where the inputs are."""
         for name, slots in self.slots.items():
             address = arrays[name].ctypes.data
             for table, slot in slots:
                 table[slot] = address
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One step."""
+        self.use(arrays)
         pool = threads.pool()
         for job in self.prologue if self.owner.constants_are_stale() else ():
             pool.run(job[1], self.threads)
         for part in self.parts:
             if isinstance(part, Fallback):
-                self._reference(part, arrays)
+                self.reference(part, arrays)
             else:
                 pool.run(part[1], self.threads)
         self._check(arrays)
@@ -263,7 +271,7 @@ class _Binding:
             return arrays[root].reshape([self.images if s is None else s for s in shape])
         return self.view(name)
 
-    def _reference(self, step: Fallback, arrays: Mapping[str, np.ndarray]) -> None:
+    def reference(self, step: Fallback, arrays: Mapping[str, np.ndarray]) -> None:
         """Run an operation by the reference engine, on the same memory."""
         op = step.operation
         if op.phase == "update":
