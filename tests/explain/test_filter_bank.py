@@ -1,6 +1,8 @@
 """The filter bank: similarities by brute force, honest p-values, and the properties of known filters."""
 
 import csv
+import doctest
+import importlib
 import io
 import json
 
@@ -338,3 +340,23 @@ def test_the_table_turns_into_text_html_csv_and_json(tmp_path):
     assert table[0]["settings"] == "size 3 x 3, angle 0"
     with pytest.raises(UnknownNameError, match="column 'angel'"):
         table["angel"]
+
+
+WITH_EXAMPLES = [
+    "feature_maps",
+    "filter_bank",
+    "filter_families",
+    "kernel_health",
+    "kernel_shape",
+    "learning_curves",
+    "receptive_field",
+    "saliency",
+    "table",
+]
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_the_examples_of_docstrings_run(module):
+    results = doctest.testmod(importlib.import_module(f"kernelearn.explain.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0

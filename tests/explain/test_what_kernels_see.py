@@ -64,6 +64,20 @@ def test_feature_maps_of_nested_models_and_data_sets(rng):
     np.testing.assert_allclose(maps["inner/conv"], inner.predict(images / 255, verbose=0))
 
 
+def test_layers_can_be_given_themselves(rng):
+    inner = Sequential([Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv")], name="inner")
+    x = Input((6, 6, 1))
+    model, images = Model(x, layers.Flatten()(inner(x))), rng.random((2, 6, 6, 1))
+    conv = inner.get_layer("conv")
+    assert list(feature_maps(model, images, conv)) == ["inner/conv"]
+    assert receptive_field(model, conv).layer == "inner/conv"
+    assert grad_cam(model, images, conv, target=0).layer == "inner/conv"
+    assert top_patches(model, conv, images, k=1).layer == "inner/conv"
+    assert activation_maximization(model, conv, steps=1).layer == "inner/conv"
+    with pytest.raises(ArgumentError, match="not a layer of model"):
+        feature_maps(model, images, layers.Conv2D(1, 1))
+
+
 def test_feature_maps_of_a_run():
     class Recorded:
         map_layers, map_steps = ("conv",), (0, 5)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.explain.network import ScoreGradient, channel_axis
+from kernelearn.explain.network import ScoreGradient, channel_axis, path_of
 from kernelearn.explain.targets import directions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preferred:
     """Images that make targets respond.
 
@@ -96,7 +96,7 @@ def activation_maximization(
         is_better = value > highest
         highest = np.maximum(value, highest)
         best[is_better], best_scores[is_better] = images[is_better], history[-1][is_better]
-    name = "" if layer is None else str(getattr(layer, "name", layer))
+    name = "" if layer is None else path_of(model, layer)
     return Preferred(name, wanted, best, best_scores, np.array(history))
 
 

@@ -15,7 +15,7 @@ from kernelearn.explain.network import BATCH_SIZE, Network, Probe, batches_of, c
 _CHANNEL_BY_CHANNEL = ("standardize", "affine", "multiply", "add", "bias_add", "scale", "prelu", "activation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ChannelActivity:
     """Statistics over all images and positions.
 

@@ -19,7 +19,7 @@ from kernelearn.explain.receptive_field import ReceptiveField, receptive_field
 _SHARE_OF_PEAK = 1 - 0.9545
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EffectiveReceptiveField:
     """What a unit uses of what it can see. Tuples have one entry per spatial axis.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.network import BATCH_SIZE, Network, Probe, batches_of, open_network
+from kernelearn.explain.network import BATCH_SIZE, Network, Probe, batches_of, open_network, path_of
 
 
 def feature_maps(
@@ -61,7 +61,8 @@ def _chosen(network: Network, layers: Any) -> list[str]:
     """The paths asked for, checked."""
     if layers is None:
         return map_layers(network)
-    paths = _names(layers)
+    several = layers if isinstance(layers, list | tuple) else [layers]
+    paths = [path_of(network.model, layer) for layer in several]
     for path in paths:
         network.buffer(path)
     return paths

@@ -25,7 +25,7 @@ CHANNELS = ("joint", "each")
 _CHUNK_NUMBERS = 2**22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilterBank:
     """Kernels compared with families of classical filters. One row per filter, or per filter and channel.
 
@@ -120,7 +120,7 @@ def filter_bank(
 
     >>> from kernelearn.initializers import SobelBank
     >>> found = filter_bank(SobelBank(8)((3, 3, 1, 8)), samples=99)
-    >>> set(found.best), round(found.similarity[3].max(), 6)
+    >>> set(found.best), round(found.of(3, "sobel"), 6)
     ({'sobel'}, 1.0)
     """
     if channels not in CHANNELS:
@@ -149,7 +149,7 @@ def filter_bank(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilterBankHistory:
     """Similarities over the steps of a run.
 

@@ -29,7 +29,7 @@ _GABOR_ORIENTATIONS = 12
 _SURROUNDS = (1.6, 3.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Template:
     """One or two filters, and all their sums.
 

@@ -21,12 +21,13 @@ from kernelearn.explain.network import (
     channel_axis,
     images_for,
     open_network,
+    path_of,
     sizes_of,
 )
 from kernelearn.explain.targets import directions, resolve_targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradCAM:
     """Class activation maps of a batch.
 
@@ -61,7 +62,7 @@ def grad_cam(model: Any, x: Any, layer: Any = None, target: Any = None, signed: 
     """
     images = images_for(model, x)
     network = open_network(model)
-    path = last_map_layer(network) if layer is None else getattr(layer, "name", layer)
+    path = last_map_layer(network) if layer is None else path_of(model, layer)
     buffer = network.buffer(path)
     if len(buffer.shape) < 3:
         raise ArgumentError(f"Grad-CAM needs a layer with positions; {path!r} gives {sizes_of(buffer)}.")

@@ -24,7 +24,7 @@ _RANK_TOLERANCE = 1e-3
 _RIDGE = 1e-10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelHealth:
     """The state of every kernel of a layer. F filters.
 

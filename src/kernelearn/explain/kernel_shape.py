@@ -17,7 +17,7 @@ _RESPONSE_SIZE = 32
 _RANK_ENERGY = 0.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelShape:
     """Properties of filters; every array is (filters,), NaN where not defined (a kernel of zeros, 1-D).
 
@@ -66,7 +66,7 @@ def kernel_shape(kernel: np.ndarray) -> KernelShape:
 
     >>> from kernelearn.initializers import SobelBank
     >>> shape = kernel_shape(SobelBank(2)((3, 3, 1, 2)))
-    >>> shape.angle.tolist(), shape.separability.tolist(), shape.even.tolist()
+    >>> shape.angle.tolist(), shape.separability.round(9).tolist(), shape.even.tolist()
     ([0.0, 90.0], [1.0, 1.0], [0.0, 0.0])
     """
     values = np.asarray(kernel, np.float64)
@@ -130,6 +130,11 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The same for a part that is at most the whole; its rounding error is cut off."""
+    return np.clip(_ratio(part, whole), 0, 1)
+
+
 def _peak(power: np.ndarray) -> np.ndarray:
     """Frequency of the largest response; the lowest of equal ones."""
     filters = power.shape[-1]
@@ -169,12 +174,12 @@ def _orientation(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _mean_share(values: np.ndarray, energy: np.ndarray) -> np.ndarray:
     axes = tuple(range(values.ndim - 2))
     pixels = np.prod(values.shape[:-2])
-    return _ratio(np.square(values.sum(axis=axes)).sum(axis=0) / pixels, energy)
+    return _share(np.square(values.sum(axis=axes)).sum(axis=0) / pixels, energy)
 
 
 def _even_share(values: np.ndarray, axes: tuple[int, ...], energy: np.ndarray) -> np.ndarray:
     even = (values + np.flip(values, axes)) / 2
-    return _ratio(np.square(even).sum(axis=tuple(range(values.ndim - 1))), energy)
+    return _share(np.square(even).sum(axis=tuple(range(values.ndim - 1))), energy)
 
 
 def _separability(values: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,11 +188,11 @@ def _separability(values: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, n
     if values.ndim != 4:
         return nothing, nothing
     squares = np.square(np.linalg.svd(values.transpose(3, 2, 0, 1), compute_uv=False)).sum(axis=1)
-    shares = _ratio(np.cumsum(squares, axis=1), energy[:, None])
+    shares = _share(np.cumsum(squares, axis=1), energy[:, None])
     rank = 1 + (shares < _RANK_ENERGY).sum(axis=1)
     return shares[:, 0], np.where(energy > 0, rank, np.nan)
 
 
 def _channel_rank1(values: np.ndarray, energy: np.ndarray) -> np.ndarray:
     flat = np.moveaxis(values.reshape(-1, *values.shape[-2:]), -1, 0)
-    return _ratio(np.square(np.linalg.svd(flat, compute_uv=False)[:, 0]), energy)
+    return _share(np.square(np.linalg.svd(flat, compute_uv=False)[:, 0]), energy)

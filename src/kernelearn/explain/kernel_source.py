@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.explain.network import path_of
 from kernelearn.models import Model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernels:
     """The kernels of a layer in one order, whatever the layer stores.
 
@@ -57,9 +58,9 @@ def kernels_of(source: Any, layer: Any = None, step: int | None = None, weight: 
         return Kernels(as_filters(source, ""))
     if is_run(source):
         return _recorded(source, layer, step, weight)
-    path = str(getattr(layer, "name", layer) or "")
+    path = ""
     if isinstance(source, Model):
-        path = path or first_convolution(source)
+        path = first_convolution(source) if layer is None else path_of(source, layer)
         source = source.get_layer(path)
     found = getattr(source, weight, None)
     if found is None:

@@ -18,7 +18,7 @@ from kernelearn.explain.kernel_source import as_filters, is_run, layer_kind
 from kernelearn.explain.table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LearningCurves:
     """How the filters of one weight moved. S recorded steps, F filters.
 

@@ -56,7 +56,7 @@ class Network:
                     f"Model {self.model.name!r} has {len(self.outputs)} outputs; say which layer is meant."
                 )
             return self.outputs[0]
-        name = getattr(layer, "name", layer)
+        name = path_of(self.model, layer)
         if name not in self.layers:
             raise unknown_name("layer", name, self.layers)
         return self.layers[name]
@@ -112,6 +112,31 @@ def _lower_calls(
     return tuple(values[id(t)] for t in model.outputs)
 
 
+def path_of(model: Any, layer: Any) -> str:
+    """The path of a layer in a model, "outer/inner" in nested ones; a path is given back as it is.
+
+    Raises: ArgumentError for a layer that is not in the model.
+    """
+    if isinstance(layer, str):
+        return layer
+    found = _find(model, layer, "")
+    if found is None:
+        raise ArgumentError(f"{layer!r} is not a layer of model {model.name!r}; give a layer or its path.")
+    return found
+
+
+def _find(model: Any, layer: Any, prefix: str) -> str | None:
+    """The path of the first appearance of a layer."""
+    for call in model.calls:
+        path = prefix + call.layer.name
+        if call.layer is layer:
+            return path
+        inner = _find(call.layer, layer, f"{path}/") if isinstance(call.layer, Model) else None
+        if inner is not None:
+            return inner
+    return None
+
+
 def sizes_of(buffer: Buffer) -> tuple[int, ...]:
     """The sizes of a buffer without the number of images.
 
@@ -125,7 +150,7 @@ def sizes_of(buffer: Buffer) -> tuple[int, ...]:
 
 def channel_axis(model: Any, layer: Any, rank: int) -> int:
     """Which axis of a layer's output, (n, ...) with `rank` axes, holds the channels: the last, or 1."""
-    named = None if layer is None else model.get_layer(getattr(layer, "name", layer))
+    named = None if layer is None else model.get_layer(path_of(model, layer))
     formats = [getattr(one, "data_format", None) for one in ([named] if named else [])]
     formats += [getattr(one, "data_format", None) for one in model.flat_layers()]
     first = next((f for f in formats if f), "channels_last")

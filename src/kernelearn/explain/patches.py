@@ -16,13 +16,14 @@ from kernelearn.explain.network import (
     batches_of,
     channel_axis,
     open_network,
+    path_of,
     sizes_of,
 )
 from kernelearn.explain.receptive_field import UnitWindows
 from kernelearn.explain.table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patch:
     """One part of one image.
 
@@ -47,7 +48,7 @@ class Patch:
     crop: np.ndarray = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TopPatches:
     """The strongest responses of the filters of a layer.
 
@@ -126,7 +127,7 @@ def top_patches(
         raise ArgumentError(f"k must be at least 1, got {k!r}.")
     network = open_network(model)
     buffer = network.buffer(layer)
-    path = str(getattr(layer, "name", layer))
+    path = path_of(model, layer)
     channel = channel_axis(model, layer, len(buffer.shape))
     buffer = network.before_activation(buffer) if before_activation else buffer
     sizes = sizes_of(buffer)

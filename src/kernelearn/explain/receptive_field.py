@@ -15,7 +15,7 @@ import numpy as np
 
 from kernelearn.engine.program import Buffer, Operation
 from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
-from kernelearn.explain.network import Network, channel_axis, open_network, sizes_of
+from kernelearn.explain.network import Network, channel_axis, open_network, path_of, sizes_of
 from kernelearn.explain.support_rules import SUPPORT_RULES, Applied, any_of
 from kernelearn.explain.table import Table
 from kernelearn.explain.window_rules import WINDOW_RULES, Box, Span, union, whole
@@ -23,7 +23,7 @@ from kernelearn.explain.window_rules import WINDOW_RULES, Box, Span, union, whol
 Window = tuple[slice, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReceptiveField:
     """What one unit sees of the image. Tuples have one entry per spatial axis of the image.
 
@@ -146,7 +146,7 @@ def _field_of(network: Network, layer: Any, unit: Any, source: Buffer) -> Recept
     spatial = [i for i in range(mask.ndim) if i != axis]
     spans = [_span(box, i) for i in spatial]
     return ReceptiveField(
-        layer=next((path for path, b in network.layers.items() if b.name == target.name), ""),
+        layer=_last_path(network, target) if layer is None else path_of(network.model, layer),
         unit=tuple(i for i in index if not isinstance(i, slice)),
         image_size=tuple(mask.shape[i] for i in spatial),
         start=tuple(span.low for span in spans),
@@ -183,6 +183,11 @@ class UnitWindows:
         box = _walk(self._network, self._target, start, WINDOW_RULES, union, self._source)
         spans = [_span(box, i) for i in self._spatial]
         return tuple(s.low for s in spans), tuple(s.high + 1 for s in spans)
+
+
+def _last_path(network: Network, target: Buffer) -> str:
+    """Path of the last layer that gives this buffer."""
+    return [path for path, buffer in network.layers.items() if buffer == target][-1]
 
 
 def _span(box: Box, axis: int) -> Span:

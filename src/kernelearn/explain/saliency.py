@@ -22,7 +22,7 @@ _MOST_STEPS = 2048
 _PANEL_POINTS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribution:
     """A number for every pixel and channel of every image.
 

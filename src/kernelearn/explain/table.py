@@ -105,7 +105,7 @@ def _short(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return f"{float(value):.4g}" if abs(value) > _ROUNDING else "0"
+        return f"{float(value):.4g}" if abs(float(value)) > _ROUNDING else "0"
     if isinstance(value, tuple):
         return " x ".join(map(_short, value))
     return str(value)
