@@ -12,6 +12,7 @@ from kernelearn.cli.experiment import experiment
 from kernelearn.cli.kernel_fit import fit
 from kernelearn.cli.kernels import show
 from kernelearn.cli.predict import predict
+from kernelearn.cli.recordings import app as recordings
 from kernelearn.cli.summary import summary
 from kernelearn.cli.train import train
 
@@ -48,6 +49,7 @@ _kernels.command("fit")(fit)
 for _command in (train, evaluate, predict, summary, data):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
+app.add_typer(recordings, name="runs")
 app.add_typer(experiment, name="experiment")
 app.command()(doctor)
 

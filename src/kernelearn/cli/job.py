@@ -139,6 +139,10 @@ def _fit(model: Any, data: Any, job: Job) -> Any:
     if plan.patience is not None:
         monitor = "loss" if data.validation is None else "val_loss"
         callbacks.append(EarlyStopping(monitor, patience=plan.patience, restore_best_weights=True))
+    if plan.record is not None:
+        from kernelearn.recording import Recorder
+
+        callbacks.append(Recorder(job.folder / runs.RECORD, **plan.record))
     callbacks.append(BackupAndRestore(job.folder / runs.CHECKPOINT))
     return model.fit(
         data.train,

@@ -30,6 +30,7 @@ class Plan:
     patience: int | None
     engine: str | None
     model_digest: str | None = None
+    record: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -68,6 +69,7 @@ def make_plan(given: dict[str, Any]) -> Plan:
         patience=values.get("patience"),
         engine=values.get("engine"),
         model_digest=file_digest(model),
+        record=values.get("record"),
     )
 
 

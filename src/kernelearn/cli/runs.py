@@ -4,6 +4,7 @@ run.json            what was run: versions, arguments, data fingerprint, status,
 model.kernelearn    the trained network
 history.csv         one line an epoch
 checkpoint/         the whole state, while the run is not finished
+record/             every step, with --record: what `kernelearn.recording.Run` reads
 kernels.png         every kernel of the first convolution
 """
 
@@ -21,6 +22,7 @@ MANIFEST = "run.json"
 MODEL = "model.kernelearn"
 HISTORY = "history.csv"
 CHECKPOINT = "checkpoint"
+RECORD = "record"
 KERNELS = "kernels.png"
 STATUSES = ("running", "interrupted", "failed", "finished")
 _VERSION = 1

@@ -7,7 +7,8 @@ import typer
 
 from kernelearn.errors import ArgumentError
 
-_PARTS, _LEARNING, _RUN = "Data", "Learning", "Run"
+_PARTS, _LEARNING, _RUN, _RECORD = "Data", "Learning", "Run", "Recording"
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 def train(
@@ -112,6 +113,35 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --run.", rich_help_panel=_RUN)
     ] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Record every step in RUN/record: kernels, ledger, images, feature maps.",
+            rich_help_panel=_RECORD,
+        ),
+    ] = False,
+    record_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to record: names, or all. [default: convolutions and small layers]",
+            rich_help_panel=_RECORD,
+        ),
+    ] = None,
+    record_ledger: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Steps from one ledger to the next, 0 for none. [default: 20 in a run, one in 100 steps]",
+            rich_help_panel=_RECORD,
+        ),
+    ] = None,
+    record_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest size of the recording, such as 500MB. [default: 1 GiB]", rich_help_panel=_RECORD
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the result only.", rich_help_panel=_RUN)
     ] = False,
@@ -128,6 +158,7 @@ def train(
     - `kernelearn train digits --run runs/demo`
     - `kernelearn train photos/ --resize 64 --augment flip,crop --model resnet20 --epochs 50`
     - `kernelearn train mnist/ --optimizer sgd --lr 0.1 --schedule one-cycle`
+    - `kernelearn train digits --record --run runs/recorded`
     - `kernelearn train --resume --run runs/demo`
     """
     from kernelearn.cli import job
@@ -149,10 +180,44 @@ def train(
         "channels": channels,
         "patience": patience,
         "engine": engine,
+        "record": _recording(record, record_layers, record_ledger, record_budget),
     }
     verbose: Any = 0 if quiet or as_json else "auto"
     task = _resumed(given, run, verbose) if resume else _new(given, run, overwrite, verbose)
     _report(job.train(task), task.folder, as_json)
+
+
+def _recording(wanted: bool, layers: str | None, ledger: int | None, budget: str | None) -> Any:
+    """Arguments of the Recorder, as the run keeps them; None to record nothing."""
+    given = {"layers": layers, "ledger_every": ledger, "max_bytes": budget}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not wanted:
+        if chosen:
+            raise typer.BadParameter("--record-... options say how to record; give --record too.")
+        return None
+    if layers is not None and layers != "all":
+        chosen["layers"] = [name.strip() for name in layers.split(",")]
+    if budget is not None:
+        chosen["max_bytes"] = _bytes(budget)
+    return chosen
+
+
+def _bytes(text: str) -> int:
+    """ "500MB" -> 500_000_000; a plain number counts bytes.
+
+    Raises: ArgumentError for anything else.
+    """
+    number, unit = text.strip().lower().replace(" ", ""), 1
+    for ending, factor in _UNITS.items():
+        if number.endswith(ending):
+            number, unit = number.removesuffix(ending), factor
+    try:
+        size = int(float(number) * unit)
+    except ValueError:
+        size = 0
+    if size <= 0:
+        raise ArgumentError(f"--record-budget takes a size such as 500MB or 2GB, got {text!r}.")
+    return size
 
 
 def _new(given: dict[str, Any], folder: Path | None, overwrite: bool, verbose: Any) -> Any:
@@ -184,6 +249,21 @@ def _clear(folder: Path) -> None:
     for name in (runs.MANIFEST, runs.MODEL, runs.HISTORY, runs.KERNELS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / runs.CHECKPOINT, ignore_errors=True)
+    _clear_recording(folder / runs.RECORD)
+
+
+def _clear_recording(folder: Path) -> None:
+    from contextlib import suppress
+
+    from kernelearn.recording.lock import LOCK_NAME
+    from kernelearn.recording.manifest import is_run_folder
+    from kernelearn.recording.writer import remove_run
+
+    if is_run_folder(folder):
+        remove_run(folder)
+        (folder / LOCK_NAME).unlink(missing_ok=True)
+        with suppress(OSError):  # other files are there: the folder stays
+            folder.rmdir()
 
 
 def _resumed(given: dict[str, Any], folder: Path | None, verbose: Any) -> Any:
@@ -221,3 +301,5 @@ def _report(run: Any, folder: Path, as_json: bool) -> None:
     if run.results.get("kernels"):
         say(f"Kernels: {run.results['kernels']}")
     say(f"Model: {folder / runs.MODEL}")
+    if run.arguments.get("record") is not None:
+        say(f"Recorded: {folder / runs.RECORD} (look at it with: kernelearn runs show {folder})")

@@ -12,12 +12,18 @@ _OBJECTS = {
     "Recorder": "kernelearn.recording.recorder",
     "Run": "kernelearn.recording.run",
     "RunWriter": "kernelearn.recording.writer",
+    "export": "kernelearn.recording.exporting",
+    "list_runs": "kernelearn.recording.catalog",
+    "prune": "kernelearn.recording.pruning",
 }
 
-__all__ = ["Factors", "Part", "Recorder", "Run", "RunWriter"]
+__all__ = ["Factors", "Part", "Recorder", "Run", "RunWriter", "export", "list_runs", "prune"]
 
 if TYPE_CHECKING:
+    from kernelearn.recording.catalog import list_runs
+    from kernelearn.recording.exporting import export
     from kernelearn.recording.factors import Factors, Part
+    from kernelearn.recording.pruning import prune
     from kernelearn.recording.recorder import Recorder
     from kernelearn.recording.run import Run
     from kernelearn.recording.writer import RunWriter

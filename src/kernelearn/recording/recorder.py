@@ -36,6 +36,8 @@ from kernelearn.training.feeds import program_inputs
 
 DEFAULT_BATCH = 32
 DEFAULT_PROBES = 8
+# A stride that is not given: so many times in a fit, but not more rarely than so many steps.
+_AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 100
 # Steps that are planned ahead where their number is not known.
 _UNKNOWN_STEPS = 1000
 _MARGIN_BYTES = 1_000_000
@@ -64,8 +66,8 @@ class Recorder(Callback):
         kernels_every: record the weights of the layers every so many steps.
         ledger_every: record the factors of the gradients (layer inputs and output gradients), and with them
             gradients, optimiser state and weights before and after, every so many steps and at the first.
-            0 for never.
-        maps_every: record feature maps of the probe images every so many steps; 0 for never.
+            0 for never; None for twenty times in a fit, and at least every hundred steps.
+        maps_every: record feature maps of the probe images every so many steps; 0 and None as above.
         layers: names (or objects) of the layers to record, or "all". None chooses every trained layer with a
             convolution kernel, and the other trained layers of at most 4,096 numbers.
         probe_images: (images, ...) array as the model takes them, or how many to choose from the data (None:
@@ -97,8 +99,8 @@ class Recorder(Callback):
         self,
         run_dir: PathLike,
         kernels_every: int = 1,
-        ledger_every: int = 100,
-        maps_every: int = 100,
+        ledger_every: int | None = None,
+        maps_every: int | None = None,
         layers: Any = None,
         probe_images: Any = None,
         max_bytes: int = 2**30,
@@ -114,8 +116,8 @@ class Recorder(Callback):
         self.wished = {
             KERNELS: _count("kernels_every", kernels_every, 1),
             GRADIENTS: _count("gradients_every", gradients_every),
-            LEDGER: _count("ledger_every", ledger_every),
-            MAPS: _count("maps_every", maps_every),
+            LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
+            MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
             SNAPSHOTS: _count("snapshots_every", snapshots_every, 1),
         }
         self.layers, self.probe_images = layers, probe_images
@@ -197,13 +199,19 @@ class Recorder(Callback):
             if self._writer.last_step is not None and self._writer.last_step > self._place.step:
                 self._writer.rewind(self._place.step)
         self.overwrite = False
+        self._choose_strides()
         self.run = self._writer.content["run"]
         self._probes = self._make_probes()
         self._open_segment(self.params.get("batch_size") or DEFAULT_BATCH)
         self._fit_schedules()
-        self._writer.event(
-            "begun", self._place.step, every=self.every, wished=self.wished, epochs=self.params.get("epochs")
-        )
+        self._writer.event("begun", self._place.step, every=self.every, epochs=self.params.get("epochs"))
+
+    def _choose_strides(self) -> None:
+        """The strides that were asked for, with numbers where they were left to this class."""
+        per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
+        total = per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
+        chosen = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
+        self.every = {n: chosen if every == _AUTOMATIC else every for n, every in self.wished.items()}
 
     def _remove_old(self) -> None:
         lock = FolderLock(self.folder)
@@ -245,8 +253,8 @@ class Recorder(Callback):
             )
         if self._probes is not None and self._used + needed + self._maps_bytes() > self.max_bytes:
             self._probes = None
-            self.every = {**self.every, MAPS: 0}
-            self._tell_thinned({**self.every, MAPS: self.wished[MAPS]}, step)
+            before, self.every = self.every[MAPS], {**self.every, MAPS: 0}
+            self._tell_thinned({**self.every, MAPS: before}, step)
         if self._probes is not None:
             self._put(PROBES, step, self._probes.arrays())
             self._put(MAPS, step, self._probes.maps())

@@ -170,10 +170,12 @@ class Run:
         Args:
             index: (i, j, c, f) of a number; fewer indices or slices give arrays, () the whole weight.
         """
-        name = self._name(layer, weight)
+        return self.column(KERNELS, self._name(layer, weight), index)
+
+    def column(self, stream: str, field: str, index: Any = ()) -> Trace:
+        """(steps, values) of one field of all whole records of a stream, or of part of it."""
         place = index if isinstance(index, tuple) else (index,)
-        parts = [self._column(segment, KERNELS, name, place) for segment in self._having(KERNELS, name)]
-        return _joined(parts)
+        return _joined([self._column(s, stream, field, place) for s in self._having(stream, field)])
 
     def update(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """W_step - W_(step-1), in float64.
@@ -410,6 +412,10 @@ class Run:
         """(steps,) int64: those with a record in a stream."""
         parts = [segment.steps(stream) for segment in self._segments]
         return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def has(self, stream: str, field: str, step: int) -> bool:
+        """Whether a field is recorded at a step."""
+        return self._record(stream, field, step) is not None
 
     def _record(self, stream: str, field: str, step: int) -> tuple[StreamReader, int] | None:
         for segment in self._having(stream, field):

@@ -215,6 +215,11 @@ class StreamReader:
         chosen = whole[place][numbers]
         return chosen.astype(item.newbyteorder("="), copy=True)
 
+    def record(self, number: int) -> np.ndarray:
+        """A copy of the bytes of a whole record, header and all."""
+        self.check(number)
+        return self._record(number).copy()
+
     def _forget(self) -> None:
         self.steps, self.rows, self.times = self.steps[:0], self.rows[:0], self.times[:0]
         self._checked, self.damaged = self._checked[:0], set()

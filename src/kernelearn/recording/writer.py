@@ -90,6 +90,7 @@ class RunWriter:
         lock.acquire()
         try:
             writer = cls(folder, lock, read_manifest(folder))
+            writer._remove_leftovers()
             if writer.content["segments"]:
                 writer._open_segment()
                 writer._cut_to(_last_whole_step(writer._readers()))
@@ -214,6 +215,18 @@ class RunWriter:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+    def _remove_leftovers(self) -> None:
+        """Remove files of records that the manifest does not name any more."""
+        segments = self.content["segments"]
+        named = {stream["file"] for segment in segments for stream in segment["streams"].values()}
+        for path in record_files(self.folder):
+            if path.name not in named:
+                path.unlink()
+
+    def release_streams(self) -> None:
+        """Close the files of the segment, to replace them; the lock stays."""
+        self._close_streams()
 
     def _open_segment(self) -> None:
         for name, values in self.segment["streams"].items():
