@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernelearn import Input, Sequential, config, explain
 from kernelearn import layers as L
+from kernelearn.engine.reference.conv import conv, conv_grad_kernel
 from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.recording import Factors
 from tests.explain.layer_grid import GRID, some_factors
 
 SEPARABLE = [name for name in GRID if name.startswith("separable")]
@@ -179,3 +183,35 @@ def test_messages():
         explain.dense_equivalent(L.Conv2D(1, 3), (4, 4, 1)).apply(np.ones((1, 5, 5, 1)))
     with pytest.raises(ArgumentError, match="smaller input_shape"):
         explain.dense_equivalent(L.Conv2D(2, 3), (100, 100, 1)).tie_map()
+
+
+@st.composite
+def geometries(draw):
+    """(attributes, input shape, kernel shape) of a convolution in 1 to 3 dimensions, also with crops."""
+    rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    axis = st.tuples(*[st.integers(1, 3)] * 3, st.integers(-1, 2), st.integers(-1, 2), st.integers(0, 3))
+    size, stride, dilation, before, after, extra = zip(*[draw(axis) for _ in range(rank)])
+    spans = [(k - 1) * d + 1 for k, d in zip(size, dilation)]
+    inputs = tuple(max(s - a - b, -a, -b, 0) + 1 + e for s, a, b, e in zip(spans, before, after, extra))
+    attrs = {"stride": stride, "dilation": dilation, "padding": tuple(zip(before, after)), "groups": groups}
+    channels, filters = draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    return attrs, (*inputs, groups * channels), (*size, channels, filters)
+
+
+@given(geometries(), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_any_geometry(geometry, seed):
+    """Matrix, dense gradient and ledger agree with the engine for random windows, with crops and groups."""
+    attrs, shape, kernel_shape = geometry
+    rng = np.random.default_rng(seed)
+    x, kernel = rng.normal(size=(2, *shape)), rng.normal(size=kernel_shape)
+    wide = explain.dense_equivalent(attrs, shape, kernel=kernel)
+    expected = conv(x, kernel, **attrs)
+    np.testing.assert_allclose(wide.apply(x), expected, rtol=0, atol=1e-12)
+    delta = rng.normal(size=expected.shape)
+    gradient = conv_grad_kernel(x, delta, kernel_size=kernel_shape[:-2], **attrs)
+    np.testing.assert_allclose(wide.kernel_gradient(x, delta), gradient, rtol=0, atol=1e-12)
+    index = tuple(int(i) for i in rng.integers(0, kernel_shape))
+    factors = Factors("conv", x, delta, gradient=gradient, attrs=attrs)
+    book = explain.ledger(factors, weight=index)
+    assert abs(book.residual) <= 1e-12 and len(book.terms) == delta[..., 0].size
