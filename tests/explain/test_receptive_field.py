@@ -168,6 +168,7 @@ def test_nested_and_shared_layers():
     model = Model(x, inner(inner(x)))
     assert receptive_field(model, "part/conv").size == (3, 3)
     assert receptive_field(model).size == (5, 5)
+    assert receptive_field(model).layer == "part"
 
 
 def test_several_inputs():

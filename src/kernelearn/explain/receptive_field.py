@@ -146,7 +146,7 @@ def _field_of(network: Network, layer: Any, unit: Any, source: Buffer) -> Recept
     spatial = [i for i in range(mask.ndim) if i != axis]
     spans = [_span(box, i) for i in spatial]
     return ReceptiveField(
-        layer=_last_path(network, target) if layer is None else path_of(network.model, layer),
+        layer=network.model.outputs[0].node.layer.name if layer is None else path_of(network.model, layer),
         unit=tuple(i for i in index if not isinstance(i, slice)),
         image_size=tuple(mask.shape[i] for i in spatial),
         start=tuple(span.low for span in spans),
@@ -183,11 +183,6 @@ class UnitWindows:
         box = _walk(self._network, self._target, start, WINDOW_RULES, union, self._source)
         spans = [_span(box, i) for i in self._spatial]
         return tuple(s.low for s in spans), tuple(s.high + 1 for s in spans)
-
-
-def _last_path(network: Network, target: Buffer) -> str:
-    """Path of the last layer that gives this buffer."""
-    return [path for path, buffer in network.layers.items() if buffer == target][-1]
 
 
 def _span(box: Box, axis: int) -> Span:
