@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,7 +47,7 @@ class CpuExecutable:
         self._functions: dict[int, int] = {}
         self._bindings: dict[tuple[int, int], _Binding] = {}
         self._arena = np.empty(0, np.uint8)
-        self._lock = threading.Lock()
+        self._lock = threads.RunLock()
         self._changed = [n for op in program.operations if op.phase == "update" for n in op.outputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

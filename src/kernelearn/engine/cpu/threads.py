@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,30 @@ def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
         native.serve(address, number, rest, PATIENCE)
 
 
+class RunLock:
+    """A lock that is free in a forked child, where the thread that held it does not exist."""
+
+    _all: weakref.WeakSet[RunLock] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        # NOTE: a lock that was made anew while it was held, by a fork inside, is free already.
+        if self._lock.locked():
+            self._lock.release()
+
+    @classmethod
+    def free_all(cls) -> None:
+        """After a fork: what another thread was running here runs no more."""
+        for lock in list(cls._all):
+            lock._lock = threading.Lock()
+
+
 _pool = Pool()
 
 
@@ -214,9 +239,10 @@ def pool() -> Pool:
 
 
 def _after_fork() -> None:
-    """A forked child has no helpers: start anew."""
+    """A forked child has no helpers and no other threads: start anew."""
     global _pool
     _pool = Pool()
+    RunLock.free_all()
 
 
 def _at_exit() -> None:
