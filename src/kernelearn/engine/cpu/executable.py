@@ -72,8 +72,8 @@ class CpuExecutable:
                         self._functions[id(call)] = self.plan.load(call)
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
-        """Groups for so many images and threads: split further if there are too few images for the threads."""
-        few = 1 < count and images < 2 * count
+        """Groups for so many images and threads; split further if threads would lack images."""
+        few = count > 1 and images < 2 * count
         return self.parts_for_few if few else self.parts
 
     def inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -251,7 +251,7 @@ class _Binding:
         return {label: self._result(name, arrays) for label, name in self.owner.program.outputs.items()}
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Where the loss is no number, look for a reason that can be told, such as labels that are no classes."""
+        """Where the loss is no number, look for a reason that can be told (labels that are no classes)."""
         loss = self.owner.program.outputs.get("loss")
         if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
             for check in self.owner.plan.checks:

@@ -34,6 +34,57 @@ def relu_gradient_from_output(program: Program) -> Program:
     return _without_unused(replace(program, operations=tuple(changed(op) for op in program.operations)))
 
 
+def gradients_before_pooling(program: Program) -> Program:
+    """Apply the gradient of a ReLU that stands before a max pooling, and sum the bias gradient, before unpooling.
+
+    The gradient of a window goes to its largest pixel y, which equals the pooled value p; so y > 0 where p > 0. And the
+    sum over all pixels is the sum over all windows. Both are done on the smaller tensor.
+    """
+    pools = {op.outputs[1]: op for op in program.operations if op.operator == "max_pool"}
+    unpooled = {
+        op.outputs[0]: op
+        for op in program.operations
+        if op.operator == "max_pool_grad" and op.inputs[1] in pools
+    }
+    uses: dict[str, int] = defaultdict(int)
+    for op in program.operations:
+        for name in op.inputs:
+            uses[name] += 1
+    kept = set(program.outputs.values())
+    buffers = dict(program.buffers)
+    masked: dict[str, Operation] = {}
+    result: list[Operation] = []
+    for op in program.operations:
+        source = unpooled.get(op.inputs[0]) if op.inputs else None
+        if source is not None and _is_relu_mask(op, pools[source.inputs[1]]) and uses[op.inputs[0]] == 1:
+            if op.inputs[0] in kept:
+                result.append(op)
+                continue
+            gradient, where = source.inputs
+            pooled = pools[where].outputs[0]
+            small = f"{op.outputs[0]}/pooled"
+            buffers[small] = replace(buffers[gradient], name=small)
+            result = [r for r in result if r is not source]
+            result.append(replace(op, inputs=(gradient, pooled, pooled), outputs=(small,)))
+            moved = replace(source, inputs=(small, where), outputs=op.outputs)
+            masked[op.outputs[0]] = moved
+            result.append(moved)
+        elif op.operator == "bias_grad" and (source := masked.get(op.inputs[0]) or source) is not None:
+            result.append(replace(op, inputs=source.inputs[:1]))
+        else:
+            result.append(op)
+    return _without_unused(replace(program, buffers=buffers, operations=tuple(result)))
+
+
+def _is_relu_mask(op: Operation, pool: Operation) -> bool:
+    """Whether an operation is the gradient of a plain ReLU whose output `pool` reads."""
+    return (
+        op.operator == "activation_grad"
+        and op.attrs["kind"] == "relu"
+        and op.inputs[1] == op.inputs[2] == pool.inputs[0]
+    )
+
+
 def normalize_by_coefficients(program: Program) -> Program:
     """Make standardize, and an affine or its parts behind it, one multiplication and addition per number.
 
@@ -167,7 +218,12 @@ def _without_unused(program: Program) -> Program:
     return replace(program, operations=tuple(reversed(kept)))
 
 
-REWRITES: list[Rewrite] = [relu_gradient_from_output, normalize_by_coefficients, fuse_chains]
+REWRITES: list[Rewrite] = [
+    relu_gradient_from_output,
+    gradients_before_pooling,
+    normalize_by_coefficients,
+    fuse_chains,
+]
 
 
 def optimise(program: Program) -> Program:
