@@ -1,9 +1,9 @@
 """Pooling and enlarging: max, average, sum over windows, and their gradients in one pass each.
 
 Gradients are gathered: every pixel is written once, with what the windows that it belongs to send back. So
-nothing is filled with zeros before, and nothing added into memory. Where windows do not overlap, as in the usual
-2 x 2 with stride 2, that is one comparison per pixel. Small windows are unrolled, border and inside apart; large
-ones are loops.
+nothing is filled with zeros before, and nothing added into memory. Where windows do not overlap, as in the
+usual 2 x 2 with stride 2, that is one comparison per pixel. Small windows are unrolled, border and inside
+apart; large ones are loops.
 """
 
 from __future__ import annotations
