@@ -19,7 +19,7 @@ PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
         data engine errors explain initializers kernel_machines layers learn load_model losses metrics
-        models ops optimizers regularizers schedules set_random_seed utils
+        models ops optimizers recording regularizers schedules set_random_seed utils
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
@@ -95,6 +95,9 @@ PUBLIC = {
         ConstantSchedule CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay
         LearningRateSchedule OneCycle PiecewiseConstantDecay PolynomialDecay deserialize get
         serialize
+    """,
+    "kernelearn.recording": """
+        Factors Part Recorder Run RunWriter export list_runs prune
     """,
     "kernelearn.utils": """
         clear_session floatx set_floatx set_random_seed to_categorical
