@@ -245,6 +245,7 @@ class _Binding:
             else:
                 pool.run(part[1], self.threads)
         self._check(arrays)
+        self._check(arrays)
         for name in self.owner._changed:
             if name in self.owner.variables:
                 self.owner.variables[name].version += 1
@@ -252,6 +253,13 @@ class _Binding:
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Where the loss is no number, look for a reason that can be told (labels that are no classes)."""
+        loss = self.owner.program.outputs.get("loss")
+        if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
+            for check in self.owner.plan.checks:
+                check(arrays)
+
+    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Where the loss is no number, look for a reason to tell, such as labels that are no classes."""
         loss = self.owner.program.outputs.get("loss")
         if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
             for check in self.owner.plan.checks:

@@ -7,9 +7,11 @@ from kernelearn.engine.cpu.kernels import (
     conv_weights,
     fused,
     gemm,
+    losses,
     pooling,
     reductions,
     shaping,
+    softmax,
     updates,
 )
 
@@ -20,8 +22,10 @@ __all__ = [
     "conv_weights",
     "fused",
     "gemm",
+    "losses",
     "pooling",
     "reductions",
     "shaping",
+    "softmax",
     "updates",
 ]

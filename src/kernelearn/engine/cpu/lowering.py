@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kernelearn.engine.cpu import compiler
 from kernelearn.engine.cpu.emit import Kernel
