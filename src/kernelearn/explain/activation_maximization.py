@@ -85,6 +85,21 @@ def activation_maximization(
     rng = np.random.default_rng(seed)
     images = _start(model, start, len(wanted), noise, bounds, rng)
     ascent = _Ascent(model, gradient, towards, l2, total_variation)
+    best, best_scores, history = _climb(ascent, images, steps, learning_rate, jitter, bounds, rng)
+    name = "" if layer is None else path_of(model, layer)
+    return Preferred(name, wanted, best, best_scores, history)
+
+
+def _climb(
+    ascent: _Ascent,
+    images: np.ndarray,
+    steps: int,
+    learning_rate: float,
+    jitter: int,
+    bounds: tuple[float, float] | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(best images, their scores, scores at every step (steps + 1, targets))."""
     history = [ascent.scores(images)]
     best, best_scores = images.copy(), history[0].copy()
     highest = history[0] - ascent.penalties(images)
@@ -96,8 +111,7 @@ def activation_maximization(
         is_better = value > highest
         highest = np.maximum(value, highest)
         best[is_better], best_scores[is_better] = images[is_better], history[-1][is_better]
-    name = "" if layer is None else path_of(model, layer)
-    return Preferred(name, wanted, best, best_scores, np.array(history))
+    return best, best_scores, np.array(history)
 
 
 class _Ascent:

@@ -40,6 +40,7 @@ class Template:
         angle: name of what changes between the two filters: "angle" or "phase"; "" for one filter.
         first: angle of the first filter, in degrees; the second has 90 more.
         basis: (pixels, m) orthonormal.
+        mix: (m, m) turns coordinates in `basis` into amounts of the filters.
     """
 
     family: str
@@ -48,19 +49,20 @@ class Template:
     angle: str = ""
     first: float = 0.0
     basis: np.ndarray = field(init=False, repr=False)
+    mix: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         flat = self.filters.reshape(len(self.filters), -1).T
         basis, scale = np.linalg.qr(flat)
         object.__setattr__(self, "basis", basis)
-        object.__setattr__(self, "_mix", np.linalg.inv(scale))
+        object.__setattr__(self, "mix", np.linalg.inv(scale))
 
     def describe(self, coordinates: np.ndarray) -> dict[str, Any]:
         """The settings, with the angle (degrees in [0, 180)) of a point of the span given in `basis`."""
         found = dict(self.settings)
         if self.angle:
-            mix = self._mix @ coordinates  # type: ignore[attr-defined]
-            degree = round((self.first + degrees(atan2(mix[1], mix[0]))) % 180.0, 6)
+            one, other = self.mix @ coordinates
+            degree = round((self.first + degrees(atan2(other, one))) % 180.0, 6)
             found[self.angle] = 0.0 if degree >= 180.0 else degree
         return found
 

@@ -129,18 +129,12 @@ def kernel_health(
     cosines = unit.T @ unit
     nearest, cosine = _nearest(cosines)
     own_share = _own_shares(cosines)
-    middle = np.median(norm[norm > 0]) if (norm > 0).any() else 0.0
-    dead = norm <= dead_norm * middle
     singular = np.linalg.svd(flat, compute_uv=False)
-    activity, dead_on_data, same = None, None, None
-    if x is not None:
-        activity = channel_activity(_model_of(source, step), kernels.layer, x)
-        dead_on_data = _never_varies(activity)
-        same = _first_alike(activity.correlation, similarity)
+    activity = None if x is None else channel_activity(_model_of(source, step), kernels.layer, x)
     return KernelHealth(
         kernels,
         norm,
-        dead,
+        _silent(norm, dead_norm),
         nearest,
         cosine,
         _first_alike(cosines, similarity),
@@ -149,8 +143,8 @@ def kernel_health(
         int((singular > _RANK_TOLERANCE * singular[0]).sum()) if singular[0] > 0 else 0,
         _effective_rank(singular),
         activity,
-        dead_on_data,
-        same,
+        None if activity is None else _never_varies(activity),
+        None if activity is None else _first_alike(activity.correlation, similarity),
     )
 
 
@@ -160,6 +154,12 @@ def _model_of(source: Any, step: int | None) -> Any:
     if not hasattr(source, "layers"):
         raise ArgumentError("Activity on data needs the whole model: kernel_health(model, layer, x=images).")
     return source
+
+
+def _silent(norm: np.ndarray, dead_norm: float) -> np.ndarray:
+    """Whether a norm is small beside the median of those that are not zero."""
+    alive = norm[norm > 0]
+    return norm <= dead_norm * (float(np.median(alive)) if alive.size else 0.0)
 
 
 def _nearest(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
