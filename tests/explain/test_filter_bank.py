@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Model, Sequential, initializers, layers
-from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError, UnknownNameError
+from kernelearn.errors import ArgumentError, NonFiniteError, NotBuiltError, ShapeError, UnknownNameError
 from kernelearn.explain.filter_bank import filter_bank, filter_bank_history
 from kernelearn.explain.filter_families import FAMILIES, templates_for
 from kernelearn.explain.kernel_shape import frequency_response, kernel_shape
@@ -133,6 +133,8 @@ def test_own_filters_can_be_added():
     assert found.best == ["cross"]
     with pytest.raises(ShapeError, match="must have the shape"):
         filter_bank(cross[..., None, None], families={"cross": np.ones((1, 5, 5))})
+    with pytest.raises(ArgumentError, match="not all zero"):
+        filter_bank(cross[..., None, None], families={"none": np.zeros((1, 3, 3))})
 
 
 # --- the baseline
@@ -251,6 +253,8 @@ def test_sources_say_what_is_wrong():
         filter_bank(layers.Conv2D(2, 3))
     with pytest.raises(ArgumentError, match="has no weight 'kernel'"):
         filter_bank(Sequential([Input((4, 4, 1)), layers.Flatten(name="flat")]), "flat")
+    with pytest.raises(NonFiniteError, match="NaN or infinity"):
+        filter_bank(np.full((3, 3, 1, 1), np.nan))
     with pytest.raises(ShapeError, match="channels, filters"):
         filter_bank(np.ones((3, 3)))
     with pytest.raises(ArgumentError, match="no convolution kernel"):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.errors import ShapeError, unknown_name
+from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.initializers import GaborBank, GaussianBank, Laplacian, PrewittBank, SobelBank
 
 Size = tuple[int, ...]
@@ -152,7 +152,7 @@ def templates_for(size: Size, families: Any = None) -> tuple[dict[str, list[Temp
     Args:
         size: spatial size of the kernels.
         families: names, or a dict that also brings own filters as arrays (number, *size); None for all.
-    Raises: UnknownNameError; ShapeError for kernels of one pixel, or if no family is defined.
+    Raises: UnknownNameError, ArgumentError; ShapeError for kernels of one pixel, or if no family is defined.
 
     >>> found, left_out = templates_for((4, 4))
     >>> sorted(left_out)
@@ -186,4 +186,6 @@ def templates_for(size: Size, families: Any = None) -> tuple[dict[str, list[Temp
 def _own_templates(name: str, filters: np.ndarray, size: Size) -> list[Template]:
     if filters.shape[1:] != size:
         raise ShapeError(f"Filters of family {name!r} must have the shape (n, *{size}); got {filters.shape}.")
+    if not np.isfinite(filters).all() or not filters.reshape(len(filters), -1).any(axis=1).all():
+        raise ArgumentError(f"Every filter of family {name!r} needs finite numbers that are not all zero.")
     return [Template(name, {"number": i}, one[None]) for i, one in enumerate(filters)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.errors import ArgumentError, NonFiniteError, NotBuiltError, ShapeError
 from kernelearn.explain.network import path_of
 from kernelearn.models import Model
 
@@ -52,8 +52,15 @@ def kernels_of(source: Any, layer: Any = None, step: int | None = None, weight: 
         layer: path of the layer in a model or run; None for the first convolution.
         step: of a run; None for the last recorded one.
         weight: name of the weight in the layer.
-    Raises: ShapeError for a weight without spatial axes, ArgumentError, NotBuiltError.
+    Raises: ShapeError for a weight without spatial axes, NonFiniteError for NaN, ArgumentError, NotBuiltError.
     """
+    found = _stored(source, layer, step, weight)
+    if not np.isfinite(found.values).all():
+        raise NonFiniteError(f"The kernels of {found.name} hold NaN or infinity: look at an earlier step.")
+    return found
+
+
+def _stored(source: Any, layer: Any, step: int | None, weight: str) -> Kernels:
     if isinstance(source, np.ndarray):
         return Kernels(as_filters(source, ""))
     if is_run(source):
