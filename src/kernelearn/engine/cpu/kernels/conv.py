@@ -13,7 +13,7 @@ out: in columns when the code is made, in rows by a branch. So no padded copy of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from kernelearn.engine.cpu.emit import Index, Kernel
@@ -55,6 +55,7 @@ class TapConv:
         x, y: (depth, height, width, channels) of an image.
         inner, outer: input and output channels of a group.
         kernel: taps per axis; parts: one triple of axes for every residue class.
+        is_depthwise: every output channel reads the input channel of the same number, and no other.
     """
 
     x: tuple[int, int, int, int]
@@ -64,6 +65,7 @@ class TapConv:
     groups: int
     kernel: tuple[int, int, int]
     parts: tuple[tuple[Axis, Axis, Axis], ...]
+    is_depthwise: bool = False
 
     @property
     def tap_count(self) -> int:
@@ -191,8 +193,8 @@ class _Rows:
 
     def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
         g, k = self.g, self.k
-        self.x_image = n * math.prod(g.x) + group * g.inner
         self.channel = group * g.outer + block * self.lanes + first * self.blocks.lanes
+        self.x_image = n * math.prod(g.x) + (self.channel if g.is_depthwise else group * g.inner)
         self.y_image = n * math.prod(g.y) + self.channel
         self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
         full = self.height.count // self.tile.rows * self.tile.rows
@@ -321,12 +323,20 @@ class _Rows:
             return held[ty, tx, v]
 
         for column, users in readers:
-            value = k.broadcast("x", x + column * g.x[3])
+            values = self._inputs(x + column * g.x[3])
             for p, tx in users:
                 for r, ty in pairs:
                     for v in range(self.vectors):
                         register = self.sums[r, p, v]
-                        k.set(register, k.fma(value, weight(ty, tx, v), k.get(register)))
+                        k.set(register, k.fma(values[v], weight(ty, tx, v), k.get(register)))
+
+    def _inputs(self, at: Index) -> list[str]:
+        """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
+        k = self.k
+        if not self.g.is_depthwise:
+            return [k.broadcast("x", at)] * self.vectors
+        masks = [k.mask(self.channels - v * k.width) for v in range(self.vectors)]
+        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(masks)]
 
     def _y_offset(self, z: Index, y: Index, x: Index | int, p: int) -> Index:
         _, height, width, channels = self.g.y
@@ -365,9 +375,11 @@ def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
     x, y = image_shape(plan.shape(op.inputs[0])), image_shape(plan.shape(op.outputs[0]))
     kernel = three(plan.shape(op.inputs[1])[:-2], 1)
     rest = (three(a["stride"], 1), three(a["padding"], (0, 0)), three(a["dilation"], 1), a["groups"])
-    if op.operator == "conv":
-        return forward_geometry(x, y, kernel, *rest), False
-    return gradient_geometry(x, y, kernel, *rest), True
+    make = forward_geometry if op.operator == "conv" else gradient_geometry
+    g = make(x, y, kernel, *rest)
+    if 1 < a["groups"] == x[3] == y[3]:
+        return replace(g, inner=1, outer=x[3], groups=1, is_depthwise=True), False
+    return g, op.operator != "conv"
 
 
 def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operation | None = None) -> bool:

@@ -41,12 +41,22 @@ class Gradient:
     groups: int
 
     @property
+    def is_depthwise(self) -> bool:
+        """Every filter reads the input channel of its own number: lanes are channels of both."""
+        return 1 < self.groups == self.x[3] == self.g[3]
+
+    @property
+    def units(self) -> int:
+        """Groups that are worked on one after another."""
+        return 1 if self.is_depthwise else self.groups
+
+    @property
     def inner(self) -> int:
         return self.x[3] // self.groups
 
     @property
     def outer(self) -> int:
-        return self.g[3] // self.groups
+        return self.g[3] // self.units
 
     def shift(self, axis: int, tap: int) -> int:
         """Pixel of x that a tap reads at output position 0."""
@@ -94,7 +104,7 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     rows = max(1, min(g.g[1], BLOCK_NUMBERS // max(row, 1)))
     if rows * g.g[2] < 64:
         rows = min(g.g[1], -(-64 // g.g[2]))
-    blocks = Blocks(g.outer, target.width, vectors).count * g.groups
+    blocks = Blocks(g.outer, target.width, vectors).count * g.units
     size = 4 * math.prod(g.kernel) * g.inner * g.g[3]
     shards = max(1, min(-(-WANTED_TASKS // blocks), MAX_PARTIAL_BYTES // size))
     return Shape(taps, channels, vectors, rows, shards, whole)
@@ -106,9 +116,9 @@ def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
     images = k.scalar("n")
     size = math.prod(g.kernel) * g.inner * g.g[3]
     with k.loop(k.lo, k.hi) as task:
-        unit = task % (blocks.count * g.groups)
-        shard = task // (blocks.count * g.groups)
-        group, block = (unit // blocks.count, unit % blocks.count) if g.groups > 1 else (k.const(0), unit)
+        unit = task % (blocks.count * g.units)
+        shard = task // (blocks.count * g.units)
+        group, block = (unit // blocks.count, unit % blocks.count) if g.units > 1 else (k.const(0), unit)
         first_image = (images * shard) // s.shards
         last_image = (images * (shard + 1)) // s.shards
         for first, count, vectors, channels in blocks.kinds():
@@ -134,7 +144,8 @@ class _Unit:
             for v in range(self.vectors):
                 k.store(k.zero, "dw", self.target + row * g.g[3] + v * k.width, self.masks[v])
         with k.loop(first, last) as n, k.loop(0, g.g[0]) as z:
-            self.x_image = n * math.prod(g.x) + self.group * g.inner
+            first_channel = self.column if g.is_depthwise else self.group * g.inner
+            self.x_image = n * math.prod(g.x) + first_channel
             self.g_plane = (n * g.g[0] + z) * math.prod(g.g[1:]) + self.column
             with k.loop(0, g.g[1], self.s.rows) as y:
                 end = k.minimum(y + self.s.rows, g.g[1]) if self.s.rows < g.g[1] else k.const(g.g[1])
@@ -223,10 +234,10 @@ class _Unit:
             for ty, tx in active:
                 at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
                 for i in range(channels):
-                    number = k.broadcast("x", at + i)
+                    inputs = self._inputs(at + i)
                     for v in range(self.vectors):
                         register = sums[ty, tx, i, v][0]
-                        k.set(register, k.fma(number, values[v], k.get(register)))
+                        k.set(register, k.fma(inputs[v], values[v], k.get(register)))
 
         border = [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2])
         for x in border:
@@ -234,6 +245,13 @@ class _Unit:
         if low < high:
             with k.loop(low, high) as x:
                 pixel(x, taps)
+
+    def _inputs(self, at: Index) -> list[str]:
+        """What the vectors of gradients are multiplied with: one input in all lanes, or a channel in each."""
+        k = self.k
+        if not self.g.is_depthwise:
+            return [k.broadcast("x", at)] * self.vectors
+        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(self.masks)]
 
     def _weight(self, tz: int, ty: int, tx: int, c: Index, v: int) -> Index:
         g = self.g
@@ -266,7 +284,7 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
         lambda k: emit_gradient(k, g, s),
         {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
         {"dw": target},
-        Tasks(fixed=s.shards * blocks.count * g.groups),
+        Tasks(fixed=s.shards * blocks.count * g.units),
         flops=(g.flops, 0.0),
         note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards",
     )
