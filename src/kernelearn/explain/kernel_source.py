@@ -52,7 +52,7 @@ def kernels_of(source: Any, layer: Any = None, step: int | None = None, weight: 
         layer: path of the layer in a model or run; None for the first convolution.
         step: of a run; None for the last recorded one.
         weight: name of the weight in the layer.
-    Raises: ShapeError for a weight without spatial axes, NonFiniteError for NaN, ArgumentError, NotBuiltError.
+    Raises: ShapeError without spatial axes, NonFiniteError for NaN, ArgumentError, NotBuiltError.
     """
     found = _stored(source, layer, step, weight)
     if not np.isfinite(found.values).all():
