@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from kernelearn.explain.experiments import (
 )
 from kernelearn.explain.experiments.networks import freeze, small_network
 from kernelearn.explain.experiments.tables import as_csv, as_markdown
+
+MNIST = Path(__file__).resolve().parents[4] / "shared" / "data" / "mnist10k"
 
 
 class Recording(Experiment):
@@ -219,3 +222,23 @@ def test_time_is_the_median_of_the_seeds(finished):
         float(line.split("|")[8]) for line in as_markdown(finished).splitlines()[4 : 4 + len(finished.rows)]
     ]
     assert times == [round(row.typical_seconds, 2) for row in finished.rows]
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="needs the shared data: ../shared/data/mnist10k is not there")
+def test_on_handwritten_digits_learned_kernels_beat_a_random_classifier():
+    settings = ExperimentSettings(epochs=2, seeds=2, images=800, test_images=400)
+    result = run_experiment("frozen", MNIST, settings)
+    assert result.data == {
+        "name": "mnist10k",
+        "input_shape": [28, 28, 1],
+        "images": 800,
+        "test_images": 400,
+        "classes": 10,
+    }
+    for row in result.rows:
+        assert min(row.accuracy) > 3 * max(result.chance), row.name
+    assert result.row("train all").summary().mean > result.row("freeze dense").summary().mean
+
+
+def test_notebooks_show_a_table(finished):
+    assert finished._repr_markdown_() == as_markdown(finished)

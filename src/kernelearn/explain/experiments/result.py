@@ -137,6 +137,12 @@ class ExperimentResult:
 
         return as_text(self)
 
+    def _repr_markdown_(self) -> str:
+        """How notebooks show it."""
+        from kernelearn.explain.experiments.tables import as_markdown
+
+        return as_markdown(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values; the inverse of `from_dict`."""
         return {"format": FORMAT, **asdict(self), "summaries": dict(self._summaries())}
