@@ -226,13 +226,13 @@ def test_time_is_the_median_of_the_seeds(finished):
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs the shared data: ../shared/data/mnist10k is not there")
 def test_on_handwritten_digits_learned_kernels_beat_a_random_classifier():
-    settings = ExperimentSettings(epochs=2, seeds=2, images=800, test_images=400)
+    settings = ExperimentSettings(epochs=2, seeds=1, images=600, test_images=300)
     result = run_experiment("frozen", MNIST, settings)
     assert result.data == {
         "name": "mnist10k",
         "input_shape": [28, 28, 1],
-        "images": 800,
-        "test_images": 400,
+        "images": 600,
+        "test_images": 300,
         "classes": 10,
     }
     for row in result.rows:
