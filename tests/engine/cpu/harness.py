@@ -249,10 +249,8 @@ def run_binding(
     binding, arrays, chunk: int = 0, backwards: bool = False, tell: Callable | None = None
 ) -> None:
     """What `_Binding.run` does, in plain Python and on this thread."""
-    for name, slots in binding.slots.items():
-        for table, slot in slots:
-            table[slot] = arrays[name].ctypes.data
-    for part in binding.parts:
+    binding.use(arrays)
+    for part in (*binding.prologue, *binding.parts):
         if isinstance(part, Fallback):
             binding.reference(part, arrays)
             continue
@@ -386,10 +384,11 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
 
     bench.reset()
     executable = bench.executable
-    arrays = executable._inputs(bench.inputs)
+    arrays = executable.inputs(bench.inputs)
     images = executable._images(arrays)
     binding = _Binding(executable, images, 1)
-    sizes = {name: exact_bytes(executable, name, images) for name in binding.offsets}
+    constants = dict(executable.constants)
+    sizes = {name: exact_bytes(executable, name, images) for name in (*binding.offsets, *constants)}
     sizes.update((f"in:{n}", a.nbytes) for n, a in arrays.items())
     sizes.update((f"var:{n}", v._value.nbytes) for n, v in bench.variables.items())
     with GuardedMemory(sizes, at_end) as memory:
@@ -399,6 +398,7 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
         for name, variable in bench.variables.items():
             variable._value = memory.place(f"var:{name}", variable._value)
         binding.offsets = {name: memory.offsets[name] for name in binding.offsets}
+        executable.constants = {name: memory.part(name) for name in constants}
         binding.attach(memory.whole)
         written = {n for op in executable.program.operations for n in op.outputs}
         memory.protect([f"in:{n}" for n in arrays])
@@ -408,6 +408,7 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
         found = bench._results({k: binding._result(n, arrays) for k, n in bench.outputs.items()})
         compare(bench.problem, bench.narrow, found, "guarded")
         memory.check_filling(str(bench.problem))
+        executable.constants = constants
         for name, variable in bench.variables.items():
             variable._value = kept[name]
 

@@ -60,10 +60,13 @@ class GuardedMemory:
     def __exit__(self, *error: object) -> None:
         self._set(0, len(self._map), PROT_READ | 2)
 
+    def part(self, name: str) -> np.ndarray:
+        """The bytes of a part."""
+        return self.whole[self.offsets[name] : self.offsets[name] + self.sizes[name]]
+
     def place(self, name: str, array: np.ndarray) -> np.ndarray:
         """A copy of an array in its part."""
-        start = self.offsets[name]
-        copy = self.whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy = self.part(name).view(array.dtype).reshape(array.shape)
         copy[...] = array
         return copy
 

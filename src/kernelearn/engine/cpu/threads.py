@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
 class RunLock:
     """A lock that is free in a forked child, where the thread that held it does not exist."""
 
-    _all: weakref.WeakSet[RunLock] = weakref.WeakSet()
+    _all: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
