@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kernelearn import explain
+from kernelearn import constraints, explain, regularizers
 from kernelearn.engine.reference.optimizers import UPDATES
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.explain import linear_steps
@@ -176,6 +176,51 @@ def train_again(model):
     folder = tempfile.mkdtemp(prefix="kernelearn-test-") + "/run"
     model.fit(*data(), batch_size=10, verbose=0, seed=1, callbacks=[Recorder(folder, ledger_every=1)])
     return Run(folder)
+
+
+class Cubes(regularizers.Regularizer):
+    """A regulariser of the user's own."""
+
+    def value(self, w):
+        return float(np.sum(np.abs(w) ** 3))
+
+    def gradient(self, w):
+        return 3 * w * np.abs(w)
+
+
+class Shrink(constraints.Constraint):
+    """A constraint of the user's own."""
+
+    def __call__(self, w):
+        return np.asarray(w) * np.asarray(w).dtype.type(0.9)
+
+
+@pytest.mark.parametrize("is_known_later", [True, False])
+def test_rules_of_the_users_own(monkeypatch, is_known_later):
+    """Where their classes are not known when the run is read, the ledger tells penalties apart."""
+    with monkeypatch.context() as patch:
+        patch.setitem(regularizers.REGULARIZERS._classes, "Cubes", Cubes)
+        patch.setitem(constraints.CONSTRAINTS._classes, "Shrink", Shrink)
+        run = train(small_network(kernel_regularizer=Cubes(), kernel_constraint=Shrink()), "adam")
+    if is_known_later:
+        monkeypatch.setitem(regularizers.REGULARIZERS._classes, "Cubes", Cubes)
+        monkeypatch.setitem(constraints.CONSTRAINTS._classes, "Shrink", Shrink)
+    for step in (1, 4):
+        split = explain.update_split(run, "conv", step)
+        expected = split.step.gradient * Cubes().gradient(run.kernels("conv", step - 1))
+        np.testing.assert_allclose(split.parts["penalty"], expected, rtol=1e-3, atol=1e-7)
+        assert np.abs(split.parts["constraint"]).max() > 1e-3 and split.is_exact
+    past = explain.history(run, "conv", (0, 0, 0, 0))
+    assert past.is_exact and past.totals["penalty"] != 0 and past.totals["constraint"] != 0
+
+
+def test_a_frozen_layer_has_no_update():
+    model = small_network()
+    model.get_layer("conv").trainable = False
+    run = train(model, "sgd")
+    with pytest.raises(ArgumentError, match="not trained"):
+        explain.update_split(run, "conv", 1)
+    assert explain.update_split(run, "dense", 1).is_exact
 
 
 def test_messages():

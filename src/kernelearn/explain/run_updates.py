@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from kernelearn import optimizers
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.update_split import UpdateSplit, clip, split_update
+from kernelearn.initializers.from_layer import values_follow
+from kernelearn.layers.base import LAYERS
 
 
 class RunUpdates:
@@ -46,7 +48,7 @@ class RunUpdates:
             learning_rate=self.learning_rate(step),
             iteration=self.run.iteration(step),
             after=self.run.kernels(self.layer, step, self.weight),
-            penalty=self.penalty(before),
+            penalty=self.penalty(step),
             clipping=self.clipping,
             global_norm=self.run.global_norm(step) if self._clips_globally else None,
             constraint=rule.get("constraint"),
@@ -103,16 +105,39 @@ class RunUpdates:
     @cached_property
     def penalty_rule(self) -> Callable[[NDArray], NDArray] | None:
         """Weight -> gradient of its regulariser; None without one, or if the model cannot be rebuilt."""
+        config = self.run.manifest["about"].get("model")
         try:
-            weight = self.run.model().weight_paths().get(f"{self.layer}/{self.weight}")
+            with values_follow():
+                model = None if config is None else LAYERS.get(config)
         except KernelearnError:
-            return None
-        rule = getattr(weight, "regularizer", None)
+            model = None
+        paths = {} if model is None else model.weight_paths()
+        rule = getattr(paths.get(f"{self.layer}/{self.weight}"), "regularizer", None)
         return None if rule is None else rule.gradient
 
-    def penalty(self, before: NDArray) -> NDArray | None:
-        """The regulariser's part of the gradient at these weights, or None."""
-        return None if self.penalty_rule is None else np.asarray(self.penalty_rule(before))
+    def penalty(self, step: int) -> NDArray | None:
+        """The regulariser's part of the gradient of a step, or None.
+
+        Where the model cannot be rebuilt (it has parts of the user's own), the ledger of the step tells.
+        """
+        if self.penalty_rule is not None:
+            return np.asarray(self.penalty_rule(self.before(step)))
+        if not self._may_have_penalty or step not in self.run.ledger_steps:
+            return None
+        try:
+            factors = self.run.ledger(self.layer, step, self.weight)
+        except KernelearnError:
+            return None
+        return factors.gradient - factors.from_data
+
+    @cached_property
+    def _may_have_penalty(self) -> bool:
+        """Whether the gradient of the weight is more than that of its uses: the run has these apart then."""
+        try:
+            factors = self.run.ledger(self.layer, int(self.run.ledger_steps[0]), self.weight)
+        except (KernelearnError, IndexError):
+            return False
+        return bool((factors.gradient != factors.from_data).any())
 
     @cached_property
     def clipping(self) -> tuple[str, float] | None:

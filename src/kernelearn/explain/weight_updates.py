@@ -67,7 +67,7 @@ class WeightUpdates:
         u, at = self.of, self.index
         rule, whole, slots = u.rule(step), u.before(step), u.slots(step)
         gradient, clipped = u.gradient(step), u.clipped(step)
-        penalty = u.penalty(whole)
+        penalty = u.penalty(step)
         only = {n: a if a.ndim == 0 else a[at].reshape(1) for n, a in slots.items()}
         done = replay(
             whole[at].reshape(1),
