@@ -18,8 +18,8 @@ OPTIONAL = {"sklearn", "PIL", "matplotlib", "scipy", "rich", "typer", "torch", "
 PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
-        data engine errors explain initializers kernel_machines layers learn load_model losses metrics
-        models ops optimizers recording regularizers schedules set_random_seed utils
+        data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
+        metrics models ops optimizers recording regularizers schedules set_num_threads set_random_seed utils
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback

@@ -17,6 +17,8 @@ _OBJECTS = {
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
     "set_random_seed": "kernelearn.config",
+    "get_num_threads": "kernelearn.engine.cpu.threads",
+    "set_num_threads": "kernelearn.engine.cpu.threads",
 }
 
 _MODULES = (
@@ -56,6 +58,7 @@ __all__ = [
     "engine",
     "errors",
     "explain",
+    "get_num_threads",
     "initializers",
     "kernel_machines",
     "layers",
@@ -69,6 +72,7 @@ __all__ = [
     "recording",
     "regularizers",
     "schedules",
+    "set_num_threads",
     "set_random_seed",
     "utils",
 ]
@@ -97,6 +101,7 @@ if TYPE_CHECKING:
         utils,
     )
     from kernelearn.config import set_random_seed
+    from kernelearn.engine.cpu.threads import get_num_threads, set_num_threads
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model

@@ -15,8 +15,18 @@ from kernelearn.errors import unknown_name
 
 Prepare = Callable[[Program, Mapping[str, Variable]], Any]
 
+
+def _cpu(program: Program, variables: Mapping[str, Variable]) -> Any:
+    """Compiled for this processor; a program in float64 goes to the reference engine, and says so."""
+    if not computes_in_float32(program):
+        return ReferenceExecutable(program, variables)
+    from kernelearn.engine.cpu.executable import CpuExecutable
+
+    return CpuExecutable(program, variables)
+
+
 # In order of preference: the first one is the default.
-ENGINES: dict[str, Prepare] = {"reference": ReferenceExecutable}
+ENGINES: dict[str, Prepare] = {"reference": ReferenceExecutable, "cpu": _cpu}
 
 
 def resolve_engine(name: str | None = None) -> str:
@@ -30,3 +40,9 @@ def resolve_engine(name: str | None = None) -> str:
 def prepare(program: Program, variables: Mapping[str, Variable], engine: str | None = None) -> Any:
     """Make a program ready to run on an engine."""
     return ENGINES[resolve_engine(engine)](program, variables)
+
+
+def computes_in_float32(program: Program) -> bool:
+    """Whether anything that the program computes is float32: the type that compiled kernels are for."""
+    written = (program.buffers[name] for op in program.operations for name in op.outputs)
+    return any(buffer.dtype == "float32" for buffer in written)
