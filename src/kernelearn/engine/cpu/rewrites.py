@@ -97,6 +97,7 @@ def normalize_by_coefficients(program: Program) -> Program:
             users[name].append(op)
     kept = set(program.outputs.values())
     buffers = dict(program.buffers)
+    first: list[Operation] = []
     result: list[Operation] = []
     replaced: set[int] = set()
     for op in program.operations:
@@ -120,10 +121,13 @@ def normalize_by_coefficients(program: Program) -> Program:
             buffers[name] = replace(buffers[mean], name=name, role="value")
         attrs = {"epsilon": op.attrs["epsilon"], "has_gamma": scaled, "has_beta": scaled}
         sources = (mean, variance, *(last.inputs[1:] if scaled else ()))
-        result.append(replace(op, operator="affine_coefficients", inputs=sources, outputs=rows, attrs=attrs))
+        coefficients = replace(op, operator="affine_coefficients", inputs=sources, outputs=rows, attrs=attrs)
+        # NOTE: rows that depend on weights only come first, so that a convolution can take the affine along.
+        are_weights = all(buffers[n].role in ("parameter", "state") for n in sources)
+        (first if are_weights else result).append(coefficients)
         result.append(replace(op, operator="affine", inputs=(x, *rows), outputs=last.outputs, attrs={}))
         replaced.add(id(last))
-    return replace(program, buffers=buffers, operations=tuple(result))
+    return replace(program, buffers=buffers, operations=(*first, *result))
 
 
 def fuse_chains(program: Program) -> Program:

@@ -1,0 +1,135 @@
+"""Rewrites change how a step is computed, not what: both programs give the same on the reference engine."""
+
+import numpy as np
+import pytest
+
+from kernelearn import Input, Model, layers
+from kernelearn.engine.cpu import rewrites
+from kernelearn.engine.program import Program
+from kernelearn.engine.reference.executor import ReferenceExecutable
+from kernelearn.engine.variable import Variable
+from kernelearn.models import zoo
+
+RNG = np.random.default_rng(3)
+
+
+def pooled_network() -> Model:
+    """Convolutions with ReLU and overlapping and plain pooling."""
+    x = inputs = Input((13, 13, 2))
+    x = layers.Conv2D(5, 3, activation="relu")(x)
+    x = layers.MaxPooling2D(3, strides=2)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(2)(x)
+    return Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
+
+
+def residual_network() -> Model:
+    """Batch normalisation with and without scale, residual addition, two users of one tensor."""
+    x = inputs = Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = kept = layers.ReLU()(x)
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Add()([x, kept])
+    x = layers.Activation("relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(inputs, layers.Dense(3)(x))
+
+
+NETWORKS = {
+    "pooled": pooled_network,
+    "residual": residual_network,
+    "lenet": lambda: zoo.lenet((28, 28, 1), 3),
+}
+
+
+def program_of(name: str, kind: str) -> tuple[Program, dict[str, Variable], dict[str, np.ndarray]]:
+    """A float64 program with its variables and inputs."""
+    model = NETWORKS[name]()
+    model.compile("adam", "mse", engine="reference")
+    executable = model._executable(kind)
+    shapes = {b.name: b for b in executable.program.inputs()}
+    inputs = {
+        n: RNG.standard_normal([4 if s is None else s for s in b.shape]).astype("float32")
+        for n, b in shapes.items()
+    }
+    fixed = {"seed": 1, "step": 2, "update": 3, "learning_rate": 0.01}
+    inputs.update((n, np.asarray(v)) for n, v in fixed.items() if n in shapes)
+    for variable in executable.variables.values():
+        if "variance" not in variable.path:
+            variable.assign(RNG.standard_normal(variable.shape) * 0.5)
+        else:
+            variable.assign(RNG.uniform(0.5, 2, variable.shape))
+        if "velocity" in variable.name:
+            variable.assign(np.abs(variable.value))
+    return executable.program, executable.variables, inputs
+
+
+def results(program: Program, variables, inputs) -> dict[str, np.ndarray]:
+    """Outputs of a run and the weights after it, from copies of the weights."""
+    copies = {n: Variable(v.value, v.name) for n, v in variables.items()}
+    found = ReferenceExecutable(program, copies).run(inputs)
+    return {**found, **{n: v.numpy() for n, v in copies.items()}}
+
+
+@pytest.mark.parametrize("kind", ["train", "test", "predict"])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("rewrite", [*rewrites.REWRITES, rewrites.optimise], ids=lambda r: r.__name__)
+def test_a_rewritten_program_gives_the_same(rewrite, network, kind):
+    program, variables, inputs = program_of(network, kind)
+    before = results(program, variables, inputs)
+    after = results(rewrite(program), variables, inputs)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        # NOTE: Adam divides by the root of a mean square that may be tiny, hence the absolute part.
+        np.testing.assert_allclose(after[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def operators(program: Program) -> list[str]:
+    """Names of the operators, those inside fused ones too."""
+    names = []
+    for op in program.operations:
+        body = op.attrs["body"].operations if op.operator == "fused" else (op,)
+        names += [part.operator for part in body]
+    return names
+
+
+def test_the_relu_gradient_moves_before_the_pooling():
+    program = rewrites.optimise(program_of("pooled", "train")[0])
+    shapes = {
+        program.buffers[part.outputs[0]].shape[1:3]
+        for op in program.operations
+        for part in (op.attrs["body"].operations if op.operator == "fused" else (op,))
+        if part.operator == "activation_grad"
+    }
+    assert shapes == {(5, 5), (2, 2)}  # the pooled sizes, not 11 x 11 and 5 x 5
+
+
+def test_convolutions_take_their_bias_and_activation_along():
+    program = rewrites.optimise(program_of("pooled", "predict")[0])
+    bodies = [str(op.attrs["body"]) for op in program.operations if op.operator == "fused"]
+    assert bodies[:2] == ["conv + bias_add + activation"] * 2
+
+
+def test_normalisation_and_residual_addition_are_one_pass():
+    program = rewrites.optimise(program_of("residual", "predict")[0])
+    bodies = [str(op.attrs["body"]) for op in program.operations if op.operator == "fused"]
+    assert any(b.startswith("conv") and "affine + add + activation" in b for b in bodies)
+
+
+def test_a_recorded_buffer_is_not_rewritten_away():
+    program, variables, inputs = program_of("pooled", "train")
+    watched = {
+        f"watched_{i}": name
+        for i, name in enumerate(n for op in program.operations for n in op.outputs if op.phase != "update")
+    }
+    kept = program.keeping(**watched)
+    before, after = results(kept, variables, inputs), results(rewrites.optimise(kept), variables, inputs)
+    for name in watched:
+        np.testing.assert_allclose(after[name], before[name], rtol=2e-4, atol=2e-5, err_msg=watched[name])
+
+
+def test_optimising_twice_changes_nothing_more():
+    once = rewrites.optimise(program_of("residual", "train")[0])
+    assert operators(rewrites.optimise(once)) == operators(once)
