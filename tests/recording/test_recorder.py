@@ -8,6 +8,7 @@ from kernelearn.engine.reference.conv import conv_grad_kernel
 from kernelearn.engine.reference.dense import dense_grad_kernel
 from kernelearn.errors import ArgumentError, NonFiniteError, UnknownNameError
 from kernelearn.layers import (
+    Add,
     Conv1D,
     Conv2D,
     Conv2DTranspose,
@@ -366,3 +367,30 @@ def test_unknown_layers_and_an_empty_folder_name(tmp_path):
         record(tmp_path, layers=["convv"])
     with pytest.raises(ArgumentError, match="run_dir is empty"):
         Recorder("")
+
+
+def test_metrics_for_each_class_have_no_number_of_a_step(tmp_path):
+    from kernelearn.metrics import AUC, F1Score
+
+    model, (x, y) = make_model(), make_data()
+    model.compile("adam", "categorical_crossentropy", metrics=[AUC(), F1Score()])
+    _, run = record(tmp_path, model, data=(x, np.eye(3)[y]))
+    assert run.scalar_names[2:4] == ["auc", "f1_score"]
+    assert np.isfinite(run.scalars("auc")[1]).all() and np.isnan(run.scalars("f1_score")[1]).all()
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    conv, a, b = Conv2D(2, 3, name="conv"), Input((6, 6, 1)), Input((6, 6, 1))
+    both = Flatten()(Add()([conv(a), conv(b)]))
+    model = Model([a, b], [Dense(3, name="one")(both), Dense(1, name="two")(both)])
+    model.compile("sgd", ["mse", "mse"])
+    x, _ = make_data()
+    targets = [np.ones((20, 3)), np.ones((20, 1))]
+    _, run = record(tmp_path, model, data=([x, x + 1], targets))
+    assert run.scalar_names[:4] == ["loss", "learning_rate", "one_loss", "two_loss"]
+    assert [len(images) for images in run.probe_images] == [8, 8] and run.maps("two", 0).shape == (8, 1)
+    factors = run.ledger("conv", 1)
+    first, second = factors.parts
+    assert np.allclose(second.x, first.x + 1) or np.allclose(first.x, second.x + 1)
+    total = sum(gradient_of(part, factors.kernel_shape) for part in factors.parts)
+    assert np.allclose(total, factors.gradient, atol=1e-5)

@@ -11,11 +11,14 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from kernelearn.errors import ArgumentError, FormatError, ShapeError, StorageError
 from kernelearn.recording import Run, RunWriter
 from kernelearn.recording.events import read_events
-from kernelearn.recording.layout import Layout
+from kernelearn.recording.layout import Field, Layout
+from kernelearn.recording.streams import StreamReader, StreamWriter
 from kernelearn.recording.writer import EVENTS
 
 from .helpers import LAYOUTS, assert_is_prefix, kernel_of, write_run, write_step
@@ -288,3 +291,40 @@ def test_a_layout_reads_what_it_wrote_and_nothing_else():
         Layout.from_json({**layout.to_json(), "record_bytes": 64})
     with pytest.raises(FormatError, match="unknown way"):
         Layout.from_json({"name": "kernels"})
+
+
+FIELDS = some.lists(
+    some.tuples(
+        some.sampled_from(["<f4", "<f8", "<i4", "<i8"]),
+        some.lists(some.integers(1, 4), max_size=3).map(tuple),
+        some.booleans(),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@pytest.mark.properties
+@settings(max_examples=60, deadline=None)
+@given(FIELDS, some.integers(1, 5), some.lists(some.integers(0, 5), min_size=1, max_size=6), some.randoms())
+def test_any_arrays_come_back(tmp_path_factory, kinds, capacity, counts, source):
+    """Records of any fields, with any numbers of rows, are read as they were written."""
+    fields = tuple(
+        Field(f"field/{i}", dtype, (None, *shape) if is_by_row else shape)
+        for i, (dtype, shape, is_by_row) in enumerate(kinds)
+    )
+    layout = Layout("any", fields, capacity)
+    path = tmp_path_factory.mktemp("records") / "any-1.bin"
+    rng, writer, written = np.random.default_rng(source.getrandbits(32)), StreamWriter(path, layout, 7), []
+    for step, count in enumerate(min(count, capacity) for count in counts):
+        arrays = {f.name: rng.integers(-9, 9, f.sizes(count)).astype(f.dtype) for f in fields}
+        writer.fill(arrays, count)
+        writer.append(step, count)
+        written.append(arrays)
+    writer.close()
+    reader = StreamReader(path, layout, 7)
+    assert reader.steps.tolist() == list(range(len(counts))) and not reader.damaged
+    for number, arrays in enumerate(written):
+        for name, array in arrays.items():
+            found = reader.read(number, name)
+            assert found.dtype == array.dtype and np.array_equal(found, array)

@@ -32,12 +32,13 @@ def add_event(path: Path, kind: str, step: int, **about: Any) -> Event:
     event = {"kind": kind, "step": int(step), "time": time.time(), **_plain(about)}
     text = json.dumps(event, allow_nan=False).encode()
     line = f"{zlib.crc32(text):08x} ".encode() + text + b"\n"
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
         end = _end_of_last_line(file)
         try:
             os.ftruncate(file, end)  # what a killed process left of its last event
-            if os.pwrite(file, line, end) < len(line):
+            os.lseek(file, end, os.SEEK_SET)
+            if os.write(file, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.ftruncate(file, end)
@@ -77,7 +78,8 @@ def _end_of_last_line(file: int) -> int:
     size = os.fstat(file).st_size
     while size:
         start = max(0, size - _BLOCK)
-        found = os.pread(file, size - start, start).rfind(b"\n")
+        os.lseek(file, start, os.SEEK_SET)
+        found = os.read(file, size - start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         size = start

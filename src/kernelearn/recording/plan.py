@@ -24,7 +24,10 @@ STATE, PROBES, STEPS = "state", "probes", "steps"
 ALL_LAYERS = "all"
 # Layers without a convolution are recorded without being asked for up to this many numbers.
 SMALL_LAYER = 4096
-_LABELS = ("images", "labels")
+_NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
+_BY_IMAGE = ("images", "labels")
+# Names in the record of a step that no metric can have.
+STEP_FIELDS = (*_NUMBERS, *_COUNTS, *_BY_IMAGE)
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,9 @@ def _of_buffer(program: Program, field: str, buffer: str) -> Field:
 
 
 def _of_step(metrics: Iterable[str]) -> list[Field]:
-    numbers = [Field(name, "<f8", ()) for name in ("loss", "learning_rate", *metrics)]
-    counts = [Field(name, "<i8", ()) for name in ("epoch", "batch", "iteration", "has_labels")]
-    return [*numbers, *counts, *(Field(name, "<i8", (None,)) for name in _LABELS)]
+    numbers = [Field(name, "<f8", ()) for name in (*_NUMBERS, *metrics)]
+    counts = [Field(name, "<i8", ()) for name in _COUNTS]
+    return [*numbers, *counts, *(Field(name, "<i8", (None,)) for name in _BY_IMAGE)]
 
 
 def _about(model: Any, taps: Taps, layers: list[str], weights, metrics) -> dict[str, Any]:

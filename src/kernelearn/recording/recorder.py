@@ -28,7 +28,7 @@ from kernelearn.recording.index import update_index
 from kernelearn.recording.joining import Place, place_of
 from kernelearn.recording.lock import FolderLock
 from kernelearn.recording.manifest import MANIFEST
-from kernelearn.recording.plan import PROBES, STATE, STEPS, Plan, Probes, make_plan, spread_rows
+from kernelearn.recording.plan import PROBES, STATE, STEP_FIELDS, STEPS, Plan, Probes, make_plan, spread_rows
 from kernelearn.recording.writer import RunWriter, remove_run
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
@@ -289,7 +289,7 @@ class Recorder(Callback):
 
     def _metric_names(self) -> list[str]:
         logs = self.model._results().logs()
-        return [name for name, value in logs.items() if name != "loss" and np.ndim(value) == 0]
+        return [n for n, value in logs.items() if n not in STEP_FIELDS and np.ndim(value) == 0]
 
     # --- steps
 
@@ -335,7 +335,7 @@ class Recorder(Callback):
         numbers = {
             "loss": report.loss,
             "learning_rate": report.learning_rate,
-            **{name: logs.get(name, np.nan) for name in metrics},
+            **{name: _number(logs.get(name)) for name in metrics},
             "epoch": self.model.fit_state.epoch,
             "batch": batch,
             "iteration": self.model.optimizer.iterations,
@@ -522,6 +522,11 @@ def _as_arrays(images: Any) -> Any:
     if isinstance(images, list | tuple) and all(hasattr(part, "shape") for part in images):
         return [np.asarray(part) for part in images]
     return np.asarray(images)
+
+
+def _number(value: Any) -> float:
+    """A metric as a number; NaN for one that has a value for each class."""
+    return float(value) if value is not None and np.ndim(value) == 0 else float("nan")
 
 
 def _class_numbers(targets: np.ndarray | None) -> np.ndarray | None:

@@ -323,9 +323,10 @@ class Run:
         return self.fields(MAPS)
 
     @property
-    def probe_images(self) -> np.ndarray | None:
-        """(images, ...) whose feature maps are recorded, or None."""
-        return self._probe("images")
+    def probe_images(self) -> Any:
+        """(images, ...) whose feature maps are recorded; a list for several inputs of the model; or None."""
+        found = [self._probe(name) for name in self.fields(PROBES) if name != "ids"]
+        return found if len(found) > 1 else found[0] if found else None
 
     @property
     def probe_ids(self) -> np.ndarray | None:
