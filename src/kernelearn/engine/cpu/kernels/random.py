@@ -1,0 +1,235 @@
+"""Operators that draw random numbers: dropout, Gaussian noise, one draw per image.
+
+A number depends on its place in the whole tensor only, so that it is the same for any division of the work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels import math as fn
+from kernelearn.engine.cpu.kernels.philox import Philox
+from kernelearn.engine.cpu.kernels.rows import Row
+from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, per_image, rule
+from kernelearn.engine.program import Operation
+
+# store(offset, mask, words): what is done with a vector of int32 random words.
+Use = Callable[[Index, str | None, str], None]
+
+
+def in_order(k: Kernel, random: Philox, lo: Index, hi: Index, is_aligned: bool, use: Use) -> None:
+    """use(offset, mask, words) for the words number lo to hi: the rest of a block, then block by block.
+
+    Args:
+        is_aligned: whether lo is known to be a multiple of four.
+    """
+    width = k.width
+    if not is_aligned:
+        start = ((lo + 3) // 4) * 4
+        end = k.minimum(start, hi)
+        with k.when(k.compare("slt", lo, end)):
+            use(lo, k.mask_below(end - lo), random.words_at(random.numbers_from(lo)))
+        lo = end
+    whole = lo + ((hi - lo) // (4 * width)) * (4 * width)
+    with k.loop(lo, whole, 4 * width) as at:
+        for number, words in enumerate(random.words_in_order(at // 4)):
+            use(at + number * width, None, words)
+    with k.when(k.compare("slt", whole, hi)):
+        for number, words in enumerate(random.words_in_order(whole // 4)):
+            use(whole + number * width, k.mask_below(hi - whole - number * width), words)
+
+
+def one_by_one(k: Kernel, lo: Index, hi: Index, use: Callable[[Index, str | None], None]) -> None:
+    """use(offset, mask) for vectors of the range; for numbers whose words do not stand in order."""
+    whole = lo + ((hi - lo) // k.width) * k.width
+    with k.loop(lo, whole, k.width) as at:
+        use(at, None)
+    with k.when(k.compare("slt", whole, hi)):
+        use(whole, k.mask_below(hi - whole))
+
+
+# --- dropout
+
+
+def kept(k: Kernel, words: str, rate: float) -> str:
+    """0 or 1 / (1 - rate): as `uniform(words) >= rate` decides, by comparing whole numbers."""
+    # The least number of 24 bits that is kept: exact, as float32 holds all of them.
+    least = math.ceil(float(np.float32(rate)) * 2**24)
+    if least >= 2**24:
+        return k.zero
+    kind = f"<{k.width} x i32>"
+    bound = "<" + ", ".join([f"i32 {least << 8}"] * k.width) + ">"
+    is_kept = k.op(f"icmp uge {kind} {words}, {bound}")
+    return k.select(is_kept, k.constant(1 / (1 - rate)), k.zero)
+
+
+@rule("dropout")
+def lower_dropout(plan: Plan, op: Operation) -> bool:
+    """y, mask <- (x, seed, step)"""
+    x, seed, step = op.inputs
+    y, mask = op.outputs
+    shape, mask_shape = plan.shape(x), plan.shape(mask)
+    if not plan.is_float(x) or not has_images(shape) or len(mask_shape) != len(shape):
+        return False
+    clock = {"seed": seed, "step": step}
+    rate, stream = float(op.attrs["rate"]), int(op.attrs["stream"])
+    if mask_shape == shape:
+        size = per_image(shape)
+        plan.call(
+            op,
+            f"dropout {rate} {stream} size={size}",
+            lambda k: _emit_dropout(k, size, rate, stream),
+            {"x": x, **clock},
+            {"mask": mask, "y": y},
+            flops=(20.0 * size, 0.0),
+        )
+        return True
+    view = shared_axes(shape[1:], mask_shape[1:])
+    if view is None or mask_shape[0] not in (None, 1):
+        return False
+    _lower_shared_dropout(plan, op, view, rate, stream)
+    return True
+
+
+def shared_axes(sizes: tuple, mask: tuple) -> tuple[int, int, int] | None:
+    """An image as (outer, shared, inner), the mask being one along `shared`; None if it is not so."""
+    outer = 0
+    while outer < len(sizes) and sizes[outer] == mask[outer]:
+        outer += 1
+    inner = outer
+    while inner < len(sizes) and mask[inner] == 1:
+        inner += 1
+    if tuple(sizes[inner:]) != tuple(mask[inner:]):
+        return None
+    return math.prod(sizes[:outer]), math.prod(sizes[outer:inner]), math.prod(sizes[inner:])
+
+
+def _lower_shared_dropout(plan: Plan, op: Operation, view, rate: float, stream: int) -> None:
+    """The mask first, then the product."""
+    x, seed, step = op.inputs
+    y, mask = op.outputs
+    with_images = has_images(plan.shape(mask))
+    size = per_image(plan.shape(mask))
+    plan.call(
+        op,
+        f"dropout mask {rate} {stream} size={size}",
+        lambda k: _emit_dropout(k, size, rate, stream),
+        {"seed": seed, "step": step},
+        {"mask": mask},
+        IMAGES if with_images else Tasks(fixed=1),
+    )
+    plan.call(
+        op,
+        f"dropout product {view} {with_images}",
+        lambda k: _emit_product(k, view, with_images),
+        {"x": x, "mask": mask},
+        {"y": y},
+    )
+
+
+def _emit_dropout(k: Kernel, size: int, rate: float, stream: int) -> None:
+    """The mask of the images of this task, and their product with it if there is an `x`."""
+    random = Philox(k, stream)
+
+    def use(at: Index, mask: str | None, words: str) -> None:
+        factor = kept(k, words, rate)
+        k.store(factor, "mask", at, mask)
+        if "x" in k.arguments:
+            k.store(k.mul(k.load("x", at, mask), factor), "y", at, mask)
+
+    in_order(k, random, k.lo * size, k.hi * size, size % 4 == 0, use)
+
+
+def _emit_product(k: Kernel, view: tuple[int, int, int], with_images: bool) -> None:
+    """y[a, b, c] = x[a, b, c] mask[a, c], image by image."""
+    outer, shared, inner = view
+    with k.loop(k.lo, k.hi) as image:
+        masks = image * (outer * inner) if with_images else k.const(0)
+        first = image * (outer * shared * inner)
+        with k.loop(0, outer) as a:
+            at, place = first + a * (shared * inner), masks + a * inner
+            if inner == 1:
+                factor = k.broadcast("mask", place)
+                _multiply_row(k, shared, at, lambda c, mask, factor=factor: factor)
+            else:
+                with k.loop(0, shared) as b:
+                    load = _mask_loader(k, place)
+                    _multiply_row(k, inner, at + b * inner, load)
+
+
+def _mask_loader(k: Kernel, place: Index) -> Callable[[Index | int, str | None], str]:
+    return lambda c, mask: k.load("mask", place + c, mask)
+
+
+def _multiply_row(k: Kernel, size: int, at: Index, factor: Callable) -> None:
+    def one(c, mask, held) -> None:
+        k.store(k.mul(k.load("x", at + c, mask), factor(c, mask)), "y", at + c, mask)
+
+    Row(k, size).each(one)
+
+
+# --- noise
+
+
+@rule("random_uniform")
+def lower_random_uniform(plan: Plan, op: Operation) -> bool:
+    """(n, *shape) numbers in [low, high)."""
+    seed, step = op.inputs[1:]
+    if not plan.is_float(op.outputs[0]) or not has_images(plan.shape(op.outputs[0])):
+        return False
+    size, stream = per_image(plan.shape(op.outputs[0])), int(op.attrs["stream"])
+    low, high = float(op.attrs["low"]), float(op.attrs["high"])
+
+    def emit(k: Kernel) -> None:
+        random = Philox(k, stream)
+
+        def use(at: Index, mask: str | None) -> None:
+            u = random.uniform(random.words_at(random.numbers_from(at)))
+            k.store(k.add(k.constant(low), k.mul(u, k.constant(high - low))), "y", at, mask)
+
+        one_by_one(k, k.lo * size, k.hi * size, use)
+
+    key = f"random_uniform {low} {high} {stream} size={size}"
+    plan.call(op, key, emit, {"seed": seed, "step": step}, {"y": op.outputs[0]})
+    return True
+
+
+@rule("gaussian_noise")
+def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
+    """x plus normal noise by the Box-Muller transform."""
+    x, seed, step = op.inputs
+    if not plan.is_float(x) or not has_images(plan.shape(x)):
+        return False
+    size, stream, deviation = per_image(plan.shape(x)), int(op.attrs["stream"]), float(op.attrs["stddev"])
+    plan.call(
+        op,
+        f"gaussian_noise {deviation} {stream} size={size}",
+        lambda k: _emit_gaussian_noise(k, size, stream, deviation),
+        {"x": x, "seed": seed, "step": step, "n": "#n"},
+        {"y": op.outputs[0]},
+        flops=(60.0 * size, 0.0),
+    )
+    return True
+
+
+def _emit_gaussian_noise(k: Kernel, size: int, stream: int, deviation: float) -> None:
+    """Entries 2 j and 2 j + 1 come from the words j (radius) and half + j (angle)."""
+    random = Philox(k, stream)
+    half = (k.scalar("n") * size + 1) // 2
+
+    def use(at: Index, mask: str | None) -> None:
+        numbers = random.numbers_from(at)
+        pairs = random.op("lshr", numbers, random.constant(1))
+        angles = random.op("add", pairs, k.splat(str(half), "i64"))
+        u, turns = (random.uniform(random.words_at(words)) for words in (pairs, angles))
+        radius = fn.sqrt(k, k.mul(k.constant(-2.0), fn.log(k, k.sub(k.constant(1.0), u))))
+        sine, cosine = fn.sine_and_cosine(k, turns)
+        is_odd = k.op(f"trunc {random.kind} {numbers} to <{k.width} x i1>")
+        noise = k.mul(radius, k.select(is_odd, sine, cosine))
+        k.store(k.fma(noise, k.constant(deviation), k.load("x", at, mask)), "y", at, mask)
+
+    one_by_one(k, k.lo * size, k.hi * size, use)
