@@ -43,7 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": BASE | DECLARATIONS | {"training", "layers", "engine", "formats"},
     "utils": BASE | {"layers"},
     "recording": BASE | DECLARATIONS | {"models", "training", "layers", "engine", "data", "formats"},
-    "explain": BASE | DECLARATIONS | {"recording", "models", "training", "layers", "engine", "data", "formats"},
+    "explain": BASE
+    | DECLARATIONS
+    | {"recording", "models", "training", "layers", "engine", "data", "formats"},
     "view": BASE | {"explain", "recording", "models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
     "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},

@@ -64,6 +64,14 @@ def test_a_separable_layer_has_two_kernels_and_one_bias():
         explain.ledger(run, "conv", 2, weight=(0, 0, 0, 0))
 
 
+def test_a_penalty_on_the_bias_is_told_apart():
+    run = train(small_network(bias_regularizer="l1", bias_initializer="ones"), "sgd")
+    book = explain.ledger(run, "conv", 2, weight=("bias", 1))
+    assert book.penalty == pytest.approx(0.01) and book.relative_residual < 1e-6
+    past = explain.history(run, "conv", ("bias", 1))
+    assert past.is_exact and past.totals["penalty"] == pytest.approx(-8 * 0.01 * 0.01)
+
+
 def test_the_recorded_step_is_the_one_of_the_live_model():
     """Factors of a live model before a step are those that the recorder saw in it."""
     config.set_random_seed(3)

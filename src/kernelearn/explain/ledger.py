@@ -227,10 +227,26 @@ def _bias_ledger(factors: Factors, index: Index, run: Any) -> Ledger:
         delta = np.asarray(part.delta[..., f], np.float64)
         pairs.append(Pairs(np.ones_like(delta), delta, every_position(delta.shape[1:]), 0, f))
     book = _assembled(factors, pairs, (f,))
-    gradient = book.total if factors.bias_gradient is None else float(factors.bias_gradient[f])
     return replace(
-        book, weight="bias", kind="bias", gradient=gradient, run=run, mixes_images=_has_batch_norm(run)
+        book,
+        weight="bias",
+        kind="bias",
+        gradient=book.total if factors.bias_gradient is None else float(factors.bias_gradient[f]),
+        penalty=_bias_penalty(run, factors, f),
+        run=run,
+        mixes_images=_has_batch_norm(run),
     )
+
+
+def _bias_penalty(run: Any, factors: Factors, f: int) -> float:
+    """The regulariser's part of the gradient of a bias; factors alone do not have it apart."""
+    if run is None or "bias" not in run.weights(factors.layer):
+        return 0.0
+    # NOTE: loads the layers and optimisers, which a ledger of factors does without.
+    from kernelearn.explain.run_updates import RunUpdates
+
+    penalty = RunUpdates(run, factors.layer, "bias").penalty(int(factors.step))
+    return 0.0 if penalty is None else float(penalty[f])
 
 
 def _assembled(factors: Factors, pairs: list[Pairs], index: Index) -> Ledger:
