@@ -162,20 +162,9 @@ def test_a_resumed_optimiser_goes_on_from_its_state():
     """The first recorded update is not the optimiser's first: momentum of before counts."""
     model = small_network()
     train(model, "adam", epochs=1)
-    run = train_again(model)
+    run = train(model, epochs=1)
     split = explain.update_split(run, "conv", 1)
     assert np.abs(split.parts["momentum"]).max() > 0 and split.is_exact
-
-
-def train_again(model):
-    import tempfile
-
-    from kernelearn.recording import Recorder, Run
-    from tests.explain.training_runs import data
-
-    folder = tempfile.mkdtemp(prefix="kernelearn-test-") + "/run"
-    model.fit(*data(), batch_size=10, verbose=0, seed=1, callbacks=[Recorder(folder, ledger_every=1)])
-    return Run(folder)
 
 
 class Cubes(regularizers.Regularizer):

@@ -28,6 +28,7 @@ OPTIMIZERS = {
     "lion": lambda: optimizers.Lion(0.002, weight_decay=0.1),
 }
 SAMPLES, CLASSES = 40, 3
+_FOLDERS = []  # removed when the process ends
 
 
 def data(seed=0):
@@ -42,13 +43,22 @@ def small_network(**conv):
     return Sequential([Input((7, 7, 1)), *stack, L.Dense(CLASSES, activation="softmax", name="dense")])
 
 
-def train(model, optimizer, epochs=2, seed=1, **recording):
-    """Train on `data` in batches of 10 (4 updates an epoch) and give back the run."""
-    folder = Path(tempfile.mkdtemp(prefix="kernelearn-test-")) / "run"
-    model.compile(optimizer, "sparse_categorical_crossentropy")
+def train(model, optimizer=None, epochs=2, seed=1, **recording):
+    """Train on `data` in batches of 10 (4 updates an epoch) and give back the run.
+
+    The model is compiled first, unless it goes on with the optimiser it has (None).
+    """
+    folder = _new_folder()
+    if optimizer is not None:
+        model.compile(optimizer, "sparse_categorical_crossentropy")
     recorder = Recorder(folder, **{"ledger_every": 1, "layers": ["conv", "dense"], **recording})
     model.fit(*data(), batch_size=10, epochs=epochs, verbose=0, seed=seed, callbacks=[recorder])
     return Run(folder)
+
+
+def _new_folder():
+    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="kernelearn-test-"))
+    return Path(_FOLDERS[-1].name) / "run"
 
 
 @cache
