@@ -62,7 +62,7 @@ class TimedRecorder(Recorder):
 
     def _kind(self):
         step = self._place.step
-        kinds = [name for name in ("ledger", "maps") if step % self.every[name] == 0]
+        kinds = [name for name in ("ledger", "maps") if step % self._pen.every[name] == 0]
         return "+".join(kinds) or "plain"
 
 

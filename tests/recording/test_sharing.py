@@ -154,5 +154,5 @@ def test_default_strides_follow_the_length_of_the_fit(tmp_path):
     recorder = Recorder(tmp_path)
     for total, expected in ((6, 1), (82, 4), (10_000, 100), (None, 100)):
         recorder.set_params({"steps": total, "epochs": 1})
-        recorder._choose_strides()
-        assert recorder.every["ledger"] == recorder.every["maps"] == expected
+        every = recorder._strides()
+        assert every["ledger"] == every["maps"] == expected

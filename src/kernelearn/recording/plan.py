@@ -6,19 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from kernelearn import optimizers
-from kernelearn.engine.backends import prepare
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.layers.base import Layer
-from kernelearn.models import Model
+from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, Cost
 from kernelearn.recording.layout import Field, Layout, little
 from kernelearn.recording.taps import Taps, find_taps
-from kernelearn.training.step import build_prediction
 
 STATE, PROBES, STEPS = "state", "probes", "steps"
 ALL_LAYERS = "all"
@@ -222,54 +217,27 @@ def optimizer_about(optimizer: Any) -> dict[str, Any]:
     return {"kind": optimizer.kind, "attrs": optimizer.attrs(), "clipping": clipping, "config": config}
 
 
-class Probes:
-    """The images whose feature maps are recorded, and the program that makes the maps.
-
-    Args:
-        inputs: input name -> (images, ...) array.
-        ids: (images,) row numbers in the data, -1 for images given by hand.
-        layers: whose outputs to record.
-    """
-
-    def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
-        self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
-        part = Model(model.inputs, [model._tensor_of(name) for name in layers], name=f"{model.name}_maps")
-        self._tensors = part.outputs
-        self._executable = prepare(*build_prediction(part), model._engine)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def maps(self) -> dict[str, np.ndarray]:
-        """Layer -> its output for the images, with the weights of now, in inference mode."""
-        results = self._executable.run(self.inputs)
-        return {name: results[f"y_pred_{i}"] for i, name in enumerate(self.layers)}
-
-    def fields(self) -> list[Field]:
-        """Of the record of the images themselves."""
-        images = [Field(_image_field(n), little(a.dtype), a.shape) for n, a in self.inputs.items()]
-        return [*images, Field("ids", "<i8", self.ids.shape)]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `fields` describes."""
-        return {**{_image_field(name): array for name, array in self.inputs.items()}, "ids": self.ids}
-
-    def map_fields(self) -> list[Field]:
-        """Of a record of feature maps."""
-        return [
-            Field(name, little(tensor.dtype), (len(self), *tensor.shape[1:]))
-            for name, tensor in zip(self.layers, self._tensors)
-        ]
+def about_model(model: Any) -> dict[str, Any]:
+    """What the manifest says of the whole run."""
+    names = getattr(model.fit_data, "class_names", None)
+    return {
+        "model": LAYERS.serialize(model),
+        "metadata": model.metadata,
+        "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
+        "engine": model._engine,
+        "class_names": None if names is None else [str(name) for name in names],
+    }
 
 
-def _image_field(input_name: str) -> str:
-    return "images" if input_name == "x_0" else f"images{input_name.removeprefix('x')}"
+def is_same(segment: Mapping[str, Any], plan: Plan, about: Mapping[str, Any]) -> bool:
+    """Whether a segment of the manifest describes what the plan does."""
+    layouts = {name: layout.checksum for name, layout in plan.layouts.items()}
+    recorded = {name: stream["checksum"] for name, stream in segment["streams"].items()}
+    return layouts == recorded and all(segment.get(key) == _json(value) for key, value in about.items())
 
 
-def spread_rows(total: int, count: int) -> np.ndarray:
-    """Row numbers spread over data that may be sorted by class.
-
-    >>> spread_rows(10, 4)
-    array([0, 3, 6, 9])
-    """
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+def _json(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    return [_json(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,123 @@
+"""Writes the records of a plan into a run and keeps them under its budget; `Recorder` says what and when."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kernelearn.errors import StorageError
+from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, thinned
+from kernelearn.recording.plan import STATE, STEPS, Plan
+from kernelearn.recording.writer import RunWriter
+from kernelearn.storage import readable_size
+
+# Steps that are planned ahead where their number is not known.
+_UNKNOWN_STEPS = 1000
+# Stream -> schedules that fill it.
+_SCHEDULES = {
+    KERNELS: (KERNELS,),
+    STATE: (LEDGER, GRADIENTS),
+    GRADIENTS: (LEDGER, GRADIENTS),
+    LEDGER: (LEDGER,),
+    MAPS: (MAPS,),
+    SNAPSHOTS: (SNAPSHOTS,),
+}
+
+
+class Pen:
+    """A run's writer with a plan of what to write and a limit of bytes.
+
+    Attributes:
+        writer, plan: where and what; the plan is set before anything is put.
+        every: schedule -> stride of now.
+        used: bytes of records so far.
+    """
+
+    def __init__(self, writer: RunWriter, max_bytes: int, every: Mapping[str, int]) -> None:
+        self.writer, self.max_bytes, self.every = writer, max_bytes, dict(every)
+        self.plan: Plan | None = None
+        self.used = writer.used_bytes()
+        self._planned_until = 0.0
+        self._horizon = 0.0  # last step that is planned for
+
+    def size(self, *streams: str) -> int:
+        """Bytes of a record of each of these streams."""
+        assert self.plan is not None
+        return sum(self.plan.layouts[stream].record_bytes for stream in streams)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more stay under the limit."""
+        return self.used + size <= self.max_bytes
+
+    def put(self, stream: str, step: int, arrays: Mapping[str, Any], rows: int = 0) -> None:
+        """Append a record of arrays or Variables."""
+        file = self.writer.streams[stream]
+        for name, array in arrays.items():
+            file.put(name, getattr(array, "value", array), rows)
+        self.writer.append(stream, step, rows)
+        self.used += file.layout.record_bytes
+
+    def put_if_room(
+        self, stream: str, step: int, arrays: Mapping[str, Any] | Callable[[], Mapping], rows: int = 0
+    ) -> bool:
+        """Append a record unless it would break the budget; then say so, and come less often from now on.
+
+        Args:
+            arrays: or a function that makes them, called only if there is room.
+        Returns: whether it was written.
+        """
+        reserve = self.size(STEPS) * max(self._horizon - step + 1, 1)
+        if self.used + self.size(stream) + reserve <= self.max_bytes:
+            self.put(stream, step, arrays() if callable(arrays) else arrays, rows)
+            return True
+        self.change({name: 2 * self.every[name] for name in _SCHEDULES[stream]}, step)
+        return False
+
+    def check_room(self) -> None:
+        """Raise StorageError if not even the numbers of a step have room."""
+        if not self.has_room(self.size(STEPS)):
+            raise StorageError(
+                f"max_bytes ({readable_size(self.max_bytes)}) is reached: not even the numbers of a step "
+                "have room. Raise max_bytes to record more."
+            )
+
+    def look_ahead(self, step: int, steps: int | None, per_epoch: int | None) -> None:
+        """Choose how often to record, so that what is still to come has room; say what became rarer.
+
+        Args:
+            step: number of updates done.
+            steps: to come, None if unknown: then half of the room is planned for at a time.
+            per_epoch: steps of an epoch, None if unknown.
+        """
+        assert self.plan is not None
+        if step < self._planned_until:
+            return
+        room = self.max_bytes - self.used
+        ahead = max(_UNKNOWN_STEPS, step) if steps is None else steps
+        self._horizon = step + ahead
+        self._planned_until = self._horizon if steps is None else np.inf
+        room = room // 2 if steps is None else room
+        costs = self.plan.costs(per_epoch or ahead)
+        self.change(thinned(self.every, costs, ahead, room, self.size(STEPS)), step)
+
+    def change(self, every: Mapping[str, int], step: int) -> None:
+        """Take other strides from a step on, with an event and a warning if they differ."""
+        before, self.every = self.every, {**self.every, **every}
+        changed = {name: stride for name, stride in self.every.items() if stride != before[name]}
+        if not changed:
+            return
+        self.writer.event("thinned", step, every=self.every, before=before, max_bytes=self.max_bytes)
+        said = ", ".join(
+            f"{name} every {stride} instead of {before[name]}" if stride else f"no {name}"
+            for name, stride in changed.items()
+        )
+        unit = " (snapshots count epochs, the others steps)" if SNAPSHOTS in changed else ""
+        warnings.warn(
+            f"Recorder: to stay under max_bytes ({readable_size(self.max_bytes)}) it records {said}{unit} "
+            f"from step {step} on. Raise max_bytes, or record fewer layers, to keep more.",
+            UserWarning,
+            stacklevel=2,
+        )
