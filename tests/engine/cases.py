@@ -381,6 +381,29 @@ NORMALIZATION = [
         {"epsilon": 1e-3},
         lambda g, v, epsilon: g / np.sqrt(v + epsilon),
     ),
+    Case("batch_statistics", (_MAPS,), {"axes": (0, 1, 2)}, lambda x, axes: x.mean(axes)),
+    Case(
+        "batch_norm_sums",
+        (normal(2, 3, 4, 5, seed=1), _MAPS, normal(5), abs(normal(5))),
+        {"epsilon": 1e-3},
+        lambda g, x, m, v, epsilon: g.sum((0, 1, 2)),
+    ),
+    *[
+        Case(
+            "batch_norm_coefficients",
+            (_MAPS, abs(normal(5)), normal(5, seed=1), normal(5, seed=2), *gamma),
+            {"epsilon": 1e-3},
+            lambda x, v, t, a, gamma=1.0, epsilon=0.0: gamma / np.sqrt(v + epsilon),
+            label=f"{len(gamma)}",
+        )
+        for gamma in ((), (normal(5, seed=3),))
+    ],
+    Case(
+        "batch_norm_grad_input",
+        (_MAPS, normal(2, 3, 4, 5, seed=1), *(normal(5, seed=i) for i in range(4))),
+        {},
+        lambda g, x, m, f, s, o: f * g + s * (x - m) + o,
+    ),
     Case(
         "moving_average",
         (normal(5), normal(5, seed=1)),

@@ -1,4 +1,8 @@
-"""Operators of normalisation."""
+"""Operators of normalisation.
+
+Layers use the first ones. Those whose names begin with `batch_` are made by rewrites only: they are what a
+batch normalisation falls into when as much of it as possible is done in passes that happen anyway.
+"""
 
 from kernelearn.engine.operators.table import Context, Spec, operator, same_as_first
 from kernelearn.engine.reference import normalization as reference
@@ -18,8 +22,25 @@ def _standardize_gradient(c: Context):
     return c.builder.add("standardize_grad", c.grad, c.inputs[2], **c.attrs), None, None
 
 
+def _statistics_shape(x: Spec, *, axes) -> tuple[Spec, Spec]:
+    statistics = Spec(tuple(s for i, s in enumerate(x.shape) if i not in axes), x.dtype)
+    return statistics, statistics
+
+
+def _sums_shape(grad_y: Spec, x: Spec, mean: Spec, variance: Spec, *, epsilon) -> tuple[Spec, Spec]:
+    return mean, mean
+
+
+def _coefficients_shape(x: Spec, variance: Spec, *others: Spec, epsilon) -> tuple[Spec, Spec, Spec]:
+    return variance, variance, variance
+
+
 operator("normalize", _normalize_shape, reference.normalize, _normalize_gradient)
 operator("normalize_grad", same_as_first, reference.normalize_grad, is_linear=True)
 operator("standardize", same_as_first, reference.standardize, _standardize_gradient)
 operator("standardize_grad", same_as_first, reference.standardize_grad, is_linear=True)
 operator("moving_average", same_as_first, reference.moving_average)
+operator("batch_statistics", _statistics_shape, reference.batch_statistics)
+operator("batch_norm_sums", _sums_shape, reference.batch_norm_sums, is_linear=True)
+operator("batch_norm_coefficients", _coefficients_shape, reference.batch_norm_coefficients)
+operator("batch_norm_grad_input", same_as_first, reference.batch_norm_grad_input)
