@@ -106,7 +106,7 @@ def make_chain(
     Args:
         wanted: buffers that are needed afterwards.
     """
-    made = {name for op in body for name in op.outputs} | set(given)
+    made = set(given)
     externals: dict[str, External] = {}
     for op in body:
         if not is_supported(op):
@@ -118,6 +118,7 @@ def make_chain(
             if kind is None:
                 return None
             externals[name] = External(f"e{len(externals)}", name, kind)
+        made.update(op.outputs)
     if not all(plan.is_float(n) for op in body for n in op.outputs):
         return None
     stores = tuple((f"o{i}", name) for i, name in enumerate(wanted))
