@@ -7,7 +7,7 @@ in float32, several chains at a time, then the images in order in float64.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel, float_text
@@ -21,8 +21,8 @@ from kernelearn.engine.cpu.kernels.views import (
     find_view,
     fold_rows,
     image_sizes,
-    images,
     larger_or_nan,
+    over_outer,
     task_blocks,
 )
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, rule
@@ -114,7 +114,7 @@ def _call_inside(plan, op, view: View, reduction: Reduction, divisor, source, ta
 def _emit_inside(k: Kernel, view: View, reduction: Reduction, divisor: int) -> None:
     """One image after another."""
     emit = _emit_columns if view.run == 1 else _emit_runs
-    for x, y in _outer(k, view):
+    for x, y in over_outer(k, view):
         emit(k, view, reduction, divisor, x, y)
 
 
@@ -252,7 +252,7 @@ def _gradient_view(plan: Plan, op: Operation, name: str) -> View | None:
 
 def _emit_mean_grad(k: Kernel, view: View) -> None:
     divisor = k.constant(view.reduced)
-    for x, y in _outer(k, view):
+    for x, y in over_outer(k, view):
         if view.run == 1:
             for first, tile in blocks(k, view.channels, TILE):
                 shares = [k.div(k.load("g", y + first + c, mask), divisor) for c, mask in tile]
@@ -263,13 +263,6 @@ def _emit_mean_grad(k: Kernel, view: View) -> None:
         with k.loop(0, view.channels) as channel:
             share = k.div(k.broadcast("g", y + channel), divisor)
             each_run(k, view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask))
-
-
-def _outer(k: Kernel, view: View) -> Iterator[tuple[Index, Index]]:
-    """Offsets in the images and in what is kept of them, for every outer index of every image."""
-    inner = view.rows * view.channels * view.run
-    with images(k, view.size) as (image, start), k.loop(0, view.outer) as outer:
-        yield start + outer * inner, image * view.kept + outer * view.channels
 
 
 def each_run(k: Kernel, view: View, x: Index, channel: Index, body: Callable) -> None:
@@ -298,7 +291,7 @@ def lower_max_grad(plan: Plan, op: Operation) -> bool:
 
 
 def _emit_max_grad(k: Kernel, view: View) -> None:
-    for x, y in _outer(k, view):
+    for x, y in over_outer(k, view):
         if view.run == 1:
             for first, tile in blocks(k, view.channels, TILE):
                 _max_grad_columns(k, view, x + first, y + first, tile)

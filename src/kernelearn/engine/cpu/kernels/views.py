@@ -92,6 +92,13 @@ def images(k: Kernel, per_image: int) -> Iterator[tuple[Index, Index]]:
         yield image, image * per_image
 
 
+def over_outer(k: Kernel, view: View) -> Iterator[tuple[Index, Index]]:
+    """Offsets in the images and in what is kept of them, for every outer index of every image."""
+    inner = view.rows * view.channels * view.run
+    with images(k, view.size) as (image, start), k.loop(0, view.outer) as outer:
+        yield start + outer * inner, image * view.kept + outer * view.channels
+
+
 def lanes(k: Kernel, channels: int, body: Callable[[Index | int, str | None], None]) -> None:
     """body(channel, mask) for all vectors of a row of channels; a row of few vectors needs no loop."""
     full = channels // k.width * k.width
