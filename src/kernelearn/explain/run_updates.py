@@ -105,6 +105,8 @@ class RunUpdates:
     @cached_property
     def penalty_rule(self) -> Callable[[NDArray], NDArray] | None:
         """Weight -> gradient of its regulariser; None without one, or if the model cannot be rebuilt."""
+        import kernelearn.models  # noqa: F401  (a model is known by name once its class is loaded)
+
         config = self.run.manifest["about"].get("model")
         try:
             with values_follow():

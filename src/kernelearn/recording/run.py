@@ -349,6 +349,7 @@ class Run:
             step: one of `model_steps`, or any recorded step if all weights are recorded; None for the last
                 of `model_steps`.
         """
+        import kernelearn.models  # noqa: F401  (a model is known by name once its class is loaded)
         from kernelearn.initializers.from_layer import values_follow
         from kernelearn.layers.base import LAYERS
 
