@@ -26,7 +26,7 @@ def _cpu(program: Program, variables: Mapping[str, Variable]) -> Any:
 
 
 # In order of preference: the first one is the default.
-ENGINES: dict[str, Prepare] = {"reference": ReferenceExecutable, "cpu": _cpu}
+ENGINES: dict[str, Prepare] = {"cpu": _cpu, "reference": ReferenceExecutable}
 
 
 def resolve_engine(name: str | None = None) -> str:

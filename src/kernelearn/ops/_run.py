@@ -24,7 +24,7 @@ def run(
 
     Args:
         arrays: its inputs, already arrays of their final types.
-        engine: "reference", None for the default, or another registered name.
+        engine: "cpu", "reference", or None for the default; float64 arrays are computed by the reference.
         batched: how many of the inputs, counted from the first, have the images on their first axis; programs
             are reused for any number of images.
         attrs: the operator's attributes; hashable.

@@ -34,7 +34,7 @@ def conv(
         strides, dilation_rate: an int or one per spatial axis.
         padding: "valid", "same", in 1-D "causal", an int, or one pair (before, after) per spatial axis.
         groups: channels and filters are split into this many independent groups.
-        engine: "reference", None (default) or another registered engine.
+        engine: "cpu" (compiled, float32), "reference" (NumPy) or None for the default one.
     Returns: (n, *outputs, filters), in the data format of x.
     Raises: ShapeError, ArgumentError.
 

@@ -148,8 +148,9 @@ def batch_normalization(
     >>> ops.batch_normalization(np.array([[1.0, 5.0]]), mean=[1.0, 1.0], variance=[4.0, 4.0], epsilon=0.0)
     array([[0., 2.]])
     """
+    # NOTE: a number that stands for None must not make float32 arrays float64, so it is an integer.
     arrays = float_arrays(
-        x, mean, variance, 1.0 if scale is None else scale, 0.0 if offset is None else offset
+        x, mean, variance, *(np.int8(i) if a is None else a for i, a in ((1, scale), (0, offset)))
     )
     x, mean, variance = arrays[:3]
     shape = (x.shape[axis],)

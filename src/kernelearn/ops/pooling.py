@@ -30,7 +30,7 @@ def max_pool(
         pool_size: an int or one per spatial axis.
         strides: None for pool_size.
         padding: "valid" or "same"; padded pixels never win.
-        engine: "reference", None (default) or another registered engine.
+        engine: "cpu" (compiled, float32), "reference" (NumPy) or None for the default one.
     Returns: (n, *outputs, c), in the data format of x.
 
     >>> import numpy as np

@@ -87,7 +87,8 @@ class Trainer:
             loss_weights: factors of the outputs' losses.
             metrics: names or objects; for several outputs a list of lists or a dict.
             weighted_metrics: the same, with sample weights.
-            engine: "reference" (NumPy), another registered engine, or None for the best available.
+            engine: "cpu" (compiled), "reference" (NumPy), or None for the default: "cpu", or what
+                KERNELEARN_ENGINE says. Programs in float64 always run on the reference engine.
         """
         before = self.optimizer
         self.optimizer = optimizers.get(optimizer)
