@@ -65,11 +65,9 @@ class CpuExecutable:
         self._load([*self.prologue, *self.parts])
 
     def _load(self, parts: list[list[schedule.Group] | Fallback]) -> None:
-        for part in parts:
-            for group in part if isinstance(part, list) else []:
-                for call in group.calls:
-                    if id(call) not in self._functions:
-                        self._functions[id(call)] = self.plan.load(call)
+        groups = [group for part in parts if isinstance(part, list) for group in part]
+        calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
+        self._functions.update(zip(map(id, calls), self.plan.load(calls)))
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
@@ -245,7 +243,6 @@ class _Binding:
             else:
                 pool.run(part[1], self.threads)
         self._check(arrays)
-        self._check(arrays)
         for name in self.owner._changed:
             if name in self.owner.variables:
                 self.owner.variables[name].version += 1
@@ -253,13 +250,6 @@ class _Binding:
 
     def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Where the loss is no number, look for a reason that can be told (labels that are no classes)."""
-        loss = self.owner.program.outputs.get("loss")
-        if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
-            for check in self.owner.plan.checks:
-                check(arrays)
-
-    def _check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Where the loss is no number, look for a reason to tell, such as labels that are no classes."""
         loss = self.owner.program.outputs.get("loss")
         if self.owner.plan.checks and (loss is None or not np.isfinite(self._array(loss, arrays)).all()):
             for check in self.owner.plan.checks:

@@ -1,7 +1,7 @@
-"""Operators entry by entry as code on one vector: the same table as `engine.operators.elementwise`, in registers.
+"""Operators entry by entry as code on one vector: the table of `engine.operators.elementwise`, in registers.
 
-EMITTERS: operator -> function (kernel, attrs, *values) -> value. ACTIVATIONS: kind -> (forward(k, x, attrs),
-derivative times gradient (k, g, x, y, attrs)). A kind without an entry stays with the reference engine.
+EMITTERS: operator -> function (kernel, attrs, *values) -> value. An operator without an entry, or with
+attributes that `is_supported` does not know, stays with the reference engine.
 """
 
 from __future__ import annotations
@@ -12,42 +12,10 @@ from typing import Any
 
 from kernelearn.engine.cpu.emit import Kernel
 from kernelearn.engine.cpu.kernels import math as fn
+from kernelearn.engine.cpu.kernels.activations import ACTIVATIONS
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
-
-
-def _relu(k: Kernel, x: str, attrs: Attrs) -> str:
-    limit, slope = attrs.get("max_value"), attrs.get("negative_slope") or 0.0
-    threshold = attrs.get("threshold") or 0.0
-    if not slope and not threshold:
-        y = k.larger(x, k.zero)
-    else:
-        below = k.mul(k.sub(x, k.constant(threshold)), k.constant(slope))
-        y = k.select(k.test("olt", x, k.constant(threshold)), below, x)
-    return y if limit is None else k.smaller(y, k.constant(limit))
-
-
-def _relu_grad(k: Kernel, g: str, x: str, y: str, attrs: Attrs) -> str:
-    limit, slope = attrs.get("max_value"), attrs.get("negative_slope") or 0.0
-    threshold = attrs.get("threshold") or 0.0
-    below = k.mul(g, k.constant(slope)) if slope else k.zero
-    result = k.select(k.test("ogt", x, k.constant(threshold)), g, below)
-    return result if limit is None else k.select(k.test("olt", x, k.constant(limit)), result, k.zero)
-
-
-def _tanh(k: Kernel, x: str, attrs: Attrs) -> str:
-    return fn.tanh(k, x)
-
-
-ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
-    "linear": (lambda k, x, a: x, lambda k, g, x, y, a: g),
-    "relu": (_relu, _relu_grad),
-    "sigmoid": (
-        lambda k, x, a: fn.sigmoid(k, x),
-        lambda k, g, x, y, a: k.mul(g, k.mul(y, k.sub(k.constant(1.0), y))),
-    ),
-}
 
 
 def _scale(k: Kernel, attrs: Attrs, x: str) -> str:
@@ -73,12 +41,60 @@ def _standardize_grad(k: Kernel, attrs: Attrs, g: str, variance: str) -> str:
     return k.div(g, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))))
 
 
+def _batch_norm_grad_input(k: Kernel, attrs: Attrs, g: str, x: str, mean: str, *coefficients: str) -> str:
+    factor, slope, offset = coefficients
+    return k.fma(factor, g, k.fma(slope, k.sub(x, mean), offset))
+
+
+def _unstandardize(k: Kernel, attrs: Attrs, x: str, mean: str, variance: str) -> str:
+    return k.fma(x, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))), mean)
+
+
+def _unstandardize_grad(k: Kernel, attrs: Attrs, g: str, variance: str) -> str:
+    return k.mul(g, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))))
+
+
+def _prelu(k: Kernel, attrs: Attrs, x: str, alpha: str) -> str:
+    return k.select(k.test("ogt", x, k.zero), x, k.mul(alpha, x))
+
+
+def _prelu_grad_input(k: Kernel, attrs: Attrs, g: str, x: str, alpha: str) -> str:
+    return k.select(k.test("ogt", x, k.zero), g, k.mul(alpha, g))
+
+
+def _prelu_grad_alpha(k: Kernel, attrs: Attrs, g: str, x: str) -> str:
+    return k.select(k.test("ogt", x, k.zero), k.zero, k.mul(x, g))
+
+
+def _extreme_grad(k: Kernel, attrs: Attrs, g: str, x: str, other: str, y: str) -> str:
+    """To the winner; half each in a tie."""
+    share = k.select(k.test("oeq", x, other), k.constant(0.5), k.constant(1.0))
+    return k.mul(g, k.select(k.test("oeq", x, y), share, k.zero))
+
+
+def _penalty_grad(k: Kernel, attrs: Attrs, g: str, w: str) -> str:
+    l1, l2 = attrs.get("l1", 0.0), attrs.get("l2", 0.0)
+    slope = k.mul(k.constant(2 * l2), w)
+    if l1:
+        slope = k.fma(k.constant(l1), fn.sign(k, w), slope)
+    return k.mul(g, slope)
+
+
+def _moving_average(k: Kernel, attrs: Attrs, state: str, value: str) -> str:
+    momentum = attrs["momentum"]
+    return k.fma(state, k.constant(momentum), k.mul(value, k.constant(1 - momentum)))
+
+
+def _clip_by_value(k: Kernel, attrs: Attrs, grad: str) -> str:
+    return fn.clip(k, grad, -attrs["limit"], attrs["limit"])
+
+
 EMITTERS: dict[str, Callable[..., Any]] = {
     "add": lambda k, a, x, y: k.add(x, y),
     "subtract": lambda k, a, x, y: k.sub(x, y),
     "multiply": lambda k, a, x, y: k.mul(x, y),
-    "maximum": lambda k, a, x, y: k.larger(x, y),
-    "minimum": lambda k, a, x, y: k.smaller(x, y),
+    "maximum": lambda k, a, x, y: fn.maximum(k, x, y),
+    "minimum": lambda k, a, x, y: fn.minimum(k, x, y),
     "bias_add": lambda k, a, x, b: k.add(x, b),
     "affine": lambda k, a, x, gamma, beta: k.fma(x, gamma, beta),
     "scale": _scale,
@@ -86,6 +102,25 @@ EMITTERS: dict[str, Callable[..., Any]] = {
     "activation_grad": _activation_grad,
     "standardize": _standardize,
     "standardize_grad": _standardize_grad,
+    "unstandardize": _unstandardize,
+    "unstandardize_grad": _unstandardize_grad,
+    "prelu": _prelu,
+    "prelu_grad_input": _prelu_grad_input,
+    "prelu_grad_alpha": _prelu_grad_alpha,
+    "extreme_grad": _extreme_grad,
+    "penalty_grad": _penalty_grad,
+    "moving_average": _moving_average,
+    "clip_by_value": _clip_by_value,
+    "batch_norm_grad_input": _batch_norm_grad_input,
+}
+
+
+# Operator -> whether there is code for these attributes.
+SUPPORTED: dict[str, Callable[[Attrs], bool]] = {
+    "activation": lambda a: a["kind"] in ACTIVATIONS,
+    "activation_grad": lambda a: a["kind"] in ACTIVATIONS,
+    "scale": lambda a: all(isinstance(a.get(name, 1.0), int | float) for name in ("factor", "offset")),
+    "penalty_grad": lambda a: a.get("kind", "l1l2") == "l1l2" and not a.get("custom"),
 }
 
 
@@ -93,8 +128,6 @@ def is_supported(op: Operation) -> bool:
     """Whether there is code for an operation with these attributes."""
     if op.operator not in EMITTERS:
         return False
-    if op.operator in ("activation", "activation_grad"):
-        return op.attrs["kind"] in ACTIVATIONS
-    if op.operator == "scale":
-        return all(isinstance(op.attrs.get(a, 1.0), int | float) for a in ("factor", "offset"))
+    if op.operator in SUPPORTED and not SUPPORTED[op.operator](op.attrs):
+        return False
     return all(not isinstance(v, float) or not math.isnan(v) for v in op.attrs.values())

@@ -104,10 +104,21 @@ def sqrt(k: Kernel, x: str) -> str:
 
 def sigmoid(k: Kernel, x: str) -> str:
     """1 / (1 + e^-x), without overflow for either sign: with z = e^-|x| it is 1/(1+z) or z/(1+z)."""
-    z = exp(k, k.sub(k.zero, absolute(k, x)))
-    denominator = k.add(k.constant(1.0), z)
-    numerator = k.select(k.test("olt", x, k.constant(0.0)), z, k.constant(1.0))
-    return k.div(numerator, denominator)
+    numerators, denominator = _sigmoid_parts(k, x)
+    return k.div(numerators[0], denominator)
+
+
+def sigmoids(k: Kernel, x: str) -> tuple[str, str]:
+    """sigmoid(x) and sigmoid(-x) = 1 - sigmoid(x), both precise where they are small."""
+    numerators, denominator = _sigmoid_parts(k, x)
+    return k.div(numerators[0], denominator), k.div(numerators[1], denominator)
+
+
+def _sigmoid_parts(k: Kernel, x: str) -> tuple[tuple[str, str], str]:
+    one, z = k.constant(1.0), exp(k, negative(k, absolute(k, x)))
+    is_negative = k.test("olt", x, k.zero)
+    numerators = k.select(is_negative, z, one), k.select(is_negative, one, z)
+    return numerators, k.add(one, z)
 
 
 def maximum(k: Kernel, a: str, b: str) -> str:
