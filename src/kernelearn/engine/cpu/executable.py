@@ -65,9 +65,11 @@ class CpuExecutable:
         self._load([*self.prologue, *self.parts])
 
     def _load(self, parts: list[list[schedule.Group] | Fallback]) -> None:
-        groups = [group for part in parts if isinstance(part, list) for group in part]
-        calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
-        self._functions.update(zip(map(id, calls), self.plan.load(calls)))
+        for part in parts:
+            for group in part if isinstance(part, list) else []:
+                for call in group.calls:
+                    if id(call) not in self._functions:
+                        self._functions[id(call)] = self.plan.load(call)
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
