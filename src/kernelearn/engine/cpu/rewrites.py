@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
+from kernelearn.engine.cpu import batchnorm_rewrites
 from kernelearn.engine.cpu.kernels.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
 from kernelearn.engine.operators.fused import Body
@@ -35,10 +36,10 @@ def relu_gradient_from_output(program: Program) -> Program:
 
 
 def gradients_before_pooling(program: Program) -> Program:
-    """Apply the gradient of a ReLU that stands before a max pooling, and sum the bias gradient, before unpooling.
+    """Take the gradient of a ReLU that stands before a max pooling, and the bias gradient, before unpooling.
 
-    The gradient of a window goes to its largest pixel y, which equals the pooled value p; so y > 0 where p > 0. And the
-    sum over all pixels is the sum over all windows. Both are done on the smaller tensor.
+    The gradient of a window goes to its largest pixel y, which equals the pooled value p; so y > 0 where p > 0.
+    And the sum over all pixels is the sum over all windows. Both are done on the smaller tensor.
     """
     pools = {op.outputs[1]: op for op in program.operations if op.operator == "max_pool"}
     unpooled = {
@@ -88,8 +89,8 @@ def _is_relu_mask(op: Operation, pool: Operation) -> bool:
 def normalize_by_coefficients(program: Program) -> Program:
     """Make standardize, and an affine or its parts behind it, one multiplication and addition per number.
 
-    The factor and offset of each channel are computed once: by a run in training, by a change of the weights in
-    inference.
+    The factor and offset of each channel are computed once: by a run in training, by a change of the weights
+    in inference.
     """
     users: dict[str, list[Operation]] = defaultdict(list)
     for op in program.operations:
@@ -225,6 +226,7 @@ def _without_unused(program: Program) -> Program:
 REWRITES: list[Rewrite] = [
     relu_gradient_from_output,
     gradients_before_pooling,
+    *batchnorm_rewrites.REWRITES,
     normalize_by_coefficients,
     fuse_chains,
 ]
