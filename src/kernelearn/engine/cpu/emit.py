@@ -6,9 +6,9 @@
         k.store(k.add(x, x), "y", i)
     text = k.finish()
 
-Every kernel has the signature `void name(ptr arguments, i64 lo, i64 hi)`: a table of addresses and numbers, and
-the range of tasks to do. Values are the names of IR registers, as strings. Sizes and strides known to Python
-are constants in the code, and are folded here.
+Every kernel has the signature `void name(ptr arguments, i64 lo, i64 hi)`: a table of addresses and numbers,
+and the range of tasks to do. Values are the names of IR registers, as strings. Sizes and strides known to
+Python are constants in the code, and are folded here.
 """
 
 from __future__ import annotations

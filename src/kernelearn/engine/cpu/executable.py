@@ -65,11 +65,9 @@ class CpuExecutable:
         self._load([*self.prologue, *self.parts])
 
     def _load(self, parts: list[list[schedule.Group] | Fallback]) -> None:
-        for part in parts:
-            for group in part if isinstance(part, list) else []:
-                for call in group.calls:
-                    if id(call) not in self._functions:
-                        self._functions[id(call)] = self.plan.load(call)
+        groups = [group for part in parts if isinstance(part, list) for group in part]
+        calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
+        self._functions.update(zip(map(id, calls), self.plan.load(calls)))
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
@@ -218,7 +216,7 @@ class _Binding:
                 return data.view(dtype).reshape(shape)
             if root not in self.offsets:
                 source = self.owner.variables[root]._value
-                return source if root == name else source.reshape(buffer.shape)
+                return source if root == name else source.reshape([s or 1 for s in buffer.shape])
             shape = tuple(self.images if s is None else s for s in buffer.shape)
             start = self.shift + self.offsets[root]
             dtype = np.dtype(buffer.dtype)

@@ -51,9 +51,9 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     for _ in range(repeats + 1):
         for step, job, times in zip(steps, jobs, rounds):
             start = time.perf_counter()
-            if job is None:
+            if isinstance(step, Fallback):
                 binding.reference(step, arrays)
-            else:
+            elif job is not None:
                 threads.pool().run(job[1], binding.threads)
             times.append(time.perf_counter() - start)
     return [

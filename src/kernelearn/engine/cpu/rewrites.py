@@ -38,7 +38,7 @@ def relu_gradient_from_output(program: Program) -> Program:
 def gradients_before_pooling(program: Program) -> Program:
     """Take the gradient of a ReLU that stands before a max pooling, and the bias gradient, before unpooling.
 
-    The gradient of a window goes to its largest pixel y, which equals the pooled value p; so y > 0 where p > 0.
+    The gradient of a window goes to its largest pixel y, which equals the pooled p; so y > 0 where p > 0.
     And the sum over all pixels is the sum over all windows. Both are done on the smaller tensor.
     """
     pools = {op.outputs[1]: op for op in program.operations if op.operator == "max_pool"}

@@ -1,8 +1,8 @@
 """From a plan to memory and jobs, for one number of images: groups, lifetimes, addresses.
 
 Consecutive calls that work image by image form a group: a thread does all of them on a few images while these
-are in its cache. Buffers share memory if they are never needed at the same time; a buffer lives from the first
-group that touches it to the last.
+are in its cache. Buffers share memory if they are never needed at the same time; a buffer lives from the
+first group that touches it to the last.
 """
 
 from __future__ import annotations

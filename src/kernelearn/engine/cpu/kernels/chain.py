@@ -1,7 +1,7 @@
 """Chains of operations entry by entry, done in registers: alone over memory, or at the end of another kernel.
 
-A chain reads vectors of the tensor ("full"), of a row of weights that belongs to the last axis ("channel"), or
-single numbers ("scalar"); applies operators of `EMITTERS`; and stores the results that somebody needs.
+A chain reads vectors of the tensor ("full"), of a row of weights that belongs to the last axis ("channel"),
+or single numbers ("scalar"); applies operators of `EMITTERS`; and stores the results that somebody needs.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> 
     full = channels // k.width * k.width
     with k.loop(lo, hi) as row:
         at = row * channels
-        with k.loop(0, full, k.width) as c:
-            chain.apply(k, (), at + c, c)
+        with k.loop(0, full, k.width) as column:
+            chain.apply(k, (), at + column, column)
         if full < channels:
             chain.apply(k, (), at + full, full, k.mask(channels - full))

@@ -1,4 +1,4 @@
-"""Convolution and its input gradient: one emitter, "taps", for both, for all strides, dilations and dimensions.
+"""Convolution and its input gradient: one emitter for both, for all strides, dilations and dimensions.
 
     y[n, p, f] = sum over taps and c of x[n, p * step + d(tap), c] * w[tap, c, f]
 
@@ -6,8 +6,8 @@ The forward pass is one such sum. The input gradient with stride s is s (in 2D: 
 residue of the pixel's position, because only every s-th tap reaches a pixel; each writes every s-th pixel.
 
 A register tile holds R rows x P pixels x V vectors of output channels. Its inner loop runs over the input
-channels, broadcasts inputs and multiplies them with packed weights. Taps that fall outside of the image are left
-out: in columns when the code is made, in rows by a branch. So no padded copy of the input is ever made.
+channels, broadcasts inputs and multiplies them with packed weights. Taps that fall outside of the image are
+left out: in columns when the code is made, in rows by a branch. So no padded copy of the input is made.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ class _Rows:
         k = self.k
         places = [(r, p, v) for r in range(rows) for p in range(pixels) for v in range(self.vectors)]
         self.sums = {place: k.register(start=k.zero) for place in places}
-        height, depth = self.height, self.depth
+        depth = self.depth
         for dz, tz in depth.taps:
             plane = z * depth.in_step + dz
             inside = [k.compare("sge", plane, 0)] if dz < 0 else []
@@ -297,7 +297,7 @@ class _Rows:
             self._channel(start + c, k.const(c), tz, pairs, readers)
 
     def _columns(self, x: Index | int, pixels: int) -> list[tuple[int, list[tuple[int, int]]]]:
-        """Input columns (relative to the tile, or absolute for a static one) -> (pixel, tap) that read them."""
+        """Input columns (from the tile's first; absolute if it is static) -> (pixel, tap) that read them."""
         axis = self.width
         readers: dict[int, list[tuple[int, int]]] = {}
         for p in range(pixels):

@@ -39,7 +39,11 @@ def emit_product(
     chain: Chain | None,
     by_block: bool = False,
 ) -> None:
-    """y = x w. Tasks: images, or (`by_block`) blocks of outputs. `is_packed`: w in blocks, else (inner, outer)."""
+    """y = x w. Tasks: images, or (`by_block`) blocks of outputs.
+
+    Args:
+        is_packed: whether w lies in blocks, else it is (inner, outer).
+    """
     sizes = [r for r in ROWS if k.target.registers == 32 or r <= 4]
     for first, count, vectors, channels in blocks.kinds():
         low, high = (k.lo - first, k.minimum(k.hi - first, count)) if by_block else (0, count)

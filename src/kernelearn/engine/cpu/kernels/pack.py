@@ -77,7 +77,7 @@ def packed_weights(
     """Buffer with packed weights, made by a call that is added to the plan (once for all users).
 
     Args:
-        inner: channels that the inner loop runs over: inputs of a group forward, filters of a group transposed.
+        inner: channels that the inner loop runs over: a group's inputs forward, its filters transposed.
     """
     if not transposed and groups == 1 and blocks.count == 1 and not blocks.tail_channels:
         return weights  # already in this order
@@ -165,7 +165,7 @@ def _emit_transposed(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: i
 
 
 def transpose(k: Kernel, rows: list[str]) -> list[str]:
-    """Transpose a square of vectors: interleave the halves of the list, as often as the width can be halved."""
+    """Transpose a square of vectors: interleave the halves of the list, as often as they can be halved."""
     width, half = len(rows), len(rows) // 2
     low = ", ".join(f"i32 {i // 2 + (i % 2) * width}" for i in range(width))
     high = ", ".join(f"i32 {i // 2 + half + (i % 2) * width}" for i in range(width))
