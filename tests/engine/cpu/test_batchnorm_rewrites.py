@@ -5,11 +5,14 @@ import pytest
 
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.batchnorm_rewrites import REWRITES, split_batch_normalization
+from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.lowering import Fallback
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.models import zoo
 from kernelearn.utils import set_random_seed
+from tests.engine.cpu.harness import TARGETS, UNIT_ROUNDOFF, forced_target
 
 CHANNELS = 5
 SIZES = (3, 2)
@@ -18,21 +21,23 @@ SIZES = (3, 2)
 class Net:
     """A program under construction, and its weights."""
 
-    def __init__(self, sizes=SIZES):
-        self.graph = ProgramBuilder(training=True, dtype="float64")
+    def __init__(self, sizes=SIZES, dtype="float64"):
+        self.graph = ProgramBuilder(training=True, dtype=dtype)
+        self.dtype = dtype
         self.rng = np.random.default_rng(0)
         self.x = self.graph.input("x", (None, *sizes, CHANNELS))
-        self.inputs = {"x": 3 + self.rng.normal(size=(4, *sizes, CHANNELS))}
+        # Numbers that float32 holds exactly, so that programs of both types get the same.
+        self.inputs = {"x": 3 + self.rng.integers(-64, 64, (4, *sizes, CHANNELS)) / 64}
 
     def weight(self, name, trainable=True, shape=(CHANNELS,)):
-        variable = Variable(self.rng.normal(size=shape), name)
+        variable = Variable((self.rng.integers(8, 24, shape) / 16).astype(self.dtype), name)
         return self.graph.variable(variable, trainable=trainable)
 
     def normalized(self, x, gamma=True, beta=True, trainable=True, name="bn", epsilon=1e-3):
         """A batch normalisation as its layer lowers it, with the update of a moving mean."""
         with self.graph.scope(name):
             y, mean, _ = self.graph.add("normalize", x, axes=tuple(range(len(x.shape) - 1)), epsilon=epsilon)
-            state = self.graph.variable(Variable(np.zeros(CHANNELS), "moving"), role="state")
+            state = self.graph.variable(Variable(np.zeros(CHANNELS, self.dtype), "moving"), role="state")
             self.graph.update("moving_average", (state, mean), (state,), momentum=0.9)
             if gamma and beta:
                 scale, shift = self.weight("gamma", trainable), self.weight("beta", trainable)
@@ -45,8 +50,8 @@ class Net:
         """The program of a loss that weighs every number of y differently, and of all gradients."""
         target = self.graph.input("target", y.shape)
         weights = self.graph.input("weights", (None,))
-        self.inputs["target"] = self.rng.normal(size=(4, *y.shape[1:]))
-        self.inputs["weights"] = self.rng.uniform(size=4)
+        self.inputs["target"] = self.rng.integers(-64, 64, (4, *y.shape[1:])) / 64
+        self.inputs["weights"] = self.rng.integers(1, 9, 4) / 8
         loss, _ = self.graph.add("loss", y, target, weights, kind="mean_squared_error")
         grads = add_gradients(self.graph, loss, also=(self.x,) if also else ())
         self.graph.outputs = {"loss": loss.name, "y": y.name, **{n: g.name for n, g in grads.items()}}
@@ -195,6 +200,31 @@ def test_the_forward_part_alone():
     after = split_batch_normalization(program)
     for name, value in net.run(program).items():
         np.testing.assert_allclose(net.run(after)[name], value, rtol=1e-11, atol=1e-13)
+
+
+def _residual(dtype):
+    """Two layers and a shortcut, whose sum is normalised again."""
+    net = Net(dtype=dtype)
+    inner = net.graph.add("activation", net.normalized(net.x, name="a"), kind="tanh")
+    total = net.graph.add("add", net.normalized(inner, name="b"), net.normalized(net.x, beta=False, name="c"))
+    last = net.graph.add("activation", total, kind="relu")
+    return net, net.finish(net.normalized(last, gamma=False, name="d"))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_compiled_program_agrees_with_float64(target):
+    exact, program = _residual("float64")
+    expected = exact.run(program)
+    net, program = _residual("float32")
+    with forced_target(target):
+        executable = CpuExecutable(program, net.graph.variables)
+    left = {c.operation.operator for c in executable.calls() if isinstance(c, Fallback)}
+    assert left <= {"fill", "loss", "loss_grad"}
+    found = executable.run(net.inputs)
+    for name, value in expected.items():
+        if name in found:
+            error = np.abs(found[name] - value).max()
+            assert error <= 200 * UNIT_ROUNDOFF * np.abs(value).max(), name
 
 
 def test_a_whole_network_trains_alike():
