@@ -25,8 +25,13 @@ import numpy as np
 
 from kernelearn.models import zoo
 from kernelearn.recording import Recorder
+from kernelearn.recording.budget import thinned
 from kernelearn.utils import set_random_seed
 
+# The training whose share is told: the default strides follow its length.
+IMAGES, EPOCHS = 60_000, 5
+# How often what is recorded while it is timed.
+STRIDES = {"kernels": 2, "ledger": 40, "maps": 40}
 MODELS = {
     "lenet": (zoo.lenet, (28, 28, 1)),
     "resnet20": (zoo.resnet20, (32, 32, 3)),
@@ -41,6 +46,7 @@ class TimedRecorder(Recorder):
         self.steps = []
         self.hooks = defaultdict(list)
         self._before = 0.0
+        self.plan = None
 
     def on_train_batch_begin(self, batch, logs=None):
         start = time.perf_counter()
@@ -54,6 +60,7 @@ class TimedRecorder(Recorder):
         own = self._began + time.perf_counter() - start
         self.steps.append(start - self._before)
         self.hooks[self._kind()].append(own)
+        self.plan = self._pen.plan
 
     def on_epoch_end(self, epoch, logs=None):
         start = time.perf_counter()
@@ -62,8 +69,10 @@ class TimedRecorder(Recorder):
 
     def _kind(self):
         step = self._place.step
-        kinds = [name for name in ("ledger", "maps") if step % self._pen.every[name] == 0]
-        return "+".join(kinds) or "plain"
+        if step % STRIDES["ledger"] == 0:
+            return "ledger+maps"
+        is_beside_ledger = (step + 1) % STRIDES["ledger"] == 0
+        return "kernels" if step % STRIDES["kernels"] == 0 or is_beside_ledger else "numbers"
 
 
 def measure(name: str, steps: int, batch_size: int, folder: Path) -> TimedRecorder:
@@ -75,23 +84,38 @@ def measure(name: str, steps: int, batch_size: int, folder: Path) -> TimedRecord
     y = rng.integers(0, 10, len(x))
     model = build(shape, 10)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    recorder = TimedRecorder(folder, ledger_every=100, maps_every=100)
+    strides = {f"{name}_every": every for name, every in STRIDES.items()}
+    recorder = TimedRecorder(folder, **strides)
     model.fit(x, y, epochs=max(1, steps // 50), batch_size=batch_size, verbose=0, callbacks=[recorder])
     return recorder
 
 
-def report(recorder: TimedRecorder, folder: Path) -> float:
-    """Print the times; gives the recorder's share of the training in percent."""
-    count = len(recorder.steps)
-    for kind, times in sorted(recorder.hooks.items()):
-        print(f"{kind:12} {len(times):5} times, median {1e6 * statistics.median(times):9.1f} us")
-    own = sum(map(sum, recorder.hooks.values())) / count
-    step = statistics.median(recorder.steps)
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"recorded {size / count / 1e3:.1f} kB a step")
-    print(
-        f"recorder {1e6 * own:.1f} us a step, training {1e3 * step:.2f} ms a step: {100 * own / step:.2f} %"
+def default_strides(recorder: TimedRecorder, batch_size: int) -> dict[str, int]:
+    """How often a Recorder records what by default in a training of `EPOCHS` epochs of `IMAGES`."""
+    per_epoch = IMAGES // batch_size
+    rare = min(500, EPOCHS * per_epoch // 20)
+    wished = {"kernels": 1, "ledger": rare, "maps": rare, "snapshots": 1}
+    layouts = recorder.plan.layouts
+    return thinned(
+        wished, recorder.plan.costs(per_epoch), EPOCHS * per_epoch, 2**30, layouts["steps"].record_bytes
     )
+
+
+def report(recorder: TimedRecorder, batch_size: int) -> float:
+    """Print the times; gives the recorder's share of the training in percent."""
+    medians = {kind: 1e6 * statistics.median(times) for kind, times in recorder.hooks.items()}
+    for kind, median in sorted(medians.items()):
+        print(f"{kind:12} {len(recorder.hooks[kind]):5} times, median {median:9.1f} us")
+    every = default_strides(recorder, batch_size)
+    own = (
+        medians["numbers"]
+        + (medians["kernels"] - medians["numbers"]) / every["kernels"]
+        + medians["ledger+maps"] / every["ledger"]
+        + medians["epoch"] * batch_size / IMAGES / every["snapshots"]
+    )
+    step = 1e6 * statistics.median(recorder.steps)
+    print(f"{EPOCHS} epochs of {IMAGES:,} images by default: {every}")
+    print(f"recorder {own:.0f} us a step, training {step:.0f} us a step: {100 * own / step:.1f} %")
     return 100 * own / step
 
 
@@ -103,8 +127,8 @@ def main() -> int:
     parser.add_argument("--at-most", type=float, help="percent")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        share = report(measure(options.model, options.steps, options.batch_size, folder), folder)
+        recorder = measure(options.model, options.steps, options.batch_size, Path(place))
+    share = report(recorder, options.batch_size)
     return int(options.at_most is not None and share > options.at_most)
 
 

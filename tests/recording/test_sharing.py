@@ -152,7 +152,7 @@ def test_a_list_of_runs_names_damaged_ones_too(tmp_path):
 
 def test_default_strides_follow_the_length_of_the_fit(tmp_path):
     recorder = Recorder(tmp_path)
-    for total, expected in ((6, 1), (82, 4), (10_000, 100), (None, 100)):
+    for total, expected in ((6, 1), (82, 4), (8_000, 400), (90_000, 500), (None, 500)):
         recorder.set_params({"steps": total, "epochs": 1})
         every = recorder._strides()
         assert every["ledger"] == every["maps"] == expected

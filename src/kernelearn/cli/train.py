@@ -132,7 +132,7 @@ def train(
         int | None,
         typer.Option(
             min=0,
-            help="Steps from one ledger to the next, 0 for none. [default: 20 in a run, one in 100 steps]",
+            help="Steps from one ledger to the next, 0 for none. [default: 20 in a run, one in 500 steps]",
             rich_help_panel=_RECORD,
         ),
     ] = None,

@@ -38,7 +38,7 @@ from kernelearn.training.state import StepReport
 DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000
 # A stride that is not given: so many times in a fit, but not more rarely than so many steps.
-_AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 100
+_AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 500
 
 
 class Recorder(Callback):
@@ -55,7 +55,7 @@ class Recorder(Callback):
         kernels_every: record the weights of the layers every so many steps.
         ledger_every: record the factors of the gradients (layer inputs and output gradients), and with them
             gradients, optimiser state and weights before and after, every so many steps and at the first.
-            0 for never; None for twenty times in a fit, and at least every hundred steps.
+            0 for never; None for twenty times in a fit, and at least every 500 steps.
         maps_every: record feature maps of the probe images every so many steps; 0 and None as above.
         layers: names (or objects) of the layers to record, or "all". None chooses every trained layer with a
             convolution kernel, and the other trained layers of at most 4,096 numbers.
