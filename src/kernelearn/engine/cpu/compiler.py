@@ -30,14 +30,33 @@ def load(key: str, target: Target, text: Callable[[str], str]) -> int:
     """
     digest = entry_digest(key, target)
     with _lock:
+        if not link_cached(digest, target):
+            keep(digest, compile_object(text(function_name(digest)), target), target)
+        return _addresses[digest]
+
+
+def link_cached(digest: str, target: Target) -> bool:
+    """Link what a cache has under this name, if any; whether the function is there now."""
+    with _lock:
         if digest not in _addresses:
-            name = function_name(digest)
             blob = cache.read(digest)
             if blob is None:
-                blob = compile_object(text(name), target)
-                cache.write(digest, blob)
-            _addresses[digest] = link(blob, name, target)
-        return _addresses[digest]
+                return False
+            _addresses[digest] = link(blob, function_name(digest), target)
+        return True
+
+
+def keep(digest: str, blob: bytes, target: Target) -> None:
+    """Link a compiled object and put it into the caches."""
+    with _lock:
+        if digest not in _addresses:
+            cache.write(digest, blob)
+            _addresses[digest] = link(blob, function_name(digest), target)
+
+
+def address(digest: str) -> int:
+    """Address of a function that was linked."""
+    return _addresses[digest]
 
 
 def is_known(key: str, target: Target) -> bool:

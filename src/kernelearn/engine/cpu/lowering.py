@@ -1,17 +1,17 @@
 """From operations to kernel calls: what each operation becomes, with the buffers that it touches.
 
-A lowering rule is `rule(plan, operation) -> bool`, registered under the operator's name in `RULES`. It adds calls to
-the plan and returns True, or returns False to leave the operation to the reference engine.
+A lowering rule is `rule(plan, operation) -> bool`, registered under the operator's name in `RULES`. It adds
+calls to the plan and returns True, or returns False to leave the operation to the reference engine.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernelearn.engine.cpu import compiler
+from kernelearn.engine.cpu import parallel
 from kernelearn.engine.cpu.emit import Kernel
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Buffer, Operation, Program
@@ -150,9 +150,10 @@ class Plan:
         else:
             self.steps.append(made)
 
-    def load(self, call: Call) -> int:
-        """Address of a call's kernel, compiled if need be."""
-        return compiler.load(kernel_key(call), self.target, lambda name: kernel_text(call, name, self.target))
+    def load(self, calls: Sequence[Call]) -> list[int]:
+        """Addresses of calls' kernels, those that no cache has compiled together."""
+        keys = [kernel_key(call) for call in calls]
+        return parallel.load_all(keys, self.target, lambda i, name: kernel_text(calls[i], name, self.target))
 
 
 def kernel_key(call: Call) -> str:
