@@ -1,0 +1,372 @@
+"""Sums over whole tensors and what is scaled by them: gradient clipping, penalties, constraints on norms.
+
+A sum over a tensor is taken block by block in float64, and the blocks are added in order: so it does not
+depend on who did which block. Kernels take the size of the tensor as a number; one serves all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels import math as fn
+from kernelearn.engine.cpu.kernels import scalars
+from kernelearn.engine.cpu.kernels.chain import emit_flat
+from kernelearn.engine.cpu.kernels.rows import WideSum
+from kernelearn.engine.cpu.lowering import Plan, Tasks, has_images, per_image, rule
+from kernelearn.engine.program import Operation
+
+Attrs = Mapping[str, Any]
+# Numbers per task.
+BLOCK = 16384
+# Sums that go on at the same time, so that an addition need not wait for the one before.
+CHAINS = 4
+EPSILON = 1e-7  # Keras's backend.epsilon(), as in `engine.reference.constraints`
+
+
+def blocks(size: int) -> int:
+    return max(-(-size // BLOCK), 1)
+
+
+# --- sums
+
+
+def wide_terms(k: Kernel, total: WideSum, x: str, l1: float, l2: float) -> str:
+    """l1 |x| + l2 x^2 as a vector of float64."""
+    kind = total.kind
+    wide = total.widen(x)
+    result = k.op(f"fmul {kind} {wide}, {wide}") if l2 else "zeroinitializer"
+    if l2 not in (0.0, 1.0):
+        result = k.op(f"fmul {kind} {result}, {_repeat(k, l2)}")
+    if l1:
+        size = total.widen(fn.absolute(k, x))
+        result = k.op(f"fadd {kind} {result}, {k.op(f'fmul {kind} {size}, {_repeat(k, l1)}')}")
+    return result
+
+
+def _repeat(k: Kernel, value: float) -> str:
+    return "<" + ", ".join([f"double {scalars.number(value)}"] * k.width) + ">"
+
+
+def emit_sum(k: Kernel, role: str, lo: Index, hi: Index, l1: float, l2: float) -> str:
+    """The sum of l1 |x| + l2 x^2 over a range, a float64."""
+    totals = [WideSum(k, vectors=True) for _ in range(CHAINS)]
+    for total in totals:
+        total.reset()
+    turn = iter(range(10**9))
+
+    def one(at: Index, mask: str | None) -> None:
+        # NOTE: masked lanes hold 0, whose term is 0.
+        total = totals[next(turn) % CHAINS]
+        total.add_lanes(wide_terms(k, total, k.load(role, at, mask), l1, l2))
+
+    emit_flat(k, lo, hi, one)
+    first, *rest = [total.total() for total in totals]
+    for other in rest:
+        first = scalars.add(k, first, other)
+    return first
+
+
+def add_sums(plan: Plan, op: Operation, name: str, l1: float = 0.0, l2: float = 1.0) -> tuple[str, int]:
+    """A call that sums l1 |x| + l2 x^2 over every block: the buffer of these sums, and their number."""
+    size = per_image(plan.shape(name))
+    count = blocks(size)
+    sums = plan.scratch("sums", (count,), "float64")
+
+    def emit(k: Kernel) -> None:
+        with k.loop(k.lo, k.hi) as block:
+            end = k.minimum((block + 1) * BLOCK, k.scalar("size"))
+            k.store_one(emit_sum(k, "x", block * BLOCK, end, l1, l2), "sums", block, "double")
+
+    reads = {"x": name, "size": f"#{size}"}
+    plan.call(op, f"sums {l1} {l2} block={BLOCK}", emit, reads, {"sums": sums}, Tasks(fixed=count))
+    return sums, count
+
+
+def total_of(k: Kernel, role: str, count: Index) -> str:
+    """Float64 numbers added in order."""
+    total = WideSum(k)
+    total.reset()
+    with k.loop(0, count) as number:
+        total.add(k.load_one(role, number, "double"))
+    return total.total()
+
+
+# --- gradient clipping
+
+
+@rule("global_norm")
+def lower_global_norm(plan: Plan, op: Operation) -> bool:
+    """The Euclidean norm of all gradients together, a float64."""
+    if not plan.is_float(*op.inputs):
+        return False
+    parts = [add_sums(plan, op, name) for name in op.inputs]
+    reads = {f"sums{i}": sums for i, (sums, _) in enumerate(parts)}
+    reads.update({f"count{i}": f"#{count}" for i, (_, count) in enumerate(parts)})
+
+    def emit(k: Kernel) -> None:
+        squares = scalars.number(0.0)
+        for i in range(len(parts)):
+            squares = scalars.add(k, squares, total_of(k, f"sums{i}", k.scalar(f"count{i}")))
+        k.store_one(_norm(k, squares), "norm", 0, "double")
+
+    plan.call(op, f"global_norm {len(parts)}", emit, reads, {"norm": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+def _norm(k: Kernel, squares: str) -> str:
+    """The root; infinity for anything that is no finite number."""
+    return k.op(
+        f"select i1 {_is_finite(k, squares)}, double {scalars.sqrt(k, squares)}, "
+        f"double {scalars.number(math.inf)}"
+    )
+
+
+def _is_finite(k: Kernel, number: str) -> str:
+    difference = scalars.subtract(k, number, number)
+    return k.op(f"fcmp oeq double {difference}, {scalars.number(0.0)}")
+
+
+def shrink_factor(k: Kernel, norm: str, limit: float) -> str:
+    """limit / max(norm, limit) in every lane; NaN if the norm is not finite."""
+    bound = scalars.number(limit)
+    larger = k.op(f"fcmp ogt double {norm}, {bound}")
+    size = k.op(f"select i1 {larger}, double {norm}, double {bound}")
+    factor = scalars.divide(k, bound, size)
+    nan = scalars.number(math.nan)
+    return scalars.in_every_lane(k, k.op(f"select i1 {_is_finite(k, norm)}, double {factor}, double {nan}"))
+
+
+@rule("clip_by_norm")
+def lower_clip_by_norm(plan: Plan, op: Operation) -> bool:
+    """A gradient scaled to at most a norm."""
+    if not plan.is_float(*op.inputs):
+        return False
+    sums, count = add_sums(plan, op, op.inputs[0])
+    limit = float(op.attrs["limit"])
+
+    def factor(k: Kernel) -> str:
+        return shrink_factor(k, _norm(k, total_of(k, "sums", k.scalar("count"))), limit)
+
+    _add_scaling(plan, op, f"clip_by_norm {limit}", factor, {"sums": sums, "count": f"#{count}"})
+    return True
+
+
+@rule("clip_by_global_norm")
+def lower_clip_by_global_norm(plan: Plan, op: Operation) -> bool:
+    """A gradient scaled by what brings a given norm down to the limit."""
+    grad, norm = op.inputs
+    if not plan.is_float(grad) or plan.dtype(norm) != "float64":
+        return False
+    limit = float(op.attrs["limit"])
+
+    def factor(k: Kernel) -> str:
+        return shrink_factor(k, scalars.read(k, "norm"), limit)
+
+    _add_scaling(plan, op, f"clip_by_global_norm {limit}", factor, {"norm": norm})
+    return True
+
+
+def _add_scaling(
+    plan: Plan, op: Operation, key: str, factor: Callable[[Kernel], str], reads: dict[str, str]
+) -> None:
+    size = per_image(plan.shape(op.outputs[0]))
+
+    def emit(k: Kernel) -> None:
+        scale = factor(k)
+        end = k.minimum(k.hi * BLOCK, k.scalar("size"))
+        emit_flat(
+            k, k.lo * BLOCK, end, lambda at, m: k.store(k.mul(k.load("grad", at, m), scale), "out", at, m)
+        )
+
+    reads = {"grad": op.inputs[0], **reads, "size": f"#{size}"}
+    plan.call(op, key, emit, reads, {"out": op.outputs[0]}, Tasks(fixed=blocks(size)))
+
+
+# --- penalties
+
+
+def _factors(op: Operation) -> tuple[float, float] | None:
+    """l1 and l2 of a penalty; None for another kind."""
+    if op.attrs.get("custom") or op.attrs.get("kind", "l1l2") != "l1l2":
+        return None
+    return float(op.attrs.get("l1", 0.0)), float(op.attrs.get("l2", 0.0))
+
+
+@rule("penalty")
+def lower_penalty(plan: Plan, op: Operation) -> bool:
+    """l1 sum |w| + l2 sum w^2 of a weight."""
+    factors = _factors(op)
+    if factors is None or not plan.is_float(*op.inputs):
+        return False
+    sums, count = add_sums(plan, op, op.inputs[0], *factors)
+
+    def emit(k: Kernel) -> None:
+        k.store_one(scalars.narrow(k, total_of(k, "sums", k.scalar("count"))), "out")
+
+    reads = {"sums": sums, "count": f"#{count}"}
+    plan.call(op, "penalty total", emit, reads, {"out": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+@rule("activity_penalty")
+def lower_activity_penalty(plan: Plan, op: Operation) -> bool:
+    """The penalty of a layer's output by the number of images: every image's sum, then all in order."""
+    factors = _factors(op)
+    shape = plan.shape(op.inputs[0])
+    if factors is None or not plan.is_float(*op.inputs) or not has_images(shape):
+        return False
+    size, sums = per_image(shape), plan.scratch("sums", (None,), "float64")
+
+    def emit_images(k: Kernel) -> None:
+        with k.loop(k.lo, k.hi) as image:
+            total = emit_sum(k, "x", image * size, (image + 1) * size, *factors)
+            k.store_one(total, "sums", image, "double")
+
+    def emit_total(k: Kernel) -> None:
+        total = total_of(k, "sums", k.scalar("n"))
+        k.store_one(scalars.narrow(k, scalars.divide(k, total, _images(k))), "out")
+
+    plan.call(op, f"image sums {factors} size={size}", emit_images, {"x": op.inputs[0]}, {"sums": sums})
+    reads = {"sums": sums, "n": "#n"}
+    plan.call(op, "activity_penalty total", emit_total, reads, {"out": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+def _images(k: Kernel) -> str:
+    return k.op(f"sitofp i64 {k.scalar('n')} to double")
+
+
+@rule("activity_penalty_grad")
+def lower_activity_penalty_grad(plan: Plan, op: Operation) -> bool:
+    """grad / n (2 l2 x + l1 sign(x))"""
+    factors = _factors(op)
+    grad, x = op.inputs
+    if factors is None or not plan.is_float(grad, x) or not has_images(plan.shape(x)):
+        return False
+    size = per_image(plan.shape(x))
+    l1, l2 = factors
+
+    def emit(k: Kernel) -> None:
+        share = scalars.divide(k, scalars.widen(k, k.load_one("g")), _images(k))
+        first, second = (
+            scalars.in_every_lane(k, scalars.multiply(k, share, scalars.number(f))) for f in (l1, 2 * l2)
+        )
+
+        def one(at: Index, mask: str | None) -> None:
+            value = k.load("x", at, mask)
+            slope = k.fma(first, fn.sign(k, value), k.mul(second, value)) if l1 else k.mul(second, value)
+            k.store(slope, "out", at, mask)
+
+        emit_flat(k, k.lo * size, k.hi * size, one)
+
+    reads = {"g": grad, "x": x, "n": "#n"}
+    plan.call(op, f"activity_penalty_grad {factors} size={size}", emit, reads, {"out": op.outputs[0]})
+    return True
+
+
+# --- constants
+
+
+@rule("fill")
+def lower_fill(plan: Plan, op: Operation) -> bool:
+    """A constant array; written once."""
+    shape = plan.shape(op.outputs[0])
+    if has_images(shape) or not plan.is_float(*op.outputs):
+        return False
+    size, value = per_image(shape), float(op.attrs["value"])
+
+    def emit(k: Kernel) -> None:
+        emit_flat(k, k.const(0), k.const(size), lambda at, m: k.store(k.constant(value), "out", at, m))
+
+    plan.call(op, f"fill {value} {size}", emit, {}, {"out": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+# --- constraints
+
+
+def _max_norm(k: Kernel, a: Attrs, norm: str) -> str:
+    return k.div(fn.clip(k, norm, 0.0, a.get("max_value", 2.0)), k.add(k.constant(EPSILON), norm))
+
+
+def _unit_norm(k: Kernel, a: Attrs, norm: str) -> str:
+    return k.div(k.constant(1.0), k.add(k.constant(EPSILON), norm))
+
+
+def _min_max_norm(k: Kernel, a: Attrs, norm: str) -> str:
+    rate = a.get("rate", 1.0)
+    wanted = fn.clip(k, norm, a.get("min_value", 0.0), a.get("max_value", 1.0))
+    wanted = k.fma(k.constant(rate), wanted, k.mul(k.constant(1 - rate), norm))
+    return k.div(wanted, k.add(k.constant(EPSILON), norm))
+
+
+# kind -> factor of vectors of a norm
+NORMS: dict[str, Callable[[Kernel, Attrs, str], str]] = {
+    "max_norm": _max_norm,
+    "unit_norm": _unit_norm,
+    "min_max_norm": _min_max_norm,
+}
+
+
+@rule("constrain")
+def lower_constrain(plan: Plan, op: Operation) -> bool:
+    """A weight projected onto what its constraint allows."""
+    weight, kind = op.inputs[0], op.attrs["kind"]
+    if op.attrs.get("custom") or not plan.is_float(weight):
+        return False
+    if kind == "non_neg":
+        _lower_non_negative(plan, op)
+        return True
+    view = _rows_and_columns(plan.shape(weight), op.attrs.get("axis", 0))
+    if kind not in NORMS or view is None:
+        return False
+    rows, columns = view
+    attrs = {name: value for name, value in op.attrs.items() if name not in ("kind", "axis", "custom")}
+    plan.call(
+        op,
+        f"constrain {kind} {sorted(attrs.items())} {rows}x{columns}",
+        lambda k: _emit_norms(k, kind, attrs, rows, columns),
+        {"w": weight},
+        {"w": op.outputs[0]},
+        Tasks(fixed=-(-columns // plan.target.width)),
+    )
+    return True
+
+
+def _rows_and_columns(shape: tuple, axis: Any) -> tuple[int, int] | None:
+    """A weight as a matrix with the vectors along `axis` as columns; None if these are not the first axes."""
+    axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)} if shape else set()
+    if axes != set(range(len(axes))) or not axes:
+        return None
+    return math.prod(shape[: len(axes)]), math.prod(shape[len(axes) :])
+
+
+def _lower_non_negative(plan: Plan, op: Operation) -> None:
+    size = per_image(plan.shape(op.outputs[0]))
+
+    def emit(k: Kernel) -> None:
+        end = k.minimum(k.hi * BLOCK, k.scalar("size"))
+        emit_flat(
+            k, k.lo * BLOCK, end, lambda at, m: k.store(k.larger(k.load("w", at, m), k.zero), "w", at, m)
+        )
+
+    reads = {"w": op.inputs[0], "size": f"#{size}"}
+    plan.call(op, "constrain non_neg", emit, reads, {"w": op.outputs[0]}, Tasks(fixed=blocks(size)))
+
+
+def _emit_norms(k: Kernel, kind: str, attrs: Attrs, rows: int, columns: int) -> None:
+    """A vector of columns at a time: their squares summed, then all entries times a factor."""
+    with k.loop(k.lo, k.hi) as block:
+        first = block * k.width
+        mask = k.mask_below(k.const(columns) - first) if columns % k.width else None
+        squares = k.register(start=k.zero)
+        with k.loop(0, rows) as row:
+            x = k.load("w", row * columns + first, mask)
+            k.set(squares, k.fma(x, x, k.get(squares)))
+        factor = NORMS[kind](k, attrs, fn.sqrt(k, k.get(squares)))
+        with k.loop(0, rows) as row:
+            at = row * columns + first
+            k.store(k.mul(k.load("w", at, mask), factor), "w", at, mask)
