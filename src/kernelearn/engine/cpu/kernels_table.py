@@ -1,6 +1,7 @@
 """Importing this module fills the table of lowering rules."""
 
 from kernelearn.engine.cpu.kernels import (
+    broadcast,
     chain,
     coefficients,
     conv,
@@ -19,6 +20,7 @@ from kernelearn.engine.cpu.kernels import (
 )
 
 __all__ = [
+    "broadcast",
     "chain",
     "coefficients",
     "conv",

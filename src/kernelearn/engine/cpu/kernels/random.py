@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import math as fn
+from kernelearn.engine.cpu.kernels.broadcast import shared_axes
 from kernelearn.engine.cpu.kernels.philox import Philox
 from kernelearn.engine.cpu.kernels.rows import Row
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, per_image, rule
@@ -93,19 +94,6 @@ def lower_dropout(plan: Plan, op: Operation) -> bool:
         return False
     _lower_shared_dropout(plan, op, view, rate, stream)
     return True
-
-
-def shared_axes(sizes: tuple, mask: tuple) -> tuple[int, int, int] | None:
-    """An image as (outer, shared, inner), the mask being one along `shared`; None if it is not so."""
-    outer = 0
-    while outer < len(sizes) and sizes[outer] == mask[outer]:
-        outer += 1
-    inner = outer
-    while inner < len(sizes) and mask[inner] == 1:
-        inner += 1
-    if tuple(sizes[inner:]) != tuple(mask[inner:]):
-        return None
-    return math.prod(sizes[:outer]), math.prod(sizes[outer:inner]), math.prod(sizes[inner:])
 
 
 def _lower_shared_dropout(plan: Plan, op: Operation, view, rate: float, stream: int) -> None:

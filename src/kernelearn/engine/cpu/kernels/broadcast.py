@@ -1,0 +1,121 @@
+"""Operators entry by entry of which one operand is smaller than the result and is repeated along some axes.
+
+Such as a gate (n, 1, 1, c) of a squeeze-and-excitation block, a mask of whole feature maps, or a weight for
+every pixel. Operands that chains can read by themselves (a row of the last axis, a single number) stay there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.chain import lower_single
+from kernelearn.engine.cpu.kernels.entrywise import EMITTERS, is_supported
+from kernelearn.engine.cpu.kernels.rows import Row
+from kernelearn.engine.cpu.lowering import Plan, has_images, per_image, rule
+from kernelearn.engine.program import Operation
+
+OPERATORS = (
+    "add", "subtract", "multiply", "maximum", "minimum", "extreme_grad", "prelu", "prelu_grad_input",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class View:
+    """An image as (outer, shared, inner), along `shared` of which an operand is repeated.
+
+    has_images: whether the operand has numbers of its own for every image.
+    """
+
+    outer: int
+    shared: int
+    inner: int
+    has_images: bool
+
+
+def shared_axes(sizes: tuple, small: tuple) -> tuple[int, int, int] | None:
+    """The (outer, shared, inner) of an image for an operand of these sizes; None if it is not so."""
+    outer = 0
+    while outer < len(sizes) and sizes[outer] == small[outer]:
+        outer += 1
+    inner = outer
+    while inner < len(sizes) and small[inner] == 1:
+        inner += 1
+    if tuple(sizes[inner:]) != tuple(small[inner:]):
+        return None
+    return math.prod(sizes[:outer]), math.prod(sizes[outer:inner]), math.prod(sizes[inner:])
+
+
+def find_view(shape: tuple, small: tuple) -> View | None:
+    """How an operand is repeated to the shape of the result."""
+    padded = (1,) * (len(shape) - len(small)) + tuple(small)
+    if len(padded) != len(shape) or padded[0] not in (None, 1):
+        return None
+    found = shared_axes(shape[1:], padded[1:])
+    if found is None:
+        return None
+    outer, shared, inner = found
+    if shared == 1:
+        outer, inner = 1, outer * inner
+    return View(outer, shared, inner, padded[0] is None)
+
+
+@rule(*OPERATORS)
+def lower_broadcast(plan: Plan, op: Operation) -> bool:
+    """As a chain if that can be; else image by image, one operand repeated."""
+    if lower_single(plan, op):
+        return True
+    shape = plan.shape(op.outputs[0])
+    small = [i for i, name in enumerate(op.inputs) if plan.shape(name) != shape]
+    if not has_images(shape) or len(small) != 1 or not is_supported(op):
+        return False
+    if not plan.is_float(*op.inputs, *op.outputs):
+        return False
+    view = find_view(shape, plan.shape(op.inputs[small[0]]))
+    if view is None:
+        return False
+    roles = [f"x{i}" for i in range(len(op.inputs))]
+    plan.call(
+        op,
+        f"broadcast {op.operator} {sorted(op.attrs.items())} {small[0]} {view}",
+        lambda k: _emit(k, op, roles, roles[small[0]], view),
+        dict(zip(roles, op.inputs)),
+        {"y": op.outputs[0]},
+        flops=(float(per_image(shape)), 0.0),
+    )
+    return True
+
+
+def _emit(k: Kernel, op: Operation, roles: list[str], small: str, view: View) -> None:
+    """y[a, b, c] = op(x[a, b, c], small[a, c]), image by image."""
+    with k.loop(k.lo, k.hi) as image:
+        first = image * (view.outer * view.shared * view.inner)
+        own = image * (view.outer * view.inner) if view.has_images else k.const(0)
+        with k.loop(0, view.outer) as a:
+            at, place = first + a * (view.shared * view.inner), own + a * view.inner
+            if view.inner == 1:
+                _emit_row(k, op, roles, small, view.shared, at, place, k.broadcast(small, place))
+            else:
+                with k.loop(0, view.shared) as b:
+                    _emit_row(k, op, roles, small, view.inner, at + b * view.inner, place, None)
+
+
+def _emit_row(
+    k: Kernel,
+    op: Operation,
+    roles: list[str],
+    small: str,
+    size: int,
+    at: Index,
+    place: Index,
+    one: str | None,
+) -> None:
+    """A row of the result; `one` is the number of the small operand for all of it, or None."""
+
+    def body(c: Index | int, mask: str | None, held: str | None) -> None:
+        values = [k.load(role, at + c, mask) if role != small else one for role in roles]
+        values = [k.load(small, place + c, mask) if value is None else value for value in values]
+        k.store(EMITTERS[op.operator](k, op.attrs, *values), "y", at + c, mask)
+
+    Row(k, size).each(body)
