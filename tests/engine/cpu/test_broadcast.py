@@ -54,3 +54,16 @@ def test_two_repeated_operands_and_odd_patterns_are_left_to_the_reference():
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_repeated_operand_is_left(target):
     check_guarded([problem("multiply", small) for small in (*WITH_IMAGES, *WEIGHTS)], target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("channels", [1, 3, 16, 21])
+def test_factors_of_channels(channels, target):
+    factor, offset = tuple(normal(channels)), tuple(normal(channels, seed=1))
+    x = normal(3, 4, channels)
+    for attrs in (
+        {"factor": factor, "offset": offset},
+        {"factor": factor},
+        {"factor": 2.0, "offset": offset},
+    ):
+        check(Problem("scale", (x,), attrs, ulps=4), target)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.emit import Index, Kernel, float_text
 from kernelearn.engine.cpu.kernels.chain import lower_single
 from kernelearn.engine.cpu.kernels.entrywise import EMITTERS, is_supported
 from kernelearn.engine.cpu.kernels.rows import Row
@@ -119,3 +120,56 @@ def _emit_row(
         k.store(EMITTERS[op.operator](k, op.attrs, *values), "y", at + c, mask)
 
     Row(k, size).each(body)
+
+
+# Channels whose factors are constants in the code; more are left to the reference engine.
+MAX_CONSTANTS = 64
+
+
+@rule("scale")
+def lower_scale(plan: Plan, op: Operation) -> bool:
+    """x * factor + offset, with one number or with one for every channel."""
+    if lower_single(plan, op):
+        return True
+    shape = plan.shape(op.inputs[0])
+    channels = int(shape[-1] or 0) if len(shape) > 1 else 0
+    factors, offsets = (
+        _per_channel(op.attrs.get(name, default), channels)
+        for name, default in (("factor", 1.0), ("offset", 0.0))
+    )
+    fits = has_images(shape) and plan.is_float(op.inputs[0]) and 0 < channels <= MAX_CONSTANTS
+    if not fits or factors is None or offsets is None:
+        return False
+    rows = per_image(shape) // channels
+    plan.call(
+        op,
+        f"scale {factors} {offsets} rows={rows}",
+        lambda k: _emit_scale(k, factors, offsets, rows),
+        {"x": op.inputs[0]},
+        {"y": op.outputs[0]},
+    )
+    return True
+
+
+def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
+    """One number for every channel; None if there are as many as neither one nor the channels."""
+    values = (float(given),) if isinstance(given, int | float) else tuple(float(v) for v in given)
+    if len(values) == 1:
+        return values * channels
+    return values if len(values) == channels else None
+
+
+def _emit_scale(k: Kernel, factors: tuple[float, ...], offsets: tuple[float, ...], rows: int) -> None:
+    channels = len(factors)
+    with k.loop(k.lo * rows, k.hi * rows) as row:
+        for c in range(0, channels, k.width):
+            mask = k.mask(channels - c)
+            factor, offset = (_lanes(k, values[c : c + k.width]) for values in (factors, offsets))
+            at = row * channels + c
+            k.store(k.add(k.mul(k.load("x", at, mask), factor), offset), "y", at, mask)
+
+
+def _lanes(k: Kernel, values: tuple[float, ...]) -> str:
+    """Constants in the lanes, zeros behind them."""
+    filled = (*values, *(0.0,) * (k.width - len(values)))
+    return "<" + ", ".join(f"float {float_text(v)}" for v in filled) + ">"
