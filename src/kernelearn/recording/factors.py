@@ -6,7 +6,6 @@ factors are stored, the terms are computed when they are asked for (`kernelearn.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,8 +88,3 @@ class Factors:
         if any(gradient is None for gradient in own):
             return self.gradient
         return np.sum([np.reshape(g, self.gradient.shape) for g in own if g is not None], axis=0)
-
-    @property
-    def terms_of_one_weight(self) -> int:
-        """Number of products that sum to one number of the gradient, for a conv or dense kernel."""
-        return sum(math.prod(p.delta.shape[:-1]) for p in self.parts)

@@ -67,8 +67,8 @@ class StreamWriter:
                 f"{self.path.name}: the field {name!r} has room for {place.shape}, got {np.shape(array)}."
             ) from error
 
-    def append(self, step: int, rows: int = 0) -> int:
-        """Write what was filled in as the next record; gives its length in bytes.
+    def append(self, step: int, rows: int = 0) -> None:
+        """Write what was filled in as the next record.
 
         Raises: OSError if it could not be written; the file is then as it was.
         """
@@ -85,7 +85,6 @@ class StreamWriter:
             raise
         self.count += 1
         self._position += self.layout.record_bytes
-        return self.layout.record_bytes
 
     def cut(self, count: int) -> None:
         """Leave only the first `count` records, and nothing half-written behind them."""

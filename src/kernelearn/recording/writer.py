@@ -132,11 +132,6 @@ class RunWriter:
         write_manifest(self.folder, self.content)
         self._open_segment()
 
-    def describe(self, **about: Any) -> None:
-        """Add to what the manifest says about the run."""
-        self.content["about"].update(about)
-        write_manifest(self.folder, self.content)
-
     def write(self, stream: str, step: int, arrays: Mapping[str, Any] | None = None, rows: int = 0) -> None:
         """Append a record.
 
