@@ -405,6 +405,19 @@ NORMALIZATION = [
         lambda g, x, m, f, s, o: f * g + s * (x - m) + o,
     ),
     Case(
+        "affine_coefficients",
+        (normal(5), abs(normal(5, seed=1)), normal(5, seed=2), normal(5, seed=3)),
+        {"epsilon": 1e-3, "has_gamma": True, "has_beta": True},
+        lambda m, v, gamma, beta, epsilon, **_: gamma / np.sqrt(v + epsilon),
+    ),
+    Case(
+        "affine_coefficients",
+        (normal(5), abs(normal(5, seed=1))),
+        {"epsilon": 1e-3, "has_gamma": False, "has_beta": False},
+        lambda m, v, epsilon, **_: 1 / np.sqrt(v + epsilon),
+        label="bare",
+    ),
+    Case(
         "moving_average",
         (normal(5), normal(5, seed=1)),
         {"momentum": 0.9},

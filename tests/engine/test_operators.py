@@ -17,7 +17,8 @@ def test_operator(case):
 
 
 def test_every_operator_has_a_case():
-    assert sorted(set(OPERATORS) - {case.operator for case in cases.ALL}) == []
+    made_by_rewrites = {"fused"}  # runs other operators; tests/engine/cpu/test_rewrites.py
+    assert sorted(set(OPERATORS) - made_by_rewrites - {case.operator for case in cases.ALL}) == []
 
 
 def test_every_gradient_rule_is_checked():

@@ -39,7 +39,7 @@ WEIGHTS = {
     "conv": (1,), "conv_grad_input": (1,), "conv_transpose": (1,), "dense": (1,), "dense_grad_input": (1,),
     "bias_add": (1,), "affine": (1, 2), "prelu": (1,), "prelu_grad_input": (2,), "standardize": (1, 2),
     "standardize_grad": (1,), "penalty": (0,), "penalty_grad": (1,), "moving_average": (0,),
-    "constrain": (0,),
+    "constrain": (0,), "affine_coefficients": (0, 1, 2, 3),
 }  # fmt: skip
 # Operators whose first axis is no batch at all, or not of all inputs with an equal number of rows.
 WITHOUT_IMAGES = {
