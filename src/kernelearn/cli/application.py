@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from kernelearn.cli.bench import bench
 from kernelearn.cli.data import data
 from kernelearn.cli.doctor import doctor
 from kernelearn.cli.evaluate import evaluate
@@ -51,6 +52,7 @@ for _command in (train, evaluate, predict, summary, data):
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")
 app.add_typer(experiment, name="experiment")
+app.command()(bench)
 app.command()(doctor)
 
 

@@ -1,0 +1,132 @@
+"""Sections "layers" and "profile": single convolutions against PyTorch, and the calls of a network's step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelearn.bench.blueprint import make_images
+from kernelearn.bench.nets import find_net
+from kernelearn.bench.rivals import OURS, Comparison, Entry
+from kernelearn.bench.suite import Bench
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A 3x3 convolution of square maps, as the compared networks have them."""
+
+    channels: int
+    filters: int
+    size: int
+    padding: int = 1
+    stride: int = 1
+
+    @property
+    def label(self) -> str:
+        """Such as "32->64, 13x13, valid"."""
+        words = [f"{self.channels}->{self.filters}", f"{self.size}x{self.size}"]
+        words += ["valid"] * (not self.padding) + [f"stride {self.stride}"] * (self.stride > 1)
+        return ", ".join(words)
+
+    def flops(self, batch: int) -> float:
+        """Of one pass."""
+        out = (self.size + 2 * self.padding - 3) // self.stride + 1
+        return 2.0 * 9 * self.channels * self.filters * out * out * batch
+
+
+LAYERS = (
+    Conv(1, 32, 28, padding=0),
+    Conv(32, 64, 13, padding=0),
+    Conv(3, 32, 32),
+    Conv(32, 32, 32),
+    Conv(32, 64, 16),
+    Conv(64, 64, 16),
+    Conv(128, 128, 8),
+    Conv(16, 16, 32),
+    Conv(64, 64, 32),
+    Conv(256, 256, 8),
+    Conv(64, 128, 32, stride=2),
+)
+PASSES = {"forward": "conv", "input gradient": "conv_grad_input", "kernel gradient": "conv_grad_kernel"}
+
+
+def run(bench: Bench) -> list[Comparison]:
+    """A comparison for every layer and pass. A first layer needs no gradient of its input."""
+    rows = []
+    batch = bench.settings.batches[0] if bench.settings.batches else BATCH
+    for layer in LAYERS[:2] if bench.settings.quick else LAYERS:
+        for name, operator in PASSES.items():
+            if name == "input gradient" and layer.channels <= 3:
+                continue
+            label = f"{layer.label}: {name}"
+            bench.say(f"layer {label}")
+            flops = layer.flops(batch)
+            rows.append(
+                bench.workers.compare(
+                    label, entries(bench, layer, operator, batch), bench.settings.plan, flops
+                )
+            )
+    return rows
+
+
+def entries(bench: Bench, layer: Conv, operator: str, batch: int) -> list[Entry]:
+    """Ours, and PyTorch in both memory formats."""
+    task = {"what": "conv", "operator": operator, "batch": batch, **vars(layer)}
+    result = [Entry(OURS, OURS, OURS, task)]
+    if "torch" in bench.settings.frameworks():
+        for mode, name in (("eager", "PyTorch"), ("channels_last", "PyTorch channels_last")):
+            result.append(Entry(name, "PyTorch", "torch", {**task, "mode": mode}))
+    return result
+
+
+def run_profile(bench: Bench) -> list[dict[str, Any]]:
+    """Per network: every kernel call of a training step with its time and rate."""
+    return [profile_net(bench, name) for name in bench.settings.nets]
+
+
+def profile_net(bench: Bench, name: str) -> dict[str, Any]:
+    """{"net", "batch", "seconds" of the step, "calls": [{"layer", "what", "note", "seconds", "flops"}]}."""
+    from kernelearn import set_num_threads
+    from kernelearn.bench.runners.own import compiled_model
+    from kernelearn.engine.cpu.profile import profile
+
+    net = find_net(name)
+    batch = bench.settings.batches_of(net)[0]
+    bench.say(f"profile {name}, batch {batch}")
+    set_num_threads(bench.settings.threads)
+    try:
+        model = compiled_model({**bench.task(net, batch, "train"), "engine": "cpu"})
+        inputs = training_inputs(model, net.input_shape, batch)
+        timings = profile(model._executable("train"), inputs, bench.settings.plan.rounds)
+    finally:
+        set_num_threads(None)
+    calls = [
+        {
+            "layer": timing.step.operation.layer,
+            "what": timing.step.operation.operator,
+            "note": getattr(timing.step, "note", "") or getattr(timing.step, "why", ""),
+            "seconds": timing.seconds,
+            "flops": timing.flops,
+        }
+        for timing in timings
+    ]
+    return {"net": name, "batch": batch, "seconds": sum(c["seconds"] for c in calls), "calls": calls}
+
+
+def training_inputs(model: Any, shape: tuple[int, ...], batch: int) -> dict[str, np.ndarray]:
+    """What the training program of a compiled model wants, with random images."""
+    x, y = make_images(shape, batch, model.output_shape[-1])
+    known = {
+        "x_0": x,
+        "y_true_0": y,
+        "weight_0": np.ones(batch, np.float32),
+        "seed": 1,
+        "step": 0,
+        "update": 1,
+        "learning_rate": float(model.optimizer.learning_rate),
+    }
+    return {b.name: np.asarray(known[b.name]) for b in model.program("train").inputs()}

@@ -1,0 +1,88 @@
+"""The frameworks that can be timed, one file each: what a worker process loads to prepare and run tasks.
+
+A task is a dict: "what" ("train", "fit", "predict", "conv", ...), "mode" (how the framework does it), and the
+work itself: "blueprint", "weights", "batch", "optimizer", "dtype".
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from kernelearn.errors import unknown_name
+
+# Framework -> module of this package.
+FRAMEWORKS = {
+    "kernelearn": "own",
+    "torch": "pytorch",
+    "keras-torch": "keras_fit",
+    "keras-jax": "keras_fit",
+    "keras-tensorflow": "keras_fit",
+    "jax": "jax_step",
+    "onnxruntime": "onnx_session",
+}
+LEARNING_RATE = {"sgd": 0.01, "adam": 0.001}
+MOMENTUM = 0.9
+
+
+class Prepared(Protocol):
+    """Work that is ready to be timed."""
+
+    note: str
+
+    def ready(self, count: int) -> None:
+        """Untimed: make the data for so many steps."""
+
+    def run(self, count: int) -> float | None:
+        """Timed: do so many steps and wait until they are done; the last loss, where there is one."""
+
+
+class Runner(Protocol):
+    """A framework."""
+
+    def versions(self) -> dict[str, str]:
+        """What is compared, for the report."""
+
+    def prepare(self, task: dict[str, Any]) -> Prepared:
+        """Build what the task says."""
+
+
+@dataclass
+class Repeat:
+    """Work that is one function called again and again."""
+
+    step: Callable[[], Any]
+    finish: Callable[[Any], float | None] = lambda result: None
+    note: str = ""
+
+    def ready(self, count: int) -> None:
+        """Nothing to prepare."""
+
+    def run(self, count: int) -> float | None:
+        """Call it so many times; `finish` waits for the last result."""
+        result = None
+        for _ in range(count):
+            result = self.step()
+        return self.finish(result)
+
+
+def digest(result: Any) -> float:
+    """One number of class probabilities (n, classes) that tells whether two networks answer the same."""
+    values = np.asarray(result, np.float64)
+    return float((values * np.arange(values.shape[-1])).sum() / len(values))
+
+
+def load_runner(framework: str, threads: int) -> Runner:
+    """Import a framework and hold it to so many threads.
+
+    Raises: UnknownNameError, or whatever the framework's import raises.
+    """
+    if framework not in FRAMEWORKS:
+        raise unknown_name("framework", framework, FRAMEWORKS)
+    module = importlib.import_module(f"kernelearn.bench.runners.{FRAMEWORKS[framework]}")
+    runner: Runner = module.load(threads)
+    return runner

@@ -1,0 +1,164 @@
+"""JAX as a contestant: a training step written by hand and compiled whole by XLA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernelearn._optional import require
+from kernelearn.bench.blueprint import Blueprint, Step, load_weights, make_images
+from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, digest
+from kernelearn.errors import ArgumentError
+
+_STATES = ("moving_mean", "moving_variance")
+
+
+def load(threads: int) -> Jax:
+    """The runner; XLA takes as many threads as the process has CPUs, so the worker is kept to some."""
+    return Jax(require("jax", "comparing with JAX"))
+
+
+class Jax:
+    """JAX."""
+
+    def __init__(self, jax: Any) -> None:
+        self._jax = jax
+
+    def versions(self) -> dict[str, str]:
+        """Of the package."""
+        return {"jax": self._jax.__version__}
+
+    def prepare(self, task: dict[str, Any]) -> Prepared:
+        """Build what the task says."""
+        if task.get("dtype", "float32") != "float32":
+            raise ArgumentError("The JAX step is written for float32.")
+        return _Train(self._jax, task) if task["what"] == "train" else _Predict(self._jax, task)
+
+
+class _Train:
+    """Forward, gradients and update in one compiled function that reuses the memory of its arguments."""
+
+    note = ""
+
+    def __init__(self, jax: Any, task: dict[str, Any]) -> None:
+        if task["optimizer"] != "sgd":
+            raise ArgumentError(f"The JAX step is written for sgd, not for {task['optimizer']}.")
+        blueprint = Blueprint.from_dict(task["blueprint"]).logits()
+        weights = {name: jax.numpy.asarray(value) for name, value in load_weights(task["weights"]).items()}
+        self._states = {n: v for n, v in weights.items() if n.endswith(_STATES)}
+        self._parameters = {n: v for n, v in weights.items() if n not in self._states}
+        self._moves = {name: jax.numpy.zeros_like(value) for name, value in self._parameters.items()}
+        x, y = make_images(blueprint.input_shape, task["batch"], blueprint.classes)
+        self._x, self._y = jax.device_put(x), jax.device_put(y.astype(np.int32))
+        self._step = jax.jit(_training_step(jax, blueprint), donate_argnums=(0, 1, 2))
+
+    def ready(self, count: int) -> None:
+        """Nothing to prepare."""
+
+    def run(self, count: int) -> float | None:
+        """So many steps; the last loss, for which all have to be done."""
+        loss = None
+        for _ in range(count):
+            loss, self._parameters, self._states, self._moves = self._step(
+                self._parameters, self._states, self._moves, self._x, self._y
+            )
+        return None if loss is None else float(loss.block_until_ready())
+
+
+def _training_step(jax: Any, blueprint: Blueprint) -> Any:
+    def loss_of(parameters: Any, states: Any, x: Any, y: Any) -> Any:
+        logits, states = forward(jax, blueprint, {**parameters, **states}, x, training=True)
+        chosen = jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
+        return -chosen.mean(), states
+
+    def step(parameters: Any, states: Any, moves: Any, x: Any, y: Any) -> Any:
+        (loss, states), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters, states, x, y)
+        rate = LEARNING_RATE["sgd"]
+        moves = {n: MOMENTUM * moves[n] - rate * gradients[n] for n in parameters}
+        return loss, {n: parameters[n] + moves[n] for n in parameters}, states, moves
+
+    return step
+
+
+class _Predict:
+    """A compiled forward pass."""
+
+    note = ""
+
+    def __init__(self, jax: Any, task: dict[str, Any]) -> None:
+        blueprint = Blueprint.from_dict(task["blueprint"])
+        weights = {name: jax.numpy.asarray(value) for name, value in load_weights(task["weights"]).items()}
+        self._x = jax.device_put(make_images(blueprint.input_shape, task["batch"], blueprint.classes)[0])
+        # The weights are constants of the compiled function, so that XLA may fold them.
+        self._step = jax.jit(lambda x: forward(jax, blueprint, weights, x, training=False)[0])
+
+    def ready(self, count: int) -> None:
+        """Nothing to prepare."""
+
+    def run(self, count: int) -> float | None:
+        """So many batches, each waited for, as its answer is wanted."""
+        result = None
+        for _ in range(count):
+            result = self._step(self._x).block_until_ready()
+        return None if result is None else digest(np.asarray(result))
+
+
+def forward(jax: Any, blueprint: Blueprint, weights: dict[str, Any], x: Any, training: bool) -> Any:
+    """Output of the network, and the new moving averages."""
+    values, states = [x], {n: v for n, v in weights.items() if n.endswith(_STATES)}
+    for step in blueprint.steps:
+        given = [values[i] for i in step.inputs]
+        if step.kind == "batch_norm":
+            result, new = _batch_norm(jax, step, weights, given[0], training)
+            states.update(new)
+        else:
+            result = _APPLY[step.kind](jax, step, weights, *given)
+        values.append(result)
+    return values[-1], states
+
+
+def _batch_norm(jax: Any, step: Step, weights: dict[str, Any], x: Any, training: bool) -> Any:
+    mean, variance = (weights[f"{step.name}/{state}"] for state in _STATES)
+    new = {}
+    if training:
+        kept = step.attrs["momentum"]
+        now = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        for state, old, value in zip(_STATES, (mean, variance), now):
+            new[f"{step.name}/{state}"] = kept * old + (1 - kept) * jax.lax.stop_gradient(value)
+        mean, variance = now
+    scale = weights[f"{step.name}/gamma"] * jax.lax.rsqrt(variance + step.attrs["epsilon"])
+    return (x - mean) * scale + weights[f"{step.name}/beta"], new
+
+
+def _convolution(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    attrs = step.attrs
+    result = jax.lax.conv_general_dilated(
+        x,
+        weights[f"{step.name}/kernel"],
+        tuple(attrs["strides"]),
+        attrs["padding"].upper(),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return result + weights[f"{step.name}/bias"] if attrs["use_bias"] else result
+
+
+def _dense(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    result = x @ weights[f"{step.name}/kernel"]
+    return result + weights[f"{step.name}/bias"] if step.attrs["use_bias"] else result
+
+
+def _max_pool(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    window, strides = ((1, *step.attrs[name], 1) for name in ("pool_size", "strides"))
+    return jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, strides, "VALID")
+
+
+_APPLY: dict[str, Any] = {
+    "conv": _convolution,
+    "dense": _dense,
+    "activation": lambda jax, step, w, x: getattr(jax.nn, step.attrs["function"])(x),
+    "max_pool": _max_pool,
+    "average": lambda jax, step, w, x: x.mean((1, 2)),
+    "flatten": lambda jax, step, w, x: x.reshape(len(x), -1),
+    "add": lambda jax, step, w, a, b: a + b,
+}

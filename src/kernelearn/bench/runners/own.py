@@ -1,0 +1,179 @@
+"""This library as a contestant: training steps, `fit`, prediction, single convolutions; and the ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kernelearn.bench.blueprint import load_weights, make_images
+from kernelearn.bench.nets import find_net
+from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
+
+
+def load(threads: int) -> Own:
+    """The runner; the engine gets so many threads."""
+    from kernelearn import set_num_threads
+
+    set_num_threads(threads)
+    return Own(threads)
+
+
+class Own:
+    """kernelearn."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def versions(self) -> dict[str, str]:
+        """Of what does the work."""
+        import llvmlite
+
+        from kernelearn import __version__
+
+        return {"kernelearn": __version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__}
+
+    def prepare(self, task: dict[str, Any]) -> Prepared:
+        """Build what the task says."""
+        makers: dict[str, Callable[[dict[str, Any]], Prepared]] = {
+            "train": _train,
+            "fit": _Fit,
+            "predict": _predict,
+            "conv": _convolution,
+            "fma": self._ceiling,
+            "read": self._ceiling,
+            "copy": self._ceiling,
+        }
+        return makers[task["what"]](task)
+
+    def _ceiling(self, task: dict[str, Any]) -> Prepared:
+        from kernelearn.bench import ceilings
+
+        kernel = ceilings.KERNELS[task["what"]](task)
+        return Repeat(ceilings.Loaded(kernel, self._threads).run)
+
+
+def compiled_model(task: dict[str, Any]) -> Any:
+    """The network of a task with its weights, compiled for training on the task's engine."""
+    from kernelearn import optimizers
+
+    if task.get("dtype", "float32") != "float32":
+        from kernelearn import mixed_precision
+
+        mixed_precision.set_global_policy(f"mixed_{task['dtype']}")
+    model = find_net(task["net"]).build()
+    weights = load_weights(task["weights"])
+    for name, weight in model.weight_paths().items():
+        weight.assign(weights[name])
+    rate = LEARNING_RATE[task["optimizer"]]
+    if task["optimizer"] == "sgd":
+        optimizer: Any = optimizers.SGD(rate, momentum=MOMENTUM)
+    else:
+        optimizer = optimizers.Adam(rate)
+    model.compile(optimizer, "sparse_categorical_crossentropy", engine=task.get("engine", "cpu"))
+    return model
+
+
+def _images(task: dict[str, Any], model: Any) -> tuple[np.ndarray, np.ndarray]:
+    return make_images(model.input_shape[1:], task["batch"], model.output_shape[-1])
+
+
+def _train(task: dict[str, Any]) -> Prepared:
+    """`train_on_batch` on prepared arrays."""
+    model = compiled_model(task)
+    x, y = _images(task, model)
+    return Repeat(lambda: model.train_on_batch(x, y), float, note=fallbacks(model, "train"))
+
+
+def fallbacks(model: Any, kind: str) -> str:
+    """Which operators the compiled engine left to the reference engine; "" for none."""
+    from kernelearn.engine.cpu.lowering import Fallback
+
+    executable = model._executable(kind)
+    calls = executable.calls() if hasattr(executable, "calls") else []
+    names = sorted({c.operation.operator for c in calls if isinstance(c, Fallback)})
+    return f"left to the reference engine: {', '.join(names)}" if names else ""
+
+
+class _Fit:
+    """`fit` for one epoch of so many batches: what a user waits for."""
+
+    note = ""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self._model, self._batch = compiled_model(task), task["batch"]
+        self._x, self._y = _images(task, self._model)
+
+    def ready(self, count: int) -> None:
+        """Images for so many batches."""
+        images = count * self._batch
+        if len(self._x) != images:
+            self._x = np.resize(self._x, (images, *self._x.shape[1:]))
+            self._y = np.resize(self._y, images)
+
+    def run(self, count: int) -> float | None:
+        """An epoch; its mean loss."""
+        history = self._model.fit(self._x, self._y, batch_size=self._batch, epochs=1, verbose=0)
+        return float(history.history["loss"][-1])
+
+
+def _predict(task: dict[str, Any]) -> Prepared:
+    """`predict_on_batch` on a prepared array; mode "executable" is what lies below it, without its checks."""
+    model = compiled_model(task)
+    x, _ = _images(task, model)
+    note = fallbacks(model, "predict")
+    if task["mode"] == "executable":
+        executable = model._executable("predict")
+        return Repeat(lambda: executable.run({"x_0": x})["y_pred_0"], digest, note)
+    return Repeat(lambda: model.predict_on_batch(x), digest, note)
+
+
+def _convolution(task: dict[str, Any]) -> Prepared:
+    """One convolution or gradient on arrays in place, without the copy of the result that `run` makes."""
+    from kernelearn.engine.cpu import threads
+    from kernelearn.engine.cpu.executable import CpuExecutable
+    from kernelearn.engine.program import ProgramBuilder
+
+    arrays, attrs = convolution_problem(task)
+    builder = ProgramBuilder(dtype="float32")
+    inputs = [
+        builder.input(name, a.shape if name == "kernel" else (None, *a.shape[1:]), "float32")
+        for name, a in arrays.items()
+    ]
+    builder.outputs = {"result": builder.add(task["operator"], *inputs, **attrs).name}
+    executable = CpuExecutable(builder.build(), {})
+    executable.run(arrays)
+    held = executable.inputs(arrays)
+    binding = executable.binding(held)
+    binding.use(held)
+    pool, jobs = threads.pool(), [part[1] for part in binding.parts if isinstance(part, tuple)]
+
+    def step() -> None:
+        for job in jobs:
+            pool.run(job, binding.threads)
+
+    # NOTE: `held` is kept alive by the closure: the kernels know its addresses only.
+    return Repeat(step, lambda _: float(held["grad"].size) if "grad" in held else None)
+
+
+def convolution_problem(task: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Inputs and attributes of the operator of a "conv" task: random numbers, NHWC."""
+    rng = np.random.default_rng(0)
+    stride, padding, size = task["stride"], task["padding"], task["size"]
+    shape = (task["batch"], size, size, task["channels"])
+    out = (size + 2 * padding - 3) // stride + 1
+    x = rng.standard_normal(shape, np.float32)
+    kernel = rng.standard_normal((3, 3, task["channels"], task["filters"]), np.float32)
+    grad = rng.standard_normal((task["batch"], out, out, task["filters"]), np.float32)
+    attrs: dict[str, Any] = {
+        "stride": (stride, stride),
+        "padding": ((padding, padding), (padding, padding)),
+        "dilation": (1, 1),
+        "groups": 1,
+    }
+    if task["operator"] == "conv":
+        return {"x": x, "kernel": kernel}, attrs
+    if task["operator"] == "conv_grad_input":
+        return {"grad": grad, "kernel": kernel}, {**attrs, "input_size": (size, size)}
+    return {"x": x, "grad": grad}, {**attrs, "kernel_size": (3, 3)}

@@ -1,0 +1,233 @@
+"""The whole benchmark: options in, sections run one after the other, a report out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernelearn.bench import machine
+from kernelearn.bench.blueprint import Blueprint, blueprint_of, save_weights
+from kernelearn.bench.interleave import Rounds
+from kernelearn.bench.nets import NETS, Net, find_net
+from kernelearn.bench.rivals import Comparison, Workers
+from kernelearn.errors import unknown_name
+
+# What --against takes -> frameworks in the runners' names.
+PEERS: dict[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "keras": ("keras-torch", "keras-jax", "keras-tensorflow"),
+    "jax": ("jax",),
+    "onnxruntime": ("onnxruntime",),
+}
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how.
+
+    Attributes:
+        against: peers, names of `PEERS`.
+        nets: names of networks.
+        batches: instead of each network's own.
+        threads: for everybody.
+        dtype: "float32" or "bfloat16" (mixed precision).
+        optimizer: "sgd" (with momentum 0.9) or "adam".
+        engine: of ours.
+        plan: rounds and lengths.
+        compile: whether torch.compile takes part, which takes minutes to prepare.
+        python: interpreter that has the peers.
+    """
+
+    against: tuple[str, ...] = tuple(PEERS)
+    nets: tuple[str, ...] = tuple(NETS)
+    batches: tuple[int, ...] = ()
+    threads: int = 2
+    dtype: str = "float32"
+    optimizer: str = "sgd"
+    engine: str = "cpu"
+    plan: Rounds = field(default_factory=Rounds)
+    compile: bool = True
+    quick: bool = False
+    python: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UnknownNameError for a name that does not exist."""
+        for name in self.nets:
+            find_net(name)
+        for value, kind, known in (
+            *((peer, "peer", PEERS) for peer in self.against),
+            (self.dtype, "dtype", DTYPES),
+            (self.optimizer, "optimizer", OPTIMIZERS),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+
+    def batches_of(self, net: Net) -> tuple[int, ...]:
+        """Batch sizes to measure a network on."""
+        chosen = self.batches or net.batches
+        return chosen[:1] if self.quick else chosen
+
+    def frameworks(self) -> tuple[str, ...]:
+        """The peers' frameworks."""
+        return tuple(framework for peer in self.against for framework in PEERS[peer])
+
+
+@dataclass
+class Ceilings:
+    """Measured limits: operations and bytes a second."""
+
+    flops: float = 0.0
+    read: float = 0.0
+    copy: float = 0.0
+
+
+@dataclass
+class Report:
+    """Everything measured, for tables, pictures and JSON.
+
+    Attributes:
+        sections: name -> what the section gives back: a list of Comparison, or of dicts.
+    """
+
+    machine: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    versions: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    sections: dict[str, list[Any]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "machine": self.machine,
+            "threads": self.settings.threads,
+            "dtype": self.settings.dtype,
+            "optimizer": self.settings.optimizer,
+            "engine": self.settings.engine,
+            "versions": self.versions,
+            "missing": self.missing,
+            "warnings": self.warnings,
+            "ceilings": vars(self.ceilings),
+            "sections": {
+                name: [row.to_dict() if isinstance(row, Comparison) else row for row in rows]
+                for name, rows in self.sections.items()
+            },
+        }
+
+
+@dataclass
+class Bench:
+    """What sections work with.
+
+    Attributes:
+        folder: for weights; deleted at the end.
+        say: tells people what is going on.
+    """
+
+    settings: Settings
+    workers: Any
+    folder: Path
+    say: Callable[[str], None]
+
+    def task(self, net: Net, batch: int, what: str, mode: str = "") -> dict[str, Any]:
+        """The task of a network: the same weights and images for everybody."""
+        path = self.folder / f"{net.name}.npz"
+        blueprint = self.folder_blueprint(net)
+        return {
+            "what": what,
+            "mode": mode,
+            "net": net.name,
+            "batch": batch,
+            "weights": str(path),
+            "blueprint": blueprint.to_dict(),
+            "optimizer": self.settings.optimizer,
+            "dtype": self.settings.dtype,
+            "engine": self.settings.engine,
+        }
+
+    def folder_blueprint(self, net: Net) -> Blueprint:
+        """The network's blueprint; its weights are written when first needed."""
+        model = net.build()
+        path = self.folder / f"{net.name}.npz"
+        if not path.exists():
+            save_weights(model, path)
+        return blueprint_of(model)
+
+
+Section = Callable[[Bench], list[Any]]
+
+
+def sections() -> dict[str, Section]:
+    """The sections by name, in order."""
+    from kernelearn.bench import conv_layers, curves, inference, memory, recorder, training
+
+    return {
+        "training": training.run,
+        "inference": inference.run,
+        "layers": conv_layers.run,
+        "profile": conv_layers.run_profile,
+        "memory": memory.run,
+        "recorder": recorder.run,
+        "curves": curves.run,
+    }
+
+
+def run(
+    settings: Settings,
+    names: Sequence[str],
+    say: Callable[[str], None] = lambda text: None,
+    after_section: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Measure the sections of these names.
+
+    Args:
+        say: gets a line about each thing that starts.
+        after_section: gets the report so far, to save it: a long benchmark may be stopped.
+    """
+    report = Report(machine.describe_machine(), settings)
+    load = machine.load_average()
+    warning = machine.load_warning(load)
+    report.machine["load_before"] = load
+    report.warnings += [warning] if warning else []
+    if warning:
+        say(f"Warning: {warning}")
+    with _bench(settings, say) as bench:
+        report.ceilings = measure_ceilings(bench)
+        for name in names:
+            report.sections[name] = sections()[name](bench)
+            report.versions, report.missing = bench.workers.versions, bench.workers.missing
+            report.machine["load_after"] = machine.load_average()
+            after_section(report)
+    return report
+
+
+@contextmanager
+def _bench(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
+    workers = Workers(settings.threads, settings.python)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Bench(settings, workers, Path(folder), say)
+        finally:
+            workers.close()
+
+
+def measure_ceilings(bench: Bench) -> Ceilings:
+    """The best burst of each ceiling: other programs can only lower it."""
+    from kernelearn.bench import ceilings
+    from kernelearn.bench.rivals import OURS, Entry
+
+    bench.say("ceilings of the machine: multiply-adds, reading, copying")
+    megabytes = 32 if bench.settings.quick else 128
+    common = {"tasks": 64 * bench.settings.threads, "megabytes": megabytes}
+    entries = [Entry(name, OURS, OURS, {**common, "what": name}) for name in ceilings.KERNELS]
+    rounds = Rounds(bench.settings.plan.rounds, min(bench.settings.plan.burst, 0.1), bench.settings.plan.rest)
+    found = bench.workers.compare("ceilings", entries, rounds)
+    rates = {name: ceilings.work_of(name, common) / min(times) for name, times in found.seconds.items()}
+    return Ceilings(rates.get("fma", 0.0), rates.get("read", 0.0), rates.get("copy", 0.0))
