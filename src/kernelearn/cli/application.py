@@ -10,6 +10,7 @@ from kernelearn.cli.data import data
 from kernelearn.cli.doctor import doctor
 from kernelearn.cli.evaluate import evaluate
 from kernelearn.cli.experiment import experiment
+from kernelearn.cli.explain import explain
 from kernelearn.cli.kernel_fit import fit
 from kernelearn.cli.kernels import show
 from kernelearn.cli.predict import predict
@@ -51,6 +52,7 @@ for _command in (train, evaluate, predict, summary, data):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")
+app.add_typer(explain, name="explain")
 app.add_typer(experiment, name="experiment")
 app.command()(bench)
 app.command()(doctor)

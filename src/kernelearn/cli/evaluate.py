@@ -57,7 +57,7 @@ def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
     if part not in (None, "all", *_PARTS):
         raise ArgumentError(f"--part must be one of {', '.join(_PARTS)} or all, got {part!r}.")
     if data is not None:
-        return _new_data(network, data, part)
+        return new_data(network, data, part)
     if run is None:
         raise ArgumentError("A model file does not say what to test it on; name the data behind it.")
     parts = load_data(Plan.from_dict(run.arguments)).parts()
@@ -67,7 +67,11 @@ def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
     return parts[wanted]
 
 
-def _new_data(network: Any, data: str, part: str | None) -> Any:
+def new_data(network: Any, data: str, part: str | None) -> Any:
+    """Images of other data, as the network takes them; None for `part` takes all.
+
+    Raises: DataError for images of another shape, or data without that part.
+    """
     from kernelearn.data import load
 
     resize = network.metadata.get("resize")

@@ -81,6 +81,14 @@ def train(
         str | None,
         typer.Option(help="What computes. [default: the best one there is]", rich_help_panel=_LEARNING),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Precision: float32, or mixed_bfloat16 (faster on processors that multiply bfloat16). "
+            "[default: float32]",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
     val: Annotated[
         str | None,
         typer.Option(
@@ -136,6 +144,14 @@ def train(
             rich_help_panel=_RECORD,
         ),
     ] = None,
+    record_gradients: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Steps from one gradient (with the optimizer's state) to the next. [default: as the ledger]",
+            rich_help_panel=_RECORD,
+        ),
+    ] = None,
     record_budget: Annotated[
         str | None,
         typer.Option(
@@ -180,16 +196,24 @@ def train(
         "channels": channels,
         "patience": patience,
         "engine": engine,
-        "record": _recording(record, record_layers, record_ledger, record_budget),
+        "policy": policy,
+        "record": _recording(record, record_layers, record_ledger, record_gradients, record_budget),
     }
     verbose: Any = 0 if quiet or as_json else "auto"
     task = _resumed(given, run, verbose) if resume else _new(given, run, overwrite, verbose)
     _report(job.train(task), task.folder, as_json)
 
 
-def _recording(wanted: bool, layers: str | None, ledger: int | None, budget: str | None) -> Any:
+def _recording(
+    wanted: bool, layers: str | None, ledger: int | None, gradients: int | None, budget: str | None
+) -> Any:
     """Arguments of the Recorder, as the run keeps them; None to record nothing."""
-    given = {"layers": layers, "ledger_every": ledger, "max_bytes": budget}
+    given = {
+        "layers": layers,
+        "ledger_every": ledger,
+        "gradients_every": gradients,
+        "max_bytes": budget,
+    }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not wanted:
         if chosen:

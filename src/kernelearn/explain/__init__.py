@@ -56,7 +56,9 @@ _OBJECTS = {
     "run_experiment": "experiments",
     "ExperimentResult": "experiments",
     "ExperimentSettings": "experiments",
-    # Figures and report.
+    # Figures and report: what is meant if nothing is said. `explain.plot_...` are the figures of `view`.
+    "moved_most": "choices",
+    "batch_images": "choices",
 }
 
 
@@ -78,6 +80,9 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"kernelearn.explain.{_OBJECTS[name]}"), name)
         globals()[name] = value
         return value
+    if name.startswith("plot_"):
+        # NOTE: the one look upwards, by name and on use alone: no module here depends on `view`.
+        return getattr(import_module("kernelearn.view"), name)
     raise AttributeError(
         f"module 'kernelearn.explain' has no attribute {name!r}; public names: {', '.join(_OBJECTS)}"
     )

@@ -54,6 +54,18 @@ class Table:
         index = self.columns.index(key)
         return [row[index] for row in self.rows]
 
+    def cells(self) -> list[list[str]]:
+        """The rows as they are shown: text, four digits to a number."""
+        return [[_short(value) for value in row] for row in self.rows]
+
+    @property
+    def is_numeric(self) -> list[bool]:
+        """Which columns hold numbers, which stand right."""
+        return [
+            bool(self.rows) and all(_is_number(row[i]) or row[i] is None for row in self.rows)
+            for i in range(len(self.columns))
+        ]
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Column name -> its values, as JSON values."""
         return {name: [_plain(value) for value in self[name]] for name in self.columns}
@@ -70,24 +82,17 @@ class Table:
         return text.getvalue()
 
     def __str__(self) -> str:
-        cells = [list(self.columns), *([_short(value) for value in row] for row in self.rows)]
+        cells = [list(self.columns), *self.cells()]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        lines = ["  ".join(map(_padded, row, widths, self._is_numeric())).rstrip() for row in cells]
+        lines = ["  ".join(map(_padded, row, widths, self.is_numeric)).rstrip() for row in cells]
         return "\n".join([self.title, *lines] if self.title else lines)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        rows = ("".join(f"<td>{html.escape(_short(value))}</td>" for value in row) for row in self.rows)
+        rows = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in self.cells())
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _is_numeric(self) -> list[bool]:
-        """Which columns hold numbers, which stand right."""
-        return [
-            bool(self.rows) and all(_is_number(row[i]) or row[i] is None for row in self.rows)
-            for i in range(len(self.columns))
-        ]
 
 
 def _is_number(value: Any) -> bool:

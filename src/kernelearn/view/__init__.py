@@ -1,5 +1,40 @@
-"""Views: they draw what others computed and import nothing optional before it is used."""
+"""Views: they draw what others computed. Names and optional packages are imported on first use."""
+
+from importlib import import_module
+from typing import Any
 
 from kernelearn.view.figures import plot_data_grid, plot_history, plot_kernels, save_figure
 
-__all__ = ["plot_data_grid", "plot_history", "plot_kernels", "save_figure"]
+# Public name -> the module of this package that defines it.
+_LATER = {
+    "plot_experiment": "experiment_figures",
+    "plot_ledger": "explain_figures_weights",
+    "plot_update_split": "explain_figures_weights",
+    "plot_weight_history": "explain_figures_weights",
+    "plot_dense_equivalent": "explain_figures_weights",
+    "plot_filter_bank": "explain_figures_kernels",
+    "plot_filter_bank_history": "explain_figures_kernels",
+    "plot_filmstrip": "explain_figures_kernels",
+    "plot_learning_curves": "explain_figures_kernels",
+    "plot_layers_compared": "explain_figures_kernels",
+    "plot_feature_maps": "explain_figures_views",
+    "plot_receptive_fields": "explain_figures_views",
+    "plot_patches": "explain_figures_views",
+    "plot_attribution": "explain_figures_views",
+    "plot_preferred": "explain_figures_views",
+}
+
+__all__ = ["plot_data_grid", "plot_history", "plot_kernels", "save_figure", *_LATER]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562) and keep it."""
+    if name in _LATER:
+        value = getattr(import_module(f"kernelearn.view.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'kernelearn.view' has no attribute {name!r}; public names: {__all__}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -75,10 +75,10 @@ def plot_data_grid(
     Returns: matplotlib Figure.
     Raises: DataError for an array of another rank or without images.
     """
-    shown = _displayable(np.asarray(images))
+    shown = displayable(np.asarray(images))
     columns = columns or max(1, ceil(sqrt(len(shown) * 1.6)))
     rows = ceil(len(shown) / columns)
-    figure = _figure((min(20.0, 1.05 * columns), min(60.0, 1.2 * rows + 0.4)))
+    figure = new_figure((min(20.0, 1.05 * columns), min(60.0, 1.2 * rows + 0.4)))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
@@ -102,7 +102,7 @@ def plot_history(history: Any, title: str | None = None) -> Any:
     values = _history_values(history)
     names = [name for name in values if not name.startswith("val_")]
     names.sort(key=lambda name: (name != "loss", name))
-    figure = _figure((4.6 * len(names), 3.4))
+    figure = new_figure((4.6 * len(names), 3.4))
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         for key, label, colour in zip((name, f"val_{name}"), ("training", "validation"), _LINE_COLOURS):
             if key in values:
@@ -139,7 +139,11 @@ def layers_with_kernels(model: Any) -> list[Any]:
     return [layer for layer in _flat_layers(model) if getattr(layer, "kernel", None) is not None]
 
 
-def _figure(size: tuple[float, float], dpi: int = 120) -> Any:
+def new_figure(size: tuple[float, float], dpi: int = 120) -> Any:
+    """A white figure of this size in inches that no window shows.
+
+    Raises: MissingDependencyError without matplotlib.
+    """
     figures = require("matplotlib.figure", "drawing figures")
     return figures.Figure(figsize=size, dpi=dpi, layout="constrained", facecolor="white")
 
@@ -203,7 +207,7 @@ def _draw_mosaic(mosaic: Mosaic, title: str, show_numbers: bool) -> Any:
     inches = _CELL_INCHES if show_numbers else _LONG_SIDE_INCHES / max(height, width, 40)
     size = (max(3.2, width * inches + 1.5), max(2.0, height * inches + 0.9))
     # Without numbers a weight should still be some pixels wide.
-    figure = _figure(size, dpi=120 if show_numbers else int(np.clip(3 / inches, 120, 400)))
+    figure = new_figure(size, dpi=120 if show_numbers else int(np.clip(3 / inches, 120, 400)))
     axis = figure.subplots()
     finite = mosaic.values[np.isfinite(mosaic.values)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
@@ -246,7 +250,7 @@ def _write_numbers(axis: Any, values: np.ndarray, limit: float) -> None:
             axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
 
 
-def _displayable(images: np.ndarray) -> np.ndarray:
+def displayable(images: np.ndarray) -> np.ndarray:
     """(n, h, w) or (n, h, w, 3 or 4) floats in [0, 1]."""
     if images.ndim == 3:
         images = images[..., None]

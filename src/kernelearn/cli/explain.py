@@ -1,0 +1,257 @@
+"""`kernelearn explain ...`: why a weight changed. Ledger, update, history and dense equivalent.
+
+The commands about kernels, and about what they see, are in `explain_kernels.py` and `explain_views.py`.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.cli.explain_kernels import curves, filters
+from kernelearn.cli.explain_views import field, maps, patches, saliency
+from kernelearn.cli.explained import CSV, FIGURE, JSON, LAYER, PLACE, RUN, STEP, WEIGHT, Explained, deliver
+
+explain = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Explain in numbers and pictures why a weight changed, and what kernels are and see.",
+)
+
+
+@explain.command(no_args_is_help=True)
+def ledger(
+    run: RUN,
+    layer: LAYER = None,
+    step: STEP = None,
+    weight: WEIGHT = None,
+    top: Annotated[int, typer.Option(min=1, help="Terms to print.")] = 10,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """Every term of a weight's gradient at a step: this input times this error, image by image.
+
+    Without --step it is the last one that has a ledger. JSON and CSV hold all terms.
+
+    **Examples**
+
+    - `kernelearn explain ledger runs/demo`
+    - `kernelearn explain ledger runs/demo --layer conv2 --weight 0,1,3,7 --figure ledger.png`
+    - `kernelearn explain ledger runs/demo --weight bias,0 --csv terms.csv`
+    """
+    from kernelearn.cli.sources import layer_and_weight, open_run
+    from kernelearn.explain.choices import batch_images, by_number, last_ledger_step
+    from kernelearn.explain.ledger import ledger as ledger_of
+    from kernelearn.explain.ledger_text import NOTE, head_lines, top_table
+
+    source = open_run(run).run
+    path, index = layer_and_weight(source, layer, weight)
+    at = last_ledger_step(source) if step is None else step
+    book = ledger_of(source, path, at, index)
+    tables = [top_table(book, top)] + ([] if book.labels is None else [_by_class(source, book)])
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_ledger
+
+        images = by_number(batch_images(source, at), source.batch(at).images)
+        return plot_ledger(book, images, _class_names(source))
+
+    notes = [] if book.mixes_images is False else [NOTE]
+    found = Explained(tables, book.to_dict(), drawn, head_lines(book), notes, rows=_all_terms(book))
+    deliver(found, figure, json, csv)
+
+
+def _by_class(run: Any, book: Any) -> Any:
+    from kernelearn.explain.table import Table
+
+    names, sums = _class_names(run), book.by_class()
+    rows = [(_named(names, k), int(n), s) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
+    return Table(("class", "terms", "sum"), (*rows, ("all", len(book.terms), book.total)), "Sums by class")
+
+
+def _all_terms(book: Any) -> Any:
+    from kernelearn.explain.table import Table
+
+    labels = [None] * len(book.terms) if book.labels is None else book.labels.tolist()
+    arrays = (book.images, labels, book.positions, book.pixels, book.inputs, book.deltas, book.terms)
+    rows = tuple((i, c, tuple(p), tuple(x), *rest) for i, c, p, x, *rest in zip(*arrays))
+    return Table(("image", "class", "position", "pixel", "input", "delta", "term"), rows)
+
+
+def _class_names(run: Any) -> Any:
+    return run.manifest["about"].get("class_names")
+
+
+def _named(names: Any, number: Any) -> str:
+    return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(int(number))
+
+
+@explain.command(no_args_is_help=True)
+def update(
+    run: RUN,
+    layer: LAYER = None,
+    step: STEP = None,
+    weight: WEIGHT = None,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """What the optimiser made of the gradient: one update as a sum of named parts.
+
+    Without --step it is the last update that was recorded with its gradient.
+
+    **Examples**
+
+    - `kernelearn explain update runs/demo`
+    - `kernelearn explain update runs/demo --layer conv2 --step 600 --figure update.png`
+    """
+    from kernelearn.cli.sources import layer_and_weight, open_run
+    from kernelearn.explain.ledger import weight_and_index
+    from kernelearn.explain.run_updates import RunUpdates
+    from kernelearn.explain.update_split import update_split
+
+    source = open_run(run).run
+    path, wanted = layer_and_weight(source, layer, weight)
+    name, index = weight_and_index(wanted)
+    known = RunUpdates(source, path, name)
+    at = step if step is not None else _last(known.steps(), path)
+    split = update_split(source, path, at, known.weight)
+    table = _parts_table(split, index)
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_update_split
+
+        return plot_update_split([known.split(k) for k in known.steps()], index, at)
+
+    content = {
+        "layer": path,
+        "weight": split.weight,
+        "index": index,
+        "step": at,
+        "optimizer": split.optimizer,
+        "of_the_number": split.at(index),
+        "is_exact": split.is_exact,
+        "of_the_weight": {row["part"]: row for row in split.table()},
+    }
+    deliver(Explained([table, split.table()], content, drawn), figure, json, csv)
+
+
+def _last(steps: list[int], layer: str) -> int:
+    from kernelearn.errors import ArgumentError
+
+    if not steps:
+        raise ArgumentError(
+            f"No update of layer {layer!r} can be split: gradients and optimiser state are recorded with a "
+            "ledger. Record one with: kernelearn train ... --record"
+        )
+    return steps[-1]
+
+
+def _parts_table(split: Any, index: tuple[int, ...]) -> Any:
+    from kernelearn.explain.table import Table
+
+    values = split.at(index)
+    size = values["update"] or 1.0
+    rows = [(name, f"{value:+.9g}", f"{100 * value / size:.1f} %") for name, value in values.items()]
+    title = (
+        f"Update {split.steps[0]} of {split.layer}/{split.weight}{list(index)} by {split.optimizer}: "
+        f"{float(split.before[index]):.9g} -> {float(split.after[index]):.9g}"
+    )
+    return Table(("part", "value", "share of the update"), tuple(rows), title)
+
+
+@explain.command(no_args_is_help=True)
+def history(
+    run: RUN,
+    layer: LAYER = None,
+    weight: WEIGHT = None,
+    first: Annotated[int | None, typer.Option(min=1, help="First update. [default: 1]")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Last update. [default: the last]")] = None,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """Which epochs, classes and images made a weight what it is.
+
+    A run recorded with `--record-gradients 1 --record-ledger 1` is explained in full; another says how far.
+
+    **Examples**
+
+    - `kernelearn explain history runs/demo`
+    - `kernelearn explain history runs/demo --layer conv1 --weight 1,1,0,4 --figure history.png`
+    """
+    from kernelearn.cli.sources import layer_and_weight, open_run
+    from kernelearn.explain.contributions import history as history_of
+
+    source = open_run(run).run
+    path, index = layer_and_weight(source, layer, weight)
+    past = history_of(source, path, index, first, last)
+    tables = [past.table()]
+    by_class = _classes_of(past, _class_names(source))
+    if by_class is not None:
+        tables.append(by_class)
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_weight_history
+
+        trace = source.trace(path, past.index, past.weight)
+        return plot_weight_history(past, trace, _class_names(source))
+
+    deliver(Explained(tables, past.to_dict(), drawn, notes=[past.note()]), figure, json, csv)
+
+
+def _classes_of(past: Any, names: Any) -> Any:
+    from kernelearn.errors import ArgumentError
+    from kernelearn.explain.table import Table
+
+    try:
+        sums = past.by_class()
+    except ArgumentError:
+        return None
+    if not len(sums.keys):
+        return None
+    rows = [(_named(names, k), float(s), int(n)) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
+    rows.append(("all", past.covered_change, len(past.ledger_steps)))
+    return Table(("class", "change", "steps"), tuple(rows), "What each class changed, in steps with a ledger")
+
+
+@explain.command(no_args_is_help=True)
+def dense(
+    place: PLACE,
+    layer: LAYER = None,
+    step: STEP = None,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """A convolution as the dense layer that it is: how many zeros, how many tied weights.
+
+    **Examples**
+
+    - `kernelearn explain dense runs/demo`
+    - `kernelearn explain dense runs/demo --layer conv2 --figure matrix.png`
+    """
+    from kernelearn.cli.sources import open_source
+    from kernelearn.explain.dense_equivalent import dense_equivalent
+    from kernelearn.explain.kernel_source import first_convolution
+
+    model = open_source(place).model(step)
+    path = layer or first_convolution(model)
+    found = model.get_layer(path)
+    made = dense_equivalent(found, found.input.shape[1:])
+    stages = list(getattr(made, "stages", [made]))
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_dense_equivalent
+
+        return plot_dense_equivalent(stages[0])
+
+    content = {
+        "layer": path,
+        "stages": [{"weight": s.weight, "counts": dict(s.table().rows)} for s in stages],
+    }
+    deliver(Explained([stage.table() for stage in stages], content, drawn), figure, json, csv)
+
+
+for _command in (filters, curves, maps, field, patches, saliency):
+    explain.command(no_args_is_help=True)(_command)

@@ -1,0 +1,240 @@
+"""`kernelearn explain maps`, `field`, `patches`, `saliency`: what kernels see, and why a class is chosen."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.cli.explained import CSV, DATA, FIGURE, JSON, LAYER, PLACE, STEP, Explained, deliver
+
+_IMAGES = Annotated[int, typer.Option(min=1, help="Images to look at: the first of the data.")]
+_METHODS = ("gradient", "gradient_times_input", "smooth_grad", "integrated_gradients", "grad_cam")
+
+
+def maps(
+    place: PLACE,
+    layer: Annotated[str | None, typer.Option(help="Name of the layer. [default: all with maps]")] = None,
+    step: STEP = None,
+    data: DATA = None,
+    images: _IMAGES = 8,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """Feature maps: what the kernels of a layer give for images.
+
+    With --layer, JSON holds the maps themselves. The images are the probe images of the recording, or the
+    first of the data.
+
+    **Examples**
+
+    - `kernelearn explain maps runs/demo --layer conv1 --figure maps.png`
+    - `kernelearn explain maps runs/demo --step 0 --data photos/ --images 4`
+    """
+    from kernelearn.cli.sources import open_source
+    from kernelearn.explain.feature_maps import feature_maps
+
+    source = open_source(place)
+    model = source.model(step)
+    x, _ = _some_images(source, data, images)
+    found = feature_maps(model, x, layer)
+    table = _maps_table(found)
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_feature_maps
+
+        return plot_feature_maps(next(iter(found.values())), x, next(iter(found)))
+
+    content = {"images": len(x), "layers": table.to_dict(), "maps": found if layer else {}}
+    deliver(Explained([table], content, drawn), figure, json, csv)
+
+
+def _some_images(source: Any, data: str | None, count: int) -> tuple[Any, Any]:
+    """(images, labels or None): the first of the data named, or the run's probe images, or its own data."""
+    import numpy as np
+
+    from kernelearn.cli.sources import images_of
+
+    probes = None if source.run is None or data is not None else source.run.probe_images
+    if isinstance(probes, np.ndarray):
+        return probes[:count], None
+    dataset = images_of(source, data)
+    return dataset.subset(range(min(count, len(dataset)))).arrays()
+
+
+def _maps_table(found: dict[str, Any]) -> Any:
+    from kernelearn.explain.table import Table
+
+    rows = tuple((name, m.shape[1:], *_spread(m)) for name, m in found.items())
+    columns = ("layer", "shape", "smallest", "mean", "largest", "share above 0")
+    return Table(columns, rows, "Feature maps")
+
+
+def _spread(maps: Any) -> tuple[float, ...]:
+    return float(maps.min()), float(maps.mean()), float(maps.max()), float((maps > 0).mean())
+
+
+def field(
+    place: PLACE,
+    layer: Annotated[str | None, typer.Option(help="Name of the layer. [default: all]")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Position such as 2,3 in the layer's map. [default: the middle]")
+    ] = None,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """Receptive fields: which pixels a unit can see, from the geometry alone.
+
+    **Examples**
+
+    - `kernelearn explain field runs/demo`
+    - `kernelearn explain field runs/demo --layer conv2 --unit 0,0 --figure field.png`
+    """
+    from kernelearn.cli.sources import open_source, weight_of
+    from kernelearn.explain.receptive_field import receptive_field, receptive_fields
+
+    model = open_source(place).model()
+    at = None if unit is None else [int(i) for i in weight_of(unit)]
+    table = receptive_fields(model)
+    names = table["layer"] if layer is None else [layer]
+    fields = [receptive_field(model, name, at) for name in names]
+    if layer is not None:
+        table = _field_table(fields[0])
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_receptive_fields
+
+        return plot_receptive_fields(fields)
+
+    deliver(Explained([table], table.to_dict(), drawn), figure, json, csv)
+
+
+def _field_table(found: Any) -> Any:
+    from kernelearn.explain.table import Table
+
+    rows = (
+        ("unit", found.unit),
+        ("first pixel", found.start),
+        ("first pixel behind", found.stop),
+        ("size", found.size),
+        ("centre", found.centre),
+        ("pixels seen", found.pixels),
+        ("share of the image", found.share),
+        ("reaches into the padding", found.is_clipped),
+    )
+    return Table(("what", "value"), rows, f"Receptive field of {found.layer}")
+
+
+def patches(
+    place: PLACE,
+    layer: LAYER = None,
+    step: STEP = None,
+    filters: Annotated[str | None, typer.Option(help="Numbers such as 0,3,5. [default: all]")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Patches per filter.")] = 5,
+    data: DATA = None,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """The parts of images to which the kernels of a layer respond most.
+
+    **Examples**
+
+    - `kernelearn explain patches runs/demo --layer conv2 --filters 0,1,2 --figure patches.png`
+    - `kernelearn explain patches runs/demo --data photos/ --top 9`
+    """
+    from kernelearn.cli.sources import images_of, open_source, weight_of
+    from kernelearn.explain.kernel_source import first_convolution
+    from kernelearn.explain.patches import top_patches
+
+    source = open_source(place)
+    model = source.model(step)
+    chosen = None if filters is None else [int(i) for i in weight_of(filters)]
+    path = layer or first_convolution(model)
+    found = top_patches(model, path, images_of(source, data), chosen, top)
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_patches
+
+        return plot_patches(found)
+
+    content = {"layer": found.layer, "images": found.images_seen, "patches": list(found.table())}
+    notes = [f"{found.images_seen:,} images looked at; one patch of an image at most."]
+    deliver(Explained([found.table()], content, drawn, notes=notes), figure, json, csv)
+
+
+def saliency(
+    place: PLACE,
+    method: Annotated[str, typer.Option(help=f"{', '.join(_METHODS[:-1])} or grad_cam.")] = "gradient",
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Of grad_cam: its maps are weighed. [default: the last convolution]"),
+    ] = None,
+    target: Annotated[int | None, typer.Option(min=0, help="Class. [default: the highest]")] = None,
+    step: STEP = None,
+    data: DATA = None,
+    images: _IMAGES = 6,
+    figure: FIGURE = None,
+    json: JSON = None,
+    csv: CSV = None,
+) -> None:
+    """Which pixels the score of a class depends on.
+
+    **Examples**
+
+    - `kernelearn explain saliency runs/demo --figure saliency.png`
+    - `kernelearn explain saliency runs/demo --method grad_cam --target 3`
+    """
+    from kernelearn.cli.sources import open_source
+    from kernelearn.errors import unknown_name
+
+    if method not in _METHODS:
+        raise unknown_name("saliency method", method, _METHODS)
+    source = open_source(place)
+    model = source.model(step)
+    x, labels = _some_images(source, data, images)
+    found = _attributed(model, x, method, target, layer)
+    values = found.heatmaps if method == "grad_cam" else found.maps("max" if method == "gradient" else "sum")
+    table = _saliency_table(found, values, labels, method)
+
+    def drawn() -> Any:
+        from kernelearn.view import plot_attribution
+
+        return plot_attribution(found, x, model.metadata.get("class_names"))
+
+    content = {"method": method, "images": table.to_dict(), "maps": values}
+    deliver(Explained([table], content, drawn), figure, json, csv)
+
+
+def _attributed(model: Any, x: Any, method: str, target: Any, layer: str | None) -> Any:
+    from kernelearn.errors import ArgumentError
+    from kernelearn.explain.grad_cam import grad_cam
+    from kernelearn.explain.saliency import integrated_gradients, saliency, smooth_grad
+
+    if method == "grad_cam":
+        return grad_cam(model, x, layer, target)
+    if layer is not None:
+        raise ArgumentError("--layer belongs to --method grad_cam; the other methods explain the output.")
+    functions: dict[str, Callable] = {
+        "smooth_grad": smooth_grad,
+        "integrated_gradients": integrated_gradients,
+    }
+    if method in functions:
+        return functions[method](model, x, target)
+    return saliency(model, x, target, method=method)
+
+
+def _saliency_table(found: Any, values: Any, labels: Any, method: str) -> Any:
+    import numpy as np
+
+    from kernelearn.explain.table import Table
+
+    rows = []
+    for i, shown in enumerate(values):
+        strongest = np.unravel_index(int(np.abs(shown).argmax()), shown.shape)
+        label = None if labels is None else np.asarray(labels[i]).tolist()
+        place = tuple(int(p) for p in strongest)
+        rows.append((i, label, found.targets[i], float(found.scores[i]), place, float(shown[strongest])))
+    columns = ("image", "label", "explained class", "score", "strongest pixel", "value there")
+    return Table(columns, tuple(rows), method.replace("_", " "))

@@ -1,0 +1,132 @@
+"""Where `kernelearn explain` and `kernelearn report` take runs, models and images from.
+
+A place is the folder of a training (run.json, a model and, with --record, a recording), a folder of a
+recording alone, or a .kernelearn file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernelearn.errors import ArgumentError, KernelearnError
+
+
+@dataclass(frozen=True)
+class Source:
+    """What stands at a place.
+
+    Attributes:
+        run: `recording.Run`, or None for a model alone.
+        training: `cli.runs.Run`, what `kernelearn train` wrote down, or None.
+    """
+
+    place: Path
+    run: Any = None
+    training: Any = None
+    saved: Any = None
+
+    @property
+    def folder(self) -> Path:
+        """Where results are written if nothing else is said: beside the run or the model."""
+        return self.place if self.place.is_dir() else self.place.parent
+
+    def model(self, step: int | None = None) -> Any:
+        """The network; of a run, with the weights of a step (None: the last known).
+
+        Raises: ArgumentError for a step without a recording.
+        """
+        if step is not None and self.run is None:
+            raise ArgumentError("--step needs a recorded run: kernelearn train ... --record")
+        if self.run is not None and (step is not None or self.saved is None):
+            return self.run.model(step=step)
+        return self.saved
+
+
+def open_source(place: Path) -> Source:
+    """The run or model at a place.
+
+    Raises: ArgumentError, FormatError if there is neither.
+    """
+    from kernelearn.cli import runs
+    from kernelearn.recording import Run
+    from kernelearn.recording.manifest import INNER_FOLDER, is_run_folder
+
+    if place.is_file():
+        return Source(place, saved=runs.load_trained(place)[0])
+    is_recorded = is_run_folder(place) or is_run_folder(place / INNER_FOLDER)
+    if not is_recorded:
+        if not (place / runs.MANIFEST).is_file():
+            Run(place)  # says what is missing
+        saved, training = runs.load_trained(place)
+        return Source(place, training=training, saved=saved)
+    outer = place.parent if is_run_folder(place) and place.name == INNER_FOLDER else place
+    training = runs.Run.load(outer) if (outer / runs.MANIFEST).is_file() else None
+    saved = runs.load_trained(outer)[0] if training and (outer / runs.MODEL).is_file() else None
+    return Source(outer, Run(place), training, saved)
+
+
+def open_run(place: Path) -> Source:
+    """A source that has a recording.
+
+    Raises: ArgumentError for a model, or a training that was not recorded.
+    """
+    source = open_source(place)
+    if source.run is None:
+        raise ArgumentError(
+            f"{str(place)!r} holds a model but no recording, and this reads what happened step by step. "
+            "Train with: kernelearn train ... --record"
+        )
+    return source
+
+
+def images_of(source: Source, data: str | None, part: str = "test") -> Any:
+    """A Dataset to look at: `data`, or the training's own test part.
+
+    Raises: ArgumentError if neither is known; DataError for data that cannot be read.
+    """
+    from kernelearn.cli.evaluate import new_data
+    from kernelearn.cli.plan import Plan, load_data
+
+    if data is not None:
+        return new_data(source.model(), data, None)
+    if source.training is None:
+        raise ArgumentError(f"{str(source.place)!r} does not say which images to take: give --data.")
+    parts = load_data(Plan.from_dict(source.training.arguments)).parts()
+    return parts.get(part, parts["train"])
+
+
+def images_if_known(source: Source, data: str | None) -> Any:
+    """As `images_of`; None where no data is named and the training's own is not to be had."""
+    if data is not None:
+        return images_of(source, data)
+    try:
+        return images_of(source, None)
+    except (KernelearnError, OSError):
+        return None
+
+
+def weight_of(text: str) -> tuple[Any, ...]:
+    """ "1,0,0,3" or "bias,3" as an index, or a name and an index.
+
+    Raises: ArgumentError for anything else.
+    """
+    words = [word.strip() for word in text.replace(" ", ",").split(",") if word.strip()]
+    name = [words.pop(0)] if words and not words[0].lstrip("-").isdigit() else []
+    if not words or not all(word.lstrip("-").isdigit() for word in words):
+        raise ArgumentError(
+            f"--weight takes an index such as 1,0,0,3 (row, column, channel, filter), or a name and an index "
+            f"such as bias,3; got {text!r}."
+        )
+    return (*name, *map(int, words))
+
+
+def layer_and_weight(run: Any, layer: str | None, weight: str | None) -> tuple[str, tuple[Any, ...]]:
+    """(layer, weight) as asked for, or the first convolution and the number of it that moved most."""
+    from kernelearn.explain.choices import first_kernel_layer, kernel_name, moved_most
+
+    chosen = layer or first_kernel_layer(run)
+    if weight is not None:
+        return chosen, weight_of(weight)
+    name = kernel_name(run, chosen)
+    (index,) = moved_most(run, chosen)
+    return chosen, index if name in (None, "kernel") else (name, *index)

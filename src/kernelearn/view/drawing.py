@@ -1,0 +1,122 @@
+"""What the figures of explanations share: colours, maps of signed and of positive numbers, captions.
+
+Signed numbers are red (positive) and blue (negative), white at 0, with one range for all maps of a figure.
+Activations and other numbers without a sign run from dark blue to yellow. Both can be told apart with every
+common form of colour blindness, and whatever matters stands there as a number or a label as well.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn._optional import require
+from kernelearn.view.experiment_figures import COLOURS
+from kernelearn.view.figures import DIVERGING, displayable, new_figure
+
+__all__ = [
+    "COLOURS",
+    "ENDS",
+    "bars",
+    "caption",
+    "class_name",
+    "grey",
+    "limit_of",
+    "new_figure",
+    "positive",
+    "shown_images",
+    "signed",
+    "signed_text",
+    "tidy",
+]
+
+SEQUENTIAL = "cividis"
+# Ends of the diverging scale, for bars: negative and positive.
+ENDS = ("#2166AC", "#B2182B")
+_GAP_COLOUR = "#b5b5b5"
+
+
+def limit_of(*arrays: Any) -> float:
+    """Largest absolute number of all arrays, 1 if all are 0: one range for all maps of a figure."""
+    sizes = [float(np.nanmax(np.abs(a))) for a in arrays if np.size(a) and np.isfinite(a).any()]
+    return max(sizes, default=0.0) or 1.0
+
+
+def signed(axis: Any, values: np.ndarray, limit: float) -> Any:
+    """Draw a matrix of signed numbers; gives the image, for a colour bar."""
+    return _matrix(axis, values, DIVERGING, -limit, limit)
+
+
+def positive(axis: Any, values: np.ndarray, limit: float) -> Any:
+    """Draw a matrix of numbers from 0 to `limit`."""
+    return _matrix(axis, values, SEQUENTIAL, 0.0, limit)
+
+
+def grey(axis: Any, image: np.ndarray) -> Any:
+    """Draw an image (h, w) or (h, w, 3) with values in [0, 1]."""
+    return _matrix(axis, image, "gray", 0.0, 1.0)
+
+
+def _matrix(axis: Any, values: np.ndarray, colours: str, low: float, high: float) -> Any:
+    scale = require("matplotlib", "drawing figures").colormaps[colours].with_extremes(bad=_GAP_COLOUR)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+    return axis.imshow(values, cmap=scale, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
+
+
+def shown_images(images: Any) -> np.ndarray:
+    """(n, h, w) or (n, h, w, 3) in [0, 1], whatever the images are: rows of features become lines."""
+    found = np.asarray(images, np.float64)
+    while found.ndim < 4:
+        found = found[:, None] if found.ndim < 3 else found[..., None]
+    if found.ndim > 4:  # 3-D images: slices one below the other
+        found = found.reshape(len(found), -1, *found.shape[-2:])
+    return displayable(found)
+
+
+def bars(axis: Any, names: Sequence[str], values: Sequence[float], digits: int = 3) -> None:
+    """Horizontal bars, blue to the left of 0 and red to the right, each with its number."""
+    numbers = np.asarray(values, np.float64)
+    places = np.arange(len(numbers))
+    axis.barh(places, numbers, color=[ENDS[int(v > 0)] for v in numbers], height=0.7)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(places, names, fontsize=8)
+    axis.invert_yaxis()
+    limit = 1.75 * limit_of(numbers)
+    axis.set_xlim(-limit, limit)
+    for place, value in enumerate(numbers):
+        side = "left" if value >= 0 else "right"
+        text = f" {signed_text(value, digits)} "
+        axis.text(value, place, text, va="center", ha=side, fontsize=7)
+    axis.tick_params(labelsize=7)
+    axis.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+    axis.locator_params(axis="x", nbins=5)
+    tidy(axis)
+
+
+def signed_text(value: float, digits: int = 4) -> str:
+    """A number with so many digits and a true minus sign."""
+    return f"{value:.{digits}g}".replace("-", "\u2212")
+
+
+def tidy(axis: Any) -> None:
+    """Light grid, no frame above and at the right."""
+    axis.grid(alpha=0.25)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def caption(figure: Any, lines: Iterable[str], size: float = 8.0) -> None:
+    """Lines below a figure: the formula with its numbers, and what the colours mean."""
+    width = int(figure.get_figwidth() * 72 / (0.52 * size))
+    wrapped = [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="    ")]
+    figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=size, linespacing=1.4)
+
+
+def class_name(names: Sequence[str] | None, number: Any) -> str:
+    """The name of a class, or its number."""
+    return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(number)
