@@ -22,6 +22,7 @@ def summary(
         str, typer.Option(help="Height x width x channels, for a NAME or FILE.py.")
     ] = "32x32x3",
     classes: Annotated[int, typer.Option(min=1, help="Number of classes, for a NAME or FILE.py.")] = 10,
+    engine: Annotated[bool, typer.Option("--engine", help="Also show the kernels of each layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the layers of a network: output shapes, numbers of weights, and how these come about.
@@ -30,6 +31,7 @@ def summary(
 
     - `kernelearn summary runs/demo`
     - `kernelearn summary resnet20 --input-shape 28x28x1`
+    - `kernelearn summary lenet --engine`
     """
     from kernelearn.cli.networks import make_network
     from kernelearn.cli.output import say_json
@@ -42,7 +44,7 @@ def summary(
     if as_json:
         say_json(_content(network))
     else:
-        network.summary()
+        network.summary(engine=engine)
 
 
 def _shape(text: str) -> tuple[int, ...]:

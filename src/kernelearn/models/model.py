@@ -249,11 +249,11 @@ class Model(Trainer, Layer):
         part = Model(call.layer.inputs, call.layer._tensor_of(rest))
         return part(list(call.inputs) if len(call.inputs) > 1 else call.inputs[0])
 
-    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print layers, output shapes and numbers of parameters."""
+    def summary(self, line_length: int | None = None, print_fn: Any = None, engine: bool = False) -> None:
+        """Print layers, output shapes and numbers of parameters; with `engine=True` also their kernels."""
         from kernelearn.models.summary import summary
 
-        summary(self, line_length=line_length, print_fn=print_fn)
+        summary(self, line_length=line_length, print_fn=print_fn, engine=engine)
 
     def _repr_html_(self) -> str:
         from kernelearn.models.summary import summary_html

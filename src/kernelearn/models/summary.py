@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.models.engine_summary import engine_lines
 from kernelearn.storage import readable_size
 
 _PLAIN_WIDTH = 98
@@ -67,20 +68,29 @@ class Totals:
         ]
 
 
-def summary(model: Any, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
+def summary(
+    model: Any,
+    line_length: int | None = None,
+    print_fn: Callable[[str], Any] | None = None,
+    engine: bool = False,
+) -> None:
     """Print the table: in colours on a terminal, as plain text anywhere else.
 
     Args:
         model: a Sequential or Model.
         line_length: width in characters; None takes the terminal's, or 98 (132 where layers are not a chain).
         print_fn: called once with the whole text instead of printing.
+        engine: also say which kernels each layer gets, where they run and how much they do.
     """
+    below = ["", *engine_lines(model)] if engine else []
     if print_fn is None and sys.stdout.isatty():
         from rich.console import Console
 
         Console(width=line_length).print(_rich_summary(model))
+        if below:
+            print(*below, sep="\n")
         return
-    (print_fn or print)(summary_text(model, line_length))
+    (print_fn or print)("\n".join([summary_text(model, line_length), *below]))
 
 
 def summary_text(model: Any, line_length: int | None = None) -> str:

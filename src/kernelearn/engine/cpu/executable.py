@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kernelearn.engine.cpu import schedule, threads
+from kernelearn.engine.cpu import report, schedule, threads
 from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, is_number, lower
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.cpu.target import Target, current_target
@@ -14,6 +14,7 @@ from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
 from kernelearn.engine.reference.executor import check_shapes
 from kernelearn.engine.variable import Variable
+from kernelearn.engine.work import Work, explain
 from kernelearn.errors import KernelearnError
 
 # Memory layouts kept, one per number of images; a training run needs two (the last batch is smaller).
@@ -59,6 +60,14 @@ class CpuExecutable:
     def calls(self) -> list[Call | Fallback]:
         """Everything a run does, in order."""
         return [*self.plan.prologue, *self.plan.steps]
+
+    def work(self, images: int = 32) -> list[Work]:
+        """What a run on so many images does: one row per kernel call."""
+        return report.work(self, images)
+
+    def explain(self, images: int = 32) -> str:
+        """The rows of `work` as text: which kernel and tile each layer got, its split, FLOPs and bytes."""
+        return explain(report.title(self, images), self.work(images))
 
     def compile(self) -> None:
         """Compile all kernels now, not at the first run."""

@@ -7,6 +7,7 @@ import numpy as np
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.engine.variable import Variable
+from kernelearn.engine.work import Work, explain, reference_work
 from kernelearn.errors import KernelearnError, ShapeError
 
 
@@ -44,6 +45,14 @@ class ReferenceExecutable:
             self._compute(op, arrays)
             self._release(number, op, arrays)
         return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
+
+    def work(self, images: int = 32) -> list[Work]:
+        """What a run on so many images does: one row per operation."""
+        return [reference_work(self.program, op, images) for op in self.program.operations]
+
+    def explain(self, images: int = 32) -> str:
+        """The rows of `work` as text."""
+        return explain(f"reference engine: NumPy; figures for {images} images", self.work(images))
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[Operation, dict[str, np.ndarray]]]:
         """Run forward and backward step by step, without updates: (operation, all arrays so far)."""

@@ -1,0 +1,44 @@
+"""What the CPU engine made of a program: the rows of `engine.work` from calls, and their title."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernelearn.engine.cpu import threads
+from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, is_number
+from kernelearn.engine.work import Work, byte_count, layers_of, parts_of, reference_work
+
+if TYPE_CHECKING:
+    from kernelearn.engine.cpu.executable import CpuExecutable
+
+
+def work(executable: CpuExecutable, images: int) -> list[Work]:
+    """One row per kernel call or fallback, in the order of a run."""
+    return [_row(executable.plan, step, images) for step in executable.calls()]
+
+
+def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
+    if isinstance(step, Fallback):
+        return reference_work(plan.program, step.operation, images, step.why)
+    names = dict.fromkeys(name for name in step.roles.values() if not is_number(name))
+    per_image, once = step.flops
+    return Work(
+        phase=step.operation.phase,
+        layers=layers_of(step.operation),
+        operators=tuple(part.operator for part in parts_of(step.operation)),
+        kernel=step.note,
+        tasks=step.tasks.count(images),
+        flops=per_image * images + once,
+        bytes=byte_count((plan.buffers[name] for name in names), images),
+        is_native=True,
+    )
+
+
+def title(executable: CpuExecutable, images: int) -> str:
+    """The engine, the target, and what the figures are for."""
+    target = executable.target
+    count = threads.get_num_threads()
+    return (
+        f"cpu engine: {target.cpu} as {target.name}, {target.width} float32 numbers a vector, "
+        f"{count} thread{'' if count == 1 else 's'}; figures for {images} images"
+    )

@@ -1,0 +1,156 @@
+"""What an engine does for each operation of a program, as rows to print: which kernel, how split, how much.
+
+`executable.work(images)` gives the rows of a run on so many images, `executable.explain(images)` the text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kernelearn.engine.program import PHASES, Buffer, Operation, Program
+
+COLUMNS = ("layer", "what", "tasks", "FLOPs", "bytes")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kernel call, or one operation of the reference engine.
+
+    Attributes:
+        phase: "forward", "backward" or "update".
+        layers: layers whose operations it does, the first one first; () where no layer declared them.
+        operators: what it computes, in order.
+        kernel: how, such as the register tile; "" where there is nothing to say.
+        tasks: into how many independent tasks it is divided; 1 for the reference engine.
+        flops: floating point operations of the run; None if not counted.
+        bytes: read and written, each buffer once.
+        is_native: False for the reference engine.
+        note: why not native, if so.
+    """
+
+    phase: str
+    layers: tuple[str, ...]
+    operators: tuple[str, ...]
+    kernel: str
+    tasks: int
+    flops: float | None
+    bytes: int
+    is_native: bool
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """What and how: "conv + bias_add (tile 1x9x2)"."""
+        how = self.kernel if self.is_native else self.note
+        what = " + ".join(self.operators)
+        return f"{what} ({how})" if how and how != what else what
+
+
+def parts_of(operation: Operation) -> tuple[Operation, ...]:
+    """The operations that a fused one stands for; else itself."""
+    body = operation.attrs.get("body")
+    return body.operations if operation.operator == "fused" and body is not None else (operation,)
+
+
+def layers_of(operation: Operation) -> tuple[str, ...]:
+    """The layers of an operation's parts."""
+    return tuple(dict.fromkeys(part.layer for part in parts_of(operation) if part.layer))
+
+
+def byte_count(buffers: Iterable[Buffer], images: int) -> int:
+    """Bytes of buffers for so many images."""
+    return sum(
+        math.prod(images if size is None else size for size in buffer.shape) * item_size(buffer.dtype)
+        for buffer in buffers
+    )
+
+
+def item_size(dtype: str) -> int:
+    """Bytes of one entry."""
+    import numpy as np
+
+    return np.dtype(dtype).itemsize
+
+
+def reference_work(program: Program, operation: Operation, images: int, note: str = "") -> Work:
+    """The row of an operation that the reference engine runs."""
+    names = dict.fromkeys((*operation.inputs, *operation.outputs))
+    return Work(
+        phase=operation.phase,
+        layers=layers_of(operation),
+        operators=tuple(part.operator for part in parts_of(operation)),
+        kernel="",
+        tasks=1,
+        flops=None,
+        bytes=byte_count((program.buffers[n] for n in names if n in program.buffers), images),
+        is_native=False,
+        note=note,
+    )
+
+
+def explain(title: str, rows: Sequence[Work]) -> str:
+    """The rows as text, grouped by phase, with a line of totals."""
+    lines = [title]
+    for phase in PHASES:
+        found = [row for row in rows if row.phase == phase]
+        if found:
+            lines += ["", f"{phase}: {totals(found)}"]
+            lines += table(COLUMNS, [cells(row) for row in found], "llrrr")
+    elsewhere = [row for row in rows if not row.is_native]
+    if elsewhere and len(elsewhere) < len(rows):
+        names = dict.fromkeys(name for row in elsewhere for name in row.operators)
+        lines += ["", f"on the reference engine: {', '.join(names)}"]
+    return "\n".join(lines)
+
+
+def cells(row: Work) -> list[str]:
+    """A row's columns."""
+    flops = "-" if row.flops is None else scaled(row.flops)
+    what = row.text if row.is_native else f"{row.text} [reference]"
+    return [", ".join(row.layers), what, str(row.tasks), flops, scaled(row.bytes)]
+
+
+def totals(rows: Sequence[Work]) -> str:
+    """Kernels, arithmetic and memory traffic of some rows."""
+    native = sum(row.is_native for row in rows)
+    flops = sum(row.flops or 0.0 for row in rows)
+    reference = f", {len(rows) - native} on the reference engine" if native < len(rows) else ""
+    return f"{native} kernel calls{reference}, {scaled(flops)}FLOP, {scaled(sum(r.bytes for r in rows))}B"
+
+
+def scaled(number: float) -> str:
+    """Three digits and a decimal prefix: 1234567 -> "1.23 M"."""
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= 0.9995 * size:
+            return f"{number / size:.3g} {prefix}"
+    return f"{number:.0f} "
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str, indent: str = "  ") -> list[str]:
+    """Columns as wide as their widest cell; `align` holds l or r per column."""
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+    place: Mapping[str, Callable[[str, int], str]] = {"l": str.ljust, "r": str.rjust}
+    return [
+        indent + "  ".join(place[a](cell, w) for cell, w, a in zip(line, widths, align)).rstrip()
+        for line in (head, *rows)
+    ]
+
+
+def by_layer(rows: Iterable[Work]) -> dict[str, list[Work]]:
+    """Layer -> the rows that belong to it: those it is the first layer of."""
+    found: dict[str, list[Work]] = {}
+    for row in rows:
+        found.setdefault(row.layers[0] if row.layers else "", []).append(row)
+    return found
+
+
+def hosts(rows: Iterable[Work]) -> dict[str, list[str]]:
+    """Layer -> the layers into whose kernels its operations were fused."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for layer in row.layers[1:]:
+            if row.layers[0] not in found.setdefault(layer, []):
+                found[layer].append(row.layers[0])
+    return found

@@ -1,0 +1,69 @@
+"""`model.summary(engine=True)`: what the engine does for each layer, below the table of the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kernelearn.engine.program import PHASES
+from kernelearn.engine.work import Work, by_layer, hosts, scaled, table
+
+COLUMNS = ("Layer", "Phase", "Runs on", "Kernels", "Tasks", "FLOPs", "Bytes")
+
+
+def engine_lines(model: Any, images: int = 32) -> list[str]:
+    """Per layer and phase: where it runs, by which kernels, into how many tasks split, FLOPs and bytes.
+
+    Shows the training step of a model that was compiled with a loss, else prediction. Kernels need not have
+    been compiled for that.
+    """
+    kind = "train" if _has_training(model) else "predict"
+    executable = model._executable(kind)
+    rows = executable.work(images)
+    step = "training step" if kind == "train" else "prediction"
+    elsewhere = sum(not row.is_native for row in rows)
+    reference = f", {elsewhere} of {len(rows)} operations on the reference engine" if elsewhere else ""
+    title = f"Engine: {executable.engine}, {step} on {images} images{reference}"
+    lines = list(_layer_rows(model, rows, executable.engine))
+    return [title, *table(COLUMNS, lines, "llllrrr", indent="")]
+
+
+def _has_training(model: Any) -> bool:
+    return model.compiled and any(o.loss is not None for o in model._objectives or ())
+
+
+def _layer_rows(model: Any, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:
+    own, fused = by_layer(rows), hosts(rows)
+    known = [layer.name for layer in model.layers]
+    others = [name for name in own if name and name not in known]
+    for name in (*known, *others, ""):
+        elsewhere = f"(rest within {', '.join(fused[name])})" if name in fused else ""
+        if name in own:
+            yield from _phase_rows(name or "(loss)", own[name], engine)
+            if elsewhere:
+                yield ["", "", engine, elsewhere, "", "", ""]
+        elif name in known:
+            yield [name, "", engine if elsewhere else "", elsewhere or "nothing to compute", "", "", ""]
+
+
+def _phase_rows(name: str, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:
+    """One row per kernel, equal ones added up; layer and phase are named once."""
+    for phase in PHASES:
+        label = phase
+        for same in _equal([row for row in rows if row.phase == phase]):
+            place = engine if same[0].is_native else "reference"
+            yield [name, label, place, *_figures(same)]
+            name = label = ""
+
+
+def _equal(rows: Sequence[Work]) -> Iterator[list[Work]]:
+    """Rows of the same text together, in the order of the first."""
+    for text in dict.fromkeys(row.text for row in rows):
+        yield [row for row in rows if row.text == text]
+
+
+def _figures(rows: Sequence[Work]) -> list[str]:
+    counted = [row.flops for row in rows if row.flops is not None]
+    tasks = " + ".join(str(row.tasks) for row in rows)
+    flops = scaled(sum(counted)) if counted else "-"
+    return [rows[0].text, tasks, flops, scaled(sum(row.bytes for row in rows))]

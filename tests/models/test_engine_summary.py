@@ -1,0 +1,142 @@
+"""`model.summary(engine=True)` and `executable.explain()`: what runs where, by which kernel, how much it is."""
+
+import numpy as np
+import pytest
+
+from kernelearn import Input, Sequential, layers
+from kernelearn.engine.work import byte_count, scaled
+from kernelearn.models import zoo
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    model = zoo.lenet((28, 28, 1), 10)
+    model.compile("adam", "sparse_categorical_crossentropy", engine="cpu")
+    return model
+
+
+def text_of(model, **more) -> str:
+    """What `summary` prints."""
+    pages = []
+    model.summary(print_fn=pages.append, **more)
+    (page,) = pages
+    return page
+
+
+def test_without_engine_the_summary_is_as_before(lenet):
+    assert text_of(lenet, engine=True).startswith(
+        text_of(lenet) + "\n\nEngine: cpu, training step on 32 images"
+    )
+    assert "Engine" not in text_of(lenet)
+
+
+def lines_of(text: str, layer: str) -> list[str]:
+    """The lines of a layer in the table of the engine."""
+    lines = text[text.index("Engine:") :].splitlines()[2:]
+    start = next(i for i, line in enumerate(lines) if line.split(" ")[0] == layer)
+    rest = next((i for i, line in enumerate(lines[start + 1 :], start + 1) if not line.startswith(" ")), None)
+    return lines[start:rest]
+
+
+def test_every_layer_is_there_with_its_phases(lenet):
+    text = text_of(lenet, engine=True)
+    for layer in lenet.layers:
+        assert lines_of(text, layer.name)
+    first = "\n".join(lines_of(text, "conv1"))
+    assert "conv + bias_add + activation" in first.splitlines()[0]
+    assert "tile" in first
+    assert [p for p in ("forward", "backward", "update") if p in first] == ["forward", "backward", "update"]
+    assert "nothing to compute" in lines_of(text, "flatten")[0]
+    assert "loss_grad" in "\n".join(lines_of(text, "(loss)"))
+
+
+def test_a_layer_that_another_kernel_does_says_where():
+    x = Input((8, 8, 4))
+    model = Sequential([x, layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="rectify"), layers.Flatten()])
+    model.compile(engine="cpu")
+    assert "within conv" in lines_of(text_of(model, engine=True), "rectify")[0]
+
+
+def test_a_model_without_loss_shows_prediction(lenet):
+    model = zoo.lenet((28, 28, 1), 10)
+    text = text_of(model, engine=True)
+    assert "prediction on 32 images" in text
+    assert "backward" not in text
+
+
+def test_the_reference_engine_is_named(lenet):
+    model = zoo.lenet((28, 28, 1), 10)
+    model.compile("sgd", "mse", engine="reference")
+    text = text_of(model, engine=True)
+    assert "Engine: reference" in text
+    assert " cpu " not in text
+    explained = model._executable("train").explain()
+    assert "reference engine: NumPy" in explained
+    assert "conv [reference]" in explained
+
+
+def test_operations_without_a_kernel_are_told_apart():
+    model = Sequential(
+        [Input((8, 8, 4)), layers.Conv2D(4, 3, name="conv"), layers.Resizing(5, 7, name="resize")]
+    )
+    model.compile(engine="cpu")
+    model.program("predict")
+    executable = model._executable("predict")
+    by_name = {row.layers[0]: row for row in executable.work() if row.layers}
+    if by_name["resize"].is_native:
+        pytest.skip("there is a kernel for it now")
+    assert "reference" in lines_of(text_of(model, engine=True), "resize")[0]
+    assert "on the reference engine: resize" in executable.explain()
+    assert by_name["conv"].is_native
+
+
+def test_arithmetic_is_counted(lenet):
+    """The convolution's share by hand: 2 operations per product, its bias and ReLU one each."""
+    rows = [r for r in lenet._executable("train").work(images=5) if r.phase == "forward"]
+    (conv,) = [r for r in rows if r.layers == ("conv2",) and "bias_add" in r.operators]
+    outputs = 5 * 11 * 11 * 64
+    assert outputs * 2 * 9 * 32 <= conv.flops <= outputs * (2 * 9 * 32 + 4)
+    assert conv.tasks == 5
+
+
+def test_bytes_are_those_of_the_buffers(lenet):
+    rows = lenet._executable("train").work(images=7)
+    (pool,) = [r for r in rows if r.layers == ("pool1",) and r.operators == ("max_pool",)]
+    x, y = 7 * 26 * 26 * 32, 7 * 13 * 13 * 32
+    assert pool.bytes in (
+        4 * (x + y),
+        4 * (x + y) + y,
+        4 * (x + 2 * y),
+    )  # with where the maximum was, or without
+    buffers = lenet.program("train").buffers
+    assert byte_count([buffers["conv1/kernel"]], 7) == 4 * 9 * 32
+
+
+def test_explain_names_target_threads_and_totals(lenet):
+    from kernelearn import get_num_threads
+
+    text = lenet._executable("train").explain(images=3)
+    assert f"{get_num_threads()} thread" in text.splitlines()[0]
+    assert "figures for 3 images" in text.splitlines()[0]
+    for phase in ("forward: ", "backward: ", "update: "):
+        assert phase in text
+    assert "adam_update" in text
+    assert str(lenet.program("train")) == lenet.program("train").explain()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 "), (999, "999 "), (1000, "1 k"), (1234567, "1.23 M"), (999.6e6, "1 G"), (2.5e9, "2.5 G")],
+)
+def test_numbers_are_short(number, text):
+    assert scaled(number) == text
+
+
+def test_explaining_compiles_nothing(monkeypatch):
+    from kernelearn.engine.cpu import compiler
+
+    monkeypatch.setattr(compiler, "compile_object", lambda *a: pytest.fail("compiled"))
+    model = zoo.lenet((12, 12, 1), 3)
+    model.compile("sgd", "mse", engine="cpu")
+    assert "conv" in text_of(model, engine=True)
+    assert np.isfinite(sum(row.flops or 0 for row in model._executable("train").work()))
