@@ -144,6 +144,42 @@ def test_doctor_finds_this_installation_in_order(run):
     assert result.json["training step"] == "ok"
     assert result.json["required"]["numpy"] == np.__version__
     assert "training step" in run("doctor").out
+    engine = result.json["compiled engine"]
+    assert engine["compiling"] == "ok"
+    assert engine["threads"] >= 1
+    assert "float32 numbers" in engine["vector width"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("KERNELEARN_CPU_TARGET", "avx51", "Unknown CPU target 'avx51'"),
+        ("KERNELEARN_NUM_THREADS", "many", "KERNELEARN_NUM_THREADS must be"),
+    ],
+)
+def test_doctor_tells_of_a_wrong_setting(run, monkeypatch, name, value, says):
+    monkeypatch.setenv(name, value)
+    result = run("doctor", "--json")
+    assert result.code == 1
+    assert says in result.json["compiled engine"]["setting"]
+    assert says in result.json["compiled engine"]["compiling"]
+    assert says in result.json["training step"]
+
+
+def test_doctor_tells_where_kernels_are_kept(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERNELEARN_CACHE_DIR", str(tmp_path))
+    engine = run("doctor", "--json").json["compiled engine"]
+    assert engine["cache folder"].startswith(str(tmp_path))
+    assert engine["cache"].startswith("ok, ")
+    monkeypatch.setenv("KERNELEARN_CACHE_DIR", "off")
+    assert run("doctor", "--json").json["compiled engine"]["cache"].startswith("off")
+
+
+def test_summary_shows_the_kernels_of_each_layer(run):
+    result = run("summary", "lenet", "--input-shape", "28x28x1", "--engine")
+    assert result.code == 0
+    assert "Engine: cpu, prediction" in result.out
+    assert "max_pool" in result.out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "summary", "kernels"])

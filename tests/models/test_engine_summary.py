@@ -1,4 +1,4 @@
-"""`model.summary(engine=True)` and `executable.explain()`: what runs where, by which kernel, how much it is."""
+"""`model.summary(engine=True)` and `executable.explain()`: what runs where, by which kernel, and how much."""
 
 import numpy as np
 import pytest

@@ -35,6 +35,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         "platform": platform.platform(),
         "processor": _processor(),
         "engine": _engine(),
+        "compiled engine": _compiled_engine(),
         "required": {name: _version(name) for name in _REQUIRED},
         "optional": {name: _version(name) for name in _OPTIONAL},
         "writable": _writable(),
@@ -44,7 +45,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         say_json(report)
     else:
         _show(report)
-    if report["training step"] != "ok" or None in report["required"].values():
+    works = report["training step"] == report["compiled engine"]["compiling"] == "ok"
+    if not works or None in report["required"].values():
         raise typer.Exit(1)
 
 
@@ -73,6 +75,41 @@ def _engine() -> dict[str, Any]:
     return {"chosen": resolve_engine(), "known": list(ENGINES)}
 
 
+def _compiled_engine() -> dict[str, Any]:
+    """What the CPU engine compiles for, with how many threads, and where it keeps its kernels."""
+    from kernelearn.engine.cpu import cache, target, threads
+    from kernelearn.errors import KernelearnError
+    from kernelearn.storage import readable_size
+
+    report: dict[str, Any] = {"compiling": _compiling()}
+    try:
+        chosen = target.current_target()
+        report["target"] = f"{chosen.name} ({chosen.cpu})"
+        report["vector width"] = f"{chosen.width} float32 numbers ({32 * chosen.width} bits)"
+        report["bfloat16 products"] = "in hardware" if chosen.has_bf16 else "emulated"
+        report["threads"] = threads.get_num_threads()
+    except KernelearnError as error:
+        report["setting"] = str(error)
+    count, size = cache.size()
+    report["cache folder"] = str(cache.folder() or "none")
+    report["cache"] = f"{cache.state()}, {count} kernels, {readable_size(size)}"
+    return report
+
+
+def _compiling() -> str:
+    """ "ok" if a small program compiles and gives the right numbers."""
+    import numpy as np
+
+    from kernelearn import ops
+
+    x = np.arange(35, dtype=np.float32).reshape(5, 7) - 17
+    try:
+        right = np.array_equal(ops.activation(x, "relu", engine="cpu"), np.maximum(x, 0))
+    except Exception as error:  # whatever it is, it is what the user has to know
+        return f"{type(error).__name__}: {error}"
+    return "ok" if right else "wrong numbers; delete the cache folder"
+
+
 def _writable() -> str:
     from kernelearn.errors import StorageError
     from kernelearn.storage import check_writable
@@ -86,6 +123,17 @@ def _writable() -> str:
 
 def _training_step() -> str:
     """ "ok" if one update of a small network lowers its loss."""
+    from kernelearn.errors import KernelearnError
+
+    try:
+        before, after = _losses()
+    except KernelearnError as error:
+        return str(error)
+    return "ok" if after < before else f"the loss did not fall ({before:.6f}, then {after:.6f})"
+
+
+def _losses() -> tuple[float, float]:
+    """Loss before and after one update."""
     import numpy as np
 
     from kernelearn.models import zoo
@@ -95,8 +143,7 @@ def _training_step() -> str:
     x = np.linspace(0, 1, 8 * 64, dtype=np.float32).reshape(8, 8, 8, 1)
     y = np.array([0, 1] * 4)
     before = float(model.train_on_batch(x, y))
-    after = float(model.evaluate(x, y, verbose=0))
-    return "ok" if after < before else f"the loss did not fall ({before:.6f}, then {after:.6f})"
+    return before, float(model.evaluate(x, y, verbose=0))
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -108,7 +155,7 @@ def _show(report: dict[str, Any]) -> None:
     table = Table(show_header=False)
     for name in ("kernelearn", "python", "platform"):
         table.add_row(name, Text(str(report[name])))
-    for group in ("processor", "engine"):
+    for group in ("processor", "engine", "compiled engine"):
         for key, value in report[group].items():
             table.add_row(
                 f"{group}: {key}", Text(", ".join(value) if isinstance(value, list) else str(value))

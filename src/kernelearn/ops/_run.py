@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -37,7 +38,9 @@ def run(
         result = OPERATORS[operator].run(*arrays, **attrs)
         return result[0] if isinstance(result, tuple) else result
     open_specs = tuple(_any_batch(s) if i < batched else s for i, s in enumerate(specs))
-    executable = _executable(operator, open_specs, tuple(sorted(attrs.items())), chosen)
+    # NOTE: what the engine compiles for is decided when a program is prepared, so it belongs to the key.
+    target = os.environ.get("KERNELEARN_CPU_TARGET")
+    executable = _executable(operator, open_specs, tuple(sorted(attrs.items())), chosen, target)
     return executable.run({f"x{i}": a for i, a in enumerate(arrays)})["y"]
 
 
@@ -46,7 +49,7 @@ def _any_batch(spec: Spec) -> Spec:
 
 
 @lru_cache(maxsize=CACHED_PROGRAMS)
-def _executable(operator: str, specs: tuple[Spec, ...], attrs: tuple, engine: str) -> Any:
+def _executable(operator: str, specs: tuple[Spec, ...], attrs: tuple, engine: str, target: str | None) -> Any:
     """A program of one operation, ready to run."""
     graph = ProgramBuilder(dtype=specs[0].dtype)
     inputs = [graph.input(f"x{i}", spec.shape, spec.dtype) for i, spec in enumerate(specs)]
