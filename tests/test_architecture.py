@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "callbacks": {"training"},
     "models": BASE | DECLARATIONS | {"training", "layers", "engine", "formats"},
     "utils": BASE | {"layers"},
+    "mixed_precision": BASE,
     "recording": BASE | DECLARATIONS | {"models", "training", "layers", "engine", "data", "formats"},
     "explain": BASE
     | DECLARATIONS

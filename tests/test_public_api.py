@@ -19,7 +19,7 @@ PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
-        metrics models ops optimizers recording regularizers schedules set_num_threads set_random_seed utils
+        metrics mixed_precision models ops optimizers recording regularizers schedules set_num_threads set_random_seed utils
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
@@ -98,6 +98,9 @@ PUBLIC = {
     """,
     "kernelearn.recording": """
         Factors Part Recorder Run RunWriter export list_runs prune
+    """,
+    "kernelearn.mixed_precision": """
+        global_policy set_global_policy
     """,
     "kernelearn.utils": """
         clear_session floatx set_floatx set_random_seed to_categorical

@@ -1,4 +1,4 @@
-"""Settings of the process: default float type, engine and seed.
+"""Settings of the process: default float type, precision policy, engine and seed.
 
 Seeds: `set_random_seed(s)` starts a sequence from which every initialiser, dropout layer and shuffle that
 was given no seed of its own draws one. The same calls in the same order give the same network.
@@ -11,8 +11,14 @@ import numpy as np
 from kernelearn.errors import ArgumentError, unknown_name
 
 FLOAT_TYPES = ("float32", "float64")
+POLICIES = ("float32", "mixed_bfloat16")
 
-_state: dict = {"floatx": "float32", "engine": os.environ.get("KERNELEARN_ENGINE") or None, "seeds": None}
+_state: dict = {
+    "floatx": "float32",
+    "policy": "float32",
+    "engine": os.environ.get("KERNELEARN_ENGINE") or None,
+    "seeds": None,
+}
 
 
 def floatx() -> str:
@@ -28,6 +34,29 @@ def set_floatx(value: str) -> None:
     if value not in FLOAT_TYPES:
         raise unknown_name("float type", value, FLOAT_TYPES)
     _state["floatx"] = value
+
+
+def policy() -> str:
+    """The precision policy that `compile(policy=None)` uses: "float32" (default) or "mixed_bfloat16"."""
+    return _state["policy"]
+
+
+def set_policy(name: str) -> None:
+    """Set the precision policy of models that are compiled from now on.
+
+    Raises: UnknownNameError for anything but "float32" and "mixed_bfloat16".
+    """
+    _state["policy"] = check_policy(name)
+
+
+def check_policy(name: str) -> str:
+    """The name itself, if there is such a policy.
+
+    Raises: UnknownNameError.
+    """
+    if name not in POLICIES:
+        raise unknown_name("precision policy", name, POLICIES)
+    return name
 
 
 def engine() -> str | None:

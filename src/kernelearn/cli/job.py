@@ -87,6 +87,7 @@ def _make_model(plan: Plan, data: Any) -> Any:
         loss="sparse_categorical_crossentropy" if data.classes else "mse",
         metrics=["accuracy"] if data.classes else ["mae"],
         engine=plan.engine,
+        policy=plan.policy,
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = plan.resize

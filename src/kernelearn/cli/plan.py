@@ -31,6 +31,7 @@ class Plan:
     engine: str | None
     model_digest: str | None = None
     record: dict[str, Any] | None = None
+    policy: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -70,6 +71,7 @@ def make_plan(given: dict[str, Any]) -> Plan:
         engine=values.get("engine"),
         model_digest=file_digest(model),
         record=values.get("record"),
+        policy=values.get("policy"),
     )
 
 

@@ -3,6 +3,8 @@
 `fuse_softmax_crossentropy`: cross-entropy of a softmax (or of a sigmoid) is computed from the logits. On
 probabilities the gradient of a saturated output is zero and wrong after clipping; from the logits it is
 exact: softmax(z) - target.
+
+`with_products_in`: convolutions and dense layers, forward and backward, multiply rounded operands.
 """
 
 from dataclasses import replace
@@ -15,6 +17,31 @@ _LINKS: dict[str, tuple[str, dict]] = {
     "sparse_categorical_crossentropy": ("softmax", {"axis": -1}),
     "binary_crossentropy": ("activation", {"kind": "sigmoid"}),
 }
+
+# Operators that multiply two tensors and take `precision`.
+PRODUCTS = (
+    "conv",
+    "conv_grad_input",
+    "conv_grad_kernel",
+    "conv_transpose",
+    "dense",
+    "dense_grad_input",
+    "dense_grad_kernel",
+)
+
+
+def with_products_in(program: Program, precision: str) -> Program:
+    """Let every convolution and dense layer round its operands to `precision`; "float32" changes nothing.
+
+    Apply after gradients are added. Sums and everything else stay float32.
+    """
+    if precision == "float32":
+        return program
+
+    def changed(op: Operation) -> Operation:
+        return replace(op, attrs={**op.attrs, "precision": precision}) if op.operator in PRODUCTS else op
+
+    return replace(program, operations=tuple(map(changed, program.operations)))
 
 
 def fuse_softmax_crossentropy(program: Program) -> Program:

@@ -117,6 +117,7 @@ def _compile_config(model: Model) -> dict[str, Any]:
         "loss_weights": arguments["loss_weights"],
         "metrics": _map(arguments["metrics"], _metric_config),
         "weighted_metrics": _map(arguments["weighted_metrics"], _metric_config),
+        "policy": model.policy,
     }
 
 
@@ -145,6 +146,7 @@ def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np
         saved["loss_weights"],
         saved["metrics"],
         saved["weighted_metrics"],
+        policy=saved.get("policy", "float32"),  # NOTE: files of before there were policies
     )
     model.optimizer.iterations = values["iterations"]
     for name, array in arrays.items():

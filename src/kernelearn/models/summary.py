@@ -106,7 +106,7 @@ def summary_text(model: Any, line_length: int | None = None) -> str:
         lines += _wrapped(row, widths)
         if number == 0:
             lines.append("-" * width)
-    return "\n".join([*lines, "=" * width, *totals(model).lines()])
+    return "\n".join([*lines, "=" * width, *_counts(model)])
 
 
 def summary_html(model: Any) -> str:
@@ -117,7 +117,7 @@ def summary_html(model: Any) -> str:
         "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row) + "</tr>"
         for row in (_cells(row)[: len(columns)] for row in summary_rows(model))
     )
-    counts = "<br>".join(html.escape(line) for line in totals(model).lines())
+    counts = "<br>".join(html.escape(line) for line in _counts(model))
     title = html.escape(_title(model))
     return (
         f"<div><b>{title}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{counts}</div>"
@@ -245,6 +245,14 @@ def _cells(row: Row) -> list[str]:
     return [f"{row.name} ({row.kind})", row.shape, count, row.formula, sources]
 
 
+def _counts(model: Any) -> list[str]:
+    """The lines below the table: counts, and the precision policy if it is not the plain one."""
+    lines = totals(model).lines()
+    if model.policy != "float32":
+        lines.append(f"Policy: {model.policy} (products of bfloat16 numbers; weights and sums in float32)")
+    return lines
+
+
 def _title(model: Any) -> str:
     return f'Model: "{model.name}"'
 
@@ -289,4 +297,4 @@ def _rich_summary(model: Any) -> Any:
     for row in summary_rows(model):
         style = "dim" if row.is_frozen else ""
         table.add_row(*(Text(cell) for cell in _cells(row)[: len(columns)]), style=style)
-    return Group(table, *(Text(line) for line in totals(model).lines()))
+    return Group(table, *(Text(line) for line in _counts(model)))

@@ -1,7 +1,7 @@
 """Builds the programs of a model: a training step, a test step, a prediction.
 
 A training step is the layers, the loss with its penalties, the backward pass, and the update of every
-trainable weight: clipping, optimiser, constraint.
+trainable weight: clipping, optimiser, constraint. `_finished` applies the model's precision policy to all three.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
-from kernelearn.engine.rewrites import fuse_softmax_crossentropy
+from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError
 from kernelearn.training.objectives import Objective
 
 Variables = Mapping[str, Variable]
+# Precision policy -> precision of the operands of convolutions and dense layers.
+PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
 def input_name(index: int) -> str:
@@ -30,7 +32,7 @@ def build_prediction(model: Any) -> tuple[Program, Variables]:
     """The layers in inference mode; outputs are labelled y_pred_0, y_pred_1, ..."""
     graph = ProgramBuilder(dtype=model.dtype)
     _lower(graph, model)
-    return graph.build(), graph.variables
+    return _finished(graph, model), graph.variables
 
 
 def build_test(model: Any, objectives: Sequence[Objective]) -> tuple[Program, Variables]:
@@ -38,7 +40,7 @@ def build_test(model: Any, objectives: Sequence[Objective]) -> tuple[Program, Va
     graph = ProgramBuilder(dtype=model.dtype)
     _add_loss(graph, model, objectives, _lower(graph, model))
     graph.rewrite(fuse_softmax_crossentropy)
-    return graph.build(), graph.variables
+    return _finished(graph, model), graph.variables
 
 
 def build_training(
@@ -55,7 +57,21 @@ def build_training(
     grads = add_gradients(graph, total)
     multipliers = learning_rate_multipliers(model)
     _add_updates(graph, _clipped(graph, grads, optimizer), optimizer, slots, multipliers)
-    return graph.build(), {**graph.variables, **slots}
+    return _finished(graph, model), {**graph.variables, **slots}
+
+
+def _finished(graph: ProgramBuilder, model: Any) -> Program:
+    """The program, with products in the precision of the model's policy.
+
+    Raises: ArgumentError for a mixed policy on a model of another float type than float32.
+    """
+    precision = PRODUCTS_OF[model.policy]
+    if precision != "float32" and graph.dtype != "float32":
+        raise ArgumentError(
+            f"Policy {model.policy!r} keeps weights and sums in float32, but this model computes in "
+            f"{graph.dtype}. Use policy='float32', or build the model after kernelearn.config.set_floatx('float32')."
+        )
+    return with_products_in(graph.build(), precision)
 
 
 def learning_rate_multipliers(model: Any) -> dict[int, float]:

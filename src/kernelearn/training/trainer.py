@@ -67,6 +67,7 @@ class Trainer:
         self._watched: dict[str, str] | None = None
         self._seed: int | None = None
         self._engine: str | None = None
+        self._policy: str | None = None
 
     # --- compile
 
@@ -78,6 +79,7 @@ class Trainer:
         metrics: Any = None,
         weighted_metrics: Any = None,
         engine: str | None = None,
+        policy: str | None = None,
     ) -> None:
         """Say what training does. `trainable` of every layer is read here.
 
@@ -89,12 +91,15 @@ class Trainer:
             weighted_metrics: the same, with sample weights.
             engine: "cpu" (compiled), "reference" (NumPy), or None for the default: "cpu", or what
                 KERNELEARN_ENGINE says. Programs in float64 always run on the reference engine.
+            policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
+                bfloat16; weights and sums stay float32) or None for `config.policy()`.
         """
         before = self.optimizer
         self.optimizer = optimizers.get(optimizer)
         if self.optimizer is not before:
             self._slots = {}
         self._engine = resolve_engine(engine)
+        self._policy = config.policy() if policy is None else config.check_policy(policy)
         self._arguments = {
             "loss": loss,
             "loss_weights": loss_weights,
@@ -127,6 +132,11 @@ class Trainer:
     def compiled(self) -> bool:
         """Whether `compile` was called."""
         return self._arguments is not None
+
+    @property
+    def policy(self) -> str:
+        """The precision policy: what `compile` was given, before that the process's default."""
+        return self._policy or config.policy()
 
     def forget_programs(self) -> None:
         """Throw the built programs away: the structure of the model has changed."""

@@ -415,9 +415,8 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
 
 def exact_bytes(executable: CpuExecutable, name: str, images: int) -> int:
     """Bytes of a computed buffer without any reserve."""
-    buffer = executable.plan.buffers[name]
-    numbers = int(np.prod([images if s is None else s for s in buffer.shape]))
-    return numbers * np.dtype(buffer.dtype).itemsize
+    plan = executable.plan
+    return plan.numbers(name, images) * np.dtype(plan.dtype(name)).itemsize
 
 
 def has_target(name: str) -> bool:

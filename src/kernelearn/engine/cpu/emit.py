@@ -99,6 +99,8 @@ class Kernel:
         self.name, self.target, self.width = name, target, target.width
         self.arguments = tuple(arguments)
         self.vector = f"<{self.width} x float>"
+        # Whether `multiply_add` multiplies pairs of bfloat16, see `kernels.bfloat16`.
+        self.is_paired = False
         self._entry: list[str] = []
         self._lines: list[str] = []
         self._declared: set[str] = set()
@@ -106,6 +108,7 @@ class Kernel:
         self._count = 0
         self._block = "body"
         self._cached: dict[str, tuple[Register, str, bool]] = {}
+        self._pairs: dict[tuple[str, str], str] = {}
         self._pointers: dict[str, str] = {}
         for number, argument in enumerate(self.arguments):
             slot = f"%slot.{argument}"
@@ -371,6 +374,22 @@ class Kernel:
         if not self.has_fma:
             return self.add(self.mul(a, b), c)
         return self.intrinsic("fma", a, b, c)
+
+    def multiply_add(self, a: str, b: str, c: str) -> str:
+        """a * b + c, of numbers or, in a kernel of pairs, of two bfloat16 in each lane of a and b."""
+        if not self.is_paired:
+            return self.fma(a, b, c)
+        name, pairs = "@llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"
+        self.declare(f"{self.vector} {name}({self.vector}, {pairs}, {pairs})")
+        operands = f"{pairs} {self._as_pairs(a)}, {pairs} {self._as_pairs(b)}"
+        return self.op(f"call {self.vector} {name}({self.vector} {c}, {operands})")
+
+    def _as_pairs(self, value: str) -> str:
+        """The same bits as bfloat16, converted once in each basic block."""
+        key = (self._block, value)
+        if key not in self._pairs:
+            self._pairs[key] = self.op(f"bitcast {self.vector} {value} to <32 x bfloat>")
+        return self._pairs[key]
 
     @property
     def has_fma(self) -> bool:

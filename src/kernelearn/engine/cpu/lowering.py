@@ -16,7 +16,7 @@ from kernelearn.engine.cpu.emit import Kernel
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Buffer, Operation, Program
 
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8": 1, "bool": 1}
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "int8": 1, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Plan:
         aliases: buffer -> the buffer whose memory it shares (a reshape).
         checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
             called after a run whose loss is no number.
+        halved: scratch buffers whose first axis counts pairs of images.
     """
 
     program: Program
@@ -98,6 +99,7 @@ class Plan:
     constant: set[str] = field(default_factory=set)
     shared: dict[str, str] = field(default_factory=dict)
     checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    halved: set[str] = field(default_factory=set)
 
     def root(self, name: str) -> str:
         """The buffer whose memory this one is."""
@@ -116,6 +118,11 @@ class Plan:
 
     def dtype(self, name: str) -> str:
         return self.buffers[name].dtype
+
+    def numbers(self, name: str, images: int) -> int:
+        """Entries of a buffer when a step runs on so many images."""
+        count = -(-images // 2) if name in self.halved else images
+        return math.prod(count if size is None else size for size in self.buffers[name].shape)
 
     def is_float(self, *names: str) -> bool:
         return all(self.buffers[n].dtype == "float32" for n in names)

@@ -7,7 +7,6 @@ first group that touches it to the last.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,9 +88,8 @@ def lifetimes(items: list[Group | Fallback], plan: Plan, kept: set[str]) -> dict
 
 def byte_size(plan: Plan, name: str, images: int) -> int:
     """Bytes of a buffer, and its vector-wide reserve at the end."""
-    buffer = plan.buffers[name]
-    numbers = math.prod(images if s is None else s for s in buffer.shape)
-    return -(-numbers * BYTES[buffer.dtype] // ALIGNMENT) * ALIGNMENT
+    size = plan.numbers(name, images) * BYTES[plan.dtype(name)]
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dict[str, int], int]:

@@ -3,6 +3,8 @@
 operator               gradient to the first input    gradient to the second input
 conv(x, w)             conv_grad_input(g, w)          conv_grad_kernel(x, g)
 conv_transpose(x, w)   conv(g, w)                     conv_grad_kernel(g, x)
+
+All take an attribute precision="bfloat16" that rounds both operands; gradients inherit it.
 """
 
 from kernelearn.engine.geometry import output_sizes
@@ -11,7 +13,7 @@ from kernelearn.engine.reference import conv as reference
 from kernelearn.errors import ShapeError
 
 
-def _conv_shape(x: Spec, kernel: Spec, *, stride, padding, dilation, groups) -> tuple[Spec]:
+def _conv_shape(x: Spec, kernel: Spec, *, stride, padding, dilation, groups, **attrs) -> tuple[Spec]:
     channels, filters = x.shape[-1], kernel.shape[-1]
     if kernel.shape[-2] * groups != channels or filters % groups:
         raise ShapeError(

@@ -5,7 +5,7 @@ from kernelearn.engine.reference import dense as reference
 from kernelearn.errors import ShapeError
 
 
-def _dense_shape(x: Spec, kernel: Spec) -> tuple[Spec]:
+def _dense_shape(x: Spec, kernel: Spec, **attrs) -> tuple[Spec]:
     if x.shape[-1] != kernel.shape[0]:
         raise ShapeError(
             f"A dense kernel of shape {kernel.shape} takes {kernel.shape[0]} features on the last axis; "
@@ -17,16 +17,16 @@ def _dense_shape(x: Spec, kernel: Spec) -> tuple[Spec]:
 def _dense_gradient(c: Context):
     x, kernel = c.inputs
     return (
-        c.builder.add("dense_grad_input", c.grad, kernel) if c.needs[0] else None,
-        c.builder.add("dense_grad_kernel", x, c.grad) if c.needs[1] else None,
+        c.builder.add("dense_grad_input", c.grad, kernel, **c.attrs) if c.needs[0] else None,
+        c.builder.add("dense_grad_kernel", x, c.grad, **c.attrs) if c.needs[1] else None,
     )
 
 
-def _grad_input_shape(grad_y: Spec, kernel: Spec) -> tuple[Spec]:
+def _grad_input_shape(grad_y: Spec, kernel: Spec, **attrs) -> tuple[Spec]:
     return (Spec((*grad_y.shape[:-1], kernel.shape[0]), grad_y.dtype),)
 
 
-def _grad_kernel_shape(x: Spec, grad_y: Spec) -> tuple[Spec]:
+def _grad_kernel_shape(x: Spec, grad_y: Spec, **attrs) -> tuple[Spec]:
     return (Spec((x.shape[-1], grad_y.shape[-1]), x.dtype),)
 
 

@@ -18,7 +18,8 @@ difference from a dense layer, which sums over images only. A transposed convolu
 used as a forward pass.
 
 Shapes: x (n, *spatial, c), w (*kernel, c // groups, f), y (n, *outputs, f). Filter block k of `groups` blocks
-sees channel block k. Results have the dtype of x; sums run in that dtype (BLAS).
+sees channel block k. Results have the dtype of x; sums run in that dtype (BLAS). With precision="bfloat16"
+both operands are rounded to bfloat16 first (`precision.py`).
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kernelearn.engine.geometry import output_sizes
+from kernelearn.engine.reference.precision import with_precision
 from kernelearn.engine.reference.windows import Pairs, pad_spatial, padded_sizes, taps, unpad_spatial
 
 # Columns are built for a few images at a time: about this many numbers, which keeps them in the CPU cache and
@@ -33,6 +35,7 @@ from kernelearn.engine.reference.windows import Pairs, pad_spatial, padded_sizes
 CHUNK_NUMBERS = 2**20
 
 
+@with_precision
 def conv(x, kernel, *, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
     """Convolution (cross-correlation, as in every deep learning library): the forward equation above.
 
@@ -55,6 +58,7 @@ def conv(x, kernel, *, stride, padding: Pairs, dilation, groups: int) -> np.ndar
     return y
 
 
+@with_precision
 def conv_grad_kernel(x, grad_y, *, kernel_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
     """Gradient of `conv` with respect to its kernel: the kernel-gradient equation above.
 
@@ -74,6 +78,7 @@ def conv_grad_kernel(x, grad_y, *, kernel_size, stride, padding: Pairs, dilation
     return np.ascontiguousarray(merged)
 
 
+@with_precision
 def conv_grad_input(
     grad_y, kernel, *, input_size, stride, padding: Pairs, dilation, groups: int
 ) -> np.ndarray:
@@ -95,6 +100,7 @@ def conv_grad_input(
     return np.ascontiguousarray(unpad_spatial(padded, padding, tuple(input_size)))
 
 
+@with_precision
 def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
     """Transposed convolution: `conv_grad_input` used forward.
 

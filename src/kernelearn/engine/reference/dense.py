@@ -10,17 +10,22 @@ that a convolution's kernel gradient also sums over positions.
 
 import numpy as np
 
+from kernelearn.engine.reference.precision import with_precision
 
+
+@with_precision
 def dense(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """(..., c) times (c, f) -> (..., f)."""
     return x @ kernel
 
 
+@with_precision
 def dense_grad_input(grad_y: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """(..., f) times the transpose of (c, f) -> (..., c)."""
     return grad_y @ kernel.T
 
 
+@with_precision
 def dense_grad_kernel(x: np.ndarray, grad_y: np.ndarray) -> np.ndarray:
     """Sum over all rows of x (..., c) and grad_y (..., f) of their outer product -> (c, f)."""
     return x.reshape(-1, x.shape[-1]).T @ grad_y.reshape(-1, grad_y.shape[-1])

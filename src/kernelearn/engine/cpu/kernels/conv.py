@@ -17,8 +17,16 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.bfloat16 import (
+    channel_pairs,
+    has_rounded_operands,
+    multiplies_pairs,
+    products,
+    rounded_operands,
+)
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
@@ -56,6 +64,7 @@ class TapConv:
         inner, outer: input and output channels of a group.
         kernel: taps per axis; parts: one triple of axes for every residue class.
         is_depthwise: every output channel reads the input channel of the same number, and no other.
+        is_paired: the inner channels are pairs of bfloat16, see `kernels.bfloat16`.
     """
 
     x: tuple[int, int, int, int]
@@ -66,6 +75,7 @@ class TapConv:
     kernel: tuple[int, int, int]
     parts: tuple[tuple[Axis, Axis, Axis], ...]
     is_depthwise: bool = False
+    is_paired: bool = False
 
     @property
     def tap_count(self) -> int:
@@ -76,6 +86,11 @@ class TapConv:
         """Multiplications and additions per image, those at the border included."""
         sums = sum(math.prod(a.count * len(a.taps) for a in part) for part in self.parts)
         return 2.0 * sums * self.inner * self.outer * self.groups
+
+    def in_pairs(self) -> TapConv:
+        """The same convolution over pairs of input channels; an odd channel has a pair of its own."""
+        half = -(-self.inner // 2)
+        return replace(self, x=(*self.x[:3], half * self.groups), inner=half, is_paired=True)
 
 
 @dataclass(frozen=True)
@@ -188,6 +203,7 @@ class _Rows:
         self.depth, self.height, self.width = part
         self.vectors, self.channels = vectors, channels
         self.lanes = vectors * k.width
+        k.is_paired = g.is_paired
         self.lo: Index | int = 0
         self.hi: Index | int = self.height.count // tile.rows * tile.rows
 
@@ -328,7 +344,7 @@ class _Rows:
                 for r, ty in pairs:
                     for v in range(self.vectors):
                         register = self.sums[r, p, v]
-                        k.set(register, k.fma(values[v], weight(ty, tx, v), k.get(register)))
+                        k.set(register, k.multiply_add(values[v], weight(ty, tx, v), k.get(register)))
 
     def _inputs(self, at: Index) -> list[str]:
         """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
@@ -387,14 +403,22 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
     if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
     g, transposed = geometry(plan, op)
+    pairs = multiplies_pairs(plan, op) and not g.is_depthwise and g.inner > 1
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
     tile = choose_tile(g.outer, highest, widest, g.inner, plan.target)
     blocks = Blocks(g.outer, plan.target.width, tile.vectors)
-    weights = packed_weights(plan, op, op.inputs[1], blocks, g.tap_count, g.inner, g.groups, transposed)
+    pack, flops = packed_pairs if pairs else packed_weights, g.flops
+    weights = pack(plan, op, op.inputs[1], blocks, g.tap_count, g.inner, g.groups, transposed)
+    x = op.inputs[0]
+    if pairs:
+        x, g = channel_pairs(plan, op, x, g.inner), g.in_pairs()
+        tile = choose_tile(g.outer, highest, widest, g.inner, plan.target)
     size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
-    reads = {"x": op.inputs[0], "w": weights, **(chain.reads if chain else {})}
+    reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
     writes = chain.writes if chain else {"y": op.outputs[0]}
     key = f"taps {g} {tile} {chain.key if chain else ''}"
     plan.call(
@@ -404,8 +428,8 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         reads,
         writes,
         IMAGES,
-        flops=(g.flops, 0.0),
-        note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}",
+        flops=(flops, 0.0),
+        note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
         split=_split(key, g, tile, chain, blocks.count * g.groups),
     )
     return True

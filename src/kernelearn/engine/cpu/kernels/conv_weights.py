@@ -14,6 +14,14 @@ import math
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.bfloat16 import (
+    half_of,
+    has_rounded_operands,
+    image_pairs,
+    multiplies_pairs,
+    products,
+    rounded_operands,
+)
 from kernelearn.engine.cpu.kernels.chain import BLOCK, emit_flat
 from kernelearn.engine.cpu.kernels.conv import image_shape, three
 from kernelearn.engine.cpu.kernels.pack import Blocks
@@ -30,7 +38,10 @@ BLOCK_NUMBERS = 8192
 
 @dataclass(frozen=True)
 class Gradient:
-    """Geometry: shapes of an image of x and g with three axes and channels, and the window."""
+    """Geometry: shapes of an image of x and g with three axes and channels, and the window.
+
+    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.bfloat16`.
+    """
 
     x: tuple[int, int, int, int]
     g: tuple[int, int, int, int]
@@ -39,6 +50,7 @@ class Gradient:
     before: tuple[int, int, int]
     dilation: tuple[int, int, int]
     groups: int
+    is_paired: bool = False
 
     @property
     def is_depthwise(self) -> bool:
@@ -113,7 +125,8 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
 def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
     """Tasks: shard, group and block of filters."""
     blocks = Blocks(g.outer, k.width, s.vectors)
-    images = k.scalar("n")
+    k.is_paired = g.is_paired
+    images = half_of(k.scalar("n")) if g.is_paired else k.scalar("n")
     size = math.prod(g.kernel) * g.inner * g.g[3]
     with k.loop(k.lo, k.hi) as task:
         unit = task % (blocks.count * g.units)
@@ -237,7 +250,7 @@ class _Unit:
                     inputs = self._inputs(at + i)
                     for v in range(self.vectors):
                         register = sums[ty, tx, i, v][0]
-                        k.set(register, k.fma(inputs[v], values[v], k.get(register)))
+                        k.set(register, k.multiply_add(inputs[v], values[v], k.get(register)))
 
         border = [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2])
         for x in border:
@@ -264,7 +277,9 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     """The kernel gradient, and the sum of its shards."""
     if not plan.is_float(*op.inputs, *op.outputs):
         return False
-    a = op.attrs
+    a, pairs = op.attrs, multiplies_pairs(plan, op)
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
     g = Gradient(
         image_shape(plan.shape(op.inputs[0])),
         image_shape(plan.shape(op.inputs[1])),
@@ -273,20 +288,22 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
         three(tuple(p[0] for p in a["padding"]), 0),
         three(a["dilation"], 1),
         a["groups"],
+        pairs,
     )
     s = choose_shape(g, plan.target)
     blocks = Blocks(g.outer, plan.target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]
     target = op.outputs[0] if s.shards == 1 else plan.scratch(f"{op.outputs[0]}/shards", (s.shards, size))
+    x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
     plan.call(
         op,
         f"kernel gradient {g} {s}",
         lambda k: emit_gradient(k, g, s),
-        {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
+        {"x": x, "g": grad, "n": "#n"},
         {"dw": target},
         Tasks(fixed=s.shards * blocks.count * g.units),
         flops=(g.flops, 0.0),
-        note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards",
+        note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
     )
     if s.shards > 1:
         add_shards(plan, op, target, op.outputs[0], s.shards, size)

@@ -10,9 +10,19 @@ from __future__ import annotations
 import math
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels.bfloat16 import (
+    channel_pairs,
+    half_of,
+    has_rounded_operands,
+    image_pairs,
+    multiplies_pairs,
+    products,
+    rounded_operands,
+)
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.conv_weights import add_shards
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
@@ -78,7 +88,7 @@ def _product_tile(
         for r in range(rows):
             value = k.broadcast("x", x + c + r * inner)
             for v in range(vectors):
-                k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
+                k.set(sums[r, v], k.multiply_add(value, held[v], k.get(sums[r, v])))
 
     full = inner // 2 * 2
     with k.loop(0, full, 2) as c:
@@ -106,28 +116,36 @@ def lower_product(plan: Plan, op: Operation, chain: Chain | None, operation: Ope
     assert inner is not None and outer is not None
     rows = math.prod(s for s in shape[1:-1] if s is not None)
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
-    source = op.inputs[1]
-    if transposed:
+    pairs = multiplies_pairs(plan, op) and inner > 1
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
+    x, source = op.inputs
+    flops = 2.0 * inner * outer * rows
+    if pairs:
+        source = packed_pairs(plan, op, source, blocks, 1, inner, 1, transposed)
+        x, inner = channel_pairs(plan, op, x, inner), -(-inner // 2)
+    elif transposed:
         source = packed_weights(plan, op, source, blocks, 1, inner, 1, True)
-    key = (
-        f"product inner={inner} outer={outer} rows={rows} {blocks} {transposed} {chain.key if chain else ''}"
-    )
+    is_packed = pairs or transposed
+    key = f"product inner={inner} outer={outer} rows={rows} {blocks} {is_packed} {chain.key if chain else ''}"
+    key += " pairs" if pairs else ""
+
+    def emit(k: Kernel, by_block: bool = False) -> None:
+        k.is_paired = pairs
+        emit_product(k, inner, outer, rows, blocks, is_packed, chain, by_block)
+
     split = None
     if blocks.count > 1:
-        split = (
-            f"{key} blocks",
-            lambda k: emit_product(k, inner, outer, rows, blocks, transposed, chain, by_block=True),
-            Tasks(fixed=blocks.count),
-        )
+        split = f"{key} blocks", lambda k: emit(k, by_block=True), Tasks(fixed=blocks.count)
     plan.call(
         operation or op,
         key,
-        lambda k: emit_product(k, inner, outer, rows, blocks, transposed, chain),
-        {"x": op.inputs[0], "w": source, "n": "#n", **(chain.reads if chain else {})},
+        emit,
+        {"x": x, "w": source, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
-        flops=(2.0 * inner * outer * rows, 0.0),
-        note=f"{op.operator} tile 8x{blocks.vectors}",
+        flops=(flops, 0.0),
+        note=f"{op.operator} tile 8x{blocks.vectors}{products(op, pairs)}",
         split=split,
     )
     return True
@@ -144,7 +162,7 @@ def emit_weights(
 ) -> None:
     """dw = x' g. Tasks: shard of the rows and block of `step` inputs."""
     parts = -(-inner // step)
-    total = k.scalar("n") * rows
+    total = (half_of(k.scalar("n")) if k.is_paired else k.scalar("n")) * rows
     with k.loop(k.lo, k.hi) as task:
         part, shard = task % parts, task // parts
         start, end = (total * shard) // shards, (total * (shard + 1)) // shards
@@ -172,7 +190,7 @@ def _weights_tile(
         for i in range(size):
             value = k.broadcast("x", x + i)
             for v in range(vectors):
-                k.set(sums[i, v], k.fma(value, held[v], k.get(sums[i, v])))
+                k.set(sums[i, v], k.multiply_add(value, held[v], k.get(sums[i, v])))
     for (i, v), register in sums.items():
         k.store(k.get(register), "dw", target + i * outer + v * k.width, masks[v])
 
@@ -188,20 +206,29 @@ def lower_weights(plan: Plan, op: Operation) -> bool:
     rows = math.prod(s for s in shape[1:-1] if s is not None)
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
     step = (24 if blocks.vectors == 1 else 8) if plan.target.registers == 32 else 8
+    pairs = multiplies_pairs(plan, op)
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
+    x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
     parts = -(-inner // step)
     shards = max(1, min(8 // parts, 2**20 // (inner * outer)))
     target = op.outputs[0]
     if shards > 1:
         target = plan.scratch(f"{op.outputs[0]}/shards", (shards, inner * outer))
+
+    def emit(k: Kernel) -> None:
+        k.is_paired = pairs
+        emit_weights(k, inner, outer, rows, blocks, step, shards)
+
     plan.call(
         op,
-        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards}",
-        lambda k: emit_weights(k, inner, outer, rows, blocks, step, shards),
-        {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
+        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards} {'pairs' * pairs}",
+        emit,
+        {"x": x, "g": grad, "n": "#n"},
         {"dw": target},
         Tasks(fixed=shards * parts),
         flops=(2.0 * inner * outer * rows, 0.0),
-        note=f"tile {step}x{blocks.vectors}, {shards} shards",
+        note=f"tile {step}x{blocks.vectors}, {shards} shards{products(op, pairs)}",
     )
     if shards > 1:
         add_shards(plan, op, target, op.outputs[0], shards, inner * outer)

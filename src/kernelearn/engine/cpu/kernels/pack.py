@@ -108,7 +108,7 @@ def block_offset(blocks: Blocks, taps: int, inner: int, group: Index | int, firs
     return group * (taps * inner * blocks.padded) + block * (taps * inner * kind_lanes) + start
 
 
-def _each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
+def each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
     """body(group, first, block, vectors, channels) for the tasks [lo, hi), a task a block."""
     with k.loop(k.lo, k.hi) as task:
         group = task // blocks.count if groups > 1 else k.const(0)
@@ -132,7 +132,7 @@ def _emit_forward(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int)
                 value = k.load("w", source + row * filters + v * k.width, mask)
                 k.store(value, "packed", target + row * (vectors * k.width) + v * k.width)
 
-    _each_block(k, blocks, groups, body)
+    each_block(k, blocks, groups, body)
 
 
 def _emit_transposed(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:
@@ -161,7 +161,7 @@ def _emit_transposed(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: i
             if full < inner:
                 square(k.const(full), inner - full)
 
-    _each_block(k, blocks, groups, body)
+    each_block(k, blocks, groups, body)
 
 
 def transpose(k: Kernel, rows: list[str]) -> list[str]:
