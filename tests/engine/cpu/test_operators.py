@@ -4,12 +4,22 @@ KERNELEARN_SWEEP is the number of random problems per family and target; a relea
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.engine import cases
-from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, forced_target, problem_of
+from tests.engine.cpu.harness import (
+    TARGETS,
+    Bench,
+    Problem,
+    check,
+    check_guarded,
+    check_special,
+    forced_target,
+    problem_of,
+)
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
 
@@ -62,6 +72,24 @@ def test_random_shapes(family, target):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_shapes_stay_inside_of_their_buffers(family, target):
     check_guarded(sweep(family, target, 1, max(SWEEP // 2, 1)), target)
+
+
+def poisoned(problem: Problem, value: float, rng: np.random.Generator) -> Problem:
+    """The problem with one entry of its first input replaced."""
+    first = np.array(problem.arrays[0], copy=True)
+    first.reshape(-1)[rng.integers(first.size)] = value
+    return replace(problem, arrays=(first, *problem.arrays[1:]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "update"])
+def test_what_is_no_number_comes_out_where_the_reference_has_it(family, target, value):
+    rng = np.random.default_rng(5)
+    for problem in sweep(family, target, 2, max(SWEEP // 3, 1)):
+        if problem.arrays[0].ndim:
+            # NOTE: statistics are joined from those of images, and infinity less infinity is NaN.
+            check_special(poisoned(problem, value, rng), target, infinite=family != "normalization")
 
 
 def test_a_target_is_in_force_only_inside():
