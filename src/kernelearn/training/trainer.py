@@ -15,6 +15,7 @@ import numpy as np
 
 from kernelearn import config, optimizers
 from kernelearn.data import StreamDataset
+from kernelearn.engine import progress
 from kernelearn.engine.backends import prepare, resolve_engine
 from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
@@ -232,7 +233,7 @@ class Trainer:
         )
         quiet = any(isinstance(c, TerminateOnNaN) for c in loop) or not terminate_on_nan
         self._watched, self.last_step, self.fit_data = None, None, data
-        with loop:
+        with loop, progress.quiet(verbose == 0):
             loop.on_train_begin()
             logs: dict[str, Any] = {}
             while state.epoch < epochs and not self.stop_training:
@@ -371,7 +372,7 @@ class Trainer:
         loop = CallbackList(
             callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
         )
-        with loop:
+        with loop, progress.quiet(verbose == 0):
             logs = self._test(data, batch_size, count, loop)
         if return_dict:
             return logs
@@ -396,7 +397,7 @@ class Trainer:
             callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
         )
         parts: list[list[np.ndarray]] = [[] for _ in self.outputs]
-        with loop:
+        with loop, progress.quiet(verbose == 0):
             loop.on_predict_begin()
             for number, (bx, _, _) in enumerate(islice(data.batches(batch_size), count)):
                 loop.on_predict_batch_begin(number)

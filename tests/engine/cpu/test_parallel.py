@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kernelearn.engine import progress
 from kernelearn.engine.cpu import cache, compiler, parallel, threads, worker
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.target import current_target
@@ -64,7 +65,7 @@ def slow_here(monkeypatch):
     real = compiler.compile_object
 
     def slow(text, target):
-        time.sleep(0.5)
+        time.sleep(0.2)
         return real(text, target)
 
     monkeypatch.setattr(compiler, "compile_object", slow)
@@ -172,38 +173,53 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def terminal(monkeypatch, slow_here):
+def terminal(monkeypatch):
     """A terminal as stderr, and no patience."""
-    monkeypatch.setattr(parallel, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     threads.set_num_threads(1)
     screen = Terminal()
-    monkeypatch.setattr(parallel, "sys", SimpleNamespace(stderr=screen))
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=screen))
     return screen
 
 
-def test_a_line_of_progress_comes_and_goes(terminal):
+def test_a_line_of_progress_comes_and_goes(terminal, slow_here):
     parallel.compile_all(unique(texts(3)), current_target())
     text = terminal.getvalue()
     assert "\rCompiling 3 kernels for this processor, once: 1/3" in text
     assert text.endswith("\r\x1b[K")
 
 
-def test_no_line_in_quiet_runs_short_ones_and_files(terminal, monkeypatch):
-    with parallel.quiet(), parallel.quiet(False):
+def test_no_line_in_quiet_runs_short_ones_and_files(terminal, slow_here, monkeypatch):
+    with progress.quiet(), progress.quiet(False):
         parallel.compile_all(unique(texts(2)), current_target())
     monkeypatch.setattr(terminal, "isatty", lambda: False)
     parallel.compile_all(unique(texts(2)), current_target())
     monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(parallel, "PATIENCE", 60.0)
+    monkeypatch.setattr(progress, "PATIENCE", 60.0)
     parallel.compile_all(unique(texts(2)), current_target())
     assert terminal.getvalue() == ""
 
 
-def test_a_closed_or_missing_terminal_stops_nothing(terminal, monkeypatch):
+def test_a_closed_or_missing_terminal_stops_nothing(terminal, slow_here, monkeypatch):
     def broken(text):
         raise OSError("Input/output error")
 
     monkeypatch.setattr(terminal, "write", broken)
     parallel.compile_all(unique(texts(2)), current_target())
-    monkeypatch.setattr(parallel, "sys", SimpleNamespace(stderr=None))
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=None))
     parallel.compile_all(unique(texts(2)), current_target())
+
+
+def test_training_without_messages_is_quiet(monkeypatch, terminal):
+    model = zoo.lenet((8, 8, 1), 2)
+    x, y = np.zeros((2, 8, 8, 1), "float32"), np.zeros(2, int)
+    model.compile("sgd", "sparse_categorical_crossentropy", engine="cpu")
+    model.fit(x, y, verbose=0)
+    model.evaluate(x, y, verbose=0)
+    model.predict(x, verbose=0)
+    assert terminal.getvalue() == ""
+    compiler._addresses.clear()
+    monkeypatch.setenv("KERNELEARN_CACHE_DIR", "off")
+    model.compile("sgd", "sparse_categorical_crossentropy", engine="cpu")
+    model.fit(x, y, verbose=2)
+    assert "Compiling" in terminal.getvalue()

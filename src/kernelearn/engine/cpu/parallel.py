@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 
 from kernelearn.engine.cpu import compiler, threads
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.cpu.worker import Worker, can_start
+from kernelearn.engine.progress import Progress
 
 # Characters of LLVM IR that are worth a helper process: it starts in 0.2 s and compiles 2 million a second.
 TEXT_PER_WORKER = 700_000
 MAX_WORKERS = 15
-# Seconds before the line of progress appears.
-PATIENCE = 1.0
-
-_shows_progress: ContextVar[bool] = ContextVar("shows_progress", default=True)
-
-
-@contextlib.contextmanager
-def quiet(is_quiet: bool = True) -> Iterator[None]:
-    """No line of progress inside, as `fit(verbose=0)` wants it."""
-    token = _shows_progress.set(_shows_progress.get() and not is_quiet)
-    try:
-        yield
-    finally:
-        _shows_progress.reset(token)
 
 
 def compile_all(texts: Mapping[str, str], target: Target) -> dict[str, bytes]:
@@ -39,7 +24,7 @@ def compile_all(texts: Mapping[str, str], target: Target) -> dict[str, bytes]:
     for name in sorted(texts, key=lambda n: -len(texts[n])):
         waiting.put(name)
     blobs: dict[str, bytes] = {}
-    progress = Progress(len(texts))
+    progress = Progress("Compiling {total} kernels for this processor, once: {done}/{total}", len(texts))
     with _helpers(_worker_count(texts), waiting, texts, target, blobs):
         while True:
             for name in _taken(waiting):
@@ -101,38 +86,6 @@ def _drive(
             waiting.put(name)
             return
         blobs[name] = blob
-
-
-class Progress:
-    """One line on the terminal that counts compiled kernels, after a while; none where nobody sees it."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._start = self._last = time.monotonic()
-        self._is_shown = False
-
-    def show(self, done: int) -> None:
-        """Write the line anew, ten times a second at most."""
-        now = time.monotonic()
-        if now - self._start < PATIENCE or now - self._last < 0.1 or not self._has_watcher():
-            return
-        self._last, self._is_shown = now, True
-        self._write(f"\rCompiling {self.total} kernels for this processor, once: {done}/{self.total}")
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._is_shown:
-            self._write("\r\x1b[K")
-
-    @staticmethod
-    def _has_watcher() -> bool:
-        return _shows_progress.get() and sys.stderr is not None and sys.stderr.isatty()
-
-    @staticmethod
-    def _write(text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a closed terminal is no reason to stop
-            sys.stderr.write(text)
-            sys.stderr.flush()
 
 
 def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str]) -> list[int]:
