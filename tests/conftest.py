@@ -1,4 +1,7 @@
-"""Rules for all tests: settings are the same before each, and CI skips none whose data is there."""
+"""Rules for all tests: settings are the same before each, and CI skips none whose data is there.
+
+Compiled kernels are kept in .pytest_cache, so that no test leaves anything in the user's own cache.
+"""
 
 import os
 from pathlib import Path
@@ -8,6 +11,9 @@ import pytest
 
 from kernelearn import config
 
+os.environ.setdefault(
+    "KERNELEARN_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache/kernels")
+)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
