@@ -44,7 +44,7 @@ class CpuExecutable:
             for name in call.writes.values()
         }
         self._sources = _sources(self.plan, self.variables)
-        self._source_versions: tuple[int, ...] | None = None
+        self.made_from: tuple[int, ...] | None = None
         self._functions: dict[int, int] = {}
         self._bindings: dict[tuple[int, int], _Binding] = {}
         self._arena = np.empty(0, np.uint8)
@@ -116,12 +116,9 @@ class CpuExecutable:
             self._bindings[key] = binding
         return self._bindings[key]
 
-    def constants_are_stale(self) -> bool:
-        """Whether a weight that the prologue reads was changed since it ran."""
-        versions = tuple(variable.version for variable in self._sources)
-        stale = bool(self.constants) and versions != self._source_versions
-        self._source_versions = versions
-        return stale
+    def source_versions(self) -> tuple[int, ...]:
+        """Which contents the weights that the prologue reads have now."""
+        return tuple(variable.version for variable in self._sources)
 
     @property
     def arena_bytes(self) -> int:
@@ -244,8 +241,11 @@ class _Binding:
         """One step."""
         self.use(arrays)
         pool = threads.pool()
-        for job in self.prologue if self.owner.constants_are_stale() else ():
-            pool.run(job[1], self.threads)
+        versions = self.owner.source_versions()
+        if versions != self.owner.made_from:
+            for job in self.prologue:
+                pool.run(job[1], self.threads)
+            self.owner.made_from = versions  # only now: an interrupt above leaves them to be made again
         for part in self.parts:
             if isinstance(part, Fallback):
                 self.reference(part, arrays)
