@@ -15,6 +15,7 @@ from kernelearn.cli.kernel_fit import fit
 from kernelearn.cli.kernels import show
 from kernelearn.cli.predict import predict
 from kernelearn.cli.recordings import app as recordings
+from kernelearn.cli.report import report
 from kernelearn.cli.summary import summary
 from kernelearn.cli.train import train
 
@@ -48,7 +49,7 @@ _kernels = typer.Typer(
 _kernels.command("show")(show)
 _kernels.command("fit")(fit)
 
-for _command in (train, evaluate, predict, summary, data):
+for _command in (train, evaluate, predict, summary, data, report):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")

@@ -22,6 +22,7 @@ _LATER = {
     "plot_patches": "explain_figures_views",
     "plot_attribution": "explain_figures_views",
     "plot_preferred": "explain_figures_views",
+    "write_report": "report",
 }
 
 __all__ = ["plot_data_grid", "plot_history", "plot_kernels", "save_figure", *_LATER]

@@ -1,0 +1,84 @@
+"""`kernelearn report RUN`: everything that a recorded run shows, as one HTML file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_MOST_IMAGES = 2000
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run that was recorded.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file. [default: RUN/report.html]")
+    ] = None,
+    experiments: Annotated[
+        Path | None,
+        typer.Option(help="Folder (or file) of results that kernelearn experiment ... --save wrote as JSON."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading. [default: made from the data]")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to search for patches. [default: the run's own test part]")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML file: curves, kernels over time, why weights changed, what kernels see.
+
+    It opens in any browser without a network, and can be mailed or put on any server as it is.
+
+    **Examples**
+
+    - `kernelearn report runs/demo`
+    - `kernelearn report runs/demo -o report.html --experiments results/ --title "My kernels"`
+    """
+    from kernelearn.cli.output import say
+    from kernelearn.cli.sources import images_if_known, open_run
+    from kernelearn.storage import readable_size
+    from kernelearn.view import write_report
+
+    source = open_run(run)
+    written = write_report(
+        source.run,
+        output or source.folder / "report.html",
+        images=_images(images_if_known(source, data)),
+        experiments=_results(experiments),
+        title=title,
+        about=_about(source.training),
+    )
+    say(f"Report: {written} ({readable_size(written.stat().st_size)}; open it in a browser)")
+
+
+def _images(dataset: Any) -> Any:
+    """The first images of a data set, as an array; None without one."""
+    if dataset is None:
+        return None
+    return dataset.subset(range(min(_MOST_IMAGES, len(dataset)))).arrays()[0]
+
+
+def _about(training: Any) -> dict[str, Any]:
+    """What run.json knows of the training."""
+    if training is None:
+        return {}
+    names = ("command", "arguments", "versions", "results", "data")
+    return {name: getattr(training, name) for name in names}
+
+
+def _results(place: Path | None) -> list[Any]:
+    """The results of experiments in a folder.
+
+    Raises: ArgumentError if there are none, FormatError for a file that is none.
+    """
+    from kernelearn.errors import ArgumentError
+    from kernelearn.explain.experiments import ExperimentResult
+
+    if place is None:
+        return []
+    paths = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not paths or not all(path.is_file() for path in paths):
+        raise ArgumentError(
+            f"There are no results of experiments at {str(place)!r}; write some with: "
+            "kernelearn experiment frozen --save results/frozen.json"
+        )
+    return [ExperimentResult.load(path) for path in paths]

@@ -1,0 +1,103 @@
+// The step slider over the kernels. All text of the report is there without this script.
+"use strict";
+(function () {
+  document.documentElement.classList.remove("no-script");
+  const source = document.getElementById("film-data");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  const slider = document.getElementById("step");
+  const where = document.getElementById("where");
+  const play = document.getElementById("play");
+  const last = data.steps.length - 1;
+
+  function floats(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  }
+
+  const films = data.films.map((film) => ({
+    ...film,
+    values: floats(film.values),
+    cells: Array.from(document.querySelectorAll(`[data-film="${CSS.escape(film.layer)}"] td`)),
+  }));
+
+  function text(value) {
+    const digits = value.toFixed(3);
+    return Number(digits) === 0 ? "0.000" : digits.replace("-", "\u2212");
+  }
+
+  function draw(film, frame) {
+    film.cells.forEach((cell, i) => {
+      const value = film.values[frame * film.numbers + i];
+      const share = Math.abs(value) / film.limit;
+      if (film.hasText) cell.textContent = text(value);
+      else cell.title = text(value);
+      cell.className = (value >= 0 ? "p" : "q") + (share > 0.55 ? " s" : "");
+      cell.style.setProperty("--t", `${Math.round(100 * share)}%`);
+    });
+  }
+
+  function show(frame) {
+    slider.value = String(frame);
+    const words = `step ${data.steps[frame].toLocaleString("en")}, ${data.notes[frame]}`;
+    where.textContent = words;
+    slider.setAttribute("aria-valuetext", words);
+    films.forEach((film) => draw(film, frame));
+  }
+
+  function go(frame) {
+    const wanted = Math.min(last, Math.max(0, frame));
+    show(wanted);
+    try {
+      history.replaceState(null, "", `#step=${data.steps[wanted]}`);
+    } catch (error) {
+      // A page that is not at an address of its own cannot have one; the slider works all the same.
+    }
+  }
+
+  let timer = null;
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+    play.setAttribute("aria-pressed", "false");
+  }
+  function toggle() {
+    if (timer !== null) return stop();
+    if (Number(slider.value) === last) show(0);
+    // About twelve seconds for the whole training, at most twenty frames a second.
+    const stride = Math.max(1, Math.round(last / 240));
+    timer = setInterval(() => {
+      const next = Number(slider.value) + stride;
+      go(next);
+      if (next >= last) stop();
+    }, Math.max(50, 12000 / Math.max(1, last)));
+    play.textContent = "Pause";
+    play.setAttribute("aria-pressed", "true");
+  }
+
+  slider.addEventListener("input", () => { stop(); go(Number(slider.value)); });
+  play.addEventListener("click", toggle);
+  document.querySelectorAll(".tiles").forEach((tiles) => tiles.addEventListener("pointerenter", () => timer && stop()));
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|BUTTON|SUMMARY|A)$/.test(target.tagName)) return;
+    if (target.closest && target.closest(".scroll")) return;
+    const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (move) { event.preventDefault(); stop(); go(Number(slider.value) + move); }
+    const box = document.getElementById("kernels").getBoundingClientRect();
+    const isSeen = box.top < innerHeight && box.bottom > 0;
+    if (event.key === " " && isSeen) { event.preventDefault(); toggle(); }
+  });
+
+  function fromAddress() {
+    const found = /^#step=(\d+)$/.exec(location.hash);
+    if (!found) return;
+    const at = data.steps.findIndex((step) => step >= Number(found[1]));
+    show(at < 0 ? last : at);
+  }
+  addEventListener("hashchange", fromAddress);
+  show(last);
+  fromAddress();
+})();

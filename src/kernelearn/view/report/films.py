@@ -1,0 +1,217 @@
+"""Kernels over time: the numbers of chosen kernels at every step, for one slider that moves all of them.
+
+Without JavaScript the last step is shown, and a filmstrip of eight steps below it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelearn.explain.choices import some_steps
+from kernelearn.explain.kernel_source import as_filters, layer_kind
+from kernelearn.view.report.decimals import MINUS
+from kernelearn.view.report.markup import Html, details, join, paragraph, tag
+from kernelearn.view.report.material import Material
+from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
+
+_TILES = 12
+_LARGEST_WITH_NUMBERS = 7
+_BYTES = 600_000  # of float32 numbers in all films together
+
+
+@dataclass(frozen=True)
+class Film:
+    """Chosen kernels of one layer at the steps of the report.
+
+    Attributes:
+        layer: its name.
+        places: (channel, filter) of each tile.
+        channels: of the layer: a tile is one slice of a filter that has as many.
+        values: (steps, tiles, rows, columns) float32.
+    """
+
+    layer: str
+    places: list[tuple[int, int]]
+    channels: int
+    filters: int
+    values: np.ndarray
+
+    @property
+    def limit(self) -> float:
+        """One range for all tiles and steps."""
+        return float(np.abs(self.values).max()) or 1.0
+
+    def name(self, tile: int) -> str:
+        """What a tile is."""
+        channel, number = self.places[tile]
+        return f"filter {number}" if self.channels == 1 else f"channel {channel} \u2192 filter {number}"
+
+
+def films(m: Material) -> tuple[np.ndarray, list[Film]]:
+    """(steps, films): all recorded steps if they have room, else as many as have."""
+    places = {layer: _chosen(m, layer) for layer in m.convolutions}
+    numbers = sum(len(found) * size for found, size in places.values())
+    steps = some_steps(m.run.steps, max(2, _BYTES // (4 * max(numbers, 1))))
+    return steps, [_film(m, layer, found, steps) for layer, (found, _) in places.items()]
+
+
+def _chosen(m: Material, layer: str) -> tuple[list[tuple[int, int]], int]:
+    """((channel, filter) of the slices that moved most, numbers in each)."""
+    kind, name = layer_kind(m.run, layer), m.convolutions[layer]
+    ends = [m.run.kernels(layer, int(m.run.steps[i]), name) for i in (0, -1)]
+    first, last = (as_filters(kernel, kind) for kernel in ends)
+    moved = np.square(last - first).sum(axis=tuple(range(first.ndim - 2)))
+    order = np.argsort(-moved.ravel(), kind="stable")[:_TILES]
+    pairs = [np.unravel_index(place, moved.shape) for place in order]
+    return sorted((int(c), int(f)) for c, f in pairs), first[..., 0, 0].size
+
+
+def _film(m: Material, layer: str, places: list[tuple[int, int]], steps: np.ndarray) -> Film:
+    kind, name = layer_kind(m.run, layer), m.convolutions[layer]
+    frames = []
+    for step in steps:
+        kernel = as_filters(m.run.kernels(layer, int(step), name), kind)
+        frames.append([flat_picture(kernel[..., c, f]) for c, f in places])
+    return Film(layer, places, kernel.shape[-2], kernel.shape[-1], np.array(frames, np.float32))
+
+
+def section(m: Material) -> Html:
+    """All films with their slider."""
+    steps, found = films(m)
+    if not found:
+        return paragraph("No convolution kernel is recorded in this run.", class_="missing")
+    count = len(m.run.steps)
+    shown = (
+        f"All {count:,} recorded steps are here."
+        if len(steps) == count
+        else f"{len(steps):,} of the {count:,} recorded steps are here, spread evenly; the run has them all."
+    )
+    return join(
+        [
+            paragraph(
+                "Each square is one weight, with its number. Red is positive, blue is negative, and the "
+                "paler the closer to zero; all kernels of a layer share one range. Move the slider, or use "
+                f"the arrow keys and the space bar. {shown}"
+            ),
+            _controls(m, steps),
+            *(_film_block(film, steps) for film in found),
+            _data(m, steps, found),
+        ]
+    )
+
+
+def _controls(m: Material, steps: np.ndarray) -> Html:
+    last = len(steps) - 1
+    slider = tag(
+        "input",
+        type="range",
+        id="step",
+        min=0,
+        max=last,
+        value=last,
+        aria_label="step of the training",
+    )
+    return tag(
+        "div",
+        tag("button", "Play", type="button", id="play", aria_pressed="false"),
+        slider,
+        tag("output", f"step {int(steps[-1]):,}", id="where", for_="step"),
+        class_="controls needs-script",
+    )
+
+
+def _film_block(film: Film, steps: np.ndarray) -> Html:
+    tiles = [_tile(film, tile) for tile in range(len(film.places))]
+    total = film.channels * film.filters
+    what = "kernels" if film.channels == 1 else "kernel slices (input channel \u2192 filter)"
+    chosen = "all" if total == len(tiles) else f"the {len(tiles)} of {total:,} that moved farthest"
+    return tag(
+        "section",
+        tag("h3", film.layer),
+        paragraph(f"{what.capitalize()}: {chosen}. Range \u00b1{film.limit:.3f}.", class_="note"),
+        tag("div", *tiles, class_="tiles", data_film=film.layer),
+        details("Filmstrip", _strip(film, steps)),
+        class_="film",
+    )
+
+
+def _tile(film: Film, tile: int) -> Html:
+    """The last frame of a tile as a table; the script rewrites its numbers."""
+    values = film.values[-1, tile]
+    is_small = max(values.shape) <= _LARGEST_WITH_NUMBERS
+    rows = [tag("tr", *(_number_cell(v, film.limit, is_small) for v in row)) for row in values]
+    body = tag("table", tag("tbody", *rows), class_="kernel" if is_small else "kernel dense")
+    return tag("figure", body, tag("figcaption", film.name(tile)), class_="tile")
+
+
+def _number_cell(value: float, limit: float, is_small: bool) -> Html:
+    text = cell_text(value)
+    return tag(
+        "td", text if is_small else "", class_=cell_class(value, limit), style=cell_style(value, limit)
+    )
+
+
+def cell_text(value: float) -> str:
+    """Three decimals; the script writes the same."""
+    return f"{float(value):z.3f}".replace("-", MINUS)
+
+
+def cell_class(value: float, limit: float) -> str:
+    """Sign, and whether the colour is so strong that the number is written in white."""
+    return ("p" if value >= 0 else "q") + (" s" if abs(value) > 0.55 * limit else "")
+
+
+def cell_style(value: float, limit: float) -> str:
+    """How strong the colour is."""
+    return f"--t:{100 * abs(float(value)) / limit:.0f}%"
+
+
+def _strip(film: Film, steps: np.ndarray) -> Html:
+    """Eight steps side by side, as pictures."""
+    places = np.unique(np.linspace(0, len(steps) - 1, 8).round().astype(int))
+    head = tag("tr", tag("th", ""), *(tag("th", f"step {int(steps[i]):,}", scope="col") for i in places))
+    rows = []
+    for tile in range(len(film.places)):
+        cells = [tag("td", _picture(film, tile, int(i), int(steps[i]))) for i in places]
+        rows.append(tag("tr", tag("th", film.name(tile), scope="row"), *cells))
+    strip = tag("table", tag("thead", head), tag("tbody", *rows), class_="strip")
+    return tag("div", strip, class_="scroll", tabindex="0")
+
+
+def _picture(film: Film, tile: int, frame: int, step: int) -> Html:
+    values = film.values[frame, tile]
+    return img(signed_pixels(values, film.limit), f"{film.name(tile)} at step {step}", 44)
+
+
+def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
+    """The numbers of all frames for the script: little-endian float32 in base64."""
+    content: dict[str, Any] = {
+        "steps": [int(step) for step in steps],
+        "notes": _notes(m, steps),
+        "films": [
+            {
+                "layer": film.layer,
+                "limit": film.limit,
+                "numbers": int(film.values[0].size),
+                "hasText": max(film.values.shape[2:]) <= _LARGEST_WITH_NUMBERS,
+                "values": base64.b64encode(film.values.astype("<f4").tobytes()).decode("ascii"),
+            }
+            for film in found
+        ],
+    }
+    # NOTE: "<" could end the script element from within a layer's name.
+    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    return tag("script", Html(text), type="application/json", id="film-data")
+
+
+def _notes(m: Material, steps: np.ndarray) -> list[str]:
+    """Loss of the batch at every step, in words."""
+    known, values = m.run.scalars("loss")
+    losses = dict(zip(known.tolist(), values.tolist()))
+    return [f"loss {losses[s]:.4f}" if s in losses else "before training" for s in map(int, steps)]

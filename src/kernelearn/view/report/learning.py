@@ -1,0 +1,83 @@
+"""The head of the report and its first section: what was trained, and how loss and metrics went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernelearn.view.report.decimals import brief
+from kernelearn.view.report.markup import Html, join, paragraph, tag
+from kernelearn.view.report.material import Material
+from kernelearn.view.report.svg import Line, line_chart
+
+_COUNTS = ("epoch", "batch", "iteration", "learning_rate")
+
+
+def overview(m: Material) -> Html:
+    """A few numbers: data, network, updates, results."""
+    run, data = m.run, {**m.run.manifest["about"].get("metadata", {}), **m.about.get("data", {})}
+    shape = " \u00d7 ".join(map(str, data.get("input_shape") or ()))
+    facts: list[tuple[str, Any]] = [("Data", data.get("name")), ("Images", shape or None)]
+    facts += [("Classes", data.get("classes")), ("Updates", f"{run.last_step:,}")]
+    weights = m.run.manifest["about"].get("weights", {})
+    facts += [("Recorded weights", f"{_count(m):,}" if weights else None)]
+    for name, value in (m.about.get("results", {}).get("test") or {}).items():
+        facts.append((f"Test {name.replace('_', ' ')}", _metric(name, value)))
+    cells = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value is not None]
+    return tag("dl", *cells, class_="facts")
+
+
+def _count(m: Material) -> int:
+    first = int(m.run.steps[0])
+    return sum(m.run.kernels(layer, first, w).size for layer in m.run.layers for w in m.run.weights(layer))
+
+
+def _metric(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if "acc" in name else brief(value)
+
+
+def learning(m: Material) -> Html:
+    """Loss, metrics and learning rate over the steps."""
+    names = m.run.scalar_names
+    charts = [_chart(m, "loss", is_log=_is_positive(m, "loss"))]
+    charts += [_chart(m, n) for n in names if n not in (*_COUNTS, "loss") and not n.startswith("val_")]
+    if "learning_rate" in names:
+        charts.append(line_chart([Line("", *m.run.scalars("learning_rate"))], "Learning rate"))
+    return join(
+        [
+            paragraph(
+                "Each point is one update. The loss is that of the batch of the update alone, which is why "
+                "it jumps; metrics are means over the epoch so far. Validation is measured after each epoch, "
+                "on images that no update has seen."
+            ),
+            tag("div", *charts, class_="charts"),
+        ]
+    )
+
+
+def _is_positive(m: Material, name: str) -> bool:
+    return bool((m.run.scalars(name)[1] > 0).all())
+
+
+def _chart(m: Material, name: str, is_log: bool = False) -> Html:
+    steps, values = m.run.scalars(name)
+    lines = [Line("each update" if name == "loss" else "training", steps, values, 0, is_thin=name == "loss")]
+    if name == "loss":
+        lines.append(Line("mean of the epoch", *_epoch_means(m, steps, values), 0))
+    if f"val_{name}" in m.run.scalar_names:
+        at, measured = m.run.scalars(f"val_{name}")
+        lines.append(Line("validation", at, measured, 1))
+    title = name.replace("_", " ").capitalize() + (" (logarithmic)" if is_log else "")
+    return line_chart(lines, title, is_log=is_log)
+
+
+def _epoch_means(m: Material, steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(last step, mean loss) of every epoch."""
+    if "epoch" not in m.run.scalar_names:
+        return steps, values
+    epochs = np.asarray(m.run.scalars("epoch")[1]).astype(np.int64)
+    _, place = np.unique(epochs, return_inverse=True)
+    counts = np.bincount(place)
+    last = np.maximum.reduceat(steps, np.concatenate([[0], np.cumsum(counts)[:-1]]))
+    return last, np.bincount(place, values) / counts

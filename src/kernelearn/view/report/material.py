@@ -1,0 +1,79 @@
+"""What a report is made from: the run, its model, images, names, and what is known about the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kernelearn.errors import KernelearnError
+from kernelearn.explain.choices import batch_images, by_number, is_convolution, kernel_layers
+
+
+@dataclass
+class Material:
+    """Everything that the sections read.
+
+    Attributes:
+        run: `recording.Run`.
+        images: (n, ...) images of the data for patches and maps, or None.
+        labels: (n,) their classes, or None.
+        about: "command", "arguments", "versions", "results", "data" of the training, as far as known.
+        experiments: `explain.ExperimentResult`s.
+    """
+
+    run: Any
+    images: Any = None
+    labels: Any = None
+    about: dict[str, Any] = field(default_factory=dict)
+    experiments: Sequence[Any] = ()
+    _batches: dict[int, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def model(self) -> Any:
+        """The network with its last recorded weights.
+
+        Raises: KernelearnError if the run cannot rebuild it.
+        """
+        return self.run.model()
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the classes, or None."""
+        return self.run.manifest["about"].get("class_names")
+
+    def class_name(self, number: Any) -> str:
+        """The name of a class, or its number."""
+        names = self.class_names
+        return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(number)
+
+    @cached_property
+    def layers(self) -> dict[str, str]:
+        """Recorded layers with a kernel -> the name of it."""
+        return kernel_layers(self.run)
+
+    @cached_property
+    def convolutions(self) -> dict[str, str]:
+        """Those whose kernel has spatial axes."""
+        return {layer: name for layer, name in self.layers.items() if is_convolution(self.run, layer)}
+
+    def batch_image(self, step: int) -> Any:
+        """A function: number of an image of that step -> the image as the network got it; None if unknown."""
+        if step not in self._batches:
+            try:
+                found = by_number(batch_images(self.run, step), self.run.batch(step).images)
+            except KernelearnError:
+                found = None
+            self._batches[step] = found
+        return self._batches[step]
+
+    @cached_property
+    def probes(self) -> np.ndarray | None:
+        """(n, ...) a few images to show the network at work on."""
+        found = self.run.probe_images
+        if isinstance(found, np.ndarray):
+            return found
+        return None if self.images is None else np.asarray(self.images[:8])
