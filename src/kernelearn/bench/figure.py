@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from kernelearn._optional import require
@@ -53,14 +54,17 @@ def _draw_ratios(axis: Any, title: str, rows: list[Comparison]) -> None:
             error = [[found.median - found.low], [found.high - found.median]]
             label = None if group in seen else group
             seen.add(group)
-            axis.barh(place, found.median, 0.9, xerr=error, color=_COLOURS.get(group, "#777777"), label=label)
-            axis.annotate(f" {found.median:.2f}", (found.high, place), va="center", fontsize=7)
+            colour = _COLOURS.get(group, "#777777")
+            axis.barh(place, found.median - 1, 0.9, left=1.0, xerr=error, color=colour, label=label)
+            axis.annotate(f" {found.median:.2f}", (max(found.high, 1), place), va="center", fontsize=7)
             place += 1
         if groups:
             ticks.append((start + place - 1) / 2)
             labels.append(row.label)
             place += 0.6
     axis.axvline(1.0, color="black", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_yticks(ticks, labels, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("time of the best of the peer / time of kernelearn")
@@ -79,5 +83,5 @@ def _draw_curve(axis: Any, curve: dict[str, Any]) -> None:
     axis.plot(ends, [1e3 * (line["start"] + line["slope"] * x) for x in ends], color="#777777", linewidth=1)
     axis.set_xlabel(curve["unit"])
     axis.set_ylabel("ms")
-    axis.set_title(f"{curve['what']}\nR2 = {line['fit']:.4f}", fontsize=8)
+    axis.set_title(f"{textwrap.fill(curve['what'], 45)}\nR2 = {line['fit']:.4f}", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)

@@ -71,7 +71,7 @@ def _measure(bench: Bench, name: str) -> dict[str, Any]:
     batch = (bench.settings.batches or (32,))[0]
     bench.say(f"recorder {name}, batch {batch}")
     model = compiled_model(bench.task(net, batch, "train"))
-    each = 2 if bench.settings.quick else STEPS_AN_EPOCH
+    each = 25 if bench.settings.quick else STEPS_AN_EPOCH
     epochs = 2 if bench.settings.quick else STEPS // STEPS_AN_EPOCH
     rng = np.random.default_rng(0)
     x = rng.random((each * batch, *net.input_shape), dtype=np.float32)
