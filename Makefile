@@ -5,12 +5,14 @@ VENV ?= .venv
 PEERS ?= .venv-peers
 # More arguments of pytest: make test PYTEST_ARGS="tests/engine -x"
 PYTEST_ARGS ?=
+# More arguments of kernelearn bench: make bench BENCH_ARGS="--quick --training"
+BENCH_ARGS ?=
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench docs parity replicate-kernels clean
+.PHONY: help install demo test lint bench bench-alone docs parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +31,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed-dev
 
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/$(PIP_INSTALL) torch==2.13.0 keras jax
+	$(PEERS)/bin/$(PIP_INSTALL) torch==2.13.0 keras jax tensorflow-cpu onnx onnxruntime
 	$(PEERS)/bin/$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
@@ -46,7 +48,13 @@ lint: install ## ruff (rules and format) and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: install ## images per second of training, and kernel machines side by side
+bench: $(PEERS)/.installed ## time everything side by side with PyTorch, Keras, JAX, ONNX Runtime (an hour, large download)
+	mkdir -p runs
+	$(PEERS)/bin/kernelearn bench --json runs/bench.json --figure runs/bench.png --markdown docs/performance.md \
+		$(BENCH_ARGS)
+
+bench-alone: install ## time without other libraries: the engines, and kernel machines
+	$(VENV)/bin/kernelearn bench --quick --against none $(BENCH_ARGS)
 	OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python benchmarks/train_reference.py
 	$(VENV)/bin/python benchmarks/kernel_machines_speed.py
 

@@ -17,6 +17,9 @@ _EXTRAS = {
     "datasets": ("datasets", "huggingface"),
     "torch": ("torch", "bench"),
     "keras": ("keras", "bench"),
+    "jax": ("jax", "bench"),
+    "onnx": ("onnx", "bench"),
+    "onnxruntime": ("onnxruntime", "bench"),
 }
 
 
