@@ -35,10 +35,10 @@ $(PEERS)/.installed: pyproject.toml
 	$(PEERS)/bin/$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
-demo: install ## train on 1,797 real handwritten digits and draw the learned kernels
-	$(VENV)/bin/kernelearn train digits --run runs/demo --overwrite
-	@test -s runs/demo/kernels.png
-	@echo "The learned kernels as a picture: runs/demo/kernels.png"
+demo: install ## train on 1,797 real handwritten digits and report how the kernels learned
+	$(VENV)/bin/kernelearn train digits --record --run runs/demo --overwrite
+	$(VENV)/bin/kernelearn report runs/demo
+	@echo "How every kernel learned, to open in a browser: $(CURDIR)/runs/demo/report.html"
 
 test: install ## run the tests
 	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)

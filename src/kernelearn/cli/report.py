@@ -33,6 +33,7 @@ def report(
     - `kernelearn report runs/demo`
     - `kernelearn report runs/demo -o report.html --experiments results/ --title "My kernels"`
     """
+    from kernelearn.cli import runs
     from kernelearn.cli.output import say
     from kernelearn.cli.sources import images_if_known, open_run
     from kernelearn.storage import readable_size
@@ -41,7 +42,7 @@ def report(
     source = open_run(run)
     written = write_report(
         source.run,
-        output or source.folder / "report.html",
+        output or source.folder / runs.REPORT,
         images=_images(images_if_known(source, data)),
         experiments=_results(experiments),
         title=title,

@@ -6,6 +6,7 @@ history.csv         one line an epoch
 checkpoint/         the whole state, while the run is not finished
 record/             every step, with --record: what `kernelearn.recording.Run` reads
 kernels.png         every kernel of the first convolution
+report.html         what `kernelearn report` made of the recording
 """
 
 import json
@@ -24,6 +25,7 @@ HISTORY = "history.csv"
 CHECKPOINT = "checkpoint"
 RECORD = "record"
 KERNELS = "kernels.png"
+REPORT = "report.html"
 STATUSES = ("running", "interrupted", "failed", "finished")
 _VERSION = 1
 

@@ -270,7 +270,7 @@ def _clear(folder: Path) -> None:
 
     from kernelearn.cli import runs
 
-    for name in (runs.MANIFEST, runs.MODEL, runs.HISTORY, runs.KERNELS):
+    for name in (runs.MANIFEST, runs.MODEL, runs.HISTORY, runs.KERNELS, runs.REPORT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / runs.CHECKPOINT, ignore_errors=True)
     _clear_recording(folder / runs.RECORD)
@@ -326,4 +326,4 @@ def _report(run: Any, folder: Path, as_json: bool) -> None:
         say(f"Kernels: {run.results['kernels']}")
     say(f"Model: {folder / runs.MODEL}")
     if run.arguments.get("record") is not None:
-        say(f"Recorded: {folder / runs.RECORD} (look at it with: kernelearn runs show {folder})")
+        say(f"Recorded: {folder / runs.RECORD} (look at it with: kernelearn report {folder})")

@@ -22,6 +22,7 @@ from kernelearn.view.drawing import (
     signed_text,
     tidy,
 )
+from kernelearn.view.windows import window_picture
 
 # Parts of an update, each with its own colour and hatching in every figure.
 PART_LOOKS = {
@@ -75,8 +76,7 @@ def ledger_caption(book: Any) -> list[str]:
 def _draw_terms(figure: Any, book: Any, top: list[Any], images: Any, names: Any) -> None:
     axes = figure.subplots(1, len(top), squeeze=False)[0]
     if images is None:
-        pictures = [np.atleast_2d(np.squeeze(one.window)) for one in top]
-        pictures = [p.reshape(-1, p.shape[-1]) for p in pictures]
+        pictures = [window_picture(book, one) for one in top]
         limit = limit_of(*pictures)
     else:
         wholes = [np.asarray(images(one.image) if callable(images) else images[one.image]) for one in top]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from kernelearn import __version__
-from kernelearn.view.report.decimals import brief
+from kernelearn.view.report.decimals import MINUS, brief
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.svg import Line, line_chart
@@ -24,7 +24,14 @@ def experiments(m: Material) -> Html:
 
 def _experiment(result: Any) -> Html:
     rows = [_condition(result, row) for row in result.rows]
-    columns = ("condition", "test accuracy", "95 % interval", "minus baseline", "trained weights", "seconds")
+    columns = (
+        "condition",
+        "test accuracy",
+        "95 % interval",
+        "minus baseline, points",
+        "trained weights",
+        "seconds",
+    )
     budget = result.budget
     caption = (
         f"{result.data.get('name')}: {result.data.get('images'):,} images to train on, "
@@ -50,7 +57,7 @@ def _experiment(result: Any) -> Html:
 
 def _condition(result: Any, row: Any) -> list[Any]:
     summary, against = row.summary(), result.compare(row.name)
-    difference = "baseline" if row.name == result.baseline else f"{against.points:+.1f} ({against.verdict})"
+    difference = "baseline" if row.name == result.baseline else _gap(against.difference)
     spread = f"{100 * summary.low:.1f} to {100 * summary.high:.1f}"
     return [
         row.name,
@@ -60,6 +67,13 @@ def _condition(result: Any, row: Any) -> list[Any]:
         f"{row.trained:,}",
         brief(row.typical_seconds, 3),
     ]
+
+
+def _gap(difference: Any) -> str:
+    """+1.2 (-0.3 to +2.7), in points."""
+    mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
+    text = f"{mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if low == low else "")
+    return text.replace("-", MINUS)
 
 
 def reproduce(m: Material) -> Html:

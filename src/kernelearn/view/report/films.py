@@ -164,7 +164,7 @@ def cell_text(value: float) -> str:
 
 def cell_class(value: float, limit: float) -> str:
     """Sign, and whether the colour is so strong that the number is written in white."""
-    return ("p" if value >= 0 else "q") + (" s" if abs(value) > 0.55 * limit else "")
+    return ("p" if value >= 0 else "q") + (" s" if abs(value) > 0.7 * limit else "")
 
 
 def cell_style(value: float, limit: float) -> str:

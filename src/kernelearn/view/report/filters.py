@@ -16,9 +16,9 @@ from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
 from kernelearn.view.report.svg import Line, line_chart
 
-_MOST_ROWS = 32
+_FIRST_ROWS, _MOST_ROWS = 12, 64
 _HISTORY_STEPS = 24
-_SAMPLES = 399
+_SAMPLES = 999
 
 
 def bank_section(m: Material) -> Html:
@@ -38,17 +38,23 @@ def _bank(m: Material, layer: str, name: str) -> Html:
         health = kernel_health(m.run, layer, weight=name)
     except KernelearnError as error:
         return join([tag("h3", layer), paragraph(str(error), class_="missing")])
-    order = np.argsort(bank.p_best, kind="stable")[:_MOST_ROWS]
+    order = _most_telling(bank)[:_MOST_ROWS]
     limit = float(np.abs(bank.kernels.values).max()) or 1.0
     rows = [_bank_row(bank, health, int(i), limit) for i in order]
     columns = ("kernel", "filter", "resembles most", "similarity", "p", "settings", "norm", "remarks")
     right = (False, True, False, True, True, False, True, False)
-    rest = len(bank.labels) - len(rows)
-    title = f"{layer}, step {bank.kernels.step:,}" + (
-        f": {len(rows)} of {len(bank.labels)} kernels" if rest else ""
-    )
-    found = table(columns, rows, title, right)
-    return join([tag("h3", layer), _health_words(health), found, _history(m, layer, name)])
+    title = f"{layer}, step {bank.kernels.step:,}: {len(rows[:_FIRST_ROWS])} of {len(bank.labels)} kernels"
+    found = [table(columns, rows[:_FIRST_ROWS], title, right)]
+    if len(rows) > _FIRST_ROWS:
+        more = table(columns, rows[_FIRST_ROWS:], None, right)
+        found.append(details(f"{len(rows) - _FIRST_ROWS} more kernels", more))
+    return join([tag("h3", layer), _health_words(health), *found, _history(m, layer, name)])
+
+
+def _most_telling(bank: FilterBank) -> np.ndarray:
+    """Numbers of the kernels, those least likely by chance first, then the most similar."""
+    similarity = [bank.of(i, best) if best else 0.0 for i, best in enumerate(bank.best)]
+    return np.lexsort((-np.array(similarity), bank.p_best))
 
 
 def _bank_row(bank: FilterBank, health: KernelHealth, i: int, limit: float) -> list[Any]:

@@ -106,7 +106,7 @@ class _Frame:
             place = _f(self.y(value))
             found.append(tag("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=place, y2=place))
             found.append(tag("text", brief(value, 3), x=_LEFT - 6, y=place, class_="tick y"))
-        for value in _ticks(self.x_low, self.x_high, 6):
+        for value in _ticks(self.x_low, self.x_high, 7):
             found.append(
                 tag("text", brief(value), x=_f(self.x(value)), y=_HEIGHT - _BOTTOM + 14, class_="tick x")
             )
@@ -116,7 +116,7 @@ class _Frame:
 
     def _y_ticks(self) -> list[float]:
         if not self.is_log:
-            return _ticks(self.y_low, self.y_high, 5)
+            return _ticks(self.y_low, self.y_high, 7)
         powers = range(ceil(self.y_low), floor(self.y_high) + 1)
         step = max(1, ceil(len(powers) / 5))
         return [10.0**p for p in powers[::step]] or [10**self.y_low, 10**self.y_high]

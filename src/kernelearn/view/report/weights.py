@@ -12,11 +12,12 @@ from kernelearn.explain.contributions import History, history
 from kernelearn.explain.ledger import Ledger, ledger
 from kernelearn.explain.ledger_text import NOTE
 from kernelearn.explain.run_updates import RunUpdates
-from kernelearn.view.report.decimals import Column, brief, closing, column_for
+from kernelearn.view.report.decimals import MINUS, Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, details, figure, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, grey_pixels, img, signed_pixels
 from kernelearn.view.report.svg import Line, bar_chart, line_chart
+from kernelearn.view.windows import cell_of, window_picture
 
 _TERMS = 10
 _MOST_IMAGES = 12
@@ -144,8 +145,8 @@ def _terms_table(m: Material, book: Ledger, top: list[Any], column: Column) -> H
     rest = len(book.terms) - len(top)
     unit = f"term, \u00d7 {column.unit}" if column.unit else "term"
     head = ["seen", "read", "image", "class", "position", "input", "error", unit]
-    limit = max((float(np.abs(one.window).max()) for one in top), default=1.0)
-    rows = [_term_row(m, one, column, limit) for one in top]
+    limit = max((float(np.abs(window_picture(book, one)).max()) for one in top), default=1.0)
+    rows = [_term_row(m, book, one, column, limit) for one in top]
     shown = [one.term for one in top]
     foot = []
     if rest:
@@ -173,7 +174,7 @@ def _terms_table(m: Material, book: Ledger, top: list[Any], column: Column) -> H
         f"Residual (sum minus the engine's gradient{' without the penalty' if book.penalty else ''}): "
         f"{brief(book.residual, 2)}, rounding of the engine's float32 sum. The row of the other terms is "
         "rounded so that the column adds up as shown. Seen: the image as the network got it, with what the "
-        "unit sees of it. Read: what the kernel read there."
+        "unit sees of it. Read: what the kernel read of this weight's channel; the frame is the input."
     )
     return join([tag("div", content, class_="scroll", tabindex="0"), paragraph(note, class_="note")])
 
@@ -182,13 +183,13 @@ def _foot_row(what: str, number: str, kind: str) -> Html:
     return tag("tr", tag("th", what, colspan=7, scope="row"), tag("td", number, class_="n"), data_row=kind)
 
 
-def _term_row(m: Material, one: Any, column: Column, limit: float) -> list[Any]:
+def _term_row(m: Material, book: Ledger, one: Any, column: Column, limit: float) -> list[Any]:
     label = "-" if one.label is None else m.class_name(one.label)
     position = ", ".join(map(str, one.position)) or "-"
     text = tag("span", column.text(one.term), class_="term")
     return [
         _seen(m, one),
-        img(signed_pixels(flat_picture(_window(one)), limit), _window_words(one), 44),
+        _read(book, one, limit),
         one.image,
         label,
         position,
@@ -198,17 +199,29 @@ def _term_row(m: Material, one: Any, column: Column, limit: float) -> list[Any]:
     ]
 
 
-def _window(one: Any) -> np.ndarray:
-    """What the kernel read, as a picture; a dense layer's row of inputs would be too long for one."""
-    flat = flat_picture(np.squeeze(np.asarray(one.window, np.float64)))
-    return flat if max(flat.shape) <= 32 else np.full((1, 1), one.input)
+def _read(book: Ledger, one: Any, limit: float) -> Html:
+    """What the kernel read, with a frame around the number that the weight was multiplied by."""
+    flat = window_picture(book, one)
+    words = "what the kernel read there"
+    if flat.size <= 49:
+        words = "read: " + "; ".join(" ".join(brief(v, 3) for v in row) for row in flat)
+    picture = img(signed_pixels(flat, limit), words, 44)
+    cell = cell_of(book, flat)
+    if cell is None:
+        return tag("span", picture, class_="board")
+    spans = ((cell[0], cell[0] + 1), (cell[1], cell[1] + 1))
+    return tag("span", picture, _frame(flat.shape, spans), class_="framed board")
 
 
-def _window_words(one: Any) -> str:
-    flat = _window(one)
-    if flat.size > 49:
-        return "what the kernel read there"
-    return "read: " + "; ".join(" ".join(brief(v, 3) for v in row) for row in flat)
+def _frame(shape: tuple[int, ...], spans: tuple[Any, ...]) -> Html:
+    """A frame around some rows and columns of a picture."""
+    (top, bottom), (left, right) = spans
+    height, width = shape[:2]
+    place = (
+        f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
+        f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%"
+    )
+    return tag("i", class_="window", style=place)
 
 
 def _seen(m: Material, one: Any) -> Html:
@@ -227,15 +240,10 @@ def _framed(m: Material, one: Any) -> Html | None:
     whole = _whole_image(m, one)
     if whole is None or one.crop_window is None or len(one.crop_window) != 2:
         return None
-    height, width = whole.shape[:2]
-    (top, bottom), (left, right) = ((s.start, s.stop) for s in one.crop_window)
-    size = 64
-    picture = img(_as_grey(whole), f"image {one.image}", size)
-    place = (
-        f"left:{100 * left / width:.2f}%;top:{100 * top / height:.2f}%;"
-        f"width:{100 * (right - left) / width:.2f}%;height:{100 * (bottom - top) / height:.2f}%"
+    spans = tuple((s.start, s.stop) for s in one.crop_window)
+    return tag(
+        "span", img(_as_grey(whole), f"image {one.image}", 64), _frame(whole.shape, spans), class_="framed"
     )
-    return tag("span", picture, tag("i", class_="window", style=place), class_="framed")
 
 
 def _whole_image(m: Material, one: Any) -> np.ndarray | None:
@@ -316,9 +324,10 @@ def _update_part(m: Material, layer: str, name: str, index: tuple[int, ...], ste
         [part.replace("_", " "), column.text(v, plus=True), _share(v, update)] for part, v in values.items()
     ]
     left = closing(column, update, list(values.values()))
-    rows.append(["rounding", column.text(left, plus=True), ""])
+    if left:
+        rows.append(["rounding", column.text(left, plus=True), ""])
     unit = f" (\u00d7 {column.unit})" if column.unit else ""
-    foot = [[f"update = {after:.9g} \u2212 {before:.9g}", column.text(update, plus=True), "100 %"]]
+    foot = [[_difference("update", after, before), column.text(update, plus=True), "100 %"]]
     found = table(
         ["part", f"moved the weight by{unit}", "share"],
         rows,
@@ -327,6 +336,12 @@ def _update_part(m: Material, layer: str, name: str, index: tuple[int, ...], ste
         foot,
     )
     return join([tag("h4", "Update"), tag("div", found, class_="update"), _over_the_steps(updates, index)])
+
+
+def _difference(name: str, after: float, before: float) -> str:
+    """update = 0.2 - (-0.1), with all digits of a float32."""
+    first = brief(before, 9)
+    return f"{name} = {brief(after, 9)} {MINUS} {f'({first})' if before < 0 else first}"
 
 
 def _share(value: float, update: float) -> str:
@@ -371,9 +386,7 @@ def _history_part(m: Material, layer: str, name: str, index: tuple[int, ...]) ->
     ]
     rows.append(["rounding", column.text(closing(column, past.change, values), plus=True), ""])
     unit = f" (\u00d7 {column.unit})" if column.unit else ""
-    foot = [
-        [f"change = {past.after:.9g} \u2212 {past.before:.9g}", column.text(past.change, plus=True), "100 %"]
-    ]
+    foot = [[_difference("change", past.after, past.before), column.text(past.change, plus=True), "100 %"]]
     found = table(
         ["part", f"changed the weight by{unit}", "share"],
         rows,

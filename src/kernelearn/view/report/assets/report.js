@@ -33,7 +33,7 @@
       const share = Math.abs(value) / film.limit;
       if (film.hasText) cell.textContent = text(value);
       else cell.title = text(value);
-      cell.className = (value >= 0 ? "p" : "q") + (share > 0.55 ? " s" : "");
+      cell.className = (value >= 0 ? "p" : "q") + (share > 0.7 ? " s" : "");
       cell.style.setProperty("--t", `${Math.round(100 * share)}%`);
     });
   }
