@@ -145,6 +145,7 @@ def choose_tile(outer: int, height: int, width: int, inner: int, target: Target)
     segments = -(-width // limit)
     pixels = -(-width // segments)
     rows = max(1, min(height, limit // pixels))
+    rows = -(-height // -(-height // rows))
     return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
 
 
