@@ -59,7 +59,7 @@ def test_all_take_turns():
     names = ("ours", "a", "b")
     contestants = [Contestant(name, 0.1, log=log) for name in names]
     times = measure(contestants, PLAN, rests.append)
-    turns = [name for name, _ in log[9:]]  # after three bursts each to find the length
+    turns = [name for name, _ in log[6:]]  # after two bursts each to find the length
     assert turns == list(names) * PLAN.rounds
     assert rests == [PLAN.rest] * 12
     assert times.counts == dict.fromkeys(names, 10)
@@ -68,12 +68,16 @@ def test_all_take_turns():
 
 def test_bursts_have_the_wanted_length():
     assert burst_length(Contestant("slow", 5.0), 1.0) == 1
-    assert burst_length(Contestant("slow", 5.0, least=20), 1.0) == 20
+    assert burst_length(Contestant("middling", 0.1, least=20), 1.0) == 20
+    assert burst_length(Contestant("slow", 1.0, least=20), 1.0) == 4
+    slow = Contestant("slow", 5.0)
+    burst_length(slow, 1.0)
+    assert slow.asked == 1
     assert burst_length(Contestant("quick", 0.001), 0.5) == 500
     assert burst_length(Contestant("nothing", 0.0), 0.5) == MOST_STEPS
 
 
-@pytest.mark.parametrize("fails_at", [1, 5])
+@pytest.mark.parametrize("fails_at", [1, 4])
 def test_one_that_fails_is_left_out(fails_at):
     good, bad = Contestant("good", 0.1), Contestant("bad", 0.1, fails_at=fails_at)
     times = measure([bad, good], PLAN, lambda seconds: None)
@@ -185,6 +189,14 @@ def test_facts_of_the_machine():
     assert facts["cores"] >= 1 and facts["processor"] and facts["date"].endswith("UTC")
     assert machine.load_warning(None) is None and machine.load_warning(0.4) is None
     assert "3.0" in machine.load_warning(3.0)
+
+
+def test_the_largest_cache(tmp_path):
+    for number, text in enumerate(("32K", "2048K\n", "24M", "odd")):
+        (tmp_path / f"index{number}").mkdir()
+        (tmp_path / f"index{number}" / "size").write_text(text)
+    assert machine.largest_cache(str(tmp_path)) == 24 * 2**20
+    assert machine.largest_cache(str(tmp_path / "nothing")) == 0
 
 
 def test_peak_memory_grows_with_memory():

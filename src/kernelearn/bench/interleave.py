@@ -11,6 +11,8 @@ from kernelearn.errors import KernelearnError
 
 # Most steps in one burst: very small steps stop here instead of at the wanted time.
 MOST_STEPS = 20_000
+# A burst may take so many times the wanted seconds for the sake of a contestant's least number of steps.
+LONGER = 4.0
 
 
 class Contestant(Protocol):
@@ -76,11 +78,18 @@ def measure(
 
 
 def burst_length(contestant: Contestant, seconds: float) -> int:
-    """Steps that take about so long, found by a few untimed bursts, which warm up as well."""
-    count = max(contestant.least, 1)
+    """Steps that take about so long, found by a few untimed bursts, which warm up as well.
+
+    The contestant's least number of steps counts unless these would take much longer.
+    """
+    count = 1
     for _ in range(3):
-        each = max(contestant.time(count) / count, 1e-9)
-        count = int(min(max(seconds / each, contestant.least, 1), MOST_STEPS))
+        taken = max(contestant.time(count), 1e-9)
+        fitting = seconds * count / taken
+        least = min(contestant.least, LONGER * fitting)
+        count = int(min(max(fitting, least, 1), MOST_STEPS))
+        if taken > seconds / 2:  # long enough to know
+            break
     return count
 
 

@@ -46,6 +46,17 @@ def _model_name(path: str = "/proc/cpuinfo") -> str:
     return names[0] if names else ""
 
 
+def largest_cache(folder: str = "/sys/devices/system/cpu/cpu0/cache") -> int:
+    """Bytes of the largest cache of the first CPU; 0 where the system does not say."""
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    sizes = [0]
+    for path in Path(folder).glob("index*/size"):
+        text = path.read_text().strip()
+        if text[:-1].isdigit() and text[-1:] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes)
+
+
 def load_average() -> float | None:
     """Processes that ran or waited to run, mean of the last minute; None where the system does not say."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -25,8 +25,9 @@ PEERS: dict[str, tuple[str, ...]] = {
 }
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("sgd", "adam")
-# Ceiling -> bursts: of the first, one takes less than a millisecond, of the others some ten.
-CEILING_BURSTS = {"fma": 300, "read": 25, "copy": 25}
+# Ceiling -> bursts of some milliseconds: long beside waking a thread, short beside what others do meanwhile.
+CEILING_BURSTS = {"fma": 100, "read": 25, "copy": 25}
+FMA_TASKS = 1024
 RATES = {"fma": "flops", "read": "read", "copy": "copy"}
 
 
@@ -232,6 +233,11 @@ def _bench(settings: Settings, say: Callable[[str], None]) -> Iterator[Bench]:
             workers.close()
 
 
+def _beyond_caches() -> int:
+    """MiB of an array that no cache holds a large part of; at most 1 GiB."""
+    return min(max(128, 4 * machine.largest_cache() // 2**20), 1024)
+
+
 def measure_ceilings(bench: Bench, before: Ceilings | None = None) -> Ceilings:
     """The fastest of many short bursts of each ceiling, and of `before`: other programs can only lower it."""
     from kernelearn.bench import ceilings
@@ -239,11 +245,12 @@ def measure_ceilings(bench: Bench, before: Ceilings | None = None) -> Ceilings:
 
     bench.say("ceilings of the machine: multiply-adds, reading, copying")
     worker = bench.workers.get(OURS)
-    task = {"tasks": 64 * bench.settings.threads, "megabytes": 32 if bench.settings.quick else 128}
+    task = {"tasks": FMA_TASKS * bench.settings.threads, "megabytes": _beyond_caches()}
     found = {}
     for name, bursts in CEILING_BURSTS.items():
         worker.ask(do="prepare", id=name, task={**task, "what": name})
-        seconds = min(worker.ask(do="run", id=name, count=1) for _ in range(bursts))
+        turns = max(bursts // 8, 2) if bench.settings.quick else bursts
+        seconds = min(worker.ask(do="run", id=name, count=1) for _ in range(turns))
         worker.ask(do="drop", id=name)
         found[name] = max(ceilings.work_of(name, task) / seconds, getattr(before, RATES[name], 0.0))
     return Ceilings(**{RATES[name]: rate for name, rate in found.items()})
