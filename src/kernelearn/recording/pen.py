@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.variable import Variable
 from kernelearn.errors import StorageError
 from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, thinned
 from kernelearn.recording.plan import STATE, STEPS, Plan
@@ -31,22 +32,33 @@ class Pen:
     """A run's writer with a plan of what to write and a limit of bytes.
 
     Attributes:
-        writer, plan: where and what; the plan is set before anything is put.
+        writer: where.
         every: schedule -> stride of now.
         used: bytes of records so far.
     """
 
     def __init__(self, writer: RunWriter, max_bytes: int, every: Mapping[str, int]) -> None:
         self.writer, self.max_bytes, self.every = writer, max_bytes, dict(every)
-        self.plan: Plan | None = None
+        self._plan: Plan | None = None
+        self._bytes: dict[str, int] = {}  # stream -> bytes of a record
         self.used = writer.used_bytes()
         self._planned_until = 0.0
         self._horizon = 0.0  # last step that is planned for
 
+    @property
+    def plan(self) -> Plan:
+        """What to write."""
+        assert self._plan is not None
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        self._plan = plan
+        self._bytes = {name: layout.record_bytes for name, layout in plan.layouts.items()}
+
     def size(self, *streams: str) -> int:
         """Bytes of a record of each of these streams."""
-        assert self.plan is not None
-        return sum(self.plan.layouts[stream].record_bytes for stream in streams)
+        return sum(self._bytes[stream] for stream in streams)
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more stay under the limit."""
@@ -54,11 +66,21 @@ class Pen:
 
     def put(self, stream: str, step: int, arrays: Mapping[str, Any], rows: int = 0) -> None:
         """Append a record of arrays or Variables."""
-        file = self.writer.streams[stream]
+        put = self.writer.streams[stream].put
         for name, array in arrays.items():
-            file.put(name, getattr(array, "value", array), rows)
+            put(name, array.value if isinstance(array, Variable) else array, rows)
+        self._append(stream, step, rows)
+
+    def put_step(self, step: int, scalars: Iterable[Any], arrays: Mapping[str, Any], rows: int) -> None:
+        """Append the numbers of a step: scalars in the order of the layout, and arrays by image."""
+        file = self.writer.streams[STEPS]
+        file.put_scalars(scalars)
+        file.fill(arrays, rows)
+        self._append(STEPS, step, rows)
+
+    def _append(self, stream: str, step: int, rows: int) -> None:
         self.writer.append(stream, step, rows)
-        self.used += file.layout.record_bytes
+        self.used += self._bytes[stream]
 
     def put_if_room(
         self, stream: str, step: int, arrays: Mapping[str, Any] | Callable[[], Mapping], rows: int = 0
@@ -69,8 +91,8 @@ class Pen:
             arrays: or a function that makes them, called only if there is room.
         Returns: whether it was written.
         """
-        reserve = self.size(STEPS) * max(self._horizon - step + 1, 1)
-        if self.used + self.size(stream) + reserve <= self.max_bytes:
+        reserve = self._bytes[STEPS] * max(self._horizon - step + 1, 1)
+        if self.used + self._bytes[stream] + reserve <= self.max_bytes:
             self.put(stream, step, arrays() if callable(arrays) else arrays, rows)
             return True
         self.change({name: 2 * self.every[name] for name in _SCHEDULES[stream]}, step)
@@ -78,11 +100,15 @@ class Pen:
 
     def check_room(self) -> None:
         """Raise StorageError if not even the numbers of a step have room."""
-        if not self.has_room(self.size(STEPS)):
+        if self.used + self._bytes[STEPS] > self.max_bytes:
             raise StorageError(
                 f"max_bytes ({readable_size(self.max_bytes)}) is reached: not even the numbers of a step "
                 "have room. Raise max_bytes to record more."
             )
+
+    def is_planned(self, step: int) -> bool:
+        """Whether `look_ahead` has nothing to do yet."""
+        return step < self._planned_until
 
     def look_ahead(self, step: int, steps: int | None, per_epoch: int | None) -> None:
         """Choose how often to record, so that what is still to come has room; say what became rarer.
@@ -92,9 +118,6 @@ class Pen:
             steps: to come, None if unknown: then half of the room is planned for at a time.
             per_epoch: steps of an epoch, None if unknown.
         """
-        assert self.plan is not None
-        if step < self._planned_until:
-            return
         room = self.max_bytes - self.used
         ahead = max(_UNKNOWN_STEPS, step) if steps is None else steps
         self._horizon = step + ahead

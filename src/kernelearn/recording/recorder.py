@@ -249,6 +249,8 @@ class Recorder(Callback):
 
     def _look_ahead(self, pen: Pen) -> None:
         """Let what is still to come of this fit have room."""
+        if pen.is_planned(self._place.step):
+            return
         per_epoch, epochs, state = self.params.get("steps"), self.params.get("epochs"), self.model.fit_state
         steps = max(per_epoch * (epochs - state.epoch) - state.batch, 0) if per_epoch and epochs else None
         pen.look_ahead(self._place.step, steps, per_epoch)
@@ -257,7 +259,6 @@ class Recorder(Callback):
 
     def _wanted(self, pen: Pen, step: int) -> dict[str, str]:
         """The buffers that a step has to give back, and a note of what is due."""
-        assert pen.plan is not None
         is_ledger = is_ledger_due(step, pen.every[LEDGER])
         self._due = is_ledger, is_ledger or is_due(step, pen.every[GRADIENTS])
         factors = pen.plan.ledger_buffers if is_ledger else {}
@@ -278,12 +279,11 @@ class Recorder(Callback):
         self._record_gradients(pen, step, report.buffers, rows)
         if self._probes is not None and is_due(step, pen.every[MAPS]):
             pen.put_if_room(MAPS, step, self._probes.maps)
-        pen.put(STEPS, step, self._numbers(pen, batch, report, logs), rows)  # makes the step count: the last
+        self._record_numbers(pen, step, batch, report, rows, logs)  # makes the step count: the last
         pen.writer.commit()
         self._place = Place(step, self._place.offset)
 
     def _record_weights(self, pen: Pen, step: int) -> None:
-        assert pen.plan is not None
         is_before = is_ledger_due(step + 1, pen.every[LEDGER])
         if self._due[0] or is_before or is_due(step, pen.every[KERNELS]):
             pen.put_if_room(KERNELS, step, pen.plan.weights)
@@ -291,27 +291,23 @@ class Recorder(Callback):
             pen.put_if_room(STATE, step, pen.plan.state)
 
     def _record_gradients(self, pen: Pen, step: int, buffers: Mapping[str, Any], rows: int) -> None:
-        assert pen.plan is not None
         is_ledger, has_gradients = self._due
-        gradients = {name: buffers[name] for name in pen.plan.gradient_buffers} if has_gradients else {}
-        if has_gradients and pen.put_if_room(GRADIENTS, step, gradients) and is_ledger:
+        if not has_gradients:
+            return
+        gradients = {name: buffers[name] for name in pen.plan.gradient_buffers}
+        if pen.put_if_room(GRADIENTS, step, gradients) and is_ledger:
             pen.put_if_room(LEDGER, step, {name: buffers[name] for name in pen.plan.ledger_buffers}, rows)
 
-    def _numbers(self, pen: Pen, batch: int, report: StepReport, logs: Mapping[str, Any]) -> dict[str, Any]:
-        """What is recorded of every step."""
-        assert pen.plan is not None
+    def _record_numbers(
+        self, pen: Pen, step: int, batch: int, report: StepReport, rows: int, logs: Mapping[str, Any]
+    ) -> None:
+        """What is recorded of every step, in the order of `plan.STEP_FIELDS`."""
+        metrics = [_number(logs.get(name)) for name in pen.plan.about["metrics"]]
         labels = self._labels(report)
-        return {
-            "loss": report.loss,
-            "learning_rate": report.learning_rate,
-            **{name: _number(logs.get(name)) for name in pen.plan.about["metrics"]},
-            "epoch": self.model.fit_state.epoch,
-            "batch": batch,
-            "iteration": self.model.optimizer.iterations,
-            "images": self._next_images(len(report.inputs["x_0"])) if report.rows is None else report.rows,
-            "labels": -1 if labels is None else labels,
-            "has_labels": labels is not None,
-        }
+        counts = self.model.fit_state.epoch, batch, self.model.optimizer.iterations, labels is not None
+        images = self._next_images(rows) if report.rows is None else report.rows
+        arrays = {"images": images, "labels": -1 if labels is None else labels}
+        pen.put_step(step, (report.loss, report.learning_rate, *metrics, *counts), arrays, rows)
 
     def _labels(self, report: StepReport) -> np.ndarray | None:
         data = self.model.fit_data
@@ -325,7 +321,6 @@ class Recorder(Callback):
         return np.arange(self._seen - rows, self._seen)
 
     def _record_epoch(self, pen: Pen, epoch: int, logs: Mapping[str, Any]) -> None:
-        assert pen.plan is not None
         step = self._place.step
         if is_due(epoch + 1, pen.every[SNAPSHOTS]) or epoch + 1 == self.params.get("epochs"):
             pen.put_if_room(SNAPSHOTS, step, pen.plan.snapshot)
@@ -381,6 +376,8 @@ def _count(name: str, value: Any, least: int = 0) -> int:
 
 def _number(value: Any) -> float:
     """A metric as a number; NaN for one that has a value for each class."""
+    if isinstance(value, float):
+        return value
     return float(value) if value is not None and np.ndim(value) == 0 else float("nan")
 
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernelearn.errors import FormatError, ShapeError
-from kernelearn.recording.layout import HEADER, HEADER_BYTES, MAGIC, Layout
+from kernelearn.recording.layout import (
+    CHECKSUM_FORMAT,
+    HEADER,
+    HEADER_BYTES,
+    HEADER_FORMAT,
+    MAGIC,
+    Layout,
+)
 
 
 class StreamWriter:
@@ -34,17 +41,15 @@ class StreamWriter:
     def __init__(self, path: Path, layout: Layout, run: int) -> None:
         self.path, self.layout = path, layout
         self._record = np.zeros(layout.record_bytes, np.uint8)
-        self._payload = self._record.data[HEADER_BYTES:]
-        self._header = self._record[:HEADER_BYTES].view(HEADER)
-        self._checked_header = self._record.data[: HEADER_BYTES - 4]
-        self._header["magic"], self._header["layout"], self._header["run"] = MAGIC, layout.checksum, run
+        self._bytes = self._record.data
+        self._payload, self._checked_header = self._bytes[HEADER_BYTES:], self._bytes[: HEADER_BYTES - 4]
+        self._origin = MAGIC, layout.checksum, run
         self.arrays = layout.views(self._record)
-        self._is_by_row = [f.name for f in layout.fields if None in f.shape]
+        self._is_by_row = {f.name for f in layout.fields if None in f.shape}
         self._rows = 0
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         self.count = os.fstat(self._file).st_size // layout.record_bytes
-        self._position = self.count * layout.record_bytes
-        os.lseek(self._file, self._position, os.SEEK_SET)
+        os.lseek(self._file, self.count * layout.record_bytes, os.SEEK_SET)
 
     def fill(self, arrays: Mapping[str, Any], rows: int = 0) -> None:
         """Copy arrays into the next record.
@@ -67,31 +72,35 @@ class StreamWriter:
                 f"{self.path.name}: the field {name!r} has room for {place.shape}, got {np.shape(array)}."
             ) from error
 
+    def put_scalars(self, values: Iterable[Any]) -> None:
+        """Set the fields without a shape that the layout begins with, all of them, in order."""
+        self.layout.scalars.pack_into(self._bytes, HEADER_BYTES, *values)
+
     def append(self, step: int, rows: int = 0) -> None:
         """Write what was filled in as the next record.
 
         Raises: OSError if it could not be written; the file is then as it was.
         """
-        self._clear_behind(rows)
-        header = self._header
-        header["step"], header["number"], header["rows"] = step, self.count, rows
-        header["time"] = time.time()
-        header["payload_checksum"] = zlib.crc32(self._payload)
-        header["header_checksum"] = zlib.crc32(self._checked_header)
+        if rows != self._rows:
+            self._clear_behind(rows)
+        checksum = zlib.crc32(self._payload)
+        HEADER_FORMAT.pack_into(
+            self._bytes, 0, *self._origin, step, self.count, time.time(), rows, checksum, 0
+        )
+        CHECKSUM_FORMAT.pack_into(self._bytes, HEADER_BYTES - 4, zlib.crc32(self._checked_header))
         try:
             self._write()
         except OSError:
             self.cut(self.count)
             raise
         self.count += 1
-        self._position += self.layout.record_bytes
 
     def cut(self, count: int) -> None:
         """Leave only the first `count` records, and nothing half-written behind them."""
         self.count = count
-        self._position = count * self.layout.record_bytes
-        os.ftruncate(self._file, self._position)
-        os.lseek(self._file, self._position, os.SEEK_SET)
+        end = count * self.layout.record_bytes
+        os.ftruncate(self._file, end)
+        os.lseek(self._file, end, os.SEEK_SET)
 
     def sync(self) -> None:
         """Wait until everything is on the disk, safe from a power cut too."""
@@ -104,9 +113,9 @@ class StreamWriter:
             self._file = -1
 
     def _write(self) -> None:
-        rest = self._record.data
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
+        written = os.write(self._file, self._bytes)
+        while written < len(self._bytes):
+            written += os.write(self._file, self._bytes[written:])
 
     def _clear_behind(self, rows: int) -> None:
         """Zeros behind the last row, where an earlier record had more rows."""

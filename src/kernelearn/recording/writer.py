@@ -51,6 +51,7 @@ class RunWriter:
         self.last_step: int | None = None
         self._lock = lock
         self._committed: dict[str, int] = {}
+        self._touched: set[str] = set()  # streams with records that are not committed
         self._pending: int | None = None
 
     @classmethod
@@ -150,21 +151,25 @@ class RunWriter:
 
     def append(self, stream: str, step: int, rows: int = 0) -> None:
         """Append what was filled into `streams[stream].arrays`."""
+        self._touched.add(stream)
         self.streams[stream].append(step, rows)
         if stream == STEPS:
             self._pending = step
 
     def commit(self) -> None:
         """Everything written so far belongs together and stays."""
-        self._committed = {name: stream.count for name, stream in self.streams.items()}
+        for name in self._touched:
+            self._committed[name] = self.streams[name].count
+        self._touched.clear()
         if self._pending is not None:
             self.last_step, self._pending = self._pending, None
 
     def take_back(self) -> None:
         """Remove what was written since the last commit."""
         self._pending = None
+        self._touched.clear()
         for name, stream in self.streams.items():
-            stream.cut(self._committed.get(name, 0))
+            stream.cut(self._committed[name])
 
     def rewind(self, step: int) -> None:
         """Remove the records and events of all steps behind `step`, to write them again."""
@@ -227,7 +232,7 @@ class RunWriter:
         for name, values in self.segment["streams"].items():
             layout = Layout.from_json({k: v for k, v in values.items() if k != "file"})
             self.streams[name] = StreamWriter(self.folder / values["file"], layout, self.run)
-        self.commit()
+        self._commit_all()
 
     def _readers(self) -> dict[str, StreamReader]:
         return {n: StreamReader(s.path, s.layout, self.run) for n, s in self.streams.items()}
@@ -237,12 +242,17 @@ class RunWriter:
         for name, reader in self._readers().items():
             self.streams[name].cut(0 if step is None else _records_up_to(reader, step))
         self.last_step = step
+        self._commit_all()
+
+    def _commit_all(self) -> None:
+        self._touched.update(self.streams)
         self.commit()
 
     def _close_streams(self) -> None:
         for stream in self.streams.values():
             stream.close()
-        self.streams = {}
+        self.streams, self._committed = {}, {}
+        self._touched.clear()
 
 
 def record_files(folder: Path) -> list[Path]:
