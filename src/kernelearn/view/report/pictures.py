@@ -56,6 +56,21 @@ def grey_pixels(image: np.ndarray) -> np.ndarray:
     return (np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def image_pixels(image: np.ndarray) -> np.ndarray:
+    """One image of the data, channels last, as bytes; numbers beside [0, 1] are stretched.
+
+    A sequence becomes a line, a volume its slices one below the other; other than three channels show the
+    first.
+    """
+    values = np.asarray(image, np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    values = values[None] if values.ndim == 2 else values.reshape(-1, *values.shape[-2:])
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        values = (values - low) / ((high - low) or 1.0)
+    return grey_pixels(values if values.shape[-1] == 3 else values[..., 0])
+
+
 def signed_pixels(values: np.ndarray, limit: float) -> np.ndarray:
     """Signed numbers as red and blue that let the background through at 0: right on light and on dark."""
     strength = np.clip(np.abs(np.nan_to_num(values)) / (limit or 1.0), 0, 1)

@@ -106,7 +106,7 @@ class _Frame:
             place = _f(self.y(value))
             found.append(tag("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=place, y2=place))
             found.append(tag("text", brief(value, 3), x=_LEFT - 6, y=place, class_="tick y"))
-        for value in _ticks(self.x_low, self.x_high, 7):
+        for value in _ticks(self.x_low, self.x_high, 7, is_whole=True):
             found.append(
                 tag("text", brief(value), x=_f(self.x(value)), y=_HEIGHT - _BOTTOM + 14, class_="tick x")
             )
@@ -146,11 +146,12 @@ def _drawn(line: Line, frame: _Frame) -> Html:
     return join(found)
 
 
-def _ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers between low and high."""
+def _ticks(low: float, high: float, count: int, is_whole: bool = False) -> list[float]:
+    """Round numbers between low and high; steps and epochs are whole."""
     span = (high - low) or 1.0
     size = 10.0 ** floor(log10(span / count))
     step = next(size * f for f in (1, 2, 5, 10) if span / (size * f) <= count)
+    step = max(step, 1.0) if is_whole else step
     first = ceil(low / step)
     return [round(i * step, 12) for i in range(first, floor(high / step + 1e-9) + 1)]
 

@@ -15,7 +15,7 @@ from kernelearn.explain.run_updates import RunUpdates
 from kernelearn.view.report.decimals import MINUS, Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, details, figure, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, grey_pixels, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, image_pixels, img, signed_pixels
 from kernelearn.view.report.svg import Line, bar_chart, line_chart
 from kernelearn.view.windows import cell_of, window_picture
 
@@ -149,10 +149,10 @@ def _terms_table(m: Material, book: Ledger, top: list[Any], column: Column) -> H
     rows = [_term_row(m, book, one, column, limit) for one in top]
     shown = [one.term for one in top]
     foot = []
-    if rest:
-        foot.append(
-            _foot_row(f"the other {rest:,} terms", column.text(closing(column, book.total, shown)), "rest")
-        )
+    left = closing(column, book.total, shown)
+    if rest or left:
+        words = f"the other {rest:,} terms" if rest else "rounding of the terms above"
+        foot.append(_foot_row(words, column.text(left), "rest"))
     foot.append(_foot_row("sum of all terms", column.text(book.total), "total"))
     if book.penalty:
         foot.append(_foot_row("penalty on the weight", column.text(book.penalty), "penalty"))
@@ -228,11 +228,8 @@ def _seen(m: Material, one: Any) -> Html:
     """The image with a frame around what the unit sees, or a dash."""
     if one.crop is None:
         return Html("-")
-    crop = np.asarray(one.crop)
-    if crop.ndim == 1:
-        crop = crop[None, :, None]
     shown = _framed(m, one)
-    return shown if shown is not None else img(_as_grey(crop), f"part of image {one.image}", 44)
+    return shown if shown is not None else img(image_pixels(one.crop), f"part of image {one.image}", 44)
 
 
 def _framed(m: Material, one: Any) -> Html | None:
@@ -242,7 +239,10 @@ def _framed(m: Material, one: Any) -> Html | None:
         return None
     spans = tuple((s.start, s.stop) for s in one.crop_window)
     return tag(
-        "span", img(_as_grey(whole), f"image {one.image}", 64), _frame(whole.shape, spans), class_="framed"
+        "span",
+        img(image_pixels(whole), f"image {one.image}", 64),
+        _frame(whole.shape, spans),
+        class_="framed",
     )
 
 
@@ -255,14 +255,6 @@ def _whole_image(m: Material, one: Any) -> np.ndarray | None:
                 continue
             return found if found.ndim == 3 else None
     return None
-
-
-def _as_grey(image: np.ndarray) -> np.ndarray:
-    values = np.asarray(image, np.float64)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
-        values = (values - low) / ((high - low) or 1.0)
-    return grey_pixels(values if values.shape[-1] == 3 else values[..., 0])
 
 
 def _sums(m: Material, book: Ledger, names: list[str]) -> list[Html]:
