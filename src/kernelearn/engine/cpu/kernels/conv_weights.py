@@ -34,6 +34,8 @@ WANTED_TASKS = 8
 MAX_PARTIAL_BYTES = 4 * 2**20
 # Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
 BLOCK_NUMBERS = 8192
+# Positions that a tile runs over, at least, between loading and storing its sums: rows, and images of few rows.
+BLOCK_POSITIONS = 256
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Shape:
-    """Tile: taps of a row at once, input channels, vectors; rows per block; shards of the batch."""
+    """Tile: taps of a row at once, input channels, vectors; rows and images a block; shards of the batch."""
 
     taps: int
     channels: int
@@ -96,6 +98,7 @@ class Shape:
     rows: int
     shards: int
     whole: bool  # all taps of all rows at once
+    images: int = 1
 
 
 def choose_shape(g: Gradient, target: Target) -> Shape:
@@ -119,7 +122,8 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     blocks = Blocks(g.outer, target.width, vectors).count * g.units
     size = 4 * math.prod(g.kernel) * g.inner * g.g[3]
     shards = max(1, min(-(-WANTED_TASKS // blocks), MAX_PARTIAL_BYTES // size))
-    return Shape(taps, channels, vectors, rows, shards, whole)
+    images = max(1, -(-BLOCK_POSITIONS // (g.g[1] * g.g[2]))) if rows >= g.g[1] else 1
+    return Shape(taps, channels, vectors, rows, shards, whole, images)
 
 
 def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
@@ -156,10 +160,9 @@ class _Unit:
         with k.loop(0, math.prod(g.kernel) * g.inner) as row:
             for v in range(self.vectors):
                 k.store(k.zero, "dw", self.target + row * g.g[3] + v * k.width, self.masks[v])
-        with k.loop(first, last) as n, k.loop(0, g.g[0]) as z:
-            first_channel = self.column if g.is_depthwise else self.group * g.inner
-            self.x_image = n * math.prod(g.x) + first_channel
-            self.g_plane = (n * g.g[0] + z) * math.prod(g.g[1:]) + self.column
+        with k.loop(first, last, self.s.images) as n, k.loop(0, g.g[0]) as z:
+            self.z, step = z, self.s.images
+            self.images = (n, k.minimum(n + step, last) if step > 1 else n + 1)
             with k.loop(0, g.g[1], self.s.rows) as y:
                 end = k.minimum(y + self.s.rows, g.g[1]) if self.s.rows < g.g[1] else k.const(g.g[1])
                 for tz in range(g.kernel[0]):
@@ -184,7 +187,7 @@ class _Unit:
 
     def _taps(self, z: Index, tz: int, y: Index, end: Index) -> None:
         g = self.g
-        plane = self.x_image + (z * g.stride[0] + g.shift(0, tz)) * math.prod(g.x[1:])
+        plane = (z * g.stride[0] + g.shift(0, tz)) * math.prod(g.x[1:])
         if self.s.whole:
             taps = [(ty, tx) for ty in range(g.kernel[1]) for tx in range(g.kernel[2])]
             self._channels(plane, tz, taps, y, end)
@@ -218,13 +221,14 @@ class _Unit:
                 k.register(start=k.load("dw", place, self.masks[v])),
                 (tz, ty, tx, i, v),
             )
-        rows = [t for t in taps]
-        with k.loop(first, last) as y:
+        channel = (self.column if g.is_depthwise else self.group * g.inner) + c
+        with k.loop(*self.images, checked=False) as n, k.loop(first, last) as y:
+            start = n * math.prod(g.x) + channel + plane
             row = {
-                ty: plane + (y * g.stride[1] + g.shift(1, ty)) * (g.x[2] * g.x[3]) + c
-                for ty in sorted({ty for ty, _ in rows})
+                ty: start + (y * g.stride[1] + g.shift(1, ty)) * (g.x[2] * g.x[3])
+                for ty in sorted({ty for ty, _ in taps})
             }
-            grad = self.g_plane + y * (g.g[2] * g.g[3])
+            grad = ((n * g.g[0] + self.z) * g.g[1] + y) * (g.g[2] * g.g[3]) + self.column
             self._pixels(sums, row, grad, taps, channels)
         for register, (a, ty, tx, i, v) in sums.values():
             k.store(k.get(register), "dw", self._weight(a, ty, tx, c + i, v), self.masks[v])
