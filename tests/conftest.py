@@ -4,6 +4,7 @@ Compiled kernels are kept in .pytest_cache, so that no test leaves anything in t
 """
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def _same_settings_for_each_test():
-    """Every test starts from the same seeds and leaves float type and engine as they were."""
+    """Every test starts from the same seeds and leaves float type, engine and threads as they were."""
     before = dict(config._state)
     config._state["seeds"] = np.random.SeedSequence(0)
     yield
     config._state.update(before)
+    threads = sys.modules.get("kernelearn.engine.cpu.threads")
+    if threads is not None:
+        threads.set_num_threads(None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -385,7 +385,10 @@ def check_guarded(
 
 
 def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None:
-    """One run with every buffer on pages of its own; compares values, and the filling between the buffers."""
+    """One run with every buffer on pages of its own; compares values, and the filling between the buffers.
+
+    The work is done all at once for buffers at the end of a page, else task by task.
+    """
     from kernelearn.engine.cpu.executable import _Binding
 
     bench.reset()
@@ -409,7 +412,7 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
         written = {n for op in executable.program.operations for n in op.outputs}
         memory.protect([f"in:{n}" for n in arrays])
         memory.protect([f"var:{n}" for n in bench.variables if n not in written])
-        run_binding(binding, arrays, 1, False, tell)
+        run_binding(binding, arrays, 0 if at_end else 1, False, tell)
         tell("after the last kernel")
         found = bench._results({k: binding._result(n, arrays) for k, n in bench.outputs.items()})
         compare(bench.problem, bench.narrow, found, "guarded")

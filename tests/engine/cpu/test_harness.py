@@ -132,6 +132,23 @@ def test_a_convolution_without_one_product_is_caught(operator, dropped):
         check(problem, "avx2", change=change)
 
 
+WRONG_GEOMETRY = {
+    "tile-steps-too-far": (r"add nsw i64 (%i\d+), (\d+)\n", r"add nsw i64 \1, 1\2\n"),
+    "row-or-column-off": (r"(getelementptr float, ptr %v\d+, i64 )(\d+)", r"\g<1>1\2"),
+}
+
+
+@guarded
+@pytest.mark.parametrize("number", [1, -1])
+@pytest.mark.parametrize("mutant", WRONG_GEOMETRY)
+@pytest.mark.parametrize("operator", ["conv", "conv_grad_input", "conv_grad_kernel"])
+def test_a_convolution_of_wrong_geometry_is_caught(operator, mutant, number):
+    """A step or an offset of the emitted code is another one; the child may crash, this process not."""
+    change = first(*WRONG_GEOMETRY[mutant], number)
+    with pytest.raises(AssertionError, match=rf"entries are off|{CAUGHT}"):
+        check_guarded([convolution(operator)], "avx2", change=change)
+
+
 def convolution(operator: str) -> Problem:
     """A 3x3 convolution of 2 images of 6x6, 3 to 8 channels, without padding."""
     attrs = {"stride": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": 1}
