@@ -34,6 +34,7 @@ class Film:
         places: (channel, filter) of each tile.
         channels: of the layer: a tile is one slice of a filter that has as many.
         values: (steps, tiles, rows, columns) float32.
+        has_text: whether numbers are shown: kernels up to 7 along every axis.
     """
 
     layer: str
@@ -41,6 +42,7 @@ class Film:
     channels: int
     filters: int
     values: np.ndarray
+    has_text: bool
 
     @property
     def limit(self) -> float:
@@ -78,7 +80,9 @@ def _film(m: Material, layer: str, places: list[tuple[int, int]], steps: np.ndar
     for step in steps:
         kernel = as_filters(m.run.kernels(layer, int(step), name), kind)
         frames.append([flat_picture(kernel[..., c, f]) for c, f in places])
-    return Film(layer, places, kernel.shape[-2], kernel.shape[-1], np.array(frames, np.float32))
+    has_text = max(kernel.shape[:-2]) <= _LARGEST_WITH_NUMBERS
+    channels, filters = kernel.shape[-2:]
+    return Film(layer, places, channels, filters, np.array(frames, np.float32), has_text)
 
 
 def section(m: Material) -> Html:
@@ -144,7 +148,7 @@ def _film_block(film: Film, steps: np.ndarray) -> Html:
 def _tile(film: Film, tile: int) -> Html:
     """The last frame of a tile as a table; the script rewrites its numbers."""
     values = film.values[-1, tile]
-    is_small = max(values.shape) <= _LARGEST_WITH_NUMBERS
+    is_small = film.has_text
     rows = [tag("tr", *(_number_cell(v, film.limit, is_small) for v in row)) for row in values]
     body = tag("table", tag("tbody", *rows), class_="kernel" if is_small else "kernel dense")
     return tag("figure", body, tag("figcaption", film.name(tile)), class_="tile")
@@ -199,7 +203,7 @@ def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
                 "layer": film.layer,
                 "limit": film.limit,
                 "numbers": int(film.values[0].size),
-                "hasText": max(film.values.shape[2:]) <= _LARGEST_WITH_NUMBERS,
+                "hasText": film.has_text,
                 "values": base64.b64encode(film.values.astype("<f4").tobytes()).decode("ascii"),
             }
             for film in found

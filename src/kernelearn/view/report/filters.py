@@ -29,6 +29,8 @@ def bank_section(m: Material) -> Html:
         "kernels of the same size do as well, the choice of the family included. Trust the name where p is "
         "small."
     )
+    if not m.convolutions:
+        return paragraph("No convolution kernel is recorded in this run.", class_="missing")
     return join([intro, *(_bank(m, layer, name) for layer, name in m.convolutions.items())])
 
 

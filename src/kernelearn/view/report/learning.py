@@ -40,7 +40,7 @@ def _metric(name: str, value: float) -> str:
 def learning(m: Material) -> Html:
     """Loss, metrics and learning rate over the steps."""
     names = m.run.scalar_names
-    charts = [_chart(m, "loss", is_log=_is_positive(m, "loss"))]
+    charts = [_chart(m, "loss", is_log=_spans_decades(m, "loss"))]
     charts += [_chart(m, n) for n in names if n not in (*_COUNTS, "loss") and not n.startswith("val_")]
     if "learning_rate" in names:
         charts.append(line_chart([Line("", *m.run.scalars("learning_rate"))], "Learning rate"))
@@ -56,8 +56,10 @@ def learning(m: Material) -> Html:
     )
 
 
-def _is_positive(m: Material, name: str) -> bool:
-    return bool((m.run.scalars(name)[1] > 0).all())
+def _spans_decades(m: Material, name: str) -> bool:
+    """Whether a logarithmic axis shows more: all positive, the largest over 30 times the smallest."""
+    values = m.run.scalars(name)[1]
+    return bool(len(values) and values.min() > 0 and values.max() > 30 * values.min())
 
 
 def _chart(m: Material, name: str, is_log: bool = False) -> Html:

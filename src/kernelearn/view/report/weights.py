@@ -337,7 +337,7 @@ def _difference(name: str, after: float, before: float) -> str:
 
 
 def _share(value: float, update: float) -> str:
-    return f"{100 * value / update:.1f} %" if update else "-"
+    return f"{100 * value / update:z.1f} %".replace("-", MINUS) if update else "-"
 
 
 def _over_the_steps(updates: RunUpdates, index: tuple[int, ...]) -> Html:
