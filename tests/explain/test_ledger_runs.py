@@ -95,3 +95,17 @@ def test_messages():
         explain.ledger(run, "conv", 2, weight=(0, 0, 0, 0))
     with pytest.raises(ArgumentError, match="layer= and step="):
         explain.ledger(run, "conv", weight=(0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_terms_of_mixed_precision_are_products_of_rounded_factors(engine):
+    config.set_random_seed(3)
+    model = small_network()
+    model.compile("sgd", "sparse_categorical_crossentropy", policy="mixed_bfloat16", engine=engine)
+    run = train(model)
+    for layer in ("conv", "dense"):
+        gradient = run.gradient(layer, 2)
+        for index in some_indices(gradient.shape, 2, seed=1):
+            assert explain.ledger(run, layer, 2, weight=index).relative_residual < 1e-6
+        whole = explain.gradient_of(run.ledger(layer, 2))
+        np.testing.assert_allclose(whole, gradient, rtol=0, atol=1e-6 * np.abs(gradient).max())

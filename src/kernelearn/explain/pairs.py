@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.errors import ArgumentError
 from kernelearn.recording.factors import Part
 
@@ -27,7 +28,8 @@ class Pairs:
     """Both factors of every term of one weight, for one use of it.
 
     Attributes:
-        inputs, deltas: (n, *positions) float64; an input that lies in the padding is 0.
+        inputs, deltas: (n, *positions) float64; an input that lies in the padding is 0. Rounded to bfloat16 if
+            the engine multiplied them so.
         window_pixels: (*positions, rank) where the window reads at this tap: the pixel of the input, for a
             transposed convolution of the output; outside of the image where it reads padding.
         input_channel, output_channel: which channel of the input and of the output met.
@@ -52,7 +54,7 @@ def pairs_of(part: Part, index: Index, kernel_shape: Sequence[int]) -> Pairs:
     else:
         pixels = tap_pixels(tap, part.attrs, part.x.shape[1:-1])
         inputs, deltas = part.x[..., channel], read_window(part.delta[..., output], pixels)
-    return Pairs(_float64(inputs), _float64(deltas), _grid(pixels), channel, output)
+    return Pairs(_factors(part, inputs), _factors(part, deltas), _grid(pixels), channel, output)
 
 
 def channels_of(part: Part, index: Index, kernel_shape: Sequence[int]) -> tuple[int, int]:
@@ -125,7 +127,7 @@ def operator_index(index: Sequence[int], weight_shape: Sequence[int], kernel_sha
 def _dense_pairs(part: Part, index: Index) -> Pairs:
     inputs, deltas = part.x[..., index[0]], part.delta[..., index[1]]
     grid = every_position(inputs.shape[1:])
-    return Pairs(_float64(inputs), _float64(deltas), grid, index[0], index[1])
+    return Pairs(_factors(part, inputs), _factors(part, deltas), grid, index[0], index[1])
 
 
 def every_position(sizes: Sequence[int]) -> np.ndarray:
@@ -142,5 +144,7 @@ def _grid(pixels: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(np.meshgrid(*pixels, indexing="ij"), axis=-1)
 
 
-def _float64(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array, np.float64)
+def _factors(part: Part, array: np.ndarray) -> np.ndarray:
+    """What the engine multiplied, in float64: rounded if it rounds operands."""
+    rounds = part.attrs.get("precision") == "bfloat16"
+    return np.asarray(round_to_bfloat16(array) if rounds else array, np.float64)
