@@ -133,3 +133,15 @@ def test_a_recorded_buffer_is_not_rewritten_away():
 def test_optimising_twice_changes_nothing_more():
     once = rewrites.optimise(program_of("residual", "train")[0])
     assert operators(rewrites.optimise(once)) == operators(once)
+
+
+def test_a_weight_is_updated_after_its_last_use_and_after_the_loss():
+    program = rewrites.update_early(program_of("residual", "train")[0])
+    loss = program.outputs["loss"]
+    loss_at = next(i for i, op in enumerate(program.operations) if loss in op.outputs)
+    updates = [(i, op) for i, op in enumerate(program.operations) if op.phase == "update"]
+    assert all(i > loss_at for i, _ in updates)
+    assert updates[0][0] < len(program.operations) - len(updates)  # some come before the end
+    for i, op in updates:
+        later = [o for o in program.operations[i + 1 :] if o.phase != "update"]
+        assert not any(name in o.inputs for o in later for name in op.outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Mapping
 
 import numpy as np
@@ -76,7 +78,9 @@ class CpuExecutable:
     def _load(self, parts: list[list[schedule.Group] | Fallback]) -> None:
         groups = [group for part in parts if isinstance(part, list) for group in part]
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
-        self._functions.update(zip(map(id, calls), self.plan.load(calls)))
+        if calls:
+            self._functions.update(zip(map(id, calls), self.plan.load(calls)))
+            give_back_memory()
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
@@ -124,6 +128,12 @@ class CpuExecutable:
     def arena_bytes(self) -> int:
         """Memory for computed values."""
         return self._arena.size + sum(array.nbytes for array in self.constants.values())
+
+
+def give_back_memory() -> None:
+    """Return to the system what the code generator has freed, tens of megabytes."""
+    with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -211,6 +211,34 @@ def _fuse(program: Program, members: list[int], users) -> Operation:
     )
 
 
+def update_early(program: Program) -> Program:
+    """Update every weight as soon as nothing reads its old value any more: its gradient need not be kept.
+
+    An update still runs only if the loss is finite, so none comes before the loss. Updates of one weight, and
+    what follows them, keep their order.
+    """
+    operations = program.operations
+    loss = program.outputs.get("loss")
+    shown = set(program.outputs.values())
+    earliest = next((i for i, op in enumerate(operations) if loss in op.outputs), len(operations) - 1)
+    after: dict[int, list[Operation]] = defaultdict(list)
+    last_touch: dict[str, int] = {}
+    for i, op in enumerate(operations):
+        if op.phase != "update":
+            last_touch.update((name, i) for name in (*op.inputs, *op.outputs))
+    for op in operations:
+        if op.phase == "update":
+            place = max([earliest, *(last_touch.get(n, -1) for n in (*op.inputs, *op.outputs))])
+            if shown.intersection(op.outputs):
+                place = len(operations) - 1
+            after[place].append(op)
+            last_touch.update((name, place) for name in op.outputs)
+    result = []
+    for i, op in enumerate(operations):
+        result += [*([op] if op.phase != "update" else []), *after[i]]
+    return replace(program, operations=tuple(result))
+
+
 def _without_unused(program: Program) -> Program:
     """Drop operations whose results nothing reads."""
     needed = set(program.outputs.values())
@@ -229,6 +257,7 @@ REWRITES: list[Rewrite] = [
     *batchnorm_rewrites.REWRITES,
     normalize_by_coefficients,
     fuse_chains,
+    update_early,
 ]
 
 

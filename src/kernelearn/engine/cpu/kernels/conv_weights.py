@@ -34,7 +34,7 @@ WANTED_TASKS = 8
 MAX_PARTIAL_BYTES = 4 * 2**20
 # Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
 BLOCK_NUMBERS = 8192
-# Positions that a tile runs over, at least, between loading and storing its sums: rows, and images of few rows.
+# Positions that a tile runs over, at least, between loading and storing its sums: rows, or small images.
 BLOCK_POSITIONS = 256
 
 
