@@ -61,7 +61,9 @@ def drawn_preferred(run):
 
 FIGURES = {
     "ledger": drawn_ledger,
-    "ledger without images": lambda run: explain.plot_ledger(ledger_of(run, (0, 1, 2, 3), "parts")),
+    "ledger without images": lambda run: explain.plot_ledger(
+        ledger_of(run, explain.moved_most(run, "parts")[0], "parts")
+    ),
     "dense ledger": lambda run: explain.plot_ledger(ledger_of(run, (5, 1), "answer")),
     "updates": drawn_updates,
     "one update": lambda r: explain.plot_update_split(explain.update_split(r, "edges", 2), (0, 0, 0, 0)),

@@ -78,7 +78,9 @@ def _show(found: Explained) -> None:
 
     for line in found.lines:
         say(line)
-    for table in found.tables:
+    for number, table in enumerate(found.tables):
+        if number or found.lines:
+            say()
         _say_table(table)
     for line in found.notes:
         say(line)
@@ -88,8 +90,12 @@ def _say_table(table: Any) -> None:
     """Print a table as wide as it is: on a narrow terminal lines wrap, and no cell is cut."""
     from rich.console import Console
 
+    from kernelearn.cli.output import say
+
     made, console = _rich(table), Console()
     wide = Console(width=max(console.width, Console(width=10_000).measure(made).maximum))
+    if table.title:
+        say(table.title)
     wide.print(made)
 
 
@@ -98,8 +104,7 @@ def _rich(table: Any) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(table.title) if table.title else None
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, is_numeric in zip(table.columns, table.is_numeric):
         made.add_column(Text(name), justify="right" if is_numeric else "left")
     for cells in table.cells():

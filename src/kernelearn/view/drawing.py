@@ -100,7 +100,7 @@ def bars(axis: Any, names: Sequence[str], values: Sequence[float], digits: int =
 
 def signed_text(value: float, digits: int = 4) -> str:
     """A number with so many digits and a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", "\u2212")
+    return f"{value:z.{digits}g}".replace("-", "\u2212")
 
 
 def tidy(axis: Any) -> None:
