@@ -28,8 +28,8 @@ class Pairs:
     """Both factors of every term of one weight, for one use of it.
 
     Attributes:
-        inputs, deltas: (n, *positions) float64; an input that lies in the padding is 0. Rounded to bfloat16 if
-            the engine multiplied them so.
+        inputs, deltas: (n, *positions) float64; an input that lies in the padding is 0. Rounded if
+            the engine multiplied rounded numbers.
         window_pixels: (*positions, rank) where the window reads at this tap: the pixel of the input, for a
             transposed convolution of the output; outside of the image where it reads padding.
         input_channel, output_channel: which channel of the input and of the output met.
