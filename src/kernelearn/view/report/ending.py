@@ -41,7 +41,7 @@ def _experiment(result: Any) -> Html:
     lines = []
     for number, row in enumerate(result.rows):
         means = [100 * sum(values) / len(values) for values in zip(*row.curves)]
-        lines.append(Line(row.name, range(1, len(means) + 1), means, number % 7, dots=True))
+        lines.append(Line(row.name, range(1, len(means) + 1), means, number, dots=True))
     chart = line_chart(lines, "Test accuracy in %, mean of the seeds", "epoch")
     notes = [paragraph(note, class_="note") for note in result.notes]
     return join(

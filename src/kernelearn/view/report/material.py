@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import KernelearnError
-from kernelearn.explain.choices import batch_images, by_number, is_convolution, kernel_layers
+from kernelearn.explain.choices import batch_images, by_number, is_convolution, kernel_layers, some_steps
+
+_MOST_LAYERS = 6
 
 
 @dataclass
@@ -59,6 +61,18 @@ class Material:
     def convolutions(self) -> dict[str, str]:
         """Those whose kernel has spatial axes."""
         return {layer: name for layer, name in self.layers.items() if is_convolution(self.run, layer)}
+
+    @property
+    def some_convolutions(self) -> dict[str, str]:
+        """Those that get pictures: all of a few, or six spread over a deep network."""
+        names = list(self.convolutions)
+        chosen = [names[i] for i in some_steps(range(len(names)), _MOST_LAYERS)] if names else []
+        return {layer: self.convolutions[layer] for layer in chosen}
+
+    def which_layers(self) -> str:
+        """A sentence about the layers that are left out; "" if none is."""
+        shown, count = len(self.some_convolutions), len(self.convolutions)
+        return f" {shown} of {count} convolutions are shown." if shown < count else ""
 
     def batch_image(self, step: int) -> Any:
         """A function: number of an image of that step -> the image as the network got it; None if unknown."""

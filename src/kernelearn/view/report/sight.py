@@ -24,6 +24,7 @@ from kernelearn.view.report.pictures import (
     positive_pixels,
     signed_pixels,
 )
+from kernelearn.view.report.svg import LOOKS
 
 _CHANNELS, _IMAGES, _PATCHES, _FILTERS = 12, 4, 6, 8
 
@@ -62,7 +63,7 @@ def _fields(m: Material) -> Html:
         "far it moves from unit to unit, share how much of the image the unit in the middle sees."
     )
     parts = [words, table_of(found, "")]
-    layers = [layer for layer in m.convolutions if layer in found["layer"]]
+    layers = [layer for layer in m.some_convolutions if layer in found["layer"]]
     fields = [receptive_field(m.model, layer) for layer in layers]
     if fields and all(len(one.image_size) == 2 for one in fields):
         parts.append(_frames(m, fields))
@@ -88,14 +89,14 @@ def _frames(m: Material, fields: list[Any]) -> Html:
                 y=one.start[0],
                 width=one.size[1],
                 height=one.size[0],
-                class_=f"field k{number % 7}",
+                class_=f"field k{number % LOOKS}",
                 stroke_width=2 * line,
             )
         )
     span = high - low
     picture = tag("svg", *body, viewBox=f"{low} {low} {span} {span}", class_="fields", role="img")
     legend = [
-        tag("span", tag("i", class_=f"key k{n % 7}"), f"{one.layer}: {sizes(one.size)}")
+        tag("span", tag("i", class_=f"key k{n % LOOKS}"), f"{one.layer}: {sizes(one.size)}")
         for n, one in enumerate(fields)
     ]
     words = tag("b", "Unit in the middle of each convolution; what lies beside the image is padding.")
@@ -111,12 +112,12 @@ def _maps(m: Material) -> Html:
     if m.probes is None:
         return paragraph("No images are known to show the maps of.", class_="missing")
     images = m.probes[:_IMAGES]
-    found = feature_maps(m.model, images, [layer for layer in m.convolutions])
+    found = feature_maps(m.model, images, list(m.some_convolutions))
     shown = displayed(m, images)
     blocks = [_map_table(layer, maps, shown) for layer, maps in found.items()]
     words = paragraph(
         "What the kernels of a layer answer to an image, after the activation: one column per channel, the "
-        "twelve with the largest answers. Yellow is large; one range per layer."
+        f"twelve with the largest answers. Yellow is large; one range per layer.{m.which_layers()}"
     )
     return join([words, *blocks])
 
@@ -151,9 +152,10 @@ def _patches(m: Material) -> Html:
     words = paragraph(
         f"The parts of {len(images):,} images to which filters answer most, strongest first, at most one of "
         "an image. Below each: the answer and the number of the image among those searched."
+        f"{m.which_layers()}"
     )
     blocks = []
-    for layer, name in m.convolutions.items():
+    for layer, name in m.some_convolutions.items():
         count = m.model.get_layer(layer).output.shape[-1] or 1
         moved = [f for f in filters_that_moved_most(m.run, layer, _FILTERS, name) if f < count]
         blocks.append(_patch_table(m, top_patches(m.model, layer, images, moved, _PATCHES)))

@@ -15,6 +15,8 @@ from kernelearn.view.report.markup import Html, join, tag
 _WIDTH, _HEIGHT = 460.0, 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 12.0, 12.0, 34.0
 _MOST_POINTS = 460
+# Colours with dash patterns in the style sheet.
+LOOKS = 7
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def line_chart(
     ]
     body += [_drawn(line, frame) for line in shown]
     legend = [
-        tag("span", tag("i", class_=f"key k{line.look}{' thin' if line.is_thin else ''}"), line.label)
+        tag("span", tag("i", class_=f"key k{line.look % LOOKS}{' thin' if line.is_thin else ''}"), line.label)
         for line in shown
         if line.label
     ]
@@ -139,10 +141,11 @@ def _cleaned(line: Line, is_log: bool) -> Line:
 
 def _drawn(line: Line, frame: _Frame) -> Html:
     places = list(zip(frame.x(line.x), frame.y(line.y)))
-    look = f"line k{line.look}{' thin' if line.is_thin else ''}"
+    look = f"line k{line.look % LOOKS}{' thin' if line.is_thin else ''}"
     found = [tag("polyline", points=" ".join(f"{_f(x)},{_f(y)}" for x, y in places), class_=look)]
     if line.dots:
-        found += [tag("circle", cx=_f(x), cy=_f(y), r=3, class_=f"dot k{line.look}") for x, y in places]
+        circle = {"r": 3, "class_": f"dot k{line.look % LOOKS}"}
+        found += [tag("circle", cx=_f(x), cy=_f(y), **circle) for x, y in places]
     return join(found)
 
 

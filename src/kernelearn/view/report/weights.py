@@ -19,7 +19,7 @@ from kernelearn.view.report.pictures import flat_picture, image_pixels, img, sig
 from kernelearn.view.report.svg import Line, bar_chart, line_chart
 from kernelearn.view.windows import cell_of, window_picture
 
-_TERMS = 10
+_TERMS, _FEW_TERMS, _FEW_LAYERS = 10, 5, 6
 _MOST_IMAGES = 12
 
 
@@ -118,7 +118,8 @@ def _step_that_moved_most(m: Material, layer: str, name: str, index: tuple[int, 
 
 
 def _ledger_part(m: Material, book: Ledger) -> Html:
-    top = book.top(_TERMS, m.batch_image(book.step))
+    count = _TERMS if len(m.layers) <= _FEW_LAYERS else _FEW_TERMS
+    top = book.top(count, m.batch_image(book.step))
     column = column_for([*(one.term for one in top), book.total])
     names = [str(one.image) for one in top]
     return join(
@@ -188,7 +189,7 @@ def _term_row(m: Material, book: Ledger, one: Any, column: Column, limit: float)
     position = ", ".join(map(str, one.position)) or "-"
     text = tag("span", column.text(one.term), class_="term")
     return [
-        _seen(m, one),
+        _seen(m, book.step, one),
         _read(book, one, limit),
         one.image,
         label,
@@ -224,37 +225,17 @@ def _frame(shape: tuple[int, ...], spans: tuple[Any, ...]) -> Html:
     return tag("i", class_="window", style=place)
 
 
-def _seen(m: Material, one: Any) -> Html:
-    """The image with a frame around what the unit sees, or a dash."""
+def _seen(m: Material, step: int, one: Any) -> Html:
+    """The image of the step with a frame around what the unit sees, or a dash."""
     if one.crop is None:
         return Html("-")
-    shown = _framed(m, one)
-    return shown if shown is not None else img(image_pixels(one.crop), f"part of image {one.image}", 44)
-
-
-def _framed(m: Material, one: Any) -> Html | None:
-    """The whole image, with the window as a frame; None unless it has two spatial axes."""
-    whole = _whole_image(m, one)
-    if whole is None or one.crop_window is None or len(one.crop_window) != 2:
-        return None
+    find = m.batch_image(step)
+    whole = None if find is None else np.asarray(find(one.image))
+    if whole is None or whole.ndim != 3 or len(one.crop_window) != 2:
+        return img(image_pixels(one.crop), f"part of image {one.image}", 44)
     spans = tuple((s.start, s.stop) for s in one.crop_window)
-    return tag(
-        "span",
-        img(image_pixels(whole), f"image {one.image}", 64),
-        _frame(whole.shape, spans),
-        class_="framed",
-    )
-
-
-def _whole_image(m: Material, one: Any) -> np.ndarray | None:
-    for find in m._batches.values():
-        if find is not None:
-            try:
-                found = np.asarray(find(one.image))
-            except KeyError:
-                continue
-            return found if found.ndim == 3 else None
-    return None
+    picture = img(image_pixels(whole), f"image {one.image}", 64)
+    return tag("span", picture, _frame(whole.shape, spans), class_="framed")
 
 
 def _sums(m: Material, book: Ledger, names: list[str]) -> list[Html]:
