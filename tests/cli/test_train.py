@@ -100,6 +100,14 @@ def test_schedules(run, tmp_path, schedule):
     assert run("train", "digits", *SMALL, *options, "--run", tmp_path / "r").code == 0
 
 
+def test_the_policy_is_kept_with_the_run(run, tmp_path):
+    words = ("train", "digits", *SMALL, "--policy", "mixed_bfloat16", "--run", tmp_path / "run")
+    assert run(*words).code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["arguments"]["policy"] == "mixed_bfloat16"
+    assert kernelearn.load_model(tmp_path / "run" / "model.kernelearn").policy == "mixed_bfloat16"
+    assert "Policy: mixed_bfloat16" in run("summary", tmp_path / "run").out
+
+
 def test_model_from_python_json_and_file(run, tmp_path, finished):
     (tmp_path / "net.py").write_text(
         "from kernelearn.models import zoo\n\ndef build(input_shape, classes):\n"
@@ -137,6 +145,7 @@ def test_regression(run, tmp_path):
         (("digits", "--resize", "3xx"), "--resize takes"),
         (("digits", "--lr", "-1"), "--lr must be"),
         (("digits", "--engine", "warp"), "Unknown engine"),
+        (("digits", "--policy", "mixed_float16"), "Unknown precision policy"),
         (("--resume",), "no run.json"),
     ],
 )
