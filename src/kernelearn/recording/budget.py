@@ -1,4 +1,4 @@
-"""How often to record what, so that a run stays under its size: pure arithmetic.
+"""How often to record what, so that a run stays under its size and its time: pure arithmetic.
 
 A schedule says that something is recorded every so many steps. Where all of it would not fit, the schedule
 that takes the most room is halved, again and again, until it does.
@@ -9,22 +9,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Schedules, and the streams of records of the same names.
 KERNELS, GRADIENTS, LEDGER, MAPS, SNAPSHOTS = "kernels", "gradients", "ledger", "maps", "snapshots"
+STATE = "state"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one time of a schedule takes, in bytes, and how many steps one unit of it is.
+    """What one time of a schedule takes, in bytes or in seconds, and how many steps one unit of it is.
 
     `unit` is 1 for schedules that count steps, and the steps of an epoch for those that count epochs.
     """
 
-    bytes: int
+    amount: float
     unit: float = 1.0
 
 
+def schedule_costs(records: Mapping[str, float], steps_per_epoch: float) -> dict[str, Cost]:
+    """What one time of every schedule takes; a ledger brings its gradients and both its neighbours.
+
+    Args:
+        records: stream -> bytes, or seconds, of one record; 0 for those that are left out.
+    """
+    of = {name: records.get(name, 0) for name in (KERNELS, GRADIENTS, STATE, LEDGER, MAPS, SNAPSHOTS)}
+    return {
+        KERNELS: Cost(of[KERNELS]),
+        GRADIENTS: Cost(of[GRADIENTS] + of[STATE]),
+        LEDGER: Cost(of[LEDGER] + of[GRADIENTS] + 2 * of[STATE] + of[KERNELS]),
+        MAPS: Cost(of[MAPS]),
+        SNAPSHOTS: Cost(of[SNAPSHOTS], steps_per_epoch),
+    }
+
+
 def thinned(
-    every: Mapping[str, int], costs: Mapping[str, Cost], steps: float, room: int, fixed: int = 0
+    every: Mapping[str, int], costs: Mapping[str, Cost], steps: float, room: float, fixed: float = 0
 ) -> dict[str, int]:
     """Schedules that fit.
 
@@ -32,8 +50,8 @@ def thinned(
         every: schedule -> its stride as wished for, 0 for never.
         costs: schedule -> its cost.
         steps: to come.
-        room: bytes that are left for them.
-        fixed: bytes of each step that is always recorded.
+        room: bytes, or seconds, that are left for them.
+        fixed: what each step takes that is always recorded.
     Returns: schedule -> stride, the wished one times a power of two. One that does not fit even once gets a
         stride beyond the last step.
 
@@ -41,10 +59,10 @@ def thinned(
     {'kernels': 4}
     """
     chosen = {name: stride for name, stride in every.items() if stride}
-    room -= int(fixed * steps)
+    room -= fixed * steps
 
     def total(name: str) -> float:
-        return costs[name].bytes * (1 + steps // (chosen[name] * costs[name].unit))
+        return costs[name].amount * (1 + steps // (chosen[name] * costs[name].unit))
 
     while chosen and sum(map(total, chosen)) > room:
         longest = [name for name in chosen if chosen[name] * costs[name].unit <= steps]

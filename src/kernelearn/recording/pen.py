@@ -1,4 +1,4 @@
-"""Writes the records of a plan into a run and keeps them under its budget; `Recorder` says what and when."""
+"""Writes the records of a plan into a run and keeps them under a budget of bytes, and of time if told so."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ import numpy as np
 
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import StorageError
-from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, thinned
-from kernelearn.recording.plan import STATE, STEPS, Plan
+from kernelearn.recording.budget import (
+    GRADIENTS,
+    KERNELS,
+    LEDGER,
+    MAPS,
+    SNAPSHOTS,
+    STATE,
+    is_ledger_due,
+    thinned,
+)
+from kernelearn.recording.pace import Pace
+from kernelearn.recording.plan import STEPS, Plan
 from kernelearn.recording.writer import RunWriter
 from kernelearn.storage import readable_size
 
@@ -31,14 +41,21 @@ _SCHEDULES = {
 class Pen:
     """A run's writer with a plan of what to write and a limit of bytes.
 
+    Args:
+        automatic: schedules that may come less often to save time.
     Attributes:
         writer: where.
+        pace: how long what took.
         every: schedule -> stride of now.
         used: bytes of records so far.
     """
 
-    def __init__(self, writer: RunWriter, max_bytes: int, every: Mapping[str, int]) -> None:
+    def __init__(
+        self, writer: RunWriter, max_bytes: int, every: Mapping[str, int], automatic: Iterable[str] = ()
+    ) -> None:
         self.writer, self.max_bytes, self.every = writer, max_bytes, dict(every)
+        self._wished = dict(every)  # as far as there is room
+        self.pace = Pace({name: every[name] for name in automatic if every[name]})
         self._plan: Plan | None = None
         self._bytes: dict[str, int] = {}  # stream -> bytes of a record
         self.used = writer.used_bytes()
@@ -93,7 +110,9 @@ class Pen:
         """
         reserve = self._bytes[STEPS] * max(self._horizon - step + 1, 1)
         if self.used + self._bytes[stream] + reserve <= self.max_bytes:
+            began = self.pace.now()
             self.put(stream, step, arrays() if callable(arrays) else arrays, rows)
+            self.pace.wrote(stream, began)
             return True
         self.change({name: 2 * self.every[name] for name in _SCHEDULES[stream]}, step)
         return False
@@ -126,12 +145,24 @@ class Pen:
         costs = self.plan.costs(per_epoch or ahead)
         self.change(thinned(self.every, costs, ahead, room, self.size(STEPS)), step)
 
+    def save_time(self, step: int, per_epoch: int | None) -> None:
+        """Choose how often to record by the time it takes; an event says what changes."""
+        ahead, before = self._horizon - step, self.every
+        chosen = self.pace.strides(self._wished, ahead, per_epoch or max(ahead, 1))
+        if is_ledger_due(step + 1, chosen[LEDGER]) and not is_ledger_due(step + 1, before[LEDGER]):
+            chosen[LEDGER] = before[LEDGER]  # the weights and the state before it were not written
+        self.every = chosen
+        if chosen != before:
+            about = {"step_seconds": self.pace.step_seconds, "share": self.pace.share}
+            self.writer.event("paced", step, every=chosen, before=before, **about)
+
     def change(self, every: Mapping[str, int], step: int) -> None:
         """Take other strides from a step on, with an event and a warning if they differ."""
         before, self.every = self.every, {**self.every, **every}
         changed = {name: stride for name, stride in self.every.items() if stride != before[name]}
         if not changed:
             return
+        self._wished.update(changed)
         self.writer.event("thinned", step, every=self.every, before=before, max_bytes=self.max_bytes)
         said = ", ".join(
             f"{name} every {stride} instead of {before[name]}" if stride else f"no {name}"

@@ -11,11 +11,20 @@ from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.base import LAYERS, Layer
-from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, Cost
+from kernelearn.recording.budget import (
+    GRADIENTS,
+    KERNELS,
+    LEDGER,
+    MAPS,
+    SNAPSHOTS,
+    STATE,
+    Cost,
+    schedule_costs,
+)
 from kernelearn.recording.layout import Field, Layout, little
 from kernelearn.recording.taps import Taps, find_taps
 
-STATE, PROBES, STEPS = "state", "probes", "steps"
+PROBES, STEPS = "probes", "steps"
 ALL_LAYERS = "all"
 # Layers without a convolution are recorded without being asked for up to this many numbers.
 SMALL_LAYER = 4096
@@ -59,16 +68,9 @@ class Plan:
         return {field.name: field.name for field in self.layouts[LEDGER].fields}
 
     def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
-        """What one time of every schedule takes; a ledger brings its gradients and both its neighbours."""
-        size = {name: layout.record_bytes for name, layout in self.layouts.items()}
-        changes = size[GRADIENTS] + 2 * size[STATE] + size[KERNELS]
-        return {
-            KERNELS: Cost(size[KERNELS]),
-            GRADIENTS: Cost(size[GRADIENTS] + size[STATE]),
-            LEDGER: Cost(size[LEDGER] + changes),
-            MAPS: Cost(size.get(MAPS, 0)),
-            SNAPSHOTS: Cost(size[SNAPSHOTS], steps_per_epoch),
-        }
+        """Bytes of one time of every schedule."""
+        sizes = {name: layout.record_bytes for name, layout in self.layouts.items()}
+        return schedule_costs(sizes, steps_per_epoch)
 
 
 def make_plan(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None) -> Plan:

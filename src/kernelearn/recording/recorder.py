@@ -13,7 +13,16 @@ import numpy as np
 
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError, StorageError
-from kernelearn.recording.budget import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, is_due, is_ledger_due
+from kernelearn.recording.budget import (
+    GRADIENTS,
+    KERNELS,
+    LEDGER,
+    MAPS,
+    SNAPSHOTS,
+    STATE,
+    is_due,
+    is_ledger_due,
+)
 from kernelearn.recording.index import update_index
 from kernelearn.recording.joining import Place, place_of
 from kernelearn.recording.lock import FolderLock
@@ -21,7 +30,6 @@ from kernelearn.recording.manifest import MANIFEST
 from kernelearn.recording.pen import Pen
 from kernelearn.recording.plan import (
     PROBES,
-    STATE,
     STEP_FIELDS,
     STEPS,
     Plan,
@@ -37,7 +45,7 @@ from kernelearn.training.state import StepReport
 
 DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000
-# A stride that is not given: so many times in a fit, but not more rarely than so many steps.
+# A stride that is not given. Ledgers, maps: so many times in a fit, but at least every so many steps.
 _AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 500
 
 
@@ -52,10 +60,12 @@ class Recorder(Callback):
     Args:
         run_dir: folder of the run alone; made if missing. A fit that goes on where the run ends (another fit
             of the model, or a resumed one) is added to it.
-        kernels_every: record the weights of the layers every so many steps.
+        kernels_every: record the weights of the layers every so many steps. None for every step, as long as
+            recording takes no more than 5 % of the training's time; where it would, what was left to the
+            Recorder comes less often after the first 64 steps, and the event "paced" says so.
         ledger_every: record the factors of the gradients (layer inputs and output gradients), and with them
             gradients, optimiser state and weights before and after, every so many steps and at the first.
-            0 for never; None for twenty times in a fit, and at least every 500 steps.
+            0 for never; None for twenty times in a fit, and every 500 steps, as far as the 5 % allow.
         maps_every: record feature maps of the probe images every so many steps; 0 and None as above.
         layers: names (or objects) of the layers to record, or "all". None chooses every trained layer with a
             convolution kernel, and the other trained layers of at most 4,096 numbers.
@@ -87,7 +97,7 @@ class Recorder(Callback):
     def __init__(
         self,
         run_dir: PathLike,
-        kernels_every: int = 1,
+        kernels_every: int | None = None,
         ledger_every: int | None = None,
         maps_every: int | None = None,
         layers: Any = None,
@@ -103,7 +113,7 @@ class Recorder(Callback):
             raise ArgumentError("Recorder: run_dir is empty; give the name of a folder.")
         self.folder = Path(run_dir)
         self.wished = {
-            KERNELS: _count("kernels_every", kernels_every, 1),
+            KERNELS: _AUTOMATIC if kernels_every is None else _count("kernels_every", kernels_every, 1),
             GRADIENTS: _count("gradients_every", gradients_every),
             LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
             MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
@@ -134,14 +144,20 @@ class Recorder(Callback):
         # NOTE: not in on_train_begin, because a run is resumed between the two.
         if not (self._has_begun or self._has_failed):
             self._guarded(self._begin)
+        if self._pen is not None:
+            self._pen.pace.pause()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self._pen is not None:
             self.model.watch_step(self._wanted(self._pen, self._place.step + 1))
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self._pen is not None:
-            self._guarded(self._record_step, self._pen, batch, logs or {})
+        pen = self._pen
+        if pen is not None:
+            pen.pace.arrive(self._due[0])
+            self._guarded(self._record_step, pen, batch, logs or {})
+            if pen.pace.leave() and self._pen is not None:
+                self._guarded(pen.save_time, self._place.step, self.params.get("steps"))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._pen is not None:
@@ -164,7 +180,8 @@ class Recorder(Callback):
         """Find the place in the run, and write the state from which training starts."""
         if self.overwrite:
             self._remove_old()
-        self._pen = pen = Pen(self._open(), self.max_bytes, self._strides())
+        automatic = [name for name, every in self.wished.items() if every == _AUTOMATIC]
+        self._pen = pen = Pen(self._open(), self.max_bytes, self._strides(), automatic)
         self.overwrite, self.run = False, pen.writer.content["run"]
         self._probes = self._make_probes() if pen.every[MAPS] else None
         self._open_segment(pen, self.params.get("batch_size") or DEFAULT_BATCH)
@@ -192,8 +209,11 @@ class Recorder(Callback):
         """The strides that were asked for, with numbers where they were left to this class."""
         per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
         total = per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
-        chosen = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
-        return {name: chosen if every == _AUTOMATIC else every for name, every in self.wished.items()}
+        rare = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
+        automatic = {KERNELS: 1, LEDGER: rare, MAPS: rare}
+        return {
+            name: automatic[name] if every == _AUTOMATIC else every for name, every in self.wished.items()
+        }
 
     def _remove_old(self) -> None:
         lock = FolderLock(self.folder)
@@ -334,7 +354,6 @@ class Recorder(Callback):
         pen.writer.take_back()
         pen.writer.event(kind, self._place.step)
         if kind == "finished":
-            pen.writer.sync()
             update_index(self.folder)
 
     def _guarded(self, action: Any, *arguments: Any) -> None:

@@ -452,10 +452,9 @@ class Run:
 
     def _whole(self, segment: Segment, stream: str) -> np.ndarray:
         """Numbers of the whole records of a stream; tells of damaged ones."""
-        reader = segment.streams[stream]
-        numbers = [number for number in segment.numbers(stream).tolist() if reader.is_whole(number)]
+        numbers = segment.streams[stream].whole(segment.numbers(stream))
         self._tell_problems()
-        return np.array(numbers, np.int64)
+        return numbers
 
     def _tell_problems(self) -> None:
         new = [line for line in self.problems if line not in self._warned]

@@ -196,11 +196,6 @@ class RunWriter:
             if path.exists()
         )
 
-    def sync(self) -> None:
-        """Wait until all records are on the disk."""
-        for stream in self.streams.values():
-            stream.sync()
-
     def close(self) -> None:
         """Remove what is not committed, close the files, give the lock back; twice does no harm."""
         try:
