@@ -69,8 +69,4 @@ def brief(value: float, digits: int = 4) -> str:
     if 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits}g}".replace("-", MINUS)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return (
-        f"{mantissa} \u00d7 {power(int(exponent))}".replace("-", MINUS, 1)
-        if value < 0
-        else (f"{mantissa} \u00d7 {power(int(exponent))}")
-    )
+    return f"{mantissa} \u00d7 ".replace("-", MINUS) + power(int(exponent))

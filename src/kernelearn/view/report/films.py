@@ -16,7 +16,7 @@ import numpy as np
 from kernelearn.explain.choices import some_steps
 from kernelearn.explain.kernel_source import as_filters, layer_kind
 from kernelearn.view.report.decimals import MINUS
-from kernelearn.view.report.markup import Html, details, join, paragraph, tag
+from kernelearn.view.report.markup import Html, details, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
 
@@ -185,7 +185,7 @@ def _strip(film: Film, steps: np.ndarray) -> Html:
         cells = [tag("td", _picture(film, tile, int(i), int(steps[i]))) for i in places]
         rows.append(tag("tr", tag("th", film.name(tile), scope="row"), *cells))
     strip = tag("table", tag("thead", head), tag("tbody", *rows), class_="strip")
-    return tag("div", strip, class_="scroll", tabindex="0")
+    return scrolling(strip)
 
 
 def _picture(film: Film, tile: int, frame: int, step: int) -> Html:

@@ -9,7 +9,7 @@ import numpy as np
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.ledger import Ledger
 from kernelearn.view.report.decimals import Column, brief, closing, column_for
-from kernelearn.view.report.markup import Html, figure, join, paragraph, tag
+from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, image_pixels, img, signed_pixels
 from kernelearn.view.report.svg import bar_chart
@@ -79,7 +79,7 @@ def _terms_table(m: Material, book: Ledger, top: list[Any], column: Column) -> H
         "rounded so that the column adds up as shown. Seen: the image as the network got it, with what the "
         "unit sees of it. Read: what the kernel read of this weight's channel; the frame is the input."
     )
-    return join([tag("div", content, class_="scroll", tabindex="0"), paragraph(note, class_="note")])
+    return join([scrolling(content), paragraph(note, class_="note")])
 
 
 def _foot_row(what: str, number: str, kind: str) -> Html:

@@ -70,7 +70,12 @@ def table(
     ends = [tag("tr", *(_cell("td", c, r) for c, r in zip(row, right))) for row in foot]
     parts = [tag("caption", caption)] if caption else []
     parts += [head, body] + ([tag("tfoot", *ends)] if ends else [])
-    return tag("div", tag("table", *parts), class_="scroll", tabindex="0")
+    return scrolling(tag("table", *parts))
+
+
+def scrolling(content: Any) -> Html:
+    """Something wide that scrolls by itself, also with the keyboard."""
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label="table")
 
 
 def _cell(name: str, content: Any, is_numeric: bool, scope: str | None = None) -> Html:

@@ -14,7 +14,7 @@ from kernelearn.explain.patches import top_patches
 from kernelearn.explain.receptive_field import receptive_field, receptive_fields
 from kernelearn.explain.saliency import saliency
 from kernelearn.view.report.decimals import brief
-from kernelearn.view.report.markup import Html, join, paragraph, table_of, tag
+from kernelearn.view.report.markup import Html, join, paragraph, scrolling, table_of, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import (
     data_uri,
@@ -44,7 +44,7 @@ def _part(m: Material, title: str, make: Any) -> Html:
     return join([tag("h3", title), content])
 
 
-def displayed(m: Material, images: np.ndarray) -> list[np.ndarray]:
+def displayed(images: np.ndarray) -> list[np.ndarray]:
     """Images as bytes, (h, w) or (h, w, 3): channels first are turned, rows of features become lines."""
     values = np.asarray(images, np.float64)
     while values.ndim < 4:
@@ -79,7 +79,7 @@ def _frames(m: Material, fields: list[Any]) -> Html:
     body = [tag("title", "Receptive fields over an image")]
     if m.probes is not None and m.probes.ndim == 4 and m.probes.shape[1:3] == (height, width):
         place = {"x": 0, "y": 0, "width": width, "height": height}
-        body.append(tag("image", href=data_uri(displayed(m, m.probes[:1])[0]), class_="pixels", **place))
+        body.append(tag("image", href=data_uri(displayed(m.probes[:1])[0]), class_="pixels", **place))
     body.append(tag("rect", x=0, y=0, width=width, height=height, class_="outline", stroke_width=2 * line))
     for number, one in enumerate(fields):
         body.append(
@@ -113,7 +113,7 @@ def _maps(m: Material) -> Html:
         return paragraph("No images are known to show the maps of.", class_="missing")
     images = m.probes[:_IMAGES]
     found = feature_maps(m.model, images, list(m.some_convolutions))
-    shown = displayed(m, images)
+    shown = displayed(images)
     blocks = [_map_table(layer, maps, shown) for layer, maps in found.items()]
     words = paragraph(
         "What the kernels of a layer answer to an image, after the activation: one column per channel, the "
@@ -142,7 +142,7 @@ def _map_table(layer: str, maps: np.ndarray, images: list[np.ndarray]) -> Html:
         "caption", f"{layer}: {len(channels)} of {values.shape[-1]} channels, up to {brief(limit, 3)}"
     )
     content = tag("table", caption, tag("thead", head), tag("tbody", *rows), class_="strip")
-    return tag("div", content, class_="scroll", tabindex="0")
+    return scrolling(content)
 
 
 def _patches(m: Material) -> Html:
@@ -165,7 +165,7 @@ def _patches(m: Material) -> Html:
 def _patch_table(m: Material, found: Any) -> Html:
     rows = []
     for number, patches in found.patches.items():
-        crops = displayed(m, np.concatenate([found.crops(number)]))
+        crops = displayed(np.concatenate([found.crops(number)]))
         cells = [
             tag(
                 "td",
@@ -180,7 +180,7 @@ def _patch_table(m: Material, found: Any) -> Html:
         rows.append(tag("tr", tag("th", f"filter {number}", scope="row"), *cells))
     caption = tag("caption", f"{found.layer}: the {len(rows)} filters that moved farthest")
     content = tag("table", caption, tag("tbody", *rows), class_="strip")
-    return tag("div", content, class_="scroll", tabindex="0")
+    return scrolling(content)
 
 
 def _why(m: Material) -> Html:
@@ -192,7 +192,7 @@ def _why(m: Material) -> Html:
     maps = slope.maps("sum")
     limit, heat = float(np.abs(maps).max()), float(cam.heatmaps.max())
     rows = [
-        _row("image", [img(p, f"image {i}", 64) for i, p in enumerate(displayed(m, images))]),
+        _row("image", [img(p, f"image {i}", 64) for i, p in enumerate(displayed(images))]),
         _row("class found", [m.class_name(t) for t in slope.targets]),
         _row("score", [brief(float(s), 3) for s in slope.scores]),
         _row("pixel \u00d7 gradient", [_map(signed_pixels, one, limit, "saliency") for one in maps]),
@@ -206,7 +206,7 @@ def _why(m: Material) -> Html:
         "derivatives; neither says what the network would do without a region."
     )
     content = tag("table", tag("tbody", *rows), class_="strip")
-    return join([words, tag("div", content, class_="scroll", tabindex="0")])
+    return join([words, scrolling(content)])
 
 
 def _row(name: str, cells: list[Any]) -> Html:
