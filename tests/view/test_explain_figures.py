@@ -16,7 +16,6 @@ pytest.importorskip("matplotlib")
 
 from kernelearn import explain
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.choices import batch_images, by_number
 from kernelearn.recording import Run
 from kernelearn.view import save_figure
 from tests.view.small_runs import bars_of, recorded_bars
@@ -30,8 +29,7 @@ def ledger_of(run, index=(1, 1, 0, 2), layer="edges"):
 
 
 def drawn_ledger(run):
-    images = by_number(batch_images(run, 3), run.batch(3).images)
-    return explain.plot_ledger(ledger_of(run), images, ["upright", "level"])
+    return explain.plot_ledger(ledger_of(run), class_names=["upright", "level"])
 
 
 def drawn_updates(run):
@@ -62,7 +60,7 @@ def drawn_preferred(run):
 FIGURES = {
     "ledger": drawn_ledger,
     "ledger without images": lambda run: explain.plot_ledger(
-        ledger_of(run, explain.moved_most(run, "parts")[0], "parts")
+        explain.ledger(run.ledger("parts", 3), weight=explain.moved_most(run, "parts")[0])
     ),
     "dense ledger": lambda run: explain.plot_ledger(ledger_of(run, (5, 1), "answer")),
     "updates": drawn_updates,
@@ -147,6 +145,7 @@ def test_a_ledger_shows_its_formula_with_numbers(recorded):
     assert book.formula.replace(" ", "") in words.replace(" ", "")
     assert f"{book.total:.9g}" in words and f"{book.gradient:.9g}" in words
     top = book.top(1)[0]
+    assert f"({top.input:.4g}) \u00d7 ({top.delta:.4g})" in words
     assert f"image {top.image} ({'level' if top.label else 'upright'})" in words
 
 

@@ -40,7 +40,7 @@ def ledger(
     - `kernelearn explain ledger runs/demo --weight bias,0 --csv terms.csv`
     """
     from kernelearn.cli.sources import layer_and_weight, open_run
-    from kernelearn.explain.choices import batch_images, by_number, last_ledger_step
+    from kernelearn.explain.choices import last_ledger_step
     from kernelearn.explain.ledger import ledger as ledger_of
     from kernelearn.explain.ledger_text import NOTE, head_lines, top_table
 
@@ -53,8 +53,7 @@ def ledger(
     def drawn() -> Any:
         from kernelearn.view import plot_ledger
 
-        images = by_number(batch_images(source, at), source.batch(at).images)
-        return plot_ledger(book, images, _class_names(source))
+        return plot_ledger(book, class_names=_class_names(source))
 
     notes = [] if book.mixes_images is False else [NOTE]
     found = Explained(tables, book.to_dict(), drawn, head_lines(book), notes, rows=_all_terms(book))
@@ -152,7 +151,7 @@ def _parts_table(split: Any, index: tuple[int, ...]) -> Any:
 
     values = split.at(index)
     size = values["update"] or 1.0
-    rows = [(name, f"{value:+.9g}", f"{100 * value / size:.1f} %") for name, value in values.items()]
+    rows = [(name, f"{value:+.9g}", f"{100 * value / size:z.1f} %") for name, value in values.items()]
     title = (
         f"Update {split.steps[0]} of {split.layer}/{split.weight}{list(index)} by {split.optimizer}: "
         f"{float(split.before[index]):.9g} -> {float(split.after[index]):.9g}"

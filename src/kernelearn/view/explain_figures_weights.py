@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
+from kernelearn.explain.choices import batch_images, by_number
 from kernelearn.view.drawing import (
     COLOURS,
     bars,
@@ -41,12 +42,14 @@ def plot_ledger(book: Any, images: Any = None, class_names: Sequence[str] | None
 
     Args:
         book: `explain.Ledger`.
-        images: what the terms came from, see `Ledger.top`; None shows what the kernel read there instead.
+        images: what the terms came from, see `Ledger.top`. None takes the images of the step as the network
+            got them, where the run has them; else it shows what the kernel read.
         class_names: names of the classes.
         k: terms to show.
     Returns: matplotlib Figure.
     Raises: MissingDependencyError without matplotlib.
     """
+    images = _images_of(book) if images is None else images
     top = book.top(k, images)
     by_position = book.by_position()
     panels = ["image"] + ["position"] * bool(by_position.ndim) + ["class"] * (book.labels is not None)
@@ -59,15 +62,25 @@ def plot_ledger(book: Any, images: Any = None, class_names: Sequence[str] | None
         else:
             _draw_sums(axis, book, name, class_names)
     figure.suptitle(f"Ledger of {book.layer}/{book.weight}{list(book.index)}, step {book.step}", fontsize=11)
-    caption(figure, ledger_caption(book))
+    caption(figure, ledger_caption(book, top))
     return figure
 
 
-def ledger_caption(book: Any) -> list[str]:
-    """The formula, and the sum with its numbers."""
+def _images_of(book: Any) -> Any:
+    """The images of the ledger's step, by their numbers; None without a run that has them."""
+    if book.run is None:
+        return None
+    return by_number(batch_images(book.run, book.step), book.run.batch(book.step).images)
+
+
+def ledger_caption(book: Any, top: list[Any]) -> list[str]:
+    """The formula, its first terms with their numbers, and the sum."""
     penalty = f" + penalty {book.penalty:.6g}" if book.penalty else ""
+    first = " + ".join(f"({one.input:.4g}) \u00d7 ({one.delta:.4g})" for one in top[:3])
+    rest = len(book.terms) - len(top[:3])
     return [
         book.formula,
+        f"= {first}" + (f" + \u2026 {rest:,} terms more" if rest else ""),
         f"= {book.total:.9g} (sum of {len(book.terms):,} terms){penalty}; gradient of the engine "
         f"{book.gradient:.9g}; residual {book.residual:.1g}",
     ]
