@@ -218,6 +218,16 @@ def test_thinned_films_say_so(recorded, monkeypatch):
     assert re.search(r"[2-5] of the 9 recorded steps are here", found)
 
 
+def test_curves_of_a_long_run_are_made_from_some_steps(recorded, page, monkeypatch):
+    from kernelearn.view.report import material
+
+    monkeypatch.setattr(material, "MOST_STEPS", 4)
+    found = render_report(recorded)
+    assert "Made from 4 of 9 recorded steps" in found
+    ledgers = [article["tables"][0] for article in Page(found).articles]
+    assert ledgers == [article["tables"][0] for article in page.articles]
+
+
 STACKS = {
     "one axis": ((12, 2), [layers.Conv1D(3, 3, name="c")]),
     "three axes": ((5, 5, 5, 1), [layers.Conv3D(2, 3, name="c")]),

@@ -120,17 +120,17 @@ def _history(m: Material, layer: str, name: str) -> Html:
 def curves_section(m: Material) -> Html:
     """Layers compared, and the learning curves of each."""
     names = list(m.layers)
-    curves = [learning_curves(m.run, layer, m.layers[layer]) for layer in names]
+    curves = [learning_curves(m.run, layer, m.layers[layer], m.steps.tolist()) for layer in names]
     intro = paragraph(
         "How far the filters of a layer went from where they started. A filter has settled at the first step "
         "from which on it stays within 10 % of its largest distance from its last value. Directness is the "
-        "straight distance divided by the way that was walked."
+        f"straight distance divided by the way that was walked.{m.which_steps()}"
     )
     return join([intro, _compared(m, names), tag("div", *_charts(curves), class_="charts")])
 
 
 def _compared(m: Material, names: list[str]) -> Html:
-    parts = [compare_layers(m.run, [layer], m.layers[layer]) for layer in names]
+    parts = [compare_layers(m.run, [layer], m.layers[layer], m.steps.tolist()) for layer in names]
     columns = tuple(c.replace("_", " ") for c in parts[0].columns)
     return table(columns, [row for p in parts for row in p.cells()], "Layers compared", parts[0].is_numeric)
 

@@ -13,6 +13,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import batch_images, by_number, is_convolution, kernel_layers, some_steps
 
 _MOST_LAYERS = 6
+MOST_STEPS = 2000
 
 
 @dataclass
@@ -59,6 +60,25 @@ class Material:
     def convolutions(self) -> dict[str, str]:
         """Those whose kernel has spatial axes."""
         return {layer: name for layer, name in self.layers.items() if is_convolution(self.run, layer)}
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """The recorded steps that curves are made from: all, or evenly spread ones of a long run."""
+        return some_steps(self.run.steps, MOST_STEPS)
+
+    def which_steps(self) -> str:
+        """A sentence about the steps that are left out; "" if none is."""
+        shown, count = len(self.steps), len(self.run.steps)
+        return f" Made from {shown:,} of {count:,} recorded steps, spread evenly." if shown < count else ""
+
+    def path_of(self, layer: str, name: str, index: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, values) of one number of a weight: at `steps`, and on both sides of every ledger."""
+        if len(self.steps) == len(self.run.steps):
+            return self.run.trace(layer, index, name)
+        ledgers = self.run.ledger_steps
+        wanted = np.unique(np.concatenate([self.steps, ledgers, ledgers - 1]))
+        found = wanted[np.isin(wanted, self.run.steps)]
+        return found, np.array([self.run.kernels(layer, int(k), name)[index] for k in found])
 
     @property
     def some_convolutions(self) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _weight(m: Material, layer: str, name: str) -> Html:
     (index,) = moved_most(m.run, layer, 1, name)
     step = _step_that_moved_most(m, layer, name, index)
     book = ledger(m.run, layer, step, (name, *index))
-    steps, values = m.run.trace(layer, index, name)
+    steps, values = m.path_of(layer, name, index)
     title = f"{layer} \u00b7 {name}[{', '.join(map(str, index))}]"
     moved = f"It went from {brief(float(values[0]))} to {brief(float(values[-1]))}."
     words = " ".join(filter(None, [_in_words(m, layer, index), moved]))
@@ -101,7 +101,7 @@ def _in_words(m: Material, layer: str, index: tuple[int, ...]) -> str:
 
 def _step_that_moved_most(m: Material, layer: str, name: str, index: tuple[int, ...]) -> int:
     """The step with a ledger whose update of the weight was largest."""
-    steps, values = m.run.trace(layer, index, name)
+    steps, values = m.path_of(layer, name, index)
     known = dict(zip(steps.tolist(), values.astype(np.float64).tolist()))
     ledgers = [int(k) for k in m.run.ledger_steps if k in known and k - 1 in known]
     return max(ledgers, key=lambda k: abs(known[k] - known[k - 1]), default=int(m.run.ledger_steps[-1]))
