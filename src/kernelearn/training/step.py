@@ -1,7 +1,7 @@
 """Builds the programs of a model: a training step, a test step, a prediction.
 
 A training step is the layers, the loss with its penalties, the backward pass, and the update of every
-trainable weight: clipping, optimiser, constraint. `_finished` applies the model's precision policy to all three.
+trainable weight: clipping, optimiser, constraint. `_finished` applies the precision policy to all three.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _finished(graph: ProgramBuilder, model: Any) -> Program:
     if precision != "float32" and graph.dtype != "float32":
         raise ArgumentError(
             f"Policy {model.policy!r} keeps weights and sums in float32, but this model computes in "
-            f"{graph.dtype}. Use policy='float32', or build the model after kernelearn.config.set_floatx('float32')."
+            f"{graph.dtype}. Use policy='float32', or build the model after "
+            "kernelearn.config.set_floatx('float32')."
         )
     return with_products_in(graph.build(), precision)
 

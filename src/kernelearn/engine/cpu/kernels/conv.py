@@ -145,7 +145,7 @@ def choose_tile(outer: int, height: int, width: int, inner: int, target: Target)
     segments = -(-width // limit)
     pixels = -(-width // segments)
     rows = max(1, min(height, limit // pixels))
-    rows = -(-height // -(-height // rows))
+    rows = -(-height // -(-height // rows))  # the same number of tiles, of nearly equal height
     return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
 
 
@@ -409,14 +409,11 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         op = rounded_operands(plan, op)
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
-    tile = choose_tile(g.outer, highest, widest, g.inner, plan.target)
-    blocks = Blocks(g.outer, plan.target.width, tile.vectors)
-    pack, flops = packed_pairs if pairs else packed_weights, g.flops
-    weights = pack(plan, op, op.inputs[1], blocks, g.tap_count, g.inner, g.groups, transposed)
-    x = op.inputs[0]
-    if pairs:
-        x, g = channel_pairs(plan, op, x, g.inner), g.in_pairs()
-        tile = choose_tile(g.outer, highest, widest, g.inner, plan.target)
+    inner = -(-g.inner // 2) if pairs else g.inner
+    tile = choose_tile(g.outer, highest, widest, inner, plan.target)
+    blocks, flops = Blocks(g.outer, plan.target.width, tile.vectors), g.flops
+    x, weights = _operands(plan, op, g, blocks, transposed, pairs)
+    g = g.in_pairs() if pairs else g
     size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
     reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
@@ -434,6 +431,17 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         split=_split(key, g, tile, chain, blocks.count * g.groups),
     )
     return True
+
+
+def _operands(
+    plan: Plan, op: Operation, g: TapConv, blocks: Blocks, transposed: bool, pairs: bool
+) -> tuple[str, str]:
+    """The input and the packed weights as the kernel reads them."""
+    x, weights = op.inputs
+    shape = (blocks, g.tap_count, g.inner, g.groups, transposed)
+    if pairs:
+        return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, *shape)
+    return x, packed_weights(plan, op, weights, *shape)
 
 
 def _split(key: str, g: TapConv, tile: Tile, chain: Chain | None, blocks: int):
