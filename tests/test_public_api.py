@@ -19,7 +19,8 @@ PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
-        metrics mixed_precision models ops optimizers recording regularizers schedules set_num_threads set_random_seed utils
+        metrics mixed_precision models ops optimizers recording regularizers schedules set_num_threads
+        set_random_seed utils
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
