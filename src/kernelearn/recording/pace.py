@@ -16,11 +16,11 @@ from kernelearn.recording.budget import KERNELS, LEDGER, Cost, schedule_costs, t
 
 # Shares of the training's time that are aimed at, for steps below and above `LONG_STEP` seconds. Promised are
 # 5 % and 3 %: times vary, and a fit begins and ends.
-SHARE, SHARE_OF_LONG, LONG_STEP = 0.045, 0.025, 0.01
+SHARE, SHARE_OF_LONG, LONG_STEP = 0.04, 0.025, 0.01
 # Seconds that nobody misses: what is still to be recorded in less stays as often as wished.
 UNNOTICED = 0.1
 # Steps before the first decision; the next ones come after twice as many each, so that strides rarely change.
-FIRST_DECISION = 64
+FIRST_DECISION = 32
 # Nothing becomes rarer than so many times what was wished.
 _LEAST = 16
 _KEPT = 64

@@ -62,7 +62,7 @@ class Recorder(Callback):
             of the model, or a resumed one) is added to it.
         kernels_every: record the weights of the layers every so many steps. None for every step, as long as
             recording takes no more than 5 % of the training's time; where it would, what was left to the
-            Recorder comes less often after the first 64 steps, and the event "paced" says so.
+            Recorder comes less often after the first 32 steps, and the event "paced" says so.
         ledger_every: record the factors of the gradients (layer inputs and output gradients), and with them
             gradients, optimiser state and weights before and after, every so many steps and at the first.
             0 for never; None for twenty times in a fit, and every 500 steps, as far as the 5 % allow.
