@@ -36,7 +36,7 @@ $(PEERS)/.installed: pyproject.toml
 	touch $@
 
 demo: install ## train on 1,797 real handwritten digits and report how the kernels learned
-	$(VENV)/bin/kernelearn train digits --record --run runs/demo --overwrite
+	$(VENV)/bin/kernelearn train digits --record --record-kernels 1 --record-ledger 61 --run runs/demo --overwrite
 	$(VENV)/bin/kernelearn report runs/demo
 	@echo "How every kernel learned, to open in a browser: $(CURDIR)/runs/demo/report.html"
 

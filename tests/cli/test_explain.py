@@ -13,7 +13,7 @@ from kernelearn import explain
 from kernelearn.recording import Run
 
 SMALL = ("--epochs", "1", "--augment", "none", "--quiet", "--batch-size", "128")
-EVERY = ("--record", "--record-ledger", "1", "--record-gradients", "1")
+EVERY = ("--record", "--record-kernels", "1", "--record-ledger", "1", "--record-gradients", "1")
 
 
 @pytest.fixture(scope="module")

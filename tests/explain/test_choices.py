@@ -14,7 +14,7 @@ def recorded(folder, stack, shape=(6, 6, 1), **options):
     model.compile("adam", "mse")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, *shape)).astype("float32")
-    recorder = Recorder(folder, **{"ledger_every": 1, **options})
+    recorder = Recorder(folder, **{"kernels_every": 1, "ledger_every": 1, **options})
     model.fit(x, rng.normal(size=(12, 2)), batch_size=4, epochs=2, verbose=0, callbacks=[recorder])
     return Run(folder), x
 

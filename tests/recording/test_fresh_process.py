@@ -32,7 +32,7 @@ def test_model_and_penalties_in_a_fresh_process(tmp_path):
     conv = Conv2D(2, 3, kernel_regularizer="l2", name="conv")
     model = Sequential([Input((5, 5, 1)), conv, Flatten(), Dense(2, name="dense")])
     model.compile("sgd", "mse")
-    recorder = Recorder(tmp_path / "run", ledger_every=1)
+    recorder = Recorder(tmp_path / "run", kernels_every=1, ledger_every=1)
     x = np.random.default_rng(0).normal(size=(8, 5, 5, 1)).astype("float32")
     model.fit(x, np.ones((8, 2)), batch_size=4, verbose=0, callbacks=[recorder])
     assert read_anew(PROGRAM, tmp_path / "run") == "Sequential"

@@ -23,7 +23,7 @@ def record(folder, stack, images, targets, loss="sparse_categorical_crossentropy
     model = Sequential([layers.Input(images.shape[1:]), *stack])
     # The reference engine: the pictures of figures are compared, and its numbers are the same everywhere.
     model.compile("adam", loss, engine="reference")
-    options = {"ledger_every": 1, "gradients_every": 1, "maps_every": 4, **recorder}
+    options = {"kernels_every": 1, "ledger_every": 1, "gradients_every": 1, "maps_every": 4, **recorder}
     model.fit(
         images,
         targets,

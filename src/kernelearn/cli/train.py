@@ -136,6 +136,14 @@ def train(
             rich_help_panel=_RECORD,
         ),
     ] = None,
+    record_kernels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps from one record of the weights to the next. [default: 1, as far as 5 % of the time allow]",
+            rich_help_panel=_RECORD,
+        ),
+    ] = None,
     record_ledger: Annotated[
         int | None,
         typer.Option(
@@ -197,7 +205,9 @@ def train(
         "patience": patience,
         "engine": engine,
         "policy": policy,
-        "record": _recording(record, record_layers, record_ledger, record_gradients, record_budget),
+        "record": _recording(
+            record, record_layers, record_kernels, record_ledger, record_gradients, record_budget
+        ),
     }
     verbose: Any = 0 if quiet or as_json else "auto"
     task = _resumed(given, run, verbose) if resume else _new(given, run, overwrite, verbose)
@@ -205,11 +215,17 @@ def train(
 
 
 def _recording(
-    wanted: bool, layers: str | None, ledger: int | None, gradients: int | None, budget: str | None
+    wanted: bool,
+    layers: str | None,
+    kernels: int | None,
+    ledger: int | None,
+    gradients: int | None,
+    budget: str | None,
 ) -> Any:
     """Arguments of the Recorder, as the run keeps them; None to record nothing."""
     given = {
         "layers": layers,
+        "kernels_every": kernels,
         "ledger_every": ledger,
         "gradients_every": gradients,
         "max_bytes": budget,

@@ -24,7 +24,9 @@ class Column:
     places: int
 
     def rounded(self, value: float) -> Decimal:
-        """A value in the unit of the column."""
+        """A value in the unit of the column; NaN for what is not finite."""
+        if not isfinite(value):
+            return Decimal("NaN")
         return Decimal(repr(float(value))).scaleb(-self.exponent).quantize(Decimal(1).scaleb(-self.places))
 
     def text(self, value: float | Decimal, plus: bool = False) -> str:

@@ -22,7 +22,7 @@ from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
 
 _TILES = 12
 _LARGEST_WITH_NUMBERS = 7
-_BYTES = 600_000  # of float32 numbers in all films together
+_BYTES = 1_200_000  # of float32 numbers in all films together
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Film:
     @property
     def limit(self) -> float:
         """One range for all tiles and steps."""
-        return float(np.abs(self.values).max()) or 1.0
+        return float(np.abs(self.values[np.isfinite(self.values)]).max(initial=0.0)) or 1.0
 
     def name(self, tile: int) -> str:
         """What a tile is."""
@@ -68,7 +68,7 @@ def _chosen(m: Material, layer: str) -> tuple[list[tuple[int, int]], int]:
     kind, name = layer_kind(m.run, layer), m.convolutions[layer]
     ends = [m.run.kernels(layer, int(m.run.steps[i]), name) for i in (0, -1)]
     first, last = (as_filters(kernel, kind) for kernel in ends)
-    moved = np.square(last - first).sum(axis=tuple(range(first.ndim - 2)))
+    moved = np.nan_to_num(np.square(last - first)).sum(axis=tuple(range(first.ndim - 2)))
     order = np.argsort(-moved.ravel(), kind="stable")[:_TILES]
     pairs = [np.unravel_index(place, moved.shape) for place in order]
     return sorted((int(c), int(f)) for c, f in pairs), first[..., 0, 0].size
@@ -172,8 +172,9 @@ def cell_class(value: float, limit: float) -> str:
 
 
 def cell_style(value: float, limit: float) -> str:
-    """How strong the colour is."""
-    return f"--t:{100 * abs(float(value)) / limit:.0f}%"
+    """How strong the colour is; a number that is not finite has none."""
+    value = float(value) if np.isfinite(value) else 0.0
+    return f"--t:{100 * abs(value) / limit:.0f}%"
 
 
 def _strip(film: Film, steps: np.ndarray) -> Html:
