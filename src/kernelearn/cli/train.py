@@ -140,7 +140,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Steps from one record of the weights to the next. [default: 1, as far as 5 % of the time allow]",
+            help="Steps from one record of the weights to the next. [default: 1, if time allows]",
             rich_help_panel=_RECORD,
         ),
     ] = None,

@@ -92,7 +92,7 @@ def section(m: Material) -> Html:
         return paragraph("No convolution kernel is recorded in this run.", class_="missing")
     count = len(m.run.steps)
     shown = (
-        f"All {count:,} recorded steps are here."
+        f"All {count:,} recorded steps (of {m.run.last_step + 1:,} in the training) are here."
         if len(steps) == count
         else f"{len(steps):,} of the {count:,} recorded steps are here, spread evenly; the run has them all."
     )
