@@ -34,6 +34,7 @@ class CpuExecutable:
     def __init__(self, program: Program, variables: Mapping[str, Variable]) -> None:
         self.program = program
         self.variables = {b.name: variables[b.name] for b in program.weights()}
+        self._wanted = program.inputs()
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
         self.parts = schedule.stretches(self.plan.steps, self.plan)
@@ -89,7 +90,7 @@ class CpuExecutable:
 
     def inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The inputs as kernels need them: of the declared type and shape, contiguous."""
-        wanted = self.program.inputs()
+        wanted = self._wanted
         missing = [b.name for b in wanted if b.name not in inputs]
         if missing:
             raise KernelearnError(f"The program needs inputs {missing}; got {sorted(inputs)}.")
@@ -98,7 +99,7 @@ class CpuExecutable:
         return arrays
 
     def _images(self, arrays: Mapping[str, np.ndarray]) -> int:
-        for buffer in self.program.inputs():
+        for buffer in self._wanted:
             if buffer.shape[:1] == (None,):
                 return arrays[buffer.name].shape[0]
         return 1

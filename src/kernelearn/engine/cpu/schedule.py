@@ -152,7 +152,10 @@ class Job:
 def chunk_size(tasks: int, threads: int, by_image: bool) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
-    return max(1, min(share, MAX_CHUNK if by_image else share))
+    if by_image:
+        # NOTE: dense layers work on eight rows at a time.
+        return max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
+    return max(1, share)
 
 
 def waits(accesses: list[tuple[list, list]]) -> list[tuple[int, int]]:
