@@ -285,8 +285,8 @@ class Trainer:
     def watch_step(self, buffers: Mapping[str, str] | None = None) -> None:
         """Ask for a report of the next training step: for callbacks, in `on_train_batch_begin`.
 
-        It is in `last_step` when `on_train_batch_end` is called. The numbers of the step are the same with and
-        without it, and a step that nobody asks about costs nothing.
+        It is in `last_step` when `on_train_batch_end` is called. The numbers of the step are the same with
+        and without it, and a step that nobody asks about costs nothing.
 
         Args:
             buffers: label -> name of a buffer of `program("train")` that the report is to hold too.

@@ -1,7 +1,7 @@
 """The operator that stands for several: what a compiling engine does in one pass over memory.
 
-Only rewrites make it. The reference engine runs its body one operation after another, so that a rewritten program
-can be compared with the original.
+Only rewrites make it. The reference engine runs its body one operation after another, so that a rewritten
+program can be compared with the original.
 """
 
 from dataclasses import dataclass
