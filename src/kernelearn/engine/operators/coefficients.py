@@ -1,6 +1,6 @@
 """Operators that turn the weights of a normalisation into one factor and one offset per channel.
 
-Rewrites use them: (x - mean) / sqrt(variance + epsilon) * gamma + beta = x * factor + offset, and the two rows
+Rewrites use them: (x - mean) / sqrt(variance + epsilon) * gamma + beta = x * factor + offset, and two rows
 of coefficients cost nothing next to x.
 """
 
