@@ -227,6 +227,7 @@ def about_model(model: Any) -> dict[str, Any]:
         "metadata": model.metadata,
         "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
         "engine": model._engine,
+        "policy": model.policy,
         "class_names": None if names is None else [str(name) for name in names],
     }
 

@@ -254,6 +254,7 @@ class _Rows:
         k = self.k
         places = [(r, p, v) for r in range(rows) for p in range(pixels) for v in range(self.vectors)]
         self.sums = {place: k.register(start=k.zero) for place in places}
+        self._prefetch(z, y, x)
         depth = self.depth
         for dz, tz in depth.taps:
             plane = z * depth.in_step + dz
@@ -269,6 +270,12 @@ class _Rows:
                 k.store(value, "y", offset, mask)
             else:
                 chain.apply(k, (value,), offset, self.channel + v * k.width, mask)
+
+    def _prefetch(self, z: Index, y: Index, x: Index | int) -> None:
+        """Ask for what the chain reads at the end of the tile, while the sums are still being made."""
+        full = [e.role for e in self.chain.externals if e.kind == "full"] if self.chain else []
+        for (r, p, v), role in product(self.sums, full):
+            self.k.prefetch(role, self._y_offset(z, y + r, x, p) + v * self.k.width)
 
     def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
         """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
