@@ -216,13 +216,11 @@ class _Rows:
         self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
         full = self.height.count // self.tile.rows * self.tile.rows
         with k.loop(0, self.depth.count) as z:
-            for lo, hi, rows in (
-                (0, full, self.tile.rows),
-                (full, self.height.count, self.height.count - full),
-            ):
-                if lo < hi:
-                    with k.loop(lo, hi, rows) as y:
-                        self._segments(z, y, rows)
+            if full:
+                with k.loop(self.lo, self.hi, self.tile.rows) as y:
+                    self._segments(z, y, self.tile.rows)
+            if full < self.height.count:
+                self._segments(z, k.const(full), self.height.count - full)
 
     def _segments(self, z: Index, y: Index, rows: int) -> None:
         """A row in tiles: runs of inner tiles of one size in a loop, those at the border one by one."""
