@@ -215,7 +215,7 @@ class ProgramBuilder:
     def build(self) -> Program:
         """The finished program: unused operations dropped, updates last."""
         ordered = sorted(self.operations, key=lambda op: PHASES.index(op.phase))
-        return _prune(Program(dict(self.buffers), tuple(ordered), dict(self.outputs), dict(self.gradients)))
+        return prune(Program(dict(self.buffers), tuple(ordered), dict(self.outputs), dict(self.gradients)))
 
     def _infer(self, operator: str, inputs: tuple[Buffer, ...], attrs: dict) -> tuple[Spec, ...]:
         try:
@@ -244,7 +244,7 @@ class ProgramBuilder:
         return buffer
 
 
-def _prune(program: Program) -> Program:
+def prune(program: Program) -> Program:
     """Drop operations whose results nothing reads, and buffers that nothing uses."""
     needed = set(program.outputs.values())
     kept: list[Operation] = []

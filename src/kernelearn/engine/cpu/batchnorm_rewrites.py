@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from kernelearn.engine.program import Buffer, Operation, Program
+from kernelearn.engine.program import Buffer, Operation, Program, prune
 
 
 def split_batch_normalization(program: Program) -> Program:
@@ -100,7 +100,7 @@ def split_batch_normalization_gradient(program: Program) -> Program:
             operations += _rewritten(first[i], buffers)
         if i not in dropped:
             operations.append(op)
-    return _without_unused(replace(program, buffers=buffers, operations=tuple(operations)))
+    return prune(replace(program, buffers=buffers, operations=tuple(operations)))
 
 
 def _split_ones(program: Program) -> Iterator[Operation]:
@@ -218,19 +218,6 @@ def _rewritten(part: _Backward, buffers: dict[str, Buffer]) -> list[Operation]:
             attrs={},
         ),
     ]
-
-
-def _without_unused(program: Program) -> Program:
-    """Drop backward operations whose results nothing reads, and gradients that are gone."""
-    needed = set(program.outputs.values())
-    kept = []
-    for op in reversed(program.operations):
-        if op.phase != "backward" or needed.intersection(op.outputs):
-            needed.update(op.inputs)
-            needed.update(op.outputs)
-            kept.append(op)
-    gradients = {name: grad for name, grad in program.gradients.items() if grad in needed}
-    return replace(program, operations=tuple(reversed(kept)), gradients=gradients)
 
 
 REWRITES = (split_batch_normalization, split_batch_normalization_gradient)

@@ -424,16 +424,16 @@ class Kernel:
         """min(a, b); a NaN in `a` is kept."""
         return self.select(self.test("ogt", a, b), b, a)
 
-    def total(self, vector: str) -> str:
+    def total(self, vector: str, type_: str = "float") -> str:
         """Sum of the lanes, pairwise: a scalar."""
-        lanes, value, kind = self.width, vector, self.vector
+        lanes, value, kind = self.width, vector, f"<{self.width} x {type_}>"
         while lanes > 1:
             half = lanes // 2
             low = ", ".join(f"i32 {i}" for i in range(half))
             high = ", ".join(f"i32 {i + half}" for i in range(half))
             a = self.op(f"shufflevector {kind} {value}, {kind} poison, <{half} x i32> <{low}>")
             b = self.op(f"shufflevector {kind} {value}, {kind} poison, <{half} x i32> <{high}>")
-            lanes, kind = half, f"<{half} x float>"
+            lanes, kind = half, f"<{half} x {type_}>"
             value = self.op(f"fadd {kind} {a}, {b}")
         return self.op(f"extractelement {kind} {value}, i32 0")
 

@@ -198,10 +198,15 @@ def lower(program: Program, target: Target) -> Plan:
     written = {name for op in program.operations if op.phase == "update" for name in op.outputs}
     plan.constant = {b.name for b in program.weights() if b.name not in written}
     for operation in program.operations:
-        lowering = RULES.get(operation.operator)
-        if lowering is None or not lowering(plan, operation):
-            plan.steps.append(Fallback(operation))
+        lower_operation(plan, operation)
     return plan
+
+
+def lower_operation(plan: Plan, operation: Operation) -> None:
+    """Add one operation to the plan: as calls if there is a rule that can, else for the reference engine."""
+    lowering = RULES.get(operation.operator)
+    if lowering is None or not lowering(plan, operation):
+        plan.steps.append(Fallback(operation))
 
 
 def per_image(shape: tuple[int | None, ...]) -> int:

@@ -13,7 +13,7 @@ from kernelearn.engine.cpu import batchnorm_rewrites
 from kernelearn.engine.cpu.kernels.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
 from kernelearn.engine.operators.fused import Body
-from kernelearn.engine.program import Operation, Program
+from kernelearn.engine.program import Operation, Program, prune
 
 # Operators whose results are in registers when they are stored, so that a chain can follow at no cost.
 ANCHORS = ("conv", "conv_grad_input", "conv_transpose", "dense", "dense_grad_input")
@@ -32,7 +32,7 @@ def relu_gradient_from_output(program: Program) -> Program:
         plain = not any(op.attrs.get(a) for a in ("negative_slope", "threshold", "max_value"))
         return replace(op, inputs=(op.inputs[0], op.inputs[2], op.inputs[2])) if plain else op
 
-    return _without_unused(replace(program, operations=tuple(changed(op) for op in program.operations)))
+    return prune(replace(program, operations=tuple(changed(op) for op in program.operations)))
 
 
 def gradients_before_pooling(program: Program) -> Program:
@@ -74,7 +74,7 @@ def gradients_before_pooling(program: Program) -> Program:
             result.append(replace(op, inputs=source.inputs[:1]))
         else:
             result.append(op)
-    return _without_unused(replace(program, buffers=buffers, operations=tuple(result)))
+    return prune(replace(program, buffers=buffers, operations=tuple(result)))
 
 
 def _is_relu_mask(op: Operation, pool: Operation) -> bool:
@@ -237,18 +237,6 @@ def update_early(program: Program) -> Program:
     for i, op in enumerate(operations):
         result += [*([op] if op.phase != "update" else []), *after[i]]
     return replace(program, operations=tuple(result))
-
-
-def _without_unused(program: Program) -> Program:
-    """Drop operations whose results nothing reads."""
-    needed = set(program.outputs.values())
-    kept = []
-    for op in reversed(program.operations):
-        if op.phase == "update" or needed.intersection(op.outputs):
-            needed.update(op.inputs)
-            needed.update(op.outputs)
-            kept.append(op)
-    return replace(program, operations=tuple(reversed(kept)))
 
 
 REWRITES: list[Rewrite] = [

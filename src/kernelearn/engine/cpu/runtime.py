@@ -113,6 +113,19 @@ finish:
   ret void
 }
 
+; One turn of waiting: at first a breath, later let others run.
+define void @kl_pause(i64 %turn, ptr %yield) nounwind {
+entry:
+  %tired = icmp sgt i64 %turn, 4000
+  br i1 %tired, label %rest, label %breathe
+breathe:
+  PAUSE
+  ret void
+rest:
+  call i32 %yield()
+  ret void
+}
+
 ; Until all tasks of the groups [from, to) are done: spin, then let others run.
 define void @kl_wait(ptr %groups, ptr %counters, i64 %from, i64 %to, ptr %yield) nounwind {
 entry:
@@ -131,21 +144,13 @@ look:
   %done.p = getelementptr i64, ptr %counters, i64 %line2
   br label %spin
 spin:
-  %turn = phi i64 [ 0, %look ], [ %turn.next, %again ]
+  %turn = phi i64 [ 0, %look ], [ %turn.next, %patience ]
   %done = load atomic i64, ptr %done.p acquire, align 8
   %is.full = icmp sge i64 %done, %tasks
   br i1 %is.full, label %full, label %patience
 patience:
   %turn.next = add i64 %turn, 1
-  %tired = icmp sgt i64 %turn.next, 4000
-  br i1 %tired, label %rest, label %breathe
-breathe:
-  PAUSE
-  br label %again
-rest:
-  call i32 %yield()
-  br label %again
-again:
+  call void @kl_pause(i64 %turn.next, ptr %yield)
   br label %spin
 full:
   %g.next = add i64 %g, 1
@@ -164,21 +169,13 @@ entry:
   %yield = load ptr, ptr %yield.p
   br label %spin
 spin:
-  %turn = phi i64 [ 0, %entry ], [ %turn.next, %again ]
+  %turn = phi i64 [ 0, %entry ], [ %turn.next, %patience ]
   %inside = load atomic i64, ptr %busy seq_cst, align 8
   %left = icmp eq i64 %inside, 0
   br i1 %left, label %finish, label %patience
 patience:
   %turn.next = add i64 %turn, 1
-  %tired = icmp sgt i64 %turn.next, 4000
-  br i1 %tired, label %rest, label %breathe
-breathe:
-  PAUSE
-  br label %again
-rest:
-  call i32 %yield()
-  br label %again
-again:
+  call void @kl_pause(i64 %turn.next, ptr %yield)
   br label %spin
 finish:
   ret void

@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.chain import Chain
-from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
@@ -169,13 +169,12 @@ def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None) -> None:
     blocks = Blocks(g.outer, k.width, tile.vectors)
     with k.loop(k.lo, k.hi) as task:
         n, unit = task // (blocks.count * g.groups), task % (blocks.count * g.groups)
-        group, block = (unit // blocks.count, unit % blocks.count) if g.groups > 1 else (k.const(0), unit)
-        for first, count, vectors, channels in blocks.kinds():
-            is_kind = k.compare("slt" if first == 0 and count == blocks.full else "sge", block, blocks.full)
-            with k.when(is_kind):
-                for part in g.parts:
-                    rows = _Rows(k, g, tile, chain, blocks, part, vectors, channels)
-                    rows.emit(n, group, first, block - first)
+
+        def body(group, first, block, vectors, channels, n=n):
+            for part in g.parts:
+                _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
+
+        one_block(k, blocks, g.groups, unit, body)
 
 
 def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, blocks_outside: bool) -> None:

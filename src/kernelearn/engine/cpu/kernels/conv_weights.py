@@ -24,7 +24,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
 )
 from kernelearn.engine.cpu.kernels.chain import BLOCK, emit_flat
 from kernelearn.engine.cpu.kernels.conv import image_shape, three
-from kernelearn.engine.cpu.kernels.pack import Blocks
+from kernelearn.engine.cpu.kernels.pack import Blocks, one_block
 from kernelearn.engine.cpu.lowering import Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
@@ -135,16 +135,13 @@ def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
     with k.loop(k.lo, k.hi) as task:
         unit = task % (blocks.count * g.units)
         shard = task // (blocks.count * g.units)
-        group, block = (unit // blocks.count, unit % blocks.count) if g.units > 1 else (k.const(0), unit)
-        first_image = (images * shard) // s.shards
-        last_image = (images * (shard + 1)) // s.shards
-        for first, count, vectors, channels in blocks.kinds():
-            is_kind = k.compare("slt" if first == 0 and count == blocks.full else "sge", block, blocks.full)
-            with k.when(is_kind):
-                column = group * g.outer + block * blocks.lanes
-                _Unit(k, g, s, shard * size + column, group, column, vectors, channels).emit(
-                    first_image, last_image
-                )
+        images_of_shard = (images * shard) // s.shards, (images * (shard + 1)) // s.shards
+
+        def body(group, first, block, vectors, channels, shard=shard, bounds=images_of_shard):
+            column = group * g.outer + (block + first) * blocks.lanes
+            _Unit(k, g, s, shard * size + column, group, column, vectors, channels).emit(*bounds)
+
+        one_block(k, blocks, g.units, unit, body)
 
 
 class _Unit:

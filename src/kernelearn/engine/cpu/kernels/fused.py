@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernelearn.engine.cpu.kernels.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.conv import lower_taps
 from kernelearn.engine.cpu.kernels.gemm import lower_product
-from kernelearn.engine.cpu.lowering import RULES, Fallback, Plan, rule
+from kernelearn.engine.cpu.lowering import Plan, lower_operation, rule
 from kernelearn.engine.program import Operation
 
 LOWERINGS = {
@@ -31,7 +31,5 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
         done = chain is not None and lowering(plan, first, chain, op)
     if not done:
         for part in body:
-            single = RULES.get(part.operator)
-            if single is None or not single(plan, part):
-                plan.steps.append(Fallback(part))
+            lower_operation(plan, part)
     return True

@@ -9,11 +9,12 @@ The last block of a group may be narrower; lanes without a channel hold zeros.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.lowering import Plan, Tasks
-from kernelearn.engine.program import Operation
+from kernelearn.engine.program import Buffer, Operation
 
 
 @dataclass(frozen=True)
@@ -82,22 +83,34 @@ def packed_weights(
     if not transposed and groups == 1 and blocks.count == 1 and not blocks.tail_channels:
         return weights  # already in this order
     key = f"pack {blocks} taps={taps} inner={inner} groups={groups} transposed={transposed}"
+    packed = Buffer("packed", (groups * taps * inner * blocks.padded,), "float32")
+    emit = _emit_transposed if transposed else _emit_forward
+    tasks = Tasks(fixed=groups * blocks.count)
+    return packed_once(
+        plan, op, weights, key, packed, lambda k: emit(k, blocks, taps, inner, groups), tasks, "pack weights"
+    )
+
+
+def packed_once(
+    plan: Plan,
+    op: Operation,
+    weights: str,
+    key: str,
+    packed: Buffer,
+    emit: Callable[[Kernel], None],
+    tasks: Tasks,
+    note: str,
+) -> str:
+    """The buffer that a packing call writes; the call is added for the first user only.
+
+    Args:
+        packed: last part of the buffer's name, shape and type.
+    """
     version = f"{plan.root(weights)} {key} {op.phase == 'update'}"
     if version not in plan.shared:
-        size = groups * taps * inner * blocks.padded
-        packed = plan.scratch(f"{weights}/packed", (size,))
-        emit = _emit_transposed if transposed else _emit_forward
-        tasks = Tasks(fixed=groups * blocks.count)
-        plan.call(
-            op,
-            key,
-            lambda k: emit(k, blocks, taps, inner, groups),
-            {"w": weights},
-            {"packed": packed},
-            tasks,
-            note="pack weights",
-        )
-        plan.shared[version] = packed
+        target = plan.scratch(f"{weights}/{packed.name}", packed.shape, packed.dtype)
+        plan.call(op, key, emit, {"w": weights}, {"packed": target}, tasks, note=note)
+        plan.shared[version] = target
     return plan.shared[version]
 
 
@@ -111,13 +124,17 @@ def block_offset(blocks: Blocks, taps: int, inner: int, group: Index | int, firs
 def each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
     """body(group, first, block, vectors, channels) for the tasks [lo, hi), a task a block."""
     with k.loop(k.lo, k.hi) as task:
-        group = task // blocks.count if groups > 1 else k.const(0)
-        block = task % blocks.count if groups > 1 else task
-        for first, count, vectors, channels in blocks.kinds():
-            with k.when(
-                k.compare("slt" if count == blocks.full and first == 0 else "sge", block, blocks.full)
-            ):
-                body(group, first, block - first, vectors, channels)
+        one_block(k, blocks, groups, task, body)
+
+
+def one_block(k: Kernel, blocks: Blocks, groups: int, unit: Index, body) -> None:
+    """body(group, first, block, vectors, channels) for block number `unit`, counted through all groups."""
+    group = unit // blocks.count if groups > 1 else k.const(0)
+    block = unit % blocks.count if groups > 1 else unit
+    for first, count, vectors, channels in blocks.kinds():
+        is_kind = k.compare("slt" if first == 0 and count == blocks.full else "sge", block, blocks.full)
+        with k.when(is_kind):
+            body(group, first, block - first, vectors, channels)
 
 
 def _emit_forward(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.bfloat16 import pair
-from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, each_block, transpose
+from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, each_block, packed_once, transpose
 from kernelearn.engine.cpu.lowering import Plan, Tasks
-from kernelearn.engine.program import Operation
+from kernelearn.engine.program import Buffer, Operation
 
 
 def packed_pairs(
@@ -27,21 +27,13 @@ def packed_pairs(
 ) -> str:
     """Buffer with packed pairs; arguments as of `pack.packed_weights`."""
     key = f"pack pairs {blocks} taps={taps} inner={inner} groups={groups} transposed={transposed}"
-    version = f"{plan.root(weights)} {key} {op.phase == 'update'}"
-    if version not in plan.shared:
-        packed = plan.scratch(f"{weights}/pairs", (groups * taps * -(-inner // 2) * blocks.padded,), "uint32")
-        emit = _emit_transposed if transposed else _emit_forward
-        plan.call(
-            op,
-            key,
-            lambda k: emit(k, blocks, taps, inner, groups),
-            {"w": weights},
-            {"packed": packed},
-            Tasks(fixed=groups * blocks.count),
-            note="pack weights in bfloat16",
-        )
-        plan.shared[version] = packed
-    return plan.shared[version]
+    packed = Buffer("pairs", (groups * taps * -(-inner // 2) * blocks.padded,), "uint32")
+    emit = _emit_transposed if transposed else _emit_forward
+    tasks = Tasks(fixed=groups * blocks.count)
+    note = "pack weights in bfloat16"
+    return packed_once(
+        plan, op, weights, key, packed, lambda k: emit(k, blocks, taps, inner, groups), tasks, note
+    )
 
 
 def _emit_forward(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:

@@ -102,16 +102,4 @@ class WideSum:
         k, value = self.k, self.k.get(self.single)
         if self.lanes is None:
             return value
-        return k.op(f"fadd double {value}, {self._lane_total(k.get(self.lanes))}")
-
-    def _lane_total(self, value: str) -> str:
-        k, lanes, kind = self.k, self.k.width, self.kind
-        while lanes > 1:
-            half = lanes // 2
-            low = ", ".join(f"i32 {i}" for i in range(half))
-            high = ", ".join(f"i32 {i + half}" for i in range(half))
-            a = k.op(f"shufflevector {kind} {value}, {kind} poison, <{half} x i32> <{low}>")
-            b = k.op(f"shufflevector {kind} {value}, {kind} poison, <{half} x i32> <{high}>")
-            lanes, kind = half, f"<{half} x double>"
-            value = k.op(f"fadd {kind} {a}, {b}")
-        return k.op(f"extractelement {kind} {value}, i32 0")
+        return k.op(f"fadd double {value}, {k.total(k.get(self.lanes), 'double')}")
