@@ -1,59 +1,36 @@
 """`kernelearn bench`: training, inference and memory side by side with others, and against the machine."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from kernelearn.cli import bench_options as options
 from kernelearn.errors import ArgumentError
-
-_ALL = ("training", "inference", "layers", "memory", "recorder", "curves")
 
 
 def bench(
-    networks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NET]...", help="The same as --nets.", show_default=False),
-    ] = None,
-    against: Annotated[
-        str, typer.Option(help="Peers, with commas; those not installed are left out. none for none.")
-    ] = "torch,keras,onnxruntime,jax",
-    nets: Annotated[
-        str | None,
-        typer.Option(help="Networks, with commas. [default: lenet,vgg_small,resnet20,resnet18]"),
-    ] = None,
-    training: Annotated[bool, typer.Option("--training", help="Training steps, and fit.")] = False,
-    inference: Annotated[bool, typer.Option("--inference", help="Predictions, batch 1 and 256.")] = False,
-    layers: Annotated[
-        bool,
-        typer.Option("--layers", help="Single convolutions; with NET where the time of its step goes."),
-    ] = False,
-    memory: Annotated[bool, typer.Option("--memory", help="Peak memory of a training process.")] = False,
-    recorder: Annotated[bool, typer.Option("--recorder", help="What recording costs.")] = False,
-    curves: Annotated[bool, typer.Option("--curves", help="Cost over batch, images, channels.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Of everybody. [default: 2, or all CPUs]")
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="Batch sizes, such as 32,64. [default: each network's]")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16 (mixed precision).")] = "float32",
-    optimizer: Annotated[str, typer.Option(help="sgd (momentum 0.9) or adam.")] = "sgd",
-    engine: Annotated[str, typer.Option(help="Ours: cpu (compiled) or reference.")] = "cpu",
-    rounds: Annotated[int | None, typer.Option(min=1, help="[default: 9; 3 with --quick]")] = None,
-    no_compile: Annotated[
-        bool, typer.Option("--no-compile", help="Without torch.compile, which takes minutes to prepare.")
-    ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Short and rough; without torch.compile.")] = False,
-    python: Annotated[
-        str | None, typer.Option(help="Interpreter that has the peers and kernelearn. [default: this one]")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Save all times here.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Save a picture here (.png, .svg, .pdf).")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Save the tables here, between the file's marks if it has them.")
-    ] = None,
+    networks: options.NETWORKS = None,
+    against: options.AGAINST = "torch,keras,onnxruntime,jax",
+    nets: options.NETS = None,
+    training: options.TRAINING = False,
+    inference: options.INFERENCE = False,
+    layers: options.LAYERS = False,
+    memory: options.MEMORY = False,
+    recorder: options.RECORDER = False,
+    curves: options.CURVES = False,
+    threads: options.THREADS = None,
+    batch: options.BATCH = None,
+    dtype: options.DTYPE = "float32",
+    optimizer: options.OPTIMIZER = "sgd",
+    engine: options.ENGINE = "cpu",
+    rounds: options.ROUNDS = None,
+    no_compile: options.NO_COMPILE = False,
+    quick: options.QUICK = False,
+    python: options.PYTHON = None,
+    json_file: options.JSON_FILE = None,
+    figure: options.FIGURE = None,
+    markdown: options.MARKDOWN = None,
 ) -> None:
     """Measure this library on your machine: side by side with others, round by round in turn.
 
@@ -66,16 +43,17 @@ def bench(
     - `kernelearn bench --layers resnet20`
     - `kernelearn bench --json bench.json --figure bench.png --markdown bench.md`
     """
-    from kernelearn.bench.interleave import Rounds
     from kernelearn.bench.suite import Settings, run
     from kernelearn.cli.output import say
 
-    chosen = dict(
-        training=training, inference=inference, layers=layers, memory=memory, recorder=recorder, curves=curves
-    )
-    names = [name for name in _ALL if chosen[name]] or list(_ALL)
-    if layers and networks:
-        names[names.index("layers")] = "profile"
+    wanted = {
+        "training": training,
+        "inference": inference,
+        "layers": layers,
+        "memory": memory,
+        "recorder": recorder,
+        "curves": curves,
+    }
     settings = Settings(
         against=_words(against),
         nets=tuple(networks or _words(nets) or Settings.nets),
@@ -84,22 +62,79 @@ def bench(
         dtype=dtype,
         optimizer=optimizer,
         engine=engine,
-        plan=Rounds(rounds or 3, 0.15) if quick else Rounds(rounds or Rounds.rounds),
+        plan=_plan(rounds, quick),
         compile=not (no_compile or quick),
         quick=quick,
         python=python,
     )
-    for path in (json_file, figure, markdown):
-        _check_folder(path)
+    kept = Kept(json_file, markdown, figure)
+    kept.check_folders()
     shown: set[str] = set()
 
     def after_section(report: Any) -> None:
         _show(report, shown)
-        _save(report, json_file, markdown)
+        kept.save(report)
 
-    report = run(settings, names, lambda text: say(text, to_stderr=True), after_section)
-    if figure is not None:
-        _draw(report, figure)
+    report = run(settings, _sections(wanted, networks), lambda text: say(text, to_stderr=True), after_section)
+    kept.draw(report)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The files that keep what was measured; None for those not asked for."""
+
+    json: Path | None
+    markdown: Path | None
+    figure: Path | None
+
+    def check_folders(self) -> None:
+        """Raises ArgumentError now and not after an hour."""
+        for path in (self.json, self.figure, self.markdown):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise ArgumentError(f"The folder of {str(path)!r} does not exist.")
+
+    def save(self, report: Any) -> None:
+        """Write everything so far."""
+        import json
+
+        from kernelearn.bench.report import write_markdown
+        from kernelearn.cli.output import plain
+        from kernelearn.storage import atomic_write
+
+        if self.json is not None:
+            with atomic_write(self.json) as file:
+                file.write(json.dumps(plain(report.to_dict()), indent=2, allow_nan=False).encode())
+        if self.markdown is not None:
+            write_markdown(report, self.markdown)
+
+    def draw(self, report: Any) -> None:
+        """Write the picture, if something was compared."""
+        from kernelearn.bench.figure import plot_report
+        from kernelearn.cli.output import say
+        from kernelearn.view import save_figure
+
+        if self.figure is None:
+            return
+        drawing = plot_report(report)
+        if drawing is None:
+            say("No picture: nothing was compared.", to_stderr=True)
+        else:
+            save_figure(drawing, self.figure)
+            say(f"Picture: {self.figure}", to_stderr=True)
+
+
+def _sections(wanted: dict[str, bool], networks: list[str] | None) -> list[str]:
+    """The sections that were asked for, or all; `--layers NET` asks for the profile of the network's step."""
+    names = [name for name, is_wanted in wanted.items() if is_wanted] or list(wanted)
+    if wanted["layers"] and networks:
+        names[names.index("layers")] = "profile"
+    return names
+
+
+def _plan(rounds: int | None, quick: bool) -> Any:
+    from kernelearn.bench.interleave import Rounds
+
+    return Rounds(rounds or 3, 0.15) if quick else Rounds(rounds or Rounds.rounds)
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -120,12 +155,6 @@ def _default_threads() -> int:
     return min(2, available_cpus())
 
 
-def _check_folder(path: Path | None) -> None:
-    """Raises ArgumentError now and not after an hour."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise ArgumentError(f"The folder of {str(path)!r} does not exist.")
-
-
 def _show(report: Any, shown: set[str]) -> None:
     """Print the tables that were not printed yet."""
     from kernelearn.bench.report import headline, plain_text, rich_table, tables
@@ -142,31 +171,3 @@ def _show(report: Any, shown: set[str]) -> None:
             say_rich(rich_table(table))
         else:
             say(plain_text(table))
-
-
-def _save(report: Any, json_file: Path | None, markdown: Path | None) -> None:
-    """Everything so far."""
-    import json
-
-    from kernelearn.bench.report import write_markdown
-    from kernelearn.cli.output import plain
-    from kernelearn.storage import atomic_write
-
-    if json_file is not None:
-        with atomic_write(json_file) as file:
-            file.write(json.dumps(plain(report.to_dict()), indent=2, allow_nan=False).encode())
-    if markdown is not None:
-        write_markdown(report, markdown)
-
-
-def _draw(report: Any, path: Path) -> None:
-    from kernelearn.bench.figure import plot_report
-    from kernelearn.cli.output import say
-    from kernelearn.view import save_figure
-
-    drawing = plot_report(report)
-    if drawing is None:
-        say("No picture: nothing was compared.", to_stderr=True)
-    else:
-        save_figure(drawing, path)
-        say(f"Picture: {path}", to_stderr=True)

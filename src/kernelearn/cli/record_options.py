@@ -1,0 +1,110 @@
+"""The `--record...` options of `kernelearn train`, and the arguments of a Recorder that they stand for."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from kernelearn.errors import ArgumentError
+
+_PANEL = "Recording"
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+RECORD = Annotated[
+    bool,
+    typer.Option(
+        "--record",
+        help="Record every step in RUN/record: kernels, ledger, images, feature maps.",
+        rich_help_panel=_PANEL,
+    ),
+]
+LAYERS = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers to record: names, or all. [default: convolutions and small layers]",
+        rich_help_panel=_PANEL,
+    ),
+]
+KERNELS = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Steps from one record of the weights to the next. [default: 1, if time allows]",
+        rich_help_panel=_PANEL,
+    ),
+]
+LEDGER = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Steps from one ledger to the next, 0 for none. [default: 20 in a run, one in 500 steps]",
+        rich_help_panel=_PANEL,
+    ),
+]
+GRADIENTS = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Steps from one gradient (with the optimizer's state) to the next. [default: as the ledger]",
+        rich_help_panel=_PANEL,
+    ),
+]
+BUDGET = Annotated[
+    str | None,
+    typer.Option(
+        help="Largest size of the recording, such as 500MB. [default: 1 GiB]", rich_help_panel=_PANEL
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """The options as they were given; None where one was not."""
+
+    record: bool
+    layers: str | None
+    kernels: int | None
+    ledger: int | None
+    gradients: int | None
+    budget: str | None
+
+    def recorder_arguments(self) -> dict[str, Any] | None:
+        """Arguments of the Recorder, as the run keeps them; None to record nothing.
+
+        Raises: typer.BadParameter for options without --record, ArgumentError for a budget that is no size.
+        """
+        given = {
+            "layers": self.layers,
+            "kernels_every": self.kernels,
+            "ledger_every": self.ledger,
+            "gradients_every": self.gradients,
+            "max_bytes": self.budget,
+        }
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if not self.record:
+            if chosen:
+                raise typer.BadParameter("--record-... options say how to record; give --record too.")
+            return None
+        if self.layers is not None and self.layers != "all":
+            chosen["layers"] = [name.strip() for name in self.layers.split(",")]
+        if self.budget is not None:
+            chosen["max_bytes"] = _bytes(self.budget)
+        return chosen
+
+
+def _bytes(text: str) -> int:
+    """ "500MB" -> 500_000_000; a plain number counts bytes.
+
+    Raises: ArgumentError for anything else.
+    """
+    number, unit = text.strip().lower().replace(" ", ""), 1
+    for ending, factor in _UNITS.items():
+        if number.endswith(ending):
+            number, unit = number.removesuffix(ending), factor
+    try:
+        size = int(float(number) * unit)
+    except ValueError:
+        size = 0
+    if size <= 0:
+        raise ArgumentError(f"--record-budget takes a size such as 500MB or 2GB, got {text!r}.")
+    return size
