@@ -11,6 +11,7 @@ from tests.engine.cpu.memory import needs_guard_pages
 
 CLASSES = [1, 2, 10, 16, 17, 64, 65, 130]
 SPARSE, DENSE = "sparse_categorical_crossentropy", "categorical_crossentropy"
+FOCAL = "categorical_focal_crossentropy"
 # Kinds whose predictions are probabilities, and their attributes.
 VARIANTS = [
     (SPARSE, {"from_logits": True}),
@@ -29,7 +30,16 @@ VARIANTS = [
     ("huber", {"delta": 0.25}),
     ("mean_squared_error", {}),
     ("kl_divergence", {}),
+    ("hinge", {}),
+    ("squared_hinge", {}),
+    ("categorical_hinge", {}),
+    ("cosine_similarity", {}),
+    (FOCAL, {}),
+    (FOCAL, {"from_logits": True, "gamma": 1.5, "label_smoothing": 0.1}),
+    (FOCAL, {"label_smoothing": 0.2, "gamma": 0.5, "alpha": 0.6}),
 ]
+# Kinds that mean nothing for a single class.
+OF_CLASSES = (SPARSE, DENSE, FOCAL)
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight")
 
 
@@ -69,7 +79,7 @@ def name(variant) -> str:
 @pytest.mark.parametrize("variant", VARIANTS, ids=name)
 def test_rows_of_any_length(variant, target):
     for classes in CLASSES:
-        if classes > 1 or variant[0] not in (SPARSE, DENSE):
+        if classes > 1 or variant[0] not in OF_CLASSES:
             for problem in problems(variant, classes):
                 check(problem, target)
 
@@ -78,7 +88,7 @@ def test_rows_of_any_length(variant, target):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_samples_inside_of_images_and_reductions(variant, reduction):
     for classes in (1, 3, 21):
-        if classes > 1 or variant[0] not in (SPARSE, DENSE):
+        if classes > 1 or variant[0] not in OF_CLASSES:
             for problem in problems(variant, classes, (3, 7), reduction):
                 check(problem)
 

@@ -14,7 +14,7 @@ from typing import Any
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import math as fn
 from kernelearn.engine.cpu.kernels.loss_terms import clipped, inside
-from kernelearn.engine.cpu.kernels.rows import Row, accumulate, first_lane, lane_sum, only
+from kernelearn.engine.cpu.kernels.rows import Row, accumulate, lane_sum, only
 from kernelearn.engine.cpu.kernels.softmax import row_max
 
 Attrs = Mapping[str, Any]
@@ -192,8 +192,3 @@ def write_zeros(sample: Sample) -> None:
     """The gradient of a sample that does not count."""
     k = sample.k
     sample.row.each(lambda c, mask, held: k.store(k.zero, "out", sample.at + c, mask))
-
-
-def scalar_value(sample: Sample) -> str:
-    """The loss of one sample, a float32."""
-    return first_lane(sample.k, value(sample))

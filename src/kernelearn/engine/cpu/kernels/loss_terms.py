@@ -21,11 +21,15 @@ EPSILON = 1e-7
 
 @dataclass(frozen=True)
 class Term:
-    """A loss that is a mean (or a sum) of terms over the last axis."""
+    """A loss that is a mean (or a sum) of terms over the last axis.
+
+    has_signs: whether targets are -1 and 1, and labels that are all 0 or 1 are converted.
+    """
 
     value: Callable[..., str]
     slope: Callable[..., str]
     is_mean: bool = True
+    has_signs: bool = False
 
 
 def clipped(k: Kernel, p: str) -> str:
@@ -120,6 +124,32 @@ def _poisson(k: Kernel, a: Attrs, p: str, t: str) -> str:
 
 def _poisson_slope(k: Kernel, a: Attrs, p: str, t: str) -> str:
     return _one_minus(k, k.div(t, k.add(p, k.constant(EPSILON))))
+
+
+# --- margins; targets are signs
+
+
+def _missing(k: Kernel, p: str, t: str) -> str:
+    """What is missing to a margin of one."""
+    return k.larger(_one_minus(k, k.mul(t, p)), k.zero)
+
+
+def _hinge(k: Kernel, a: Attrs, p: str, t: str) -> str:
+    return _missing(k, p, t)
+
+
+def _hinge_slope(k: Kernel, a: Attrs, p: str, t: str) -> str:
+    one = k.constant(1.0)
+    return k.mul(fn.negative(k, t), k.select(k.test("olt", k.mul(t, p), one), one, k.zero))
+
+
+def _squared_hinge(k: Kernel, a: Attrs, p: str, t: str) -> str:
+    missing = _missing(k, p, t)
+    return k.mul(missing, missing)
+
+
+def _squared_hinge_slope(k: Kernel, a: Attrs, p: str, t: str) -> str:
+    return k.mul(k.mul(k.constant(-2.0), t), _missing(k, p, t))
 
 
 # --- probabilities
@@ -218,6 +248,8 @@ TERMS: dict[str, Term] = {
     "huber": Term(_huber, _huber_slope),
     "log_cosh": Term(_log_cosh, _log_cosh_slope),
     "poisson": Term(_poisson, _poisson_slope),
+    "hinge": Term(_hinge, _hinge_slope, has_signs=True),
+    "squared_hinge": Term(_squared_hinge, _squared_hinge_slope, has_signs=True),
     "kl_divergence": Term(_kl, _kl_slope, is_mean=False),
     "binary_crossentropy": Term(_binary, _binary_slope),
     "binary_focal_crossentropy": Term(_binary_focal, _binary_focal_slope),

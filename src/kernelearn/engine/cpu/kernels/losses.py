@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import crossentropy, scalars
+from kernelearn.engine.cpu.emit import Index, Kernel, float_text
+from kernelearn.engine.cpu.kernels import crossentropy, row_losses, scalars
 from kernelearn.engine.cpu.kernels.chain import emit_flat
 from kernelearn.engine.cpu.kernels.loss_terms import TERMS
+from kernelearn.engine.cpu.kernels.row_losses import ROW_LOSSES
 from kernelearn.engine.cpu.kernels.rows import Row, WideSum, accumulate, first_lane, lane_sum, only
 from kernelearn.engine.cpu.lowering import Plan, Tasks, has_images, per_image, rule
 from kernelearn.engine.program import Operation
@@ -48,6 +49,11 @@ class Loss:
         return f"{self.kind} {attrs} rows={self.rows} classes={self.classes} ignored={self.ignored}"
 
     @property
+    def has_signs(self) -> bool:
+        """Whether labels of 0 and 1 stand for -1 and 1."""
+        return self.kind in TERMS and TERMS[self.kind].has_signs
+
+    @property
     def needs_divisor(self) -> bool:
         """Whether the number of samples has to be counted, or their weights summed."""
         if self.reduction == "sum":
@@ -60,7 +66,7 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
     attrs = {k: v for k, v in op.attrs.items() if k not in ("kind", "reduction", "custom", "ignore_class")}
     kind = op.attrs["kind"]
     reduction = op.attrs.get("reduction", "sum_over_batch_size")
-    is_known = kind in TERMS or kind in crossentropy.KINDS
+    is_known = kind in TERMS or kind in ROW_LOSSES
     shape, target = plan.shape(p), plan.shape(t)
     if not is_known or op.attrs.get("custom") or reduction not in REDUCTIONS or not has_images(shape):
         return None
@@ -73,6 +79,8 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
     if is_sparse and (plan.dtype(t) != "int64" or plan.buffers[plan.root(t)].role != "input"):
         return None
     if not is_sparse and not plan.is_float(t):
+        return None
+    if not row_losses.is_supported(op.attrs, classes):
         return None
     ignored = op.attrs.get("ignore_class")
     return Loss(kind, per_image(shape) // classes, classes, reduction, ignored, is_sparse, attrs)
@@ -140,6 +148,55 @@ def _emit_divisor(k: Kernel, rows: int) -> None:
     k.store_one(total.total(), "divisor", 0, "double")
 
 
+# --- labels as signs
+
+
+def signs(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
+    """The buffer of one number: 1 if all targets are 0 or 1 and stand for -1 and 1. Computed once."""
+    key = f"signs {plan.root(t)}"
+    if key in plan.shared:
+        return plan.shared[key]
+    size = loss.rows * loss.classes
+    others, result = plan.scratch("others", (None,)), plan.scratch("signs", ())
+    plan.call(op, f"others size={size}", lambda k: _emit_others(k, size), {"t": t}, {"others": others})
+    plan.call(op, "signs", _emit_signs, {"others": others, "n": "#n"}, {"signs": result}, Tasks(fixed=1))
+    plan.shared[key] = result
+    return result
+
+
+def _emit_others(k: Kernel, size: int) -> None:
+    """Per image: 1 if a target is neither 0 nor 1, else 0."""
+    one = k.constant(1.0)
+    found = k.register()
+    with k.loop(k.lo, k.hi) as image:
+        k.set(found, k.zero)
+
+        def look(at: Index, mask: str | None) -> None:
+            t = k.load("t", at, mask)
+            is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
+            k.set(found, k.select(is_other, one, k.get(found)))
+
+        emit_flat(k, image * size, (image + 1) * size, look)
+        k.store_one(k.largest(k.get(found)), "others", image)
+
+
+def _emit_signs(k: Kernel) -> None:
+    sign = k.register("float", float_text(1.0))
+    with k.loop(0, k.scalar("n")) as image:
+        is_other = k.op(f"fcmp one float {k.load_one('others', image)}, {float_text(0.0)}")
+        k.set(sign, k.op(f"select i1 {is_other}, float {float_text(0.0)}, float {k.get(sign)}"))
+    k.store_one(k.get(sign), "signs")
+
+
+def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, str | None], str]:
+    """load(offset, mask) of targets: as they are, or 2 t - 1 if labels stand for signs."""
+    if not loss.has_signs:
+        return lambda at, mask: k.load("t", at, mask)
+    sign = k.broadcast("signs")
+    factor = k.add(sign, k.constant(1.0))
+    return lambda at, mask: k.sub(k.mul(k.load("t", at, mask), factor), sign)
+
+
 def _scale(k: Kernel, loss: Loss) -> str:
     """1 / divisor as a float64; 0 if there is nothing to divide by."""
     if loss.reduction == "sum":
@@ -170,11 +227,12 @@ def lower_loss(plan: Plan, op: Operation) -> bool:
         reads["divisor"] = divisor(plan, op, loss, t, weights)
     sums = plan.scratch("losses", (None,), "float64")
     numbers = loss.rows * loss.classes
+    given = {"signs": signs(plan, op, loss, t)} if loss.has_signs else {}
     plan.call(
         op,
         f"loss {loss.key}",
         lambda k: _emit_values(k, loss),
-        {"p": p, "t": t, "weights": weights},
+        {"p": p, "t": t, "weights": weights, **given},
         {"values": values, "sums": sums},
         flops=(30.0 * numbers, 0.0),
         note=loss.kind,
@@ -206,18 +264,19 @@ def check_labels(name: str, shape: tuple, ignored: int | None, inputs: Mapping[s
 
 def _emit_values(k: Kernel, loss: Loss) -> None:
     """Image by image: the values of its samples, and their sum times the image's weight."""
+    targets = _targets(k, loss)
     with k.loop(k.lo, k.hi) as image:
-        if loss.kind in crossentropy.KINDS:
-            total = _emit_class_values(k, loss, image * loss.rows)
+        if loss.kind in ROW_LOSSES:
+            total = _emit_row_values(k, loss, image * loss.rows)
         elif loss.classes == 1:
-            total = _emit_single_values(k, loss, image * loss.rows)
+            total = _emit_single_values(k, loss, image * loss.rows, targets)
         else:
-            total = _emit_term_values(k, loss, image * loss.rows)
+            total = _emit_term_values(k, loss, image * loss.rows, targets)
         weight = scalars.widen(k, k.load_one("weights", image))
         k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
 
 
-def _emit_class_values(k: Kernel, loss: Loss, first: Index) -> str:
+def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> str:
     total = WideSum(k)
     value = k.register("float")
     total.reset()
@@ -225,7 +284,7 @@ def _emit_class_values(k: Kernel, loss: Loss, first: Index) -> str:
         k.set(value, "0.0")
 
         def one(sample: crossentropy.Sample) -> None:
-            k.set(value, crossentropy.scalar_value(sample))
+            k.set(value, first_lane(k, ROW_LOSSES[loss.kind].value(sample)))
 
         _with_sample(k, loss, number, one)
         k.store_one(k.get(value), "values", number)
@@ -253,14 +312,14 @@ def _with_sample(
         use(sample)
 
 
-def _emit_single_values(k: Kernel, loss: Loss, first: Index) -> str:
+def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
     """Predictions of one number: a vector of samples at a time."""
     term = TERMS[loss.kind]
     total = WideSum(k, vectors=True)
     total.reset()
 
     def one(at: Index, mask: str | None) -> None:
-        value = term.value(k, loss.attrs, k.load("p", at, mask), k.load("t", at, mask))
+        value = term.value(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
         k.store(value, "values", at, mask)
         total.add_lanes(total.widen(only(k, mask, value, k.zero)))
 
@@ -268,7 +327,7 @@ def _emit_single_values(k: Kernel, loss: Loss, first: Index) -> str:
     return total.total()
 
 
-def _emit_term_values(k: Kernel, loss: Loss, first: Index) -> str:
+def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
     """Predictions of several numbers: one sample after another."""
     term, row = TERMS[loss.kind], Row(k, loss.classes)
     total = WideSum(k)
@@ -278,7 +337,7 @@ def _emit_term_values(k: Kernel, loss: Loss, first: Index) -> str:
         lanes = k.register(start=k.zero)
 
         def one(c, mask, held, at=at, lanes=lanes) -> None:
-            p, t = k.load("p", at + c, mask), k.load("t", at + c, mask)
+            p, t = k.load("p", at + c, mask), targets(at + c, mask)
             accumulate(k, lanes, only(k, mask, term.value(k, loss.attrs, p, t), k.zero))
 
         row.each(one)
@@ -313,6 +372,8 @@ def lower_loss_grad(plan: Plan, op: Operation) -> bool:
     reads = {"g": grad, "p": p, "t": t, "weights": weights, "n": "#n"}
     if loss.needs_divisor:
         reads["divisor"] = divisor(plan, op, loss, t, weights)
+    if loss.has_signs:
+        reads["signs"] = signs(plan, op, loss, t)
     plan.call(
         op,
         f"loss_grad {loss.key} {loss.reduction} counted={loss.needs_divisor}",
@@ -328,23 +389,32 @@ def lower_loss_grad(plan: Plan, op: Operation) -> bool:
 def _emit_gradient(k: Kernel, loss: Loss) -> None:
     """Image by image: slopes times the image's weight, the gradient and 1 / divisor."""
     scale = k.op(f"fmul float {scalars.narrow(k, _scale(k, loss))}, {k.load_one('g')}")
+    targets = _targets(k, loss)
     with k.loop(k.lo, k.hi) as image:
         weight = k.load_one("weights", image)
         factor = k.splat(k.op(f"fmul float {weight}, {scale}"))
-        if loss.kind in crossentropy.KINDS:
-            write = functools.partial(crossentropy.write_gradient, factor=factor)
-            with k.loop(image * loss.rows, (image + 1) * loss.rows) as number:
-                _with_sample(k, loss, number, write, crossentropy.write_zeros)
+        if loss.kind in ROW_LOSSES:
+            _emit_row_slopes(k, loss, image * loss.rows, factor)
         else:
-            _emit_slopes(k, loss, image * (loss.rows * loss.classes), factor)
+            _emit_slopes(k, loss, image * (loss.rows * loss.classes), factor, targets)
 
 
-def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:
+def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:
+    row_loss = ROW_LOSSES[loss.kind]
+
+    def write(sample: crossentropy.Sample) -> None:
+        row_loss.gradient(sample, factor)
+
+    with k.loop(first, first + loss.rows) as number:
+        _with_sample(k, loss, number, write, crossentropy.write_zeros)
+
+
+def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: str, targets: Callable) -> None:
     term = TERMS[loss.kind]
     share = k.constant(1 / loss.classes if term.is_mean else 1.0)
 
     def one(at: Index, mask: str | None) -> None:
-        slope = term.slope(k, loss.attrs, k.load("p", at, mask), k.load("t", at, mask))
+        slope = term.slope(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
         k.store(k.mul(k.mul(slope, share), factor), "out", at, mask)
 
     emit_flat(k, first, first + loss.rows * loss.classes, one)
