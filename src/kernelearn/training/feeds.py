@@ -20,8 +20,7 @@ def make_dataset(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
     """A dataset of arrays, or the dataset or stream that x already is.
 
     NOTE: integer arrays become floats with the same values, as in Keras. Images loaded by
-        `kernelearn.data.load`
-    are scaled to [0, 1] by their own dataset.
+        `kernelearn.data.load` are scaled to [0, 1] by their own dataset.
     """
     if isinstance(x, Dataset | StreamDataset):
         return as_dataset(x, y, sample_weight)
@@ -58,6 +57,29 @@ class BatchRows:
         if self._order is None or epoch != self._epoch:
             self._order, self._epoch = self._data.order(self._shuffle, self._seed, epoch), epoch
         return self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+
+
+def training_and_validation(given: tuple, split: float, validation: Any) -> tuple[Any, Any]:
+    """The datasets that `fit` trains on and validates with; None for no validation.
+
+    Args:
+        given: (x, y, sample_weight) to train on.
+        split: share of the last rows to hold out; 0 for none.
+        validation: (x, y), (x, y, sample_weight), a dataset, or None.
+    """
+    data = make_dataset(*given)
+    if split:
+        if validation is not None:
+            raise ArgumentError("Give validation_split or validation_data, not both.")
+        return split_last(data, split)
+    if validation is None:
+        return data, None
+    parts = tuple(validation) if isinstance(validation, tuple | list) else (validation,)
+    if len(parts) > 3:
+        raise ArgumentError(
+            f"validation_data must be (x, y) or (x, y, sample_weight); got {len(parts)} parts."
+        )
+    return data, make_dataset(*parts)
 
 
 def split_last(dataset: Any, fraction: float) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """compile, fit, evaluate and predict: the loop that runs a model's programs. `Model` inherits from `Trainer`.
 
 A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `input_names`, `output_names`,
-`lower`,
-`flat_layers()`, `weights`, `dtype`, and `ensure_shape(x)` for models that learn their input shape from data.
+`lower`, `flat_layers()`, `weights`, `dtype`, and `ensure_shape(x)` for models that learn their input shape
+from data.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kernelearn.errors import ArgumentError, FormatError, NonFiniteError, NotBui
 from kernelearn.training import feeds, step
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.plan import FitPlan, Validation
 from kernelearn.training.running import RunningResults
 from kernelearn.training.state import FitState, StepReport
 
@@ -209,70 +210,54 @@ class Trainer:
         _check_counts(1, steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
         _check_counts(1, validation_freq=validation_freq)
         _check_counts(0, epochs=epochs, initial_epoch=initial_epoch)
-        data = feeds.make_dataset(x, y, sample_weight)
-        if validation_split:
-            if validation_data is not None:
-                raise ArgumentError("Give validation_split or validation_data, not both.")
-            data, validation_data = feeds.split_last(data, validation_split)
-        validation = self._validation(validation_data)
+        data, held_out = feeds.training_and_validation(
+            (x, y, sample_weight), validation_split, validation_data
+        )
         self._prepare_for(data)
-        batch_size_given, batch_size = batch_size, _batch_size(data, batch_size)
-        steps = _steps(data, batch_size, steps_per_epoch)
-        self.fit_state = state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
+        validation = None
+        if held_out is not None:
+            size = _batch_size(held_out, validation_batch_size or batch_size)
+            validation = Validation(held_out, size, validation_steps, validation_freq)
+        size = _batch_size(data, batch_size)
+        steps = _steps(data, size, steps_per_epoch)
+        plan = FitPlan(data, size, steps, epochs, shuffle, class_weight, validation, terminate_on_nan)
+        self.fit_state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
         self.stop_training = False
         self._results().reset()
-        loop = CallbackList(
-            callbacks,
-            True,
-            verbose != 0,
-            self,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            verbose=verbose,
-        )
-        quiet = any(isinstance(c, TerminateOnNaN) for c in loop) or not terminate_on_nan
+        params = {"epochs": epochs, "steps": steps, "batch_size": size, "verbose": verbose}
+        loop = CallbackList(callbacks, True, verbose != 0, self, **params)
         self._watched, self.last_step, self.fit_data = None, None, data
         with loop, progress.quiet(verbose == 0):
-            loop.on_train_begin()
-            logs: dict[str, Any] = {}
-            while state.epoch < epochs and not self.stop_training:
-                batches = data.batches(
-                    batch_size, shuffle=shuffle, seed=state.seed, epoch=state.epoch, start=state.batch
-                )
-                rows = feeds.BatchRows(data, batch_size, shuffle, state.seed)
-                self._train_epoch(batches, steps, class_weight, loop, quiet, rows)
-                logs = self._results().logs()
-                if validation is not None and (state.epoch + 1) % validation_freq == 0:
-                    logs.update(
-                        self._validate(
-                            validation,
-                            _batch_size(validation, validation_batch_size or batch_size_given),
-                            validation_steps,
-                            loop,
-                        )
-                    )
-                ended = state.epoch
-                state.epoch, state.batch = ended + 1, 0
-                self._results().reset()
-                loop.on_epoch_end(ended, _history_order(logs))
-            loop.on_train_end(logs)
+            self._train_epochs(plan, loop, self.fit_state)
         self.last_step = self.fit_data = None
         return loop.history or History()
 
-    def _train_epoch(
-        self, batches, steps: int | None, class_weight, loop: CallbackList, quiet: bool, rows: feeds.BatchRows
-    ) -> None:
+    def _train_epochs(self, plan: FitPlan, loop: CallbackList, state: FitState) -> None:
+        """Train until the last epoch is over or a callback has set `stop_training`."""
+        loop.on_train_begin()
+        logs: dict[str, Any] = {}
+        while state.epoch < plan.epochs and not self.stop_training:
+            self._train_epoch(plan, loop, state)
+            logs = self._results().logs()
+            if plan.validation is not None and (state.epoch + 1) % plan.validation.every == 0:
+                logs.update(self._validate(plan.validation, loop))
+            ended = state.epoch
+            state.epoch, state.batch = ended + 1, 0
+            self._results().reset()
+            loop.on_epoch_end(ended, _history_order(logs))
+        loop.on_train_end(logs)
+
+    def _train_epoch(self, plan: FitPlan, loop: CallbackList, state: FitState) -> None:
         """Train on the rest of one epoch."""
-        state = self.fit_state
-        assert state is not None
+        is_checked = plan.stops_at_non_finite and not any(isinstance(c, TerminateOnNaN) for c in loop)
+        batches, rows = plan.batches(state), plan.rows(state)
         loop.on_epoch_begin(state.epoch)
-        for bx, by, weight in islice(batches, None if steps is None else max(steps - state.batch, 0)):
+        for bx, by, weight in islice(batches, plan.steps_left(state)):
             loop.on_train_batch_begin(state.batch)
-            inputs = self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+            inputs = self._batch(bx, by, feeds.class_weights(by, weight, plan.class_weight))
             watched = self._watched is not None
             loss = self._train_on(inputs, state.seed, rows.of(state.epoch, state.batch) if watched else None)
-            if not (quiet or np.isfinite(loss)):
+            if is_checked and not np.isfinite(loss):
                 raise NonFiniteError(self.diagnose_non_finite(inputs, state.seed))
             state.batch += 1
             loop.on_train_batch_end(state.batch - 1, self._results().logs())
@@ -308,22 +293,26 @@ class Trainer:
         """Run one training step; gives its loss."""
         watched, self._watched = self._watched, None
         executable = self._executable("train") if watched is None else self._watching(watched)
-        optimizer = self.optimizer
-        clock = {
-            "seed": np.asarray(seed, np.int64),
-            "step": np.asarray(optimizer.iterations, np.int64),
-            "update": np.asarray(optimizer.iterations + 1, np.int64),
-            "learning_rate": np.asarray(optimizer.learning_rate, np.float64),
-        }
+        clock = self._clock(seed)
         results = executable.run({**inputs, **clock})
         loss = float(results["loss"])
         if np.isfinite(loss):
-            optimizer.iterations += 1
+            self.optimizer.iterations += 1
         if watched is not None:
             buffers = {label: results[label] for label in watched}
             self.last_step = StepReport(loss, float(clock["learning_rate"]), inputs, rows, buffers)
         self._results().add(results, inputs, len(inputs["x_0"]))
         return loss
+
+    def _clock(self, seed: int) -> Arrays:
+        """The inputs of a training step that are no data."""
+        done = self.optimizer.iterations
+        return {
+            "seed": np.asarray(seed, np.int64),
+            "step": np.asarray(done, np.int64),
+            "update": np.asarray(done + 1, np.int64),
+            "learning_rate": np.asarray(self.optimizer.learning_rate, np.float64),
+        }
 
     def diagnose_non_finite(self, inputs: Arrays, seed: int = 0) -> str:
         """Run a step again, one operation at a time, and name the first tensor that is not finite."""
@@ -332,15 +321,8 @@ class Trainer:
         for name, array in (*inputs.items(), *((n, v.value) for n, v in executable.variables.items())):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 return f"{where} First bad tensor: {name!r}, already before this step. {_REMEDY}"
-        step_number = self.optimizer.iterations
-        clock = {
-            "seed": seed,
-            "step": step_number,
-            "update": step_number + 1,
-            "learning_rate": self.optimizer.learning_rate,
-        }
         reference = ReferenceExecutable(executable.program, executable.variables)
-        for op, arrays in reference.trace({**inputs, **{k: np.asarray(v) for k, v in clock.items()}}):
+        for op, arrays in reference.trace({**inputs, **self._clock(seed)}):
             bad = [n for n in op.outputs if arrays[n].dtype.kind == "f" and not np.isfinite(arrays[n]).all()]
             if bad:
                 layer = f" of layer {op.layer!r}" if op.layer else ""
@@ -374,10 +356,7 @@ class Trainer:
         )
         with loop, progress.quiet(verbose == 0):
             logs = self._test(data, batch_size, count, loop)
-        if return_dict:
-            return logs
-        values = list(logs.values())
-        return values[0] if len(values) == 1 else values
+        return _returned(logs, return_dict)
 
     def predict(
         self,
@@ -422,14 +401,14 @@ class Trainer:
             self._seed = config.next_seed()
         self._results().reset()
         self._train_on(inputs, self._seed)
-        return self._single_results(return_dict)
+        return _returned(self._results().logs(), return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch of arrays, in inference mode."""
         inputs = self._single_batch(x, y, sample_weight, None)
         self._results().reset()
         self._results().add(self._executable("test").run(inputs), inputs, len(inputs["x_0"]))
-        return self._single_results(return_dict)
+        return _returned(self._results().logs(), return_dict)
 
     # --- what a checkpoint holds
 
@@ -500,28 +479,10 @@ class Trainer:
         bx, by, weight = next(iter(data.batches(max(len(data), 1))))
         return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
 
-    def _single_results(self, return_dict: bool) -> Any:
-        logs = self._results().logs()
-        if return_dict:
-            return logs
-        values = list(logs.values())
-        return values[0] if len(values) == 1 else values
-
-    def _validation(self, given: Any) -> Any:
-        if given is None:
-            return None
-        parts = tuple(given) if isinstance(given, tuple | list) else (given,)
-        if len(parts) > 3:
-            raise ArgumentError(
-                f"validation_data must be (x, y) or (x, y, sample_weight); got {len(parts)} parts."
-            )
-        return feeds.make_dataset(*parts)
-
-    def _validate(
-        self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
-    ) -> dict[str, Any]:
+    def _validate(self, validation: Validation, loop: CallbackList) -> dict[str, Any]:
         """Evaluate at the end of an epoch of `fit`."""
-        logs = self._test(data, batch_size, _steps(data, batch_size, steps), loop)
+        steps = _steps(validation.data, validation.batch_size, validation.steps)
+        logs = self._test(validation.data, validation.batch_size, steps, loop)
         return {f"val_{name}": value for name, value in logs.items()}
 
     def _test(
@@ -544,7 +505,6 @@ class Trainer:
 
 
 _REMEDY = "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0)."
-_KEPT = "The weights are those before this step."
 
 
 def _check_counts(least: int, **counts: Any) -> None:
@@ -564,6 +524,14 @@ def _steps(data: Any, batch_size: int | None, limit: int | None) -> int | None:
     """Batches in one pass, at most `limit`; None if unknown."""
     count = data.steps(batch_size)
     return limit if count is None else count if limit is None else min(count, limit)
+
+
+def _returned(logs: dict[str, Any], return_dict: bool) -> Any:
+    """Results as Keras gives them: a dict if wanted, else the loss alone or a list."""
+    if return_dict:
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
 
 
 def _history_order(logs: dict[str, Any]) -> dict[str, Any]:
