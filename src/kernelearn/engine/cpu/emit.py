@@ -228,6 +228,18 @@ class Kernel:
         self.do(f"br label %{after}")
         self._start(after)
 
+    @contextmanager
+    def all_of(self, conditions: Iterable[str]) -> Iterator[None]:
+        """Run the body if every i1 is true; without a test if there are none."""
+        joined = None
+        for condition in conditions:
+            joined = condition if joined is None else self.op(f"and i1 {joined}, {condition}")
+        if joined is None:
+            yield
+            return
+        with self.when(joined):
+            yield
+
     def compare(self, relation: str, a: Index | int, b: Index | int) -> str:
         """i1 of a signed comparison: "slt", "sle", "sgt", "sge", "eq", "ne"."""
         return self.op(f"icmp {relation} i64 {a}, {b}")
@@ -275,6 +287,11 @@ class Kernel:
         self._cached = {}
 
     # --- memory; offsets count elements of the type
+
+    def local(self, name: str, count: int) -> None:
+        """An array of float32 on the stack, from now on used like an argument; its content is undefined."""
+        self._entry.append(f"%local.{name} = alloca [{count} x float], align 64")
+        self._pointers[name] = f"%local.{name}"
 
     def address(self, argument: str, offset: Index | int = 0, type_: str = "float") -> str:
         """Pointer to an element."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels import winograd
 from kernelearn.engine.cpu.kernels.bfloat16 import (
     channel_pairs,
     has_rounded_operands,
@@ -27,6 +28,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
+from kernelearn.engine.cpu.kernels.winograd_conv import lower_winograd
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
@@ -411,6 +413,8 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
     pairs = multiplies_pairs(plan, op) and not g.is_depthwise and g.inner > 1
     if has_rounded_operands(op) and not pairs:
         op = rounded_operands(plan, op)
+    if not pairs and not has_rounded_operands(op) and _lower_by_winograd(plan, op, g, chain, operation or op):
+        return True
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
     inner = -(-g.inner // 2) if pairs else g.inner
@@ -434,6 +438,37 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
         split=_split(key, g, tile, chain, blocks.count * g.groups),
     )
+    return True
+
+
+def _lower_by_winograd(
+    plan: Plan, op: Operation, g: TapConv, chain: Chain | None, operation: Operation
+) -> bool:
+    """Windows of 3 x 3 and enough channels: with fewer multiplications. False for all others."""
+    depth, height, width = g.parts[0]
+    if (
+        not winograd.is_enabled()
+        or g.kernel != (1, 3, 3)
+        or len(g.parts) > 1
+        or g.groups > 1
+        or g.is_depthwise
+    ):
+        return False
+    if min(g.inner, g.outer) < winograd.LEAST_CHANNELS or depth.size != depth.count or depth.taps[0][0]:
+        return False
+    rows, columns = sorted(height.taps), sorted(width.taps)
+    for axis, taps in ((height, rows), (width, columns)):
+        if axis.in_step != 1 or [d - taps[0][0] for d, _ in taps] != [0, 1, 2]:
+            return False
+    if depth.count > 1:
+        return False
+    tiles = winograd.Tiles(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
+    product = winograd.choose_product(tiles, plan.target)
+    if product is None:
+        return False
+    order = tuple(tuple(ty * 3 + tx for _, tx in columns) for _, ty in rows)
+    bands = BANDS if tiles.rows >= BANDS else 1
+    lower_winograd(plan, op, tiles, product, order, chain, operation, bands)
     return True
 
 

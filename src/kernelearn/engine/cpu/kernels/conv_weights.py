@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels import winograd
 from kernelearn.engine.cpu.kernels.bfloat16 import (
     half_of,
     has_rounded_operands,
@@ -25,6 +26,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
 from kernelearn.engine.cpu.kernels.chain import BLOCK, emit_flat
 from kernelearn.engine.cpu.kernels.conv import image_shape, three
 from kernelearn.engine.cpu.kernels.pack import Blocks, one_block
+from kernelearn.engine.cpu.kernels.winograd_weights import choose_unit, emit_weights
 from kernelearn.engine.cpu.lowering import Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
@@ -291,6 +293,8 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
         a["groups"],
         pairs,
     )
+    if not has_rounded_operands(op) and _lower_by_winograd(plan, op, g):
+        return True
     s = choose_shape(g, plan.target)
     blocks = Blocks(g.outer, plan.target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]
@@ -308,6 +312,38 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     )
     if s.shards > 1:
         add_shards(plan, op, target, op.outputs[0], s.shards, size)
+    return True
+
+
+def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
+    """Windows of 3 x 3 and enough channels: with fewer multiplications. False for all others."""
+    if not winograd.is_enabled() or g.kernel != (1, 3, 3) or g.groups > 1 or g.is_paired:
+        return False
+    if max(*g.stride, *g.dilation) > 1 or g.x[0] > 1 or g.g[0] > 1 or g.before[0]:
+        return False
+    if min(g.inner, g.outer) < winograd.LEAST_CHANNELS:
+        return False
+    tiles = winograd.Tiles(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
+    size = 9 * g.inner * g.outer
+    unit = choose_unit(tiles, plan.target, WANTED_TASKS, MAX_PARTIAL_BYTES // (4 * size))
+    if unit is None:
+        return False
+    taps = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    target = (
+        op.outputs[0] if unit.shards == 1 else plan.scratch(f"{op.outputs[0]}/shards", (unit.shards, size))
+    )
+    plan.call(
+        op,
+        f"winograd gradient {tiles} {unit}",
+        lambda k: emit_weights(k, tiles, unit, taps),
+        {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
+        {"dw": target},
+        Tasks(fixed=unit.shards * unit.count),
+        flops=(g.flops, 0.0),
+        note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
+    )
+    if unit.shards > 1:
+        add_shards(plan, op, target, op.outputs[0], unit.shards, size)
     return True
 
 
