@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and their gradients along the last axis: one row after another."""
+"""Softmax, its logarithm, and their gradients; along the last axis, one row after another, the code is here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import math as fn
+from kernelearn.engine.cpu.kernels import softmax_columns
 from kernelearn.engine.cpu.kernels.rows import Row, accumulate, lane_max, lane_sum, only
+from kernelearn.engine.cpu.kernels.softmax_columns import emit_columns
 from kernelearn.engine.cpu.lowering import Plan, has_images, per_image, rule
 from kernelearn.engine.program import Operation
 
@@ -25,29 +27,31 @@ def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[str, list[str] |
     return lane_max(k, k.get(top)), held
 
 
-def lower_rows(plan: Plan, op: Operation, emit) -> bool:
-    """One task per image; emit(kernel, row, offset of the row)."""
+def lower_along_axis(plan: Plan, op: Operation, emit_row, emit_column) -> bool:
+    """One task per image: emit_row(kernel, row, offset) where the axis is contiguous, else by columns."""
     shape = plan.shape(op.outputs[0])
-    axis = op.attrs.get("axis", -1)
-    if not has_images(shape) or len(shape) < 2 or axis not in (-1, len(shape) - 1):
+    axis = op.attrs.get("axis", -1) % max(len(shape), 1)
+    if not has_images(shape) or axis == 0 or not plan.is_float(*op.inputs, *op.outputs):
         return False
-    if not plan.is_float(*op.inputs, *op.outputs):
-        return False
-    classes = int(shape[-1] or 0)
-    rows = per_image(shape) // classes if classes else 0
+    outer, size, inner = (
+        per_image(part) for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
+    )
 
     def body(k: Kernel) -> None:
-        with k.loop(k.lo * rows, k.hi * rows) as number:
-            emit(k, Row(k, classes), number * classes)
+        if inner > 1:
+            emit_columns(k, outer, size, inner, emit_column)
+            return
+        with k.loop(k.lo * outer, k.hi * outer) as number:
+            emit_row(k, Row(k, size), number * size)
 
     reads = dict(zip(("x",) if len(op.inputs) == 1 else ("g", "y"), op.inputs))
     plan.call(
         op,
-        f"{op.operator} rows={rows} classes={classes}",
+        f"{op.operator} outer={outer} size={size} inner={inner}",
         body,
         reads,
         {"out": op.outputs[0]},
-        flops=(20.0 * rows * classes, 0.0),
+        flops=(20.0 * outer * size * inner, 0.0),
     )
     return True
 
@@ -126,22 +130,22 @@ def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
 @rule("softmax")
 def lower_softmax(plan: Plan, op: Operation) -> bool:
     """softmax(x)"""
-    return lower_rows(plan, op, _emit_softmax)
+    return lower_along_axis(plan, op, _emit_softmax, softmax_columns.emit_softmax)
 
 
 @rule("log_softmax")
 def lower_log_softmax(plan: Plan, op: Operation) -> bool:
     """log_softmax(x)"""
-    return lower_rows(plan, op, _emit_log_softmax)
+    return lower_along_axis(plan, op, _emit_log_softmax, softmax_columns.emit_log_softmax)
 
 
 @rule("softmax_grad")
 def lower_softmax_grad(plan: Plan, op: Operation) -> bool:
     """softmax_grad(g, y)"""
-    return lower_rows(plan, op, _emit_softmax_grad)
+    return lower_along_axis(plan, op, _emit_softmax_grad, softmax_columns.emit_softmax_grad)
 
 
 @rule("log_softmax_grad")
 def lower_log_softmax_grad(plan: Plan, op: Operation) -> bool:
     """log_softmax_grad(g, y)"""
-    return lower_rows(plan, op, _emit_log_softmax_grad)
+    return lower_along_axis(plan, op, _emit_log_softmax_grad, softmax_columns.emit_log_softmax_grad)
