@@ -138,13 +138,6 @@ def test_enlarging_repeats_and_its_gradient_sums(target):
             check(Problem("upsample_grad", (grad,), {"factors": factors}, terms=terms), target)
 
 
-def test_other_methods_of_enlarging_are_left_to_the_reference():
-    problem = Problem(
-        "upsample", (np.ones((1, 3, 3, 2)),), {"factors": (2, 2), "method": "bilinear"}, terms=9
-    )
-    check(problem, native=False)
-
-
 def test_taps_that_nobody_reads_are_not_written():
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 8))
     attrs = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}

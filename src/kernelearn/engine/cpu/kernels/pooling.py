@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
+from kernelearn.engine.cpu.kernels import resampling
 from kernelearn.engine.cpu.kernels.math import as_bits, as_float, integers
 from kernelearn.engine.cpu.kernels.views import image_sizes, lanes, larger_or_nan
 from kernelearn.engine.cpu.kernels.windows import (
@@ -128,6 +129,8 @@ def _lower_grad(plan: Plan, op: Operation, kind: str, reads: dict[str, str]) -> 
 @rule("upsample")
 def lower_upsample(plan: Plan, op: Operation) -> bool:
     """Repeating pixels is the gradient of summing over windows."""
+    if _is_smooth(op):
+        return resampling.lower_smooth_upsample(plan, op)
     pool = _enlarged(plan, op, op.inputs[0])
     if pool is None:
         return False
@@ -138,6 +141,8 @@ def lower_upsample(plan: Plan, op: Operation) -> bool:
 @rule("upsample_grad")
 def lower_upsample_grad(plan: Plan, op: Operation) -> bool:
     """Sums over the copies of a pixel."""
+    if _is_smooth(op):
+        return resampling.lower_smooth_upsample_grad(plan, op)
     pool = _enlarged(plan, op, op.outputs[0])
     if pool is None:
         return False
@@ -145,9 +150,14 @@ def lower_upsample_grad(plan: Plan, op: Operation) -> bool:
     return True
 
 
+def _is_smooth(op: Operation) -> bool:
+    """Whether enlarging does more than to repeat pixels."""
+    return op.attrs.get("method", "nearest") != "nearest"
+
+
 def _enlarged(plan: Plan, op: Operation, small: str) -> Pool | None:
     """The sums that lead from the enlarged image to the small one."""
-    if op.attrs.get("method", "nearest") != "nearest" or not _is_plain(plan, *op.inputs, *op.outputs):
+    if not _is_plain(plan, *op.inputs, *op.outputs):
         return None
     *sizes, channels = image_sizes(plan.shape(small))
     axes = tuple(Axis(size * f, f, f, 0, size) for size, f in zip(sizes, op.attrs["factors"]))

@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and their gradients; along the last axis, one row after another, the code is here."""
+"""Softmax, its logarithm, and their gradients; here the code for the last axis, one row after another."""
 
 from __future__ import annotations
 
