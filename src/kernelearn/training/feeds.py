@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset, as_dataset
+from kernelearn.data.arrays import as_float, as_target, clean_targets
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.training.objectives import Objective
 from kernelearn.training.step import input_name
@@ -36,6 +38,32 @@ def _as_floats(x: Any) -> Any:
     if isinstance(x, np.ndarray) and x.dtype.kind in "iub":
         return x.astype(config.floatx())
     return x
+
+
+def is_ready(x: Any, tensors: Sequence) -> bool:
+    """Whether x is a batch that a dataset would only look at and hand on: for a short cut around it.
+
+    One array for one input, of its type and shape, with at least one row and finite numbers only. False says
+    nothing: the dataset then tells what is wrong, or converts.
+    """
+    if type(x) is not np.ndarray or len(tensors) != 1:
+        return False
+    tensor = tensors[0]
+    if not x.dtype == tensor.dtype == config.floatx() or x.size == 0:
+        return False
+    if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:]:
+        return False
+    # NOTE: no term of a finite sum of squares is infinite or NaN. Much faster than to test every entry.
+    return math.isfinite(np.vdot(x, x))
+
+
+def ready_batch(x: Any, y: Any, tensors: Sequence) -> tuple[Any, Any, None] | None:
+    """The batch that a dataset of these arrays would give, where x is ready and y one array; else None."""
+    if type(y) is not np.ndarray or y.dtype.kind not in "biuf":
+        return None
+    if not is_ready(x, tensors) or y.shape[:1] != x.shape[:1]:
+        return None
+    return as_float(x), as_target(clean_targets(y)), None
 
 
 class BatchRows:

@@ -385,12 +385,17 @@ class Trainer:
                     part.append(results[f"y_pred_{i}"])
                 loop.on_predict_batch_end(number)
             loop.on_predict_end()
-        joined = [np.concatenate(part) for part in parts]
+        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
         return joined[0] if len(joined) == 1 else joined
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch of arrays."""
-        return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
+        if not feeds.is_ready(x, self.inputs):
+            return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
+        with progress.quiet():
+            results = self._executable("predict").run({step.input_name(0): x})
+        found = [results[f"y_pred_{i}"] for i in range(len(self.outputs))]
+        return found[0] if len(found) == 1 else found
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False
@@ -474,9 +479,12 @@ class Trainer:
         return inputs
 
     def _single_batch(self, x, y, sample_weight, class_weight) -> Arrays:
-        data = feeds.make_dataset(x, y, sample_weight)
-        self._prepare_for(data)
-        bx, by, weight = next(iter(data.batches(max(len(data), 1))))
+        batch = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
+        if batch is None:
+            data = feeds.make_dataset(x, y, sample_weight)
+            self._prepare_for(data)
+            batch = next(iter(data.batches(max(len(data), 1))))
+        bx, by, weight = batch
         return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
 
     def _validate(self, validation: Validation, loop: CallbackList) -> dict[str, Any]:

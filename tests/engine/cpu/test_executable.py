@@ -7,6 +7,7 @@ from kernelearn import Input, Sequential, layers
 from kernelearn.engine.cpu import executable as module
 from kernelearn.engine.cpu import threads
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.models import zoo
 
@@ -129,6 +130,70 @@ def test_inputs_of_any_layout(model, given):
     executable = model._executable("predict")
     expected = executable.run({"x_0": X})["y_pred_0"]
     np.testing.assert_array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    given = array.copy()
+    given.flags.writeable = False
+    return given
+
+
+@pytest.mark.parametrize(
+    "given", [read_only(X), X.astype(">f4"), X.astype("float16"), X.view(np.recarray)],
+    ids=["read only", "big endian", "float16", "subclass"],
+)  # fmt: skip
+def test_inputs_of_any_kind(model, given):
+    executable = model._executable("predict")
+    expected = executable.run({"x_0": np.ascontiguousarray(given, "float32")})["y_pred_0"]
+    for _ in range(3):
+        np.testing.assert_array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
+
+
+def test_every_run_reads_the_input_that_it_is_given(model):
+    """Where an input lies is looked up at each run, even where an array's memory has moved."""
+    executable = model._executable("predict")
+    expected = executable.run({"x_0": X})["y_pred_0"]
+    given = X[:2].copy()
+    executable.run({"x_0": given})
+    given.resize((9, 12, 12, 1), refcheck=False)
+    given[:] = X
+    np.testing.assert_array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
+    given[:] = 0
+    assert not np.array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
+
+
+@pytest.mark.parametrize("images", [(9, 9), (9, 1), (1, 9)])
+def test_results_of_two_runs_share_no_memory(model, images):
+    executable = model._executable("predict")
+    first, second = (executable.run({"x_0": X[:n]})["y_pred_0"] for n in images)
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(first, executable._arena)
+
+
+def test_an_input_that_is_a_result_is_copied():
+    """Its address differs from run to run, so it is no result with a fixed place."""
+    builder = ProgramBuilder(dtype="float32")
+    x = builder.input("x", (None, 6), "float32")
+    shaped = builder.add("reshape", x, shape=(None, 2, 3))
+    builder.outputs = {"x": "x", "shaped": shaped.name, "twice": builder.add("scale", x, factor=2.0).name}
+    executable = CpuExecutable(builder.build(), {})
+    for factor in (1, 3):
+        given = factor * np.arange(12, dtype="float32").reshape(2, 6)
+        found = executable.run({"x": given})
+        for label, expected in (("x", given), ("shaped", given.reshape(2, 2, 3)), ("twice", 2 * given)):
+            np.testing.assert_array_equal(found[label], expected)
+            assert not np.shares_memory(found[label], given)
+
+
+def test_numbers_of_images_that_differ_are_refused(model):
+    program = model._executable("train")
+    given = {b.name: np.zeros([s or 9 for s in b.shape], b.dtype) for b in program.program.inputs()}
+    with pytest.raises(ShapeError, match="All inputs must have the same number of images"):
+        program.run({**given, "weight_0": np.ones(8, "float32")})
+    with pytest.raises(ShapeError, match=r"y_true_0 \(n\) int64 got an array of shape \(\)"):
+        program.run({**given, "y_true_0": np.int64(1)})
+    with pytest.raises(ShapeError, match=r"learning_rate \(\) float64 got an array of shape \(1,\)"):
+        program.run({**given, "learning_rate": np.ones(1)})
 
 
 def test_inputs_are_not_written(model):

@@ -13,7 +13,7 @@ import pytest
 
 from kernelearn.engine.cpu import schedule, threads
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.runtime import POOL_TICKET
+from kernelearn.engine.cpu.runtime import POOL_ASLEEP, POOL_TICKET
 from kernelearn.errors import ArgumentError
 from tests.engine.cpu.harness import Bench, Problem
 
@@ -205,6 +205,60 @@ def test_an_interrupt_while_helpers_are_woken_closes_the_job(monkeypatch):
     pool._queues = queues
     np.testing.assert_array_equal(bench.run()[0], X * X)
     pool.close()
+
+
+class Queues(list):
+    """The helpers' queues, and how often one of them was woken."""
+
+    def __init__(self, queues):
+        self.woken = 0
+        super().__init__(queues)
+
+    def __getitem__(self, number):
+        self.woken += 1
+        return super().__getitem__(number)
+
+
+@pytest.mark.parametrize(
+    ("short", "soon", "wakes"), [(1e9, 0, False), (1e9, 1e9, True), (0, 0, True)],
+    ids=["little work", "little work again and again", "much work"],
+)  # fmt: skip
+def test_helpers_that_sleep_are_woken_for_what_is_worth_it(monkeypatch, short, soon, wakes):
+    pool = threads.Pool()
+    monkeypatch.setattr(threads, "_pool", pool)
+    threads.set_num_threads(2)
+    bench = Bench(SQUARED)
+    for _ in range(3):
+        bench.run()
+    monkeypatch.setattr(threads, "SHORT", short)
+    monkeypatch.setattr(threads, "SOON", soon)
+    asleep = pool._block[POOL_ASLEEP : POOL_ASLEEP + 1]
+    deadline = time.monotonic() + 20
+    while not asleep[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert asleep[0] == 1
+    pool._queues = Queues(pool._queues)
+    np.testing.assert_array_equal(bench.run()[0], X * X)
+    assert pool._queues.woken == int(wakes)
+    assert wakes or asleep[0] == 1
+    pool.close()
+
+
+def test_a_first_run_is_not_taken_for_little_work(monkeypatch):
+    """How much a program does is known from its second run on."""
+    asked = []
+    real = threads.Pool.run
+    monkeypatch.setattr(threads.Pool, "run", lambda self, *job: asked.append(job[2]) or real(self, *job))
+    monkeypatch.setattr(threads, "SHORT", 1e9)
+    bench = Bench(SQUARED)
+    for _ in range(4):
+        bench.run()
+    assert asked == [False, False, True, True]
+
+
+def test_those_who_work_alone_do_not_disturb_each_other():
+    threads.set_num_threads(1)
+    in_threads(*[repeat(Bench(SQUARED), factor) for factor in (1, 2, 3, 4)])
 
 
 def test_closing_ends_all_helpers_and_they_come_back():

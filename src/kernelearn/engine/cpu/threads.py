@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,11 @@ from kernelearn.errors import ArgumentError
 
 # Spins of a helper before it falls asleep, about 0.1 ms: a training loop comes back sooner.
 PATIENCE = 4000
+# Waking a helper that sleeps takes tens of microseconds, and its waker some of them. A job of less than SHORT
+# seconds of work is over by then; only where jobs follow each other within SOON, so that helpers stay awake
+# for the next ones, is it worth it.
+SHORT = 150e-6
+SOON = 100e-6
 MAX_THREADS = 256
 
 _threads: int | None = None
@@ -95,9 +101,10 @@ class _Runtime:
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
         self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(first)
         self.work = ctypes.CFUNCTYPE(None, pointer)(linker.get_function_address("kl_work"))
-        opening = ctypes.CFUNCTYPE(None, pointer, pointer, integer)
+        # NOTE: these two return at once: letting other Python threads run meanwhile would cost more.
+        opening = ctypes.PYFUNCTYPE(None, pointer, pointer, integer)
         self.open = opening(linker.get_function_address("kl_open"))
-        asking = ctypes.CFUNCTYPE(ctypes.c_uint64, pointer, integer, integer)
+        asking = ctypes.PYFUNCTYPE(ctypes.c_uint64, pointer, integer, integer)
         self.sleeping = asking(linker.get_function_address("kl_sleeping"))
         serving = ctypes.CFUNCTYPE(None, pointer, integer, pointer, integer)
         self.serve = serving(linker.get_function_address("kl_serve"))
@@ -138,36 +145,52 @@ class Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._block = np.zeros(POOL_ASLEEP + 8 * MAX_THREADS, np.int64)
+        self._address = self._block.ctypes.data
+        # Of those who work alone: nobody reads it, so any number of them may share it.
+        self._block_alone = np.zeros(POOL_ASLEEP, np.int64)
+        self._address_alone = self._block_alone.ctypes.data
         self._queues: list[queue.SimpleQueue] = []
         self._helpers: list[threading.Thread] = []
         self._ticket = 0
+        self._left = 0.0  # when the last job ended
 
-    def run(self, job: int, threads: int) -> None:
-        """Work through a job (address of its description) on this many threads."""
+    def run(self, job: int, threads: int, is_short: bool = False) -> None:
+        """Work through a job on so many threads.
+
+        Args:
+            job: address of its description.
+            is_short: whether it is less work than SHORT, so that sleeping helpers may be left asleep.
+        """
         native = runtime()
         if threads > 1 and self._lock.acquire(blocking=False):
             try:
-                self._run_together(native, job, self._grow(threads - 1))
+                self._run_together(native, job, self._grow(threads - 1), is_short)
             finally:
                 self._lock.release()
         else:
-            block = np.zeros(POOL_ASLEEP, np.int64)
-            native.open(block.ctypes.data, job, 1)
-            native.run(block.ctypes.data, job)
+            native.open(self._address_alone, job, 1)
+            native.run(self._address_alone, job)
 
-    def _run_together(self, native: _Runtime, job: int, helpers: int) -> None:
+    def _run_together(self, native: _Runtime, job: int, helpers: int, is_short: bool) -> None:
         self._ticket += 1
-        pool = self._block.ctypes.data
+        pool = self._address
+        wakes = not is_short or time.perf_counter() - self._left < SOON
         try:
             native.open(pool, job, self._ticket)
-            for first in range(0, helpers, 64):
-                sleeping = native.sleeping(pool, first, min(first + 64, helpers))
-                for number in range(first, helpers) if sleeping else ():
-                    if sleeping >> (number - first) & 1:
-                        self._queues[number].put(True)
+            if wakes:
+                self._wake(native, helpers)
         finally:
             # NOTE: also after Ctrl-C in the lines above: an open job must be closed before its memory goes.
             native.run(pool, job)
+            self._left = time.perf_counter()
+
+    def _wake(self, native: _Runtime, helpers: int) -> None:
+        """Those of the first so many helpers that sleep."""
+        for first in range(0, helpers, 64):
+            sleeping = native.sleeping(self._address, first, min(first + 64, helpers))
+            for number in range(first, helpers) if sleeping else ():
+                if sleeping >> (number - first) & 1:
+                    self._queues[number].put(True)
 
     def close(self) -> None:
         """End all helpers."""
@@ -208,27 +231,23 @@ def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
 
 
 class RunLock:
-    """A lock that is free in a forked child, where the thread that held it does not exist."""
+    """A lock that is free in a forked child, where the thread that held it does not exist.
+
+    Attributes:
+        lock: the lock to hold: `with run_lock.lock: ...`. A fork inside leaves that one to those who hold it.
+    """
 
     _all: ClassVar[weakref.WeakSet[RunLock]] = weakref.WeakSet()
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        # NOTE: a lock that was made anew while it was held, by a fork inside, is free already.
-        if self._lock.locked():
-            self._lock.release()
 
     @classmethod
     def free_all(cls) -> None:
         """After a fork: what another thread was running here runs no more."""
         for lock in list(cls._all):
-            lock._lock = threading.Lock()
+            lock.lock = threading.Lock()
 
 
 _pool = Pool()
