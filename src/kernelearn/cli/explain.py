@@ -115,24 +115,14 @@ def update(
     known = RunUpdates(source, path, name)
     at = step if step is not None else _last(known.steps(), path)
     split = update_split(source, path, at, known.weight)
-    table = _parts_table(split, index)
 
     def drawn() -> Any:
         from kernelearn.view import plot_update_split
 
         return plot_update_split([known.split(k) for k in known.steps()], index, at)
 
-    content = {
-        "layer": path,
-        "weight": split.weight,
-        "index": index,
-        "step": at,
-        "optimizer": split.optimizer,
-        "of_the_number": split.at(index),
-        "is_exact": split.is_exact,
-        "of_the_weight": {row["part"]: row for row in split.table()},
-    }
-    deliver(Explained([table, split.table()], content, drawn), figure, json, csv)
+    tables = [_parts_table(split, index), split.table()]
+    deliver(Explained(tables, _parts_content(split, index), drawn), figure, json, csv)
 
 
 def _last(steps: list[int], layer: str) -> int:
@@ -144,6 +134,19 @@ def _last(steps: list[int], layer: str) -> int:
             "ledger. Record one with: kernelearn train ... --record"
         )
     return steps[-1]
+
+
+def _parts_content(split: Any, index: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "layer": split.layer,
+        "weight": split.weight,
+        "index": index,
+        "step": split.steps[0],
+        "optimizer": split.optimizer,
+        "of_the_number": split.at(index),
+        "is_exact": split.is_exact,
+        "of_the_weight": {row["part"]: row for row in split.table()},
+    }
 
 
 def _parts_table(split: Any, index: tuple[int, ...]) -> Any:
