@@ -236,3 +236,42 @@ def test_a_deep_chain_needs_no_deep_recursion():
     model = Model(x, tensor)
     assert len(model.calls) == 1200
     np.testing.assert_array_equal(model.predict(np.ones((1, 2), "float32"), verbose=0), [[1, 1]])
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_calling_a_model_on_arrays_predicts(engine):
+    a, b = Input((3,)), Input((3,))
+    model = Model([a, b], [layers.Dense(4)(layers.Add()([a, b])), layers.Subtract()([a, b])])
+    model.compile(engine=engine)
+    x, y = np.random.default_rng(0).random((2, 5, 3)).astype("float32")
+    for _ in range(2):
+        for found, expected in zip(model([x, y]), model.predict([x, y], verbose=0), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        model.set_weights([w + 1 for w in model.get_weights()])
+    with pytest.raises(ShapeError, match="same number of images"):
+        model([x, y[:2]])
+    with pytest.raises(ShapeError):
+        model([x, y[:, :2]])
+
+
+def test_calling_a_model_makes_its_program_once(monkeypatch):
+    from kernelearn.training import step
+
+    made = []
+    real = step.build_prediction
+    monkeypatch.setattr(step, "build_prediction", lambda model: made.append(model) or real(model))
+    model = Sequential([Input((4, 4, 1)), layers.Conv2D(2, 3)])
+    x = np.ones((2, 4, 4, 1), "float32")
+    first = model(x)
+    kept = first.copy()
+    np.testing.assert_array_equal(model(x.astype("float64")), kept)
+    assert made == [model] and not np.shares_memory(model(2 * x), first)
+    np.testing.assert_array_equal(first, kept)
+    model.add(layers.ReLU())
+    np.testing.assert_array_equal(model(x), np.maximum(kept, 0))
+
+
+def test_a_model_of_convolutions_takes_images_of_other_sizes():
+    model = Sequential([Input((4, 4, 1)), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()])
+    assert model(np.ones((3, 9, 7, 1))).shape == (3, 2)
+    assert model(np.ones((3, 4, 4, 1))).shape == (3, 2)

@@ -17,7 +17,7 @@ from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Weight
 from kernelearn.layers.tensor import Tensor
 from kernelearn.models.graph import calls_between, unique_layers
-from kernelearn.training.step import penalty_attrs
+from kernelearn.training.step import input_name, penalty_attrs
 from kernelearn.training.trainer import Trainer
 
 
@@ -176,6 +176,15 @@ class Model(Trainer, Layer):
         self._trainable = bool(value)
         for layer in self._layers:
             layer.trainable = bool(value)
+
+    def _run_on_arrays(self, arrays: list[np.ndarray]) -> Any:
+        """Predictions, by the program of `predict`, which is made once; other shapes get one of their own."""
+        wanted = [tuple(tensor.shape[1:]) for tensor in self.inputs]
+        if not self.outputs or [array.shape[1:] for array in arrays] != wanted:
+            return super()._run_on_arrays(arrays)
+        inputs = {input_name(i): array for i, array in enumerate(arrays)}
+        results = self._executable("predict").run(inputs)
+        return _one_or_list([results[f"y_pred_{i}"] for i in range(len(self.outputs))])
 
     # --- transfer learning
 
