@@ -1,6 +1,7 @@
 """Importing this module fills the table of lowering rules."""
 
 from kernelearn.engine.cpu.kernels import (
+    augmentation,
     broadcast,
     chain,
     coefficients,
@@ -18,9 +19,11 @@ from kernelearn.engine.cpu.kernels import (
     shaping,
     softmax,
     updates,
+    warping,
 )
 
 __all__ = [
+    "augmentation",
     "broadcast",
     "chain",
     "coefficients",
@@ -38,4 +41,5 @@ __all__ = [
     "shaping",
     "softmax",
     "updates",
+    "warping",
 ]

@@ -48,19 +48,19 @@ def copy_run(k: Kernel, source: tuple[str, Index] | None, target: Index, length:
         body(done, k.mask(length - done))
 
 
-def _strides(sizes: Sequence[int]) -> list[int]:
+def strides_of(sizes: Sequence[int]) -> list[int]:
     """Numbers between neighbours on each axis."""
     return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
 
 
 @contextmanager
-def _nest(k: Kernel, counts: Sequence[int]) -> Iterator[list[Index]]:
+def nest(k: Kernel, counts: Sequence[int]) -> Iterator[list[Index]]:
     """Loops within each other."""
     with ExitStack() as stack:
         yield [stack.enter_context(k.loop(0, count)) for count in counts]
 
 
-def _dot(indices: Sequence[Index], strides: Sequence[int], start: Index) -> Index:
+def dot(indices: Sequence[Index], strides: Sequence[int], start: Index) -> Index:
     for index, stride in zip(indices, strides):
         start = start + index * stride
     return start
@@ -89,14 +89,14 @@ def _emit_slice(k: Kernel, sizes: tuple[int, ...], windows: tuple) -> None:
     cut = [i for i, (window, size) in enumerate(zip(windows, sizes)) if window != (0, size)]
     last = cut[-1] if cut else 0
     counts = [hi - lo for lo, hi in windows]
-    strides, out_strides = _strides(sizes), _strides(counts)
+    strides, out_strides = strides_of(sizes), strides_of(counts)
     offset = sum(lo * stride for (lo, _), stride in zip(windows, strides))
     with (
         k.loop(k.lo, k.hi, checked=False) as image,
-        _nest(k, counts[:last]) as outer,
+        nest(k, counts[:last]) as outer,
     ):
-        x = _dot(outer, strides, image * math.prod(sizes) + offset)
-        y = _dot(outer, out_strides, image * math.prod(counts))
+        x = dot(outer, strides, image * math.prod(sizes) + offset)
+        y = dot(outer, out_strides, image * math.prod(counts))
         copy_run(k, ("x", x), y, math.prod(counts[last:]))
 
 
@@ -187,7 +187,7 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
 
 def merged_axes(sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, int]]:
     """(size, step in the input) of the output's axes, neighbours that stay neighbours joined into one."""
-    strides = _strides(sizes)
+    strides = strides_of(sizes)
     result: list[tuple[int, int]] = []
     for axis in order:
         size, stride = sizes[axis], strides[axis]
@@ -202,22 +202,22 @@ def merged_axes(sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, i
 
 def _emit_transpose(k: Kernel, sizes: tuple[int, ...], order: tuple[int, ...]) -> None:
     axes = merged_axes(sizes, order)
-    out_strides = _strides([size for size, _ in axes])
+    out_strides = strides_of([size for size, _ in axes])
     total = math.prod(sizes)
     last_size, last_step = axes[-1]
     with k.loop(k.lo, k.hi, checked=False) as image:
         start = image * total
         if last_step == 1:
-            with _nest(k, [size for size, _ in axes[:-1]]) as outer:
-                x = _dot(outer, [step for _, step in axes], start)
-                copy_run(k, ("x", x), _dot(outer, out_strides, start), last_size)
+            with nest(k, [size for size, _ in axes[:-1]]) as outer:
+                x = dot(outer, [step for _, step in axes], start)
+                copy_run(k, ("x", x), dot(outer, out_strides, start), last_size)
             return
         # The axis that is contiguous in the input and the one that is in the output form a matrix.
         column = next(i for i, (_, step) in enumerate(axes) if step == 1)
         others = [i for i in range(len(axes) - 1) if i != column]
-        with _nest(k, [axes[i][0] for i in others]) as outer:
-            x = _dot(outer, [axes[i][1] for i in others], start)
-            y = _dot(outer, [out_strides[i] for i in others], start)
+        with nest(k, [axes[i][0] for i in others]) as outer:
+            x = dot(outer, [axes[i][1] for i in others], start)
+            y = dot(outer, [out_strides[i] for i in others], start)
             _transpose_matrix(k, x, y, (last_size, last_step), (axes[column][0], out_strides[column]))
 
 
