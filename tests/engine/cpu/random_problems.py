@@ -87,6 +87,29 @@ def convolution(rng: Rng) -> Problem:
     return choices[rng.integers(len(choices))]
 
 
+def minimal_filtering(rng: Rng) -> Problem:
+    """Windows of 3 x 3 with so many channels that they are multiplied by Winograd's method."""
+    while True:
+        sizes = _sizes(rng, 2, 15)
+        padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, 4, (2, 2)))
+        outputs = tuple(n + a + b - 2 for n, (a, b) in zip(sizes, padding))
+        # NOTE: cropping more than the image has is no convolution.
+        if min(outputs) >= 1 and all(n + min(a, 0) + min(b, 0) >= 1 for n, (a, b) in zip(sizes, padding)):
+            break
+    n, channels, filters = int(rng.integers(1, 6)), *(_pick(rng, (16, 17, 23, 32, 40, 67)) for _ in range(2))
+    x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
+    kernel = normal(rng, 3, 3, channels, filters)
+    attrs = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
+    choices = (
+        Problem("conv", (x, kernel), attrs, terms=9 * channels),
+        Problem("conv_grad_input", (grad, kernel), {"input_size": sizes, **attrs}, terms=9 * filters),
+        Problem(
+            "conv_grad_kernel", (x, grad), {"kernel_size": (3, 3), **attrs}, terms=n * int(np.prod(outputs))
+        ),
+    )
+    return choices[rng.integers(len(choices))]
+
+
 def dense(rng: Rng) -> Problem:
     n, inside = int(rng.integers(1, 40)), () if rng.random() < 0.7 else (int(rng.integers(1, 9)),)
     c, k = _pick(rng, (*CHANNELS, 50, 64, 97, 130)), _pick(rng, (*CHANNELS, 50, 64, 97, 130))
@@ -268,6 +291,7 @@ def shaping(rng: Rng) -> Problem:
 
 FAMILIES: dict[str, Callable[[Rng], Problem]] = {
     "convolution": convolution,
+    "minimal_filtering": minimal_filtering,
     "dense": dense,
     "pooling": pooling,
     "entrywise": entrywise,

@@ -106,6 +106,35 @@ def test_the_relu_gradient_moves_before_the_pooling():
     assert shapes == {(5, 5), (2, 2)}  # the pooled sizes, not 11 x 11 and 5 x 5
 
 
+def conv_shapes(program: Program) -> set[tuple]:
+    """Sizes of maps that convolutions write or get gradients of."""
+    parts = [
+        part
+        for op in program.operations
+        for part in (op.attrs["body"].operations if op.operator == "fused" else (op,))
+    ]
+    made = {program.buffers[op.outputs[0]].shape[1:3] for op in parts if op.operator == "conv"}
+    return made | {
+        program.buffers[op.inputs[1]].shape[1:3] for op in parts if op.operator == "conv_grad_kernel"
+    }
+
+
+@pytest.mark.parametrize("kind", ["train", "predict"])
+def test_pixels_that_no_window_reads_are_not_computed(kind):
+    program = program_of("lenet", kind)[0]
+    assert conv_shapes(program) == {(26, 26), (11, 11)}
+    assert conv_shapes(rewrites.optimise(program)) == {(26, 26), (10, 10)}
+
+
+def test_pixels_that_anything_else_reads_are_computed():
+    x = inputs = Input((7, 7, 2))
+    x = layers.Conv2D(3, 3)(x)
+    x = layers.Concatenate()([layers.Flatten()(layers.AveragePooling2D(2)(x)), layers.Flatten()(x)])
+    model = Model(inputs, layers.Dense(2)(x))
+    model.compile("sgd", "mse", engine="reference")
+    assert conv_shapes(rewrites.optimise(model.program("train"))) == {(5, 5)}
+
+
 def test_convolutions_take_their_bias_and_activation_along():
     program = rewrites.optimise(program_of("pooled", "predict")[0])
     bodies = [str(op.attrs["body"]) for op in program.operations if op.operator == "fused"]

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
-from kernelearn.engine.cpu import batchnorm_rewrites
+from kernelearn.engine.cpu import batchnorm_rewrites, crop_rewrites
 from kernelearn.engine.cpu.kernels.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
 from kernelearn.engine.operators.fused import Body
@@ -242,6 +242,7 @@ def update_early(program: Program) -> Program:
 REWRITES: list[Rewrite] = [
     relu_gradient_from_output,
     gradients_before_pooling,
+    *crop_rewrites.REWRITES,
     *batchnorm_rewrites.REWRITES,
     normalize_by_coefficients,
     fuse_chains,

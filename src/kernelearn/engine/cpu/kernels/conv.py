@@ -446,25 +446,17 @@ def _lower_by_winograd(
 ) -> bool:
     """Windows of 3 x 3 and enough channels: with fewer multiplications. False for all others."""
     depth, height, width = g.parts[0]
-    if (
-        not winograd.is_enabled()
-        or g.kernel != (1, 3, 3)
-        or len(g.parts) > 1
-        or g.groups > 1
-        or g.is_depthwise
-    ):
+    if g.kernel != (1, 3, 3) or len(g.parts) > 1 or g.groups > 1 or g.is_depthwise:
         return False
-    if min(g.inner, g.outer) < winograd.LEAST_CHANNELS or depth.size != depth.count or depth.taps[0][0]:
+    if depth.size > 1 or depth.count > 1 or depth.taps[0][0]:
         return False
     rows, columns = sorted(height.taps), sorted(width.taps)
     for axis, taps in ((height, rows), (width, columns)):
-        if axis.in_step != 1 or [d - taps[0][0] for d, _ in taps] != [0, 1, 2]:
+        if axis.in_step > 1 or [d - taps[0][0] for d, _ in taps] != [0, 1, 2]:
             return False
-    if depth.count > 1:
-        return False
-    tiles = winograd.Tiles(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
-    product = winograd.choose_product(tiles, plan.target)
-    if product is None:
+    tiles = winograd.worthwhile(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
+    product = winograd.choose_product(tiles, plan.target) if tiles else None
+    if tiles is None or product is None:
         return False
     order = tuple(tuple(ty * 3 + tx for _, tx in columns) for _, ty in rows)
     bands = BANDS if tiles.rows >= BANDS else 1

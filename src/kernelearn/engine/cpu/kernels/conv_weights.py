@@ -317,14 +317,14 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
 
 def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
     """Windows of 3 x 3 and enough channels: with fewer multiplications. False for all others."""
-    if not winograd.is_enabled() or g.kernel != (1, 3, 3) or g.groups > 1 or g.is_paired:
+    if g.kernel != (1, 3, 3) or g.groups > 1 or g.is_paired or max(*g.stride, *g.dilation) > 1:
         return False
-    if max(*g.stride, *g.dilation) > 1 or g.x[0] > 1 or g.g[0] > 1 or g.before[0]:
+    if g.x[0] > 1 or g.g[0] > 1 or g.before[0]:
         return False
-    if min(g.inner, g.outer) < winograd.LEAST_CHANNELS:
-        return False
-    tiles = winograd.Tiles(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
+    tiles = winograd.worthwhile(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
     size = 9 * g.inner * g.outer
+    if tiles is None:
+        return False
     unit = choose_unit(tiles, plan.target, WANTED_TASKS, MAX_PARTIAL_BYTES // (4 * size))
     if unit is None:
         return False

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.pack import Blocks
@@ -29,6 +29,8 @@ Value = str | None
 POINTS = 16
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
 LEAST_CHANNELS = 16
+# At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
+LEAST_SAVING = 1.3
 # Bytes of the transformed tiles that a kernel keeps on its stack.
 MAX_TILES_BYTES = 2**20
 
@@ -44,7 +46,9 @@ class Span:
 
     Attributes:
         first, last: numbers of the tiles, both included.
-        inside: which of the tile's four inputs lie in the image; kept: which of its two outputs exist.
+        inside: which of the tile's four inputs lie in the image.
+        kept: which of its two outputs exist; and one more True for every output behind the last tile that
+            meets the image, which is zero.
     """
 
     first: int
@@ -60,13 +64,15 @@ def spans(inputs: int, outputs: int, start: int) -> tuple[Span, ...]:
         start: input that the first weight meets at output 0: minus the padding.
     """
     found: list[Span] = []
-    for tile in range(-(-outputs // 2)):
-        inside = tuple(0 <= 2 * tile + start + i < inputs for i in range(4))
-        kept = tuple(2 * tile + i < outputs for i in range(2))
-        if found and (found[-1].inside, found[-1].kept) == (inside, kept):
-            found[-1] = Span(found[-1].first, tile, inside, kept)
+    inside = [tuple(0 <= 2 * tile + start + i < inputs for i in range(4)) for tile in range(-(-outputs // 2))]
+    last = max((tile for tile, there in enumerate(inside) if any(there)), default=0)
+    for tile in range(last + 1):
+        count = outputs - 2 * tile if tile == last else 2
+        kept = tuple(i < count for i in range(max(count, 2)))
+        if found and (found[-1].inside, found[-1].kept) == (inside[tile], kept):
+            found[-1] = replace(found[-1], last=tile)
         else:
-            found.append(Span(tile, tile, inside, kept))
+            found.append(Span(tile, tile, inside[tile], kept))
     return tuple(found)
 
 
@@ -80,11 +86,12 @@ class Tiles:
 
     @property
     def rows(self) -> int:
-        return -(-self.y[0] // 2)
+        """Rows of tiles; likewise `columns`."""
+        return self.row_spans[-1].last + 1
 
     @property
     def columns(self) -> int:
-        return -(-self.y[1] // 2)
+        return self.column_spans[-1].last + 1
 
     @property
     def row_spans(self) -> tuple[Span, ...]:
@@ -95,9 +102,28 @@ class Tiles:
         return spans(self.x[1], self.y[1], self.start[1])
 
     @property
+    def saving(self) -> float:
+        """Products of a sum over the taps inside of the image, for each product of the tiles."""
+        pairs = 1
+        for size, count, start in zip(self.x, self.y[:2], self.start):
+            pairs *= sum(0 <= i + start + tap < size for i in range(count) for tap in range(3))
+        return pairs / (POINTS * self.rows * self.columns)
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions per image of a sum tap by tap, those at the border included."""
         return 2.0 * 9 * math.prod(self.y) * self.x[2]
+
+
+def worthwhile(x: tuple[int, ...], y: tuple[int, ...], start: tuple[int, int]) -> Tiles | None:
+    """The tiles of a convolution with windows of 3 x 3 and steps of one; None if taps are as good.
+
+    Args: as of `Tiles`.
+    """
+    tiles = Tiles(x, y, start)  # type: ignore[arg-type]
+    if not is_enabled() or min(x[2], y[2]) < LEAST_CHANNELS or tiles.saving < LEAST_SAVING:
+        return None
+    return tiles
 
 
 def padded(channels: int, width: int) -> int:
@@ -206,7 +232,7 @@ def store_gradients(
     for rows, columns, column in each_span(k, t, row):
         corner = image + row * (2 * width * step) + column * (2 * step)
         target = (tile + column) * depth
-        kept = [[a and b for b in columns.kept] for a in rows.kept]
+        kept = [[a and b for b in columns.kept[:2]] for a in rows.kept[:2]]
         for c, mask in each_vector(k, channels):
             square = _load_square(k, "g", corner + c, width * step, step, kept, mask)
             store_points(k, both_axes(k, gradients_transform, square), name, target + c, stride)

@@ -7,6 +7,8 @@ are transformed back and go through the chain at the end of the convolution.
 
 from __future__ import annotations
 
+from itertools import product
+
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, each_block, packed_once, packed_weights
@@ -143,8 +145,11 @@ def _outputs(
                 for i in range(4)
             ]
             results = both_axes(k, outputs_transform, square)
-            for i, j in ((i, j) for i in range(2) for j in range(2) if rows.kept[i] and columns.kept[j]):
-                value, at = results[i][j], corner + channel + (i * width + j) * filters + v * k.width
+            for i, j in product(range(len(rows.kept)), range(len(columns.kept))):
+                if not (rows.kept[i] and columns.kept[j]):
+                    continue
+                at = corner + channel + (i * width + j) * filters + v * k.width
+                value = results[i][j] if max(i, j) < 2 else k.zero
                 assert value is not None
                 if chain is None:
                     k.store(value, "y", at, mask)

@@ -30,8 +30,9 @@ from kernelearn.engine.cpu.target import Target
 # Channels and filters of a unit: its sums have to stay in the second-level cache.
 UNIT_CHANNELS = 64
 UNIT_FILTERS = 64
-# Tiles that a register tile runs over, at least, between loading and storing its sums.
-LEAST_TILES = 32
+# Tiles that a register tile runs over, at least, between loading and storing its sums, for kernels of up to
+# so many products of channels and filters.
+LEAST_TILES = ((16 * 16, 16), (32 * 64, 32), (None, 64))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def choose_unit(t: Tiles, target: Target, wanted_tasks: int, most_shards: int) -
     row_bytes = 4 * POINTS * t.columns * (inner.lanes + outer.lanes)
     if row_bytes > MAX_TILES_BYTES:
         return None
-    rows = max(1, min(-(-LEAST_TILES // t.columns), MAX_TILES_BYTES // row_bytes))
+    least = next(tiles for weights, tiles in LEAST_TILES if weights is None or t.x[2] * t.y[2] <= weights)
+    rows = max(1, min(-(-least // t.columns), MAX_TILES_BYTES // row_bytes))
     limit, widest = (24, 4) if target.registers == 32 else (10, 2)
     vectors = max(v for v in range(1, widest + 1) if outer.vectors % v == 0)
     channels = min(16, limit // vectors)

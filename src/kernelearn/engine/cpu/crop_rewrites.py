@@ -1,0 +1,108 @@
+"""A rewrite that computes no pixels that nobody reads: those beyond the last whole window of a pooling.
+
+An 11 x 11 map under windows of 2 x 2 without padding keeps 5 x 5: row and column 11 are never read, and their
+gradients are zero. The convolution before such a pooling makes 10 x 10 instead, in all its passes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from kernelearn.engine.cpu.kernels.entrywise import is_supported
+from kernelearn.engine.program import Operation, Program
+
+POOLS = ("max_pool", "average_pool")
+POOL_GRADIENTS = ("max_pool_grad", "average_pool_grad")
+CONV_GRADIENTS = {"conv_grad_input": 0, "conv_grad_kernel": 1}
+
+
+def crop_unread_pixels(program: Program) -> Program:
+    """Shorten the output of every convolution whose last pixels no pooling window reaches, and its gradient."""
+    for op in program.operations:
+        if op.operator in POOLS:
+            program = _cropped(program, op, op.inputs[0], op.outputs[0])
+        elif op.operator in POOL_GRADIENTS:
+            program = _cropped(program, op, op.outputs[0], op.inputs[0])
+    return program
+
+
+def _cropped(program: Program, pool: Operation, full: str, pooled: str) -> Program:
+    """The program with fewer pixels on one side of a pooling or its gradient, or the same if they are read.
+
+    Args:
+        full: its tensor with all pixels; pooled: the one with a number for each window.
+    """
+    shape = program.buffers[full].shape
+    sizes = [s for s in shape[1:-1] if s is not None]
+    counts = [s for s in program.buffers[pooled].shape[1:-1] if s is not None]
+    a = pool.attrs
+    read = [
+        min(size, (count - 1) * step + window - before)
+        for size, count, step, window, (before, _) in zip(
+            sizes, counts, a["stride"], a["size"], a["padding"], strict=True
+        )
+    ]
+    tensors = _tensors(program, full) if read != sizes else None
+    if tensors is None:
+        return program
+    buffers = dict(program.buffers)
+    for name in tensors:
+        buffers[name] = replace(buffers[name], shape=(shape[0], *read, shape[-1]))
+    cut = [size - kept for size, kept in zip(sizes, read)]
+    operations = tuple(_shortened(op, tensors, cut, tuple(read)) for op in program.operations)
+    return replace(program, buffers=buffers, operations=operations)
+
+
+def _tensors(program: Program, name: str) -> set[str] | None:
+    """All tensors that have to be cropped together with one; None if some operation cannot."""
+    touching: dict[str, list[Operation]] = defaultdict(list)
+    for op in program.operations:
+        for other in {*op.inputs, *op.outputs}:
+            touching[other].append(op)
+    shown = set(program.outputs.values())
+    found, pending = {name}, [name]
+    while pending:
+        name = pending.pop()
+        if name in shown or program.buffers[name].role != "value":
+            return None
+        for op in touching[name]:
+            more = _cropped_with(program, op, name)
+            if more is None:
+                return None
+            pending += sorted(more - found)
+            found |= more
+    return found
+
+
+def _cropped_with(program: Program, op: Operation, name: str) -> set[str] | None:
+    """Tensors of an operation that have to be cropped with one of them; None if it cannot be."""
+    if op.operator == "conv" or op.operator in POOL_GRADIENTS:
+        return {name} if name in op.outputs else None
+    if op.operator in (*POOLS, "bias_grad"):
+        return {name} if name in op.inputs else None
+    if op.operator in CONV_GRADIENTS:
+        return {name} if op.inputs.index(name) == CONV_GRADIENTS[op.operator] else None
+    if not is_supported(op):
+        return None
+    shape = program.buffers[name].shape
+    return {n for n in (*op.inputs, *op.outputs) if program.buffers[n].shape == shape}
+
+
+def _shortened(op: Operation, tensors: set[str], cut: list[int], read: tuple[int, ...]) -> Operation:
+    """The operation on cropped tensors: a convolution has less padding behind the image, even below none."""
+    if op.operator in POOL_GRADIENTS and tensors.intersection(op.outputs):
+        return replace(op, attrs={**op.attrs, "input_size": read})
+    if op.operator not in ("conv", *CONV_GRADIENTS):
+        return op
+    made = op.outputs[0] if op.operator == "conv" else op.inputs[CONV_GRADIENTS[op.operator]]
+    if made not in tensors:
+        return op
+    padding = tuple(
+        (before, after - step * less)
+        for (before, after), step, less in zip(op.attrs["padding"], op.attrs["stride"], cut)
+    )
+    return replace(op, attrs={**op.attrs, "padding": padding})
+
+
+REWRITES = (crop_unread_pixels,)

@@ -1,0 +1,135 @@
+"""Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
+
+import numpy as np
+import pytest
+
+from kernelearn.engine.cpu.kernels.winograd import Tiles, spans
+from kernelearn.engine.cpu.lowering import Call
+from tests.engine.cpu.harness import Bench, Problem, check, expected
+from tests.engine.cpu.random_problems import normal
+
+PASSES = ("conv", "conv_grad_input", "conv_grad_kernel")
+
+
+def problem(
+    operator: str, sizes=(8, 8), channels=16, filters=32, padding=((1, 1), (1, 1)), images=3, **changed
+):
+    rng = np.random.default_rng(7)
+    outputs = tuple(n + sum(p) - 2 for n, p in zip(sizes, padding))
+    x, grad = normal(rng, images, *sizes, channels), normal(rng, images, *outputs, filters)
+    kernel = normal(rng, 3, 3, channels, filters)
+    attrs = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1, **changed}
+    if operator == "conv":
+        return Problem(operator, (x, kernel), attrs, terms=9 * channels)
+    if operator == "conv_grad_input":
+        return Problem(operator, (grad, kernel), {**attrs, "input_size": sizes}, terms=9 * filters)
+    terms = images * outputs[0] * outputs[1]
+    return Problem(operator, (x, grad), {**attrs, "kernel_size": (3, 3)}, terms=terms)
+
+
+def is_used(p: Problem, target: str | None = None) -> bool:
+    keys = [c.key for c in Bench(p, target).executable.calls() if isinstance(c, Call)]
+    return any(key.startswith("winograd") for key in keys)
+
+
+@pytest.mark.parametrize("inputs", range(1, 9))
+@pytest.mark.parametrize("outputs", range(1, 9))
+@pytest.mark.parametrize("start", range(-3, 3))
+def test_spans_cover_every_output_once(inputs, outputs, start):
+    covered = []
+    for span in spans(inputs, outputs, start):
+        for tile in range(span.first, span.last + 1):
+            assert span.inside == tuple(0 <= 2 * tile + start + i < inputs for i in range(4))
+            covered += [2 * tile + i for i, there in enumerate(span.kept) if there]
+    assert covered == list(range(outputs))
+
+
+def test_tiles_behind_the_image_are_left_out():
+    assert Tiles((10, 10, 16), (13, 13, 16), (-2, -2)).rows == 6  # outputs 12 and on meet no input
+    assert Tiles((11, 11, 16), (13, 13, 16), (-2, -2)).rows == 7
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_it_is_used_for_windows_of_three_by_three(operator):
+    assert is_used(problem(operator))
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_an_environment_variable_forbids_it(operator, monkeypatch):
+    monkeypatch.setenv("KERNELEARN_WINOGRAD", "0")
+    assert not is_used(problem(operator))
+
+
+@pytest.mark.parametrize("operator", PASSES)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"channels": 3},
+        {"sizes": (3, 3)},
+        {"dilation": (2, 2), "padding": ((2, 2), (2, 2))},
+        {"sizes": (1, 20)},
+    ],
+    ids=str,
+)
+def test_it_is_not_used_where_it_saves_nothing(operator, changed):
+    if "dilation" in changed:  # as large as without
+        p = problem(operator, padding=((1, 1), (1, 1)))
+        p.attrs.update(changed)
+    else:
+        p = problem(operator, **changed)
+    assert not is_used(p)
+
+
+@pytest.mark.parametrize("operator", PASSES)
+@pytest.mark.parametrize(("channels", "filters"), [(16, 16), (64, 64), (160, 96)])
+def test_it_rounds_no_worse_than_the_sum_tap_by_tap(operator, channels, filters, monkeypatch):
+    p = problem(operator, (12, 12), channels, filters)
+    exact = expected(p, p.arrays)[0]
+    errors = []
+    for allowed in "10":
+        monkeypatch.setenv("KERNELEARN_WINOGRAD", allowed)
+        found = Bench(p).run()[0].astype("float64")
+        errors.append(np.sqrt(np.mean((found - exact) ** 2)))
+    assert errors[0] < 1.3 * errors[1]
+
+
+def test_an_output_depends_on_its_own_window_only():
+    p = problem("conv", images=1)
+    x, kernel = p.arrays
+    before = Bench(p).run()[0]
+    x = x.copy()
+    x[0, 4, 4] = np.nan
+    after = Bench(problem_like(p, x, kernel)).run()[0]
+    touched = np.zeros((8, 8), bool)
+    touched[3:6, 3:6] = True
+    assert np.isnan(after[0, touched]).all()
+    np.testing.assert_array_equal(after[0, ~touched], before[0, ~touched])
+
+
+def test_a_window_of_zeros_gives_zero():
+    p = problem("conv", images=1)
+    x = p.arrays[0].copy()
+    x[0, 2:5, 2:5] = 0
+    assert not Bench(problem_like(p, x, p.arrays[1])).run()[0][0, 3, 3].any()
+
+
+def problem_like(p: Problem, *arrays: np.ndarray) -> Problem:
+    return Problem(p.operator, arrays, p.attrs, p.terms)
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_a_lost_product_is_caught(operator):
+    """One of the multiply-adds of the inner loop replaced by its summand."""
+
+    def drop(text: str) -> str:
+        lines = text.split("\n")
+        for i, line in enumerate(lines):
+            if "@llvm.fma" in line and line.startswith("  %"):
+                summand = line.rstrip(")").split(" ")[-1]
+                name, vector = line.split("=")[0].strip(), line.split("call ")[1].split(" @")[0]
+                lines[i] = f"  {name} = fadd {vector} {summand}, zeroinitializer"
+                break
+        return "\n".join(lines)
+
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem(operator), change=drop)
