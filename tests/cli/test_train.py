@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kernelearn
+from kernelearn.cli.record_options import RecordOptions
 from kernelearn.models import zoo
 
 SMALL = ("--epochs", "1", "--augment", "none", "--quiet")
@@ -146,6 +147,8 @@ def test_regression(run, tmp_path):
         (("digits", "--lr", "-1"), "--lr must be"),
         (("digits", "--engine", "warp"), "Unknown engine"),
         (("digits", "--policy", "mixed_float16"), "Unknown precision policy"),
+        (("digits", "--record", "--record-budget", "lots"), "--record-budget takes a size"),
+        (("digits", "--record", "--record-budget", "-3MB"), "--record-budget takes a size"),
         (("--resume",), "no run.json"),
     ],
 )
@@ -156,6 +159,22 @@ def test_mistakes_get_one_message_and_leave_nothing(run, tmp_path, words, says):
     assert says in result.err
     assert "Traceback" not in result.err
     assert not (tmp_path / "r").exists()
+
+
+def test_record_options_are_arguments_of_a_recorder():
+    assert RecordOptions(False, None, None, None, None, None).recorder_arguments() is None
+    assert RecordOptions(True, None, None, None, None, None).recorder_arguments() == {}
+    assert RecordOptions(True, "conv1, conv2", 3, 0, 10, "0.5 GB").recorder_arguments() == {
+        "layers": ["conv1", "conv2"],
+        "kernels_every": 3,
+        "ledger_every": 0,
+        "gradients_every": 10,
+        "max_bytes": 500_000_000,
+    }
+    assert RecordOptions(True, "all", None, None, None, "4096").recorder_arguments() == {
+        "layers": "all",
+        "max_bytes": 4096,
+    }
 
 
 def test_errors_of_a_model_file_are_told(run, tmp_path):
@@ -175,7 +194,15 @@ def test_a_file_in_the_way_is_told_before_training(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("train", "digits", "--epochs", "x"), ("train", "digits", "--nope"), ("fly",)]
+    "words",
+    [
+        ("train", "digits", "--epochs", "x"),
+        ("train", "digits", "--nope"),
+        ("train", "digits", "--record-kernels", "2"),
+        ("train", "--resume"),
+        ("train", "--epochs", "2"),
+        ("fly",),
+    ],
 )
 def test_usage_errors(run, words):
     assert run(*words).code == 2
