@@ -1,6 +1,7 @@
 """evaluate, predict, summary, data, kernels, doctor: what they print, as text and as JSON."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -148,6 +149,7 @@ def test_doctor_finds_this_installation_in_order(run):
     assert engine["compiling"] == "ok"
     assert engine["threads"] >= 1
     assert "float32 numbers" in engine["vector width"]
+    assert re.match(r"\d+ GFLOP/s, \d+ GB/s within caches, \d+ GB/s within \d+ MiB", engine["peaks"])
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers
+from kernelearn.engine.cpu import peaks
+from kernelearn.engine.cpu.peaks import Peaks
 from kernelearn.engine.work import byte_count, scaled
 from kernelearn.models import zoo
+
+# 100 GFLOP/s, and 10 GB/s whatever the size.
+LIMITS = Peaks(1e11, ((2**27, 1e10),))
+
+
+@pytest.fixture(autouse=True)
+def _known_peaks(monkeypatch):
+    """Nothing is measured here."""
+    monkeypatch.setattr(peaks, "peaks", lambda threads: LIMITS)
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +102,13 @@ def test_operations_without_a_kernel_are_told_apart():
 
 
 def test_arithmetic_is_counted(lenet):
-    """The convolution's share by hand: 2 operations per product, its bias and ReLU one each."""
+    """The convolution's share by hand: 2 operations per product, its bias and ReLU one each.
+
+    The pooling after it does not read the last row and column of its 11 x 11 outputs.
+    """
     rows = [r for r in lenet._executable("train").work(images=5) if r.phase == "forward"]
     (conv,) = [r for r in rows if r.layers == ("conv2",) and "bias_add" in r.operators]
-    outputs = 5 * 11 * 11 * 64
+    outputs = 5 * 10 * 10 * 64
     assert outputs * 2 * 9 * 32 <= conv.flops <= outputs * (2 * 9 * 32 + 4)
     assert conv.tasks == 5
 
@@ -140,3 +154,40 @@ def test_explaining_compiles_nothing(monkeypatch):
     model.compile("sgd", "mse", engine="cpu")
     assert "conv" in text_of(model, engine=True)
     assert np.isfinite(sum(row.flops or 0 for row in model._executable("train").work()))
+
+
+def test_estimates_are_there_and_are_called_so(lenet):
+    for text in (text_of(lenet, engine=True), lenet._executable("train").explain()):
+        assert "100 GFLOP/s, 10 GB/s within caches" in text
+        assert "estimates by the roofline model" in text
+        assert "`kernelearn bench --layers NET` measures" in text
+    head = text_of(lenet, engine=True).split("Engine:")[1].splitlines()[1]
+    assert head.split()[-5:] == ["At", "best", "Limit", "Of", "peak"]
+
+
+def test_an_estimate_by_hand(lenet):
+    """A max pooling is limited by memory, 10 GB/s of it."""
+    (pool,) = [
+        r
+        for r in lenet._executable("train").estimated_work()
+        if r.layers == ("pool1",) and r.phase == "forward"
+    ]
+    assert pool.estimate.seconds == pytest.approx(pool.bytes / 1e10)
+    first = lines_of(text_of(lenet, engine=True), "pool1")[0]
+    assert first.split()[-5:-2] == [f"{1e6 * pool.estimate.seconds:.3g}", "us", "memory"]
+    assert first.endswith(f"{100 * pool.flops / pool.estimate.seconds / 1e11:.0f} %")
+
+
+def test_the_sum_of_a_step_is_told(lenet):
+    rows = lenet._executable("train").estimated_work()
+    milliseconds = 1e3 * sum(row.estimate.seconds for row in rows)
+    share = sum(row.flops for row in rows) / (milliseconds * 1e-3 * 1e11)
+    line = f"All kernels together: at best {milliseconds:.3g} ms, {100 * share:.0f} % of the peak"
+    assert line in text_of(lenet, engine=True)
+
+
+def test_the_reference_engine_makes_no_estimates():
+    model = zoo.lenet((28, 28, 1), 10)
+    model.compile("sgd", "mse", engine="reference")
+    for text in (text_of(model, engine=True), model._executable("train").explain()):
+        assert "stimate" not in text and "peak" not in text.lower()

@@ -33,17 +33,9 @@ def processor_name() -> str:
     """What the maker calls the processor, with LLVM's name of its kind."""
     import llvmlite.binding as llvm
 
-    kind = llvm.get_host_cpu_name()
-    return f"{_model_name() or platform.processor() or platform.machine()} ({kind})"
+    from kernelearn.engine.cpu.peaks import processor_model
 
-
-def _model_name(path: str = "/proc/cpuinfo") -> str:
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return ""
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else ""
+    return f"{processor_model() or platform.machine()} ({llvm.get_host_cpu_name()})"
 
 
 def largest_cache(folder: str = "/sys/devices/system/cpu/cpu0/cache") -> int:

@@ -88,12 +88,21 @@ def _compiled_engine() -> dict[str, Any]:
         report["vector width"] = f"{chosen.width} float32 numbers ({32 * chosen.width} bits)"
         report["bfloat16 products"] = "in hardware" if chosen.has_bf16 else "emulated"
         report["threads"] = threads.get_num_threads()
+        if report["compiling"] == "ok":
+            report["peaks"] = _peaks(threads.get_num_threads())
     except KernelearnError as error:
         report["setting"] = str(error)
     count, size = cache.size()
     report["cache folder"] = str(cache.folder() or "none")
     report["cache"] = f"{cache.state()}, {count} kernels, {readable_size(size)}"
     return report
+
+
+def _peaks(threads: int) -> str:
+    """What the machine can do at most. Measured anew: what other programs took away before comes back."""
+    from kernelearn.engine.cpu import peaks
+
+    return f"{peaks.renew(threads)} (measured; estimates in summaries start from these)"
 
 
 def _compiling() -> str:

@@ -12,6 +12,28 @@ from dataclasses import dataclass
 from kernelearn.engine.program import PHASES, Buffer, Operation, Program
 
 COLUMNS = ("layer", "what", "tasks", "FLOPs", "bytes")
+ESTIMATED = ("at best", "limit", "of peak")
+# Said below every table that has the columns ESTIMATED.
+ESTIMATE_NOTE = (
+    "at best, limit, of peak: estimates by the roofline model from FLOPs, bytes, tasks and the peaks; "
+    "no kernel was timed. `kernelearn bench --layers NET` measures."
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a call could do at best.
+
+    Attributes:
+        seconds: the least time.
+        limit: "arithmetic" or "memory": which of the two takes so long.
+        share: FLOPs in that time as a share of the machine's peak: 1 for 100 %. FLOPs are those of the
+            operation as it is defined, so a kernel that needs fewer multiplications goes beyond 1.
+    """
+
+    seconds: float
+    limit: str
+    share: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,7 @@ class Work:
         bytes: read and written, each buffer once.
         is_native: False for the reference engine.
         note: why not native, if so.
+        estimate: what it could do at best; None where that is not known.
     """
 
     phase: str
@@ -39,6 +62,7 @@ class Work:
     bytes: int
     is_native: bool
     note: str = ""
+    estimate: Estimate | None = None
 
     @property
     def text(self) -> str:
@@ -93,31 +117,61 @@ def reference_work(program: Program, operation: Operation, images: int, note: st
 def explain(title: str, rows: Sequence[Work]) -> str:
     """The rows as text, grouped by phase, with a line of totals."""
     lines = [title]
+    is_estimated = any(row.estimate for row in rows)
+    head = (*COLUMNS, *ESTIMATED) if is_estimated else COLUMNS
     for phase in PHASES:
         found = [row for row in rows if row.phase == phase]
         if found:
             lines += ["", f"{phase}: {totals(found)}"]
-            lines += table(COLUMNS, [cells(row) for row in found], "llrrr")
+            lines += table(head, [cells(row)[: len(head)] for row in found], "llrrrrlr"[: len(head)])
     elsewhere = [row for row in rows if not row.is_native]
     if elsewhere and len(elsewhere) < len(rows):
         names = dict.fromkeys(name for row in elsewhere for name in row.operators)
         lines += ["", f"on the reference engine: {', '.join(names)}"]
+    if is_estimated:
+        lines += ["", ESTIMATE_NOTE]
     return "\n".join(lines)
 
 
 def cells(row: Work) -> list[str]:
-    """A row's columns."""
+    """A row's columns, those of its estimate last."""
     flops = "-" if row.flops is None else scaled(row.flops)
     what = row.text if row.is_native else f"{row.text} [reference]"
-    return [", ".join(row.layers), what, str(row.tasks), flops, scaled(row.bytes)]
+    estimated = estimate_cells([row])
+    return [", ".join(row.layers), what, str(row.tasks), flops, scaled(row.bytes), *estimated]
 
 
 def totals(rows: Sequence[Work]) -> str:
-    """Kernels, arithmetic and memory traffic of some rows."""
+    """Kernels, arithmetic and memory traffic of some rows, and what they take at best."""
     native = sum(row.is_native for row in rows)
     flops = sum(row.flops or 0.0 for row in rows)
     reference = f", {len(rows) - native} on the reference engine" if native < len(rows) else ""
-    return f"{native} kernel calls{reference}, {scaled(flops)}FLOP, {scaled(sum(r.bytes for r in rows))}B"
+    text = f"{native} kernel calls{reference}, {scaled(flops)}FLOP, {scaled(sum(r.bytes for r in rows))}B"
+    if not any(row.estimate for row in rows):
+        return text
+    seconds, _, share = estimate_cells(rows)
+    return f"{text}, at best {seconds} and {share} of the peak"
+
+
+def estimate_cells(rows: Sequence[Work]) -> list[str]:
+    """Time at best, what limits most of it, share of the peak, of rows one after the other; "-" for none."""
+    found = [row.estimate for row in rows if row.estimate is not None]
+    seconds = sum(estimate.seconds for estimate in found)
+    if not seconds:
+        return ["-"] * len(ESTIMATED)
+    longest: dict[str, float] = {}
+    for estimate in found:
+        longest[estimate.limit] = longest.get(estimate.limit, 0.0) + estimate.seconds
+    share = sum(estimate.share * estimate.seconds for estimate in found) / seconds
+    return [duration(seconds), max(longest, key=lambda limit: longest[limit]), f"{100 * share:.0f} %"]
+
+
+def duration(seconds: float) -> str:
+    """Three digits, and no less than a tenth of a microsecond: 0.00123 -> "1.23 ms"."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= 0.9995 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1e6 * seconds:.1f} us"
 
 
 def scaled(number: float) -> str:

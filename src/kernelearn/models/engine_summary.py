@@ -6,26 +6,54 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kernelearn.engine.program import PHASES
-from kernelearn.engine.work import Work, by_layer, hosts, scaled, table
+from kernelearn.engine.work import (
+    ESTIMATE_NOTE,
+    ESTIMATED,
+    Work,
+    by_layer,
+    estimate_cells,
+    hosts,
+    scaled,
+    table,
+)
 
-COLUMNS = ("Layer", "Phase", "Runs on", "Kernels", "Tasks", "FLOPs", "Bytes")
+COLUMNS = ("Layer", "Phase", "Runs on", "Kernels", "Tasks", "FLOPs", "Bytes", "At best", "Limit", "Of peak")
+ALIGNED = "llllrrrrlr"
 
 
 def engine_lines(model: Any, images: int = 32) -> list[str]:
     """Per layer and phase: where it runs, by which kernels, into how many tasks split, FLOPs and bytes.
 
     Shows the training step of a model that was compiled with a loss, else prediction. Kernels need not have
-    been compiled for that.
+    been compiled for that. On the compiled engine also what each kernel takes at best on this machine: an
+    estimate.
     """
     kind = "train" if _has_training(model) else "predict"
     executable = model._executable(kind)
-    rows = executable.work(images)
+    rows = getattr(executable, "estimated_work", executable.work)(images)
     step = "training step" if kind == "train" else "prediction"
     elsewhere = sum(not row.is_native for row in rows)
     reference = f", {elsewhere} of {len(rows)} operations on the reference engine" if elsewhere else ""
     title = f"Engine: {executable.engine}, {step} on {images} images{reference}"
-    lines = list(_layer_rows(model, rows, executable.engine))
-    return [title, *table(COLUMNS, lines, "llllrrr", indent="")]
+    is_estimated = any(row.estimate for row in rows)
+    wide = len(COLUMNS) if is_estimated else len(COLUMNS) - len(ESTIMATED)
+    cells = [line[:wide] for line in _layer_rows(model, rows, executable.engine)]
+    lines = [title, *table(COLUMNS[:wide], cells, ALIGNED[:wide], indent="")]
+    return [*lines, "", *_estimate_lines(executable, rows)] if is_estimated else lines
+
+
+def _estimate_lines(executable: Any, rows: Sequence[Work]) -> list[str]:
+    """What the estimates add up to, what they are made from, and that they are estimates."""
+    seconds, _, share = estimate_cells(rows)
+    return [
+        f"All kernels together: at best {seconds}, {share} of the peak",
+        _sentence(executable.peaks_text()),
+        _sentence(ESTIMATE_NOTE),
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _has_training(model: Any) -> bool:
@@ -41,9 +69,13 @@ def _layer_rows(model: Any, rows: Sequence[Work], engine: str) -> Iterator[list[
         if name in own:
             yield from _phase_rows(name or "(loss)", own[name], engine)
             if elsewhere:
-                yield ["", "", engine, elsewhere, "", "", ""]
+                yield _without_figures("", engine, elsewhere)
         elif name in known:
-            yield [name, "", engine if elsewhere else "", elsewhere or "nothing to compute", "", "", ""]
+            yield _without_figures(name, engine if elsewhere else "", elsewhere or "nothing to compute")
+
+
+def _without_figures(name: str, place: str, what: str) -> list[str]:
+    return [name, "", place, what, *[""] * 6]
 
 
 def _phase_rows(name: str, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:
@@ -66,4 +98,4 @@ def _figures(rows: Sequence[Work]) -> list[str]:
     counted = [row.flops for row in rows if row.flops is not None]
     tasks = " + ".join(str(row.tasks) for row in rows)
     flops = scaled(sum(counted)) if counted else "-"
-    return [rows[0].text, tasks, flops, scaled(sum(row.bytes for row in rows))]
+    return [rows[0].text, tasks, flops, scaled(sum(row.bytes for row in rows)), *estimate_cells(rows)]

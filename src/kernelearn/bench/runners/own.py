@@ -48,7 +48,7 @@ class Own:
         return makers[task["what"]](task)
 
     def _ceiling(self, task: dict[str, Any]) -> Prepared:
-        from kernelearn.bench import ceilings
+        from kernelearn.engine.cpu import ceilings
 
         kernel = ceilings.KERNELS[task["what"]](task)
         return Repeat(ceilings.Loaded(kernel, self._threads).run)

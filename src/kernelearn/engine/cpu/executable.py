@@ -76,9 +76,20 @@ class CpuExecutable:
         """What a run on so many images does: one row per kernel call."""
         return report.work(self, images)
 
+    def estimated_work(self, images: int = 32) -> list[Work]:
+        """The rows of `work`, each with an estimate of what it takes at best on this machine.
+
+        The machine's peaks are measured at the first call, which takes a second, and kept on disk.
+        """
+        return report.estimated(self, images)
+
+    def peaks_text(self) -> str:
+        """The peaks that estimates are made from, for people."""
+        return report.peaks_text()
+
     def explain(self, images: int = 32) -> str:
-        """The rows of `work` as text: which kernel and tile each layer got, its split, FLOPs and bytes."""
-        return explain(report.title(self, images), self.work(images))
+        """The rows of `estimated_work` as text: each layer's kernel and tile, split, FLOPs, bytes, limits."""
+        return explain(report.title(self, images), self.estimated_work(images))
 
     def compile(self) -> None:
         """Compile all kernels now, not at the first run."""

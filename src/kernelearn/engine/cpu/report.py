@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kernelearn.engine.cpu import threads
+from kernelearn.engine.cpu import peaks, roofline, threads
 from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, is_number
 from kernelearn.engine.work import Work, byte_count, layers_of, parts_of, reference_work
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 def work(executable: CpuExecutable, images: int) -> list[Work]:
     """One row per kernel call or fallback, in the order of a run."""
     return [_row(executable.plan, step, images) for step in executable.calls()]
+
+
+def estimated(executable: CpuExecutable, images: int) -> list[Work]:
+    """The rows of `work`, each with what it takes at best on this machine, whose peaks are measured once."""
+    count = threads.get_num_threads()
+    limits = peaks.peaks(count)
+    return [replace(row, estimate=roofline.estimate(row, limits, count)) for row in work(executable, images)]
 
 
 def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
@@ -37,8 +45,18 @@ def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
 def title(executable: CpuExecutable, images: int) -> str:
     """The engine, the target, and what the figures are for."""
     target = executable.target
-    count = threads.get_num_threads()
     return (
         f"cpu engine: {target.cpu} as {target.name}, {target.width} float32 numbers a vector, "
-        f"{count} thread{'' if count == 1 else 's'}; figures for {images} images"
+        f"{threads_text()}; figures for {images} images\n{peaks_text()}"
     )
+
+
+def threads_text() -> str:
+    """Such as "2 threads"."""
+    count = threads.get_num_threads()
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def peaks_text() -> str:
+    """The measured peaks that estimates are made from."""
+    return f"measured peaks of {threads_text()}: {peaks.peaks(threads.get_num_threads())}"

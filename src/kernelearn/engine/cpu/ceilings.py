@@ -1,6 +1,7 @@
 """What the machine can do at most: multiply-adds on registers, and bytes from and to memory.
 
 Three kernels in the engine's own vector language, run by its own threads: what no kernel here can exceed.
+`peaks` and `kernelearn bench` time them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.engine.cpu import schedule, threads
+from kernelearn.engine.cpu import compiler, schedule, threads
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.lowering import Call, Tasks, kernel_key, kernel_text
 from kernelearn.engine.cpu.target import current_target
@@ -104,11 +105,13 @@ def _emit_copy(k: Kernel) -> None:
 
 
 def _memory(task: Mapping[str, Any]) -> np.ndarray:
-    """An array of `megabytes`, rounded up to whole pieces, that has real pages behind it."""
+    """An array of `pieces`, or of `megabytes` rounded up to whole pieces, that has real pages behind it."""
     return np.ones(_pieces(task) * PIECE, np.float32)
 
 
 def _pieces(task: Mapping[str, Any]) -> int:
+    if "pieces" in task:
+        return int(task["pieces"])
     return -(-int(task["megabytes"]) * 2**20 // (4 * PIECE))
 
 
@@ -123,9 +126,13 @@ def work_of(name: str, task: Mapping[str, Any]) -> float:
 
 
 class Loaded:
-    """A ceiling compiled and ready to run on so many threads."""
+    """A ceiling compiled and ready to run on so many threads.
 
-    def __init__(self, ceiling: Ceiling, count: int) -> None:
+    Args:
+        turns: how often a run does all tasks, for those that take no longer than to start a run.
+    """
+
+    def __init__(self, ceiling: Ceiling, count: int, turns: int = 1) -> None:
         self.ceiling, self._count = ceiling, count
         operation = Operation(f"ceiling {ceiling.name}", (), ())
         roles = {role: role for role in ceiling.arrays}
@@ -138,22 +145,18 @@ class Loaded:
             by_image=False,
             operation=operation,
         )
-        self._job = schedule.Job([schedule.Group([call])], {id(call): _address(call)}, 1, count)
-        self._job.tables[0][:] = [array.ctypes.data for array in ceiling.arrays.values()]
+        groups = [schedule.Group([call]) for _ in range(turns)]
+        self._job = schedule.Job(groups, {id(call): _address(call)}, 1, count)
+        for table in self._job.tables:
+            table[:] = [array.ctypes.data for array in ceiling.arrays.values()]
         self._description = self._job.seal(threads.yield_address())
 
     def run(self) -> None:
-        """All tasks, once."""
+        """All tasks, so many turns."""
         threads.pool().run(self._description, self._count)
 
 
 def _address(call: Call) -> int:
-    """Of the compiled kernel.
-
-    NOTE: the compile cache knows the engine's code and not this file, so the call's key has all numbers that
-    change the kernel.
-    """
-    from kernelearn.engine.cpu import compiler
-
+    """Of the compiled kernel."""
     target = current_target()
     return compiler.load(kernel_key(call), target, lambda name: kernel_text(call, name, target))
