@@ -101,6 +101,11 @@ class Plan:
     checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     halved: set[str] = field(default_factory=set)
 
+    @property
+    def is_training(self) -> bool:
+        """Whether the program changes weights: it then gets whole batches, else perhaps single images."""
+        return any(op.phase == "update" for op in self.program.operations)
+
     def root(self, name: str) -> str:
         """The buffer whose memory this one is."""
         while name in self.aliases:

@@ -458,6 +458,8 @@ def _lower_by_winograd(
     product = winograd.choose_product(tiles, plan.target) if tiles else None
     if tiles is None or product is None:
         return False
+    if tiles.weights_bytes > winograd.MAX_WEIGHTS_BYTES and not plan.is_training:
+        return False
     order = tuple(tuple(ty * 3 + tx for _, tx in columns) for _, ty in rows)
     bands = BANDS if tiles.rows >= BANDS else 1
     lower_winograd(plan, op, tiles, product, order, chain, operation, bands)

@@ -31,6 +31,8 @@ POINTS = 16
 LEAST_CHANNELS = 16
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
+# Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.
+MAX_WEIGHTS_BYTES = 2**20
 # Bytes of the transformed tiles that a kernel keeps on its stack.
 MAX_TILES_BYTES = 2**20
 
@@ -100,6 +102,11 @@ class Tiles:
     @property
     def column_spans(self) -> tuple[Span, ...]:
         return spans(self.x[1], self.y[1], self.start[1])
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the transformed weights."""
+        return 4 * POINTS * self.x[2] * self.y[2]
 
     @property
     def saving(self) -> float:
@@ -285,11 +292,10 @@ def choose_product(t: Tiles, target: Target) -> Product | None:
     vectors = 1 if full == 1 else 2
     limit = (24 if target.registers == 32 else 12) // vectors
     row_bytes = 4 * POINTS * t.columns * padded(t.x[2], target.width)
-    weights_bytes = 4 * POINTS * t.x[2] * t.y[2]
     if row_bytes > MAX_TILES_BYTES:
         return None
     # NOTE: the larger the weights, the more tiles have to share what is loaded of them.
-    wanted = 16 if weights_bytes < 2**18 else 32
+    wanted = 16 if t.weights_bytes < 2**18 else 32
     rows = max(1, min(-(-wanted // t.columns), MAX_TILES_BYTES // row_bytes))
     count = rows * t.columns
     tiles = -(-count // -(-count // limit))
