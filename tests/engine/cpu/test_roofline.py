@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from kernelearn.engine.cpu import peaks, roofline
+from kernelearn.engine.cpu import peaks, roofline, threads
 from kernelearn.engine.cpu.peaks import Peaks
 from kernelearn.engine.work import Estimate, Work, duration, estimate_cells
 from kernelearn.models import zoo
@@ -75,6 +75,7 @@ def test_durations_are_short(seconds, text):
 def test_no_training_step_is_faster_than_at_best(monkeypatch):
     """All kernels of a step together: FLOPs at the peak are a lower bound of their time."""
     monkeypatch.setattr(peaks, "peaks", lambda threads: LIMITS)
+    threads.set_num_threads(2)
     model = zoo.lenet((28, 28, 1), 10)
     model.compile("sgd", "sparse_categorical_crossentropy", engine="cpu")
     rows = model._executable("train").estimated_work(images=8)
@@ -85,3 +86,18 @@ def test_no_training_step_is_faster_than_at_best(monkeypatch):
             assert row.estimate.share <= roofline.saving(row.kernel) + 1e-9
     plain = model._executable("train").work(images=8)
     assert [dataclasses.replace(row, estimate=None) for row in rows] == plain
+
+
+def test_one_image_is_divided_as_a_run_divides_it(monkeypatch):
+    """More tasks than images: no thread is said to wait where none does."""
+    monkeypatch.setattr(peaks, "peaks", lambda threads: LIMITS)
+    model = zoo.lenet((28, 28, 1), 10)
+    model.compile(engine="cpu")
+    executable = model._executable("predict")
+    threads.set_num_threads(2)
+    divided = [row for row in executable.estimated_work(images=1) if "conv" in row.operators and row.flops]
+    assert len(divided) == 2
+    assert all(row.tasks > 1 and row.estimate.share > 0.5 for row in divided)
+    threads.set_num_threads(1)
+    whole = [row for row in executable.estimated_work(images=1) if "conv" in row.operators and row.flops]
+    assert [row.tasks for row in whole] == [1, 1]

@@ -19,10 +19,23 @@ def work(executable: CpuExecutable, images: int) -> list[Work]:
 
 
 def estimated(executable: CpuExecutable, images: int) -> list[Work]:
-    """The rows of `work`, each with what it takes at best on this machine, whose peaks are measured once."""
+    """The rows of `work`, each with what it takes at best on this machine, whose peaks are measured once.
+
+    With few images for the threads in force, tasks and kernels are those that such a run really takes.
+    """
     count = threads.get_num_threads()
-    limits = peaks.peaks(count)
-    return [replace(row, estimate=roofline.estimate(row, limits, count)) for row in work(executable, images)]
+    limits, plan = peaks.peaks(count), executable.plan
+    few_images = executable.parts_for(images, count) is executable.parts_for_few
+    steps = [*plan.prologue, *(_taken(step, few_images) for step in plan.steps)]
+    rows = [_row(plan, step, images) for step in steps]
+    return [replace(row, estimate=roofline.estimate(row, limits, count)) for row in rows]
+
+
+def _taken(step: Call | Fallback, few_images: bool) -> Call | Fallback:
+    """The call itself, or its alternative for few images."""
+    if few_images and isinstance(step, Call) and step.alternative is not None:
+        return step.alternative
+    return step
 
 
 def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
