@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn.engine.cpu.kernels.broadcast import OPERATORS
 from tests.engine.cases import normal
-from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.harness import TARGETS, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 
 FULL = (3, 4, 5, 19)
@@ -40,14 +40,6 @@ def test_the_first_operand_repeated(operator):
     for small in (*WITH_IMAGES, *WEIGHTS):
         if len(small) == len(FULL) or operator != "add":
             check(problem(operator, small, place=0))
-
-
-def test_two_repeated_operands_and_odd_patterns_are_left_to_the_reference():
-    x, y, odd = normal(3, 1, 5), normal(3, 4, 1), normal(3, 1, 5, 1)
-    for given in ((x, y), (normal(*FULL), odd)):
-        made = Problem("multiply", given, weights=(), images=(0, 1))
-        assert not Bench(made).is_native
-        check(made, native=False)
 
 
 @pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")

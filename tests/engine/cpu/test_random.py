@@ -18,6 +18,8 @@ SHARED = [
     (None, 1, 1, 1),
     (1, None, None, None),
     (1, 1, 1, None),
+    (None, 1, None, 1),
+    (1, None, 1, None),
 ]
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import math as fn
-from kernelearn.engine.cpu.kernels.broadcast import shared_axes
 from kernelearn.engine.cpu.kernels.philox import Philox
-from kernelearn.engine.cpu.kernels.rows import Row
+from kernelearn.engine.cpu.kernels.repeated import add_repeated
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, per_image, rule
 from kernelearn.engine.program import Operation
 
@@ -89,14 +88,12 @@ def lower_dropout(plan: Plan, op: Operation) -> bool:
             flops=(20.0 * size, 0.0),
         )
         return True
-    view = shared_axes(shape[1:], mask_shape[1:])
-    if view is None or mask_shape[0] not in (None, 1):
+    if any(own not in (1, size) for own, size in zip(mask_shape, shape)):
         return False
-    _lower_shared_dropout(plan, op, view, rate, stream)
-    return True
+    return _lower_shared_dropout(plan, op, rate, stream)
 
 
-def _lower_shared_dropout(plan: Plan, op: Operation, view, rate: float, stream: int) -> None:
+def _lower_shared_dropout(plan: Plan, op: Operation, rate: float, stream: int) -> bool:
     """The mask first, then the product."""
     x, seed, step = op.inputs
     y, mask = op.outputs
@@ -110,13 +107,7 @@ def _lower_shared_dropout(plan: Plan, op: Operation, view, rate: float, stream: 
         {"mask": mask},
         IMAGES if with_images else Tasks(fixed=1),
     )
-    plan.call(
-        op,
-        f"dropout product {view} {with_images}",
-        lambda k: _emit_product(k, view, with_images),
-        {"x": x, "mask": mask},
-        {"y": y},
-    )
+    return add_repeated(plan, op, "multiply", Kernel.mul, {"x": x, "mask": mask}, y)
 
 
 def _emit_dropout(k: Kernel, size: int, rate: float, stream: int) -> None:
@@ -130,34 +121,6 @@ def _emit_dropout(k: Kernel, size: int, rate: float, stream: int) -> None:
             k.store(k.mul(k.load("x", at, mask), factor), "y", at, mask)
 
     in_order(k, random, k.lo * size, k.hi * size, size % 4 == 0, use)
-
-
-def _emit_product(k: Kernel, view: tuple[int, int, int], with_images: bool) -> None:
-    """y[a, b, c] = x[a, b, c] mask[a, c], image by image."""
-    outer, shared, inner = view
-    with k.loop(k.lo, k.hi) as image:
-        masks = image * (outer * inner) if with_images else k.const(0)
-        first = image * (outer * shared * inner)
-        with k.loop(0, outer) as a:
-            at, place = first + a * (shared * inner), masks + a * inner
-            if inner == 1:
-                factor = k.broadcast("mask", place)
-                _multiply_row(k, shared, at, lambda c, mask, factor=factor: factor)
-            else:
-                with k.loop(0, shared) as b:
-                    load = _mask_loader(k, place)
-                    _multiply_row(k, inner, at + b * inner, load)
-
-
-def _mask_loader(k: Kernel, place: Index) -> Callable[[Index | int, str | None], str]:
-    return lambda c, mask: k.load("mask", place + c, mask)
-
-
-def _multiply_row(k: Kernel, size: int, at: Index, factor: Callable) -> None:
-    def one(c, mask, held) -> None:
-        k.store(k.mul(k.load("x", at + c, mask), factor(c, mask)), "y", at + c, mask)
-
-    Row(k, size).each(one)
 
 
 # --- noise
