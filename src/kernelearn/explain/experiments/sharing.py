@@ -92,7 +92,7 @@ class Sharing(Experiment):
         ]
         return (
             f"{' '.join(parts)} With the convolution the network has {kept.trained:,} weights and takes "
-            f"{kept.typical_seconds:.1f} s. On shifted images: {', '.join(shifted)}."
+            f"{kept.typical_seconds:.2g} s. On shifted images: {', '.join(shifted)}."
         )
 
 
