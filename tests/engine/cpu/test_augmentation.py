@@ -187,7 +187,7 @@ def warps(shape, kind: str, fill, interpolation: str, n: int = 4) -> list[Proble
     ]
 
 
-WARPED = [(5, 4, 2), (1, 1, 1), (9, 13, 1), (4, 3, 19), (2, 7, 70)]
+WARPED = [(5, 4, 2), (1, 1, 1), (9, 13, 1), (4, 3, 19), (3, 17, 3), (2, 37, 4), (2, 7, 70)]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -205,11 +205,21 @@ def test_warping_agrees_with_the_reference(fill, interpolation, target):
 def test_warping_stays_within_its_buffers(target):
     problems = [maps_problem(kind, columns, (5, 4)) for kind, columns in MAPS]
     for fill in FILLS:
-        for shape in WARPED[:4]:
+        for shape in WARPED[:6]:
             for kind in KINDS:
                 problems += warps(shape, kind, fill, "bilinear")
             problems += warps(shape, "rotation", fill, "nearest")
     check_guarded(problems, target)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("fill", FILLS, ids=str)
+def test_warping_does_not_hide_nan_and_infinity(fill, bad):
+    for shape in [(5, 4, 2), (4, 3, 19)]:
+        for problem in warps(shape, "rotation", fill, "bilinear"):
+            x = np.array(problem.arrays[0])
+            x[1, 2, 2, 0] = x[2, 0, 0, 1] = bad
+            check_special(Problem(problem.operator, (x, problem.arrays[1]), problem.attrs))
 
 
 @guarded

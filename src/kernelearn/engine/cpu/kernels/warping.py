@@ -1,28 +1,36 @@
 """Affine maps of images (rotations, translations, zooms drawn per image), and reading images at their places.
 
-Places are worked out in float64, as `engine.reference.augmentation` does it; pixels are read and weighed in
-float32. The gradient puts every number back to where it was read, pixel after pixel of one image, in order.
+Maps and places are float64, pixels are read and weighed in float32. The gradient puts every number back to
+where it was read, pixel after pixel of one image, in order.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from kernelearn.engine.cpu.emit import Index, Kernel, float_text
 from kernelearn.engine.cpu.kernels.augmentation import is_plain
-from kernelearn.engine.cpu.kernels.scalars import add, multiply, narrow, number, one_minus, subtract, widen
+from kernelearn.engine.cpu.kernels.places import (
+    INDEX_RULES,
+    NEIGHBOURS,
+    NUMBERS,
+    Map,
+    Numbers,
+    Read,
+    Warp,
+)
+from kernelearn.engine.cpu.kernels.resampling import gather
+from kernelearn.engine.cpu.kernels.scalars import add, multiply, number, subtract, widen
 from kernelearn.engine.cpu.kernels.shaping import copy_run
 from kernelearn.engine.cpu.kernels.views import image_sizes, lanes
 from kernelearn.engine.cpu.lowering import Plan, has_images, rule
 from kernelearn.engine.program import Operation
 
-# Numbers of a map: two rows of (row, column, offset).
-NUMBERS = 6
-# Places are kept within this many pixels, so that they are whole numbers of an integer.
-FARTHEST = 2.0**30
+# Images of at most so many channels are read by gathering.
+FEW_CHANNELS = 4
+# Numbers of an image are counted in 32 bits.
+LARGEST = 1 << 31
 
 
 # --- the maps
@@ -97,17 +105,18 @@ MAPS: dict[str, Callable[..., list[str]]] = {
 def sine_and_cosine(k: Kernel, turns: str) -> tuple[str, str]:
     """sin(2 pi t) and cos(2 pi t) in float64: quarters of a turn taken off exactly, then a series."""
     quarters = multiply(k, turns, number(4.0))
-    whole = _nearest(k, quarters)
-    rest = subtract(k, quarters, k.op(f"sitofp i64 {whole} to double"))
+    one = Numbers(k, 0)
+    whole = one.nearest(quarters)
+    rest = subtract(k, quarters, one.to_real(whole))
     angle = multiply(k, rest, number(math.pi / 2))
     square = multiply(k, angle, angle)
     sine = multiply(k, angle, _series(k, square, range(1, 18, 2)))
     cosine = _series(k, square, range(0, 18, 2))
-    is_odd = k.op(f"trunc i64 {whole} to i1")
+    is_odd = k.op(f"trunc i32 {whole} to i1")
     first = k.op(f"select i1 {is_odd}, double {cosine}, double {sine}")
     second = k.op(f"select i1 {is_odd}, double {sine}, double {cosine}")
     # Quarters 2 and 3 turn the sine's sign, quarters 1 and 2 the cosine's.
-    return _signed(k, first, whole), _signed(k, second, whole + 1)
+    return _signed(k, first, whole), _signed(k, second, one.wholes("add", whole, "1"))
 
 
 def _series(k: Kernel, square: str, powers: range) -> str:
@@ -119,43 +128,14 @@ def _series(k: Kernel, square: str, powers: range) -> str:
     return value
 
 
-def _signed(k: Kernel, value: str, quarter: Index) -> str:
+def _signed(k: Kernel, value: str, quarter: str) -> str:
     """value, or -value where bit 1 of a number is set."""
-    bit = k.op(f"and i64 {quarter}, 2")
-    is_set = k.op(f"icmp ne i64 {bit}, 0")
+    bit = k.op(f"and i32 {quarter}, 2")
+    is_set = k.op(f"icmp ne i32 {bit}, 0")
     return k.op(f"select i1 {is_set}, double {k.op(f'fneg double {value}')}, double {value}")
 
 
-# --- where pixels are read
-
-
-@dataclass(frozen=True)
-class Warp:
-    """Images of these sizes, and how they are read.
-
-    is_wide: whether the maps are float64.
-    """
-
-    height: int
-    width: int
-    channels: int
-    fill_mode: str
-    fill_value: float
-    interpolation: str
-    is_wide: bool
-
-    @property
-    def size(self) -> int:
-        return self.height * self.width * self.channels
-
-
-@dataclass(frozen=True)
-class Read:
-    """A pixel that is read: offset of its first channel, weight (float32), whether it exists (an i1)."""
-
-    at: Index
-    weight: str
-    is_real: str
+# --- reading, and its gradient
 
 
 @rule("warp")
@@ -185,6 +165,8 @@ def _lower_warp(plan: Plan, op: Operation, role: str, emit: Callable[[Kernel, Wa
         op.attrs["interpolation"],
         plan.dtype(maps) == "float64",
     )
+    if warp.size >= LARGEST:
+        return False
     plan.call(
         op,
         f"{op.operator} {warp}",
@@ -197,161 +179,111 @@ def _lower_warp(plan: Plan, op: Operation, role: str, emit: Callable[[Kernel, Wa
     return True
 
 
-def _pixels(k: Kernel, warp: Warp, image: Index) -> Iterator[tuple[Index, list[Read]]]:
-    """Every pixel of the result: offset of its first channel, and what is read for it."""
-    matrix = [_map_number(k, warp, image * NUMBERS + i) for i in range(NUMBERS)]
-    start = image * warp.size
-    with k.loop(0, warp.height) as row:
-        by_row = [multiply(k, matrix[i], _to_double(k, row)) for i in (0, 3)]
-        with k.loop(0, warp.width) as column:
-            q = _to_double(k, column)
-            # In the order in which the reference engine adds, so that both find the same pixels.
-            v, u = (
-                add(k, add(k, part, multiply(k, matrix[i + 1], q)), matrix[i + 2])
-                for i, part in zip((0, 3), by_row)
-            )
-            at = start + (row * warp.width + column) * warp.channels
-            yield at, _reads(k, warp, start, v, u)
-
-
-def _map_number(k: Kernel, warp: Warp, at: Index) -> str:
-    return k.load_one("maps", at, "double") if warp.is_wide else widen(k, k.load_one("maps", at))
-
-
-def _to_double(k: Kernel, index: Index) -> str:
-    return k.op(f"sitofp i64 {index} to double")
-
-
-def _reads(k: Kernel, warp: Warp, start: Index, v: str, u: str) -> list[Read]:
-    """What is read at the place (v, u)."""
-    neighbours, find = NEIGHBOURS[warp.interpolation], INDEX_RULES[warp.fill_mode]
-    rows, columns = (
-        [
-            (find(k, i, size), weight, _is_inside(k, i, size))
-            for i, weight in neighbours(k, _bounded(k, place))
-        ]
-        for place, size in ((v, warp.height), (u, warp.width))
-    )
-    reads = []
-    for (row, by_row, row_is_real), (column, by_column, column_is_real) in itertools.product(rows, columns):
-        at = start + (row * warp.width + column) * warp.channels
-        weight = narrow(k, multiply(k, by_row, by_column))
-        reads.append(Read(at, weight, k.op(f"and i1 {row_is_real}, {column_is_real}")))
-    return reads
-
-
-def _bounded(k: Kernel, place: str) -> str:
-    """A place as it is, unless it is very far away or no number."""
-    for relation, limit in (("olt", FARTHEST), ("ogt", -FARTHEST)):
-        is_near = k.op(f"fcmp {relation} double {place}, {number(limit)}")
-        place = k.op(f"select i1 {is_near}, double {place}, double {number(limit)}")
-    return place
-
-
-def _is_inside(k: Kernel, index: Index, size: int) -> str:
-    return k.op(f"icmp ult i64 {index}, {size}")
-
-
-# Whole pixel numbers near a place on one axis, and their weights (float64).
-Neighbours = list[tuple[Index, str]]
-
-
-def _nearest(k: Kernel, place: str) -> Index:
-    """The nearest whole number; halves go away from zero."""
-    is_negative = k.op(f"fcmp olt double {place}, {number(0.0)}")
-    half = k.op(f"select i1 {is_negative}, double {number(-0.5)}, double {number(0.5)}")
-    return Index(k, k.op(f"fptosi double {add(k, place, half)} to i64"))
-
-
-def _below(k: Kernel, place: str) -> Index:
-    """The largest whole number that is not above a place."""
-    whole = k.op(f"fptosi double {place} to i64")
-    back = k.op(f"sitofp i64 {whole} to double")
-    is_above = k.op(f"fcmp ogt double {back}, {place}")
-    return Index(k, k.op(f"sub i64 {whole}, {k.op(f'zext i1 {is_above} to i64')}"))
-
-
-def _nearest_neighbour(k: Kernel, place: str) -> Neighbours:
-    return [(_nearest(k, place), number(1.0))]
-
-
-def _linear_neighbours(k: Kernel, place: str) -> Neighbours:
-    below = _below(k, place)
-    share = subtract(k, place, _to_double(k, below))
-    return [(below, one_minus(k, share)), (below + 1, share)]
-
-
-NEIGHBOURS: dict[str, Callable[[Kernel, str], Neighbours]] = {
-    "nearest": _nearest_neighbour,
-    "bilinear": _linear_neighbours,
-}
-
-
-def _clipped(k: Kernel, index: Index, size: int) -> Index:
-    return k.minimum(k.maximum(index, 0), size - 1)
-
-
-def _wrapped(k: Kernel, index: Index, size: int) -> Index:
-    """The remainder that is not negative."""
-    rest = Index(k, k.op(f"srem i64 {index}, {size}"))
-    is_negative = k.compare("slt", rest, 0)
-    return Index(k, k.op(f"select i1 {is_negative}, i64 {rest + size}, i64 {rest}"))
-
-
-def _reflected(k: Kernel, index: Index, size: int) -> Index:
-    """... c b a | a b c | c b a ..."""
-    folded = _wrapped(k, index, 2 * size)
-    return k.minimum(folded, folded * -1 + (2 * size - 1))
-
-
-# What stands at a pixel number outside of an axis of this size.
-INDEX_RULES: dict[str, Callable[[Kernel, Index, int], Index]] = {
-    "constant": _clipped,
-    "nearest": _clipped,
-    "wrap": _wrapped,
-    "reflect": _reflected,
-}
-
-
-# --- reading, and its gradient
-
-
 def _emit_warp(k: Kernel, warp: Warp) -> None:
+    emit_row = _emit_gathered_row if warp.channels <= FEW_CHANNELS else _emit_row
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        found, start = Map(k, warp, image), image * warp.size
+        for row, by_row in found.rows():
+            emit_row(k, found, by_row, start, start + row * (warp.width * warp.channels))
+
+
+def _emit_gathered_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: Index) -> None:
+    """Lanes lie along the columns; every channel of their pixels is gathered.
+
+    Lanes behind the last column read some pixel of the image, too: they are not stored.
+    """
+    warp, numbers = found.warp, Numbers(k, k.width)
     fill = k.constant(warp.fill_value)
 
-    def value(read: Read, c: Index | int, mask: str | None) -> str:
-        x = k.load("x", read.at + c, mask)
+    def body(column: Index | int, mask: str | None) -> None:
+        reads = found.reads(numbers, by_row, column)
+        totals = []
+        for channel in range(warp.channels):
+            total = k.zero
+            for read in reads:
+                value = gather(k, x + channel, read.at, None)
+                if warp.fill_mode == "constant":
+                    value = k.select(read.is_real, value, fill)
+                total = k.mul(value, read.weight) if total == k.zero else k.fma(value, read.weight, total)
+            totals.append(total)
+        left = k.width if mask is None else warp.width % k.width
+        at = y + column * warp.channels
+        for first, vector in interleaved(k, totals):
+            if first < left * warp.channels:
+                k.store(vector, "y", at + first, k.mask(left * warp.channels - first))
+
+    lanes(k, warp.width, body)
+
+
+def interleaved(k: Kernel, vectors: list[str]) -> list[tuple[int, str]]:
+    """The first lanes of all vectors, then the second ones ...: (number of the first, vector of them)."""
+    return [(first, _interleaved(k, vectors, first)) for first in range(0, len(vectors) * k.width, k.width)]
+
+
+def _interleaved(k: Kernel, vectors: list[str], first: int) -> str:
+    """Numbers from `first` on: number i is lane i // count of vector i % count."""
+    count, wanted = len(vectors), range(first, first + k.width)
+    result, places = vectors[0], [i // count for i in wanted]
+    for which, vector in enumerate(vectors[1:], start=1):
+        taken = [k.width + i // count if i % count == which else place for i, place in zip(wanted, places)]
+        order = f"<{k.width} x i32> <{', '.join(f'i32 {lane}' for lane in taken)}>"
+        result = k.op(f"shufflevector {k.vector} {result}, {k.vector} {vector}, {order}")
+        places = list(range(k.width))
+    return result
+
+
+def _emit_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: Index) -> None:
+    """Pixel after pixel, lanes along the channels."""
+    warp, fill = found.warp, k.constant(found.warp.fill_value)
+
+    def value(read: Read, at: Index, c: Index | int, mask: str | None) -> str:
+        loaded = k.load("x", at + c, mask)
         if warp.fill_mode != "constant":
-            return x
-        return k.op(f"select i1 {read.is_real}, {k.vector} {x}, {k.vector} {fill}")
+            return loaded
+        return k.op(f"select i1 {read.is_real}, {k.vector} {loaded}, {k.vector} {fill}")
 
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        for at, reads in _pixels(k, warp, image):
-            weights = [k.splat(read.weight) for read in reads]
+    with k.loop(0, warp.width) as column:
+        reads = found.reads(Numbers(k, 0), by_row, column)
+        places = [x + _index(k, read.at) for read in reads]
+        weights = [k.splat(read.weight) for read in reads]
 
-            def body(c, mask, at=at, reads=reads, weights=weights) -> None:
-                total = k.mul(value(reads[0], c, mask), weights[0])
-                for read, weight in zip(reads[1:], weights[1:]):
-                    total = k.fma(value(read, c, mask), weight, total)
-                k.store(total, "y", at + c, mask)
+        def body(c: Index | int, mask: str | None) -> None:
+            total = k.zero
+            for read, at, weight in zip(reads, places, weights):
+                one = value(read, at, c, mask)
+                total = k.mul(one, weight) if total == k.zero else k.fma(one, weight, total)
+            k.store(total, "y", y + column * warp.channels + c, mask)
 
-            lanes(k, warp.channels, body)
+        lanes(k, warp.channels, body)
+
+
+def _index(k: Kernel, number: str) -> Index:
+    """An i32 that is not negative."""
+    return Index(k, k.op(f"zext i32 {number} to i64"))
 
 
 def _emit_warp_grad(k: Kernel, warp: Warp) -> None:
-    """Zeros, to which the gradients are added one by one."""
+    """Zeros, to which the gradients are added pixel after pixel."""
     with k.loop(k.lo, k.hi, checked=False) as image:
-        copy_run(k, None, image * warp.size, warp.size)
-        for at, reads in _pixels(k, warp, image):
-            weights = [k.splat(_real_weight(k, warp, read)) for read in reads]
+        found, start = Map(k, warp, image), image * warp.size
+        copy_run(k, None, start, warp.size)
+        for row, by_row in found.rows():
+            with k.loop(0, warp.width) as column:
+                g = start + (row * warp.width + column) * warp.channels
+                _send_back(k, warp, found.reads(Numbers(k, 0), by_row, column), g, start)
 
-            def body(c, mask, at=at, reads=reads, weights=weights) -> None:
-                grad = k.load("g", at + c, mask)
-                for read, weight in zip(reads, weights):
-                    total = k.fma(grad, weight, k.load("y", read.at + c, mask))
-                    k.store(total, "y", read.at + c, mask)
 
-            lanes(k, warp.channels, body)
+def _send_back(k: Kernel, warp: Warp, reads: list[Read], g: Index, start: Index) -> None:
+    """The gradient of one pixel to the pixels that were read for it."""
+    places = [start + _index(k, read.at) for read in reads]
+    weights = [k.splat(_real_weight(k, warp, read)) for read in reads]
+
+    def body(c: Index | int, mask: str | None) -> None:
+        grad = k.load("g", g + c, mask)
+        for at, weight in zip(places, weights):
+            k.store(k.fma(grad, weight, k.load("y", at + c, mask)), "y", at + c, mask)
+
+    lanes(k, warp.channels, body)
 
 
 def _real_weight(k: Kernel, warp: Warp, read: Read) -> str:
