@@ -42,13 +42,12 @@ def data(
     from kernelearn.cli.recipe import part_of_data
     from kernelearn.data import load
 
-    size = sizes(resize)
     loaded = load(
         source,
         validation=part_of_data(val, "--val") or 0.0,
         test=part_of_data(test, "--test"),
         seed=split_seed,
-        resize=None if size is None else (size[0], size[1]),
+        resize=sizes(resize),
         channels=channels,
     )
     description = loaded.describe()

@@ -1,20 +1,17 @@
 """`kernelearn evaluate RUN [DATA]`: how well a trained network does, overall and for each class."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kernelearn.cli.explained import PLACE
 from kernelearn.errors import ArgumentError, DataError
 
 _PARTS = ("test", "validation", "train")
 
 
 def evaluate(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|MODEL", help="A run folder or a .kernelearn file.", show_default=False),
-    ],
+    model: PLACE,
     data: Annotated[
         str | None,
         typer.Argument(help="What to test on; for a run, its own data if left out.", show_default=False),
@@ -72,10 +69,11 @@ def new_data(network: Any, data: str, part: str | None) -> Any:
 
     Raises: DataError for images of another shape, or data without that part.
     """
+    from kernelearn.cli.runs import image_shape
     from kernelearn.data import load
 
     resize = network.metadata.get("resize")
-    shape = tuple(network.metadata.get("input_shape") or network.input_shape[1:])
+    shape = image_shape(network)
     loaded = load(
         data,
         test=None if part == "test" else False,
@@ -98,15 +96,16 @@ def new_data(network: Any, data: str, part: str | None) -> Any:
 def _by_class(network: Any, dataset: Any, batch_size: int) -> dict[str, Any]:
     import numpy as np
 
+    from kernelearn.cli.runs import class_names
+
     scores = network.predict(dataset, batch_size=batch_size, verbose=0)
     classes = scores.shape[-1]
     guesses, labels = scores.argmax(axis=-1), dataset.labels
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)
-    names = network.metadata.get("class_names") or [str(i) for i in range(classes)]
     counts, hits = matrix.sum(axis=1), matrix.diagonal()
     return {
-        "names": names,
+        "names": class_names(network, classes),
         "counts": counts.tolist(),
         "recall": (hits / np.maximum(counts, 1)).tolist(),
         "precision": (hits / np.maximum(matrix.sum(axis=0), 1)).tolist(),

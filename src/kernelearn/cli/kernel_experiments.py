@@ -220,9 +220,7 @@ def _problem(options: Options) -> Any:
     from kernelearn.cli.plan import sizes
     from kernelearn.explain.experiments import Problem
 
-    size = sizes(options.resize)
-    resize = None if size is None else (size[0], size[1])
-    return Problem.from_source(options.data, resize=resize, channels=options.channels)
+    return Problem.from_source(options.data, resize=sizes(options.resize), channels=options.channels)
 
 
 def _settings(options: Options) -> Any:

@@ -5,15 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from kernelearn.cli.explained import LAYER, PLACE
+
 
 def show(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|MODEL", help="A run folder or a .kernelearn file.", show_default=False),
-    ],
-    layer: Annotated[
-        str | None, typer.Option(help="Name of the layer. [default: the first convolution]")
-    ] = None,
+    model: PLACE,
+    layer: LAYER = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The picture (.png, .svg, .pdf). [default: LAYER-kernels.png]"),

@@ -1,5 +1,6 @@
 """What a training is to do, resolved: options with their defaults filled in, as run.json keeps them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Plan:
     val: Any
     test: Any
     augment: list[str]
-    resize: list[int] | None
+    resize: Sequence[int] | None
     channels: int | None
     patience: int | None
     engine: str | None
@@ -86,7 +87,7 @@ def words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip() and word.strip() != "none"]
 
 
-def sizes(text: str | None) -> list[int] | None:
+def sizes(text: str | None) -> tuple[int, int] | None:
     """ "32" or "32x48" (height x width) as two ints.
 
     Raises: ArgumentError for anything else.
@@ -96,7 +97,7 @@ def sizes(text: str | None) -> list[int] | None:
     numbers = text.lower().split("x")
     if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
         raise ArgumentError(f"--resize takes a size such as 32 or 32x48 (height x width), got {text!r}.")
-    return [int(numbers[0]), int(numbers[-1])]
+    return int(numbers[0]), int(numbers[-1])
 
 
 def load_data(plan: Plan, source: str | None = None) -> Any:

@@ -5,14 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from kernelearn.cli.explained import PLACE
 from kernelearn.errors import ArgumentError, DataError
 
 
 def predict(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|MODEL", help="A run folder or a .kernelearn file.", show_default=False),
-    ],
+    model: PLACE,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, ...", show_default=False)
     ],
@@ -34,11 +32,11 @@ def predict(
     import numpy as np
 
     from kernelearn.cli.output import say_json
-    from kernelearn.cli.runs import load_trained
+    from kernelearn.cli.runs import image_shape, load_trained
     from kernelearn.data import load_image
 
     network, _ = load_trained(model)
-    shape = tuple(network.metadata.get("input_shape") or network.input_shape[1:])
+    shape = image_shape(network)
     if len(shape) != 3:
         raise ArgumentError(f"This network expects inputs of shape {shape}, which are not images.")
     stretch = resize or network.metadata.get("resize") is not None
@@ -56,7 +54,9 @@ def predict(
 
 def _result(network: Any, path: Path, scores: Any, top: int) -> dict[str, Any]:
     """What the network says about one picture; plain values where it was trained without classes."""
-    names = network.metadata.get("class_names") or [str(i) for i in range(len(scores))]
+    from kernelearn.cli.runs import class_names
+
+    names = class_names(network, len(scores))
     if network.metadata.get("classes") == 0 or len(names) != len(scores):
         return {"image": str(path), "values": [float(value) for value in scores]}
     order = scores.argsort()[::-1]

@@ -121,3 +121,13 @@ def load_trained(place: Path) -> tuple[Any, Run | None]:
             "Give the folder of a training (runs/...) or a file with the ending .kernelearn."
         )
     return load_model(place), None
+
+
+def image_shape(network: Any) -> tuple[int, ...]:
+    """(height, width, channels) of the images that a trained network takes."""
+    return tuple(network.metadata.get("input_shape") or network.input_shape[1:])
+
+
+def class_names(network: Any, count: int) -> list[str]:
+    """Names of the classes: those of the training, else their numbers."""
+    return network.metadata.get("class_names") or [str(number) for number in range(count)]
