@@ -18,7 +18,7 @@ CONV_GRADIENTS = {"conv_grad_input": 0, "conv_grad_kernel": 1}
 
 
 def crop_unread_pixels(program: Program) -> Program:
-    """Shorten the output of every convolution whose last pixels no pooling window reaches, and its gradient."""
+    """Shorten every convolution whose last pixels no pooling window reaches, and its gradients."""
     for op in program.operations:
         if op.operator in POOLS:
             program = _cropped(program, op, op.inputs[0], op.outputs[0])

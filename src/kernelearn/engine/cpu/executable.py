@@ -100,7 +100,6 @@ class CpuExecutable:
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
         if calls:
             self._functions.update(zip(map(id, calls), self.plan.load(calls)))
-            give_back_memory()
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
@@ -151,6 +150,8 @@ class CpuExecutable:
         binding = _Binding(self, images, count)
         if binding.bytes > self._arena.size:
             self._bindings.clear()
+            self._arena = np.empty(0, np.uint8)
+            give_back_memory()
             self._arena = np.empty(binding.bytes + schedule.ALIGNMENT, np.uint8)
         while len(self._bindings) >= MAX_BINDINGS:
             self._bindings.pop(next(iter(self._bindings)))
@@ -189,7 +190,7 @@ class _Wanted:
 
 
 def give_back_memory() -> None:
-    """Return to the system what the code generator has freed, tens of megabytes."""
+    """Return to the system what was freed while weights and code were made, tens of megabytes."""
     with contextlib.suppress(OSError, AttributeError):  # only the GNU library has it
         ctypes.CDLL(None).malloc_trim(0)
 
