@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def _measure(bench: Bench, name: str) -> dict[str, Any]:
     batch = (bench.settings.batches or (32,))[0]
     bench.say(f"recorder {name}, batch {batch}, in a training of {EPOCHS} epochs of {IMAGES:,} images")
     model = compiled_model(bench.task(net, batch, "train"))
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        # What the budget makes rarer is part of the usual settings.
+        warnings.filterwarnings("ignore", "Recorder: to stay under max_bytes")
         length = QUICK_LENGTH if bench.settings.quick else LENGTH
         recorder = TimedRecorder(Path(place) / "run", *length)
         model.fit(_data(net), epochs=EPOCHS, batch_size=batch, verbose=0, callbacks=[recorder])
