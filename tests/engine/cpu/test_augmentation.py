@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn import Input, Sequential, layers
+from kernelearn import Input, Sequential, layers, set_num_threads
 from kernelearn.engine.cpu.lowering import Fallback
 from kernelearn.engine.reference import augmentation as reference
 from kernelearn.utils import set_random_seed
@@ -286,3 +286,22 @@ def test_a_step_with_augmentation_is_all_native_and_as_on_the_reference_engine()
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     calls = model._executable("train").calls()
     assert [c.operation.operator for c in calls if isinstance(c, Fallback)] == []
+
+
+def test_weights_are_the_same_for_any_number_of_threads():
+    x, y = normal(7, 16, 12, 3), np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2, 1]]
+    start, results = None, []
+    try:
+        for threads in (1, 3):
+            set_num_threads(threads)
+            model = augmented("cpu")
+            start = start or model.get_weights()
+            model.set_weights(start)
+            set_random_seed(4)
+            for _ in range(2):
+                model.train_on_batch(x, y)
+            results.append(model.get_weights())
+    finally:
+        set_num_threads(None)
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
