@@ -31,6 +31,8 @@ class Tasks:
 
 
 IMAGES = Tasks(per_image=1)
+# Tasks that an image is divided into when there are few images.
+BANDS = 4
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,12 @@ from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.kernels.winograd_conv import lower_winograd
-from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
+from kernelearn.engine.cpu.lowering import BANDS, IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
 
 # Weights beyond this size stay in the cache only if all images are done for one block of them first.
 BIG_WEIGHTS = 3 * 2**18
-# Tasks that an image is divided into when there are few images.
-BANDS = 4
 
 
 @dataclass(frozen=True)
@@ -461,8 +459,7 @@ def _lower_by_winograd(
     if tiles.weights_bytes > winograd.MAX_WEIGHTS_BYTES and not plan.is_training:
         return False
     order = tuple(tuple(ty * 3 + tx for _, tx in columns) for _, ty in rows)
-    bands = BANDS if tiles.rows >= BANDS else 1
-    lower_winograd(plan, op, tiles, product, order, chain, operation, bands)
+    lower_winograd(plan, op, tiles, product, order, chain, operation)
     return True
 
 

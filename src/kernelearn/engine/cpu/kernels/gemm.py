@@ -39,6 +39,12 @@ def choose_vectors(channels: int, target: Target, limit: int = 2) -> int:
     return min(full, limit if target.registers == 32 else 1)
 
 
+def choose_few_vectors(channels: int, target: Target) -> int:
+    """Vectors of a tile for few rows: enough sums at once to hide how long a multiply-add takes."""
+    wide = target.registers == 32 and channels >= 8 * target.width
+    return 4 if wide else choose_vectors(channels, target)
+
+
 def emit_product(
     k: Kernel,
     inner: int,
@@ -54,7 +60,8 @@ def emit_product(
     Args:
         is_packed: whether w lies in blocks, else it is (inner, outer).
     """
-    sizes = [r for r in ROWS if k.target.registers == 32 or r <= 4]
+    most = 8 if k.target.registers == 32 and blocks.vectors <= 3 else 4
+    sizes = [r for r in ROWS if r <= most]
     for first, count, vectors, channels in blocks.kinds():
         low, high = (k.lo - first, k.minimum(k.hi - first, count)) if by_block else (0, count)
         if by_block and first:
@@ -130,17 +137,18 @@ def lower_product(plan: Plan, op: Operation, chain: Chain | None, operation: Ope
     key = f"product inner={inner} outer={outer} rows={rows} {blocks} {is_packed} {chain.key if chain else ''}"
     key += " pairs" if pairs else ""
 
-    def emit(k: Kernel, by_block: bool = False) -> None:
+    def emit(k: Kernel, blocks: Blocks, by_block: bool = False) -> None:
         k.is_paired = pairs
         emit_product(k, inner, outer, rows, blocks, is_packed, chain, by_block)
 
+    few = blocks if is_packed else Blocks(outer, plan.target.width, choose_few_vectors(outer, plan.target))
     split = None
-    if blocks.count > 1:
-        split = f"{key} blocks", lambda k: emit(k, by_block=True), Tasks(fixed=blocks.count)
+    if few.count > 1:
+        split = f"{key} {few} blocks", lambda k: emit(k, few, by_block=True), Tasks(fixed=few.count)
     plan.call(
         operation or op,
         key,
-        emit,
+        lambda k: emit(k, blocks),
         {"x": x, "w": source, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,

@@ -285,6 +285,12 @@ class Product:
     tiles: int
     blocks: Blocks
 
+    def cut(self, rows: int, t: Tiles) -> Product:
+        """The same with at most so many rows at once, in register tiles that divide them well."""
+        rows = min(rows, self.rows)
+        count = rows * t.columns
+        return Product(rows, -(-count // -(-count // self.tiles)), self.blocks)
+
 
 def choose_product(t: Tiles, target: Target) -> Product | None:
     """The shape, or None if the tiles of one row are too many for the cache."""
@@ -297,6 +303,4 @@ def choose_product(t: Tiles, target: Target) -> Product | None:
     # NOTE: the larger the weights, the more tiles have to share what is loaded of them.
     wanted = 16 if t.weights_bytes < 2**18 else 32
     rows = max(1, min(-(-wanted // t.columns), MAX_TILES_BYTES // row_bytes))
-    count = rows * t.columns
-    tiles = -(-count // -(-count // limit))
-    return Product(rows, tiles, Blocks(t.y[2], target.width, vectors))
+    return Product(rows, limit, Blocks(t.y[2], target.width, vectors)).cut(rows, t)

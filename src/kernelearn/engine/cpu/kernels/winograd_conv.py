@@ -12,7 +12,14 @@ from itertools import product
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.chain import Chain
-from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, each_block, packed_once, transpose
+from kernelearn.engine.cpu.kernels.pack import (
+    Blocks,
+    block_offset,
+    each_block,
+    one_block,
+    packed_once,
+    transpose,
+)
 from kernelearn.engine.cpu.kernels.winograd import (
     POINTS,
     Product,
@@ -26,7 +33,7 @@ from kernelearn.engine.cpu.kernels.winograd import (
     store_inputs,
     weights_transform,
 )
-from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks
+from kernelearn.engine.cpu.lowering import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Buffer, Operation
 
 # Input channels a turn of the inner loop.
@@ -109,96 +116,116 @@ def _store_weights(
         k.store(value, "packed", target + point * (inner * vectors * k.width))
 
 
-def emit_winograd(k: Kernel, t: Tiles, p: Product, chain: Chain | None, bands: int = 1) -> None:
+def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | None, bands: int = 1) -> None:
     """The whole kernel: tasks are images, or bands of an image's rows of tiles."""
-    depth = padded(t.x[2], k.width)
-    count = -(-p.rows * t.columns // p.tiles) * p.tiles
-    stride = point_stride(count, depth)
-    k.local("tiles", POINTS * stride)
-    k.local("products", POINTS * point_stride(count, p.blocks.lanes))
-    first, last = (k.lo * t.rows) // bands, (k.hi * t.rows) // bands
-    with k.loop(first, last, p.rows) as start:
-        end = k.minimum(start + p.rows, last) if p.rows > 1 else start + 1
-        with k.loop(start, end) as row:
+    conv = _Convolution(k, t, p, chain)
+    last = (k.hi * t.rows) // bands
+    with k.loop((k.lo * t.rows) // bands, last, p.rows) as start:
+        end = k.minimum(start + p.rows, last)
+        conv.transform(start, end)
+        for first, count, vectors, channels in p.blocks.kinds():
+            with k.loop(0, count) as block:
+                conv.outputs(start, end, first, block, vectors, channels)
+
+
+def emit_blocks(k: Kernel, t: Tiles, p: Product, chain: Chain | None) -> None:
+    """The kernel for few images with few tiles: tasks are blocks of output channels of an image."""
+    conv = _Convolution(k, t, p, chain)
+    with k.loop(k.lo, k.hi) as task:
+        last = (task // p.blocks.count + 1) * t.rows
+
+        def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+            with k.loop(last - t.rows, last, p.rows) as start:
+                end = k.minimum(start + p.rows, last)
+                conv.transform(start, end)
+                conv.outputs(start, end, first, block, vectors, channels)
+
+        one_block(k, p.blocks, 1, task % p.blocks.count, body)
+
+
+class _Convolution:
+    """The steps of a kernel, each for the rows of tiles [start, end), counted through all images."""
+
+    def __init__(self, k: Kernel, t: Tiles, p: Product, chain: Chain | None) -> None:
+        self.k, self.t, self.p, self.chain = k, t, p, chain
+        self.depth = padded(t.x[2], k.width)
+        self.count = -(-p.rows * t.columns // p.tiles) * p.tiles
+        self.stride = point_stride(self.count, self.depth)
+        k.local("tiles", POINTS * self.stride)
+        k.local("products", POINTS * point_stride(self.count, p.blocks.lanes))
+
+    def transform(self, start: Index, end: Index) -> None:
+        """B' d B of all input channels."""
+        t = self.t
+        with self.k.loop(start, end) as row:
             image = (row // t.rows) * (t.x[0] * t.x[1] * t.x[2])
-            store_inputs(k, t, "tiles", image, row % t.rows, (row - start) * t.columns, stride, t.x[2])
-        used = (end - start) * t.columns
-        for block_first, blocks, vectors, channels in p.blocks.kinds():
-            with k.loop(0, blocks) as block:
-                lanes = vectors * k.width
-                weights = block_offset(p.blocks, POINTS, t.x[2], 0, block_first, block)
-                _multiply(k, t, p, weights, used, stride, count, vectors)
-                channel = block * lanes + block_first * p.blocks.lanes
-                with k.loop(start, end) as row:
-                    tile = (row - start) * t.columns
-                    _outputs(k, t, chain, row, tile, channel, count, vectors, channels)
+            tile = (row - start) * t.columns
+            store_inputs(self.k, t, "tiles", image, row % t.rows, tile, self.stride, t.x[2])
 
+    def outputs(
+        self, start: Index, end: Index, first: int, block: Index, vectors: int, channels: int
+    ) -> None:
+        """One block of output channels: `block` counts from `first`, the first of its kind."""
+        t, blocks = self.t, self.p.blocks
+        self._multiply(
+            block_offset(blocks, POINTS, t.x[2], 0, first, block), (end - start) * t.columns, vectors
+        )
+        channel = (block + first) * blocks.lanes
+        with self.k.loop(start, end) as row:
+            self._write(row, (row - start) * t.columns, channel, vectors, channels)
 
-def _multiply(
-    k: Kernel, t: Tiles, p: Product, weights: Index, used: Index, stride: int, count: int, vectors: int
-) -> None:
-    """products[point][tile] = tiles[point][tile] @ w[point] for one block of output channels."""
-    inner, depth, lanes = t.x[2], padded(t.x[2], k.width), vectors * k.width
-    with k.loop(0, POINTS) as point, k.loop(0, used, p.tiles) as tile:
-        sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(p.tiles)]
-        x = point * stride + tile * depth
-        w = weights + point * (inner * lanes)
+    def _multiply(self, weights: Index, used: Index, vectors: int) -> None:
+        """products[point][tile] = tiles[point][tile] @ w[point]."""
+        k, inner, lanes = self.k, self.t.x[2], vectors * self.k.width
+        step = point_stride(self.count, lanes)
+        with k.loop(0, POINTS) as point, k.loop(0, used, self.p.tiles) as tile:
+            sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(self.p.tiles)]
+            x, w = point * self.stride + tile * self.depth, weights + point * (inner * lanes)
 
-        def turn(c: Index, sums=sums, x=x, w=w) -> None:
-            held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
+            def turn(c: Index, sums=sums, x=x, w=w) -> None:
+                held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
+                for i, row in enumerate(sums):
+                    value = k.broadcast("tiles", x + c + i * self.depth)
+                    for v, register in enumerate(row):
+                        k.set(register, k.fma(value, held[v], k.get(register)))
+
+            full = inner // UNROLL * UNROLL
+            with k.loop(0, full, UNROLL) as c:
+                for u in range(UNROLL):
+                    turn(c + u)
+            for rest in range(full, inner):
+                turn(k.const(rest))
             for i, row in enumerate(sums):
-                value = k.broadcast("tiles", x + c + i * depth)
                 for v, register in enumerate(row):
-                    k.set(register, k.fma(value, held[v], k.get(register)))
+                    k.store(k.get(register), "products", point * step + (tile + i) * lanes + v * k.width)
 
-        full = inner // UNROLL * UNROLL
-        with k.loop(0, full, UNROLL) as c:
-            for u in range(UNROLL):
-                turn(c + u)
-        for rest in range(full, inner):
-            turn(k.const(rest))
-        for i, row in enumerate(sums):
-            for v, register in enumerate(row):
-                target = point * point_stride(count, lanes) + (tile + i) * lanes + v * k.width
-                k.store(k.get(register), "products", target)
+    def _write(self, row: Index, tile: Index, channel: Index, vectors: int, channels: int) -> None:
+        """A' m A of a row of tiles, through the chain to memory."""
+        k, t, lanes = self.k, self.t, vectors * self.k.width
+        height, width, filters = t.y
+        step = point_stride(self.count, lanes)
+        image, row = row // t.rows, row % t.rows
+        for rows, columns, column in each_span(k, t, row):
+            source = (tile + column) * lanes
+            corner = ((image * height + row * 2) * width + column * 2) * filters + channel
+            for v in range(vectors):
+                square = [
+                    [k.load("products", source + (4 * i + j) * step + v * k.width) for j in range(4)]
+                    for i in range(4)
+                ]
+                results = both_axes(k, outputs_transform, square)
+                for i, j in product(range(len(rows.kept)), range(len(columns.kept))):
+                    if rows.kept[i] and columns.kept[j]:
+                        value = results[i][j] if max(i, j) < 2 else k.zero
+                        at = corner + (i * width + j) * filters + v * k.width
+                        self._store(value, at, channel + v * k.width, k.mask(channels - v * k.width))
 
-
-def _outputs(
-    k: Kernel,
-    t: Tiles,
-    chain: Chain | None,
-    row: Index,
-    tile: Index,
-    channel: Index,
-    count: int,
-    vectors: int,
-    channels: int,
-) -> None:
-    """A' m A of a row of tiles, through the chain to memory."""
-    lanes = vectors * k.width
-    _, width, filters = t.y
-    step = point_stride(count, lanes)
-    image, row = row // t.rows, row % t.rows
-    for rows, columns, column in each_span(k, t, row):
-        source = (tile + column) * lanes
-        corner = image * (t.y[0] * width * filters) + row * (2 * width * filters) + column * (2 * filters)
-        for v in range(vectors):
-            mask = k.mask(channels - v * k.width)
-            square = [
-                [k.load("products", source + (4 * i + j) * step + v * k.width) for j in range(4)]
-                for i in range(4)
-            ]
-            results = both_axes(k, outputs_transform, square)
-            for i, j in product(range(len(rows.kept)), range(len(columns.kept))):
-                if not (rows.kept[i] and columns.kept[j]):
-                    continue
-                at = corner + channel + (i * width + j) * filters + v * k.width
-                value = results[i][j] if max(i, j) < 2 else k.zero
-                assert value is not None
-                if chain is None:
-                    k.store(value, "y", at, mask)
-                else:
-                    chain.apply(k, (value,), at, channel + v * k.width, mask)
+    def _store(self, value: Value, at: Index, channel: Index, mask: str | None) -> None:
+        assert value is not None
+        if self.chain is None:
+            self.k.store(value, "y", at, mask)
+        else:
+            self.chain.apply(self.k, (value,), at, channel, mask)
 
 
 def lower_winograd(
@@ -209,7 +236,6 @@ def lower_winograd(
     taps: tuple[tuple[int, ...], ...],
     chain: Chain | None,
     operation: Operation,
-    bands: int,
 ) -> None:
     """Add the calls of a convolution.
 
@@ -217,26 +243,29 @@ def lower_winograd(
         op: conv or conv_grad_input.
         taps: number of the weight that meets input (i, j) of a tile, for the output (0, 0).
         operation: what the calls are said to do.
-        bands: tasks of an image when there are few images.
     """
     x, weights = op.inputs
     weights = transformed_weights(plan, op, weights, p.blocks, t.x[2], taps)
     key = f"winograd {t} {p} {chain.key if chain else ''}"
-    split = None
-    if bands > 1:
-        split = (
-            f"{key} bands",
-            lambda k: emit_winograd(k, t, p, chain, bands),
-            Tasks(per_image=bands),
-        )
     plan.call(
         operation,
         key,
-        lambda k: emit_winograd(k, t, p, chain),
+        lambda k: emit_rows(k, t, p, chain),
         {"x": x, "w": weights, **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
         flops=(t.flops, 0.0),
         note=f"{op.operator} Winograd 2x2, tile {p.tiles}x{p.blocks.vectors}",
-        split=split,
+        split=_split(key, t, p, chain),
     )
+
+
+def _split(key: str, t: Tiles, p: Product, chain: Chain | None):
+    """The convolution of one image as several tasks: bands of rows of tiles, or blocks of channels."""
+    if t.rows >= 2 * BANDS:
+        q = p.cut(-(-t.rows // BANDS), t)
+        return f"{key} {q} bands", lambda k: emit_rows(k, t, q, chain, BANDS), Tasks(per_image=BANDS)
+    if p.blocks.count > 1:
+        q = p.cut(t.rows, t)
+        return f"{key} {q} blocks", lambda k: emit_blocks(k, t, q, chain), Tasks(per_image=p.blocks.count)
+    return None
