@@ -49,6 +49,7 @@ class Call:
             done on a few images before the next few.
         layer, operator: whose work it is.
         flops: floating point operations per image, and once per step.
+        saving: operations, as `flops` counts them, that the kernel does in the time of one multiply-add's.
         alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
     """
 
@@ -60,6 +61,7 @@ class Call:
     by_image: bool
     operation: Operation
     flops: tuple[float, float] = (0.0, 0.0)
+    saving: float = 1.0
     note: str = ""
     alternative: Call | None = None
 
@@ -144,6 +146,7 @@ class Plan:
         tasks: Tasks = IMAGES,
         by_image: bool | None = None,
         flops: tuple[float, float] = (0.0, 0.0),
+        saving: float = 1.0,
         note: str = "",
         split: tuple[str, Callable[[Kernel], None], Tasks] | None = None,
     ) -> None:
@@ -153,7 +156,7 @@ class Plan:
             split: key, code and tasks of the same work in more tasks.
         """
         by_image = tasks == IMAGES if by_image is None else by_image
-        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, note)
+        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, saving, note)
         if split is not None:
             finer = replace(made, key=split[0], emit=split[1], tasks=split[2], by_image=False)
             made = replace(made, alternative=finer)

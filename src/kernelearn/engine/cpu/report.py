@@ -52,6 +52,7 @@ def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
         flops=per_image * images + once,
         bytes=byte_count((plan.buffers[name] for name in names), images),
         is_native=True,
+        saving=step.saving,
     )
 
 

@@ -27,6 +27,8 @@ from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, per_
 from kernelearn.engine.program import Operation
 
 PAIRS = "<32 x bfloat>"
+# Products that one instruction makes in every lane.
+PAIRS_SAVING = 2.0
 
 
 def has_rounded_operands(op: Operation) -> bool:

@@ -19,6 +19,7 @@ from itertools import product
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import winograd
 from kernelearn.engine.cpu.kernels.bfloat16 import (
+    PAIRS_SAVING,
     channel_pairs,
     has_rounded_operands,
     multiplies_pairs,
@@ -433,6 +434,7 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         writes,
         IMAGES,
         flops=(flops, 0.0),
+        saving=PAIRS_SAVING if pairs else 1.0,
         note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
         split=_split(key, g, tile, chain, blocks.count * g.groups),
     )

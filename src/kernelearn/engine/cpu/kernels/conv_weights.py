@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels import winograd
 from kernelearn.engine.cpu.kernels.bfloat16 import (
+    PAIRS_SAVING,
     half_of,
     has_rounded_operands,
     image_pairs,
@@ -308,6 +309,7 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
         {"dw": target},
         Tasks(fixed=s.shards * blocks.count * g.units),
         flops=(g.flops, 0.0),
+        saving=PAIRS_SAVING if pairs else 1.0,
         note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
     )
     if s.shards > 1:
@@ -340,6 +342,7 @@ def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
         {"dw": target},
         Tasks(fixed=unit.shards * unit.count),
         flops=(g.flops, 0.0),
+        saving=winograd.SAVING,
         note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
     )
     if unit.shards > 1:

@@ -11,6 +11,7 @@ import math
 
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.bfloat16 import (
+    PAIRS_SAVING,
     channel_pairs,
     half_of,
     has_rounded_operands,
@@ -153,6 +154,7 @@ def lower_product(plan: Plan, op: Operation, chain: Chain | None, operation: Ope
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
         flops=(flops, 0.0),
+        saving=PAIRS_SAVING if pairs else 1.0,
         note=f"{op.operator} tile 8x{blocks.vectors}{products(op, pairs)}",
         split=split,
     )
@@ -236,6 +238,7 @@ def lower_weights(plan: Plan, op: Operation) -> bool:
         {"dw": target},
         Tasks(fixed=shards * parts),
         flops=(2.0 * inner * outer * rows, 0.0),
+        saving=PAIRS_SAVING if pairs else 1.0,
         note=f"tile {step}x{blocks.vectors}, {shards} shards{products(op, pairs)}",
     )
     if shards > 1:

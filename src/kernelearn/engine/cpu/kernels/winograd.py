@@ -27,6 +27,8 @@ Value = str | None
 
 # Products per tile of 2 x 2 outputs.
 POINTS = 16
+# Products of the sum over the windows of a tile, for each of these.
+SAVING = 36 / POINTS
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
 LEAST_CHANNELS = 16
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.

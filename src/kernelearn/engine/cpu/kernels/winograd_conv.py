@@ -22,6 +22,7 @@ from kernelearn.engine.cpu.kernels.pack import (
 )
 from kernelearn.engine.cpu.kernels.winograd import (
     POINTS,
+    SAVING,
     Product,
     Tiles,
     Value,
@@ -255,6 +256,7 @@ def lower_winograd(
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
         flops=(t.flops, 0.0),
+        saving=SAVING,
         note=f"{op.operator} Winograd 2x2, tile {p.tiles}x{p.blocks.vectors}",
         split=_split(key, t, p, chain),
     )
