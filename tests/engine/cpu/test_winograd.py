@@ -1,5 +1,9 @@
 """Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
 
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -58,6 +62,22 @@ def test_it_is_used_for_windows_of_three_by_three(operator):
 def test_an_environment_variable_forbids_it(operator, monkeypatch):
     monkeypatch.setenv("KERNELEARN_WINOGRAD", "0")
     assert not is_used(problem(operator))
+
+
+def test_it_is_not_used_on_shallow_stacks(monkeypatch):
+    assert is_used(problem("conv"))
+    monkeypatch.setattr(threading, "stack_size", lambda: 2**19)
+    assert not is_used(problem("conv"))
+
+
+def test_a_low_limit_of_the_stack_is_respected():
+    """In a process of its own, with less stack than the tiles of a kernel need."""
+    program = (
+        "from kernelearn.engine.cpu import stack; import sys, resource; "
+        "resource.setrlimit(resource.RLIMIT_STACK, (2**20, resource.getrlimit(resource.RLIMIT_STACK)[1])); "
+        "sys.exit(stack.is_deep())"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize("operator", PASSES)

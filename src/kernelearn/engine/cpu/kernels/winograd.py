@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from kernelearn.engine.cpu import stack
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.pack import Blocks
 from kernelearn.engine.cpu.target import Target
@@ -41,7 +42,7 @@ MAX_TILES_BYTES = 2**20
 
 def is_enabled() -> bool:
     """Whether convolutions may use the transform; KERNELEARN_WINOGRAD=0 sums tap by tap instead."""
-    return os.environ.get("KERNELEARN_WINOGRAD", "1").strip() != "0"
+    return os.environ.get("KERNELEARN_WINOGRAD", "1").strip() != "0" and stack.is_deep()
 
 
 @dataclass(frozen=True)
