@@ -277,7 +277,7 @@ def test_random_branches_see_what_their_gradients_reach(parts):
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3), st.integers(0, 2))
 def test_without_padding_the_window_fits_tightly(windows, unit):
-    model = Sequential([Input((80, 1)), *(layers.Conv1D(1, k, strides=s) for k, s in windows)])
+    model = Sequential([Input((100, 1)), *(layers.Conv1D(1, k, strides=s) for k, s in windows)])
     found = receptive_field(model, unit=unit)
     size, jump = stack_of_windows([(k, s, 1) for k, s in windows])
     assert (found.size, found.jump, found.offset) == ((size,), (jump,), (0,))
