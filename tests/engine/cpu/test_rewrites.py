@@ -138,7 +138,14 @@ def test_pixels_that_anything_else_reads_are_computed():
 def test_convolutions_take_their_bias_and_activation_along():
     program = rewrites.optimise(program_of("pooled", "predict")[0])
     bodies = [str(op.attrs["body"]) for op in program.operations if op.operator == "fused"]
-    assert bodies[:2] == ["conv + bias_add + activation"] * 2
+    assert bodies[:2] == ["conv + bias_add + activation", "conv + bias_add + activation + max_pool"]
+
+
+@pytest.mark.parametrize("kind", ["train", "predict"])
+def test_convolutions_take_a_pooling_along(kind):
+    program = rewrites.optimise(program_of("lenet", kind)[0])
+    bodies = [str(op.attrs["body"]) for op in program.operations if op.operator == "fused"]
+    assert bodies[:2] == ["conv + bias_add + activation + max_pool"] * 2
 
 
 def test_normalisation_and_residual_addition_are_one_pass():

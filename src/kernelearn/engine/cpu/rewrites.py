@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
-from kernelearn.engine.cpu import batchnorm_rewrites, crop_rewrites
+from kernelearn.engine.cpu import batchnorm_rewrites, crop_rewrites, pooling_rewrites
 from kernelearn.engine.cpu.kernels.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
 from kernelearn.engine.operators.fused import Body
@@ -246,6 +246,7 @@ REWRITES: list[Rewrite] = [
     *batchnorm_rewrites.REWRITES,
     normalize_by_coefficients,
     fuse_chains,
+    *pooling_rewrites.REWRITES,
     update_early,
 ]
 

@@ -83,6 +83,20 @@ class Chain:
             mask: lanes that exist.
             held: role -> value, for externals that the caller has loaded already.
         """
+        values = self.values(k, given, offset, channel, mask, held)
+        for role, name in self.stores:
+            k.store(values[name], role, offset, mask)
+
+    def values(
+        self,
+        k: Kernel,
+        given: Sequence[str],
+        offset: Index,
+        channel: Index | int,
+        mask: str | None = None,
+        held: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Name -> value of all that the chain has and makes for one vector; arguments as of `apply`."""
         values = dict(zip(self.given, given))
         for e in self.externals:
             if held and e.role in held:
@@ -94,8 +108,7 @@ class Chain:
         for op in self.body:
             results = EMITTERS[op.operator](k, op.attrs, *[values[n] for n in op.inputs])
             values.update(zip(op.outputs, results if isinstance(results, tuple) else (results,)))
-        for role, name in self.stores:
-            k.store(values[name], role, offset, mask)
+        return values
 
 
 def make_chain(

@@ -29,6 +29,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
+from kernelearn.engine.cpu.kernels.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.winograd_conv import lower_winograd
 from kernelearn.engine.cpu.lowering import BANDS, IMAGES, Plan, Tasks, rule
 from kernelearn.engine.cpu.target import Target
@@ -130,10 +131,20 @@ def gradient_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> T
     return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)  # type: ignore[arg-type]
 
 
-def choose_tile(outer: int, height: int, width: int, inner: int, target: Target) -> Tile:
-    """The tile: as many accumulators as registers allow, few idle lanes, equal segments of a row."""
+def choose_tile(
+    outer: int, height: int, width: int, inner: int, target: Target, has_windows: bool = False
+) -> Tile:
+    """The tile: as many accumulators as registers allow, few idle lanes, equal segments of a row.
+
+    Args:
+        has_windows: rows and pixels have to be whole windows of 2 x 2.
+    """
     full = -(-outer // target.width)
     accumulators = 24 if target.registers == 32 else 12
+    if has_windows:
+        small = choose_tile(outer, height // 2, width // 2, inner, target)
+        pixels = max(1, min(small.pixels, accumulators // small.vectors // 4))
+        return Tile(2, 2 * pixels, small.vectors, small.unroll)
     if full == 1:
         vectors = 1
     elif full % 2 == 0 or full > 5:
@@ -150,7 +161,7 @@ def choose_tile(outer: int, height: int, width: int, inner: int, target: Target)
     return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
 
 
-def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, bands: int) -> None:
+def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, bands: int) -> None:
     """The kernel for few images: tasks are bands of rows of an image."""
     blocks = Blocks(g.outer, k.width, tile.vectors)
     with k.loop(k.lo, k.hi) as task, k.loop(0, g.groups) as group:
@@ -165,7 +176,7 @@ def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, bands: in
                     rows.emit(n, group, first, block)
 
 
-def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None) -> None:
+def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None) -> None:
     """The kernel for few images with few rows: tasks are blocks of channels of an image."""
     blocks = Blocks(g.outer, k.width, tile.vectors)
     with k.loop(k.lo, k.hi) as task:
@@ -178,7 +189,7 @@ def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None) -> None:
         one_block(k, blocks, g.groups, unit, body)
 
 
-def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | None, blocks_outside: bool) -> None:
+def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks_outside: bool) -> None:
     """The whole kernel: tasks are images."""
     blocks = Blocks(g.outer, k.width, tile.vectors)
 
@@ -210,6 +221,7 @@ class _Rows:
 
     def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
         g, k = self.g, self.k
+        self.n = n
         self.channel = group * g.outer + block * self.lanes + first * self.blocks.lanes
         self.x_image = n * math.prod(g.x) + (self.channel if g.is_depthwise else group * g.inner)
         self.y_image = n * math.prod(g.y) + self.channel
@@ -224,7 +236,11 @@ class _Rows:
 
     def _segments(self, z: Index, y: Index, rows: int) -> None:
         """A row in tiles: runs of inner tiles of one size in a loop, those at the border one by one."""
-        pieces = segments(self.width.count, self.tile.pixels)
+        if isinstance(self.chain, Pooled):
+            windows = segments(self.width.count // 2, self.tile.pixels // 2)
+            pieces = [(2 * start, 2 * count) for start, count in windows]
+        else:
+            pieces = segments(self.width.count, self.tile.pixels)
         i = 0
         while i < len(pieces):
             end = i
@@ -261,6 +277,9 @@ class _Rows:
                 inside.append(k.compare("slt", plane, depth.size))
             self._guarded(inside, lambda plane=plane, tz=tz: self._planes(plane, tz, y, rows, x, pixels))
         chain = self.chain
+        if isinstance(chain, Pooled):
+            self._pool(chain, y // 2, x // 2, rows // 2, pixels // 2)
+            return
         for (r, p, v), register in self.sums.items():
             offset = self._y_offset(z, y + r, x, p) + v * k.width
             value, mask = k.get(register), k.mask(self.channels - v * k.width)
@@ -268,6 +287,15 @@ class _Rows:
                 k.store(value, "y", offset, mask)
             else:
                 chain.apply(k, (value,), offset, self.channel + v * k.width, mask)
+
+    def _pool(self, end: Pooled, row: Index, column: Index | int, rows: int, columns: int) -> None:
+        """The windows of a tile, from window (row, column) on."""
+        k = self.k
+        for r, p, v in product(range(rows), range(columns), range(self.vectors)):
+            window = [(k.get(self.sums[2 * r + i, 2 * p + j, v]),) for i, j in WINDOW]
+            channel, mask = self.channel + v * k.width, k.mask(self.channels - v * k.width)
+            at = k.const(column + p) if isinstance(column, int) else column + p
+            end.apply(k, window, self.n, row + r, at, channel, mask)
 
     def _prefetch(self, z: Index, y: Index, x: Index | int) -> None:
         """Ask for what the chain reads at the end of the tile, while the sums are still being made."""
@@ -404,7 +432,9 @@ def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
     return g, op.operator != "conv"
 
 
-def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operation | None = None) -> bool:
+def lower_taps(
+    plan: Plan, op: Operation, chain: Chain | Pooled | None, operation: Operation | None = None
+) -> bool:
     """Add the calls of a convolution whose results go through a chain (None: are stored)."""
     if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
@@ -417,7 +447,7 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
     inner = -(-g.inner // 2) if pairs else g.inner
-    tile = choose_tile(g.outer, highest, widest, inner, plan.target)
+    tile = choose_tile(g.outer, highest, widest, inner, plan.target, isinstance(chain, Pooled))
     blocks, flops = Blocks(g.outer, plan.target.width, tile.vectors), g.flops
     x, weights = _operands(plan, op, g, blocks, transposed, pairs)
     g = g.in_pairs() if pairs else g
@@ -442,7 +472,7 @@ def lower_taps(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
 
 
 def _lower_by_winograd(
-    plan: Plan, op: Operation, g: TapConv, chain: Chain | None, operation: Operation
+    plan: Plan, op: Operation, g: TapConv, chain: Chain | Pooled | None, operation: Operation
 ) -> bool:
     """Windows of 3 x 3 and enough channels: with fewer multiplications. False for all others."""
     depth, height, width = g.parts[0]
@@ -457,6 +487,8 @@ def _lower_by_winograd(
     tiles = winograd.worthwhile(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
     product = winograd.choose_product(tiles, plan.target) if tiles else None
     if tiles is None or product is None:
+        return False
+    if isinstance(chain, Pooled) and not tiles.is_whole:
         return False
     if tiles.weights_bytes > winograd.MAX_WEIGHTS_BYTES and not plan.is_training:
         return False
@@ -476,7 +508,7 @@ def _operands(
     return x, packed_weights(plan, op, weights, *shape)
 
 
-def _split(key: str, g: TapConv, tile: Tile, chain: Chain | None, blocks: int):
+def _split(key: str, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks: int):
     """The convolution of one image as several tasks: bands of rows, or blocks of channels; None: neither."""
     rows = min(part[1].count for part in g.parts)
     if rows >= 2 * BANDS and all(part[1].count % tile.rows == 0 for part in g.parts):

@@ -107,6 +107,11 @@ class Tiles:
         return spans(self.x[1], self.y[1], self.start[1])
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all tiles have their four outputs, and there are no others."""
+        return all(span.kept == (True, True) for span in (*self.row_spans, *self.column_spans))
+
+    @property
     def weights_bytes(self) -> int:
         """Size of the transformed weights."""
         return 4 * POINTS * self.x[2] * self.y[2]

@@ -20,6 +20,7 @@ from kernelearn.engine.cpu.kernels.pack import (
     packed_once,
     transpose,
 )
+from kernelearn.engine.cpu.kernels.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.winograd import (
     POINTS,
     SAVING,
@@ -117,7 +118,7 @@ def _store_weights(
         k.store(value, "packed", target + point * (inner * vectors * k.width))
 
 
-def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | None, bands: int = 1) -> None:
+def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None, bands: int = 1) -> None:
     """The whole kernel: tasks are images, or bands of an image's rows of tiles."""
     conv = _Convolution(k, t, p, chain)
     last = (k.hi * t.rows) // bands
@@ -129,7 +130,7 @@ def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | None, bands: int =
                 conv.outputs(start, end, first, block, vectors, channels)
 
 
-def emit_blocks(k: Kernel, t: Tiles, p: Product, chain: Chain | None) -> None:
+def emit_blocks(k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None) -> None:
     """The kernel for few images with few tiles: tasks are blocks of output channels of an image."""
     conv = _Convolution(k, t, p, chain)
     with k.loop(k.lo, k.hi) as task:
@@ -147,7 +148,7 @@ def emit_blocks(k: Kernel, t: Tiles, p: Product, chain: Chain | None) -> None:
 class _Convolution:
     """The steps of a kernel, each for the rows of tiles [start, end), counted through all images."""
 
-    def __init__(self, k: Kernel, t: Tiles, p: Product, chain: Chain | None) -> None:
+    def __init__(self, k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None) -> None:
         self.k, self.t, self.p, self.chain = k, t, p, chain
         self.depth = padded(t.x[2], k.width)
         self.count = -(-p.rows * t.columns // p.tiles) * p.tiles
@@ -215,17 +216,34 @@ class _Convolution:
                     for i in range(4)
                 ]
                 results = both_axes(k, outputs_transform, square)
+                if isinstance(self.chain, Pooled):
+                    self._pool(results, image, row, column, channel + v * k.width, channels - v * k.width)
+                    continue
                 for i, j in product(range(len(rows.kept)), range(len(columns.kept))):
                     if rows.kept[i] and columns.kept[j]:
                         value = results[i][j] if max(i, j) < 2 else k.zero
                         at = corner + (i * width + j) * filters + v * k.width
                         self._store(value, at, channel + v * k.width, k.mask(channels - v * k.width))
 
+    def _pool(
+        self,
+        results: Sequence[Sequence[Value]],
+        image: Index,
+        row: Index,
+        column: Index,
+        channel: Index,
+        lanes: int,
+    ) -> None:
+        """The four outputs of a tile are one window."""
+        assert isinstance(self.chain, Pooled)
+        window = [tuple(v for v in (results[i][j],) if v is not None) for i, j in WINDOW]
+        self.chain.apply(self.k, window, image, row, column, channel, self.k.mask(lanes))
+
     def _store(self, value: Value, at: Index, channel: Index, mask: str | None) -> None:
         assert value is not None
         if self.chain is None:
             self.k.store(value, "y", at, mask)
-        else:
+        elif isinstance(self.chain, Chain):
             self.chain.apply(self.k, (value,), at, channel, mask)
 
 
@@ -235,7 +253,7 @@ def lower_winograd(
     t: Tiles,
     p: Product,
     taps: tuple[tuple[int, ...], ...],
-    chain: Chain | None,
+    chain: Chain | Pooled | None,
     operation: Operation,
 ) -> None:
     """Add the calls of a convolution.
@@ -262,7 +280,7 @@ def lower_winograd(
     )
 
 
-def _split(key: str, t: Tiles, p: Product, chain: Chain | None):
+def _split(key: str, t: Tiles, p: Product, chain: Chain | Pooled | None):
     """The convolution of one image as several tasks: bands of rows of tiles, or blocks of channels."""
     if t.rows >= 2 * BANDS:
         q = p.cut(-(-t.rows // BANDS), t)

@@ -1,0 +1,132 @@
+"""Max pooling in the pass that makes the map: values, winners, borders of buffers, NaN, few images."""
+
+import numpy as np
+import pytest
+
+from kernelearn import Input, Model, layers
+from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.lowering import Call
+from kernelearn.engine.operators import OPERATORS
+from kernelearn.engine.operators.table import Operator
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.memory import needs_guard_pages
+from tests.engine.cpu.random_problems import normal
+
+guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+
+WINDOWS = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+# Sizes, channels, filters, window and stride of the convolution, groups: even maps of all kinds.
+CONVOLUTIONS = {
+    "one channel": ((8, 12), 1, 5, 3, 1, 1),
+    "tail of filters": ((7, 9), 3, 19, 2, 1, 1),
+    "stride": ((13, 9), 4, 33, 3, 2, 1),
+    "groups": ((6, 6), 4, 6, 3, 1, 2),
+    "depthwise": ((8, 8), 18, 18, 3, 1, 18),
+    "one window": ((4, 4), 2, 3, 3, 1, 1),
+    "winograd": ((10, 14), 16, 40, 3, 1, 1),
+    "winograd with a cropped end": ((12, 12), 17, 16, 3, 1, 1),
+}
+CHAIN = "conv_bias_activation_pool"
+
+
+def run_chain(x, kernel, bias, *, conv, kind, pool):
+    """What the chain is, one operator after another."""
+    y = OPERATORS["conv"].run(x, kernel, **conv)
+    y = OPERATORS["activation"].run(OPERATORS["bias_add"].run(y, bias), kind=kind)
+    return OPERATORS["max_pool"].run(y, **pool)
+
+
+class ChainBench(Bench):
+    """The operators of a chain as a program, for the rewrites to join."""
+
+    def _build(self, graph):
+        x, kernel, bias = self.narrow
+        self.inputs = {"x0": x, "x1": kernel, "x2": bias}
+        a = self.problem.attrs
+        buffers = [graph.input("x0", (None, *x.shape[1:])), graph.input("x1", kernel.shape)]
+        y = graph.add("conv", *buffers, **a["conv"])
+        y = graph.add("bias_add", y, graph.input("x2", bias.shape))
+        y = graph.add("activation", y, kind=a["kind"])
+        graph.outputs = {f"y{i}": b.name for i, b in enumerate(graph.add("max_pool", y, **a["pool"]))}
+        return list(graph.outputs)
+
+
+@pytest.fixture(autouse=True)
+def chain(monkeypatch):
+    monkeypatch.setitem(OPERATORS, CHAIN, Operator(CHAIN, lambda *a, **k: (), run_chain))
+    monkeypatch.setattr("tests.engine.cpu.harness.Bench", ChainBench)
+
+
+def problem(name: str, kind: str = "relu", images: int = 3) -> Problem:
+    sizes, channels, filters, window, stride, groups = CONVOLUTIONS[name]
+    rng = np.random.default_rng(sum(map(ord, name)))
+    # NOTE: padding on one side, so that maps are even whatever the sizes.
+    outputs = [(n - window) // stride + 1 for n in sizes]
+    padding = tuple((0, stride * (n % 2)) for n in outputs)
+    conv = {"stride": (stride,) * 2, "padding": padding, "dilation": (1, 1), "groups": groups}
+    x = normal(rng, images, *sizes, channels)
+    kernel = normal(rng, window, window, channels // groups, filters)
+    attrs = {"conv": conv, "kind": kind, "pool": WINDOWS}
+    return Problem(CHAIN, (x, kernel, normal(rng, filters)), attrs, images=(0,), weights=())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("kind", ["relu", "elu"])
+def test_convolution_and_pooling_in_one_kernel(name, kind, target):
+    p = problem(name, kind)
+    keys = [c.key for c in ChainBench(p, target).executable.calls() if isinstance(c, Call)]
+    assert sum("pooled" in key for key in keys) == 1
+    assert not any("Pool(" in key for key in keys)
+    assert ("winograd" in name) == any(key.startswith("winograd Tiles") for key in keys)
+    check(p, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_they_stay_inside_of_their_buffers(target):
+    check_guarded([problem(name) for name in CONVOLUTIONS], target)
+
+
+@pytest.mark.parametrize("name", ["one channel", "winograd"])
+@pytest.mark.parametrize("images", [1, 2, 9])
+def test_any_number_of_images(name, images):
+    check(problem(name, images=images))
+
+
+@pytest.mark.parametrize("name", ["one channel", "winograd"])
+def test_nan_comes_through(name):
+    p = problem(name)
+    x = p.arrays[0].copy()
+    x[1, 3, 4, 0] = np.nan
+    bench = ChainBench(
+        Problem(CHAIN, (x, *p.arrays[1:]), {**p.attrs, "kind": "tanh"}, images=(0,), weights=())
+    )
+    found = bench.run()[0]
+    expected = run_chain(x, *p.arrays[1:], **{**p.attrs, "kind": "tanh"})[0]
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    assert np.isnan(found).any()
+
+
+def test_the_first_of_equals_wins():
+    p = problem("one channel")
+    x, kernel, bias = p.arrays
+    arrays = (x, np.zeros_like(kernel), bias)
+    _, winners = ChainBench(Problem(CHAIN, arrays, p.attrs, images=(0,), weights=())).run()
+    assert not winners.any()
+
+
+def test_normalisation_activation_and_pooling_are_one_pass():
+    x = inputs = Input((8, 8, 2))
+    x = layers.Conv2D(5, 3, padding="same", use_bias=False)(x)
+    x = layers.MaxPooling2D(2)(layers.ReLU()(layers.BatchNormalization()(x)))
+    model = Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    model.compile("sgd", "mse")
+    model.fit(np.random.default_rng(0).normal(size=(6, 8, 8, 2)), np.ones((6, 3)), verbose=0)
+    notes = [c.note for c in model._executables["train"].calls() if isinstance(c, Call)]
+    assert "affine + activation + max_pool" in notes
+    images = np.random.default_rng(1).normal(size=(4, 8, 8, 2))
+    compiled = model.predict(images, verbose=0)
+    assert isinstance(model._executables["predict"], CpuExecutable)
+    model.compile("sgd", "mse", engine="reference")
+    np.testing.assert_allclose(compiled, model.predict(images, verbose=0), rtol=2e-5, atol=1e-6)
