@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.kernels.winograd import Tiles, spans
+from kernelearn.engine.cpu.kernels.winograd_tiles import Tiles, spans
 from kernelearn.engine.cpu.lowering import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal

@@ -13,11 +13,10 @@ left out: in columns when the code is made, in rows by a branch. So no padded co
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from itertools import product
 
 from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import winograd
+from kernelearn.engine.cpu.kernels import winograd_tiles
 from kernelearn.engine.cpu.kernels.bfloat16 import (
     PAIRS_SAVING,
     channel_pairs,
@@ -27,138 +26,16 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.chain import Chain
+from kernelearn.engine.cpu.kernels.conv_geometry import TapConv, Tile, choose_tile, geometry, segments
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.kernels.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.winograd_conv import lower_winograd
 from kernelearn.engine.cpu.lowering import BANDS, IMAGES, Plan, Tasks, rule
-from kernelearn.engine.cpu.target import Target
 from kernelearn.engine.program import Operation
 
 # Weights beyond this size stay in the cache only if all images are done for one block of them first.
 BIG_WEIGHTS = 3 * 2**18
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The taps along one axis.
-
-    Attributes:
-        count: output positions; position i is written at out_start + i * out_step ...
-        in_step: ... and reads at i * in_step + d for every (d, number of the tap in the kernel) of `taps`.
-        size: pixels of the input.
-    """
-
-    count: int
-    out_start: int
-    out_step: int
-    in_step: int
-    taps: tuple[tuple[int, int], ...]
-    size: int
-
-
-@dataclass(frozen=True)
-class TapConv:
-    """A convolution as sums over taps.
-
-    Attributes:
-        x, y: (depth, height, width, channels) of an image.
-        inner, outer: input and output channels of a group.
-        kernel: taps per axis; parts: one triple of axes for every residue class.
-        is_depthwise: every output channel reads the input channel of the same number, and no other.
-        is_paired: the inner channels are pairs of bfloat16, see `kernels.bfloat16`.
-    """
-
-    x: tuple[int, int, int, int]
-    y: tuple[int, int, int, int]
-    inner: int
-    outer: int
-    groups: int
-    kernel: tuple[int, int, int]
-    parts: tuple[tuple[Axis, Axis, Axis], ...]
-    is_depthwise: bool = False
-    is_paired: bool = False
-
-    @property
-    def tap_count(self) -> int:
-        return math.prod(self.kernel)
-
-    @property
-    def flops(self) -> float:
-        """Multiplications and additions per image, those at the border included."""
-        sums = sum(math.prod(a.count * len(a.taps) for a in part) for part in self.parts)
-        return 2.0 * sums * self.inner * self.outer * self.groups
-
-    def in_pairs(self) -> TapConv:
-        """The same convolution over pairs of input channels; an odd channel has a pair of its own."""
-        half = -(-self.inner // 2)
-        return replace(self, x=(*self.x[:3], half * self.groups), inner=half, is_paired=True)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Register tile: rows x pixels x vectors; `unroll` input channels a turn."""
-
-    rows: int
-    pixels: int
-    vectors: int
-    unroll: int
-
-
-def forward_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
-    """Taps of the forward pass; sequences have three axes, x and y also the channels."""
-    axes = tuple(
-        Axis(
-            y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a]
-        )
-        for a in range(3)
-    )
-    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, (axes,))  # type: ignore[arg-type]
-
-
-def gradient_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
-    """Taps of the input gradient: x is the gradient of the convolution's output, y that of its input."""
-    per_axis = []
-    for a in range(3):
-        s, before = stride[a], padding[a][0]
-        classes = []
-        for r in range(min(s, y[a])):
-            shifts = [(r + before - t * dilation[a], t) for t in range(kernel[a])]
-            taps = tuple((shift // s, t) for shift, t in shifts if shift % s == 0)
-            classes.append(Axis(-(-(y[a] - r) // s), r, s, 1, taps, x[a]))
-        per_axis.append(classes)
-    parts = tuple(product(*per_axis))
-    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)  # type: ignore[arg-type]
-
-
-def choose_tile(
-    outer: int, height: int, width: int, inner: int, target: Target, has_windows: bool = False
-) -> Tile:
-    """The tile: as many accumulators as registers allow, few idle lanes, equal segments of a row.
-
-    Args:
-        has_windows: rows and pixels have to be whole windows of 2 x 2.
-    """
-    full = -(-outer // target.width)
-    accumulators = 24 if target.registers == 32 else 12
-    if has_windows:
-        small = choose_tile(outer, height // 2, width // 2, inner, target)
-        pixels = max(1, min(small.pixels, accumulators // small.vectors // 4))
-        return Tile(2, 2 * pixels, small.vectors, small.unroll)
-    if full == 1:
-        vectors = 1
-    elif full % 2 == 0 or full > 5:
-        vectors = 2
-    else:
-        vectors = 3 if full == 3 else 2
-    limit = max(1, accumulators // vectors)
-    if vectors == 2 and target.registers == 32 and width % 8 == 0:
-        limit = 8
-    segments = -(-width // limit)
-    pixels = -(-width // segments)
-    rows = max(1, min(height, limit // pixels))
-    rows = -(-height // -(-height // rows))  # the same number of tiles, of nearly equal height
-    return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
 
 
 def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, bands: int) -> None:
@@ -397,41 +274,6 @@ class _Rows:
         return offset + column * channels
 
 
-def segments(count: int, pixels: int) -> list[tuple[int, int]]:
-    """A row of `count` pixels in pieces (start, length) of nearly equal length, at most `pixels`."""
-    number = -(-count // pixels)
-    short, longer = divmod(count, number)
-    pieces, start = [], 0
-    for i in range(number):
-        length = short + (i < longer)
-        pieces.append((start, length))
-        start += length
-    return pieces
-
-
-def three(values, fill) -> tuple:
-    """Spatial attributes of a 1D, 2D or 3D operator, filled up to three axes in front."""
-    return (fill,) * (3 - len(values)) + tuple(values)
-
-
-def image_shape(shape) -> tuple[int, int, int, int]:
-    """(n, *spatial, c) as (depth, height, width, c)."""
-    return (*three(shape[1:-1], 1), shape[-1])
-
-
-def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
-    """The taps of a conv, conv_grad_input or conv_transpose; whether weights are read transposed."""
-    a = op.attrs
-    x, y = image_shape(plan.shape(op.inputs[0])), image_shape(plan.shape(op.outputs[0]))
-    kernel = three(plan.shape(op.inputs[1])[:-2], 1)
-    rest = (three(a["stride"], 1), three(a["padding"], (0, 0)), three(a["dilation"], 1), a["groups"])
-    make = forward_geometry if op.operator == "conv" else gradient_geometry
-    g = make(x, y, kernel, *rest)
-    if 1 < a["groups"] == x[3] == y[3]:
-        return replace(g, inner=1, outer=x[3], groups=1, is_depthwise=True), False
-    return g, op.operator != "conv"
-
-
 def lower_taps(
     plan: Plan, op: Operation, chain: Chain | Pooled | None, operation: Operation | None = None
 ) -> bool:
@@ -484,13 +326,13 @@ def _lower_by_winograd(
     for axis, taps in ((height, rows), (width, columns)):
         if axis.in_step > 1 or [d - taps[0][0] for d, _ in taps] != [0, 1, 2]:
             return False
-    tiles = winograd.worthwhile(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
-    product = winograd.choose_product(tiles, plan.target) if tiles else None
+    tiles = winograd_tiles.worthwhile(g.x[1:], g.y[1:], (rows[0][0], columns[0][0]))
+    product = winograd_tiles.choose_product(tiles, plan.target) if tiles else None
     if tiles is None or product is None:
         return False
     if isinstance(chain, Pooled) and not tiles.is_whole:
         return False
-    if tiles.weights_bytes > winograd.MAX_WEIGHTS_BYTES and not plan.is_training:
+    if tiles.weights_bytes > winograd_tiles.MAX_WEIGHTS_BYTES and not plan.is_training:
         return False
     order = tuple(tuple(ty * 3 + tx for _, tx in columns) for _, ty in rows)
     lower_winograd(plan, op, tiles, product, order, chain, operation)

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import winograd
+from kernelearn.engine.cpu.kernels import winograd_tiles
 from kernelearn.engine.cpu.kernels.bfloat16 import (
     PAIRS_SAVING,
     half_of,
@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.chain import BLOCK, emit_flat
-from kernelearn.engine.cpu.kernels.conv import image_shape, three
+from kernelearn.engine.cpu.kernels.conv_geometry import image_shape, three
 from kernelearn.engine.cpu.kernels.pack import Blocks, one_block
 from kernelearn.engine.cpu.kernels.winograd_weights import choose_unit, emit_weights
 from kernelearn.engine.cpu.lowering import Plan, Tasks, rule
@@ -323,7 +323,7 @@ def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
         return False
     if g.x[0] > 1 or g.g[0] > 1 or g.before[0]:
         return False
-    tiles = winograd.worthwhile(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
+    tiles = winograd_tiles.worthwhile(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
     size = 9 * g.inner * g.outer
     if tiles is None:
         return False
@@ -342,7 +342,7 @@ def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
         {"dw": target},
         Tasks(fixed=unit.shards * unit.count),
         flops=(g.flops, 0.0),
-        saving=winograd.SAVING,
+        saving=winograd_tiles.SAVING,
         note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
     )
     if unit.shards > 1:

@@ -13,109 +13,31 @@ from itertools import product
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.chain import Chain
 from kernelearn.engine.cpu.kernels.pack import (
-    Blocks,
     block_offset,
-    each_block,
     one_block,
-    packed_once,
-    transpose,
 )
+from kernelearn.engine.cpu.kernels.pack_winograd import transformed_weights
 from kernelearn.engine.cpu.kernels.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.winograd import (
-    POINTS,
-    SAVING,
-    Product,
-    Tiles,
     Value,
     both_axes,
     each_span,
     outputs_transform,
+    store_inputs,
+)
+from kernelearn.engine.cpu.kernels.winograd_tiles import (
+    POINTS,
+    SAVING,
+    Product,
+    Tiles,
     padded,
     point_stride,
-    store_inputs,
-    weights_transform,
 )
 from kernelearn.engine.cpu.lowering import BANDS, IMAGES, Plan, Tasks
-from kernelearn.engine.program import Buffer, Operation
+from kernelearn.engine.program import Operation
 
 # Input channels a turn of the inner loop.
 UNROLL = 2
-
-
-def transformed_weights(
-    plan: Plan, op: Operation, weights: str, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]
-) -> str:
-    """Buffer with G g G' as [block][point][c][lane]; arguments as of `lower_winograd`."""
-    transposed = op.operator != "conv"
-    emit = _emit_transposed_weights if transposed else _emit_weights
-    return packed_once(
-        plan,
-        op,
-        weights,
-        f"winograd weights {blocks} inner={inner} {taps} transposed={transposed}",
-        Buffer("transformed", (POINTS * inner * blocks.padded,), "float32"),
-        lambda k: emit(k, blocks, inner, taps),
-        Tasks(fixed=blocks.count),
-        "transform weights",
-    )
-
-
-def _emit_weights(k: Kernel, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]) -> None:
-    filters = blocks.channels
-
-    def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-        start = (block + first) * blocks.lanes
-        target = block_offset(blocks, POINTS, inner, 0, first, block)
-        with k.loop(0, inner) as c:
-            for v in range(vectors):
-                source, mask = start + c * filters + v * k.width, k.mask(channels - v * k.width)
-                square = [[k.load("w", source + t * (inner * filters), mask) for t in row] for row in taps]
-                _store_weights(k, square, target + c * (vectors * k.width) + v * k.width, inner, vectors)
-
-    each_block(k, blocks, 1, body)
-
-
-def _emit_transposed_weights(
-    k: Kernel, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]
-) -> None:
-    """As `_emit_weights`, with channels in the lanes: squares of weights are transposed on the way."""
-    width = k.width
-    k.local("square", 9 * width * width)
-
-    def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-        start = (block + first) * (blocks.lanes * inner)
-        target = block_offset(blocks, POINTS, inner, 0, first, block)
-
-        def square(f: Index, v: int, lanes: int) -> None:
-            with k.loop(0, 9) as tap:
-                source = start + tap * (blocks.channels * inner) + f
-                rows = [
-                    k.load("w", source + c * inner, k.mask(lanes)) if c < channels else k.zero
-                    for c in range(v * width, (v + 1) * width)
-                ]
-                for i, column in enumerate(transpose(k, rows)[:lanes]):
-                    k.store(column, "square", tap * (width * width) + i * width)
-            with k.loop(0, lanes) as line:
-                held = [[k.load("square", line * width + t * (width * width)) for t in row] for row in taps]
-                _store_weights(k, held, target + (f + line) * (vectors * width) + v * width, inner, vectors)
-
-        full = inner // width * width
-        for v in range(vectors):
-            with k.loop(0, full, width) as f:
-                square(f, v, width)
-            if full < inner:
-                square(k.const(full), v, inner - full)
-
-    each_block(k, blocks, 1, body)
-
-
-def _store_weights(
-    k: Kernel, square: Sequence[Sequence[Value]], target: Index, inner: int, vectors: int
-) -> None:
-    """Transform the weights of a vector of output channels and write them, point by point."""
-    for point, value in enumerate(v for row in both_axes(k, weights_transform, square) for v in row):
-        assert value is not None
-        k.store(value, "packed", target + point * (inner * vectors * k.width))
 
 
 def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None, bands: int = 1) -> None:

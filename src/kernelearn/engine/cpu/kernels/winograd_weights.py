@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.pack import Blocks, one_block
 from kernelearn.engine.cpu.kernels.winograd import (
-    MAX_TILES_BYTES,
-    POINTS,
-    Tiles,
     both_axes,
     each_vector,
-    padded,
-    point_stride,
     store_gradients,
     store_inputs,
     weights_gradient,
+)
+from kernelearn.engine.cpu.kernels.winograd_tiles import (
+    MAX_TILES_BYTES,
+    POINTS,
+    Tiles,
+    padded,
+    point_stride,
 )
 from kernelearn.engine.cpu.target import Target
 
