@@ -35,6 +35,8 @@ from kernelearn.engine.program import Operation
 # Tasks that a kernel gradient is divided into at least, if the sums of the shards stay small.
 WANTED_TASKS = 8
 MAX_PARTIAL_BYTES = 4 * 2**20
+# Products per image and weight, at least, that Winograd's transforms are used for.
+LEAST_TERMS = 9
 # Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
 BLOCK_NUMBERS = 8192
 # Positions that a tile runs over, at least, between loading and storing its sums: rows, or small images.
@@ -325,7 +327,8 @@ def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
         return False
     tiles = winograd_tiles.worthwhile(g.x[1:], g.g[1:], (-g.before[1], -g.before[2]))
     size = 9 * g.inner * g.outer
-    if tiles is None:
+    # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
+    if tiles is None or tiles.least_terms < LEAST_TERMS:
         return False
     unit = choose_unit(tiles, plan.target, WANTED_TASKS, MAX_PARTIAL_BYTES // (4 * size))
     if unit is None:

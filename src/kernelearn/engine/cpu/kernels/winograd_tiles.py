@@ -105,6 +105,14 @@ class Tiles:
         return 4 * POINTS * self.x[2] * self.y[2]
 
     @property
+    def least_terms(self) -> int:
+        """Products in the kernel gradient's sum of an image, for the weight that meets the fewest inputs."""
+        terms = 1
+        for size, count, start in zip(self.x, self.y[:2], self.start):
+            terms *= min(sum(0 <= i + start + tap < size for i in range(count)) for tap in range(3))
+        return terms
+
+    @property
     def saving(self) -> float:
         """Products of a sum over the taps inside of the image, for each product of the tiles."""
         pairs = 1
