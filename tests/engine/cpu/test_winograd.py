@@ -100,6 +100,13 @@ def test_it_is_not_used_where_it_saves_nothing(operator, changed):
     assert not is_used(p)
 
 
+def test_kernel_gradients_of_few_terms_are_summed_tap_by_tap():
+    small = {"sizes": (4, 4), "padding": ((0, 0), (0, 0))}  # 2 x 2 outputs: sums of 4 products an image
+    assert is_used(problem("conv", **small))
+    assert not is_used(problem("conv_grad_kernel", **small))
+    assert Tiles((4, 4, 16), (4, 4, 16), (-1, -1)).least_terms == 9
+
+
 @pytest.mark.parametrize("operator", PASSES)
 @pytest.mark.parametrize(("channels", "filters"), [(16, 16), (64, 64), (160, 96)])
 def test_it_rounds_no_worse_than_the_sum_tap_by_tap(operator, channels, filters, monkeypatch):
