@@ -14,10 +14,6 @@ EXPECTED_FAILURES = {
         "training goes by mini-batches: a row that is repeated fills other batches than one with weight 2, "
         "and features and targets are standardised without weights"
     ),
-    "check_methods_sample_order_invariance": (
-        "float32 arithmetic rounds a row differently at another place of a batch, by up to 1e-6 relative; in "
-        "float64 the check passes, see test_order_of_rows_does_not_matter_in_float64"
-    ),
 }
 
 

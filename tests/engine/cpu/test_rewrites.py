@@ -37,7 +37,19 @@ def residual_network() -> Model:
     return Model(inputs, layers.Dense(3)(x))
 
 
+def branching_network() -> Model:
+    """Poolings that leave pixels out behind a residual addition, and behind a slope for every pixel."""
+    x = inputs = Input((9, 9, 4))
+    x = layers.Conv2D(4, 3, activation="relu")(x)
+    x = layers.Add()([x, layers.Conv2D(4, 3, padding="same")(x)])
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.PReLU()(layers.Conv2D(3, 3, padding="same")(x))
+    x = layers.AveragePooling2D(2)(x)
+    return Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
 NETWORKS = {
+    "branching": branching_network,
     "pooled": pooled_network,
     "residual": residual_network,
     "lenet": lambda: zoo.lenet((28, 28, 1), 3),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
+from kernelearn.engine.cpu.kernels.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
 from kernelearn.engine.program import Operation, Program
 
@@ -82,11 +83,13 @@ def _cropped_with(program: Program, op: Operation, name: str) -> set[str] | None
     if op.operator in (*POOLS, "bias_grad"):
         return {name} if name in op.inputs else None
     if op.operator in CONV_GRADIENTS:
-        return {name} if op.inputs.index(name) == CONV_GRADIENTS[op.operator] else None
-    if not is_supported(op):
-        return None
+        return {name} if op.inputs[CONV_GRADIENTS[op.operator]] == name else None
     shape = program.buffers[name].shape
-    return {n for n in (*op.inputs, *op.outputs) if program.buffers[n].shape == shape}
+    names = (*op.inputs, *op.outputs)
+    kinds = {n: operand_kind(program, n, shape) for n in names}
+    if not is_supported(op) or None in kinds.values():
+        return None
+    return {n for n in names if kinds[n] == "full"}
 
 
 def _shortened(op: Operation, tensors: set[str], cut: list[int], read: tuple[int, ...]) -> Operation:
