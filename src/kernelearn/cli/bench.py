@@ -42,6 +42,8 @@ def bench(
     - `kernelearn bench --quick --training --nets lenet --against torch`
     - `kernelearn bench --layers resnet20`
     - `kernelearn bench --json bench.json --figure bench.png --markdown bench.md`
+    \f
+    Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
     from kernelearn.bench.suite import Settings, run
     from kernelearn.cli.output import say

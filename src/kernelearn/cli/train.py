@@ -51,6 +51,8 @@ def train(
     - `kernelearn train mnist/ --optimizer sgd --lr 0.1 --schedule one-cycle`
     - `kernelearn train digits --record --run runs/recorded`
     - `kernelearn train --resume --run runs/demo`
+    \f
+    Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
     from kernelearn.cli import job
 
