@@ -101,6 +101,14 @@ class Program:
             )
         return replace(self, outputs={**self.outputs, **labels})
 
+    def readers(self) -> dict[str, list[Operation]]:
+        """The operations that read each buffer, in order; those that nothing reads are left out."""
+        found: dict[str, list[Operation]] = {}
+        for op in self.operations:
+            for name in dict.fromkeys(op.inputs):
+                found.setdefault(name, []).append(op)
+        return found
+
     def last_uses(self) -> dict[str, int]:
         """Index of the last operation that reads each computed buffer; the program's outputs are left out."""
         kept = set(self.outputs.values())

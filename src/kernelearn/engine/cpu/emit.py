@@ -326,11 +326,11 @@ class Kernel:
         self.declare(f"void {name}({self.vector}, ptr, i32, <{self.width} x i1>)")
         self.do(f"call void {name}({self.vector} {value}, ptr {pointer}, i32 4, <{self.width} x i1> {mask})")
 
-    def prefetch(self, argument: str, offset: Index | int = 0, for_writing: bool = False) -> None:
+    def prefetch(self, argument: str, offset: Index | int = 0) -> None:
         """Ask for a cache line of float32 numbers that is needed soon; out of bounds does no harm."""
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         pointer = self.address(argument, offset)
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(for_writing)}, i32 3, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
 
     def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> str:
         """One number."""

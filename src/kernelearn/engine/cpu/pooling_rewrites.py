@@ -6,7 +6,6 @@ It comes after `fuse_chains`: a convolution with its chain, or a chain alone, ta
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 
 from kernelearn.engine.cpu.kernels.entrywise import is_supported
@@ -16,20 +15,17 @@ from kernelearn.engine.program import Operation, Program
 
 def pool_at_once(program: Program) -> Program:
     """Join each max pooling of 2 x 2 with the fused operation or convolution before it."""
-    users: dict[str, list[Operation]] = defaultdict(list)
-    for op in program.operations:
-        for name in set(op.inputs):
-            users[name].append(op)
+    readers = program.readers()
     shown = set(program.outputs.values())
     joined: dict[int, Operation] = {}
     taken: set[int] = set()
     for op in program.operations:
-        if len(op.outputs) == 1 and op.outputs[0] not in shown and len(users[op.outputs[0]]) == 1:
-            (pool,) = users[op.outputs[0]]
-            if _can_join(program, op, pool):
-                used = tuple(n for n in pool.outputs if n in shown or users[n])
-                joined[id(op)] = _join(program, op, pool, used)
-                taken.add(id(pool))
+        following = readers.get(op.outputs[0], ()) if len(op.outputs) == 1 else ()
+        if len(following) == 1 and op.outputs[0] not in shown and _can_join(program, op, following[0]):
+            pool = following[0]
+            used = tuple(n for n in pool.outputs if n in shown or n in readers)
+            joined[id(op)] = _join(program, op, pool, used)
+            taken.add(id(pool))
     operations = tuple(joined.get(id(op), op) for op in program.operations if id(op) not in taken)
     return replace(program, operations=operations)
 

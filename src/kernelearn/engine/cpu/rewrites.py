@@ -92,10 +92,7 @@ def normalize_by_coefficients(program: Program) -> Program:
     The factor and offset of each channel are computed once: by a run in training, by a change of the weights
     in inference.
     """
-    users: dict[str, list[Operation]] = defaultdict(list)
-    for op in program.operations:
-        for name in set(op.inputs):
-            users[name].append(op)
+    readers = program.readers()
     kept = set(program.outputs.values())
     buffers = dict(program.buffers)
     first: list[Operation] = []
@@ -108,7 +105,7 @@ def normalize_by_coefficients(program: Program) -> Program:
             result.append(op)
             continue
         x, mean, variance = op.inputs
-        following = users[op.outputs[0]]
+        following = readers.get(op.outputs[0], [])
         scaled = (
             len(following) == 1
             and following[0].operator == "affine"

@@ -152,7 +152,8 @@ class _Rows:
             inside = [k.compare("sge", plane, 0)] if dz < 0 else []
             if (depth.count - 1) * depth.in_step + dz >= depth.size:
                 inside.append(k.compare("slt", plane, depth.size))
-            self._guarded(inside, lambda plane=plane, tz=tz: self._planes(plane, tz, y, rows, x, pixels))
+            with k.all_of(inside):
+                self._planes(plane, tz, y, rows, x, pixels)
         chain = self.chain
         if isinstance(chain, Pooled):
             self._pool(chain, y // 2, x // 2, rows // 2, pixels // 2)
@@ -193,17 +194,8 @@ class _Rows:
             inside = [self.k.compare("sge", row, 0)] if shift < 0 else []
             if last * axis.in_step + shift >= axis.size:
                 inside.append(self.k.compare("slt", row, axis.size))
-            self._guarded(inside, lambda row=row, pairs=pairs: self._row(plane, row, tz, pairs, x, pixels))
-
-    def _guarded(self, conditions: list[str], body) -> None:
-        if not conditions:
-            body()
-        elif len(conditions) == 1:
-            with self.k.when(conditions[0]):
-                body()
-        else:
-            with self.k.when(self.k.op(f"and i1 {conditions[0]}, {conditions[1]}")):
-                body()
+            with self.k.all_of(inside):
+                self._row(plane, row, tz, pairs, x, pixels)
 
     def _row(self, plane: Index, row: Index, tz: int, pairs, x: Index | int, pixels: int) -> None:
         """Multiply one input row into the tile: loop over its channels."""

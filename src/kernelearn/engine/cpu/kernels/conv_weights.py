@@ -11,6 +11,8 @@ the blocks of filters are tasks enough.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.emit import Index, Kernel
@@ -180,11 +182,7 @@ class _Unit:
             conditions.append(k.compare("sge", z, low))
         if high < g.g[0]:
             conditions.append(k.compare("slt", z, high))
-        if not conditions:
-            self._taps(z, tz, y, end)
-            return
-        inside = conditions[0] if len(conditions) == 1 else k.op(f"and i1 {', '.join(conditions)}")
-        with k.when(inside):
+        with k.all_of(conditions):
             self._taps(z, tz, y, end)
 
     def _taps(self, z: Index, tz: int, y: Index, end: Index) -> None:
@@ -301,21 +299,19 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     s = choose_shape(g, plan.target)
     blocks = Blocks(g.outer, plan.target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]
-    target = op.outputs[0] if s.shards == 1 else plan.scratch(f"{op.outputs[0]}/shards", (s.shards, size))
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
-    plan.call(
-        op,
-        f"kernel gradient {g} {s}",
-        lambda k: emit_gradient(k, g, s),
-        {"x": x, "g": grad, "n": "#n"},
-        {"dw": target},
-        Tasks(fixed=s.shards * blocks.count * g.units),
-        flops=(g.flops, 0.0),
-        saving=PAIRS_SAVING if pairs else 1.0,
-        note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
-    )
-    if s.shards > 1:
-        add_shards(plan, op, target, op.outputs[0], s.shards, size)
+    with sum_of_shards(plan, op, s.shards, size) as target:
+        plan.call(
+            op,
+            f"kernel gradient {g} {s}",
+            lambda k: emit_gradient(k, g, s),
+            {"x": x, "g": grad, "n": "#n"},
+            {"dw": target},
+            Tasks(fixed=s.shards * blocks.count * g.units),
+            flops=(g.flops, 0.0),
+            saving=PAIRS_SAVING if pairs else 1.0,
+            note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
+        )
     return True
 
 
@@ -334,33 +330,38 @@ def _lower_by_winograd(plan: Plan, op: Operation, g: Gradient) -> bool:
     if unit is None:
         return False
     taps = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
-    target = (
-        op.outputs[0] if unit.shards == 1 else plan.scratch(f"{op.outputs[0]}/shards", (unit.shards, size))
-    )
-    plan.call(
-        op,
-        f"winograd gradient {tiles} {unit}",
-        lambda k: emit_weights(k, tiles, unit, taps),
-        {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
-        {"dw": target},
-        Tasks(fixed=unit.shards * unit.count),
-        flops=(g.flops, 0.0),
-        saving=winograd_tiles.SAVING,
-        note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
-    )
-    if unit.shards > 1:
-        add_shards(plan, op, target, op.outputs[0], unit.shards, size)
+    with sum_of_shards(plan, op, unit.shards, size) as target:
+        plan.call(
+            op,
+            f"winograd gradient {tiles} {unit}",
+            lambda k: emit_weights(k, tiles, unit, taps),
+            {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
+            {"dw": target},
+            Tasks(fixed=unit.shards * unit.count),
+            flops=(g.flops, 0.0),
+            saving=winograd_tiles.SAVING,
+            note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
+        )
     return True
 
 
-def add_shards(plan: Plan, op: Operation, source: str, target: str, shards: int, size: int) -> None:
-    """Sum of partial results (shards, size), pairwise in a fixed order."""
+@contextmanager
+def sum_of_shards(plan: Plan, op: Operation, shards: int, size: int) -> Iterator[str]:
+    """The buffer for partial results (shards, size), whose sum is the result: pairwise, in a fixed order.
+
+    The call that writes it is added inside. A single shard is the result itself.
+    """
+    if shards == 1:
+        yield op.outputs[0]
+        return
+    parts = plan.scratch(f"{op.outputs[0]}/shards", (shards, size))
+    yield parts
     plan.call(
         op,
         f"sum of {shards} shards of {size}",
         lambda k: _emit_sum(k, shards, size),
-        {"parts": source},
-        {"total": target},
+        {"parts": parts},
+        {"total": op.outputs[0]},
         Tasks(fixed=-(-size // BLOCK)),
         flops=(0.0, float(size * shards)),
         note="sum of shards",

@@ -21,7 +21,7 @@ from kernelearn.engine.cpu.kernels.bfloat16 import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.chain import Chain
-from kernelearn.engine.cpu.kernels.conv_weights import add_shards
+from kernelearn.engine.cpu.kernels.conv_weights import sum_of_shards
 from kernelearn.engine.cpu.kernels.pack import Blocks, block_offset, packed_weights
 from kernelearn.engine.cpu.kernels.pack_bfloat16 import packed_pairs
 from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, rule
@@ -222,25 +222,24 @@ def lower_weights(plan: Plan, op: Operation) -> bool:
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
     parts = -(-inner // step)
     shards = max(1, min(8 // parts, 2**20 // (inner * outer)))
-    target = op.outputs[0]
-    if shards > 1:
-        target = plan.scratch(f"{op.outputs[0]}/shards", (shards, inner * outer))
 
     def emit(k: Kernel) -> None:
         k.is_paired = pairs
         emit_weights(k, inner, outer, rows, blocks, step, shards)
 
-    plan.call(
-        op,
-        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards} {'pairs' * pairs}",
-        emit,
-        {"x": x, "g": grad, "n": "#n"},
-        {"dw": target},
-        Tasks(fixed=shards * parts),
-        flops=(2.0 * inner * outer * rows, 0.0),
-        saving=PAIRS_SAVING if pairs else 1.0,
-        note=f"tile {step}x{blocks.vectors}, {shards} shards{products(op, pairs)}",
+    key = (
+        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards} {'pairs' * pairs}"
     )
-    if shards > 1:
-        add_shards(plan, op, target, op.outputs[0], shards, inner * outer)
+    with sum_of_shards(plan, op, shards, inner * outer) as target:
+        plan.call(
+            op,
+            key,
+            emit,
+            {"x": x, "g": grad, "n": "#n"},
+            {"dw": target},
+            Tasks(fixed=shards * parts),
+            flops=(2.0 * inner * outer * rows, 0.0),
+            saving=PAIRS_SAVING if pairs else 1.0,
+            note=f"tile {step}x{blocks.vectors}, {shards} shards{products(op, pairs)}",
+        )
     return True

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.emit import Index, Kernel
 from kernelearn.engine.cpu.kernels.chain import Chain, External, make_chain
 from kernelearn.engine.cpu.kernels.math import as_float, integers
-from kernelearn.engine.cpu.kernels.views import lanes, larger_or_nan
+from kernelearn.engine.cpu.kernels.pooling import take_larger
+from kernelearn.engine.cpu.kernels.views import lanes
 from kernelearn.engine.cpu.lowering import IMAGES, Plan
 from kernelearn.engine.program import Operation
 
@@ -76,9 +77,7 @@ class Pooled:
         for number, ((i, j), values) in enumerate(zip(WINDOW, given, strict=True)):
             at = corner + (i * self.width + j) * self.channels
             value = self.chain.values(k, values, at, channel, mask)[self.source]
-            wins = k.test("ogt", value, best)
-            winner = k.select(wins, integers(k, number), winner, f"<{k.width} x i32>")
-            best = larger_or_nan(k, best, value)
+            best, winner = take_larger(k, best, winner, value, integers(k, number))
         area = (self.height // 2) * (self.width // 2)
         at = (image * area + row * (self.width // 2) + column) * self.channels + channel
         for (role, _), value in zip(self.stores, (best, as_float(k, winner))):

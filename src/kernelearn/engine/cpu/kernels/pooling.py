@@ -240,8 +240,14 @@ def _take(k: Kernel, pool: Pool, best: str, where: str, value: str, tap: str) ->
     """One more number of a window. The first of equals wins; a NaN wins and stays."""
     if pool.kind != "max":
         return (value if best == k.zero else k.add(best, value)), where
-    if pool.has_taps:
-        where = k.select(k.test("ogt", value, best), tap, where, f"<{k.width} x i32>")
+    if not pool.has_taps:
+        return larger_or_nan(k, best, value), where
+    return take_larger(k, best, where, value, tap)
+
+
+def take_larger(k: Kernel, best: str, where: str, value: str, tap: str) -> tuple[str, str]:
+    """The larger of `best` and one more number, and the tap of the winner, as `_take` of a maximum."""
+    where = k.select(k.test("ogt", value, best), tap, where, f"<{k.width} x i32>")
     return larger_or_nan(k, best, value), where
 
 

@@ -131,6 +131,11 @@ def _load_square(
     ]
 
 
+def load_points(k: Kernel, name: str, at: Index, stride: int) -> list[list[Value]]:
+    """The 16 values of a tile, one for each point."""
+    return [[k.load(name, at + (4 * i + j) * stride) for j in range(4)] for i in range(4)]
+
+
 def store_points(k: Kernel, square: Sequence[Sequence[Value]], name: str, at: Index, stride: int) -> None:
     """Write the 16 values of a tile, one for each point."""
     for point, value in enumerate(v for row in square for v in row):

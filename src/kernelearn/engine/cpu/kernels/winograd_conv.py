@@ -22,6 +22,7 @@ from kernelearn.engine.cpu.kernels.winograd import (
     Value,
     both_axes,
     each_span,
+    load_points,
     outputs_transform,
     store_inputs,
 )
@@ -133,11 +134,8 @@ class _Convolution:
             source = (tile + column) * lanes
             corner = ((image * height + row * 2) * width + column * 2) * filters + channel
             for v in range(vectors):
-                square = [
-                    [k.load("products", source + (4 * i + j) * step + v * k.width) for j in range(4)]
-                    for i in range(4)
-                ]
-                results = both_axes(k, outputs_transform, square)
+                points = load_points(k, "products", source + v * k.width, step)
+                results = both_axes(k, outputs_transform, points)
                 if isinstance(self.chain, Pooled):
                     self._pool(results, image, row, column, channel + v * k.width, channels - v * k.width)
                     continue

@@ -16,6 +16,7 @@ from kernelearn.engine.cpu.kernels.pack import Blocks, one_block
 from kernelearn.engine.cpu.kernels.winograd import (
     both_axes,
     each_vector,
+    load_points,
     store_gradients,
     store_inputs,
     weights_gradient,
@@ -168,10 +169,8 @@ class _Unit:
             target = self.shard * (9 * inner * outer) + (self.c + c) * outer + self.f
             for f, mask in each_vector(k, self.filters):
                 source = c * self.lanes + f
-                square = [
-                    [k.load("sums", source + (4 * i + j) * self.step) for j in range(4)] for i in range(4)
-                ]
-                for taps, values in zip(self.taps, both_axes(k, weights_gradient, square)):
+                points = load_points(k, "sums", source, self.step)
+                for taps, values in zip(self.taps, both_axes(k, weights_gradient, points)):
                     for tap, value in zip(taps, values):
                         assert value is not None
                         k.store(value, "dw", target + f + tap * (inner * outer), mask)
