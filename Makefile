@@ -10,9 +10,11 @@ BENCH_ARGS ?=
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
+# An environment that holds nothing but the wheel, to see that it needs nothing else.
+WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-alone docs parity replicate-kernels clean
+.PHONY: help install demo test lint dist check-dist bench bench-alone docs parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +25,12 @@ install: $(VENV)/.installed-dev ## make .venv with everything the other commands
 $(VENV)/.installed-dev: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/$(PIP_INSTALL) -e '.[dev]'
+	touch $@ $(VENV)/.installed-demo
+
+# The part of it that the demo needs: the core, and pictures.
+$(VENV)/.installed-demo: pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(PIP_INSTALL) -e '.[plot]'
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
@@ -35,7 +43,7 @@ $(PEERS)/.installed: pyproject.toml
 	$(PEERS)/bin/$(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
-demo: install ## train on 1,797 real handwritten digits and report how the kernels learned
+demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and report how the kernels learned
 	$(VENV)/bin/kernelearn train digits --record --record-kernels 1 --record-ledger 61 --run runs/demo --overwrite
 	$(VENV)/bin/kernelearn report runs/demo
 	@echo "How every kernel learned, to open in a browser: $(CURDIR)/runs/demo/report.html"
@@ -47,6 +55,16 @@ lint: install ## ruff (rules and format) and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+dist: install ## build the wheel and the source archive into dist/
+	rm -rf dist
+	$(VENV)/bin/python -m build --outdir dist .
+
+check-dist: dist ## install the wheel alone, away from the repository, and train, explain and report with it
+	rm -rf $(WHEEL_ENV)
+	$(PYTHON) -m venv $(WHEEL_ENV)
+	$(WHEEL_ENV)/bin/$(PIP_INSTALL) "$$(ls dist/*.whl)[plot]"
+	$(WHEEL_ENV)/bin/python tests/check_wheel.py
 
 bench: $(PEERS)/.installed ## time everything side by side with PyTorch, Keras, JAX, ONNX Runtime (an hour, large download)
 	mkdir -p runs

@@ -4,6 +4,7 @@ The public names, each imported when it is first used: `import kernelearn` itsel
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -78,6 +79,11 @@ __all__ = [
     "set_random_seed",
     "utils",
 ]
+
+# Estimators stand on scikit-learn: without it `import *` gives all the other names instead of an error.
+_NEED_SKLEARN = ("CNNClassifier", "CNNRegressor", "kernel_machines", "learn")
+if find_spec("sklearn") is None:
+    __all__ = [name for name in __all__ if name not in _NEED_SKLEARN]
 
 if TYPE_CHECKING:
     from kernelearn import (
