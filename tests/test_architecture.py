@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "_configurable": {"errors"},
     "storage": {"errors"},
     "engine": BASE,
-    "data": BASE,
+    "data": BASE | {"formats"},
     "initializers": BASE,
     "schedules": BASE,
     "regularizers": BASE | {"engine"},

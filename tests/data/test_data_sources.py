@@ -157,7 +157,7 @@ def test_lazy_start_decodes_nothing_it_skips(image_folder, monkeypatch):
     data = load(image_folder, test=False, cache_bytes=0, workers=1).train
     read = []
     decode = data._store.decode
-    monkeypatch.setattr(data._store, "decode", lambda row: read.append(row) or decode(row))
+    monkeypatch.setattr(data._store, "decode", lambda content, row: read.append(row) or decode(content, row))
     list(data.batches(10, start=5))
     assert read == list(range(50, 60))
 

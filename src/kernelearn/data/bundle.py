@@ -1,12 +1,12 @@
 """`Data`: the training, validation and test part of one source, and what all three share."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.describe import Description, describe
+from kernelearn.data.fingerprint import joined
 from kernelearn.data.order import sample_order
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import ArgumentError, DataError
@@ -42,10 +42,12 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all parts: equal only if a run would see the same examples in the same parts."""
-        parts = [f"{role} {part.fingerprint}" for role, part in self.parts().items()]
-        text = "\n".join([*parts, *(self.class_names or [])])
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        """Digest of all parts: equal only if a run would see the same examples in the same parts.
+
+        Every byte counts, see `Dataset.fingerprint`; "stream" where a part is one.
+        """
+        parts = ((role, part.fingerprint) for role, part in self.parts().items())
+        return joined(parts, self.class_names or ())
 
     def parts(self) -> dict[str, AnyDataset]:
         """The parts there are, by role: "train", "validation", "test"."""

@@ -3,17 +3,16 @@
 A store answers one question, `read(rows)`, with raw arrays; `Dataset` decides which rows and when.
 """
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 
 from kernelearn.data.arrays import leaves, map_arrays
+from kernelearn.data.fingerprint import Digest, content_digest, hash_array
 from kernelearn.errors import DataError
 
-_DIGEST_ROWS = 256
 _NAMED_FILES = 5
 
 
@@ -37,7 +36,7 @@ class Store(Protocol):
 
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None: ...
 
-    def digest(self) -> bytes: ...
+    def hash_into(self, state: Digest, rows: np.ndarray | None) -> None: ...
 
 
 class ArrayStore:
@@ -45,14 +44,14 @@ class ArrayStore:
 
     Args:
         x: the arrays.
-        identity: what `digest` gives, for arrays decoded from files; None takes it from the values.
+        digests: (n, 16) digest of the file that each row was decoded from; None for other arrays.
     """
 
     is_lazy = False
     workers = 1
 
-    def __init__(self, x: Any, identity: bytes | None = None) -> None:
-        self.x, self.identity = x, identity
+    def __init__(self, x: Any, digests: np.ndarray | None = None) -> None:
+        self.x, self.digests = x, digests
 
     def __len__(self) -> int:
         return len(next(leaves(self.x)))
@@ -75,26 +74,25 @@ class ArrayStore:
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None:
         raise NotImplementedError("arrays in memory are read directly")
 
-    def digest(self) -> bytes:
-        """Digest of type, shape and some evenly spaced rows: cheap, and any real change shows."""
-        if self.identity is not None:
-            return self.identity
-        state = hashlib.blake2b(digest_size=16)
+    def hash_into(self, state: Digest, rows: np.ndarray | None) -> None:
+        """Take in every value of `rows` (None: of all): of the files they come from, where they do."""
+        if self.digests is not None:
+            _hash_pictures(state, self, self.digests if rows is None else self.digests[rows])
+            return
+        state.update(repr(list(self.x)).encode() if isinstance(self.x, dict) else b"")
         for array in leaves(self.x):
-            rows = np.unique(np.linspace(0, len(array) - 1, _DIGEST_ROWS).astype(np.int64))
-            state.update(f"{array.dtype.str}{array.shape}".encode())
-            state.update(np.ascontiguousarray(array[rows]).tobytes())
-        return state.digest()
+            hash_array(state, array, rows)
 
 
 class PictureStore:
     """Pictures decoded when they are asked for, each to uint8 (h, w, c).
 
     Args:
-        decode: row -> (h, w, c) uint8; raises DataError that names the picture. Called from threads.
-        names: one name per picture, for messages.
+        fetch: row -> the bytes of a picture's file, or an open picture. Called from threads.
+        decode: (what `fetch` gave, row) -> (h, w, c) uint8; raises DataError that names the picture. Called
+            from threads.
+        count: number of pictures.
         x_shape: (h, w, c) that every picture has after decoding.
-        identity: bytes that change when the pictures do, for example names and sizes.
         workers: threads that decode.
     """
 
@@ -102,18 +100,18 @@ class PictureStore:
 
     def __init__(
         self,
-        decode: Callable[[int], np.ndarray],
-        names: Sequence[str],
+        fetch: Callable[[int], Any],
+        decode: Callable[[Any, int], np.ndarray],
+        count: int,
         x_shape: tuple[int, int, int],
-        identity: bytes,
         workers: int,
     ) -> None:
-        self.decode, self.names, self.x_shape = decode, names, x_shape
-        self.identity, self.workers = identity, workers
+        self.fetch, self.decode, self.count = fetch, decode, count
+        self.x_shape, self.workers = x_shape, workers
         self.dtype = np.dtype(np.uint8)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return self.count
 
     def nbytes(self) -> int:
         """Size of all pictures decoded."""
@@ -126,7 +124,7 @@ class PictureStore:
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None:
         """Decode `rows` one after another into `out` (len(rows), h, w, c)."""
         for place, row in zip(out, rows):
-            place[...] = self.decode(int(row))
+            place[...] = self.decode(self.fetch(int(row)), int(row))
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """Decode `rows` in this thread."""
@@ -135,31 +133,44 @@ class PictureStore:
         self.read_into(out, indices)
         return out
 
-    def digest(self) -> bytes:
-        """Digest of the pictures' identity and the shape they are decoded to."""
-        state = hashlib.blake2b(digest_size=16)
-        state.update(f"{self.x_shape}".encode())
-        state.update(self.identity)
-        return state.digest()
+    def hash_into(self, state: Digest, rows: np.ndarray | None) -> None:
+        """Take in the content of the files of `rows` (None: of all), reading each of them."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            digests = list(pool.map(self._digest, range(len(self)) if rows is None else rows.tolist()))
+        _hash_pictures(state, self, np.array(digests, dtype=np.uint8))
 
     def cached(self) -> ArrayStore:
         """Decode everything now.
 
         Raises: DataError naming the first files that cannot be read and counting the rest.
         """
-        out = self.empty(len(self))
+        out, digests = self.empty(len(self)), np.zeros((len(self), 16), dtype=np.uint8)
         with ThreadPoolExecutor(self.workers) as pool:
-            errors = [error for error in pool.map(lambda row: self._try(out, row), range(len(self))) if error]
+            results = pool.map(lambda row: self._try(out, digests, row), range(len(self)))
+            errors = [error for error in results if error]
         if errors:
             raise _all_unreadable(errors, len(self))
-        return ArrayStore(out, self.digest())
+        return ArrayStore(out, digests)
 
-    def _try(self, out: np.ndarray, row: int) -> DataError | None:
+    def _try(self, out: np.ndarray, digests: np.ndarray, row: int) -> DataError | None:
         try:
-            out[row] = self.decode(row)
+            fetched = self.fetch(row)
+            out[row] = self.decode(fetched, row)
+            digests[row] = content_digest(fetched if isinstance(fetched, bytes) else out[row])
         except DataError as error:
             return error
         return None
+
+    def _digest(self, row: int) -> np.ndarray:
+        """Digest of a file's bytes; of the pixels where there is no file but an open picture."""
+        fetched = self.fetch(row)
+        return content_digest(fetched if isinstance(fetched, bytes) else self.decode(fetched, row))
+
+
+def _hash_pictures(state: Digest, store: Store, digests: np.ndarray) -> None:
+    """The same for a set that is kept decoded and for one that is decoded batch by batch."""
+    state.update(f"pictures {store.x_shape} {store.dtype};".encode())
+    hash_array(state, digests)
 
 
 def cached_if_small(store: PictureStore, cache_bytes: int) -> Store:

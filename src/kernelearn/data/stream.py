@@ -24,6 +24,7 @@ from kernelearn.data.arrays import (
     to_numpy,
 )
 from kernelearn.data.dataset import Batch
+from kernelearn.data.fingerprint import STREAM
 from kernelearn.data.layout import refuse_channels_first, to_channels_last
 from kernelearn.data.order import batch_count, check_batch_size, check_start
 from kernelearn.errors import DataError, ShapeError
@@ -96,8 +97,8 @@ class StreamDataset:
 
     @property
     def fingerprint(self) -> str:
-        """A stream has no digest of its contents: the same text for every stream."""
-        return "stream"
+        """A stream has no digest of its contents: the same text, "stream", for every stream."""
+        return STREAM
 
     def steps(self, batch_size: int | None, drop_remainder: bool = False) -> int | None:
         """Batches in one pass, None if unknown; for `batch_size=None` the length of the source itself."""

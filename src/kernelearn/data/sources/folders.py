@@ -5,7 +5,6 @@ ones are decoded batch by batch.
 """
 
 import collections
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,6 @@ class Tree:
         root: what to call it in messages.
         files: names relative to the root, with forward slashes.
         folders: names of all folders, with and without files.
-        sizes: file -> number that changes when its content does (size or checksum).
         read: name -> bytes.
         place: name -> what Pillow can read the header from without reading all of a file.
     """
@@ -51,7 +49,6 @@ class Tree:
     root: str
     files: list[str]
     folders: list[str]
-    sizes: dict[str, str]
     read: Callable[[str], bytes]
     place: Callable[[str], bytes | Path]
 
@@ -103,37 +100,25 @@ def save_image_folder(
 
 
 def _folder_tree(root: Path) -> Tree:
-    files, folders, sizes = [], [], {}
-    for place, name, is_dir, size in _walk(root):
-        if is_dir:
-            folders.append(place + name)
-        else:
-            files.append(place + name)
-            sizes[place + name] = str(size)
+    files: list[str] = []
+    folders: list[str] = []
+    for name, is_dir in _walk(root):
+        (folders if is_dir else files).append(name)
     return Tree(
-        str(root), sorted(files), sorted(folders), sizes, lambda name: _read_file(root / name), root.joinpath
+        str(root), sorted(files), sorted(folders), lambda name: _read_file(root / name), root.joinpath
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, str, bool, int]]:
-    """(folder with a slash, name, whether it is a folder, size) of everything below, links followed once."""
+def _walk(root: Path) -> Iterator[tuple[str, bool]]:
+    """(name below the root, whether it is a folder) of everything, links followed once."""
     seen = set()
     for place, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = [] if real in seen else [name for name in folders if not _is_clutter(name)]
         seen.add(real)
         prefix = "" if place == str(root) else Path(place).relative_to(root).as_posix() + "/"
-        yield from ((prefix, name, True, 0) for name in folders)
-        yield from ((prefix, name, False, _size(place, name)) for name in files if not _is_clutter(name))
-
-
-def _size(place: str, name: str) -> int:
-    try:
-        return os.stat(os.path.join(place, name)).st_size
-    except OSError as error:
-        raise DataError(
-            f"{os.path.join(place, name)} cannot be read: {error.strerror}. Is it a broken link?"
-        ) from error
+        yield from ((prefix + name, True) for name in folders)
+        yield from ((prefix + name, False) for name in files if not _is_clutter(name))
 
 
 def _read_file(path: Path) -> bytes:
@@ -153,12 +138,11 @@ def _zip_tree(path: Path, max_bytes: int) -> Tree:
     for name in files:
         parts = name.split("/")[:-1]
         folders.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
-    sizes = {member.filename: f"{member.file_size} {member.CRC}" for member in members}
 
     def read_file(name: str) -> bytes:
         return read_member(archive, name)
 
-    return Tree(str(path), files, sorted(folders), sizes, read_file, read_file)
+    return Tree(str(path), files, sorted(folders), read_file, read_file)
 
 
 def _is_clutter(name: str) -> bool:
@@ -327,16 +311,12 @@ def _dataset(
     names = [picture.name for picture in pictures]
     size = None if options.resize is None else shape[:2]
 
-    def decoded(row: int) -> np.ndarray:
-        return decode(open_picture(tree.read(names[row]), names[row]), shape[2], size, names[row])
+    def fetched(row: int) -> bytes:
+        return tree.read(names[row])
 
-    store = PictureStore(decoded, names, shape, _identity(tree, names), options.workers)
+    def decoded(content: bytes, row: int) -> np.ndarray:
+        return decode(open_picture(content, names[row]), shape[2], size, names[row])
+
+    store = PictureStore(fetched, decoded, len(names), shape, options.workers)
     labels = np.array([picture.label for picture in pictures], dtype=np.int64)
     return Dataset(cached_if_small(store, options.cache_bytes), labels, class_names=class_names)
-
-
-def _identity(tree: Tree, names: list[str]) -> bytes:
-    state = hashlib.blake2b(digest_size=16)
-    for name in names:
-        state.update(f"{name}\0{tree.sizes[name]}\n".encode())
-    return state.digest()

@@ -4,7 +4,6 @@ Objects are recognised by what they offer (features, column_names, rows by numbe
 needed only to open a folder. Nothing is fetched: name a set by loading it yourself.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from kernelearn.data.sources.common import (
 )
 from kernelearn.data.stores import PictureStore, cached_if_small
 from kernelearn.errors import DataError, FormatError
+from kernelearn.formats.foreign import read_plain
 
 _IMAGE_COLUMNS = ("image", "img", "images", "pixel_values", "pixels", "x")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "class", "y")
@@ -130,26 +130,33 @@ def _is_picture(value: Any) -> bool:
     )
 
 
-def _open(value: Any, name: str) -> Any:
-    """A picture from a cell: a PIL image, bytes, or {"bytes": ..., "path": ...} as undecoded columns have."""
-    if isinstance(value, Mapping):
-        value = value.get("bytes") or value.get("path")
-    if value is None:
+def _content(cell: Any, name: str) -> Any:
+    """What a cell holds of a picture: an open one, or the bytes of its file.
+
+    Cells of columns that are not decoded are bytes or {"bytes": ..., "path": ...}.
+    """
+    if isinstance(cell, Mapping):
+        cell = cell.get("bytes") or cell.get("path")
+    if cell is None:
         raise DataError(f"{name} has no picture.")
-    return open_picture(value, name)
+    return read_plain(cell) if isinstance(cell, str) else cell
 
 
 def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
     """A store that decodes rows; the first rows say how large the pictures are and whether any has colour."""
     names = [f"row {row} of {what}" for row in range(len(table))]
     shapes = [
-        picture_size(_open(table[row][column], names[row])) for row in range(min(_LOOKED_AT, len(table)))
+        picture_size(open_picture(_content(table[row][column], names[row]), names[row]))
+        for row in range(min(_LOOKED_AT, len(table)))
     ]
     channels = options.channels or max(shape[2] for shape in shapes)
     height, width = options.resize or shapes[0][:2]
 
-    def decoded(row: int) -> np.ndarray:
-        image = _open(table[row][column], names[row])
+    def fetched(row: int) -> Any:
+        return _content(table[row][column], names[row])
+
+    def decoded(content: Any, row: int) -> np.ndarray:
+        image = open_picture(content, names[row])
         if options.channels is None and picture_size(image)[2] > channels:
             raise DataError(
                 f"{names[row]} has colour but the first rows have none. Give channels=3, or 1 for grey."
@@ -162,6 +169,5 @@ def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
             )
         return pixels
 
-    identity = hashlib.blake2b(f"{getattr(table, '_fingerprint', '')}{column}{len(table)}".encode()).digest()
-    store = PictureStore(decoded, names, (height, width, channels), identity, options.workers)
+    store = PictureStore(fetched, decoded, len(table), (height, width, channels), options.workers)
     return cached_if_small(store, options.cache_bytes)
