@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # What every part may use.
-BASE = {"errors", "config", "registry", "_optional", "_configurable", "storage", "__version__"}
+BASE = {"errors", "config", "registry", "_optional", "_configurable", "_notebook", "storage", "__version__"}
 # What layers and training are told with: objects that declare and hold no arrays of a network.
 DECLARATIONS = {"initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "schedules"}
 
@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "registry": {"errors"},
     "_optional": {"errors"},
     "_configurable": {"errors"},
+    "_notebook": set(),
     "storage": {"errors"},
     "engine": BASE,
     "data": BASE | {"formats"},

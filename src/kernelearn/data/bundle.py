@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kernelearn import _notebook
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.describe import Description, describe
 from kernelearn.data.fingerprint import joined
@@ -84,6 +85,17 @@ class Data:
         kind = f"{self.classes} classes" if self.classes else "no classes"
         return f"<Data {self.name}: {counts}; {self._shape_text()}, {kind}>"
 
+    def _repr_html_(self) -> str:
+        rows = [[role, _count_text(part), part.fingerprint[:8]] for role, part in self.parts().items()]
+        names = [f"Classes: {', '.join(map(str, self.class_names))}"] if self.class_names else []
+        kind = f"{self.classes} classes" if self.classes else "no classes"
+        title = f"Data {self.name}: {self._shape_text()}, {kind}"
+        return _notebook.table(title, ["part", "examples", "fingerprint"], rows, [*names, *self.warnings])
+
     def _shape_text(self) -> str:
         # NOTE: the shape of a stream is known only once it is read, which a repr must not do.
         return str(self.input_shape) if isinstance(self.train, Dataset) else "stream"
+
+
+def _count_text(part: AnyDataset) -> str:
+    return "unknown" if part.size is None else f"{part.size:,}"

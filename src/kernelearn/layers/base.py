@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kernelearn import config, constraints, initializers, regularizers
+from kernelearn import _notebook, config, constraints, initializers, regularizers
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -267,6 +268,19 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} built={self.built}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                w.name.rpartition("/")[2],
+                " x ".join(map(str, w.shape)),
+                f"{math.prod(w.shape):,}",
+                "yes" if w.trainable else "no",
+            ]
+            for w in self.weights
+        ]
+        title = f"{type(self).__name__} {self.name}" + ("" if self.built else " (not built yet)")
+        return _notebook.table(title, ["weight", "shape", "numbers", "trainable"], rows)
 
 
 def _building_once(build: Callable[..., None]) -> Callable[..., None]:

@@ -3,7 +3,6 @@
 `summary_rows` and `totals` hold the numbers, `summary` prints them, `summary_html` is for notebooks.
 """
 
-import html
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn import _notebook
 from kernelearn.models.engine_summary import engine_lines
 from kernelearn.storage import readable_size
 
@@ -112,16 +112,8 @@ def summary_text(model: Any, line_length: int | None = None) -> str:
 def summary_html(model: Any) -> str:
     """The table as HTML, for `_repr_html_` in notebooks."""
     columns = _columns(model)
-    head = "".join(f"<th style='text-align:left'>{html.escape(c)}</th>" for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row) + "</tr>"
-        for row in (_cells(row)[: len(columns)] for row in summary_rows(model))
-    )
-    counts = "<br>".join(html.escape(line) for line in _counts(model))
-    title = html.escape(_title(model))
-    return (
-        f"<div><b>{title}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{counts}</div>"
-    )
+    rows = (_cells(row)[: len(columns)] for row in summary_rows(model))
+    return _notebook.table(_title(model), columns, rows, _counts(model))
 
 
 def summary_rows(model: Any) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from kernelearn import _notebook
 from kernelearn.training.callbacks.base import Callback, Logs
 
 
@@ -32,3 +33,12 @@ class History(Callback):
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items() if values)
         return f"<History of {len(self.epoch)} epochs: {last}>"
+
+    def _repr_html_(self) -> str:
+        columns = [name for name, values in self.history.items() if len(values) == len(self.epoch)]
+        rows = [
+            [epoch + 1, *(_notebook.number(self.history[name][i]) for name in columns)]
+            for i, epoch in enumerate(self.epoch)
+        ]
+        title = f"History of {len(self.epoch)} epochs"
+        return _notebook.table(title, ["epoch", *columns], _notebook.shortened(rows))
