@@ -25,7 +25,7 @@ def _same_settings_for_each_test():
     config._state["seeds"] = np.random.SeedSequence(0)
     yield
     config._state.update(before)
-    threads = sys.modules.get("kernelearn.engine.cpu.threads")
+    threads = sys.modules.get("kernelearn.engine.cpu.machine.threads")
     if threads is not None:
         threads.set_num_threads(None)
 

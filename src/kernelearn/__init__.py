@@ -18,8 +18,8 @@ _OBJECTS = {
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
     "set_random_seed": "kernelearn.config",
-    "get_num_threads": "kernelearn.engine.cpu.threads",
-    "set_num_threads": "kernelearn.engine.cpu.threads",
+    "get_num_threads": "kernelearn.engine.cpu.machine.threads",
+    "set_num_threads": "kernelearn.engine.cpu.machine.threads",
 }
 
 _MODULES = (
@@ -110,7 +110,7 @@ if TYPE_CHECKING:
         utils,
     )
     from kernelearn.config import set_random_seed
-    from kernelearn.engine.cpu.threads import get_num_threads, set_num_threads
+    from kernelearn.engine.cpu.machine.threads import get_num_threads, set_num_threads
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model

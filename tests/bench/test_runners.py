@@ -9,7 +9,7 @@ from kernelearn.bench.blueprint import Blueprint, blueprint_of, load_weights
 from kernelearn.bench.conv_layers import LAYERS, PASSES, Conv, training_inputs
 from kernelearn.bench.nets import NETS, find_net
 from kernelearn.bench.runners import digest, load_runner
-from kernelearn.engine.cpu import ceilings
+from kernelearn.engine.cpu.report import ceilings
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.layers import Conv2D, Dropout, Flatten, Input
 from kernelearn.models import Sequential

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers
-from kernelearn.engine.cpu import peaks
-from kernelearn.engine.cpu.peaks import Peaks
+from kernelearn.engine.cpu.report import peaks
+from kernelearn.engine.cpu.report.peaks import Peaks
 from kernelearn.engine.work import byte_count, scaled
 from kernelearn.models import zoo
 
@@ -143,7 +143,7 @@ def test_numbers_are_short(number, text):
 
 
 def test_explaining_compiles_nothing(monkeypatch):
-    from kernelearn.engine.cpu import compiler
+    from kernelearn.engine.cpu.machine import compiler
 
     monkeypatch.setattr(compiler, "compile_object", lambda *a: pytest.fail("compiled"))
     model = zoo.lenet((12, 12, 1), 3)

@@ -91,7 +91,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
     """{"net", "batch", "seconds" of the step, "calls": [{"layer", "what", "note", "seconds", "flops"}]}."""
     from kernelearn import set_num_threads
     from kernelearn.bench.runners.own import compiled_model
-    from kernelearn.engine.cpu.profile import profile
+    from kernelearn.engine.cpu.report.profile import profile
 
     net = find_net(name)
     batch = bench.settings.batches_of(net)[0]

@@ -15,8 +15,8 @@ QUIET_LOAD = 1.0
 def describe_machine() -> dict[str, Any]:
     """Facts of the machine that do not change during a benchmark."""
     from kernelearn import __version__
-    from kernelearn.engine.cpu.target import current_target
-    from kernelearn.engine.cpu.threads import available_cpus
+    from kernelearn.engine.cpu.machine.target import current_target
+    from kernelearn.engine.cpu.machine.threads import available_cpus
 
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -33,7 +33,7 @@ def processor_name() -> str:
     """What the maker calls the processor, with LLVM's name of its kind."""
     import llvmlite.binding as llvm
 
-    from kernelearn.engine.cpu.peaks import processor_model
+    from kernelearn.engine.cpu.report.peaks import processor_model
 
     return f"{processor_model() or platform.machine()} ({llvm.get_host_cpu_name()})"
 

@@ -241,7 +241,7 @@ def _beyond_caches() -> int:
 def measure_ceilings(bench: Bench, before: Ceilings | None = None) -> Ceilings:
     """The fastest of many short bursts of each ceiling, and of `before`: other programs can only lower it."""
     from kernelearn.bench.rivals import OURS
-    from kernelearn.engine.cpu import ceilings
+    from kernelearn.engine.cpu.report import ceilings
 
     bench.say("ceilings of the machine: multiply-adds, reading, copying")
     worker = bench.workers.get(OURS)

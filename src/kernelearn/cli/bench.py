@@ -152,7 +152,7 @@ def _batches(text: str | None) -> tuple[int, ...]:
 
 
 def _default_threads() -> int:
-    from kernelearn.engine.cpu.threads import available_cpus
+    from kernelearn.engine.cpu.machine.threads import available_cpus
 
     return min(2, available_cpus())
 

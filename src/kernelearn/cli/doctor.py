@@ -77,7 +77,7 @@ def _engine() -> dict[str, Any]:
 
 def _compiled_engine() -> dict[str, Any]:
     """What the CPU engine compiles for, with how many threads, and where it keeps its kernels."""
-    from kernelearn.engine.cpu import cache, target, threads
+    from kernelearn.engine.cpu.machine import cache, target, threads
     from kernelearn.errors import KernelearnError
     from kernelearn.storage import readable_size
 
@@ -100,7 +100,7 @@ def _compiled_engine() -> dict[str, Any]:
 
 def _peaks(threads: int) -> str:
     """What the machine can do at most. Measured anew: what other programs took away before comes back."""
-    from kernelearn.engine.cpu import peaks
+    from kernelearn.engine.cpu.report import peaks
 
     return f"{peaks.renew(threads)} (measured; estimates in summaries start from these)"
 

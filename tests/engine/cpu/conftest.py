@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelearn.engine.cpu import compiler, threads
+from kernelearn.engine.cpu.machine import compiler, threads
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.lowering import Fallback
-from kernelearn.engine.cpu.target import find_target
+from kernelearn.engine.cpu.machine.target import find_target
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -181,8 +181,8 @@ class Bench:
 
     def mutate(self, change: Callable[[str], str]) -> None:
         """Change the code of all kernels, to see whether the checks notice. No cache sees the change."""
-        from kernelearn.engine.cpu import compiler
-        from kernelearn.engine.cpu.lowering import Call, kernel_text
+        from kernelearn.engine.cpu.machine import compiler
+        from kernelearn.engine.cpu.plan import Call, kernel_text
 
         target = self.executable.target
         changed = False

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers, set_num_threads
-from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.reference import augmentation as reference
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special

@@ -6,7 +6,7 @@ import pytest
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.batchnorm_rewrites import REWRITES, split_batch_normalization
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable

@@ -7,9 +7,9 @@ import pytest
 
 import kernelearn
 from kernelearn import Sequential, layers
-from kernelearn.engine.cpu import threads
-from kernelearn.engine.cpu.lowering import Fallback
-from kernelearn.engine.cpu.target import current_target
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.target import current_target
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.models import zoo
 from tests.engine import cases

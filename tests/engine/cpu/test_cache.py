@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu import cache, compiler
-from kernelearn.engine.cpu.lowering import Call
+from kernelearn.engine.cpu.machine import cache, compiler
+from kernelearn.engine.cpu.plan import Call
 from kernelearn.errors import ArgumentError
 from tests.engine.cpu.harness import Bench, Problem
 
@@ -39,7 +39,7 @@ def entry(cache_folder, compiled):
     """The file of the only kernel."""
     run()
     (call,) = [c for c in Bench(DOUBLED).executable.calls() if isinstance(c, Call)]
-    from kernelearn.engine.cpu.lowering import kernel_key
+    from kernelearn.engine.cpu.plan import kernel_key
 
     digest = compiler.entry_digest(kernel_key(call), Bench(DOUBLED).executable.target)
     path = cache_folder / f"{digest}{cache.SUFFIX}"
@@ -158,7 +158,7 @@ def test_a_full_or_read_only_disk_costs_time_only(cache_folder, monkeypatch, com
     def fail(*args, **kwargs):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(f"kernelearn.engine.cpu.cache.{place}", fail)
+    monkeypatch.setattr(f"kernelearn.engine.cpu.machine.cache.{place}", fail)
     run()
     monkeypatch.undo()
     assert not list(cache_folder.glob("*")) or place == "os.replace"

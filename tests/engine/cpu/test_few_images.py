@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn.engine.cpu import threads
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.program import ProgramBuilder
 
 

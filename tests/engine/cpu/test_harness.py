@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.lowering import Call
+from kernelearn.engine.cpu.plan import Call
 from tests.engine.cases import normal
 from tests.engine.cpu.harness import Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import CAUGHT, needs_guard_pages, run_in_child

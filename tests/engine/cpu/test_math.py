@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kernelearn.engine.cpu import compiler
-from kernelearn.engine.cpu.emit import Kernel
-from kernelearn.engine.cpu.kernels import math as fn
-from kernelearn.engine.cpu.kernels.chain import emit_flat
-from kernelearn.engine.cpu.target import find_target
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.machine import compiler
+from kernelearn.engine.cpu.machine.target import find_target
 from tests.engine.cpu.harness import TARGETS
 
 FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)

@@ -5,8 +5,8 @@ import pytest
 
 import kernelearn as kl
 from kernelearn import optimizers
-from kernelearn.engine.cpu import threads
-from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.plan import Fallback
 
 OPTIMIZERS = {
     "sgd": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True, clipnorm=1.0),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kernelearn.engine import progress
-from kernelearn.engine.cpu import cache, compiler, parallel, threads, worker
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.target import current_target
+from kernelearn.engine.cpu.machine import cache, compiler, parallel, threads, worker
+from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.models import zoo
 
 

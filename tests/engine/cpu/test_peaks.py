@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu import ceilings, peaks, threads
-from kernelearn.engine.cpu.peaks import Peaks
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.report import ceilings, peaks
+from kernelearn.engine.cpu.report.peaks import Peaks
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +149,7 @@ def test_without_a_folder_it_is_known_to_the_process(measured, monkeypatch, tmp_
 
 
 def test_the_file_is_no_kernel(measured, tmp_path):
-    from kernelearn.engine.cpu import cache
+    from kernelearn.engine.cpu.machine import cache
 
     peaks.peaks(2)
     assert cache.size() == (0, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.lowering import Call
+from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.operators.table import Operator
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded

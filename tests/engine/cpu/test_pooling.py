@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.kernels import pooling
-from kernelearn.engine.cpu.kernels.windows import Axis, cell_segments, window_segments
+from kernelearn.engine.cpu.kernels.pooling import pooling
+from kernelearn.engine.cpu.kernels.pooling.windows import WindowAxis, cell_segments, window_segments
 from kernelearn.engine.geometry import output_sizes
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.geometries import GEOMETRIES, geometry
@@ -89,7 +89,7 @@ def test_every_pixel_and_window_is_in_one_segment():
     for _ in range(200):
         window, stride, before = rng.integers(1, 6), rng.integers(1, 7), rng.integers(-3, 5)
         size = int(rng.integers(max(window, 1 - before), 14))
-        axis = Axis(
+        axis = WindowAxis(
             size, int(window), int(stride), int(before), max((size + before - window) // stride + 1, 1)
         )
         windows = window_segments(axis)

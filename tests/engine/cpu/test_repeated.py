@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers
-from kernelearn.engine.cpu.kernels.repeated import Operand, find_operand, merge_axes
-from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.kernels.entrywise.repeated import Operand, find_operand, merge_axes
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.kernels.resampling import find_band
+from kernelearn.engine.cpu.kernels.images.resampling import find_band
 from kernelearn.engine.reference import resizing, shaping
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from kernelearn.engine.cpu import peaks, roofline, threads
-from kernelearn.engine.cpu.peaks import Peaks
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.report import peaks, roofline
+from kernelearn.engine.cpu.report.peaks import Peaks
 from kernelearn.engine.work import Estimate, Work, duration, estimate_cells
 from kernelearn.models import zoo
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.lowering import Fallback
+from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.program import ProgramBuilder
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernelearn.engine.cpu import target as module
-from kernelearn.engine.cpu.target import current_target, find_target
+from kernelearn.engine.cpu.machine import target as module
+from kernelearn.engine.cpu.machine.target import current_target, find_target
 from kernelearn.errors import KernelearnError, UnknownNameError
 from tests.engine.cpu.harness import TARGETS
 

@@ -11,9 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu import schedule, threads
+from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.runtime import POOL_ASLEEP, POOL_TICKET
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.runtime import POOL_ASLEEP, POOL_TICKET
 from kernelearn.errors import ArgumentError
 from tests.engine.cpu.harness import Bench, Problem
 
@@ -336,7 +337,7 @@ def test_processes_of_multiprocessing():
 
 PROGRAM = """
 import threading, time, sys, numpy as np
-from kernelearn.engine.cpu import threads
+from kernelearn.engine.cpu.machine import threads
 from tests.engine.cpu.harness import Bench, Problem
 threads.set_num_threads(4)
 x = np.ones((64, 100), "float32")

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.kernels.winograd_tiles import Tiles, spans
-from kernelearn.engine.cpu.lowering import Call
+from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, spans
+from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
 
@@ -73,7 +73,7 @@ def test_it_is_not_used_on_shallow_stacks(monkeypatch):
 def test_a_low_limit_of_the_stack_is_respected():
     """In a process of its own, with less stack than the tiles of a kernel need."""
     program = (
-        "from kernelearn.engine.cpu import stack; import sys, resource; "
+        "from kernelearn.engine.cpu.machine import stack; import sys, resource; "
         "resource.setrlimit(resource.RLIMIT_STACK, (2**20, resource.getrlimit(resource.RLIMIT_STACK)[1])); "
         "sys.exit(stack.is_deep())"
     )

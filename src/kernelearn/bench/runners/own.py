@@ -48,7 +48,7 @@ class Own:
         return makers[task["what"]](task)
 
     def _ceiling(self, task: dict[str, Any]) -> Prepared:
-        from kernelearn.engine.cpu import ceilings
+        from kernelearn.engine.cpu.report import ceilings
 
         kernel = ceilings.KERNELS[task["what"]](task)
         return Repeat(ceilings.Loaded(kernel, self._threads).run)
@@ -88,7 +88,7 @@ def _train(task: dict[str, Any]) -> Prepared:
 
 def fallbacks(model: Any, kind: str) -> str:
     """Which operators the compiled engine left to the reference engine; "" for none."""
-    from kernelearn.engine.cpu.lowering import Fallback
+    from kernelearn.engine.cpu.plan import Fallback
 
     executable = model._executable(kind)
     calls = executable.calls() if hasattr(executable, "calls") else []
@@ -131,8 +131,8 @@ def _predict(task: dict[str, Any]) -> Prepared:
 
 def _convolution(task: dict[str, Any]) -> Prepared:
     """One convolution or gradient on arrays in place, without the copy of the result that `run` makes."""
-    from kernelearn.engine.cpu import threads
     from kernelearn.engine.cpu.executable import CpuExecutable
+    from kernelearn.engine.cpu.machine import threads
     from kernelearn.engine.program import ProgramBuilder
 
     arrays, attrs = convolution_problem(task)

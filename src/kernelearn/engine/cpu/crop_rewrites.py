@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from kernelearn.engine.cpu.kernels.chain import operand_kind
-from kernelearn.engine.cpu.kernels.entrywise import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
+from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
 from kernelearn.engine.program import Operation, Program
 
 POOLS = ("max_pool", "average_pool")

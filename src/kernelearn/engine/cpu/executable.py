@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.cpu import report, schedule, threads
-from kernelearn.engine.cpu.lowering import Call, Fallback, Plan, is_number, lower
+from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu.lowering import lower
+from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.target import Target, current_target
+from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.report import rows as report
 from kernelearn.engine.cpu.rewrites import optimise
-from kernelearn.engine.cpu.target import Target, current_target
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Buffer, Program
 from kernelearn.engine.reference.executor import check_shapes

@@ -1,209 +1,129 @@
-"""From operations to kernel calls: what each operation becomes, with the buffers that it touches.
+"""From operations to kernel calls: the table of rules, and the walk through a program.
 
-A lowering rule is `rule(plan, operation) -> bool`, registered under the operator's name in `RULES`. It adds
-calls to the plan and returns True, or returns False to leave the operation to the reference engine.
+A rule is `rule(plan, operation) -> bool`: it adds calls to the plan and returns True, or it returns False.
+`RULES` names the rules of every operator, special ones first; the first that can wins. What none can do is
+left to the reference engine.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
 
-from kernelearn.engine.cpu import parallel
-from kernelearn.engine.cpu.emit import Kernel
-from kernelearn.engine.cpu.target import Target
-from kernelearn.engine.program import Buffer, Operation, Program
-
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "int8": 1, "bool": 1}
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """How many independent tasks a call has: per_image * images + fixed."""
-
-    per_image: int = 0
-    fixed: int = 0
-
-    def count(self, images: int) -> int:
-        return self.per_image * images + self.fixed
-
-
-IMAGES = Tasks(per_image=1)
-# Tasks that an image is divided into when there are few images.
-BANDS = 4
-
-
-@dataclass(frozen=True)
-class Call:
-    """One kernel applied to buffers.
-
-    Attributes:
-        key: what the kernel is, for the cache and for people.
-        emit: writes its body into a Kernel.
-        reads, writes: role in the kernel -> buffer name. "#n" instead of a name stands for the number of
-            images, "#123" for that number, so that one kernel can serve tensors of several sizes.
-        tasks: how the work is divided.
-        by_image: task i touches image i only (of all buffers that have images), so that several calls can be
-            done on a few images before the next few.
-        layer, operator: whose work it is.
-        flops: floating point operations per image, and once per step.
-        saving: operations, as `flops` counts them, that the kernel does in the time of one multiply-add's.
-        alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
-    """
-
-    key: str
-    emit: Callable[[Kernel], None]
-    reads: Mapping[str, str]
-    writes: Mapping[str, str]
-    tasks: Tasks
-    by_image: bool
-    operation: Operation
-    flops: tuple[float, float] = (0.0, 0.0)
-    saving: float = 1.0
-    note: str = ""
-    alternative: Call | None = None
-
-    @property
-    def roles(self) -> dict[str, str]:
-        return {**self.reads, **self.writes}
-
-    @property
-    def guarded(self) -> bool:
-        return self.operation.phase == "update"
-
-
-@dataclass
-class Fallback:
-    """An operation that the reference engine runs."""
-
-    operation: Operation
-    why: str = "no kernel for it"
-
-
-@dataclass
-class Plan:
-    """Calls in order, and the buffers they use.
-
-    Attributes:
-        buffers: those of the program, and scratch ones.
-        aliases: buffer -> the buffer whose memory it shares (a reshape).
-        checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
-            called after a run whose loss is no number.
-        halved: scratch buffers whose first axis counts pairs of images.
-    """
-
-    program: Program
-    target: Target
-    buffers: dict[str, Buffer] = field(default_factory=dict)
-    steps: list[Call | Fallback] = field(default_factory=list)
-    aliases: dict[str, str] = field(default_factory=dict)
-    prologue: list[Call] = field(default_factory=list)
-    constant: set[str] = field(default_factory=set)
-    shared: dict[str, str] = field(default_factory=dict)
-    checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
-    halved: set[str] = field(default_factory=set)
-
-    @property
-    def is_training(self) -> bool:
-        """Whether the program changes weights: it then gets whole batches, else perhaps single images."""
-        return any(op.phase == "update" for op in self.program.operations)
-
-    def root(self, name: str) -> str:
-        """The buffer whose memory this one is."""
-        while name in self.aliases:
-            name = self.aliases[name]
-        return name
-
-    def scratch(self, stem: str, shape: tuple[int | None, ...], dtype: str = "float32") -> str:
-        """A buffer of the engine's own."""
-        name = f"{stem}#{len(self.buffers)}"
-        self.buffers[name] = Buffer(name, shape, dtype, "value")
-        return name
-
-    def shape(self, name: str) -> tuple[int | None, ...]:
-        return self.buffers[name].shape
-
-    def dtype(self, name: str) -> str:
-        return self.buffers[name].dtype
-
-    def numbers(self, name: str, images: int) -> int:
-        """Entries of a buffer when a step runs on so many images."""
-        count = -(-images // 2) if name in self.halved else images
-        return math.prod(count if size is None else size for size in self.buffers[name].shape)
-
-    def is_float(self, *names: str) -> bool:
-        return all(self.buffers[n].dtype == "float32" for n in names)
-
-    def call(
-        self,
-        operation: Operation,
-        key: str,
-        emit: Callable[[Kernel], None],
-        reads: Mapping[str, str],
-        writes: Mapping[str, str],
-        tasks: Tasks = IMAGES,
-        by_image: bool | None = None,
-        flops: tuple[float, float] = (0.0, 0.0),
-        saving: float = 1.0,
-        note: str = "",
-        split: tuple[str, Callable[[Kernel], None], Tasks] | None = None,
-    ) -> None:
-        """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run.
-
-        Args:
-            split: key, code and tasks of the same work in more tasks.
-        """
-        by_image = tasks == IMAGES if by_image is None else by_image
-        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, saving, note)
-        if split is not None:
-            finer = replace(made, key=split[0], emit=split[1], tasks=split[2], by_image=False)
-            made = replace(made, alternative=finer)
-        sources = {self.root(n) for n in reads.values() if not is_number(n)}
-        if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
-            self.constant.update(writes.values())
-            self.prologue.append(made)
-        else:
-            self.steps.append(made)
-
-    def load(self, calls: Sequence[Call]) -> list[int]:
-        """Addresses of calls' kernels, those that no cache has compiled together."""
-        keys = [kernel_key(call) for call in calls]
-        return parallel.load_all(keys, self.target, lambda i, name: kernel_text(calls[i], name, self.target))
-
-
-def kernel_key(call: Call) -> str:
-    """What a kernel is, whatever program it is in."""
-    return f"{call.key} {','.join(call.roles)}"
-
-
-def kernel_text(call: Call, name: str, target: Target) -> str:
-    """The LLVM IR of a call's kernel."""
-    kernel = Kernel(name, call.roles, target)
-    call.emit(kernel)
-    return kernel.finish()
-
+from kernelearn.engine.cpu.kernels import dense, fused, norms, random, reductions, shaping, updates
+from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
+from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
+from kernelearn.engine.cpu.kernels.entrywise.broadcast import lower_broadcast, lower_scale
+from kernelearn.engine.cpu.kernels.entrywise.chain import lower_single
+from kernelearn.engine.cpu.kernels.entrywise.repeated import lower_repeated
+from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warping
+from kernelearn.engine.cpu.kernels.losses import loss
+from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
+from kernelearn.engine.cpu.kernels.pooling import pooling
+from kernelearn.engine.cpu.kernels.softmax import rows as softmax
+from kernelearn.engine.cpu.machine.target import Target
+from kernelearn.engine.cpu.plan import Fallback, Plan
+from kernelearn.engine.program import Operation, Program
 
 Rule = Callable[[Plan, Operation], bool]
-RULES: dict[str, Rule] = {}
 
-
-def rule(*operators: str) -> Callable[[Rule], Rule]:
-    """Register a lowering rule for operators."""
-
-    def register(function: Rule) -> Rule:
-        for operator in operators:
-            RULES[operator] = function
-        return function
-
-    return register
+RULES: dict[str, tuple[Rule, ...]] = {
+    **fused.ANCHORS,
+    "fused": (fused.lower_fused,),
+    "conv_grad_kernel": (lower_winograd_gradient, lower_gradient),
+    "dense_grad_kernel": (dense.lower_weights,),
+    # entry by entry: in a chain, with one smaller operand, with any smaller operands
+    "add": (lower_single, lower_broadcast, lower_repeated),
+    "subtract": (lower_single, lower_broadcast, lower_repeated),
+    "multiply": (lower_single, lower_broadcast, lower_repeated),
+    "maximum": (lower_single, lower_broadcast, lower_repeated),
+    "minimum": (lower_single, lower_broadcast, lower_repeated),
+    "extreme_grad": (lower_single, lower_broadcast, lower_repeated),
+    "prelu": (lower_single, lower_broadcast, lower_repeated),
+    "prelu_grad_input": (lower_single, lower_broadcast, lower_repeated),
+    "prelu_grad_alpha": (lower_single, lower_repeated),
+    "affine": (lower_single, lower_repeated),
+    "bias_add": (lower_single, lower_repeated),
+    "standardize": (lower_single, lower_repeated),
+    "standardize_grad": (lower_single, lower_repeated),
+    "unstandardize": (lower_single, lower_repeated),
+    "unstandardize_grad": (lower_single, lower_repeated),
+    "scale": (lower_single, lower_scale),
+    "activation": (lower_single,),
+    "activation_grad": (lower_single,),
+    "penalty_grad": (lower_single,),
+    "moving_average": (lower_single,),
+    "clip_by_value": (lower_single,),
+    "batch_norm_grad_input": (lower_single,),
+    # normalisation
+    "batch_statistics": (batch.lower_statistics,),
+    "normalize": (batch.lower_normalize, images.lower_image_normalize),
+    "normalize_grad": (batch.lower_normalize_grad, images.lower_image_normalize_grad),
+    "batch_norm_sums": (batch.lower_sums,),
+    "batch_norm_coefficients": (batch.lower_grad_coefficients,),
+    "affine_coefficients": (coefficients.lower_coefficients,),
+    # softmax and losses
+    "softmax": (softmax.lower_softmax,),
+    "softmax_grad": (softmax.lower_softmax_grad,),
+    "log_softmax": (softmax.lower_log_softmax,),
+    "log_softmax_grad": (softmax.lower_log_softmax_grad,),
+    "loss": (loss.lower_loss,),
+    "loss_grad": (loss.lower_loss_grad,),
+    # reductions
+    "bias_grad": (reductions.lower_reduction,),
+    "sum_to": (reductions.lower_reduction,),
+    "reduce_mean": (reductions.lower_reduction,),
+    "reduce_mean_grad": (reductions.lower_mean_grad,),
+    "reduce_max": (reductions.lower_reduction,),
+    "reduce_max_grad": (reductions.lower_max_grad,),
+    # windows and sizes
+    "max_pool": (pooling.lower_max_pool,),
+    "max_pool_grad": (pooling.lower_max_pool_grad,),
+    "average_pool": (pooling.lower_average_pool,),
+    "average_pool_grad": (pooling.lower_average_pool_grad,),
+    "upsample": (pooling.lower_upsample, resampling.lower_smooth_upsample),
+    "upsample_grad": (pooling.lower_upsample_grad, resampling.lower_smooth_upsample_grad),
+    "resize": (resampling.lower_resize,),
+    "resize_grad": (resampling.lower_resize_grad,),
+    # moving numbers
+    "reshape": (shaping.lower_reshape,),
+    "slice": (shaping.lower_slice,),
+    "pad": (shaping.lower_pad,),
+    "concatenate": (shaping.lower_concatenate,),
+    "transpose": (shaping.lower_transpose,),
+    # random numbers, and images changed by them
+    "dropout": (random.lower_dropout,),
+    "random_uniform": (random.lower_random_uniform,),
+    "gaussian_noise": (random.lower_gaussian_noise,),
+    "flip": (augmentation.lower_flip,),
+    "crop": (augmentation.lower_crop,),
+    "crop_grad": (augmentation.lower_crop_grad,),
+    "contrast": (augmentation.lower_contrast,),
+    "contrast_grad": (augmentation.lower_contrast_grad,),
+    "affine_map": (warping.lower_affine_map,),
+    "warp": (warping.lower_warp,),
+    "warp_grad": (warping.lower_warp_grad,),
+    # weights: sums of them, limits, steps
+    "global_norm": (norms.lower_global_norm,),
+    "clip_by_norm": (norms.lower_clip_by_norm,),
+    "clip_by_global_norm": (norms.lower_clip_by_global_norm,),
+    "penalty": (norms.lower_penalty,),
+    "activity_penalty": (norms.lower_activity_penalty,),
+    "activity_penalty_grad": (norms.lower_activity_penalty_grad,),
+    "fill": (norms.lower_fill,),
+    "constrain": (norms.lower_constrain,),
+    "sgd_update": (updates.lower_update,),
+    "adam_update": (updates.lower_update,),
+    "rmsprop_update": (updates.lower_update,),
+    "adagrad_update": (updates.lower_update,),
+    "adadelta_update": (updates.lower_update,),
+    "adamax_update": (updates.lower_update,),
+    "nadam_update": (updates.lower_nadam,),
+    "lion_update": (updates.lower_update,),
+}
 
 
 def lower(program: Program, target: Target) -> Plan:
     """The plan of a program."""
-    from kernelearn.engine.cpu import kernels_table  # noqa: F401  (fills RULES)
-
     plan = Plan(program, target, dict(program.buffers))
     written = {name for op in program.operations if op.phase == "update" for name in op.outputs}
     plan.constant = {b.name for b in program.weights() if b.name not in written}
@@ -213,22 +133,11 @@ def lower(program: Program, target: Target) -> Plan:
 
 
 def lower_operation(plan: Plan, operation: Operation) -> None:
-    """Add one operation to the plan: as calls if there is a rule that can, else for the reference engine."""
-    lowering = RULES.get(operation.operator)
-    if lowering is None or not lowering(plan, operation):
-        plan.steps.append(Fallback(operation))
-
-
-def per_image(shape: tuple[int | None, ...]) -> int:
-    """Numbers per image of a shape (n, ...), or all numbers of a shape without images."""
-    return math.prod(s for s in shape if s is not None)
-
-
-def is_number(name: str) -> bool:
-    """Whether an entry of a call's roles is a number and not a buffer."""
-    return name.startswith("#")
-
-
-def has_images(shape: tuple[int | None, ...]) -> bool:
-    """Whether the first axis counts images."""
-    return bool(shape) and shape[0] is None
+    """Add one operation to the plan: by the first rule that can, a fused one perhaps part by part."""
+    if any(rule(plan, operation) for rule in RULES.get(operation.operator, ())):
+        return
+    if operation.operator == "fused":
+        for part in operation.attrs["body"].operations:
+            lower_operation(plan, part)
+        return
+    plan.steps.append(Fallback(operation))

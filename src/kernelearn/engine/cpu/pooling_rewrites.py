@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kernelearn.engine.cpu.kernels.entrywise import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
 from kernelearn.engine.operators.fused import Body
 from kernelearn.engine.program import Operation, Program
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kernelearn.engine.cpu import batchnorm_rewrites, crop_rewrites, pooling_rewrites
-from kernelearn.engine.cpu.kernels.chain import operand_kind
-from kernelearn.engine.cpu.kernels.entrywise import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
+from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
 from kernelearn.engine.operators.fused import Body
 from kernelearn.engine.program import Operation, Program, prune
 

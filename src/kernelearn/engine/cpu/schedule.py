@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kernelearn.engine.cpu.lowering import BYTES, Call, Fallback, Plan, has_images, is_number
-from kernelearn.engine.cpu.runtime import COUNTER_WORDS, GROUP_WORDS
+from kernelearn.engine.cpu.machine.runtime import COUNTER_WORDS, GROUP_WORDS
+from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
 
 ALIGNMENT = 64
 # At most this many images at once in a group.

@@ -1,1 +1,1 @@
-"""Kernels that the CPU engine emits, one file per family."""
+"""Kernels, family by family: when one fits an operation, with which sizes, and the code that it emits."""

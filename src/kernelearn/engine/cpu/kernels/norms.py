@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import math as fn
-from kernelearn.engine.cpu.kernels import scalars
-from kernelearn.engine.cpu.kernels.chain import emit_flat
-from kernelearn.engine.cpu.kernels.rows import WideSum
-from kernelearn.engine.cpu.lowering import Plan, Tasks, has_images, per_image, rule
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language import scalars
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.reduce import WideSum
+from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
@@ -97,7 +97,6 @@ def total_of(k: Kernel, role: str, count: Index) -> str:
 # --- gradient clipping
 
 
-@rule("global_norm")
 def lower_global_norm(plan: Plan, op: Operation) -> bool:
     """The Euclidean norm of all gradients together, a float64."""
     if not plan.is_float(*op.inputs):
@@ -139,7 +138,6 @@ def shrink_factor(k: Kernel, norm: str, limit: float) -> str:
     return scalars.in_every_lane(k, k.op(f"select i1 {_is_finite(k, norm)}, double {factor}, double {nan}"))
 
 
-@rule("clip_by_norm")
 def lower_clip_by_norm(plan: Plan, op: Operation) -> bool:
     """A gradient scaled to at most a norm."""
     if not plan.is_float(*op.inputs):
@@ -154,7 +152,6 @@ def lower_clip_by_norm(plan: Plan, op: Operation) -> bool:
     return True
 
 
-@rule("clip_by_global_norm")
 def lower_clip_by_global_norm(plan: Plan, op: Operation) -> bool:
     """A gradient scaled by what brings a given norm down to the limit."""
     grad, norm = op.inputs
@@ -195,7 +192,6 @@ def _factors(op: Operation) -> tuple[float, float] | None:
     return float(op.attrs.get("l1", 0.0)), float(op.attrs.get("l2", 0.0))
 
 
-@rule("penalty")
 def lower_penalty(plan: Plan, op: Operation) -> bool:
     """l1 sum |w| + l2 sum w^2 of a weight."""
     factors = _factors(op)
@@ -211,7 +207,6 @@ def lower_penalty(plan: Plan, op: Operation) -> bool:
     return True
 
 
-@rule("activity_penalty")
 def lower_activity_penalty(plan: Plan, op: Operation) -> bool:
     """The penalty of a layer's output by the number of images: every image's sum, then all in order."""
     factors = _factors(op)
@@ -239,7 +234,6 @@ def _images(k: Kernel) -> str:
     return k.op(f"sitofp i64 {k.scalar('n')} to double")
 
 
-@rule("activity_penalty_grad")
 def lower_activity_penalty_grad(plan: Plan, op: Operation) -> bool:
     """grad / n (2 l2 x + l1 sign(x))"""
     factors = _factors(op)
@@ -270,7 +264,6 @@ def lower_activity_penalty_grad(plan: Plan, op: Operation) -> bool:
 # --- constants
 
 
-@rule("fill")
 def lower_fill(plan: Plan, op: Operation) -> bool:
     """A constant array; written once."""
     shape = plan.shape(op.outputs[0])
@@ -311,7 +304,6 @@ NORMS: dict[str, Callable[[Kernel, Attrs, str], str]] = {
 }
 
 
-@rule("constrain")
 def lower_constrain(plan: Plan, op: Operation) -> bool:
     """A weight projected onto what its constraint allows."""
     weight, kind = op.inputs[0], op.attrs["kind"]

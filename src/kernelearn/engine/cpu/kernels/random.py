@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import math as fn
-from kernelearn.engine.cpu.kernels.philox import Philox
-from kernelearn.engine.cpu.kernels.repeated import add_repeated
-from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, per_image, rule
+from kernelearn.engine.cpu.kernels.entrywise.repeated import add_repeated
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import one_by_one
+from kernelearn.engine.cpu.language.philox import Philox
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
 # store(offset, mask, words): what is done with a vector of int32 random words.
@@ -43,15 +44,6 @@ def in_order(k: Kernel, random: Philox, lo: Index, hi: Index, is_aligned: bool, 
             use(whole + number * width, k.mask_below(hi - whole - number * width), words)
 
 
-def one_by_one(k: Kernel, lo: Index, hi: Index, use: Callable[[Index, str | None], None]) -> None:
-    """use(offset, mask) for vectors of the range; for numbers whose words do not stand in order."""
-    whole = lo + ((hi - lo) // k.width) * k.width
-    with k.loop(lo, whole, k.width) as at:
-        use(at, None)
-    with k.when(k.compare("slt", whole, hi)):
-        use(whole, k.mask_below(hi - whole))
-
-
 # --- dropout
 
 
@@ -67,7 +59,6 @@ def kept(k: Kernel, words: str, rate: float) -> str:
     return k.select(is_kept, k.constant(1 / (1 - rate)), k.zero)
 
 
-@rule("dropout")
 def lower_dropout(plan: Plan, op: Operation) -> bool:
     """y, mask <- (x, seed, step)"""
     x, seed, step = op.inputs
@@ -126,7 +117,6 @@ def _emit_dropout(k: Kernel, size: int, rate: float, stream: int) -> None:
 # --- noise
 
 
-@rule("random_uniform")
 def lower_random_uniform(plan: Plan, op: Operation) -> bool:
     """(n, *shape) numbers in [low, high)."""
     seed, step = op.inputs[1:]
@@ -149,7 +139,6 @@ def lower_random_uniform(plan: Plan, op: Operation) -> bool:
     return True
 
 
-@rule("gaussian_noise")
 def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
     """x plus normal noise by the Box-Muller transform."""
     x, seed, step = op.inputs

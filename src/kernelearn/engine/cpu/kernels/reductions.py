@@ -6,26 +6,14 @@ in float32, several chains at a time, then the images in order in float64.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from kernelearn.engine.cpu.emit import Index, Kernel, float_text
-from kernelearn.engine.cpu.kernels.chain import emit_flat
-from kernelearn.engine.cpu.kernels.views import (
-    Lanes,
-    View,
-    Wide,
-    block_count,
-    blocks,
-    find_view,
-    fold_rows,
-    image_sizes,
-    larger_or_nan,
-    over_outer,
-    task_blocks,
-)
-from kernelearn.engine.cpu.lowering import IMAGES, Plan, Tasks, has_images, rule
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, task_blocks
+from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.views import View, find_view, over_outer
+from kernelearn.engine.cpu.language.wide import Wide
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
 # Vectors of a row that are summed together.
@@ -36,29 +24,9 @@ JOINED = 2
 FEW_ROWS = 4
 
 
-@dataclass(frozen=True)
-class Reduction:
-    """ "sum", "mean" or "max"."""
-
-    kind: str
-
-    def start(self, k: Kernel) -> str:
-        return k.constant(-math.inf) if self.kind == "max" else k.zero
-
-    def join(self, k: Kernel, a: str, b: str) -> str:
-        return larger_or_nan(k, a, b) if self.kind == "max" else k.add(a, b)
-
-    def masked(self, k: Kernel, x: str, mask: str | None) -> str:
-        """Lanes that do not exist must not count."""
-        if mask is None or self.kind != "max":
-            return x
-        return k.select(mask, x, self.start(k))
-
-
 KINDS = {"bias_grad": "sum", "sum_to": "sum", "reduce_mean": "mean", "reduce_max": "max"}
 
 
-@rule(*KINDS)
 def lower_reduction(plan: Plan, op: Operation) -> bool:
     """Over axes of the images, over the images, or both."""
     (source,), (target,) = op.inputs, op.outputs
@@ -148,28 +116,6 @@ def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Ind
         k.store_one(scalar, "y", y + channel)
 
 
-def fold_runs(k: Kernel, view: View, start: Index, reduction: Reduction, value) -> str:
-    """One vector whose lanes together are the sum of value(offset, mask) over the rows and the run."""
-    total = k.register(start=reduction.start(k))
-    vectors, rest = divmod(view.run, k.width)
-    with k.loop(0, view.rows) as row:
-        at = start + row * (view.channels * view.run)
-        parts = []
-        if vectors:
-
-            def step(number, _, sums):
-                return [reduction.join(k, sums[0], value(at + number * k.width, None))]
-
-            parts.append(
-                fold_rows(k, vectors, [reduction.start(k)], [0], step, reduction.join, unroll=4)[0][0]
-            )
-        if rest:
-            parts.append(value(at + vectors * k.width, k.mask(rest)))
-        for part in parts:
-            k.set(total, reduction.join(k, k.get(total), part))
-    return k.get(total)
-
-
 def _call_joined(plan, op, channels: int, rows: int, reduction: Reduction, divisor, source, target) -> None:
     plan.call(
         op,
@@ -224,7 +170,6 @@ def _joined_sums(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divi
     return [wide.narrow(wide.div(total, count)) for (total,) in totals]
 
 
-@rule("reduce_mean_grad")
 def lower_mean_grad(plan: Plan, op: Operation) -> bool:
     """Every number of an image gets its share."""
     view = _gradient_view(plan, op, op.outputs[0])
@@ -265,14 +210,6 @@ def _emit_mean_grad(k: Kernel, view: View) -> None:
             each_run(k, view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask))
 
 
-def each_run(k: Kernel, view: View, x: Index, channel: Index, body: Callable) -> None:
-    """body(offset, mask) on all numbers of a channel, lanes along its runs."""
-    with k.loop(0, view.rows) as row:
-        start = x + row * (view.channels * view.run) + channel * view.run
-        emit_flat(k, k.const(0), k.const(view.run), lambda at, mask: body(start + at, mask))
-
-
-@rule("reduce_max_grad")
 def lower_max_grad(plan: Plan, op: Operation) -> bool:
     """To the maximum, in equal shares."""
     view = _gradient_view(plan, op, op.outputs[0])

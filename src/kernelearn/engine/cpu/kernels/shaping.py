@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 
-from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels.chain import emit_flat
-from kernelearn.engine.cpu.kernels.pack import transpose
-from kernelearn.engine.cpu.kernels.views import image_sizes
-from kernelearn.engine.cpu.lowering import Plan, has_images, rule
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import tiles
+from kernelearn.engine.cpu.language.shuffles import transpose
+from kernelearn.engine.cpu.language.strides import copy_run, dot, merged_axes, nest, strides_of
+from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
-# Runs of at most this many vectors are copied without a loop.
-SHORT = 4
 
-
-@rule("reshape")
 def lower_reshape(plan: Plan, op: Operation) -> bool:
     """The same memory under another name."""
     (source,), (target,) = op.inputs, op.outputs
@@ -34,39 +28,6 @@ def _is_movable(plan: Plan, op: Operation) -> bool:
     return all(has_images(plan.shape(n)) and plan.dtype(n) in ("float32", "int32") for n in names)
 
 
-def copy_run(k: Kernel, source: tuple[str, Index] | None, target: Index, length: int) -> None:
-    """Copy numbers that follow each other, from (role, offset) to "y"; without a source, write zeros."""
-
-    def body(at: Index | int, mask: str | None) -> None:
-        value = k.zero if source is None else k.load(source[0], source[1] + at, mask)
-        k.store(value, "y", target + at, mask)
-
-    if length > SHORT * k.width:
-        emit_flat(k, k.const(0), k.const(length), body)
-        return
-    for done in range(0, length, k.width):
-        body(done, k.mask(length - done))
-
-
-def strides_of(sizes: Sequence[int]) -> list[int]:
-    """Numbers between neighbours on each axis."""
-    return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-
-
-@contextmanager
-def nest(k: Kernel, counts: Sequence[int]) -> Iterator[list[Index]]:
-    """Loops within each other."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(k.loop(0, count)) for count in counts]
-
-
-def dot(indices: Sequence[Index], strides: Sequence[int], start: Index) -> Index:
-    for index, stride in zip(indices, strides):
-        start = start + index * stride
-    return start
-
-
-@rule("slice")
 def lower_slice(plan: Plan, op: Operation) -> bool:
     """A window of every image."""
     sizes, bounds = image_sizes(plan.shape(op.inputs[0])), op.attrs["bounds"]
@@ -100,7 +61,6 @@ def _emit_slice(k: Kernel, sizes: tuple[int, ...], windows: tuple) -> None:
         copy_run(k, ("x", x), y, math.prod(counts[last:]))
 
 
-@rule("pad")
 def lower_pad(plan: Plan, op: Operation) -> bool:
     """Zeros around every image."""
     sizes, padding = image_sizes(plan.shape(op.inputs[0])), tuple(tuple(p) for p in op.attrs["padding"])
@@ -138,7 +98,6 @@ def _pad_axes(k: Kernel, sizes: list, totals: list, padding: list, x: Index, y: 
         copy_run(k, None, y + (lo + sizes[0]) * stride, hi * stride)
 
 
-@rule("concatenate")
 def lower_concatenate(plan: Plan, op: Operation) -> bool:
     """Runs of all parts, one after another."""
     shapes = [plan.shape(n) for n in op.inputs]
@@ -167,7 +126,6 @@ def _emit_concatenate(k: Kernel, outer: int, runs: list[int]) -> None:
             done += run
 
 
-@rule("transpose")
 def lower_transpose(plan: Plan, op: Operation) -> bool:
     """Axes of every image in another order."""
     sizes, axes = image_sizes(plan.shape(op.inputs[0])), op.attrs["axes"]
@@ -183,21 +141,6 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
         note="reorder",
     )
     return True
-
-
-def merged_axes(sizes: Sequence[int], order: Sequence[int]) -> list[tuple[int, int]]:
-    """(size, step in the input) of the output's axes, neighbours that stay neighbours joined into one."""
-    strides = strides_of(sizes)
-    result: list[tuple[int, int]] = []
-    for axis in order:
-        size, stride = sizes[axis], strides[axis]
-        if size == 1:
-            continue
-        if result and result[-1][1] == size * stride:
-            result[-1] = (result[-1][0] * size, stride)
-        else:
-            result.append((size, stride))
-    return result or [(1, 1)]
 
 
 def _emit_transpose(k: Kernel, sizes: tuple[int, ...], order: tuple[int, ...]) -> None:
@@ -223,20 +166,10 @@ def _emit_transpose(k: Kernel, sizes: tuple[int, ...], order: tuple[int, ...]) -
 
 def _transpose_matrix(k: Kernel, x: Index, y: Index, rows: tuple[int, int], columns: tuple[int, int]) -> None:
     """y[b * step_y + a] = x[a * step_x + b] in square tiles; rows = (count of a, step_x), columns of b."""
-    for a, height in _tiles(k, rows[0]):
-        for b, width in _tiles(k, columns[0]):
+    for a, height in tiles(k, rows[0]):
+        for b, width in tiles(k, columns[0]):
             mask = k.mask(width)
             square = [k.load("x", x + a * rows[1] + b + i * rows[1], mask) for i in range(height)]
             square += [k.zero] * (k.width - height)
             for i, line in enumerate(transpose(k, square)[:width]):
                 k.store(line, "y", y + b * columns[1] + i * columns[1] + a, k.mask(height))
-
-
-def _tiles(k: Kernel, count: int) -> Iterator[tuple[Index, int]]:
-    """(start, size) of pieces of at most a vector's width."""
-    whole = count // k.width * k.width
-    if whole:
-        with k.loop(0, whole, k.width) as start:
-            yield start, k.width
-    if whole < count:
-        yield k.const(whole), count - whole

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernelearn.engine.cpu.emit import Index, Kernel
-from kernelearn.engine.cpu.kernels import math as fn
-from kernelearn.engine.cpu.kernels import scalars
-from kernelearn.engine.cpu.kernels.chain import emit_flat
-from kernelearn.engine.cpu.lowering import Plan, Tasks, per_image, rule
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language import scalars
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.plan import Plan, Tasks, per_image
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
@@ -185,7 +185,6 @@ def _attrs(op: Operation) -> dict[str, Any]:
     return {**always, **DEFAULTS[op.operator], **op.attrs}
 
 
-@rule(*OPTIMISERS)
 def lower_update(plan: Plan, op: Operation) -> bool:
     """param, *slots <- one step; operands (param, grad, learning rate, step, *slots)."""
     rate, step, *slots = op.inputs[2:]
@@ -195,7 +194,6 @@ def lower_update(plan: Plan, op: Operation) -> bool:
     return True
 
 
-@rule("nadam_update")
 def lower_nadam(plan: Plan, op: Operation) -> bool:
     """Nadam: the coefficients first, then the parameter."""
     rate, step, m, v, product = op.inputs[2:]

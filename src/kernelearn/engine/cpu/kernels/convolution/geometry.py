@@ -1,0 +1,172 @@
+"""Geometry of convolutions: which taps meet which pixels, and the register tile that runs over them.
+
+The forward pass is one sum over taps. The input gradient with stride s is s (in 2D: s * s) of them, one for
+every residue of the pixel's position, because only every s-th tap reaches a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+
+from kernelearn.engine.cpu.machine.target import Target
+from kernelearn.engine.cpu.plan import Plan
+from kernelearn.engine.program import Operation
+
+
+@dataclass(frozen=True)
+class TapAxis:
+    """The taps along one axis.
+
+    Attributes:
+        count: output positions; position i is written at out_start + i * out_step ...
+        in_step: ... and reads at i * in_step + d for every (d, number of the tap in the kernel) of `taps`.
+        size: pixels of the input.
+    """
+
+    count: int
+    out_start: int
+    out_step: int
+    in_step: int
+    taps: tuple[tuple[int, int], ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class TapConv:
+    """A convolution as sums over taps.
+
+    Attributes:
+        x, y: (depth, height, width, channels) of an image.
+        inner, outer: input and output channels of a group.
+        kernel: taps per axis; parts: one triple of axes for every residue class.
+        is_depthwise: every output channel reads the input channel of the same number, and no other.
+        is_paired: the inner channels are pairs of bfloat16, see `kernels.bfloat16`.
+    """
+
+    x: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
+    inner: int
+    outer: int
+    groups: int
+    kernel: tuple[int, int, int]
+    parts: tuple[tuple[TapAxis, TapAxis, TapAxis], ...]
+    is_depthwise: bool = False
+    is_paired: bool = False
+
+    @property
+    def tap_count(self) -> int:
+        return math.prod(self.kernel)
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions per image, those at the border included."""
+        sums = sum(math.prod(a.count * len(a.taps) for a in part) for part in self.parts)
+        return 2.0 * sums * self.inner * self.outer * self.groups
+
+    def in_pairs(self) -> TapConv:
+        """The same convolution over pairs of input channels; an odd channel has a pair of its own."""
+        half = -(-self.inner // 2)
+        return replace(self, x=(*self.x[:3], half * self.groups), inner=half, is_paired=True)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Register tile: rows x pixels x vectors; `unroll` input channels a turn."""
+
+    rows: int
+    pixels: int
+    vectors: int
+    unroll: int
+
+
+def forward_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+    """Taps of the forward pass; sequences have three axes, x and y also the channels."""
+    axes = tuple(
+        TapAxis(
+            y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a]
+        )
+        for a in range(3)
+    )
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, (axes,))  # type: ignore[arg-type]
+
+
+def gradient_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+    """Taps of the input gradient: x is the gradient of the convolution's output, y that of its input."""
+    per_axis = []
+    for a in range(3):
+        s, before = stride[a], padding[a][0]
+        classes = []
+        for r in range(min(s, y[a])):
+            shifts = [(r + before - t * dilation[a], t) for t in range(kernel[a])]
+            taps = tuple((shift // s, t) for shift, t in shifts if shift % s == 0)
+            classes.append(TapAxis(-(-(y[a] - r) // s), r, s, 1, taps, x[a]))
+        per_axis.append(classes)
+    parts = tuple(product(*per_axis))
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)  # type: ignore[arg-type]
+
+
+def choose_tile(
+    outer: int, height: int, width: int, inner: int, target: Target, has_windows: bool = False
+) -> Tile:
+    """The tile: as many accumulators as registers allow, few idle lanes, equal segments of a row.
+
+    Args:
+        has_windows: rows and pixels have to be whole windows of 2 x 2.
+    """
+    full = -(-outer // target.width)
+    accumulators = 24 if target.registers == 32 else 12
+    if has_windows:
+        small = choose_tile(outer, height // 2, width // 2, inner, target)
+        pixels = max(1, min(small.pixels, accumulators // small.vectors // 4))
+        return Tile(2, 2 * pixels, small.vectors, small.unroll)
+    if full == 1:
+        vectors = 1
+    elif full % 2 == 0 or full > 5:
+        vectors = 2
+    else:
+        vectors = 3 if full == 3 else 2
+    limit = max(1, accumulators // vectors)
+    if vectors == 2 and target.registers == 32 and width % 8 == 0:
+        limit = 8
+    segments = -(-width // limit)
+    pixels = -(-width // segments)
+    rows = max(1, min(height, limit // pixels))
+    rows = -(-height // -(-height // rows))  # the same number of tiles, of nearly equal height
+    return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
+
+
+def segments(count: int, pixels: int) -> list[tuple[int, int]]:
+    """A row of `count` pixels in pieces (start, length) of nearly equal length, at most `pixels`."""
+    number = -(-count // pixels)
+    short, longer = divmod(count, number)
+    pieces, start = [], 0
+    for i in range(number):
+        length = short + (i < longer)
+        pieces.append((start, length))
+        start += length
+    return pieces
+
+
+def three(values, fill) -> tuple:
+    """Spatial attributes of a 1D, 2D or 3D operator, filled up to three axes in front."""
+    return (fill,) * (3 - len(values)) + tuple(values)
+
+
+def image_shape(shape) -> tuple[int, int, int, int]:
+    """(n, *spatial, c) as (depth, height, width, c)."""
+    return (*three(shape[1:-1], 1), shape[-1])
+
+
+def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
+    """The taps of a conv, conv_grad_input or conv_transpose; whether weights are read transposed."""
+    a = op.attrs
+    x, y = image_shape(plan.shape(op.inputs[0])), image_shape(plan.shape(op.outputs[0]))
+    kernel = three(plan.shape(op.inputs[1])[:-2], 1)
+    rest = (three(a["stride"], 1), three(a["padding"], (0, 0)), three(a["dilation"], 1), a["groups"])
+    make = forward_geometry if op.operator == "conv" else gradient_geometry
+    g = make(x, y, kernel, *rest)
+    if 1 < a["groups"] == x[3] == y[3]:
+        return replace(g, inner=1, outer=x[3], groups=1, is_depthwise=True), False
+    return g, op.operator != "conv"

@@ -1,0 +1,312 @@
+"""The kernel gradient of a convolution: for every weight the sum over all images and positions.
+
+    dw[tap, c, f] = sum over n, p of x[n, p * stride + tap * dilation - padding, c] * g[n, p, f]
+
+A register tile holds taps of one row x input channels x vectors of filters; its inner loop runs over the
+pixels of a row. The batch is cut into a fixed number of shards with sums of their own, added in a fixed order
+at the end, so that the result does not depend on the number of threads. Large kernels need no shards: there
+the blocks of filters are tasks enough.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.kernels.convolution.geometry import image_shape, three
+from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
+from kernelearn.engine.cpu.kernels.precision import (
+    PAIRS_SAVING,
+    half_of,
+    has_rounded_operands,
+    image_pairs,
+    multiplies_pairs,
+    products,
+    rounded_operands,
+)
+from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.machine.target import Target
+from kernelearn.engine.cpu.plan import Plan, Tasks
+from kernelearn.engine.program import Operation
+
+# Tasks that a kernel gradient is divided into at least, if the sums of the shards stay small.
+WANTED_TASKS = 8
+MAX_PARTIAL_BYTES = 4 * 2**20
+# Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
+BLOCK_NUMBERS = 8192
+# Positions that a tile runs over, at least, between loading and storing its sums: rows, or small images.
+BLOCK_POSITIONS = 256
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Geometry: shapes of an image of x and g with three axes and channels, and the window.
+
+    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.bfloat16`.
+    """
+
+    x: tuple[int, int, int, int]
+    g: tuple[int, int, int, int]
+    kernel: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    before: tuple[int, int, int]
+    dilation: tuple[int, int, int]
+    groups: int
+    is_paired: bool = False
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Every filter reads the input channel of its own number: lanes are channels of both."""
+        return 1 < self.groups == self.x[3] == self.g[3]
+
+    @property
+    def units(self) -> int:
+        """Groups that are worked on one after another."""
+        return 1 if self.is_depthwise else self.groups
+
+    @property
+    def inner(self) -> int:
+        return self.x[3] // self.groups
+
+    @property
+    def outer(self) -> int:
+        return self.g[3] // self.units
+
+    def shift(self, axis: int, tap: int) -> int:
+        """Pixel of x that a tap reads at output position 0."""
+        return tap * self.dilation[axis] - self.before[axis]
+
+    def bounds(self, axis: int, tap: int) -> tuple[int, int]:
+        """Output positions whose tap falls inside of the image: [first, end)."""
+        shift, stride, size = self.shift(axis, tap), self.stride[axis], self.x[axis]
+        first = max(0, -(shift // stride) if shift < 0 else 0)
+        end = min(self.g[axis], (size - 1 - shift) // stride + 1) if size - 1 >= shift else 0
+        return first, max(end, first)
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * math.prod(self.kernel) * math.prod(self.g[:3]) * self.inner * self.g[3]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Tile: taps of a row at once, input channels, vectors; rows and images a block; shards of the batch."""
+
+    taps: int
+    channels: int
+    vectors: int
+    rows: int
+    shards: int
+    whole: bool  # all taps of all rows at once
+    images: int = 1
+
+
+def choose_shape(g: Gradient, target: Target) -> Shape:
+    """The tile: about 24 accumulators (12 where there are 16 registers)."""
+    limit = 24 if target.registers == 32 else 10
+    full = -(-g.outer // target.width)
+    vectors = 4 if full % 4 == 0 and target.registers == 32 else min(full, 2)
+    area = g.kernel[1] * g.kernel[2]
+    unpadded = all(g.before[a] == 0 for a in range(3)) and all(
+        (g.g[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] < g.x[a] for a in range(3)
+    )
+    whole = g.inner == 1 and unpadded and area * vectors <= limit and g.kernel[1] > 1
+    taps = area if whole else min(g.kernel[2], 3)
+    channels = max(1, min(g.inner, limit // (taps * vectors)))
+    if g.inner >= 4 and channels > 4 and channels % 4:
+        channels = channels // 4 * 4
+    row = g.x[2] * g.x[3] * g.stride[1] + g.g[2] * vectors * target.width
+    rows = max(1, min(g.g[1], BLOCK_NUMBERS // max(row, 1)))
+    if rows * g.g[2] < 64:
+        rows = min(g.g[1], -(-64 // g.g[2]))
+    blocks = Blocks(g.outer, target.width, vectors).count * g.units
+    size = 4 * math.prod(g.kernel) * g.inner * g.g[3]
+    shards = max(1, min(-(-WANTED_TASKS // blocks), MAX_PARTIAL_BYTES // size))
+    images = max(1, -(-BLOCK_POSITIONS // (g.g[1] * g.g[2]))) if rows >= g.g[1] else 1
+    return Shape(taps, channels, vectors, rows, shards, whole, images)
+
+
+def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
+    """Tasks: shard, group and block of filters."""
+    blocks = Blocks(g.outer, k.width, s.vectors)
+    k.is_paired = g.is_paired
+    images = half_of(k.scalar("n")) if g.is_paired else k.scalar("n")
+    size = math.prod(g.kernel) * g.inner * g.g[3]
+    with k.loop(k.lo, k.hi) as task:
+        unit = task % (blocks.count * g.units)
+        shard = task // (blocks.count * g.units)
+        images_of_shard = (images * shard) // s.shards, (images * (shard + 1)) // s.shards
+
+        def body(group, first, block, vectors, channels, shard=shard, bounds=images_of_shard):
+            column = group * g.outer + (block + first) * blocks.lanes
+            _Unit(k, g, s, shard * size + column, group, column, vectors, channels).emit(*bounds)
+
+        one_block(k, blocks, g.units, unit, body)
+
+
+class _Unit:
+    """One block of filters over a range of images."""
+
+    def __init__(self, k, g, s, target: Index, group: Index, column: Index, vectors, channels) -> None:
+        self.k, self.g, self.s = k, g, s
+        self.target, self.group, self.column, self.vectors = target, group, column, vectors
+        self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+
+    def emit(self, first: Index, last: Index) -> None:
+        k, g = self.k, self.g
+        with k.loop(0, math.prod(g.kernel) * g.inner) as row:
+            for v in range(self.vectors):
+                k.store(k.zero, "dw", self.target + row * g.g[3] + v * k.width, self.masks[v])
+        with k.loop(first, last, self.s.images) as n, k.loop(0, g.g[0]) as z:
+            self.z, step = z, self.s.images
+            self.images = (n, k.minimum(n + step, last) if step > 1 else n + 1)
+            with k.loop(0, g.g[1], self.s.rows) as y:
+                end = k.minimum(y + self.s.rows, g.g[1]) if self.s.rows < g.g[1] else k.const(g.g[1])
+                for tz in range(g.kernel[0]):
+                    self._plane(z, tz, y, end)
+
+    def _plane(self, z: Index, tz: int, y: Index, end: Index) -> None:
+        k, g = self.k, self.g
+        low, high = g.bounds(0, tz)
+        if low >= high:
+            return
+        conditions = []
+        if low > 0:
+            conditions.append(k.compare("sge", z, low))
+        if high < g.g[0]:
+            conditions.append(k.compare("slt", z, high))
+        with k.all_of(conditions):
+            self._taps(z, tz, y, end)
+
+    def _taps(self, z: Index, tz: int, y: Index, end: Index) -> None:
+        g = self.g
+        plane = (z * g.stride[0] + g.shift(0, tz)) * math.prod(g.x[1:])
+        if self.s.whole:
+            taps = [(ty, tx) for ty in range(g.kernel[1]) for tx in range(g.kernel[2])]
+            self._channels(plane, tz, taps, y, end)
+            return
+        for ty in range(g.kernel[1]):
+            low, high = g.bounds(1, ty)
+            if low >= high:
+                continue
+            first = self.k.maximum(y, low) if low > 0 else y
+            last = self.k.minimum(end, high) if high < g.g[1] else end
+            for start in range(0, g.kernel[2], self.s.taps):
+                taps = [(ty, tx) for tx in range(start, min(start + self.s.taps, g.kernel[2]))]
+                self._channels(plane, tz, taps, first, last)
+
+    def _channels(self, plane: Index, tz: int, taps, first: Index, last: Index) -> None:
+        k, inner = self.k, self.g.inner
+        step = self.s.channels
+        full = inner // step * step
+        with k.loop(0, full, step) as c:
+            self._tile(plane, tz, taps, first, last, c, step)
+        if full < inner:
+            self._tile(plane, tz, taps, first, last, k.const(full), inner - full)
+
+    def _tile(self, plane, tz: int, taps, first: Index, last: Index, c: Index, channels: int) -> None:
+        """Sums of some taps and channels in registers, over the rows [first, last)."""
+        k, g = self.k, self.g
+        sums = {}
+        for (ty, tx), i, v in ((t, i, v) for t in taps for i in range(channels) for v in range(self.vectors)):
+            place = self._weight(tz, ty, tx, c + i, v)
+            sums[ty, tx, i, v] = (
+                k.register(start=k.load("dw", place, self.masks[v])),
+                (tz, ty, tx, i, v),
+            )
+        channel = (self.column if g.is_depthwise else self.group * g.inner) + c
+        with k.loop(*self.images, checked=False) as n, k.loop(first, last) as y:
+            start = n * math.prod(g.x) + channel + plane
+            row = {
+                ty: start + (y * g.stride[1] + g.shift(1, ty)) * (g.x[2] * g.x[3])
+                for ty in sorted({ty for ty, _ in taps})
+            }
+            grad = ((n * g.g[0] + self.z) * g.g[1] + y) * (g.g[2] * g.g[3]) + self.column
+            self._pixels(sums, row, grad, taps, channels)
+        for register, (a, ty, tx, i, v) in sums.values():
+            k.store(k.get(register), "dw", self._weight(a, ty, tx, c + i, v), self.masks[v])
+
+    def _pixels(self, sums, row: dict[int, Index], grad: Index, taps, channels: int) -> None:
+        """One row: pixels at the border, where some taps fall outside, one by one; the others in a loop."""
+        k, g = self.k, self.g
+        inside = {t: g.bounds(2, t[1]) for t in taps}
+        low = max(b[0] for b in inside.values())
+        high = min(b[1] for b in inside.values())
+        if low >= high:
+            low = high = g.g[2]
+
+        def pixel(x: Index | int, active) -> None:
+            if not active:
+                return
+            values = [
+                k.load("g", grad + x * g.g[3] + v * k.width, self.masks[v]) for v in range(self.vectors)
+            ]
+            for ty, tx in active:
+                at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
+                for i in range(channels):
+                    inputs = self._inputs(at + i)
+                    for v in range(self.vectors):
+                        register = sums[ty, tx, i, v][0]
+                        k.set(register, k.multiply_add(inputs[v], values[v], k.get(register)))
+
+        border = [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2])
+        for x in border:
+            pixel(k.const(x), [t for t in taps if inside[t][0] <= x < inside[t][1]])
+        if low < high:
+            with k.loop(low, high) as x:
+                pixel(x, taps)
+
+    def _inputs(self, at: Index) -> list[str]:
+        """What the vectors of gradients are multiplied with: one input in all lanes, or a channel in each."""
+        k = self.k
+        if not self.g.is_depthwise:
+            return [k.broadcast("x", at)] * self.vectors
+        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(self.masks)]
+
+    def _weight(self, tz: int, ty: int, tx: int, c: Index, v: int) -> Index:
+        g = self.g
+        tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
+        return self.target + (c + tap * g.inner) * g.g[3] + v * self.k.width
+
+
+def lower_gradient(plan: Plan, op: Operation) -> bool:
+    """The kernel gradient, and the sum of its shards."""
+    if not plan.is_float(*op.inputs, *op.outputs):
+        return False
+    pairs = multiplies_pairs(plan, op)
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
+    g = find_gradient(plan, op, pairs)
+    s = choose_shape(g, plan.target)
+    blocks = Blocks(g.outer, plan.target.width, s.vectors)
+    size = math.prod(g.kernel) * g.inner * g.g[3]
+    x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
+    with sum_of_shards(plan, op, s.shards, size) as target:
+        plan.call(
+            op,
+            f"kernel gradient {g} {s}",
+            lambda k: emit_gradient(k, g, s),
+            {"x": x, "g": grad, "n": "#n"},
+            {"dw": target},
+            Tasks(fixed=s.shards * blocks.count * g.units),
+            flops=(g.flops, 0.0),
+            saving=PAIRS_SAVING if pairs else 1.0,
+            note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
+        )
+    return True
+
+
+def find_gradient(plan: Plan, op: Operation, pairs: bool = False) -> Gradient:
+    """The geometry of a `conv_grad_kernel`."""
+    a = op.attrs
+    return Gradient(
+        image_shape(plan.shape(op.inputs[0])),
+        image_shape(plan.shape(op.inputs[1])),
+        three(a["kernel_size"], 1),
+        three(a["stride"], 1),
+        three(tuple(p[0] for p in a["padding"]), 0),
+        three(a["dilation"], 1),
+        a["groups"],
+        pairs,
+    )

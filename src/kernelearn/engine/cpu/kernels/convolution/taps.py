@@ -1,0 +1,327 @@
+"""Convolution and its input gradient: one emitter for both, for all strides, dilations and dimensions.
+
+    y[n, p, f] = sum over taps and c of x[n, p * step + d(tap), c] * w[tap, c, f]
+
+The forward pass is one such sum. The input gradient with stride s is s (in 2D: s * s) of them, one for every
+residue of the pixel's position, because only every s-th tap reaches a pixel; each writes every s-th pixel.
+
+A register tile holds R rows x P pixels x V vectors of output channels. Its inner loop runs over the input
+channels, broadcasts inputs and multiplies them with packed weights. Taps that fall outside of the image are
+left out: in columns when the code is made, in rows by a branch. So no padded copy of the input is made.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, Tile, choose_tile, geometry, segments
+from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
+from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
+from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, one_block, packed_weights
+from kernelearn.engine.cpu.kernels.packing_pairs import packed_pairs
+from kernelearn.engine.cpu.kernels.precision import (
+    PAIRS_SAVING,
+    channel_pairs,
+    has_rounded_operands,
+    multiplies_pairs,
+    products,
+    rounded_operands,
+)
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
+from kernelearn.engine.program import Operation
+
+# Weights beyond this size stay in the cache only if all images are done for one block of them first.
+BIG_WEIGHTS = 3 * 2**18
+
+
+def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, bands: int) -> None:
+    """The kernel for few images: tasks are bands of rows of an image."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+    with k.loop(k.lo, k.hi) as task, k.loop(0, g.groups) as group:
+        n, band = task // bands, task % bands
+        for first, count, vectors, channels in blocks.kinds():
+            with k.loop(0, count) as block:
+                for part in g.parts:
+                    rows = _Rows(k, g, tile, chain, blocks, part, vectors, channels)
+                    turns = part[1].count // tile.rows
+                    rows.lo = ((band * turns) // bands) * tile.rows
+                    rows.hi = (((band + 1) * turns) // bands) * tile.rows
+                    rows.emit(n, group, first, block)
+
+
+def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None) -> None:
+    """The kernel for few images with few rows: tasks are blocks of channels of an image."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+    with k.loop(k.lo, k.hi) as task:
+        n, unit = task // (blocks.count * g.groups), task % (blocks.count * g.groups)
+
+        def body(group, first, block, vectors, channels, n=n):
+            for part in g.parts:
+                _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
+
+        one_block(k, blocks, g.groups, unit, body)
+
+
+def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks_outside: bool) -> None:
+    """The whole kernel: tasks are images."""
+    blocks = Blocks(g.outer, k.width, tile.vectors)
+
+    def all_rows(n: Index, group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+        for part in g.parts:
+            _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
+
+    for first, count, vectors, channels in blocks.kinds() if blocks_outside else ():
+        with k.loop(0, g.groups) as group, k.loop(0, count) as block, k.loop(k.lo, k.hi) as n:
+            all_rows(n, group, first, block, vectors, channels)
+    if not blocks_outside:
+        with k.loop(k.lo, k.hi) as n, k.loop(0, g.groups) as group:
+            for first, count, vectors, channels in blocks.kinds():
+                with k.loop(0, count) as block:
+                    all_rows(n, group, first, block, vectors, channels)
+
+
+class _Rows:
+    """All positions of one image, one block of output channels and one residue class."""
+
+    def __init__(self, k, g, tile, chain, blocks, part, vectors, channels) -> None:
+        self.k, self.g, self.tile, self.chain, self.blocks = k, g, tile, chain, blocks
+        self.depth, self.height, self.width = part
+        self.vectors, self.channels = vectors, channels
+        self.lanes = vectors * k.width
+        k.is_paired = g.is_paired
+        self.lo: Index | int = 0
+        self.hi: Index | int = self.height.count // tile.rows * tile.rows
+
+    def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
+        g, k = self.g, self.k
+        self.n = n
+        self.channel = group * g.outer + block * self.lanes + first * self.blocks.lanes
+        self.x_image = n * math.prod(g.x) + (self.channel if g.is_depthwise else group * g.inner)
+        self.y_image = n * math.prod(g.y) + self.channel
+        self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
+        full = self.height.count // self.tile.rows * self.tile.rows
+        with k.loop(0, self.depth.count) as z:
+            if full:
+                with k.loop(self.lo, self.hi, self.tile.rows) as y:
+                    self._segments(z, y, self.tile.rows)
+            if full < self.height.count:
+                self._segments(z, k.const(full), self.height.count - full)
+
+    def _segments(self, z: Index, y: Index, rows: int) -> None:
+        """A row in tiles: runs of inner tiles of one size in a loop, those at the border one by one."""
+        if isinstance(self.chain, Pooled):
+            windows = segments(self.width.count // 2, self.tile.pixels // 2)
+            pieces = [(2 * start, 2 * count) for start, count in windows]
+        else:
+            pieces = segments(self.width.count, self.tile.pixels)
+        i = 0
+        while i < len(pieces):
+            end = i
+            while (
+                end + 1 < len(pieces)
+                and pieces[end + 1][1] == pieces[i][1]
+                and not self._at_border(pieces[i])
+                and not self._at_border(pieces[end + 1])
+            ):
+                end += 1
+            start, pixels = pieces[i]
+            if end > i:
+                with self.k.loop(start, pieces[end][0] + 1, pixels) as x:
+                    self._tile(z, y, rows, x, pixels)
+            else:
+                self._tile(z, y, rows, start, pixels)
+            i = end + 1
+
+    def _at_border(self, piece: tuple[int, int]) -> bool:
+        axis = self.width
+        reads = [(piece[0] + p) * axis.in_step + d for p in range(piece[1]) for d, _ in axis.taps]
+        return any(not 0 <= x < axis.size for x in reads)
+
+    def _tile(self, z: Index, y: Index, rows: int, x: Index | int, pixels: int) -> None:
+        k = self.k
+        places = [(r, p, v) for r in range(rows) for p in range(pixels) for v in range(self.vectors)]
+        self.sums = {place: k.register(start=k.zero) for place in places}
+        self._prefetch(z, y, x)
+        depth = self.depth
+        for dz, tz in depth.taps:
+            plane = z * depth.in_step + dz
+            inside = [k.compare("sge", plane, 0)] if dz < 0 else []
+            if (depth.count - 1) * depth.in_step + dz >= depth.size:
+                inside.append(k.compare("slt", plane, depth.size))
+            with k.all_of(inside):
+                self._planes(plane, tz, y, rows, x, pixels)
+        chain = self.chain
+        if isinstance(chain, Pooled):
+            self._pool(chain, y // 2, x // 2, rows // 2, pixels // 2)
+            return
+        for (r, p, v), register in self.sums.items():
+            offset = self._y_offset(z, y + r, x, p) + v * k.width
+            value, mask = k.get(register), k.mask(self.channels - v * k.width)
+            if chain is None:
+                k.store(value, "y", offset, mask)
+            else:
+                chain.apply(k, (value,), offset, self.channel + v * k.width, mask)
+
+    def _pool(self, end: Pooled, row: Index, column: Index | int, rows: int, columns: int) -> None:
+        """The windows of a tile, from window (row, column) on."""
+        k = self.k
+        for r, p, v in product(range(rows), range(columns), range(self.vectors)):
+            window = [(k.get(self.sums[2 * r + i, 2 * p + j, v]),) for i, j in WINDOW]
+            channel, mask = self.channel + v * k.width, k.mask(self.channels - v * k.width)
+            at = k.const(column + p) if isinstance(column, int) else column + p
+            end.apply(k, window, self.n, row + r, at, channel, mask)
+
+    def _prefetch(self, z: Index, y: Index, x: Index | int) -> None:
+        """Ask for what the chain reads at the end of the tile, while the sums are still being made."""
+        full = [e.role for e in self.chain.externals if e.kind == "full"] if self.chain else []
+        for (r, p, v), role in product(self.sums, full):
+            self.k.prefetch(role, self._y_offset(z, y + r, x, p) + v * self.k.width)
+
+    def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
+        """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
+        axis = self.height
+        needed: dict[int, list[tuple[int, int]]] = {}
+        for r in range(rows):
+            for dy, ty in axis.taps:
+                needed.setdefault(r * axis.in_step + dy, []).append((r, ty))
+        last = axis.count - rows
+        for shift, pairs in sorted(needed.items()):
+            row = y * axis.in_step + shift
+            inside = [self.k.compare("sge", row, 0)] if shift < 0 else []
+            if last * axis.in_step + shift >= axis.size:
+                inside.append(self.k.compare("slt", row, axis.size))
+            with self.k.all_of(inside):
+                self._row(plane, row, tz, pairs, x, pixels)
+
+    def _row(self, plane: Index, row: Index, tz: int, pairs, x: Index | int, pixels: int) -> None:
+        """Multiply one input row into the tile: loop over its channels."""
+        k, g = self.k, self.g
+        _, height, width, channels = g.x
+        start = self.x_image + (plane * height + row) * (width * channels)
+        if not isinstance(x, int):
+            start = start + x * (self.width.in_step * channels)
+        readers = self._columns(x, pixels)
+        if not readers:
+            return
+        unroll = min(self.tile.unroll, g.inner)
+        full = g.inner // unroll * unroll
+        with k.loop(0, full, unroll) as c:
+            for u in range(unroll):
+                self._channel(start + c + u, c + u, tz, pairs, readers)
+        for c in range(full, g.inner):
+            self._channel(start + c, k.const(c), tz, pairs, readers)
+
+    def _columns(self, x: Index | int, pixels: int) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Input columns (from the tile's first; absolute if it is static) -> (pixel, tap) that read them."""
+        axis = self.width
+        readers: dict[int, list[tuple[int, int]]] = {}
+        for p in range(pixels):
+            for d, t in axis.taps:
+                column = p * axis.in_step + d
+                if isinstance(x, int):
+                    column += x * axis.in_step
+                    if not 0 <= column < axis.size:
+                        continue
+                readers.setdefault(column, []).append((p, t))
+        return sorted(readers.items())
+
+    def _channel(self, x: Index, c: Index, tz: int, pairs, readers) -> None:
+        """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
+        k, g = self.k, self.g
+        at = self.weights + c * self.lanes
+        held: dict[tuple[int, int, int], str] = {}
+
+        def weight(ty: int, tx: int, v: int) -> str:
+            if (ty, tx, v) not in held:
+                tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
+                held[ty, tx, v] = k.load("w", at + tap * (g.inner * self.lanes) + v * k.width)
+            return held[ty, tx, v]
+
+        for column, users in readers:
+            values = self._inputs(x + column * g.x[3])
+            for p, tx in users:
+                for r, ty in pairs:
+                    for v in range(self.vectors):
+                        register = self.sums[r, p, v]
+                        k.set(register, k.multiply_add(values[v], weight(ty, tx, v), k.get(register)))
+
+    def _inputs(self, at: Index) -> list[str]:
+        """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
+        k = self.k
+        if not self.g.is_depthwise:
+            return [k.broadcast("x", at)] * self.vectors
+        masks = [k.mask(self.channels - v * k.width) for v in range(self.vectors)]
+        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(masks)]
+
+    def _y_offset(self, z: Index, y: Index, x: Index | int, p: int) -> Index:
+        _, height, width, channels = self.g.y
+        plane = z * self.depth.out_step + self.depth.out_start
+        row = y * self.height.out_step + self.height.out_start
+        offset = self.y_image + (plane * height + row) * (width * channels)
+        column = (x + p) * self.width.out_step + self.width.out_start
+        return offset + column * channels
+
+
+def lower_taps(
+    plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
+) -> bool:
+    """Add the calls of a convolution whose results go through a chain (None: are stored).
+
+    Args:
+        operation: what the calls are said to do, if it is more than `op`.
+    """
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+        return False
+    g, transposed = geometry(plan, op)
+    pairs = multiplies_pairs(plan, op) and not g.is_depthwise and g.inner > 1
+    if has_rounded_operands(op) and not pairs:
+        op = rounded_operands(plan, op)
+    widest = max(part[2].count for part in g.parts)
+    highest = max(part[1].count for part in g.parts)
+    inner = -(-g.inner // 2) if pairs else g.inner
+    tile = choose_tile(g.outer, highest, widest, inner, plan.target, isinstance(chain, Pooled))
+    blocks, flops = Blocks(g.outer, plan.target.width, tile.vectors), g.flops
+    x, weights = _operands(plan, op, g, blocks, transposed, pairs)
+    g = g.in_pairs() if pairs else g
+    size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
+    blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
+    reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
+    writes = chain.writes if chain else {"y": op.outputs[0]}
+    key = f"taps {g} {tile} {chain.key if chain else ''}"
+    plan.call(
+        operation or op,
+        f"{key} {blocks_outside}",
+        lambda k: emit_taps(k, g, tile, chain, blocks_outside),
+        reads,
+        writes,
+        IMAGES,
+        flops=(flops, 0.0),
+        saving=PAIRS_SAVING if pairs else 1.0,
+        note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
+        split=_split(key, g, tile, chain, blocks.count * g.groups),
+    )
+    return True
+
+
+def _operands(
+    plan: Plan, op: Operation, g: TapConv, blocks: Blocks, transposed: bool, pairs: bool
+) -> tuple[str, str]:
+    """The input and the packed weights as the kernel reads them."""
+    x, weights = op.inputs
+    shape = (blocks, g.tap_count, g.inner, g.groups, transposed)
+    if pairs:
+        return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, *shape)
+    return x, packed_weights(plan, op, weights, *shape)
+
+
+def _split(key: str, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks: int):
+    """The convolution of one image as several tasks: bands of rows, or blocks of channels; None: neither."""
+    rows = min(part[1].count for part in g.parts)
+    if rows >= 2 * BANDS and all(part[1].count % tile.rows == 0 for part in g.parts):
+        bands = Tasks(per_image=BANDS)
+        return f"{key} bands", lambda k: emit_bands(k, g, tile, chain, BANDS), bands
+    if blocks > 1:
+        return f"{key} blocks", lambda k: emit_blocks(k, g, tile, chain), Tasks(per_image=blocks)
+    return None

@@ -1,0 +1,1 @@
+"""Windows of 3 x 3 in fewer multiplications."""

@@ -1,0 +1,164 @@
+"""Operators entry by entry of which one operand is smaller than the result and is repeated along some axes.
+
+Such as a gate (n, 1, 1, c) of a squeeze-and-excitation block, a mask of whole feature maps, or a weight for
+every pixel. Operands that chains can read by themselves (a row of the last axis, a single number) stay there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.loops import Row
+from kernelearn.engine.cpu.plan import Plan, has_images, per_image
+from kernelearn.engine.program import Operation
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """An image as (outer, shared, inner), along `shared` of which an operand is repeated.
+
+    has_images: whether the operand has numbers of its own for every image.
+    """
+
+    outer: int
+    shared: int
+    inner: int
+    has_images: bool
+
+
+def shared_axes(sizes: tuple, small: tuple) -> tuple[int, int, int] | None:
+    """The (outer, shared, inner) of an image for an operand of these sizes; None if it is not so."""
+    outer = 0
+    while outer < len(sizes) and sizes[outer] == small[outer]:
+        outer += 1
+    inner = outer
+    while inner < len(sizes) and small[inner] == 1:
+        inner += 1
+    if tuple(sizes[inner:]) != tuple(small[inner:]):
+        return None
+    return math.prod(sizes[:outer]), math.prod(sizes[outer:inner]), math.prod(sizes[inner:])
+
+
+def find_repetition(shape: tuple, small: tuple) -> Repetition | None:
+    """How an operand is repeated to the shape of the result."""
+    padded = (1,) * (len(shape) - len(small)) + tuple(small)
+    if len(padded) != len(shape) or padded[0] not in (None, 1):
+        return None
+    found = shared_axes(shape[1:], padded[1:])
+    if found is None:
+        return None
+    outer, shared, inner = found
+    if shared == 1:
+        outer, inner = 1, outer * inner
+    return Repetition(outer, shared, inner, padded[0] is None)
+
+
+def lower_broadcast(plan: Plan, op: Operation) -> bool:
+    """Image by image, one operand repeated along neighbouring axes."""
+    shape = plan.shape(op.outputs[0])
+    small = [i for i, name in enumerate(op.inputs) if plan.shape(name) != shape]
+    if not has_images(shape) or len(small) != 1 or not is_supported(op):
+        return False
+    if not plan.is_float(*op.inputs, *op.outputs):
+        return False
+    view = find_repetition(shape, plan.shape(op.inputs[small[0]]))
+    if view is None:
+        return False
+    roles = [f"x{i}" for i in range(len(op.inputs))]
+    plan.call(
+        op,
+        f"broadcast {op.operator} {sorted(op.attrs.items())} {small[0]} {view}",
+        lambda k: _emit(k, op, roles, roles[small[0]], view),
+        dict(zip(roles, op.inputs)),
+        {"y": op.outputs[0]},
+        flops=(float(per_image(shape)), 0.0),
+    )
+    return True
+
+
+def _emit(k: Kernel, op: Operation, roles: list[str], small: str, view: Repetition) -> None:
+    """y[a, b, c] = op(x[a, b, c], small[a, c]), image by image."""
+    with k.loop(k.lo, k.hi) as image:
+        first = image * (view.outer * view.shared * view.inner)
+        own = image * (view.outer * view.inner) if view.has_images else k.const(0)
+        with k.loop(0, view.outer) as a:
+            at, place = first + a * (view.shared * view.inner), own + a * view.inner
+            if view.inner == 1:
+                _emit_row(k, op, roles, small, view.shared, at, place, k.broadcast(small, place))
+            else:
+                with k.loop(0, view.shared) as b:
+                    _emit_row(k, op, roles, small, view.inner, at + b * view.inner, place, None)
+
+
+def _emit_row(
+    k: Kernel,
+    op: Operation,
+    roles: list[str],
+    small: str,
+    size: int,
+    at: Index,
+    place: Index,
+    one: str | None,
+) -> None:
+    """A row of the result; `one` is the number of the small operand for all of it, or None."""
+
+    def body(c: Index | int, mask: str | None, held: str | None) -> None:
+        values = [k.load(role, at + c, mask) if role != small else one for role in roles]
+        values = [k.load(small, place + c, mask) if value is None else value for value in values]
+        k.store(EMITTERS[op.operator](k, op.attrs, *values), "y", at + c, mask)
+
+    Row(k, size).each(body)
+
+
+# Channels whose factors are constants in the code; more are left to the reference engine.
+MAX_CONSTANTS = 64
+
+
+def lower_scale(plan: Plan, op: Operation) -> bool:
+    """x * factor + offset with a number for every channel."""
+    shape = plan.shape(op.inputs[0])
+    channels = int(shape[-1] or 0) if len(shape) > 1 else 0
+    factors, offsets = (
+        _per_channel(op.attrs.get(name, default), channels)
+        for name, default in (("factor", 1.0), ("offset", 0.0))
+    )
+    fits = has_images(shape) and plan.is_float(op.inputs[0]) and 0 < channels <= MAX_CONSTANTS
+    if not fits or factors is None or offsets is None:
+        return False
+    rows = per_image(shape) // channels
+    plan.call(
+        op,
+        f"scale {factors} {offsets} rows={rows}",
+        lambda k: _emit_scale(k, factors, offsets, rows),
+        {"x": op.inputs[0]},
+        {"y": op.outputs[0]},
+    )
+    return True
+
+
+def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
+    """One number for every channel; None if there are as many as neither one nor the channels."""
+    values = (float(given),) if isinstance(given, int | float) else tuple(float(v) for v in given)
+    if len(values) == 1:
+        return values * channels
+    return values if len(values) == channels else None
+
+
+def _emit_scale(k: Kernel, factors: tuple[float, ...], offsets: tuple[float, ...], rows: int) -> None:
+    channels = len(factors)
+    with k.loop(k.lo * rows, k.hi * rows) as row:
+        for c in range(0, channels, k.width):
+            mask = k.mask(channels - c)
+            factor, offset = (_lanes(k, values[c : c + k.width]) for values in (factors, offsets))
+            at = row * channels + c
+            k.store(k.add(k.mul(k.load("x", at, mask), factor), offset), "y", at, mask)
+
+
+def _lanes(k: Kernel, values: tuple[float, ...]) -> str:
+    """Constants in the lanes, zeros behind them."""
+    filled = (*values, *(0.0,) * (k.width - len(values)))
+    return "<" + ", ".join(f"float {float_text(v)}" for v in filled) + ">"

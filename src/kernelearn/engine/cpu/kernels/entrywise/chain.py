@@ -1,0 +1,213 @@
+"""Chains of operations entry by entry, done in registers: alone over memory, or at the end of another kernel.
+
+A chain reads vectors of the tensor ("full"), of a row of weights that belongs to the last axis ("channel"),
+or single numbers ("scalar"); applies operators of `EMITTERS`; and stores the results that somebody needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
+from kernelearn.engine.program import Operation
+
+
+@dataclass(frozen=True)
+class External:
+    """An input of a chain: role in the kernel, buffer, and how it is read."""
+
+    role: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operations on registers.
+
+    Attributes:
+        given: buffers whose values the surrounding kernel has in registers.
+        externals: what is loaded.
+        body: the operations in order.
+        stores: (role, buffer) of the results that are written.
+    """
+
+    given: tuple[str, ...]
+    externals: tuple[External, ...]
+    body: tuple[Operation, ...]
+    stores: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """What the chain does, whatever the buffers are called."""
+        names = {name: f"g{i}" for i, name in enumerate(self.given)}
+        names.update((e.name, e.role) for e in self.externals)
+        parts = []
+        for i, op in enumerate(self.body):
+            names.update((name, f"v{i}.{j}") for j, name in enumerate(op.outputs))
+            arguments = ",".join(names[n] for n in op.inputs)
+            parts.append(f"{op.operator}({arguments}){sorted(op.attrs.items())}")
+        kinds = ",".join(f"{e.role}:{e.kind}" for e in self.externals)
+        return f"[{kinds}|{';'.join(parts)}|{','.join(f'{r}={names[n]}' for r, n in self.stores)}]"
+
+    @property
+    def reads(self) -> dict[str, str]:
+        return {e.role: e.name for e in self.externals}
+
+    @property
+    def writes(self) -> dict[str, str]:
+        return dict(self.stores)
+
+    def apply(
+        self,
+        k: Kernel,
+        given: Sequence[str],
+        offset: Index,
+        channel: Index | int,
+        mask: str | None = None,
+        held: Mapping[str, str] | None = None,
+    ) -> None:
+        """Emit the chain for one vector.
+
+        Args:
+            given: values of `self.given`.
+            offset: of the vector in the full tensors; channel: in the rows of weights.
+            mask: lanes that exist.
+            held: role -> value, for externals that the caller has loaded already.
+        """
+        values = self.values(k, given, offset, channel, mask, held)
+        for role, name in self.stores:
+            k.store(values[name], role, offset, mask)
+
+    def values(
+        self,
+        k: Kernel,
+        given: Sequence[str],
+        offset: Index,
+        channel: Index | int,
+        mask: str | None = None,
+        held: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Name -> value of all that the chain has and makes for one vector; arguments as of `apply`."""
+        values = dict(zip(self.given, given))
+        for e in self.externals:
+            if held and e.role in held:
+                values[e.name] = held[e.role]
+            elif e.kind == "scalar":
+                values[e.name] = k.broadcast(e.role)
+            else:
+                values[e.name] = k.load(e.role, channel if e.kind == "channel" else offset, mask)
+        for op in self.body:
+            results = EMITTERS[op.operator](k, op.attrs, *[values[n] for n in op.inputs])
+            values.update(zip(op.outputs, results if isinstance(results, tuple) else (results,)))
+        return values
+
+
+def make_chain(
+    plan: Plan, body: Sequence[Operation], given: Sequence[str], shape: tuple, wanted: Sequence[str]
+) -> Chain | None:
+    """The chain of operations on a tensor of this shape, or None if one of them has no emitter.
+
+    Args:
+        wanted: buffers that are needed afterwards.
+    """
+    made = set(given)
+    externals: dict[str, External] = {}
+    for op in body:
+        if not is_supported(op):
+            return None
+        for name in op.inputs:
+            if name in made or name in externals:
+                continue
+            kind = operand_kind(plan, name, shape)
+            if kind is None:
+                return None
+            externals[name] = External(f"e{len(externals)}", name, kind)
+        made.update(op.outputs)
+    if not all(plan.is_float(n) for op in body for n in op.outputs):
+        return None
+    stores = tuple((f"o{i}", name) for i, name in enumerate(wanted))
+    return Chain(tuple(given), tuple(externals.values()), tuple(body), stores)
+
+
+def operand_kind(holder: Any, name: str, shape: tuple) -> str | None:
+    """How a buffer (of a plan or program) is read next to a tensor of this shape; None if chains cannot."""
+    other = holder.buffers[name].shape
+    if holder.buffers[name].dtype != "float32":
+        return None
+    if other == shape:
+        return "full"
+    if not has_images(other) and per_image(other) == 1:
+        return "scalar"
+    if not has_images(other) and shape and other[-1:] == shape[-1:] and per_image(other) == shape[-1]:
+        return "channel"
+    return None
+
+
+def lower_single(plan: Plan, op: Operation) -> bool:
+    """An operation entry by entry on its own."""
+    shape = plan.shape(op.outputs[0])
+    return lower_chain(plan, op, (op,), op.outputs, shape)
+
+
+def lower_chain(plan: Plan, op: Operation, body: Sequence[Operation], wanted, shape: tuple) -> bool:
+    """A chain over memory."""
+    chain = make_chain(plan, body, (), shape, wanted)
+    if chain is None:
+        return False
+    channels = shape[-1] if any(e.kind == "channel" for e in chain.externals) else 0
+    size, images = per_image(shape), has_images(shape)
+    flops = (float(size * len(body)), 0.0) if images else (0.0, float(size * len(body)))
+    tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
+    if channels and not images:
+        tasks = Tasks(fixed=size // channels)
+    plan.call(
+        op,
+        f"chain {chain.key} size={size} channels={channels} images={images}",
+        lambda k: _emit(k, chain, size, channels, images),
+        chain.reads,
+        chain.writes,
+        tasks,
+        flops=flops,
+        note=" + ".join(o.operator for o in body),
+    )
+    return True
+
+
+def _emit(k: Kernel, chain: Chain, size: int, channels: int, images: bool) -> None:
+    if channels:
+        rows = size // channels if images else 1
+        _emit_rows(k, chain, k.lo * rows, k.hi * rows, channels)
+    elif images:
+        emit_flat(k, k.lo * size, k.hi * size, lambda at, mask: chain.apply(k, (), at, 0, mask))
+    else:
+        end = k.minimum(k.hi * BLOCK, size)
+        emit_flat(k, k.lo * BLOCK, end, lambda at, mask: chain.apply(k, (), at, 0, mask))
+
+
+def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> None:
+    """Row by row of the last axis. Few channels: their weights stay in registers over all rows."""
+    pieces = [(c, k.mask(channels - c)) for c in range(0, channels, k.width)]
+    rows = [e for e in chain.externals if e.kind != "full"]
+    if len(pieces) * len(rows) <= k.target.registers // 2:
+        held = [
+            {e.role: k.broadcast(e.role) if e.kind == "scalar" else k.load(e.role, c, mask) for e in rows}
+            for c, mask in pieces
+        ]
+        with k.loop(lo, hi) as row:
+            at = row * channels
+            for (c, mask), known in zip(pieces, held):
+                chain.apply(k, (), at + c, c, mask, known)
+        return
+    full = channels // k.width * k.width
+    with k.loop(lo, hi) as row:
+        at = row * channels
+        with k.loop(0, full, k.width) as column:
+            chain.apply(k, (), at + column, column)
+        if full < channels:
+            chain.apply(k, (), at + full, full, k.mask(channels - full))

@@ -1,0 +1,1 @@
+"""Images as geometry: resized, cropped, mirrored, warped."""

@@ -1,0 +1,317 @@
+"""Random changes of images by a draw per image: mirroring, cropping, contrast, and their gradients.
+
+They follow `engine.reference.augmentation`: what a draw decides is decided in the same precision, so that
+both engines mirror and crop alike. Rotations and the like are in `warping`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language import scalars
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.loops import Lanes, blocks
+from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.shuffles import mirrored
+from kernelearn.engine.cpu.language.strides import copy_run, dot, nest, strides_of
+from kernelearn.engine.cpu.language.views import View
+from kernelearn.engine.cpu.plan import Plan, image_sizes
+from kernelearn.engine.program import Operation
+
+# Vectors of channels whose means are computed together.
+TILE = 4
+
+
+# --- mirroring
+
+
+def lower_flip(plan: Plan, op: Operation) -> bool:
+    """flip(x, draw): image i mirrored along axes[j] where draw[i, j] <= 0.5; its gradient is another."""
+    x, draw = op.inputs
+    axes = tuple(axis - 1 for axis in op.attrs["axes"])
+    if not plan.are_images(x, draw, *op.outputs) or not axes or min(axes) < 0:
+        return False
+    sizes, columns = image_sizes(plan.shape(x)), int(plan.shape(draw)[1] or 0)
+    plan.call(
+        op,
+        f"flip {sizes} {axes} draws={columns}",
+        lambda k: _emit_flip(k, sizes, axes, columns),
+        {"x": x, "draw": draw},
+        {"y": op.outputs[0]},
+        note="copy, mirrored",
+    )
+    return True
+
+
+def _emit_flip(k: Kernel, sizes: tuple[int, ...], axes: tuple[int, ...], columns: int) -> None:
+    last = max(axes)
+    run, strides = math.prod(sizes[last + 1 :]), strides_of(sizes)
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        chosen = {axis: _is_chosen(k, image * columns + j) for j, axis in enumerate(axes)}
+        with nest(k, sizes[:last]) as places:
+            start = image * math.prod(sizes)
+            sources = [_mirrored(k, chosen.get(a), p, sizes[a]) for a, p in enumerate(places)]
+            x, y = dot(sources, strides, start), dot(places, strides, start)
+            with k.when(chosen[last]):
+                _copy_mirrored(k, x, y, sizes[last], run)
+            with k.when(k.op(f"xor i1 {chosen[last]}, true")):
+                copy_run(k, ("x", x), y, sizes[last] * run)
+
+
+def _is_chosen(k: Kernel, at: Index) -> str:
+    return k.op(f"fcmp ole float {k.load_one('draw', at)}, {float_text(0.5)}")
+
+
+def _mirrored(k: Kernel, chosen: str | None, place: Index, size: int) -> Index:
+    """place, or its mirror image on an axis if that is chosen."""
+    if chosen is None:
+        return place
+    other = place * -1 + (size - 1)
+    return Index(k, k.op(f"select i1 {chosen}, i64 {other}, i64 {place}"))
+
+
+def _copy_mirrored(k: Kernel, x: Index, y: Index, size: int, run: int) -> None:
+    """Pixels of `run` numbers in reverse order."""
+    if run > 1:
+        with k.loop(0, size) as place:
+            copy_run(k, ("x", x + (place * -1 + (size - 1)) * run), y + place * run, run)
+        return
+    full = size // k.width * k.width
+    with k.loop(0, full, k.width) as place:
+        k.store(mirrored(k, k.load("x", x + (place * -1 + (size - k.width))), k.width), "y", y + place)
+    if full < size:
+        rest = size - full
+        mask = k.mask(rest)
+        k.store(mirrored(k, k.load("x", x, mask), rest), "y", y + full, mask)
+
+
+# --- cropping
+
+
+def lower_crop(plan: Plan, op: Operation) -> bool:
+    """crop(x, draw): a window of every image."""
+    return _lower_crop(plan, op, image_sizes(plan.shape(op.inputs[0])), "crop", _emit_crop)
+
+
+def lower_crop_grad(plan: Plan, op: Operation) -> bool:
+    """crop_grad(grad, draw): zeros around the window."""
+    return _lower_crop(plan, op, image_sizes(plan.shape(op.outputs[0])), "crop_grad", _emit_crop_grad)
+
+
+def _lower_crop(plan: Plan, op: Operation, sizes: tuple[int, ...], name: str, emit: Callable) -> bool:
+    if not plan.are_images(*op.inputs, *op.outputs):
+        return False
+    window = tuple(int(s) for s in op.attrs["size"])
+    plan.call(
+        op,
+        f"{name} {sizes} {window}",
+        lambda k: emit(k, sizes, window),
+        {"x": op.inputs[0], "draw": op.inputs[1]},
+        {"y": op.outputs[0]},
+        note="copy",
+    )
+    return True
+
+
+def _window_start(k: Kernel, image: Index, sizes: Sequence[int], window: Sequence[int]) -> Index:
+    """Offset of an image's window from the image's first number."""
+    start, strides = k.const(0), strides_of(sizes)
+    for axis, wanted in enumerate(window):
+        room = sizes[axis] - wanted
+        if room:
+            draw = scalars.widen(k, k.load_one("draw", image * len(window) + axis))
+            place = scalars.multiply(k, draw, scalars.number(room + 1))
+            start = start + _whole(k, place, room) * strides[axis]
+    return start
+
+
+def _whole(k: Kernel, place: str, largest: int) -> Index:
+    """A float64 cut to a whole number from 0 to `largest`, also if it is NaN."""
+    for relation, limit in (("olt", largest), ("ogt", 0)):
+        is_inside = k.op(f"fcmp {relation} double {place}, {scalars.number(limit)}")
+        place = k.op(f"select i1 {is_inside}, double {place}, double {scalars.number(limit)}")
+    return Index(k, k.op(f"fptosi double {place} to i64"))
+
+
+def _emit_crop(k: Kernel, sizes: tuple[int, ...], window: tuple[int, ...]) -> None:
+    channels = sizes[-1]
+    kept = (*window, channels)
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        start = image * math.prod(sizes) + _window_start(k, image, sizes, window)
+        with nest(k, window[:-1]) as places:
+            x, y = (
+                dot(places, strides_of(sizes), start),
+                dot(places, strides_of(kept), image * math.prod(kept)),
+            )
+            copy_run(k, ("x", x), y, window[-1] * channels)
+
+
+def _emit_crop_grad(k: Kernel, sizes: tuple[int, ...], window: tuple[int, ...]) -> None:
+    channels = sizes[-1]
+    kept = (*window, channels)
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        first = image * math.prod(sizes)
+        copy_run(k, None, first, math.prod(sizes))
+        start = first + _window_start(k, image, sizes, window)
+        with nest(k, window[:-1]) as places:
+            x, y = (
+                dot(places, strides_of(kept), image * math.prod(kept)),
+                dot(places, strides_of(sizes), start),
+            )
+            copy_run(k, ("x", x), y, window[-1] * channels)
+
+
+# --- contrast
+
+# value(offset, mask, number of the vector) -> a vector.
+Value = Callable[[Index, str | None, int], str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some vectors of channels of all pixels of an image, at offset `at`."""
+
+    k: Kernel
+    pixels: int
+    channels: int
+    at: Index
+    tile: list[Lanes]
+
+    def _of(self, value: Value, row: Index, v: int) -> str:
+        c, mask = self.tile[v]
+        return value(self.at + row * self.channels + c, mask, v)
+
+    def means(self, value: Value) -> list[str]:
+        k = self.k
+
+        def step(row: Index, v: int, sums: Sequence[str]) -> list[str]:
+            return [k.add(sums[0], self._of(value, row, v))]
+
+        totals = fold_rows(k, self.pixels, [k.zero], range(len(self.tile)), step)
+        return [k.div(total, k.constant(self.pixels)) for (total,) in totals]
+
+    def write(self, value: Value) -> None:
+        with self.k.loop(0, self.pixels) as row:
+            for v, (c, mask) in enumerate(self.tile):
+                self.k.store(self._of(value, row, v), "y", self.at + row * self.channels + c, mask)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The pixels of an image of one channel, at offset `at`."""
+
+    k: Kernel
+    pixels: int
+    at: Index
+
+    @property
+    def view(self) -> View:
+        return View(1, 1, 1, self.pixels)
+
+    def means(self, value: Value) -> list[str]:
+        k = self.k
+        lanes = fold_runs(k, self.view, self.at, Reduction("sum"), lambda at, mask: value(at, mask, 0))
+        return [k.div(k.splat(k.total(lanes)), k.constant(self.pixels))]
+
+    def write(self, value: Value) -> None:
+        k = self.k
+        each_run(
+            k, self.view, self.at, k.const(0), lambda at, mask: k.store(value(at, mask, 0), "y", at, mask)
+        )
+
+
+def _emit_pixels(k: Kernel, pixels: int, channels: int, emit: Callable) -> None:
+    """emit(image, Columns or Run) for the images of the kernel's tasks."""
+    with k.loop(k.lo, k.hi, checked=False) as image:
+        start = image * (pixels * channels)
+        if channels == 1:
+            emit(image, Run(k, pixels, start))
+            return
+        for first, tile in blocks(k, channels, TILE):
+            emit(image, Columns(k, pixels, channels, start + first, tile))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Factors from `low` to `high`, and the range of the results."""
+
+    low: float
+    high: float
+    least: float
+    most: float
+
+    def factor(self, k: Kernel, image: Index) -> str:
+        share = k.op(f"fmul float {k.load_one('draw', image)}, {float_text(self.high - self.low)}")
+        return k.splat(k.op(f"fadd float {float_text(self.low)}, {share}"))
+
+
+def lower_contrast(plan: Plan, op: Operation) -> bool:
+    """contrast(x, draw)"""
+    return _lower_contrast(plan, op, dict(zip(("x", "draw"), op.inputs)), _emit_contrast)
+
+
+def lower_contrast_grad(plan: Plan, op: Operation) -> bool:
+    """contrast_grad(grad, x, draw)"""
+    return _lower_contrast(plan, op, dict(zip(("g", "x", "draw"), op.inputs)), _emit_contrast_grad)
+
+
+def _lower_contrast(plan: Plan, op: Operation, reads: dict[str, str], emit: Callable) -> bool:
+    if not plan.are_images(*op.inputs, *op.outputs):
+        return False
+    *sizes, channels = image_sizes(plan.shape(reads["x"]))
+    contrast = Contrast(*(float(v) for v in (op.attrs["low"], op.attrs["high"], *op.attrs["value_range"])))
+    pixels = math.prod(sizes)
+    plan.call(
+        op,
+        f"{op.operator} {pixels} {channels} {contrast}",
+        lambda k: emit(k, pixels, channels, contrast),
+        reads,
+        {"y": op.outputs[0]},
+        flops=(5.0 * pixels * channels, 0.0),
+    )
+    return True
+
+
+def _stretched(k: Kernel, x: str, mean: str, factor: str) -> str:
+    return k.add(k.mul(k.sub(x, mean), factor), mean)
+
+
+def _emit_contrast(k: Kernel, pixels: int, channels: int, contrast: Contrast) -> None:
+    """Means of the channels; (x - mean) * factor + mean, clipped."""
+
+    def emit(image: Index, part: Columns | Run) -> None:
+        factor = contrast.factor(k, image)
+        mean = part.means(lambda at, mask, v: k.load("x", at, mask))
+
+        def value(at: Index, mask: str | None, v: int) -> str:
+            y = _stretched(k, k.load("x", at, mask), mean[v], factor)
+            return fn.clip(k, y, contrast.least, contrast.most)
+
+        part.write(value)
+
+    _emit_pixels(k, pixels, channels, emit)
+
+
+def _emit_contrast_grad(k: Kernel, pixels: int, channels: int, contrast: Contrast) -> None:
+    """The same of the gradient, which is zero where the result was clipped."""
+
+    def emit(image: Index, part: Columns | Run) -> None:
+        factor = contrast.factor(k, image)
+        mean = part.means(lambda at, mask, v: k.load("x", at, mask))
+
+        def inside(at: Index, mask: str | None, v: int) -> str:
+            y = _stretched(k, k.load("x", at, mask), mean[v], factor)
+            above, below = (
+                k.test("ogt", y, k.constant(contrast.least)),
+                k.test("olt", y, k.constant(contrast.most)),
+            )
+            both = k.op(f"and <{k.width} x i1> {above}, {below}")
+            return k.select(both, k.load("g", at, mask), k.zero)
+
+        mean_g = part.means(inside)
+        part.write(lambda at, mask, v: _stretched(k, inside(at, mask, v), mean_g[v], factor))
+
+    _emit_pixels(k, pixels, channels, emit)

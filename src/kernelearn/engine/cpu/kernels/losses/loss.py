@@ -1,0 +1,420 @@
+"""Losses: the value of every sample, their weighted sum, and the gradient.
+
+Every image adds its values up by itself, in float64; one task then adds the images in order. So the loss does
+not depend on who did which image.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelearn.engine.cpu.kernels.losses import crossentropy
+from kernelearn.engine.cpu.kernels.losses import rows as row_losses
+from kernelearn.engine.cpu.kernels.losses.rows import ROW_LOSSES
+from kernelearn.engine.cpu.kernels.losses.terms import TERMS
+from kernelearn.engine.cpu.language import scalars
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.loops import Row, emit_flat
+from kernelearn.engine.cpu.language.reduce import WideSum, accumulate, first_lane, lane_sum, only
+from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
+from kernelearn.engine.program import Operation
+from kernelearn.engine.reference.crossentropy import _valid_labels
+
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of predictions (n, ..., classes), `rows` samples an image.
+
+    Attributes:
+        ignored: class number of samples that do not count, or None.
+        attrs: of the kind, without the reduction.
+    """
+
+    kind: str
+    rows: int
+    classes: int
+    reduction: str
+    ignored: int | None
+    is_sparse: bool
+    attrs: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        attrs = sorted(self.attrs.items())
+        return f"{self.kind} {attrs} rows={self.rows} classes={self.classes} ignored={self.ignored}"
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether labels of 0 and 1 stand for -1 and 1."""
+        return self.kind in TERMS and TERMS[self.kind].has_signs
+
+    @property
+    def needs_divisor(self) -> bool:
+        """Whether the number of samples has to be counted, or their weights summed."""
+        if self.reduction == "sum":
+            return False
+        return self.ignored is not None or self.reduction == "mean_with_sample_weight"
+
+
+def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss | None:
+    """What a `loss` or `loss_grad` computes; None if there is no kernel for it."""
+    attrs = {k: v for k, v in op.attrs.items() if k not in ("kind", "reduction", "custom", "ignore_class")}
+    kind = op.attrs["kind"]
+    reduction = op.attrs.get("reduction", "sum_over_batch_size")
+    is_known = kind in TERMS or kind in ROW_LOSSES
+    shape, target = plan.shape(p), plan.shape(t)
+    if not is_known or op.attrs.get("custom") or reduction not in REDUCTIONS or not has_images(shape):
+        return None
+    classes = int(shape[-1] or 0) if len(shape) > 1 else 0
+    is_sparse = kind == "sparse_categorical_crossentropy"
+    lead = shape[:-1] if is_sparse else shape
+    fits = target == lead or target == (*lead, 1) or (not is_sparse and (*target, 1) == shape)
+    if not fits or not classes or plan.shape(weights) != (None,) or not plan.is_float(p, weights):
+        return None
+    if is_sparse and (plan.dtype(t) != "int64" or plan.buffers[plan.root(t)].role != "input"):
+        return None
+    if not is_sparse and not plan.is_float(t):
+        return None
+    if not row_losses.is_supported(op.attrs, classes):
+        return None
+    ignored = op.attrs.get("ignore_class")
+    return Loss(kind, per_image(shape) // classes, classes, reduction, ignored, is_sparse, attrs)
+
+
+# --- what everything is divided by
+
+
+def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
+    """The buffer of the number of samples that count, or of the sum of their weights; computed once."""
+    weighted = loss.reduction == "mean_with_sample_weight"
+    key = f"divisor {plan.root(t)} {plan.root(weights)} {weighted} {loss.ignored} {loss.rows}"
+    if key in plan.shared:
+        return plan.shared[key]
+    reads = {"n": "#n"}
+    if loss.ignored is not None:
+        reads["counts"] = _counts(plan, op, loss, t)
+    if weighted:
+        reads["weights"] = weights
+    result = plan.shared[key] = plan.scratch("divisor", (), "float64")
+    plan.call(
+        op,
+        f"divisor rows={loss.rows}",
+        lambda k: _emit_divisor(k, loss.rows),
+        reads,
+        {"divisor": result},
+        Tasks(fixed=1),
+    )
+    return result
+
+
+def _counts(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
+    """Per image the number of samples that are not ignored."""
+    counts = plan.scratch("counts", (None,), "float64")
+    plan.call(
+        op,
+        f"count rows={loss.rows} ignored={loss.ignored}",
+        lambda k: _emit_counts(k, loss),
+        {"t": t},
+        {"counts": counts},
+    )
+    return counts
+
+
+def _emit_counts(k: Kernel, loss: Loss) -> None:
+    total = k.register("i64")
+    with k.loop(k.lo, k.hi) as image:
+        k.set(total, "0")
+        with k.loop(image * loss.rows, (image + 1) * loss.rows) as number:
+            label = k.load_one("t", number, "i64")
+            counts = k.op(f"icmp ne i64 {label}, {loss.ignored}")
+            one = k.op(f"zext i1 {counts} to i64")
+            k.set(total, k.op(f"add i64 {k.get(total)}, {one}"))
+        k.store_one(k.op(f"sitofp i64 {k.get(total)} to double"), "counts", image, "double")
+
+
+def _emit_divisor(k: Kernel, rows: int) -> None:
+    total = WideSum(k)
+    with k.loop(0, k.scalar("n")) as image:
+        samples = k.load_one("counts", image, "double") if "counts" in k.arguments else scalars.number(rows)
+        if "weights" in k.arguments:
+            weight = scalars.widen(k, k.load_one("weights", image))
+            samples = scalars.multiply(k, weight, samples)
+        total.add(samples)
+    k.store_one(total.total(), "divisor", 0, "double")
+
+
+# --- labels as signs
+
+
+def signs(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
+    """The buffer of one number: 1 if all targets are 0 or 1 and stand for -1 and 1. Computed once."""
+    key = f"signs {plan.root(t)}"
+    if key in plan.shared:
+        return plan.shared[key]
+    size = loss.rows * loss.classes
+    others, result = plan.scratch("others", (None,)), plan.scratch("signs", ())
+    plan.call(op, f"others size={size}", lambda k: _emit_others(k, size), {"t": t}, {"others": others})
+    plan.call(op, "signs", _emit_signs, {"others": others, "n": "#n"}, {"signs": result}, Tasks(fixed=1))
+    plan.shared[key] = result
+    return result
+
+
+def _emit_others(k: Kernel, size: int) -> None:
+    """Per image: 1 if a target is neither 0 nor 1, else 0."""
+    one = k.constant(1.0)
+    found = k.register()
+    with k.loop(k.lo, k.hi) as image:
+        k.set(found, k.zero)
+
+        def look(at: Index, mask: str | None) -> None:
+            t = k.load("t", at, mask)
+            is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
+            k.set(found, k.select(is_other, one, k.get(found)))
+
+        emit_flat(k, image * size, (image + 1) * size, look)
+        k.store_one(k.largest(k.get(found)), "others", image)
+
+
+def _emit_signs(k: Kernel) -> None:
+    sign = k.register("float", float_text(1.0))
+    with k.loop(0, k.scalar("n")) as image:
+        is_other = k.op(f"fcmp one float {k.load_one('others', image)}, {float_text(0.0)}")
+        k.set(sign, k.op(f"select i1 {is_other}, float {float_text(0.0)}, float {k.get(sign)}"))
+    k.store_one(k.get(sign), "signs")
+
+
+def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, str | None], str]:
+    """load(offset, mask) of targets: as they are, or 2 t - 1 if labels stand for signs."""
+    if not loss.has_signs:
+        return lambda at, mask: k.load("t", at, mask)
+    sign = k.broadcast("signs")
+    factor = k.add(sign, k.constant(1.0))
+    return lambda at, mask: k.sub(k.mul(k.load("t", at, mask), factor), sign)
+
+
+def _scale(k: Kernel, loss: Loss) -> str:
+    """1 / divisor as a float64; 0 if there is nothing to divide by."""
+    if loss.reduction == "sum":
+        return scalars.number(1.0)
+    if loss.needs_divisor:
+        count = scalars.read(k, "divisor")
+    else:
+        samples = k.scalar("n") * loss.rows
+        count = k.op(f"sitofp i64 {samples} to double")
+    is_empty = k.op(f"fcmp oeq double {count}, {scalars.number(0.0)}")
+    inverse = scalars.divide(k, scalars.number(1.0), count)
+    return k.op(f"select i1 {is_empty}, double {scalars.number(0.0)}, double {inverse}")
+
+
+# --- the value
+
+
+def lower_loss(plan: Plan, op: Operation) -> bool:
+    """loss, values <- (predictions, targets, weights): values and sums per image, then the sum of these."""
+    p, t, weights = op.inputs
+    loss = find_loss(plan, op, p, t, weights)
+    if loss is None:
+        return False
+    total, values = op.outputs
+    reads = {"n": "#n"}
+    if loss.needs_divisor:
+        reads["divisor"] = divisor(plan, op, loss, t, weights)
+    sums = plan.scratch("losses", (None,), "float64")
+    numbers = loss.rows * loss.classes
+    given = {"signs": signs(plan, op, loss, t)} if loss.has_signs else {}
+    plan.call(
+        op,
+        f"loss {loss.key}",
+        lambda k: _emit_values(k, loss),
+        {"p": p, "t": t, "weights": weights, **given},
+        {"values": values, "sums": sums},
+        flops=(30.0 * numbers, 0.0),
+        note=loss.kind,
+    )
+    plan.call(
+        op,
+        f"loss total {loss.reduction} rows={loss.rows} counted={loss.needs_divisor}",
+        lambda k: _emit_total(k, loss),
+        {"sums": sums, **reads},
+        {"loss": total},
+        Tasks(fixed=1),
+    )
+    if loss.is_sparse:
+        shape = tuple(plan.shape(p))
+        plan.checks.append(functools.partial(check_labels, t, shape, loss.ignored))
+    return True
+
+
+def check_labels(name: str, shape: tuple, ignored: int | None, inputs: Mapping[str, np.ndarray]) -> None:
+    """Say what is wrong with labels that are no classes; their loss is NaN.
+
+    Raises: ArgumentError.
+    """
+    labels = inputs[name]
+    # Only the shape and the type of the predictions matter here.
+    predictions = np.broadcast_to(np.float32(0), (labels.shape[0], *shape[1:]))
+    _valid_labels(labels, predictions, ignored)
+
+
+def _emit_values(k: Kernel, loss: Loss) -> None:
+    """Image by image: the values of its samples, and their sum times the image's weight."""
+    targets = _targets(k, loss)
+    with k.loop(k.lo, k.hi) as image:
+        if loss.kind in ROW_LOSSES:
+            total = _emit_row_values(k, loss, image * loss.rows)
+        elif loss.classes == 1:
+            total = _emit_single_values(k, loss, image * loss.rows, targets)
+        else:
+            total = _emit_term_values(k, loss, image * loss.rows, targets)
+        weight = scalars.widen(k, k.load_one("weights", image))
+        k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
+
+
+def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> str:
+    total = WideSum(k)
+    value = k.register("float")
+    total.reset()
+    with k.loop(first, first + loss.rows) as number:
+        k.set(value, "0.0")
+
+        def one(sample: crossentropy.Sample) -> None:
+            k.set(value, first_lane(k, ROW_LOSSES[loss.kind].value(sample)))
+
+        _with_sample(k, loss, number, one)
+        k.store_one(k.get(value), "values", number)
+        total.add(scalars.widen(k, k.get(value)))
+    return total.total()
+
+
+def _with_sample(
+    k: Kernel,
+    loss: Loss,
+    number: Index,
+    use: Callable[[crossentropy.Sample], None],
+    otherwise: Callable[[crossentropy.Sample], None] | None = None,
+) -> None:
+    """use(sample) for a sample that counts, `otherwise` for one that is ignored."""
+    label = k.load_one("t", number, "i64") if loss.is_sparse else None
+    sample = crossentropy.Sample(k, Row(k, loss.classes), number * loss.classes, loss.attrs, label)
+    if loss.ignored is None or not loss.is_sparse:
+        use(sample)
+        return
+    if otherwise is not None:
+        with k.when(k.op(f"icmp eq i64 {label}, {loss.ignored}")):
+            otherwise(sample)
+    with k.when(k.op(f"icmp ne i64 {label}, {loss.ignored}")):
+        use(sample)
+
+
+def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
+    """Predictions of one number: a vector of samples at a time."""
+    term = TERMS[loss.kind]
+    total = WideSum(k, vectors=True)
+    total.reset()
+
+    def one(at: Index, mask: str | None) -> None:
+        value = term.value(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
+        k.store(value, "values", at, mask)
+        total.add_lanes(total.widen(only(k, mask, value, k.zero)))
+
+    emit_flat(k, first, first + loss.rows, one)
+    return total.total()
+
+
+def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
+    """Predictions of several numbers: one sample after another."""
+    term, row = TERMS[loss.kind], Row(k, loss.classes)
+    total = WideSum(k)
+    total.reset()
+    with k.loop(first, first + loss.rows) as number:
+        at = number * loss.classes
+        lanes = k.register(start=k.zero)
+
+        def one(c, mask, held, at=at, lanes=lanes) -> None:
+            p, t = k.load("p", at + c, mask), targets(at + c, mask)
+            accumulate(k, lanes, only(k, mask, term.value(k, loss.attrs, p, t), k.zero))
+
+        row.each(one)
+        value = lane_sum(k, k.get(lanes))
+        if term.is_mean:
+            value = k.div(value, k.constant(loss.classes))
+        single = first_lane(k, value)
+        k.store_one(single, "values", number)
+        total.add(scalars.widen(k, single))
+    return total.total()
+
+
+def _emit_total(k: Kernel, loss: Loss) -> None:
+    """The sums of the images in order, and the division."""
+    total = WideSum(k)
+    with k.loop(0, k.scalar("n")) as image:
+        total.add(k.load_one("sums", image, "double"))
+    value = scalars.multiply(k, total.total(), _scale(k, loss))
+    k.store_one(scalars.narrow(k, value), "loss", 0)
+
+
+# --- the gradient
+
+
+def lower_loss_grad(plan: Plan, op: Operation) -> bool:
+    """d loss / d predictions from (gradient of the loss, predictions, targets, weights)."""
+    grad, p, t, weights = op.inputs
+    loss = find_loss(plan, op, p, t, weights)
+    if loss is None or not plan.is_float(grad):
+        return False
+    reads = {"g": grad, "p": p, "t": t, "weights": weights, "n": "#n"}
+    if loss.needs_divisor:
+        reads["divisor"] = divisor(plan, op, loss, t, weights)
+    if loss.has_signs:
+        reads["signs"] = signs(plan, op, loss, t)
+    plan.call(
+        op,
+        f"loss_grad {loss.key} {loss.reduction} counted={loss.needs_divisor}",
+        lambda k: _emit_gradient(k, loss),
+        reads,
+        {"out": op.outputs[0]},
+        flops=(30.0 * loss.rows * loss.classes, 0.0),
+        note=loss.kind,
+    )
+    return True
+
+
+def _emit_gradient(k: Kernel, loss: Loss) -> None:
+    """Image by image: slopes times the image's weight, the gradient and 1 / divisor."""
+    scale = k.op(f"fmul float {scalars.narrow(k, _scale(k, loss))}, {k.load_one('g')}")
+    targets = _targets(k, loss)
+    with k.loop(k.lo, k.hi) as image:
+        weight = k.load_one("weights", image)
+        factor = k.splat(k.op(f"fmul float {weight}, {scale}"))
+        if loss.kind in ROW_LOSSES:
+            _emit_row_slopes(k, loss, image * loss.rows, factor)
+        else:
+            _emit_slopes(k, loss, image * (loss.rows * loss.classes), factor, targets)
+
+
+def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:
+    row_loss = ROW_LOSSES[loss.kind]
+
+    def write(sample: crossentropy.Sample) -> None:
+        row_loss.gradient(sample, factor)
+
+    with k.loop(first, first + loss.rows) as number:
+        _with_sample(k, loss, number, write, crossentropy.write_zeros)
+
+
+def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: str, targets: Callable) -> None:
+    term = TERMS[loss.kind]
+    share = k.constant(1 / loss.classes if term.is_mean else 1.0)
+
+    def one(at: Index, mask: str | None) -> None:
+        slope = term.slope(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
+        k.store(k.mul(k.mul(slope, share), factor), "out", at, mask)
+
+    emit_flat(k, first, first + loss.rows * loss.classes, one)

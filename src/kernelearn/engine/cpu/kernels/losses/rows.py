@@ -1,0 +1,256 @@
+"""Losses of whole rows of predictions besides the cross-entropies: cosine similarity, the categorical hinge,
+the focal categorical cross-entropy. Value and gradient, row by row; the equations are in
+`engine.reference.losses` and `engine.reference.crossentropy`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kernelearn.engine.cpu.kernels.losses import crossentropy
+from kernelearn.engine.cpu.kernels.losses.crossentropy import Sample
+from kernelearn.engine.cpu.kernels.losses.terms import EPSILON, clipped, inside, power_and_slope
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language.functions import larger_or_nan
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.reduce import accumulate, lane_sum, only
+from kernelearn.engine.cpu.language.tables import Table
+
+# One vector of a row: (first entry, mask) -> values.
+Part = Callable[[Index | int, str | None], str]
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """value(sample) is the loss in every lane; gradient(sample, factor) writes its slope times a factor."""
+
+    value: Callable[[Sample], str]
+    gradient: Callable[[Sample, str], None]
+
+
+def _sum(sample: Sample, part: Part) -> str:
+    """The sum of part(c, mask) over the row, in every lane."""
+    k = sample.k
+    total = k.register(start=k.zero)
+    sample.row.each(lambda c, mask, held: accumulate(k, total, only(k, mask, part(c, mask), k.zero)))
+    return lane_sum(k, k.get(total))
+
+
+def _write(sample: Sample, factor: str, part: Part) -> None:
+    """part(c, mask) * factor to role "out"."""
+    k = sample.k
+    sample.row.each(lambda c, mask, held: k.store(k.mul(part(c, mask), factor), "out", sample.at + c, mask))
+
+
+# --- cosine similarity
+
+
+def _norm(sample: Sample, load: Part) -> str:
+    """Length of the row, at least epsilon."""
+    k = sample.k
+
+    def square(c, mask):
+        x = load(c, mask)
+        return k.mul(x, x)
+
+    return k.larger(fn.sqrt(k, _sum(sample, square)), k.constant(EPSILON))
+
+
+def _units(sample: Sample) -> tuple[Part, Part, str]:
+    """Targets and predictions, each divided by its length, and the length of the predictions."""
+    k = sample.k
+    norm_t, norm_p = _norm(sample, sample.target), _norm(sample, sample.load)
+    return (
+        lambda c, mask: k.div(sample.target(c, mask), norm_t),
+        lambda c, mask: k.div(sample.load(c, mask), norm_p),
+        norm_p,
+    )
+
+
+def _cosine(sample: Sample) -> str:
+    """-sum(t / |t| * p / |p|)"""
+    k = sample.k
+    unit_t, unit_p, _ = _units(sample)
+    return fn.negative(k, _sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask))))
+
+
+def _cosine_gradient(sample: Sample, factor: str) -> None:
+    """(u_p sum(u_t u_p) - u_t) / |p|; no sum where |p| was raised to epsilon."""
+    k = sample.k
+    unit_t, unit_p, norm = _units(sample)
+    along = _sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask)))
+    counts = k.select(k.test("ogt", norm, k.constant(EPSILON)), k.constant(1.0), k.zero)
+    along = k.mul(along, counts)
+
+    def slope(c, mask):
+        return k.div(k.sub(k.mul(unit_p(c, mask), along), unit_t(c, mask)), norm)
+
+    _write(sample, factor, slope)
+
+
+# --- the categorical hinge
+
+
+def _other(sample: Sample, c: Index | int, mask: str | None) -> str:
+    """(1 - t) p: the scores of the other classes."""
+    k = sample.k
+    return k.mul(k.sub(k.constant(1.0), sample.target(c, mask)), sample.load(c, mask))
+
+
+def _margin(sample: Sample) -> tuple[str, str]:
+    """The best other score, NaN if any is; and best other score - own score + 1."""
+    k, lowest = sample.k, sample.k.constant(-math.inf)
+    best = k.register(start=lowest)
+
+    def compare(c, mask, held):
+        k.set(best, larger_or_nan(k, k.get(best), only(k, mask, _other(sample, c, mask), lowest)))
+
+    sample.row.each(compare)
+    top = k.splat(k.largest(k.get(best)))
+    own = _sum(sample, lambda c, mask: k.mul(sample.target(c, mask), sample.load(c, mask)))
+    return top, k.add(k.sub(top, own), k.constant(1.0))
+
+
+def _categorical_hinge(sample: Sample) -> str:
+    """max(best other score - own score + 1, 0)"""
+    return sample.k.larger(_margin(sample)[1], sample.k.zero)
+
+
+def _numbers(k: Kernel, c: Index | int) -> str:
+    """c, c + 1, ... in the lanes, as float32: exact below 2^24."""
+    lanes = "<" + ", ".join(f"i32 {lane}" for lane in range(k.width)) + ">"
+    kind = f"<{k.width} x i32>"
+    first = k.splat(k.op(f"trunc i64 {c} to i32"), "i32")
+    return k.op(f"sitofp {kind} {k.op(f'add {kind} {lanes}, {first}')} to {k.vector}")
+
+
+def _rival(sample: Sample, top: str) -> str:
+    """The number of the first class whose other score is the best, in every lane."""
+    k = sample.k
+    none = k.constant(-math.inf)
+    # Numbers below zero, because the largest lane is at hand.
+    minus_first = k.register(start=none)
+
+    def compare(c, mask, held):
+        is_best = k.test("oeq", _other(sample, c, mask), top)
+        number = k.select(is_best, fn.negative(k, _numbers(k, c)), none)
+        k.set(minus_first, k.larger(k.get(minus_first), only(k, mask, number, none)))
+
+    sample.row.each(compare)
+    return fn.negative(k, k.splat(k.largest(k.get(minus_first))))
+
+
+def _categorical_hinge_gradient(sample: Sample, factor: str) -> None:
+    """-t, and 1 - t more at the best other class; zero where the margin is kept."""
+    k = sample.k
+    top, margin = _margin(sample)
+    rival = _rival(sample, top)
+    counts = k.select(k.test("ogt", margin, k.zero), k.constant(1.0), k.zero)
+
+    def slope(c, mask):
+        t = sample.target(c, mask)
+        minus = fn.negative(k, t)
+        at_rival = k.sub(k.add(minus, k.constant(1.0)), t)
+        is_rival = k.test("oeq", _numbers(k, c), rival)
+        return k.mul(k.select(is_rival, at_rival, minus), counts)
+
+    _write(sample, factor, slope)
+
+
+# --- focal cross-entropy: Lin et al. (2017), https://arxiv.org/abs/1708.02002
+
+
+def _weights(sample: Sample) -> Part:
+    """alpha of every class."""
+    k, alpha = sample.k, sample.attrs.get("alpha", 0.25)
+    if isinstance(alpha, int | float):
+        return lambda c, mask: k.constant(alpha)
+    values = [float(v) for v in alpha]
+    if len(values) == 1:
+        return lambda c, mask: k.constant(values[0])
+    return Table(k, "alpha", values).vector
+
+
+def is_supported(attrs, classes: int) -> bool:
+    """Whether there are as many weights as classes, or one."""
+    alpha = attrs.get("alpha", 0.25)
+    return isinstance(alpha, int | float) or (isinstance(alpha, list | tuple) and len(alpha) in (1, classes))
+
+
+def _probabilities(sample: Sample) -> tuple[Callable[[str], tuple[str, str, str]], str]:
+    """Function: prediction -> p, log p, p before it was clipped; and the row's sum (of exponentials)."""
+    k = sample.k
+    if sample.attrs.get("from_logits"):
+        top, total, _ = crossentropy.exponentials(sample)
+        logarithm = fn.log(k, total)
+
+        def of_logit(x):
+            log_p = k.sub(k.sub(x, top), logarithm)
+            p = fn.exp(k, log_p)
+            return p, log_p, p
+
+        return of_logit, total
+    total = crossentropy.row_sum(sample)
+
+    def of_share(x):
+        raw = k.div(x, total)
+        p = clipped(k, raw)
+        return p, fn.log(k, p), raw
+
+    return of_share, total
+
+
+def _focal(sample: Sample) -> str:
+    """-sum(alpha (1 - p)^gamma t log p)"""
+    k, gamma = sample.k, float(sample.attrs.get("gamma", 2.0))
+    alpha = _weights(sample)
+    of, _ = _probabilities(sample)
+
+    def term(c, mask):
+        p, log_p, _ = of(sample.load(c, mask))
+        focus, _ = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
+        return k.mul(k.mul(k.mul(alpha(c, mask), focus), sample.target(c, mask)), log_p)
+
+    return fn.negative(k, _sum(sample, term))
+
+
+def _focal_gradient(sample: Sample, factor: str) -> None:
+    """With u = p d value / d p: u - p sum(u) by logits; by scores u / p through the normalisation."""
+    k, gamma = sample.k, float(sample.attrs.get("gamma", 2.0))
+    alpha = _weights(sample)
+    of, total = _probabilities(sample)
+
+    def parts(c, mask):
+        """u, p and p before it was clipped."""
+        p, log_p, raw = of(sample.load(c, mask))
+        focus, slope = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
+        inner = k.sub(focus, k.mul(k.mul(slope, p), log_p))
+        weight = fn.negative(k, k.mul(alpha(c, mask), sample.target(c, mask)))
+        return k.mul(weight, inner), p, raw
+
+    if sample.attrs.get("from_logits"):
+        along = _sum(sample, lambda c, mask: parts(c, mask)[0])
+
+        def by_logit(c, mask):
+            u, p, _ = parts(c, mask)
+            return k.sub(u, k.mul(p, along))
+
+        _write(sample, factor, by_logit)
+        return
+
+    def by_share(c, mask):
+        u, p, raw = parts(c, mask)
+        return k.mul(k.div(u, p), inside(k, raw)), raw
+
+    along = _sum(sample, lambda c, mask: k.mul(*by_share(c, mask)))
+    _write(sample, factor, lambda c, mask: k.div(k.sub(by_share(c, mask)[0], along), total))
+
+
+ROW_LOSSES: dict[str, RowLoss] = {
+    **{kind: RowLoss(crossentropy.value, crossentropy.write_gradient) for kind in crossentropy.KINDS},
+    "cosine_similarity": RowLoss(_cosine, _cosine_gradient),
+    "categorical_hinge": RowLoss(_categorical_hinge, _categorical_hinge_gradient),
+    "categorical_focal_crossentropy": RowLoss(_focal, _focal_gradient),
+}

@@ -1,0 +1,1 @@
+"""Normalisation over the batch and over parts of images."""

@@ -1,0 +1,346 @@
+"""Normalisation over the batch and its gradients; parts of images are done by `images`.
+
+Batch statistics take one pass over memory: every image gives the sums of x - p and of its square, where the
+pivot p is the mean of a few of its pixels; the images are then joined in float64, in order, by the formula of
+Chan, Golub and LeVeque (1979) for the variance of a union. So nothing cancels, also when means are large, and
+results do not depend on who did which image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, images, task_blocks
+from kernelearn.engine.cpu.language.reduce import fold_rows
+from kernelearn.engine.cpu.language.wide import Wide
+from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes, per_image
+from kernelearn.engine.program import Operation
+
+# Vectors of a row that are summed together; each has two sums.
+TILE = 4
+# Pixels whose mean is the pivot of an image.
+PIVOT_PIXELS = 4
+
+
+def _is_batch(plan: Plan, x: str, axes: Sequence[int]) -> bool:
+    """Whether statistics are those of channels over all images and positions."""
+    shape = plan.shape(x)
+    return has_images(shape) and sorted(axes) == list(range(len(shape) - 1))
+
+
+def _rows(plan: Plan, name: str) -> tuple[int, int]:
+    """Pixels of an image, and channels."""
+    *sizes, channels = image_sizes(plan.shape(name))
+    return per_image(tuple(sizes)), channels
+
+
+def _channel_tasks(plan: Plan, channels: int) -> Tasks:
+    return Tasks(fixed=block_count(plan.target.width, channels, 1))
+
+
+# --- statistics of the batch
+
+
+def lower_statistics(plan: Plan, op: Operation) -> bool:
+    """Mean and variance of every channel."""
+    (x,), (mean, variance) = op.inputs, op.outputs
+    if not plan.is_float(x, mean, variance) or not _is_batch(plan, x, op.attrs["axes"]):
+        return False
+    _add_statistics(plan, op, x, mean, variance)
+    return True
+
+
+def _add_statistics(plan: Plan, op: Operation, x: str, mean: str, variance: str) -> None:
+    rows, channels = _rows(plan, x)
+    sums = plan.scratch(f"{mean}/images", (None, 3 * channels))
+    plan.call(
+        op,
+        f"statistics of images {rows} {channels}",
+        lambda k: _emit_image_statistics(k, rows, channels),
+        {"x": x},
+        {"sums": sums},
+        flops=(3.0 * rows * channels, 0.0),
+        note="statistics of images",
+    )
+    plan.call(
+        op,
+        f"statistics of the batch {rows} {channels}",
+        lambda k: _emit_joined_statistics(k, rows, channels),
+        {"sums": sums, "n": "#n"},
+        {"mean": mean, "variance": variance},
+        _channel_tasks(plan, channels),
+        note="statistics of the batch",
+    )
+
+
+def _emit_image_statistics(k: Kernel, rows: int, channels: int) -> None:
+    """Pivot, sum of x - pivot, sum of its square, each a row of channels."""
+    with images(k, rows * channels) as (image, x):
+        target = image * (3 * channels)
+        for first, tile in blocks(k, channels, TILE):
+            pivots = {c: _pivot(k, x + first + c, rows, channels, mask) for c, mask in tile}
+
+            def step(row: Index, vector: Lanes, sums: Sequence[str], x=x + first, pivots=pivots) -> list[str]:
+                c, mask = vector
+                d = k.sub(k.load("x", x + row * channels + c, mask), pivots[c])
+                return [k.add(sums[0], d), k.fma(d, d, sums[1])]
+
+            totals = fold_rows(k, rows, [k.zero, k.zero], tile, step)
+            for (c, mask), (total, squares) in zip(tile, totals):
+                for part, value in enumerate((pivots[c], total, squares)):
+                    k.store(value, "sums", target + part * channels + first + c, mask)
+
+
+def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: str | None) -> str:
+    """Mean of a few pixels spread over the image: near the mean also if single pixels are far from it."""
+    count = min(PIVOT_PIXELS, rows)
+    pixels = [i * rows // count for i in range(count)]
+    total = k.load("x", x + pixels[0] * channels, mask)
+    for pixel in pixels[1:]:
+        total = k.add(total, k.load("x", x + pixel * channels, mask))
+    return total if count == 1 else k.mul(total, k.constant(1 / count))
+
+
+def _emit_joined_statistics(k: Kernel, rows: int, channels: int) -> None:
+    """Mean of the images' means; variance from their squares and from how their means differ."""
+    count, wide = k.scalar("n"), Wide(k)
+    share = wide.constant(1 / rows)
+    for first, tile in task_blocks(k, channels, 1):
+
+        def part(number: int, image: Index, vector: Lanes, first=first) -> str:
+            c, mask = vector
+            offset = image * (3 * channels) + number * channels + first + c
+            return wide.widen(k.load("sums", offset, mask))
+
+        def image_mean(image: Index, vector: Lanes, part=part) -> str:
+            return wide.add(part(0, image, vector), wide.mul(part(1, image, vector), share))
+
+        def add_mean(image: Index, vector: Lanes, sums: Sequence[str], image_mean=image_mean) -> list[str]:
+            return [wide.add(sums[0], image_mean(image, vector))]
+
+        images_ = wide.number(count)
+        ((total,),) = _fold_wide(k, wide, count, tile, add_mean)
+        mean = wide.div(total, images_)
+
+        def add_squares(
+            image: Index, vector: Lanes, sums: Sequence[str], mean=mean, part=part, image_mean=image_mean
+        ) -> list[str]:
+            shift = part(1, image, vector)
+            within = wide.sub(part(2, image, vector), wide.mul(wide.mul(shift, shift), share))
+            between = wide.sub(image_mean(image, vector), mean)
+            between = wide.mul(wide.mul(between, between), wide.constant(rows))
+            return [wide.add(sums[0], wide.add(within, between))]
+
+        ((squares,),) = _fold_wide(k, wide, count, tile, add_squares)
+        variance = wide.narrow(wide.div(squares, wide.mul(images_, wide.constant(rows))))
+        # Rounding must not make it negative; a NaN stays.
+        variance = k.select(k.test("olt", variance, k.zero), k.zero, variance)
+        ((c, mask),) = tile
+        k.store(wide.narrow(mean), "mean", first + c, mask)
+        k.store(variance, "variance", first + c, mask)
+
+
+def _fold_wide(k: Kernel, wide: Wide, rows: Index, tile: Sequence[Lanes], step, sums: int = 1):
+    """`fold_rows` in float64."""
+    return fold_rows(
+        k, rows, [k.zero] * sums, tile, step, lambda _, a, b: wide.add(a, b), unroll=2, kind=wide.type
+    )
+
+
+# --- normalize with batch statistics, and its gradient
+
+
+def lower_normalize(plan: Plan, op: Operation) -> bool:
+    """By batch statistics."""
+    (x,), (y, mean, variance) = op.inputs, op.outputs
+    epsilon = op.attrs["epsilon"]
+    if not plan.is_float(x, y, mean, variance) or not _is_batch(plan, x, op.attrs["axes"]):
+        return False
+    _add_statistics(plan, op, x, mean, variance)
+    rows, channels = _rows(plan, x)
+    plan.call(
+        op,
+        f"normalize {rows} {channels} {epsilon}",
+        lambda k: _emit_normalize(k, rows, channels, epsilon),
+        {"x": x, "mean": mean, "variance": variance},
+        {"y": y},
+        flops=(2.0 * rows * channels, 0.0),
+        note="normalise",
+    )
+    return True
+
+
+def _emit_normalize(k: Kernel, rows: int, channels: int, epsilon: float) -> None:
+    with images(k, rows * channels) as (_, x):
+        for first, tile in blocks(k, channels, TILE):
+            means = [k.load("mean", first + c, mask) for c, mask in tile]
+            inverses = [
+                inverse_deviation(k, k.load("variance", first + c, mask), epsilon) for c, mask in tile
+            ]
+            with k.loop(0, rows) as row:
+                for (c, mask), mean, inverse in zip(tile, means, inverses):
+                    at = x + row * channels + first + c
+                    k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
+
+
+def lower_normalize_grad(plan: Plan, op: Operation) -> bool:
+    """inverse * (g - mean(g) - y mean(g y)), the means over the batch."""
+    (grad, y, variance), (dx,) = op.inputs, op.outputs
+    if not plan.is_float(grad, y, variance, dx) or not _is_batch(plan, y, op.attrs["axes"]):
+        return False
+    rows, channels = _rows(plan, y)
+    epsilon = op.attrs["epsilon"]
+    means = [plan.scratch(f"{dx}/{part}", (channels,)) for part in ("mean", "along")]
+    _add_products(plan, op, {"g": grad, "y": y}, means, divisor=rows)
+    plan.call(
+        op,
+        f"normalize_grad {rows} {channels} {epsilon}",
+        lambda k: _emit_normalize_grad(k, rows, channels, epsilon),
+        {"g": grad, "y": y, "variance": variance, "mean": means[0], "along": means[1]},
+        {"dx": dx},
+        flops=(5.0 * rows * channels, 0.0),
+        note="gradient of normalise",
+    )
+    return True
+
+
+def _emit_normalize_grad(k: Kernel, rows: int, channels: int, epsilon: float) -> None:
+    with images(k, rows * channels) as (_, x):
+        for first, tile in blocks(k, channels, 2):
+            rows_of = ("mean", "along", "variance")
+            known = [[k.load(role, first + c, mask) for role in rows_of] for c, mask in tile]
+            inverses = [inverse_deviation(k, variance, epsilon) for _, _, variance in known]
+            with k.loop(0, rows) as row:
+                for (c, mask), (mean, along, _), inverse in zip(tile, known, inverses):
+                    at = x + row * channels + first + c
+                    g, y = k.load("g", at, mask), k.load("y", at, mask)
+                    k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
+
+
+# --- sums of a gradient, and of its product with the normalised values
+
+
+def lower_sums(plan: Plan, op: Operation) -> bool:
+    """Gradients of beta and gamma: sum of d, and of d (x - mean) / deviation."""
+    grad, x, mean, variance = op.inputs
+    if not plan.is_float(*op.inputs, *op.outputs) or not has_images(plan.shape(x)):
+        return False
+    reads = {"g": grad, "y": x, "mean": mean}
+    _add_products(plan, op, reads, op.outputs, variance=variance, epsilon=op.attrs["epsilon"])
+    return True
+
+
+def _add_products(
+    plan: Plan,
+    op: Operation,
+    reads: dict[str, str],
+    targets: Sequence[str],
+    divisor: int = 0,
+    variance: str | None = None,
+    epsilon: float = 0.0,
+) -> None:
+    """Sums of g and of g * y (or g * (y - mean)): per image, then of all of them.
+
+    Args:
+        divisor: pixels of an image if means are wanted.
+        variance: buffer; the second sum is divided by the root of it plus epsilon.
+    """
+    rows, channels = _rows(plan, reads["y"])
+    sums = plan.scratch(f"{targets[0]}/images", (None, 2 * channels))
+    plan.call(
+        op,
+        f"gradient sums of images {rows} {channels} {sorted(reads)}",
+        lambda k: _emit_image_products(k, rows, channels, "mean" in reads),
+        reads,
+        {"sums": sums},
+        flops=(3.0 * rows * channels, 0.0),
+        note="gradient sums of images",
+    )
+    scaled = {} if variance is None else {"variance": variance}
+    plan.call(
+        op,
+        f"gradient sums of the batch {channels} / {divisor} {sorted(scaled)} {epsilon}",
+        lambda k: _emit_joined_products(k, channels, divisor, epsilon if scaled else None),
+        {"sums": sums, "n": "#n", **scaled},
+        dict(zip(("total", "along"), targets)),
+        _channel_tasks(plan, channels),
+        note="gradient sums of the batch",
+    )
+
+
+def _emit_image_products(k: Kernel, rows: int, channels: int, is_centred: bool) -> None:
+    with images(k, rows * channels) as (image, x):
+        target = image * (2 * channels)
+        for first, tile in blocks(k, channels, TILE):
+            means = {c: k.load("mean", first + c, mask) for c, mask in tile} if is_centred else {}
+
+            def step(row: Index, vector: Lanes, sums: Sequence[str], x=x + first, means=means) -> list[str]:
+                c, mask = vector
+                at = x + row * channels + c
+                g, y = k.load("g", at, mask), k.load("y", at, mask)
+                if means:
+                    y = k.sub(y, means[c])
+                return [k.add(sums[0], g), k.fma(g, y, sums[1])]
+
+            totals = fold_rows(k, rows, [k.zero, k.zero], tile, step)
+            for (c, mask), parts in zip(tile, totals):
+                for part, value in enumerate(parts):
+                    k.store(value, "sums", target + part * channels + first + c, mask)
+
+
+def _emit_joined_products(k: Kernel, channels: int, divisor: int, epsilon: float | None) -> None:
+    count, wide = k.scalar("n"), Wide(k)
+    for first, tile in task_blocks(k, channels, 1):
+
+        def step(image: Index, vector: Lanes, sums: Sequence[str], first=first) -> list[str]:
+            c, mask = vector
+            at = image * (2 * channels) + first + c
+            parts = [k.load("sums", at + part * channels, mask) for part in range(2)]
+            return [wide.add(s, wide.widen(p)) for s, p in zip(sums, parts)]
+
+        ((total, along),) = _fold_wide(k, wide, count, tile, step, sums=2)
+        if divisor:
+            number = wide.number(count * divisor)
+            total, along = wide.div(total, number), wide.div(along, number)
+        ((c, mask),) = tile
+        product = wide.narrow(along)
+        if epsilon is not None:
+            product = k.mul(product, inverse_deviation(k, k.load("variance", first + c, mask), epsilon))
+        k.store(wide.narrow(total), "total", first + c, mask)
+        k.store(product, "along", first + c, mask)
+
+
+def lower_grad_coefficients(plan: Plan, op: Operation) -> bool:
+    """What `batch_norm_grad_input` multiplies d and x - mean with, and adds: per channel."""
+    x, variance, total, along, *gamma = op.inputs
+    if not plan.is_float(*op.inputs, *op.outputs) or not has_images(plan.shape(x)):
+        return False
+    rows, channels = _rows(plan, x)
+    epsilon = op.attrs["epsilon"]
+    scaled = {"gamma": gamma[0]} if gamma else {}
+    plan.call(
+        op,
+        f"batch_norm_coefficients {rows} {channels} {epsilon} {sorted(scaled)}",
+        lambda k: _emit_grad_coefficients(k, rows, channels, epsilon, bool(scaled)),
+        {"variance": variance, "total": total, "along": along, "n": "#n", **scaled},
+        dict(zip(("factor", "slope", "offset"), op.outputs)),
+        _channel_tasks(plan, channels),
+        note="coefficients of a gradient",
+    )
+    return True
+
+
+def _emit_grad_coefficients(k: Kernel, rows: int, channels: int, epsilon: float, has_gamma: bool) -> None:
+    count = k.scalar("n")
+    number = k.splat(k.op(f"sitofp i64 {count * rows} to float"))
+    for first, tile in task_blocks(k, channels, 1):
+        ((c, mask),) = tile
+        at = first + c
+        inverse = inverse_deviation(k, k.load("variance", at, mask), epsilon)
+        factor = k.mul(k.load("gamma", at, mask), inverse) if has_gamma else inverse
+        share = k.div(k.sub(k.zero, factor), number)
+        k.store(factor, "factor", at, mask)
+        k.store(k.mul(k.mul(share, inverse), k.load("along", at, mask)), "slope", at, mask)
+        k.store(k.mul(share, k.load("total", at, mask)), "offset", at, mask)

@@ -1,0 +1,168 @@
+"""Normalisation over parts of each image: layer, group and instance normalisation, and their gradients.
+
+A part stays in the cache while its mean, then its variance are summed and the result is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.loops import Lanes, blocks
+from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.views import View, find_view, over_outer
+from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
+from kernelearn.engine.program import Operation
+
+# Vectors of a row that are summed together.
+TILE = 4
+
+
+def _image_view(plan: Plan, op: Operation, name: str) -> View | None:
+    """How an image is seen; None if the images are reduced, too."""
+    shape, axes = plan.shape(name), op.attrs["axes"]
+    if 0 in axes or not has_images(shape) or not plan.is_float(*op.inputs, *op.outputs):
+        return None
+    return find_view(image_sizes(shape), [a - 1 for a in axes])
+
+
+def lower_image_normalize(plan: Plan, op: Operation) -> bool:
+    """y, mean and variance of every part."""
+    view, epsilon = _image_view(plan, op, op.inputs[0]), op.attrs["epsilon"]
+    if view is None:
+        return False
+    plan.call(
+        op,
+        f"normalize images {view} {epsilon}",
+        lambda k: _emit_image_parts(k, view, epsilon, _normalize_columns, _normalize_run),
+        {"x": op.inputs[0]},
+        dict(zip(("y", "mean", "variance"), op.outputs)),
+        flops=(5.0 * view.size, 0.0),
+        note=f"normalise over {view.reduced} numbers",
+    )
+    return True
+
+
+def lower_image_normalize_grad(plan: Plan, op: Operation) -> bool:
+    """inverse * (g - mean(g) - y mean(g y)), part by part."""
+    view, epsilon = _image_view(plan, op, op.outputs[0]), op.attrs["epsilon"]
+    if view is None:
+        return False
+    plan.call(
+        op,
+        f"normalize_grad images {view} {epsilon}",
+        lambda k: _emit_image_parts(k, view, epsilon, _gradient_columns, _gradient_run),
+        dict(zip(("g", "y", "variance"), op.inputs)),
+        {"dx": op.outputs[0]},
+        flops=(7.0 * view.size, 0.0),
+        note=f"gradient of normalise over {view.reduced} numbers",
+    )
+    return True
+
+
+def _emit_image_parts(k: Kernel, view: View, epsilon: float, columns: Callable, run: Callable) -> None:
+    """Part after part, which stays in the cache between the passes over it."""
+    for x, kept in over_outer(k, view):
+        if view.run == 1:
+            for first, tile in blocks(k, view.channels, TILE):
+                columns(k, view, epsilon, x + first, kept + first, tile)
+            continue
+        with k.loop(0, view.channels) as channel:
+            run(k, view, epsilon, x, kept, channel)
+
+
+def _normalize_columns(
+    k: Kernel, view: View, epsilon: float, x: Index, kept: Index, tile: list[Lanes]
+) -> None:
+    """Lanes are channels, each with statistics of its own."""
+    divisor = k.constant(view.reduced)
+
+    def value(row: Index, vector: Lanes) -> str:
+        return k.load("x", x + row * view.channels + vector[0], vector[1])
+
+    totals = fold_rows(k, view.rows, [k.zero], tile, lambda r, v, s: [k.add(s[0], value(r, v))])
+    means = {c: k.div(total, divisor) for (c, _), (total,) in zip(tile, totals)}
+
+    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+        d = k.sub(value(row, vector), means[vector[0]])
+        return [k.fma(d, d, sums[0])]
+
+    squares = fold_rows(k, view.rows, [k.zero], tile, step)
+    inverses = {}
+    for (c, mask), (total,) in zip(tile, squares):
+        variance = k.div(total, divisor)
+        inverses[c] = inverse_deviation(k, variance, epsilon)
+        k.store(means[c], "mean", kept + c, mask)
+        k.store(variance, "variance", kept + c, mask)
+    with k.loop(0, view.rows) as row:
+        for c, mask in tile:
+            y = k.mul(k.sub(value(row, (c, mask)), means[c]), inverses[c])
+            k.store(y, "y", x + row * view.channels + c, mask)
+
+
+def _normalize_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index, channel: Index) -> None:
+    """Lanes lie along the numbers that share statistics."""
+    start = x + channel * view.run
+    total = fold_runs(k, view, start, Reduction("sum"), lambda at, mask: k.load("x", at, mask))
+    mean = _mean(k, view, total)
+
+    def square(at: Index, mask: str | None) -> str:
+        d = k.sub(k.load("x", at, mask), mean)
+        d = d if mask is None else k.select(mask, d, k.zero)
+        return k.mul(d, d)
+
+    variance = _mean(k, view, fold_runs(k, view, start, Reduction("sum"), square))
+    inverse = inverse_deviation(k, variance, epsilon)
+    for role, vector in (("mean", mean), ("variance", variance)):
+        k.store_one(k.op(f"extractelement {k.vector} {vector}, i32 0"), role, kept + channel)
+
+    def write(at: Index, mask: str | None) -> None:
+        k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
+
+    each_run(k, view, x, channel, write)
+
+
+def _mean(k: Kernel, view: View, total: str) -> str:
+    """Sum of the lanes by the number of numbers, in every lane."""
+    return k.splat(k.op(f"fdiv float {k.total(total)}, {float_text(view.reduced)}"))
+
+
+def _gradient_columns(
+    k: Kernel, view: View, epsilon: float, x: Index, kept: Index, tile: list[Lanes]
+) -> None:
+    divisor = k.constant(view.reduced)
+
+    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+        c, mask = vector
+        at = x + row * view.channels + c
+        g = k.load("g", at, mask)
+        return [k.add(sums[0], g), k.fma(g, k.load("y", at, mask), sums[1])]
+
+    totals = fold_rows(k, view.rows, [k.zero, k.zero], tile, step)
+    known = []
+    for (c, mask), (total, along) in zip(tile, totals):
+        inverse = inverse_deviation(k, k.load("variance", kept + c, mask), epsilon)
+        known.append((k.div(total, divisor), k.div(along, divisor), inverse))
+    with k.loop(0, view.rows) as row:
+        for (c, mask), values in zip(tile, known):
+            at = x + row * view.channels + c
+            g, y = k.load("g", at, mask), k.load("y", at, mask)
+            k.store(centred_gradient(k, g, y, *values), "dx", at, mask)
+
+
+def _gradient_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index, channel: Index) -> None:
+    start, add = x + channel * view.run, Reduction("sum")
+    mean = _mean(k, view, fold_runs(k, view, start, add, lambda at, mask: k.load("g", at, mask)))
+
+    def product(at: Index, mask: str | None) -> str:
+        return k.mul(k.load("g", at, mask), k.load("y", at, mask))
+
+    along = _mean(k, view, fold_runs(k, view, start, add, product))
+    inverse = inverse_deviation(k, k.broadcast("variance", kept + channel), epsilon)
+
+    def write(at: Index, mask: str | None) -> None:
+        g, y = k.load("g", at, mask), k.load("y", at, mask)
+        k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
+
+    each_run(k, view, x, channel, write)

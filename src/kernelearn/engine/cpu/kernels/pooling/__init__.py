@@ -1,0 +1,1 @@
+"""Windows of pixels: pooling, enlarging, and their gradients."""

@@ -1,0 +1,148 @@
+"""Softmax, its logarithm, and their gradients; here the code for the last axis, one row after another."""
+
+from __future__ import annotations
+
+import math
+
+from kernelearn.engine.cpu.kernels.softmax import columns as softmax_columns
+from kernelearn.engine.cpu.kernels.softmax.columns import emit_columns
+from kernelearn.engine.cpu.language import functions as fn
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import Row
+from kernelearn.engine.cpu.language.reduce import accumulate, lane_max, lane_sum, only
+from kernelearn.engine.cpu.plan import Plan, has_images, per_image
+from kernelearn.engine.program import Operation
+
+
+def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[str, list[str] | None]:
+    """The largest number of a row in every lane, and the row if it is short."""
+    top = k.register(start=k.constant(-math.inf))
+
+    def one(c, mask, held):
+        x = k.load(role, at + c, mask)
+        candidate = only(k, mask, x, k.constant(-math.inf))
+        k.set(top, k.select(k.test("ogt", candidate, k.get(top)), candidate, k.get(top)))
+        return x
+
+    held = row.each(one)
+    return lane_max(k, k.get(top)), held
+
+
+def lower_along_axis(plan: Plan, op: Operation, emit_row, emit_column) -> bool:
+    """One task per image: emit_row(kernel, row, offset) where the axis is contiguous, else by columns."""
+    shape = plan.shape(op.outputs[0])
+    axis = op.attrs.get("axis", -1) % max(len(shape), 1)
+    if not has_images(shape) or axis == 0 or not plan.is_float(*op.inputs, *op.outputs):
+        return False
+    outer, size, inner = (
+        per_image(part) for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
+    )
+
+    def body(k: Kernel) -> None:
+        if inner > 1:
+            emit_columns(k, outer, size, inner, emit_column)
+            return
+        with k.loop(k.lo * outer, k.hi * outer) as number:
+            emit_row(k, Row(k, size), number * size)
+
+    reads = dict(zip(("x",) if len(op.inputs) == 1 else ("g", "y"), op.inputs))
+    plan.call(
+        op,
+        f"{op.operator} outer={outer} size={size} inner={inner}",
+        body,
+        reads,
+        {"out": op.outputs[0]},
+        flops=(20.0 * outer * size * inner, 0.0),
+    )
+    return True
+
+
+def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
+    """Largest number; exponentials and their sum; division."""
+    top, held = row_max(k, row, "x", at)
+    total = k.register(start=k.zero)
+
+    def exponential(c, mask, x):
+        e = fn.exp(k, k.sub(x or k.load("x", at + c, mask), top))
+        accumulate(k, total, only(k, mask, e, k.zero))
+        if x is None:
+            k.store(e, "out", at + c, mask)
+        return e
+
+    held = row.each(exponential, held)
+    divisor = lane_sum(k, k.get(total))
+
+    def share(c, mask, e):
+        k.store(k.div(e or k.load("out", at + c, mask), divisor), "out", at + c, mask)
+
+    row.each(share, held)
+
+
+def _emit_log_softmax(k: Kernel, row: Row, at: Index) -> None:
+    """Largest number; sum of exponentials; difference."""
+    top, held = row_max(k, row, "x", at)
+    total = k.register(start=k.zero)
+
+    def exponential(c, mask, x):
+        shifted = k.sub(x or k.load("x", at + c, mask), top)
+        accumulate(k, total, only(k, mask, fn.exp(k, shifted), k.zero))
+        return shifted
+
+    held = row.each(exponential, held)
+    logarithm = fn.log(k, lane_sum(k, k.get(total)))
+
+    def difference(c, mask, shifted):
+        shifted = shifted or k.sub(k.load("x", at + c, mask), top)
+        k.store(k.sub(shifted, logarithm), "out", at + c, mask)
+
+    row.each(difference, held)
+
+
+def _emit_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
+    """y (g - sum(g y))."""
+    total = k.register(start=k.zero)
+
+    def product(c, mask, held):
+        k.set(total, k.fma(k.load("g", at + c, mask), k.load("y", at + c, mask), k.get(total)))
+
+    row.each(product)
+    mean = lane_sum(k, k.get(total))
+
+    def slope(c, mask, held):
+        difference = k.sub(k.load("g", at + c, mask), mean)
+        k.store(k.mul(k.load("y", at + c, mask), difference), "out", at + c, mask)
+
+    row.each(slope)
+
+
+def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
+    """g - e^y sum(g)."""
+    total = k.register(start=k.zero)
+    row.each(lambda c, mask, held: accumulate(k, total, k.load("g", at + c, mask)))
+    sum_g = lane_sum(k, k.get(total))
+
+    def slope(c, mask, held):
+        share = k.mul(fn.exp(k, k.load("y", at + c, mask)), sum_g)
+        k.store(k.sub(k.load("g", at + c, mask), share), "out", at + c, mask)
+
+    row.each(slope)
+
+
+def lower_softmax(plan: Plan, op: Operation) -> bool:
+    """softmax(x)"""
+    return lower_along_axis(plan, op, _emit_softmax, softmax_columns.emit_softmax)
+
+
+def lower_log_softmax(plan: Plan, op: Operation) -> bool:
+    """log_softmax(x)"""
+    return lower_along_axis(plan, op, _emit_log_softmax, softmax_columns.emit_log_softmax)
+
+
+def lower_softmax_grad(plan: Plan, op: Operation) -> bool:
+    """softmax_grad(g, y)"""
+    return lower_along_axis(plan, op, _emit_softmax_grad, softmax_columns.emit_softmax_grad)
+
+
+def lower_log_softmax_grad(plan: Plan, op: Operation) -> bool:
+    """log_softmax_grad(g, y)"""
+    return lower_along_axis(plan, op, _emit_log_softmax_grad, softmax_columns.emit_log_softmax_grad)

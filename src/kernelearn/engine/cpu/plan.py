@@ -1,0 +1,205 @@
+"""What the CPU engine does for a program: kernel calls in order, and the buffers that they touch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.machine import parallel
+from kernelearn.engine.cpu.machine.target import Target
+from kernelearn.engine.program import Buffer, Operation, Program
+
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "int8": 1, "bool": 1}
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """How many independent tasks a call has: per_image * images + fixed."""
+
+    per_image: int = 0
+    fixed: int = 0
+
+    def count(self, images: int) -> int:
+        return self.per_image * images + self.fixed
+
+
+IMAGES = Tasks(per_image=1)
+# Tasks that an image is divided into when there are few images.
+BANDS = 4
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel applied to buffers.
+
+    Attributes:
+        key: what the kernel is, for the cache and for people.
+        emit: writes its body into a Kernel.
+        reads, writes: role in the kernel -> buffer name. "#n" instead of a name stands for the number of
+            images, "#123" for that number, so that one kernel can serve tensors of several sizes.
+        tasks: how the work is divided.
+        by_image: task i touches image i only (of all buffers that have images), so that several calls can be
+            done on a few images before the next few.
+        layer, operator: whose work it is.
+        flops: floating point operations per image, and once per step.
+        saving: operations, as `flops` counts them, that the kernel does in the time of one multiply-add's.
+        alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
+    """
+
+    key: str
+    emit: Callable[[Kernel], None]
+    reads: Mapping[str, str]
+    writes: Mapping[str, str]
+    tasks: Tasks
+    by_image: bool
+    operation: Operation
+    flops: tuple[float, float] = (0.0, 0.0)
+    saving: float = 1.0
+    note: str = ""
+    alternative: Call | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        return {**self.reads, **self.writes}
+
+    @property
+    def guarded(self) -> bool:
+        return self.operation.phase == "update"
+
+
+@dataclass
+class Fallback:
+    """An operation that the reference engine runs."""
+
+    operation: Operation
+    why: str = "no kernel for it"
+
+
+@dataclass
+class Plan:
+    """Calls in order, and the buffers they use.
+
+    Attributes:
+        buffers: those of the program, and scratch ones.
+        aliases: buffer -> the buffer whose memory it shares (a reshape).
+        checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
+            called after a run whose loss is no number.
+        halved: scratch buffers whose first axis counts pairs of images.
+    """
+
+    program: Program
+    target: Target
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    steps: list[Call | Fallback] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    prologue: list[Call] = field(default_factory=list)
+    constant: set[str] = field(default_factory=set)
+    shared: dict[str, str] = field(default_factory=dict)
+    checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    halved: set[str] = field(default_factory=set)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the program changes weights: it then gets whole batches, else perhaps single images."""
+        return any(op.phase == "update" for op in self.program.operations)
+
+    def root(self, name: str) -> str:
+        """The buffer whose memory this one is."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+    def scratch(self, stem: str, shape: tuple[int | None, ...], dtype: str = "float32") -> str:
+        """A buffer of the engine's own."""
+        name = f"{stem}#{len(self.buffers)}"
+        self.buffers[name] = Buffer(name, shape, dtype, "value")
+        return name
+
+    def shape(self, name: str) -> tuple[int | None, ...]:
+        return self.buffers[name].shape
+
+    def dtype(self, name: str) -> str:
+        return self.buffers[name].dtype
+
+    def numbers(self, name: str, images: int) -> int:
+        """Entries of a buffer when a step runs on so many images."""
+        count = -(-images // 2) if name in self.halved else images
+        return math.prod(count if size is None else size for size in self.buffers[name].shape)
+
+    def is_float(self, *names: str) -> bool:
+        return all(self.buffers[n].dtype == "float32" for n in names)
+
+    def are_images(self, *names: str) -> bool:
+        """Whether all are float32 tensors of images."""
+        return self.is_float(*names) and all(has_images(self.shape(n)) for n in names)
+
+    def call(
+        self,
+        operation: Operation,
+        key: str,
+        emit: Callable[[Kernel], None],
+        reads: Mapping[str, str],
+        writes: Mapping[str, str],
+        tasks: Tasks = IMAGES,
+        by_image: bool | None = None,
+        flops: tuple[float, float] = (0.0, 0.0),
+        saving: float = 1.0,
+        note: str = "",
+        split: tuple[str, Callable[[Kernel], None], Tasks] | None = None,
+    ) -> None:
+        """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run.
+
+        Args:
+            split: key, code and tasks of the same work in more tasks.
+        """
+        by_image = tasks == IMAGES if by_image is None else by_image
+        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, saving, note)
+        if split is not None:
+            finer = replace(made, key=split[0], emit=split[1], tasks=split[2], by_image=False)
+            made = replace(made, alternative=finer)
+        sources = {self.root(n) for n in reads.values() if not is_number(n)}
+        if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
+            self.constant.update(writes.values())
+            self.prologue.append(made)
+        else:
+            self.steps.append(made)
+
+    def load(self, calls: Sequence[Call]) -> list[int]:
+        """Addresses of calls' kernels, those that no cache has compiled together."""
+        keys = [kernel_key(call) for call in calls]
+        return parallel.load_all(keys, self.target, lambda i, name: kernel_text(calls[i], name, self.target))
+
+
+def kernel_key(call: Call) -> str:
+    """What a kernel is, whatever program it is in."""
+    return f"{call.key} {','.join(call.roles)}"
+
+
+def kernel_text(call: Call, name: str, target: Target) -> str:
+    """The LLVM IR of a call's kernel."""
+    kernel = Kernel(name, call.roles, target)
+    call.emit(kernel)
+    return kernel.finish()
+
+
+def per_image(shape: tuple[int | None, ...]) -> int:
+    """Numbers per image of a shape (n, ...), or all numbers of a shape without images."""
+    return math.prod(s for s in shape if s is not None)
+
+
+def is_number(name: str) -> bool:
+    """Whether an entry of a call's roles is a number and not a buffer."""
+    return name.startswith("#")
+
+
+def has_images(shape: tuple[int | None, ...]) -> bool:
+    """Whether the first axis counts images."""
+    return bool(shape) and shape[0] is None
+
+
+def image_sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
+    """Sizes of one image of a shape (None, ...)."""
+    return tuple(s for s in shape if s is not None)

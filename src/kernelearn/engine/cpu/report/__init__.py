@@ -1,0 +1,1 @@
+"""What the engine did and could do: rows of work, measured peaks, estimates, times."""
