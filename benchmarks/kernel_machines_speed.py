@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from kernelearn.kernel_machines import MultipleKernelClassifier, SemidefiniteKernelClassifier, rbf_bank
-from kernelearn.kernel_machines.grams import GramBank
+from kernelearn.kernel_machines.kernels.grams import GramBank
 
 GAMMAS = np.logspace(-4, 0.5, 10)
 

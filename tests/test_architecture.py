@@ -57,6 +57,9 @@ TOP = {"cli", "bench", "__main__"}
 # Allowed inside functions only: used when the user hands one over, never needed to load the part.
 ALLOWED_LATE = {"kernel_machines": {"models"}}
 
+# The order inside a part: a room may import those before it. What stands beside the rooms may use them all.
+INNER_ORDER = {"kernel_machines": ("kernels", "solvers", "estimators")}
+
 REQUIRED_PACKAGES = {"numpy", "llvmlite", "rich", "typer"}
 # Parts that are scikit-learn estimators: they load scikit-learn, and they themselves load on first use.
 ESTIMATORS = {"kernel_machines": {"sklearn", "scipy"}, "learn": {"sklearn"}}
@@ -170,6 +173,39 @@ def test_imports_point_one_way(part):
         if broken_direction(part, found)
     ]
     assert not broken, f"{part} may import {sorted(ALLOWED[part])}, but " + "; ".join(broken)
+
+
+def breaks_inner_order(name: str, found: Import) -> bool:
+    """Whether a module imports from a later room of its own part, or from what stands beside the rooms."""
+    rooms = INNER_ORDER.get(part_of(name), ())
+    own, other = room_of(name), room_of(found.target)
+    if own not in rooms or part_of(found.target) != part_of(name):
+        return False
+    return other not in rooms[: rooms.index(own) + 1]
+
+
+def room_of(module: str) -> str:
+    """The room of a module: "kernelearn.kernel_machines.solvers.silp" is in "solvers"."""
+    return [*module.split("."), "", ""][2]
+
+
+@pytest.mark.parametrize("part", sorted(INNER_ORDER))
+def test_rooms_of_a_part_import_one_way(part):
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        if part_of(name) == part
+        for found in IMPORTS[name]
+        if breaks_inner_order(name, found)
+    ]
+    assert not broken, f"the order is {' < '.join(INNER_ORDER[part])}, but " + "; ".join(broken)
+
+
+def test_the_check_of_rooms():
+    early, late = "kernelearn.kernel_machines.kernels.grams", "kernelearn.kernel_machines.solvers.silp"
+    assert breaks_inner_order(early, Import(late, 1, True))
+    assert not breaks_inner_order(late, Import(early, 1, True))
+    assert breaks_inner_order(late, Import("kernelearn.kernel_machines", 1, True))
 
 
 def test_the_rules_themselves_have_no_cycle():

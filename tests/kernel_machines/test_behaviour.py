@@ -163,7 +163,7 @@ def test_storages_learn_the_same_weights(rings, storage):
 
 
 def test_automatic_storage_follows_memory():
-    from kernelearn.kernel_machines.grams import _resolve_storage
+    from kernelearn.kernel_machines.kernels.grams import _resolve_storage
 
     assert _resolve_storage("auto", 1000, 10) == "float64"
     assert _resolve_storage("auto", 10_000, 10) == "float32"

@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines import HyperkernelClassifier, HyperkernelRegressor, Kernel
-from kernelearn.kernel_machines.hyperkernels import (
+from kernelearn.kernel_machines.kernels.hyperkernels import (
     PivotBank,
     distinct_pairs,
     incomplete_cholesky,

@@ -12,8 +12,8 @@ from kernelearn.kernel_machines import (
     poly_bank,
     rbf_bank,
 )
-from kernelearn.kernel_machines.grams import GramBank, check_bank, row_blocks
-from kernelearn.kernel_machines.kernels import as_kernels, squared_distances, unique_names
+from kernelearn.kernel_machines.kernels.functions import as_kernels, squared_distances, unique_names
+from kernelearn.kernel_machines.kernels.grams import GramBank, check_bank, row_blocks
 
 X = np.random.default_rng(0).standard_normal((30, 3)) + 1e3
 Z = np.random.default_rng(1).standard_normal((7, 3)) + 1e3

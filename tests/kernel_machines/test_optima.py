@@ -16,8 +16,8 @@ from kernelearn.kernel_machines import (
     MultipleKernelClassifier,
     SemidefiniteKernelClassifier,
 )
-from kernelearn.kernel_machines.convex_hull import caratheodory, width_spectrum
-from kernelearn.kernel_machines.kernels import squared_distances
+from kernelearn.kernel_machines.estimators.convex_hull import caratheodory, width_spectrum
+from kernelearn.kernel_machines.kernels.functions import squared_distances
 
 BANK = [Kernel("poly", gamma=0.5), Kernel("rbf", gamma=1.0), Kernel("rbf", gamma=0.1), Kernel("linear")]
 CRITERIA = [("hard", False), ("soft1", False), ("soft2", False), ("soft2", True), ("alignment", False)]

@@ -42,7 +42,7 @@ def make_estimator(choice: Choice) -> Any:
     Raises: ArgumentError where a method cannot do regression.
     """
     machines = require("kernelearn.kernel_machines", "kernelearn kernels")
-    from kernelearn.kernel_machines.specification import parse_kernels
+    from kernelearn.kernel_machines.kernels.specification import parse_kernels
 
     kernels = None if choice.kernels is None else parse_kernels(choice.kernels)
     if not choice.is_classification:
@@ -80,7 +80,7 @@ def make_estimator(choice: Choice) -> Any:
 def make_baselines(choice: Choice, seed: int) -> dict[str, Any]:
     """What the learnt kernel must beat: the average of the kernels, the best one, or the fixed kernel."""
     machines = require("kernelearn.kernel_machines", "kernelearn kernels")
-    from kernelearn.kernel_machines.specification import parse_kernels
+    from kernelearn.kernel_machines.kernels.specification import parse_kernels
 
     if choice.method is Method.HYPERKERNEL:
         kind = machines.HyperkernelClassifier if choice.is_classification else machines.HyperkernelRegressor

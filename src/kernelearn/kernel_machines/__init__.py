@@ -10,27 +10,27 @@ from kernelearn._optional import require
 require("sklearn.base", "kernelearn.kernel_machines")
 require("scipy.optimize", "kernelearn.kernel_machines")
 
-from kernelearn.kernel_machines.convex_hull import (  # noqa: E402
+from kernelearn.kernel_machines.estimators.convex_hull import (  # noqa: E402
     Certificate,
     ConvexHullKernelClassifier,
     ConvexHullKernelRegressor,
 )
-from kernelearn.kernel_machines.convex_learner import ConvexKernelLearner  # noqa: E402
-from kernelearn.kernel_machines.feature_kernels import FeatureKernels, KernelHead  # noqa: E402
-from kernelearn.kernel_machines.hyperkernel_machines import (  # noqa: E402
+from kernelearn.kernel_machines.estimators.convex_learner import ConvexKernelLearner  # noqa: E402
+from kernelearn.kernel_machines.estimators.feature_kernels import FeatureKernels, KernelHead  # noqa: E402
+from kernelearn.kernel_machines.estimators.hyperkernel import (  # noqa: E402
     HyperkernelClassifier,
     HyperkernelRegressor,
 )
-from kernelearn.kernel_machines.kernels import (  # noqa: E402
+from kernelearn.kernel_machines.estimators.multiple import MultipleKernelClassifier  # noqa: E402
+from kernelearn.kernel_machines.estimators.semidefinite import SemidefiniteKernelClassifier  # noqa: E402
+from kernelearn.kernel_machines.kernels.functions import (  # noqa: E402
     Kernel,
     default_bank,
     on_blocks,
     poly_bank,
     rbf_bank,
 )
-from kernelearn.kernel_machines.multiple import MultipleKernelClassifier  # noqa: E402
-from kernelearn.kernel_machines.semidefinite import SemidefiniteKernelClassifier  # noqa: E402
-from kernelearn.kernel_machines.tangent import empirical_ntk  # noqa: E402
+from kernelearn.kernel_machines.kernels.tangent import empirical_ntk  # noqa: E402
 
 __all__ = [
     "Certificate",

@@ -12,8 +12,8 @@ import numpy as np
 
 from kernelearn import config
 from kernelearn.errors import ArgumentError, DataError
-from kernelearn.kernel_machines.feature_kernels import FeatureKernels, KernelHead, pooled
-from kernelearn.kernel_machines.network_adapter import activations
+from kernelearn.kernel_machines.estimators.feature_kernels import FeatureKernels, KernelHead, pooled
+from kernelearn.kernel_machines.estimators.network_adapter import activations
 
 LEARNED, UNIFORM, BEST = "learned weights", "uniform sum", "best layer"
 CONCATENATION, LAST, FINE_TUNING = "all layers, logistic", "last layer, logistic", "fine-tuning"

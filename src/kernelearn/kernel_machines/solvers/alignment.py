@@ -8,9 +8,9 @@ active sets.
 import numpy as np
 
 from kernelearn.errors import DataError
-from kernelearn.kernel_machines._report import warn_not_converged
-from kernelearn.kernel_machines.signed import PsdCone
-from kernelearn.kernel_machines.silp import SilpResult
+from kernelearn.kernel_machines.solvers.progress import warn_not_converged
+from kernelearn.kernel_machines.solvers.signed import PsdCone
+from kernelearn.kernel_machines.solvers.silp import SilpResult
 
 
 def alignment(weights: np.ndarray, products: np.ndarray, targets: np.ndarray, ideal_norm: float) -> float:

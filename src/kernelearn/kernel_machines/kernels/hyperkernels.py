@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.kernel_machines.grams import GramBank
-from kernelearn.kernel_machines.kernels import Kernel, as_kernels, squared_distances
+from kernelearn.kernel_machines.kernels.functions import Kernel, as_kernels, squared_distances
+from kernelearn.kernel_machines.kernels.grams import GramBank
 
 HYPERKERNELS = ("harmonic", "gaussian", "ard")
 _QUANTILE = 0.9

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.kernel_machines import reference
-from kernelearn.kernel_machines._params import check_choice, check_positive
-from kernelearn.kernel_machines.alignment import solve_nonnegative, solve_signed_alignment
-from kernelearn.kernel_machines.base import (
+from kernelearn.kernel_machines.estimators.base import (
     KernelClassifierMixin,
     KernelMachine,
     cut_from,
     make_oracle,
     stacked_duals,
 )
-from kernelearn.kernel_machines.grams import GramBank
-from kernelearn.kernel_machines.learners import (
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.kernels.grams import GramBank
+from kernelearn.kernel_machines.solvers import reference
+from kernelearn.kernel_machines.solvers.alignment import solve_nonnegative, solve_signed_alignment
+from kernelearn.kernel_machines.solvers.learners import (
     HardMargin,
     Learner,
     SoftMargin1,
@@ -25,8 +25,8 @@ from kernelearn.kernel_machines.learners import (
     check_separable,
     solve_all,
 )
-from kernelearn.kernel_machines.signed import PsdCone, solve_signed
-from kernelearn.kernel_machines.silp import Cut, Oracle, SilpResult, solve_silp
+from kernelearn.kernel_machines.solvers.signed import PsdCone, solve_signed
+from kernelearn.kernel_machines.solvers.silp import Cut, Oracle, SilpResult, solve_silp
 
 CRITERIA = ("hard", "soft1", "soft2", "alignment")
 

@@ -13,14 +13,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from kernelearn.errors import ArgumentError, DataError
-from kernelearn.kernel_machines._params import check_choice, check_positive
-from kernelearn.kernel_machines._report import Progress, warn_not_converged
-from kernelearn.kernel_machines.base import KernelClassifierMixin, KernelMachine, cut_from, stacked_duals
-from kernelearn.kernel_machines.convex_learner import check_target, make_learner, probabilities
-from kernelearn.kernel_machines.grams import GramBank, row_blocks
-from kernelearn.kernel_machines.kernels import Kernel, squared_distances
-from kernelearn.kernel_machines.learners import Learner, solve_all
-from kernelearn.kernel_machines.silp import Cut, SilpResult, minimise_cuts, relative_gap, solve_silp
+from kernelearn.kernel_machines.estimators.base import (
+    KernelClassifierMixin,
+    KernelMachine,
+    cut_from,
+    stacked_duals,
+)
+from kernelearn.kernel_machines.estimators.convex_learner import check_target, make_learner, probabilities
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.kernels.functions import Kernel, squared_distances
+from kernelearn.kernel_machines.kernels.grams import GramBank, row_blocks
+from kernelearn.kernel_machines.solvers.learners import Learner, solve_all
+from kernelearn.kernel_machines.solvers.progress import Progress, warn_not_converged
+from kernelearn.kernel_machines.solvers.silp import Cut, SilpResult, minimise_cuts, relative_gap, solve_silp
 
 _START_ATOMS = 5
 _LOSSES = {"square": "ridge", "hinge": "svm", "logistic": "logistic"}

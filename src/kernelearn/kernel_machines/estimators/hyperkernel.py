@@ -7,11 +7,15 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from kernelearn.errors import ArgumentError, DataError
-from kernelearn.kernel_machines import reference
-from kernelearn.kernel_machines._params import check_choice, check_positive, check_range
-from kernelearn.kernel_machines.base import KernelClassifierMixin, KernelMachine, cut_from, stacked_duals
-from kernelearn.kernel_machines.convex_learner import check_target
-from kernelearn.kernel_machines.hyperkernels import (
+from kernelearn.kernel_machines.estimators.base import (
+    KernelClassifierMixin,
+    KernelMachine,
+    cut_from,
+    stacked_duals,
+)
+from kernelearn.kernel_machines.estimators.convex_learner import check_target
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive, check_range
+from kernelearn.kernel_machines.kernels.hyperkernels import (
     HYPERKERNELS,
     PivotBank,
     distinct_pairs,
@@ -19,7 +23,8 @@ from kernelearn.kernel_machines.hyperkernels import (
     make_hyperkernel,
     pair_similarities,
 )
-from kernelearn.kernel_machines.learners import (
+from kernelearn.kernel_machines.solvers import reference
+from kernelearn.kernel_machines.solvers.learners import (
     LagrangianMargin,
     Learner,
     NuMargin,
@@ -27,7 +32,7 @@ from kernelearn.kernel_machines.learners import (
     SoftMargin1,
     solve_all,
 )
-from kernelearn.kernel_machines.silp import Cut, Oracle, SilpResult, solve_silp
+from kernelearn.kernel_machines.solvers.silp import Cut, Oracle, SilpResult, solve_silp
 
 _EFFECTIVE_SHARE = 1e-4
 _MEMORY_LIMIT = 4 * 2**30

@@ -9,18 +9,18 @@ from sklearn.utils import RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, column_or_1d
 
-from kernelearn.kernel_machines import reference
-from kernelearn.kernel_machines._params import check_choice, check_positive
-from kernelearn.kernel_machines.base import KernelClassifierMixin, KernelMachine, make_oracle
-from kernelearn.kernel_machines.grams import GramBank
-from kernelearn.kernel_machines.learners import (
+from kernelearn.kernel_machines.estimators.base import KernelClassifierMixin, KernelMachine, make_oracle
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.kernels.grams import GramBank
+from kernelearn.kernel_machines.solvers import reference
+from kernelearn.kernel_machines.solvers.learners import (
     FisherDiscriminant,
     Learner,
     LogisticLoss,
     SoftMargin1,
     SquareLoss,
 )
-from kernelearn.kernel_machines.silp import SilpResult, solve_silp
+from kernelearn.kernel_machines.solvers.silp import SilpResult, solve_silp
 
 _PROGRAM_NAMES = {"ridge": "square", "svm": "hinge", "logistic": "logistic", "fisher": "fisher"}
 

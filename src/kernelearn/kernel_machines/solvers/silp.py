@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.kernel_machines._report import Progress, warn_not_converged
+from kernelearn.kernel_machines.solvers.progress import Progress, warn_not_converged
 
 _TRACES = (1e-2, 1e-3)
 # After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up. The

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.kernel_machines.kernels import Kernel, PrecomputedGram, unique_names
+from kernelearn.kernel_machines.kernels.functions import Kernel, PrecomputedGram, unique_names
 
 STORAGES = ("auto", "float64", "float32", "on_the_fly", "nystroem")
 NORMALIZATIONS = ("auto", "cosine", "trace", None)

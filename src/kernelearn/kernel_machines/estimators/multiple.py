@@ -5,13 +5,18 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from kernelearn.kernel_machines._params import check_choice, check_positive
-from kernelearn.kernel_machines.alignment import solve_nonnegative
-from kernelearn.kernel_machines.base import KernelClassifierMixin, KernelMachine, make_oracle, predict_with
-from kernelearn.kernel_machines.grams import GramBank
-from kernelearn.kernel_machines.kernels import on_blocks
-from kernelearn.kernel_machines.learners import SoftMargin1, solve_all
-from kernelearn.kernel_machines.silp import SilpResult, solve_silp
+from kernelearn.kernel_machines.estimators.base import (
+    KernelClassifierMixin,
+    KernelMachine,
+    make_oracle,
+    predict_with,
+)
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.kernels.functions import on_blocks
+from kernelearn.kernel_machines.kernels.grams import GramBank
+from kernelearn.kernel_machines.solvers.alignment import solve_nonnegative
+from kernelearn.kernel_machines.solvers.learners import SoftMargin1, solve_all
+from kernelearn.kernel_machines.solvers.silp import SilpResult, solve_silp
 
 WEIGHTS = ("learned", "uniform", "best", "alignment")
 

@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from kernelearn.errors import ArgumentError
-from kernelearn.kernel_machines._params import check_choice, check_positive
-from kernelearn.kernel_machines.base import KernelClassifierMixin
-from kernelearn.kernel_machines.kernels import Kernel
-from kernelearn.kernel_machines.multiple import MultipleKernelClassifier
-from kernelearn.kernel_machines.network_adapter import activations
+from kernelearn.kernel_machines.estimators.base import KernelClassifierMixin
+from kernelearn.kernel_machines.estimators.multiple import MultipleKernelClassifier
+from kernelearn.kernel_machines.estimators.network_adapter import activations
+from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.kernels.functions import Kernel
 
 POOLINGS = ("mean", "max", "flatten")
 
@@ -94,7 +94,7 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         """One kernel per layer, labelled with its name, to be used on the output of `transform`."""
         from dataclasses import replace
 
-        from kernelearn.kernel_machines.kernels import as_kernels
+        from kernelearn.kernel_machines.kernels.functions import as_kernels
 
         check_is_fitted(self)
         base = as_kernels(kernel)[0]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.kernel_machines.kernels import Kernel, poly_bank, rbf_bank
+from kernelearn.kernel_machines.kernels.functions import Kernel, poly_bank, rbf_bank
 
 
 def _rbf(values: list[float]) -> list[Kernel]:

@@ -10,10 +10,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from kernelearn.errors import ArgumentError, DataError, ShapeError
-from kernelearn.kernel_machines.grams import GramBank, check_bank, collinearity
-from kernelearn.kernel_machines.kernels import Kernel, PrecomputedGram, as_kernels
-from kernelearn.kernel_machines.learners import DualPoint, Learner, solve_all
-from kernelearn.kernel_machines.silp import Cut, Oracle, SilpResult
+from kernelearn.kernel_machines.kernels.functions import Kernel, PrecomputedGram, as_kernels
+from kernelearn.kernel_machines.kernels.grams import GramBank, check_bank, collinearity
+from kernelearn.kernel_machines.solvers.learners import DualPoint, Learner, solve_all
+from kernelearn.kernel_machines.solvers.silp import Cut, Oracle, SilpResult
 
 _PREDICT_ROWS = 4096
 

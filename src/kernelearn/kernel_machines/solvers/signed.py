@@ -7,8 +7,8 @@ eigenvalues of the linear programme's proposals are added until none is violated
 
 import numpy as np
 
-from kernelearn.kernel_machines._report import Progress, warn_not_converged
-from kernelearn.kernel_machines.silp import PATIENCE, Cut, Oracle, SilpResult, minimise_cuts
+from kernelearn.kernel_machines.solvers.progress import Progress, warn_not_converged
+from kernelearn.kernel_machines.solvers.silp import PATIENCE, Cut, Oracle, SilpResult, minimise_cuts
 
 _VECTORS_PER_ROUND = 6
 _EIGEN_TOL = 1e-9
