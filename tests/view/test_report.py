@@ -109,7 +109,7 @@ def test_tags_are_closed_in_order(text):
 
 
 def test_a_ledger_adds_up_as_it_is_shown(page, recorded):
-    assert [article["layer"] for article in page.articles] == ["edges", "parts", "answer"]
+    assert list(dict.fromkeys(article["layer"] for article in page.articles)) == ["edges", "parts", "answer"]
     for article in page.articles:
         head, *rows = next(t for t in article["tables"] if t[0][0] == "seen")
         terms = [row for row in rows if len(row) == len(head)]
@@ -192,6 +192,46 @@ def test_the_file_is_written_whole_or_not(recorded, tmp_path):
 
 def test_reports_of_a_run_are_the_same(recorded, text):
     assert render_report(Run(recorded.folder)) == text
+
+
+def test_the_network_and_how_its_numbers_are_counted(text, page):
+    assert "The network" in page.headings and "edges as a dense layer" in page.headings
+    assert "(3*3*1 + 1) * 4" in text and "Total params" in text
+    # 8 x 8 inputs to 6 x 6 x 4 outputs: nine places of the window each, tied to 36 numbers of the kernel.
+    assert f"{64 * 144:,} entries" in text
+    assert f"the other {9 * 144:,} are 36 numbers" in text
+
+
+def test_the_confusion_matrix_counts_every_image(recorded):
+    images, classes = bars_of()
+    found = render_report(recorded, images=images, labels=classes)
+    network = recorded.model().predict(images, verbose=0).argmax(axis=1)
+    rows = re.findall(r"<tr>.*?</tr>", found[found.index('class="cm"') :])[1:3]
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+    shown = [[0 if cell == "\u00b7" else int(cell) for cell in row] for row in cells]
+    assert shown == [[int(((classes == i) & (network == j)).sum()) for j in (0, 1)] for i in (0, 1)]
+    assert f"{int((classes == network).sum())} right" in found
+
+
+def test_without_classes_there_is_no_confusion_matrix(page):
+    assert "Right and wrong" not in page.headings
+
+
+def test_the_filters_of_colour_images_are_whole_and_have_biases(tmp_path):
+    images = np.random.default_rng(0).random((16, 6, 6, 3)).astype("float32")
+    stack = [layers.Conv2D(2, 3, name="rgb"), layers.Flatten(), layers.Dense(2, activation="softmax")]
+    run = record(tmp_path / "run", stack, images, np.arange(16) % 2, epochs=1)
+    text = render_report(run)
+    film = text[text.index('data-film="rgb"') :]
+    tiles = re.findall(r'<figure class="tile">.*?</figure>', film)[:2]
+    kernel, bias = run.kernels("rgb", run.last_step), run.kernels("rgb", run.last_step, "bias")
+    for filter_number, tile in enumerate(tiles):
+        assert f"filter {filter_number}" in tile and tile.count("<tbody>") == 3
+        shown = [float(number(cell)) for cell in re.findall(r"<td[^>]*>([^<]*)</td>", tile)]
+        expected = np.moveaxis(kernel[..., filter_number], -1, 0).ravel()
+        np.testing.assert_allclose(shown, expected, atol=5.01e-4)
+        (shown_bias,) = re.findall(r'<span class="bias">([^<]*)</span>', tile)
+        assert float(number(shown_bias)) == pytest.approx(float(bias[filter_number]), abs=5.01e-4)
 
 
 def test_a_run_without_ledger_says_so(tmp_path):

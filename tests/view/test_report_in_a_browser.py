@@ -34,14 +34,26 @@ function press(key) {
 }
 const slider = document.getElementById("step");
 seen.classes = document.documentElement.className;
-seen.frames = {last: cells()};
+seen.frames = {opened: cells()};
+slider.value = slider.max; slider.dispatchEvent(new Event("input"));
+seen.frames.last = cells();
 slider.value = "0"; slider.dispatchEvent(new Event("input"));
 seen.frames.first = cells();
+seen.bias = document.querySelector('[data-film="edges"] .bias').textContent;
 seen.hash = location.hash;
 press("ArrowRight"); press("ArrowRight"); press("ArrowLeft");
 seen.frames.afterKeys = cells();
 seen.where = document.getElementById("where").textContent;
 seen.colours = getComputedStyle(document.querySelector('[data-film="edges"] td')).backgroundColor;
+const weights = Array.from(document.querySelectorAll("#weights .choice"));
+const articles = Array.from(document.querySelectorAll("#weights article"));
+const visible = () => articles.filter((one) => one.offsetParent);
+seen.articles = {count: articles.length, first: visible().length};
+const select = weights[0].querySelector(":scope > .chooser select");
+seen.articles.before = visible()[0].querySelector("h3").textContent;
+select.selectedIndex = 1; select.dispatchEvent(new Event("change"));
+seen.articles.after = visible()[0].querySelector("h3").textContent;
+seen.articles.option = select.options[1].textContent;
 seen.ledgers = Array.from(document.querySelectorAll(".ledger")).map((table) => ({
   terms: Array.from(table.querySelectorAll(".term")).map((cell) => cell.textContent),
   rest: table.querySelector("[data-row=rest] td")?.textContent ?? "0",
@@ -52,7 +64,9 @@ seen.broken = Array.from(document.images).filter((image) => {
   return image.complete && image.naturalWidth === 0 && image.src !== "";
 }).length;
 seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-document.getElementById("play").click();
+document.getElementById("kernels").scrollIntoView();
+slider.focus();
+slider.dispatchEvent(new KeyboardEvent("keydown", {key: " ", bubbles: true, cancelable: true}));
 seen.playing = document.getElementById("play").getAttribute("aria-pressed");
 setTimeout(() => {
   seen.played = Number(slider.value);
@@ -117,23 +131,30 @@ def test_the_policy_stops_a_request(text, tmp_path):
 
 def test_the_slider_shows_the_kernels_of_its_step(visit, recorded):
     seen, _ = visit
-    frames = {"first": 0, "last": recorded.last_step, "afterKeys": 1}
+    frames = {"opened": 0, "first": 0, "last": recorded.last_step, "afterKeys": 1}
     for name, step in frames.items():
         kernel = recorded.kernels("edges", step)
         shown = np.array([number(cell) for cell in seen["frames"][name]]).reshape(-1, 3, 3)
         np.testing.assert_allclose(shown, np.moveaxis(kernel[:, :, 0], -1, 0), atol=5.01e-4)
     assert seen["frames"]["first"] != seen["frames"]["last"]
+    assert number(seen["bias"]) == recorded.kernels("edges", 0, "bias")[0]
     assert seen["hash"] == "#step=0" and seen["where"].startswith("step 1, loss ")
 
 
-def test_play_moves_on(visit):
+def test_the_reader_chooses_a_weight(visit):
+    articles = visit[0]["articles"]
+    assert articles["count"] == 9 and articles["first"] == 3
+    assert articles["after"] == articles["option"] != articles["before"]
+
+
+def test_the_space_bar_plays_from_the_slider(visit):
     seen, _ = visit
     assert seen["playing"] == "true" and seen["played"] > 1 and seen["classes"] == ""
 
 
 def test_totals_are_the_sums_of_what_is_shown(visit):
     seen, _ = visit
-    assert len(seen["ledgers"]) == 3
+    assert len(seen["ledgers"]) >= 9
     for ledger in seen["ledgers"]:
         places = len(ledger["total"].partition(".")[2])
         total = sum(map(number, [*ledger["terms"], ledger["rest"]]))

@@ -43,7 +43,7 @@ def report(
     written = write_report(
         source.run,
         output or source.folder / runs.REPORT,
-        images=_images(images_if_known(source, data)),
+        **_examples(images_if_known(source, data)),
         experiments=_results(experiments),
         title=title,
         about=_about(source.training),
@@ -51,11 +51,12 @@ def report(
     say(f"Report: {written} ({readable_size(written.stat().st_size)}; open it in a browser)")
 
 
-def _images(dataset: Any) -> Any:
-    """The first images of a data set, as an array; None without one."""
+def _examples(dataset: Any) -> dict[str, Any]:
+    """The first images of a data set with their classes, as arrays; nothing without one."""
     if dataset is None:
-        return None
-    return dataset.subset(range(min(_MOST_IMAGES, len(dataset)))).arrays()[0]
+        return {}
+    images, labels = dataset.subset(range(min(_MOST_IMAGES, len(dataset)))).arrays()
+    return {"images": images, "labels": labels if dataset.has_classes else None}
 
 
 def _about(training: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.choices import batch_images, by_number
+from kernelearn.view.blocks import block_of
 from kernelearn.view.drawing import (
     COLOURS,
     bars,
@@ -272,7 +273,7 @@ def plot_dense_equivalent(wide: Any, channel: int = 0, filter: int = 0) -> Any:
     Returns: matplotlib Figure with the values, the ties, and the kernel as legend of the ties.
     Raises: ArgumentError for a channel or filter that no entry belongs to.
     """
-    values, ties, kernel = _block(wide, channel, filter)
+    values, ties, kernel = block_of(wide, channel, filter)
     figure = new_figure((11.0, 5.2))
     axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 0.45))
     image = signed(axes[0], values, limit_of(kernel))
@@ -293,25 +294,6 @@ def plot_dense_equivalent(wide: Any, channel: int = 0, filter: int = 0) -> Any:
         ],
     )
     return figure
-
-
-def _block(wide: Any, channel: int, filter: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(values, numbers of kernel taps or NaN, the kernel's slice) from one input channel to one filter."""
-    shape = wide.kernel.shape
-    place = np.unravel_index(wide.ties.kernel, shape)
-    wanted = (place[-2] == channel) & (place[-1] == filter)
-    if not wanted.any():
-        raise ArgumentError(
-            f"No entry goes from channel {channel} to filter {filter} of a kernel of shape {shape}."
-        )
-    rows, row = np.unique(wide.ties.rows[wanted], return_inverse=True)
-    columns, column = np.unique(wide.ties.columns[wanted], return_inverse=True)
-    ties = np.full((len(rows), len(columns)), np.nan)
-    values = ties.copy()
-    taps = wide.ties.kernel[wanted] // (shape[-1] * shape[-2])
-    kernel = np.asarray(wide.kernel, np.float64)[..., channel, filter]
-    ties[row, column], values[row, column] = taps, kernel.ravel()[taps]
-    return values, ties, kernel
 
 
 def _tie_scale(count: int) -> Any:

@@ -12,17 +12,19 @@ from typing import Any
 from kernelearn import __version__
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.storage import PathLike, atomic_write
-from kernelearn.view.report import ending, films, filters, learning, sight, weights
+from kernelearn.view.report import ending, films, filters, learning, network, outcome, sight, weights
 from kernelearn.view.report.markup import Html, escaped, join, paragraph, tag
 from kernelearn.view.report.material import Material
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
     ("learning", "Learning", learning.learning),
+    ("network", "The network", network.section),
     ("kernels", "Kernels over time", films.section),
     ("weights", "Why weights changed", weights.section),
     ("filters", "What the kernels are", filters.bank_section),
     ("curves", "How far they moved", filters.curves_section),
     ("sight", "What they see", sight.section),
+    ("outcome", "Right and wrong", outcome.section),
     ("experiments", "Experiments", ending.experiments),
     ("reproduce", "The same again", ending.reproduce),
 )
@@ -54,21 +56,24 @@ def write_report(
     path: PathLike,
     *,
     images: Any = None,
+    labels: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
     """Write what a recorded run shows as one HTML file that any browser opens, without a network.
 
-    It holds the curves of loss and metrics, the kernels over time with a slider, the ledger, update and
-    history of the weights that moved most, the filter bank, learning curves, what kernels see, and how to
-    get the same again. All text is there without JavaScript too. The file is written whole or not at all.
+    It holds the curves of loss and metrics, the network's layers and counts, the kernels over time with a
+    slider, the ledger, update and history of the weights that moved most, the filter bank, learning curves,
+    what kernels see, which classes are confused, and how to get the same again. All text is there without
+    JavaScript too. The file is written whole or not at all.
 
     Args:
         run: `recording.Run`, or the folder of one.
         path: the file, ending in .html.
         images: (n, ...) images as the network takes them, to search for patches; None takes the run's probe
             images.
+        labels: (n,) class numbers of `images`, to compare with what the network finds; None leaves that out.
         experiments: `explain.ExperimentResult`s to include.
         title: heading; made from the data if None.
         about: what else is known of the training: "command", "arguments", "versions", "results", "data".
@@ -83,7 +88,7 @@ def write_report(
         raise ArgumentError(
             f"A report is an HTML file; give a name such as report.html, not {target.name!r}."
         )
-    text = render_report(run, images=images, experiments=experiments, title=title, about=about)
+    text = render_report(run, images=images, labels=labels, experiments=experiments, title=title, about=about)
     with atomic_write(target) as file:
         file.write(text.encode("utf-8"))
     return target
@@ -93,6 +98,7 @@ def render_report(
     run: Any,
     *,
     images: Any = None,
+    labels: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
@@ -103,10 +109,10 @@ def render_report(
     found = Run(run) if isinstance(run, str | os.PathLike) else run
     if not len(found.steps):
         raise ArgumentError(f"The run {str(found.folder)!r} holds no step yet; there is nothing to report.")
-    material = Material(found, images=images, about=about or {}, experiments=experiments)
-    shown = [
-        (name, heading, make) for name, heading, make in _SECTIONS if name != "experiments" or experiments
-    ]
+    material = Material(found, images=images, labels=labels, about=about or {}, experiments=experiments)
+    left_out = {"experiments"} if not experiments else set()
+    left_out |= {"outcome"} if labels is None else set()
+    shown = [(name, heading, make) for name, heading, make in _SECTIONS if name not in left_out]
     sections = [
         tag("section", tag("h2", heading), _made(material, make), id=name) for name, heading, make in shown
     ]

@@ -1,6 +1,7 @@
 """Kernels over time: the numbers of chosen kernels at every step, for one slider that moves all of them.
 
-Without JavaScript the last step is shown, and a filmstrip of eight steps below it.
+A tile is a whole filter where the layer reads few channels (an RGB filter: its three slices), else one slice.
+The slider begins at the random start; without JavaScript the last step is shown, and a filmstrip of eight.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
 
 _TILES = 12
+# Filters of layers with at most so many input channels are shown whole, slice below slice.
+_WHOLE_CHANNELS = 4
 _LARGEST_WITH_NUMBERS = 7
 _BYTES = 1_200_000  # of float32 numbers in all films together
 
@@ -31,18 +34,25 @@ class Film:
 
     Attributes:
         layer: its name.
-        places: (channel, filter) of each tile.
-        channels: of the layer: a tile is one slice of a filter that has as many.
-        values: (steps, tiles, rows, columns) float32.
+        places: (channels, filter) of each tile: all channels of a filter, or one of many.
+        channels: of the layer.
+        values: (steps, tiles, rows, columns) float32; the slices of a tile lie one below the other.
+        biases: (steps, tiles) of each tile's filter, or None where the layer has none or it is not recorded.
         has_text: whether numbers are shown: kernels up to 7 along every axis.
     """
 
     layer: str
-    places: list[tuple[int, int]]
+    places: list[tuple[range, int]]
     channels: int
     filters: int
     values: np.ndarray
+    biases: np.ndarray | None
     has_text: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a tile is a whole filter."""
+        return self.channels <= _WHOLE_CHANNELS
 
     @property
     def limit(self) -> float:
@@ -51,8 +61,8 @@ class Film:
 
     def name(self, tile: int) -> str:
         """What a tile is."""
-        channel, number = self.places[tile]
-        return f"filter {number}" if self.channels == 1 else f"channel {channel} \u2192 filter {number}"
+        channels, number = self.places[tile]
+        return f"filter {number}" if self.is_whole else f"channel {channels[0]} \u2192 filter {number}"
 
 
 def films(m: Material) -> tuple[np.ndarray, list[Film]]:
@@ -63,26 +73,43 @@ def films(m: Material) -> tuple[np.ndarray, list[Film]]:
     return steps, [_film(m, layer, found, steps) for layer, (found, _) in places.items()]
 
 
-def _chosen(m: Material, layer: str) -> tuple[list[tuple[int, int]], int]:
-    """((channel, filter) of the slices that moved most, numbers in each)."""
+def _chosen(m: Material, layer: str) -> tuple[list[tuple[range, int]], int]:
+    """((channels, filter) of the filters or slices that moved most, numbers in each)."""
     kind, name = layer_kind(m.run, layer), m.convolutions[layer]
     ends = [m.run.kernels(layer, int(m.run.steps[i]), name) for i in (0, -1)]
     first, last = (as_filters(kernel, kind) for kernel in ends)
     moved = np.nan_to_num(np.square(last - first)).sum(axis=tuple(range(first.ndim - 2)))
+    channels, size = len(moved), first[..., 0, 0].size
+    if channels <= _WHOLE_CHANNELS:
+        filters = np.argsort(-moved.sum(axis=0), kind="stable")[:_TILES]
+        return [(range(channels), int(f)) for f in sorted(filters)], size * channels
     order = np.argsort(-moved.ravel(), kind="stable")[:_TILES]
-    pairs = [np.unravel_index(place, moved.shape) for place in order]
-    return sorted((int(c), int(f)) for c, f in pairs), first[..., 0, 0].size
+    pairs = sorted((int(c), int(f)) for c, f in (np.unravel_index(place, moved.shape) for place in order))
+    return [(range(c, c + 1), f) for c, f in pairs], size
 
 
-def _film(m: Material, layer: str, places: list[tuple[int, int]], steps: np.ndarray) -> Film:
+def _film(m: Material, layer: str, places: list[tuple[range, int]], steps: np.ndarray) -> Film:
     kind, name = layer_kind(m.run, layer), m.convolutions[layer]
     frames = []
     for step in steps:
         kernel = as_filters(m.run.kernels(layer, int(step), name), kind)
-        frames.append([flat_picture(kernel[..., c, f]) for c, f in places])
+        slices = [[flat_picture(kernel[..., c, f]) for c in channels] for channels, f in places]
+        frames.append([np.concatenate(tile) for tile in slices])
     has_text = max(kernel.shape[:-2]) <= _LARGEST_WITH_NUMBERS
     channels, filters = kernel.shape[-2:]
-    return Film(layer, places, channels, filters, np.array(frames, np.float32), has_text)
+    values = np.array(frames, np.float32)
+    return Film(layer, places, channels, filters, values, _biases(m, layer, places, steps), has_text)
+
+
+def _biases(m: Material, layer: str, places: list[tuple[range, int]], steps: np.ndarray) -> np.ndarray | None:
+    """(steps, tiles) the bias of each tile's filter; None without one for each filter."""
+    filters = [f for _, f in places]
+    if "bias" not in m.run.weights(layer):
+        return None
+    values = [m.run.kernels(layer, int(step), "bias") for step in steps]
+    if values[0].ndim != 1 or len(values[0]) <= max(filters):
+        return None
+    return np.array([one[filters] for one in values], np.float32)
 
 
 def section(m: Material) -> Html:
@@ -100,7 +127,8 @@ def section(m: Material) -> Html:
         [
             paragraph(
                 "Each square is one weight, with its number. Red is positive, blue is negative, and the "
-                "paler the closer to zero; all kernels of a layer share one range. Move the slider, or use "
+                "paler the closer to zero; all kernels of a layer share one range. It begins with the "
+                "numbers that the layer was made with. Move the slider, or use "
                 f"the arrow keys and the space bar. {shown}"
             ),
             _controls(m, steps),
@@ -132,13 +160,15 @@ def _controls(m: Material, steps: np.ndarray) -> Html:
 
 def _film_block(film: Film, steps: np.ndarray) -> Html:
     tiles = [_tile(film, tile) for tile in range(len(film.places))]
-    total = film.channels * film.filters
-    what = "kernels" if film.channels == 1 else "kernel slices (input channel \u2192 filter)"
+    total = film.filters * (1 if film.is_whole else film.channels)
+    what = "filters" if film.is_whole else "kernel slices (input channel \u2192 filter)"
     chosen = "all" if total == len(tiles) else f"the {len(tiles)} of {total:,} that moved farthest"
+    below = " The slices of a filter stand below each other, channel 0 first." if film.channels > 1 else ""
+    words = f"{what.capitalize()}: {chosen}. Range \u00b1{film.limit:.3f}.{below if film.is_whole else ''}"
     return tag(
         "section",
         tag("h3", film.layer),
-        paragraph(f"{what.capitalize()}: {chosen}. Range \u00b1{film.limit:.3f}.", class_="note"),
+        paragraph(words, class_="note"),
         tag("div", *tiles, class_="tiles", data_film=film.layer),
         details("Filmstrip", _strip(film, steps)),
         class_="film",
@@ -150,8 +180,16 @@ def _tile(film: Film, tile: int) -> Html:
     values = film.values[-1, tile]
     is_small = film.has_text
     rows = [tag("tr", *(_number_cell(v, film.limit, is_small) for v in row)) for row in values]
-    body = tag("table", tag("tbody", *rows), class_="kernel" if is_small else "kernel dense")
-    return tag("figure", body, tag("figcaption", film.name(tile)), class_="tile")
+    height = len(rows) // len(film.places[tile][0])
+    slices = [tag("tbody", *rows[top : top + height]) for top in range(0, len(rows), height)]
+    body = tag("table", *slices, class_="kernel" if is_small else "kernel dense")
+    return tag("figure", body, tag("figcaption", film.name(tile), *_bias_text(film, tile)), class_="tile")
+
+
+def _bias_text(film: Film, tile: int) -> list[Html | str]:
+    if film.biases is None:
+        return []
+    return [", bias ", tag("span", cell_text(film.biases[-1, tile]), class_="bias")]
 
 
 def _number_cell(value: float, limit: float, is_small: bool) -> Html:
@@ -205,7 +243,8 @@ def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
                 "limit": film.limit,
                 "numbers": int(film.values[0].size),
                 "hasText": film.has_text,
-                "values": base64.b64encode(film.values.astype("<f4").tobytes()).decode("ascii"),
+                "values": _base64(film.values),
+                "biases": "" if film.biases is None else _base64(film.biases),
             }
             for film in found
         ],
@@ -213,6 +252,10 @@ def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
     # NOTE: "<" could end the script element from within a layer's name.
     text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     return tag("script", Html(text), type="application/json", id="film-data")
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
 
 
 def _notes(m: Material, steps: np.ndarray) -> list[str]:

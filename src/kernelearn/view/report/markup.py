@@ -92,6 +92,6 @@ def table_of(found: Any, title: str | None = None) -> Html:
     )
 
 
-def details(summary: Any, *content: Any, is_open: bool = False) -> Html:
+def details(summary: Any, *content: Any, is_open: bool = False, class_: str | None = None) -> Html:
     """A part that opens and closes."""
-    return tag("details", tag("summary", summary), *content, open="" if is_open else None)
+    return tag("details", tag("summary", summary), *content, open="" if is_open else None, class_=class_)

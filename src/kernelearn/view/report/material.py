@@ -23,12 +23,14 @@ class Material:
     Attributes:
         run: `recording.Run`.
         images: (n, ...) images of the data for patches and maps, or None.
+        labels: (n,) their class numbers, or None.
         about: "command", "arguments", "versions", "results", "data" of the training, as far as known.
         experiments: `explain.ExperimentResult`s.
     """
 
     run: Any
     images: Any = None
+    labels: Any = None
     about: dict[str, Any] = field(default_factory=dict)
     experiments: Sequence[Any] = ()
     _batches: dict[int, Any] = field(default_factory=dict, repr=False)

@@ -42,7 +42,7 @@ def update_part(m: Material, layer: str, name: str, index: tuple[int, ...], step
         [False, True, True],
         foot,
     )
-    return join([tag("h4", "Update"), tag("div", found, class_="update"), _over_the_steps(updates, index)])
+    return join([tag("h4", "Update"), tag("div", found, class_="update")])
 
 
 def _difference(name: str, after: float, before: float) -> str:
@@ -55,9 +55,13 @@ def _share(value: float, update: float) -> str:
     return f"{100 * value / update:z.1f} %".replace("-", MINUS) if update else "-"
 
 
-def _over_the_steps(updates: RunUpdates, index: tuple[int, ...]) -> Html:
-    """The parts of all recorded updates, one line each."""
-    steps = updates.steps()
+def over_the_steps(m: Material, layer: str, name: str, index: tuple[int, ...]) -> Html:
+    """The parts of all recorded updates, one line each; nothing where they cannot be split."""
+    try:
+        updates = RunUpdates(m.run, layer, name)
+        steps = updates.steps()
+    except KernelearnError:
+        return Html("")
     if len(steps) < 3:
         return Html("")
     thin = steps if len(steps) <= 120 else [steps[i] for i in np.linspace(0, len(steps) - 1, 120).astype(int)]

@@ -8,12 +8,17 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import moved_most
 from kernelearn.explain.ledger import ledger
 from kernelearn.explain.ledger_text import NOTE
+from kernelearn.view.report.choice import choice
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.ledgers import ledger_part
 from kernelearn.view.report.markup import Html, join, paragraph, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.svg import Line, line_chart
-from kernelearn.view.report.updates import history_part, update_part
+from kernelearn.view.report.updates import history_part, over_the_steps, update_part
+
+# Weights of a layer, and ledgers of a weight, that the reader can choose from; a deep network shows one each.
+_WEIGHTS, _STEPS = 3, 3
+_MANY_LAYERS = 6
 
 
 def section(m: Material) -> Html:
@@ -29,7 +34,8 @@ def section(m: Material) -> Html:
         "The gradient of one weight is a sum: what the weight read, times the error that came back, for "
         "every image of the batch and, in a convolution, for every position. The ledger lists these terms. "
         "The optimiser turns their sum into an update, and the updates add up to the trained weight. For "
-        "each layer this is the weight that moved farthest, at the recorded step that moved it most."
+        "each layer these are the weights that moved farthest, each at the recorded step that moved it most, "
+        "and at the first and last one with a ledger."
     )
     dense = paragraph(
         "A dense layer's ledger has one term per image where a convolution's has one per image ",
@@ -37,7 +43,16 @@ def section(m: Material) -> Html:
         ": that sum is the whole difference between the two.",
     )
     note = [] if _mixes_no_images(m) else [paragraph(NOTE, class_="note")]
-    return join([intro, dense, *note, *(_weight(m, layer, name) for layer, name in chosen.items())])
+    count = _WEIGHTS if len(chosen) <= _MANY_LAYERS else 1
+    return join([intro, dense, *note, *(_layer(m, layer, name, count) for layer, name in chosen.items())])
+
+
+def _layer(m: Material, layer: str, name: str, count: int) -> Html:
+    """The weights of a layer that moved farthest, one to see at a time."""
+    indices = moved_most(m.run, layer, count, name)
+    return choice(
+        f"Weight of {layer}", [(_title(layer, name, i), _weight(m, layer, name, i)) for i in indices]
+    )
 
 
 def _chosen(m: Material) -> dict[str, str]:
@@ -64,12 +79,17 @@ def _mixes_no_images(m: Material) -> bool:
     return ledger(m.run, layer, int(m.run.ledger_steps[0]), (name, *index)).mixes_images is False
 
 
-def _weight(m: Material, layer: str, name: str) -> Html:
-    (index,) = moved_most(m.run, layer, 1, name)
+def _title(layer: str, name: str, index: tuple[int, ...]) -> str:
+    return f"{layer} \u00b7 {name}[{', '.join(map(str, index))}]"
+
+
+def _weight(m: Material, layer: str, name: str, index: tuple[int, ...]) -> Html:
     step = _step_that_moved_most(m, layer, name, index)
-    book = ledger(m.run, layer, step, (name, *index))
     steps, values = m.path_of(layer, name, index)
-    title = f"{layer} \u00b7 {name}[{', '.join(map(str, index))}]"
+    title = _title(layer, name, index)
+    ledgers = m.run.ledger_steps
+    others = [int(ledgers[i]) for i in (0, -1)] if len(m.layers) <= _MANY_LAYERS else []
+    shown = list(dict.fromkeys([step, *others]))[:_STEPS]
     moved = f"It went from {brief(float(values[0]))} to {brief(float(values[-1]))}."
     words = " ".join(filter(None, [_in_words(m, layer, index), moved]))
     path = line_chart(
@@ -80,12 +100,22 @@ def _weight(m: Material, layer: str, name: str) -> Html:
         tag("h3", title),
         paragraph(words),
         path,
-        ledger_part(m, book),
-        update_part(m, layer, name, index, step),
+        choice("Step", [(_step_name(k, step), _at_step(m, layer, name, index, k)) for k in shown]),
+        over_the_steps(m, layer, name, index),
         history_part(m, layer, name, index),
         class_="weight",
         data_layer=layer,
     )
+
+
+def _step_name(step: int, strongest: int) -> str:
+    return f"{step:,}" + (" (moved it most)" if step == strongest else "")
+
+
+def _at_step(m: Material, layer: str, name: str, index: tuple[int, ...], step: int) -> Html:
+    """One step of a weight: its ledger, and what the optimiser made of it."""
+    book = ledger(m.run, layer, step, (name, *index))
+    return join([ledger_part(m, book), update_part(m, layer, name, index, step)])
 
 
 def _in_words(m: Material, layer: str, index: tuple[int, ...]) -> str:

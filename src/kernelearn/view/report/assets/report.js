@@ -1,7 +1,21 @@
-// The step slider over the kernels. All text of the report is there without this script.
+// The step slider over the kernels, and the choice of a weight and a step. All text is there without this script.
 "use strict";
 (function () {
   document.documentElement.classList.remove("no-script");
+  document.querySelectorAll(".choice").forEach(choose);
+
+  // One of several parts is shown, as the select says; without this script the others stand in a <details>.
+  function choose(group) {
+    const select = group.querySelector(":scope > .chooser select");
+    const others = group.querySelector(":scope > details.others");
+    const parts = Array.from(group.querySelectorAll(":scope > .part, :scope > details.others > .part"));
+    group.append(...parts);
+    others.remove();
+    function pick() { parts.forEach((part, i) => { part.hidden = i !== select.selectedIndex; }); }
+    select.addEventListener("change", pick);
+    pick();
+  }
+
   const source = document.getElementById("film-data");
   if (!source) return;
   const data = JSON.parse(source.textContent);
@@ -19,7 +33,9 @@
   const films = data.films.map((film) => ({
     ...film,
     values: floats(film.values),
+    biases: floats(film.biases),
     cells: Array.from(document.querySelectorAll(`[data-film="${CSS.escape(film.layer)}"] td`)),
+    biasCells: Array.from(document.querySelectorAll(`[data-film="${CSS.escape(film.layer)}"] .bias`)),
   }));
 
   function text(value) {
@@ -35,6 +51,9 @@
       else cell.title = text(value);
       cell.className = (value >= 0 ? "p" : "q") + (share > 0.7 ? " s" : "");
       cell.style.setProperty("--t", `${Math.round(100 * share)}%`);
+    });
+    film.biasCells.forEach((cell, i) => {
+      cell.textContent = text(film.biases[frame * film.biasCells.length + i]);
     });
   }
 
@@ -82,13 +101,16 @@
   document.querySelectorAll(".tiles").forEach((tiles) => tiles.addEventListener("pointerenter", () => timer && stop()));
   document.addEventListener("keydown", (event) => {
     const target = event.target;
-    if (event.altKey || event.ctrlKey || event.metaKey || /^(INPUT|BUTTON|SUMMARY|A)$/.test(target.tagName)) return;
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    // The slider moves itself with arrows, but has no use for the space bar.
+    const isOwn = target === slider ? event.key !== " " : /^(INPUT|BUTTON|SELECT|SUMMARY|A)$/.test(target.tagName);
+    if (isOwn) return;
     if (target.closest && target.closest(".scroll")) return;
     const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (move) { event.preventDefault(); stop(); go(Number(slider.value) + move); }
     const box = document.getElementById("kernels").getBoundingClientRect();
     const isSeen = box.top < innerHeight && box.bottom > 0;
-    if (event.key === " " && isSeen) { event.preventDefault(); toggle(); }
+    if (event.key === " " && (isSeen || target === slider)) { event.preventDefault(); toggle(); }
   });
 
   function fromAddress() {
@@ -98,6 +120,6 @@
     show(at < 0 ? last : at);
   }
   addEventListener("hashchange", fromAddress);
-  show(last);
+  show(0);
   fromAddress();
 })();
