@@ -129,7 +129,7 @@ def test_training_inputs_are_all_that_the_program_wants():
     model = find_net("lenet").build()
     model.compile("sgd", "sparse_categorical_crossentropy", engine="reference")
     found = training_inputs(model, (28, 28, 1), 2)
-    assert np.isfinite(model._executable("train").run(found)["loss"])
+    assert np.isfinite(model.step("train").executable.run(found)["loss"])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -15,9 +15,9 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.operators import OPERATORS, Spec
 from kernelearn.engine.program import ProgramBuilder
+from tests.rounding import UNIT_ROUNDOFF, gamma
 
 STEP = 1e-5
-UNIT_ROUNDOFF = 2.0**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +71,6 @@ def run_op(operator: str, inputs, attrs) -> tuple[np.ndarray, ...]:
 def as_dtype(inputs, dtype: str) -> list[np.ndarray]:
     """Float inputs in another float type; integers as they are."""
     return [i.astype(dtype) if np.asarray(i).dtype.kind == "f" else np.asarray(i) for i in inputs]
-
-
-def gamma(terms: int) -> float:
-    """Bound on the relative rounding error of a sum of this many products in float32 (Higham, lemma 3.1)."""
-    return terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
 
 
 def check_shapes(case: Case) -> None:

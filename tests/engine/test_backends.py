@@ -18,7 +18,7 @@ def small(engine=None) -> Sequential:
 
 
 def engine_of(model: Sequential, kind: str = "train") -> str:
-    return model._executable(kind).engine
+    return model.step(kind).executable.engine
 
 
 @pytest.fixture

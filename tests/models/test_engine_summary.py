@@ -81,7 +81,7 @@ def test_the_reference_engine_is_named(lenet):
     text = text_of(model, engine=True)
     assert "Engine: reference" in text
     assert " cpu " not in text
-    explained = model._executable("train").explain()
+    explained = model.step("train").executable.explain()
     assert "reference engine: NumPy" in explained
     assert "conv [reference]" in explained
 
@@ -92,7 +92,7 @@ def test_operations_without_a_kernel_are_told_apart():
     )
     model.compile(engine="cpu")
     model.program("predict")
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     by_name = {row.layers[0]: row for row in executable.work() if row.layers}
     if by_name["resize"].is_native:
         pytest.skip("there is a kernel for it now")
@@ -106,7 +106,7 @@ def test_arithmetic_is_counted(lenet):
 
     The pooling after it does not read the last row and column of its 11 x 11 outputs.
     """
-    rows = [r for r in lenet._executable("train").work(images=5) if r.phase == "forward"]
+    rows = [r for r in lenet.step("train").executable.work(images=5) if r.phase == "forward"]
     (conv,) = [r for r in rows if r.layers == ("conv2", "pool2")]
     outputs = 5 * 10 * 10 * 64
     assert outputs * 2 * 9 * 32 <= conv.flops <= outputs * (2 * 9 * 32 + 4)
@@ -114,7 +114,7 @@ def test_arithmetic_is_counted(lenet):
 
 
 def test_bytes_are_those_of_the_buffers(lenet):
-    rows = lenet._executable("train").work(images=7)
+    rows = lenet.step("train").executable.work(images=7)
     (pool,) = [r for r in rows if r.operators == ("max_pool_grad",) and r.layers == ("pool1",)]
     x, y = 7 * 26 * 26 * 32, 7 * 13 * 13 * 32
     assert pool.bytes == 4 * (x + 2 * y)  # with where the maximum was
@@ -125,7 +125,7 @@ def test_bytes_are_those_of_the_buffers(lenet):
 def test_explain_names_target_threads_and_totals(lenet):
     from kernelearn import get_num_threads
 
-    text = lenet._executable("train").explain(images=3)
+    text = lenet.step("train").executable.explain(images=3)
     assert f"{get_num_threads()} thread" in text.splitlines()[0]
     assert "figures for 3 images" in text.splitlines()[0]
     for phase in ("forward: ", "backward: ", "update: "):
@@ -149,11 +149,11 @@ def test_explaining_compiles_nothing(monkeypatch):
     model = zoo.lenet((12, 12, 1), 3)
     model.compile("sgd", "mse", engine="cpu")
     assert "conv" in text_of(model, engine=True)
-    assert np.isfinite(sum(row.flops or 0 for row in model._executable("train").work()))
+    assert np.isfinite(sum(row.flops or 0 for row in model.step("train").executable.work()))
 
 
 def test_estimates_are_there_and_are_called_so(lenet):
-    for text in (text_of(lenet, engine=True), lenet._executable("train").explain()):
+    for text in (text_of(lenet, engine=True), lenet.step("train").executable.explain()):
         assert "100 GFLOP/s, 10 GB/s within caches" in text
         assert "estimates by the roofline model" in text
         assert "`kernelearn bench --layers NET` measures" in text
@@ -163,7 +163,7 @@ def test_estimates_are_there_and_are_called_so(lenet):
 
 def test_an_estimate_by_hand(lenet):
     """The gradient of a max pooling is limited by memory, 10 GB/s of it."""
-    rows = lenet._executable("train").estimated_work()
+    rows = lenet.step("train").executable.estimated_work()
     (pool,) = [r for r in rows if r.operators == ("max_pool_grad",) and r.layers == ("pool1",)]
     assert pool.estimate.seconds == pytest.approx(pool.bytes / 1e10)
     (first,) = [line for line in lines_of(text_of(lenet, engine=True), "pool1") if "max_pool_grad" in line]
@@ -172,7 +172,7 @@ def test_an_estimate_by_hand(lenet):
 
 
 def test_the_sum_of_a_step_is_told(lenet):
-    rows = lenet._executable("train").estimated_work()
+    rows = lenet.step("train").executable.estimated_work()
     milliseconds = 1e3 * sum(row.estimate.seconds for row in rows)
     share = sum(row.flops for row in rows) / (milliseconds * 1e-3 * 1e11)
     line = f"All kernels together: at best {milliseconds:.3g} ms, {100 * share:.0f} % of the peak"
@@ -182,5 +182,5 @@ def test_the_sum_of_a_step_is_told(lenet):
 def test_the_reference_engine_makes_no_estimates():
     model = zoo.lenet((28, 28, 1), 10)
     model.compile("sgd", "mse", engine="reference")
-    for text in (text_of(model, engine=True), model._executable("train").explain()):
+    for text in (text_of(model, engine=True), model.step("train").executable.explain()):
         assert "stimate" not in text and "peak" not in text.lower()

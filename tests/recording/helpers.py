@@ -46,7 +46,7 @@ class KeepWeights(Callback):
 
     def _keep(self):
         self.weights.append({name: w.numpy() for name, w in self.model.weight_paths().items()})
-        self.slots.append({name: slot.numpy() for name, slot in self.model._slots.items()})
+        self.slots.append({name: slot.numpy() for name, slot in self.model.programs.slots.items()})
 
 
 def record(folder, model=None, epochs=2, batch_size=8, data=None, callbacks=(), fit=None, **options):

@@ -11,6 +11,7 @@ from kernelearn.bench.blueprint import make_images
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
+from kernelearn.training.step import Clock
 
 BATCH = 32
 # Seconds of a burst: a layer takes less than a step, and there are many.
@@ -100,7 +101,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
     try:
         model = compiled_model({**bench.task(net, batch, "train"), "engine": "cpu"})
         inputs = training_inputs(model, net.input_shape, batch)
-        timings = profile(model._executable("train"), inputs, bench.settings.plan.rounds)
+        timings = profile(model.step("train").executable, inputs, bench.settings.plan.rounds)
     finally:
         set_num_threads(None)
     calls = [
@@ -119,13 +120,4 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
 def training_inputs(model: Any, shape: tuple[int, ...], batch: int) -> dict[str, np.ndarray]:
     """What the training program of a compiled model wants, with random images."""
     x, y = make_images(shape, batch, model.output_shape[-1])
-    known = {
-        "x_0": x,
-        "y_true_0": y,
-        "weight_0": np.ones(batch, np.float32),
-        "seed": 1,
-        "step": 0,
-        "update": 1,
-        "learning_rate": float(model.optimizer.learning_rate),
-    }
-    return {b.name: np.asarray(known[b.name]) for b in model.program("train").inputs()}
+    return model.step("train").inputs(model.batch(x, y), Clock.of(model.optimizer, seed=1))

@@ -5,7 +5,9 @@ An engine turns a `Program` and its variables into an executable with `run(input
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Protocol
+
+import numpy as np
 
 from kernelearn import config
 from kernelearn.engine.program import Program
@@ -13,10 +15,34 @@ from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
 
-Prepare = Callable[[Program, Mapping[str, Variable]], Any]
+
+class Executable(Protocol):
+    """A program on an engine.
+
+    Attributes:
+        engine: the engine's name.
+        program: what it runs.
+        variables: name of a parameter or state -> Variable.
+    """
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def program(self) -> Program: ...
+
+    @property
+    def variables(self) -> Mapping[str, Variable]: ...
+
+    def run(self, inputs: Mapping[str, np.ndarray], is_checked: bool = False) -> dict[str, np.ndarray]:
+        """Label -> array for every output; `is_checked`: the inputs are known to be as the program says."""
+        ...
 
 
-def _cpu(program: Program, variables: Mapping[str, Variable]) -> Any:
+Prepare = Callable[[Program, Mapping[str, Variable]], Executable]
+
+
+def _cpu(program: Program, variables: Mapping[str, Variable]) -> Executable:
     """Compiled for this processor; a program in float64 goes to the reference engine, and says so."""
     if not computes_in_float32(program):
         return ReferenceExecutable(program, variables)
@@ -37,7 +63,7 @@ def resolve_engine(name: str | None = None) -> str:
     return chosen
 
 
-def prepare(program: Program, variables: Mapping[str, Variable], engine: str | None = None) -> Any:
+def prepare(program: Program, variables: Mapping[str, Variable], engine: str | None = None) -> Executable:
     """Make a program ready to run on an engine."""
     return ENGINES[resolve_engine(engine)](program, variables)
 

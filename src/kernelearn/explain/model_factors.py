@@ -6,16 +6,14 @@ A training step is run without its updates: nothing of the model changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kernelearn.engine.backends import prepare
-from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.recording.factors import Factors, Part
 from kernelearn.recording.taps import Use, find_taps
+from kernelearn.training.step import Clock, class_numbers
 
 _OWN = ("x", "delta", "gradient")
 
@@ -48,17 +46,16 @@ def factors_of(
     >>> explain.ledger(factors, weight=(0, 0, 0, 1)).terms.shape  # 5 images, 2 x 2 positions
     (20,)
     """
-    executable = model._executable("train")
+    step = model.step("train")
     names = {id(w): path for path, w in model.weight_paths().items()}
-    paths = {name: names[id(v)] for name, v in executable.variables.items() if id(v) in names}
-    taps = find_taps(executable.program, paths)
+    paths = {name: names[id(v)] for name, v in step.variables.items() if id(v) in names}
+    taps = find_taps(step.program, paths)
     path = _path(layer, weight, taps.uses)
     use, gradient = taps.uses[path], taps.gradients[path]
     bias = None if use.bias is None else taps.gradients[use.bias]
     wanted = {"gradient": gradient, **({"bias": bias} if bias else {}), **_labels(use)}
-    inputs = model._batch(x, y, sample_weight)
-    found = _run(executable, wanted, {**inputs, **_clock(model, seed)})
-    rows = len(inputs["x_0"])
+    batch = model.batch(x, y, sample_weight)
+    found = step.keeping(wanted).without_updates().run(batch, Clock.of(model.optimizer, seed)).buffers(wanted)
     parts = tuple(_part(use, number, found) for number in range(len(use.parts)))
     return Factors(
         parts[0].kind,
@@ -67,8 +64,8 @@ def factors_of(
         gradient=found["gradient"],
         bias_gradient=found.get("bias"),
         attrs=parts[0].attrs,
-        images=np.arange(rows) if images is None else np.asarray(images, np.int64),
-        labels=_classes(y, rows),
+        images=np.arange(batch.rows) if images is None else np.asarray(images, np.int64),
+        labels=_classes(y),
         layer=layer,
         weight=path.rpartition("/")[2],
         step=int(model.optimizer.iterations) + 1,
@@ -96,23 +93,6 @@ def _labels(use: Use) -> dict[str, str]:
     return {f"{name}_{i}": buffer for (i, name), buffer in buffers.items() if buffer is not None}
 
 
-def _run(executable: Any, wanted: dict[str, str], inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    program: Program = executable.program.keeping(**wanted)
-    still = replace(program, operations=tuple(op for op in program.operations if op.phase != "update"))
-    results = prepare(still, executable.variables, executable.engine).run(inputs)
-    return {label: np.array(results[label]) for label in wanted}
-
-
-def _clock(model: Any, seed: int) -> dict[str, np.ndarray]:
-    step = int(model.optimizer.iterations)
-    return {
-        "seed": np.asarray(seed, np.int64),
-        "step": np.asarray(step, np.int64),
-        "update": np.asarray(step + 1, np.int64),
-        "learning_rate": np.asarray(model.optimizer.learning_rate, np.float64),
-    }
-
-
 def _part(use: Use, number: int, found: Mapping[str, np.ndarray]) -> Part:
     tap = use.parts[number]
     attrs = {name: _tuples(value) for name, value in tap.attrs.items()}
@@ -124,12 +104,6 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def _classes(y: Any, rows: int) -> np.ndarray | None:
+def _classes(y: Any) -> np.ndarray | None:
     """(n,) class numbers of integer or one-hot targets; None for other targets."""
-    if isinstance(y, Mapping | list | tuple):
-        return None
-    y = np.asarray(y)
-    if y.dtype.kind in "iu" and y.size == rows:
-        return y.reshape(rows).astype(np.int64)
-    is_one_hot = y.ndim == 2 and y.shape[1] > 1 and set(np.unique(y)) <= {0, 1} and (y.sum(1) == 1).all()
-    return y.argmax(axis=1) if is_one_hot else None
+    return None if isinstance(y, Mapping | list | tuple) else class_numbers(np.asarray(y))

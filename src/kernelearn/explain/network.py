@@ -21,7 +21,7 @@ from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError, unknown_
 from kernelearn.layers import InputLayer
 from kernelearn.models import Model
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.step import input_name
+from kernelearn.training.step import Clock, input_name
 
 BATCH_SIZE = 64
 _ACTIVATIONS = ("activation", "softmax", "log_softmax", "prelu")
@@ -197,7 +197,7 @@ class Probe:
         self._executable = _prepared(network)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return self._executable.run({input_name(0): images, **_clock(self._executable)})
+        return self._executable.run({input_name(0): images, **Clock().arrays()})
 
 
 class ScoreGradient:
@@ -261,12 +261,12 @@ class ScoreGradient:
 
     def values(self, images: np.ndarray) -> np.ndarray:
         """y alone, (n, units)."""
-        given = {input_name(0): images, **_clock(self._forward)}
+        given = {input_name(0): images, **Clock().arrays()}
         return self._forward.run(given)["y"][..., 0]
 
     def _run(self, images: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
         given = {input_name(0): images, _DIRECTION: np.asarray(directions)[..., None]}
-        return self._executable.run({**given, **_clock(self._executable)})
+        return self._executable.run({**given, **Clock().arrays()})
 
     @staticmethod
     def _gradient(results: dict[str, np.ndarray], index: int) -> np.ndarray:
@@ -277,9 +277,3 @@ class ScoreGradient:
 
 def _prepared(network: Network) -> Any:
     return prepare(network.graph.build(), network.graph.variables)
-
-
-def _clock(executable: Any) -> dict[str, np.ndarray]:
-    """Seed and step for a layer of the user's own that draws numbers in inference too."""
-    wanted = {buffer.name for buffer in executable.program.inputs()}
-    return {name: np.zeros((), np.int64) for name in ("seed", "step") if name in wanted}

@@ -31,7 +31,7 @@ def functional_config(model: Model) -> dict[str, Any]:
         "layers": [LAYERS.serialize(layer) for layer in model.layers if not isinstance(layer, InputLayer)],
         "calls": calls,
         "outputs": [places[id(t)] for t in model.outputs],
-        "keys": model._keys,
+        "keys": [model.input_keys, model.output_keys],
     }
 
 
@@ -53,7 +53,7 @@ def functional_from_config(values: dict[str, Any]) -> Model:
         raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
     keys = values.get("keys", [None, None])
     model = Model(_named(inputs, keys[0]), _named(outputs, keys[1]), name=values.get("name"))
-    model._trainable = values.get("trainable", True)  # every layer has its own from its config
+    model.mark_trainable(values.get("trainable", True))  # every layer has its own from its config
     return model
 
 

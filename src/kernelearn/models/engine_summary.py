@@ -29,7 +29,7 @@ def engine_lines(model: Any, images: int = 32) -> list[str]:
     estimate.
     """
     kind = "train" if _has_training(model) else "predict"
-    executable = model._executable(kind)
+    executable = model.step(kind).executable
     rows = getattr(executable, "estimated_work", executable.work)(images)
     step = "training step" if kind == "train" else "prediction"
     elsewhere = sum(not row.is_native for row in rows)
@@ -57,7 +57,7 @@ def _sentence(text: str) -> str:
 
 
 def _has_training(model: Any) -> bool:
-    return model.compiled and any(o.loss is not None for o in model._objectives or ())
+    return model.compiled and model.programs.has_loss
 
 
 def _layer_rows(model: Any, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:

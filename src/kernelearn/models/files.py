@@ -14,6 +14,7 @@ from kernelearn.formats import native
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
 from kernelearn.models.model import Model
+from kernelearn.training.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
 
@@ -26,7 +27,7 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     if model.compiled:
         values["compile"] = _compile_config(model)
         values["iterations"] = model.optimizer.iterations
-        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model._slots.items())
+        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
     native.write(path, values, arrays)
 
 
@@ -63,7 +64,7 @@ def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
 
 def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
     """Read weights into a model: all of them in order, or by name those that it has."""
-    model._need_shapes()
+    model.need_shapes()
     _, arrays = native.read(path)
     saved = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
     if not by_name:
@@ -107,16 +108,16 @@ def _check_overwrite(path: Any, overwrite: bool) -> None:
 
 
 def _compile_config(model: Model) -> dict[str, Any]:
-    arguments = model._arguments or {}
+    told = model.programs.arguments or CompileArguments()
     return {
         "optimizer": optimizers.serialize(model.optimizer),
         "without_weight_decay": [
             name for name, w in model.weight_paths().items() if not model.optimizer.uses_weight_decay(w)
         ],
-        "loss": _map(arguments["loss"], lambda v: losses.serialize(losses.get(v))),
-        "loss_weights": arguments["loss_weights"],
-        "metrics": _map(arguments["metrics"], _metric_config),
-        "weighted_metrics": _map(arguments["weighted_metrics"], _metric_config),
+        "loss": _map(told.loss, lambda v: losses.serialize(losses.get(v))),
+        "loss_weights": told.loss_weights,
+        "metrics": _map(told.metrics, _metric_config),
+        "weighted_metrics": _map(told.weighted_metrics, _metric_config),
         "policy": model.policy,
     }
 
@@ -151,5 +152,5 @@ def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np
     model.optimizer.iterations = values["iterations"]
     for name, array in arrays.items():
         if name.startswith("slots/"):
-            slot = model._slots.setdefault(name.removeprefix("slots/"), Variable(array, name))
+            slot = model.programs.slots.setdefault(name.removeprefix("slots/"), Variable(array, name))
             slot.assign(array)

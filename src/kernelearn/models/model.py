@@ -17,7 +17,8 @@ from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Weight
 from kernelearn.layers.tensor import Tensor
 from kernelearn.models.graph import calls_between, unique_layers
-from kernelearn.training.step import input_name, penalty_attrs
+from kernelearn.training import feeds
+from kernelearn.training.building import penalty_attrs
 from kernelearn.training.trainer import Trainer
 
 
@@ -53,7 +54,8 @@ class Model(Trainer, Layer):
         self.outputs: list[Tensor] = []
         self._calls: list = []
         self._layers: list[Layer] = []
-        self._keys: list[list[str] | None] = [_keys(inputs), _keys(outputs)]
+        # The names that a dict of inputs or outputs gives.
+        self.input_keys, self.output_keys = _keys(inputs), _keys(outputs)
         if inputs is not None:
             self._connect(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
         if not trainable:
@@ -106,12 +108,12 @@ class Model(Trainer, Layer):
 
     @property
     def input_names(self) -> list[str]:
-        return self._keys[0] or [t.node.layer.name for t in self.inputs]
+        return self.input_keys or [t.node.layer.name for t in self.inputs]
 
     @property
     def output_names(self) -> list[str]:
-        if self._keys[1]:
-            return self._keys[1]
+        if self.output_keys:
+            return self.output_keys
         names = [t.node.layer.name for t in self.outputs]
         return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
 
@@ -127,13 +129,17 @@ class Model(Trainer, Layer):
 
     @property
     def input(self) -> Any:
-        return _one_or_list(self._need_shapes().inputs)
+        return _one_or_list(self.need_shapes().inputs)
 
     @property
     def output(self) -> Any:
-        return _one_or_list(self._need_shapes().outputs)
+        return _one_or_list(self.need_shapes().outputs)
 
-    def _need_shapes(self) -> Model:
+    def need_shapes(self) -> Model:
+        """This model.
+
+        Raises: NotBuiltError before its shapes are known.
+        """
         if not self.outputs:
             raise NotBuiltError(
                 f"Model {self.name!r} has no shapes yet: give input_shape or call build(input_shape)."
@@ -177,14 +183,18 @@ class Model(Trainer, Layer):
         for layer in self._layers:
             layer.trainable = bool(value)
 
+    def mark_trainable(self, value: bool) -> None:
+        """Set the model's own flag alone; every layer keeps its own."""
+        self._trainable = bool(value)
+
     def _run_on_arrays(self, arrays: list[np.ndarray]) -> Any:
         """Predictions, by the program of `predict`, which is made once; other shapes get one of their own."""
         wanted = [tuple(tensor.shape[1:]) for tensor in self.inputs]
         if not self.outputs or [array.shape[1:] for array in arrays] != wanted:
             return super()._run_on_arrays(arrays)
-        inputs = {input_name(i): array for i, array in enumerate(arrays)}
-        results = self._executable("predict").run(inputs)
-        return _one_or_list([results[f"y_pred_{i}"] for i in range(len(self.outputs))])
+        batch = feeds.image_batch(arrays, self.inputs, self.input_names)
+        result = self.step("predict").run(batch)
+        return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
     # --- transfer learning
 
@@ -222,7 +232,7 @@ class Model(Trainer, Layer):
         """
         from kernelearn.layers import Activation, Dense, Softmax
 
-        self._need_shapes()
+        self.need_shapes()
         last = self._calls[-1] if self._calls else None
         if (
             last is not None
@@ -241,11 +251,11 @@ class Model(Trainer, Layer):
 
     def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:
         """Outputs of the named layers ("outer/inner" in nested models) for a batch, in inference mode."""
-        outputs = [self._tensor_of(name) for name in layers]
+        outputs = [self.tensor_of(name) for name in layers]
         maps = Model(self.inputs, outputs).predict(x, verbose=0)
         return maps if isinstance(maps, list) else [maps]
 
-    def _tensor_of(self, name: str) -> Tensor:
+    def tensor_of(self, name: str) -> Tensor:
         """What the first call of a layer in this model gives; other models may call it elsewhere."""
         self.get_layer(name)
         first, _, rest = name.partition("/")
@@ -255,7 +265,7 @@ class Model(Trainer, Layer):
         call = next(call for call in self._calls if call.layer.name == first)
         if not rest:
             return call.outputs[0]
-        part = Model(call.layer.inputs, call.layer._tensor_of(rest))
+        part = Model(call.layer.inputs, call.layer.tensor_of(rest))
         return part(list(call.inputs) if len(call.inputs) > 1 else call.inputs[0])
 
     def summary(self, line_length: int | None = None, print_fn: Any = None, engine: bool = False) -> None:

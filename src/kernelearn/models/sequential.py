@@ -69,7 +69,7 @@ class Sequential(Model):
         self._layers.append(layer)
         if not self._trainable:
             layer.trainable = False
-        self.forget_programs()
+        self.programs.forget()
 
     def pop(self) -> Layer:
         """Remove the last layer and give it back."""
@@ -79,7 +79,7 @@ class Sequential(Model):
         if self._calls:
             call = self._calls.pop()
             self.outputs = list(call.inputs) if self._calls else []
-        self.forget_programs()
+        self.programs.forget()
         return layer
 
     def build(self, *input_shapes: Any, **unused: Any) -> None:
@@ -116,7 +116,7 @@ class Sequential(Model):
         """A new model with fresh weights from what `get_config` gave."""
         first = [Input(values["input_shape"], dtype=values.get("dtype"))] if values.get("input_shape") else []
         made = cls([*first, *(LAYERS.get(layer) for layer in values["layers"])], name=values.get("name"))
-        made._trainable = values.get("trainable", True)  # every layer has its own from its config
+        made.mark_trainable(values.get("trainable", True))  # every layer has its own from its config
         return made
 
     def _begin(self, tensor: Tensor) -> None:

@@ -102,7 +102,7 @@ def make_plan(model: Any, layers: Any, metrics: Sequence[str], capacity: int, pr
 
 def training_variables(model: Any) -> Mapping[str, Variable]:
     """Name of a buffer of the training program -> its Variable."""
-    return model._executable("train").variables
+    return model.step("train").variables
 
 
 def layer_of(path: str) -> str:
@@ -226,7 +226,7 @@ def about_model(model: Any) -> dict[str, Any]:
         "model": LAYERS.serialize(model),
         "metadata": model.metadata,
         "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
-        "engine": model._engine,
+        "engine": model.engine,
         "policy": model.policy,
         "class_names": None if names is None else [str(name) for name in names],
     }

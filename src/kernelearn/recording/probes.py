@@ -11,8 +11,10 @@ from kernelearn.data import Dataset
 from kernelearn.engine.backends import prepare
 from kernelearn.models import Model
 from kernelearn.recording.layout import Field, little
+from kernelearn.training.building import build_prediction
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.step import build_prediction
+from kernelearn.training.programs import StepProgram
+from kernelearn.training.step import Batch, input_name
 
 DEFAULT_COUNT = 8
 
@@ -28,17 +30,17 @@ class Probes:
 
     def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
         self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
-        part = Model(model.inputs, [model._tensor_of(name) for name in layers], name=f"{model.name}_maps")
+        part = Model(model.inputs, [model.tensor_of(name) for name in layers], name=f"{model.name}_maps")
         self._tensors = part.outputs
-        self._executable = prepare(*build_prediction(part), model._engine)
+        self._step = StepProgram("predict", prepare(*build_prediction(part), model.engine))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def maps(self) -> dict[str, np.ndarray]:
         """Layer -> its output for the images, with the weights of now, in inference mode."""
-        results = self._executable.run(self.inputs)
-        return {name: results[f"y_pred_{i}"] for i, name in enumerate(self.layers)}
+        result = self._step.run(Batch.of(self.inputs))
+        return {name: result.prediction(i) for i, name in enumerate(self.layers)}
 
     def fields(self) -> list[Field]:
         """Of the record of the images themselves."""
@@ -57,8 +59,8 @@ class Probes:
         ]
 
 
-def _image_field(input_name: str) -> str:
-    return "images" if input_name == "x_0" else f"images{input_name.removeprefix('x')}"
+def _image_field(name: str) -> str:
+    return "images" if name == input_name(0) else f"images{name.removeprefix('x')}"
 
 
 def spread_rows(total: int, count: int) -> np.ndarray:
@@ -84,7 +86,7 @@ def make_probes(model: Any, given: Any, layers: Sequence[str]) -> Probes | None:
         inputs = program_inputs(found[0], model.inputs, model.input_names)
         return Probes(model, inputs, found[1], layers)
     inputs = program_inputs(_as_arrays(given), model.inputs, model.input_names)
-    return Probes(model, inputs, np.full(len(inputs["x_0"]), -1), layers)
+    return Probes(model, inputs, np.full(Batch.of(inputs).rows, -1), layers)
 
 
 def _images_of(data: Any, count: int) -> tuple[Any, np.ndarray] | None:

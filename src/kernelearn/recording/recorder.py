@@ -41,7 +41,7 @@ from kernelearn.recording.probes import Probes, make_probes
 from kernelearn.recording.writer import RunWriter, remove_run
 from kernelearn.storage import PathLike, check_writable, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
-from kernelearn.training.state import StepReport
+from kernelearn.training.step import StepReport
 
 DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000
@@ -264,7 +264,7 @@ class Recorder(Callback):
         pen.writer.commit()
 
     def _metric_names(self) -> list[str]:
-        logs = self.model._results().logs()
+        logs = self.model.results()
         return [n for n, value in logs.items() if n not in STEP_FIELDS and np.ndim(value) == 0]
 
     def _look_ahead(self, pen: Pen) -> None:
@@ -290,7 +290,7 @@ class Recorder(Callback):
             pen.writer.event("not finite", step, loss=report.loss)
             return
         pen.check_room()
-        rows = len(report.inputs["x_0"])
+        rows = report.batch.rows
         if rows > pen.writer.streams[STEPS].layout.capacity:
             # Larger batches need larger records; the state before this step is in the segment before.
             self._open_segment(pen, max(rows, 2 * pen.writer.streams[STEPS].layout.capacity), False)
@@ -333,7 +333,7 @@ class Recorder(Callback):
         data = self.model.fit_data
         if report.rows is not None and data.has_classes:
             return data.labels[report.rows]
-        return _class_numbers(report.inputs.get("y_true_0"))
+        return report.batch.class_numbers()
 
     def _next_images(self, rows: int) -> np.ndarray:
         """Numbers for images that have none: in the order in which they come."""
@@ -398,15 +398,3 @@ def _number(value: Any) -> float:
     if isinstance(value, float):
         return value
     return float(value) if value is not None and np.ndim(value) == 0 else float("nan")
-
-
-def _class_numbers(targets: np.ndarray | None) -> np.ndarray | None:
-    """(n,) class of each sample from class numbers or one-hot rows; None for other targets."""
-    if targets is None:
-        return None
-    if targets.ndim == 1 and targets.dtype.kind in "iu":
-        return targets
-    is_one_hot = targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
-    if is_one_hot and bool((targets.sum(1) == 1).all()):
-        return targets.argmax(1)
-    return None

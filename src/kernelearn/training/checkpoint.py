@@ -13,17 +13,21 @@ import numpy as np
 from kernelearn.errors import FormatError
 from kernelearn.formats import native
 from kernelearn.storage import PathLike
+from kernelearn.training.step import Arrays
 
 if TYPE_CHECKING:
+    from kernelearn.engine.variable import Variable
     from kernelearn.training.callbacks.base import Callback
+    from kernelearn.training.trainer import Trainer
 
 KIND = "training checkpoint"
 _ARRAY = "__array__"
+_RESULTS = "results/"
 
-Arrays = dict[str, np.ndarray]
 
-
-def save_checkpoint(path: PathLike, model: Any, callbacks: Iterable["Callback"] = (), **about: Any) -> None:
+def save_checkpoint(
+    path: PathLike, model: "Trainer", callbacks: Iterable["Callback"] = (), **about: Any
+) -> None:
     """Write the state of a run, atomically.
 
     Args:
@@ -54,7 +58,7 @@ def read_about(path: PathLike) -> dict[str, Any]:
     return _checked_kind(native.read_config(path), path)["about"]
 
 
-def load_checkpoint(path: PathLike, model: Any, callbacks: Iterable["Callback"] = ()) -> None:
+def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callback"] = ()) -> None:
     """Put the state of a run back into a model and callbacks that were made by the same code.
 
     Callbacks are matched by their class, and by their order among those of one class. A new callback starts
@@ -80,6 +84,53 @@ def load_checkpoint(path: PathLike, model: Any, callbacks: Iterable["Callback"] 
             UserWarning,
             stacklevel=2,
         )
+
+
+def state_of(model: "Trainer") -> tuple[dict[str, Any], Arrays]:
+    """Everything that decides the rest of a run: (JSON values, arrays)."""
+    arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
+    values: dict[str, Any] = {}
+    results, optimizer = model.programs.known_results, model.optimizer
+    if results is not None:
+        arrays.update((f"{_RESULTS}{name}", array) for name, array in results.state().items())
+    if optimizer is not None:
+        values["iterations"] = optimizer.iterations
+        if optimizer.schedule is None:
+            values["learning_rate"] = optimizer.learning_rate
+    if model.fit_state is not None:
+        values["fit"] = model.fit_state.to_config()
+    return values, arrays
+
+
+def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> None:
+    """Take over what `state_of` gave.
+
+    Raises: FormatError if it belongs to another model or optimiser; nothing is changed then.
+    """
+    expected = _variables(model)
+    saved = {name: array for name, array in arrays.items() if not name.startswith(_RESULTS)}
+    if {n: v.shape for n, v in expected.items()} != {n: a.shape for n, a in saved.items()}:
+        raise FormatError(
+            "The saved state belongs to another model or optimiser: names or shapes of arrays differ."
+        )
+    for name, variable in expected.items():
+        variable.assign(saved[name])
+    results, optimizer = model.programs.known_results, model.optimizer
+    found = {n.removeprefix(_RESULTS): a for n, a in arrays.items() if n.startswith(_RESULTS)}
+    if found and results is not None:
+        results.restore(found)
+    if optimizer is not None:
+        optimizer.iterations = values.get("iterations", 0)
+        if "learning_rate" in values and optimizer.schedule is None:
+            optimizer.learning_rate = values["learning_rate"]
+    if model.fit_state is not None and "fit" in values:
+        model.fit_state.restore(values["fit"])
+
+
+def _variables(model: "Trainer") -> dict[str, "Variable"]:
+    """What training changes: weights by their number, slots of the optimiser by name."""
+    weights: dict[str, Variable] = {f"weights/{i:04d}": w for i, w in enumerate(model.weights)}
+    return {**weights, **{f"slots/{name}": slot for name, slot in model.programs.slots.items()}}
 
 
 def pack(state: Any, name: str, arrays: Arrays) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.training.objectives import Objective
-from kernelearn.training.step import input_name
+from kernelearn.training.step import Arrays, Batch, input_name, target_name, weight_name
+from kernelearn.training.trainable import Trainable
 
-Arrays = dict[str, np.ndarray]
+if TYPE_CHECKING:
+    from kernelearn.layers.tensor import Tensor
 
 
 def make_dataset(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -40,7 +42,7 @@ def _as_floats(x: Any) -> Any:
     return x
 
 
-def is_ready(x: Any, tensors: Sequence) -> bool:
+def is_ready(x: Any, tensors: Sequence[Tensor]) -> bool:
     """Whether x is a batch that a dataset would only look at and hand on: for a short cut around it.
 
     One array for one input, of its type and shape, with at least one row and finite numbers only. False says
@@ -57,7 +59,7 @@ def is_ready(x: Any, tensors: Sequence) -> bool:
     return math.isfinite(np.vdot(x, x))
 
 
-def ready_batch(x: Any, y: Any, tensors: Sequence) -> tuple[Any, Any, None] | None:
+def ready_batch(x: Any, y: Any, tensors: Sequence[Tensor]) -> tuple[Any, Any, None] | None:
     """The batch that a dataset of these arrays would give, where x is ready and y one array; else None."""
     if type(y) is not np.ndarray or y.dtype.kind not in "biuf":
         return None
@@ -122,7 +124,7 @@ def split_last(dataset: Any, fraction: float) -> tuple[Any, Any]:
     return dataset.subset(np.arange(cut)), dataset.subset(np.arange(cut, len(dataset)))
 
 
-def program_inputs(x: Any, tensors: Sequence, names: Sequence[str]) -> Arrays:
+def program_inputs(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> Arrays:
     """The images of a batch as program inputs.
 
     Raises: ShapeError if the number or a shape does not fit the model.
@@ -141,7 +143,7 @@ def program_inputs(x: Any, tensors: Sequence, names: Sequence[str]) -> Arrays:
     }
 
 
-def _checked(x: np.ndarray, tensor: Any, name: str) -> np.ndarray:
+def _checked(x: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
     if x.ndim != len(tensor.shape) or x.shape[1:] != tuple(tensor.shape[1:]):
         wanted = tuple("n" if s is None else s for s in tensor.shape)
         hint = ""
@@ -151,6 +153,34 @@ def _checked(x: np.ndarray, tensor: Any, name: str) -> np.ndarray:
             hint = " These look like channels-first images: x.transpose(0, 2, 3, 1)."
         raise ShapeError(f"Input {name!r} takes arrays of shape {wanted}; got {x.shape}.{hint}")
     return np.ascontiguousarray(x, tensor.dtype)
+
+
+def image_batch(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> Batch:
+    """The images of a batch, for a step that needs nothing else."""
+    batch = Batch.of(program_inputs(x, tensors, names))
+    _check_rows(batch)
+    return batch
+
+
+def batch(x: Any, y: Any, weight: Any, model: Trainable, objectives: Sequence[Objective]) -> Batch:
+    """Images, targets and sample weights of a batch, as a training or test step takes them.
+
+    Raises: ShapeError, DataError, ArgumentError for what does not fit the model and its losses.
+    """
+    made = Batch.of(program_inputs(x, model.inputs, model.input_names))
+    made.arrays.update(program_targets(y, weight, objectives, made.rows, model.dtype))
+    _check_rows(made)
+    return made
+
+
+def _check_rows(batch: Batch) -> None:
+    """Raise ShapeError unless every array of a batch has one row for each sample."""
+    for name, array in batch.arrays.items():
+        if array.shape[:1] != (batch.rows,):
+            raise ShapeError(
+                "All arrays of a batch must have the same number of images (or samples): "
+                f"{input_name(0)!r} has {batch.rows}, {name!r} has the shape {array.shape}."
+            )
 
 
 def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: int, dtype: str) -> Arrays:
@@ -163,8 +193,8 @@ def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: 
     arrays: Arrays = {}
     for i, (objective, target, w) in enumerate(zip(objectives, targets, weights)):
         if objective.is_used:
-            arrays[f"y_true_{i}"] = objective.target(target, dtype)
-            arrays[f"weight_{i}"] = np.ones(rows, dtype) if w is None else np.asarray(w, dtype)
+            arrays[target_name(i)] = np.ascontiguousarray(objective.target(target, dtype))
+            arrays[weight_name(i)] = np.ones(rows, dtype) if w is None else np.ascontiguousarray(w, dtype)
     return arrays
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kernelearn.training.objectives import Objective
-
-Arrays = dict[str, np.ndarray]
+from kernelearn.training.step import LOSS, Arrays, Batch, StepResult
 
 
 class RunningResults:
@@ -20,7 +19,7 @@ class RunningResults:
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
-        self._names = ["loss"]
+        self._names = [LOSS]
         if len(objectives) > 1:
             self._names += [f"{o.output}_loss" for o in objectives if o.loss is not None]
         self.reset()
@@ -32,19 +31,19 @@ class RunningResults:
         for metric in self._metrics():
             metric.reset_state()
 
-    def add(self, results: Mapping[str, np.ndarray], inputs: Arrays, rows: int) -> None:
-        """Take in the outputs of a training or test program and the inputs it was run on."""
-        values = [results["loss"]]
+    def add(self, result: StepResult, batch: Batch) -> None:
+        """Take in what a training or test step gave for a batch."""
+        values = [result.loss]
         if len(self._names) > 1:
-            values += [results[f"loss_{i}"] for i, o in enumerate(self.objectives) if o.loss is not None]
-        self._sums += rows * np.array([float(v) for v in values])
-        self._count += rows
+            values += [result.loss_of(i) for i, o in enumerate(self.objectives) if o.loss is not None]
+        self._sums += batch.rows * np.array(values)
+        self._count += batch.rows
         for i, objective in enumerate(self.objectives):
-            prediction, target = results[f"y_pred_{i}"], inputs.get(f"y_true_{i}")
+            prediction, target = result.prediction(i), batch.target(i)
             for metric in objective.metrics:
                 metric.update_state(target, prediction)
             for metric in objective.weighted:
-                metric.update_state(target, prediction, inputs[f"weight_{i}"])
+                metric.update_state(target, prediction, batch.weight(i))
 
     def logs(self) -> dict[str, Any]:
         """Name -> value so far, the loss first."""

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 
 @dataclass
 class FitState:
@@ -28,22 +26,3 @@ class FitState:
         """Take over what `to_config` gave."""
         for name, value in config.items():
             setattr(self, name, value)
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one training step was and did, for callbacks that asked with `Trainer.watch_step`.
-
-    Attributes:
-        loss: of the batch alone, penalties included.
-        learning_rate: that the step used.
-        inputs: input name of the program -> array: "x_0", "y_true_0", ...
-        rows: (n,) int64 row number in the data of each sample, or None where the data has no rows.
-        buffers: label -> array, for the buffers that were asked for.
-    """
-
-    loss: float
-    learning_rate: float
-    inputs: dict[str, np.ndarray]
-    rows: np.ndarray | None
-    buffers: dict[str, np.ndarray]

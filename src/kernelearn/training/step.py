@@ -1,192 +1,171 @@
-"""Builds the programs of a model: a training step, a test step, a prediction.
+"""What goes into a step and what comes out of it, under the names that its program has for them.
 
-A training step is the layers, the loss with its penalties, the backward pass, and the update of every
-trainable weight: clipping, optimiser, constraint. `_finished` applies the precision policy to all three.
+A step is one run of a program: "train", "test" or "predict". `building` makes the programs, `programs` runs
+them; the names of their inputs and outputs stand here alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelearn.engine.gradients import add_gradients
-from kernelearn.engine.program import Buffer, Program, ProgramBuilder
-from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
-from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError
-from kernelearn.training.objectives import Objective
+if TYPE_CHECKING:
+    from kernelearn.optimizers import Optimizer
 
-Variables = Mapping[str, Variable]
-# Precision policy -> precision of the operands of convolutions and dense layers.
-PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+Arrays = dict[str, np.ndarray]
+
+# --- names of inputs and outputs
+
+LOSS = "loss"
+SEED, STEP, UPDATE, LEARNING_RATE = "seed", "step", "update", "learning_rate"
 
 
 def input_name(index: int) -> str:
-    """Name of the program input that holds the model's input number `index`."""
+    """The program input that holds the model's input number `index`."""
     return f"x_{index}"
 
 
-def build_prediction(model: Any) -> tuple[Program, Variables]:
-    """The layers in inference mode; outputs are labelled y_pred_0, y_pred_1, ..."""
-    graph = ProgramBuilder(dtype=model.dtype)
-    _lower(graph, model)
-    return _finished(graph, model), graph.variables
+def target_name(index: int) -> str:
+    """The program input that holds the targets of output number `index`."""
+    return f"y_true_{index}"
 
 
-def build_test(model: Any, objectives: Sequence[Objective]) -> tuple[Program, Variables]:
-    """Prediction and losses, in inference mode."""
-    graph = ProgramBuilder(dtype=model.dtype)
-    _add_loss(graph, model, objectives, _lower(graph, model))
-    graph.rewrite(fuse_softmax_crossentropy)
-    return _finished(graph, model), graph.variables
+def weight_name(index: int) -> str:
+    """The program input that holds the sample weights of output number `index`."""
+    return f"weight_{index}"
 
 
-def build_training(
-    model: Any, objectives, optimizer, slots: dict[str, Variable]
-) -> tuple[Program, Variables]:
-    """A whole training step.
+def prediction_name(index: int) -> str:
+    """The program output that holds the model's output number `index`."""
+    return f"y_pred_{index}"
 
-    Args:
-        slots: the optimiser's arrays by name; missing ones are added.
+
+def loss_name(index: int) -> str:
+    """The program output that holds the loss of output number `index`."""
+    return f"{LOSS}_{index}"
+
+
+# --- what goes in
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The inputs of a step that are no data.
+
+    Attributes:
+        seed: of dropout and augmentation.
+        iterations: updates done before this step.
+        learning_rate: of its update.
     """
-    graph = ProgramBuilder(training=True, dtype=model.dtype)
-    total = _add_loss(graph, model, objectives, _lower(graph, model))
-    graph.rewrite(fuse_softmax_crossentropy)
-    grads = add_gradients(graph, total)
-    multipliers = learning_rate_multipliers(model)
-    _add_updates(graph, _clipped(graph, grads, optimizer), optimizer, slots, multipliers)
-    return _finished(graph, model), {**graph.variables, **slots}
+
+    seed: int = 0
+    iterations: int = 0
+    learning_rate: float = 0.0
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, seed: int) -> Clock:
+        """The clock of an optimiser's next step."""
+        return cls(seed, int(optimizer.iterations), float(optimizer.learning_rate))
+
+    def arrays(self) -> Arrays:
+        """As program inputs."""
+        return {
+            SEED: np.asarray(self.seed, np.int64),
+            STEP: np.asarray(self.iterations, np.int64),
+            UPDATE: np.asarray(self.iterations + 1, np.int64),
+            LEARNING_RATE: np.asarray(self.learning_rate, np.float64),
+        }
 
 
-def _finished(graph: ProgramBuilder, model: Any) -> Program:
-    """The program, with products in the precision of the model's policy.
+@dataclass(frozen=True)
+class Batch:
+    """The data of a step.
 
-    Raises: ArgumentError for a mixed policy on a model of another float type than float32.
+    Attributes:
+        arrays: name of a program input -> contiguous array of its type and shape.
+        rows: number of samples.
     """
-    precision = PRODUCTS_OF[model.policy]
-    if precision != "float32" and graph.dtype != "float32":
-        raise ArgumentError(
-            f"Policy {model.policy!r} keeps weights and sums in float32, but this model computes in "
-            f"{graph.dtype}. Use policy='float32', or build the model after "
-            "kernelearn.config.set_floatx('float32')."
-        )
-    return with_products_in(graph.build(), precision)
+
+    arrays: Arrays
+    rows: int
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Batch:
+        """A batch of arrays under the names of the program's inputs."""
+        return cls(arrays, len(arrays[input_name(0)]))
+
+    def target(self, index: int) -> np.ndarray | None:
+        """Targets of an output; None if it has neither loss nor metrics."""
+        return self.arrays.get(target_name(index))
+
+    def weight(self, index: int) -> np.ndarray | None:
+        """Sample weights of an output; None if it has neither loss nor metrics."""
+        return self.arrays.get(weight_name(index))
+
+    def class_numbers(self) -> np.ndarray | None:
+        """(n,) int64 class of each sample by the first output's targets; None if these are no classes."""
+        targets = self.target(0)
+        return None if targets is None else class_numbers(targets)
 
 
-def learning_rate_multipliers(model: Any) -> dict[int, float]:
-    """id(weight) -> factor of the learning rate, for weights of layers that set one."""
-    return {
-        id(weight): layer.learning_rate_multiplier
-        for layer in model.flat_layers()
-        for weight in layer.weights
-        if layer.learning_rate_multiplier != 1.0
-    }
+def class_numbers(targets: np.ndarray) -> np.ndarray | None:
+    """(n,) int64 class of each sample, from class numbers (n,) or (n, 1) or one-hot rows; None for others."""
+    if targets.dtype.kind in "iu" and targets.size == len(targets):
+        return targets.reshape(-1).astype(np.int64, copy=False)
+    is_one_hot = targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
+    if is_one_hot and bool((targets.sum(1) == 1).all()):
+        return targets.argmax(1)
+    return None
 
 
-def _lower(graph: ProgramBuilder, model: Any) -> list[Buffer]:
-    inputs = [graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs)]
-    outputs = model.lower(graph, *inputs)
-    predictions = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    graph.outputs = {f"y_pred_{i}": b.name for i, b in enumerate(predictions)}
-    return predictions
+# --- what comes out
 
 
-def _add_loss(graph: ProgramBuilder, model: Any, objectives: Sequence[Objective], predictions) -> Buffer:
-    """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ..."""
-    parts = []
-    for i, (objective, prediction) in enumerate(zip(objectives, predictions)):
-        if objective.loss is not None:
-            part = _output_loss(graph, i, objective, prediction)
-            graph.outputs[f"loss_{i}"] = part.name
-            parts.append(
-                part if objective.weight == 1.0 else graph.add("scale", part, factor=objective.weight)
-            )
-    if not parts:
-        raise ArgumentError(
-            "The model has no loss to train on; give compile(loss=...), for example loss='mse'."
-        )
-    total = parts[0]
-    for part in (*parts[1:], *graph.penalties, *_weight_penalties(graph, model)):
-        total = graph.add("add", total, part)
-    graph.outputs["loss"] = total.name
-    return total
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gave.
+
+    Attributes:
+        outputs: name of a program output -> array: a loss, predictions, and buffers that were asked for.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+
+    @property
+    def loss(self) -> float:
+        """Of the batch, penalties included."""
+        return float(self.outputs[LOSS])
+
+    def loss_of(self, index: int) -> float:
+        """The loss of output number `index`, without penalties and weight."""
+        return float(self.outputs[loss_name(index)])
+
+    def prediction(self, index: int) -> np.ndarray:
+        """The model's output number `index`."""
+        return self.outputs[prediction_name(index)]
+
+    def buffers(self, labels: Mapping[str, str]) -> Arrays:
+        """The buffers that were asked for, by their labels."""
+        return {label: self.outputs[label] for label in labels}
 
 
-def _output_loss(graph: ProgramBuilder, index: int, objective: Objective, prediction: Buffer) -> Buffer:
-    loss = objective.loss
-    dtype = "int64" if objective.has_integer_targets else graph.dtype
-    target = graph.input(f"y_true_{index}", objective.target_shape, dtype)
-    weights = graph.input(f"weight_{index}", (None,))
-    reduction = loss.reduction
-    if reduction in (None, "none"):
-        raise ArgumentError(
-            f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
-        )
-    custom = {} if loss.kind != "custom" else {"custom": loss}
-    value, _ = graph.add(
-        "loss", prediction, target, weights, kind=loss.kind, reduction=reduction, **loss.attrs(), **custom
-    )
-    return value
+@dataclass(frozen=True)
+class StepReport:
+    """What one training step was and did, for callbacks that asked with `Trainer.watch_step`.
 
+    Attributes:
+        loss: of the batch alone, penalties included.
+        learning_rate: that the step used.
+        batch: what it was trained on.
+        rows: (n,) int64 row number in the data of each sample, or None where the data has no rows.
+        buffers: label -> array, for the buffers that were asked for.
+    """
 
-def _weight_penalties(graph: ProgramBuilder, model: Any) -> list[Buffer]:
-    """The regularisers of all trained weights."""
-    seen: set[int] = set()
-    penalties = []
-    for layer in model.flat_layers():
-        for weight in layer.trainable_weights:
-            if weight.regularizer is not None and id(weight) not in seen:
-                seen.add(id(weight))
-                buffer = layer.use(graph, weight)
-                rule = weight.regularizer
-                penalties.append(graph.add("penalty", buffer, **penalty_attrs(rule)))
-    return penalties
-
-
-def _clipped(graph: ProgramBuilder, grads: dict[str, Buffer], optimizer: Any) -> dict[str, Buffer]:
-    if optimizer.clipping is None or not grads:
-        return grads
-    kind, limit = optimizer.clipping
-    graph.phase = "backward"
-    extra = [graph.add("global_norm", *grads.values())] if kind == "clip_by_global_norm" else []
-    clipped = {name: graph.add(kind, grad, *extra, limit=limit) for name, grad in grads.items()}
-    graph.phase = "forward"
-    return clipped
-
-
-def _add_updates(graph: ProgramBuilder, grads, optimizer, slots: dict[str, Variable], multipliers) -> None:
-    rate, step = graph.input("learning_rate", (), "float64"), graph.input("update", (), "int64")
-    for name, grad in grads.items():
-        weight, param = graph.variables[name], graph.buffers[name]
-        graph.layer = name.rpartition("/")[0]
-        carried = [
-            _slot(graph, f"optimizer/{name}/{key}", slot, weight.dtype, slots)
-            for key, slot in optimizer.slots(weight.shape).items()
-        ]
-        attrs = {**optimizer.attrs(weight), "multiplier": multipliers.get(id(weight), 1.0)}
-        graph.update(optimizer.kind, (param, grad, rate, step, *carried), (param, *carried), **attrs)
-        constraint = getattr(weight, "constraint", None)
-        if constraint is not None:
-            graph.update("constrain", (param,), (param,), **_constraint_attrs(constraint))
-    graph.layer = ""
-
-
-def penalty_attrs(rule: Any) -> dict[str, Any]:
-    """Attributes of the penalty operator for a regulariser."""
-    return (
-        {"kind": rule.kind, "custom": rule} if rule.kind == "custom" else {"kind": rule.kind, **rule.attrs()}
-    )
-
-
-def _constraint_attrs(constraint: Any) -> dict[str, Any]:
-    if getattr(constraint, "kind", "custom") != "custom":
-        return {"kind": constraint.kind, **constraint.attrs()}
-    return {"kind": "custom", "custom": constraint}
-
-
-def _slot(graph: ProgramBuilder, name: str, slot: Any, dtype: str, slots: dict[str, Variable]) -> Buffer:
-    if name not in slots or slots[name].shape != tuple(slot.shape):
-        slots[name] = Variable(np.full(slot.shape, slot.value, dtype), name, trainable=False)
-    return graph.state(name, slots[name])
+    loss: float
+    learning_rate: float
+    batch: Batch
+    rows: np.ndarray | None
+    buffers: Arrays = field(default_factory=dict)

@@ -1,75 +1,58 @@
 """compile, fit, evaluate and predict: the loop that runs a model's programs. `Model` inherits from `Trainer`.
 
-A Trainer needs from its model: `inputs` and `outputs` (symbolic tensors), `input_names`, `output_names`,
-`lower`, `flat_layers()`, `weights`, `dtype`, and `ensure_shape(x)` for models that learn their input shape
-from data.
+What it needs from its model is `Trainable`; `programs` holds the steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelearn import config, optimizers
 from kernelearn.data import StreamDataset
 from kernelearn.engine import progress
-from kernelearn.engine.backends import prepare, resolve_engine
-from kernelearn.engine.reference.executor import ReferenceExecutable
-from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError, FormatError, NonFiniteError, NotBuiltError
-from kernelearn.training import feeds, step
+from kernelearn.engine.backends import resolve_engine
+from kernelearn.engine.program import Program
+from kernelearn.errors import ArgumentError, NonFiniteError
+from kernelearn.training import checkpoint, feeds
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
-from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.diagnosis import diagnose_non_finite
 from kernelearn.training.plan import FitPlan, Validation
-from kernelearn.training.running import RunningResults
-from kernelearn.training.state import FitState, StepReport
+from kernelearn.training.programs import CompileArguments, Programs, StepProgram
+from kernelearn.training.state import FitState
+from kernelearn.training.step import Arrays, Batch, Clock, StepReport, input_name
+from kernelearn.training.trainable import Trainable
 
-Arrays = dict[str, np.ndarray]
+if TYPE_CHECKING:
+    from kernelearn.optimizers import Optimizer
+
 DEFAULT_BATCH = 32
 
 
-class Trainer:
-    """The training half of a model."""
+class Trainer(Trainable):
+    """The training half of a model.
 
-    # What a model gives.
-    inputs: list
-    outputs: list
-    dtype: str
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs, in order."""
-        raise NotImplementedError
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the outputs, in order."""
-        raise NotImplementedError
-
-    @property
-    def weights(self) -> list:
-        """All weights, in a fixed order."""
-        raise NotImplementedError
+    Attributes:
+        programs: the steps, and what `compile` said.
+        stop_training: a callback sets it to end `fit` after the batch.
+        history: the `History` of the last `fit`.
+        fit_state: where `fit` stands; None before the first.
+        fit_data: what `fit` is training on, for callbacks.
+        last_step: the report that a callback asked for with `watch_step`.
+    """
 
     def _init_training(self) -> None:
-        self.optimizer: Any = None
+        self.programs = Programs(self)
         self.stop_training = False
-        self.history: Any = None
+        self.history: History | None = None
         self.fit_state: FitState | None = None
-        self._arguments: dict[str, Any] | None = None
-        self._objectives: list[Objective] | None = None
-        self._running: RunningResults | None = None
-        self._slots: dict[str, Variable] = {}
-        self._executables: dict[Any, Any] = {}
-        self.fit_data: Any = None  # what `fit` is training on, for callbacks
+        self.fit_data: Any = None
         self.last_step: StepReport | None = None
         self._watched: dict[str, str] | None = None
         self._seed: int | None = None
-        self._engine: str | None = None
-        self._policy: str | None = None
 
     # --- compile
 
@@ -96,75 +79,66 @@ class Trainer:
             policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
                 bfloat16; weights and sums stay float32) or None for `config.policy()`.
         """
-        before = self.optimizer
-        self.optimizer = optimizers.get(optimizer)
-        if self.optimizer is not before:
-            self._slots = {}
-        self._engine = resolve_engine(engine)
-        self._policy = config.policy() if policy is None else config.check_policy(policy)
-        self._arguments = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
-        self._objectives = self._running = None
-        self._executables = {}
-        if self.outputs:
-            self._finish_compiling()
-
-    def _finish_compiling(self) -> None:
-        """Resolve losses and metrics and build the training program, now that shapes are known."""
-        if self._arguments is None:
-            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
-        if self._objectives is not None:
-            return
-        shapes = [(name, tensor.shape) for name, tensor in zip(self.output_names, self.outputs)]
-        a = self._arguments
-        self._objectives = make_objectives(
-            shapes, a["loss"], a["loss_weights"], a["metrics"], a["weighted_metrics"]
+        self.programs.compile(
+            optimizers.get(optimizer),
+            CompileArguments(loss, loss_weights, metrics, weighted_metrics),
+            resolve_engine(engine),
+            config.policy() if policy is None else config.check_policy(policy),
         )
-        self._running = RunningResults(self._objectives)
-        if any(o.loss is not None for o in self._objectives):
-            self._executables["train"] = prepare(
-                *step.build_training(self, self._objectives, self.optimizer, self._slots), self._engine
-            )
 
     @property
     def compiled(self) -> bool:
         """Whether `compile` was called."""
-        return self._arguments is not None
+        return self.programs.arguments is not None
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What `compile` was given; None before."""
+        return self.programs.optimizer
 
     @property
     def policy(self) -> str:
         """The precision policy: what `compile` was given, before that the process's default."""
-        return self._policy or config.policy()
+        return self.programs.policy or config.policy()
 
-    def forget_programs(self) -> None:
-        """Throw the built programs away: the structure of the model has changed."""
-        self._executables = {}
-        self._objectives = self._running = None
+    @property
+    def engine(self) -> str | None:
+        """Name of the engine that `compile` chose; None before."""
+        return self.programs.engine
 
-    def program(self, kind: str = "train") -> Any:
+    def step(self, kind: str = "train") -> StepProgram:
+        """A "train", "test" or "predict" step: its program, its variables, and a way to run it.
+
+        Raises: NotBuiltError before shapes are known, or without what `compile` has to say.
+        """
+        return self.programs.step(kind)
+
+    def program(self, kind: str = "train") -> Program:
         """The program of a "train", "test" or "predict" step, to print or inspect."""
-        return self._executable(kind).program
+        return self.step(kind).program
 
-    def _executable(self, kind: str) -> Any:
-        if not self.outputs:
-            raise NotBuiltError(
-                "The model has no shapes yet: give input_shape, call build(), or fit it first."
-            )
-        if kind == "predict" and kind not in self._executables:
-            self._executables[kind] = prepare(*step.build_prediction(self), self._engine)
-        elif kind not in self._executables:
-            self._finish_compiling()
-            if kind == "test":
-                self._executables[kind] = prepare(
-                    *step.build_test(self, self._objectives or []), self._engine
-                )
-        if kind not in self._executables:
-            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
-        return self._executables[kind]
+    def batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Batch:
+        """One batch of arrays as a "train" or "test" step takes it.
+
+        Raises: ShapeError, DataError, ArgumentError for what does not fit the model and its losses.
+        """
+        found = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
+        if found is None:
+            data = feeds.make_dataset(x, y, sample_weight)
+            self._prepare_for(data)
+            found = next(iter(data.batches(max(len(data), 1))))
+        bx, by, weight = found
+        return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+
+    def results(self) -> dict[str, Any]:
+        """Loss and metrics so far: of the epoch, or of the last batch or evaluation."""
+        return self.programs.results.logs()
 
     # --- fit
 
@@ -223,7 +197,7 @@ class Trainer:
         plan = FitPlan(data, size, steps, epochs, shuffle, class_weight, validation, terminate_on_nan)
         self.fit_state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
         self.stop_training = False
-        self._results().reset()
+        self.programs.results.reset()
         params = {"epochs": epochs, "steps": steps, "batch_size": size, "verbose": verbose}
         loop = CallbackList(callbacks, True, verbose != 0, self, **params)
         self._watched, self.last_step, self.fit_data = None, None, data
@@ -238,12 +212,12 @@ class Trainer:
         logs: dict[str, Any] = {}
         while state.epoch < plan.epochs and not self.stop_training:
             self._train_epoch(plan, loop, state)
-            logs = self._results().logs()
+            logs = self.results()
             if plan.validation is not None and (state.epoch + 1) % plan.validation.every == 0:
                 logs.update(self._validate(plan.validation, loop))
             ended = state.epoch
             state.epoch, state.batch = ended + 1, 0
-            self._results().reset()
+            self.programs.results.reset()
             loop.on_epoch_end(ended, _history_order(logs))
         loop.on_train_end(logs)
 
@@ -254,13 +228,14 @@ class Trainer:
         loop.on_epoch_begin(state.epoch)
         for bx, by, weight in islice(batches, plan.steps_left(state)):
             loop.on_train_batch_begin(state.batch)
-            inputs = self._batch(bx, by, feeds.class_weights(by, weight, plan.class_weight))
+            batch = self._batch(bx, by, feeds.class_weights(by, weight, plan.class_weight))
             watched = self._watched is not None
-            loss = self._train_on(inputs, state.seed, rows.of(state.epoch, state.batch) if watched else None)
+            clock = self.programs.clock(state.seed)
+            loss = self._train_on(batch, clock, rows.of(state.epoch, state.batch) if watched else None)
             if is_checked and not np.isfinite(loss):
-                raise NonFiniteError(self.diagnose_non_finite(inputs, state.seed))
+                raise NonFiniteError(diagnose_non_finite(self.step("train"), batch, clock))
             state.batch += 1
-            loop.on_train_batch_end(state.batch - 1, self._results().logs())
+            loop.on_train_batch_end(state.batch - 1, self.results())
             if self.stop_training:
                 break
         close = getattr(batches, "close", None)
@@ -278,57 +253,17 @@ class Trainer:
         """
         self._watched = dict(buffers or {})
 
-    def _watching(self, buffers: dict[str, str]) -> Any:
-        """The training step that gives back these buffers too; prepared once for each set of them."""
-        executable = self._executable("train")
-        if not buffers:
-            return executable
-        key = ("train", frozenset(buffers.items()))
-        if key not in self._executables:
-            program = executable.program.keeping(**buffers)
-            self._executables[key] = prepare(program, executable.variables, self._engine)
-        return self._executables[key]
-
-    def _train_on(self, inputs: Arrays, seed: int, rows: np.ndarray | None = None) -> float:
+    def _train_on(self, batch: Batch, clock: Clock, rows: np.ndarray | None = None) -> float:
         """Run one training step; gives its loss."""
         watched, self._watched = self._watched, None
-        executable = self._executable("train") if watched is None else self._watching(watched)
-        clock = self._clock(seed)
-        results = executable.run({**inputs, **clock})
-        loss = float(results["loss"])
+        result = self.programs.watching(watched or {}).run(batch, clock)
+        loss = result.loss
         if np.isfinite(loss):
-            self.optimizer.iterations += 1
+            self.programs.count_update()
         if watched is not None:
-            buffers = {label: results[label] for label in watched}
-            self.last_step = StepReport(loss, float(clock["learning_rate"]), inputs, rows, buffers)
-        self._results().add(results, inputs, len(inputs["x_0"]))
+            self.last_step = StepReport(loss, clock.learning_rate, batch, rows, result.buffers(watched))
+        self.programs.results.add(result, batch)
         return loss
-
-    def _clock(self, seed: int) -> Arrays:
-        """The inputs of a training step that are no data."""
-        done = self.optimizer.iterations
-        return {
-            "seed": np.asarray(seed, np.int64),
-            "step": np.asarray(done, np.int64),
-            "update": np.asarray(done + 1, np.int64),
-            "learning_rate": np.asarray(self.optimizer.learning_rate, np.float64),
-        }
-
-    def diagnose_non_finite(self, inputs: Arrays, seed: int = 0) -> str:
-        """Run a step again, one operation at a time, and name the first tensor that is not finite."""
-        executable = self._executable("train")
-        where = f"Step {self.optimizer.iterations + 1}: the loss is not finite."
-        for name, array in (*inputs.items(), *((n, v.value) for n, v in executable.variables.items())):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                return f"{where} First bad tensor: {name!r}, already before this step. {_REMEDY}"
-        reference = ReferenceExecutable(executable.program, executable.variables)
-        for op, arrays in reference.trace({**inputs, **self._clock(seed)}):
-            bad = [n for n in op.outputs if arrays[n].dtype.kind == "f" and not np.isfinite(arrays[n]).all()]
-            if bad:
-                layer = f" of layer {op.layer!r}" if op.layer else ""
-                origin = f"{bad[0]!r}, result of {op.operator!r}{layer} ({op.phase})"
-                return f"{where} First bad tensor: {origin}. {_REMEDY}"
-        return f"{where} {_REMEDY}"
 
     # --- evaluate and predict
 
@@ -371,7 +306,7 @@ class Trainer:
         self._prepare_for(data)
         batch_size = _batch_size(data, batch_size)
         count = _steps(data, batch_size, steps)
-        executable = self._executable("predict")
+        step = self.step("predict")
         loop = CallbackList(
             callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
         )
@@ -380,112 +315,70 @@ class Trainer:
             loop.on_predict_begin()
             for number, (bx, _, _) in enumerate(islice(data.batches(batch_size), count)):
                 loop.on_predict_batch_begin(number)
-                results = executable.run(feeds.program_inputs(bx, self.inputs, self.input_names))
+                result = step.run(feeds.image_batch(bx, self.inputs, self.input_names))
                 for i, part in enumerate(parts):
-                    part.append(results[f"y_pred_{i}"])
+                    part.append(result.prediction(i))
                 loop.on_predict_batch_end(number)
             loop.on_predict_end()
-        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
-        return joined[0] if len(joined) == 1 else joined
+        return _one_or_list([part[0] if len(part) == 1 else np.concatenate(part) for part in parts])
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch of arrays."""
         if not feeds.is_ready(x, self.inputs):
             return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
         with progress.quiet():
-            results = self._executable("predict").run({step.input_name(0): x})
-        found = [results[f"y_pred_{i}"] for i in range(len(self.outputs))]
-        return found[0] if len(found) == 1 else found
+            result = self.step("predict").run(Batch.of({input_name(0): np.ascontiguousarray(x)}))
+        return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
     def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
     ) -> Any:
         """One update on one batch of arrays; gives its loss and metrics."""
-        inputs = self._single_batch(x, y, sample_weight, class_weight)
+        batch = self.batch(x, y, sample_weight, class_weight)
         if self._seed is None:
             self._seed = config.next_seed()
-        self._results().reset()
-        self._train_on(inputs, self._seed)
-        return _returned(self._results().logs(), return_dict)
+        self.programs.results.reset()
+        self._train_on(batch, self.programs.clock(self._seed))
+        return _returned(self.results(), return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict: bool = False) -> Any:
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
         """Loss and metrics of one batch of arrays, in inference mode."""
-        inputs = self._single_batch(x, y, sample_weight, None)
-        self._results().reset()
-        self._results().add(self._executable("test").run(inputs), inputs, len(inputs["x_0"]))
-        return _returned(self._results().logs(), return_dict)
+        batch = self.batch(x, y, sample_weight)
+        self.programs.results.reset()
+        self.programs.results.add(self.step("test").run(batch), batch)
+        return _returned(self.results(), return_dict)
 
     # --- what a checkpoint holds
 
     def training_state(self) -> tuple[dict[str, Any], Arrays]:
         """Everything that decides the rest of the run: (JSON values, arrays)."""
-        arrays = {f"weights/{i:04d}": w.numpy() for i, w in enumerate(self.weights)}
-        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in self._slots.items())
-        values: dict[str, Any] = {}
-        if self._running is not None:
-            arrays.update((f"results/{name}", array) for name, array in self._running.state().items())
-        if self.optimizer is not None:
-            values["iterations"] = self.optimizer.iterations
-            if self.optimizer.schedule is None:
-                values["learning_rate"] = self.optimizer.learning_rate
-        if self.fit_state is not None:
-            values["fit"] = self.fit_state.to_config()
-        return values, arrays
+        return checkpoint.state_of(self)
 
     def restore_training_state(self, values: dict[str, Any], arrays: Arrays) -> None:
         """Take over what `training_state` gave.
 
         Raises: FormatError if it belongs to another model or optimiser; nothing is changed then.
         """
-        expected = {f"weights/{i:04d}": w for i, w in enumerate(self.weights)}
-        expected.update({f"slots/{name}": slot for name, slot in self._slots.items()})
-        saved = {n: a for n, a in arrays.items() if not n.startswith("results/")}
-        if {n: v.shape for n, v in expected.items()} != {n: a.shape for n, a in saved.items()}:
-            raise FormatError(
-                "The saved state belongs to another model or optimiser: names or shapes of arrays differ."
-            )
-        for name, variable in expected.items():
-            variable.assign(saved[name])
-        results = {n.removeprefix("results/"): a for n, a in arrays.items() if n.startswith("results/")}
-        if results and self._running is not None:
-            self._running.restore(results)
-        if self.optimizer is not None:
-            self.optimizer.iterations = values.get("iterations", 0)
-            if "learning_rate" in values and self.optimizer.schedule is None:
-                self.optimizer.learning_rate = values["learning_rate"]
-        if self.fit_state is not None and "fit" in values:
-            self.fit_state.restore(values["fit"])
+        checkpoint.restore_state(self, values, arrays)
 
     # --- helpers
 
     def ensure_shape(self, x: Any) -> None:
         """Give the model its input shape from a first batch; models that have one ignore it."""
 
-    def _results(self) -> RunningResults:
-        if self._running is None:
-            self._finish_compiling()
-        assert self._running is not None
-        return self._running
-
     def _prepare_for(self, data: Any) -> None:
         if not self.outputs:
             self.ensure_shape(data)
 
-    def _batch(self, x: Any, y: Any, weight: Any) -> Arrays:
-        inputs = feeds.program_inputs(x, self.inputs, self.input_names)
-        self._finish_compiling()
-        rows = len(inputs["x_0"])
-        inputs.update(feeds.program_targets(y, weight, self._objectives or [], rows, self.dtype))
-        return inputs
-
-    def _single_batch(self, x, y, sample_weight, class_weight) -> Arrays:
-        batch = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
-        if batch is None:
-            data = feeds.make_dataset(x, y, sample_weight)
-            self._prepare_for(data)
-            batch = next(iter(data.batches(max(len(data), 1))))
-        bx, by, weight = batch
-        return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+    def _batch(self, x: Any, y: Any, weight: Any) -> Batch:
+        return feeds.batch(x, y, weight, self, self.programs.objectives)
 
     def _validate(self, validation: Validation, loop: CallbackList) -> dict[str, Any]:
         """Evaluate at the end of an epoch of `fit`."""
@@ -497,22 +390,19 @@ class Trainer:
         self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
     ) -> dict[str, Any]:
         """Loss and metrics; those of an epoch that is being trained are put aside meanwhile."""
-        executable, results = self._executable("test"), self._results()
+        step, results = self.step("test"), self.programs.results
         aside = results.state()
         results.reset()
         loop.on_test_begin()
         for number, (bx, by, weight) in enumerate(islice(data.batches(batch_size), steps)):
             loop.on_test_batch_begin(number)
-            inputs = self._batch(bx, by, weight)
-            results.add(executable.run(inputs), inputs, len(inputs["x_0"]))
+            batch = self._batch(bx, by, weight)
+            results.add(step.run(batch), batch)
             loop.on_test_batch_end(number, results.logs())
         logs = results.logs()
         results.restore(aside)
         loop.on_test_end(logs)
         return logs
-
-
-_REMEDY = "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0)."
 
 
 def _check_counts(least: int, **counts: Any) -> None:
@@ -551,3 +441,7 @@ def _first(x: Any) -> Any:
     if isinstance(x, Mapping):
         return next(iter(x.values()))
     return x[0] if isinstance(x, list | tuple) else x
+
+
+def _one_or_list(values: list[np.ndarray]) -> Any:
+    return values[0] if len(values) == 1 else values

@@ -26,7 +26,8 @@ from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from tests.engine.cpu.memory import CAUGHT, GuardedMemory, run_in_child
-from tests.engine.helpers import Case, as_dtype, gamma
+from tests.engine.helpers import Case, as_dtype
+from tests.rounding import gamma
 
 TARGETS = ("avx512", "avx2", "baseline")
 # How the work may be cut: tasks at once (0: all), and whether the last are done first.

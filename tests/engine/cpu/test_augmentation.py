@@ -9,7 +9,7 @@ from kernelearn.engine.reference import augmentation as reference
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.cpu.memory import needs_guard_pages
-from tests.engine.helpers import gamma
+from tests.rounding import gamma
 
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 SHAPES = [(5, 4, 3), (1, 1, 1), (7, 16, 1), (6, 35, 1), (3, 9, 17), (2, 3, 70), (11, 5), (3, 4, 5, 2)]
@@ -284,7 +284,7 @@ def test_a_step_with_augmentation_is_all_native_and_as_on_the_reference_engine()
     for before, a, b in zip(start, model.get_weights(), other.get_weights()):
         assert np.abs(a - before).max() > 1e-5
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    calls = model._executable("train").calls()
+    calls = model.step("train").executable.calls()
     assert [c.operation.operator for c in calls if isinstance(c, Fallback)] == []
 
 

@@ -11,6 +11,7 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.models import zoo
+from kernelearn.training.programs import StepProgram
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, UNIT_ROUNDOFF, forced_target
 
@@ -236,8 +237,9 @@ def test_a_whole_network_trains_alike():
         model = zoo.resnet20((12, 12, 3), 4)
         model.compile("sgd", "sparse_categorical_crossentropy", engine="reference")
         model.program("train")
-        executable = model._executables["train"]
-        model._executables["train"] = type(executable)(change(executable.program), executable.variables)
+        executable = model.step("train").executable
+        changed = type(executable)(change(executable.program), executable.variables)
+        model.programs.put(StepProgram("train", changed))
         for _ in range(2):
             model.train_on_batch(x, y)
         results.append(model.get_weights())

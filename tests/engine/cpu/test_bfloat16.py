@@ -161,7 +161,7 @@ def lenet():
 
 def calls(model, kind="train"):
     model.program(kind)
-    return model._executables[kind].calls()
+    return model.step(kind).executable.calls()
 
 
 @pytest.mark.parametrize("build", [lenet, lambda: zoo.resnet20((8, 8, 3), 10)])

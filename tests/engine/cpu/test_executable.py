@@ -10,6 +10,7 @@ from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.models import zoo
+from kernelearn.training.programs import StepProgram
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((9, 12, 12, 1)).astype("float32"), RNG.integers(0, 3, 9)
@@ -49,10 +50,10 @@ def test_a_prediction_follows_its_weights(model):
 
 def test_training_on_the_reference_engine_is_seen_too(model):
     assert_predicts_as_the_reference(model)
-    program = model._executable("train")
+    program = model.step("train").executable
     from kernelearn.engine.reference.executor import ReferenceExecutable
 
-    model._executables["train"] = ReferenceExecutable(program.program, program.variables)
+    model.programs.put(StepProgram("train", ReferenceExecutable(program.program, program.variables)))
     model.train_on_batch(X, Y)
     assert_predicts_as_the_reference(model)
 
@@ -64,7 +65,7 @@ def test_constants_are_made_once_for_unchanged_weights(model, monkeypatch):
     monkeypatch.setattr(threads.Pool, "run", lambda self, *job: runs.append(job) or real(self, *job))
     for _ in range(3):
         model.predict(X, verbose=0)
-    predict = model._executable("predict")
+    predict = model.step("predict").executable
     assert len(predict.prologue) > 0
     assert len(runs) == 3 * len([p for p in predict.parts if isinstance(p, list)])
 
@@ -102,12 +103,12 @@ def test_any_number_of_images_in_any_order(model, monkeypatch):
     for count in (1, 9, 2, 9, 3, 1, 5):
         found = model.predict(X[:count], batch_size=count, verbose=0)
         np.testing.assert_allclose(found, expected[:count], rtol=1e-4, atol=1e-6)
-    assert len(model._executable("predict")._bindings) <= 2
+    assert len(model.step("predict").executable._bindings) <= 2
 
 
 def test_results_are_the_callers(model):
     """A second run must not change what the first gave back."""
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     first = executable.run({"x_0": X})["y_pred_0"]
     kept = first.copy()
     executable.run({"x_0": 2 * X})
@@ -127,7 +128,7 @@ def test_results_are_the_callers(model):
     ids=["float64", "fortran", "strided", "reversed", "unaligned", "list"],
 )
 def test_inputs_of_any_layout(model, given):
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     expected = executable.run({"x_0": X})["y_pred_0"]
     np.testing.assert_array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
 
@@ -143,7 +144,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
     ids=["read only", "big endian", "float16", "subclass"],
 )  # fmt: skip
 def test_inputs_of_any_kind(model, given):
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     expected = executable.run({"x_0": np.ascontiguousarray(given, "float32")})["y_pred_0"]
     for _ in range(3):
         np.testing.assert_array_equal(executable.run({"x_0": given})["y_pred_0"], expected)
@@ -151,7 +152,7 @@ def test_inputs_of_any_kind(model, given):
 
 def test_every_run_reads_the_input_that_it_is_given(model):
     """Where an input lies is looked up at each run, even where an array's memory has moved."""
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     expected = executable.run({"x_0": X})["y_pred_0"]
     given = X[:2].copy()
     executable.run({"x_0": given})
@@ -164,7 +165,7 @@ def test_every_run_reads_the_input_that_it_is_given(model):
 
 @pytest.mark.parametrize("images", [(9, 9), (9, 1), (1, 9)])
 def test_results_of_two_runs_share_no_memory(model, images):
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     first, second = (executable.run({"x_0": X[:n]})["y_pred_0"] for n in images)
     assert not np.shares_memory(first, second)
     assert not np.shares_memory(first, executable._arena)
@@ -186,7 +187,7 @@ def test_an_input_that_is_a_result_is_copied():
 
 
 def test_numbers_of_images_that_differ_are_refused(model):
-    program = model._executable("train")
+    program = model.step("train").executable
     given = {b.name: np.zeros([s or 9 for s in b.shape], b.dtype) for b in program.program.inputs()}
     with pytest.raises(ShapeError, match="All inputs must have the same number of images"):
         program.run({**given, "weight_0": np.ones(8, "float32")})
@@ -204,7 +205,7 @@ def test_inputs_are_not_written(model):
 
 
 def test_wrong_inputs_are_refused(model):
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     with pytest.raises(KernelearnError, match=r"needs inputs \['x_0'\]"):
         executable.run({})
     with pytest.raises(ShapeError, match="x_0"):
@@ -231,7 +232,7 @@ def test_a_program_that_only_reshapes_runs():
 
 def test_memory_is_shared_by_values_that_never_live_together(model):
     """The arena is far smaller than all computed values side by side."""
-    executable = model._executable("train")
+    executable = model.step("train").executable
     model.train_on_batch(X, Y)
     from kernelearn.engine.work import byte_count
 

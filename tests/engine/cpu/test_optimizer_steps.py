@@ -57,7 +57,7 @@ def train(engine: str, optimizer, count: int = 1) -> tuple[list[np.ndarray], lis
             model.train_on_batch(x, y)
     finally:
         threads.set_num_threads(None)
-    executable = model._executables["train"]
+    executable = model.step("train").executable
     calls = executable.calls() if engine == "cpu" else []
     return model.get_weights(), [c.operation.operator for c in calls if isinstance(c, Fallback)]
 

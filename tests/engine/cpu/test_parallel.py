@@ -150,7 +150,7 @@ def test_a_program_is_compiled_once_for_all(cache_folder):
     """Helpers' objects reach the disk cache: the next program finds all of them."""
     model = zoo.lenet((8, 8, 1), 2)
     model.compile("sgd", "mse", engine="reference")
-    program = model._executable("predict")
+    program = model.step("predict").executable
     CpuExecutable(program.program, program.variables).compile()
     count = cache.size()[0]
     assert count > 3

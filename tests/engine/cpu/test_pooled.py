@@ -123,10 +123,10 @@ def test_normalisation_activation_and_pooling_are_one_pass():
     model = Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
     model.compile("sgd", "mse")
     model.fit(np.random.default_rng(0).normal(size=(6, 8, 8, 2)), np.ones((6, 3)), verbose=0)
-    notes = [c.note for c in model._executables["train"].calls() if isinstance(c, Call)]
+    notes = [c.note for c in model.step("train").executable.calls() if isinstance(c, Call)]
     assert "affine + activation + max_pool" in notes
     images = np.random.default_rng(1).normal(size=(4, 8, 8, 2))
     compiled = model.predict(images, verbose=0)
-    assert isinstance(model._executables["predict"], CpuExecutable)
+    assert isinstance(model.step("predict").executable, CpuExecutable)
     model.compile("sgd", "mse", engine="reference")
     np.testing.assert_allclose(compiled, model.predict(images, verbose=0), rtol=2e-5, atol=1e-6)

@@ -142,4 +142,4 @@ def test_layers_with_such_operands_are_all_native(layer):
             each.train_on_batch(x, y)
     for a, b in zip(model.get_weights(), other.get_weights()):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    assert not [c for c in model._executable("train").calls() if isinstance(c, Fallback)]
+    assert not [c for c in model.step("train").executable.calls() if isinstance(c, Fallback)]

@@ -7,7 +7,7 @@ from kernelearn.engine.cpu.kernels.images.resampling import find_band
 from kernelearn.engine.reference import resizing, shaping
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
-from tests.engine.helpers import gamma
+from tests.rounding import gamma
 
 SMOOTH = ("bilinear", "bicubic", "lanczos3", "lanczos5")
 # Sizes before and after, in one to three dimensions.

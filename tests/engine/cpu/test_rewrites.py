@@ -60,7 +60,7 @@ def program_of(name: str, kind: str) -> tuple[Program, dict[str, Variable], dict
     """A float64 program with its variables and inputs."""
     model = NETWORKS[name]()
     model.compile("adam", "mse", engine="reference")
-    executable = model._executable(kind)
+    executable = model.step(kind).executable
     shapes = {b.name: b for b in executable.program.inputs()}
     inputs = {
         n: RNG.standard_normal([4 if s is None else s for s in b.shape]).astype("float32")

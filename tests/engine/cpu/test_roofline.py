@@ -79,14 +79,14 @@ def test_no_training_step_is_faster_than_at_best(monkeypatch):
     threads.set_num_threads(2)
     model = zoo.lenet((28, 28, 1), 10)
     model.compile("sgd", "sparse_categorical_crossentropy", engine="cpu")
-    rows = model._executable("train").estimated_work(images=8)
+    rows = model.step("train").executable.estimated_work(images=8)
     assert all((row.estimate is not None) == row.is_native for row in rows)
     for row in rows:
         if row.estimate is not None:
             assert row.estimate.seconds >= (row.flops or 0) / (LIMITS.flops * row.saving)
             assert row.estimate.share <= row.saving + 1e-9
     assert {row.saving for row in rows} == {1.0, 2.25}
-    plain = model._executable("train").work(images=8)
+    plain = model.step("train").executable.work(images=8)
     assert [dataclasses.replace(row, estimate=None) for row in rows] == plain
 
 
@@ -95,7 +95,7 @@ def test_one_image_is_divided_as_a_run_divides_it(monkeypatch):
     monkeypatch.setattr(peaks, "peaks", lambda threads: LIMITS)
     model = zoo.lenet((28, 28, 1), 10)
     model.compile(engine="cpu")
-    executable = model._executable("predict")
+    executable = model.step("predict").executable
     threads.set_num_threads(2)
     divided = [row for row in executable.estimated_work(images=1) if "conv" in row.operators and row.flops]
     assert len(divided) == 2

@@ -16,6 +16,7 @@ from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import POOL_ASLEEP, POOL_TICKET
 from kernelearn.errors import ArgumentError
+from kernelearn.training.programs import StepProgram
 from tests.engine.cpu.harness import Bench, Problem
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -396,9 +397,8 @@ def trained(name: str, shape: tuple, images: int, count: int) -> list[np.ndarray
     rng = np.random.default_rng(0)
     model = getattr(zoo, name)(shape, 4)
     model.compile("adam", "sparse_categorical_crossentropy", engine="reference")
-    model.program("train")
-    executable = model._executables["train"]
-    model._executables["train"] = CpuExecutable(executable.program, executable.variables)
+    executable = model.step("train").executable
+    model.programs.put(StepProgram("train", CpuExecutable(executable.program, executable.variables)))
     for rows in (images, images, max(images // 2, 1)):
         x, y = rng.random((rows, *shape)).astype("float32"), rng.integers(0, 4, rows)
         model.train_on_batch(x, y)

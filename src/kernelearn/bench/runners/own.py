@@ -10,6 +10,7 @@ import numpy as np
 from kernelearn.bench.blueprint import load_weights, make_images
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
+from kernelearn.training.step import Batch, input_name
 
 
 def load(threads: int) -> Own:
@@ -90,7 +91,7 @@ def fallbacks(model: Any, kind: str) -> str:
     """Which operators the compiled engine left to the reference engine; "" for none."""
     from kernelearn.engine.cpu.plan import Fallback
 
-    executable = model._executable(kind)
+    executable = model.step(kind).executable
     calls = executable.calls() if hasattr(executable, "calls") else []
     names = sorted({c.operation.operator for c in calls if isinstance(c, Fallback)})
     return f"left to the reference engine: {', '.join(names)}" if names else ""
@@ -124,8 +125,9 @@ def _predict(task: dict[str, Any]) -> Prepared:
     x, _ = _images(task, model)
     note = fallbacks(model, "predict")
     if task["mode"] == "executable":
-        executable = model._executable("predict")
-        return Repeat(lambda: executable.run({"x_0": x})["y_pred_0"], digest, note)
+        step = model.step("predict")
+        batch = Batch.of({input_name(0): x})
+        return Repeat(lambda: step.run(batch).prediction(0), digest, note)
     return Repeat(lambda: model.predict_on_batch(x), digest, note)
 
 

@@ -36,7 +36,7 @@ def _from_model(model: Any) -> FeatureFunction:
     def part_up_to(names: tuple[str, ...]) -> Any:
         from kernelearn.models import Model
 
-        return Model(model.inputs, [model._tensor_of(name) for name in names])
+        return Model(model.inputs, [model.tensor_of(name) for name in names])
 
     def features(x: np.ndarray, layers: Sequence[str] | None) -> Mapping[str, np.ndarray]:
         names = tuple(layer.name for layer in model.layers) if layers is None else tuple(layers)

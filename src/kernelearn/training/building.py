@@ -1,0 +1,209 @@
+"""Builds the programs of a model: a training step, a test step, a prediction.
+
+A training step is the layers, the loss with its penalties, the backward pass, and the update of every
+trainable weight: clipping, optimiser, constraint. `_finished` applies the precision policy to all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import Buffer, Program, ProgramBuilder
+from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError
+from kernelearn.training.objectives import Objective
+from kernelearn.training.step import (
+    LEARNING_RATE,
+    LOSS,
+    UPDATE,
+    input_name,
+    loss_name,
+    target_name,
+    weight_name,
+)
+from kernelearn.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from kernelearn.optimizers import Optimizer
+    from kernelearn.optimizers.base import Slot
+
+Variables = Mapping[str, Variable]
+# Precision policy -> precision of the operands of convolutions and dense layers.
+PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+
+
+def build_prediction(model: Trainable) -> tuple[Program, Variables]:
+    """The layers in inference mode; outputs are labelled as `step.prediction_name` says"""
+    graph = ProgramBuilder(dtype=model.dtype)
+    _lower(graph, model)
+    return _finished(graph, model), graph.variables
+
+
+def build_test(model: Trainable, objectives: Sequence[Objective]) -> tuple[Program, Variables]:
+    """Prediction and losses, in inference mode."""
+    graph = ProgramBuilder(dtype=model.dtype)
+    _add_loss(graph, model, objectives, _lower(graph, model))
+    graph.rewrite(fuse_softmax_crossentropy)
+    return _finished(graph, model), graph.variables
+
+
+def build_training(
+    model: Trainable, objectives: Sequence[Objective], optimizer: Optimizer, slots: dict[str, Variable]
+) -> tuple[Program, Variables]:
+    """A whole training step.
+
+    Args:
+        slots: the optimiser's arrays by name; missing ones are added.
+    """
+    graph = ProgramBuilder(training=True, dtype=model.dtype)
+    total = _add_loss(graph, model, objectives, _lower(graph, model))
+    graph.rewrite(fuse_softmax_crossentropy)
+    grads = add_gradients(graph, total)
+    multipliers = learning_rate_multipliers(model)
+    _add_updates(graph, _clipped(graph, grads, optimizer), optimizer, slots, multipliers)
+    return _finished(graph, model), {**graph.variables, **slots}
+
+
+def _finished(graph: ProgramBuilder, model: Trainable) -> Program:
+    """The program, with products in the precision of the model's policy.
+
+    Raises: ArgumentError for a mixed policy on a model of another float type than float32.
+    """
+    precision = PRODUCTS_OF[model.policy]
+    if precision != "float32" and graph.dtype != "float32":
+        raise ArgumentError(
+            f"Policy {model.policy!r} keeps weights and sums in float32, but this model computes in "
+            f"{graph.dtype}. Use policy='float32', or build the model after "
+            "kernelearn.config.set_floatx('float32')."
+        )
+    return with_products_in(graph.build(), precision)
+
+
+def learning_rate_multipliers(model: Trainable) -> dict[int, float]:
+    """id(weight) -> factor of the learning rate, for weights of layers that set one."""
+    return {
+        id(weight): layer.learning_rate_multiplier
+        for layer in model.flat_layers()
+        for weight in layer.weights
+        if layer.learning_rate_multiplier != 1.0
+    }
+
+
+def _lower(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
+    inputs = [graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs)]
+    outputs = model.lower(graph, *inputs)
+    predictions = list(outputs) if isinstance(outputs, tuple) else [outputs]
+    graph.outputs = {f"y_pred_{i}": b.name for i, b in enumerate(predictions)}
+    return predictions
+
+
+def _add_loss(
+    graph: ProgramBuilder, model: Trainable, objectives: Sequence[Objective], predictions
+) -> Buffer:
+    """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ..."""
+    parts = []
+    for i, (objective, prediction) in enumerate(zip(objectives, predictions)):
+        if objective.loss is not None:
+            part = _output_loss(graph, i, objective, prediction)
+            graph.outputs[loss_name(i)] = part.name
+            parts.append(
+                part if objective.weight == 1.0 else graph.add("scale", part, factor=objective.weight)
+            )
+    if not parts:
+        raise ArgumentError(
+            "The model has no loss to train on; give compile(loss=...), for example loss='mse'."
+        )
+    total = parts[0]
+    for part in (*parts[1:], *graph.penalties, *_weight_penalties(graph, model)):
+        total = graph.add("add", total, part)
+    graph.outputs[LOSS] = total.name
+    return total
+
+
+def _output_loss(graph: ProgramBuilder, index: int, objective: Objective, prediction: Buffer) -> Buffer:
+    loss = objective.loss
+    dtype = "int64" if objective.has_integer_targets else graph.dtype
+    target = graph.input(target_name(index), objective.target_shape, dtype)
+    weights = graph.input(weight_name(index), (None,))
+    reduction = loss.reduction
+    if reduction in (None, "none"):
+        raise ArgumentError(
+            f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
+        )
+    custom = {} if loss.kind != "custom" else {"custom": loss}
+    value, _ = graph.add(
+        "loss", prediction, target, weights, kind=loss.kind, reduction=reduction, **loss.attrs(), **custom
+    )
+    return value
+
+
+def _weight_penalties(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
+    """The regularisers of all trained weights."""
+    seen: set[int] = set()
+    penalties = []
+    for layer in model.flat_layers():
+        for weight in layer.trainable_weights:
+            if weight.regularizer is not None and id(weight) not in seen:
+                seen.add(id(weight))
+                buffer = layer.use(graph, weight)
+                rule = weight.regularizer
+                penalties.append(graph.add("penalty", buffer, **penalty_attrs(rule)))
+    return penalties
+
+
+def _clipped(graph: ProgramBuilder, grads: dict[str, Buffer], optimizer: Optimizer) -> dict[str, Buffer]:
+    if optimizer.clipping is None or not grads:
+        return grads
+    kind, limit = optimizer.clipping
+    graph.phase = "backward"
+    extra = [graph.add("global_norm", *grads.values())] if kind == "clip_by_global_norm" else []
+    clipped = {name: graph.add(kind, grad, *extra, limit=limit) for name, grad in grads.items()}
+    graph.phase = "forward"
+    return clipped
+
+
+def _add_updates(
+    graph: ProgramBuilder,
+    grads: Mapping[str, Buffer],
+    optimizer: Optimizer,
+    slots: dict[str, Variable],
+    multipliers: Mapping[int, float],
+) -> None:
+    rate, step = graph.input(LEARNING_RATE, (), "float64"), graph.input(UPDATE, (), "int64")
+    for name, grad in grads.items():
+        weight, param = graph.variables[name], graph.buffers[name]
+        graph.layer = name.rpartition("/")[0]
+        carried = [
+            _slot(graph, f"optimizer/{name}/{key}", slot, weight.dtype, slots)
+            for key, slot in optimizer.slots(weight.shape).items()
+        ]
+        attrs = {**optimizer.attrs(weight), "multiplier": multipliers.get(id(weight), 1.0)}
+        graph.update(optimizer.kind, (param, grad, rate, step, *carried), (param, *carried), **attrs)
+        constraint = getattr(weight, "constraint", None)
+        if constraint is not None:
+            graph.update("constrain", (param,), (param,), **_constraint_attrs(constraint))
+    graph.layer = ""
+
+
+def penalty_attrs(rule: Any) -> dict[str, Any]:
+    """Attributes of the penalty operator for a regulariser."""
+    return (
+        {"kind": rule.kind, "custom": rule} if rule.kind == "custom" else {"kind": rule.kind, **rule.attrs()}
+    )
+
+
+def _constraint_attrs(constraint: Any) -> dict[str, Any]:
+    if getattr(constraint, "kind", "custom") != "custom":
+        return {"kind": constraint.kind, **constraint.attrs()}
+    return {"kind": "custom", "custom": constraint}
+
+
+def _slot(graph: ProgramBuilder, name: str, slot: Slot, dtype: str, slots: dict[str, Variable]) -> Buffer:
+    if name not in slots or slots[name].shape != tuple(slot.shape):
+        slots[name] = Variable(np.full(slot.shape, slot.value, dtype), name, trainable=False)
+    return graph.state(name, slots[name])

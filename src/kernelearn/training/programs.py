@@ -1,0 +1,211 @@
+"""The steps of a model, ready to run: a `StepProgram` for each kind, made from what `compile` said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kernelearn.engine.backends import Executable, prepare
+from kernelearn.engine.program import Program
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.training import building
+from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.running import RunningResults
+from kernelearn.training.step import Arrays, Batch, Clock, StepResult
+from kernelearn.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from kernelearn.optimizers import Optimizer
+
+KINDS = ("train", "test", "predict")
+
+
+@dataclass(frozen=True)
+class StepProgram:
+    """One kind of step, ready to run.
+
+    Attributes:
+        kind: "train", "test" or "predict".
+        executable: its program on an engine.
+    """
+
+    kind: str
+    executable: Executable
+
+    @property
+    def program(self) -> Program:
+        """What the step computes, to print or inspect."""
+        return self.executable.program
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """Name of a parameter or state of the program -> Variable."""
+        return self.executable.variables
+
+    def inputs(self, batch: Batch, clock: Clock | None = None) -> Arrays:
+        """All inputs of the program by name; `clock` is needed by a training step alone."""
+        return batch.arrays if clock is None else {**batch.arrays, **clock.arrays()}
+
+    def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
+        """Run the step once; a training step updates the weights, unless its loss is not finite."""
+        return StepResult(self.executable.run(self.inputs(batch, clock), is_checked=True))
+
+    def keeping(self, buffers: Mapping[str, str]) -> StepProgram:
+        """A step that gives these buffers too.
+
+        Args:
+            buffers: label in the result -> name of a buffer of the program.
+        """
+        return self.changed(self.program.keeping(**buffers))
+
+    def without_updates(self) -> StepProgram:
+        """A step that computes the same and leaves all weights as they are."""
+        kept = tuple(op for op in self.program.operations if op.phase != "update")
+        return self.changed(replace(self.program, operations=kept))
+
+    def changed(self, program: Program) -> StepProgram:
+        """Another program with the same variables, on the same engine."""
+        return StepProgram(self.kind, prepare(program, self.variables, self.executable.engine))
+
+
+@dataclass(frozen=True)
+class CompileArguments:
+    """What `compile` was told about losses and metrics, as it was told."""
+
+    loss: Any = None
+    loss_weights: Any = None
+    metrics: Any = None
+    weighted_metrics: Any = None
+
+
+class Programs:
+    """The steps of one model; each is made when it is first wanted.
+
+    Attributes:
+        arguments: what `compile` was told; None before.
+        optimizer, engine, policy: as `compile` chose them; None before.
+        slots: name -> array that the optimiser carries from step to step.
+    """
+
+    def __init__(self, model: Trainable) -> None:
+        self.model = model
+        self.arguments: CompileArguments | None = None
+        self.optimizer: Optimizer | None = None
+        self.engine: str | None = None
+        self.policy: str | None = None
+        self.slots: dict[str, Variable] = {}
+        self._objectives: list[Objective] | None = None
+        self._results: RunningResults | None = None
+        self._steps: dict[Any, StepProgram] = {}
+
+    def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
+        """Take over what `compile` says. The same optimiser keeps its slots."""
+        if optimizer is not self.optimizer:
+            self.slots = {}
+        self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
+        self.forget()
+        if self.model.outputs:
+            self.finish()
+
+    def forget(self) -> None:
+        """Throw everything away that was made from the structure of the model: it has changed."""
+        self._steps = {}
+        self._objectives = self._results = None
+
+    def finish(self) -> None:
+        """Resolve losses and metrics and build the training step, now that shapes are known."""
+        if self.arguments is None or self.optimizer is None:
+            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
+        if self._objectives is not None:
+            return
+        model, told = self.model, self.arguments
+        shapes = [(name, tensor.shape) for name, tensor in zip(model.output_names, model.outputs)]
+        self._objectives = make_objectives(
+            shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
+        )
+        self._results = RunningResults(self._objectives)
+        if self.has_loss:
+            made = building.build_training(model, self._objectives, self.optimizer, self.slots)
+            self._prepare("train", *made)
+
+    def clock(self, seed: int) -> Clock:
+        """The clock of the next training step."""
+        self.finish()
+        assert self.optimizer is not None
+        return Clock.of(self.optimizer, seed)
+
+    def count_update(self) -> None:
+        """Note that a training step has changed the weights."""
+        assert self.optimizer is not None
+        self.optimizer.iterations += 1
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """Loss and metrics of each output."""
+        self.finish()
+        assert self._objectives is not None
+        return self._objectives
+
+    @property
+    def results(self) -> RunningResults:
+        """Loss and metrics of the epoch so far."""
+        self.finish()
+        assert self._results is not None
+        return self._results
+
+    @property
+    def known_results(self) -> RunningResults | None:
+        """`results`, or None before `compile` or before the shapes are known."""
+        return self._results
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether there is something to train for."""
+        return any(objective.loss is not None for objective in self._objectives or ())
+
+    def step(self, kind: str) -> StepProgram:
+        """The step of this kind.
+
+        Raises: ArgumentError for another word than "train", "test" and "predict"; NotBuiltError before the
+            shapes are known, or for "train" and "test" without `compile` or without a loss.
+        """
+        if kind not in KINDS:
+            raise ArgumentError(f'A step is "train", "test" or "predict", got {kind!r}.')
+        if not self.model.outputs:
+            raise NotBuiltError(
+                "The model has no shapes yet: give input_shape, call build(), or fit it first."
+            )
+        if kind not in self._steps:
+            self._build(kind)
+        if kind not in self._steps:
+            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
+        return self._steps[kind]
+
+    def _build(self, kind: str) -> None:
+        if kind == "predict":
+            self._prepare(kind, *building.build_prediction(self.model))
+        elif kind == "test":
+            self._prepare(kind, *building.build_test(self.model, self.objectives))
+        else:
+            self.finish()
+
+    def _prepare(self, kind: str, program: Program, variables: Mapping[str, Variable]) -> None:
+        self.put(StepProgram(kind, prepare(program, variables, self.engine)))
+
+    def put(self, step: StepProgram) -> None:
+        """Use this step for its kind from now on."""
+        self._steps[step.kind] = step
+
+    def watching(self, buffers: Mapping[str, str]) -> StepProgram:
+        """The training step that gives these buffers too; made once for each set of them."""
+        step = self.step("train")
+        if not buffers:
+            return step
+        return self._once(("train", frozenset(buffers.items())), lambda: step.keeping(buffers))
+
+    def _once(self, key: Any, make: Callable[[], StepProgram]) -> StepProgram:
+        if key not in self._steps:
+            self._steps[key] = make()
+        return self._steps[key]

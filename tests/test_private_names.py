@@ -1,0 +1,74 @@
+"""Nobody outside of `training` and `models` uses a private name of a model: steps have a public face."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "kernelearn"
+# Where a model's own classes stand: there, `self._x` is theirs.
+OWNERS = ("training/trainer.py", "models/model.py", "models/sequential.py", "layers/base.py")
+CLASSES = {"Trainer", "Model", "Sequential", "Layer"}
+
+
+def private_names(text: str) -> set[str]:
+    """The private methods and attributes of a model's classes."""
+    owners = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ClassDef) and n.name in CLASSES]
+    inside = [node for owner in owners for node in ast.walk(owner)]
+    functions = {n.name for n in inside if isinstance(n, ast.FunctionDef)}
+    attributes = {n.attr for n in inside if isinstance(n, ast.Attribute) and is_of_self(n)}
+    return {name for name in functions | attributes if name.startswith("_") and name[-1] != "_"}
+
+
+def is_of_self(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+def borrowed(text: str, names: set[str]) -> Iterator[tuple[int, str]]:
+    """Line and name of every use of one of these names on something that is not `self`.
+
+    A class may use its own private names on another object of its kind.
+    """
+    tree = ast.parse(text)
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_of_self(n)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not is_of_self(node) and not _is_super(node.value):
+            is_a_model = ast.unparse(node.value).rpartition(".")[2] in ("model", "network", "twin", "trainer")
+            if node.attr in names and (is_a_model or node.attr not in own):
+                yield node.lineno, ast.unparse(node)
+
+
+def _is_super(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "super"
+
+
+NAMES = set().union(*(private_names((SOURCE / path).read_text("utf-8")) for path in OWNERS))
+
+
+def test_nobody_borrows_a_private_name_of_a_model():
+    found = [
+        f"{path.relative_to(SOURCE)}:{line} {what}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path.relative_to(SOURCE).as_posix() not in OWNERS
+        for line, what in borrowed(path.read_text("utf-8"), NAMES)
+    ]
+    assert not found, "use model.step(kind), model.batch(...) or give the name a public one: " + "; ".join(
+        found
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("model._batch(x)", True),
+        ("self.model._prepare_for(x)", True),
+        ("class A:\n    def f(self, model):\n        self._batch = model._batch", True),
+        ("class A:\n    def _batch(self, other):\n        return other._batch(self)", False),
+        ("super()._run_on_arrays(x)", False),
+        ("model.batch(x)", False),
+    ],
+)
+def test_the_check_of_private_names(text, is_found):
+    assert bool(list(borrowed(text, NAMES))) is is_found
