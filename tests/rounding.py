@@ -1,7 +1,7 @@
 """How far two different computations of the same numbers in float32 may lie apart.
 
-The same bits are asked for only where one computation is repeated. NumPy's BLAS, the engine on another processor
-and another order of summation round in other ways.
+The same bits are asked for only where one computation is repeated. NumPy's BLAS, the engine on another
+processor and another order of summation round in other ways.
 """
 
 import numpy as np
