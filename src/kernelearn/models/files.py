@@ -26,7 +26,7 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
     if model.compiled:
         values["compile"] = _compile_config(model)
-        values["iterations"] = model.optimizer.iterations
+        values["iterations"] = model.programs.compiled_optimizer().iterations
         arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
     native.write(path, values, arrays)
 
@@ -109,10 +109,11 @@ def _check_overwrite(path: Any, overwrite: bool) -> None:
 
 def _compile_config(model: Model) -> dict[str, Any]:
     told = model.programs.arguments or CompileArguments()
+    used = model.programs.compiled_optimizer()
     return {
-        "optimizer": optimizers.serialize(model.optimizer),
+        "optimizer": optimizers.serialize(used),
         "without_weight_decay": [
-            name for name, w in model.weight_paths().items() if not model.optimizer.uses_weight_decay(w)
+            name for name, w in model.weight_paths().items() if not used.uses_weight_decay(w)
         ],
         "loss": _map(told.loss, lambda v: losses.serialize(losses.get(v))),
         "loss_weights": told.loss_weights,
@@ -149,7 +150,7 @@ def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np
         saved["weighted_metrics"],
         policy=saved.get("policy", "float32"),  # NOTE: files of before there were policies
     )
-    model.optimizer.iterations = values["iterations"]
+    optimizer.iterations = values["iterations"]
     for name, array in arrays.items():
         if name.startswith("slots/"):
             slot = model.programs.slots.setdefault(name.removeprefix("slots/"), Variable(array, name))

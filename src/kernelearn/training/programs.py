@@ -116,30 +116,35 @@ class Programs:
 
     def finish(self) -> None:
         """Resolve losses and metrics and build the training step, now that shapes are known."""
-        if self.arguments is None or self.optimizer is None:
-            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
+        optimizer = self.compiled_optimizer()
         if self._objectives is not None:
             return
-        model, told = self.model, self.arguments
+        model, told = self.model, self.arguments or CompileArguments()
         shapes = [(name, tensor.shape) for name, tensor in zip(model.output_names, model.outputs)]
         self._objectives = make_objectives(
             shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
         )
         self._results = RunningResults(self._objectives)
         if self.has_loss:
-            made = building.build_training(model, self._objectives, self.optimizer, self.slots)
+            made = building.build_training(model, self._objectives, optimizer, self.slots)
             self._prepare("train", *made)
 
     def clock(self, seed: int) -> Clock:
         """The clock of the next training step."""
-        self.finish()
-        assert self.optimizer is not None
-        return Clock.of(self.optimizer, seed)
+        return Clock.of(self.compiled_optimizer(), seed)
 
     def count_update(self) -> None:
         """Note that a training step has changed the weights."""
-        assert self.optimizer is not None
-        self.optimizer.iterations += 1
+        self.compiled_optimizer().iterations += 1
+
+    def compiled_optimizer(self) -> Optimizer:
+        """The optimiser.
+
+        Raises: NotBuiltError before `compile`.
+        """
+        if self.optimizer is None:
+            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
+        return self.optimizer
 
     @property
     def objectives(self) -> list[Objective]:

@@ -5,7 +5,7 @@ What it needs from its model is `Trainable`; `programs` holds the steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,17 @@ from kernelearn.training.plan import FitPlan, Validation
 from kernelearn.training.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.state import FitState
 from kernelearn.training.step import Arrays, Batch, Clock, StepReport, input_name
-from kernelearn.training.trainable import Trainable
 
 if TYPE_CHECKING:
+    from kernelearn.engine.program import ProgramBuilder
+    from kernelearn.layers.base import Layer, Weight
+    from kernelearn.layers.tensor import Tensor
     from kernelearn.optimizers import Optimizer
 
 DEFAULT_BATCH = 32
 
 
-class Trainer(Trainable):
+class Trainer:
     """The training half of a model.
 
     Attributes:
@@ -43,6 +45,35 @@ class Trainer(Trainable):
         fit_data: what `fit` is training on, for callbacks.
         last_step: the report that a callback asked for with `watch_step`.
     """
+
+    # What a model gives: see `Trainable`.
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    dtype: str
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        raise NotImplementedError
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, in a fixed order."""
+        raise NotImplementedError
+
+    def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
+        """Add the operators of the network to a program."""
+        raise NotImplementedError
+
+    def flat_layers(self) -> Sequence[Layer]:
+        """All layers that are no models, each once."""
+        raise NotImplementedError
 
     def _init_training(self) -> None:
         self.programs = Programs(self)
