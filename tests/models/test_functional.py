@@ -255,11 +255,11 @@ def test_calling_a_model_on_arrays_predicts(engine):
 
 
 def test_calling_a_model_makes_its_program_once(monkeypatch):
-    from kernelearn.training import step
+    from kernelearn.training import building
 
     made = []
-    real = step.build_prediction
-    monkeypatch.setattr(step, "build_prediction", lambda model: made.append(model) or real(model))
+    real = building.build_prediction
+    monkeypatch.setattr(building, "build_prediction", lambda model: made.append(model) or real(model))
     model = Sequential([Input((4, 4, 1)), layers.Conv2D(2, 3)])
     x = np.ones((2, 4, 4, 1), "float32")
     first = model(x)
