@@ -44,8 +44,8 @@ def test_a_report_says_which_rows_and_holds_the_buffers():
     gradient = make_model(norm=False).program().gradients["conv/kernel"]
     _, reports = watch({"gradient": gradient})
     for report in filter(None, reports):
-        assert np.array_equal(report.inputs["x_0"], x[report.rows])
-        assert np.array_equal(report.inputs["y_true_0"], y[report.rows])
+        assert np.array_equal(report.batch.arrays["x_0"], x[report.rows])
+        assert np.array_equal(report.batch.arrays["y_true_0"], y[report.rows])
         assert report.buffers["gradient"].shape == (3, 3, 1, 2) and report.learning_rate == 0.01
     assert set(report.buffers) == {"gradient"}
 
