@@ -6,6 +6,7 @@ a file the import stands; only imports for type checkers are free.
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,21 @@ ALLOWED_LATE = {"kernel_machines": {"models"}}
 
 # The order inside a part: a room may import those before it. What stands beside the rooms may use them all.
 INNER_ORDER = {"kernel_machines": ("kernels", "solvers", "estimators")}
+# Rooms of engine.cpu -> what of engine.cpu they may import, wherever in a file the import stands. Rooms that
+# are not named stand above these and may import them all.
+ROOMS: dict[str, set[str]] = {
+    "machine": {"machine"},
+    "language": {"language", "machine.target"},
+    "plan": {"language", "machine"},
+    "kernels": {"kernels", "language", "plan", "machine.target", "machine.stack"},
+    "lowering": {"kernels", "plan", "machine.target"},
+}
+CPU = "kernelearn.engine.cpu."
+# The only module outside of engine.cpu, but within engine, that may import it: it offers the engines by name.
+CHOOSES_ENGINE = "kernelearn.engine.backends"
+
+# Files of a folder of the engine, at most.
+MOST_FILES = 22
 
 REQUIRED_PACKAGES = {"numpy", "llvmlite", "rich", "typer"}
 # Parts that are scikit-learn estimators: they load scikit-learn, and they themselves load on first use.
@@ -131,6 +147,15 @@ def broken_direction(part: str, found: Import) -> bool:
         return False
     late = set() if found.is_at_load else ALLOWED_LATE.get(part, set())
     return target not in ALLOWED[part] | late
+
+
+def leaves_room(module: str, target: str) -> bool:
+    """Whether a module of the CPU engine imports what its room may not."""
+    if not (module.startswith(CPU) and target.startswith(CPU)):
+        return False
+    room, wanted = module.removeprefix(CPU).split(".")[0], target.removeprefix(CPU)
+    allowed = ROOMS.get(room)
+    return allowed is not None and not any(f"{wanted}.".startswith(f"{name}.") for name in allowed)
 
 
 def is_optional_at_load(part: str, found: Import) -> bool:
@@ -208,6 +233,42 @@ def test_the_check_of_rooms():
     assert breaks_inner_order(late, Import("kernelearn.kernel_machines", 1, True))
 
 
+def test_rooms_of_the_cpu_engine_are_built_on_each_other():
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        for found in IMPORTS[name]
+        if leaves_room(name, found.target)
+    ]
+    assert not broken, f"rooms of engine.cpu may import {ROOMS}, but " + "; ".join(broken)
+
+
+def test_the_rest_of_the_engine_knows_no_cpu_engine():
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        for found in IMPORTS[name]
+        if name.startswith("kernelearn.engine.") and not name.startswith(CPU) and name != CHOOSES_ENGINE
+        if f"{found.target}.".startswith(CPU)
+    ]
+    assert not broken, "; ".join(broken)
+
+
+def test_no_modules_of_the_engine_import_each_other_late():
+    """Imports inside functions count, too."""
+    inside = {name for name in MODULES if name.startswith("kernelearn.engine.")}
+    graph = {
+        name: {i.target for i in IMPORTS[name] if i.target in inside and i.target != name} for name in inside
+    }
+    assert cycles(graph) == []
+
+
+def test_folders_of_the_engine_are_seen_at_a_glance():
+    counts = Counter(path.parent for name, path in FILES.items() if name.startswith("kernelearn.engine."))
+    full = [f"{f.relative_to(SOURCE)} ({n} files)" for f, n in counts.items() if n > MOST_FILES]
+    assert not full, f"give them rooms: {full}"
+
+
 def test_the_rules_themselves_have_no_cycle():
     assert cycles(ALLOWED) == []
 
@@ -251,6 +312,22 @@ def test_loading_the_package_imports_nothing():
 )
 def test_the_check_of_directions(part, text, is_broken):
     assert any(broken_direction(part, found) for found in imports_of(text)) is is_broken
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "is_broken"),
+    [
+        ("language.loops", "language.kernel", False),
+        ("language.loops", "machine.target", False),
+        ("language.loops", "machine.threads", True),
+        ("language.kernel", "plan", True),
+        ("kernels.pooling.pooling", "lowering", True),
+        ("machine.worker", "language.kernel", True),
+        ("executable", "lowering", False),
+    ],
+)
+def test_the_check_of_rooms(module, target, is_broken):
+    assert leaves_room(CPU + module, CPU + target) is is_broken
 
 
 def test_the_checks_of_cycles_and_optional_packages():

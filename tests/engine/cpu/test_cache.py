@@ -39,9 +39,8 @@ def entry(cache_folder, compiled):
     """The file of the only kernel."""
     run()
     (call,) = [c for c in Bench(DOUBLED).executable.calls() if isinstance(c, Call)]
-    from kernelearn.engine.cpu.plan import kernel_key
 
-    digest = compiler.entry_digest(kernel_key(call), Bench(DOUBLED).executable.target)
+    digest = compiler.entry_digest(call.key, Bench(DOUBLED).executable.target)
     path = cache_folder / f"{digest}{cache.SUFFIX}"
     assert path.is_file()
     compiled.clear()

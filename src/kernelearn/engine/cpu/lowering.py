@@ -19,7 +19,7 @@ from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warpi
 from kernelearn.engine.cpu.kernels.losses import loss
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
 from kernelearn.engine.cpu.kernels.pooling import pooling
-from kernelearn.engine.cpu.kernels.softmax import rows as softmax
+from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Fallback, Plan
 from kernelearn.engine.program import Operation, Program
@@ -62,10 +62,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "batch_norm_coefficients": (batch.lower_grad_coefficients,),
     "affine_coefficients": (coefficients.lower_coefficients,),
     # softmax and losses
-    "softmax": (softmax.lower_softmax,),
-    "softmax_grad": (softmax.lower_softmax_grad,),
-    "log_softmax": (softmax.lower_log_softmax,),
-    "log_softmax_grad": (softmax.lower_log_softmax_grad,),
+    "softmax": (lower_along_axis,),
+    "softmax_grad": (lower_along_axis,),
+    "log_softmax": (lower_along_axis,),
+    "log_softmax_grad": (lower_along_axis,),
     "loss": (loss.lower_loss,),
     "loss_grad": (loss.lower_loss_grad,),
     # reductions

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
 
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.machine import parallel
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.program import Buffer, Operation, Program
+from kernelearn.errors import KernelearnError
 
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "int8": 1, "bool": 1}
 
@@ -31,13 +34,22 @@ IMAGES = Tasks(per_image=1)
 BANDS = 4
 
 
+class Code(Protocol):
+    """What makes a kernel: a frozen dataclass whose fields say all that the code depends on.
+
+    So its fields are the kernel's identity (see `identity`), and nothing can be left out of it.
+    """
+
+    def emit(self, k: Kernel) -> None:
+        """Write the kernel's body."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One kernel applied to buffers.
 
     Attributes:
-        key: what the kernel is, for the cache and for people.
-        emit: writes its body into a Kernel.
+        code: what writes its body into a Kernel.
         reads, writes: role in the kernel -> buffer name. "#n" instead of a name stands for the number of
             images, "#123" for that number, so that one kernel can serve tensors of several sizes.
         tasks: how the work is divided.
@@ -49,8 +61,7 @@ class Call:
         alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
     """
 
-    key: str
-    emit: Callable[[Kernel], None]
+    code: Code
     reads: Mapping[str, str]
     writes: Mapping[str, str]
     tasks: Tasks
@@ -60,6 +71,11 @@ class Call:
     saving: float = 1.0
     note: str = ""
     alternative: Call | None = None
+
+    @property
+    def key(self) -> str:
+        """What the kernel is, whatever program it is in: its code, and the order of its arguments."""
+        return f"{identity(self.code)} {','.join(self.roles)}"
 
     @property
     def roles(self) -> dict[str, str]:
@@ -139,8 +155,7 @@ class Plan:
     def call(
         self,
         operation: Operation,
-        key: str,
-        emit: Callable[[Kernel], None],
+        code: Code,
         reads: Mapping[str, str],
         writes: Mapping[str, str],
         tasks: Tasks = IMAGES,
@@ -148,17 +163,17 @@ class Plan:
         flops: tuple[float, float] = (0.0, 0.0),
         saving: float = 1.0,
         note: str = "",
-        split: tuple[str, Callable[[Kernel], None], Tasks] | None = None,
+        split: tuple[Code, Tasks] | None = None,
     ) -> None:
         """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run.
 
         Args:
-            split: key, code and tasks of the same work in more tasks.
+            split: code and tasks of the same work in more tasks.
         """
         by_image = tasks == IMAGES if by_image is None else by_image
-        made = Call(key, emit, reads, writes, tasks, by_image, operation, flops, saving, note)
+        made = Call(code, reads, writes, tasks, by_image, operation, flops, saving, note)
         if split is not None:
-            finer = replace(made, key=split[0], emit=split[1], tasks=split[2], by_image=False)
+            finer = replace(made, code=split[0], tasks=split[1], by_image=False)
             made = replace(made, alternative=finer)
         sources = {self.root(n) for n in reads.values() if not is_number(n)}
         if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
@@ -169,20 +184,39 @@ class Plan:
 
     def load(self, calls: Sequence[Call]) -> list[int]:
         """Addresses of calls' kernels, those that no cache has compiled together."""
-        keys = [kernel_key(call) for call in calls]
+        keys = [call.key for call in calls]
         return parallel.load_all(keys, self.target, lambda i, name: kernel_text(calls[i], name, self.target))
-
-
-def kernel_key(call: Call) -> str:
-    """What a kernel is, whatever program it is in."""
-    return f"{call.key} {','.join(call.roles)}"
 
 
 def kernel_text(call: Call, name: str, target: Target) -> str:
     """The LLVM IR of a call's kernel."""
     kernel = Kernel(name, call.roles, target)
-    call.emit(kernel)
+    call.code.emit(kernel)
     return kernel.finish()
+
+
+def identity(value: object) -> str:
+    """What a value is, as text: class and fields, and theirs. Values of equal text emit equal code.
+
+    A class whose fields hold more than that (names of buffers) says itself what it is, as `identity`.
+
+    Raises: KernelearnError for a value that no text tells from others, such as a function.
+    """
+    if value is None or isinstance(value, bool | int | float | str | np.generic):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(identity, value))})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {identity(value[name])}' for name in sorted(value))}}}"
+    kind = f"{type(value).__module__.removeprefix(f'{__package__}.')}.{type(value).__qualname__}"
+    own = getattr(value, "identity", None)
+    if isinstance(own, str):
+        return f"{kind}({own})"
+    if not is_dataclass(value):
+        raise KernelearnError(
+            f"A kernel's code depends on {value!r}, which has no identity: use numbers, text and dataclasses."
+        )
+    return f"{kind}({', '.join(f'{f.name}={identity(getattr(value, f.name))}' for f in fields(value))})"
 
 
 def per_image(shape: tuple[int | None, ...]) -> int:

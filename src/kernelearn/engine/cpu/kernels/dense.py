@@ -8,6 +8,7 @@ dw[c, f] = sum over m of x[m, c] * g[m, f]
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, packed_weights
@@ -46,70 +47,91 @@ def choose_few_vectors(channels: int, target: Target) -> int:
     return 4 if wide else choose_vectors(channels, target)
 
 
-def emit_product(
-    k: Kernel,
-    inner: int,
-    outer: int,
-    rows: int,
-    blocks: Blocks,
-    is_packed: bool,
-    chain: Chain | None,
-    by_block: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Product:
     """y = x w. Tasks: images, or (`by_block`) blocks of outputs.
 
-    Args:
+    Attributes:
+        rows: of x in an image.
         is_packed: whether w lies in blocks, else it is (inner, outer).
+        is_paired: whether the inner numbers are pairs of bfloat16.
     """
-    most = 8 if k.target.registers == 32 and blocks.vectors <= 3 else 4
-    sizes = [r for r in ROWS if r <= most]
-    for first, count, vectors, channels in blocks.kinds():
-        low, high = (k.lo - first, k.minimum(k.hi - first, count)) if by_block else (0, count)
-        if by_block and first:
-            low = k.maximum(low, 0)
-        with k.loop(low, high) as block:
-            column = block * blocks.lanes + first * blocks.lanes
-            if is_packed:
-                weights, step = block_offset(blocks, 1, inner, 0, first, block), vectors * k.width
-            else:
-                weights, step = column, outer
-            start, end = (k.const(0), k.scalar("n") * rows) if by_block else (k.lo * rows, k.hi * rows)
-            for size in sizes:
-                stop = start + ((end - start) // size) * size if size > 1 else end
-                with k.loop(start, stop, size) as row:
-                    _product_tile(
-                        k, inner, outer, row, size, column, weights, step, vectors, channels, chain, is_packed
-                    )
-                start = stop
 
+    inner: int
+    outer: int
+    rows: int
+    blocks: Blocks
+    is_packed: bool
+    is_paired: bool
+    chain: Chain | None
+    by_block: bool = False
 
-def _product_tile(
-    k: Kernel, inner, outer, row: Index, rows: int, column, weights, step, vectors, channels, chain, is_packed
-) -> None:
-    masks = [k.mask(channels - v * k.width) for v in range(vectors)]
-    sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
-    x = row * inner
+    def emit(self, k: Kernel) -> None:
+        k.is_paired = self.is_paired
+        for first, count, vectors, channels in self.blocks.kinds():
+            low, high = (k.lo - first, k.minimum(k.hi - first, count)) if self.by_block else (0, count)
+            if self.by_block and first:
+                low = k.maximum(low, 0)
+            with k.loop(low, high) as block:
+                self._emit_block(k, first, block, vectors, channels)
 
-    def turn(c: Index) -> None:
-        at = weights + c * step
-        held = [k.load("w", at + v * k.width, None if is_packed else masks[v]) for v in range(vectors)]
-        for r in range(rows):
-            value = k.broadcast("x", x + c + r * inner)
-            for v in range(vectors):
-                k.set(sums[r, v], k.multiply_add(value, held[v], k.get(sums[r, v])))
-
-    full = inner // 2 * 2
-    with k.loop(0, full, 2) as c:
-        turn(c)
-        turn(c + 1)
-    if full < inner:
-        turn(k.const(full))
-    for (r, v), register in sums.items():
-        offset = (row + r) * outer + column + v * k.width
-        if chain is None:
-            k.store(k.get(register), "y", offset, masks[v])
+    def _emit_block(self, k: Kernel, first: int, block: Index, vectors: int, channels: int) -> None:
+        """All rows of the task, in tiles from the largest on."""
+        column = block * self.blocks.lanes + first * self.blocks.lanes
+        if self.is_packed:
+            weights = block_offset(self.blocks, 1, self.inner, 0, first, block)
+            step = vectors * k.width
         else:
-            chain.apply(k, (k.get(register),), offset, column + v * k.width, masks[v])
+            weights, step = column, self.outer
+        if self.by_block:
+            start, end = k.const(0), k.scalar("n") * self.rows
+        else:
+            start, end = k.lo * self.rows, k.hi * self.rows
+        most = 8 if k.target.registers == 32 and self.blocks.vectors <= 3 else 4
+        for size in (r for r in ROWS if r <= most):
+            stop = start + ((end - start) // size) * size if size > 1 else end
+            with k.loop(start, stop, size) as row:
+                self._emit_tile(k, row, size, column, weights, step, vectors, channels)
+            start = stop
+
+    def _emit_tile(
+        self,
+        k: Kernel,
+        row: Index,
+        rows: int,
+        column: Index,
+        weights: Index,
+        step: int,
+        vectors: int,
+        channels: int,
+    ) -> None:
+        """rows x vectors sums in registers: each turn loads a row of w and broadcasts a number of each x."""
+        masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+        sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
+        x = row * self.inner
+
+        def turn(c: Index) -> None:
+            at = weights + c * step
+            held = [
+                k.load("w", at + v * k.width, None if self.is_packed else masks[v]) for v in range(vectors)
+            ]
+            for r in range(rows):
+                value = k.broadcast("x", x + c + r * self.inner)
+                for v in range(vectors):
+                    k.set(sums[r, v], k.multiply_add(value, held[v], k.get(sums[r, v])))
+
+        full = self.inner // 2 * 2
+        with k.loop(0, full, 2) as c:
+            turn(c)
+            turn(c + 1)
+        if full < self.inner:
+            turn(k.const(full))
+        for (r, v), register in sums.items():
+            offset = (row + r) * self.outer + column + v * k.width
+            if self.chain is None:
+                k.store(k.get(register), "y", offset, masks[v])
+            else:
+                self.chain.apply(k, (k.get(register),), offset, column + v * k.width, masks[v])
 
 
 def lower_product(
@@ -137,21 +159,14 @@ def lower_product(
     elif transposed:
         source = packed_weights(plan, op, source, blocks, 1, inner, 1, True)
     is_packed = pairs or transposed
-    key = f"product inner={inner} outer={outer} rows={rows} {blocks} {is_packed} {chain.key if chain else ''}"
-    key += " pairs" if pairs else ""
-
-    def emit(k: Kernel, blocks: Blocks, by_block: bool = False) -> None:
-        k.is_paired = pairs
-        emit_product(k, inner, outer, rows, blocks, is_packed, chain, by_block)
-
+    code = Product(inner, outer, rows, blocks, is_packed, pairs, chain)
     few = blocks if is_packed else Blocks(outer, plan.target.width, choose_few_vectors(outer, plan.target))
     split = None
     if few.count > 1:
-        split = f"{key} {few} blocks", lambda k: emit(k, few, by_block=True), Tasks(fixed=few.count)
+        split = replace(code, blocks=few, by_block=True), Tasks(fixed=few.count)
     plan.call(
         operation or op,
-        key,
-        lambda k: emit(k, blocks),
+        code,
         {"x": x, "w": source, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
@@ -163,42 +178,64 @@ def lower_product(
     return True
 
 
-def emit_weights(
-    k: Kernel, inner: int, outer: int, rows: int, blocks: Blocks, step: int, shards: int
-) -> None:
-    """dw = x' g. Tasks: shard of the rows and block of `step` inputs."""
-    parts = -(-inner // step)
-    total = (half_of(k.scalar("n")) if k.is_paired else k.scalar("n")) * rows
-    with k.loop(k.lo, k.hi) as task:
-        part, shard = task % parts, task // parts
-        start, end = (total * shard) // shards, (total * (shard + 1)) // shards
-        for size, condition in ((step, "slt"), (inner % step, "sge")):
-            if size == 0 or (condition == "slt" and inner < step):
-                continue
-            with k.when(k.compare(condition, part, inner // step)):
-                for first, count, vectors, channels in blocks.kinds():
-                    with k.loop(0, count) as block:
-                        column = block * blocks.lanes + first * blocks.lanes
-                        target = shard * (inner * outer) + part * (step * outer) + column
-                        _weights_tile(
-                            k, inner, outer, part * step, size, column, target, vectors, channels, start, end
-                        )
+@dataclass(frozen=True)
+class WeightProduct:
+    """dw = x' g. Tasks: shard of the rows and block of `step` inputs; other attributes as of `Product`."""
 
+    inner: int
+    outer: int
+    rows: int
+    blocks: Blocks
+    step: int
+    shards: int
+    is_paired: bool
 
-def _weights_tile(
-    k: Kernel, inner, outer, c: Index, size: int, column, target, vectors, channels, start: Index, end: Index
-) -> None:
-    masks = [k.mask(channels - v * k.width) for v in range(vectors)]
-    sums = {(i, v): k.register(start=k.zero) for i in range(size) for v in range(vectors)}
-    with k.loop(start, end) as row:
-        held = [k.load("g", row * outer + column + v * k.width, masks[v]) for v in range(vectors)]
-        x = row * inner + c
-        for i in range(size):
-            value = k.broadcast("x", x + i)
-            for v in range(vectors):
-                k.set(sums[i, v], k.multiply_add(value, held[v], k.get(sums[i, v])))
-    for (i, v), register in sums.items():
-        k.store(k.get(register), "dw", target + i * outer + v * k.width, masks[v])
+    def emit(self, k: Kernel) -> None:
+        k.is_paired = self.is_paired
+        inner, step, shards = self.inner, self.step, self.shards
+        parts = -(-inner // step)
+        total = (half_of(k.scalar("n")) if k.is_paired else k.scalar("n")) * self.rows
+        with k.loop(k.lo, k.hi) as task:
+            part, shard = task % parts, task // parts
+            start, end = (total * shard) // shards, (total * (shard + 1)) // shards
+            for size, condition in ((step, "slt"), (inner % step, "sge")):
+                if size == 0 or (condition == "slt" and inner < step):
+                    continue
+                with k.when(k.compare(condition, part, inner // step)):
+                    self._emit_part(k, part, size, shard, start, end)
+
+    def _emit_part(self, k: Kernel, part: Index, size: int, shard: Index, start: Index, end: Index) -> None:
+        """Some inputs and all outputs, block by block."""
+        for first, count, vectors, channels in self.blocks.kinds():
+            with k.loop(0, count) as block:
+                column = block * self.blocks.lanes + first * self.blocks.lanes
+                target = shard * (self.inner * self.outer) + part * (self.step * self.outer) + column
+                self._emit_tile(k, part * self.step, size, column, target, vectors, channels, start, end)
+
+    def _emit_tile(
+        self,
+        k: Kernel,
+        c: Index,
+        size: int,
+        column: Index,
+        target: Index,
+        vectors: int,
+        channels: int,
+        start: Index,
+        end: Index,
+    ) -> None:
+        """size x vectors sums in registers over the rows [start, end)."""
+        masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+        sums = {(i, v): k.register(start=k.zero) for i in range(size) for v in range(vectors)}
+        with k.loop(start, end) as row:
+            held = [k.load("g", row * self.outer + column + v * k.width, masks[v]) for v in range(vectors)]
+            x = row * self.inner + c
+            for i in range(size):
+                value = k.broadcast("x", x + i)
+                for v in range(vectors):
+                    k.set(sums[i, v], k.multiply_add(value, held[v], k.get(sums[i, v])))
+        for (i, v), register in sums.items():
+            k.store(k.get(register), "dw", target + i * self.outer + v * k.width, masks[v])
 
 
 def lower_weights(plan: Plan, op: Operation) -> bool:
@@ -217,19 +254,10 @@ def lower_weights(plan: Plan, op: Operation) -> bool:
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
     parts = -(-inner // step)
     shards = max(1, min(8 // parts, 2**20 // (inner * outer)))
-
-    def emit(k: Kernel) -> None:
-        k.is_paired = pairs
-        emit_weights(k, inner, outer, rows, blocks, step, shards)
-
-    key = (
-        f"product weights inner={inner} outer={outer} rows={rows} {blocks} {step} {shards} {'pairs' * pairs}"
-    )
     with sum_of_shards(plan, op, shards, inner * outer) as target:
         plan.call(
             op,
-            key,
-            emit,
+            WeightProduct(inner, outer, rows, blocks, step, shards, pairs),
             {"x": x, "g": grad, "n": "#n"},
             {"dw": target},
             Tasks(fixed=shards * parts),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kernelearn.engine.cpu.language import functions as fn
@@ -15,7 +16,7 @@ from kernelearn.engine.cpu.language import scalars
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
 from kernelearn.engine.cpu.language.reduce import WideSum
-from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
+from kernelearn.engine.cpu.plan import Code, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
@@ -75,14 +76,28 @@ def add_sums(plan: Plan, op: Operation, name: str, l1: float = 0.0, l2: float = 
     count = blocks(size)
     sums = plan.scratch("sums", (count,), "float64")
 
-    def emit(k: Kernel) -> None:
+    plan.call(
+        op,
+        BlockSums(l1, l2),
+        {"x": name, "size": f"#{size}"},
+        {"sums": sums},
+        Tasks(fixed=count),
+    )
+    return sums, count
+
+
+@dataclass(frozen=True)
+class BlockSums:
+    """The sum of l1 |x| + l2 x^2 of every block."""
+
+    l1: float
+    l2: float
+
+    def emit(self, k: Kernel) -> None:
         with k.loop(k.lo, k.hi) as block:
             end = k.minimum((block + 1) * BLOCK, k.scalar("size"))
-            k.store_one(emit_sum(k, "x", block * BLOCK, end, l1, l2), "sums", block, "double")
-
-    reads = {"x": name, "size": f"#{size}"}
-    plan.call(op, f"sums {l1} {l2} block={BLOCK}", emit, reads, {"sums": sums}, Tasks(fixed=count))
-    return sums, count
+            total = emit_sum(k, "x", block * BLOCK, end, self.l1, self.l2)
+            k.store_one(total, "sums", block, "double")
 
 
 def total_of(k: Kernel, role: str, count: Index) -> str:
@@ -105,14 +120,21 @@ def lower_global_norm(plan: Plan, op: Operation) -> bool:
     reads = {f"sums{i}": sums for i, (sums, _) in enumerate(parts)}
     reads.update({f"count{i}": f"#{count}" for i, (_, count) in enumerate(parts)})
 
-    def emit(k: Kernel) -> None:
+    plan.call(op, GlobalNorm(len(parts)), reads, {"norm": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+@dataclass(frozen=True)
+class GlobalNorm:
+    """The root of the sums of so many tensors."""
+
+    parts: int
+
+    def emit(self, k: Kernel) -> None:
         squares = scalars.number(0.0)
-        for i in range(len(parts)):
+        for i in range(self.parts):
             squares = scalars.add(k, squares, total_of(k, f"sums{i}", k.scalar(f"count{i}")))
         k.store_one(_norm(k, squares), "norm", 0, "double")
-
-    plan.call(op, f"global_norm {len(parts)}", emit, reads, {"norm": op.outputs[0]}, Tasks(fixed=1))
-    return True
 
 
 def _norm(k: Kernel, squares: str) -> str:
@@ -143,13 +165,19 @@ def lower_clip_by_norm(plan: Plan, op: Operation) -> bool:
     if not plan.is_float(*op.inputs):
         return False
     sums, count = add_sums(plan, op, op.inputs[0])
-    limit = float(op.attrs["limit"])
-
-    def factor(k: Kernel) -> str:
-        return shrink_factor(k, _norm(k, total_of(k, "sums", k.scalar("count"))), limit)
-
-    _add_scaling(plan, op, f"clip_by_norm {limit}", factor, {"sums": sums, "count": f"#{count}"})
+    _add_scaling(plan, op, ClipByNorm(float(op.attrs["limit"])), {"sums": sums, "count": f"#{count}"})
     return True
+
+
+@dataclass(frozen=True)
+class ClipByNorm:
+    """The gradient times what brings its norm down to the limit."""
+
+    limit: float
+
+    def emit(self, k: Kernel) -> None:
+        norm = _norm(k, total_of(k, "sums", k.scalar("count")))
+        _emit_scaling(k, shrink_factor(k, norm, self.limit))
 
 
 def lower_clip_by_global_norm(plan: Plan, op: Operation) -> bool:
@@ -157,29 +185,29 @@ def lower_clip_by_global_norm(plan: Plan, op: Operation) -> bool:
     grad, norm = op.inputs
     if not plan.is_float(grad) or plan.dtype(norm) != "float64":
         return False
-    limit = float(op.attrs["limit"])
-
-    def factor(k: Kernel) -> str:
-        return shrink_factor(k, scalars.read(k, "norm"), limit)
-
-    _add_scaling(plan, op, f"clip_by_global_norm {limit}", factor, {"norm": norm})
+    _add_scaling(plan, op, ClipByGlobalNorm(float(op.attrs["limit"])), {"norm": norm})
     return True
 
 
-def _add_scaling(
-    plan: Plan, op: Operation, key: str, factor: Callable[[Kernel], str], reads: dict[str, str]
-) -> None:
+@dataclass(frozen=True)
+class ClipByGlobalNorm:
+    """The gradient times what brings a given norm down to the limit."""
+
+    limit: float
+
+    def emit(self, k: Kernel) -> None:
+        _emit_scaling(k, shrink_factor(k, scalars.read(k, "norm"), self.limit))
+
+
+def _add_scaling(plan: Plan, op: Operation, code: Code, reads: dict[str, str]) -> None:
     size = per_image(plan.shape(op.outputs[0]))
-
-    def emit(k: Kernel) -> None:
-        scale = factor(k)
-        end = k.minimum(k.hi * BLOCK, k.scalar("size"))
-        emit_flat(
-            k, k.lo * BLOCK, end, lambda at, m: k.store(k.mul(k.load("grad", at, m), scale), "out", at, m)
-        )
-
     reads = {"grad": op.inputs[0], **reads, "size": f"#{size}"}
-    plan.call(op, key, emit, reads, {"out": op.outputs[0]}, Tasks(fixed=blocks(size)))
+    plan.call(op, code, reads, {"out": op.outputs[0]}, Tasks(fixed=blocks(size)))
+
+
+def _emit_scaling(k: Kernel, scale: str) -> None:
+    end = k.minimum(k.hi * BLOCK, k.scalar("size"))
+    emit_flat(k, k.lo * BLOCK, end, lambda at, m: k.store(k.mul(k.load("grad", at, m), scale), "out", at, m))
 
 
 # --- penalties
@@ -199,12 +227,17 @@ def lower_penalty(plan: Plan, op: Operation) -> bool:
         return False
     sums, count = add_sums(plan, op, op.inputs[0], *factors)
 
-    def emit(k: Kernel) -> None:
-        k.store_one(scalars.narrow(k, total_of(k, "sums", k.scalar("count"))), "out")
-
     reads = {"sums": sums, "count": f"#{count}"}
-    plan.call(op, "penalty total", emit, reads, {"out": op.outputs[0]}, Tasks(fixed=1))
+    plan.call(op, PenaltyTotal(), reads, {"out": op.outputs[0]}, Tasks(fixed=1))
     return True
+
+
+@dataclass(frozen=True)
+class PenaltyTotal:
+    """The blocks' sums in order."""
+
+    def emit(self, k: Kernel) -> None:
+        k.store_one(scalars.narrow(k, total_of(k, "sums", k.scalar("count"))), "out")
 
 
 def lower_activity_penalty(plan: Plan, op: Operation) -> bool:
@@ -215,19 +248,32 @@ def lower_activity_penalty(plan: Plan, op: Operation) -> bool:
         return False
     size, sums = per_image(shape), plan.scratch("sums", (None,), "float64")
 
-    def emit_images(k: Kernel) -> None:
+    plan.call(op, ImageSums(*factors, size), {"x": op.inputs[0]}, {"sums": sums})
+    plan.call(op, ActivityTotal(), {"sums": sums, "n": "#n"}, {"out": op.outputs[0]}, Tasks(fixed=1))
+    return True
+
+
+@dataclass(frozen=True)
+class ImageSums:
+    """The sum of l1 |x| + l2 x^2 of every image."""
+
+    l1: float
+    l2: float
+    size: int
+
+    def emit(self, k: Kernel) -> None:
         with k.loop(k.lo, k.hi) as image:
-            total = emit_sum(k, "x", image * size, (image + 1) * size, *factors)
+            total = emit_sum(k, "x", image * self.size, (image + 1) * self.size, self.l1, self.l2)
             k.store_one(total, "sums", image, "double")
 
-    def emit_total(k: Kernel) -> None:
+
+@dataclass(frozen=True)
+class ActivityTotal:
+    """The images' sums in order, by their number."""
+
+    def emit(self, k: Kernel) -> None:
         total = total_of(k, "sums", k.scalar("n"))
         k.store_one(scalars.narrow(k, scalars.divide(k, total, _images(k))), "out")
-
-    plan.call(op, f"image sums {factors} size={size}", emit_images, {"x": op.inputs[0]}, {"sums": sums})
-    reads = {"sums": sums, "n": "#n"}
-    plan.call(op, "activity_penalty total", emit_total, reads, {"out": op.outputs[0]}, Tasks(fixed=1))
-    return True
 
 
 def _images(k: Kernel) -> str:
@@ -240,25 +286,35 @@ def lower_activity_penalty_grad(plan: Plan, op: Operation) -> bool:
     grad, x = op.inputs
     if factors is None or not plan.is_float(grad, x) or not has_images(plan.shape(x)):
         return False
-    size = per_image(plan.shape(x))
-    l1, l2 = factors
+    reads = {"g": grad, "x": x, "n": "#n"}
+    plan.call(op, ActivityGradient(*factors, per_image(plan.shape(x))), reads, {"out": op.outputs[0]})
+    return True
 
-    def emit(k: Kernel) -> None:
+
+@dataclass(frozen=True)
+class ActivityGradient:
+    """Number by number of images of this size."""
+
+    l1: float
+    l2: float
+    size: int
+
+    def emit(self, k: Kernel) -> None:
         share = scalars.divide(k, scalars.widen(k, k.load_one("g")), _images(k))
         first, second = (
-            scalars.in_every_lane(k, scalars.multiply(k, share, scalars.number(f))) for f in (l1, 2 * l2)
+            scalars.in_every_lane(k, scalars.multiply(k, share, scalars.number(f)))
+            for f in (self.l1, 2 * self.l2)
         )
 
         def one(at: Index, mask: str | None) -> None:
             value = k.load("x", at, mask)
-            slope = k.fma(first, fn.sign(k, value), k.mul(second, value)) if l1 else k.mul(second, value)
+            if self.l1:
+                slope = k.fma(first, fn.sign(k, value), k.mul(second, value))
+            else:
+                slope = k.mul(second, value)
             k.store(slope, "out", at, mask)
 
-        emit_flat(k, k.lo * size, k.hi * size, one)
-
-    reads = {"g": grad, "x": x, "n": "#n"}
-    plan.call(op, f"activity_penalty_grad {factors} size={size}", emit, reads, {"out": op.outputs[0]})
-    return True
+        emit_flat(k, k.lo * self.size, k.hi * self.size, one)
 
 
 # --- constants
@@ -269,13 +325,25 @@ def lower_fill(plan: Plan, op: Operation) -> bool:
     shape = plan.shape(op.outputs[0])
     if has_images(shape) or not plan.is_float(*op.outputs):
         return False
-    size, value = per_image(shape), float(op.attrs["value"])
-
-    def emit(k: Kernel) -> None:
-        emit_flat(k, k.const(0), k.const(size), lambda at, m: k.store(k.constant(value), "out", at, m))
-
-    plan.call(op, f"fill {value} {size}", emit, {}, {"out": op.outputs[0]}, Tasks(fixed=1))
+    code = Fill(float(op.attrs["value"]), per_image(shape))
+    plan.call(op, code, {}, {"out": op.outputs[0]}, Tasks(fixed=1))
     return True
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The same value so many times."""
+
+    value: float
+    size: int
+
+    def emit(self, k: Kernel) -> None:
+        emit_flat(
+            k,
+            k.const(0),
+            k.const(self.size),
+            lambda at, m: k.store(k.constant(self.value), "out", at, m),
+        )
 
 
 # --- constraints
@@ -319,8 +387,7 @@ def lower_constrain(plan: Plan, op: Operation) -> bool:
     attrs = {name: value for name, value in op.attrs.items() if name not in ("kind", "axis", "custom")}
     plan.call(
         op,
-        f"constrain {kind} {sorted(attrs.items())} {rows}x{columns}",
-        lambda k: _emit_norms(k, kind, attrs, rows, columns),
+        LimitedNorms(kind, attrs, rows, columns),
         {"w": weight},
         {"w": op.outputs[0]},
         Tasks(fixed=-(-columns // plan.target.width)),
@@ -339,26 +406,39 @@ def _rows_and_columns(shape: tuple, axis: Any) -> tuple[int, int] | None:
 def _lower_non_negative(plan: Plan, op: Operation) -> None:
     size = per_image(plan.shape(op.outputs[0]))
 
-    def emit(k: Kernel) -> None:
+    reads = {"w": op.inputs[0], "size": f"#{size}"}
+    plan.call(op, NonNegative(), reads, {"w": op.outputs[0]}, Tasks(fixed=blocks(size)))
+
+
+@dataclass(frozen=True)
+class NonNegative:
+    """max(w, 0)."""
+
+    def emit(self, k: Kernel) -> None:
         end = k.minimum(k.hi * BLOCK, k.scalar("size"))
         emit_flat(
             k, k.lo * BLOCK, end, lambda at, m: k.store(k.larger(k.load("w", at, m), k.zero), "w", at, m)
         )
 
-    reads = {"w": op.inputs[0], "size": f"#{size}"}
-    plan.call(op, "constrain non_neg", emit, reads, {"w": op.outputs[0]}, Tasks(fixed=blocks(size)))
 
-
-def _emit_norms(k: Kernel, kind: str, attrs: Attrs, rows: int, columns: int) -> None:
+@dataclass(frozen=True)
+class LimitedNorms:
     """A vector of columns at a time: their squares summed, then all entries times a factor."""
-    with k.loop(k.lo, k.hi) as block:
-        first = block * k.width
-        mask = k.mask_below(k.const(columns) - first) if columns % k.width else None
-        squares = k.register(start=k.zero)
-        with k.loop(0, rows) as row:
-            x = k.load("w", row * columns + first, mask)
-            k.set(squares, k.fma(x, x, k.get(squares)))
-        factor = NORMS[kind](k, attrs, fn.sqrt(k, k.get(squares)))
-        with k.loop(0, rows) as row:
-            at = row * columns + first
-            k.store(k.mul(k.load("w", at, mask), factor), "w", at, mask)
+
+    kind: str
+    attrs: Attrs
+    rows: int
+    columns: int
+
+    def emit(self, k: Kernel) -> None:
+        with k.loop(k.lo, k.hi) as block:
+            first = block * k.width
+            mask = k.mask_below(k.const(self.columns) - first) if self.columns % k.width else None
+            squares = k.register(start=k.zero)
+            with k.loop(0, self.rows) as row:
+                x = k.load("w", row * self.columns + first, mask)
+                k.set(squares, k.fma(x, x, k.get(squares)))
+            factor = NORMS[self.kind](k, self.attrs, fn.sqrt(k, k.get(squares)))
+            with k.loop(0, self.rows) as row:
+                at = row * self.columns + first
+                k.store(k.mul(k.load("w", at, mask), factor), "w", at, mask)

@@ -9,12 +9,11 @@ The last block of a group may be narrower; lanes without a channel hold zeros.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.shuffles import transpose
-from kernelearn.engine.cpu.plan import Plan, Tasks
+from kernelearn.engine.cpu.plan import Code, Plan, Tasks, identity
 from kernelearn.engine.program import Buffer, Operation
 
 
@@ -83,22 +82,18 @@ def packed_weights(
     """
     if not transposed and groups == 1 and blocks.count == 1 and not blocks.tail_channels:
         return weights  # already in this order
-    key = f"pack {blocks} taps={taps} inner={inner} groups={groups} transposed={transposed}"
     packed = Buffer("packed", (groups * taps * inner * blocks.padded,), "float32")
-    emit = _emit_transposed if transposed else _emit_forward
+    kind = PackedTransposed if transposed else PackedWeights
     tasks = Tasks(fixed=groups * blocks.count)
-    return packed_once(
-        plan, op, weights, key, packed, lambda k: emit(k, blocks, taps, inner, groups), tasks, "pack weights"
-    )
+    return packed_once(plan, op, weights, kind(blocks, taps, inner, groups), packed, tasks, "pack weights")
 
 
 def packed_once(
     plan: Plan,
     op: Operation,
     weights: str,
-    key: str,
+    code: Code,
     packed: Buffer,
-    emit: Callable[[Kernel], None],
     tasks: Tasks,
     note: str,
 ) -> str:
@@ -107,10 +102,10 @@ def packed_once(
     Args:
         packed: last part of the buffer's name, shape and type.
     """
-    version = f"{plan.root(weights)} {key} {op.phase == 'update'}"
+    version = f"{plan.root(weights)} {identity(code)} {op.phase == 'update'}"
     if version not in plan.shared:
         target = plan.scratch(f"{weights}/{packed.name}", packed.shape, packed.dtype)
-        plan.call(op, key, emit, {"w": weights}, {"packed": target}, tasks, note=note)
+        plan.call(op, code, {"w": weights}, {"packed": target}, tasks, note=note)
         plan.shared[version] = target
     return plan.shared[version]
 
@@ -138,45 +133,63 @@ def one_block(k: Kernel, blocks: Blocks, groups: int, unit: Index, body) -> None
             body(group, first, block - first, vectors, channels)
 
 
-def _emit_forward(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:
-    filters = groups * blocks.channels
+@dataclass(frozen=True)
+class PackedWeights:
+    """Rows of filters, copied block by block."""
 
-    def body(group, first, block, vectors, channels):
-        target = block_offset(blocks, taps, inner, group, first, block)
-        source = group * blocks.channels + (block + first) * blocks.lanes
-        with k.loop(0, taps * inner) as row:
-            for v in range(vectors):
-                mask = k.mask(channels - v * k.width)
-                value = k.load("w", source + row * filters + v * k.width, mask)
-                k.store(value, "packed", target + row * (vectors * k.width) + v * k.width)
+    blocks: Blocks
+    taps: int
+    inner: int
+    groups: int
 
-    each_block(k, blocks, groups, body)
+    def emit(self, k: Kernel) -> None:
+        filters = self.groups * self.blocks.channels
 
-
-def _emit_transposed(k: Kernel, blocks: Blocks, taps: int, inner: int, groups: int) -> None:
-    filters = groups * inner
-    width = k.width
-
-    def body(group, first, block, vectors, channels):
-        target = block_offset(blocks, taps, inner, group, first, block)
-        start = (block + first) * (blocks.lanes * filters) + group * inner
-        with k.loop(0, taps) as tap:
-            source = start + tap * (blocks.channels * filters)
-            place = target + tap * (inner * vectors * width)
-
-            def square(f, lanes):
+        def body(group, first, block, vectors, channels):
+            target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
+            source = group * self.blocks.channels + (block + first) * self.blocks.lanes
+            with k.loop(0, self.taps * self.inner) as row:
                 for v in range(vectors):
-                    rows = [
-                        k.load("w", source + f + c * filters, k.mask(lanes)) if c < channels else k.zero
-                        for c in range(v * width, (v + 1) * width)
-                    ]
-                    for i, column in enumerate(transpose(k, rows)[:lanes]):
-                        k.store(column, "packed", place + (f + i) * (vectors * width) + v * width)
+                    mask = k.mask(channels - v * k.width)
+                    value = k.load("w", source + row * filters + v * k.width, mask)
+                    k.store(value, "packed", target + row * (vectors * k.width) + v * k.width)
 
-            full = inner // width * width
-            with k.loop(0, full, width) as f:
-                square(f, width)
-            if full < inner:
-                square(k.const(full), inner - full)
+        each_block(k, self.blocks, self.groups, body)
 
-    each_block(k, blocks, groups, body)
+
+@dataclass(frozen=True)
+class PackedTransposed:
+    """Squares of weights, transposed in registers."""
+
+    blocks: Blocks
+    taps: int
+    inner: int
+    groups: int
+
+    def emit(self, k: Kernel) -> None:
+        filters = self.groups * self.inner
+        width = k.width
+
+        def body(group, first, block, vectors, channels):
+            target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
+            start = (block + first) * (self.blocks.lanes * filters) + group * self.inner
+            with k.loop(0, self.taps) as tap:
+                source = start + tap * (self.blocks.channels * filters)
+                place = target + tap * (self.inner * vectors * width)
+
+                def square(f, lanes):
+                    for v in range(vectors):
+                        rows = [
+                            k.load("w", source + f + c * filters, k.mask(lanes)) if c < channels else k.zero
+                            for c in range(v * width, (v + 1) * width)
+                        ]
+                        for i, column in enumerate(transpose(k, rows)[:lanes]):
+                            k.store(column, "packed", place + (f + i) * (vectors * width) + v * width)
+
+                full = self.inner // width * width
+                with k.loop(0, full, width) as f:
+                    square(f, width)
+                if full < self.inner:
+                    square(k.const(full), self.inner - full)
+
+        each_block(k, self.blocks, self.groups, body)

@@ -18,13 +18,13 @@ denormal numbers for zero).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.bfloat16 import as_floats, convert, interleave, rounded_bits
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
+from kernelearn.engine.cpu.plan import IMAGES, Code, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Operation
 
 # Products that one instruction makes in every lane.
@@ -65,17 +65,25 @@ def rounded(plan: Plan, op: Operation, name: str) -> str:
     shape = plan.shape(name)
     size, images = per_image(shape), has_images(shape)
 
-    def emit(k: Kernel) -> None:
+    tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
+    return _copy(plan, op, name, Rounded(size, images), shape, "float32", tasks)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Number by number. images: whether tasks are images."""
+
+    size: int
+    images: bool
+
+    def emit(self, k: Kernel) -> None:
         def body(at: Index, mask: str | None) -> None:
             k.store(fn.as_float(k, rounded_bits(k, k.load("x", at, mask))), "y", at, mask)
 
-        if images:
-            emit_flat(k, k.lo * size, k.hi * size, body)
+        if self.images:
+            emit_flat(k, k.lo * self.size, k.hi * self.size, body)
         else:
-            emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, size), body)
-
-    tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
-    return _copy(plan, op, name, f"round size={size} images={images}", shape, "float32", emit, tasks)
+            emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)
 
 
 def channel_pairs(plan: Plan, op: Operation, name: str, inner: int) -> str:
@@ -85,24 +93,23 @@ def channel_pairs(plan: Plan, op: Operation, name: str, inner: int) -> str:
         inner: channels of a group; an odd number is filled up with a zero.
     """
     size = per_image(plan.shape(name))
-    rows, half = size // inner, -(-inner // 2)
+    shape = (None, size // inner, -(-inner // 2))
+    return _copy(plan, op, name, ChannelPairs(size, inner), shape, "uint32", IMAGES)
 
-    def emit(k: Kernel) -> None:
-        if inner % 2 == 0:
-            _emit_even_pairs(k, k.lo * (size // 2), k.hi * (size // 2))
+
+@dataclass(frozen=True)
+class ChannelPairs:
+    """Pairs of an image of `size` numbers, `inner` channels a group."""
+
+    size: int
+    inner: int
+
+    def emit(self, k: Kernel) -> None:
+        if self.inner % 2 == 0:
+            _emit_even_pairs(k, k.lo * (self.size // 2), k.hi * (self.size // 2))
         else:
-            _emit_odd_pairs(k, k.lo * rows, k.hi * rows, inner)
-
-    return _copy(
-        plan,
-        op,
-        name,
-        f"channel pairs rows={rows} inner={inner}",
-        (None, rows, half),
-        "uint32",
-        emit,
-        IMAGES,
-    )
+            rows = self.size // self.inner
+            _emit_odd_pairs(k, k.lo * rows, k.hi * rows, self.inner)
 
 
 def _emit_even_pairs(k: Kernel, lo: Index, hi: Index) -> None:
@@ -138,27 +145,33 @@ def _emit_odd_pairs(k: Kernel, lo: Index, hi: Index, inner: int) -> None:
 def image_pairs(plan: Plan, op: Operation, name: str) -> str:
     """Pairs of neighbouring images: half of the images, each as large as before; see `Plan.halved`."""
     size = per_image(plan.shape(name))
+    made = _copy(plan, op, name, ImagePairs(size), (None, size), "uint32", Tasks(1), True)
+    plan.halved.add(made)
+    return made
 
-    def emit(k: Kernel) -> None:
+
+@dataclass(frozen=True)
+class ImagePairs:
+    """Number by number of two images; the last image of an odd number has zeros beside it."""
+
+    size: int
+
+    def emit(self, k: Kernel) -> None:
         images = k.scalar("n")
         with k.loop(k.lo, k.minimum(k.hi, half_of(images))) as task:
-            target, source = task * size, task * (2 * size)
+            target, source = task * self.size, task * (2 * self.size)
             has_second = k.compare("slt", task * 2 + 1, images)
 
             def body(at: Index, mask: str | None, is_pair: bool) -> None:
                 first = k.load("x", source + at, mask)
-                second = k.load("x", source + at + size, mask) if is_pair else k.zero
+                second = k.load("x", source + at + self.size, mask) if is_pair else k.zero
                 k.store(as_floats(k, interleave(k, convert(k, first, second))), "y", target + at, mask)
 
-            zero, end = k.const(0), k.const(size)
+            zero, end = k.const(0), k.const(self.size)
             with k.when(has_second):
                 emit_flat(k, zero, end, lambda at, mask: body(at, mask, True))
             with k.when(k.op(f"xor i1 {has_second}, true")):
                 emit_flat(k, zero, end, lambda at, mask: body(at, mask, False))
-
-    made = _copy(plan, op, name, f"image pairs size={size}", (None, size), "uint32", emit, Tasks(1), True)
-    plan.halved.add(made)
-    return made
 
 
 def half_of(images: Index) -> Index:
@@ -166,17 +179,24 @@ def half_of(images: Index) -> Index:
     return (images + 1) // 2
 
 
-def _copy(plan, op, name, key, shape, dtype, emit, tasks: Tasks, across_images: bool = False) -> str:
+def _copy(
+    plan: Plan,
+    op: Operation,
+    name: str,
+    code: Code,
+    shape: tuple[int | None, ...],
+    dtype: str,
+    tasks: Tasks,
+    across_images: bool = False,
+) -> str:
     """The buffer of a copy of a tensor, made by a call that is added to the plan unless another has."""
-    version = f"{plan.root(name)} {key} {op.phase == 'update'}"
+    version = f"{plan.root(name)} {identity(code)} {op.phase == 'update'}"
     if version not in plan.shared:
         copy = plan.shared[version] = plan.scratch(f"{name}/bfloat16", shape, dtype)
-        reads = {"x": name, "n": "#n"} if across_images else {"x": name}
         plan.call(
             op,
-            key,
-            emit,
-            reads,
+            code,
+            {"x": name, "n": "#n"} if across_images else {"x": name},
             {"y": copy},
             tasks,
             by_image=tasks == IMAGES and not across_images,

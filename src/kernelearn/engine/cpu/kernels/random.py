@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,8 +73,7 @@ def lower_dropout(plan: Plan, op: Operation) -> bool:
         size = per_image(shape)
         plan.call(
             op,
-            f"dropout {rate} {stream} size={size}",
-            lambda k: _emit_dropout(k, size, rate, stream),
+            Dropout(size, rate, stream),
             {"x": x, **clock},
             {"mask": mask, "y": y},
             flops=(20.0 * size, 0.0),
@@ -92,26 +92,32 @@ def _lower_shared_dropout(plan: Plan, op: Operation, rate: float, stream: int) -
     size = per_image(plan.shape(mask))
     plan.call(
         op,
-        f"dropout mask {rate} {stream} size={size}",
-        lambda k: _emit_dropout(k, size, rate, stream),
+        Dropout(size, rate, stream),
         {"seed": seed, "step": step},
         {"mask": mask},
         IMAGES if with_images else Tasks(fixed=1),
     )
-    return add_repeated(plan, op, "multiply", Kernel.mul, {"x": x, "mask": mask}, y)
+    return add_repeated(plan, op, "multiply", {}, {"x": x, "mask": mask}, y)
 
 
-def _emit_dropout(k: Kernel, size: int, rate: float, stream: int) -> None:
+@dataclass(frozen=True)
+class Dropout:
     """The mask of the images of this task, and their product with it if there is an `x`."""
-    random = Philox(k, stream)
 
-    def use(at: Index, mask: str | None, words: str) -> None:
-        factor = kept(k, words, rate)
-        k.store(factor, "mask", at, mask)
-        if "x" in k.arguments:
-            k.store(k.mul(k.load("x", at, mask), factor), "y", at, mask)
+    size: int
+    rate: float
+    stream: int
 
-    in_order(k, random, k.lo * size, k.hi * size, size % 4 == 0, use)
+    def emit(self, k: Kernel) -> None:
+        random = Philox(k, self.stream)
+
+        def use(at: Index, mask: str | None, words: str) -> None:
+            factor = kept(k, words, self.rate)
+            k.store(factor, "mask", at, mask)
+            if "x" in k.arguments:
+                k.store(k.mul(k.load("x", at, mask), factor), "y", at, mask)
+
+        in_order(k, random, k.lo * self.size, k.hi * self.size, self.size % 4 == 0, use)
 
 
 # --- noise
@@ -125,18 +131,27 @@ def lower_random_uniform(plan: Plan, op: Operation) -> bool:
     size, stream = per_image(plan.shape(op.outputs[0])), int(op.attrs["stream"])
     low, high = float(op.attrs["low"]), float(op.attrs["high"])
 
-    def emit(k: Kernel) -> None:
-        random = Philox(k, stream)
+    plan.call(op, Uniform(size, stream, low, high), {"seed": seed, "step": step}, {"y": op.outputs[0]})
+    return True
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """`size` numbers an image in [low, high)."""
+
+    size: int
+    stream: int
+    low: float
+    high: float
+
+    def emit(self, k: Kernel) -> None:
+        random = Philox(k, self.stream)
 
         def use(at: Index, mask: str | None) -> None:
             u = random.uniform(random.words_at(random.numbers_from(at)))
-            k.store(k.add(k.constant(low), k.mul(u, k.constant(high - low))), "y", at, mask)
+            k.store(k.add(k.constant(self.low), k.mul(u, k.constant(self.high - self.low))), "y", at, mask)
 
-        one_by_one(k, k.lo * size, k.hi * size, use)
-
-    key = f"random_uniform {low} {high} {stream} size={size}"
-    plan.call(op, key, emit, {"seed": seed, "step": step}, {"y": op.outputs[0]})
-    return True
+        one_by_one(k, k.lo * self.size, k.hi * self.size, use)
 
 
 def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
@@ -147,8 +162,7 @@ def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
     size, stream, deviation = per_image(plan.shape(x)), int(op.attrs["stream"]), float(op.attrs["stddev"])
     plan.call(
         op,
-        f"gaussian_noise {deviation} {stream} size={size}",
-        lambda k: _emit_gaussian_noise(k, size, stream, deviation),
+        GaussianNoise(size, stream, deviation),
         {"x": x, "seed": seed, "step": step, "n": "#n"},
         {"y": op.outputs[0]},
         flops=(60.0 * size, 0.0),
@@ -156,20 +170,27 @@ def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_gaussian_noise(k: Kernel, size: int, stream: int, deviation: float) -> None:
+@dataclass(frozen=True)
+class GaussianNoise:
     """Entries 2 j and 2 j + 1 come from the words j (radius) and half + j (angle)."""
-    random = Philox(k, stream)
-    half = (k.scalar("n") * size + 1) // 2
 
-    def use(at: Index, mask: str | None) -> None:
-        numbers = random.numbers_from(at)
-        pairs = random.op("lshr", numbers, random.constant(1))
-        angles = random.op("add", pairs, k.splat(str(half), "i64"))
-        u, turns = (random.uniform(random.words_at(words)) for words in (pairs, angles))
-        radius = fn.sqrt(k, k.mul(k.constant(-2.0), fn.log(k, k.sub(k.constant(1.0), u))))
-        sine, cosine = fn.sine_and_cosine(k, turns)
-        is_odd = k.op(f"trunc {random.kind} {numbers} to <{k.width} x i1>")
-        noise = k.mul(radius, k.select(is_odd, sine, cosine))
-        k.store(k.fma(noise, k.constant(deviation), k.load("x", at, mask)), "y", at, mask)
+    size: int
+    stream: int
+    deviation: float
 
-    one_by_one(k, k.lo * size, k.hi * size, use)
+    def emit(self, k: Kernel) -> None:
+        random = Philox(k, self.stream)
+        half = (k.scalar("n") * self.size + 1) // 2
+
+        def use(at: Index, mask: str | None) -> None:
+            numbers = random.numbers_from(at)
+            pairs = random.op("lshr", numbers, random.constant(1))
+            angles = random.op("add", pairs, k.splat(str(half), "i64"))
+            u, turns = (random.uniform(random.words_at(words)) for words in (pairs, angles))
+            radius = fn.sqrt(k, k.mul(k.constant(-2.0), fn.log(k, k.sub(k.constant(1.0), u))))
+            sine, cosine = fn.sine_and_cosine(k, turns)
+            is_odd = k.op(f"trunc {random.kind} {numbers} to <{k.width} x i1>")
+            noise = k.mul(radius, k.select(is_odd, sine, cosine))
+            k.store(k.fma(noise, k.constant(self.deviation), k.load("x", at, mask)), "y", at, mask)
+
+        one_by_one(k, k.lo * self.size, k.hi * self.size, use)

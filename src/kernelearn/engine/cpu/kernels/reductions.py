@@ -7,6 +7,7 @@ in float32, several chains at a time, then the images in order in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
 from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, task_blocks
@@ -69,8 +70,7 @@ def add_reduction(plan: Plan, op: Operation, reduction: Reduction, axes: tuple[i
 def _call_inside(plan, op, view: View, reduction: Reduction, divisor, source, target, in_images) -> None:
     plan.call(
         op,
-        f"reduce {reduction.kind} {view} / {divisor}",
-        lambda k: _emit_inside(k, view, reduction, divisor),
+        InsideImages(view, reduction, divisor),
         {"x": source},
         {"y": target},
         IMAGES if in_images else Tasks(fixed=1),
@@ -79,11 +79,18 @@ def _call_inside(plan, op, view: View, reduction: Reduction, divisor, source, ta
     )
 
 
-def _emit_inside(k: Kernel, view: View, reduction: Reduction, divisor: int) -> None:
+@dataclass(frozen=True)
+class InsideImages:
     """One image after another."""
-    emit = _emit_columns if view.run == 1 else _emit_runs
-    for x, y in over_outer(k, view):
-        emit(k, view, reduction, divisor, x, y)
+
+    view: View
+    reduction: Reduction
+    divisor: int
+
+    def emit(self, k: Kernel) -> None:
+        emit = _emit_columns if self.view.run == 1 else _emit_runs
+        for x, y in over_outer(k, self.view):
+            emit(k, self.view, self.reduction, self.divisor, x, y)
 
 
 def _emit_columns(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Index, y: Index) -> None:
@@ -119,8 +126,7 @@ def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Ind
 def _call_joined(plan, op, channels: int, rows: int, reduction: Reduction, divisor, source, target) -> None:
     plan.call(
         op,
-        f"join {reduction.kind} channels={channels} rows={rows} / {divisor}",
-        lambda k: _emit_joined(k, channels, rows, reduction, divisor),
+        OverImages(channels, rows, reduction, divisor),
         {"x": source, "n": "#n"},
         {"y": target},
         Tasks(fixed=block_count(plan.target.width, channels, JOINED)),
@@ -129,19 +135,27 @@ def _call_joined(plan, op, channels: int, rows: int, reduction: Reduction, divis
     )
 
 
-def _emit_joined(k: Kernel, channels: int, rows: int, reduction: Reduction, divisor: int) -> None:
+@dataclass(frozen=True)
+class OverImages:
     """Rows of all images in order: a task has a block of channels."""
-    count = k.scalar("n")
-    join = _joined_maxima if reduction.kind == "max" else _joined_sums
-    for first, tile in task_blocks(k, channels, JOINED):
 
-        def load(row: Index, vector: Lanes, first: Index = first) -> str:
-            channel, mask = vector
-            return k.load("x", row * channels + first + channel, mask)
+    channels: int
+    rows: int
+    reduction: Reduction
+    divisor: int
 
-        results = join(k, count * rows, tile, load, count * divisor)
-        for (channel, mask), result in zip(tile, results):
-            k.store(result, "y", first + channel, mask)
+    def emit(self, k: Kernel) -> None:
+        count = k.scalar("n")
+        join = _joined_maxima if self.reduction.kind == "max" else _joined_sums
+        for first, tile in task_blocks(k, self.channels, JOINED):
+
+            def load(row: Index, vector: Lanes, first: Index = first) -> str:
+                channel, mask = vector
+                return k.load("x", row * self.channels + first + channel, mask)
+
+            results = join(k, count * self.rows, tile, load, count * self.divisor)
+            for (channel, mask), result in zip(tile, results):
+                k.store(result, "y", first + channel, mask)
 
 
 def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[str]:
@@ -177,8 +191,7 @@ def lower_mean_grad(plan: Plan, op: Operation) -> bool:
         return False
     plan.call(
         op,
-        f"reduce_mean_grad {view}",
-        lambda k: _emit_mean_grad(k, view),
+        MeanGradient(view),
         {"g": op.inputs[0]},
         {"dx": op.outputs[0]},
         note=f"spread over {view.reduced} numbers",
@@ -195,19 +208,27 @@ def _gradient_view(plan: Plan, op: Operation, name: str) -> View | None:
     return find_view(image_sizes(shape), [a - 1 for a in axes])
 
 
-def _emit_mean_grad(k: Kernel, view: View) -> None:
-    divisor = k.constant(view.reduced)
-    for x, y in over_outer(k, view):
-        if view.run == 1:
-            for first, tile in blocks(k, view.channels, TILE):
-                shares = [k.div(k.load("g", y + first + c, mask), divisor) for c, mask in tile]
-                with k.loop(0, view.rows) as row:
-                    for (c, mask), share in zip(tile, shares):
-                        k.store(share, "dx", x + row * view.channels + first + c, mask)
-            continue
-        with k.loop(0, view.channels) as channel:
-            share = k.div(k.broadcast("g", y + channel), divisor)
-            each_run(k, view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask))
+@dataclass(frozen=True)
+class MeanGradient:
+    """Every number of a part gets its share."""
+
+    view: View
+
+    def emit(self, k: Kernel) -> None:
+        divisor = k.constant(self.view.reduced)
+        for x, y in over_outer(k, self.view):
+            if self.view.run == 1:
+                for first, tile in blocks(k, self.view.channels, TILE):
+                    shares = [k.div(k.load("g", y + first + c, mask), divisor) for c, mask in tile]
+                    with k.loop(0, self.view.rows) as row:
+                        for (c, mask), share in zip(tile, shares):
+                            k.store(share, "dx", x + row * self.view.channels + first + c, mask)
+                continue
+            with k.loop(0, self.view.channels) as channel:
+                share = k.div(k.broadcast("g", y + channel), divisor)
+                each_run(
+                    k, self.view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask)
+                )
 
 
 def lower_max_grad(plan: Plan, op: Operation) -> bool:
@@ -218,8 +239,7 @@ def lower_max_grad(plan: Plan, op: Operation) -> bool:
     grad, x, y = op.inputs
     plan.call(
         op,
-        f"reduce_max_grad {view}",
-        lambda k: _emit_max_grad(k, view),
+        MaxGradient(view),
         {"g": grad, "x": x, "y": y},
         {"dx": op.outputs[0]},
         note=f"to the maxima of {view.reduced} numbers",
@@ -227,14 +247,20 @@ def lower_max_grad(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_max_grad(k: Kernel, view: View) -> None:
-    for x, y in over_outer(k, view):
-        if view.run == 1:
-            for first, tile in blocks(k, view.channels, TILE):
-                _max_grad_columns(k, view, x + first, y + first, tile)
-            continue
-        with k.loop(0, view.channels) as channel:
-            _max_grad_runs(k, view, x, y, channel)
+@dataclass(frozen=True)
+class MaxGradient:
+    """The winners of a part share."""
+
+    view: View
+
+    def emit(self, k: Kernel) -> None:
+        for x, y in over_outer(k, self.view):
+            if self.view.run == 1:
+                for first, tile in blocks(k, self.view.channels, TILE):
+                    _max_grad_columns(k, self.view, x + first, y + first, tile)
+                continue
+            with k.loop(0, self.view.channels) as channel:
+                _max_grad_runs(k, self.view, x, y, channel)
 
 
 def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import tiles
@@ -36,8 +37,7 @@ def lower_slice(plan: Plan, op: Operation) -> bool:
     windows = tuple(b or (0, s) for b, s in zip(bounds[1:], sizes))
     plan.call(
         op,
-        f"slice {sizes} {windows}",
-        lambda k: _emit_slice(k, sizes, windows),
+        Slice(sizes, windows),
         {"x": op.inputs[0]},
         {"y": op.outputs[0]},
         note="copy",
@@ -45,20 +45,26 @@ def lower_slice(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_slice(k: Kernel, sizes: tuple[int, ...], windows: tuple) -> None:
-    # The run: the last axis that is cut, with all that is within it.
-    cut = [i for i, (window, size) in enumerate(zip(windows, sizes)) if window != (0, size)]
-    last = cut[-1] if cut else 0
-    counts = [hi - lo for lo, hi in windows]
-    strides, out_strides = strides_of(sizes), strides_of(counts)
-    offset = sum(lo * stride for (lo, _), stride in zip(windows, strides))
-    with (
-        k.loop(k.lo, k.hi, checked=False) as image,
-        nest(k, counts[:last]) as outer,
-    ):
-        x = dot(outer, strides, image * math.prod(sizes) + offset)
-        y = dot(outer, out_strides, image * math.prod(counts))
-        copy_run(k, ("x", x), y, math.prod(counts[last:]))
+@dataclass(frozen=True)
+class Slice:
+    """Runs of the last axis that is cut, with all that is within it."""
+
+    sizes: tuple[int, ...]
+    windows: tuple
+
+    def emit(self, k: Kernel) -> None:
+        cut = [i for i, (window, size) in enumerate(zip(self.windows, self.sizes)) if window != (0, size)]
+        last = cut[-1] if cut else 0
+        counts = [hi - lo for lo, hi in self.windows]
+        strides, out_strides = strides_of(self.sizes), strides_of(counts)
+        offset = sum(lo * stride for (lo, _), stride in zip(self.windows, strides))
+        with (
+            k.loop(k.lo, k.hi, checked=False) as image,
+            nest(k, counts[:last]) as outer,
+        ):
+            x = dot(outer, strides, image * math.prod(self.sizes) + offset)
+            y = dot(outer, out_strides, image * math.prod(counts))
+            copy_run(k, ("x", x), y, math.prod(counts[last:]))
 
 
 def lower_pad(plan: Plan, op: Operation) -> bool:
@@ -68,8 +74,7 @@ def lower_pad(plan: Plan, op: Operation) -> bool:
         return False
     plan.call(
         op,
-        f"pad {sizes} {padding}",
-        lambda k: _emit_pad(k, sizes, padding[1:]),
+        Pad(sizes, padding[1:]),
         {"x": op.inputs[0]},
         {"y": op.outputs[0]},
         note="copy into zeros",
@@ -77,10 +82,24 @@ def lower_pad(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_pad(k: Kernel, sizes: tuple[int, ...], padding: tuple) -> None:
-    totals = [size + lo + hi for size, (lo, hi) in zip(sizes, padding)]
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        _pad_axes(k, list(sizes), totals, list(padding), image * math.prod(sizes), image * math.prod(totals))
+@dataclass(frozen=True)
+class Pad:
+    """The inside, and zeros around it."""
+
+    sizes: tuple[int, ...]
+    padding: tuple
+
+    def emit(self, k: Kernel) -> None:
+        totals = [size + lo + hi for size, (lo, hi) in zip(self.sizes, self.padding)]
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            _pad_axes(
+                k,
+                list(self.sizes),
+                totals,
+                list(self.padding),
+                image * math.prod(self.sizes),
+                image * math.prod(totals),
+            )
 
 
 def _pad_axes(k: Kernel, sizes: list, totals: list, padding: list, x: Index, y: Index) -> None:
@@ -108,8 +127,7 @@ def lower_concatenate(plan: Plan, op: Operation) -> bool:
     runs = [math.prod(image_sizes(shape)[axis - 1 :]) for shape in shapes]
     plan.call(
         op,
-        f"concatenate {outer} {runs}",
-        lambda k: _emit_concatenate(k, outer, runs),
+        Concatenate(outer, tuple(runs)),
         {f"x{i}": name for i, name in enumerate(op.inputs)},
         {"y": op.outputs[0]},
         note="copy",
@@ -117,13 +135,20 @@ def lower_concatenate(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_concatenate(k: Kernel, outer: int, runs: list[int]) -> None:
-    total = sum(runs)
-    with k.loop(k.lo * outer, k.hi * outer, checked=False) as row:
-        done = 0
-        for number, run in enumerate(runs):
-            copy_run(k, (f"x{number}", row * run), row * total + done, run)
-            done += run
+@dataclass(frozen=True)
+class Concatenate:
+    """Runs of all parts, one after another."""
+
+    outer: int
+    runs: tuple[int, ...]
+
+    def emit(self, k: Kernel) -> None:
+        total = sum(self.runs)
+        with k.loop(k.lo * self.outer, k.hi * self.outer, checked=False) as row:
+            done = 0
+            for number, run in enumerate(self.runs):
+                copy_run(k, (f"x{number}", row * run), row * total + done, run)
+                done += run
 
 
 def lower_transpose(plan: Plan, op: Operation) -> bool:
@@ -134,8 +159,7 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
     order = tuple(a - 1 for a in axes[1:])
     plan.call(
         op,
-        f"transpose {sizes} {order}",
-        lambda k: _emit_transpose(k, sizes, order),
+        Transpose(sizes, order),
         {"x": op.inputs[0]},
         {"y": op.outputs[0]},
         note="reorder",
@@ -143,25 +167,32 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_transpose(k: Kernel, sizes: tuple[int, ...], order: tuple[int, ...]) -> None:
-    axes = merged_axes(sizes, order)
-    out_strides = strides_of([size for size, _ in axes])
-    total = math.prod(sizes)
-    last_size, last_step = axes[-1]
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        start = image * total
-        if last_step == 1:
-            with nest(k, [size for size, _ in axes[:-1]]) as outer:
-                x = dot(outer, [step for _, step in axes], start)
-                copy_run(k, ("x", x), dot(outer, out_strides, start), last_size)
-            return
-        # The axis that is contiguous in the input and the one that is in the output form a matrix.
-        column = next(i for i, (_, step) in enumerate(axes) if step == 1)
-        others = [i for i in range(len(axes) - 1) if i != column]
-        with nest(k, [axes[i][0] for i in others]) as outer:
-            x = dot(outer, [axes[i][1] for i in others], start)
-            y = dot(outer, [out_strides[i] for i in others], start)
-            _transpose_matrix(k, x, y, (last_size, last_step), (axes[column][0], out_strides[column]))
+@dataclass(frozen=True)
+class Transpose:
+    """Runs where the last axis stays last, else squares transposed in registers."""
+
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def emit(self, k: Kernel) -> None:
+        axes = merged_axes(self.sizes, self.order)
+        out_strides = strides_of([size for size, _ in axes])
+        total = math.prod(self.sizes)
+        last_size, last_step = axes[-1]
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            start = image * total
+            if last_step == 1:
+                with nest(k, [size for size, _ in axes[:-1]]) as outer:
+                    x = dot(outer, [step for _, step in axes], start)
+                    copy_run(k, ("x", x), dot(outer, out_strides, start), last_size)
+                return
+            # The axis that is contiguous in the input and the one that is in the output form a matrix.
+            column = next(i for i, (_, step) in enumerate(axes) if step == 1)
+            others = [i for i in range(len(axes) - 1) if i != column]
+            with nest(k, [axes[i][0] for i in others]) as outer:
+                x = dot(outer, [axes[i][1] for i in others], start)
+                y = dot(outer, [out_strides[i] for i in others], start)
+                _transpose_matrix(k, x, y, (last_size, last_step), (axes[column][0], out_strides[column]))
 
 
 def _transpose_matrix(k: Kernel, x: Index, y: Index, rows: tuple[int, int], columns: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
@@ -28,8 +29,7 @@ def sum_of_shards(plan: Plan, op: Operation, shards: int, size: int) -> Iterator
     yield parts
     plan.call(
         op,
-        f"sum of {shards} shards of {size}",
-        lambda k: _emit_sum(k, shards, size),
+        SumOfShards(shards, size),
         {"parts": parts},
         {"total": op.outputs[0]},
         Tasks(fixed=-(-size // BLOCK)),
@@ -38,12 +38,19 @@ def sum_of_shards(plan: Plan, op: Operation, shards: int, size: int) -> Iterator
     )
 
 
-def _emit_sum(k: Kernel, shards: int, size: int) -> None:
-    def body(at: Index, mask: str | None) -> None:
-        values = [k.load("parts", at + s * size, mask) for s in range(shards)]
-        while len(values) > 1:
-            pairs = [k.add(a, b) for a, b in zip(values[::2], values[1::2])]
-            values = pairs + ([values[-1]] if len(values) % 2 else [])
-        k.store(values[0], "total", at, mask)
+@dataclass(frozen=True)
+class SumOfShards:
+    """Pairwise."""
 
-    emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, size), body)
+    shards: int
+    size: int
+
+    def emit(self, k: Kernel) -> None:
+        def body(at: Index, mask: str | None) -> None:
+            values = [k.load("parts", at + s * self.size, mask) for s in range(self.shards)]
+            while len(values) > 1:
+                pairs = [k.add(a, b) for a, b in zip(values[::2], values[1::2])]
+                values = pairs + ([values[-1]] if len(values) % 2 else [])
+            k.store(values[0], "total", at, mask)
+
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)

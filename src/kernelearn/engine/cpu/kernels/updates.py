@@ -165,6 +165,7 @@ OPTIMISERS: dict[str, Rule] = {
     "adagrad_update": Rule(_only_rate, _adagrad),
     "adadelta_update": Rule(_only_rate, _adadelta),
     "adamax_update": Rule(_adamax_rate, _adamax),
+    "nadam_update": Rule(_nadam_given, _nadam),
     "lion_update": Rule(_only_rate, _lion),
 }
 # What the formulas take for granted if the operation does not say it; as in `engine.reference.optimizers`.
@@ -190,7 +191,7 @@ def lower_update(plan: Plan, op: Operation) -> bool:
     rate, step, *slots = op.inputs[2:]
     if not _fits(plan, op, slots):
         return False
-    _add_update(plan, op, OPTIMISERS[op.operator], slots, {"rate": rate, "step": step})
+    _add_update(plan, op, slots, {"rate": rate, "step": step})
     return True
 
 
@@ -203,13 +204,12 @@ def lower_nadam(plan: Plan, op: Operation) -> bool:
     coefficients = plan.scratch("nadam", (len(NADAM_COEFFICIENTS),))
     plan.call(
         op,
-        f"nadam coefficients {sorted(attrs.items())}",
-        lambda k: _emit_nadam_coefficients(k, attrs),
+        NadamCoefficients(attrs),
         {"rate": rate, "step": step, "product": product},
         {"product": product, "coefficients": coefficients},
         Tasks(fixed=1),
     )
-    _add_update(plan, op, Rule(_nadam_given, _nadam), [m, v], {"coefficients": coefficients})
+    _add_update(plan, op, [m, v], {"coefficients": coefficients})
     return True
 
 
@@ -219,17 +219,13 @@ def _fits(plan: Plan, op: Operation, slots: Sequence[str]) -> bool:
     return kinds and plan.is_float(param, grad, *slots) and tuple(op.outputs) == (param, *slots)
 
 
-def _add_update(
-    plan: Plan, op: Operation, rule_: Rule, slots: Sequence[str], numbers: dict[str, str]
-) -> None:
+def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[str, str]) -> None:
     param, grad = op.inputs[:2]
     size = per_image(plan.shape(param))
-    attrs = _attrs(op)
     arrays = {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
     plan.call(
         op,
-        f"{op.operator} {sorted(attrs.items())} block={BLOCK}",
-        lambda k: _emit_update(k, rule_, attrs, tuple(arrays)),
+        Update(op.operator, _attrs(op), tuple(arrays)),
         {**arrays, "grad": grad, **numbers, "size": f"#{size}"},
         arrays,
         Tasks(fixed=max(-(-size // BLOCK), 1)),
@@ -238,21 +234,33 @@ def _add_update(
     )
 
 
-def _emit_update(k: Kernel, rule_: Rule, attrs: Attrs, arrays: Sequence[str]) -> None:
-    """for every vector of this task's block: load, step, store."""
-    rate = _rate(k, attrs) if "rate" in k.arguments else ""
-    c = rule_.coefficients(k, attrs, rate)
-    decay = c.get("decay") or _decay(k, attrs, rate)
+@dataclass(frozen=True)
+class Update:
+    """For every vector of this task's block: load, step, store.
 
-    def one(at: Index, mask: str | None) -> None:
-        param, *slots = [k.load(name, at, mask) for name in arrays]
-        if attrs["weight_decay"]:
-            param = k.mul(param, decay)
-        results = rule_.step(k, attrs, c, param, k.load("grad", at, mask), *slots)
-        for name, result in zip(arrays, results):
-            k.store(result, name, at, mask)
+    Attributes:
+        arrays: roles of the parameter and its slots.
+    """
 
-    emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
+    operator: str
+    attrs: Attrs
+    arrays: tuple[str, ...]
+
+    def emit(self, k: Kernel) -> None:
+        optimiser = OPTIMISERS[self.operator]
+        rate = _rate(k, self.attrs) if "rate" in k.arguments else ""
+        c = optimiser.coefficients(k, self.attrs, rate)
+        decay = c.get("decay") or _decay(k, self.attrs, rate)
+
+        def one(at: Index, mask: str | None) -> None:
+            param, *slots = [k.load(name, at, mask) for name in self.arrays]
+            if self.attrs["weight_decay"]:
+                param = k.mul(param, decay)
+            results = optimiser.step(k, self.attrs, c, param, k.load("grad", at, mask), *slots)
+            for name, result in zip(self.arrays, results):
+                k.store(result, name, at, mask)
+
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
 
 
 def _rate(k: Kernel, attrs: Attrs) -> str:
@@ -270,27 +278,32 @@ def _decay(k: Kernel, attrs: Attrs, rate: str) -> str:
     return scalars.in_every_lane(k, scalars.one_minus(k, share))
 
 
-def _emit_nadam_coefficients(k: Kernel, attrs: Attrs) -> None:
+@dataclass(frozen=True)
+class NadamCoefficients:
     """The momentum schedule mu_t = beta_1 (1 - 0.96^t / 2) and what follows from it."""
-    rate, step = _rate(k, attrs), count(k)
-    power, next_power, second = (
-        scalars.powers(k, (0.96, attrs["beta_2"]), step)[0],
-        scalars.powers(k, (0.96,), step + 1)[0],
-        scalars.powers(k, (attrs["beta_2"],), step)[0],
-    )
-    now, following = (_nadam_momentum(k, attrs["beta_1"], p) for p in (power, next_power))
-    product = scalars.multiply(k, scalars.widen(k, k.load_one("product")), now)
-    beyond = scalars.one_minus(k, scalars.multiply(k, product, following))
-    values = (
-        scalars.divide(k, following, beyond),
-        scalars.divide(k, scalars.one_minus(k, now), scalars.one_minus(k, product)),
-        scalars.one_minus(k, second),
-        rate,
-        scalars.one_minus(k, scalars.multiply(k, scalars.number(attrs["weight_decay"]), rate)),
-    )
-    for place, value in enumerate(values):
-        k.store_one(scalars.narrow(k, value), "coefficients", place)
-    k.store_one(scalars.narrow(k, product), "product")
+
+    attrs: Attrs
+
+    def emit(self, k: Kernel) -> None:
+        rate, step = _rate(k, self.attrs), count(k)
+        power, next_power, second = (
+            scalars.powers(k, (0.96, self.attrs["beta_2"]), step)[0],
+            scalars.powers(k, (0.96,), step + 1)[0],
+            scalars.powers(k, (self.attrs["beta_2"],), step)[0],
+        )
+        now, following = (_nadam_momentum(k, self.attrs["beta_1"], p) for p in (power, next_power))
+        product = scalars.multiply(k, scalars.widen(k, k.load_one("product")), now)
+        beyond = scalars.one_minus(k, scalars.multiply(k, product, following))
+        values = (
+            scalars.divide(k, following, beyond),
+            scalars.divide(k, scalars.one_minus(k, now), scalars.one_minus(k, product)),
+            scalars.one_minus(k, second),
+            rate,
+            scalars.one_minus(k, scalars.multiply(k, scalars.number(self.attrs["weight_decay"]), rate)),
+        )
+        for place, value in enumerate(values):
+            k.store_one(scalars.narrow(k, value), "coefficients", place)
+        k.store_one(scalars.narrow(k, product), "product")
 
 
 def _nadam_momentum(k: Kernel, beta_1: float, power: str) -> str:

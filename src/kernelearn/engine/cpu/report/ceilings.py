@@ -16,7 +16,7 @@ from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.machine import compiler, threads
 from kernelearn.engine.cpu.machine.target import current_target
-from kernelearn.engine.cpu.plan import Call, Tasks, kernel_key, kernel_text
+from kernelearn.engine.cpu.plan import Call, Code, Tasks, kernel_text
 from kernelearn.engine.program import Operation
 
 # Independent chains: more than the latency of a multiply-add times the units that do them, on all processors
@@ -34,14 +34,14 @@ class Ceiling:
     """A kernel that does nothing but use one resource.
 
     Attributes:
-        name: for the cache.
-        emit: writes the kernel.
+        name: for people.
+        code: writes the kernel.
         tasks: how many the threads share.
         arrays: role -> memory that the kernel uses.
     """
 
     name: str
-    emit: Callable[[Kernel], None]
+    code: Code
     tasks: int
     arrays: Mapping[str, np.ndarray]
 
@@ -49,24 +49,27 @@ class Ceiling:
 def fma(task: Mapping[str, Any]) -> Ceiling:
     """Multiply-adds on registers; memory is touched once a task."""
     target, tasks = current_target(), int(task["tasks"])
-    return Ceiling("fma", _emit_fma, tasks, {"out": np.zeros((tasks, CHAINS, target.width), np.float32)})
+    return Ceiling("fma", Fma(), tasks, {"out": np.zeros((tasks, CHAINS, target.width), np.float32)})
 
 
 def _fma_work(tasks: int) -> float:
     return 2.0 * current_target().width * CHAINS * TURNS * tasks
 
 
-def _emit_fma(k: Kernel) -> None:
+@dataclass(frozen=True)
+class Fma:
     """CHAINS x (acc = acc * 0.5 + 1), again and again: stays near 2, so that no number is denormal."""
-    half, one = k.constant(0.5), k.constant(1.0)
-    with k.loop(k.lo, k.hi) as task:
-        chains = [k.register(start=k.constant(float(i))) for i in range(CHAINS)]
-        with k.loop(0, TURNS // UNROLL, checked=False):
-            for _ in range(UNROLL):
-                for chain in chains:
-                    k.set(chain, k.fma(k.get(chain), half, one))
-        for i, chain in enumerate(chains):
-            k.store(k.get(chain), "out", task * (CHAINS * k.width) + i * k.width)
+
+    def emit(self, k: Kernel) -> None:
+        half, one = k.constant(0.5), k.constant(1.0)
+        with k.loop(k.lo, k.hi) as task:
+            chains = [k.register(start=k.constant(float(i))) for i in range(CHAINS)]
+            with k.loop(0, TURNS // UNROLL, checked=False):
+                for _ in range(UNROLL):
+                    for chain in chains:
+                        k.set(chain, k.fma(k.get(chain), half, one))
+            for i, chain in enumerate(chains):
+                k.store(k.get(chain), "out", task * (CHAINS * k.width) + i * k.width)
 
 
 def read(task: Mapping[str, Any]) -> Ceiling:
@@ -74,35 +77,43 @@ def read(task: Mapping[str, Any]) -> Ceiling:
     source = _memory(task)
     pieces = source.size // PIECE
     out = np.zeros((pieces, current_target().width), np.float32)
-    return Ceiling("read", _emit_read, pieces, {"source": source, "out": out})
+    return Ceiling("read", Read(), pieces, {"source": source, "out": out})
 
 
-def _emit_read(k: Kernel) -> None:
-    with k.loop(k.lo, k.hi) as piece:
-        sums = [k.register(start=k.zero) for _ in range(8)]
-        with k.loop(0, PIECE, 8 * k.width, checked=False) as at:
-            for i, total in enumerate(sums):
-                value = k.load("source", piece * PIECE + at + i * k.width)
-                k.set(total, k.add(k.get(total), value))
-        for total in sums[1:]:
-            k.set(sums[0], k.add(k.get(sums[0]), k.get(total)))
-        k.store(k.get(sums[0]), "out", piece * k.width)
+@dataclass(frozen=True)
+class Read:
+    """Eight sums of a piece."""
+
+    def emit(self, k: Kernel) -> None:
+        with k.loop(k.lo, k.hi) as piece:
+            sums = [k.register(start=k.zero) for _ in range(8)]
+            with k.loop(0, PIECE, 8 * k.width, checked=False) as at:
+                for i, total in enumerate(sums):
+                    value = k.load("source", piece * PIECE + at + i * k.width)
+                    k.set(total, k.add(k.get(total), value))
+            for total in sums[1:]:
+                k.set(sums[0], k.add(k.get(sums[0]), k.get(total)))
+            k.store(k.get(sums[0]), "out", piece * k.width)
 
 
 def copy(task: Mapping[str, Any]) -> Ceiling:
     """A copy: memory is read once and written once, which is what an operation entry by entry does."""
     source = _memory(task)
     arrays = {"source": source, "out": np.zeros_like(source)}
-    return Ceiling("copy", _emit_copy, source.size // PIECE, arrays)
+    return Ceiling("copy", Copy(), source.size // PIECE, arrays)
 
 
-def _emit_copy(k: Kernel) -> None:
-    def move(at: Index) -> None:
-        k.store(k.load("source", at), "out", at)
+@dataclass(frozen=True)
+class Copy:
+    """Four vectors a turn."""
 
-    with k.loop(k.lo, k.hi) as piece, k.loop(0, PIECE, 4 * k.width, checked=False) as at:
-        for i in range(4):
-            move(piece * PIECE + at + i * k.width)
+    def emit(self, k: Kernel) -> None:
+        def move(at: Index) -> None:
+            k.store(k.load("source", at), "out", at)
+
+        with k.loop(k.lo, k.hi) as piece, k.loop(0, PIECE, 4 * k.width, checked=False) as at:
+            for i in range(4):
+                move(piece * PIECE + at + i * k.width)
 
 
 def _memory(task: Mapping[str, Any]) -> np.ndarray:
@@ -138,8 +149,7 @@ class Loaded:
         operation = Operation(f"ceiling {ceiling.name}", (), ())
         roles = {role: role for role in ceiling.arrays}
         call = Call(
-            f"ceiling {ceiling.name} {CHAINS} {TURNS} {UNROLL} {PIECE}",
-            ceiling.emit,
+            ceiling.code,
             roles,
             {},
             Tasks(fixed=ceiling.tasks),
@@ -160,4 +170,4 @@ class Loaded:
 def _address(call: Call) -> int:
     """Of the compiled kernel."""
     target = current_target()
-    return compiler.load(kernel_key(call), target, lambda name: kernel_text(call, name, target))
+    return compiler.load(call.key, target, lambda name: kernel_text(call, name, target))

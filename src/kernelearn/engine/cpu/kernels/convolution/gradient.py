@@ -127,22 +127,30 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     return Shape(taps, channels, vectors, rows, shards, whole, images)
 
 
-def emit_gradient(k: Kernel, g: Gradient, s: Shape) -> None:
+@dataclass(frozen=True)
+class KernelGradient:
     """Tasks: shard, group and block of filters."""
-    blocks = Blocks(g.outer, k.width, s.vectors)
-    k.is_paired = g.is_paired
-    images = half_of(k.scalar("n")) if g.is_paired else k.scalar("n")
-    size = math.prod(g.kernel) * g.inner * g.g[3]
-    with k.loop(k.lo, k.hi) as task:
-        unit = task % (blocks.count * g.units)
-        shard = task // (blocks.count * g.units)
-        images_of_shard = (images * shard) // s.shards, (images * (shard + 1)) // s.shards
 
-        def body(group, first, block, vectors, channels, shard=shard, bounds=images_of_shard):
-            column = group * g.outer + (block + first) * blocks.lanes
-            _Unit(k, g, s, shard * size + column, group, column, vectors, channels).emit(*bounds)
+    g: Gradient
+    s: Shape
 
-        one_block(k, blocks, g.units, unit, body)
+    def emit(self, k: Kernel) -> None:
+        blocks = Blocks(self.g.outer, k.width, self.s.vectors)
+        k.is_paired = self.g.is_paired
+        images = half_of(k.scalar("n")) if self.g.is_paired else k.scalar("n")
+        size = math.prod(self.g.kernel) * self.g.inner * self.g.g[3]
+        with k.loop(k.lo, k.hi) as task:
+            unit = task % (blocks.count * self.g.units)
+            shard = task // (blocks.count * self.g.units)
+            images_of_shard = (images * shard) // self.s.shards, (images * (shard + 1)) // self.s.shards
+
+            def body(group, first, block, vectors, channels, shard=shard, bounds=images_of_shard):
+                column = group * self.g.outer + (block + first) * blocks.lanes
+                _Unit(k, self.g, self.s, shard * size + column, group, column, vectors, channels).emit(
+                    *bounds
+                )
+
+            one_block(k, blocks, self.g.units, unit, body)
 
 
 class _Unit:
@@ -285,8 +293,7 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     with sum_of_shards(plan, op, s.shards, size) as target:
         plan.call(
             op,
-            f"kernel gradient {g} {s}",
-            lambda k: emit_gradient(k, g, s),
+            KernelGradient(g, s),
             {"x": x, "g": grad, "n": "#n"},
             {"dw": target},
             Tasks(fixed=s.shards * blocks.count * g.units),

@@ -13,6 +13,7 @@ left out: in columns when the code is made, in rows by a branch. So no padded co
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, Tile, choose_tile, geometry, segments
@@ -36,50 +37,77 @@ from kernelearn.engine.program import Operation
 BIG_WEIGHTS = 3 * 2**18
 
 
-def emit_bands(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, bands: int) -> None:
+@dataclass(frozen=True)
+class TapBands:
     """The kernel for few images: tasks are bands of rows of an image."""
-    blocks = Blocks(g.outer, k.width, tile.vectors)
-    with k.loop(k.lo, k.hi) as task, k.loop(0, g.groups) as group:
-        n, band = task // bands, task % bands
-        for first, count, vectors, channels in blocks.kinds():
-            with k.loop(0, count) as block:
-                for part in g.parts:
-                    rows = _Rows(k, g, tile, chain, blocks, part, vectors, channels)
-                    turns = part[1].count // tile.rows
-                    rows.lo = ((band * turns) // bands) * tile.rows
-                    rows.hi = (((band + 1) * turns) // bands) * tile.rows
-                    rows.emit(n, group, first, block)
 
+    g: TapConv
+    tile: Tile
+    chain: Chain | Pooled | None
+    bands: int
 
-def emit_blocks(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None) -> None:
-    """The kernel for few images with few rows: tasks are blocks of channels of an image."""
-    blocks = Blocks(g.outer, k.width, tile.vectors)
-    with k.loop(k.lo, k.hi) as task:
-        n, unit = task // (blocks.count * g.groups), task % (blocks.count * g.groups)
-
-        def body(group, first, block, vectors, channels, n=n):
-            for part in g.parts:
-                _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
-
-        one_block(k, blocks, g.groups, unit, body)
-
-
-def emit_taps(k: Kernel, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks_outside: bool) -> None:
-    """The whole kernel: tasks are images."""
-    blocks = Blocks(g.outer, k.width, tile.vectors)
-
-    def all_rows(n: Index, group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-        for part in g.parts:
-            _Rows(k, g, tile, chain, blocks, part, vectors, channels).emit(n, group, first, block)
-
-    for first, count, vectors, channels in blocks.kinds() if blocks_outside else ():
-        with k.loop(0, g.groups) as group, k.loop(0, count) as block, k.loop(k.lo, k.hi) as n:
-            all_rows(n, group, first, block, vectors, channels)
-    if not blocks_outside:
-        with k.loop(k.lo, k.hi) as n, k.loop(0, g.groups) as group:
+    def emit(self, k: Kernel) -> None:
+        blocks = Blocks(self.g.outer, k.width, self.tile.vectors)
+        with k.loop(k.lo, k.hi) as task, k.loop(0, self.g.groups) as group:
+            n, band = task // self.bands, task % self.bands
             for first, count, vectors, channels in blocks.kinds():
                 with k.loop(0, count) as block:
-                    all_rows(n, group, first, block, vectors, channels)
+                    for part in self.g.parts:
+                        rows = _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels)
+                        turns = part[1].count // self.tile.rows
+                        rows.lo = ((band * turns) // self.bands) * self.tile.rows
+                        rows.hi = (((band + 1) * turns) // self.bands) * self.tile.rows
+                        rows.emit(n, group, first, block)
+
+
+@dataclass(frozen=True)
+class TapBlocks:
+    """The kernel for few images with few rows: tasks are blocks of channels of an image."""
+
+    g: TapConv
+    tile: Tile
+    chain: Chain | Pooled | None
+
+    def emit(self, k: Kernel) -> None:
+        blocks = Blocks(self.g.outer, k.width, self.tile.vectors)
+        with k.loop(k.lo, k.hi) as task:
+            n, unit = task // (blocks.count * self.g.groups), task % (blocks.count * self.g.groups)
+
+            def body(group, first, block, vectors, channels, n=n):
+                for part in self.g.parts:
+                    _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels).emit(
+                        n, group, first, block
+                    )
+
+            one_block(k, blocks, self.g.groups, unit, body)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The whole kernel: tasks are images."""
+
+    g: TapConv
+    tile: Tile
+    chain: Chain | Pooled | None
+    blocks_outside: bool
+
+    def emit(self, k: Kernel) -> None:
+        blocks = Blocks(self.g.outer, k.width, self.tile.vectors)
+
+        def all_rows(n: Index, group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+            for part in self.g.parts:
+                _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels).emit(
+                    n, group, first, block
+                )
+
+        for first, count, vectors, channels in blocks.kinds() if self.blocks_outside else ():
+            with k.loop(0, self.g.groups) as group, k.loop(0, count) as block, k.loop(k.lo, k.hi) as n:
+                all_rows(n, group, first, block, vectors, channels)
+        if not self.blocks_outside:
+            with k.loop(k.lo, k.hi) as n, k.loop(0, self.g.groups) as group:
+                for first, count, vectors, channels in blocks.kinds():
+                    with k.loop(0, count) as block:
+                        all_rows(n, group, first, block, vectors, channels)
 
 
 class _Rows:
@@ -289,18 +317,16 @@ def lower_taps(
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
     reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
     writes = chain.writes if chain else {"y": op.outputs[0]}
-    key = f"taps {g} {tile} {chain.key if chain else ''}"
     plan.call(
         operation or op,
-        f"{key} {blocks_outside}",
-        lambda k: emit_taps(k, g, tile, chain, blocks_outside),
+        Taps(g, tile, chain, blocks_outside),
         reads,
         writes,
         IMAGES,
         flops=(flops, 0.0),
         saving=PAIRS_SAVING if pairs else 1.0,
         note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
-        split=_split(key, g, tile, chain, blocks.count * g.groups),
+        split=_split(g, tile, chain, blocks.count * g.groups),
     )
     return True
 
@@ -316,12 +342,13 @@ def _operands(
     return x, packed_weights(plan, op, weights, *shape)
 
 
-def _split(key: str, g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks: int):
+def _split(
+    g: TapConv, tile: Tile, chain: Chain | Pooled | None, blocks: int
+) -> tuple[TapBands | TapBlocks, Tasks] | None:
     """The convolution of one image as several tasks: bands of rows, or blocks of channels; None: neither."""
     rows = min(part[1].count for part in g.parts)
     if rows >= 2 * BANDS and all(part[1].count % tile.rows == 0 for part in g.parts):
-        bands = Tasks(per_image=BANDS)
-        return f"{key} bands", lambda k: emit_bands(k, g, tile, chain, BANDS), bands
+        return TapBands(g, tile, chain, BANDS), Tasks(per_image=BANDS)
     if blocks > 1:
-        return f"{key} blocks", lambda k: emit_blocks(k, g, tile, chain), Tasks(per_image=blocks)
+        return TapBlocks(g, tile, chain), Tasks(per_image=blocks)
     return None

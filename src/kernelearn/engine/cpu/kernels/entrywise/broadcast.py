@@ -7,6 +7,7 @@ every pixel. Operands that chains can read by themselves (a row of the last axis
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,50 +69,54 @@ def lower_broadcast(plan: Plan, op: Operation) -> bool:
     view = find_repetition(shape, plan.shape(op.inputs[small[0]]))
     if view is None:
         return False
-    roles = [f"x{i}" for i in range(len(op.inputs))]
     plan.call(
         op,
-        f"broadcast {op.operator} {sorted(op.attrs.items())} {small[0]} {view}",
-        lambda k: _emit(k, op, roles, roles[small[0]], view),
-        dict(zip(roles, op.inputs)),
+        OneRepeated(op.operator, op.attrs, len(op.inputs), small[0], view),
+        {f"x{i}": name for i, name in enumerate(op.inputs)},
         {"y": op.outputs[0]},
         flops=(float(per_image(shape)), 0.0),
     )
     return True
 
 
-def _emit(k: Kernel, op: Operation, roles: list[str], small: str, view: Repetition) -> None:
-    """y[a, b, c] = op(x[a, b, c], small[a, c]), image by image."""
-    with k.loop(k.lo, k.hi) as image:
-        first = image * (view.outer * view.shared * view.inner)
-        own = image * (view.outer * view.inner) if view.has_images else k.const(0)
-        with k.loop(0, view.outer) as a:
-            at, place = first + a * (view.shared * view.inner), own + a * view.inner
-            if view.inner == 1:
-                _emit_row(k, op, roles, small, view.shared, at, place, k.broadcast(small, place))
-            else:
-                with k.loop(0, view.shared) as b:
-                    _emit_row(k, op, roles, small, view.inner, at + b * view.inner, place, None)
+@dataclass(frozen=True)
+class OneRepeated:
+    """y[a, b, c] = operator(x[a, b, c], small[a, c]), image by image.
 
+    Attributes:
+        count: operands, in roles x0, x1 ...; small: number of the repeated one.
+    """
 
-def _emit_row(
-    k: Kernel,
-    op: Operation,
-    roles: list[str],
-    small: str,
-    size: int,
-    at: Index,
-    place: Index,
-    one: str | None,
-) -> None:
-    """A row of the result; `one` is the number of the small operand for all of it, or None."""
+    operator: str
+    attrs: Mapping[str, Any]
+    count: int
+    small: int
+    view: Repetition
 
-    def body(c: Index | int, mask: str | None, held: str | None) -> None:
-        values = [k.load(role, at + c, mask) if role != small else one for role in roles]
-        values = [k.load(small, place + c, mask) if value is None else value for value in values]
-        k.store(EMITTERS[op.operator](k, op.attrs, *values), "y", at + c, mask)
+    def emit(self, k: Kernel) -> None:
+        view, small = self.view, f"x{self.small}"
+        with k.loop(k.lo, k.hi) as image:
+            first = image * (view.outer * view.shared * view.inner)
+            own = image * (view.outer * view.inner) if view.has_images else k.const(0)
+            with k.loop(0, view.outer) as a:
+                at, place = first + a * (view.shared * view.inner), own + a * view.inner
+                if view.inner == 1:
+                    self._emit_row(k, view.shared, at, place, k.broadcast(small, place))
+                else:
+                    with k.loop(0, view.shared) as b:
+                        self._emit_row(k, view.inner, at + b * view.inner, place, None)
 
-    Row(k, size).each(body)
+    def _emit_row(self, k: Kernel, size: int, at: Index, place: Index, one: str | None) -> None:
+        """A row of the result; `one` is the number of the small operand for all of it, or None."""
+        small = f"x{self.small}"
+        roles = [f"x{i}" for i in range(self.count)]
+
+        def body(c: Index | int, mask: str | None, held: str | None) -> None:
+            values = [k.load(role, at + c, mask) if role != small else one for role in roles]
+            values = [k.load(small, place + c, mask) if value is None else value for value in values]
+            k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", at + c, mask)
+
+        Row(k, size).each(body)
 
 
 # Channels whose factors are constants in the code; more are left to the reference engine.
@@ -132,8 +137,7 @@ def lower_scale(plan: Plan, op: Operation) -> bool:
     rows = per_image(shape) // channels
     plan.call(
         op,
-        f"scale {factors} {offsets} rows={rows}",
-        lambda k: _emit_scale(k, factors, offsets, rows),
+        ChannelScale(factors, offsets, rows),
         {"x": op.inputs[0]},
         {"y": op.outputs[0]},
     )
@@ -148,14 +152,24 @@ def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
     return values if len(values) == channels else None
 
 
-def _emit_scale(k: Kernel, factors: tuple[float, ...], offsets: tuple[float, ...], rows: int) -> None:
-    channels = len(factors)
-    with k.loop(k.lo * rows, k.hi * rows) as row:
-        for c in range(0, channels, k.width):
-            mask = k.mask(channels - c)
-            factor, offset = (_lanes(k, values[c : c + k.width]) for values in (factors, offsets))
-            at = row * channels + c
-            k.store(k.add(k.mul(k.load("x", at, mask), factor), offset), "y", at, mask)
+@dataclass(frozen=True)
+class ChannelScale:
+    """x * factor + offset, with constants for every channel; rows: pixels of an image."""
+
+    factors: tuple[float, ...]
+    offsets: tuple[float, ...]
+    rows: int
+
+    def emit(self, k: Kernel) -> None:
+        channels = len(self.factors)
+        with k.loop(k.lo * self.rows, k.hi * self.rows) as row:
+            for c in range(0, channels, k.width):
+                mask = k.mask(channels - c)
+                factor, offset = (
+                    _lanes(k, values[c : c + k.width]) for values in (self.factors, self.offsets)
+                )
+                at = row * channels + c
+                k.store(k.add(k.mul(k.load("x", at, mask), factor), offset), "y", at, mask)
 
 
 def _lanes(k: Kernel, values: tuple[float, ...]) -> str:

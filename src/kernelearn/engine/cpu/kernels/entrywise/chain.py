@@ -13,7 +13,7 @@ from typing import Any
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Operation
 
 
@@ -43,7 +43,7 @@ class Chain:
     stores: tuple[tuple[str, str], ...]
 
     @property
-    def key(self) -> str:
+    def identity(self) -> str:
         """What the chain does, whatever the buffers are called."""
         names = {name: f"g{i}" for i, name in enumerate(self.given)}
         names.update((e.name, e.role) for e in self.externals)
@@ -51,7 +51,7 @@ class Chain:
         for i, op in enumerate(self.body):
             names.update((name, f"v{i}.{j}") for j, name in enumerate(op.outputs))
             arguments = ",".join(names[n] for n in op.inputs)
-            parts.append(f"{op.operator}({arguments}){sorted(op.attrs.items())}")
+            parts.append(f"{op.operator}({arguments}){identity(op.attrs)}")
         kinds = ",".join(f"{e.role}:{e.kind}" for e in self.externals)
         return f"[{kinds}|{';'.join(parts)}|{','.join(f'{r}={names[n]}' for r, n in self.stores)}]"
 
@@ -168,8 +168,7 @@ def lower_chain(plan: Plan, op: Operation, body: Sequence[Operation], wanted, sh
         tasks = Tasks(fixed=size // channels)
     plan.call(
         op,
-        f"chain {chain.key} size={size} channels={channels} images={images}",
-        lambda k: _emit(k, chain, size, channels, images),
+        ChainPass(chain, size, channels, images),
         chain.reads,
         chain.writes,
         tasks,
@@ -179,15 +178,31 @@ def lower_chain(plan: Plan, op: Operation, body: Sequence[Operation], wanted, sh
     return True
 
 
-def _emit(k: Kernel, chain: Chain, size: int, channels: int, images: bool) -> None:
-    if channels:
-        rows = size // channels if images else 1
-        _emit_rows(k, chain, k.lo * rows, k.hi * rows, channels)
-    elif images:
-        emit_flat(k, k.lo * size, k.hi * size, lambda at, mask: chain.apply(k, (), at, 0, mask))
-    else:
-        end = k.minimum(k.hi * BLOCK, size)
-        emit_flat(k, k.lo * BLOCK, end, lambda at, mask: chain.apply(k, (), at, 0, mask))
+@dataclass(frozen=True)
+class ChainPass:
+    """A chain over memory.
+
+    Attributes:
+        size: numbers of an image, or of the tensor; channels: of the last axis if a row of weights is read;
+            images: whether tasks are images.
+    """
+
+    chain: Chain
+    size: int
+    channels: int
+    images: bool
+
+    def emit(self, k: Kernel) -> None:
+        if self.channels:
+            rows = self.size // self.channels if self.images else 1
+            _emit_rows(k, self.chain, k.lo * rows, k.hi * rows, self.channels)
+        elif self.images:
+            emit_flat(
+                k, k.lo * self.size, k.hi * self.size, lambda at, mask: self.chain.apply(k, (), at, 0, mask)
+            )
+        else:
+            end = k.minimum(k.hi * BLOCK, self.size)
+            emit_flat(k, k.lo * BLOCK, end, lambda at, mask: self.chain.apply(k, (), at, 0, mask))
 
 
 def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> None:

@@ -40,8 +40,10 @@ class Pooled:
     stores: tuple[tuple[str, str], ...]
 
     @property
-    def key(self) -> str:
-        return f"{self.chain.key} pooled {self.height}x{self.width} {len(self.stores)}"
+    def identity(self) -> str:
+        """As that of the chain."""
+        sizes = f"{self.height}x{self.width}x{self.channels}"
+        return f"{self.chain.identity} pooled {sizes} {len(self.stores)}"
 
     @property
     def externals(self) -> tuple[External, ...]:
@@ -114,8 +116,7 @@ def lower_pooled(plan: Plan, op: Operation, body: Sequence[Operation]) -> bool:
     numbers = pooled.height * pooled.width * pooled.channels
     plan.call(
         op,
-        f"chain {pooled.key} channels={pooled.channels}",
-        lambda k: _emit(k, pooled),
+        PooledPass(pooled),
         pooled.reads,
         pooled.writes,
         IMAGES,
@@ -125,11 +126,17 @@ def lower_pooled(plan: Plan, op: Operation, body: Sequence[Operation]) -> bool:
     return True
 
 
-def _emit(k: Kernel, pooled: Pooled) -> None:
-    rows, columns = pooled.height // 2, pooled.width // 2
-    with k.loop(k.lo, k.hi) as image, k.loop(0, rows) as row, k.loop(0, columns) as column:
-        lanes(
-            k,
-            pooled.channels,
-            lambda c, mask: pooled.apply(k, ((),) * 4, image, row, column, c, mask),
-        )
+@dataclass(frozen=True)
+class PooledPass:
+    """A chain and pooling over memory, window by window."""
+
+    pooled: Pooled
+
+    def emit(self, k: Kernel) -> None:
+        rows, columns = self.pooled.height // 2, self.pooled.width // 2
+        with k.loop(k.lo, k.hi) as image, k.loop(0, rows) as row, k.loop(0, columns) as column:
+            lanes(
+                k,
+                self.pooled.channels,
+                lambda c, mask: self.pooled.apply(k, ((),) * 4, image, row, column, c, mask),
+            )

@@ -8,8 +8,9 @@ alike are one loop, and lanes lie along the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -67,25 +68,21 @@ def lower_repeated(plan: Plan, op: Operation) -> bool:
     if not is_supported(op) or not plan.is_float(*op.inputs, *op.outputs):
         return False
     reads = {f"x{i}": name for i, name in enumerate(op.inputs)}
-
-    def combine(k: Kernel, *values: str) -> str:
-        return EMITTERS[op.operator](k, op.attrs, *values)
-
-    return add_repeated(plan, op, f"{op.operator} {sorted(op.attrs.items())}", combine, reads, op.outputs[0])
+    return add_repeated(plan, op, op.operator, op.attrs, reads, op.outputs[0])
 
 
 def add_repeated(
     plan: Plan,
     op: Operation,
-    key: str,
-    combine: Callable[..., str],
+    operator: str,
+    attrs: Mapping[str, Any],
     reads: Mapping[str, str],
     target: str,
 ) -> bool:
-    """A call that writes combine(kernel, *operands) entry by entry; False if an operand does not fit.
+    """A call that writes operator(*operands) entry by entry; False if an operand does not fit.
 
     Args:
-        key: what `combine` does.
+        operator: one of `EMITTERS`.
         reads: role -> buffer of the operands, in order.
     """
     shape = plan.shape(target)
@@ -96,8 +93,7 @@ def add_repeated(
     counts, merged = merge_axes(image_sizes(shape), operands)
     plan.call(
         op,
-        f"repeated {key} {counts} {merged}",
-        lambda k: _emit(k, combine, counts, merged),
+        Repeated(operator, attrs, counts, tuple(merged.items())),
         dict(reads),
         {"y": target},
         flops=(float(per_image(shape)), 0.0),
@@ -105,15 +101,29 @@ def add_repeated(
     return True
 
 
-def _emit(k: Kernel, combine: Callable[..., str], counts: tuple, operands: Mapping[str, Operand]) -> None:
-    with k.loop(k.lo, k.hi) as image, nest(k, counts[:-1]) as places:
-        starts = {role: dot(places, o.steps, image * o.by_image) for role, o in operands.items()}
-        # What is the same for the whole row is read before it.
-        held = {role: k.broadcast(role, starts[role]) for role, o in operands.items() if not o.steps[-1]}
-        y = dot(places, strides_of(counts), image * math.prod(counts))
+@dataclass(frozen=True)
+class Repeated:
+    """Operands that are each passed through in their own way.
 
-        def body(c: Index | int, mask: str | None) -> None:
-            values = [held[r] if r in held else k.load(r, starts[r] + c, mask) for r in operands]
-            k.store(combine(k, *values), "y", y + c, mask)
+    Attributes:
+        counts: sizes of the axes; operands: (role, how it is passed through).
+    """
 
-        lanes(k, counts[-1], body)
+    operator: str
+    attrs: Mapping[str, Any]
+    counts: tuple[int, ...]
+    operands: tuple[tuple[str, Operand], ...]
+
+    def emit(self, k: Kernel) -> None:
+        operands = dict(self.operands)
+        with k.loop(k.lo, k.hi) as image, nest(k, self.counts[:-1]) as places:
+            starts = {role: dot(places, o.steps, image * o.by_image) for role, o in operands.items()}
+            # What is the same for the whole row is read before it.
+            held = {role: k.broadcast(role, starts[role]) for role, o in operands.items() if not o.steps[-1]}
+            y = dot(places, strides_of(self.counts), image * math.prod(self.counts))
+
+            def body(c: Index | int, mask: str | None) -> None:
+                values = [held[r] if r in held else k.load(r, starts[r] + c, mask) for r in operands]
+                k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", y + c, mask)
+
+            lanes(k, self.counts[-1], body)

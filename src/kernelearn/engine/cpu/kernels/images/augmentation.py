@@ -37,8 +37,7 @@ def lower_flip(plan: Plan, op: Operation) -> bool:
     sizes, columns = image_sizes(plan.shape(x)), int(plan.shape(draw)[1] or 0)
     plan.call(
         op,
-        f"flip {sizes} {axes} draws={columns}",
-        lambda k: _emit_flip(k, sizes, axes, columns),
+        Flip(sizes, axes, columns),
         {"x": x, "draw": draw},
         {"y": op.outputs[0]},
         note="copy, mirrored",
@@ -46,19 +45,31 @@ def lower_flip(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_flip(k: Kernel, sizes: tuple[int, ...], axes: tuple[int, ...], columns: int) -> None:
-    last = max(axes)
-    run, strides = math.prod(sizes[last + 1 :]), strides_of(sizes)
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        chosen = {axis: _is_chosen(k, image * columns + j) for j, axis in enumerate(axes)}
-        with nest(k, sizes[:last]) as places:
-            start = image * math.prod(sizes)
-            sources = [_mirrored(k, chosen.get(a), p, sizes[a]) for a, p in enumerate(places)]
-            x, y = dot(sources, strides, start), dot(places, strides, start)
-            with k.when(chosen[last]):
-                _copy_mirrored(k, x, y, sizes[last], run)
-            with k.when(k.op(f"xor i1 {chosen[last]}, true")):
-                copy_run(k, ("x", x), y, sizes[last] * run)
+@dataclass(frozen=True)
+class Flip:
+    """Image by image: the copy of one, its last chosen axis in both directions.
+
+    Attributes:
+        axes: of the image; columns: draws of an image.
+    """
+
+    sizes: tuple[int, ...]
+    axes: tuple[int, ...]
+    columns: int
+
+    def emit(self, k: Kernel) -> None:
+        last = max(self.axes)
+        run, strides = math.prod(self.sizes[last + 1 :]), strides_of(self.sizes)
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            chosen = {axis: _is_chosen(k, image * self.columns + j) for j, axis in enumerate(self.axes)}
+            with nest(k, self.sizes[:last]) as places:
+                start = image * math.prod(self.sizes)
+                sources = [_mirrored(k, chosen.get(a), p, self.sizes[a]) for a, p in enumerate(places)]
+                x, y = dot(sources, strides, start), dot(places, strides, start)
+                with k.when(chosen[last]):
+                    _copy_mirrored(k, x, y, self.sizes[last], run)
+                with k.when(k.op(f"xor i1 {chosen[last]}, true")):
+                    copy_run(k, ("x", x), y, self.sizes[last] * run)
 
 
 def _is_chosen(k: Kernel, at: Index) -> str:
@@ -93,22 +104,23 @@ def _copy_mirrored(k: Kernel, x: Index, y: Index, size: int, run: int) -> None:
 
 def lower_crop(plan: Plan, op: Operation) -> bool:
     """crop(x, draw): a window of every image."""
-    return _lower_crop(plan, op, image_sizes(plan.shape(op.inputs[0])), "crop", _emit_crop)
+    return _lower_crop(plan, op, image_sizes(plan.shape(op.inputs[0])), Crop)
 
 
 def lower_crop_grad(plan: Plan, op: Operation) -> bool:
     """crop_grad(grad, draw): zeros around the window."""
-    return _lower_crop(plan, op, image_sizes(plan.shape(op.outputs[0])), "crop_grad", _emit_crop_grad)
+    return _lower_crop(plan, op, image_sizes(plan.shape(op.outputs[0])), CropGradient)
 
 
-def _lower_crop(plan: Plan, op: Operation, sizes: tuple[int, ...], name: str, emit: Callable) -> bool:
+def _lower_crop(
+    plan: Plan, op: Operation, sizes: tuple[int, ...], kind: type[Crop] | type[CropGradient]
+) -> bool:
     if not plan.are_images(*op.inputs, *op.outputs):
         return False
     window = tuple(int(s) for s in op.attrs["size"])
     plan.call(
         op,
-        f"{name} {sizes} {window}",
-        lambda k: emit(k, sizes, window),
+        kind(sizes, window),
         {"x": op.inputs[0], "draw": op.inputs[1]},
         {"y": op.outputs[0]},
         note="copy",
@@ -136,32 +148,46 @@ def _whole(k: Kernel, place: str, largest: int) -> Index:
     return Index(k, k.op(f"fptosi double {place} to i64"))
 
 
-def _emit_crop(k: Kernel, sizes: tuple[int, ...], window: tuple[int, ...]) -> None:
-    channels = sizes[-1]
-    kept = (*window, channels)
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        start = image * math.prod(sizes) + _window_start(k, image, sizes, window)
-        with nest(k, window[:-1]) as places:
-            x, y = (
-                dot(places, strides_of(sizes), start),
-                dot(places, strides_of(kept), image * math.prod(kept)),
-            )
-            copy_run(k, ("x", x), y, window[-1] * channels)
+@dataclass(frozen=True)
+class Crop:
+    """The window of every image."""
+
+    sizes: tuple[int, ...]
+    window: tuple[int, ...]
+
+    def emit(self, k: Kernel) -> None:
+        channels = self.sizes[-1]
+        kept = (*self.window, channels)
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            start = image * math.prod(self.sizes) + _window_start(k, image, self.sizes, self.window)
+            with nest(k, self.window[:-1]) as places:
+                x, y = (
+                    dot(places, strides_of(self.sizes), start),
+                    dot(places, strides_of(kept), image * math.prod(kept)),
+                )
+                copy_run(k, ("x", x), y, self.window[-1] * channels)
 
 
-def _emit_crop_grad(k: Kernel, sizes: tuple[int, ...], window: tuple[int, ...]) -> None:
-    channels = sizes[-1]
-    kept = (*window, channels)
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        first = image * math.prod(sizes)
-        copy_run(k, None, first, math.prod(sizes))
-        start = first + _window_start(k, image, sizes, window)
-        with nest(k, window[:-1]) as places:
-            x, y = (
-                dot(places, strides_of(kept), image * math.prod(kept)),
-                dot(places, strides_of(sizes), start),
-            )
-            copy_run(k, ("x", x), y, window[-1] * channels)
+@dataclass(frozen=True)
+class CropGradient:
+    """Zeros, then the window."""
+
+    sizes: tuple[int, ...]
+    window: tuple[int, ...]
+
+    def emit(self, k: Kernel) -> None:
+        channels = self.sizes[-1]
+        kept = (*self.window, channels)
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            first = image * math.prod(self.sizes)
+            copy_run(k, None, first, math.prod(self.sizes))
+            start = first + _window_start(k, image, self.sizes, self.window)
+            with nest(k, self.window[:-1]) as places:
+                x, y = (
+                    dot(places, strides_of(kept), image * math.prod(kept)),
+                    dot(places, strides_of(self.sizes), start),
+                )
+                copy_run(k, ("x", x), y, self.window[-1] * channels)
 
 
 # --- contrast
@@ -250,15 +276,17 @@ class Contrast:
 
 def lower_contrast(plan: Plan, op: Operation) -> bool:
     """contrast(x, draw)"""
-    return _lower_contrast(plan, op, dict(zip(("x", "draw"), op.inputs)), _emit_contrast)
+    return _lower_contrast(plan, op, dict(zip(("x", "draw"), op.inputs)), ContrastPass)
 
 
 def lower_contrast_grad(plan: Plan, op: Operation) -> bool:
     """contrast_grad(grad, x, draw)"""
-    return _lower_contrast(plan, op, dict(zip(("g", "x", "draw"), op.inputs)), _emit_contrast_grad)
+    return _lower_contrast(plan, op, dict(zip(("g", "x", "draw"), op.inputs)), ContrastGradient)
 
 
-def _lower_contrast(plan: Plan, op: Operation, reads: dict[str, str], emit: Callable) -> bool:
+def _lower_contrast(
+    plan: Plan, op: Operation, reads: dict[str, str], kind: type[ContrastPass] | type[ContrastGradient]
+) -> bool:
     if not plan.are_images(*op.inputs, *op.outputs):
         return False
     *sizes, channels = image_sizes(plan.shape(reads["x"]))
@@ -266,8 +294,7 @@ def _lower_contrast(plan: Plan, op: Operation, reads: dict[str, str], emit: Call
     pixels = math.prod(sizes)
     plan.call(
         op,
-        f"{op.operator} {pixels} {channels} {contrast}",
-        lambda k: emit(k, pixels, channels, contrast),
+        kind(pixels, channels, contrast),
         reads,
         {"y": op.outputs[0]},
         flops=(5.0 * pixels * channels, 0.0),
@@ -279,39 +306,53 @@ def _stretched(k: Kernel, x: str, mean: str, factor: str) -> str:
     return k.add(k.mul(k.sub(x, mean), factor), mean)
 
 
-def _emit_contrast(k: Kernel, pixels: int, channels: int, contrast: Contrast) -> None:
+@dataclass(frozen=True)
+class ContrastPass:
     """Means of the channels; (x - mean) * factor + mean, clipped."""
 
-    def emit(image: Index, part: Columns | Run) -> None:
-        factor = contrast.factor(k, image)
-        mean = part.means(lambda at, mask, v: k.load("x", at, mask))
+    pixels: int
+    channels: int
+    contrast: Contrast
 
-        def value(at: Index, mask: str | None, v: int) -> str:
-            y = _stretched(k, k.load("x", at, mask), mean[v], factor)
-            return fn.clip(k, y, contrast.least, contrast.most)
+    def emit(self, k: Kernel) -> None:
 
-        part.write(value)
+        def emit(image: Index, part: Columns | Run) -> None:
+            factor = self.contrast.factor(k, image)
+            mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
-    _emit_pixels(k, pixels, channels, emit)
+            def value(at: Index, mask: str | None, v: int) -> str:
+                y = _stretched(k, k.load("x", at, mask), mean[v], factor)
+                return fn.clip(k, y, self.contrast.least, self.contrast.most)
+
+            part.write(value)
+
+        _emit_pixels(k, self.pixels, self.channels, emit)
 
 
-def _emit_contrast_grad(k: Kernel, pixels: int, channels: int, contrast: Contrast) -> None:
+@dataclass(frozen=True)
+class ContrastGradient:
     """The same of the gradient, which is zero where the result was clipped."""
 
-    def emit(image: Index, part: Columns | Run) -> None:
-        factor = contrast.factor(k, image)
-        mean = part.means(lambda at, mask, v: k.load("x", at, mask))
+    pixels: int
+    channels: int
+    contrast: Contrast
 
-        def inside(at: Index, mask: str | None, v: int) -> str:
-            y = _stretched(k, k.load("x", at, mask), mean[v], factor)
-            above, below = (
-                k.test("ogt", y, k.constant(contrast.least)),
-                k.test("olt", y, k.constant(contrast.most)),
-            )
-            both = k.op(f"and <{k.width} x i1> {above}, {below}")
-            return k.select(both, k.load("g", at, mask), k.zero)
+    def emit(self, k: Kernel) -> None:
 
-        mean_g = part.means(inside)
-        part.write(lambda at, mask, v: _stretched(k, inside(at, mask, v), mean_g[v], factor))
+        def emit(image: Index, part: Columns | Run) -> None:
+            factor = self.contrast.factor(k, image)
+            mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
-    _emit_pixels(k, pixels, channels, emit)
+            def inside(at: Index, mask: str | None, v: int) -> str:
+                y = _stretched(k, k.load("x", at, mask), mean[v], factor)
+                above, below = (
+                    k.test("ogt", y, k.constant(self.contrast.least)),
+                    k.test("olt", y, k.constant(self.contrast.most)),
+                )
+                both = k.op(f"and <{k.width} x i1> {above}, {below}")
+                return k.select(both, k.load("g", at, mask), k.zero)
+
+            mean_g = part.means(inside)
+            part.write(lambda at, mask, v: _stretched(k, inside(at, mask, v), mean_g[v], factor))
+
+        _emit_pixels(k, self.pixels, self.channels, emit)

@@ -51,7 +51,7 @@ class Band:
         return len(self.starts)
 
     @property
-    def key(self) -> str:
+    def identity(self) -> str:
         """Short, and different for different matrices."""
         digest = hashlib.sha256(repr((self.starts, self.weights)).encode()).hexdigest()[:16]
         return f"{self.outputs}x{self.size} taps={self.taps} {digest}"
@@ -135,11 +135,10 @@ def _add_axis(
 ) -> None:
     width = plan.target.width
     few = 2 * inner < width and band.outputs * inner * (band.taps + 1) <= MOST_NUMBERS
-    emit = _emit_gathered if few else _emit_along
+    kind = ResampledGathered if few else ResampledAlong
     plan.call(
         op,
-        f"resample {outer} {inner} {band.key} {emit.__name__}",
-        lambda k: emit(k, band, outer, inner),
+        kind(band, outer, inner),
         {"x": source},
         {"y": target},
         flops=(2.0 * outer * inner * band.outputs * band.taps, 0.0),
@@ -147,19 +146,28 @@ def _add_axis(
     )
 
 
-def _emit_along(k: Kernel, band: Band, outer: int, inner: int) -> None:
+@dataclass(frozen=True)
+class ResampledAlong:
     """Lanes lie along `inner`."""
-    starts, weights = Table(k, "starts", band.starts, "i64"), Table(k, "weights", band.weights)
-    with k.loop(k.lo * outer, k.hi * outer) as row, k.loop(0, band.outputs) as q:
-        x = row * (band.size * inner) + starts.index(q) * inner
-        y = (row * band.outputs + q) * inner
-        first_weight = q * band.taps
-        if band.taps <= HELD:
-            held = [weights.everywhere(first_weight + tap) for tap in range(band.taps)]
-            lanes(k, inner, _held_sum(k, held, x, y, inner))
-        else:
-            for first, tile in blocks(k, inner, TILE):
-                _looped_sum(k, band.taps, weights, first_weight, x + first, y + first, inner, tile)
+
+    band: Band
+    outer: int
+    inner: int
+
+    def emit(self, k: Kernel) -> None:
+        starts, weights = Table(k, "starts", self.band.starts, "i64"), Table(k, "weights", self.band.weights)
+        with k.loop(k.lo * self.outer, k.hi * self.outer) as row, k.loop(0, self.band.outputs) as q:
+            x = row * (self.band.size * self.inner) + starts.index(q) * self.inner
+            y = (row * self.band.outputs + q) * self.inner
+            first_weight = q * self.band.taps
+            if self.band.taps <= HELD:
+                held = [weights.everywhere(first_weight + tap) for tap in range(self.band.taps)]
+                lanes(k, self.inner, _held_sum(k, held, x, y, self.inner))
+            else:
+                for first, tile in blocks(k, self.inner, TILE):
+                    _looped_sum(
+                        k, self.band.taps, weights, first_weight, x + first, y + first, self.inner, tile
+                    )
 
 
 def _held_sum(k: Kernel, weights: list[str], x: Index, y: Index, step: int) -> Callable:
@@ -196,22 +204,34 @@ def _looped_sum(
         k.store(total, "y", y + c, mask)
 
 
-def _emit_gathered(k: Kernel, band: Band, outer: int, inner: int) -> None:
+@dataclass(frozen=True)
+class ResampledGathered:
     """Lanes lie along the outputs of a row and their few channels."""
-    numbers = band.outputs * inner
-    places = [start * inner + c for start in band.starts for c in range(inner)]
-    by_tap = [w for tap in range(band.taps) for w in band.weights[tap :: band.taps] for _ in range(inner)]
-    starts, weights = Table(k, "starts", places, "i32"), Table(k, "weights", by_tap)
-    with k.loop(k.lo * outer, k.hi * outer) as row:
-        x, y = row * (band.size * inner), row * numbers
 
-        def one(at: Index | int, mask: str | None) -> None:
-            place = starts.vector(at, mask)
-            total = k.zero
-            for tap in range(band.taps):
-                pixel = gather(k, x + tap * inner, place, mask)
-                weight = weights.vector(tap * numbers + at, mask)
-                total = k.mul(weight, pixel) if tap == 0 else k.fma(weight, pixel, total)
-            k.store(total, "y", y + at, mask)
+    band: Band
+    outer: int
+    inner: int
 
-        lanes(k, numbers, one)
+    def emit(self, k: Kernel) -> None:
+        numbers = self.band.outputs * self.inner
+        places = [start * self.inner + c for start in self.band.starts for c in range(self.inner)]
+        by_tap = [
+            w
+            for tap in range(self.band.taps)
+            for w in self.band.weights[tap :: self.band.taps]
+            for _ in range(self.inner)
+        ]
+        starts, weights = Table(k, "starts", places, "i32"), Table(k, "weights", by_tap)
+        with k.loop(k.lo * self.outer, k.hi * self.outer) as row:
+            x, y = row * (self.band.size * self.inner), row * numbers
+
+            def one(at: Index | int, mask: str | None) -> None:
+                place = starts.vector(at, mask)
+                total = k.zero
+                for tap in range(self.band.taps):
+                    pixel = gather(k, x + tap * self.inner, place, mask)
+                    weight = weights.vector(tap * numbers + at, mask)
+                    total = k.mul(weight, pixel) if tap == 0 else k.fma(weight, pixel, total)
+                k.store(total, "y", y + at, mask)
+
+            lanes(k, numbers, one)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.images.places import (
     INDEX_RULES,
@@ -46,8 +47,7 @@ def lower_affine_map(plan: Plan, op: Operation) -> bool:
     pairs = tuple((float(low), float(high)) for low, high in ranges)
     plan.call(
         op,
-        f"affine_map {kind} {height} {width} {pairs}",
-        lambda k: _emit_maps(k, kind, pairs, height, width),
+        AffineMaps(kind, pairs, height, width),
         {"draw": draw},
         {"maps": maps},
         note=kind,
@@ -55,14 +55,23 @@ def lower_affine_map(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_maps(k: Kernel, kind: str, ranges: Sequence[tuple[float, float]], height: int, width: int) -> None:
-    with k.loop(k.lo, k.hi) as image:
-        drawn = []
-        for column, (low, high) in enumerate(ranges):
-            draw = widen(k, k.load_one("draw", image * len(ranges) + column))
-            drawn.append(add(k, number(low), multiply(k, draw, number(high - low))))
-        for place, value in enumerate(MAPS[kind](k, drawn, height, width)):
-            k.store_one(value, "maps", image * NUMBERS + place, "double")
+@dataclass(frozen=True)
+class AffineMaps:
+    """The six numbers of every image's map."""
+
+    kind: str
+    ranges: Sequence[tuple[float, float]]
+    height: int
+    width: int
+
+    def emit(self, k: Kernel) -> None:
+        with k.loop(k.lo, k.hi) as image:
+            drawn = []
+            for column, (low, high) in enumerate(self.ranges):
+                draw = widen(k, k.load_one("draw", image * len(self.ranges) + column))
+                drawn.append(add(k, number(low), multiply(k, draw, number(high - low))))
+            for place, value in enumerate(MAPS[self.kind](k, drawn, self.height, self.width)):
+                k.store_one(value, "maps", image * NUMBERS + place, "double")
 
 
 def _about_centre(k: Kernel, rows: list[list[str]], height: int, width: int) -> list[str]:
@@ -138,15 +147,15 @@ def _signed(k: Kernel, value: str, quarter: str) -> str:
 
 def lower_warp(plan: Plan, op: Operation) -> bool:
     """warp(x, maps)"""
-    return _lower_warp(plan, op, "x", _emit_warp)
+    return _lower_warp(plan, op, "x", WarpPass)
 
 
 def lower_warp_grad(plan: Plan, op: Operation) -> bool:
     """warp_grad(grad, maps)"""
-    return _lower_warp(plan, op, "g", _emit_warp_grad)
+    return _lower_warp(plan, op, "g", WarpGradient)
 
 
-def _lower_warp(plan: Plan, op: Operation, role: str, emit: Callable[[Kernel, Warp], None]) -> bool:
+def _lower_warp(plan: Plan, op: Operation, role: str, kind: type[WarpPass] | type[WarpGradient]) -> bool:
     source, maps = op.inputs
     is_known = op.attrs["fill_mode"] in INDEX_RULES and op.attrs["interpolation"] in NEIGHBOURS
     if not is_known or not plan.are_images(source, *op.outputs) or not has_images(plan.shape(maps)):
@@ -165,8 +174,7 @@ def _lower_warp(plan: Plan, op: Operation, role: str, emit: Callable[[Kernel, Wa
         return False
     plan.call(
         op,
-        f"{op.operator} {warp}",
-        lambda k: emit(k, warp),
+        kind(warp),
         {role: source, "maps": maps},
         {"y": op.outputs[0]},
         flops=(8.0 * warp.size, 0.0),
@@ -175,12 +183,18 @@ def _lower_warp(plan: Plan, op: Operation, role: str, emit: Callable[[Kernel, Wa
     return True
 
 
-def _emit_warp(k: Kernel, warp: Warp) -> None:
-    emit_row = _emit_gathered_row if warp.channels <= FEW_CHANNELS else _emit_row
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        found, start = Map(k, warp, image), image * warp.size
-        for row, by_row in found.rows():
-            emit_row(k, found, by_row, start, start + row * (warp.width * warp.channels))
+@dataclass(frozen=True)
+class WarpPass:
+    """Row by row of the result, gathered where there are few channels."""
+
+    warp: Warp
+
+    def emit(self, k: Kernel) -> None:
+        emit_row = _emit_gathered_row if self.warp.channels <= FEW_CHANNELS else _emit_row
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            found, start = Map(k, self.warp, image), image * self.warp.size
+            for row, by_row in found.rows():
+                emit_row(k, found, by_row, start, start + row * (self.warp.width * self.warp.channels))
 
 
 def _emit_gathered_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: Index) -> None:
@@ -241,15 +255,20 @@ def _index(k: Kernel, number: str) -> Index:
     return Index(k, k.op(f"zext i32 {number} to i64"))
 
 
-def _emit_warp_grad(k: Kernel, warp: Warp) -> None:
+@dataclass(frozen=True)
+class WarpGradient:
     """Zeros, to which the gradients are added pixel after pixel."""
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        found, start = Map(k, warp, image), image * warp.size
-        copy_run(k, None, start, warp.size)
-        for row, by_row in found.rows():
-            with k.loop(0, warp.width) as column:
-                g = start + (row * warp.width + column) * warp.channels
-                _send_back(k, warp, found.reads(Numbers(k, 0), by_row, column), g, start)
+
+    warp: Warp
+
+    def emit(self, k: Kernel) -> None:
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            found, start = Map(k, self.warp, image), image * self.warp.size
+            copy_run(k, None, start, self.warp.size)
+            for row, by_row in found.rows():
+                with k.loop(0, self.warp.width) as column:
+                    g = start + (row * self.warp.width + column) * self.warp.channels
+                    _send_back(k, self.warp, found.reads(Numbers(k, 0), by_row, column), g, start)
 
 
 def _send_back(k: Kernel, warp: Warp, reads: list[Read], g: Index, start: Index) -> None:

@@ -40,37 +40,63 @@ class Loss:
     kind: str
     rows: int
     classes: int
-    reduction: str
     ignored: int | None
     is_sparse: bool
     attrs: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        attrs = sorted(self.attrs.items())
-        return f"{self.kind} {attrs} rows={self.rows} classes={self.classes} ignored={self.ignored}"
 
     @property
     def has_signs(self) -> bool:
         """Whether labels of 0 and 1 stand for -1 and 1."""
         return self.kind in TERMS and TERMS[self.kind].has_signs
 
-    @property
-    def needs_divisor(self) -> bool:
-        """Whether the number of samples has to be counted, or their weights summed."""
-        if self.reduction == "sum":
-            return False
-        return self.ignored is not None or self.reduction == "mean_with_sample_weight"
+
+@dataclass(frozen=True)
+class Division:
+    """What the sum of all values is divided by.
+
+    Attributes:
+        by: "nothing", "samples" (their number), or "counted": the samples that count, or the sum of their
+            weights, which another kernel finds out.
+        rows: samples of an image.
+    """
+
+    by: str
+    rows: int
+
+    @classmethod
+    def of(cls, op: Operation, loss: Loss) -> Division:
+        """That of a `loss` or `loss_grad`."""
+        reduction = _reduction(op)
+        if reduction == "sum":
+            return cls("nothing", loss.rows)
+        is_counted = loss.ignored is not None or reduction == "mean_with_sample_weight"
+        return cls("counted" if is_counted else "samples", loss.rows)
+
+    def scale(self, k: Kernel) -> str:
+        """1 / divisor as a float64; 0 if there is nothing to divide by."""
+        if self.by == "nothing":
+            return scalars.number(1.0)
+        if self.by == "counted":
+            count = scalars.read(k, "divisor")
+        else:
+            samples = k.scalar("n") * self.rows
+            count = k.op(f"sitofp i64 {samples} to double")
+        is_empty = k.op(f"fcmp oeq double {count}, {scalars.number(0.0)}")
+        inverse = scalars.divide(k, scalars.number(1.0), count)
+        return k.op(f"select i1 {is_empty}, double {scalars.number(0.0)}, double {inverse}")
+
+
+def _reduction(op: Operation) -> str:
+    return str(op.attrs.get("reduction", "sum_over_batch_size"))
 
 
 def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss | None:
     """What a `loss` or `loss_grad` computes; None if there is no kernel for it."""
     attrs = {k: v for k, v in op.attrs.items() if k not in ("kind", "reduction", "custom", "ignore_class")}
     kind = op.attrs["kind"]
-    reduction = op.attrs.get("reduction", "sum_over_batch_size")
     is_known = kind in TERMS or kind in ROW_LOSSES
     shape, target = plan.shape(p), plan.shape(t)
-    if not is_known or op.attrs.get("custom") or reduction not in REDUCTIONS or not has_images(shape):
+    if not is_known or op.attrs.get("custom") or _reduction(op) not in REDUCTIONS or not has_images(shape):
         return None
     classes = int(shape[-1] or 0) if len(shape) > 1 else 0
     is_sparse = kind == "sparse_categorical_crossentropy"
@@ -85,7 +111,7 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
     if not row_losses.is_supported(op.attrs, classes):
         return None
     ignored = op.attrs.get("ignore_class")
-    return Loss(kind, per_image(shape) // classes, classes, reduction, ignored, is_sparse, attrs)
+    return Loss(kind, per_image(shape) // classes, classes, ignored, is_sparse, attrs)
 
 
 # --- what everything is divided by
@@ -93,7 +119,7 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
 
 def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
     """The buffer of the number of samples that count, or of the sum of their weights; computed once."""
-    weighted = loss.reduction == "mean_with_sample_weight"
+    weighted = _reduction(op) == "mean_with_sample_weight"
     key = f"divisor {plan.root(t)} {plan.root(weights)} {weighted} {loss.ignored} {loss.rows}"
     if key in plan.shared:
         return plan.shared[key]
@@ -105,8 +131,7 @@ def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
     result = plan.shared[key] = plan.scratch("divisor", (), "float64")
     plan.call(
         op,
-        f"divisor rows={loss.rows}",
-        lambda k: _emit_divisor(k, loss.rows),
+        Divisor(loss.rows),
         reads,
         {"divisor": result},
         Tasks(fixed=1),
@@ -119,35 +144,51 @@ def _counts(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
     counts = plan.scratch("counts", (None,), "float64")
     plan.call(
         op,
-        f"count rows={loss.rows} ignored={loss.ignored}",
-        lambda k: _emit_counts(k, loss),
+        Counts(loss.rows, loss.ignored),
         {"t": t},
         {"counts": counts},
     )
     return counts
 
 
-def _emit_counts(k: Kernel, loss: Loss) -> None:
-    total = k.register("i64")
-    with k.loop(k.lo, k.hi) as image:
-        k.set(total, "0")
-        with k.loop(image * loss.rows, (image + 1) * loss.rows) as number:
-            label = k.load_one("t", number, "i64")
-            counts = k.op(f"icmp ne i64 {label}, {loss.ignored}")
-            one = k.op(f"zext i1 {counts} to i64")
-            k.set(total, k.op(f"add i64 {k.get(total)}, {one}"))
-        k.store_one(k.op(f"sitofp i64 {k.get(total)} to double"), "counts", image, "double")
+@dataclass(frozen=True)
+class Counts:
+    """Per image the number of labels that are not the ignored class."""
+
+    rows: int
+    ignored: int | None
+
+    def emit(self, k: Kernel) -> None:
+        total = k.register("i64")
+        with k.loop(k.lo, k.hi) as image:
+            k.set(total, "0")
+            with k.loop(image * self.rows, (image + 1) * self.rows) as number:
+                label = k.load_one("t", number, "i64")
+                counts = k.op(f"icmp ne i64 {label}, {self.ignored}")
+                one = k.op(f"zext i1 {counts} to i64")
+                k.set(total, k.op(f"add i64 {k.get(total)}, {one}"))
+            k.store_one(k.op(f"sitofp i64 {k.get(total)} to double"), "counts", image, "double")
 
 
-def _emit_divisor(k: Kernel, rows: int) -> None:
-    total = WideSum(k)
-    with k.loop(0, k.scalar("n")) as image:
-        samples = k.load_one("counts", image, "double") if "counts" in k.arguments else scalars.number(rows)
-        if "weights" in k.arguments:
-            weight = scalars.widen(k, k.load_one("weights", image))
-            samples = scalars.multiply(k, weight, samples)
-        total.add(samples)
-    k.store_one(total.total(), "divisor", 0, "double")
+@dataclass(frozen=True)
+class Divisor:
+    """The sum of the images' weights (or one each) times the samples that count (or all)."""
+
+    rows: int
+
+    def emit(self, k: Kernel) -> None:
+        total = WideSum(k)
+        with k.loop(0, k.scalar("n")) as image:
+            samples = (
+                k.load_one("counts", image, "double")
+                if "counts" in k.arguments
+                else scalars.number(self.rows)
+            )
+            if "weights" in k.arguments:
+                weight = scalars.widen(k, k.load_one("weights", image))
+                samples = scalars.multiply(k, weight, samples)
+            total.add(samples)
+        k.store_one(total.total(), "divisor", 0, "double")
 
 
 # --- labels as signs
@@ -160,34 +201,43 @@ def signs(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
         return plan.shared[key]
     size = loss.rows * loss.classes
     others, result = plan.scratch("others", (None,)), plan.scratch("signs", ())
-    plan.call(op, f"others size={size}", lambda k: _emit_others(k, size), {"t": t}, {"others": others})
-    plan.call(op, "signs", _emit_signs, {"others": others, "n": "#n"}, {"signs": result}, Tasks(fixed=1))
+    plan.call(op, Others(size), {"t": t}, {"others": others})
+    plan.call(op, Signs(), {"others": others, "n": "#n"}, {"signs": result}, Tasks(fixed=1))
     plan.shared[key] = result
     return result
 
 
-def _emit_others(k: Kernel, size: int) -> None:
+@dataclass(frozen=True)
+class Others:
     """Per image: 1 if a target is neither 0 nor 1, else 0."""
-    one = k.constant(1.0)
-    found = k.register()
-    with k.loop(k.lo, k.hi) as image:
-        k.set(found, k.zero)
 
-        def look(at: Index, mask: str | None) -> None:
-            t = k.load("t", at, mask)
-            is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
-            k.set(found, k.select(is_other, one, k.get(found)))
+    size: int
 
-        emit_flat(k, image * size, (image + 1) * size, look)
-        k.store_one(k.largest(k.get(found)), "others", image)
+    def emit(self, k: Kernel) -> None:
+        one = k.constant(1.0)
+        found = k.register()
+        with k.loop(k.lo, k.hi) as image:
+            k.set(found, k.zero)
+
+            def look(at: Index, mask: str | None) -> None:
+                t = k.load("t", at, mask)
+                is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
+                k.set(found, k.select(is_other, one, k.get(found)))
+
+            emit_flat(k, image * self.size, (image + 1) * self.size, look)
+            k.store_one(k.largest(k.get(found)), "others", image)
 
 
-def _emit_signs(k: Kernel) -> None:
-    sign = k.register("float", float_text(1.0))
-    with k.loop(0, k.scalar("n")) as image:
-        is_other = k.op(f"fcmp one float {k.load_one('others', image)}, {float_text(0.0)}")
-        k.set(sign, k.op(f"select i1 {is_other}, float {float_text(0.0)}, float {k.get(sign)}"))
-    k.store_one(k.get(sign), "signs")
+@dataclass(frozen=True)
+class Signs:
+    """1 if no image has other targets than 0 and 1, else 0."""
+
+    def emit(self, k: Kernel) -> None:
+        sign = k.register("float", float_text(1.0))
+        with k.loop(0, k.scalar("n")) as image:
+            is_other = k.op(f"fcmp one float {k.load_one('others', image)}, {float_text(0.0)}")
+            k.set(sign, k.op(f"select i1 {is_other}, float {float_text(0.0)}, float {k.get(sign)}"))
+        k.store_one(k.get(sign), "signs")
 
 
 def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, str | None], str]:
@@ -197,20 +247,6 @@ def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, str | None], str]:
     sign = k.broadcast("signs")
     factor = k.add(sign, k.constant(1.0))
     return lambda at, mask: k.sub(k.mul(k.load("t", at, mask), factor), sign)
-
-
-def _scale(k: Kernel, loss: Loss) -> str:
-    """1 / divisor as a float64; 0 if there is nothing to divide by."""
-    if loss.reduction == "sum":
-        return scalars.number(1.0)
-    if loss.needs_divisor:
-        count = scalars.read(k, "divisor")
-    else:
-        samples = k.scalar("n") * loss.rows
-        count = k.op(f"sitofp i64 {samples} to double")
-    is_empty = k.op(f"fcmp oeq double {count}, {scalars.number(0.0)}")
-    inverse = scalars.divide(k, scalars.number(1.0), count)
-    return k.op(f"select i1 {is_empty}, double {scalars.number(0.0)}, double {inverse}")
 
 
 # --- the value
@@ -223,16 +259,15 @@ def lower_loss(plan: Plan, op: Operation) -> bool:
     if loss is None:
         return False
     total, values = op.outputs
-    reads = {"n": "#n"}
-    if loss.needs_divisor:
+    division, reads = Division.of(op, loss), {"n": "#n"}
+    if division.by == "counted":
         reads["divisor"] = divisor(plan, op, loss, t, weights)
     sums = plan.scratch("losses", (None,), "float64")
     numbers = loss.rows * loss.classes
     given = {"signs": signs(plan, op, loss, t)} if loss.has_signs else {}
     plan.call(
         op,
-        f"loss {loss.key}",
-        lambda k: _emit_values(k, loss),
+        LossValues(loss),
         {"p": p, "t": t, "weights": weights, **given},
         {"values": values, "sums": sums},
         flops=(30.0 * numbers, 0.0),
@@ -240,8 +275,7 @@ def lower_loss(plan: Plan, op: Operation) -> bool:
     )
     plan.call(
         op,
-        f"loss total {loss.reduction} rows={loss.rows} counted={loss.needs_divisor}",
-        lambda k: _emit_total(k, loss),
+        LossTotal(division),
         {"sums": sums, **reads},
         {"loss": total},
         Tasks(fixed=1),
@@ -263,18 +297,23 @@ def check_labels(name: str, shape: tuple, ignored: int | None, inputs: Mapping[s
     _valid_labels(labels, predictions, ignored)
 
 
-def _emit_values(k: Kernel, loss: Loss) -> None:
+@dataclass(frozen=True)
+class LossValues:
     """Image by image: the values of its samples, and their sum times the image's weight."""
-    targets = _targets(k, loss)
-    with k.loop(k.lo, k.hi) as image:
-        if loss.kind in ROW_LOSSES:
-            total = _emit_row_values(k, loss, image * loss.rows)
-        elif loss.classes == 1:
-            total = _emit_single_values(k, loss, image * loss.rows, targets)
-        else:
-            total = _emit_term_values(k, loss, image * loss.rows, targets)
-        weight = scalars.widen(k, k.load_one("weights", image))
-        k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
+
+    loss: Loss
+
+    def emit(self, k: Kernel) -> None:
+        targets = _targets(k, self.loss)
+        with k.loop(k.lo, k.hi) as image:
+            if self.loss.kind in ROW_LOSSES:
+                total = _emit_row_values(k, self.loss, image * self.loss.rows)
+            elif self.loss.classes == 1:
+                total = _emit_single_values(k, self.loss, image * self.loss.rows, targets)
+            else:
+                total = _emit_term_values(k, self.loss, image * self.loss.rows, targets)
+            weight = scalars.widen(k, k.load_one("weights", image))
+            k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
 
 
 def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> str:
@@ -351,13 +390,18 @@ def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) ->
     return total.total()
 
 
-def _emit_total(k: Kernel, loss: Loss) -> None:
+@dataclass(frozen=True)
+class LossTotal:
     """The sums of the images in order, and the division."""
-    total = WideSum(k)
-    with k.loop(0, k.scalar("n")) as image:
-        total.add(k.load_one("sums", image, "double"))
-    value = scalars.multiply(k, total.total(), _scale(k, loss))
-    k.store_one(scalars.narrow(k, value), "loss", 0)
+
+    division: Division
+
+    def emit(self, k: Kernel) -> None:
+        total = WideSum(k)
+        with k.loop(0, k.scalar("n")) as image:
+            total.add(k.load_one("sums", image, "double"))
+        value = scalars.multiply(k, total.total(), self.division.scale(k))
+        k.store_one(scalars.narrow(k, value), "loss", 0)
 
 
 # --- the gradient
@@ -370,14 +414,14 @@ def lower_loss_grad(plan: Plan, op: Operation) -> bool:
     if loss is None or not plan.is_float(grad):
         return False
     reads = {"g": grad, "p": p, "t": t, "weights": weights, "n": "#n"}
-    if loss.needs_divisor:
+    division = Division.of(op, loss)
+    if division.by == "counted":
         reads["divisor"] = divisor(plan, op, loss, t, weights)
     if loss.has_signs:
         reads["signs"] = signs(plan, op, loss, t)
     plan.call(
         op,
-        f"loss_grad {loss.key} {loss.reduction} counted={loss.needs_divisor}",
-        lambda k: _emit_gradient(k, loss),
+        LossGradient(loss, division),
         reads,
         {"out": op.outputs[0]},
         flops=(30.0 * loss.rows * loss.classes, 0.0),
@@ -386,17 +430,23 @@ def lower_loss_grad(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_gradient(k: Kernel, loss: Loss) -> None:
+@dataclass(frozen=True)
+class LossGradient:
     """Image by image: slopes times the image's weight, the gradient and 1 / divisor."""
-    scale = k.op(f"fmul float {scalars.narrow(k, _scale(k, loss))}, {k.load_one('g')}")
-    targets = _targets(k, loss)
-    with k.loop(k.lo, k.hi) as image:
-        weight = k.load_one("weights", image)
-        factor = k.splat(k.op(f"fmul float {weight}, {scale}"))
-        if loss.kind in ROW_LOSSES:
-            _emit_row_slopes(k, loss, image * loss.rows, factor)
-        else:
-            _emit_slopes(k, loss, image * (loss.rows * loss.classes), factor, targets)
+
+    loss: Loss
+    division: Division
+
+    def emit(self, k: Kernel) -> None:
+        scale = k.op(f"fmul float {scalars.narrow(k, self.division.scale(k))}, {k.load_one('g')}")
+        targets = _targets(k, self.loss)
+        with k.loop(k.lo, k.hi) as image:
+            weight = k.load_one("weights", image)
+            factor = k.splat(k.op(f"fmul float {weight}, {scale}"))
+            if self.loss.kind in ROW_LOSSES:
+                _emit_row_slopes(k, self.loss, image * self.loss.rows, factor)
+            else:
+                _emit_slopes(k, self.loss, image * (self.loss.rows * self.loss.classes), factor, targets)
 
 
 def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:

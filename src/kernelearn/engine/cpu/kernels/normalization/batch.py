@@ -9,6 +9,7 @@ results do not depend on who did which image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -57,8 +58,7 @@ def _add_statistics(plan: Plan, op: Operation, x: str, mean: str, variance: str)
     sums = plan.scratch(f"{mean}/images", (None, 3 * channels))
     plan.call(
         op,
-        f"statistics of images {rows} {channels}",
-        lambda k: _emit_image_statistics(k, rows, channels),
+        ImageStatistics(rows, channels),
         {"x": x},
         {"sums": sums},
         flops=(3.0 * rows * channels, 0.0),
@@ -66,8 +66,7 @@ def _add_statistics(plan: Plan, op: Operation, x: str, mean: str, variance: str)
     )
     plan.call(
         op,
-        f"statistics of the batch {rows} {channels}",
-        lambda k: _emit_joined_statistics(k, rows, channels),
+        BatchStatistics(rows, channels),
         {"sums": sums, "n": "#n"},
         {"mean": mean, "variance": variance},
         _channel_tasks(plan, channels),
@@ -75,22 +74,30 @@ def _add_statistics(plan: Plan, op: Operation, x: str, mean: str, variance: str)
     )
 
 
-def _emit_image_statistics(k: Kernel, rows: int, channels: int) -> None:
+@dataclass(frozen=True)
+class ImageStatistics:
     """Pivot, sum of x - pivot, sum of its square, each a row of channels."""
-    with images(k, rows * channels) as (image, x):
-        target = image * (3 * channels)
-        for first, tile in blocks(k, channels, TILE):
-            pivots = {c: _pivot(k, x + first + c, rows, channels, mask) for c, mask in tile}
 
-            def step(row: Index, vector: Lanes, sums: Sequence[str], x=x + first, pivots=pivots) -> list[str]:
-                c, mask = vector
-                d = k.sub(k.load("x", x + row * channels + c, mask), pivots[c])
-                return [k.add(sums[0], d), k.fma(d, d, sums[1])]
+    rows: int
+    channels: int
 
-            totals = fold_rows(k, rows, [k.zero, k.zero], tile, step)
-            for (c, mask), (total, squares) in zip(tile, totals):
-                for part, value in enumerate((pivots[c], total, squares)):
-                    k.store(value, "sums", target + part * channels + first + c, mask)
+    def emit(self, k: Kernel) -> None:
+        with images(k, self.rows * self.channels) as (image, x):
+            target = image * (3 * self.channels)
+            for first, tile in blocks(k, self.channels, TILE):
+                pivots = {c: _pivot(k, x + first + c, self.rows, self.channels, mask) for c, mask in tile}
+
+                def step(
+                    row: Index, vector: Lanes, sums: Sequence[str], x=x + first, pivots=pivots
+                ) -> list[str]:
+                    c, mask = vector
+                    d = k.sub(k.load("x", x + row * self.channels + c, mask), pivots[c])
+                    return [k.add(sums[0], d), k.fma(d, d, sums[1])]
+
+                totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
+                for (c, mask), (total, squares) in zip(tile, totals):
+                    for part, value in enumerate((pivots[c], total, squares)):
+                        k.store(value, "sums", target + part * self.channels + first + c, mask)
 
 
 def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: str | None) -> str:
@@ -103,43 +110,51 @@ def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: str | None) -> s
     return total if count == 1 else k.mul(total, k.constant(1 / count))
 
 
-def _emit_joined_statistics(k: Kernel, rows: int, channels: int) -> None:
+@dataclass(frozen=True)
+class BatchStatistics:
     """Mean of the images' means; variance from their squares and from how their means differ."""
-    count, wide = k.scalar("n"), Wide(k)
-    share = wide.constant(1 / rows)
-    for first, tile in task_blocks(k, channels, 1):
 
-        def part(number: int, image: Index, vector: Lanes, first=first) -> str:
-            c, mask = vector
-            offset = image * (3 * channels) + number * channels + first + c
-            return wide.widen(k.load("sums", offset, mask))
+    rows: int
+    channels: int
 
-        def image_mean(image: Index, vector: Lanes, part=part) -> str:
-            return wide.add(part(0, image, vector), wide.mul(part(1, image, vector), share))
+    def emit(self, k: Kernel) -> None:
+        count, wide = k.scalar("n"), Wide(k)
+        share = wide.constant(1 / self.rows)
+        for first, tile in task_blocks(k, self.channels, 1):
 
-        def add_mean(image: Index, vector: Lanes, sums: Sequence[str], image_mean=image_mean) -> list[str]:
-            return [wide.add(sums[0], image_mean(image, vector))]
+            def part(number: int, image: Index, vector: Lanes, first=first) -> str:
+                c, mask = vector
+                offset = image * (3 * self.channels) + number * self.channels + first + c
+                return wide.widen(k.load("sums", offset, mask))
 
-        images_ = wide.number(count)
-        ((total,),) = _fold_wide(k, wide, count, tile, add_mean)
-        mean = wide.div(total, images_)
+            def image_mean(image: Index, vector: Lanes, part=part) -> str:
+                return wide.add(part(0, image, vector), wide.mul(part(1, image, vector), share))
 
-        def add_squares(
-            image: Index, vector: Lanes, sums: Sequence[str], mean=mean, part=part, image_mean=image_mean
-        ) -> list[str]:
-            shift = part(1, image, vector)
-            within = wide.sub(part(2, image, vector), wide.mul(wide.mul(shift, shift), share))
-            between = wide.sub(image_mean(image, vector), mean)
-            between = wide.mul(wide.mul(between, between), wide.constant(rows))
-            return [wide.add(sums[0], wide.add(within, between))]
+            def add_mean(
+                image: Index, vector: Lanes, sums: Sequence[str], image_mean=image_mean
+            ) -> list[str]:
+                return [wide.add(sums[0], image_mean(image, vector))]
 
-        ((squares,),) = _fold_wide(k, wide, count, tile, add_squares)
-        variance = wide.narrow(wide.div(squares, wide.mul(images_, wide.constant(rows))))
-        # Rounding must not make it negative; a NaN stays.
-        variance = k.select(k.test("olt", variance, k.zero), k.zero, variance)
-        ((c, mask),) = tile
-        k.store(wide.narrow(mean), "mean", first + c, mask)
-        k.store(variance, "variance", first + c, mask)
+            images_ = wide.number(count)
+            ((total,),) = _fold_wide(k, wide, count, tile, add_mean)
+            mean = wide.div(total, images_)
+
+            def add_squares(
+                image: Index, vector: Lanes, sums: Sequence[str], mean=mean, part=part, image_mean=image_mean
+            ) -> list[str]:
+                shift = part(1, image, vector)
+                within = wide.sub(part(2, image, vector), wide.mul(wide.mul(shift, shift), share))
+                between = wide.sub(image_mean(image, vector), mean)
+                between = wide.mul(wide.mul(between, between), wide.constant(self.rows))
+                return [wide.add(sums[0], wide.add(within, between))]
+
+            ((squares,),) = _fold_wide(k, wide, count, tile, add_squares)
+            variance = wide.narrow(wide.div(squares, wide.mul(images_, wide.constant(self.rows))))
+            # Rounding must not make it negative; a NaN stays.
+            variance = k.select(k.test("olt", variance, k.zero), k.zero, variance)
+            ((c, mask),) = tile
+            k.store(wide.narrow(mean), "mean", first + c, mask)
+            k.store(variance, "variance", first + c, mask)
 
 
 def _fold_wide(k: Kernel, wide: Wide, rows: Index, tile: Sequence[Lanes], step, sums: int = 1):
@@ -162,8 +177,7 @@ def lower_normalize(plan: Plan, op: Operation) -> bool:
     rows, channels = _rows(plan, x)
     plan.call(
         op,
-        f"normalize {rows} {channels} {epsilon}",
-        lambda k: _emit_normalize(k, rows, channels, epsilon),
+        Normalize(rows, channels, epsilon),
         {"x": x, "mean": mean, "variance": variance},
         {"y": y},
         flops=(2.0 * rows * channels, 0.0),
@@ -172,17 +186,26 @@ def lower_normalize(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_normalize(k: Kernel, rows: int, channels: int, epsilon: float) -> None:
-    with images(k, rows * channels) as (_, x):
-        for first, tile in blocks(k, channels, TILE):
-            means = [k.load("mean", first + c, mask) for c, mask in tile]
-            inverses = [
-                inverse_deviation(k, k.load("variance", first + c, mask), epsilon) for c, mask in tile
-            ]
-            with k.loop(0, rows) as row:
-                for (c, mask), mean, inverse in zip(tile, means, inverses):
-                    at = x + row * channels + first + c
-                    k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
+@dataclass(frozen=True)
+class Normalize:
+    """A pass over the pixels, means and deviations in registers."""
+
+    rows: int
+    channels: int
+    epsilon: float
+
+    def emit(self, k: Kernel) -> None:
+        with images(k, self.rows * self.channels) as (_, x):
+            for first, tile in blocks(k, self.channels, TILE):
+                means = [k.load("mean", first + c, mask) for c, mask in tile]
+                inverses = [
+                    inverse_deviation(k, k.load("variance", first + c, mask), self.epsilon)
+                    for c, mask in tile
+                ]
+                with k.loop(0, self.rows) as row:
+                    for (c, mask), mean, inverse in zip(tile, means, inverses):
+                        at = x + row * self.channels + first + c
+                        k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
 
 
 def lower_normalize_grad(plan: Plan, op: Operation) -> bool:
@@ -196,8 +219,7 @@ def lower_normalize_grad(plan: Plan, op: Operation) -> bool:
     _add_products(plan, op, {"g": grad, "y": y}, means, divisor=rows)
     plan.call(
         op,
-        f"normalize_grad {rows} {channels} {epsilon}",
-        lambda k: _emit_normalize_grad(k, rows, channels, epsilon),
+        NormalizeGradient(rows, channels, epsilon),
         {"g": grad, "y": y, "variance": variance, "mean": means[0], "along": means[1]},
         {"dx": dx},
         flops=(5.0 * rows * channels, 0.0),
@@ -206,17 +228,25 @@ def lower_normalize_grad(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_normalize_grad(k: Kernel, rows: int, channels: int, epsilon: float) -> None:
-    with images(k, rows * channels) as (_, x):
-        for first, tile in blocks(k, channels, 2):
-            rows_of = ("mean", "along", "variance")
-            known = [[k.load(role, first + c, mask) for role in rows_of] for c, mask in tile]
-            inverses = [inverse_deviation(k, variance, epsilon) for _, _, variance in known]
-            with k.loop(0, rows) as row:
-                for (c, mask), (mean, along, _), inverse in zip(tile, known, inverses):
-                    at = x + row * channels + first + c
-                    g, y = k.load("g", at, mask), k.load("y", at, mask)
-                    k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
+@dataclass(frozen=True)
+class NormalizeGradient:
+    """A pass over the pixels, what belongs to a channel in registers."""
+
+    rows: int
+    channels: int
+    epsilon: float
+
+    def emit(self, k: Kernel) -> None:
+        with images(k, self.rows * self.channels) as (_, x):
+            for first, tile in blocks(k, self.channels, 2):
+                rows_of = ("mean", "along", "variance")
+                known = [[k.load(role, first + c, mask) for role in rows_of] for c, mask in tile]
+                inverses = [inverse_deviation(k, variance, self.epsilon) for _, _, variance in known]
+                with k.loop(0, self.rows) as row:
+                    for (c, mask), (mean, along, _), inverse in zip(tile, known, inverses):
+                        at = x + row * self.channels + first + c
+                        g, y = k.load("g", at, mask), k.load("y", at, mask)
+                        k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
 
 
 # --- sums of a gradient, and of its product with the normalised values
@@ -251,8 +281,7 @@ def _add_products(
     sums = plan.scratch(f"{targets[0]}/images", (None, 2 * channels))
     plan.call(
         op,
-        f"gradient sums of images {rows} {channels} {sorted(reads)}",
-        lambda k: _emit_image_products(k, rows, channels, "mean" in reads),
+        ImageProducts(rows, channels, "mean" in reads),
         reads,
         {"sums": sums},
         flops=(3.0 * rows * channels, 0.0),
@@ -261,8 +290,7 @@ def _add_products(
     scaled = {} if variance is None else {"variance": variance}
     plan.call(
         op,
-        f"gradient sums of the batch {channels} / {divisor} {sorted(scaled)} {epsilon}",
-        lambda k: _emit_joined_products(k, channels, divisor, epsilon if scaled else None),
+        BatchProducts(channels, divisor, epsilon if scaled else None),
         {"sums": sums, "n": "#n", **scaled},
         dict(zip(("total", "along"), targets)),
         _channel_tasks(plan, channels),
@@ -270,46 +298,70 @@ def _add_products(
     )
 
 
-def _emit_image_products(k: Kernel, rows: int, channels: int, is_centred: bool) -> None:
-    with images(k, rows * channels) as (image, x):
-        target = image * (2 * channels)
-        for first, tile in blocks(k, channels, TILE):
-            means = {c: k.load("mean", first + c, mask) for c, mask in tile} if is_centred else {}
+@dataclass(frozen=True)
+class ImageProducts:
+    """Sums of g and of g * y (or g * (y - mean)) of every image."""
 
-            def step(row: Index, vector: Lanes, sums: Sequence[str], x=x + first, means=means) -> list[str]:
+    rows: int
+    channels: int
+    is_centred: bool
+
+    def emit(self, k: Kernel) -> None:
+        with images(k, self.rows * self.channels) as (image, x):
+            target = image * (2 * self.channels)
+            for first, tile in blocks(k, self.channels, TILE):
+                means = {c: k.load("mean", first + c, mask) for c, mask in tile} if self.is_centred else {}
+
+                def step(
+                    row: Index, vector: Lanes, sums: Sequence[str], x=x + first, means=means
+                ) -> list[str]:
+                    c, mask = vector
+                    at = x + row * self.channels + c
+                    g, y = k.load("g", at, mask), k.load("y", at, mask)
+                    if means:
+                        y = k.sub(y, means[c])
+                    return [k.add(sums[0], g), k.fma(g, y, sums[1])]
+
+                totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
+                for (c, mask), parts in zip(tile, totals):
+                    for part, value in enumerate(parts):
+                        k.store(value, "sums", target + part * self.channels + first + c, mask)
+
+
+@dataclass(frozen=True)
+class BatchProducts:
+    """The sums of all images, in float64: by their number, or times the inverse deviation.
+
+    Attributes:
+        divisor: pixels of an image if means are wanted; epsilon: None if nothing is scaled.
+    """
+
+    channels: int
+    divisor: int
+    epsilon: float | None
+
+    def emit(self, k: Kernel) -> None:
+        count, wide = k.scalar("n"), Wide(k)
+        for first, tile in task_blocks(k, self.channels, 1):
+
+            def step(image: Index, vector: Lanes, sums: Sequence[str], first=first) -> list[str]:
                 c, mask = vector
-                at = x + row * channels + c
-                g, y = k.load("g", at, mask), k.load("y", at, mask)
-                if means:
-                    y = k.sub(y, means[c])
-                return [k.add(sums[0], g), k.fma(g, y, sums[1])]
+                at = image * (2 * self.channels) + first + c
+                parts = [k.load("sums", at + part * self.channels, mask) for part in range(2)]
+                return [wide.add(s, wide.widen(p)) for s, p in zip(sums, parts)]
 
-            totals = fold_rows(k, rows, [k.zero, k.zero], tile, step)
-            for (c, mask), parts in zip(tile, totals):
-                for part, value in enumerate(parts):
-                    k.store(value, "sums", target + part * channels + first + c, mask)
-
-
-def _emit_joined_products(k: Kernel, channels: int, divisor: int, epsilon: float | None) -> None:
-    count, wide = k.scalar("n"), Wide(k)
-    for first, tile in task_blocks(k, channels, 1):
-
-        def step(image: Index, vector: Lanes, sums: Sequence[str], first=first) -> list[str]:
-            c, mask = vector
-            at = image * (2 * channels) + first + c
-            parts = [k.load("sums", at + part * channels, mask) for part in range(2)]
-            return [wide.add(s, wide.widen(p)) for s, p in zip(sums, parts)]
-
-        ((total, along),) = _fold_wide(k, wide, count, tile, step, sums=2)
-        if divisor:
-            number = wide.number(count * divisor)
-            total, along = wide.div(total, number), wide.div(along, number)
-        ((c, mask),) = tile
-        product = wide.narrow(along)
-        if epsilon is not None:
-            product = k.mul(product, inverse_deviation(k, k.load("variance", first + c, mask), epsilon))
-        k.store(wide.narrow(total), "total", first + c, mask)
-        k.store(product, "along", first + c, mask)
+            ((total, along),) = _fold_wide(k, wide, count, tile, step, sums=2)
+            if self.divisor:
+                number = wide.number(count * self.divisor)
+                total, along = wide.div(total, number), wide.div(along, number)
+            ((c, mask),) = tile
+            product = wide.narrow(along)
+            if self.epsilon is not None:
+                product = k.mul(
+                    product, inverse_deviation(k, k.load("variance", first + c, mask), self.epsilon)
+                )
+            k.store(wide.narrow(total), "total", first + c, mask)
+            k.store(product, "along", first + c, mask)
 
 
 def lower_grad_coefficients(plan: Plan, op: Operation) -> bool:
@@ -322,8 +374,7 @@ def lower_grad_coefficients(plan: Plan, op: Operation) -> bool:
     scaled = {"gamma": gamma[0]} if gamma else {}
     plan.call(
         op,
-        f"batch_norm_coefficients {rows} {channels} {epsilon} {sorted(scaled)}",
-        lambda k: _emit_grad_coefficients(k, rows, channels, epsilon, bool(scaled)),
+        GradientCoefficients(rows, channels, epsilon, bool(scaled)),
         {"variance": variance, "total": total, "along": along, "n": "#n", **scaled},
         dict(zip(("factor", "slope", "offset"), op.outputs)),
         _channel_tasks(plan, channels),
@@ -332,15 +383,24 @@ def lower_grad_coefficients(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit_grad_coefficients(k: Kernel, rows: int, channels: int, epsilon: float, has_gamma: bool) -> None:
-    count = k.scalar("n")
-    number = k.splat(k.op(f"sitofp i64 {count * rows} to float"))
-    for first, tile in task_blocks(k, channels, 1):
-        ((c, mask),) = tile
-        at = first + c
-        inverse = inverse_deviation(k, k.load("variance", at, mask), epsilon)
-        factor = k.mul(k.load("gamma", at, mask), inverse) if has_gamma else inverse
-        share = k.div(k.sub(k.zero, factor), number)
-        k.store(factor, "factor", at, mask)
-        k.store(k.mul(k.mul(share, inverse), k.load("along", at, mask)), "slope", at, mask)
-        k.store(k.mul(share, k.load("total", at, mask)), "offset", at, mask)
+@dataclass(frozen=True)
+class GradientCoefficients:
+    """Factor, slope and offset of every channel."""
+
+    rows: int
+    channels: int
+    epsilon: float
+    has_gamma: bool
+
+    def emit(self, k: Kernel) -> None:
+        count = k.scalar("n")
+        number = k.splat(k.op(f"sitofp i64 {count * self.rows} to float"))
+        for first, tile in task_blocks(k, self.channels, 1):
+            ((c, mask),) = tile
+            at = first + c
+            inverse = inverse_deviation(k, k.load("variance", at, mask), self.epsilon)
+            factor = k.mul(k.load("gamma", at, mask), inverse) if self.has_gamma else inverse
+            share = k.div(k.sub(k.zero, factor), number)
+            k.store(factor, "factor", at, mask)
+            k.store(k.mul(k.mul(share, inverse), k.load("along", at, mask)), "slope", at, mask)
+            k.store(k.mul(share, k.load("total", at, mask)), "offset", at, mask)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -18,8 +20,7 @@ def lower_coefficients(plan: Plan, op: Operation) -> bool:
     roles = ["mean", "variance", *(["gamma"] if has_gamma else []), *(["beta"] if has_beta else [])]
     plan.call(
         op,
-        f"affine coefficients {size} {epsilon} {has_gamma} {has_beta}",
-        lambda k: _emit(k, size, epsilon, has_gamma, has_beta),
+        Coefficients(size, epsilon, has_gamma, has_beta),
         dict(zip(roles, op.inputs)),
         dict(zip(("factor", "offset"), op.outputs)),
         Tasks(fixed=-(-size // BLOCK)),
@@ -28,15 +29,24 @@ def lower_coefficients(plan: Plan, op: Operation) -> bool:
     return True
 
 
-def _emit(k: Kernel, size: int, epsilon: float, has_gamma: bool, has_beta: bool) -> None:
-    def body(at: Index, mask: str | None) -> None:
-        variance = k.load("variance", at, mask)
-        deviation = k.intrinsic("sqrt", k.add(variance, k.constant(epsilon)))
-        top = k.load("gamma", at, mask) if has_gamma else k.constant(1.0)
-        factor = k.div(top, deviation)
-        shift = k.mul(k.load("mean", at, mask), factor)
-        start = k.load("beta", at, mask) if has_beta else k.zero
-        k.store(factor, "factor", at, mask)
-        k.store(k.sub(start, shift), "offset", at, mask)
+@dataclass(frozen=True)
+class Coefficients:
+    """Factor and offset of every channel."""
 
-    emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, size), body)
+    size: int
+    epsilon: float
+    has_gamma: bool
+    has_beta: bool
+
+    def emit(self, k: Kernel) -> None:
+        def body(at: Index, mask: str | None) -> None:
+            variance = k.load("variance", at, mask)
+            deviation = k.intrinsic("sqrt", k.add(variance, k.constant(self.epsilon)))
+            top = k.load("gamma", at, mask) if self.has_gamma else k.constant(1.0)
+            factor = k.div(top, deviation)
+            shift = k.mul(k.load("mean", at, mask), factor)
+            start = k.load("beta", at, mask) if self.has_beta else k.zero
+            k.store(factor, "factor", at, mask)
+            k.store(k.sub(start, shift), "offset", at, mask)
+
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)

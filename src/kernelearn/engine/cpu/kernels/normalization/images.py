@@ -6,6 +6,7 @@ A part stays in the cache while its mean, then its variance are summed and the r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
@@ -34,8 +35,7 @@ def lower_image_normalize(plan: Plan, op: Operation) -> bool:
         return False
     plan.call(
         op,
-        f"normalize images {view} {epsilon}",
-        lambda k: _emit_image_parts(k, view, epsilon, _normalize_columns, _normalize_run),
+        NormalizeParts(view, epsilon),
         {"x": op.inputs[0]},
         dict(zip(("y", "mean", "variance"), op.outputs)),
         flops=(5.0 * view.size, 0.0),
@@ -51,14 +51,35 @@ def lower_image_normalize_grad(plan: Plan, op: Operation) -> bool:
         return False
     plan.call(
         op,
-        f"normalize_grad images {view} {epsilon}",
-        lambda k: _emit_image_parts(k, view, epsilon, _gradient_columns, _gradient_run),
+        PartsGradient(view, epsilon),
         dict(zip(("g", "y", "variance"), op.inputs)),
         {"dx": op.outputs[0]},
         flops=(7.0 * view.size, 0.0),
         note=f"gradient of normalise over {view.reduced} numbers",
     )
     return True
+
+
+@dataclass(frozen=True)
+class NormalizeParts:
+    """Mean, variance and the normalised numbers of every part."""
+
+    view: View
+    epsilon: float
+
+    def emit(self, k: Kernel) -> None:
+        _emit_image_parts(k, self.view, self.epsilon, _normalize_columns, _normalize_run)
+
+
+@dataclass(frozen=True)
+class PartsGradient:
+    """The gradient, part by part."""
+
+    view: View
+    epsilon: float
+
+    def emit(self, k: Kernel) -> None:
+        _emit_image_parts(k, self.view, self.epsilon, _gradient_columns, _gradient_run)
 
 
 def _emit_image_parts(k: Kernel, view: View, epsilon: float, columns: Callable, run: Callable) -> None:

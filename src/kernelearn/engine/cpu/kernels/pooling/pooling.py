@@ -148,8 +148,7 @@ def add_pool(plan: Plan, op: Operation, pool: Pool, source: str, writes: dict[st
     """The call that pools."""
     plan.call(
         op,
-        f"{pool}",
-        lambda k: emit_pool(k, pool),
+        Pooling(pool),
         {"x": source},
         writes,
         flops=(float(pool.output_size * math.prod(a.window for a in pool.axes)), 0.0),
@@ -161,8 +160,7 @@ def add_pool_grad(plan: Plan, op: Operation, pool: Pool, reads: dict[str, str], 
     """The call that sends gradients back."""
     plan.call(
         op,
-        f"gradient of {pool}",
-        lambda k: emit_pool_grad(k, pool),
+        PoolingGradient(pool),
         reads,
         {"dx": target},
         flops=(float(pool.size), 0.0),
@@ -175,17 +173,22 @@ def add_pool_grad(plan: Plan, op: Operation, pool: Pool, reads: dict[str, str], 
 Taps = list[tuple[int, int]]
 
 
-def emit_pool(k: Kernel, pool: Pool) -> None:
+@dataclass(frozen=True)
+class Pooling:
     """Image after image, window after window, lanes along the channels."""
-    counts = [sum(len(s.taps) for s in window_segments(axis)) for axis in pool.axes]
-    copies = len({k.mask(pool.channels - c) for c in range(0, pool.channels, k.width)})
-    is_small = math.prod(counts) * copies <= MOST_TAPS
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        x, y = image * pool.size, image * pool.output_size
-        if is_small:
-            _unrolled_windows(k, pool, 0, x, y, [(0, 0)])
-        else:
-            _looped_windows(k, pool, x, y)
+
+    pool: Pool
+
+    def emit(self, k: Kernel) -> None:
+        counts = [sum(len(s.taps) for s in window_segments(axis)) for axis in self.pool.axes]
+        copies = len({k.mask(self.pool.channels - c) for c in range(0, self.pool.channels, k.width)})
+        is_small = math.prod(counts) * copies <= MOST_TAPS
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            x, y = image * self.pool.size, image * self.pool.output_size
+            if is_small:
+                _unrolled_windows(k, self.pool, 0, x, y, [(0, 0)])
+            else:
+                _looped_windows(k, self.pool, x, y)
 
 
 def _unrolled_windows(k: Kernel, pool: Pool, number: int, x: Index, y: Index, taps: Taps) -> None:
@@ -282,18 +285,23 @@ def _count(k: Kernel, ranges: list[tuple[Index, Index]]) -> str:
 Covers = list[tuple[int, int, int]]
 
 
-def emit_pool_grad(k: Kernel, pool: Pool) -> None:
+@dataclass(frozen=True)
+class PoolingGradient:
     """Image after image, pixel after pixel, lanes along the channels."""
-    counts = [sum(len(c) for s in cell_segments(axis) for _, c in s.pixels) for axis in pool.axes]
-    places = [sum(len(s.pixels) for s in cell_segments(axis)) for axis in pool.axes]
-    copies = len({k.mask(pool.channels - c) for c in range(0, pool.channels, k.width)})
-    is_small = max(math.prod(counts), math.prod(places)) * copies <= MOST_TAPS
-    with k.loop(k.lo, k.hi, checked=False) as image:
-        x, y = image * pool.size, image * pool.output_size
-        if is_small:
-            _unrolled_cells(k, pool, 0, x, y, [(0, [(0, 0, 1)])])
-        else:
-            _looped_pixels(k, pool, x, y)
+
+    pool: Pool
+
+    def emit(self, k: Kernel) -> None:
+        counts = [sum(len(c) for s in cell_segments(axis) for _, c in s.pixels) for axis in self.pool.axes]
+        places = [sum(len(s.pixels) for s in cell_segments(axis)) for axis in self.pool.axes]
+        copies = len({k.mask(self.pool.channels - c) for c in range(0, self.pool.channels, k.width)})
+        is_small = max(math.prod(counts), math.prod(places)) * copies <= MOST_TAPS
+        with k.loop(k.lo, k.hi, checked=False) as image:
+            x, y = image * self.pool.size, image * self.pool.output_size
+            if is_small:
+                _unrolled_cells(k, self.pool, 0, x, y, [(0, [(0, 0, 1)])])
+            else:
+                _looped_pixels(k, self.pool, x, y)
 
 
 def _unrolled_cells(

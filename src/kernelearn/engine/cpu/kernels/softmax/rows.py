@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from kernelearn.engine.cpu.kernels.softmax import columns as softmax_columns
+from kernelearn.engine.cpu.kernels.softmax import columns
 from kernelearn.engine.cpu.kernels.softmax.columns import emit_columns
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -28,8 +30,8 @@ def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[str, list[str] |
     return lane_max(k, k.get(top)), held
 
 
-def lower_along_axis(plan: Plan, op: Operation, emit_row, emit_column) -> bool:
-    """One task per image: emit_row(kernel, row, offset) where the axis is contiguous, else by columns."""
+def lower_along_axis(plan: Plan, op: Operation) -> bool:
+    """softmax(x), log_softmax(x), and their gradients of (g, y): one task per image."""
     shape = plan.shape(op.outputs[0])
     axis = op.attrs.get("axis", -1) % max(len(shape), 1)
     if not has_images(shape) or axis == 0 or not plan.is_float(*op.inputs, *op.outputs):
@@ -37,24 +39,32 @@ def lower_along_axis(plan: Plan, op: Operation, emit_row, emit_column) -> bool:
     outer, size, inner = (
         per_image(part) for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
     )
-
-    def body(k: Kernel) -> None:
-        if inner > 1:
-            emit_columns(k, outer, size, inner, emit_column)
-            return
-        with k.loop(k.lo * outer, k.hi * outer) as number:
-            emit_row(k, Row(k, size), number * size)
-
-    reads = dict(zip(("x",) if len(op.inputs) == 1 else ("g", "y"), op.inputs))
     plan.call(
         op,
-        f"{op.operator} outer={outer} size={size} inner={inner}",
-        body,
-        reads,
+        AlongAxis(op.operator, outer, size, inner),
+        dict(zip(("x",) if len(op.inputs) == 1 else ("g", "y"), op.inputs)),
         {"out": op.outputs[0]},
         flops=(20.0 * outer * size * inner, 0.0),
     )
     return True
+
+
+@dataclass(frozen=True)
+class AlongAxis:
+    """Row by row where the axis is contiguous, else by columns; an image is (outer, size, inner)."""
+
+    operator: str
+    outer: int
+    size: int
+    inner: int
+
+    def emit(self, k: Kernel) -> None:
+        emit_row, emit_column = FORMS[self.operator]
+        if self.inner > 1:
+            emit_columns(k, self.outer, self.size, self.inner, emit_column)
+            return
+        with k.loop(k.lo * self.outer, k.hi * self.outer) as number:
+            emit_row(k, Row(k, self.size), number * self.size)
 
 
 def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
@@ -128,21 +138,10 @@ def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
     row.each(slope)
 
 
-def lower_softmax(plan: Plan, op: Operation) -> bool:
-    """softmax(x)"""
-    return lower_along_axis(plan, op, _emit_softmax, softmax_columns.emit_softmax)
-
-
-def lower_log_softmax(plan: Plan, op: Operation) -> bool:
-    """log_softmax(x)"""
-    return lower_along_axis(plan, op, _emit_log_softmax, softmax_columns.emit_log_softmax)
-
-
-def lower_softmax_grad(plan: Plan, op: Operation) -> bool:
-    """softmax_grad(g, y)"""
-    return lower_along_axis(plan, op, _emit_softmax_grad, softmax_columns.emit_softmax_grad)
-
-
-def lower_log_softmax_grad(plan: Plan, op: Operation) -> bool:
-    """log_softmax_grad(g, y)"""
-    return lower_along_axis(plan, op, _emit_log_softmax_grad, softmax_columns.emit_log_softmax_grad)
+# Operator -> code for a row, code for columns.
+FORMS: dict[str, tuple[Callable[[Kernel, Row, Index], None], Callable[[Kernel, columns.Column], None]]] = {
+    "softmax": (_emit_softmax, columns.emit_softmax),
+    "softmax_grad": (_emit_softmax_grad, columns.emit_softmax_grad),
+    "log_softmax": (_emit_log_softmax, columns.emit_log_softmax),
+    "log_softmax_grad": (_emit_log_softmax_grad, columns.emit_log_softmax_grad),
+}

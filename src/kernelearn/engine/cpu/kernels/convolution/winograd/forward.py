@@ -8,6 +8,7 @@ are transformed back and go through the chain at the end of the convolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapAxis, TapConv, geometry
@@ -45,31 +46,46 @@ Order = tuple[tuple[int, ...], ...]
 UNROLL = 2
 
 
-def emit_rows(k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None, bands: int = 1) -> None:
+@dataclass(frozen=True)
+class WinogradRows:
     """The whole kernel: tasks are images, or bands of an image's rows of tiles."""
-    conv = _Convolution(k, t, p, chain)
-    last = (k.hi * t.rows) // bands
-    with k.loop((k.lo * t.rows) // bands, last, p.rows) as start:
-        end = k.minimum(start + p.rows, last)
-        conv.transform(start, end)
-        for first, count, vectors, channels in p.blocks.kinds():
-            with k.loop(0, count) as block:
-                conv.outputs(start, end, first, block, vectors, channels)
+
+    t: Tiles
+    p: Product
+    chain: Chain | Pooled | None
+    bands: int = 1
+
+    def emit(self, k: Kernel) -> None:
+        conv = _Convolution(k, self.t, self.p, self.chain)
+        last = (k.hi * self.t.rows) // self.bands
+        with k.loop((k.lo * self.t.rows) // self.bands, last, self.p.rows) as start:
+            end = k.minimum(start + self.p.rows, last)
+            conv.transform(start, end)
+            for first, count, vectors, channels in self.p.blocks.kinds():
+                with k.loop(0, count) as block:
+                    conv.outputs(start, end, first, block, vectors, channels)
 
 
-def emit_blocks(k: Kernel, t: Tiles, p: Product, chain: Chain | Pooled | None) -> None:
+@dataclass(frozen=True)
+class WinogradBlocks:
     """The kernel for few images with few tiles: tasks are blocks of output channels of an image."""
-    conv = _Convolution(k, t, p, chain)
-    with k.loop(k.lo, k.hi) as task:
-        last = (task // p.blocks.count + 1) * t.rows
 
-        def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-            with k.loop(last - t.rows, last, p.rows) as start:
-                end = k.minimum(start + p.rows, last)
-                conv.transform(start, end)
-                conv.outputs(start, end, first, block, vectors, channels)
+    t: Tiles
+    p: Product
+    chain: Chain | Pooled | None
 
-        one_block(k, p.blocks, 1, task % p.blocks.count, body)
+    def emit(self, k: Kernel) -> None:
+        conv = _Convolution(k, self.t, self.p, self.chain)
+        with k.loop(k.lo, k.hi) as task:
+            last = (task // self.p.blocks.count + 1) * self.t.rows
+
+            def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+                with k.loop(last - self.t.rows, last, self.p.rows) as start:
+                    end = k.minimum(start + self.p.rows, last)
+                    conv.transform(start, end)
+                    conv.outputs(start, end, first, block, vectors, channels)
+
+            one_block(k, self.p.blocks, 1, task % self.p.blocks.count, body)
 
 
 class _Convolution:
@@ -188,18 +204,16 @@ def lower_winograd(
         op = rounded_operands(plan, op)
     x, weights = op.inputs
     weights = transformed_weights(plan, op, weights, p.blocks, t.x[2], taps)
-    key = f"winograd {t} {p} {chain.key if chain else ''}"
     plan.call(
         operation or op,
-        key,
-        lambda k: emit_rows(k, t, p, chain),
+        WinogradRows(t, p, chain),
         {"x": x, "w": weights, **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         IMAGES,
         flops=(t.flops, 0.0),
         saving=SAVING,
         note=f"{op.operator} Winograd 2x2, tile {p.tiles}x{p.blocks.vectors}",
-        split=_split(key, t, p, chain),
+        split=_split(t, p, chain),
     )
     return True
 
@@ -238,12 +252,14 @@ def _window_axes(g: TapConv) -> tuple[TapAxis, TapAxis] | None:
     return height, width
 
 
-def _split(key: str, t: Tiles, p: Product, chain: Chain | Pooled | None):
+def _split(
+    t: Tiles, p: Product, chain: Chain | Pooled | None
+) -> tuple[WinogradRows | WinogradBlocks, Tasks] | None:
     """The convolution of one image as several tasks: bands of rows of tiles, or blocks of channels."""
     if t.rows >= 2 * BANDS:
         q = p.cut(-(-t.rows // BANDS), t)
-        return f"{key} {q} bands", lambda k: emit_rows(k, t, q, chain, BANDS), Tasks(per_image=BANDS)
+        return WinogradRows(t, q, chain, BANDS), Tasks(per_image=BANDS)
     if p.blocks.count > 1:
         q = p.cut(t.rows, t)
-        return f"{key} {q} blocks", lambda k: emit_blocks(k, t, q, chain), Tasks(per_image=p.blocks.count)
+        return WinogradBlocks(t, q, chain), Tasks(per_image=p.blocks.count)
     return None

@@ -96,27 +96,36 @@ def choose_unit(t: Tiles, target: Target, wanted_tasks: int, most_shards: int) -
     return Unit(rows, channels, vectors, inner, outer, shards)
 
 
-def emit_weights(k: Kernel, t: Tiles, u: Unit, taps: tuple[tuple[int, ...], ...]) -> None:
+@dataclass(frozen=True)
+class WinogradGradient:
     """Tasks: shard, block of channels, block of filters."""
-    images = k.scalar("n")
-    count = u.rows * t.columns
-    k.local("tiles", POINTS * point_stride(count, u.inner.lanes))
-    k.local("gradients", POINTS * point_stride(count, u.outer.lanes))
-    k.local("sums", POINTS * point_stride(u.inner.lanes, u.outer.lanes))
-    with k.loop(k.lo, k.hi) as task:
-        shard, unit = task // u.count, task % u.count
-        first, last = (images * shard) // u.shards, (images * (shard + 1)) // u.shards
 
-        def inner_block(_, first_block: int, block: Index, __, channels: int) -> None:
-            c = (block + first_block) * u.inner.lanes
+    t: Tiles
+    u: Unit
+    taps: tuple[tuple[int, ...], ...]
 
-            def outer_block(_, first_block: int, block: Index, vectors: int, filters: int) -> None:
-                f = (block + first_block) * u.outer.lanes
-                _Unit(k, t, u, taps, shard, c, f, channels, filters, vectors).emit(first, last)
+    def emit(self, k: Kernel) -> None:
+        images = k.scalar("n")
+        count = self.u.rows * self.t.columns
+        k.local("tiles", POINTS * point_stride(count, self.u.inner.lanes))
+        k.local("gradients", POINTS * point_stride(count, self.u.outer.lanes))
+        k.local("sums", POINTS * point_stride(self.u.inner.lanes, self.u.outer.lanes))
+        with k.loop(k.lo, k.hi) as task:
+            shard, unit = task // self.u.count, task % self.u.count
+            first, last = (images * shard) // self.u.shards, (images * (shard + 1)) // self.u.shards
 
-            one_block(k, u.outer, 1, unit % u.outer.count, outer_block)
+            def inner_block(_, first_block: int, block: Index, __, channels: int) -> None:
+                c = (block + first_block) * self.u.inner.lanes
 
-        one_block(k, u.inner, 1, unit // u.outer.count, inner_block)
+                def outer_block(_, first_block: int, block: Index, vectors: int, filters: int) -> None:
+                    f = (block + first_block) * self.u.outer.lanes
+                    _Unit(k, self.t, self.u, self.taps, shard, c, f, channels, filters, vectors).emit(
+                        first, last
+                    )
+
+                one_block(k, self.u.outer, 1, unit % self.u.outer.count, outer_block)
+
+            one_block(k, self.u.inner, 1, unit // self.u.outer.count, inner_block)
 
 
 class _Unit:
@@ -205,8 +214,7 @@ def lower_winograd_gradient(plan: Plan, op: Operation) -> bool:
     with sum_of_shards(plan, op, unit.shards, 9 * g.inner * g.outer) as target:
         plan.call(
             op,
-            f"winograd gradient {tiles} {unit}",
-            lambda k: emit_weights(k, tiles, unit, taps),
+            WinogradGradient(tiles, unit, taps),
             {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
             {"dw": target},
             Tasks(fixed=unit.shards * unit.count),

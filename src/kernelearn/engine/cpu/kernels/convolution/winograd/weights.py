@@ -6,6 +6,7 @@ packed[block][point][c][lane] = (G g G')[point], g the window of output channel 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import POINTS
 from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import Value, both_axes, weights_transform
@@ -25,67 +26,88 @@ def transformed_weights(
         inner: channels that the products sum over.
         taps: number of the weight that meets input (i, j) of a tile, for the output (0, 0).
     """
-    transposed = op.operator != "conv"
-    emit = _emit_transposed_weights if transposed else _emit_weights
+    kind = TransformedWeights if op.operator == "conv" else TransposedWeights
     return packed_once(
         plan,
         op,
         weights,
-        f"winograd weights {blocks} inner={inner} {taps} transposed={transposed}",
+        kind(blocks, inner, taps),
         Buffer("transformed", (POINTS * inner * blocks.padded,), "float32"),
-        lambda k: emit(k, blocks, inner, taps),
         Tasks(fixed=blocks.count),
         "transform weights",
     )
 
 
-def _emit_weights(k: Kernel, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]) -> None:
-    filters = blocks.channels
+@dataclass(frozen=True)
+class TransformedWeights:
+    """G g G' with output channels in the lanes."""
 
-    def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-        start = (block + first) * blocks.lanes
-        target = block_offset(blocks, POINTS, inner, 0, first, block)
-        with k.loop(0, inner) as c:
+    blocks: Blocks
+    inner: int
+    taps: tuple[tuple[int, ...], ...]
+
+    def emit(self, k: Kernel) -> None:
+        filters = self.blocks.channels
+
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+            start = (block + first) * self.blocks.lanes
+            target = block_offset(self.blocks, POINTS, self.inner, 0, first, block)
+            with k.loop(0, self.inner) as c:
+                for v in range(vectors):
+                    source, mask = start + c * filters + v * k.width, k.mask(channels - v * k.width)
+                    square = [
+                        [k.load("w", source + t * (self.inner * filters), mask) for t in row]
+                        for row in self.taps
+                    ]
+                    _store_weights(
+                        k, square, target + c * (vectors * k.width) + v * k.width, self.inner, vectors
+                    )
+
+        each_block(k, self.blocks, 1, body)
+
+
+@dataclass(frozen=True)
+class TransposedWeights:
+    """As `TransformedWeights`, with channels in the lanes: squares of weights are transposed on the way."""
+
+    blocks: Blocks
+    inner: int
+    taps: tuple[tuple[int, ...], ...]
+
+    def emit(self, k: Kernel) -> None:
+        width = k.width
+        k.local("square", 9 * width * width)
+
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+            start = (block + first) * (self.blocks.lanes * self.inner)
+            target = block_offset(self.blocks, POINTS, self.inner, 0, first, block)
+
+            def square(f: Index, v: int, lanes: int) -> None:
+                with k.loop(0, 9) as tap:
+                    source = start + tap * (self.blocks.channels * self.inner) + f
+                    rows = [
+                        k.load("w", source + c * self.inner, k.mask(lanes)) if c < channels else k.zero
+                        for c in range(v * width, (v + 1) * width)
+                    ]
+                    for i, column in enumerate(transpose(k, rows)[:lanes]):
+                        k.store(column, "square", tap * (width * width) + i * width)
+                with k.loop(0, lanes) as line:
+                    held = [
+                        [k.load("square", line * width + t * (width * width)) for t in row]
+                        for row in self.taps
+                    ]
+                    _store_weights(
+                        k, held, target + (f + line) * (vectors * width) + v * width, self.inner, vectors
+                    )
+
+            full = self.inner // width * width
             for v in range(vectors):
-                source, mask = start + c * filters + v * k.width, k.mask(channels - v * k.width)
-                square = [[k.load("w", source + t * (inner * filters), mask) for t in row] for row in taps]
-                _store_weights(k, square, target + c * (vectors * k.width) + v * k.width, inner, vectors)
+                with k.loop(0, full, width) as f:
+                    square(f, v, width)
+                if full < self.inner:
+                    square(k.const(full), v, self.inner - full)
 
-    each_block(k, blocks, 1, body)
-
-
-def _emit_transposed_weights(
-    k: Kernel, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]
-) -> None:
-    """As `_emit_weights`, with channels in the lanes: squares of weights are transposed on the way."""
-    width = k.width
-    k.local("square", 9 * width * width)
-
-    def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-        start = (block + first) * (blocks.lanes * inner)
-        target = block_offset(blocks, POINTS, inner, 0, first, block)
-
-        def square(f: Index, v: int, lanes: int) -> None:
-            with k.loop(0, 9) as tap:
-                source = start + tap * (blocks.channels * inner) + f
-                rows = [
-                    k.load("w", source + c * inner, k.mask(lanes)) if c < channels else k.zero
-                    for c in range(v * width, (v + 1) * width)
-                ]
-                for i, column in enumerate(transpose(k, rows)[:lanes]):
-                    k.store(column, "square", tap * (width * width) + i * width)
-            with k.loop(0, lanes) as line:
-                held = [[k.load("square", line * width + t * (width * width)) for t in row] for row in taps]
-                _store_weights(k, held, target + (f + line) * (vectors * width) + v * width, inner, vectors)
-
-        full = inner // width * width
-        for v in range(vectors):
-            with k.loop(0, full, width) as f:
-                square(f, v, width)
-            if full < inner:
-                square(k.const(full), v, inner - full)
-
-    each_block(k, blocks, 1, body)
+        each_block(k, self.blocks, 1, body)
 
 
 def _store_weights(
