@@ -326,7 +326,7 @@ def test_the_check_of_directions(part, text, is_broken):
         ("executable", "lowering", False),
     ],
 )
-def test_the_check_of_rooms(module, target, is_broken):
+def test_the_check_of_rooms_of_the_cpu_engine(module, target, is_broken):
     assert leaves_room(CPU + module, CPU + target) is is_broken
 
 
