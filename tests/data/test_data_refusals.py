@@ -150,7 +150,7 @@ def test_damaged_zip(tmp_path):
     zip_of(tmp_path / "z.zip", {"a/1.png": png(), "b/1.png": png()})
     whole = (tmp_path / "z.zip").read_bytes()
     (tmp_path / "z.zip").write_bytes(whole[:-30])
-    refuses("z.zip is no readable zip file", tmp_path / "z.zip")
+    refuses("z.zip is damaged or truncated: File is not a zip file", tmp_path / "z.zip")
     damaged = bytearray(whole)
     damaged[45] ^= 0xFF  # inside the data of the first member
     (tmp_path / "z.zip").write_bytes(damaged)
@@ -161,7 +161,7 @@ def test_idx_damage(idx_folder):
     path = idx_folder / "t10k-images-idx3-ubyte"
     whole = path.read_bytes()
     for content, message in {
-        whole[:-1]: "t10k-images-idx3-ubyte is truncated: 960 bytes of data expected for shape",
+        whole[:-1]: "t10k-images-idx3-ubyte is truncated: 960 bytes of values are expected for shape",
         whole + b"1": "is followed by more",
         whole[:9]: "is truncated inside its header",
         b"hello": "is no IDX file: it starts with 68 65 6c 6c",

@@ -193,8 +193,8 @@ def test_pictures_of_all_modes_become_grey_or_colour(tmp_path):
     data = load(tmp_path / "d", test=False)
     assert data.input_shape == (4, 4, 1)
     by_name = dict(zip(sorted(modes), data.train.raw()[:4]))
-    assert (by_name["16"] == 100).all()
-    assert (by_name["LA"] == 100).all()
+    assert (by_name["16"] == np.float32(100 / 255)).all()
+    assert (by_name["LA"] == np.float32(100 / 255)).all()
     for mode in ("RGB", "RGBA", "P", "CMYK"):
         suffix = "tif" if mode == "CMYK" else "png"
         Image.new("RGB", (4, 4), (200, 0, 0)).convert(mode).save(tmp_path / "d" / "a" / f"{mode}.{suffix}")

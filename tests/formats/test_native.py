@@ -336,7 +336,7 @@ def test_object_arrays_are_never_unpickled(path):
         ),
         (
             npy_with_header("{'descr': '<f8', 'fortran_order': True, 'shape': (1,)}", bytes(8)),
-            "bytes of data",
+            "damaged",
         ),
         (npy_with_header("__import__('os')"), "damaged"),
         (

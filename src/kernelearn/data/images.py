@@ -3,17 +3,19 @@
 Steps: read, turn upright as EXIF says, first frame of an animation, convert to grey or RGB, resize.
 """
 
-import contextlib
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.data.arrays import as_float
+from kernelearn.data.deep_images import deep_pixels, is_deep, is_grey, resized
 from kernelearn.errors import ArgumentError, DataError
+from kernelearn.formats.foreign import printable, read_plain, reason, refused
 
 SUFFIXES = frozenset(
     [
@@ -33,11 +35,22 @@ SUFFIXES = frozenset(
         ".pnm",
     ]
 )
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")  # what these suffixes mean to Pillow
 MAX_PIXELS = 100_000_000  # of one picture; more is a mistake or an attack
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+_GREY_MODES = frozenset({"1", "L", "LA"})
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, Orientation
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x[::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x[:, ::-1].swapaxes(0, 1),
+}
+_REMEDY = "Replace or remove it."
 
 
 def is_picture(name: str) -> bool:
@@ -64,61 +77,76 @@ def resolve_channels(channels: Any) -> int | None:
     return channels
 
 
-def open_picture(source: Any, name: str) -> Any:
+class Header(NamedTuple):
+    """What `decode` will give, told before pixels are decoded.
+
+    Attributes:
+        height, width: after turning it upright.
+        channels: 1 for grey, 3 for colour.
+        is_deep: floats, because it has more than 8 bits per value.
+    """
+
+    height: int
+    width: int
+    channels: int
+    is_deep: bool
+
+
+def open_picture(source: bytes | BinaryIO | Any, name: str) -> Any:
     """An open PIL image whose pixels are not decoded yet.
 
     Args:
-        source: path, bytes, or an open PIL image.
+        source: bytes, an open file, or an open PIL image.
         name: how to call it in messages.
-    Raises: DataError if it is no picture or has more than `MAX_PIXELS` pixels.
+    Raises: DataError if it is in none of the formats of `SUFFIXES` or has more than `MAX_PIXELS` pixels.
     """
     pil = require("PIL.Image", "reading picture files")
     if hasattr(source, "convert") and hasattr(source, "size"):
         return source
     try:
-        image = pil.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no picture {name}.") from error
+        # NOTE: without `formats` Pillow tries all it knows, whatever the name; one starts Ghostscript.
+        image = pil.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
     except Exception as error:  # Pillow raises many types for damaged files, all of them meaning this
         raise DataError(
             f"{name} cannot be read as a picture: {_reason(error)}. Replace or remove it."
         ) from error
     if image.width * image.height > MAX_PIXELS:
-        image.close()
         raise DataError(
             f"{name} has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}."
         )
     return image
 
 
-def picture_size(image: Any) -> tuple[int, int, int]:
-    """(height, width, channels) that `decode` gives by default, told from the header alone."""
-    width, height = image.size
-    if _orientation(image) in _SIDEWAYS:
-        width, height = height, width
-    return height, width, 1 if image.mode in _GREY_MODES else 3
+def header_of(source: bytes | BinaryIO | Any, name: str) -> Header:
+    """What `decode` gives by default, told from the header alone; arguments and errors of `open_picture`."""
+    image = open_picture(source, name)
+    with refused(name, remedy=_REMEDY):
+        width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+        deep = is_deep(image)
+        grey = is_grey(image) if deep else image.mode in _GREY_MODES
+    return Header(height, width, 1 if grey else 3, deep)
 
 
-def decode(image: Any, channels: int, size: tuple[int, int] | None, name: str) -> np.ndarray:
-    """Pixels of an open picture.
+def decode(source: bytes | Any, channels: int, size: tuple[int, int] | None, name: str) -> np.ndarray:
+    """Pixels of a picture.
 
     Args:
-        image: from `open_picture`.
+        source: bytes or an open PIL image.
         channels: 1, 3 or 4; a transparent layer is dropped unless 4.
         size: (height, width) to stretch to, bilinear with antialiasing; None keeps the size.
         name: how to call it in messages.
-    Returns: (h, w, channels) uint8.
+    Returns: (h, w, channels) uint8; floats in [0, 1] if it has more than 8 bits per value.
     Raises: DataError naming the picture if it is truncated or damaged.
     """
-    pil = require("PIL.Image", "reading picture files")
-    try:
+    image = open_picture(source, name)
+    with refused(name, remedy=_REMEDY):
+        if is_deep(image):
+            pixels = _turned(deep_pixels(image, channels, name), _orientation(image))
+            return pixels if size in (None, pixels.shape[:2]) else resized(pixels, size)
         image.load()
-        converted = _to_8_bit(pil, _upright(image)).convert(_MODES[channels])
-    except Exception as error:  # see open_picture
-        raise DataError(f"{name} is damaged or truncated: {_reason(error)}. Replace or remove it.") from error
-    if size is not None and converted.size != size[::-1]:
-        converted = converted.resize(size[::-1], pil.Resampling.BILINEAR)
-    return np.asarray(converted).reshape(converted.height, converted.width, channels)
+        pixels = _turned(np.asarray(image.convert(_MODES[channels])), _orientation(image))
+        pixels = pixels.reshape(*pixels.shape[:2], channels)
+        return pixels if size in (None, pixels.shape[:2]) else _resized(pixels, size)
 
 
 def load_image(
@@ -139,7 +167,7 @@ def load_image(
     >>> load_image("photo.jpg", (32, 32, 3), resize=True).shape  # doctest: +SKIP
     (32, 32, 3)
     """
-    name = str(source) if isinstance(source, str | os.PathLike) else "The picture"
+    name = printable(source) if isinstance(source, str | os.PathLike) else "The picture"
     height, width, channels = input_shape
     if resize is True:
         if height is None or width is None:
@@ -148,8 +176,9 @@ def load_image(
             )
         resize = (height, width)
     resolve_channels(channels)
-    with _closing(open_picture(source, name), source) as image:
-        pixels = decode(image, channels, resolve_size(None if resize is False else resize), name)
+    size = resolve_size(None if resize is False else resize)
+    content = _content(source) if isinstance(source, str | os.PathLike) else source
+    pixels = decode(content, channels, size, name)
     if any(want is not None and have != want for have, want in zip(pixels.shape, input_shape)):
         raise DataError(
             f"{name} has {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), expected {height} x "
@@ -158,48 +187,33 @@ def load_image(
     return as_float(pixels)
 
 
-def resize_array(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Images (n, h, w, c) stretched to `size` (height, width), bilinear with antialiasing, type kept."""
-    if x.shape[1:3] == size:
-        return x
-    pil = require("PIL.Image", "resizing images")
-    work = np.uint8 if x.dtype == np.uint8 else np.float32
-    out = np.empty((len(x), *size, x.shape[-1]), dtype=work)
-    for target, image in zip(out, x):
-        for channel in range(x.shape[-1]):
-            plane = pil.fromarray(np.ascontiguousarray(image[..., channel], dtype=work))
-            target[..., channel] = np.asarray(plane.resize(size[::-1], pil.Resampling.BILINEAR))
-    return out
+def _content(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return read_plain(path)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no picture {printable(path)}.") from error
 
 
-def _to_8_bit(pil: Any, image: Any) -> Any:
-    """16-bit grey to 8 bits, 65535 to 255; Pillow's own conversion would clip at 255."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return pil.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(
-            f"its pixels are 32-bit numbers (mode {image.mode}), of which the range is not known"
-        )
-    return image
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (h, w, c) stretched to `size` by Pillow, which weighs colours by how opaque they are."""
+    pil = require("PIL.Image", "reading picture files")
+    image = pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    resized_image = image.resize(size[::-1], pil.Resampling.BILINEAR)
+    return np.asarray(resized_image).reshape(*size, pixels.shape[-1])
 
 
-def _upright(image: Any) -> Any:
-    if _orientation(image) == 1:
-        return image
-    return require("PIL.ImageOps", "reading picture files").exif_transpose(image)
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """An image (h, w, ...) turned upright."""
+    turn = _TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
 def _orientation(image: Any) -> int:
-    return image.getexif().get(_EXIF_ORIENTATION, 1) if "exif" in image.info else 1
-
-
-def _closing(image: Any, source: Any) -> Any:
-    """Close the file of a picture we opened, leave a picture of the user's open."""
-    return contextlib.nullcontext(image) if image is source else contextlib.closing(image)
+    """As the EXIF data says, 1 to 8; 1 where it says nothing that has a meaning."""
+    value = image.getexif().get(_EXIF_ORIENTATION, 1) if "exif" in image.info else 1
+    return value if isinstance(value, int) else 1
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if "cannot identify" in text:
-        return "it is in no known picture format"
-    return f"{text or type(error).__name__}".rstrip(".")
+    text = reason(error)
+    return "it is in no known picture format" if "cannot identify" in text else text

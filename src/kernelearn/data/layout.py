@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kernelearn.data.images import resize_array
+from kernelearn._optional import require
 from kernelearn.errors import ArgumentError, ShapeError
 
 _CHANNELS = (1, 3, 4)
@@ -59,6 +59,20 @@ def refuse_channels_first(x: np.ndarray, what: str, is_torch_tensor: bool = Fals
             f"{what} has shape {x.shape}, which looks like channels first (n, c, h, w); expected (n, h, w, "
             "c). Give channels_first=True to have it converted, or a NumPy array in the order (n, h, w, c)."
         )
+
+
+def resize_array(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Images (n, h, w, c) stretched to `size` (height, width), bilinear with antialiasing, type kept."""
+    if x.shape[1:3] == size:
+        return x
+    pil = require("PIL.Image", "resizing images")
+    work = np.uint8 if x.dtype == np.uint8 else np.float32
+    out = np.empty((len(x), *size, x.shape[-1]), dtype=work)
+    for target, image in zip(out, x):
+        for channel in range(x.shape[-1]):
+            plane = pil.fromarray(np.ascontiguousarray(image[..., channel], dtype=work))
+            target[..., channel] = np.asarray(plane.resize(size[::-1], pil.Resampling.BILINEAR))
+    return out
 
 
 def to_channels(x: np.ndarray, channels: int, what: str = "x") -> np.ndarray:

@@ -20,6 +20,7 @@ from kernelearn.data.sources import arrays_and_numpy, cifar, digits, folders, hu
 from kernelearn.data.sources.common import Parts, ReadOptions
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import ArgumentError, DataError, ShapeError
+from kernelearn.formats.foreign import is_utf8, printable
 
 # Asked in this order; an image folder is what any other folder is taken for, so it comes last.
 _SOURCES: tuple[ModuleType, ...] = (digits, hugging_face, idx, cifar, arrays_and_numpy, folders)
@@ -156,6 +157,8 @@ def _located(source: Any) -> Any:
     if not isinstance(source, str | os.PathLike) or digits.matches(source):
         return source
     path = Path(source).expanduser()
+    if not is_utf8(str(path)):
+        raise DataError(f"The name {printable(path)} is not UTF-8. Rename the file or folder.")
     if not path.exists():
         raise DataError(
             f"There is no file or folder {str(source)!r}, and it is no known name. Nothing is fetched from "

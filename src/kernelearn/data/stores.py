@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kernelearn.data.arrays import leaves, map_arrays
+from kernelearn import config
+from kernelearn.data.arrays import as_float, leaves, map_arrays
 from kernelearn.data.fingerprint import Digest, content_digest, hash_array
 from kernelearn.errors import DataError
 
@@ -85,15 +86,16 @@ class ArrayStore:
 
 
 class PictureStore:
-    """Pictures decoded when they are asked for, each to uint8 (h, w, c).
+    """Pictures decoded when they are asked for, each to uint8 (h, w, c), or all to floats.
 
     Args:
         fetch: row -> the bytes of a picture's file, or an open picture. Called from threads.
-        decode: (what `fetch` gave, row) -> (h, w, c) uint8; raises DataError that names the picture. Called
-            from threads.
+        decode: (what `fetch` gave, row) -> (h, w, c) uint8 or floats in [0, 1]; raises DataError that names
+            the picture. Called from threads.
         count: number of pictures.
         x_shape: (h, w, c) that every picture has after decoding.
         workers: threads that decode.
+        is_deep: keep floats (`config.floatx()`), because some picture has more than 8 bits per value.
     """
 
     is_lazy = True
@@ -105,26 +107,27 @@ class PictureStore:
         count: int,
         x_shape: tuple[int, int, int],
         workers: int,
+        is_deep: bool = False,
     ) -> None:
         self.fetch, self.decode, self.count = fetch, decode, count
         self.x_shape, self.workers = x_shape, workers
-        self.dtype = np.dtype(np.uint8)
+        self.dtype = np.dtype(config.floatx() if is_deep else np.uint8)
 
     def __len__(self) -> int:
         return self.count
 
     def nbytes(self) -> int:
         """Size of all pictures decoded."""
-        return len(self) * int(np.prod(self.x_shape))
+        return len(self) * int(np.prod(self.x_shape)) * self.dtype.itemsize
 
     def empty(self, count: int) -> np.ndarray:
         """Room for `count` pictures."""
-        return np.empty((count, *self.x_shape), dtype=np.uint8)
+        return np.empty((count, *self.x_shape), dtype=self.dtype)
 
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None:
         """Decode `rows` one after another into `out` (len(rows), h, w, c)."""
         for place, row in zip(out, rows):
-            place[...] = self.decode(self.fetch(int(row)), int(row))
+            place[...] = self._decoded(self.fetch(int(row)), int(row))
 
     def read(self, rows: np.ndarray | slice) -> np.ndarray:
         """Decode `rows` in this thread."""
@@ -155,16 +158,20 @@ class PictureStore:
     def _try(self, out: np.ndarray, digests: np.ndarray, row: int) -> DataError | None:
         try:
             fetched = self.fetch(row)
-            out[row] = self.decode(fetched, row)
+            out[row] = self._decoded(fetched, row)
             digests[row] = content_digest(fetched if isinstance(fetched, bytes) else out[row])
         except DataError as error:
             return error
         return None
 
+    def _decoded(self, fetched: Any, row: int) -> np.ndarray:
+        pixels = self.decode(fetched, row)
+        return pixels if self.dtype == np.uint8 else as_float(pixels)
+
     def _digest(self, row: int) -> np.ndarray:
         """Digest of a file's bytes; of the pixels where there is no file but an open picture."""
         fetched = self.fetch(row)
-        return content_digest(fetched if isinstance(fetched, bytes) else self.decode(fetched, row))
+        return content_digest(fetched if isinstance(fetched, bytes) else self._decoded(fetched, row))
 
 
 def _hash_pictures(state: Digest, store: Store, digests: np.ndarray) -> None:

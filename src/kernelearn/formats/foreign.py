@@ -5,6 +5,7 @@ decoder raises comes out as one `DataError` or `FormatError` that names the file
 that are really there, never a number that a file claims; nothing but plain files is opened.
 """
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -81,6 +82,14 @@ def read_plain(path: PathLike, error: Refusal = DataError) -> bytes:
             return file.read()
         except OSError as cause:
             raise _unreadable(path, cause, error) from cause
+
+
+def parse_json(
+    content: bytes, what: str, error: Refusal = DataError, remedy: str = "Fetch it again."
+) -> object:
+    """What JSON bytes say. Raises: `error` if they are no JSON, or nest deeper than anybody means."""
+    with refused(what, error, remedy):
+        return json.loads(content)
 
 
 def kind_of(mode: int) -> str | None:

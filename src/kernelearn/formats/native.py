@@ -11,7 +11,6 @@ Equal content gives equal bytes. A file that is not exactly what was written giv
 import hashlib
 import io
 import json
-import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +20,9 @@ import numpy as np
 
 from kernelearn import __version__
 from kernelearn.errors import ArgumentError, FormatError
-from kernelearn.formats.safe_zip import SafeZip, damaged
+from kernelearn.formats import npy
+from kernelearn.formats.foreign import open_plain, parse_json
+from kernelearn.formats.safe_zip import COPY, SafeZip, damaged
 from kernelearn.storage import PathLike, atomic_write
 
 SUFFIX = ".kernelearn"
@@ -31,7 +32,6 @@ DEFAULT_MAX_BYTES = 16 * 2**30
 
 _HEADER = "kernelearn.json"
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
-_KINDS = "biufc"  # booleans, integers, floats, complex numbers
 _NAME_LIMIT = 1000
 
 _FOREIGN = (
@@ -86,7 +86,7 @@ def read(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[dict[str, 
     Raises: FormatError if the file is truncated, damaged, foreign, from a newer version or too large;
         FileNotFoundError if there is none.
     """
-    with open(path, "rb") as file:
+    with open_plain(path, FormatError) as file:
         archive = _open_archive(file, path, max_bytes)
         header = _read_header(archive, path)
         _check_complete(archive.names(), header["arrays"], path)
@@ -99,7 +99,7 @@ def read(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[dict[str, 
 
 def read_config(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:
     """The config alone, without reading the arrays; errors as of `read`."""
-    with open(path, "rb") as file:
+    with open_plain(path, FormatError) as file:
         return _read_header(_open_archive(file, path, max_bytes), path)["config"]
 
 
@@ -107,7 +107,7 @@ def _plain_array(name: str, array: Any) -> np.ndarray:
     """The array as it will be stored: little-endian, C order."""
     _check_name(name)
     array = np.asarray(array, order="C")
-    if array.dtype.kind not in _KINDS:
+    if array.dtype.kind not in npy.NUMBERS:
         raise ArgumentError(
             f"Array {name!r} has dtype {array.dtype}; only arrays of numbers and booleans can be saved."
         )
@@ -192,12 +192,7 @@ def _open_archive(file: BinaryIO, path: PathLike, max_bytes: int) -> SafeZip:
 
 
 def _read_header(archive: SafeZip, path: PathLike) -> dict[str, Any]:
-    try:
-        header = json.loads(archive.read(_HEADER))
-    except FormatError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"{_HEADER} is not JSON ({error})") from error
+    header = parse_json(archive.read(_HEADER), f"{os.fspath(path)!r}: {_HEADER}", FormatError, COPY)
     if not isinstance(header, dict) or header.get("format") != FORMAT_NAME:
         raise _foreign(path, f"its {_HEADER} does not say so")
     _check_version(header, path)
@@ -238,30 +233,12 @@ def _read_array(archive: SafeZip, member: str, about: _Member, path: PathLike) -
     content = archive.read(member)
     if hashlib.sha256(content).hexdigest() != about.sha256:
         raise damaged(path, f"{member} is not what was written (its checksum differs)")
-    array = _parse_npy(content, member, path)
+    what = f"{os.fspath(path)!r}: {member}"
+    array = npy.parse(content, what, npy.NUMBERS, FormatError, COPY)
     if [array.dtype.name, list(array.shape)] != [about.dtype, about.shape]:
         found = f"{array.dtype} of shape {array.shape}"
         raise damaged(path, f"{member} is {found}, the header says {about.dtype} of shape {about.shape}")
-    return array
-
-
-def _parse_npy(content: bytes, member: str, path: PathLike) -> np.ndarray:
-    """An array from the bytes of a .npy file; sizes are checked before memory is taken."""
-    stream = io.BytesIO(content)
-    try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("its npy version is not 1.0")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except Exception as error:  # NOTE: the header is a Python literal; a bad one can fail in many ways
-        raise damaged(path, f"{member}: {error}") from error
-    if dtype.hasobject or dtype.kind not in _KINDS:
-        raise damaged(path, f"{member} has dtype {dtype}; only numbers and booleans are allowed")
-    start = stream.tell()
-    has = len(content) - start
-    if fortran_order or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != has:
-        raise damaged(path, f"{member} has {has} bytes of data, which is not what {dtype}{shape} needs")
-    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="), copy=True)
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
 
 
 def _not_ours(path: PathLike, start: bytes) -> FormatError:

@@ -8,9 +8,11 @@ import zipfile
 from typing import BinaryIO
 
 from kernelearn.errors import FormatError
+from kernelearn.formats.foreign import refused
 from kernelearn.storage import PathLike, readable_size
 
 _MAX_MEMBERS = 100_000
+COPY = "Nothing was loaded; use another copy of the file."
 
 
 class SafeZip:
@@ -25,10 +27,8 @@ class SafeZip:
 
     def __init__(self, file: BinaryIO, path: PathLike, max_bytes: int) -> None:
         self._path = os.fspath(path)
-        try:
+        with refused(repr(self._path), FormatError, COPY):
             self._archive = zipfile.ZipFile(file)
-        except Exception as error:  # NOTE: damaged bytes make zipfile raise nearly anything
-            raise damaged(path, str(error)) from error
         entries = self._archive.infolist()
         self._check_names([entry.filename for entry in entries])
         self._check_stored(entries)
@@ -45,10 +45,8 @@ class SafeZip:
         Raises: FormatError if it is damaged.
         """
         entry = self._entries[name]
-        try:
+        with refused(f"{self._path!r}: {name}", FormatError, COPY):
             content = self._archive.read(entry)
-        except Exception as error:  # NOTE: as in __init__
-            raise damaged(self._path, f"{name}: {error}") from error
         if len(content) != entry.file_size:
             raise damaged(self._path, f"{name} is cut off")
         return content
@@ -83,7 +81,4 @@ class SafeZip:
 
 def damaged(path: PathLike, detail: str) -> FormatError:
     """The error for a file that is not what was once written."""
-    return FormatError(
-        f"{os.fspath(path)!r} is damaged or incomplete: {detail}. "
-        "Nothing was loaded; use another copy of the file."
-    )
+    return FormatError(f"{os.fspath(path)!r} is damaged or incomplete: {detail}. {COPY}")

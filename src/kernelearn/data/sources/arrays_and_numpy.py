@@ -3,17 +3,20 @@
 Object arrays are refused, because NumPy stores them as pickles and reading a pickle runs what is in it.
 """
 
-import zipfile
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kernelearn.data.arrays import is_torch, to_numpy
+from kernelearn.data.archives import open_zip, read_member
+from kernelearn.data.arrays import is_torch
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.sources.common import Parts, ReadOptions, assemble, image_dataset, local_name
 from kernelearn.errors import DataError
+from kernelearn.formats import npy
+from kernelearn.formats.foreign import open_plain
 
 _IMAGES = ("x", "images", "data", "imgs")
 _LABELS = ("y", "labels", "label", "targets", "target")
@@ -87,7 +90,7 @@ def _read_path(path: Path, options: ReadOptions) -> Parts:
         arrays = {file.stem: _load_npy(file) for file in sorted(path.glob("*.npy"))}
         return _read_mapping(arrays, local_name(path), options, str(path))
     if path.suffix.lower() == ".npz":
-        return _read_mapping(_load_npz(path, options), local_name(path), options, str(path))
+        return _read_mapping(_Npz(path, options.max_bytes), local_name(path), options, str(path))
     siblings = {file.stem: file for file in sorted(path.parent.glob("*.npy"))}
     partner = siblings.get(_label_name(path.stem) or "")
     if partner is None:
@@ -106,39 +109,34 @@ def _read_path(path: Path, options: ReadOptions) -> Parts:
 def _load_npy(path: Path) -> np.ndarray:
     """The array of a .npy file, mapped into memory and not read, so it may be larger than memory."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        with open_plain(path) as file:
+            return npy.mapped(file, os.fstat(file.fileno()).st_size, str(path))
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
-    except (ValueError, OSError, EOFError) as error:
-        raise _unreadable(path, error) from error
 
 
-def _load_npz(path: Path, options: ReadOptions) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(member.file_size for member in archive.infolist())
-        if total > options.max_bytes:
-            raise DataError(
-                f"{path} would unpack to {total:,} bytes, above the limit max_bytes={options.max_bytes:,}."
-            )
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise _unreadable(path, error) from error
+class _Npz(Mapping[str, np.ndarray]):
+    """The arrays of a .npz file by name, each read when it is asked for and its checksum compared."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path, self._archive = path, open_zip(path, max_bytes)
+        names = (member.filename for member in self._archive.infolist())
+        self._members = {name.removesuffix(".npy"): name for name in names if name.endswith(".npy")}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        member = self._members[key]
+        return npy.parse(read_member(self._archive, member), f"{member} in {self._path}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if "pickle" in str(error).lower():
-        return DataError(
-            f"{path} holds Python objects (a pickle), and reading a pickle runs the code in it, so "
-            "kernelearn does not. Save plain arrays of numbers."
-        )
-    return DataError(f"{path} is damaged or truncated: {error}. Fetch or write it again.")
-
-
-def _read_mapping(arrays: dict[str, Any], name: str, options: ReadOptions, where: str = "The dict") -> Parts:
+def _read_mapping(
+    arrays: Mapping[str, Any], name: str, options: ReadOptions, where: str = "The dict"
+) -> Parts:
     class_names = _class_names(arrays)
     found = _pairs_by_role(arrays, options)
     if not found:
@@ -156,8 +154,8 @@ def _read_mapping(arrays: dict[str, Any], name: str, options: ReadOptions, where
 def _class_names(arrays: Mapping[str, Any]) -> list[str] | None:
     """Names of the classes, where the file has a string array called so."""
     for key in _NAMES:
-        if key in arrays and np.asarray(arrays[key]).dtype.kind in "US":
-            return [str(value) for value in to_numpy(arrays[key], key).ravel()]
+        if key in arrays and (names := np.asarray(arrays[key])).dtype.kind in "US":
+            return [str(value) for value in names.ravel()]
     return None
 
 

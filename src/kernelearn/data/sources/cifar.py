@@ -5,26 +5,33 @@ plane of a 32 x 32 picture, each row by row (Krizhevsky, https://www.cs.toronto.
 The "python version" is refused: it is made of pickles, and reading a pickle runs what is written in it.
 """
 
+import io
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
-from kernelearn.data.archives import open_tar, tar_files
+from kernelearn.data.archives import read_values, tar_files
 from kernelearn.data.arrays import check_range
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.sources.common import Parts, ReadOptions, assemble, image_dataset, local_name
 from kernelearn.errors import ArgumentError, DataError
+from kernelearn.formats.foreign import Reader, open_plain, read_claimed, refused
 
 _PIXELS = 3 * 32 * 32
 _BATCH = re.compile(r"(data_batch_\d+|test_batch|train|test)\.bin")
 _PICKLE = re.compile(r"data_batch_\d+|test_batch|batches\.meta")
+_TEXTS = ("batches.meta.txt", "fine_label_names.txt", "coarse_label_names.txt")
+_MAX_TEXT = 1 << 16  # bytes of a list of class names
+_AT_ONCE = 4096  # records
 _NAMES_10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
-def matches(source: Any) -> bool:
+def matches(source: object) -> bool:
     """Whether `source` is a folder or tar of CIFAR files of either version."""
     if not isinstance(source, Path):
         return False
@@ -39,10 +46,13 @@ def read(source: Path, options: ReadOptions) -> Parts:
 
     Raises: DataError for pickles, truncated files and labels out of range.
     """
-    files = _folder_files(source) if source.is_dir() else _tar_contents(source, options.max_bytes)
-    if any(_BATCH.fullmatch(name) for name in files):
-        return _read_batches(files, source, options)
-    if _is_python(set(files)):
+    contents = _folder_files(source) if source.is_dir() else tar_files(source, options.max_bytes)
+    found = _Found()
+    for name, size, file in contents:
+        found.take(PurePosixPath(name).name, size, file, source)
+    if found.batches:
+        return _assembled(found, source, options)
+    if _is_python(found.names):
         raise DataError(
             f"{source} is the Python version of CIFAR, made of pickles; reading a pickle runs the code in "
             "it, so kernelearn does not. Use the binary version (cifar-10-binary.tar.gz or "
@@ -53,54 +63,98 @@ def read(source: Path, options: ReadOptions) -> Parts:
     )
 
 
+class _Found:
+    """What is taken from the files of a folder or a tar, one after another.
+
+    Attributes:
+        names: of all files.
+        texts: name -> text, of the lists of class names.
+        batches: name -> (label bytes (n, 1 or 2), images (n, 32, 32, 3)), uint8.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.texts: dict[str, list[str]] = {}
+        self.batches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def take(self, name: str, size: int, file: Reader, source: Path) -> None:
+        self.names.add(name)
+        if name in _TEXTS:
+            with refused(f"{name} in {source}"):
+                self.texts[name] = read_claimed(file, min(size, _MAX_TEXT)).decode().split()
+        if _BATCH.fullmatch(name):
+            label_bytes = 2 if name in ("train.bin", "test.bin") else 1
+            with refused(f"{name} in {source}"):
+                self.batches[name] = _records(file, size, label_bytes, f"{name} in {source}")
+
+
 def _is_python(names: set[str]) -> bool:
     return any(_PICKLE.fullmatch(name) for name in names) or {"train", "test", "meta"} <= names
 
 
-def _folder_files(folder: Path) -> dict[str, bytes]:
-    """Content of the files that matter, and the bare names of the others."""
-    files = {}
+def _folder_files(folder: Path) -> Iterator[tuple[str, int, BinaryIO]]:
+    """(name, size, content ready to read) of each file; those that are of no use stay closed."""
     for path in sorted(folder.iterdir()):
-        if path.is_file():
-            files[path.name] = path.read_bytes() if _is_wanted(path.name) else b""
-    return files
+        if not path.is_file():
+            continue
+        if _BATCH.fullmatch(path.name) or path.name in _TEXTS:
+            with open_plain(path) as file:
+                yield path.name, os.fstat(file.fileno()).st_size, file
+        else:
+            yield path.name, 0, io.BytesIO()
 
 
-def _tar_contents(path: Path, max_bytes: int) -> dict[str, bytes]:
-    files = {}
-    with open_tar(path) as archive:
-        for member, file in tar_files(archive, path, max_bytes):
-            name = PurePosixPath(member.name).name
-            files[name] = file.read() if _is_wanted(name) else b""
-    return files
-
-
-def _is_wanted(name: str) -> bool:
-    return _BATCH.fullmatch(name) is not None or name in (
-        "batches.meta.txt",
-        "fine_label_names.txt",
-        "coarse_label_names.txt",
-    )
-
-
-def _read_batches(files: dict[str, bytes], source: Path, options: ReadOptions) -> Parts:
-    is_100 = "train.bin" in files or "test.bin" in files
-    column = _label_column(options.y_column, is_100)
-    class_names = _class_names(files, is_100, column)
-    records: dict[str, list[np.ndarray]] = {}
-    for name in sorted(files):
-        if _BATCH.fullmatch(name):
-            role = "test" if name.startswith("test") else "train"
-            records.setdefault(role, []).append(
-                _records(files[name], 2 if is_100 else 1, f"{name} in {source}")
-            )
-    parts: dict[str, Dataset | None] = {
-        role: _dataset(
-            np.concatenate(batches), is_100, column, class_names, f"the {role} part of {source}", options
+def _records(file: Reader, size: int, label_bytes: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and images of one file of records; read in pieces, so that images are in memory once."""
+    record = label_bytes + _PIXELS
+    count = size // record
+    if not size or size % record:
+        raise DataError(
+            f"{what} is truncated: {size:,} bytes are no multiple of a record's {record:,}. Fetch it again."
         )
-        for role, batches in records.items()
-    }
+    labels, images = np.empty((count, label_bytes), np.uint8), np.empty((count, 32, 32, 3), np.uint8)
+    for start in range(0, count, _AT_ONCE):
+        rows = min(_AT_ONCE, count - start)
+        piece = read_values(file, rows * record)
+        if len(piece) < rows * record:
+            raise DataError(f"{what} is truncated: it has fewer than the {size:,} bytes it claims.")
+        piece = piece.reshape(rows, record)
+        labels[start : start + rows] = piece[:, :label_bytes]
+        planes = piece[:, label_bytes:].reshape(-1, 3, 32, 32)
+        images[start : start + rows] = planes.transpose(0, 2, 3, 1)
+    return labels, images
+
+
+def _assembled(found: _Found, source: Path, options: ReadOptions) -> Parts:
+    is_100 = "train.bin" in found.batches or "test.bin" in found.batches
+    column = _label_column(options.y_column, is_100)
+    class_names = _class_names(found.texts, is_100, column)
+    parts: dict[str, Dataset | None] = {}
+    for role in ("train", "test"):
+        names = sorted(name for name in found.batches if name.startswith("test") == (role == "test"))
+        if names:
+            what = f"the {role} part of {source}"
+            labels, images = _joined([found.batches.pop(name) for name in names], what)
+            check_range(labels[:, column], len(class_names), what)
+            parts[role] = image_dataset(
+                images, labels[:, column].astype(np.int64), _as_is(options), class_names, what
+            )
     return assemble(local_name(source), parts)
+
+
+def _joined(batches: list[tuple[np.ndarray, np.ndarray]], what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and images of all batches, each let go once it is copied."""
+    if len({labels.shape[1] for labels, _ in batches}) > 1:
+        raise DataError(f"{what} has files of CIFAR-10 and of CIFAR-100. Give each a folder of its own.")
+    total = sum(len(labels) for labels, _ in batches)
+    all_labels = np.concatenate([labels for labels, _ in batches])
+    images = np.empty((total, 32, 32, 3), np.uint8)
+    end = total
+    while batches:
+        _, part = batches.pop()
+        images[end - len(part) : end] = part
+        end -= len(part)
+    return all_labels, images
 
 
 def _label_column(y_column: str | None, is_100: bool) -> int:
@@ -113,32 +167,11 @@ def _label_column(y_column: str | None, is_100: bool) -> int:
     return columns[y_column]
 
 
-def _class_names(files: dict[str, bytes], is_100: bool, column: int) -> list[str]:
+def _class_names(texts: dict[str, list[str]], is_100: bool, column: int) -> list[str]:
     if not is_100:
-        return files.get("batches.meta.txt", b"").decode().split() or _NAMES_10
+        return texts.get("batches.meta.txt") or _NAMES_10
     name = ("coarse_label_names.txt", "fine_label_names.txt")[column]
-    return files.get(name, b"").decode().split() or [str(index) for index in range((20, 100)[column])]
-
-
-def _records(content: bytes, label_bytes: int, what: str) -> np.ndarray:
-    size = label_bytes + _PIXELS
-    if not content or len(content) % size:
-        raise DataError(
-            f"{what} is truncated: {len(content):,} bytes are no multiple of a record's {size:,}. Fetch it "
-            "again."
-        )
-    return np.frombuffer(content, np.uint8).reshape(-1, size)
-
-
-def _dataset(
-    records: np.ndarray, is_100: bool, column: int, names: list[str], what: str, options: ReadOptions
-) -> Dataset:
-    labels = records[:, column].astype(np.int64)
-    check_range(labels, len(names), what)
-    planes = records[:, 2 if is_100 else 1 :].reshape(-1, 3, 32, 32)
-    return image_dataset(
-        np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels, _as_is(options), names, what
-    )
+    return texts.get(name) or [str(index) for index in range((20, 100)[column])]
 
 
 def _as_is(options: ReadOptions) -> ReadOptions:

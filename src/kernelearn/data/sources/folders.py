@@ -5,22 +5,24 @@ ones are decoded batch by batch.
 """
 
 import collections
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.data.archives import open_zip, read_member
 from kernelearn.data.dataset import Dataset
-from kernelearn.data.images import decode, is_picture, open_picture, picture_size
+from kernelearn.data.images import Header, decode, header_of, is_picture
 from kernelearn.data.sources.common import Parts, ReadOptions, assemble, local_name
 from kernelearn.data.stores import PictureStore, cached_if_small
 from kernelearn.errors import DataError
+from kernelearn.formats.foreign import is_utf8, open_plain, printable, read_plain
 
 _ROLES = {
     "train": "train",
@@ -43,14 +45,14 @@ class Tree:
         files: names relative to the root, with forward slashes.
         folders: names of all folders, with and without files.
         read: name -> bytes.
-        place: name -> what Pillow can read the header from without reading all of a file.
+        open: name -> an open file, of which a picture's header can be read without the rest.
     """
 
     root: str
     files: list[str]
     folders: list[str]
     read: Callable[[str], bytes]
-    place: Callable[[str], bytes | Path]
+    open: Callable[[str], BinaryIO]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Picture:
     label: int
 
 
-def matches(source: Any) -> bool:
+def matches(source: object) -> bool:
     """Whether `source` is a zip or a folder (tried last, so any folder)."""
     return isinstance(source, Path) and (source.is_dir() or source.suffix.lower() == ".zip")
 
@@ -78,11 +80,11 @@ def read(source: Path, options: ReadOptions) -> Parts:
     roles = _roles(tree, prefix)
     trees = {role: _classes(tree, folder) for role, folder in roles.items()}
     class_names = _class_names(trees, tree, options)
-    shape = _common_shape(
+    header = _common_header(
         tree, [name for classes in trees.values() for names in classes.values() for name in names], options
     )
     parts: dict[str, Dataset | None] = {
-        role: _dataset(tree, _pictures(classes, class_names, tree), class_names, shape, options)
+        role: _dataset(tree, _pictures(classes, class_names, tree), class_names, header, options)
         for role, classes in trees.items()
     }
     return assemble(local_name(source), parts, _other_files(tree))
@@ -103,10 +105,24 @@ def _folder_tree(root: Path) -> Tree:
     files: list[str] = []
     folders: list[str] = []
     for name, is_dir in _walk(root):
+        if not is_utf8(name):
+            raise DataError(f"{root} has a name that is not UTF-8: {printable(name)}. Rename it.")
         (folders if is_dir else files).append(name)
-    return Tree(
-        str(root), sorted(files), sorted(folders), lambda name: _read_file(root / name), root.joinpath
-    )
+
+    def read_file(name: str) -> bytes:
+        return read_plain(_present(root / name))
+
+    def open_file(name: str) -> BinaryIO:
+        return open_plain(_present(root / name))
+
+    return Tree(str(root), sorted(files), sorted(folders), read_file, open_file)
+
+
+def _present(path: Path) -> Path:
+    """The path, if there is a file. Raises: DataError."""
+    if not path.exists():
+        raise DataError(f"{path} is not there. Is it a broken link, or was it removed since?")
+    return path
 
 
 def _walk(root: Path) -> Iterator[tuple[str, bool]]:
@@ -119,13 +135,6 @@ def _walk(root: Path) -> Iterator[tuple[str, bool]]:
         prefix = "" if place == str(root) else Path(place).relative_to(root).as_posix() + "/"
         yield from ((prefix + name, True) for name in folders)
         yield from ((prefix + name, False) for name in files if not _is_clutter(name))
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _zip_tree(path: Path, max_bytes: int) -> Tree:
@@ -142,7 +151,10 @@ def _zip_tree(path: Path, max_bytes: int) -> Tree:
     def read_file(name: str) -> bytes:
         return read_member(archive, name)
 
-    return Tree(str(path), files, sorted(folders), read_file, read_file)
+    def open_file(name: str) -> BinaryIO:
+        return io.BytesIO(read_file(name))
+
+    return Tree(str(path), files, sorted(folders), read_file, open_file)
 
 
 def _is_clutter(name: str) -> bool:
@@ -262,8 +274,8 @@ def _pictures(classes: dict[str, list[str]], class_names: list[str], tree: Tree)
     return [Picture(name, labels[label]) for label in sorted(classes) for name in classes[label]]
 
 
-def _common_shape(tree: Tree, names: list[str], options: ReadOptions) -> tuple[int, int, int]:
-    """(h, w, c) of all pictures, from their headers.
+def _common_header(tree: Tree, names: list[str], options: ReadOptions) -> Header:
+    """Size and channels of all pictures, and whether any is deep, from their headers.
 
     Raises: DataError if sizes differ and `resize` is not given, or naming unreadable files.
     """
@@ -273,25 +285,28 @@ def _common_shape(tree: Tree, names: list[str], options: ReadOptions) -> tuple[i
     if broken:
         listed = "\n  ".join(map(str, broken[:5]))
         raise DataError(f"{len(broken)} of {len(sizes)} files cannot be read as pictures:\n  {listed}")
-    shapes = [size for size in sizes if not isinstance(size, DataError)]
-    channels = options.channels or max(shape[2] for shape in shapes)
+    headers = [size for size in sizes if not isinstance(size, DataError)]
+    channels = options.channels or max(header.channels for header in headers)
+    deep = any(header.is_deep for header in headers)
     if options.resize is not None:
-        return (*options.resize, channels)
-    counts = collections.Counter(shape[:2] for shape in shapes)
+        return Header(*options.resize, channels, deep)
+    counts = collections.Counter(header[:2] for header in headers)
     if len(counts) > 1:
-        raise _mixed_sizes(names, shapes, counts)
-    return (*shapes[0][:2], channels)
+        raise _mixed_sizes(names, headers, counts)
+    return Header(*headers[0][:2], channels, deep)
 
 
-def _header(tree: Tree, name: str) -> tuple[int, int, int] | DataError:
+def _header(tree: Tree, name: str) -> Header | DataError:
     try:
-        with open_picture(tree.place(name), name) as image:
-            return picture_size(image)
+        with tree.open(name) as file:
+            return header_of(file, name)
     except DataError as error:
         return error
 
 
-def _mixed_sizes(names: list[str], shapes: list, counts: collections.Counter) -> DataError:
+def _mixed_sizes(
+    names: list[str], shapes: list[Header], counts: collections.Counter[tuple[int, int]]
+) -> DataError:
     (usual, number), *_ = counts.most_common()
     other = next(index for index, shape in enumerate(shapes) if shape[:2] != usual)
     return DataError(
@@ -305,18 +320,18 @@ def _dataset(
     tree: Tree,
     pictures: list[Picture],
     class_names: list[str],
-    shape: tuple[int, int, int],
+    header: Header,
     options: ReadOptions,
 ) -> Dataset:
     names = [picture.name for picture in pictures]
-    size = None if options.resize is None else shape[:2]
+    size = None if options.resize is None else header[:2]
 
     def fetched(row: int) -> bytes:
         return tree.read(names[row])
 
     def decoded(content: bytes, row: int) -> np.ndarray:
-        return decode(open_picture(content, names[row]), shape[2], size, names[row])
+        return decode(content, header.channels, size, names[row])
 
-    store = PictureStore(fetched, decoded, len(names), shape, options.workers)
+    store = PictureStore(fetched, decoded, len(names), header[:3], options.workers, header.is_deep)
     labels = np.array([picture.label for picture in pictures], dtype=np.int64)
     return Dataset(cached_if_small(store, options.cache_bytes), labels, class_names=class_names)

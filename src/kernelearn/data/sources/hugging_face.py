@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.data.dataset import Dataset
-from kernelearn.data.images import decode, open_picture, picture_size
+from kernelearn.data.images import decode, header_of
 from kernelearn.data.sources.common import (
     Parts,
     ReadOptions,
@@ -145,23 +145,29 @@ def _content(cell: Any, name: str) -> Any:
 def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
     """A store that decodes rows; the first rows say how large the pictures are and whether any has colour."""
     names = [f"row {row} of {what}" for row in range(len(table))]
-    shapes = [
-        picture_size(open_picture(_content(table[row][column], names[row]), names[row]))
+    headers = [
+        header_of(_content(table[row][column], names[row]), names[row])
         for row in range(min(_LOOKED_AT, len(table)))
     ]
-    channels = options.channels or max(shape[2] for shape in shapes)
-    height, width = options.resize or shapes[0][:2]
+    channels = options.channels or max(header.channels for header in headers)
+    deep = any(header.is_deep for header in headers)
+    height, width = options.resize or headers[0][:2]
 
     def fetched(row: int) -> Any:
         return _content(table[row][column], names[row])
 
     def decoded(content: Any, row: int) -> np.ndarray:
-        image = open_picture(content, names[row])
-        if options.channels is None and picture_size(image)[2] > channels:
+        header = header_of(content, names[row])
+        if options.channels is None and header.channels > channels:
             raise DataError(
                 f"{names[row]} has colour but the first rows have none. Give channels=3, or 1 for grey."
             )
-        pixels = decode(image, channels, options.resize, names[row])
+        if header.is_deep and not deep:
+            raise DataError(
+                f"{names[row]} has more than 8 bits per value but the first rows have not. Convert the rows "
+                "to one kind."
+            )
+        pixels = decode(content, channels, options.resize, names[row])
         if pixels.shape[:2] != (height, width):
             raise DataError(
                 f"{names[row]} is {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), the first "
@@ -169,5 +175,5 @@ def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
             )
         return pixels
 
-    store = PictureStore(fetched, decoded, len(table), (height, width, channels), options.workers)
+    store = PictureStore(fetched, decoded, len(table), (height, width, channels), options.workers, deep)
     return cached_if_small(store, options.cache_bytes)

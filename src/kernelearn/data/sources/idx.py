@@ -5,6 +5,7 @@ fastest (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/).
 """
 
 import gzip
+import math
 import re
 import struct
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.data.archives import read_gzip
+from kernelearn.data.archives import read_values, size_limit, unpacked
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.sources.common import Parts, ReadOptions, assemble, image_dataset, local_name
 from kernelearn.errors import DataError
+from kernelearn.formats.foreign import Reader
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CODES = {np.dtype(name).newbyteorder("=").str.lstrip("<>|="): code for code, name in _TYPES.items()}
@@ -52,32 +54,19 @@ def read_idx(path: Path, max_bytes: int = 1 << 34) -> np.ndarray:
     Raises: DataError if the file is no IDX file, is shorter or longer than its header says, or is larger
         than `max_bytes`.
     """
-    head = read_gzip(path, 4)
-    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not 1 <= head[3] <= 8:
-        raise DataError(
-            f"{path} is no IDX file: it starts with {head.hex(' ') or 'nothing'}, expected 00 00 type ndim."
-        )
-    offset = 4 + 4 * head[3]
-    header = read_gzip(path, offset)
-    if len(header) < offset:
-        raise DataError(f"{path} is truncated inside its header. Fetch it again.")
-    shape = struct.unpack(f">{head[3]}I", header[4:])
-    dtype = np.dtype(_TYPES[head[2]])
-    size = dtype.itemsize
-    for side in shape:
-        size *= side
-    if size > max_bytes:
-        raise DataError(f"{path} declares {size:,} bytes, above the limit max_bytes={max_bytes:,}.")
-    data = read_gzip(path, offset + size + 1)
-    if len(data) != offset + size:
-        state = "truncated" if len(data) < offset + size else "followed by more"
-        raise DataError(
-            f"{path} is {state}: {size:,} bytes of data expected for shape {shape}, got "
-            f"{len(data) - offset:,}."
-        )
-    return (
-        np.frombuffer(data, dtype, offset=offset).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-    )
+    with unpacked(path, max_bytes) as file:
+        dtype, shape = _read_header(file, path)
+        size = dtype.itemsize * math.prod(shape)
+        if size > max_bytes:
+            raise DataError(f"{path} declares {size:,} bytes, above the limit max_bytes={max_bytes:,}.")
+        if size > size_limit(file, 4 + 4 * len(shape)):
+            raise _wrong_length(path, "truncated", size, shape)
+        values = read_values(file, size)
+        if len(values) < size:
+            raise _wrong_length(path, "truncated", size, shape)
+        if file.read(1):  # reading on to the end also has gzip compare its checksum
+            raise _wrong_length(path, "followed by more", size, shape)
+        return values.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def save_idx(path: str | Path, array: np.ndarray) -> None:
@@ -91,6 +80,23 @@ def save_idx(path: str | Path, array: np.ndarray) -> None:
     header = bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     content = header + array.astype(_TYPES[code]).tobytes()
     Path(path).write_bytes(gzip.compress(content) if str(path).endswith(".gz") else content)
+
+
+def _read_header(file: Reader, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of an IDX file. Raises: DataError if it is none."""
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not 1 <= head[3] <= 8:
+        raise DataError(
+            f"{path} is no IDX file: it starts with {head.hex(' ') or 'nothing'}, expected 00 00 type ndim."
+        )
+    sizes = file.read(4 * head[3])
+    if len(sizes) < 4 * head[3]:
+        raise DataError(f"{path} is truncated inside its header. Fetch it again.")
+    return np.dtype(_TYPES[head[2]]), struct.unpack(f">{head[3]}I", sizes)
+
+
+def _wrong_length(path: Path, state: str, size: int, shape: tuple[int, ...]) -> DataError:
+    return DataError(f"{path} is {state}: {size:,} bytes of values are expected for shape {shape}.")
 
 
 def _pairs(folder: Path) -> dict[str, dict[str, Path]]:
