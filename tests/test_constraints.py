@@ -89,4 +89,4 @@ def test_bad_arguments_are_refused(make):
 
 def test_unknown_names_suggest_known_ones():
     with pytest.raises(UnknownNameError, match="Did you mean 'max_norm'"):
-        constraints.get("maxnorm")
+        constraints.get("maxnrm")

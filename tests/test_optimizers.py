@@ -160,7 +160,6 @@ def test_function_as_learning_rate_works_but_cannot_be_saved():
         lambda: optimizers.Adam(clipnorm=1.0, clipvalue=0.5),
         lambda: optimizers.Adam(clipvalue=-0.5),
         lambda: optimizers.Adam(weight_decay=-1),
-        lambda: optimizers.Adam(lr=0.1),
         lambda: optimizers.AdamW(weight_decay=None),
         lambda: optimizers.Lion(beta_1=0.0),
     ],

@@ -23,6 +23,8 @@ Axes = int | Sequence[int]
 class Constraint(Configurable):
     """Base of all constraints: `constraint(w)` gives weights of the same shape that keep the bounds.
 
+    The base itself has no bounds and gives the weights back.
+
     Attributes:
         kind: the engine's name of the projection, "custom" for a class of your own.
     """
@@ -33,7 +35,9 @@ class Constraint(Configurable):
         """The attributes of the engine's projection, JSON-able: the arguments."""
         return self.get_config()
 
-    def __call__(self, w: ArrayLike) -> NDArray:
+    def __call__(self, w: ArrayLike) -> NDArray[Any]:
+        if type(self) is Constraint:
+            return np.asarray(getattr(w, "value", w))
         if self.kind == "custom":
             raise NotImplementedError(f"{type(self).__name__} must define __call__(self, w).")
         weights = np.asarray(getattr(w, "value", w))

@@ -4,6 +4,8 @@ Every message says what was expected, what came and what to do. Each type also d
 exception that a Keras, NumPy or scikit-learn user would catch.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 
 class KernelearnError(Exception):
     """Base of all errors that kernelearn raises on purpose."""
@@ -15,6 +17,10 @@ class ShapeError(KernelearnError, ValueError):
 
 class ArgumentError(KernelearnError, ValueError):
     """An argument has a value outside what is allowed."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument has a type that is not taken, or a name that nothing has."""
 
 
 class UnknownNameError(KernelearnError, ValueError):
@@ -45,15 +51,38 @@ class MissingDependencyError(KernelearnError, ImportError):
     """An optional package is needed and not installed."""
 
 
-def unknown_name(kind: str, name: object, known) -> UnknownNameError:
+def unknown_name(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:
     """The error for a name that is not in a registry, with the nearest known names.
 
-    >>> print(unknown_name("loss", "mxe", ["mse", "mae"]))
+    Names that differ only in case and underscores are listed once.
+
+    >>> print(unknown_name("loss", "mxe", ["mse", "mae", "MAE"]))
     Unknown loss 'mxe'. Did you mean 'mse'? Known: mae, mse.
     """
+    names = sorted(str(k) for k in known)
+    # NOTE: sorted, capitals come first, so that the last of several spellings is the one in small letters.
+    spelled = {name.lower().replace("_", ""): name for name in names}
+    hint, listed = _did_you_mean(name, names, spelled), ", ".join(sorted(spelled.values()))
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {listed}.")
+
+
+def unknown_argument(owner: str, name: str, known: Iterable[str]) -> ArgumentTypeError:
+    """The error for a keyword argument that a class or function does not have.
+
+    >>> print(unknown_argument("Conv2D", "stride", ["filters", "strides"]))
+    Conv2D has no argument 'stride'. Did you mean 'strides'? It takes: filters, strides.
+    """
+    names = list(known)
+    takes = f"It takes: {', '.join(names)}." if names else "It takes no arguments."
+    return ArgumentTypeError(f"{owner} has no argument {name!r}.{_did_you_mean(name, names)} {takes}")
+
+
+def _did_you_mean(name: object, names: Sequence[str], spelled: Mapping[str, str] | None = None) -> str:
+    """A hint with the nearest names, each in one spelling; empty if none is near."""
     import difflib
 
-    names = sorted(str(k) for k in known)
     near = difflib.get_close_matches(str(name), names, n=2)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    # An abbreviation, such as lr.
+    near += [n for n in names if "_" in n and str(name) == "".join(part[:1] for part in n.split("_"))]
+    chosen = dict.fromkeys((spelled or {}).get(n.lower().replace("_", ""), n) for n in near)
+    return f" Did you mean {' or '.join(map(repr, chosen))}?" if chosen else ""

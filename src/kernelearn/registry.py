@@ -4,10 +4,11 @@ Each family (layers, losses, ...) owns one `Registry`. A config is `{"class_name
 plain JSON, and only registered classes can be built from it: loading a file never runs foreign code.
 """
 
+import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
 
 T = TypeVar("T", bound=type)
 
@@ -22,18 +23,36 @@ class Registry:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes: dict[str, type] = {}
-        self._aliases: dict[str, tuple[type, dict]] = {}
+        self._aliases: dict[str, tuple[type, dict[str, Any]]] = {}
 
-    def register(self, *aliases: str) -> Callable[[T], T]:
-        """Class decorator: make a class known under its own name and under `aliases`."""
+    @overload
+    def register(self, cls: T, /, *aliases: str) -> T: ...
 
-        def add(cls: T) -> T:
-            self._classes[cls.__name__] = cls
-            for alias in aliases:
-                self._aliases[alias] = (cls, {})
-            return cls
+    @overload
+    def register(self, /, *aliases: str) -> Callable[[T], T]: ...
 
-        return add
+    def register(self, /, *names: Any) -> Any:
+        """Make a class known under its own name and under aliases: in files, and as a string.
+
+        As a decorator `@LOSSES.register()`, `@LOSSES.register("mine")`, or called as
+        `LOSSES.register(MyLoss)`, `LOSSES.register(MyLoss, "mine")`.
+
+        Raises: ArgumentError if an argument of the class would be missing in its config.
+        """
+        if names and isinstance(names[0], type):
+            return self._add(names[0], names[1:])
+        return lambda cls: self._add(cls, names)
+
+    def _add(self, cls: T, aliases: tuple[str, ...]) -> T:
+        if not all(isinstance(alias, str) for alias in aliases):
+            raise ArgumentError(f"The other names of a {self.kind} must be strings, got {aliases!r}.")
+        check = getattr(cls, "check_declaration", None)
+        if check:
+            check()
+        self._classes[cls.__name__] = cls
+        for alias in aliases:
+            self._aliases[alias] = (cls, {})
+        return cls
 
     def alias(self, name: str, cls: type, **config: Any) -> None:
         """Make `name` mean `cls(**config)`."""
@@ -47,15 +66,16 @@ class Registry:
         """The object that `identifier` stands for.
 
         Args:
-            identifier: None (gives None), a name, a config dict, a registered class, or an object of
-                one (given back as it is).
+            identifier: None (gives None), a name in any case, a config dict, a registered class, or an object
+                of one (given back as it is).
             allow_callable: also give back any other callable.
         Raises: UnknownNameError for an unknown name, ArgumentError for any other type.
         """
         if identifier is None or type(identifier) in self._classes.values():
             return identifier
         if isinstance(identifier, str):
-            return self._from_name(identifier)
+            cls, config = self._find(identifier)
+            return cls(**config)
         if isinstance(identifier, dict) and "class_name" in identifier:
             return self._from_config(identifier)
         if isinstance(identifier, type) and identifier in self._classes.values():
@@ -67,29 +87,45 @@ class Registry:
             f"got {identifier!r} of type {type(identifier).__name__}."
         )
 
-    def serialize(self, obj: Any) -> dict | None:
+    def serialize(self, obj: Any) -> dict[str, Any] | None:
         """The JSON config from which `get` builds an equal object; None for None."""
         if obj is None:
             return None
         if type(obj) not in self._classes.values():
-            raise ArgumentError(
-                f"A {self.kind} of type {type(obj).__name__} cannot be saved: it is not registered. "
-                f"Register its class, or use one of: {', '.join(self.names())}."
-            )
+            raise ArgumentError(self._not_registered(obj))
         return {"class_name": type(obj).__name__, "config": obj.get_config()}
 
-    def _from_name(self, name: str) -> Any:
-        if name in self._classes:
-            return self._classes[name]()
-        if name in self._aliases:
-            cls, config = self._aliases[name]
-            return cls(**config)
-        raise unknown_name(self.kind, name, self.names())
+    def why_not_saved(self, obj: Any) -> str | None:
+        """Why a file cannot hold this object, with the remedy; None if it can, or for None.
 
-    def _from_config(self, config: dict) -> Any:
-        name = config["class_name"]
-        if name not in self._classes:
-            raise unknown_name(self.kind, name, self._classes)
-        cls = self._classes[name]
-        arguments = config.get("config", {})
+        What will be saved later is asked this before work is done.
+        """
+        try:
+            json.dumps(self.serialize(obj))
+        except KernelearnError as error:
+            return str(error)
+        except (TypeError, ValueError) as error:
+            return f"The config of {type(obj).__name__} is no JSON value: {error}. Override get_config()."
+        return None
+
+    def _not_registered(self, obj: Any) -> str:
+        family = f"{self.kind.rpartition(' ')[2].upper()}S"
+        return (
+            f"A {self.kind} of type {type(obj).__name__} cannot be saved: it is not registered. Write "
+            f"@{family}.register() above its class (before a file with it is read, too)."
+        )
+
+    def _find(self, name: str) -> tuple[type, dict[str, Any]]:
+        """The class of a name, in any case, and the arguments that the name stands for."""
+        known = {**self._aliases, **{key: (cls, {}) for key, cls in self._classes.items()}}
+        if name in known:
+            return known[name]
+        same = [key for key in known if key.lower() == name.lower()]
+        if not same:
+            raise unknown_name(self.kind, name, known)
+        return known[same[0]]
+
+    def _from_config(self, config: dict[str, Any]) -> Any:
+        cls, preset = self._find(str(config["class_name"]))
+        arguments = {**preset, **(config.get("config") or {})}
         return cls.from_config(arguments) if hasattr(cls, "from_config") else cls(**arguments)

@@ -78,7 +78,7 @@ class ExponentialDecay(LearningRateSchedule):
     def __init__(
         self,
         initial_learning_rate: float,
-        decay_steps: int,
+        decay_steps: float,
         decay_rate: float,
         staircase: bool = False,
         name: str = "ExponentialDecay",
@@ -102,7 +102,7 @@ class InverseTimeDecay(LearningRateSchedule):
     def __init__(
         self,
         initial_learning_rate: float,
-        decay_steps: int,
+        decay_steps: float,
         decay_rate: float,
         staircase: bool = False,
         name: str = "InverseTimeDecay",
@@ -161,7 +161,7 @@ class PolynomialDecay(LearningRateSchedule):
     def __init__(
         self,
         initial_learning_rate: float,
-        decay_steps: int,
+        decay_steps: float,
         end_learning_rate: float = 0.0001,
         power: float = 1.0,
         cycle: bool = False,
@@ -200,11 +200,11 @@ class CosineDecay(LearningRateSchedule):
     def __init__(
         self,
         initial_learning_rate: float,
-        decay_steps: int,
+        decay_steps: float,
         alpha: float = 0.0,
         name: str = "CosineDecay",
         warmup_target: float | None = None,
-        warmup_steps: int = 0,
+        warmup_steps: float = 0,
     ) -> None:
         _require_positive(decay_steps=decay_steps)
         if warmup_steps < 0:
@@ -224,7 +224,7 @@ class CosineDecay(LearningRateSchedule):
             return self.initial_learning_rate + rise * step / self.warmup_steps
         return self._decayed(self.warmup_target, step - self.warmup_steps)
 
-    def _decayed(self, top: float, step: int) -> float:
+    def _decayed(self, top: float, step: float) -> float:
         progress = min(step, self.decay_steps) / self.decay_steps
         return top * ((1 - self.alpha) * _half_cosine(progress) + self.alpha)
 
@@ -239,7 +239,7 @@ class CosineDecayRestarts(LearningRateSchedule):
     def __init__(
         self,
         initial_learning_rate: float,
-        first_decay_steps: int,
+        first_decay_steps: float,
         t_mul: float = 2.0,
         m_mul: float = 1.0,
         alpha: float = 0.0,
@@ -288,7 +288,7 @@ class OneCycle(LearningRateSchedule):
     def __init__(
         self,
         max_learning_rate: float,
-        total_steps: int,
+        total_steps: float,
         pct_start: float = 0.3,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,

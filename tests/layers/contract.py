@@ -65,8 +65,8 @@ def check_layer(example: Example) -> None:
 
 
 def call(layer: layers.Layer, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The layer on arrays, one or several."""
-    return layer(arrays[0] if len(arrays) == 1 else list(arrays))
+    """The layer on arrays, one or several, in inference."""
+    return layer(arrays[0] if len(arrays) == 1 else list(arrays), training=False)
 
 
 def randomize(layer: layers.Layer) -> None:

@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.engine.reference.activations import ACTIVATIONS
-from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.layers.arguments import check_axis, check_known, weight_config
+from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.layers.arguments import (
+    ALONG_AXIS,
+    Ints,
+    Shape,
+    activation_name,
+    check_axis,
+    check_known,
+    known_sizes,
+    whole_numbers,
+)
 from kernelearn.layers.base import LAYERS, Layer
 
-# Functions along an axis; all other activations act entry by entry and stand in the engine's table.
-ALONG_AXIS = ("softmax", "log_softmax")
-ALIASES = {"swish": "silu", "hard_swish": "hard_silu", None: "linear"}
 
-
-def activation_name(identifier: Any) -> str:
-    """The canonical name of an activation given as a string, as None, or as a layer such as `ReLU()`.
-
-    Raises: UnknownNameError listing the known names.
-    """
-    name = (
-        ALIASES.get(identifier, identifier)
-        if isinstance(identifier, str) or identifier is None
-        else identifier
-    )
-    if not isinstance(name, str):
-        raise ArgumentError(
-            f"activation must be a name such as 'relu', got {identifier!r}. For one with arguments, such as "
-            "LeakyReLU(0.2), leave activation=None and add it as the next layer."
-        )
-    if name not in ACTIVATIONS and name not in ALONG_AXIS:
-        raise unknown_name("activation", identifier, [*ACTIVATIONS, *ALONG_AXIS, "swish", "hard_swish"])
-    return name
-
-
-def lower_activation(graph: ProgramBuilder, x: Buffer, name: str, **attrs: Any) -> Buffer:
-    """Add an activation to the program; "linear" adds nothing."""
+def lower_activation(graph: ProgramBuilder, x: Buffer, activation: Any, **attrs: Any) -> Buffer:
+    """Add an activation to the program; "linear" (or None) adds nothing."""
+    name = activation_name(activation)
     if name == "linear":
         return x
     if name in ALONG_AXIS:
         return graph.add(name, x, axis=attrs.get("axis", -1))
     return graph.add("activation", x, kind=name, **attrs)
+
+
+def is_constant_softmax(layer: Layer, output_shape: Shape) -> bool:
+    """Whether a layer ends in a softmax over a single number, which is 1 whatever goes in."""
+    if isinstance(layer, Softmax):
+        sizes = [output_shape[axis] for axis in layer.axes(len(output_shape))]
+        return all(size == 1 for size in sizes)
+    return getattr(layer, "activation", None) in ALONG_AXIS and output_shape[-1] == 1
 
 
 @LAYERS.register()
@@ -53,15 +46,14 @@ class Activation(Layer):
         activation: for example "relu", "gelu", "softmax".
     """
 
-    def __init__(self, activation: str, **options: Any) -> None:
+    activation: str
+
+    def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
-        self.activation = activation_name(activation)
+        self.keep(locals())
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return lower_activation(graph, x, self.activation)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": self.activation}
 
 
 class _ParametrisedActivation(Layer):
@@ -69,12 +61,13 @@ class _ParametrisedActivation(Layer):
 
     kind = ""
     arguments: tuple[str, ...] = ()
+    max_value: float | None
+    negative_slope: float
+    threshold: float
+    alpha: float
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return lower_activation(graph, x, self.kind, **{name: getattr(self, name) for name in self.arguments})
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **{name: getattr(self, name) for name in self.arguments}}
 
 
 @LAYERS.register()
@@ -92,14 +85,12 @@ class ReLU(_ParametrisedActivation):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.keep(locals())
         if negative_slope < 0 or threshold < 0 or (max_value is not None and max_value < 0):
             raise ArgumentError(
                 "ReLU takes max_value, negative_slope and threshold of at least 0; "
                 f"got {max_value}, {negative_slope}, {threshold}."
             )
-        self.max_value = max_value
-        self.negative_slope = negative_slope
-        self.threshold = threshold
 
 
 @LAYERS.register()
@@ -111,7 +102,9 @@ class LeakyReLU(_ParametrisedActivation):
 
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
         super().__init__(**options)
-        self.negative_slope = negative_slope
+        self.keep(locals())
+        if negative_slope < 0:
+            raise ArgumentError(f"negative_slope must be at least 0, got {negative_slope!r}.")
 
 
 @LAYERS.register()
@@ -123,22 +116,57 @@ class ELU(_ParametrisedActivation):
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
-        self.alpha = alpha
+        self.keep(locals())
 
 
 @LAYERS.register()
-class Softmax(_ParametrisedActivation):
-    """exp(x) / sum exp(x) along an axis."""
+class Softmax(Layer):
+    """exp(x) / sum exp(x) along an axis, or over several axes together.
 
-    kind = "softmax"
-    arguments = ("axis",)
+    Args:
+        axis: an axis, or a list of them; the batch is none of them.
+    """
 
-    def __init__(self, axis: int = -1, **options: Any) -> None:
+    def __init__(self, axis: Ints = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = int(axis)
+        chosen = whole_numbers(axis, "axis")
+        self.axis: int | tuple[int, ...] = chosen if isinstance(axis, list | tuple) else chosen[0]
 
-    def build(self, input_shape) -> None:
-        check_axis(self.axis, input_shape, "Softmax")
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """The axes of inputs with so many axes, counted from the front, in order."""
+        chosen = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return tuple(sorted({check_axis(axis, (None,) * rank, "Softmax") for axis in chosen}))
+
+    def build(self, input_shape: Shape) -> None:
+        axes = self.axes(len(input_shape))
+        if isinstance(self.axis, tuple) and (not axes or len(axes) != len(self.axis) or 0 in axes):
+            raise ShapeError(
+                f"Softmax takes different axes of its input other than the batch; got axis={self.axis} for "
+                f"inputs of shape {tuple(input_shape)}."
+            )
+        if len(axes) > 1:
+            check_known(input_shape, "Softmax")
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        if isinstance(self.axis, int):
+            return lower_activation(graph, x, "softmax", axis=self.axis)
+        axes = self.axes(len(x.shape))
+        return (
+            _softmax_over(graph, x, axes)
+            if len(axes) > 1
+            else lower_activation(graph, x, "softmax", axis=axes[0])
+        )
+
+
+def _softmax_over(graph: ProgramBuilder, x: Buffer, axes: tuple[int, ...]) -> Buffer:
+    """Several axes brought to the end, made one for the softmax, and put back."""
+    order = (*(a for a in range(len(x.shape)) if a not in axes), *axes)
+    moved = graph.add("transpose", x, axes=order)
+    sizes = known_sizes(moved)
+    rest, joined = sizes[: -len(axes)], math.prod(sizes[-len(axes) :])
+    flat = graph.add("reshape", moved, shape=(None, *rest, joined))
+    y = graph.add("reshape", lower_activation(graph, flat, "softmax"), shape=(None, *sizes))
+    return graph.add("transpose", y, axes=tuple(order.index(i) for i in range(len(order))))
 
 
 @LAYERS.register()
@@ -155,27 +183,23 @@ class PReLU(Layer):
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
         alpha_constraint: Any = None,
-        shared_axes: tuple[int, ...] | list[int] | int | None = None,
+        shared_axes: Ints | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
-        self.shared_axes = (shared_axes,) if isinstance(shared_axes, int) else tuple(shared_axes or ())
+        self.keep(locals())
+        self.shared_axes = () if shared_axes is None else whole_numbers(shared_axes, "shared_axes")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "PReLU")
-        shape = tuple(
-            1 if axis in self.shared_axes else size for axis, size in enumerate(input_shape) if axis
-        )
-        self.alpha = self.add_weight(
-            "alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, self.alpha_constraint
-        )
+        if not all(1 <= axis < len(input_shape) for axis in self.shared_axes):
+            raise ShapeError(
+                f"shared_axes of PReLU must be from 1 to {len(input_shape) - 1} for inputs of shape "
+                f"{tuple(input_shape)}; got {self.shared_axes}."
+            )
+        sizes = enumerate(input_shape[1:], start=1)
+        shape = tuple(1 if axis in self.shared_axes else size for axis, size in sizes)
+        self.alpha = self.add_weight("alpha", shape, **self.rules("alpha"))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return graph.add("prelu", x, self.use(graph, self.alpha))
-
-    def get_config(self) -> dict[str, Any]:
-        rules = weight_config(self, "alpha_initializer", "alpha_regularizer", "alpha_constraint")
-        return {**super().get_config(), **rules, "shared_axes": list(self.shared_axes)}

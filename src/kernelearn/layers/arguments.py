@@ -1,13 +1,71 @@
 """Checks and conversions of constructor arguments that several layer families share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kernelearn import constraints, initializers, regularizers
+from kernelearn._configurable import is_whole, plain_value
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.engine.reference.activations import ACTIVATIONS
+from kernelearn.errors import ArgumentError, ArgumentTypeError, ShapeError, unknown_name
 
 DATA_FORMATS = ("channels_last", "channels_first")
+# Functions along an axis; all other activations act entry by entry and stand in the engine's table.
+ALONG_AXIS = ("softmax", "log_softmax")
+ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
+
+Shape = tuple[int | None, ...]
+Ints = int | Sequence[int]
+
+
+def kept(name: str, value: Any, kind: str) -> Any:
+    """A constructor argument as its layer keeps it: rules as objects, activations by name, plain numbers.
+
+    Args:
+        kind: its annotation in the signature.
+    """
+    if name in _CONVERSIONS:
+        return _CONVERSIONS[name](value)
+    stem, _, family = name.rpartition("_")
+    if stem and family in _FAMILIES:
+        return _FAMILIES[family].get(value)
+    return plain_value(value, kind)
+
+
+def as_json(name: str, value: Any) -> Any:
+    """What a config holds for an argument that `kept` has made."""
+    stem, _, family = name.rpartition("_")
+    if stem and family in _FAMILIES:
+        return _FAMILIES[family].serialize(value)
+    if name == "activation":
+        return activation_name(value)
+    return _lists(value)
+
+
+def _lists(value: Any) -> Any:
+    """Tuples and arrays as lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return [_lists(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def activation_name(identifier: Any) -> str:
+    """The canonical name of an activation given as a string, as None, or as a function of `activations`.
+
+    Raises: UnknownNameError listing the known names; ArgumentTypeError for anything else.
+    """
+    name = "linear" if identifier is None else getattr(identifier, "activation", identifier)
+    if not isinstance(name, str) or isinstance(identifier, type):
+        raise ArgumentTypeError(
+            f"activation must be a name such as 'relu', got {identifier!r}. For one with arguments, such as "
+            "LeakyReLU(0.2), leave activation=None and add it as the next layer."
+        )
+    name = ALIASES.get(name, name)
+    if name not in ACTIVATIONS and name not in ALONG_AXIS:
+        raise unknown_name("activation", identifier, [*ACTIVATIONS, *ALONG_AXIS, *ALIASES])
+    return name
 
 
 def check_data_format(value: str | None) -> str:
@@ -18,14 +76,34 @@ def check_data_format(value: str | None) -> str:
     return chosen
 
 
+_FAMILIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "activation": activation_name,
+    "data_format": check_data_format,
+}
+
+
 def check_positive(value: Any, name: str) -> int:
     """A positive int."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ArgumentError(f"{name} must be a positive int, got {value!r}.")
-    return value
+    return int(value)
 
 
-def check_rank(shape: Sequence, rank: int, layer: str) -> None:
+def whole_numbers(value: Any, name: str, count: int | None = None) -> tuple[int, ...]:
+    """An int, or a list or tuple of ints, as a tuple of ints.
+
+    Raises: ArgumentTypeError for anything else, ArgumentError for another number of them than `count`.
+    """
+    values = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value,)
+    if not all(is_whole(v) for v in values):
+        raise ArgumentTypeError(f"{name} must be an int or a list of ints, got {value!r}.")
+    if count is not None and len(values) != count:
+        raise ArgumentError(f"{name} must have {count} entries, got {value!r}.")
+    return tuple(int(v) for v in values)
+
+
+def check_rank(shape: Shape, rank: int, layer: str) -> None:
     """Raise ShapeError unless an input shape (batch first) has this many axes."""
     if len(shape) != rank:
         axes = {
@@ -41,7 +119,7 @@ def check_rank(shape: Sequence, rank: int, layer: str) -> None:
         )
 
 
-def check_axis(axis: int, shape: Sequence, layer: str) -> int:
+def check_axis(axis: int, shape: Shape, layer: str) -> int:
     """An axis counted from the front; raise ShapeError if inputs of this shape do not have it."""
     rank = len(shape)
     if not -rank <= axis < rank:
@@ -49,7 +127,7 @@ def check_axis(axis: int, shape: Sequence, layer: str) -> int:
     return axis % rank
 
 
-def check_known(shape: Sequence, layer: str) -> None:
+def check_known(shape: Shape, layer: str) -> None:
     """Raise ShapeError if any size but the first (the batch) is unknown."""
     if any(s is None for s in shape[1:]):
         raise ShapeError(
@@ -63,7 +141,7 @@ def known_sizes(x: Buffer) -> tuple[int, ...]:
     return tuple(size for size in x.shape[1:] if size is not None)
 
 
-def channels_last(shape: Sequence, data_format: str) -> tuple:
+def channels_last(shape: Shape, data_format: str) -> Shape:
     """An input shape in channels-last order."""
     return tuple(shape) if data_format == "channels_last" else (shape[0], *shape[2:], shape[1])
 
@@ -81,9 +159,3 @@ def from_channels_last(graph: ProgramBuilder, x: Buffer, data_format: str) -> Bu
         return x
     last = len(x.shape) - 1
     return graph.add("transpose", x, axes=(0, last, *range(1, last)))
-
-
-def weight_config(layer: Any, *names: str) -> dict[str, Any]:
-    """Config entries of attributes such as `kernel_initializer`, by the family their name ends with."""
-    families = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
-    return {name: families[name.rpartition("_")[2]].serialize(getattr(layer, name)) for name in names}

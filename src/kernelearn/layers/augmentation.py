@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from kernelearn._configurable import is_number
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.arguments import (
-    check_data_format,
+    Shape,
     check_known,
     check_positive,
     check_rank,
@@ -22,9 +25,9 @@ from kernelearn.layers.arguments import (
     known_sizes,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, Shape
+from kernelearn.layers.base import LAYERS
 from kernelearn.layers.noise import _Random
-from kernelearn.layers.preprocessing import centre_crop
+from kernelearn.layers.preprocessing import SingleImages, centre_crop
 
 Factor = float | Sequence[float]
 FLIP_MODES = {"horizontal": (2,), "vertical": (1,), "horizontal_and_vertical": (1, 2)}
@@ -38,31 +41,22 @@ def factor_range(factor: Any, name: str, low: float = -1.0, high: float = 1.0) -
     >>> factor_range(0.2, "factor")
     (-0.2, 0.2)
     """
-    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    values = (factor,) if is_number else tuple(factor) if isinstance(factor, list | tuple) else ()
-    if (
-        len(values) not in (1, 2)
-        or (len(values) == 1 and not is_number)
-        or not all(low <= v <= high for v in values)
-    ):
+    listed = isinstance(factor, list | tuple | np.ndarray) and np.ndim(factor) == 1
+    values = tuple(factor) if listed else (factor,)
+    in_range = all(is_number(v) and low <= v <= high for v in values)
+    if len(values) != (2 if listed else 1) or not in_range:
         raise ArgumentError(f"{name} must be a number or two numbers in [{low:g}, {high:g}], got {factor!r}.")
     smallest, largest = sorted(values) if len(values) == 2 else (-abs(values[0]), abs(values[0]))
     return float(smallest), float(largest)
 
 
-def _plain(factor: Any) -> Any:
-    """A factor as JSON keeps it."""
-    return list(factor) if isinstance(factor, tuple) else factor
-
-
-class _RandomImages(_Random):
+class _RandomImages(SingleImages, _Random):
     """Subclasses give `change` on channels-last buffers, with `draws` random numbers per image."""
 
     draws = 1
-
-    def __init__(self, seed: int | None, data_format: str | None, **options: Any) -> None:
-        super().__init__(seed, **options)
-        self.data_format = check_data_format(data_format)
+    data_format: str
+    # NOTE: as in Keras, a call on arrays that does not say training=False shows what the layer does.
+    called_training = True
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, 4, type(self).__name__)
@@ -70,7 +64,7 @@ class _RandomImages(_Random):
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
-        y = self.change(graph, x, self._draw(graph, x)) if graph.training else self.keep(graph, x)
+        y = self.change(graph, x, self._draw(graph, x)) if graph.training else self.leave(graph, x)
         return from_channels_last(graph, y, self.data_format)
 
     def _draw(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -81,12 +75,9 @@ class _RandomImages(_Random):
         """What happens in training; `draw` is (n, draws) in [0, 1)."""
         raise NotImplementedError(f"{type(self).__name__} must define change(graph, x, draw).")
 
-    def keep(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+    def leave(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         """What happens in inference: nothing."""
         return x
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 @LAYERS.register()
@@ -99,6 +90,8 @@ class RandomFlip(_RandomImages):
         seed: mixed into the random stream of this layer.
     """
 
+    mode: str
+
     def __init__(
         self,
         mode: str = "horizontal_and_vertical",
@@ -106,17 +99,14 @@ class RandomFlip(_RandomImages):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(seed, data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
         if mode not in FLIP_MODES:
             raise unknown_name("flip mode", mode, FLIP_MODES)
-        self.mode = mode
         self.draws = len(FLIP_MODES[mode])
 
     def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
         return graph.add("flip", x, draw, axes=FLIP_MODES[self.mode])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
 
 
 @LAYERS.register()
@@ -137,21 +127,19 @@ class RandomCrop(_RandomImages):
     def __init__(
         self, height: int, width: int, seed: int | None = None, data_format: str | None = None, **options: Any
     ) -> None:
-        super().__init__(seed, data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
         self.height = check_positive(height, "height")
         self.width = check_positive(width, "width")
 
     def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
         height, width, _ = known_sizes(x)
         if height < self.height or width < self.width:
-            return self.keep(graph, x)
+            return self.leave(graph, x)
         return graph.add("crop", x, draw, size=(self.height, self.width))
 
-    def keep(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+    def leave(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return centre_crop(graph, x, (self.height, self.width))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 class _RandomWarp(_RandomImages):
@@ -162,24 +150,15 @@ class _RandomWarp(_RandomImages):
     """
 
     kind = ""
+    fill_mode: str
+    interpolation: str
+    fill_value: float
 
-    def __init__(
-        self,
-        fill_mode: str,
-        interpolation: str,
-        seed: int | None,
-        fill_value: float,
-        data_format: str | None,
-        **options: Any,
-    ) -> None:
-        super().__init__(seed, data_format, **options)
-        if fill_mode not in INDEX_RULES:
-            raise unknown_name("fill_mode", fill_mode, INDEX_RULES)
-        if interpolation not in INTERPOLATIONS:
-            raise unknown_name("interpolation", interpolation, INTERPOLATIONS)
-        self.fill_mode = fill_mode
-        self.interpolation = interpolation
-        self.fill_value = float(fill_value)
+    def _check_outside(self) -> None:
+        if self.fill_mode not in INDEX_RULES:
+            raise unknown_name("fill_mode", self.fill_mode, INDEX_RULES)
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown_name("interpolation", self.interpolation, INTERPOLATIONS)
 
     def ranges(self) -> tuple[tuple[float, float], ...]:
         """(low, high) of every parameter of the map."""
@@ -189,10 +168,6 @@ class _RandomWarp(_RandomImages):
         maps = graph.add("affine_map", x, draw, kind=self.kind, ranges=self.ranges())
         outside = {"fill_mode": self.fill_mode, "fill_value": self.fill_value}
         return graph.add("warp", x, maps, interpolation=self.interpolation, **outside)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("fill_mode", "interpolation", "fill_value")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @LAYERS.register()
@@ -218,15 +193,13 @@ class RandomRotation(_RandomWarp):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
-        self.factor = factor
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_outside()
         self._range = factor_range(factor, "factor")
 
     def ranges(self) -> tuple[tuple[float, float], ...]:
         return (self._range,)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": _plain(self.factor)}
 
 
 @LAYERS.register()
@@ -254,9 +227,9 @@ class RandomTranslation(_RandomWarp):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
-        self.height_factor = height_factor
-        self.width_factor = width_factor
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_outside()
         self._ranges = (
             factor_range(height_factor, "height_factor"),
             factor_range(width_factor, "width_factor"),
@@ -264,10 +237,6 @@ class RandomTranslation(_RandomWarp):
 
     def ranges(self) -> tuple[tuple[float, float], ...]:
         return self._ranges
-
-    def get_config(self) -> dict[str, Any]:
-        factors = {"height_factor": _plain(self.height_factor), "width_factor": _plain(self.width_factor)}
-        return {**super().get_config(), **factors}
 
 
 @LAYERS.register()
@@ -293,9 +262,9 @@ class RandomZoom(_RandomWarp):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
-        self.height_factor = height_factor
-        self.width_factor = width_factor
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_outside()
         pairs = (("height_factor", height_factor), ("width_factor", width_factor))
         self._ranges = tuple(self._around_one(f, name) for name, f in pairs if f is not None)
         self.draws = len(self._ranges)
@@ -311,10 +280,6 @@ class RandomZoom(_RandomWarp):
     def ranges(self) -> tuple[tuple[float, float], ...]:
         return self._ranges
 
-    def get_config(self) -> dict[str, Any]:
-        factors = {"height_factor": _plain(self.height_factor), "width_factor": _plain(self.width_factor)}
-        return {**super().get_config(), **factors}
-
 
 @LAYERS.register()
 class RandomContrast(_RandomImages):
@@ -328,6 +293,8 @@ class RandomContrast(_RandomImages):
         seed: mixed into the random stream of this layer.
     """
 
+    factor: Factor
+
     def __init__(
         self,
         factor: Factor,
@@ -336,18 +303,14 @@ class RandomContrast(_RandomImages):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(seed, data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
         factor_range(factor, "factor", 0.0)
-        self.factor = factor
         self.value_range = tuple(value_range)
         if len(self.value_range) != 2 or not self.value_range[0] < self.value_range[1]:
             raise ArgumentError(f"value_range must be (smallest, largest), got {value_range!r}.")
 
     def change(self, graph: ProgramBuilder, x: Buffer, draw: Buffer) -> Buffer:
-        lower, upper = (self.factor, self.factor) if isinstance(self.factor, int | float) else self.factor
+        lower, upper = np.broadcast_to(self.factor, 2).tolist()
         bounds = {"low": 1.0 - lower, "high": 1.0 + upper}
         return graph.add("contrast", x, draw, value_range=self.value_range, **bounds)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"factor": _plain(self.factor), "value_range": list(self.value_range)}
-        return {**super().get_config(), **own}

@@ -1,10 +1,11 @@
 """What every layer is: a declaration of arguments and weights that adds operators to a program.
 
 A layer never computes. Subclasses give
+    __init__(...)             keep the arguments: `self.keep(locals())`, or one by one
     build(*input_shapes)      make the weights with `add_weight`
     lower(graph, *inputs)     add operators to the program under construction, return its output buffer(s)
-    get_config()              constructor arguments as JSON
-Output shapes follow from `lower`: the operator table knows the shape of every result.
+The config follows from the signature of `__init__`, output shapes from `lower`: the operator table knows the
+shape of every result.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelearn import _notebook, config, constraints, initializers, regularizers
+from kernelearn._configurable import Configurable
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.layers.arguments import as_json, kept
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.registry import Registry
 
@@ -41,7 +45,14 @@ class Weight(Variable):
         role: "parameter", or "state" for moving statistics.
     """
 
-    def __init__(self, value, name, trainable=True, regularizer=None, constraint=None) -> None:
+    def __init__(
+        self,
+        value: NDArray[Any],
+        name: str,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:
         super().__init__(value, name, trainable)
         self.regularizer = regularizer
         self.constraint = constraint
@@ -66,7 +77,15 @@ def reset_names() -> None:
     _name_counts.clear()
 
 
-class Layer:
+class WeightRules(TypedDict):
+    """How one weight begins, and what applies to it besides the gradient: names, config dicts or objects."""
+
+    initializer: Any
+    regularizer: Any
+    constraint: Any
+
+
+class Layer(Configurable):
     """Base of all layers.
 
     Args:
@@ -77,7 +96,14 @@ class Layer:
         dtype: float type of the weights; the process's default if None.
         activity_regularizer: penalty on the layer's output, divided by the number of images.
         learning_rate_multiplier: scales the learning rate of this layer's weights.
+    Attributes:
+        called_training: the mode of a call on arrays that does not say `training=`: inference, but for the
+            layers that are there to change images at random.
     """
+
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"autocast": (True, False, None)}
+    outside_config: ClassVar[frozenset[str]] = frozenset({"input_shape"})
+    called_training: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -88,6 +114,7 @@ class Layer:
         dtype: str | None = None,
         activity_regularizer: Any = None,
         learning_rate_multiplier: float = 1.0,
+        **keras_options: Any,
     ) -> None:
         self.name = str(name) if name else unique_name(snake_case(type(self).__name__))
         if "/" in self.name:
@@ -106,36 +133,60 @@ class Layer:
         if "build" in cls.__dict__:
             cls.build = _building_once(cls.__dict__["build"])  # type: ignore[method-assign]
 
+    def kept_value(self, name: str, value: Any, kind: str) -> Any:
+        return kept(name, value, kind)
+
     # --- what subclasses declare
 
     # NOTE: the catch-all signatures let subclasses name as many inputs as they take.
     def build(self, *input_shapes: Any, **unused: Any) -> None:
         """Make the weights for inputs of these shapes (batch first)."""
+        self.built = True
 
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
         """Add this layer's operators to `graph`; return its output buffer, or a tuple of them."""
         raise NotImplementedError(f"{type(self).__name__} must define lower(graph, *inputs).")
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as JSON values; `from_config` makes an equal layer, without the weights."""
-        values: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
-        if self.activity_regularizer is not None:
-            values["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        if self.learning_rate_multiplier != 1.0:
-            values["learning_rate_multiplier"] = self.learning_rate_multiplier
-        return values
+    def is_in_config(self, name: str) -> bool:
+        if name == "activity_regularizer":
+            return self.activity_regularizer is not None
+        if name == "learning_rate_multiplier":
+            return self.learning_rate_multiplier != 1.0
+        return super().is_in_config(name)
+
+    def config_value(self, name: str) -> Any:
+        if name == "trainable":
+            return self._trainable
+        return as_json(name, getattr(self, name))
 
     @classmethod
-    def from_config(cls, values: dict[str, Any]) -> Layer:
+    def from_config(cls, values: dict[str, Any]) -> Self:
         """A new layer from what `get_config` gave."""
         return cls(**values)
 
     # --- weights
 
+    def rules(self, weight: str) -> WeightRules:
+        """The arguments that `add_weight` takes for one weight, from `weight`_initializer and the like."""
+        initializer, regularizer, constraint = (
+            getattr(self, f"{weight}_{rule}", None) for rule in ("initializer", "regularizer", "constraint")
+        )
+        return {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
+
     def add_weight(
-        self, name, shape, initializer="zeros", trainable=True, regularizer=None, constraint=None
+        self,
+        name: str,
+        shape: Sequence[int | None],
+        initializer: Any = "zeros",
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Weight:
-        """Make a weight of this shape; a name, object, array or function is accepted as initializer."""
+        """Make a weight of this shape: `add_weight("kernel", shape, **self.rules("kernel"))`.
+
+        Args:
+            initializer: a name, object, array or function; regularizer, constraint: names, objects or None.
+        """
         value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype), self.dtype)
         weight = Weight(value, name, trainable, regularizers.get(regularizer), constraints.get(constraint))
         weight.path = f"{self.name}/{name}"
@@ -164,11 +215,11 @@ class Layer:
         trained = {id(w) for w in self.trainable_weights}
         return [w for w in self.weights if id(w) not in trained]
 
-    def get_weights(self) -> list[np.ndarray]:
+    def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all weights, in Keras's order."""
         return [w.numpy() for w in self.weights]
 
-    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
+    def set_weights(self, arrays: Sequence[NDArray[Any]]) -> None:
         """Replace all weights.
 
         Raises: ShapeError if the number or a shape differs; then nothing is changed.
@@ -185,14 +236,20 @@ class Layer:
 
     # --- calling
 
-    def __call__(self, inputs: Any) -> Any:
-        """Apply to symbolic tensors, giving symbolic tensors, or to arrays, giving arrays in inference."""
+    def __call__(self, inputs: Any, *, training: bool | None = None) -> Any:
+        """Apply to symbolic tensors, giving symbolic tensors, or to arrays, giving arrays.
+
+        Args:
+            training: True for dropout, noise, augmentation and batch statistics, False for inference. None:
+                for tensors what the model does when it runs; for arrays inference, but for the layers that
+                change images at random, which do so when they are called.
+        """
         tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         if not all(isinstance(t, Tensor) for t in tensors):
-            return self._run_on_arrays([np.asarray(t) for t in tensors])
+            return self._run_on_arrays([np.asarray(t) for t in tensors], training)
         self.ensure_built([t.shape for t in tensors])
         specs = self._infer([(t.shape, t.dtype) for t in tensors])
-        node = Node(self, tensors)
+        node = Node(self, tensors, training=None if training is None else bool(training))
         node.outputs = tuple(Tensor(shape, dtype, node, i) for i, (shape, dtype) in enumerate(specs))
         self._nodes.append(node)
         return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
@@ -239,16 +296,25 @@ class Layer:
             inputs = [graph.input(f"input_{i}", *spec) for i, spec in enumerate(specs)]
             return [(b.shape, b.dtype) for b in _as_tuple(self.lower(graph, *inputs))]
 
-    def _run_on_arrays(self, arrays: list[np.ndarray]) -> Any:
+    def _run_on_arrays(self, arrays: list[NDArray[Any]], training: bool | None) -> Any:
+        arrays, was_one = self._as_batches(arrays)
         self.ensure_built([(None, *a.shape[1:]) for a in arrays])
-        graph = ProgramBuilder(dtype=self.dtype)
+        graph = ProgramBuilder(self.called_training if training is None else training, dtype=self.dtype)
         names = [f"input_{i}" for i in range(len(arrays))]
         inputs = [graph.input(name, (None, *a.shape[1:])) for name, a in zip(names, arrays)]
         with graph.scope(self.name):
             outputs = _as_tuple(self.lower(graph, *inputs))
         graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
-        results = prepare(graph.build(), graph.variables).run(dict(zip(names, arrays)))
-        return _one_or_list([results[str(i)] for i in range(len(outputs))])
+        program = graph.build()
+        feed: dict[str, Any] = dict(zip(names, arrays))
+        if "seed" in program.buffers:
+            feed |= {"seed": config.next_seed(), "step": 0}
+        results = prepare(program, graph.variables).run(feed)
+        return _one_or_list([results[str(i)][0] if was_one else results[str(i)] for i in range(len(outputs))])
+
+    def _as_batches(self, arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], bool]:
+        """Arrays with the samples on their first axis, and whether one sample was given without it."""
+        return arrays, False
 
     def _check_count(self, given: int) -> None:
         """Raise ShapeError unless `lower` takes this many inputs."""
@@ -295,9 +361,9 @@ def _building_once(build: Callable[..., None]) -> Callable[..., None]:
     return once
 
 
-def _as_tuple(value: Any) -> tuple:
+def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _one_or_list(values: Sequence) -> Any:
+def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)

@@ -7,10 +7,9 @@ groups as channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.geometry import (
     PADDINGS,
     normalize_tuple,
@@ -20,57 +19,41 @@ from kernelearn.engine.geometry import (
 )
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.activations import activation_name, lower_activation
+from kernelearn.layers.activations import lower_activation
 from kernelearn.layers.arguments import (
+    ALONG_AXIS,
+    Ints,
+    Shape,
+    activation_name,
     channels_last,
-    check_data_format,
     check_known,
     check_positive,
     check_rank,
     from_channels_last,
     known_sizes,
     to_channels_last,
-    weight_config,
 )
-from kernelearn.layers.base import LAYERS, Layer
-
-Ints = int | Sequence[int]
+from kernelearn.layers.base import LAYERS, Layer, Weight
 
 
 class _BaseConv(Layer):
     """Arguments and steps that all convolution layers share; `rank` is the number of spatial axes."""
 
     rank = 2
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+    data_format: str
+    dilation_rate: tuple[int, ...]
+    activation: str
+    use_bias: bool
+    bias: Weight | None
 
-    def __init__(
-        self,
-        *,
-        kernel_size: Ints,
-        strides: Ints,
-        padding: str,
-        data_format: str | None,
-        dilation_rate: Ints,
-        activation: Any,
-        use_bias: bool,
-        bias_initializer: Any,
-        bias_regularizer: Any,
-        bias_constraint: Any,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.kernel_size = normalize_tuple(kernel_size, self.rank, "kernel_size")
-        self.strides = normalize_tuple(strides, self.rank, "strides")
-        self.dilation_rate = normalize_tuple(dilation_rate, self.rank, "dilation_rate")
-        self.padding = str(padding).lower()
-        self.data_format = check_data_format(data_format)
-        self.activation = activation_name(activation)
-        self.use_bias = bool(use_bias)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self._check_geometry()
-
-    def _check_geometry(self) -> None:
+    def _check_windows(self) -> None:
+        """Bring the arguments that say where windows lie to one form, and refuse what cannot be combined."""
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            setattr(self, name, normalize_tuple(getattr(self, name), self.rank, name))
+        self.padding = str(self.padding).lower()
         allowed = PADDINGS if self.rank == 1 else PADDINGS[:2]
         if self.padding not in allowed:
             raise ArgumentError(f"padding must be one of {allowed}, got {self.padding!r}.")
@@ -80,27 +63,29 @@ class _BaseConv(Layer):
                 f"strides={self.strides}, dilation_rate={self.dilation_rate}."
             )
 
-    def _check_input(self, input_shape) -> tuple:
+    def _channels(self, input_shape: Shape) -> int:
+        """The number of channels of inputs of this shape, which is checked."""
+        channels = self._check_input(input_shape)[-1]
+        assert channels is not None
+        return channels
+
+    def _check_input(self, input_shape: Shape) -> Shape:
         """The input shape in channels-last order, checked."""
         check_rank(input_shape, self.rank + 2, type(self).__name__)
         check_known(input_shape, type(self).__name__)
         return channels_last(input_shape, self.data_format)
 
     def _add_bias(self, filters: int) -> None:
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (filters,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
-            )
+        self.bias = self.add_weight("bias", (filters,), **self.rules("bias")) if self.use_bias else None
 
-    def _conv_attrs(self, x: Buffer, kernel_size: tuple, groups: int) -> dict[str, Any]:
+    def _conv_attrs(self, x: Buffer, groups: int) -> dict[str, Any]:
         """Attributes of the conv operator for this input, padding resolved to ints."""
-        padding = self._resolved_padding(known_sizes(x)[:-1], kernel_size)
+        padding = self._resolved_padding(known_sizes(x)[:-1])
         return {"stride": self.strides, "padding": padding, "dilation": self.dilation_rate, "groups": groups}
 
-    def _resolved_padding(self, sizes: Sequence[int], kernel_size: tuple) -> tuple[tuple[int, int], ...]:
+    def _resolved_padding(self, sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """Padding in pixels, (before, after) for each spatial axis of an input of these sizes."""
-        axes = zip(sizes, kernel_size, self.strides, self.dilation_rate)
+        axes = zip(sizes, self.kernel_size, self.strides, self.dilation_rate)
         return tuple(resolve_padding(self.padding, *axis) for axis in axes)
 
     def _finish(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
@@ -111,18 +96,9 @@ class _BaseConv(Layer):
 
     def _activated(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
         """Activation, and the axis order of the caller."""
-        if self.activation in ("softmax", "log_softmax"):
+        if activation_name(self.activation) in ALONG_AXIS:
             return lower_activation(graph, from_channels_last(graph, y, self.data_format), self.activation)
         return from_channels_last(graph, lower_activation(graph, y, self.activation), self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        plain = ("padding", "data_format", "activation", "use_bias")
-        return {
-            **super().get_config(),
-            **{name: list(getattr(self, name)) for name in ("kernel_size", "strides", "dilation_rate")},
-            **{name: getattr(self, name) for name in plain},
-            **weight_config(self, "bias_initializer", "bias_regularizer", "bias_constraint"),
-        }
 
 
 class _Conv(_BaseConv):
@@ -161,56 +137,31 @@ class _Conv(_BaseConv):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            **options,
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_windows()
         self.filters = check_positive(filters, "filters")
         self.groups = check_positive(groups, "groups")
         if self.filters % self.groups:
             raise ArgumentError(
                 f"filters must be divisible by groups; got filters={filters}, groups={groups}."
             )
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
 
-    def build(self, input_shape) -> None:
-        channels = self._check_input(input_shape)[-1]
+    def build(self, input_shape: Shape) -> None:
+        channels = self._channels(input_shape)
         if channels % self.groups:
             raise ArgumentError(
                 f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which "
                 f"groups={self.groups} does not divide."
             )
-        self._add_kernel((*self.kernel_size, channels // self.groups, self.filters))
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self.add_weight("kernel", shape, **self.rules("kernel"))
         self._add_bias(self.filters)
-
-    def _add_kernel(self, shape: tuple) -> None:
-        self.kernel = self.add_weight(
-            "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
-        )
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
-        attrs = self._conv_attrs(x, self.kernel_size, self.groups)
+        attrs = self._conv_attrs(x, self.groups)
         return self._finish(graph, graph.add("conv", x, self.use(graph, self.kernel), **attrs))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "groups": self.groups,
-            **weight_config(self, "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
-        }
 
 
 @LAYERS.register("Convolution1D")
@@ -231,7 +182,7 @@ class Conv3D(_Conv):
     rank = 3
 
 
-class _ConvTranspose(_Conv):
+class _ConvTranspose(_BaseConv):
     """Transposed convolution: the input gradient of a convolution, used to enlarge feature maps.
 
     Args:
@@ -242,6 +193,8 @@ class _ConvTranspose(_Conv):
     Weights: kernel (*kernel_size, filters, channels), bias (filters,).
     """
 
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "groups": (1,)}
+
     def __init__(
         self,
         filters: int,
@@ -249,24 +202,33 @@ class _ConvTranspose(_Conv):
         strides: Ints = 1,
         padding: str = "valid",
         output_padding: Ints | None = None,
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        if options.pop("groups", 1) != 1:
-            raise ArgumentError(f"{type(self).__name__} has no groups; use groups=1.")
-        super().__init__(filters, kernel_size, strides, padding, **options)
-        self.output_padding = (
-            None
-            if output_padding is None
-            else normalize_tuple(output_padding, self.rank, "output_padding", 0)
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_windows()
+        self.filters = check_positive(filters, "filters")
+        self.output_padding: tuple[int, ...] | None = None
+        if output_padding is not None:
+            self.output_padding = normalize_tuple(output_padding, self.rank, "output_padding", 0)
         if self.output_padding and any(extra >= s for extra, s in zip(self.output_padding, self.strides)):
             raise ArgumentError(
                 f"output_padding must be smaller than strides; got {self.output_padding} and {self.strides}."
             )
 
-    def build(self, input_shape) -> None:
-        channels = self._check_input(input_shape)[-1]
-        self._add_kernel((*self.kernel_size, self.filters, channels))
+    def build(self, input_shape: Shape) -> None:
+        shape = (*self.kernel_size, self.filters, self._channels(input_shape))
+        self.kernel = self.add_weight("kernel", shape, **self.rules("kernel"))
         self._add_bias(self.filters)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -289,10 +251,6 @@ class _ConvTranspose(_Conv):
         )
         return self._finish(graph, y)
 
-    def get_config(self) -> dict[str, Any]:
-        values = {**super().get_config(), "output_padding": self.output_padding and list(self.output_padding)}
-        return {k: v for k, v in values.items() if k != "groups"}
-
 
 @LAYERS.register("Convolution1DTranspose")
 class Conv1DTranspose(_ConvTranspose):
@@ -312,7 +270,25 @@ class Conv3DTranspose(_ConvTranspose):
     rank = 3
 
 
-class _DepthwiseConv(_BaseConv):
+class _PerChannel(_BaseConv):
+    """What depthwise and separable convolutions share: every channel has `depth_multiplier` kernels."""
+
+    depth_multiplier: int
+    kernel: Weight
+
+    def _add_depthwise_kernel(self, name: str, channels: int) -> Weight:
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        return self.add_weight(name, shape, **self.rules("depthwise"))
+
+    def _depthwise(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        """The depthwise product of channels-last x."""
+        channels = known_sizes(x)[-1]
+        shape = (*self.kernel_size, 1, channels * self.depth_multiplier)
+        kernel = graph.add("reshape", self.use(graph, self.kernel), shape=shape)
+        return graph.add("conv", x, kernel, **self._conv_attrs(x, channels))
+
+
+class _DepthwiseConv(_PerChannel):
     """Depthwise convolution: every input channel has its own `depth_multiplier` kernels.
 
     Weights: kernel (*kernel_size, channels, depth_multiplier), bias (channels * depth_multiplier,). Output
@@ -337,56 +313,19 @@ class _DepthwiseConv(_BaseConv):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            **options,
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_windows()
         self.depth_multiplier = check_positive(depth_multiplier, "depth_multiplier")
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
 
-    def build(self, input_shape) -> None:
-        channels = self._check_input(input_shape)[-1]
-        self._add_depthwise_kernel("kernel", channels)
+    def build(self, input_shape: Shape) -> None:
+        channels = self._channels(input_shape)
+        self.kernel = self._add_depthwise_kernel("kernel", channels)
         self._add_bias(channels * self.depth_multiplier)
-
-    def _add_depthwise_kernel(self, name: str, channels: int) -> None:
-        self.kernel = self.add_weight(
-            name,
-            (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer,
-            True,
-            self.depthwise_regularizer,
-            self.depthwise_constraint,
-        )
-
-    def _depthwise(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        """The depthwise product of channels-last x."""
-        channels = known_sizes(x)[-1]
-        shape = (*self.kernel_size, 1, channels * self.depth_multiplier)
-        kernel = graph.add("reshape", self.use(graph, self.kernel), shape=shape)
-        return graph.add("conv", x, kernel, **self._conv_attrs(x, self.kernel_size, channels))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
         return self._finish(graph, self._depthwise(graph, x))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "depth_multiplier": self.depth_multiplier,
-            **weight_config(self, "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint"),
-        }
 
 
 @LAYERS.register()
@@ -401,7 +340,7 @@ class DepthwiseConv2D(_DepthwiseConv):
     rank = 2
 
 
-class _SeparableConv(_DepthwiseConv):
+class _SeparableConv(_PerChannel):
     """Depthwise convolution followed by a 1 x 1 convolution that mixes the channels.
 
     Weights: depthwise_kernel (*kernel_size, channels, depth_multiplier),
@@ -430,40 +369,17 @@ class _SeparableConv(_DepthwiseConv):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            kernel_size,
-            strides,
-            padding,
-            depth_multiplier,
-            data_format,
-            dilation_rate,
-            activation,
-            use_bias,
-            depthwise_initializer,
-            bias_initializer,
-            depthwise_regularizer,
-            bias_regularizer,
-            depthwise_constraint,
-            bias_constraint,
-            **options,
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_windows()
         self.filters = check_positive(filters, "filters")
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
-        self.pointwise_constraint = constraints.get(pointwise_constraint)
+        self.depth_multiplier = check_positive(depth_multiplier, "depth_multiplier")
 
-    def build(self, input_shape) -> None:
-        channels = self._check_input(input_shape)[-1]
-        self._add_depthwise_kernel("depthwise_kernel", channels)
-        self.depthwise_kernel = self.kernel
-        self.pointwise_kernel = self.add_weight(
-            "pointwise_kernel",
-            (*(1,) * self.rank, channels * self.depth_multiplier, self.filters),
-            self.pointwise_initializer,
-            True,
-            self.pointwise_regularizer,
-            self.pointwise_constraint,
-        )
+    def build(self, input_shape: Shape) -> None:
+        channels = self._channels(input_shape)
+        self.kernel = self.depthwise_kernel = self._add_depthwise_kernel("depthwise_kernel", channels)
+        shape = (*(1,) * self.rank, channels * self.depth_multiplier, self.filters)
+        self.pointwise_kernel = self.add_weight("pointwise_kernel", shape, **self.rules("pointwise"))
         self._add_bias(self.filters)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -478,13 +394,6 @@ class _SeparableConv(_DepthwiseConv):
             groups=1,
         )
         return self._finish(graph, mixed)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            **weight_config(self, "pointwise_initializer", "pointwise_regularizer", "pointwise_constraint"),
-        }
 
 
 @LAYERS.register("SeparableConvolution1D")

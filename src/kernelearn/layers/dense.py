@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.layers.activations import activation_name, lower_activation
-from kernelearn.layers.arguments import check_known, check_positive, weight_config
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.activations import lower_activation
+from kernelearn.layers.arguments import Shape, check_known, check_positive
+from kernelearn.layers.base import LAYERS, Layer, Weight
 
 
 @LAYERS.register()
@@ -29,6 +28,10 @@ class Dense(Layer):
     (None, 3)
     """
 
+    activation: str
+    use_bias: bool
+    bias: Weight | None
+
     def __init__(
         self,
         units: int,
@@ -43,45 +46,16 @@ class Dense(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.keep(locals())
         self.units = check_positive(units, "units")
-        self.activation = activation_name(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "Dense")
-        shape = (input_shape[-1], self.units)
-        self.kernel = self.add_weight(
-            "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias",
-                (self.units,),
-                self.bias_initializer,
-                True,
-                self.bias_regularizer,
-                self.bias_constraint,
-            )
+        self.kernel = self.add_weight("kernel", (input_shape[-1], self.units), **self.rules("kernel"))
+        self.bias = self.add_weight("bias", (self.units,), **self.rules("bias")) if self.use_bias else None
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         y = graph.add("dense", x, self.use(graph, self.kernel))
         if self.bias is not None:
             y = graph.add("bias_add", y, self.use(graph, self.bias))
         return lower_activation(graph, y, self.activation)
-
-    def get_config(self) -> dict[str, Any]:
-        rules = ("kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer")
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            **weight_config(self, *rules, "kernel_constraint", "bias_constraint"),
-        }

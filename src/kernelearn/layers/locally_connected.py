@@ -11,16 +11,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kernelearn import constraints, initializers, regularizers
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
-from kernelearn.layers.arguments import check_positive, known_sizes, to_channels_last, weight_config
+from kernelearn.layers.arguments import Ints, Shape, check_positive, known_sizes, to_channels_last
 from kernelearn.layers.base import LAYERS
 from kernelearn.layers.convolution import _BaseConv
-
-Ints = int | Sequence[int]
 
 
 @LAYERS.register()
@@ -68,36 +66,20 @@ class LocallyConnected2D(_BaseConv):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=1,
-            activation=activation,
-            use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            **options,
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self.dilation_rate = (1,) * self.rank
+        self._check_windows()
         self.filters = check_positive(filters, "filters")
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
 
-    def build(self, input_shape) -> None:
-        *sizes, channels = self._check_input(input_shape)[1:]
-        self._outputs = self._output_sizes(sizes)
+    def build(self, input_shape: Shape) -> None:
+        sizes, channels = self._check_input(input_shape)[1:-1], self._channels(input_shape)
+        self._outputs = self._output_sizes([size for size in sizes if size is not None])
         columns = prod(self._outputs) * self.filters
-        self.kernel = self.add_weight(
-            "kernel",
-            (*self.kernel_size, channels, columns),
-            self._draw_every_position,
-            True,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
+        rules = self.rules("kernel")
+        self._draw_one = rules["initializer"]
+        rules["initializer"] = self._draw_every_position
+        self.kernel = self.add_weight("kernel", (*self.kernel_size, channels, columns), **rules)
         self._add_bias(columns)
         self._taps = Variable(_one_hot(self.kernel_size, channels, self.dtype), "taps", trainable=False)
 
@@ -106,7 +88,7 @@ class LocallyConnected2D(_BaseConv):
         x = to_channels_last(graph, x, self.data_format)
         channels, positions = known_sizes(x)[-1], prod(self._outputs)
         taps = graph.variable(self._taps, "state", trainable=False)
-        windows = graph.add("conv", x, taps, **self._conv_attrs(x, self.kernel_size, 1))
+        windows = graph.add("conv", x, taps, **self._conv_attrs(x, 1))
         windows = graph.add("reshape", windows, shape=(None, positions, *self.kernel_size, channels))
         windows = graph.add("transpose", windows, axes=(0, 2, 3, 1, 4))
         windows = graph.add("reshape", windows, shape=(None, *self.kernel_size, positions * channels))
@@ -117,26 +99,16 @@ class LocallyConnected2D(_BaseConv):
         y = graph.add("reshape", y, shape=(None, *self._outputs, self.filters))
         return self._activated(graph, y)
 
-    def get_config(self) -> dict[str, Any]:
-        values = {
-            **super().get_config(),
-            "filters": self.filters,
-            **weight_config(self, "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
-        }
-        return {k: v for k, v in values.items() if k != "dilation_rate"}
-
     def _output_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        padding = self._resolved_padding(sizes, self.kernel_size)
+        padding = self._resolved_padding(sizes)
         return output_sizes(sizes, self.kernel_size, self.strides, (1, 1), padding, "local kernel")
 
-    def _draw_every_position(self, shape: Sequence[int], dtype: str) -> np.ndarray:
+    def _draw_every_position(self, shape: Sequence[int], dtype: str) -> NDArray[Any]:
         one = (*shape[:-1], self.filters)
-        return np.concatenate(
-            [self.kernel_initializer(one, dtype=dtype) for _ in range(prod(self._outputs))], axis=-1
-        )
+        return np.concatenate([self._draw_one(one, dtype=dtype) for _ in range(prod(self._outputs))], axis=-1)
 
 
-def _one_hot(kernel_size: tuple[int, ...], channels: int, dtype: str) -> np.ndarray:
+def _one_hot(kernel_size: tuple[int, ...], channels: int, dtype: str) -> NDArray[Any]:
     """The kernel whose filter k copies number k of the window: (*kernel_size, channels, K)."""
     count = prod(kernel_size) * channels
     return np.eye(count, dtype=dtype).reshape(*kernel_size, channels, count)

@@ -7,9 +7,10 @@ from functools import reduce
 from typing import Any
 
 from kernelearn import config
+from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import check_axis
+from kernelearn.layers.arguments import Shape, check_axis
 from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.layers.tensor import Node, Tensor
 
@@ -20,12 +21,12 @@ class InputLayer(Layer):
 
     def __init__(self, shape: Sequence[int], dtype: str | None = None, **options: Any) -> None:
         super().__init__(dtype=dtype, **options)
-        if any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in shape):
+        if not all(is_whole(s) and s > 0 for s in shape):
             raise ArgumentError(
                 f"Input shape must be positive ints without the batch, such as (28, 28, 1); "
                 f"got {tuple(shape)!r}."
             )
-        self.shape = tuple(shape)
+        self.shape = tuple(int(s) for s in shape)
         self.built = True
         node = Node(self, ())
         node.outputs = (Tensor((None, *self.shape), self.dtype, node),)
@@ -34,21 +35,31 @@ class InputLayer(Layer):
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return x
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.shape)}
 
-
-def Input(shape: Sequence[int], dtype: str | None = None, name: str | None = None) -> Tensor:
+def Input(
+    shape: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+) -> Tensor:
     """The start of a functional model: a symbolic batch of samples of this shape.
 
     Args:
         shape: of one sample, without the batch.
+        batch_size: as in Keras, and without effect: a model takes batches of any size.
+        batch_shape: instead of `shape`, with the batch first: (None, 28, 28, 1).
 
     >>> from kernelearn import Input
     >>> Input((28, 28, 1)).shape
     (None, 28, 28, 1)
     """
-    return InputLayer(shape, dtype=dtype or config.floatx(), name=name).output
+    if (shape is None) == (batch_shape is None):
+        raise ArgumentError("Input takes a shape without the batch, such as (28, 28, 1), or a batch_shape.")
+    sizes: Any = shape if batch_shape is None else tuple(batch_shape)[1:]
+    if is_whole(sizes):
+        sizes = (sizes,)
+    return InputLayer(sizes, dtype=dtype or config.floatx(), name=name).output
 
 
 class _Merge(Layer):
@@ -56,7 +67,7 @@ class _Merge(Layer):
 
     operator = "add"
 
-    def build(self, *input_shapes) -> None:
+    def build(self, *input_shapes: Shape) -> None:
         if len(input_shapes) < 2:
             raise ArgumentError(
                 f"{type(self).__name__} takes a list of at least two tensors, got {len(input_shapes)}."
@@ -77,7 +88,7 @@ class Subtract(_Merge):
 
     operator = "subtract"
 
-    def build(self, *input_shapes) -> None:
+    def build(self, *input_shapes: Shape) -> None:
         if len(input_shapes) != 2:
             raise ArgumentError(f"Subtract takes exactly two tensors, got {len(input_shapes)}.")
 
@@ -119,11 +130,13 @@ class Concatenate(Layer):
         axis: -1 joins channels.
     """
 
+    axis: int
+
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = int(axis)
+        self.keep(locals())
 
-    def build(self, *input_shapes) -> None:
+    def build(self, *input_shapes: Shape) -> None:
         if len(input_shapes) < 2:
             raise ArgumentError(f"Concatenate takes a list of at least two tensors, got {len(input_shapes)}.")
         if check_axis(self.axis, input_shapes[0], "Concatenate") == 0:
@@ -131,6 +144,3 @@ class Concatenate(Layer):
 
     def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
         return graph.add("concatenate", *inputs, axis=self.axis % len(inputs[0].shape))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}

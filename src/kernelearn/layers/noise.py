@@ -5,36 +5,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import check_data_format, check_rank
+from kernelearn.layers.arguments import Shape, check_rank
 from kernelearn.layers.base import LAYERS, Layer
 
 
 class _Random(Layer):
     """A layer with random numbers; `seed` is mixed into its stream, the run's own seed applies too."""
 
-    def __init__(self, seed: int | None, **options: Any) -> None:
-        super().__init__(**options)
-        self.seed = seed
+    seed: int | None
 
     def stream(self, graph: ProgramBuilder) -> int:
         """A number that sets this layer's random numbers apart from the others'."""
         return graph.next_stream() + ((self.seed or 0) << 12)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "seed": self.seed}
 
-
-def check_rate(rate: float) -> float:
-    """A probability."""
+def check_rate(rate: float) -> None:
+    """Raise ArgumentError unless this is a probability."""
     if not 0 <= rate <= 1:
         raise ArgumentError(f"rate must lie in [0, 1], got {rate!r}.")
-    return float(rate)
+
+
+def check_noise_shape(sizes: Any) -> Shape | None:
+    """The sizes of a mask: positive ints, or None where the input's size holds.
+
+    Raises: ArgumentError.
+    """
+    if sizes is None:
+        return None
+    if not isinstance(sizes, list | tuple) or not all(s is None or (is_whole(s) and s > 0) for s in sizes):
+        raise ArgumentError(f"noise_shape must be a list of positive ints or None, got {sizes!r}.")
+    return tuple(None if s is None else int(s) for s in sizes)
+
+
+class _Dropout(_Random):
+    """Dropout with a mask of the shape that `_mask_shape` gives; None: that of the input."""
+
+    rate: float
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        if not graph.training or self.rate == 0:
+            return x
+        y, _ = graph.add(
+            "dropout",
+            x,
+            *graph.clock(),
+            rate=self.rate,
+            stream=self.stream(graph),
+            noise_shape=self._mask_shape(x),
+        )
+        return y
+
+    def _mask_shape(self, x: Buffer) -> Shape | None:
+        raise NotImplementedError
 
 
 @LAYERS.register()
-class Dropout(_Random):
+class Dropout(_Dropout):
     """In training, set a share `rate` of the inputs to zero and scale the rest by 1 / (1 - rate).
 
     Args:
@@ -52,32 +81,16 @@ class Dropout(_Random):
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(seed, **options)
-        self.rate = check_rate(rate)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        super().__init__(**options)
+        self.keep(locals())
+        check_rate(rate)
+        self.noise_shape = check_noise_shape(noise_shape)
 
-    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        if not graph.training or self.rate == 0:
-            return x
-        y, _ = graph.add(
-            "dropout",
-            x,
-            *graph.clock(),
-            rate=self.rate,
-            stream=self.stream(graph),
-            noise_shape=self._mask_shape(x),
-        )
-        return y
-
-    def _mask_shape(self, x: Buffer) -> tuple[int | None, ...] | None:
+    def _mask_shape(self, x: Buffer) -> Shape | None:
         return self.noise_shape
 
-    def get_config(self) -> dict[str, Any]:
-        noise_shape = None if self.noise_shape is None else list(self.noise_shape)
-        return {**super().get_config(), "rate": self.rate, "noise_shape": noise_shape}
 
-
-class _SpatialDropout(Dropout):
+class _SpatialDropout(_Dropout):
     """Dropout of whole feature maps.
 
     Args:
@@ -86,23 +99,21 @@ class _SpatialDropout(Dropout):
     """
 
     rank = 2
+    data_format: str
 
     def __init__(
         self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
     ) -> None:
-        super().__init__(rate, None, seed, **options)
-        self.data_format = check_data_format(data_format)
+        super().__init__(**options)
+        self.keep(locals())
+        check_rate(rate)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
 
-    def _mask_shape(self, x: Buffer) -> tuple[int | None, ...]:
+    def _mask_shape(self, x: Buffer) -> Shape:
         ones = (1,) * self.rank
         return (None, *ones, None) if self.data_format == "channels_last" else (None, None, *ones)
-
-    def get_config(self) -> dict[str, Any]:
-        values = {**super().get_config(), "data_format": self.data_format}
-        return {k: v for k, v in values.items() if k != "noise_shape"}
 
 
 @LAYERS.register()
@@ -126,16 +137,15 @@ class SpatialDropout3D(_SpatialDropout):
 class GaussianNoise(_Random):
     """In training, add normal noise of standard deviation `stddev`."""
 
+    stddev: float
+
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
-        super().__init__(seed, **options)
+        super().__init__(**options)
+        self.keep(locals())
         if stddev < 0:
             raise ArgumentError(f"stddev must be at least 0, got {stddev!r}.")
-        self.stddev = float(stddev)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         if not graph.training or self.stddev == 0:
             return x
         return graph.add("gaussian_noise", x, *graph.clock(), stddev=self.stddev, stream=self.stream(graph))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stddev": self.stddev}

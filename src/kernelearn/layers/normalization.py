@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from kernelearn import constraints, initializers, regularizers
+from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import check_axis, check_known, known_sizes, weight_config
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.arguments import Ints, Shape, check_axis, check_known, known_sizes, whole_numbers
+from kernelearn.layers.base import LAYERS, Layer, Weight
 
 
 class _Scaled(Layer):
     """A normalisation followed by a learned scale (gamma) and shift (beta)."""
 
-    def __init__(
-        self,
-        epsilon: float,
-        center: bool,
-        scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
-        beta_regularizer: Any,
-        gamma_regularizer: Any,
-        beta_constraint: Any,
-        gamma_constraint: Any,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        if epsilon <= 0:
-            raise ArgumentError(f"epsilon must be positive, got {epsilon!r}.")
-        self.epsilon = float(epsilon)
-        self.center = bool(center)
-        self.scale = bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+    epsilon: float
+    center: bool
+    scale: bool
+    gamma: Weight | None
+    beta: Weight | None
 
-    def _add_scale_and_shift(self, shape: tuple) -> None:
-        self.gamma = self.beta = None
-        if self.scale:
-            self.gamma = self.add_weight(
-                "gamma", shape, self.gamma_initializer, True, self.gamma_regularizer, self.gamma_constraint
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                "beta", shape, self.beta_initializer, True, self.beta_regularizer, self.beta_constraint
-            )
+    def _check_epsilon(self) -> None:
+        if self.epsilon <= 0:
+            raise ArgumentError(f"epsilon must be positive, got {self.epsilon!r}.")
+
+    def _add_scale_and_shift(self, shape: Shape) -> None:
+        self.gamma = self.add_weight("gamma", shape, **self.rules("gamma")) if self.scale else None
+        self.beta = self.add_weight("beta", shape, **self.rules("beta")) if self.center else None
 
     def _scale_and_shift(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
         if self.gamma is not None and self.beta is not None:
@@ -60,11 +36,6 @@ class _Scaled(Layer):
         if self.beta is not None:
             return graph.add("add", y, self.use(graph, self.beta))
         return y
-
-    def get_config(self) -> dict[str, Any]:
-        rules = [f"{w}_{r}" for w in ("beta", "gamma") for r in ("initializer", "regularizer", "constraint")]
-        plain = {name: getattr(self, name) for name in ("epsilon", "center", "scale")}
-        return {**super().get_config(), **plain, **weight_config(self, *rules)}
 
 
 @LAYERS.register()
@@ -83,6 +54,11 @@ class BatchNormalization(_Scaled):
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
     """
 
+    axis: int
+    momentum: float
+    moving_mean: Weight
+    moving_variance: Weight
+
     def __init__(
         self,
         axis: int = -1,
@@ -100,33 +76,18 @@ class BatchNormalization(_Scaled):
         gamma_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **options,
-        )
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_epsilon()
         if not 0 <= momentum <= 1:
             raise ArgumentError(f"momentum must lie in [0, 1], got {momentum!r}.")
-        self.axis = int(axis)
-        self.momentum = float(momentum)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "BatchNormalization")
-        channels = input_shape[check_axis(self.axis, input_shape, "BatchNormalization")]
-        self._add_scale_and_shift((channels,))
-        self.moving_mean = self.add_weight("moving_mean", (channels,), self.moving_mean_initializer, False)
-        self.moving_variance = self.add_weight(
-            "moving_variance", (channels,), self.moving_variance_initializer, False
-        )
+        shape = (input_shape[check_axis(self.axis, input_shape, "BatchNormalization")],)
+        self._add_scale_and_shift(shape)
+        for name in ("moving_mean", "moving_variance"):
+            setattr(self, name, self.add_weight(name, shape, trainable=False, **self.rules(name)))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         order = self._channel_last_order(len(x.shape))
@@ -157,10 +118,6 @@ class BatchNormalization(_Scaled):
             return None
         return (*(i for i in range(rank) if i != axis), axis)
 
-    def get_config(self) -> dict[str, Any]:
-        moving = weight_config(self, "moving_mean_initializer", "moving_variance_initializer")
-        return {**super().get_config(), "axis": self.axis, "momentum": self.momentum, **moving}
-
 
 @LAYERS.register()
 class LayerNormalization(_Scaled):
@@ -173,7 +130,7 @@ class LayerNormalization(_Scaled):
 
     def __init__(
         self,
-        axis: int | Sequence[int] = -1,
+        axis: Ints = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
@@ -185,21 +142,12 @@ class LayerNormalization(_Scaled):
         gamma_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **options,
-        )
-        self.axis = (axis,) if isinstance(axis, int) else tuple(axis)
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_epsilon()
+        self.axis = whole_numbers(axis, "axis")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "LayerNormalization")
         self._add_scale_and_shift(tuple(input_shape[a] for a in self._axes(len(input_shape))))
 
@@ -216,9 +164,6 @@ class LayerNormalization(_Scaled):
         y, _, _ = graph.add("normalize", x, axes=self._axes(len(x.shape)), epsilon=self.epsilon)
         return self._scale_and_shift(graph, y)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": list(self.axis)}
-
 
 @LAYERS.register()
 class GroupNormalization(_Scaled):
@@ -229,6 +174,9 @@ class GroupNormalization(_Scaled):
         axis: the channel axis; only the last one.
     Weights: gamma and beta, each (channels,). Source: Wu and He 2018.
     """
+
+    groups: int
+    axis: int
 
     def __init__(
         self,
@@ -245,22 +193,15 @@ class GroupNormalization(_Scaled):
         gamma_constraint: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **options,
-        )
-        self.groups = groups
-        self.axis = axis
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_epsilon()
+        if not is_whole(groups) or (groups < 1 and groups != -1):
+            raise ArgumentError(
+                f"groups must be a positive int, or -1 for a group for each channel; got {groups!r}."
+            )
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "GroupNormalization")
         channels = input_shape[-1]
         if self.axis not in (-1, len(input_shape) - 1):
@@ -268,7 +209,7 @@ class GroupNormalization(_Scaled):
                 f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first."
             )
         groups = channels if self.groups == -1 else self.groups
-        if groups < 1 or channels % groups:
+        if channels is None or groups is None or channels % groups:
             raise ArgumentError(f"groups={self.groups} must divide the number of channels, {channels}.")
         self._add_scale_and_shift((channels,))
 
@@ -279,6 +220,3 @@ class GroupNormalization(_Scaled):
         axes = (*range(1, rank - 1), rank)
         y, _, _ = graph.add("normalize", split, axes=axes, epsilon=self.epsilon)
         return self._scale_and_shift(graph, graph.add("reshape", y, shape=x.shape))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups, "axis": self.axis}

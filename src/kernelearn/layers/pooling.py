@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from kernelearn.engine.geometry import normalize_tuple, resolve_padding
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.arguments import (
+    Ints,
+    Shape,
     channels_last,
-    check_data_format,
     check_known,
     check_rank,
     from_channels_last,
@@ -32,24 +32,25 @@ class _Pooling(Layer):
 
     rank = 2
     operator = "max_pool"
+    data_format: str
 
     def __init__(
         self,
-        pool_size: int | Sequence[int] = 2,
-        strides: int | Sequence[int] | None = None,
+        pool_size: Ints = 2,
+        strides: Ints | None = None,
         padding: str = "valid",
         data_format: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.keep(locals())
         self.pool_size = normalize_tuple(pool_size, self.rank, "pool_size")
         self.strides = self.pool_size if strides is None else normalize_tuple(strides, self.rank, "strides")
         self.padding = str(padding).lower()
-        self.data_format = check_data_format(data_format)
         if self.padding not in ("valid", "same"):
             raise ArgumentError(f"padding must be 'valid' or 'same', got {padding!r}.")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
         check_known(input_shape, type(self).__name__)
 
@@ -62,15 +63,6 @@ class _Pooling(Layer):
         y = graph.add(self.operator, x, size=self.pool_size, stride=self.strides, padding=padding)
         return from_channels_last(graph, y[0] if isinstance(y, tuple) else y, self.data_format)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "pool_size": list(self.pool_size),
-            "strides": list(self.strides),
-            "padding": self.padding,
-            "data_format": self.data_format,
-        }
-
 
 class _GlobalPooling(Layer):
     """Pooling over all positions.
@@ -82,13 +74,14 @@ class _GlobalPooling(Layer):
 
     rank = 2
     operator = "reduce_mean"
+    data_format: str
+    keepdims: bool
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         super().__init__(**options)
-        self.data_format = check_data_format(data_format)
-        self.keepdims = bool(keepdims)
+        self.keep(locals())
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(channels_last(input_shape, self.data_format), self.rank + 2, type(self).__name__)
         check_known(input_shape, type(self).__name__)
 
@@ -96,9 +89,6 @@ class _GlobalPooling(Layer):
         first = 1 if self.data_format == "channels_last" else 2
         axes = tuple(range(first, first + self.rank))
         return graph.add(self.operator, x, axes=axes, keepdims=self.keepdims)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format, "keepdims": self.keepdims}
 
 
 @LAYERS.register("MaxPool1D")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError, DataError, ShapeError, unknown_name
+from kernelearn.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError, unknown_name
 from kernelearn.layers.arguments import (
-    check_data_format,
+    Ints,
+    Shape,
     check_known,
     check_positive,
     check_rank,
     from_channels_last,
     known_sizes,
     to_channels_last,
+    whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer, Shape
+from kernelearn.layers.base import LAYERS, Layer
 
 # Keras divides by max(sqrt(variance), 1e-7); adding 1e-14 to the variance gives the same to rounding.
 _EPSILON = 1e-14
@@ -28,7 +31,12 @@ _EPSILON = 1e-14
 
 def _as_number_or_list(value: Any, name: str) -> Any:
     """A float, or a list of floats per channel; arrays become lists, so that configs are JSON."""
-    array = np.asarray(value, float)
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"{name} must be a number or one number per channel, got {value!r}."
+        ) from None
     if array.ndim > 1:
         raise ArgumentError(f"{name} must be a number or one number per channel, got shape {array.shape}.")
     return array.tolist()
@@ -54,9 +62,6 @@ class Rescaling(Layer):
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return graph.add("scale", x, factor=_hashable(self.scale), offset=_hashable(self.offset))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale, "offset": self.offset}
 
 
 def _hashable(value: Any) -> Any:
@@ -85,14 +90,14 @@ class Normalization(Layer):
 
     def __init__(
         self,
-        axis: int | Sequence[int] | None = -1,
+        axis: Ints | None = -1,
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        self.axis = () if axis is None else whole_numbers(axis, "axis")
         if (mean is None) != (variance is None):
             raise ArgumentError(f"Give mean and variance together; got mean={mean!r}, variance={variance!r}.")
         arrays = [None if v is None else np.asarray(v, float) for v in (mean, variance)]
@@ -102,19 +107,36 @@ class Normalization(Layer):
                 f"mean and variance must have one shape with at most {len(self.axis)} axes (axis={axis!r}); "
                 f"got shapes {shapes[0]} and {shapes[1]}."
             )
-        self.mean, self.variance = (None if array is None else array.tolist() for array in arrays)
+        self._given: dict[str, Any] = {
+            n: None if a is None else a.tolist() for n, a in zip(("mean", "variance"), arrays)
+        }
+        self._statistics: dict[str, Variable] = {}
         self.invert = bool(invert)
 
+    @property
+    def mean(self) -> NDArray[Any] | None:
+        """What is subtracted, in a shape that broadcasts with the inputs; None before `adapt` or `build`."""
+        return self._broadcasting("mean")
+
+    @property
+    def variance(self) -> NDArray[Any] | None:
+        """What is divided by the root of, as `mean`."""
+        return self._broadcasting("variance")
+
+    def _broadcasting(self, name: str) -> NDArray[Any] | None:
+        if name not in self._statistics:
+            return None
+        return self._statistics[name].numpy().reshape([size or 1 for size in self._broadcast])
+
     def build(self, input_shape: Shape) -> None:
-        self._statistics: list[Variable] = []
         self._kept = self._kept_axes(input_shape)
         sizes = tuple(input_shape[a] for a in self._kept)
         self._broadcast = tuple(s if a in self._kept else 1 for a, s in enumerate(input_shape))
-        if self.mean is None:
-            self._statistics = [self.add_weight(name, sizes, start, False) for name, start in _STATISTICS]
+        if self._given["mean"] is None:
+            self._statistics = {name: self.add_weight(name, sizes, start, False) for name, start in _STARTS}
             self.add_weight("count", (), "zeros", False)
         else:
-            self._statistics = [self._constant(name, sizes) for name, _ in _STATISTICS]
+            self._statistics = {name: self._constant(name, sizes) for name, _ in _STARTS}
 
     def _kept_axes(self, input_shape: Shape) -> tuple[int, ...]:
         rank = len(input_shape)
@@ -130,12 +152,12 @@ class Normalization(Layer):
             )
         return kept
 
-    def _constant(self, name: str, sizes: tuple) -> Variable:
+    def _constant(self, name: str, sizes: Shape) -> Variable:
         """A given statistic as a variable that is not among the weights."""
         try:
-            value = np.broadcast_to(np.asarray(getattr(self, name), self.dtype), sizes)
+            value = np.broadcast_to(np.asarray(self._given[name], self.dtype), [size or 0 for size in sizes])
         except ValueError as error:
-            shape = np.shape(getattr(self, name))
+            shape = np.shape(self._given[name])
             raise ShapeError(
                 f"{name} of shape {shape} does not fit axes {self.axis} of sizes {sizes}."
             ) from error
@@ -150,7 +172,7 @@ class Normalization(Layer):
         Raises: ArgumentError if mean and variance were given; DataError for no data or values that are not
             finite.
         """
-        if self.mean is not None:
+        if self._given["mean"] is not None:
             raise ArgumentError(
                 "adapt() would overwrite the mean and variance given to Normalization; leave them out."
             )
@@ -162,17 +184,19 @@ class Normalization(Layer):
         if not count or not np.isfinite(variance).all():
             what = "values that are not finite (NaN or infinity)" if count else "no data"
             raise DataError(f"adapt() got {what}; it needs at least one batch of finite numbers.")
-        for statistic, value in zip(self._statistics, (mean, variance)):
-            statistic.assign(value)
+        self._statistics["mean"].assign(mean)
+        self._statistics["variance"].assign(variance)
 
-    def _check_batch(self, batch: np.ndarray) -> None:
+    def _check_batch(self, batch: NDArray[Any]) -> None:
         fits = batch.ndim == len(self._broadcast)
         if not fits or any(batch.shape[a] != self._broadcast[a] for a in self._kept):
             raise ShapeError(
                 f"adapt() got a batch of shape {batch.shape}; sizes {self._broadcast} were expected (1: any)."
             )
 
-    def _combine(self, count: int, mean: np.ndarray, variance: np.ndarray, batch: np.ndarray) -> tuple:
+    def _combine(
+        self, count: int, mean: NDArray[Any], variance: NDArray[Any], batch: NDArray[Any]
+    ) -> tuple[int, NDArray[Any], NDArray[Any]]:
         """Statistics of what was seen before and this batch together (Chan, Golub and LeVeque 1979)."""
         reduced = tuple(a for a in range(batch.ndim) if a not in self._kept)
         more = int(np.prod([batch.shape[a] for a in reduced]))
@@ -188,20 +212,21 @@ class Normalization(Layer):
         )
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        buffers = [graph.variable(s, "state", trainable=False) for s in self._statistics]
+        buffers = [graph.variable(s, "state", trainable=False) for s in self._statistics.values()]
         shaped = [graph.add("reshape", b, shape=self._broadcast) for b in buffers]
         return graph.add("unstandardize" if self.invert else "standardize", x, *shaped, epsilon=_EPSILON)
 
-    def get_config(self) -> dict[str, Any]:
-        axis = list(self.axis) if self.axis else None
-        given = {"mean": self.mean, "variance": self.variance, "invert": self.invert}
-        return {**super().get_config(), "axis": axis, **given}
+    def config_value(self, name: str) -> Any:
+        if name in ("mean", "variance"):
+            return self._given[name]
+        value = super().config_value(name)
+        return None if name == "axis" and not value else value
 
 
-_STATISTICS = (("mean", "zeros"), ("variance", "ones"))
+_STARTS = (("mean", "zeros"), ("variance", "ones"))
 
 
-def _batches(data: Any) -> Iterable[np.ndarray]:
+def _batches(data: Any) -> Iterable[NDArray[Any]]:
     """The images of every batch as float64 arrays."""
     if hasattr(data, "batches"):
         data = data.batches(256)
@@ -211,12 +236,18 @@ def _batches(data: Any) -> Iterable[np.ndarray]:
         yield np.asarray(batch[0] if isinstance(batch, tuple) else batch, np.float64)
 
 
-class _ImageLayer(Layer):
+class SingleImages(Layer):
+    """A layer on images (n, height, width, channels) that may be called on one, without its first axis."""
+
+    def _as_batches(self, arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], bool]:
+        was_one = all(array.ndim == 3 for array in arrays)
+        return [array[None] for array in arrays] if was_one else arrays, was_one
+
+
+class _ImageLayer(SingleImages):
     """A layer on images (n, height, width, channels); subclasses give `lower_images`, channels last."""
 
-    def __init__(self, data_format: str | None, **options: Any) -> None:
-        super().__init__(**options)
-        self.data_format = check_data_format(data_format)
+    data_format: str
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, 4, type(self).__name__)
@@ -229,9 +260,6 @@ class _ImageLayer(Layer):
     def lower_images(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         """Add the operators for channels-last images."""
         raise NotImplementedError(f"{type(self).__name__} must define lower_images(graph, x).")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 def centre_slice(graph: ProgramBuilder, x: Buffer, size: tuple[int, int]) -> Buffer:
@@ -246,7 +274,7 @@ def largest_window(height: int, width: int, size: tuple[int, int]) -> tuple[int,
 
 
 def crop_and_resize(
-    graph: ProgramBuilder, x: Buffer, size: tuple[int, int], method: str = "bilinear", **attrs
+    graph: ProgramBuilder, x: Buffer, size: tuple[int, int], method: str = "bilinear", **attrs: Any
 ) -> Buffer:
     """The largest central window of the wanted aspect ratio, resized to `size`."""
     height, width, _ = known_sizes(x)
@@ -271,15 +299,13 @@ class CenterCrop(_ImageLayer):
     """
 
     def __init__(self, height: int, width: int, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
         self.height = check_positive(height, "height")
         self.width = check_positive(width, "width")
 
     def lower_images(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return centre_crop(graph, x, (self.height, self.width))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 @LAYERS.register()
@@ -295,6 +321,13 @@ class Resizing(_ImageLayer):
         data_format: "channels_last" (default) or "channels_first".
     """
 
+    interpolation: str
+    crop_to_aspect_ratio: bool
+    pad_to_aspect_ratio: bool
+    fill_mode: str
+    fill_value: float
+    antialias: bool
+
     def __init__(
         self,
         height: int,
@@ -308,7 +341,8 @@ class Resizing(_ImageLayer):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
         self.height = check_positive(height, "height")
         self.width = check_positive(width, "width")
         if interpolation not in RESIZE_WINDOWS:
@@ -317,12 +351,6 @@ class Resizing(_ImageLayer):
             raise ArgumentError("Resizing takes crop_to_aspect_ratio or pad_to_aspect_ratio, not both.")
         if fill_mode != "constant":
             raise ArgumentError(f"fill_mode of Resizing must be 'constant', got {fill_mode!r}.")
-        self.interpolation = interpolation
-        self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
-        self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
-        self.fill_mode = fill_mode
-        self.fill_value = float(fill_value)
-        self.antialias = bool(antialias)
 
     def lower_images(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         size = (self.height, self.width)
@@ -342,8 +370,3 @@ class Resizing(_ImageLayer):
         x = graph.add("scale", x, offset=-self.fill_value) if self.fill_value else x
         x = graph.add("pad", x, padding=((0, 0), *borders, (0, 0)))
         return graph.add("scale", x, offset=self.fill_value) if self.fill_value else x
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("height", "width", "interpolation", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
-        more = ("fill_mode", "fill_value", "antialias")
-        return {**super().get_config(), **{name: getattr(self, name) for name in (*names, *more)}}

@@ -6,17 +6,22 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from kernelearn._configurable import is_whole
 from kernelearn.engine.geometry import normalize_tuple
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.layers.arguments import (
-    check_data_format,
+    Ints,
+    Shape,
     check_known,
     check_rank,
     from_channels_last,
     known_sizes,
     to_channels_last,
+    whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer
 
@@ -25,20 +30,19 @@ from kernelearn.layers.base import LAYERS, Layer
 class Flatten(Layer):
     """All numbers of a sample in one row, in channels-last order whatever the data format."""
 
+    data_format: str
+
     def __init__(self, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.data_format = check_data_format(data_format)
+        self.keep(locals())
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "Flatten")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         if len(x.shape) > 2:
             x = to_channels_last(graph, x, self.data_format)
         return graph.add("reshape", x, shape=(None, math.prod(known_sizes(x))))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
 
 
 @LAYERS.register()
@@ -51,11 +55,13 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        self.target_shape = tuple(target_shape)
+        self.target_shape = whole_numbers(target_shape, "target_shape")
+        if any(size < -1 for size in self.target_shape):
+            raise ArgumentError(f"Sizes of target_shape must be at least 0, or -1, got {self.target_shape}.")
         if self.target_shape.count(-1) > 1:
             raise ArgumentError(f"At most one size of target_shape may be -1, got {self.target_shape}.")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_known(input_shape, "Reshape")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -70,9 +76,6 @@ class Reshape(Layer):
             )
         return sizes
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "target_shape": list(self.target_shape)}
-
 
 @LAYERS.register()
 class Permute(Layer):
@@ -84,60 +87,45 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        self.dims = tuple(dims)
+        self.dims = whole_numbers(dims, "dims")
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ArgumentError(f"dims must be a permutation of 1..{len(self.dims)}, got {dims!r}.")
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, len(self.dims) + 1, "Permute")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return graph.add("transpose", x, axes=(0, *self.dims))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dims": list(self.dims)}
-
 
 def _pairs(value: Any, rank: int, name: str) -> tuple[tuple[int, int], ...]:
-    """An int, one int per axis, or (before, after) per axis, as pairs."""
-    if (
-        rank == 1
-        and not isinstance(value, int)
-        and len(value) == 2
-        and all(isinstance(v, int) for v in value)
-    ):
+    """An int, one int per axis, or (before, after) per axis, as pairs; in 1-D (before, after) is enough."""
+    listed = isinstance(value, list | tuple | np.ndarray)
+    if rank == 1 and listed and len(value) == 2 and all(is_whole(v) for v in value):
         value = (tuple(value),)
-    values = (value,) * rank if isinstance(value, int) else tuple(value)
-    if len(values) != rank:
-        raise ArgumentError(
-            f"{name} must be an int, {rank} ints or {rank} pairs (before, after); got {value!r}."
-        )
+    values = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value,) * rank
+    if len(values) != rank or (rank == 1 and listed and is_whole(values[0])):
+        ints = "2 ints (before, after)" if rank == 1 else f"{rank} ints or {rank} pairs (before, after)"
+        raise ArgumentError(f"{name} must be an int, {ints}; got {value!r}.")
     pairs = (normalize_tuple(v, 2, name, 0) for v in values)
     return tuple((lo, hi) for lo, hi in pairs)
 
 
 class _Border(Layer):
-    """Shared by padding and cropping: a pair of ints per spatial axis, kept as the attribute `argument`."""
+    """Shared by padding and cropping: a pair of ints per spatial axis, from the attribute `argument`."""
 
     rank = 2
     argument = "padding"
-
-    def __init__(self, amount: Any, data_format: str | None, **options: Any) -> None:
-        super().__init__(**options)
-        setattr(self, self.argument, _pairs(amount, self.rank, self.argument))
-        self.data_format = check_data_format(data_format)
+    data_format: str
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        return getattr(self, self.argument)
+        """(before, after) in pixels for each spatial axis."""
+        return _pairs(getattr(self, self.argument), self.rank, self.argument)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
         check_known(input_shape, type(self).__name__)
-
-    def get_config(self) -> dict[str, Any]:
-        amount = [list(pair) for pair in self.pairs]
-        return {**super().get_config(), self.argument: amount, "data_format": self.data_format}
 
 
 class _ZeroPadding(_Border):
@@ -148,7 +136,9 @@ class _ZeroPadding(_Border):
     """
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(padding, data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
+        self.padding = self.pairs
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
@@ -166,7 +156,9 @@ class _Cropping(_Border):
     argument = "cropping"
 
     def __init__(self, cropping: Any = 1, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(cropping, data_format, **options)
+        super().__init__(**options)
+        self.keep(locals())
+        self.cropping = self.pairs
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
@@ -180,16 +172,16 @@ class _UpSampling(Layer):
     """Enlarge every image by whole factors."""
 
     rank = 2
+    size: Ints
+    data_format = "channels_last"
+    interpolation = "nearest"
 
-    def __init__(self, size: Any, data_format: str | None, interpolation: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.size = normalize_tuple(size, self.rank, "size")
-        self.data_format = check_data_format(data_format)
-        self.interpolation = interpolation
-        if interpolation not in RESIZE_WINDOWS:
-            raise unknown_name("interpolation", interpolation, RESIZE_WINDOWS)
+    def _check_size(self) -> None:
+        self.size = normalize_tuple(self.size, self.rank, "size")
+        if self.interpolation not in RESIZE_WINDOWS:
+            raise unknown_name("interpolation", self.interpolation, RESIZE_WINDOWS)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
         check_known(input_shape, type(self).__name__)
 
@@ -197,10 +189,6 @@ class _UpSampling(Layer):
         x = to_channels_last(graph, x, self.data_format)
         y = graph.add("upsample", x, factors=self.size, method=self.interpolation)
         return from_channels_last(graph, y, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        size = self.size[0] if self.rank == 1 else list(self.size)
-        return {**super().get_config(), "size": size}
 
 
 @LAYERS.register()
@@ -243,8 +231,14 @@ class UpSampling1D(_UpSampling):
 
     rank = 1
 
+    def config_value(self, name: str) -> Any:
+        value = super().config_value(name)
+        return value[0] if name == "size" else value
+
     def __init__(self, size: int = 2, **options: Any) -> None:
-        super().__init__(size, None, "nearest", **options)
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_size()
 
 
 @LAYERS.register()
@@ -257,12 +251,11 @@ class UpSampling2D(_UpSampling):
     """
 
     def __init__(
-        self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
+        self, size: Ints = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
     ) -> None:
-        super().__init__(size, data_format, interpolation, **options)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format, "interpolation": self.interpolation}
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_size()
 
 
 @LAYERS.register()
@@ -271,8 +264,7 @@ class UpSampling3D(_UpSampling):
 
     rank = 3
 
-    def __init__(self, size: Any = 2, data_format: str | None = None, **options: Any) -> None:
-        super().__init__(size, data_format, "nearest", **options)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
+    def __init__(self, size: Ints = 2, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.keep(locals())
+        self._check_size()

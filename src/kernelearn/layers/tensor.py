@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Node:
-    """One call of a layer: which tensors went in and came out."""
+    """One call of a layer: which tensors went in and came out.
+
+    Attributes:
+        training: the mode that the call asked for, whatever the model does; None to follow the model.
+    """
 
     layer: Layer
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] = ()
+    training: bool | None = None
 
 
 @dataclass(eq=False)

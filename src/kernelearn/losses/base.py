@@ -1,18 +1,20 @@
 """What all losses share: a name, how the values of the samples are reduced, a config.
 
 Your own loss: subclass `Loss` with `call(y_true, y_pred)`, one value per sample, and its
-`gradient(y_true, y_pred)`, the derivative of that value by `y_pred`.
+`gradient(y_true, y_pred)`, the derivative of that value by `y_pred`. With `@LOSSES.register()` above the
+class its name works as a string, and files can hold it.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config
-from kernelearn._configurable import Configurable, argument_names
+from kernelearn._configurable import Configurable, arguments_of
 from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
-from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.errors import ArgumentError, DataError, ShapeError
 from kernelearn.registry import Registry
 
 LOSSES = Registry("loss")
@@ -30,30 +32,57 @@ class Loss(Configurable):
             "mean_with_sample_weight" divides by the sum of the weights; None or "none" keeps the values.
     Attributes:
         kind: the engine's name of the loss, "custom" for a class of your own.
+        target_range: the smallest and largest target for which the loss has a meaning; None where any has.
+        target_hint: what to do about others.
+        is_elementwise: whether the value is a mean over the last axis, of something for each number there.
     """
 
     kind: ClassVar[str] = "custom"
+    target_range: ClassVar[tuple[float, float] | None] = None
+    target_hint: ClassVar[str] = ""
+    is_elementwise: ClassVar[bool] = False
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"dtype": (None, "float32")}
 
-    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size") -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        **keras_options: Any,
+    ) -> None:
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}.")
         self.name = name or type(self).__name__
         self.reduction = reduction
 
-    def call(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+    def call(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         """Loss of every sample: y_pred of shape (n, ..., k) gives (n, ...)."""
         raise NotImplementedError(f"{type(self).__name__} must define call(self, y_true, y_pred).")
 
-    def gradient(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+    def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         """Derivative of the loss of every sample with respect to y_pred, of the shape of y_pred."""
         raise NotImplementedError(
             f"{type(self).__name__} must define gradient(self, y_true, y_pred), the derivative of call by "
             "y_pred: kernelearn does not differentiate Python code."
         )
 
-    def mask(self, y_true: NDArray, y_pred: NDArray) -> NDArray | None:
+    def mask(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any] | None:
         """Boolean array of the samples that count, of the shape of `call`'s result; None if all do."""
         return None
+
+    def check_targets(self, y_true: NDArray[Any]) -> None:
+        """Refuse targets for which this loss means nothing: done for every batch, before the engine sees it.
+
+        Raises: DataError for targets outside of `target_range`.
+        """
+        if self.target_range is None or not y_true.size or y_true.dtype.kind == "b":
+            return
+        low, high = self.target_range
+        smallest, largest = y_true.min(), y_true.max()
+        if not (low <= smallest and largest <= high):
+            raise DataError(
+                f"{self.name} takes targets {_range_words(low, high)}; got targets from {smallest:g} to "
+                f"{largest:g}. {self.target_hint}".rstrip()
+            )
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the engine's loss operator, JSON-able."""
@@ -76,6 +105,7 @@ class Loss(Configurable):
         if predictions.dtype.kind != "f":
             predictions = predictions.astype(config.floatx())
         targets = np.asarray(y_true)
+        self.check_targets(targets)
         values = np.asarray(self.call(targets, predictions))
         mask = self.mask(targets, predictions)
         factors = sample_factors(values.shape, values.dtype, sample_weight, mask, self.reduction)
@@ -86,9 +116,9 @@ def sample_factors(
     shape: tuple[int, ...],
     dtype: Any,
     sample_weight: ArrayLike | None = None,
-    mask: NDArray | None = None,
+    mask: NDArray[Any] | None = None,
     reduction: str | None = "sum_over_batch_size",
-) -> NDArray:
+) -> NDArray[Any]:
     """What the loss value of each sample is multiplied by before all are summed.
 
     The reduced loss is sum(factors * values), so its gradient is factors[..., None] * gradient.
@@ -113,7 +143,7 @@ def sample_factors(
     return weights / total if total else np.zeros_like(weights)
 
 
-def _expand_weight(weight: NDArray, shape: tuple[int, ...]) -> NDArray:
+def _expand_weight(weight: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """A weight with trailing axes of size 1, so that it multiplies values of `shape`."""
     if weight.ndim > len(shape) and weight.shape[-1] == 1:
         weight = weight[..., 0]
@@ -124,20 +154,31 @@ def _expand_weight(weight: NDArray, shape: tuple[int, ...]) -> NDArray:
     return weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))
 
 
+def _range_words(low: float, high: float) -> str:
+    return f"from {low:g} to {high:g}" if high < float("inf") else f"of {low:g} or more"
+
+
 class EngineLoss(Loss):
     """A loss that the engine knows; its own arguments are its attributes there."""
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        super().__init__(name or self.kind, reduction)
+    is_elementwise = True
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name or self.kind, reduction, **options)
 
     def attrs(self) -> dict[str, Any]:
-        own = [name for name in argument_names(type(self)) if name not in ("name", "reduction", "axis")]
+        own = [n for n in arguments_of(type(self)).kinds if n not in ("name", "reduction", "axis")]
         return {name: getattr(self, name) for name in own}
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return ENGINE_LOSSES[self.kind].value(y_true, y_pred, **self.attrs())
 
-    def gradient(self, y_true, y_pred):
+    def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return ENGINE_LOSSES[self.kind].gradient(y_true, y_pred, **self.attrs())
 
 

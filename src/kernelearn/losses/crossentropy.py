@@ -1,22 +1,32 @@
 """The cross-entropy losses, plain and focal."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
 from kernelearn.losses.base import LOSSES, EngineLoss, last_axis
 
+_BINARY_HINT = "Divide masks of 0 and 255 by 255, and number the two classes 0 and 1."
+_ONE_HOT_HINT = "Targets are one-hot rows; for class numbers use 'sparse_categorical_crossentropy'."
+
 
 class _CrossEntropy(EngineLoss):
-    """What cross-entropies share: logits or probabilities, label smoothing."""
+    """What cross-entropies share: logits or probabilities, label smoothing, targets that are probabilities.
 
-    def _store(self, from_logits: bool, label_smoothing: float, axis: int) -> None:
-        if not 0 <= label_smoothing <= 1:
-            raise ArgumentError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}.")
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
-        self.axis = last_axis(axis)
+    NOTE: rows of targets need not sum to 1: a row of zeros does not count, one with several ones counts each.
+    """
+
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    from_logits: bool
+    label_smoothing: float
+    axis: int
+
+    def _check_common(self) -> None:
+        last_axis(self.axis)
+        if not 0 <= self.label_smoothing <= 1:
+            raise ArgumentError(f"label_smoothing must be between 0 and 1, got {self.label_smoothing!r}.")
 
 
 @LOSSES.register("binary_crossentropy", "bce", "BCE")
@@ -30,6 +40,7 @@ class BinaryCrossentropy(_CrossEntropy):
     """
 
     kind = "binary_crossentropy"
+    target_hint = _BINARY_HINT
 
     def __init__(
         self,
@@ -38,9 +49,11 @@ class BinaryCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
-        self._store(from_logits, label_smoothing, axis)
+        super().__init__(reduction, name, **options)
+        self.keep(locals())
+        self._check_common()
 
 
 @LOSSES.register("categorical_crossentropy")
@@ -54,6 +67,8 @@ class CategoricalCrossentropy(_CrossEntropy):
     """
 
     kind = "categorical_crossentropy"
+    is_elementwise = False
+    target_hint = _ONE_HOT_HINT
 
     def __init__(
         self,
@@ -62,9 +77,11 @@ class CategoricalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
-        self._store(from_logits, label_smoothing, axis)
+        super().__init__(reduction, name, **options)
+        self.keep(locals())
+        self._check_common()
 
 
 @LOSSES.register("sparse_categorical_crossentropy")
@@ -78,6 +95,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     """
 
     kind = "sparse_categorical_crossentropy"
+    is_elementwise = False
+    ignore_class: int | None
+    target_range = None  # class numbers, which are checked against the number of classes
 
     def __init__(
         self,
@@ -87,15 +107,16 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         axis: int = -1,
         name: str | None = None,
         label_smoothing: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
-        self._store(from_logits, label_smoothing, axis)
-        self.ignore_class = ignore_class
+        super().__init__(reduction, name, **options)
+        self.keep(locals())
+        self._check_common()
 
-    def mask(self, y_true, y_pred):
+    def mask(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any] | None:
         if self.ignore_class is None:
             return None
-        return (np.asarray(y_true) != self.ignore_class).reshape(y_pred.shape[:-1])
+        return np.asarray(y_true != self.ignore_class).reshape(y_pred.shape[:-1])
 
 
 @LOSSES.register("binary_focal_crossentropy")
@@ -109,6 +130,7 @@ class BinaryFocalCrossentropy(_CrossEntropy):
     """
 
     kind = "binary_focal_crossentropy"
+    target_hint = _BINARY_HINT
 
     def __init__(
         self,
@@ -120,12 +142,12 @@ class BinaryFocalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
-        self._store(from_logits, label_smoothing, axis)
-        self.apply_class_balancing = apply_class_balancing
-        self.alpha = alpha
-        self.gamma = _not_negative(gamma)
+        super().__init__(reduction, name, **options)
+        self.keep(locals())
+        self._check_common()
+        _not_negative(gamma)
 
 
 @LOSSES.register("categorical_focal_crossentropy")
@@ -139,6 +161,8 @@ class CategoricalFocalCrossentropy(_CrossEntropy):
     """
 
     kind = "categorical_focal_crossentropy"
+    is_elementwise = False
+    target_hint = _ONE_HOT_HINT
 
     def __init__(
         self,
@@ -149,14 +173,15 @@ class CategoricalFocalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
-        self._store(from_logits, label_smoothing, axis)
-        self.alpha = alpha if isinstance(alpha, float | int) else np.asarray(alpha, float).tolist()
-        self.gamma = _not_negative(gamma)
+        super().__init__(reduction, name, **options)
+        self.keep(locals())
+        self._check_common()
+        self.alpha = np.asarray(alpha, float).tolist()
+        _not_negative(gamma)
 
 
-def _not_negative(gamma: float) -> float:
+def _not_negative(gamma: float) -> None:
     if gamma < 0:
         raise ArgumentError(f"gamma must not be negative, got {gamma!r}.")
-    return gamma

@@ -7,17 +7,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config
-from kernelearn.engine.reference.losses import LOSSES
+from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
+from kernelearn.losses.base import LOSSES
 
 
-def _function(kind: str) -> Callable[..., NDArray]:
+def _function(kind: str) -> Callable[..., NDArray[Any]]:
     """The loss as a function of arrays without reduction, as in `keras.losses`."""
 
-    def values(y_true: ArrayLike, y_pred: ArrayLike, **attrs: Any) -> NDArray:
+    def values(y_true: ArrayLike, y_pred: ArrayLike, **attrs: Any) -> NDArray[Any]:
         predictions = np.asarray(y_pred)
         if predictions.dtype.kind != "f":
             predictions = predictions.astype(config.floatx())
-        return LOSSES[kind].value(np.asarray(y_true), predictions, **attrs)
+        targets = np.asarray(y_true)
+        LOSSES.get(kind).check_targets(targets)
+        return ENGINE_LOSSES[kind].value(targets, predictions, **attrs)
 
     values.__name__ = values.__qualname__ = kind
     values.__doc__ = f"Values of the loss {kind!r} per sample; arguments as of its class."

@@ -1,5 +1,7 @@
 """Losses of numbers, margins and distributions; cross-entropies are in `crossentropy`."""
 
+from typing import Any
+
 from kernelearn.errors import ArgumentError
 from kernelearn.losses.base import LOSSES, EngineLoss, last_axis
 
@@ -44,6 +46,8 @@ class Poisson(EngineLoss):
     """mean(y_pred - y_true log(y_pred + 1e-7)) over the last axis; y_pred is a rate, not negative."""
 
     kind = "poisson"
+    target_range = (0.0, float("inf"))
+    target_hint = "Targets are counts."
 
 
 @LOSSES.register("hinge")
@@ -65,6 +69,7 @@ class CategoricalHinge(EngineLoss):
     """max(best score of another class - own score + 1, 0); targets one-hot."""
 
     kind = "categorical_hinge"
+    is_elementwise = False
 
 
 @LOSSES.register("kl_divergence", "kld", "KLD", "kullback_leibler_divergence")
@@ -72,6 +77,9 @@ class KLDivergence(EngineLoss):
     """sum(y_true log(y_true / y_pred)) over the last axis, both clipped to [1e-7, 1]."""
 
     kind = "kl_divergence"
+    is_elementwise = False
+    target_range = (0.0, 1.0)
+    target_hint = "Targets are probabilities."
 
 
 @LOSSES.register("huber", "huber_loss")
@@ -84,9 +92,13 @@ class Huber(EngineLoss):
     kind = "huber"
 
     def __init__(
-        self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size", name: str = "huber_loss"
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, **options)
         if not delta > 0:
             raise ArgumentError(f"delta must be greater than 0, got {delta!r}.")
         self.delta = delta
@@ -97,12 +109,14 @@ class CosineSimilarity(EngineLoss):
     """Minus the cosine of the angle between y_true and y_pred: -1 for the same direction."""
 
     kind = "cosine_similarity"
+    is_elementwise = False
 
     def __init__(
         self,
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, **options)
         self.axis = last_axis(axis)

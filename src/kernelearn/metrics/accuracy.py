@@ -1,5 +1,7 @@
 """The accuracy family: the share of samples whose prediction is right."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.metrics.base import METRICS, MeanMetric
 
 
-def _same_shape(y_true: NDArray, y_pred: NDArray) -> NDArray:
+def _same_shape(y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
     """`y_true` in the shape of `y_pred`; a last axis of size 1 may be missing or extra."""
     if y_true.shape == y_pred.shape:
         return y_true
@@ -26,7 +28,7 @@ class Accuracy(MeanMetric):
     default_name = "accuracy"
     higher_is_better = True
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return _same_shape(y_true, y_pred) == y_pred
 
 
@@ -36,12 +38,13 @@ class BinaryAccuracy(MeanMetric):
 
     default_name = "binary_accuracy"
     higher_is_better = True
+    threshold: float
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
-        super().__init__(name)
-        self.threshold = threshold
+    def __init__(self, name: str | None = None, threshold: float = 0.5, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.keep(locals())
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return _same_shape(y_true, y_pred) == (y_pred > self.threshold)
 
 
@@ -52,7 +55,7 @@ class CategoricalAccuracy(MeanMetric):
     default_name = "categorical_accuracy"
     higher_is_better = True
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return _same_shape(y_true, y_pred).argmax(-1) == y_pred.argmax(-1)
 
 
@@ -67,11 +70,11 @@ class SparseCategoricalAccuracy(MeanMetric):
     default_name = "sparse_categorical_accuracy"
     higher_is_better = True
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return match_labels(y_true, y_pred) == y_pred.argmax(-1)
 
 
-def _in_top_k(labels: NDArray, y_pred: NDArray, k: int) -> NDArray:
+def _in_top_k(labels: NDArray[Any], y_pred: NDArray[Any], k: int) -> NDArray[Any]:
     """Whether fewer than k scores are larger than that of the label; never for a score that is not finite."""
     own = np.take_along_axis(y_pred, labels[..., None], -1)
     return (np.count_nonzero(y_pred > own, axis=-1) < k) & np.isfinite(own[..., 0])
@@ -80,11 +83,13 @@ def _in_top_k(labels: NDArray, y_pred: NDArray, k: int) -> NDArray:
 class _TopK(MeanMetric):
     higher_is_better = True
 
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
-        super().__init__(name)
+    k: int
+
+    def __init__(self, k: int = 5, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.keep(locals())
         if k < 1:
             raise ArgumentError(f"k must be at least 1, got {k!r}.")
-        self.k = k
 
 
 @METRICS.register("top_k_categorical_accuracy")
@@ -93,7 +98,7 @@ class TopKCategoricalAccuracy(_TopK):
 
     default_name = "top_k_categorical_accuracy"
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return _in_top_k(_same_shape(y_true, y_pred).argmax(-1), y_pred, self.k)
 
 
@@ -103,5 +108,5 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     default_name = "sparse_top_k_categorical_accuracy"
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return _in_top_k(match_labels(y_true, y_pred), y_pred, self.k)

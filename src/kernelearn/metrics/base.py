@@ -29,8 +29,10 @@ class Metric(Configurable):
 
     default_name: ClassVar[str] = ""
     higher_is_better: ClassVar[bool | None] = None
+    # Metrics add up in float64, whatever the type of the numbers that they are given.
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"dtype": (None, "float32", "float64")}
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, **keras_options: Any) -> None:
         self.name = name or self.default_name or type(self).__name__.lower()
         self.state: dict[str, Any] = {}
 
@@ -58,7 +60,7 @@ class Metric(Configurable):
         """Forget everything: called at the start of every epoch."""
         self.state = self.initial_state()
 
-    def get_state(self) -> dict[str, NDArray]:
+    def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of the state as arrays, from which `set_state` goes on exactly where this metric is."""
         return {name: np.array(value) for name, value in self.state.items()}
 
@@ -84,9 +86,11 @@ class Metric(Configurable):
         return cls(**{name: value for name, value in config.items() if name != "dtype"})
 
 
-def _leading_weight(weight: ArrayLike, shape: tuple[int, ...]) -> NDArray:
+def _leading_weight(weight: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
     """Sample weights as float64 with the leading axes of `shape`."""
     weights = np.asarray(weight, np.float64)
+    if not shape and weights.size == 1:
+        return weights.reshape(())
     if weights.ndim > max(len(shape), 1) and weights.shape[-1] == 1:
         weights = weights[..., 0]
     if weights.shape != shape[: weights.ndim]:
@@ -96,7 +100,7 @@ def _leading_weight(weight: ArrayLike, shape: tuple[int, ...]) -> NDArray:
     return weights
 
 
-def broadcast_weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArray | None:
+def broadcast_weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """Sample weights repeated along the trailing axes of `shape`; None stays None."""
     if weight is None:
         return None
@@ -104,17 +108,17 @@ def broadcast_weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArra
     return np.broadcast_to(leading.reshape(leading.shape + (1,) * (len(shape) - leading.ndim)), shape)
 
 
-def _total(values: NDArray) -> float:
+def _total(values: NDArray[Any]) -> float:
     if values.dtype == bool:
         return float(np.count_nonzero(values))
     return float(values.sum(dtype=np.float64))
 
 
-def sum_and_count(values: NDArray, sample_weight: ArrayLike | None) -> tuple[float, float]:
+def sum_and_count(values: NDArray[Any], sample_weight: ArrayLike | None) -> tuple[float, float]:
     """Weighted sum over samples of the mean within each sample, and the sum of the weights."""
     if values.ndim == 0:
-        weight = 1.0 if sample_weight is None else float(np.mean(np.asarray(sample_weight, np.float64)))
-        return float(values) * weight, weight
+        weight = _leading_weight(1.0 if sample_weight is None else sample_weight, ())
+        return float(values) * float(weight), float(weight)
     samples = values.shape[0]
     if not values.size:
         return 0.0, 0.0
@@ -129,38 +133,49 @@ def sum_and_count(values: NDArray, sample_weight: ArrayLike | None) -> tuple[flo
 class MeanMetric(Metric):
     """Base of the metrics that are a mean over samples of something computed for each of them."""
 
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
         self.reset_state()
 
     def initial_state(self) -> dict[str, Any]:
         return {"total": 0.0, "count": 0.0}
 
-    def values(self, y_true: NDArray, y_pred: NDArray) -> NDArray:
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         """Numbers or booleans, first axis the samples; further axes are averaged."""
         raise NotImplementedError(f"{type(self).__name__} must define values(self, y_true, y_pred).")
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         self.add(self.values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
 
-    def add(self, values: NDArray, sample_weight: ArrayLike | None = None) -> None:
+    def add(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
         """Take in values that were computed elsewhere, for example by the training step."""
         total, count = sum_and_count(np.asarray(values), sample_weight)
         self.state["total"] += total
         self.state["count"] += count
 
-    def result(self) -> float:
+    def result(self) -> Any:
         return self.state["total"] / self.state["count"] if self.state["count"] else 0.0
 
 
 @METRICS.register("mean")
 class Mean(MeanMetric):
-    """Weighted mean of the values given to `update_state(values, sample_weight)`."""
+    """Weighted mean of the values given to `update_state(values, sample_weight)`.
+
+    >>> Mean()([1.0, 3.0])
+    2.0
+    """
 
     default_name = "mean"
 
-    def update_state(self, values, sample_weight=None) -> None:  # type: ignore[override]
+    def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:  # type: ignore[override]
         self.add(np.asarray(values, np.float64), sample_weight)
+
+    def __call__(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:  # type: ignore[override]
+        """Take in values and give the mean so far."""
+        self.update_state(values, sample_weight)
+        return self.result()
 
 
 @METRICS.register("sum")
@@ -169,20 +184,25 @@ class Sum(Metric):
 
     default_name = "sum"
 
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
         self.reset_state()
 
     def initial_state(self) -> dict[str, Any]:
         return {"total": 0.0}
 
-    def update_state(self, values, sample_weight=None) -> None:  # type: ignore[override]
+    def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:  # type: ignore[override]
         array = np.asarray(values, np.float64)
         weights = broadcast_weight(sample_weight, array.shape)
         self.state["total"] += float(np.sum(array if weights is None else array * weights))
 
     def result(self) -> float:
-        return self.state["total"]
+        return float(self.state["total"])
+
+    def __call__(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:  # type: ignore[override]
+        """Take in values and give the sum so far."""
+        self.update_state(values, sample_weight)
+        return self.result()
 
 
 class MeanMetricWrapper(MeanMetric):
@@ -193,5 +213,5 @@ class MeanMetricWrapper(MeanMetric):
         self.fn = fn
         self.arguments = arguments
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self.fn(y_true, y_pred, **self.arguments))

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from kernelearn.engine.reference.targets import class_numbers
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.metrics.base import METRICS, Metric, broadcast_weight
 from kernelearn.metrics.counts import EPSILON, decisions
@@ -23,6 +24,9 @@ class FBetaScore(Metric):
 
     default_name = "fbeta_score"
     higher_is_better = True
+    average: str | None
+    beta: float
+    threshold: float | None
 
     def __init__(
         self,
@@ -30,23 +34,24 @@ class FBetaScore(Metric):
         beta: float = 1.0,
         threshold: float | None = None,
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, **options)
+        self.keep(locals())
         if average not in (None, "micro", "macro", "weighted"):
             raise ArgumentError(f"average must be None, 'micro', 'macro' or 'weighted', got {average!r}.")
         if not beta > 0:
             raise ArgumentError(f"beta must be greater than 0, got {beta!r}.")
         if threshold is not None and not 0 < threshold <= 1:
             raise ArgumentError(f"threshold must be None or in (0, 1], got {threshold!r}.")
-        self.average = average
-        self.beta = beta
-        self.threshold = threshold
         self.reset_state()
 
     def initial_state(self) -> dict[str, Any]:
         return {"true_positives": 0.0, "predicted": 0.0, "actual": 0.0}
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         targets, scores = decisions(y_true, y_pred)
         if scores.ndim != 2:
             raise ShapeError(
@@ -63,7 +68,7 @@ class FBetaScore(Metric):
         ):
             self.state[name] = self.state[name] + np.sum(amounts * weights, axis=axis)
 
-    def _decide(self, scores: NDArray) -> NDArray:
+    def _decide(self, scores: NDArray[Any]) -> NDArray[Any]:
         if self.threshold is not None:
             return scores > self.threshold
         return (scores >= scores.max(axis=-1, keepdims=True)) & (np.abs(scores) > 1e-9)
@@ -85,11 +90,16 @@ class F1Score(FBetaScore):
     """Harmonic mean of precision and recall: `FBetaScore` with beta 1."""
 
     default_name = "f1_score"
+    fixed = frozenset({"beta"})
 
     def __init__(
-        self, average: str | None = None, threshold: float | None = None, name: str | None = None
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(average, 1.0, threshold, name)
+        super().__init__(average, 1.0, threshold, name, **options)
 
 
 @METRICS.register("confusion_matrix")
@@ -110,17 +120,21 @@ class ConfusionMatrix(Metric):
 
     default_name = "confusion_matrix"
 
-    def __init__(self, num_classes: int, name: str | None = None) -> None:
-        super().__init__(name)
+    num_classes: int
+
+    def __init__(self, num_classes: int, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.keep(locals())
         if num_classes < 2:
             raise ArgumentError(f"num_classes must be at least 2, got {num_classes!r}.")
-        self.num_classes = num_classes
         self.reset_state()
 
     def initial_state(self) -> dict[str, Any]:
         return {"matrix": np.zeros((self.num_classes, self.num_classes))}
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         predicted = self._labels(np.asarray(y_pred), "predictions")
         actual = self._labels(np.asarray(y_true), "targets")
         if predicted.shape != actual.shape:
@@ -133,14 +147,14 @@ class ConfusionMatrix(Metric):
         counts = np.bincount(cells, None if weights is None else weights.ravel(), self.num_classes**2)
         self.state["matrix"] += counts.reshape(self.num_classes, self.num_classes)
 
-    def _labels(self, array: NDArray, what: str) -> NDArray:
+    def _labels(self, array: NDArray[Any], what: str) -> NDArray[Any]:
         """Class numbers from scores, one-hot rows, probabilities or labels."""
         if array.ndim > 1 and array.shape[-1] == self.num_classes:
             return array.argmax(-1)
         labels = array[..., 0] if array.ndim > 1 and array.shape[-1] == 1 else array
         if labels.dtype.kind == "f" and what == "predictions":
             labels = labels > 0.5
-        labels = labels.astype(np.intp)
+        labels = class_numbers(labels).astype(np.intp)
         if labels.size and (labels.min() < 0 or labels.max() >= self.num_classes):
             raise ArgumentError(
                 f"{self.name}: {what} must be classes from 0 to {self.num_classes - 1}, "
@@ -148,5 +162,5 @@ class ConfusionMatrix(Metric):
             )
         return labels
 
-    def result(self) -> NDArray:
-        return self.state["matrix"].copy()
+    def result(self) -> NDArray[Any]:
+        return np.array(self.state["matrix"])

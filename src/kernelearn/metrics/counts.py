@@ -3,7 +3,7 @@
 Targets are 0 and 1 in the shape of the predictions; integer labels for several classes are made one-hot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.reference.activations import sigmoid
 from kernelearn.engine.reference.targets import match_labels, match_targets
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, ArgumentTypeError, ShapeError
 from kernelearn.metrics.base import METRICS, Metric, broadcast_weight
 
 EPSILON = 1e-7
@@ -19,13 +19,13 @@ EPSILON = 1e-7
 _ALL_PASS = -1e10
 
 
-def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray:
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[Any]:
     """Quotient, 0 where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
 
-def decisions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray, NDArray]:
+def decisions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Targets and predictions as float64 arrays of one shape; labels of several classes become one-hot."""
     predictions = np.asarray(y_pred, np.float64)
     targets = np.asarray(y_true)
@@ -36,14 +36,16 @@ def decisions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray, NDArray]:
     return match_targets(targets, predictions), predictions
 
 
-def counts_above(scores: NDArray, thresholds: NDArray, weights: NDArray | None) -> NDArray:
+def counts_above(
+    scores: NDArray[Any], thresholds: NDArray[Any], weights: NDArray[Any] | None
+) -> NDArray[Any]:
     """Weight of the scores greater than each of the sorted thresholds, one number per threshold."""
     passed = np.searchsorted(thresholds, scores, side="left")  # how many thresholds each score exceeds
     histogram = np.bincount(passed, weights, minlength=len(thresholds) + 1)
     return histogram[::-1].cumsum()[::-1][1:].astype(np.float64)
 
 
-def _keep_top_k(scores: NDArray, k: int) -> NDArray:
+def _keep_top_k(scores: NDArray[Any], k: int) -> NDArray[Any]:
     """Scores outside the k largest of their row set to minus infinity."""
     best = np.argsort(-scores, axis=-1, kind="stable")[..., :k]
     kept = np.full_like(scores, -np.inf)
@@ -56,8 +58,8 @@ class _Counts(Metric):
 
     higher_is_better = True
 
-    def __init__(self, name: str | None, thresholds: NDArray) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None, thresholds: NDArray[Any], **options: Any) -> None:
+        super().__init__(name, **options)
         self._order = np.argsort(thresholds, kind="stable")
         self._sorted = thresholds[self._order]
         self.reset_state()
@@ -71,7 +73,7 @@ class _Counts(Metric):
             "negatives": 0.0,
         }
 
-    def set_state(self, state) -> None:
+    def set_state(self, state: Mapping[str, ArrayLike]) -> None:
         super().set_state(state)
         if len(self.state["true_positives"]) != len(self._sorted):
             raise ArgumentError(
@@ -79,7 +81,7 @@ class _Counts(Metric):
                 f"{len(self.state['true_positives'])}."
             )
 
-    def _count(self, targets: NDArray, scores: NDArray, weights: NDArray | None) -> None:
+    def _count(self, targets: NDArray[Any], scores: NDArray[Any], weights: NDArray[Any] | None) -> None:
         """Add decisions of any shape, targets nonzero for positive."""
         is_positive = targets.ravel() != 0
         for name, total, chosen in (
@@ -92,14 +94,28 @@ class _Counts(Metric):
             amount = np.count_nonzero(chosen) if chosen_weights is None else chosen_weights.sum()
             self.state[total] += float(amount)
 
-    def _table(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    def _table(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """True positives, false positives, true negatives and false negatives per threshold."""
         tp, fp = self.state["true_positives"], self.state["false_positives"]
         return tp, fp, self.state["negatives"] - fp, self.state["positives"] - tp
 
 
+def _as_thresholds(given: Any) -> NDArray[Any]:
+    """A number or several as a 1-D array.
+
+    Raises: ArgumentTypeError.
+    """
+    try:
+        return np.atleast_1d(np.asarray(given, float))
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"thresholds must be a number or several, got {given!r}.") from None
+
+
 class _ThresholdMetric(_Counts):
     """A number per threshold; a float if there is one threshold."""
+
+    top_k: int | None
+    class_id: int | None
 
     def __init__(
         self,
@@ -107,28 +123,40 @@ class _ThresholdMetric(_Counts):
         top_k: int | None = None,
         class_id: int | None = None,
         name: str | None = None,
+        **options: Any,
     ) -> None:
         default = 0.5 if top_k is None else _ALL_PASS
-        chosen = np.atleast_1d(np.asarray(default if thresholds is None else thresholds, float))
+        chosen = _as_thresholds(default if thresholds is None else thresholds)
         if thresholds is not None and not (np.all(chosen >= 0) and np.all(chosen <= 1)):
             raise ArgumentError(f"thresholds must be between 0 and 1, got {thresholds!r}.")
-        super().__init__(name, chosen)
+        if (top_k is not None and top_k < 1) or (class_id is not None and class_id < 0):
+            raise ArgumentError(f"top_k must be at least 1 and class_id at least 0, got {top_k}, {class_id}.")
+        super().__init__(name, chosen, **options)
         self.thresholds = thresholds if thresholds is None or np.isscalar(thresholds) else chosen.tolist()
-        self.top_k = top_k
-        self.class_id = class_id
+        self.keep(locals())
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         targets, scores = decisions(y_true, y_pred)
         weights = broadcast_weight(sample_weight, scores.shape)
         if self.top_k is not None:
             scores = _keep_top_k(scores, self.top_k)
         if self.class_id is not None:
+            self._check_class(scores)
             chosen = (..., slice(self.class_id, self.class_id + 1))
             targets, scores = targets[chosen], scores[chosen]
             weights = None if weights is None else weights[chosen]
         self._count(targets, scores, weights)
 
-    def _values(self) -> NDArray:
+    def _check_class(self, scores: NDArray[Any]) -> None:
+        if scores.ndim < 2 or (self.class_id or 0) >= scores.shape[-1]:
+            raise ShapeError(
+                f"{self.name} with class_id={self.class_id} takes predictions (n, classes) that have this "
+                f"class, got shape {scores.shape}."
+            )
+
+    def _values(self) -> NDArray[Any]:
         raise NotImplementedError
 
     def result(self) -> Any:
@@ -148,7 +176,7 @@ class Precision(_ThresholdMetric):
 
     default_name = "precision"
 
-    def _values(self):
+    def _values(self) -> NDArray[Any]:
         tp, fp, _, _ = self._table()
         return _divide(tp, tp + fp)
 
@@ -159,7 +187,7 @@ class Recall(_ThresholdMetric):
 
     default_name = "recall"
 
-    def _values(self):
+    def _values(self) -> NDArray[Any]:
         tp, _, _, fn = self._table()
         return _divide(tp, tp + fn)
 
@@ -167,12 +195,18 @@ class Recall(_ThresholdMetric):
 class _Entry(_ThresholdMetric):
     """One entry of the table of decisions."""
 
+    fixed = frozenset({"top_k", "class_id"})
     column: ClassVar[int]
 
-    def __init__(self, thresholds: float | Sequence[float] | None = None, name: str | None = None) -> None:
-        super().__init__(thresholds, name=name)
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(thresholds, name=name, **options)
 
-    def _values(self):
+    def _values(self) -> NDArray[Any]:
         return self._table()[self.column]
 
 
@@ -213,21 +247,33 @@ class AUC(_Counts):
         curve: "ROC" or "PR".
         summation_method: "interpolation" (trapezoids; for PR the interpolation of Davis and Goadrich),
             "minoring" or "majoring" (lower and upper sum).
-        thresholds: inner thresholds of your own, instead of `num_thresholds`.
+        thresholds: inner thresholds of your own, instead of `num_thresholds`, which then counts them and the
+            two ends.
         from_logits: predictions are logits.
     Source: Davis and Goadrich (2006), https://doi.org/10.1145/1143844.1143874.
     """
 
     default_name = "auc"
+    # NOTE: Keras's options for several labels, which are not supported, at the values that leave them off.
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **Metric.without_effect,
+        "multi_label": (False, None),
+        "num_labels": (None,),
+        "label_weights": (None,),
+    }
+    curve: str
+    summation_method: str
+    from_logits: bool
 
     def __init__(
         self,
-        num_thresholds: int = 200,
+        num_thresholds: int | None = 200,
         curve: str = "ROC",
         summation_method: str = "interpolation",
         name: str | None = None,
         thresholds: Sequence[float] | None = None,
         from_logits: bool = False,
+        **options: Any,
     ) -> None:
         if curve not in ("ROC", "PR"):
             raise ArgumentError(f"curve must be 'ROC' or 'PR', got {curve!r}.")
@@ -236,17 +282,23 @@ class AUC(_Counts):
                 "summation_method must be 'interpolation', 'minoring' or 'majoring', "
                 f"got {summation_method!r}."
             )
-        if num_thresholds < 2:
-            raise ArgumentError(f"num_thresholds must be at least 2, got {num_thresholds!r}.")
-        inner = np.linspace(0, 1, num_thresholds)[1:-1] if thresholds is None else np.sort(thresholds)
-        super().__init__(name, np.concatenate([[-EPSILON], inner, [1 + EPSILON]]))
-        self.num_thresholds = num_thresholds
-        self.curve = curve
-        self.summation_method = summation_method
-        self.thresholds = None if thresholds is None else [float(t) for t in thresholds]
-        self.from_logits = from_logits
+        inner = _inner_thresholds(num_thresholds, thresholds)
+        super().__init__(name, np.concatenate([[-EPSILON], inner, [1 + EPSILON]]), **options)
+        self.num_thresholds = len(inner) + 2
+        self._given = None if thresholds is None else inner.tolist()
+        self.keep(locals())
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    @property
+    def thresholds(self) -> list[float]:
+        """All thresholds in order, with the two ends, which lie a little outside of 0 and 1."""
+        return self._sorted.tolist()
+
+    def config_value(self, name: str) -> Any:
+        return self._given if name == "thresholds" else super().config_value(name)
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         targets, scores = decisions(y_true, y_pred)
         if self.from_logits:
             scores = sigmoid(scores)
@@ -283,15 +335,17 @@ class AUC(_Counts):
         areas = _divide(slope * (steps_tp + intercept * np.log(ratio)), tp[1:] + fn[1:])
         return float(np.sum(areas))
 
-    @classmethod
-    def from_config(cls, config):
-        """As of any metric; Keras's options for several labels are accepted where they are not used.
 
-        Raises: ArgumentError for a metric with `multi_label`.
-        """
-        unused = {
-            name: config[name] for name in ("multi_label", "num_labels", "label_weights") if name in config
-        }
-        if any(value not in (None, False) for value in unused.values()):
-            raise ArgumentError(f"AUC over several labels is not supported, got {unused}.")
-        return super().from_config({name: value for name, value in config.items() if name not in unused})
+def _inner_thresholds(count: int | None, given: Sequence[float] | None) -> NDArray[Any]:
+    """The thresholds between the two ends, sorted.
+
+    Raises: ArgumentError for fewer than the two ends, or thresholds outside of [0, 1].
+    """
+    if given is None:
+        if count is None or count < 2:
+            raise ArgumentError(f"num_thresholds must be at least 2, got {count!r}.")
+        return np.linspace(0, 1, count)[1:-1]
+    inner = np.sort(_as_thresholds(given))
+    if inner.size and not (inner[0] >= 0 and inner[-1] <= 1):
+        raise ArgumentError(f"thresholds must be between 0 and 1, got {given!r}.")
+    return inner

@@ -3,10 +3,11 @@
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config, losses
 from kernelearn.engine.reference.targets import match_targets
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.metrics.base import METRICS, MeanMetric, Metric, broadcast_weight
 
 
@@ -19,26 +20,32 @@ class LossMetric(MeanMetric):
 
     higher_is_better = False
 
-    def __init__(self, loss: Any, name: str | None = None) -> None:
+    def __init__(self, loss: Any, name: str | None = None, **options: Any) -> None:
         self.loss = losses.get(loss)
-        super().__init__(name or self.default_name or self.loss.name)
+        super().__init__(name or self.default_name or self.loss.name, **options)
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(config.floatx())
         return self.loss.call(y_true, y_pred)
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
-        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-        mask = self.loss.mask(y_true, y_pred)
-        values = self.values(y_true, y_pred)
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        targets, predictions = np.asarray(y_true), np.asarray(y_pred)
+        if self.loss.is_elementwise and targets.ndim == predictions.ndim == 1:
+            # Every sample has a value, and a weight, of its own.
+            targets, predictions = targets[:, None], predictions[:, None]
+        self.loss.check_targets(targets)
+        mask = self.loss.mask(targets, predictions)
+        values = self.values(targets, predictions)
         if mask is not None:
             given = broadcast_weight(sample_weight, values.shape)
             sample_weight = mask if given is None else mask * given
         self.add(values, sample_weight)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"loss": losses.serialize(self.loss), "name": self.name}
+    def config_value(self, name: str) -> Any:
+        return losses.serialize(self.loss) if name == "loss" else super().config_value(name)
 
 
 METRICS.register()(LossMetric)
@@ -47,13 +54,11 @@ METRICS.register()(LossMetric)
 class _NamedLossMetric(LossMetric):
     """A loss metric with a class of its own, as Keras has them."""
 
+    fixed = frozenset({"loss"})
     kind: ClassVar[str]
 
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(self.kind, name or self.default_name or self.kind)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(self.kind, name or self.default_name or self.kind, **options)
 
 
 @METRICS.register("mean_squared_error", "mse", "MSE")
@@ -129,18 +134,22 @@ class Poisson(_NamedLossMetric):
 class _CrossentropyMetric(LossMetric):
     """A cross-entropy with its arguments, as Keras has them."""
 
+    fixed, outside_config = frozenset({"loss"}), frozenset({"axis"})
     loss_class: ClassVar[Any]
+    from_logits: bool
+    label_smoothing: float
 
     def __init__(
-        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+        self,
+        name: str | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        **options: Any,
     ) -> None:
         loss = self.loss_class(from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
-        super().__init__(loss, name)
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        super().__init__(loss, name, **options)
+        self.keep(locals())
 
 
 @METRICS.register("binary_crossentropy", "bce", "BCE")
@@ -159,9 +168,17 @@ class CategoricalCrossentropy(_CrossentropyMetric):
 
 @METRICS.register("sparse_categorical_crossentropy")
 class SparseCategoricalCrossentropy(LossMetric):
-    """Mean of the sparse categorical cross-entropy."""
+    """Mean of the sparse categorical cross-entropy.
+
+    Args:
+        ignore_class: label of samples that do not count. NOTE: the mean is over the others, as in the loss of
+            this name here and in Keras; Keras's own metric divides by the number of all samples.
+    """
 
     default_name = "sparse_categorical_crossentropy"
+    fixed, outside_config = frozenset({"loss"}), frozenset({"axis"})
+    from_logits: bool
+    ignore_class: int | None
 
     def __init__(
         self,
@@ -169,13 +186,11 @@ class SparseCategoricalCrossentropy(LossMetric):
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
+        **options: Any,
     ) -> None:
-        super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name)
-        self.from_logits = from_logits
-        self.ignore_class = ignore_class
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "from_logits": self.from_logits, "ignore_class": self.ignore_class}
+        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
+        super().__init__(loss, name, **options)
+        self.keep(locals())
 
 
 @METRICS.register("cosine_similarity")
@@ -184,7 +199,7 @@ class CosineSimilarity(_NamedLossMetric):
 
     kind, higher_is_better = "cosine_similarity", True
 
-    def values(self, y_true, y_pred):
+    def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return -super().values(y_true, y_pred)
 
 
@@ -210,14 +225,18 @@ class R2Score(Metric):
 
     default_name = "r2_score"
     higher_is_better = True
+    class_aggregation: str | None
+    num_regressors: int
 
     def __init__(
         self,
         class_aggregation: str | None = "uniform_average",
         num_regressors: int = 0,
         name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, **options)
+        self.keep(locals())
         if class_aggregation not in ("uniform_average", "variance_weighted_average", None):
             raise ArgumentError(
                 "class_aggregation must be 'uniform_average', 'variance_weighted_average' or None, "
@@ -225,15 +244,20 @@ class R2Score(Metric):
             )
         if num_regressors < 0:
             raise ArgumentError(f"num_regressors must not be negative, got {num_regressors!r}.")
-        self.class_aggregation = class_aggregation
-        self.num_regressors = num_regressors
         self.reset_state()
 
     def initial_state(self) -> dict[str, Any]:
         return {"weight": 0.0, "mean": 0.0, "total": 0.0, "residual": 0.0, "numbers": 0}
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         predictions = np.asarray(y_pred, np.float64)
+        if predictions.ndim < 2:
+            raise ShapeError(
+                f"{self.name} takes predictions (n, outputs), got shape {predictions.shape}: "
+                "for one output give columns, y_pred[:, None]."
+            )
         predictions = predictions.reshape(predictions.shape[0], -1)
         targets = match_targets(np.asarray(y_true), np.asarray(y_pred, np.float64)).reshape(predictions.shape)
         weights = broadcast_weight(sample_weight, predictions.shape)
@@ -244,7 +268,7 @@ class R2Score(Metric):
         )
         self.state["numbers"] += targets.size
 
-    def _add_targets(self, targets, weights) -> None:
+    def _add_targets(self, targets: NDArray[Any], weights: NDArray[Any]) -> None:
         """Merge means and squared deviations (Chan et al., 1979): accurate where sums of squares cancel."""
         state, new_weight = self.state, weights.sum(axis=0)
         safe_weight = np.where(new_weight > 0, new_weight, 1)
@@ -267,7 +291,7 @@ class R2Score(Metric):
         weights = total if self.class_aggregation == "variance_weighted_average" else np.ones_like(total)
         return float(self._adjusted(np.sum(scores * weights) / np.sum(weights)))
 
-    def _adjusted(self, score):
+    def _adjusted(self, score: Any) -> Any:
         """The score corrected for the number of regressors, where there are enough numbers to do so."""
         left = self.state["numbers"] - self.num_regressors - 1
         if not self.num_regressors or left <= 0:

@@ -5,7 +5,8 @@ A model is itself a layer: it can be called, shared and nested.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class Model(Trainer, Layer):
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
         values: dict[int, Buffer] = {id(t): b for t, b in zip(self.inputs, inputs)}
         for call in self._calls:
-            with graph.scope(call.layer.name):
+            with graph.scope(call.layer.name), _mode(graph, call.training):
                 results = call.layer.lower(graph, *[values[id(t)] for t in call.inputs])
                 results = results if isinstance(results, tuple) else (results,)
                 _add_activity_penalties(graph, call.layer, results)
@@ -187,11 +188,15 @@ class Model(Trainer, Layer):
         """Set the model's own flag alone; every layer keeps its own."""
         self._trainable = bool(value)
 
-    def _run_on_arrays(self, arrays: list[np.ndarray]) -> Any:
-        """Predictions, by the program of `predict`, which is made once; other shapes get one of their own."""
+    def _run_on_arrays(self, arrays: list[np.ndarray], training: bool | None) -> Any:
+        """Predictions, by the program of `predict`, which is made once; other shapes get one of their own.
+
+        Without `training=`, a model with layers that change images at random does so, as these layers alone.
+        """
         wanted = [tuple(tensor.shape[1:]) for tensor in self.inputs]
-        if not self.outputs or [array.shape[1:] for array in arrays] != wanted:
-            return super()._run_on_arrays(arrays)
+        is_random = training or (training is None and any(la.called_training for la in self.flat_layers()))
+        if is_random or not self.outputs or [array.shape[1:] for array in arrays] != wanted:
+            return super()._run_on_arrays(arrays, training)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
         result = self.step("predict").run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
@@ -338,6 +343,17 @@ class Model(Trainer, Layer):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} layers={len(self._layers)} built={self.built}>"
+
+
+@contextmanager
+def _mode(graph: ProgramBuilder, training: bool | None) -> Iterator[None]:
+    """Layers lowered inside follow what their call asked for; None: what the program is for."""
+    before = graph.training
+    graph.training = before if training is None else training
+    try:
+        yield
+    finally:
+        graph.training = before
 
 
 def _add_activity_penalties(graph: ProgramBuilder, layer: Layer, results: Sequence[Buffer]) -> None:

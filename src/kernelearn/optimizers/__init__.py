@@ -43,9 +43,6 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, Optimizer):
         return identifier
-    known = OPTIMIZERS.names()
-    if isinstance(identifier, str) and identifier not in known and identifier.lower() in known:
-        identifier = identifier.lower()
     return OPTIMIZERS.get(identifier)
 
 

@@ -3,8 +3,9 @@
 An optimiser declares; the training program reads `kind`, `attrs()`, `slots()` and `clipping`.
 """
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,16 +16,7 @@ from kernelearn.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
 
-# Arguments of Keras's optimisers that are accepted, as in configs of Keras, only when they change nothing.
-_WITHOUT_EFFECT = {
-    "use_ema": (False, None),
-    "ema_momentum": None,
-    "ema_overwrite_frequency": (None,),
-    "loss_scale_factor": (None,),
-    "gradient_accumulation_steps": (None,),
-}
-
-LearningRate = float | schedules.LearningRateSchedule | Callable[[int], float]
+LearningRate = float | schedules.LearningRateSchedule | Callable[..., float]
 
 
 class Slot(NamedTuple):
@@ -38,7 +30,8 @@ class Optimizer(Configurable):
     """Base of all optimisers.
 
     Args:
-        learning_rate: a number, a schedule, or a function of the number of updates done.
+        learning_rate: a number, a schedule, or a function that gives it: of the number of updates done, or of
+            nothing.
         weight_decay: share of a weight that one update removes, times the learning rate; decoupled from the
             gradient and applied before it.
         clipnorm: largest Euclidean norm of the gradient of one variable.
@@ -53,6 +46,15 @@ class Optimizer(Configurable):
 
     kind: ClassVar[str]
     _attributes: ClassVar[tuple[str, ...]] = ()
+    # Arguments of Keras's optimisers that are accepted, as in its configs, only when they change nothing.
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "use_ema": (False, None),
+        "ema_momentum": (),
+        "ema_overwrite_frequency": (None,),
+        "loss_scale_factor": (None,),
+        "gradient_accumulation_steps": (None,),
+        "jit_compile": (),
+    }
 
     def __init__(
         self,
@@ -62,9 +64,8 @@ class Optimizer(Configurable):
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
         name: str | None = None,
-        **keras_arguments: Any,
+        **keras_options: Any,
     ) -> None:
-        _refuse_unsupported(type(self).__name__, keras_arguments)
         self.name = name or type(self).__name__.lower()
         self._learning_rate = _checked_learning_rate(learning_rate)
         self.weight_decay = weight_decay
@@ -92,9 +93,10 @@ class Optimizer(Configurable):
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next update. Assignable, unless a schedule sets it."""
-        if callable(self._learning_rate):
-            return float(self._learning_rate(self.iterations))
-        return self._learning_rate
+        if not callable(self._learning_rate):
+            return self._learning_rate
+        rate: Callable[..., float] = self._learning_rate
+        return float(rate(self.iterations) if _takes_an_argument(rate) else rate())
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -106,7 +108,7 @@ class Optimizer(Configurable):
         self._learning_rate = _checked_learning_rate(value)
 
     @property
-    def schedule(self) -> Callable[[int], float] | None:
+    def schedule(self) -> Callable[..., float] | None:
         """The schedule that sets the learning rate, or None if it is a number."""
         return self._learning_rate if callable(self._learning_rate) else None
 
@@ -161,20 +163,12 @@ class Optimizer(Configurable):
         texts = [variable] if isinstance(variable, str) else [variable.name, getattr(variable, "path", "")]
         return not any(self._excluded_pattern.search(text) for text in texts)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor arguments, JSON-able; a schedule as its own config. Iterations are not included.
+    def config_value(self, name: str) -> Any:
+        """The argument, JSON-able; a schedule as its own config.
 
         Raises: ArgumentError if the learning rate is a function that is no schedule.
         """
-        config = {
-            "name": self.name,
-            "learning_rate": self._learning_rate_config(),
-            "weight_decay": self.weight_decay,
-            "clipnorm": self.clipnorm,
-            "clipvalue": self.clipvalue,
-            "global_clipnorm": self.global_clipnorm,
-        }
-        return {**config, **{name: getattr(self, name) for name in self._attributes}}
+        return self._learning_rate_config() if name == "learning_rate" else super().config_value(name)
 
     def _learning_rate_config(self) -> Any:
         if isinstance(self._learning_rate, schedules.LearningRateSchedule):
@@ -190,15 +184,13 @@ class Optimizer(Configurable):
         return f"<{type(self).__name__} learning_rate={self._learning_rate!r} {self.attrs()}>"
 
 
-def _refuse_unsupported(optimizer: str, arguments: dict[str, Any]) -> None:
-    for name, value in arguments.items():
-        if name not in _WITHOUT_EFFECT:
-            raise ArgumentError(f"{optimizer} has no argument {name!r} (got {value!r}).")
-        neutral = _WITHOUT_EFFECT[name]
-        if neutral is not None and value not in neutral:
-            raise ArgumentError(
-                f"{optimizer}: {name}={value!r} is not supported; leave it at {neutral[0]!r}."
-            )
+def _takes_an_argument(function: Callable[..., float]) -> bool:
+    """Whether a function can be given the number of updates: Keras calls functions with nothing."""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    return True
 
 
 def _checked_learning_rate(value: Any) -> LearningRate:

@@ -3,6 +3,7 @@
 Every class also takes the arguments of `Optimizer`: weight_decay, clipnorm, clipvalue, global_clipnorm, name.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from kernelearn.errors import ArgumentError
@@ -30,6 +31,8 @@ class SGD(Optimizer):
 
     kind = "sgd_update"
     _attributes = ("momentum", "nesterov")
+    momentum: float
+    nesterov: bool
 
     def __init__(
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **arguments: Any
@@ -37,8 +40,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **arguments)
         if not 0 <= momentum <= 1:
             raise ArgumentError(f"momentum must be between 0 and 1, got {momentum!r}.")
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
@@ -56,6 +58,10 @@ class Adam(Optimizer):
 
     kind = "adam_update"
     _attributes = ("beta_1", "beta_2", "epsilon", "amsgrad")
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    amsgrad: bool
 
     def __init__(
         self,
@@ -68,10 +74,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **arguments)
         _require_share(beta_1=beta_1, beta_2=beta_2)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.amsgrad = amsgrad
+        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         return ("momentum", "velocity", "velocity_hat") if self.amsgrad else ("momentum", "velocity")
@@ -84,7 +87,7 @@ class AdamW(Adam):
     def __init__(
         self,
         learning_rate: Any = 0.001,
-        weight_decay: float = 0.004,
+        weight_decay: float | None = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -113,6 +116,10 @@ class RMSprop(Optimizer):
 
     kind = "rmsprop_update"
     _attributes = ("rho", "momentum", "epsilon", "centered")
+    rho: float
+    momentum: float
+    epsilon: float
+    centered: bool
 
     def __init__(
         self,
@@ -125,10 +132,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **arguments)
         _require_share(rho=rho)
-        self.rho = rho
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.centered = centered
+        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         optional = (("momentum", self.momentum), ("average_gradient", self.centered))
@@ -146,6 +150,8 @@ class Adagrad(Optimizer):
 
     kind = "adagrad_update"
     _attributes = ("epsilon",)
+    initial_accumulator_value: float
+    epsilon: float
 
     def __init__(
         self,
@@ -155,14 +161,10 @@ class Adagrad(Optimizer):
         **arguments: Any,
     ) -> None:
         super().__init__(learning_rate, **arguments)
-        self.initial_accumulator_value = initial_accumulator_value
-        self.epsilon = epsilon
+        self.keep(locals())
 
-    def slots(self, shape) -> dict[str, Slot]:
+    def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
         return {"accumulator": Slot(tuple(shape), float(self.initial_accumulator_value))}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "initial_accumulator_value": self.initial_accumulator_value}
 
 
 @OPTIMIZERS.register("adadelta")
@@ -177,14 +179,15 @@ class Adadelta(Optimizer):
 
     kind = "adadelta_update"
     _attributes = ("rho", "epsilon")
+    rho: float
+    epsilon: float
 
     def __init__(
         self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **arguments: Any
     ) -> None:
         super().__init__(learning_rate, **arguments)
         _require_share(rho=rho)
-        self.rho = rho
-        self.epsilon = epsilon
+        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         return "accumulated_grad", "accumulated_delta_var"
@@ -194,6 +197,9 @@ class _TwoBetas(Optimizer):
     """The arguments that Adamax and Nadam share with Adam."""
 
     _attributes = ("beta_1", "beta_2", "epsilon")
+    beta_1: float
+    beta_2: float
+    epsilon: float
 
     def __init__(
         self,
@@ -205,9 +211,7 @@ class _TwoBetas(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **arguments)
         _require_share(beta_1=beta_1, beta_2=beta_2)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        self.keep(locals())
 
 
 @OPTIMIZERS.register("adamax")
@@ -226,7 +230,7 @@ class Nadam(_TwoBetas):
 
     kind = "nadam_update"
 
-    def slots(self, shape) -> dict[str, Slot]:
+    def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
         shape = tuple(shape)
         return {"momentum": Slot(shape, 0.0), "velocity": Slot(shape, 0.0), "u_product": Slot((), 1.0)}
 
@@ -242,6 +246,8 @@ class Lion(Optimizer):
 
     kind = "lion_update"
     _attributes = ("beta_1", "beta_2")
+    beta_1: float
+    beta_2: float
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **arguments: Any
@@ -249,8 +255,7 @@ class Lion(Optimizer):
         super().__init__(learning_rate, **arguments)
         if not 0 < beta_1 <= 1:
             raise ArgumentError(f"beta_1 must be greater than 0 and at most 1, got {beta_1!r}.")
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
+        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         return ("momentum",)

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelearn import losses, metrics
 from kernelearn.engine.reference.losses import LOSSES
+from kernelearn.engine.reference.targets import class_numbers
 from kernelearn.errors import ArgumentError, DataError, ShapeError
 
 
@@ -63,6 +64,7 @@ class Objective:
             return array  # the metrics know what they take
         if array.ndim != len(wanted) or array.shape[1:] != tuple(wanted[1:]):
             raise ShapeError(self._mismatch(array))
+        self.loss.check_targets(array)
         if not self.has_integer_targets:
             return array.astype(dtype, copy=False)
         return self._class_numbers(array)
@@ -75,7 +77,7 @@ class Objective:
                 f"Output {self.output!r} has {classes} classes, so labels must be 0 to {(classes or 1) - 1}; "
                 f"got labels from {counted.min()} to {counted.max()}."
             )
-        return array.astype(np.int64, copy=False)
+        return class_numbers(array).astype(np.int64, copy=False)
 
     def _mismatch(self, array: np.ndarray) -> str:
         hint = ""

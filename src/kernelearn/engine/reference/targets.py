@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn.errors import ShapeError
+from kernelearn.errors import DataError, ShapeError
 
 
 def match_targets(y_true: NDArray, y_pred: NDArray) -> NDArray:
@@ -27,7 +27,7 @@ def match_targets(y_true: NDArray, y_pred: NDArray) -> NDArray:
 def match_labels(y_true: NDArray, y_pred: NDArray) -> NDArray:
     """Integer labels of shape `y_pred.shape[:-1]` (a last axis of size 1 is dropped), checked for shape.
 
-    Raises: ShapeError.
+    Raises: ShapeError; DataError for class numbers with a fraction.
     """
     labels = np.asarray(y_true)
     if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
@@ -38,4 +38,20 @@ def match_labels(y_true: NDArray, y_pred: NDArray) -> NDArray:
             f"(a last axis of size 1 may follow), got {np.shape(y_true)}. "
             "One-hot targets belong to 'categorical_crossentropy'."
         )
-    return labels.astype(np.intp, copy=False)
+    return class_numbers(labels).astype(np.intp, copy=False)
+
+
+def class_numbers(labels: NDArray) -> NDArray:
+    """Class numbers as they are, of any type.
+
+    Raises: DataError for a number with a fraction, or one that is not finite: it is no class, and cutting the
+        fraction off would train on other classes than were meant.
+    """
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        wrong = labels[labels != np.floor(labels)]
+        example = wrong.flat[0] if wrong.size else labels[~np.isfinite(labels)].flat[0]
+        raise DataError(
+            f"Class numbers must be whole, got {example:g}. Targets that are amounts belong to a regression "
+            "loss such as 'mean_squared_error'; masks that were scaled must be scaled back."
+        )
+    return labels
