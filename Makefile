@@ -76,7 +76,9 @@ bench-alone: install ## time without other libraries: the engines, and kernel ma
 	OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python benchmarks/train_reference.py
 	$(VENV)/bin/python benchmarks/kernel_machines_speed.py
 
-docs: $(VENV)/.installed-docs ## build the documentation into site/
+docs: $(VENV)/.installed-docs ## draw the pictures anew and build the documentation into site/
+	$(VENV)/bin/python docs/_house.py
+	$(VENV)/bin/python docs/_pictures.py
 	$(VENV)/bin/mkdocs build --strict
 
 parity: $(PEERS)/.installed ## compare layers with the living Keras and PyTorch (large download)
