@@ -9,7 +9,7 @@ from kernelearn.engine.cpu.machine import compiler, threads
 def cache_folder(tmp_path, monkeypatch):
     """An empty folder as the compile cache, and a process that has compiled nothing yet."""
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(compiler, "_addresses", {})
+    compiler.forget()
     return tmp_path / "cpu"
 
 

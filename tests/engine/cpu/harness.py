@@ -194,7 +194,7 @@ class Bench:
             text = kernel_text(call, name, target)
             changed = changed or change(text) != text
             blob = compiler.compile_object(change(text), target)
-            self.executable._functions[id(call)] = compiler.link(blob, name, target)
+            self.executable._functions[id(call)] = compiler.link([blob], target).function(name)
         assert changed, f"{self.problem}: the mutant is no different"
 
     def reset(self) -> None:

@@ -21,7 +21,7 @@ DOUBLED = Problem("add", (X, X), {})
 
 def run() -> None:
     """Compile and run a small program with an empty process cache; its result must be right."""
-    compiler._addresses.clear()
+    compiler.forget()
     np.testing.assert_array_equal(Bench(DOUBLED).run()[0], 2 * X)
 
 
@@ -133,7 +133,7 @@ def test_a_named_folder_may_be_open_to_others(tmp_path, monkeypatch, compiled):
     """The engine's own folder within it is private."""
     tmp_path.chmod(0o777)
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(compiler, "_addresses", {})
+    compiler.forget()
     assert cache.state() == "ok"
     run()
     compiled.clear()
@@ -144,7 +144,7 @@ def test_a_named_folder_may_be_open_to_others(tmp_path, monkeypatch, compiled):
 def test_a_folder_that_cannot_be_made_costs_time_only(tmp_path, monkeypatch, compiled):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", str(tmp_path / "file" / "below"))
-    monkeypatch.setattr(compiler, "_addresses", {})
+    compiler.forget()
     run()
     run()
     assert compiled == [1, 1]
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing_behind(cache_folder, 
 
 def test_the_disk_cache_can_be_switched_off(tmp_path, monkeypatch, compiled):
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", "off")
-    monkeypatch.setattr(compiler, "_addresses", {})
+    compiler.forget()
     monkeypatch.chdir(tmp_path)
     run()
     run()

@@ -33,11 +33,11 @@ def compiled(emit, target: str):
                 k.store(value, f"y{i}", at, mask)
 
         emit_flat(k, k.lo, k.hi, one)
-        address = compiler.link(compiler.compile_object(k.finish(), machine), name, machine)
+        function = compiler.link([compiler.compile_object(k.finish(), machine)], machine).function(name)
         x = np.ascontiguousarray(x, "float32")
         outputs = [np.empty_like(x) for _ in range(results)]
         table = np.array([x.ctypes.data, *(y.ctypes.data for y in outputs)], np.int64)
-        FUNCTION(address)(table.ctypes.data, 0, x.size)
+        FUNCTION(function.address)(table.ctypes.data, 0, x.size)
         return outputs[0] if results == 1 else outputs
 
     return call

@@ -29,23 +29,15 @@ def texts(count: int = 6) -> dict[str, str]:
 
 
 def numbers(blobs: dict[str, bytes]) -> dict[str, int]:
-    """What the functions give; the names are made unique, because a process links each name once."""
+    """What the functions give."""
     import ctypes
 
     target = current_target()
     found = {}
     for name, blob in blobs.items():
-        address = compiler.link(blob, name, target)
-        found[name] = ctypes.CFUNCTYPE(ctypes.c_int64)(address)()
+        function = compiler.link([blob], target).function(name)
+        found[name] = ctypes.CFUNCTYPE(ctypes.c_int64)(function.address)()
     return found
-
-
-_turns = iter(range(10**6))
-
-
-def unique(modules: dict[str, str]) -> dict[str, str]:
-    turn = next(_turns)
-    return {f"{n}_{turn}": t.replace(f"@{n}()", f"@{n}_{turn}()") for n, t in modules.items()}
 
 
 class Watched(worker.Worker):
@@ -75,30 +67,30 @@ def slow_here(monkeypatch):
 
 def check(modules: dict[str, str]) -> None:
     found = numbers(parallel.compile_all(modules, current_target()))
-    assert found == {name: 100 + int(name[1:].split("_")[0]) for name in modules}
+    assert found == {name: 100 + int(name[1:]) for name in modules}
 
 
 def test_helpers_compile_the_same(slow_here):
-    check(unique(texts(8)))
+    check(texts(8))
     assert Watched.compiled > 0
 
 
 def test_without_helpers(monkeypatch):
     threads.set_num_threads(1)
     monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("no helper is wanted"))
-    check(unique(texts()))
+    check(texts())
 
 
 def test_little_work_starts_no_helper(monkeypatch):
     monkeypatch.setattr(parallel, "TEXT_PER_WORKER", 10**6)
     monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("not worth a process"))
-    check(unique(texts()))
+    check(texts())
 
 
 def test_a_frozen_application_is_not_started_again(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("this would start the application"))
-    check(unique(texts()))
+    check(texts())
 
 
 def test_processes_that_cannot_be_started(monkeypatch):
@@ -106,7 +98,7 @@ def test_processes_that_cannot_be_started(monkeypatch):
         raise BlockingIOError("Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    check(unique(texts()))
+    check(texts())
 
 
 @pytest.mark.parametrize(
@@ -119,7 +111,7 @@ def test_helpers_that_die(monkeypatch, slow_here, program):
     monkeypatch.setattr(
         subprocess, "Popen", lambda command, **more: real([sys.executable, "-c", program], **more)
     )
-    check(unique(texts()))
+    check(texts())
 
 
 def test_a_module_that_is_wrong_raises_here(slow_here):
@@ -141,7 +133,7 @@ def test_an_interrupt_ends_the_helpers(monkeypatch):
     monkeypatch.setattr(parallel, "Worker", Kept)
     monkeypatch.setattr(compiler, "compile_object", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        parallel.compile_all(unique(texts()), current_target())
+        parallel.compile_all(texts(), current_target())
     assert started
     assert all(process.poll() is not None for process in started)
 
@@ -154,7 +146,7 @@ def test_a_program_is_compiled_once_for_all(cache_folder):
     CpuExecutable(program.program, program.variables).compile()
     count = cache.size()[0]
     assert count > 3
-    compiler._addresses.clear()
+    compiler.forget()
     executable = CpuExecutable(program.program, program.variables)
     before = dict.fromkeys(cache_folder.iterdir())
     executable.compile()
@@ -183,7 +175,7 @@ def terminal(monkeypatch):
 
 
 def test_a_line_of_progress_comes_and_goes(terminal, slow_here):
-    parallel.compile_all(unique(texts(3)), current_target())
+    parallel.compile_all(texts(3), current_target())
     text = terminal.getvalue()
     assert "\rCompiling 3 kernels for this processor, once: 1/3" in text
     assert text.endswith("\r\x1b[K")
@@ -191,12 +183,12 @@ def test_a_line_of_progress_comes_and_goes(terminal, slow_here):
 
 def test_no_line_in_quiet_runs_short_ones_and_files(terminal, slow_here, monkeypatch):
     with progress.quiet(), progress.quiet(False):
-        parallel.compile_all(unique(texts(2)), current_target())
+        parallel.compile_all(texts(2), current_target())
     monkeypatch.setattr(terminal, "isatty", lambda: False)
-    parallel.compile_all(unique(texts(2)), current_target())
+    parallel.compile_all(texts(2), current_target())
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(progress, "PATIENCE", 60.0)
-    parallel.compile_all(unique(texts(2)), current_target())
+    parallel.compile_all(texts(2), current_target())
     assert terminal.getvalue() == ""
 
 
@@ -205,9 +197,9 @@ def test_a_closed_or_missing_terminal_stops_nothing(terminal, slow_here, monkeyp
         raise OSError("Input/output error")
 
     monkeypatch.setattr(terminal, "write", broken)
-    parallel.compile_all(unique(texts(2)), current_target())
+    parallel.compile_all(texts(2), current_target())
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=None))
-    parallel.compile_all(unique(texts(2)), current_target())
+    parallel.compile_all(texts(2), current_target())
 
 
 def test_training_without_messages_is_quiet(monkeypatch, terminal):
@@ -218,7 +210,7 @@ def test_training_without_messages_is_quiet(monkeypatch, terminal):
     model.evaluate(x, y, verbose=0)
     model.predict(x, verbose=0)
     assert terminal.getvalue() == ""
-    compiler._addresses.clear()
+    compiler.forget()
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", "off")
     model.compile("sgd", "sparse_categorical_crossentropy", engine="cpu")
     model.fit(x, y, verbose=2)

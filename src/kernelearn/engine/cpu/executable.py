@@ -15,6 +15,7 @@ import numpy as np
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.lowering import lower
 from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import Target, current_target
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
 from kernelearn.engine.cpu.report import rows as report
@@ -58,7 +59,7 @@ class CpuExecutable:
         }
         self._sources = _sources(self.plan, self.variables)
         self.made_from: list[int] | None = None
-        self._functions: dict[int, int] = {}
+        self._functions: dict[int, Function] = {}
         self._bindings: dict[tuple[int, int], _Binding] = {}
         self._arena = np.empty(0, np.uint8)
         self._run_lock = threads.RunLock()
@@ -103,6 +104,11 @@ class CpuExecutable:
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
         if calls:
             self._functions.update(zip(map(id, calls), self.plan.load(calls)))
+
+    @property
+    def functions(self) -> list[Function]:
+        """The compiled kernels that it holds."""
+        return list(self._functions.values())
 
     def parts_for(self, images: int, count: int) -> list[list[schedule.Group] | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""

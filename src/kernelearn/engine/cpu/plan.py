@@ -11,6 +11,7 @@ import numpy as np
 
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.machine import parallel
+from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.errors import KernelearnError
@@ -182,8 +183,8 @@ class Plan:
         else:
             self.steps.append(made)
 
-    def load(self, calls: Sequence[Call]) -> list[int]:
-        """Addresses of calls' kernels, those that no cache has compiled together."""
+    def load(self, calls: Sequence[Call]) -> list[Function]:
+        """Calls' kernels, those that no cache has compiled together."""
         keys = [call.key for call in calls]
         return parallel.load_all(keys, self.target, lambda i, name: kernel_text(calls[i], name, self.target))
 

@@ -7,10 +7,12 @@ first group that touches it to the last.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import COUNTER_WORDS, GROUP_WORDS
 from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
 
@@ -119,7 +121,9 @@ def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dic
 class Job:
     """The native description of a stretch: what `runtime` works through."""
 
-    def __init__(self, groups: list[Group], functions: dict[int, int], images: int, threads: int) -> None:
+    def __init__(
+        self, groups: list[Group], functions: Mapping[int, Function], images: int, threads: int
+    ) -> None:
         self.calls = [call for group in groups for call in group.calls]
         self.groups = np.zeros((len(groups), GROUP_WORDS), np.int64)
         self.commands = np.zeros((len(self.calls), 2), np.int64)
@@ -133,7 +137,7 @@ class Job:
         for number, call in enumerate(self.calls):
             table = np.zeros(len(call.roles), np.int64)
             self.tables.append(table)
-            self.commands[number] = functions[id(call)], table.ctypes.data
+            self.commands[number] = functions[id(call)].address, table.ctypes.data
         self.description = np.zeros(5, np.int64)
 
     def seal(self, yield_address: int) -> int:

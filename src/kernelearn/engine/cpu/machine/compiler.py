@@ -1,15 +1,23 @@
-"""From LLVM IR to callable addresses: optimise, emit an object, link it into this process.
+"""From LLVM IR to callable addresses: optimise, emit objects, link them into this process.
 
-Objects are kept in the process and on disk (`cache`), so that a kernel is compiled once per machine.
+Objects are kept on disk (`cache`), so that a kernel is compiled once per machine. In the process, all that a
+program lacks is linked into one library: it takes two memory maps, as each single kernel would, and a process
+has 65,000 of them. A library is unloaded when nobody holds one of its functions; the functions that were used
+last are held here, for programs that come back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +28,109 @@ from kernelearn.errors import KernelearnError
 # All code that can change what a kernel does: what emits it, and formulas that it takes numbers from.
 ENGINE = Path(__file__).resolve().parents[2]
 
-_lock = threading.RLock()
-_addresses: dict[str, int] = {}
+# Functions that are kept although no program uses them: those of some hundred small networks.
+KEPT_FUNCTIONS = 2048
+# Memory maps that are left to the rest of the process.
+SPARE_MAPS = 500
+
+# Held by who compiles, links or unloads.
+lock = threading.RLock()
 
 
-def load(key: str, target: Target, text: Callable[[str], str]) -> int:
-    """Address of the function that `text(name)` defines; compiled only if no cache has it.
+class Library:
+    """Objects that were linked together; unloaded some time after the last reference to it is gone."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        # NOTE: the collector may run in the middle of anything, so LLVM is called later, by `_unload`.
+        weakref.finalize(self, _unused.append, engine).atexit = False
+
+    def function(self, name: str) -> Function:
+        """One of its functions.
+
+        Raises: KernelearnError if it has none of this name.
+        """
+        with lock:
+            address = self._engine.get_function_address(name)
+        if not address:
+            raise KernelearnError(
+                f"A compiled object has no function {name}; delete the folder of the compile cache."
+            )
+        return Function(address, self)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A compiled function: it is at `address` as long as this object lives."""
+
+    address: int
+    library: Library
+
+
+# The functions of this process by the name of their cache entry, and those that were used last, in order.
+_functions: weakref.WeakValueDictionary[str, Function] = weakref.WeakValueDictionary()
+_recent: dict[str, Function] = {}
+# Engines of libraries that nobody holds.
+_unused: deque[Any] = deque()
+
+
+def load(key: str, target: Target, text: Callable[[str], str]) -> Function:
+    """The function that `text(name)` defines; compiled only if no cache has it.
 
     Args:
         key: says everything that the text depends on, except for the target and the code of the engine.
         text: gives the LLVM IR of a module with one function of the name that it is given.
     """
     digest = entry_digest(key, target)
-    with _lock:
-        if not link_cached(digest, target):
-            keep(digest, compile_object(text(function_name(digest)), target), target)
-        return _addresses[digest]
+    return load_missing([digest], target, lambda _: {digest: _compiled(digest, target, text)})[digest]
 
 
-def link_cached(digest: str, target: Target) -> bool:
-    """Link what a cache has under this name, if any; whether the function is there now."""
-    with _lock:
-        if digest not in _addresses:
-            blob = cache.read(digest)
-            if blob is None:
-                return False
-            _addresses[digest] = link(blob, function_name(digest), target)
-        return True
+def _compiled(digest: str, target: Target, text: Callable[[str], str]) -> bytes:
+    return compile_object(text(function_name(digest)), target)
 
 
-def keep(digest: str, blob: bytes, target: Target) -> None:
-    """Link a compiled object and put it into the caches."""
-    with _lock:
-        if digest not in _addresses:
-            cache.write(digest, blob)
-            _addresses[digest] = link(blob, function_name(digest), target)
+def load_missing(
+    digests: Iterable[str], target: Target, compile_all: Callable[[list[str]], Mapping[str, bytes]]
+) -> dict[str, Function]:
+    """The functions of these entries: from this process, from the disk, else compiled.
+
+    Args:
+        compile_all: gives the objects of those that no cache has.
+    """
+    wanted = list(dict.fromkeys(digests))
+    found = {digest: function for digest in wanted if (function := _functions.get(digest)) is not None}
+    blobs: dict[str, bytes] = {}
+    for digest in wanted:
+        blob = None if digest in found else cache.read(digest)
+        if blob is not None:
+            blobs[digest] = blob
+    missing = [digest for digest in wanted if digest not in found and digest not in blobs]
+    for digest, blob in compile_all(missing).items() if missing else ():
+        cache.write(digest, blob)
+        blobs[digest] = blob
+    if blobs:
+        library = link(blobs.values(), target)
+        found.update({digest: library.function(function_name(digest)) for digest in blobs})
+    _keep(found)
+    return found
 
 
-def address(digest: str) -> int:
-    """Address of a function that was linked."""
-    return _addresses[digest]
+def _keep(found: Mapping[str, Function]) -> None:
+    """Hold these functions, and let go of the ones that were not used for longest."""
+    with lock:
+        _functions.update(found)
+        for digest, function in found.items():
+            _recent.pop(digest, None)
+            _recent[digest] = function
+        for digest in list(_recent)[: max(len(_recent) - KEPT_FUNCTIONS, 0)]:
+            del _recent[digest]
 
 
-def is_known(key: str, target: Target) -> bool:
-    """Whether `load` would find it without compiling."""
-    digest = entry_digest(key, target)
-    return digest in _addresses or cache.has(digest)
+def forget() -> None:
+    """Hold no functions but those that programs use, and find none of them again."""
+    with lock:
+        _recent.clear()
+        _functions.clear()
 
 
 def function_name(digest: str) -> str:
@@ -101,8 +166,11 @@ def _initialised() -> Any:
 @functools.cache
 def machine(target: Target) -> Any:
     """LLVM's code generator for a target."""
-    llvm = _initialised()
-    host = llvm.Target.from_default_triple()
+    return _new_machine(target)
+
+
+def _new_machine(target: Target) -> Any:
+    host = _initialised().Target.from_default_triple()
     return host.create_target_machine(cpu=target.cpu, features=target.features, opt=3, jit=True)
 
 
@@ -113,7 +181,7 @@ def compile_object(text: str, target: Target) -> bytes:
     and vector passes would only undo it.
     """
     llvm = _initialised()
-    with _lock:
+    with lock:
         module = llvm.parse_assembly(text)
         module.triple = llvm.get_default_triple()
         builder = llvm.create_pass_builder(
@@ -124,31 +192,70 @@ def compile_object(text: str, target: Target) -> bytes:
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()
         passes.run(module, builder)
-        return machine(target).emit_object(module)
+        return bytes(machine(target).emit_object(module))
+
+
+def link(blobs: Iterable[bytes], target: Target) -> Library:
+    """Load object files into the process, as one library.
+
+    Raises: KernelearnError if the process has no memory maps left for it.
+    """
+    llvm = _initialised()
+    with lock:
+        _unload()
+        _check_maps()
+        # NOTE: an engine owns its code generator.
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine(target))
+        for blob in blobs:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(blob))
+        engine.finalize_object()
+        return Library(engine)
+
+
+def _unload() -> None:
+    """Free the libraries that nobody holds."""
+    with contextlib.suppress(IndexError):
+        while True:
+            _unused.popleft().close()
+
+
+def _check_maps() -> None:
+    """Refuse to link where LLVM would end the process: it cannot report that memory maps have run out."""
+    if not _is_crowded():
+        return
+    _recent.clear()
+    gc.collect()
+    _unload()
+    if _is_crowded():
+        raise KernelearnError(
+            f"This process uses {count_maps()} of the {max_maps()} memory maps that the system allows, so no "
+            "more compiled kernels can be loaded. Delete models that are no longer needed, or raise the "
+            "limit: sysctl vm.max_map_count."
+        )
+
+
+def _is_crowded() -> bool:
+    limit = max_maps()
+    return limit is not None and count_maps() + SPARE_MAPS > limit
 
 
 @functools.cache
-def _linker(target: Target) -> Any:
-    llvm = _initialised()
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(target))
+def max_maps() -> int | None:
+    """Memory maps that the system allows this process; None where it has no such limit."""
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        return None
 
 
-def link(blob: bytes, name: str, target: Target) -> int:
-    """Load an object file into the process; address of one of its functions."""
-    llvm = _initialised()
-    with _lock:
-        engine = _linker(target)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(blob))
-        engine.finalize_object()
-        address = engine.get_function_address(name)
-        if not address:
-            raise KernelearnError(
-                f"A compiled object has no function {name}; delete the folder of the compile cache."
-            )
-        return address
+def count_maps() -> int:
+    """Memory maps of this process, on Linux."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    return 0
 
 
 # NOTE: a process that forks while another of its threads compiles would leave its child a locked lock and
 # half an object: forking waits for the compiler.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)

@@ -88,8 +88,8 @@ def _drive(
         blobs[name] = blob
 
 
-def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str]) -> list[int]:
-    """Addresses of functions, as `compiler.load` gives them; the missing ones are compiled together.
+def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str]) -> list[compiler.Function]:
+    """Functions as `compiler.load` gives them; the missing ones are compiled together.
 
     Args:
         keys: one per function; equal keys are the same function.
@@ -97,8 +97,10 @@ def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str
     """
     digests = [compiler.entry_digest(key, target) for key in keys]
     first = {digest: number for number, digest in reversed(list(enumerate(digests)))}
-    missing = [d for d in first if not compiler.link_cached(d, target)]
-    texts = {d: text(first[d], compiler.function_name(d)) for d in missing}
-    for digest, blob in compile_all(texts, target).items() if texts else ():
-        compiler.keep(digest, blob, target)
-    return [compiler.address(digest) for digest in digests]
+
+    def compiled(missing: list[str]) -> dict[str, bytes]:
+        texts = {digest: text(first[digest], compiler.function_name(digest)) for digest in missing}
+        return compile_all(texts, target)
+
+    found = compiler.load_missing(digests, target, compiled)
+    return [found[digest] for digest in digests]

@@ -96,18 +96,20 @@ class _Runtime:
         if blob is None:
             blob = compiler.compile_object(text, target)
             compiler.cache.write(digest, blob)
-        first = compiler.link(blob, "kl_run", target)
-        linker = compiler._linker(target)
+        self._library = compiler.link([blob], target)
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
-        self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(first)
-        self.work = ctypes.CFUNCTYPE(None, pointer)(linker.get_function_address("kl_work"))
+        self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(self._address("kl_run"))
+        self.work = ctypes.CFUNCTYPE(None, pointer)(self._address("kl_work"))
         # NOTE: these two return at once: letting other Python threads run meanwhile would cost more.
         opening = ctypes.PYFUNCTYPE(None, pointer, pointer, integer)
-        self.open = opening(linker.get_function_address("kl_open"))
+        self.open = opening(self._address("kl_open"))
         asking = ctypes.PYFUNCTYPE(ctypes.c_uint64, pointer, integer, integer)
-        self.sleeping = asking(linker.get_function_address("kl_sleeping"))
+        self.sleeping = asking(self._address("kl_sleeping"))
         serving = ctypes.CFUNCTYPE(None, pointer, integer, pointer, integer)
-        self.serve = serving(linker.get_function_address("kl_serve"))
+        self.serve = serving(self._address("kl_serve"))
+
+    def _address(self, name: str) -> int:
+        return self._library.function(name).address
 
 
 def _is_x86() -> bool:
@@ -123,7 +125,7 @@ def runtime() -> _Runtime:
     """The native loop, compiled once even if several threads ask at once."""
     global _native
     if _native is None:
-        with compiler._lock:
+        with compiler.lock:
             if _native is None:
                 _native = _Runtime()
     return _native

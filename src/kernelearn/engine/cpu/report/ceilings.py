@@ -157,7 +157,8 @@ class Loaded:
             operation=operation,
         )
         groups = [schedule.Group([call]) for _ in range(turns)]
-        self._job = schedule.Job(groups, {id(call): _address(call)}, 1, count)
+        self._function = _function(call)
+        self._job = schedule.Job(groups, {id(call): self._function}, 1, count)
         for table in self._job.tables:
             table[:] = [array.ctypes.data for array in ceiling.arrays.values()]
         self._description = self._job.seal(threads.yield_address())
@@ -167,7 +168,7 @@ class Loaded:
         threads.pool().run(self._description, self._count)
 
 
-def _address(call: Call) -> int:
-    """Of the compiled kernel."""
+def _function(call: Call) -> compiler.Function:
+    """The compiled kernel."""
     target = current_target()
     return compiler.load(call.key, target, lambda name: kernel_text(call, name, target))
