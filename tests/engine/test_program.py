@@ -83,6 +83,38 @@ def test_last_uses(builder):
     assert builder.build().last_uses() == {a.name: 2, b.name: 2}
 
 
+def test_an_operation_has_all_its_attributes_and_prints_the_unusual_ones(builder):
+    x = builder.input("x", (None, 3))
+    builder.add("activation", x, kind="relu", max_value=6.0)
+    (op,) = builder.operations
+    assert op.attrs == {"kind": "relu", "negative_slope": 0.0, "max_value": 6.0, "threshold": 0.0}
+    assert str(op) == "activation = activation(x) kind=relu max_value=6.0"
+
+
+def test_an_update_has_all_its_attributes(builder):
+    weight, slot = (builder.state(name, Variable(np.zeros(3), name)) for name in ("w", "v"))
+    rate, step = builder.input("rate", ()), builder.input("step", (), "int64")
+    builder.update("sgd_update", (weight, weight, rate, step, slot), (weight, slot), momentum=0.9)
+    expected = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0, "multiplier": 1.0}
+    assert builder.operations[0].attrs == expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "attrs", "message"),
+    [
+        ("softmax", {"axes": (1,)}, "attribute of the operator 'softmax' 'axes'.* Known: axis"),
+        ("activation", {"kind": "relu", "alpha": 1.0}, "'activation' 'alpha'.* max_value, negative_slope"),
+        ("activation", {"kind": "rely"}, "kind of the operator 'activation' 'rely'. Did you mean 'relu'"),
+        ("scale", {"factors": 2.0}, "'scale' 'factors'. Did you mean 'factor'"),
+        ("transpose", {}, r"'transpose' needs the attributes \['axes'\]"),
+    ],
+)
+def test_attributes_that_an_operator_does_not_have_or_lacks_are_refused(operator, attrs, message, builder):
+    with pytest.raises(KernelearnError, match=message):
+        builder.add(operator, builder.input("x", (None, 3)), **attrs)
+    assert builder.operations == []
+
+
 def test_a_shape_error_names_the_layer(builder):
     with (
         pytest.raises(ShapeError, match=r"Layer 'head': A dense kernel of shape \(4, 2\) takes 4 features"),

@@ -68,7 +68,7 @@ def test_seed_step_and_stream_each_give_other_numbers(change):
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_keeps_the_mean(rate):
     x = np.ones((100, 1000), "float32")
-    y, mask = random.dropout(x, 1, 1, rate=rate, stream=1)
+    y, mask = random.dropout(x, 1, 1, rate=rate, stream=1, noise_shape=None)
     np.testing.assert_array_equal(y, mask)
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - rate)], rtol=1e-6)
     assert (y == 0).mean() == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / x.size))
@@ -76,7 +76,7 @@ def test_dropout_keeps_the_mean(rate):
 
 def test_dropout_of_everything_and_shared_decisions():
     x = np.ones((4, 5, 6, 3))
-    np.testing.assert_array_equal(random.dropout(x, 1, 1, rate=1.0, stream=1)[0], 0)
+    np.testing.assert_array_equal(random.dropout(x, 1, 1, rate=1.0, stream=1, noise_shape=None)[0], 0)
     y, mask = random.dropout(x, 1, 1, rate=0.5, stream=1, noise_shape=(None, 1, 1, None))
     assert mask.shape == (4, 1, 1, 3)
     np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1, :1], y.shape))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kernelearn import Input, Sequential, config, explain
 from kernelearn import layers as L
-from kernelearn.engine.reference.conv import conv, conv_grad_kernel
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.recording import Factors
 from tests.explain.layer_grid import GRID, some_factors
@@ -206,10 +206,10 @@ def test_any_geometry(geometry, seed):
     rng = np.random.default_rng(seed)
     x, kernel = rng.normal(size=(2, *shape)), rng.normal(size=kernel_shape)
     wide = explain.dense_equivalent(attrs, shape, kernel=kernel)
-    expected = conv(x, kernel, **attrs)
+    expected = OPERATORS["conv"].run(x, kernel, **attrs)
     np.testing.assert_allclose(wide.apply(x), expected, rtol=0, atol=1e-12)
     delta = rng.normal(size=expected.shape)
-    gradient = conv_grad_kernel(x, delta, kernel_size=kernel_shape[:-2], **attrs)
+    gradient = OPERATORS["conv_grad_kernel"].run(x, delta, kernel_size=kernel_shape[:-2], **attrs)
     np.testing.assert_allclose(wide.kernel_gradient(x, delta), gradient, rtol=0, atol=1e-12)
     index = tuple(int(i) for i in rng.integers(0, kernel_shape))
     factors = Factors("conv", x, delta, gradient=gradient, attrs=attrs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from kernelearn.engine.reference.conv import conv as apply
+from kernelearn.engine.operators import OPERATORS
 from tests.engine import cases
 from tests.engine.helpers import check_op
 from tests.properties.strategies import geometries, pools
@@ -32,6 +32,7 @@ def test_conv_is_linear_in_the_kernel_too(g):
     conv, *_ = cases.convolutions(g)
     x, kernel = conv.inputs
     other = np.random.default_rng(3).normal(size=kernel.shape)
+    apply = OPERATORS["conv"].run
     together = apply(x, 2 * kernel - other, **g.attrs)
     apart = 2 * apply(x, kernel, **g.attrs) - apply(x, other, **g.attrs)
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-13 * (1 + np.abs(apart).max()))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Model, Sequential, config
-from kernelearn.engine.reference.conv import conv_grad_kernel
-from kernelearn.engine.reference.dense import dense_grad_kernel
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, NonFiniteError, UnknownNameError
 from kernelearn.layers import (
     Add,
@@ -134,10 +133,10 @@ def models_for_the_ledger():
 def gradient_of(part, kernel_shape):
     """The equation of the gradient, from the two factors."""
     if part.kind == "dense":
-        return dense_grad_kernel(part.x, part.delta)
+        return OPERATORS["dense_grad_kernel"].run(part.x, part.delta)
     attrs = {k: part.attrs[k] for k in ("stride", "padding", "dilation", "groups")}
     pair = (part.delta, part.x) if part.kind == "conv_transpose" else (part.x, part.delta)
-    return conv_grad_kernel(*pair, kernel_size=kernel_shape[:-2], **attrs)
+    return OPERATORS["conv_grad_kernel"].run(*pair, kernel_size=kernel_shape[:-2], **attrs)
 
 
 @pytest.mark.parametrize("case", [name for name, _ in models_for_the_ledger()])

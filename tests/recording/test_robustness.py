@@ -21,7 +21,7 @@ from kernelearn.recording.layout import Field, Layout
 from kernelearn.recording.streams import StreamReader, StreamWriter
 from kernelearn.recording.writer import EVENTS
 
-from .helpers import LAYOUTS, assert_is_prefix, kernel_of, write_run, write_step
+from .helpers import LAYOUTS, assert_is_prefix, kernel_of, record, write_run, write_step
 
 KILLS = 60
 
@@ -177,6 +177,21 @@ def test_a_run_from_a_newer_version(tmp_path):
     (folder / "manifest.json").write_text(json.dumps({**content, "format_version": 2}))
     with pytest.raises(FormatError, match="Install a newer version"):
         Run(folder)
+
+
+def test_a_run_of_a_version_whose_operators_had_fewer_attributes(tmp_path):
+    from kernelearn.recording.manifest import read_manifest, write_manifest
+
+    _, whole = record(tmp_path / "run", ledger_every=1, epochs=1)
+    rule, part = whole.update_rule("conv", 1), whole.ledger("conv", 1).parts[0]
+    content = read_manifest(tmp_path / "run")
+    for segment in content["segments"]:
+        del segment["updates"]["conv/kernel"]["attrs"]["nesterov"]
+        del segment["uses"]["conv/kernel"]["parts"][0]["attrs"]["precision"]
+    write_manifest(tmp_path / "run", content)
+    run = Run(tmp_path / "run")
+    assert run.update_rule("conv", 1) == rule and not rule["attrs"]["nesterov"]
+    assert run.ledger("conv", 1).parts[0].attrs == part.attrs and part.attrs["precision"] == "float32"
 
 
 def test_a_manifest_that_points_elsewhere(tmp_path):

@@ -51,7 +51,8 @@ class Operation:
     Attributes:
         operator: name in the operator table.
         inputs, outputs: buffer names. An update writes in place: its outputs are parameters or states.
-        attrs: everything else the operator needs, as plain ints, floats, strings and tuples.
+        attrs: everything else the operator needs, as plain ints, floats, strings and tuples: all attributes
+            that the operator table knows for it.
         layer: name of the layer that declared it ("" for none), for messages and summaries.
         phase: "forward", "backward" or "update". Updates run only if the loss of the step is finite.
     """
@@ -64,7 +65,8 @@ class Operation:
     phase: str = "forward"
 
     def __str__(self) -> str:
-        attrs = "".join(f" {k}={v}" for k, v in self.attrs.items())
+        usual = OPERATORS[self.operator].defaults(self.attrs)
+        attrs = "".join(f" {k}={v}" for k, v in self.attrs.items() if v != usual.get(k))
         return f"{', '.join(self.outputs)} = {self.operator}({', '.join(self.inputs)}){attrs}"
 
 
@@ -202,6 +204,7 @@ class ProgramBuilder:
 
     def add(self, operator: str, *inputs: Buffer, **attrs: Any) -> Any:
         """Append an operation that computes new buffers; gives back one Buffer, or a tuple of them."""
+        attrs = OPERATORS[operator].whole(attrs)
         specs = self._infer(operator, inputs, attrs)
         outputs = tuple(self._new_value(operator, spec) for spec in specs)
         self._append(operator, inputs, outputs, attrs)
@@ -212,7 +215,7 @@ class ProgramBuilder:
     ) -> None:
         """Append an operation of the update phase that overwrites parameters or states."""
         before, self.phase = self.phase, "update"
-        self._append(operator, tuple(inputs), tuple(outputs), attrs)
+        self._append(operator, tuple(inputs), tuple(outputs), OPERATORS[operator].whole(attrs))
         self.phase = before
 
     def rewrite(self, rule: Callable[[Program], Program]) -> None:
@@ -227,7 +230,7 @@ class ProgramBuilder:
 
     def _infer(self, operator: str, inputs: tuple[Buffer, ...], attrs: dict) -> tuple[Spec, ...]:
         try:
-            return OPERATORS[operator].shape(*[b.spec for b in inputs], **attrs)
+            return OPERATORS[operator].shape_rule(*[b.spec for b in inputs], **attrs)
         except ShapeError as error:
             where = f"Layer {self.layer!r}: " if self.layer else ""
             raise ShapeError(f"{where}{error}") from error

@@ -51,16 +51,10 @@ def fuse_softmax_crossentropy(program: Program) -> Program:
 
 
 def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> Operation:
-    kind = op.attrs.get("kind")
-    if (
-        op.operator != "loss"
-        or not isinstance(kind, str)
-        or kind not in _LINKS
-        or op.attrs.get("from_logits")
-    ):
+    if op.operator != "loss" or op.attrs["kind"] not in _LINKS or op.attrs["from_logits"]:
         return op
     producer = producers.get(op.inputs[0])
-    operator, attrs = _LINKS[kind]
+    operator, attrs = _LINKS[op.attrs["kind"]]
     if producer is None or producer.operator != operator or not _matches(producer, attrs, program):
         return op
     return replace(op, inputs=(producer.inputs[0], *op.inputs[1:]), attrs={**op.attrs, "from_logits": True})
@@ -69,6 +63,6 @@ def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> 
 def _matches(producer: Operation, attrs: dict, program: Program) -> bool:
     """Whether the producer has these attributes; an axis counts from either end."""
     if "axis" not in attrs:
-        return all(producer.attrs.get(key) == value for key, value in attrs.items())
+        return all(producer.attrs[key] == value for key, value in attrs.items())
     rank = len(program.buffers[producer.inputs[0]].shape)
-    return producer.attrs.get("axis", -1) % rank == attrs["axis"] % rank
+    return producer.attrs["axis"] % rank == attrs["axis"] % rank

@@ -76,7 +76,7 @@ def grad_cam(model: Any, x: Any, layer: Any = None, target: Any = None, signed: 
     maps = np.concatenate([maps for _, maps in found])
     maps = maps if signed else np.maximum(maps, 0)
     size = tuple(np.delete(images.shape, channel_axis(model, None, images.ndim))[1:].tolist())
-    heatmaps = resize(maps[..., None], size=size, method="bilinear")[..., 0]
+    heatmaps = resize(maps[..., None], size=size, method="bilinear", antialias=False)[..., 0]
     return GradCAM(path, maps, heatmaps, weights, targets, (scores * towards).sum(axis=1))
 
 

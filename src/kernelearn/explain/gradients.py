@@ -19,12 +19,10 @@ def gradient_of(factors: Factors) -> np.ndarray:
     total = np.zeros(factors.kernel_shape)
     for part in factors.parts:
         x, delta = part.x.astype(np.float64), part.delta.astype(np.float64)
-        precision = part.attrs.get("precision", "float32")
         if part.kind == "dense":
-            total += dense_grad_kernel(x, delta, precision=precision)
+            total += dense_grad_kernel(x, delta, precision=part.attrs["precision"])
             continue
-        attrs = {name: part.attrs[name] for name in ("stride", "padding", "dilation", "groups")}
-        attrs["precision"] = precision
+        attrs = {name: part.attrs[name] for name in ("stride", "padding", "dilation", "groups", "precision")}
         window, at = (x, delta) if part.kind == "conv" else (delta, x)
         total += conv_grad_kernel(window, at, kernel_size=factors.kernel_shape[:-2], **attrs)
     return total.reshape(factors.gradient.shape)

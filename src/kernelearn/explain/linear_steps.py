@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.reference.optimizers import UPDATES, _nadam_momentum
 from kernelearn.errors import ArgumentError, unknown_name
 
@@ -79,8 +80,8 @@ def replay(
     """
     if kind not in UPDATES or kind not in _RULES:
         raise unknown_name("update", kind, UPDATES)
-    own = {name: value for name, value in attrs.items() if name != "multiplier"}
-    rate = float(learning_rate) * float(attrs.get("multiplier", 1.0))
+    own = OPERATORS[kind].whole(attrs)
+    rate = float(learning_rate) * float(own.pop("multiplier"))
     names = [name for name in UPDATES[kind].slots if name in slots]
     _check_slots(kind, own, names)
     arrays = [np.asarray(slots[name]) for name in names]
@@ -89,21 +90,25 @@ def replay(
     )
     new = dict(zip(names, after))
     step = _RULES[kind](own, rate, int(iteration), gradient, dict(slots), new)
-    return Replay(weight, new, _with_decay(step, float(own.get("weight_decay", 0.0)) * rate))
+    return Replay(weight, new, _with_decay(step, float(own["weight_decay"]) * rate))
 
 
 def _with_decay(step: LinearStep, decay: float) -> LinearStep:
     return LinearStep(**{**vars(step), "decay": decay})
 
 
+# Slots that exist only if an attribute asks for them.
+_OPTIONAL = {
+    ("sgd_update", "momentum"): "momentum",
+    ("adam_update", "velocity_hat"): "amsgrad",
+    ("rmsprop_update", "momentum"): "momentum",
+    ("rmsprop_update", "average_gradient"): "centered",
+}
+
+
 def _check_slots(kind: str, attrs: Mapping[str, Any], names: list[str]) -> None:
-    optional = {
-        ("sgd_update", "momentum"): bool(attrs.get("momentum")),
-        ("adam_update", "velocity_hat"): bool(attrs.get("amsgrad")),
-        ("rmsprop_update", "momentum"): bool(attrs.get("momentum")),
-        ("rmsprop_update", "average_gradient"): bool(attrs.get("centered")),
-    }
-    missing = [n for n in UPDATES[kind].slots if optional.get((kind, n), True) and n not in names]
+    wanted = [n for n in UPDATES[kind].slots if (kind, n) not in _OPTIONAL or attrs[_OPTIONAL[kind, n]]]
+    missing = [n for n in wanted if n not in names]
     if missing:
         raise ArgumentError(
             f"{kind} carries the arrays {missing} from step to step; slots has {names}. Give those from "
@@ -117,10 +122,10 @@ def _size(root: NDArray) -> NDArray:
 
 
 def _sgd(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    mu = float(a.get("momentum", 0.0))
+    mu = float(a["momentum"])
     if not mu:
         return LinearStep(-rate)
-    looks_ahead = bool(a.get("nesterov"))
+    looks_ahead = bool(a["nesterov"])
     return LinearStep(
         -rate * (1 + mu) if looks_ahead else -rate,
         history=mu * mu if looks_ahead else mu,
@@ -138,18 +143,18 @@ def _moving_mean(rate: float, scale: Coefficient, beta: float) -> LinearStep:
 
 
 def _adam(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    beta_1, beta_2 = a.get("beta_1", 0.9), a.get("beta_2", 0.999)
-    square = new["velocity_hat"] if a.get("amsgrad") else new["velocity"]
+    beta_1, beta_2 = a["beta_1"], a["beta_2"]
+    square = new["velocity_hat"] if a["amsgrad"] else new["velocity"]
     correction = sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    return _moving_mean(rate, correction / _size(np.sqrt(square) + a.get("epsilon", 1e-7)), beta_1)
+    return _moving_mean(rate, correction / _size(np.sqrt(square) + a["epsilon"]), beta_1)
 
 
 def _rmsprop(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
     square = new["velocity"]
-    if a.get("centered"):
+    if a["centered"]:
         square = np.maximum(square - new["average_gradient"] * new["average_gradient"], 0)
-    scale = 1 / _size(np.sqrt(square + a.get("epsilon", 1e-7)))
-    mu = float(a.get("momentum", 0.0))
+    scale = 1 / _size(np.sqrt(square + a["epsilon"]))
+    mu = float(a["momentum"])
     if not mu:
         return LinearStep(-rate * scale, scale=scale)
     # The slot holds the last move with the sign turned: W <- W - (mu h + rate scale g).
@@ -159,29 +164,29 @@ def _rmsprop(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Sl
 
 
 def _adagrad(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    scale = 1 / _size(np.sqrt(new["accumulator"] + a.get("epsilon", 1e-7)))
+    scale = 1 / _size(np.sqrt(new["accumulator"] + a["epsilon"]))
     return LinearStep(-rate * scale, scale=scale)
 
 
 def _adadelta(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    epsilon = a.get("epsilon", 1e-7)
+    epsilon = a["epsilon"]
     moves = _size(np.sqrt(old["accumulated_delta_var"] + epsilon))
     scale = moves / _size(np.sqrt(new["accumulated_grad"] + epsilon))
     return LinearStep(-rate * scale, scale=scale)
 
 
 def _adamax(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    beta_1 = a.get("beta_1", 0.9)
-    scale = 1 / ((1 - beta_1**step) * _size(new["norm"] + a.get("epsilon", 1e-7)))
+    beta_1 = a["beta_1"]
+    scale = 1 / ((1 - beta_1**step) * _size(new["norm"] + a["epsilon"]))
     return _moving_mean(rate, scale, beta_1)
 
 
 def _nadam(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
-    beta_1, beta_2 = a.get("beta_1", 0.9), a.get("beta_2", 0.999)
+    beta_1, beta_2 = a["beta_1"], a["beta_2"]
     now, following = _nadam_momentum(beta_1, step), _nadam_momentum(beta_1, step + 1)
     product = float(old["u_product"]) * now
     of_mean, of_gradient = following / (1 - product * following), (1 - now) / (1 - product)
-    scale = 1 / _size(np.sqrt(new["velocity"] / (1 - beta_2**step)) + a.get("epsilon", 1e-7))
+    scale = 1 / _size(np.sqrt(new["velocity"] / (1 - beta_2**step)) + a["epsilon"])
     return LinearStep(
         -rate * scale * ((1 - beta_1) * of_mean + of_gradient),
         -rate * scale * beta_1 * of_mean,
@@ -195,7 +200,7 @@ def _nadam(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slot
 def _lion(a: Mapping, rate: float, step: int, g: NDArray, old: Slots, new: Slots) -> LinearStep:
     """sign(z) = z / |z| with z = b1 m + (1 - b1) g: the step is shared out as z is. A sign forgets sizes, so
     the shares say who decided it; parts of opposite sign can each be far larger than the step."""
-    beta_1, beta_2 = a.get("beta_1", 0.9), a.get("beta_2", 0.99)
+    beta_1, beta_2 = a["beta_1"], a["beta_2"]
     m = old["momentum"]
     sign = np.sign(m * beta_1 + g * (1 - beta_1))
     z = m.astype(np.float64) * beta_1 + g.astype(np.float64) * (1 - beta_1)

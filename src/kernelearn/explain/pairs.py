@@ -61,7 +61,7 @@ def channels_of(part: Part, index: Index, kernel_shape: Sequence[int]) -> tuple[
     """(input channel, output channel) that the weight at `index` connects."""
     if part.kind != "conv":
         return (index[-1], index[-2]) if part.kind == "conv_transpose" else (index[-2], index[-1])
-    groups = int(part.attrs.get("groups", 1))
+    groups = int(part.attrs["groups"])
     group = index[-1] // (kernel_shape[-1] // groups)
     return group * kernel_shape[-2] + index[-2], index[-1]
 
@@ -146,5 +146,5 @@ def _grid(pixels: Sequence[np.ndarray]) -> np.ndarray:
 
 def _factors(part: Part, array: np.ndarray) -> np.ndarray:
     """What the engine multiplied, in float64: rounded if it rounds operands."""
-    rounds = part.attrs.get("precision") == "bfloat16"
+    rounds = part.attrs["precision"] == "bfloat16"
     return np.asarray(round_to_bfloat16(array) if rounds else array, np.float64)

@@ -102,13 +102,13 @@ def _pool(wanted: Mask, call: Applied) -> list[Mask | None]:
 
 def _reduce(wanted: Mask, call: Applied) -> list[Mask | None]:
     axes = tuple(axis - 1 for axis in call.attrs["axes"])
-    kept = wanted if call.attrs.get("keepdims") else np.expand_dims(wanted, axes)
+    kept = wanted if call.attrs["keepdims"] else np.expand_dims(wanted, axes)
     return [np.broadcast_to(kept, call.inputs[0]).copy()]
 
 
 def _along_axis(wanted: Mask, call: Applied) -> list[Mask | None]:
     rank = wanted.ndim + 1
-    axes = call.attrs["axes"] if "axes" in call.attrs else (call.attrs.get("axis", -1),)
+    axes = call.attrs["axes"] if "axes" in call.attrs else (call.attrs["axis"],)
     return [_whole_axes(wanted, tuple(axis % rank - 1 for axis in axes), call.inputs[0])]
 
 
@@ -139,7 +139,7 @@ def _concatenate(wanted: Mask, call: Applied) -> list[Mask | None]:
 
 
 def _upsample(wanted: Mask, call: Applied) -> list[Mask | None]:
-    method = call.attrs.get("method", "nearest")
+    method = call.attrs["method"]
     matrices = [
         resize_matrix(size, factor, method) for size, factor in zip(call.inputs[0], call.attrs["factors"])
     ]
@@ -147,7 +147,7 @@ def _upsample(wanted: Mask, call: Applied) -> list[Mask | None]:
 
 
 def _resize(wanted: Mask, call: Applied) -> list[Mask | None]:
-    options = call.attrs["method"], call.attrs.get("antialias", False)
+    options = call.attrs["method"], call.attrs["antialias"]
     matrices = [sampling_matrix(size, new, *options) for size, new in zip(call.inputs[0], call.attrs["size"])]
     return [_through(matrices, wanted)]
 

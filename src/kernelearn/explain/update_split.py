@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn.engine.operators.updates import constrain
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.reference.optimizers import clip_by_global_norm, clip_by_norm, clip_by_value
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.linear_steps import LinearStep, replay
@@ -237,9 +237,9 @@ def _projected(weight: NDArray, constraint: Mapping[str, Any], after: NDArray | 
     """The weight after its constraint; one of the user's own is known only by what came out."""
     if constraint.get("kind") != "custom":
         attrs: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in constraint.items()}
-        return constrain(weight, **attrs)
+        return np.asarray(OPERATORS["constrain"].run(weight, **attrs))
     if callable(constraint.get("custom")):
-        return constrain(weight, **constraint)
+        return np.asarray(OPERATORS["constrain"].run(weight, **constraint))
     if after is None:
         raise ArgumentError("What a constraint of your own did is known only from the weight after it.")
     return np.asarray(after)

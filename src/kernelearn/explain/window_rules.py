@@ -134,12 +134,12 @@ def _transposed_window(span: Span, kernel: int, stride: int, dilation: int, befo
 
 def _reduce(box, call) -> list[Box]:
     axes = {axis - 1 for axis in call.attrs["axes"]}
-    rest = iter(s for i, s in enumerate(box) if not (call.attrs.get("keepdims") and i in axes))
+    rest = iter(s for i, s in enumerate(box) if not (call.attrs["keepdims"] and i in axes))
     return [tuple(whole(size) if i in axes else next(rest) for i, size in enumerate(call.inputs[0]))]
 
 
 def _along_axis(box, call) -> list[Box]:
-    axes = call.attrs["axes"] if "axes" in call.attrs else (call.attrs.get("axis", -1),)
+    axes = call.attrs["axes"] if "axes" in call.attrs else (call.attrs["axis"],)
     chosen = {axis % (len(box) + 1) - 1 for axis in axes}
     return [tuple(whole(call.inputs[0][i]) if i in chosen else span for i, span in enumerate(box))]
 
@@ -220,7 +220,7 @@ def _concatenate(box, call) -> list[Box]:
 
 
 def _upsample(box, call) -> list[Box]:
-    window = RESIZE_WINDOWS[call.attrs.get("method", "nearest")]
+    window = RESIZE_WINDOWS[call.attrs["method"]]
     spans = [_enlarged(span, factor, window) for span, factor in zip(box, call.attrs["factors"])]
     return [(*spans, box[-1])]
 
@@ -240,7 +240,7 @@ def _reached(position: float, window: Callable) -> tuple[int, int]:
 
 
 def _resize(box, call) -> list[Box]:
-    options = call.attrs["method"], call.attrs.get("antialias", False)
+    options = call.attrs["method"], call.attrs["antialias"]
     spans = [
         _resampled(span, sampling_matrix(size, new, *options))
         for span, size, new in zip(box, call.inputs[0], call.attrs["size"])

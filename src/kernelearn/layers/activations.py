@@ -26,7 +26,7 @@ def lower_activation(graph: ProgramBuilder, x: Buffer, activation: Any, **attrs:
     if name == "linear":
         return x
     if name in ALONG_AXIS:
-        return graph.add(name, x, axis=attrs.get("axis", -1))
+        return graph.add(name, x, **attrs)
     return graph.add("activation", x, kind=name, **attrs)
 
 

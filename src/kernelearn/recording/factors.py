@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.operators import OPERATORS
+
 KINDS = ("conv", "conv_transpose", "dense")
 
 
@@ -24,7 +26,7 @@ class Part:
         x: (n, *spatial, c) input of the operator, channels last.
         delta: (n, *outputs, f) dL/d(output of the operator), in loss per unit of output.
         attrs: attributes of the operator: stride, padding, dilation, groups (and output_size of a transposed
-            convolution); none for "dense".
+            convolution), precision; those left out have their defaults.
         gradient: dL/d(kernel) through this use alone, as the engine computed it, in the operator's kernel
             shape; None where nothing else reached the weight, so that it is the whole gradient.
     """
@@ -34,6 +36,9 @@ class Part:
     delta: np.ndarray
     attrs: Mapping[str, Any] = field(default_factory=dict)
     gradient: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attrs", OPERATORS[self.kind].whole(self.attrs))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.recording.events import Event, read_events
 from kernelearn.recording.factors import Factors, Part
@@ -204,8 +205,9 @@ class Run:
     def update_rule(self, layer: str, step: int | None = None, weight: str = "kernel") -> dict[str, Any]:
         """How a weight was updated: "kind", "attrs" (its own weight decay and multiplier), "slots", and
         "constraint" (attributes or None); empty for a weight that is not trained."""
-        name = self._name(layer, weight)
-        return dict(self._about(step).get("updates", {}).get(name, {}))
+        rule = dict(self._about(step).get("updates", {}).get(self._name(layer, weight), {}))
+        # NOTE: a run of an earlier version may lack attributes that an operator has got since.
+        return {**rule, "attrs": OPERATORS[rule["kind"]].whole(rule["attrs"])} if rule else rule
 
     def optimizer_state(self, layer: str, step: int, weight: str = "kernel") -> dict[str, np.ndarray]:
         """Slot name -> array of the optimiser for a weight, after the update of a step."""

@@ -5,6 +5,7 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu import rewrites
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
 from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
@@ -105,6 +106,14 @@ def operators(program: Program) -> list[str]:
         body = op.attrs["body"].operations if op.operator == "fused" else (op,)
         names += [part.operator for part in body]
     return names
+
+
+@pytest.mark.parametrize("kind", ["train", "predict"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_rewritten_operations_have_all_their_attributes(network, kind):
+    for op in rewrites.optimise(program_of(network, kind)[0]).operations:
+        for part in op.attrs["body"].operations if op.operator == "fused" else (op,):
+            assert part.attrs == OPERATORS[part.operator].whole(part.attrs), str(part)
 
 
 def test_the_relu_gradient_moves_before_the_pooling():

@@ -29,7 +29,7 @@ def relu_gradient_from_output(program: Program) -> Program:
     def changed(op: Operation) -> Operation:
         if op.operator != "activation_grad" or op.attrs["kind"] != "relu":
             return op
-        plain = not any(op.attrs.get(a) for a in ("negative_slope", "threshold", "max_value"))
+        plain = not any(op.attrs[a] for a in ("negative_slope", "threshold", "max_value"))
         return replace(op, inputs=(op.inputs[0], op.inputs[2], op.inputs[2])) if plain else op
 
     return prune(replace(program, operations=tuple(changed(op) for op in program.operations)))

@@ -1,6 +1,6 @@
 """Operators that change images: by a draw per image (flip, crop, warp, contrast), or in size."""
 
-from kernelearn.engine.operators.table import Context, Spec, like, operator, same_as_first
+from kernelearn.engine.operators.table import Context, Spec, like, operator, required, same_as_first
 from kernelearn.engine.reference import augmentation as reference
 from kernelearn.engine.reference import normalization, resizing
 from kernelearn.errors import ShapeError
@@ -52,15 +52,39 @@ def _unstandardize_gradient(c: Context):
     return c.builder.add("unstandardize_grad", c.grad, c.inputs[2], **c.attrs), None, None
 
 
-operator("flip", same_as_first, reference.flip, _flip_gradient, is_linear=True)
-operator("crop", _crop_shape, reference.crop, _crop_gradient, is_linear=True)
-operator("crop_grad", _sized_back, reference.crop_grad, is_linear=True)
-operator("contrast", same_as_first, reference.contrast, _contrast_gradient)
-operator("contrast_grad", like(1), reference.contrast_grad, is_linear=True)
-operator("affine_map", _map_shape, reference.affine_map, lambda c: (None, None))
-operator("warp", same_as_first, reference.warp, _warp_gradient)
-operator("warp_grad", same_as_first, reference.warp_grad, is_linear=True)
-operator("resize", _resize_shape, resizing.resize, _resize_gradient, is_linear=True)
-operator("resize_grad", _sized_back, resizing.resize_grad, is_linear=True)
-operator("unstandardize", same_as_first, normalization.unstandardize, _unstandardize_gradient)
-operator("unstandardize_grad", same_as_first, normalization.unstandardize_grad, is_linear=True)
+_CONTRAST = required("low", "high", "value_range")
+_WARP = required("fill_mode", "fill_value", "interpolation")
+_RESIZE = {**required("size", "method"), "antialias": False}
+
+operator("flip", same_as_first, reference.flip, _flip_gradient, attrs=required("axes"), is_linear=True)
+operator("crop", _crop_shape, reference.crop, _crop_gradient, attrs=required("size"), is_linear=True)
+operator("crop_grad", _sized_back, reference.crop_grad, attrs=required("size", "input_size"), is_linear=True)
+operator("contrast", same_as_first, reference.contrast, _contrast_gradient, attrs=_CONTRAST)
+operator("contrast_grad", like(1), reference.contrast_grad, attrs=_CONTRAST, is_linear=True)
+operator(
+    "affine_map", _map_shape, reference.affine_map, lambda c: (None, None), attrs=required("kind", "ranges")
+)
+operator("warp", same_as_first, reference.warp, _warp_gradient, attrs=_WARP)
+operator("warp_grad", same_as_first, reference.warp_grad, attrs=_WARP, is_linear=True)
+operator("resize", _resize_shape, resizing.resize, _resize_gradient, attrs=_RESIZE, is_linear=True)
+operator(
+    "resize_grad",
+    _sized_back,
+    resizing.resize_grad,
+    attrs={**_RESIZE, **required("input_size")},
+    is_linear=True,
+)
+operator(
+    "unstandardize",
+    same_as_first,
+    normalization.unstandardize,
+    _unstandardize_gradient,
+    attrs=required("epsilon"),
+)
+operator(
+    "unstandardize_grad",
+    same_as_first,
+    normalization.unstandardize_grad,
+    attrs=required("epsilon"),
+    is_linear=True,
+)

@@ -6,7 +6,7 @@ of coefficients cost nothing next to x.
 
 import numpy as np
 
-from kernelearn.engine.operators.table import Spec, operator
+from kernelearn.engine.operators.table import Spec, operator, required
 
 
 def affine_coefficients(mean, variance, *scale_and_shift, epsilon: float, has_gamma: bool, has_beta: bool):
@@ -29,4 +29,6 @@ def _rows(mean: Spec, *others: Spec, **attrs) -> tuple[Spec, Spec]:
     return mean, mean
 
 
-operator("affine_coefficients", _rows, affine_coefficients)
+operator(
+    "affine_coefficients", _rows, affine_coefficients, attrs=required("epsilon", "has_gamma", "has_beta")
+)

@@ -8,7 +8,7 @@ All take an attribute precision="bfloat16" that rounds both operands; gradients 
 """
 
 from kernelearn.engine.geometry import output_sizes
-from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.operators.table import Context, Spec, operator, required
 from kernelearn.engine.reference import conv as reference
 from kernelearn.errors import ShapeError
 
@@ -80,17 +80,30 @@ def _grad_kernel_gradient(c: Context):
     return to_x, to_y
 
 
-operator("conv", _conv_shape, reference.conv, _conv_gradient, is_linear=True)
+_WINDOWS = {**required("stride", "padding", "dilation", "groups"), "precision": "float32"}
+
+operator("conv", _conv_shape, reference.conv, _conv_gradient, attrs=_WINDOWS, is_linear=True)
 operator(
-    "conv_grad_input", _grad_input_shape, reference.conv_grad_input, _conv_transpose_gradient, is_linear=True
+    "conv_grad_input",
+    _grad_input_shape,
+    reference.conv_grad_input,
+    _conv_transpose_gradient,
+    attrs={**required("input_size"), **_WINDOWS},
+    is_linear=True,
 )
 operator(
-    "conv_grad_kernel", _grad_kernel_shape, reference.conv_grad_kernel, _grad_kernel_gradient, is_linear=True
+    "conv_grad_kernel",
+    _grad_kernel_shape,
+    reference.conv_grad_kernel,
+    _grad_kernel_gradient,
+    attrs={**required("kernel_size"), **_WINDOWS},
+    is_linear=True,
 )
 operator(
     "conv_transpose",
     _conv_transpose_shape,
     reference.conv_transpose,
     _conv_transpose_gradient,
+    attrs={**required("output_size"), **_WINDOWS},
     is_linear=True,
 )

@@ -38,8 +38,12 @@ def _bias_grad_shape(grad_y: Spec) -> tuple[Spec]:
     return (Spec(grad_y.shape[-1:], grad_y.dtype),)
 
 
-operator("dense", _dense_shape, reference.dense, _dense_gradient, is_linear=True)
-operator("dense_grad_input", _grad_input_shape, reference.dense_grad_input, is_linear=True)
-operator("dense_grad_kernel", _grad_kernel_shape, reference.dense_grad_kernel, is_linear=True)
+_PRECISION = {"precision": "float32"}
+
+operator("dense", _dense_shape, reference.dense, _dense_gradient, attrs=_PRECISION, is_linear=True)
+operator("dense_grad_input", _grad_input_shape, reference.dense_grad_input, attrs=_PRECISION, is_linear=True)
+operator(
+    "dense_grad_kernel", _grad_kernel_shape, reference.dense_grad_kernel, attrs=_PRECISION, is_linear=True
+)
 operator("bias_add", same_as_first, reference.bias_add, _bias_gradient)
 operator("bias_grad", _bias_grad_shape, reference.bias_grad, is_linear=True)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from kernelearn.engine.operators.table import Context, Spec, like, operator, same_as_first
+from kernelearn.engine.operators.table import Context, Spec, like, operator, required, same_as_first
 from kernelearn.engine.reference import elementwise as reference
 from kernelearn.engine.reference.activations import ACTIVATIONS
+from kernelearn.engine.reference.regularizers import REGULARIZERS
 from kernelearn.errors import ShapeError
 
 
@@ -69,7 +70,7 @@ def _extreme_gradient(c: Context):
 
 
 def _scale_gradient(c: Context):
-    return (c.builder.add("scale", c.grad, factor=c.attrs.get("factor", 1.0)),)
+    return (c.builder.add("scale", c.grad, factor=c.attrs["factor"]),)
 
 
 def _activation_gradient(c: Context):
@@ -102,19 +103,34 @@ def _scalar(x: Spec, **attrs) -> tuple[Spec]:
     return (Spec((), x.dtype),)
 
 
-operator("activation", same_as_first, reference.activation, _activation_gradient)
-operator("activation_grad", same_as_first, reference.activation_grad, is_linear=True)
+_KIND = required("kind")
+_ACTIVATIONS = {kind: function.attrs for kind, function in ACTIVATIONS.items()}
+# Of penalties on weights, and on the outputs of layers (`operators.losses`).
+PENALTY = {"kind": "l1l2"}
+PENALTIES = {"custom": required("custom"), **{kind: rule.attrs for kind, rule in REGULARIZERS.items()}}
+
+operator(
+    "activation", same_as_first, reference.activation, _activation_gradient, attrs=_KIND, kinds=_ACTIVATIONS
+)
+operator(
+    "activation_grad",
+    same_as_first,
+    reference.activation_grad,
+    attrs=_KIND,
+    kinds=_ACTIVATIONS,
+    is_linear=True,
+)
 operator("add", _broadcast_shape, np.add, _add_gradient)
 operator("subtract", _broadcast_shape, np.subtract, _subtract_gradient)
 operator("multiply", _broadcast_shape, np.multiply, _multiply_gradient, is_linear=True)
 operator("maximum", _broadcast_shape, np.maximum, _extreme_gradient)
 operator("minimum", _broadcast_shape, np.minimum, _extreme_gradient)
 operator("extreme_grad", same_as_first, reference.extreme_grad, is_linear=True)
-operator("sum_to", _sum_to_shape, reference.sum_to, is_linear=True)
-operator("scale", same_as_first, reference.scale, _scale_gradient)
+operator("sum_to", _sum_to_shape, reference.sum_to, attrs=required("axes", "shape"), is_linear=True)
+operator("scale", same_as_first, reference.scale, _scale_gradient, attrs={"factor": 1.0, "offset": 0.0})
 operator("affine", same_as_first, reference.affine, _affine_gradient)
 operator("prelu", same_as_first, reference.prelu, _prelu_gradient)
 operator("prelu_grad_input", same_as_first, reference.prelu_grad_input, is_linear=True)
 operator("prelu_grad_alpha", same_as_first, reference.prelu_grad_alpha, is_linear=True)
-operator("penalty", _scalar, reference.penalty, _penalty_gradient)
-operator("penalty_grad", like(1), reference.penalty_grad, is_linear=True)
+operator("penalty", _scalar, reference.penalty, _penalty_gradient, attrs=PENALTY, kinds=PENALTIES)
+operator("penalty_grad", like(1), reference.penalty_grad, attrs=PENALTY, kinds=PENALTIES, is_linear=True)

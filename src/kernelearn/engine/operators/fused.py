@@ -7,7 +7,7 @@ program can be compared with the original.
 from dataclasses import dataclass
 from typing import Any
 
-from kernelearn.engine.operators.table import OPERATORS, Spec, operator
+from kernelearn.engine.operators.table import OPERATORS, Spec, operator, required
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,4 @@ def fused(*arrays, body: Body):
     return tuple(values[name] for name in body.outputs)
 
 
-operator("fused", lambda *inputs, body: body.specs, fused)
+operator("fused", lambda *inputs, body: body.specs, fused, attrs=required("body"))

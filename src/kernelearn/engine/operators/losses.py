@@ -6,12 +6,13 @@ replaces the probabilities by the logits and sets `from_logits=True`.
 
 import numpy as np
 
-from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.operators.elementwise import PENALTIES, PENALTY
+from kernelearn.engine.operators.table import Context, Spec, operator, required
 from kernelearn.engine.reference import elementwise
 from kernelearn.engine.reference.losses import LOSSES
 
 
-def loss(y_pred, y_true, weights, *, kind: str, reduction: str = "sum_over_batch_size", custom=None, **attrs):
+def loss(y_pred, y_true, weights, *, kind: str, reduction: str, custom=None, **attrs):
     """Weighted loss of a batch.
 
     Args:
@@ -25,7 +26,7 @@ def loss(y_pred, y_true, weights, *, kind: str, reduction: str = "sum_over_batch
     return np.asarray((values * factors).sum(), y_pred.dtype), values
 
 
-def loss_grad(grad, y_pred, y_true, weights, *, kind, reduction="sum_over_batch_size", custom=None, **attrs):
+def loss_grad(grad, y_pred, y_true, weights, *, kind, reduction, custom=None, **attrs):
     """d(loss)/d(y_pred) times `grad`; shape of y_pred."""
     slopes = custom.gradient(y_true, y_pred) if custom else LOSSES[kind].gradient(y_true, y_pred, **attrs)
     factors = _factors(slopes.shape[:-1], y_true, weights, reduction, attrs.get("ignore_class"))
@@ -66,13 +67,23 @@ def _activity_gradient(c: Context):
     return (c.builder.add("activity_penalty_grad", c.grad, c.inputs[0], **c.attrs),)
 
 
-operator("loss", _loss_shape, loss, _loss_gradient)
-operator("loss_grad", _second, loss_grad)
-operator("fill", lambda *, shape, value, dtype: (Spec(tuple(shape), dtype),), fill)
+_LOSS = {**required("kind"), "reduction": "sum_over_batch_size"}
+_KINDS = {"custom": required("custom"), **{kind: function.attrs for kind, function in LOSSES.items()}}
+
+operator("loss", _loss_shape, loss, _loss_gradient, attrs=_LOSS, kinds=_KINDS)
+operator("loss_grad", _second, loss_grad, attrs=_LOSS, kinds=_KINDS)
+operator(
+    "fill",
+    lambda *, shape, value, dtype: (Spec(tuple(shape), dtype),),
+    fill,
+    attrs=required("shape", "value", "dtype"),
+)
 operator(
     "activity_penalty",
     lambda x, **attrs: (Spec((), x.dtype),),
     elementwise.activity_penalty,
     _activity_gradient,
+    attrs=PENALTY,
+    kinds=PENALTIES,
 )
-operator("activity_penalty_grad", _second, elementwise.activity_penalty_grad)
+operator("activity_penalty_grad", _second, elementwise.activity_penalty_grad, attrs=PENALTY, kinds=PENALTIES)

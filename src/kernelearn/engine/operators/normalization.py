@@ -4,7 +4,7 @@ Layers use the first ones. Those whose names begin with `batch_` are made by rew
 batch normalisation falls into when as much of it as possible is done in passes that happen anyway.
 """
 
-from kernelearn.engine.operators.table import Context, Spec, operator, same_as_first
+from kernelearn.engine.operators.table import Context, Spec, operator, required, same_as_first
 from kernelearn.engine.reference import normalization as reference
 
 
@@ -35,12 +35,29 @@ def _coefficients_shape(x: Spec, variance: Spec, *others: Spec, epsilon) -> tupl
     return variance, variance, variance
 
 
-operator("normalize", _normalize_shape, reference.normalize, _normalize_gradient)
-operator("normalize_grad", same_as_first, reference.normalize_grad, is_linear=True)
-operator("standardize", same_as_first, reference.standardize, _standardize_gradient)
-operator("standardize_grad", same_as_first, reference.standardize_grad, is_linear=True)
-operator("moving_average", same_as_first, reference.moving_average)
-operator("batch_statistics", _statistics_shape, reference.batch_statistics)
-operator("batch_norm_sums", _sums_shape, reference.batch_norm_sums, is_linear=True)
-operator("batch_norm_coefficients", _coefficients_shape, reference.batch_norm_coefficients)
+operator(
+    "normalize", _normalize_shape, reference.normalize, _normalize_gradient, attrs=required("axes", "epsilon")
+)
+operator(
+    "normalize_grad",
+    same_as_first,
+    reference.normalize_grad,
+    attrs=required("axes", "epsilon"),
+    is_linear=True,
+)
+operator(
+    "standardize", same_as_first, reference.standardize, _standardize_gradient, attrs=required("epsilon")
+)
+operator(
+    "standardize_grad", same_as_first, reference.standardize_grad, attrs=required("epsilon"), is_linear=True
+)
+operator("moving_average", same_as_first, reference.moving_average, attrs=required("momentum"))
+operator("batch_statistics", _statistics_shape, reference.batch_statistics, attrs=required("axes"))
+operator("batch_norm_sums", _sums_shape, reference.batch_norm_sums, attrs=required("epsilon"), is_linear=True)
+operator(
+    "batch_norm_coefficients",
+    _coefficients_shape,
+    reference.batch_norm_coefficients,
+    attrs=required("epsilon"),
+)
 operator("batch_norm_grad_input", same_as_first, reference.batch_norm_grad_input)

@@ -1,7 +1,7 @@
 """Operators of spatial pooling."""
 
 from kernelearn.engine.geometry import output_sizes
-from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.operators.table import Context, Spec, operator, required
 from kernelearn.engine.reference import pooling as reference
 
 
@@ -29,7 +29,23 @@ def _average_pool_gradient(c: Context):
     return (c.builder.add("average_pool_grad", c.grad, input_size=c.inputs[0].shape[1:-1], **c.attrs),)
 
 
-operator("max_pool", _max_pool_shape, reference.max_pool, _max_pool_gradient)
-operator("max_pool_grad", _grad_shape, reference.max_pool_grad, is_linear=True)
-operator("average_pool", _pool_shape, reference.average_pool, _average_pool_gradient, is_linear=True)
-operator("average_pool_grad", _grad_shape, reference.average_pool_grad, is_linear=True)
+_WINDOW = required("size", "stride", "padding")
+
+operator("max_pool", _max_pool_shape, reference.max_pool, _max_pool_gradient, attrs=_WINDOW)
+operator(
+    "max_pool_grad",
+    _grad_shape,
+    reference.max_pool_grad,
+    attrs={**_WINDOW, **required("input_size")},
+    is_linear=True,
+)
+operator(
+    "average_pool", _pool_shape, reference.average_pool, _average_pool_gradient, attrs=_WINDOW, is_linear=True
+)
+operator(
+    "average_pool_grad",
+    _grad_shape,
+    reference.average_pool_grad,
+    attrs={**_WINDOW, **required("input_size")},
+    is_linear=True,
+)

@@ -1,11 +1,11 @@
 """Operators that reduce over axes, and softmax."""
 
-from kernelearn.engine.operators.table import Context, Spec, like, operator, same_as_first
+from kernelearn.engine.operators.table import Context, Spec, like, operator, required, same_as_first
 from kernelearn.engine.reference import reductions as reference
 from kernelearn.errors import ShapeError
 
 
-def _reduced_shape(x: Spec, *, axes, keepdims=False) -> tuple[Spec]:
+def _reduced_shape(x: Spec, *, axes, keepdims) -> tuple[Spec]:
     sizes = [1 if i in axes else s for i, s in enumerate(x.shape) if keepdims or i not in axes]
     return (Spec(tuple(sizes), x.dtype),)
 
@@ -20,7 +20,7 @@ def _mean_gradient(c: Context):
     return (c.builder.add("reduce_mean_grad", c.grad, sizes=sizes, **c.attrs),)
 
 
-def _mean_grad_shape(grad_y: Spec, *, axes, sizes, keepdims=False) -> tuple[Spec]:
+def _mean_grad_shape(grad_y: Spec, *, axes, sizes, keepdims) -> tuple[Spec]:
     shape = list(grad_y.shape)
     for axis, size in sorted(zip(axes, sizes)):
         shape[axis : axis + keepdims] = [size]
@@ -39,11 +39,20 @@ def _log_softmax_gradient(c: Context):
     return (c.builder.add("log_softmax_grad", c.grad, c.outputs[0], **c.attrs),)
 
 
-operator("reduce_mean", _reduced_shape, reference.reduce_mean, _mean_gradient, is_linear=True)
-operator("reduce_mean_grad", _mean_grad_shape, reference.reduce_mean_grad, is_linear=True)
-operator("reduce_max", _reduced_shape, reference.reduce_max, _max_gradient)
-operator("reduce_max_grad", like(1), reference.reduce_max_grad, is_linear=True)
-operator("softmax", same_as_first, reference.softmax, _softmax_gradient)
-operator("softmax_grad", same_as_first, reference.softmax_grad, is_linear=True)
-operator("log_softmax", same_as_first, reference.log_softmax, _log_softmax_gradient)
-operator("log_softmax_grad", same_as_first, reference.log_softmax_grad, is_linear=True)
+_AXES = {**required("axes"), "keepdims": False}
+_AXIS = {"axis": -1}
+
+operator("reduce_mean", _reduced_shape, reference.reduce_mean, _mean_gradient, attrs=_AXES, is_linear=True)
+operator(
+    "reduce_mean_grad",
+    _mean_grad_shape,
+    reference.reduce_mean_grad,
+    attrs={**_AXES, **required("sizes")},
+    is_linear=True,
+)
+operator("reduce_max", _reduced_shape, reference.reduce_max, _max_gradient, attrs=_AXES)
+operator("reduce_max_grad", like(1), reference.reduce_max_grad, attrs=_AXES, is_linear=True)
+operator("softmax", same_as_first, reference.softmax, _softmax_gradient, attrs=_AXIS)
+operator("softmax_grad", same_as_first, reference.softmax_grad, attrs=_AXIS, is_linear=True)
+operator("log_softmax", same_as_first, reference.log_softmax, _log_softmax_gradient, attrs=_AXIS)
+operator("log_softmax_grad", same_as_first, reference.log_softmax_grad, attrs=_AXIS, is_linear=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from kernelearn.engine.operators.table import Context, Spec, operator
+from kernelearn.engine.operators.table import Context, Spec, operator, required
 from kernelearn.engine.reference import shaping as reference
 from kernelearn.errors import ShapeError
 
@@ -78,11 +78,11 @@ def _concatenate_gradient(c: Context):
     return tuple(grads)
 
 
-def _upsample_shape(x: Spec, *, factors, method="nearest") -> tuple[Spec]:
+def _upsample_shape(x: Spec, *, factors, method) -> tuple[Spec]:
     return (Spec((x.shape[0], *(s * f for s, f in zip(x.shape[1:-1], factors)), x.shape[-1]), x.dtype),)
 
 
-def _upsample_grad_shape(grad_y: Spec, *, factors, method="nearest") -> tuple[Spec]:
+def _upsample_grad_shape(grad_y: Spec, *, factors, method) -> tuple[Spec]:
     sizes = (s // f for s, f in zip(grad_y.shape[1:-1], factors))
     return (Spec((grad_y.shape[0], *sizes, grad_y.shape[-1]), grad_y.dtype),)
 
@@ -91,10 +91,36 @@ def _upsample_gradient(c: Context):
     return (c.builder.add("upsample_grad", c.grad, **c.attrs),)
 
 
-operator("reshape", _reshape_shape, reference.reshape, _reshape_gradient, is_linear=True)
-operator("transpose", _transpose_shape, reference.transpose, _transpose_gradient, is_linear=True)
-operator("slice", _slice_shape, reference.slice_axes, _slice_gradient, is_linear=True)
-operator("pad", _pad_shape, reference.pad_axes, _pad_gradient, is_linear=True)
-operator("concatenate", _concatenate_shape, reference.concatenate, _concatenate_gradient)
-operator("upsample", _upsample_shape, reference.upsample, _upsample_gradient, is_linear=True)
-operator("upsample_grad", _upsample_grad_shape, reference.upsample_grad, is_linear=True)
+operator(
+    "reshape", _reshape_shape, reference.reshape, _reshape_gradient, attrs=required("shape"), is_linear=True
+)
+operator(
+    "transpose",
+    _transpose_shape,
+    reference.transpose,
+    _transpose_gradient,
+    attrs=required("axes"),
+    is_linear=True,
+)
+operator(
+    "slice", _slice_shape, reference.slice_axes, _slice_gradient, attrs=required("bounds"), is_linear=True
+)
+operator("pad", _pad_shape, reference.pad_axes, _pad_gradient, attrs=required("padding"), is_linear=True)
+operator(
+    "concatenate", _concatenate_shape, reference.concatenate, _concatenate_gradient, attrs=required("axis")
+)
+operator(
+    "upsample",
+    _upsample_shape,
+    reference.upsample,
+    _upsample_gradient,
+    attrs={**required("factors"), "method": "nearest"},
+    is_linear=True,
+)
+operator(
+    "upsample_grad",
+    _upsample_grad_shape,
+    reference.upsample_grad,
+    attrs={**required("factors"), "method": "nearest"},
+    is_linear=True,
+)

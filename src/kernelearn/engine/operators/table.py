@@ -5,9 +5,12 @@ which adds operations to the program under construction. Rules are local: the lo
 `engine.gradients`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from kernelearn.engine.attributes import REQUIRED
+from kernelearn.errors import ArgumentError, unknown_name
 
 
 class Spec(NamedTuple):
@@ -23,17 +26,58 @@ class Operator:
 
     Attributes:
         name: how programs call it.
-        shape: (*input Specs, **attrs) -> tuple of output Specs; raises ShapeError with a full message.
-        run: reference function (*input arrays, **attrs) -> array or tuple of arrays.
+        shape_rule: (*input Specs, **attrs) -> tuple of output Specs; raises ShapeError with a full message.
+        function: reference function (*input arrays, **attrs) -> array or tuple of arrays.
         gradient: (Context) -> tuple with one Buffer or None per input; None for an operator without gradient.
+        attrs: the attributes that it always has, with their defaults; REQUIRED where there is none.
+        kinds: for an operator that is many, the further attributes of each value of its attribute `kind`.
         is_linear: linear in its first input, so that the adjoint identity holds (used by tests).
     """
 
     name: str
-    shape: Callable[..., tuple[Spec, ...]]
-    run: Callable[..., Any]
-    gradient: Callable[["Context"], tuple] | None = None
+    shape_rule: Callable[..., tuple[Spec, ...]]
+    function: Callable[..., Any]
+    gradient: Callable[["Context"], tuple[Any, ...]] | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, Any]] | None = None
     is_linear: bool = False
+
+    def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every attribute that an operation with these has, at its default (REQUIRED: it has none).
+
+        Raises: UnknownNameError for a kind that is not in the table.
+        """
+        if self.kinds is None:
+            return dict(self.attrs)
+        kind = given.get("kind", self.attrs["kind"])
+        if kind not in self.kinds:
+            raise unknown_name(f"kind of the operator {self.name!r}", kind, self.kinds)
+        return {**self.attrs, **self.kinds[kind]}
+
+    def whole(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All attributes: those given, and the defaults of the others.
+
+        Raises: UnknownNameError for one that the operator does not have, ArgumentError if one is missing.
+        """
+        known = self.defaults(given)
+        for name in given:
+            if name not in known:
+                raise unknown_name(f"attribute of the operator {self.name!r}", name, known)
+        attrs = {**known, **given}
+        missing = [name for name, value in attrs.items() if value is REQUIRED]
+        if missing:
+            raise ArgumentError(
+                f"The operator {self.name!r} needs the attributes {missing}; got {sorted(given)}."
+            )
+        return attrs
+
+    def shape(self, *inputs: Spec, **attrs: Any) -> tuple[Spec, ...]:
+        """Shapes and types of the outputs; attributes left out have their defaults."""
+        return self.shape_rule(*inputs, **self.whole(attrs))
+
+    def run(self, *inputs: Any, **attrs: Any) -> Any:
+        """What the reference function gives; attributes left out have their defaults."""
+        return self.function(*inputs, **self.whole(attrs))
 
 
 @dataclass(frozen=True)
@@ -59,9 +103,22 @@ class Context:
 OPERATORS: dict[str, Operator] = {}
 
 
-def operator(name: str, shape, run, gradient=None, is_linear: bool = False) -> None:
+def operator(
+    name: str,
+    shape: Callable[..., tuple[Spec, ...]],
+    run: Callable[..., Any],
+    gradient: Callable[[Context], tuple[Any, ...]] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    kinds: Mapping[str, Mapping[str, Any]] | None = None,
+    is_linear: bool = False,
+) -> None:
     """Enter an operator into the table."""
-    OPERATORS[name] = Operator(name, shape, run, gradient, is_linear)
+    OPERATORS[name] = Operator(name, shape, run, gradient, attrs or {}, kinds, is_linear)
+
+
+def required(*names: str) -> dict[str, Any]:
+    """Attributes without a default."""
+    return dict.fromkeys(names, REQUIRED)
 
 
 def same_as_first(x: Spec, *others: Spec, **attrs) -> tuple[Spec, ...]:

@@ -6,7 +6,7 @@ scales the learning rate of one layer.
 
 import numpy as np
 
-from kernelearn.engine.operators.table import Spec, operator, same_as_first
+from kernelearn.engine.operators.table import Spec, operator, required, same_as_first
 from kernelearn.engine.reference.constraints import CONSTRAINTS
 from kernelearn.engine.reference.optimizers import (
     UPDATES,
@@ -19,7 +19,7 @@ from kernelearn.engine.reference.optimizers import (
 
 
 def _optimizer(update: Update):
-    def run(param, grad, learning_rate, step, *slots, multiplier: float = 1.0, **attrs):
+    def run(param, grad, learning_rate, step, *slots, multiplier: float, **attrs):
         rate = float(learning_rate) * multiplier
         return update.function(param, grad, *slots, learning_rate=rate, step=int(step), **attrs)
 
@@ -35,12 +35,15 @@ def constrain(weight, *, kind: str, custom=None, **attrs) -> np.ndarray:
     return np.asarray(custom(weight), weight.dtype) if custom else CONSTRAINTS[kind](weight, **attrs)
 
 
+_ALWAYS = {"weight_decay": 0.0, "multiplier": 1.0}
+_CONSTRAINTS = {"custom": required("custom"), **{kind: rule.attrs for kind, rule in CONSTRAINTS.items()}}
+
 for _name, _update in UPDATES.items():
-    operator(_name, _slot_shapes, _optimizer(_update))
-operator("constrain", same_as_first, constrain)
-operator("clip_by_value", same_as_first, clip_by_value)
-operator("clip_by_norm", same_as_first, clip_by_norm)
+    operator(_name, _slot_shapes, _optimizer(_update), attrs={**_update.attrs, **_ALWAYS})
+operator("constrain", same_as_first, constrain, attrs=required("kind"), kinds=_CONSTRAINTS)
+operator("clip_by_value", same_as_first, clip_by_value, attrs=required("limit"))
+operator("clip_by_norm", same_as_first, clip_by_norm, attrs=required("limit"))
 operator(
     "global_norm", lambda *grads: (Spec((), "float64"),), lambda *grads: np.float64(global_norm(list(grads)))
 )
-operator("clip_by_global_norm", same_as_first, clip_by_global_norm)
+operator("clip_by_global_norm", same_as_first, clip_by_global_norm, attrs=required("limit"))

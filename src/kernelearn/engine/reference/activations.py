@@ -4,14 +4,15 @@ Every function keeps the dtype of its input and is finite, without warnings, whe
 Those that mix elements along an axis (softmax, log_softmax, sparsemax) stand at the end with their gradients.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from math import pi, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.engine.attributes import REQUIRED
 from kernelearn.engine.reference.special import erfc
 
 # Klambauer et al., "Self-normalizing neural networks" (2017), https://arxiv.org/abs/1706.02515
@@ -25,13 +26,21 @@ class Activation:
 
     forward(x, **attrs) gives y, shape and dtype of x.
     derivative(x, y, **attrs) gives dy/dx, same shape and dtype; at a kink, the value Keras uses (mostly 0).
+    attrs: its attributes with their defaults, REQUIRED where there is none; both functions take all of them.
     needs_x / needs_y say which of its two arguments the derivative reads, so that the other need not be kept.
     """
 
-    forward: Callable[..., NDArray]
-    derivative: Callable[..., NDArray]
+    function: Callable[..., NDArray]
+    slope: Callable[..., NDArray]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     needs_x: bool = True
     needs_y: bool = False
+
+    def forward(self, x: NDArray, **attrs: Any) -> NDArray:
+        return self.function(x, **{**self.attrs, **attrs})
+
+    def derivative(self, x: NDArray, y: NDArray, **attrs: Any) -> NDArray:
+        return self.slope(x, y, **{**self.attrs, **attrs})
 
 
 # --- building blocks
@@ -71,9 +80,7 @@ def _linear_derivative(x: NDArray, y: NDArray) -> NDArray:
     return np.ones_like(x)
 
 
-def _relu(
-    x: NDArray, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> NDArray:
+def _relu(x: NDArray, negative_slope: float, max_value: float | None, threshold: float) -> NDArray:
     """x above the threshold (at most max_value), negative_slope * (x - threshold) below it."""
     if max_value is None and threshold == 0:
         y = np.maximum(x, 0)
@@ -85,9 +92,9 @@ def _relu(
 def _relu_derivative(
     x: NDArray,
     y: NDArray,
-    negative_slope: float = 0.0,
-    max_value: float | None = None,
-    threshold: float = 0.0,
+    negative_slope: float,
+    max_value: float | None,
+    threshold: float,
 ) -> NDArray:
     slope = _indicator(x > threshold, x)
     if negative_slope:
@@ -95,12 +102,12 @@ def _relu_derivative(
     return slope if max_value is None else slope * (x < max_value)
 
 
-def _leaky_relu(x: NDArray, negative_slope: float = 0.2) -> NDArray:
-    return _relu(x, negative_slope=negative_slope)
+def _leaky_relu(x: NDArray, negative_slope: float) -> NDArray:
+    return _relu(x, negative_slope, None, 0.0)
 
 
-def _leaky_relu_derivative(x: NDArray, y: NDArray, negative_slope: float = 0.2) -> NDArray:
-    return _relu_derivative(x, y, negative_slope=negative_slope)
+def _leaky_relu_derivative(x: NDArray, y: NDArray, negative_slope: float) -> NDArray:
+    return _relu_derivative(x, y, negative_slope, None, 0.0)
 
 
 def _relu6(x: NDArray) -> NDArray:
@@ -111,11 +118,11 @@ def _relu6_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _indicator((x > 0) & (x < 6), x)
 
 
-def _elu(x: NDArray, alpha: float = 1.0) -> NDArray:
+def _elu(x: NDArray, alpha: float) -> NDArray:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-def _elu_derivative(x: NDArray, y: NDArray, alpha: float = 1.0) -> NDArray:
+def _elu_derivative(x: NDArray, y: NDArray, alpha: float) -> NDArray:
     is_positive = x > 0
     return is_positive + alpha * np.exp(np.minimum(x, 0)) * ~is_positive
 
@@ -128,11 +135,11 @@ def _selu_derivative(x: NDArray, y: NDArray) -> NDArray:
     return SELU_SCALE * _elu_derivative(x, y, SELU_ALPHA)
 
 
-def _celu(x: NDArray, alpha: float = 1.0) -> NDArray:
+def _celu(x: NDArray, alpha: float) -> NDArray:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0) / alpha)
 
 
-def _celu_derivative(x: NDArray, y: NDArray, alpha: float = 1.0) -> NDArray:
+def _celu_derivative(x: NDArray, y: NDArray, alpha: float) -> NDArray:
     return np.exp(np.minimum(x, 0) / alpha)
 
 
@@ -156,14 +163,14 @@ def _gelu_tanh(x: NDArray) -> NDArray:
     return np.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
 
 
-def _gelu(x: NDArray, approximate: bool = False) -> NDArray:
+def _gelu(x: NDArray, approximate: bool) -> NDArray:
     """x Phi(x): Hendrycks and Gimpel (2016), https://arxiv.org/abs/1606.08415."""
     if approximate:
         return 0.5 * x * (1 + _gelu_tanh(x))
     return x * _gaussian_cdf(x)
 
 
-def _gelu_derivative(x: NDArray, y: NDArray, approximate: bool = False) -> NDArray:
+def _gelu_derivative(x: NDArray, y: NDArray, approximate: bool) -> NDArray:
     if approximate:
         gate = _gelu_tanh(x)
         inner_slope = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
@@ -215,12 +222,12 @@ def _softsign_derivative(x: NDArray, y: NDArray) -> NDArray:
     return 1 / np.square(1 + np.abs(x))
 
 
-def _squareplus(x: NDArray, b: float = 4) -> NDArray:
+def _squareplus(x: NDArray, b: float) -> NDArray:
     """(x + sqrt(x^2 + b)) / 2: Barron (2021), https://arxiv.org/abs/2112.11687."""
     return 0.5 * (x + np.sqrt(x * x + b))
 
 
-def _squareplus_derivative(x: NDArray, y: NDArray, b: float = 4) -> NDArray:
+def _squareplus_derivative(x: NDArray, y: NDArray, b: float) -> NDArray:
     return 0.5 * (1 + x / np.sqrt(x * x + b))
 
 
@@ -276,15 +283,15 @@ def _hard_tanh_derivative(x: NDArray, y: NDArray) -> NDArray:
     return _indicator((x > -1) & (x < 1), x)
 
 
-def _soft_shrink(x: NDArray, threshold: float = 0.5) -> NDArray:
+def _soft_shrink(x: NDArray, threshold: float) -> NDArray:
     return x - np.clip(x, -threshold, threshold)
 
 
-def _hard_shrink(x: NDArray, threshold: float = 0.5) -> NDArray:
+def _hard_shrink(x: NDArray, threshold: float) -> NDArray:
     return _select(np.abs(x) > threshold, x, 0.0, x)
 
 
-def _shrink_derivative(x: NDArray, y: NDArray, threshold: float = 0.5) -> NDArray:
+def _shrink_derivative(x: NDArray, y: NDArray, threshold: float) -> NDArray:
     return _indicator(np.abs(x) > threshold, x)
 
 
@@ -309,14 +316,16 @@ _HARD_SILU = Activation(_hard_silu, _hard_silu_derivative)
 
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(_linear, _linear_derivative),
-    "relu": Activation(_relu, _relu_derivative),
+    "relu": Activation(_relu, _relu_derivative, {"negative_slope": 0.0, "max_value": None, "threshold": 0.0}),
     "relu6": Activation(_relu6, _relu6_derivative),
-    "leaky_relu": Activation(_leaky_relu, _leaky_relu_derivative),
-    "elu": Activation(_elu, _elu_derivative),
+    "leaky_relu": Activation(_leaky_relu, _leaky_relu_derivative, {"negative_slope": 0.2}),
+    "elu": Activation(_elu, _elu_derivative, {"alpha": 1.0}),
     "selu": Activation(_selu, _selu_derivative),
-    "celu": Activation(_celu, _celu_derivative),
-    "threshold": Activation(_threshold, _threshold_derivative),
-    "gelu": Activation(_gelu, _gelu_derivative),
+    "celu": Activation(_celu, _celu_derivative, {"alpha": 1.0}),
+    "threshold": Activation(
+        _threshold, _threshold_derivative, {"threshold": REQUIRED, "default_value": REQUIRED}
+    ),
+    "gelu": Activation(_gelu, _gelu_derivative, {"approximate": False}),
     "silu": _SILU,
     "swish": _SILU,
     "mish": Activation(_mish, _mish_derivative),
@@ -324,7 +333,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "log_sigmoid": Activation(_log_sigmoid, _log_sigmoid_derivative),
     "softplus": Activation(softplus, _softplus_derivative),
     "softsign": Activation(_softsign, _softsign_derivative),
-    "squareplus": Activation(_squareplus, _squareplus_derivative),
+    "squareplus": Activation(_squareplus, _squareplus_derivative, {"b": 4}),
     "exponential": Activation(_exponential, _exponential_derivative, needs_x=False, needs_y=True),
     "tanh": Activation(_tanh, _tanh_derivative, needs_x=False, needs_y=True),
     "tanh_shrink": Activation(_tanh_shrink, _tanh_shrink_derivative),
@@ -332,8 +341,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_silu": _HARD_SILU,
     "hard_swish": _HARD_SILU,
     "hard_tanh": Activation(_hard_tanh, _hard_tanh_derivative),
-    "soft_shrink": Activation(_soft_shrink, _shrink_derivative),
-    "hard_shrink": Activation(_hard_shrink, _shrink_derivative),
+    "soft_shrink": Activation(_soft_shrink, _shrink_derivative, {"threshold": 0.5}),
+    "hard_shrink": Activation(_hard_shrink, _shrink_derivative, {"threshold": 0.5}),
     "sparse_plus": Activation(_sparse_plus, _sparse_plus_derivative),
     "sparse_sigmoid": Activation(_sparse_sigmoid, _sparse_sigmoid_derivative),
 }

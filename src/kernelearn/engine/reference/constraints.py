@@ -4,7 +4,9 @@ Each is a pure function of the weights; `axis` names the axes whose entries form
 kernel of shape (kh, kw, in, filters) usually (0, 1, 2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +16,27 @@ EPSILON = 1e-7  # Keras's backend.epsilon(), keeps a zero vector zero
 Axes = int | Sequence[int]
 
 
+@dataclass(frozen=True)
+class Projection:
+    """A constraint as a function of the weights.
+
+    Called as projection(w, **attrs), it gives the weights within bounds, shape and dtype of w.
+    attrs: its attributes with their defaults; `function` takes all of them.
+    """
+
+    function: Callable[..., NDArray]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, w: NDArray, **attrs: Any) -> NDArray:
+        return self.function(w, **{**self.attrs, **attrs})
+
+
 def _norms(w: NDArray, axis: Axes) -> NDArray:
     axes = axis if isinstance(axis, int) else tuple(axis)
     return np.sqrt(np.sum(w * w, axis=axes, keepdims=True))
 
 
-def max_norm(w: NDArray, max_value: float = 2.0, axis: Axes = 0) -> NDArray:
+def max_norm(w: NDArray, max_value: float, axis: Axes) -> NDArray:
     """Vectors longer than `max_value` scaled down to it."""
     norms = _norms(w, axis)
     return w * (np.clip(norms, 0, max_value) / (EPSILON + norms))
@@ -30,23 +47,21 @@ def non_neg(w: NDArray) -> NDArray:
     return np.maximum(w, 0)
 
 
-def unit_norm(w: NDArray, axis: Axes = 0) -> NDArray:
+def unit_norm(w: NDArray, axis: Axes) -> NDArray:
     """Vectors scaled to length one."""
     return w / (EPSILON + _norms(w, axis))
 
 
-def min_max_norm(
-    w: NDArray, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axes = 0
-) -> NDArray:
+def min_max_norm(w: NDArray, min_value: float, max_value: float, rate: float, axis: Axes) -> NDArray:
     """Lengths moved into [min_value, max_value], all the way with rate 1, a share `rate` of it otherwise."""
     norms = _norms(w, axis)
     desired = rate * np.clip(norms, min_value, max_value) + (1 - rate) * norms
     return w * (desired / (EPSILON + norms))
 
 
-CONSTRAINTS: dict[str, Callable[..., NDArray]] = {
-    "max_norm": max_norm,
-    "non_neg": non_neg,
-    "unit_norm": unit_norm,
-    "min_max_norm": min_max_norm,
+CONSTRAINTS: dict[str, Projection] = {
+    "max_norm": Projection(max_norm, {"max_value": 2.0, "axis": 0}),
+    "non_neg": Projection(non_neg),
+    "unit_norm": Projection(unit_norm, {"axis": 0}),
+    "min_max_norm": Projection(min_max_norm, {"min_value": 0.0, "max_value": 1.0, "rate": 1.0, "axis": 0}),
 }

@@ -110,8 +110,16 @@ def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, 
         padding: what is cropped (before, after) from the full output, see `geometry.transpose_padding`.
     Returns: (n, *output_size, filters) for x (n, *spatial, c).
     """
+    # NOTE: the operands are rounded by now, if they are to be.
     return conv_grad_input(
-        x, kernel, input_size=output_size, stride=stride, padding=padding, dilation=dilation, groups=groups
+        x,
+        kernel,
+        input_size=output_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        precision="float32",
     )
 
 

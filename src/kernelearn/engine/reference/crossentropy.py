@@ -45,17 +45,13 @@ def _binary_terms_slope(y_true: NDArray, y_pred: NDArray, from_logits: bool) -> 
     return (p - y_true) / (p * (1 - p)) * _inside(y_pred)
 
 
-def binary(
-    y_true: NDArray, y_pred: NDArray, from_logits: bool = False, label_smoothing: float = 0.0
-) -> NDArray:
+def binary(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
     """mean(-t log p - (1 - t) log(1 - p)) over the last axis."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     return np.mean(_binary_terms(y_true, y_pred, from_logits), axis=-1)
 
 
-def binary_gradient(
-    y_true: NDArray, y_pred: NDArray, from_logits: bool = False, label_smoothing: float = 0.0
-) -> NDArray:
+def binary_gradient(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
     """Derivative of `binary` by y_pred: on logits (p - t) / k."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     return _binary_terms_slope(y_true, y_pred, from_logits) * (1 / y_pred.shape[-1])
@@ -79,9 +75,7 @@ def _through_normalisation(slope: NDArray, probabilities: NDArray, total: NDArra
     return (slope - np.sum(slope * probabilities, axis=-1, keepdims=True)) / total
 
 
-def categorical(
-    y_true: NDArray, y_pred: NDArray, from_logits: bool = False, label_smoothing: float = 0.0
-) -> NDArray:
+def categorical(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
     """-sum(t log p) over the last axis."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
     log_p = log_softmax(y_pred) if from_logits else np.log(_clip(_normalised(y_pred)[0]))
@@ -89,7 +83,7 @@ def categorical(
 
 
 def categorical_gradient(
-    y_true: NDArray, y_pred: NDArray, from_logits: bool = False, label_smoothing: float = 0.0
+    y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float
 ) -> NDArray:
     """Derivative of `categorical` by y_pred: on logits p sum(t) - t."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
@@ -132,9 +126,9 @@ def _one_hot(labels: NDArray, y_pred: NDArray) -> NDArray:
 def sparse(
     y_true: NDArray,
     y_pred: NDArray,
-    from_logits: bool = False,
-    ignore_class: int | None = None,
-    label_smoothing: float = 0.0,
+    from_logits: bool,
+    ignore_class: int | None,
+    label_smoothing: float,
 ) -> NDArray:
     """-log p of the class numbers y_true; 0 where they are `ignore_class`."""
     labels, valid = _valid_labels(y_true, y_pred, ignore_class)
@@ -149,9 +143,9 @@ def sparse(
 def sparse_gradient(
     y_true: NDArray,
     y_pred: NDArray,
-    from_logits: bool = False,
-    ignore_class: int | None = None,
-    label_smoothing: float = 0.0,
+    from_logits: bool,
+    ignore_class: int | None,
+    label_smoothing: float,
 ) -> NDArray:
     """Derivative of `sparse` by y_pred."""
     labels, valid = _valid_labels(y_true, y_pred, ignore_class)
@@ -193,11 +187,11 @@ def _binary_focal_parts(
 def binary_focal(
     y_true: NDArray,
     y_pred: NDArray,
-    apply_class_balancing: bool = False,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
+    apply_class_balancing: bool,
+    alpha: float,
+    gamma: float,
+    from_logits: bool,
+    label_smoothing: float,
 ) -> NDArray:
     """mean((1 - p_t)^gamma times the binary cross-entropy), p_t the probability of the target."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
@@ -209,11 +203,11 @@ def binary_focal(
 def binary_focal_gradient(
     y_true: NDArray,
     y_pred: NDArray,
-    apply_class_balancing: bool = False,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
+    apply_class_balancing: bool,
+    alpha: float,
+    gamma: float,
+    from_logits: bool,
+    label_smoothing: float,
 ) -> NDArray:
     """Derivative of `binary_focal` by y_pred: product rule on its two factors."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
@@ -228,10 +222,10 @@ def binary_focal_gradient(
 def categorical_focal(
     y_true: NDArray,
     y_pred: NDArray,
-    alpha: ArrayLike = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
+    alpha: ArrayLike,
+    gamma: float,
+    from_logits: bool,
+    label_smoothing: float,
 ) -> NDArray:
     """-sum(alpha (1 - p)^gamma t log p) over the last axis."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
@@ -249,10 +243,10 @@ def categorical_focal(
 def categorical_focal_gradient(
     y_true: NDArray,
     y_pred: NDArray,
-    alpha: ArrayLike = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
+    alpha: ArrayLike,
+    gamma: float,
+    from_logits: bool,
+    label_smoothing: float,
 ) -> NDArray:
     """With u_i = p_i d value / d p_i: by logits u_i - p_i sum_j u_j, by scores through the normalisation."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)

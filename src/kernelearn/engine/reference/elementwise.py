@@ -20,7 +20,7 @@ def activation_grad(grad_y, x, y, *, kind: str, **attrs) -> np.ndarray:
     return grad_y * ACTIVATIONS[kind].derivative(x, y, **attrs)
 
 
-def scale(x, *, factor: float | tuple = 1.0, offset: float | tuple = 0.0) -> np.ndarray:
+def scale(x, *, factor: float | tuple, offset: float | tuple) -> np.ndarray:
     """x * factor + offset; tuples act along the last axis."""
     return x * np.asarray(factor, x.dtype) + np.asarray(offset, x.dtype)
 
@@ -52,13 +52,13 @@ def sum_to(x, *, axes: tuple[int, ...], shape: tuple[int | None, ...]) -> np.nda
     return total.reshape([-1 if s is None else s for s in shape])
 
 
-def penalty(weight, *, kind: str = "l1l2", custom=None, **attrs) -> np.ndarray:
+def penalty(weight, *, kind: str, custom=None, **attrs) -> np.ndarray:
     """The penalty on a weight: a kind of the table of regularisers, or an object with `value`."""
     rule = custom or REGULARIZERS[kind]
     return np.asarray(rule.value(weight, **attrs), weight.dtype)
 
 
-def penalty_grad(grad, weight, *, kind: str = "l1l2", custom=None, **attrs) -> np.ndarray:
+def penalty_grad(grad, weight, *, kind: str, custom=None, **attrs) -> np.ndarray:
     """Gradient of `penalty`."""
     rule = custom or REGULARIZERS[kind]
     return np.asarray(grad * rule.gradient(weight, **attrs), weight.dtype)

@@ -5,9 +5,10 @@ Summing over samples, sample weights and penalties are the business of the train
 The cross-entropies are in `crossentropy`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from math import log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,19 @@ class LossFunction:
     value(y_true, y_pred, **attrs) gives the loss of each sample: shape y_pred.shape[:-1], dtype of y_pred.
     gradient(y_true, y_pred, **attrs) gives d value[sample] / d y_pred: shape and dtype of y_pred.
     y_true has the shape of y_pred (or lacks a last axis of size 1); with `integer_labels`, y_pred.shape[:-1].
+    attrs: its attributes with their defaults; both functions take all of them.
     """
 
-    value: Callable[..., NDArray]
-    gradient: Callable[..., NDArray]
+    function: Callable[..., NDArray]
+    slope: Callable[..., NDArray]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     integer_labels: bool = False
+
+    def value(self, y_true: NDArray, y_pred: NDArray, **attrs: Any) -> NDArray:
+        return self.function(y_true, y_pred, **{**self.attrs, **attrs})
+
+    def gradient(self, y_true: NDArray, y_pred: NDArray, **attrs: Any) -> NDArray:
+        return self.slope(y_true, y_pred, **{**self.attrs, **attrs})
 
 
 # --- regression
@@ -80,13 +89,13 @@ def _squared_logarithmic_gradient(y_true: NDArray, y_pred: NDArray) -> NDArray:
     return (2 / y_pred.shape[-1]) * (log_pred - log_true) * slope
 
 
-def _huber(y_true: NDArray, y_pred: NDArray, delta: float = 1.0) -> NDArray:
+def _huber(y_true: NDArray, y_pred: NDArray, delta: float) -> NDArray:
     size = np.abs(y_pred - match_targets(y_true, y_pred))
     inner = np.minimum(size, delta)
     return np.mean(inner * (size - 0.5 * inner), axis=-1)
 
 
-def _huber_gradient(y_true: NDArray, y_pred: NDArray, delta: float = 1.0) -> NDArray:
+def _huber_gradient(y_true: NDArray, y_pred: NDArray, delta: float) -> NDArray:
     return np.clip(y_pred - match_targets(y_true, y_pred), -delta, delta) * (1 / y_pred.shape[-1])
 
 
@@ -191,12 +200,16 @@ def _kl_gradient(y_true: NDArray, y_pred: NDArray) -> NDArray:
     return -y_true / np.clip(y_pred, EPSILON, 1) * inside
 
 
+# What all cross-entropies take, and the focal ones besides.
+_SCORES = {"from_logits": False, "label_smoothing": 0.0}
+_FOCUS = {"alpha": 0.25, "gamma": 2.0}
+
 LOSSES: dict[str, LossFunction] = {
     "mean_squared_error": LossFunction(_squared, _squared_gradient),
     "mean_absolute_error": LossFunction(_absolute, _absolute_gradient),
     "mean_absolute_percentage_error": LossFunction(_percentage, _percentage_gradient),
     "mean_squared_logarithmic_error": LossFunction(_squared_logarithmic, _squared_logarithmic_gradient),
-    "huber": LossFunction(_huber, _huber_gradient),
+    "huber": LossFunction(_huber, _huber_gradient, {"delta": 1.0}),
     "log_cosh": LossFunction(_log_cosh, _log_cosh_gradient),
     "poisson": LossFunction(_poisson, _poisson_gradient),
     "cosine_similarity": LossFunction(_cosine, _cosine_gradient),
@@ -204,13 +217,24 @@ LOSSES: dict[str, LossFunction] = {
     "squared_hinge": LossFunction(_squared_hinge, _squared_hinge_gradient),
     "categorical_hinge": LossFunction(_categorical_hinge, _categorical_hinge_gradient),
     "kl_divergence": LossFunction(_kl, _kl_gradient),
-    "binary_crossentropy": LossFunction(crossentropy.binary, crossentropy.binary_gradient),
-    "categorical_crossentropy": LossFunction(crossentropy.categorical, crossentropy.categorical_gradient),
-    "sparse_categorical_crossentropy": LossFunction(
-        crossentropy.sparse, crossentropy.sparse_gradient, integer_labels=True
+    "binary_crossentropy": LossFunction(crossentropy.binary, crossentropy.binary_gradient, _SCORES),
+    "categorical_crossentropy": LossFunction(
+        crossentropy.categorical, crossentropy.categorical_gradient, _SCORES
     ),
-    "binary_focal_crossentropy": LossFunction(crossentropy.binary_focal, crossentropy.binary_focal_gradient),
+    "sparse_categorical_crossentropy": LossFunction(
+        crossentropy.sparse,
+        crossentropy.sparse_gradient,
+        {**_SCORES, "ignore_class": None},
+        integer_labels=True,
+    ),
+    "binary_focal_crossentropy": LossFunction(
+        crossentropy.binary_focal,
+        crossentropy.binary_focal_gradient,
+        {"apply_class_balancing": False, **_FOCUS, **_SCORES},
+    ),
     "categorical_focal_crossentropy": LossFunction(
-        crossentropy.categorical_focal, crossentropy.categorical_focal_gradient
+        crossentropy.categorical_focal,
+        crossentropy.categorical_focal_gradient,
+        {**_FOCUS, **_SCORES},
     ),
 }

@@ -7,10 +7,11 @@ first, param <- param - param * weight_decay * learning_rate, whatever the gradi
 dtype of the parameter; the coefficients are float64 numbers. `UPDATES` lists the slots of each optimiser.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from math import inf, isfinite, nan, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,12 @@ class Update:
     function: as described at the top of this file.
     slots: names of the arrays it carries from step to step, in order, each of the parameter's shape; those
         in brackets in the function's docstring exist only with some attributes.
+    attrs: its own attributes with their defaults; `weight_decay` comes besides.
     """
 
     function: Callable[..., Arrays]
     slots: tuple[str, ...]
+    attrs: Mapping[str, Any]
 
 
 def _after_weight_decay(rule: Callable[..., Arrays]) -> Callable[..., Arrays]:
@@ -44,7 +47,7 @@ def _after_weight_decay(rule: Callable[..., Arrays]) -> Callable[..., Arrays]:
         *slots: NDArray,
         learning_rate: float,
         step: int,
-        weight_decay: float = 0.0,
+        weight_decay: float,
         **attrs,
     ):
         learning_rate = float(learning_rate)
@@ -67,8 +70,8 @@ def sgd_update(
     *slots: NDArray,
     learning_rate: float,
     step: int,
-    momentum: float = 0.0,
-    nesterov: bool = False,
+    momentum: float,
+    nesterov: bool,
 ) -> Arrays:
     """v <- momentum v - lr g, w <- w + v; with nesterov w <- w + momentum v - lr g. Slots: [velocity].
 
@@ -91,10 +94,10 @@ def adam_update(
     *v_hat: NDArray,
     learning_rate: float,
     step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
-    amsgrad: bool = False,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    amsgrad: bool,
 ) -> Arrays:
     """w <- w - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps). Slots: momentum, velocity, [velocity_hat].
 
@@ -118,10 +121,10 @@ def rmsprop_update(
     *slots: NDArray,
     learning_rate: float,
     step: int,
-    rho: float = 0.9,
-    momentum: float = 0.0,
-    epsilon: float = 1e-7,
-    centered: bool = False,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+    centered: bool,
 ) -> Arrays:
     """w <- w - lr g / sqrt(v + eps), v the moving mean of g^2. Slots: velocity, [momentum, average_gradient].
 
@@ -150,7 +153,7 @@ def adagrad_update(
     *,
     learning_rate: float,
     step: int,
-    epsilon: float = 1e-7,
+    epsilon: float,
 ) -> Arrays:
     """w <- w - lr g / sqrt(sum of g^2 + eps). Slots: accumulator.
 
@@ -169,8 +172,8 @@ def adadelta_update(
     *,
     learning_rate: float,
     step: int,
-    rho: float = 0.95,
-    epsilon: float = 1e-7,
+    rho: float,
+    epsilon: float,
 ) -> Arrays:
     """Steps scaled by the ratio of root mean squares of past steps and gradients. Slots: both mean squares.
 
@@ -191,9 +194,9 @@ def adamax_update(
     *,
     learning_rate: float,
     step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
 ) -> Arrays:
     """w <- w - lr m / ((1 - b1^t) (u + eps)), u the decayed maximum of |g|. Slots: momentum, norm.
 
@@ -219,9 +222,9 @@ def nadam_update(
     *,
     learning_rate: float,
     step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
 ) -> Arrays:
     """Adam with Nesterov momentum. Slots: momentum, velocity, u_product (a number: product of the momenta).
 
@@ -245,8 +248,8 @@ def lion_update(
     *,
     learning_rate: float,
     step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.99,
+    beta_1: float,
+    beta_2: float,
 ) -> Arrays:
     """w <- w - lr sign(b1 m + (1 - b1) g). Slots: momentum.
 
@@ -256,15 +259,25 @@ def lion_update(
     return param - learning_rate * direction, m * beta_2 + grad * (1 - beta_2)
 
 
+_BETAS = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+
 UPDATES: dict[str, Update] = {
-    "sgd_update": Update(sgd_update, ("momentum",)),
-    "adam_update": Update(adam_update, ("momentum", "velocity", "velocity_hat")),
-    "rmsprop_update": Update(rmsprop_update, ("velocity", "momentum", "average_gradient")),
-    "adagrad_update": Update(adagrad_update, ("accumulator",)),
-    "adadelta_update": Update(adadelta_update, ("accumulated_grad", "accumulated_delta_var")),
-    "adamax_update": Update(adamax_update, ("momentum", "norm")),
-    "nadam_update": Update(nadam_update, ("momentum", "velocity", "u_product")),
-    "lion_update": Update(lion_update, ("momentum",)),
+    "sgd_update": Update(sgd_update, ("momentum",), {"momentum": 0.0, "nesterov": False}),
+    "adam_update": Update(
+        adam_update, ("momentum", "velocity", "velocity_hat"), {**_BETAS, "amsgrad": False}
+    ),
+    "rmsprop_update": Update(
+        rmsprop_update,
+        ("velocity", "momentum", "average_gradient"),
+        {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False},
+    ),
+    "adagrad_update": Update(adagrad_update, ("accumulator",), {"epsilon": 1e-7}),
+    "adadelta_update": Update(
+        adadelta_update, ("accumulated_grad", "accumulated_delta_var"), {"rho": 0.95, "epsilon": 1e-7}
+    ),
+    "adamax_update": Update(adamax_update, ("momentum", "norm"), _BETAS),
+    "nadam_update": Update(nadam_update, ("momentum", "velocity", "u_product"), _BETAS),
+    "lion_update": Update(lion_update, ("momentum",), {"beta_1": 0.9, "beta_2": 0.99}),
 }
 
 

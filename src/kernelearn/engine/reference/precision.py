@@ -38,11 +38,11 @@ def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
 def with_precision(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Give a function of two operands the attribute `precision`: the type that both are rounded to first.
 
-    "float32" (default) leaves them as they are, "bfloat16" rounds them; sums are the function's own.
+    "float32" leaves them as they are, "bfloat16" rounds them; sums are the function's own.
     """
 
     @wraps(function)
-    def run(x: np.ndarray, other: np.ndarray, *, precision: str = "float32", **attrs: Any) -> np.ndarray:
+    def run(x: np.ndarray, other: np.ndarray, *, precision: str, **attrs: Any) -> np.ndarray:
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         if precision == "bfloat16":

@@ -52,7 +52,7 @@ def normals(shape: tuple[int, ...], seed: int, step: int, stream: int, dtype="fl
     return pairs.reshape(-1)[:count].reshape(shape).astype(dtype)
 
 
-def dropout(x, seed, step, *, rate: float, stream: int, noise_shape=None) -> tuple[np.ndarray, np.ndarray]:
+def dropout(x, seed, step, *, rate: float, stream: int, noise_shape) -> tuple[np.ndarray, np.ndarray]:
     """Set entries to zero with probability `rate`, scale the rest by 1 / (1 - rate).
 
     Args:

@@ -1,7 +1,8 @@
 """Penalties on weights and their gradients, collected in `REGULARIZERS`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,27 @@ class Penalty:
     """A penalty as two functions of the weights.
 
     value(w, **attrs) gives a float; gradient(w, **attrs) its derivative, shape and dtype of w.
+    attrs: its attributes with their defaults; both functions take all of them.
     """
 
-    value: Callable[..., float]
-    gradient: Callable[..., NDArray]
+    function: Callable[..., float]
+    slope: Callable[..., NDArray]
+    attrs: Mapping[str, Any]
+
+    def value(self, w: NDArray, **attrs: Any) -> float:
+        return self.function(w, **{**self.attrs, **attrs})
+
+    def gradient(self, w: NDArray, **attrs: Any) -> NDArray:
+        return self.slope(w, **{**self.attrs, **attrs})
 
 
-def l1l2(w: NDArray, l1: float = 0.0, l2: float = 0.0) -> float:
+def l1l2(w: NDArray, l1: float, l2: float) -> float:
     """l1 sum |w| + l2 sum w^2, as in Keras without a factor 1/2; summed in float64."""
     total = l1 * float(np.sum(np.abs(w), dtype=np.float64)) if l1 else 0.0
     return total + (l2 * float(np.sum(np.square(w), dtype=np.float64)) if l2 else 0.0)
 
 
-def l1l2_gradient(w: NDArray, l1: float = 0.0, l2: float = 0.0) -> NDArray:
+def l1l2_gradient(w: NDArray, l1: float, l2: float) -> NDArray:
     """l1 sign(w) + 2 l2 w."""
     gradient = (2 * l2) * w
     return gradient + l1 * np.sign(w) if l1 else gradient
@@ -47,7 +56,7 @@ def _cosines(unit: NDArray) -> NDArray:
     return cosines
 
 
-def orthogonal(w: NDArray, factor: float = 0.01, mode: str = "rows") -> float:
+def orthogonal(w: NDArray, factor: float, mode: str) -> float:
     """factor times the mean of |cosine| over all pairs of rows, or of columns; 0 for a single vector.
 
     A kernel with more than two axes counts as the matrix (rest, filters): its columns are the filters.
@@ -57,7 +66,7 @@ def orthogonal(w: NDArray, factor: float = 0.01, mode: str = "rows") -> float:
     return factor * 0.5 * float(np.sum(np.abs(_cosines(unit)))) / pairs if pairs else 0.0
 
 
-def orthogonal_gradient(w: NDArray, factor: float = 0.01, mode: str = "rows") -> NDArray:
+def orthogonal_gradient(w: NDArray, factor: float, mode: str) -> NDArray:
     """Derivative of `orthogonal`: through the pairs, then through the scaling to unit length."""
     unit, lengths = _unit_vectors(w, mode)
     pairs = len(unit) * (len(unit) - 1) / 2
@@ -69,6 +78,6 @@ def orthogonal_gradient(w: NDArray, factor: float = 0.01, mode: str = "rows") ->
 
 
 REGULARIZERS: dict[str, Penalty] = {
-    "l1l2": Penalty(l1l2, l1l2_gradient),
-    "orthogonal": Penalty(orthogonal, orthogonal_gradient),
+    "l1l2": Penalty(l1l2, l1l2_gradient, {"l1": 0.0, "l2": 0.0}),
+    "orthogonal": Penalty(orthogonal, orthogonal_gradient, {"factor": 0.01, "mode": "rows"}),
 }

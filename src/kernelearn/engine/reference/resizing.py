@@ -12,7 +12,7 @@ import numpy as np
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 
 
-def resize(x, *, size: tuple[int, ...], method: str, antialias: bool = False) -> np.ndarray:
+def resize(x, *, size: tuple[int, ...], method: str, antialias: bool) -> np.ndarray:
     """x (n, *spatial, c) resampled to (n, *size, c)."""
     for axis, new in enumerate(size, start=1):
         if method == "nearest":
@@ -22,9 +22,7 @@ def resize(x, *, size: tuple[int, ...], method: str, antialias: bool = False) ->
     return x
 
 
-def resize_grad(
-    grad_y, *, size, input_size: tuple[int, ...], method: str, antialias: bool = False
-) -> np.ndarray:
+def resize_grad(grad_y, *, size, input_size: tuple[int, ...], method: str, antialias: bool) -> np.ndarray:
     """Gradient of `resize`: the transposed matrices."""
     for axis, old in enumerate(input_size, start=1):
         grad_y = _along(sampling_matrix(old, grad_y.shape[axis], method, antialias).T, grad_y, axis)

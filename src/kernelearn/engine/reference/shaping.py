@@ -30,7 +30,7 @@ def concatenate(*parts, axis: int) -> np.ndarray:
     return np.concatenate(parts, axis=axis)
 
 
-def upsample(x, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
+def upsample(x, *, factors: tuple[int, ...], method: str) -> np.ndarray:
     """Enlarge the spatial axes of x (n, *spatial, c) by whole factors.
 
     Separable: on every axis a constant matrix (`resize_matrix`) times the pixels; "nearest" repeats them.
@@ -43,7 +43,7 @@ def upsample(x, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndar
     return x
 
 
-def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str = "nearest") -> np.ndarray:
+def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str) -> np.ndarray:
     """Gradient of `upsample`: the transposed matrices; for "nearest" the sum over the copies of a pixel."""
     for axis, factor in enumerate(factors, start=1):
         if method == "nearest":

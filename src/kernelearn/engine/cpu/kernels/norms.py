@@ -215,9 +215,9 @@ def _emit_scaling(k: Kernel, scale: str) -> None:
 
 def _factors(op: Operation) -> tuple[float, float] | None:
     """l1 and l2 of a penalty; None for another kind."""
-    if op.attrs.get("custom") or op.attrs.get("kind", "l1l2") != "l1l2":
+    if op.attrs["kind"] != "l1l2":
         return None
-    return float(op.attrs.get("l1", 0.0)), float(op.attrs.get("l2", 0.0))
+    return float(op.attrs["l1"]), float(op.attrs["l2"])
 
 
 def lower_penalty(plan: Plan, op: Operation) -> bool:
@@ -375,16 +375,16 @@ NORMS: dict[str, Callable[[Kernel, Attrs, str], str]] = {
 def lower_constrain(plan: Plan, op: Operation) -> bool:
     """A weight projected onto what its constraint allows."""
     weight, kind = op.inputs[0], op.attrs["kind"]
-    if op.attrs.get("custom") or not plan.is_float(weight):
+    if not plan.is_float(weight):
         return False
     if kind == "non_neg":
         _lower_non_negative(plan, op)
         return True
-    view = _rows_and_columns(plan.shape(weight), op.attrs.get("axis", 0))
-    if kind not in NORMS or view is None:
+    view = _rows_and_columns(plan.shape(weight), op.attrs["axis"]) if kind in NORMS else None
+    if view is None:
         return False
     rows, columns = view
-    attrs = {name: value for name, value in op.attrs.items() if name not in ("kind", "axis", "custom")}
+    attrs = {name: value for name, value in op.attrs.items() if name not in ("kind", "axis")}
     plan.call(
         op,
         LimitedNorms(kind, attrs, rows, columns),

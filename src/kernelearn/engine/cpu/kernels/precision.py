@@ -33,7 +33,7 @@ PAIRS_SAVING = 2.0
 
 def has_rounded_operands(op: Operation) -> bool:
     """Whether an operation multiplies bfloat16 numbers."""
-    return op.attrs.get("precision") == "bfloat16"
+    return op.attrs["precision"] == "bfloat16"
 
 
 def multiplies_pairs(plan: Plan, op: Operation) -> bool:

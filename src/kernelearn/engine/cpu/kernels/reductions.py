@@ -34,7 +34,7 @@ def lower_reduction(plan: Plan, op: Operation) -> bool:
     shape = plan.shape(source)
     if not plan.is_float(source, target):
         return False
-    axes = op.attrs.get("axes", tuple(range(len(shape) - 1)))
+    axes = tuple(range(len(shape) - 1)) if op.operator == "bias_grad" else op.attrs["axes"]
     return add_reduction(plan, op, Reduction(KINDS[op.operator]), axes)
 
 

@@ -65,12 +65,12 @@ def count(k: Kernel) -> Index:
 
 def _sgd(k: Kernel, a: Attrs, c: dict, param: str, grad: str, *slots: str) -> tuple[str, ...]:
     descent = k.mul(grad, c["rate"])
-    momentum = a.get("momentum", 0.0)
+    momentum = a["momentum"]
     if not momentum:
         return (k.sub(param, descent), *slots)
     velocity = k.sub(k.mul(slots[0], k.constant(momentum)), descent)
     move = velocity
-    if a.get("nesterov"):
+    if a["nesterov"]:
         move = k.sub(k.mul(velocity, k.constant(momentum)), descent)
     return k.add(param, move), velocity
 
@@ -93,14 +93,14 @@ def _rmsprop(k: Kernel, a: Attrs, c: dict, param: str, grad: str, velocity: str,
     rho = a["rho"]
     velocity = mix(k, velocity, k.mul(grad, grad), rho)
     denominator, new_slots = velocity, []
-    if a.get("centered"):
+    if a["centered"]:
         average = mix(k, slots[-1], grad, rho)
         # The variance cannot be negative; rounding can make it so and its root NaN.
         denominator = k.larger(k.sub(velocity, k.mul(average, average)), k.zero)
         new_slots = [average]
     root = fn.sqrt(k, k.add(denominator, k.constant(a["epsilon"])))
     move = k.div(k.mul(c["rate"], grad), root)
-    if a.get("momentum"):
+    if a["momentum"]:
         move = k.fma(k.constant(a["momentum"]), slots[0], move)
         new_slots.insert(0, move)
     return (k.sub(param, move), velocity, *new_slots)
@@ -168,22 +168,6 @@ OPTIMISERS: dict[str, Rule] = {
     "nadam_update": Rule(_nadam_given, _nadam),
     "lion_update": Rule(_only_rate, _lion),
 }
-# What the formulas take for granted if the operation does not say it; as in `engine.reference.optimizers`.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "sgd_update": {"momentum": 0.0, "nesterov": False},
-    "adam_update": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "amsgrad": False},
-    "rmsprop_update": {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False},
-    "adagrad_update": {"epsilon": 1e-7},
-    "adadelta_update": {"rho": 0.95, "epsilon": 1e-7},
-    "adamax_update": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "nadam_update": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "lion_update": {"beta_1": 0.9, "beta_2": 0.99},
-}
-
-
-def _attrs(op: Operation) -> dict[str, Any]:
-    always = {"weight_decay": 0.0, "multiplier": 1.0}
-    return {**always, **DEFAULTS[op.operator], **op.attrs}
 
 
 def lower_update(plan: Plan, op: Operation) -> bool:
@@ -200,11 +184,10 @@ def lower_nadam(plan: Plan, op: Operation) -> bool:
     rate, step, m, v, product = op.inputs[2:]
     if not _fits(plan, op, (m, v, product)):
         return False
-    attrs = _attrs(op)
     coefficients = plan.scratch("nadam", (len(NADAM_COEFFICIENTS),))
     plan.call(
         op,
-        NadamCoefficients(attrs),
+        NadamCoefficients(op.attrs),
         {"rate": rate, "step": step, "product": product},
         {"product": product, "coefficients": coefficients},
         Tasks(fixed=1),
@@ -225,7 +208,7 @@ def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[s
     arrays = {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
     plan.call(
         op,
-        Update(op.operator, _attrs(op), tuple(arrays)),
+        Update(op.operator, op.attrs, tuple(arrays)),
         {**arrays, "grad": grad, **numbers, "size": f"#{size}"},
         arrays,
         Tasks(fixed=max(-(-size // BLOCK), 1)),

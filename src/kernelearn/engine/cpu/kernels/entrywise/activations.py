@@ -43,8 +43,7 @@ def _one_minus_square(k: Kernel, x: str) -> str:
 
 
 def _relu(k: Kernel, x: str, attrs: Attrs) -> str:
-    limit, slope = attrs.get("max_value"), attrs.get("negative_slope") or 0.0
-    threshold = attrs.get("threshold") or 0.0
+    limit, slope, threshold = attrs["max_value"], attrs["negative_slope"], attrs["threshold"]
     if not slope and not threshold:
         y = k.larger(x, k.zero)
     else:
@@ -54,8 +53,7 @@ def _relu(k: Kernel, x: str, attrs: Attrs) -> str:
 
 
 def _relu_grad(k: Kernel, g: str, x: str, y: str, attrs: Attrs) -> str:
-    limit, slope = attrs.get("max_value"), attrs.get("negative_slope") or 0.0
-    threshold = attrs.get("threshold") or 0.0
+    limit, slope, threshold = attrs["max_value"], attrs["negative_slope"], attrs["threshold"]
     # NOTE: a product, not a choice between g and 0: a NaN in g must not vanish.
     factor = k.select(k.test("ogt", x, k.constant(threshold)), k.constant(1.0), k.constant(slope))
     if limit is not None:
@@ -64,7 +62,8 @@ def _relu_grad(k: Kernel, g: str, x: str, y: str, attrs: Attrs) -> str:
 
 
 def _leaky(attrs: Attrs) -> Attrs:
-    return {"negative_slope": attrs.get("negative_slope", 0.2)}
+    """The attributes of the ReLU that a leaky one is."""
+    return {**attrs, "max_value": None, "threshold": 0.0}
 
 
 def _exponential_unit(k: Kernel, x: str, alpha: float, scale: float = 1.0, inner: float = 1.0) -> str:
@@ -82,7 +81,7 @@ def _exponential_unit_slope(k: Kernel, x: str, alpha: float, scale: float = 1.0,
 
 
 def _alpha(attrs: Attrs) -> float:
-    return float(attrs.get("alpha", 1.0))
+    return float(attrs["alpha"])
 
 
 def _threshold(k: Kernel, x: str, a: Attrs) -> str:

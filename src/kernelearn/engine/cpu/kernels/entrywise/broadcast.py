@@ -127,10 +127,7 @@ def lower_scale(plan: Plan, op: Operation) -> bool:
     """x * factor + offset with a number for every channel."""
     shape = plan.shape(op.inputs[0])
     channels = int(shape[-1] or 0) if len(shape) > 1 else 0
-    factors, offsets = (
-        _per_channel(op.attrs.get(name, default), channels)
-        for name, default in (("factor", 1.0), ("offset", 0.0))
-    )
+    factors, offsets = (_per_channel(op.attrs[name], channels) for name in ("factor", "offset"))
     fits = has_images(shape) and plan.is_float(op.inputs[0]) and 0 < channels <= MAX_CONSTANTS
     if not fits or factors is None or offsets is None:
         return False

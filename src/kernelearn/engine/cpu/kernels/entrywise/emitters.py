@@ -19,7 +19,7 @@ Attrs = Mapping[str, Any]
 
 
 def _scale(k: Kernel, attrs: Attrs, x: str) -> str:
-    factor, offset = attrs.get("factor", 1.0), attrs.get("offset", 0.0)
+    factor, offset = attrs["factor"], attrs["offset"]
     y = x if factor == 1.0 else k.mul(x, k.constant(factor))
     return y if offset == 0.0 else k.add(y, k.constant(offset))
 
@@ -73,7 +73,7 @@ def _extreme_grad(k: Kernel, attrs: Attrs, g: str, x: str, other: str, y: str) -
 
 
 def _penalty_grad(k: Kernel, attrs: Attrs, g: str, w: str) -> str:
-    l1, l2 = attrs.get("l1", 0.0), attrs.get("l2", 0.0)
+    l1, l2 = attrs["l1"], attrs["l2"]
     slope = k.mul(k.constant(2 * l2), w)
     if l1:
         slope = k.fma(k.constant(l1), fn.sign(k, w), slope)

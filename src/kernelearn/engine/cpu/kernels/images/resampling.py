@@ -86,12 +86,12 @@ def lower_resize_grad(plan: Plan, op: Operation) -> bool:
 
 
 def _resizing(op: Operation, size: int, new: int) -> np.ndarray:
-    return sampling_matrix(size, new, op.attrs["method"], op.attrs.get("antialias", False))
+    return sampling_matrix(size, new, op.attrs["method"], op.attrs["antialias"])
 
 
 def lower_smooth_upsample(plan: Plan, op: Operation) -> bool:
     """By whole factors, not just repeating pixels."""
-    if op.attrs.get("method", "nearest") == "nearest":
+    if op.attrs["method"] == "nearest":
         return False
     sizes = image_sizes(plan.shape(op.inputs[0]))[:-1]
     return add_resampling(plan, op, [_enlarging(op, *pair) for pair in zip(sizes, op.attrs["factors"])])
@@ -99,7 +99,7 @@ def lower_smooth_upsample(plan: Plan, op: Operation) -> bool:
 
 def lower_smooth_upsample_grad(plan: Plan, op: Operation) -> bool:
     """The transposed matrices."""
-    if op.attrs.get("method", "nearest") == "nearest":
+    if op.attrs["method"] == "nearest":
         return False
     sizes = image_sizes(plan.shape(op.outputs[0]))[:-1]
     return add_resampling(plan, op, [_enlarging(op, *pair).T for pair in zip(sizes, op.attrs["factors"])])

@@ -37,7 +37,7 @@ class Sample:
 
     @property
     def smoothing(self) -> float:
-        return self.attrs.get("label_smoothing") or 0.0
+        return float(self.attrs.get("label_smoothing", 0.0))  # hinges and cosines have none
 
     def load(self, c: Index | int, mask: str | None) -> str:
         return self.k.load("p", self.at + c, mask)
@@ -71,7 +71,7 @@ class Sample:
 
 def value(sample: Sample) -> str:
     """The loss of one sample, in every lane; NaN for a label that is no class."""
-    log_p = _log_softmax(sample) if sample.attrs.get("from_logits") else _log_share(sample)
+    log_p = _log_softmax(sample) if sample.attrs["from_logits"] else _log_share(sample)
     k = sample.k
     if sample.label is None:
         return fn.negative(k, _expected(sample, log_p))
@@ -142,7 +142,7 @@ def exponentials(sample: Sample, role: str | None = None) -> tuple[str, str, lis
 
 def write_gradient(sample: Sample, factor: str) -> None:
     """d value / d p times `factor`, to role "out"."""
-    if sample.attrs.get("from_logits"):
+    if sample.attrs["from_logits"]:
         _gradient_by_logits(sample, factor)
     else:
         _gradient_by_probabilities(sample, factor)

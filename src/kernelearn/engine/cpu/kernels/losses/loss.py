@@ -66,7 +66,7 @@ class Division:
     @classmethod
     def of(cls, op: Operation, loss: Loss) -> Division:
         """That of a `loss` or `loss_grad`."""
-        reduction = _reduction(op)
+        reduction = op.attrs["reduction"]
         if reduction == "sum":
             return cls("nothing", loss.rows)
         is_counted = loss.ignored is not None or reduction == "mean_with_sample_weight"
@@ -86,17 +86,13 @@ class Division:
         return k.op(f"select i1 {is_empty}, double {scalars.number(0.0)}, double {inverse}")
 
 
-def _reduction(op: Operation) -> str:
-    return str(op.attrs.get("reduction", "sum_over_batch_size"))
-
-
 def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss | None:
     """What a `loss` or `loss_grad` computes; None if there is no kernel for it."""
-    attrs = {k: v for k, v in op.attrs.items() if k not in ("kind", "reduction", "custom", "ignore_class")}
+    attrs = {k: v for k, v in op.attrs.items() if k not in ("kind", "reduction", "ignore_class")}
     kind = op.attrs["kind"]
     is_known = kind in TERMS or kind in ROW_LOSSES
     shape, target = plan.shape(p), plan.shape(t)
-    if not is_known or op.attrs.get("custom") or _reduction(op) not in REDUCTIONS or not has_images(shape):
+    if not is_known or op.attrs["reduction"] not in REDUCTIONS or not has_images(shape):
         return None
     classes = int(shape[-1] or 0) if len(shape) > 1 else 0
     is_sparse = kind == "sparse_categorical_crossentropy"
@@ -110,7 +106,7 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
         return None
     if not row_losses.is_supported(op.attrs, classes):
         return None
-    ignored = op.attrs.get("ignore_class")
+    ignored = op.attrs["ignore_class"] if is_sparse else None
     return Loss(kind, per_image(shape) // classes, classes, ignored, is_sparse, attrs)
 
 
@@ -119,7 +115,7 @@ def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss |
 
 def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
     """The buffer of the number of samples that count, or of the sum of their weights; computed once."""
-    weighted = _reduction(op) == "mean_with_sample_weight"
+    weighted = op.attrs["reduction"] == "mean_with_sample_weight"
     key = f"divisor {plan.root(t)} {plan.root(weights)} {weighted} {loss.ignored} {loss.rows}"
     if key in plan.shared:
         return plan.shared[key]

@@ -164,7 +164,7 @@ def _categorical_hinge_gradient(sample: Sample, factor: str) -> None:
 
 def _weights(sample: Sample) -> Part:
     """alpha of every class."""
-    k, alpha = sample.k, sample.attrs.get("alpha", 0.25)
+    k, alpha = sample.k, sample.attrs["alpha"]
     if isinstance(alpha, int | float):
         return lambda c, mask: k.constant(alpha)
     values = [float(v) for v in alpha]
@@ -175,14 +175,16 @@ def _weights(sample: Sample) -> Part:
 
 def is_supported(attrs, classes: int) -> bool:
     """Whether there are as many weights as classes, or one."""
-    alpha = attrs.get("alpha", 0.25)
+    if "alpha" not in attrs:
+        return True
+    alpha = attrs["alpha"]
     return isinstance(alpha, int | float) or (isinstance(alpha, list | tuple) and len(alpha) in (1, classes))
 
 
 def _probabilities(sample: Sample) -> tuple[Callable[[str], tuple[str, str, str]], str]:
     """Function: prediction -> p, log p, p before it was clipped; and the row's sum (of exponentials)."""
     k = sample.k
-    if sample.attrs.get("from_logits"):
+    if sample.attrs["from_logits"]:
         top, total, _ = crossentropy.exponentials(sample)
         logarithm = fn.log(k, total)
 
@@ -204,7 +206,7 @@ def _probabilities(sample: Sample) -> tuple[Callable[[str], tuple[str, str, str]
 
 def _focal(sample: Sample) -> str:
     """-sum(alpha (1 - p)^gamma t log p)"""
-    k, gamma = sample.k, float(sample.attrs.get("gamma", 2.0))
+    k, gamma = sample.k, float(sample.attrs["gamma"])
     alpha = _weights(sample)
     of, _ = _probabilities(sample)
 
@@ -218,7 +220,7 @@ def _focal(sample: Sample) -> str:
 
 def _focal_gradient(sample: Sample, factor: str) -> None:
     """With u = p d value / d p: u - p sum(u) by logits; by scores u / p through the normalisation."""
-    k, gamma = sample.k, float(sample.attrs.get("gamma", 2.0))
+    k, gamma = sample.k, float(sample.attrs["gamma"])
     alpha = _weights(sample)
     of, total = _probabilities(sample)
 
@@ -230,7 +232,7 @@ def _focal_gradient(sample: Sample, factor: str) -> None:
         weight = fn.negative(k, k.mul(alpha(c, mask), sample.target(c, mask)))
         return k.mul(weight, inner), p, raw
 
-    if sample.attrs.get("from_logits"):
+    if sample.attrs["from_logits"]:
         along = _sum(sample, lambda c, mask: parts(c, mask)[0])
 
         def by_logit(c, mask):

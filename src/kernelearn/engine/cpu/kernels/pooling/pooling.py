@@ -137,7 +137,7 @@ def lower_upsample_grad(plan: Plan, op: Operation) -> bool:
 
 def _enlarged(plan: Plan, op: Operation, small: str) -> Pool | None:
     """The sums that lead from the enlarged image to the small one; None where pixels are mixed."""
-    if op.attrs.get("method", "nearest") != "nearest" or not plan.are_images(*op.inputs, *op.outputs):
+    if op.attrs["method"] != "nearest" or not plan.are_images(*op.inputs, *op.outputs):
         return None
     *sizes, channels = image_sizes(plan.shape(small))
     axes = tuple(WindowAxis(size * f, f, f, 0, size) for size, f in zip(sizes, op.attrs["factors"]))

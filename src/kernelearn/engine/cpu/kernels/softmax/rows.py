@@ -33,7 +33,7 @@ def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[str, list[str] |
 def lower_along_axis(plan: Plan, op: Operation) -> bool:
     """softmax(x), log_softmax(x), and their gradients of (g, y): one task per image."""
     shape = plan.shape(op.outputs[0])
-    axis = op.attrs.get("axis", -1) % max(len(shape), 1)
+    axis = op.attrs["axis"] % max(len(shape), 1)
     if not has_images(shape) or axis == 0 or not plan.is_float(*op.inputs, *op.outputs):
         return False
     outer, size, inner = (
