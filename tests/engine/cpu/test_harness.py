@@ -57,7 +57,7 @@ def test_right_kernels_stay_inside():
 @pytest.mark.parametrize("side", ["before", "behind"])
 def test_leaving_a_buffer_by_one_number_is_caught(access, buffer, size, side):
     change = access(roles(FLAT)[buffer], -1 if side == "before" else size)
-    with pytest.raises(AssertionError, match=f"{CAUGHT}(.|\n)*kernel chain|wrote {CAUGHT}"):
+    with pytest.raises(AssertionError, match=f"{CAUGHT}(.|\n)*kernel kernels|wrote {CAUGHT}"):
         check_guarded([FLAT], change=change)
 
 
