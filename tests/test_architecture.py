@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops": BASE | {"engine"},
     "formats": BASE,
     "layers": BASE | {"engine", "initializers", "regularizers", "constraints"},
+    "activations": {"layers", "ops"},
     "training": BASE | DECLARATIONS | {"layers", "engine", "data", "formats"},
     "callbacks": {"training"},
     "models": BASE | DECLARATIONS | {"training", "layers", "engine", "formats"},

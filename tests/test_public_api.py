@@ -17,10 +17,15 @@ OPTIONAL = {"sklearn", "PIL", "matplotlib", "scipy", "rich", "typer", "torch", "
 
 PUBLIC = {
     "kernelearn": """
-        CNNClassifier CNNRegressor Input Model Sequential __version__ callbacks config constraints
+        CNNClassifier CNNRegressor Input Model Sequential __version__ activations callbacks config constraints
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
         metrics mixed_precision models ops optimizers recording regularizers schedules set_num_threads
         set_random_seed utils
+    """,
+    "kernelearn.activations": """
+        celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
+        linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus
+        softsign sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
@@ -44,16 +49,20 @@ PUBLIC = {
         poly_bank rbf_bank
     """,
     "kernelearn.layers": """
-        Activation Add Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization
-        CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose
-        Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dropout ELU Flatten
-        GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Input InputLayer
-        LAYERS Layer LayerNormalization LeakyReLU LocallyConnected2D MaxPooling1D MaxPooling2D
-        MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute RandomContrast RandomCrop RandomFlip
-        RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv1D
-        SeparableConv2D Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
-        UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+        Activation Add Average AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D
+        AvgPool3D BatchNormalization CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D
+        Conv2DTranspose Conv3D Conv3DTranspose Convolution1D Convolution1DTranspose Convolution2D
+        Convolution2DTranspose Convolution3D Convolution3DTranspose Cropping1D Cropping2D Cropping3D
+        Dense DepthwiseConv1D DepthwiseConv2D Dropout ELU Flatten GaussianNoise GlobalAveragePooling1D
+        GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D
+        GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D
+        GlobalMaxPooling3D GroupNormalization Input InputLayer LAYERS Layer LayerNormalization LeakyReLU
+        LocallyConnected2D MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum
+        Minimum Multiply Normalization PReLU Permute RandomContrast RandomCrop RandomFlip RandomRotation
+        RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv1D SeparableConv2D
+        SeparableConvolution1D SeparableConvolution2D Softmax SpatialDropout1D SpatialDropout2D
+        SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
+        ZeroPadding3D add average concatenate maximum minimum multiply subtract
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo

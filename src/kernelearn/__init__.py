@@ -23,6 +23,7 @@ _OBJECTS = {
 }
 
 _MODULES = (
+    "activations",
     "callbacks",
     "config",
     "constraints",
@@ -53,6 +54,7 @@ __all__ = [
     "Model",
     "Sequential",
     "__version__",
+    "activations",
     "callbacks",
     "config",
     "constraints",
@@ -87,6 +89,7 @@ if find_spec("sklearn") is None:
 
 if TYPE_CHECKING:
     from kernelearn import (
+        activations,
         callbacks,
         config,
         constraints,

@@ -12,29 +12,40 @@ from typing import Any, ClassVar, Self
 from kernelearn.errors import ArgumentError, ArgumentTypeError, unknown_argument
 
 _PACKAGE = __name__.partition(".")[0]
+# What a constructor calls the arguments that it hands to its base, or takes for `without_effect` alone.
+_PASSED_ON = ("options", "keras_options")
 
 
-class Configurable:
-    """An object that is described by its constructor arguments, each kept as an attribute of the same name.
+class Checked:
+    """An object whose arguments are checked by name and kind before `__init__` is called.
 
-    A subclass whose arguments are not JSON values as they stand overrides `get_config` or `from_config`. The
-    arguments are those of its `__init__` and, where that takes **options, of the next base's.
+    The arguments are those of its `__init__` and, where that takes **options, of the next base's.
 
     Attributes:
         without_effect: arguments that code for Keras gives and that have no meaning here -> the values that
             are taken, because they change nothing there either. `__init__` receives them among its **options.
-        outside_config: arguments that are no part of the config.
         fixed: arguments of a base that this class does not have: it gives them itself.
     """
 
     fixed: ClassVar[frozenset[str]] = frozenset()
-    outside_config: ClassVar[frozenset[str]] = frozenset()
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         """Refuse arguments that the class does not have, or of the wrong kind, before anything is done."""
         check_arguments(cls, args, arguments)
         return super().__new__(cls)
+
+
+class Configurable(Checked):
+    """An object that is described by its constructor arguments, each kept as an attribute of the same name.
+
+    A subclass whose arguments are not JSON values as they stand overrides `get_config` or `from_config`.
+
+    Attributes:
+        outside_config: arguments that are no part of the config.
+    """
+
+    outside_config: ClassVar[frozenset[str]] = frozenset()
 
     def keep(self, arguments: Mapping[str, Any]) -> None:
         """Keep constructor arguments as attributes of the same names: `self.keep(locals())` in `__init__`.
@@ -135,9 +146,10 @@ def _arguments_of(cls: Any) -> Arguments:
             kinds.setdefault(p.name, _text(p.annotation) if is_ours else "")
         if positional is None:
             positional = tuple(p.name for p in named if p.kind is not p.KEYWORD_ONLY)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+        if not rest:
             break
-        is_closed = is_closed and is_ours
+        is_closed = is_closed and is_ours and rest[0] in _PASSED_ON
     return Arguments(kinds, positional or (), is_closed)
 
 
@@ -145,7 +157,7 @@ def _text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def check_arguments(cls: type[Configurable], args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+def check_arguments(cls: type[Checked], args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
     """Raise ArgumentTypeError for a name that the class does not have, or a value of the wrong kind."""
     known = arguments_of(cls)
     for name, value in given.items():
@@ -157,7 +169,7 @@ def check_arguments(cls: type[Configurable], args: tuple[Any, ...], given: Mappi
         check_kind(cls.__name__, name, value, known.kinds.get(name, ""))
 
 
-def _check_without_effect(cls: type[Configurable], name: str, value: Any) -> None:
+def _check_without_effect(cls: type[Checked], name: str, value: Any) -> None:
     allowed = cls.without_effect[name]
     if allowed and not any(value is one or value == one for one in allowed):
         raise ArgumentError(

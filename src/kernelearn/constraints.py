@@ -129,11 +129,11 @@ def get(identifier: Any) -> Any:
     return CONSTRAINTS.get(identifier, allow_callable=True)
 
 
-def serialize(constraint: Constraint | None) -> dict | None:
+def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
     """The JSON config of a constraint."""
     return CONSTRAINTS.serialize(constraint)
 
 
-def deserialize(config: dict) -> Constraint:
+def deserialize(config: dict[str, Any]) -> Constraint:
     """The constraint of a config made by `serialize`."""
     return CONSTRAINTS.get(config)

@@ -109,7 +109,8 @@ class Registry:
         return None
 
     def _not_registered(self, obj: Any) -> str:
-        family = f"{self.kind.rpartition(' ')[2].upper()}S"
+        word = self.kind.rpartition(" ")[2].upper()
+        family = f"{word}ES" if word.endswith("S") else f"{word}S"
         return (
             f"A {self.kind} of type {type(obj).__name__} cannot be saved: it is not registered. Write "
             f"@{family}.register() above its class (before a file with it is read, too)."

@@ -30,11 +30,11 @@ class Regularizer(Configurable):
         """The attributes of the engine's penalty, JSON-able."""
         return {}
 
-    def value(self, w: NDArray) -> float:
+    def value(self, w: NDArray[Any]) -> float:
         """The penalty of the weights `w`."""
         raise NotImplementedError(f"{type(self).__name__} must define value(self, w).")
 
-    def gradient(self, w: NDArray) -> NDArray:
+    def gradient(self, w: NDArray[Any]) -> NDArray[Any]:
         """Its derivative by `w`, of the shape of `w`."""
         raise NotImplementedError(f"{type(self).__name__} must define gradient(self, w).")
 
@@ -46,10 +46,10 @@ class Regularizer(Configurable):
 class _EngineRegularizer(Regularizer):
     """A penalty that the engine knows."""
 
-    def value(self, w):
+    def value(self, w: NDArray[Any]) -> float:
         return ENGINE_REGULARIZERS[self.kind].value(w, **self.attrs())
 
-    def gradient(self, w):
+    def gradient(self, w: NDArray[Any]) -> NDArray[Any]:
         return ENGINE_REGULARIZERS[self.kind].gradient(w, **self.attrs())
 
 
@@ -75,7 +75,7 @@ class L1(_EngineRegularizer):
     def __init__(self, l1: float = 0.01) -> None:
         self.l1 = _factor("l1", l1)
 
-    def attrs(self):
+    def attrs(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": 0.0}
 
 
@@ -88,7 +88,7 @@ class L2(_EngineRegularizer):
     def __init__(self, l2: float = 0.01) -> None:
         self.l2 = _factor("l2", l2)
 
-    def attrs(self):
+    def attrs(self) -> dict[str, Any]:
         return {"l1": 0.0, "l2": self.l2}
 
 
@@ -102,7 +102,7 @@ class L1L2(_EngineRegularizer):
         self.l1 = _factor("l1", l1 or 0.0)
         self.l2 = _factor("l2", l2 or 0.0)
 
-    def attrs(self):
+    def attrs(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": self.l2}
 
 
@@ -123,7 +123,7 @@ class OrthogonalRegularizer(_EngineRegularizer):
         self.factor = _factor("factor", factor)
         self.mode = mode
 
-    def attrs(self):
+    def attrs(self) -> dict[str, Any]:
         return {"factor": self.factor, "mode": self.mode}
 
 
@@ -145,11 +145,11 @@ def get(identifier: Any) -> Any:
     return REGULARIZERS.get(identifier)
 
 
-def serialize(regularizer: Regularizer | None) -> dict | None:
+def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """The JSON config of a regulariser."""
     return REGULARIZERS.serialize(regularizer)
 
 
-def deserialize(config: dict) -> Regularizer:
+def deserialize(config: dict[str, Any]) -> Regularizer:
     """The regulariser of a config made by `serialize`."""
     return REGULARIZERS.get(config)

@@ -329,11 +329,11 @@ def get(identifier: Any) -> Any:
     return SCHEDULES.get(identifier)
 
 
-def serialize(schedule: LearningRateSchedule | None) -> dict | None:
+def serialize(schedule: LearningRateSchedule | None) -> dict[str, Any] | None:
     """The JSON config of a schedule."""
     return SCHEDULES.serialize(schedule)
 
 
-def deserialize(config: dict) -> LearningRateSchedule:
+def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
     """The schedule of a config made by `serialize`."""
     return SCHEDULES.get(config)

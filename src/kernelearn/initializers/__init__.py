@@ -87,11 +87,11 @@ def get(identifier: Any) -> Any:
     return INITIALIZERS.get(identifier, allow_callable=True)
 
 
-def serialize(initializer: Initializer | None) -> dict | None:
+def serialize(initializer: Initializer | None) -> dict[str, Any] | None:
     """The JSON config of an initialiser."""
     return INITIALIZERS.serialize(initializer)
 
 
-def deserialize(config: dict) -> Initializer:
+def deserialize(config: dict[str, Any]) -> Initializer:
     """The initialiser of a config made by `serialize`."""
     return INITIALIZERS.get(config)

@@ -9,6 +9,7 @@ A convolution layer correlates: it does not flip the kernel. Rows go down, colum
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from math import cos, pi, sin
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,11 @@ class FilterBank(Initializer):
     per_channel: bool
     cycle: bool
 
-    def bank(self, size: Size) -> NDArray:
+    def bank(self, size: Size) -> NDArray[Any]:
         """The filters for kernels of this size, in order: (number of filters, *size)."""
         raise NotImplementedError(f"{type(self).__name__} must define bank(self, size).")
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) < 3:
             raise ShapeError(
                 f"{type(self).__name__} needs a convolution kernel (*size, in, filters), got shape {shape}."
@@ -47,7 +48,7 @@ class FilterBank(Initializer):
         kernel = np.moveaxis(bank, 0, -1)[..., None, :] * (self.gain * share)
         return np.broadcast_to(kernel, shape)
 
-    def _choose(self, bank: NDArray, filters: int) -> NDArray:
+    def _choose(self, bank: NDArray[Any], filters: int) -> NDArray[Any]:
         """As many filters as asked for, from the start of the bank."""
         if filters > len(bank) and not self.cycle:
             raise ArgumentError(
@@ -57,18 +58,18 @@ class FilterBank(Initializer):
         return bank[np.arange(filters) % len(bank)]
 
 
-def _outer(factors: Iterable[NDArray]) -> NDArray:
+def _outer(factors: Iterable[NDArray[Any]]) -> NDArray[Any]:
     """The separable filter with these factors, one per axis."""
     return reduce(np.multiply.outer, factors)
 
 
-def _coordinates(size: Size) -> list[NDArray]:
+def _coordinates(size: Size) -> list[NDArray[Any]]:
     """Pixel coordinates relative to the centre of the kernel, one array per axis, ready to broadcast."""
     axes = [np.arange(length) - (length - 1) / 2 for length in size]
     return list(np.meshgrid(*axes, indexing="ij"))
 
 
-def _binomial(length: int) -> NDArray:
+def _binomial(length: int) -> NDArray[Any]:
     """[1], [1, 1], [1, 2, 1], ...: the smoothing filter of this length."""
     return reduce(np.convolve, [np.ones(2)] * (length - 1), np.ones(1))
 
@@ -94,7 +95,7 @@ class _GradientBank(FilterBank):
         self.per_channel = per_channel
         self.cycle = cycle
 
-    def bank(self, size):
+    def bank(self, size: Size) -> NDArray[Any]:
         _require_planar(self, size)
         self._check_size(size)
         to_right = _outer([self._smoothing(size[0]), self._slope(size[1])])
@@ -107,10 +108,10 @@ class _GradientBank(FilterBank):
     def _check_size(self, size: Size) -> None:
         raise NotImplementedError
 
-    def _smoothing(self, length: int) -> NDArray:
+    def _smoothing(self, length: int) -> NDArray[Any]:
         raise NotImplementedError
 
-    def _slope(self, length: int) -> NDArray:
+    def _slope(self, length: int) -> NDArray[Any]:
         raise NotImplementedError
 
 
@@ -132,14 +133,14 @@ class SobelBank(_GradientBank):
            [-1.,  0.,  1.]], dtype=float32)
     """
 
-    def _check_size(self, size):
+    def _check_size(self, size: Size) -> None:
         if any(length < 3 or length % 2 == 0 for length in size):
             raise ShapeError(f"SobelBank needs an odd kernel size of at least 3 on both axes, got {size}.")
 
-    def _smoothing(self, length):
+    def _smoothing(self, length: int) -> NDArray[Any]:
         return _binomial(length)
 
-    def _slope(self, length):
+    def _slope(self, length: int) -> NDArray[Any]:
         return np.convolve(_binomial(length - 2), [-1.0, 0.0, 1.0])
 
 
@@ -150,14 +151,14 @@ class PrewittBank(_GradientBank):
     Order and arguments as `SobelBank`. Kernels of any size from 2: a ramp along, equal weights across.
     """
 
-    def _check_size(self, size):
+    def _check_size(self, size: Size) -> None:
         if any(length < 2 for length in size):
             raise ShapeError(f"PrewittBank needs a kernel size of at least 2 on both axes, got {size}.")
 
-    def _smoothing(self, length):
+    def _smoothing(self, length: int) -> NDArray[Any]:
         return np.ones(length)
 
-    def _slope(self, length):
+    def _slope(self, length: int) -> NDArray[Any]:
         return np.arange(length) - (length - 1) / 2
 
 
@@ -178,7 +179,7 @@ class Laplacian(FilterBank):
         self.per_channel = per_channel
         self.cycle = cycle
 
-    def bank(self, size):
+    def bank(self, size: Size) -> NDArray[Any]:
         if any(length < 3 or length % 2 == 0 for length in size):
             raise ShapeError(f"Laplacian needs an odd kernel size of at least 3 on every axis, got {size}.")
         distance = sum(np.abs(axis) for axis in _coordinates((3,) * len(size)))
@@ -209,7 +210,7 @@ class GaussianBank(FilterBank):
         self.per_channel = per_channel
         self.cycle = cycle
 
-    def bank(self, size):
+    def bank(self, size: Size) -> NDArray[Any]:
         squared_radius = sum(np.square(axis) for axis in _coordinates(size))
         # Relative to the nearest pixel, so that a narrow blur of even size is not zero everywhere.
         squared_radius = squared_radius - squared_radius.min()
@@ -256,7 +257,7 @@ class GaborBank(FilterBank):
         if max(self.frequencies) > 0.5:
             raise ArgumentError(f"frequencies must be at most 0.5 cycles per pixel, got {self.frequencies}.")
 
-    def bank(self, size):
+    def bank(self, size: Size) -> NDArray[Any]:
         _require_planar(self, size)
         if min(size) < 2:
             raise ShapeError(f"GaborBank needs a kernel size of at least 2 on both axes, got {size}.")
@@ -269,7 +270,7 @@ class GaborBank(FilterBank):
         ]
         return np.stack(filters)
 
-    def _filter(self, size: Size, frequency: float, angle: float, phase: float) -> NDArray:
+    def _filter(self, size: Size, frequency: float, angle: float, phase: float) -> NDArray[Any]:
         y, x = _coordinates(size)
         sigma = self.sigma or 0.56 / frequency
         window = np.exp(-(x * x + y * y) / (2 * sigma * sigma))
@@ -285,7 +286,7 @@ class GaborBank(FilterBank):
         return values / norm
 
 
-def _positive_list(name: str, values) -> list[float]:
+def _positive_list(name: str, values: Any) -> list[float]:
     numbers = [float(value) for value in np.atleast_1d(values)]
     if not numbers or min(numbers) <= 0:
         raise ArgumentError(f"{name} must be numbers greater than 0, got {values!r}.")

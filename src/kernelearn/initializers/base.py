@@ -18,7 +18,7 @@ INITIALIZERS = Registry("initializer")
 class Initializer(Configurable):
     """Base of all initialisers. A subclass keeps its arguments as attributes and defines `values`."""
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray:
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
         """A new array of first values.
 
         Args:
@@ -29,7 +29,7 @@ class Initializer(Configurable):
         shape = tuple(int(size) for size in shape)
         return np.array(self.values(shape), dtype=dtype or config.floatx())
 
-    def values(self, shape: tuple[int, ...]) -> NDArray:
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The values as a float64 (or any) array of this shape; `__call__` converts them."""
         raise NotImplementedError(f"{type(self).__name__} must define values(self, shape).")
 
@@ -58,7 +58,7 @@ def compute_fans(
 class Zeros(Initializer):
     """All zeros."""
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.zeros(shape)
 
 
@@ -66,7 +66,7 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """All ones."""
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.ones(shape)
 
 
@@ -81,7 +81,7 @@ class Constant(Initializer):
     def __init__(self, value: ArrayLike = 0.0) -> None:
         self.value = np.array(value, dtype=float)
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         try:
             return np.broadcast_to(self.value, shape)
         except ValueError:
@@ -90,7 +90,7 @@ class Constant(Initializer):
                 "Kernels are (*kernel_size, in // groups, filters)."
             ) from None
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"value": self.value.tolist()}
 
 
@@ -116,7 +116,7 @@ class Identity(Initializer):
         self.groups = groups
         self.per_channel = per_channel
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) < 2:
             raise ShapeError(f"Identity needs a matrix or a convolution kernel, got shape {shape}.")
         centre = tuple((size - 1) // 2 for size in shape[:-2])
@@ -124,7 +124,7 @@ class Identity(Initializer):
         values[centre] = self.gain * self._channel_matrix(*shape[-2:])
         return values
 
-    def _channel_matrix(self, channels: int, filters: int) -> NDArray:
+    def _channel_matrix(self, channels: int, filters: int) -> NDArray[Any]:
         if self.per_channel:
             return np.ones((channels, filters))
         if filters % self.groups:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class FromLayer(Initializer):
         """Whether this came from a saved config and has no model to read from."""
         return self.other_model is None
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         if self.is_placeholder and _values_follow.get():
             return np.zeros(shape)
         if self.is_placeholder:
@@ -65,7 +65,7 @@ class FromLayer(Initializer):
             )
         return values
 
-    def _read(self) -> NDArray:
+    def _read(self) -> NDArray[Any]:
         layer = self.other_model.get_layer(self.name)
         weight = getattr(layer, self.variable, None)
         if weight is None:
@@ -75,9 +75,9 @@ class FromLayer(Initializer):
             )
         return np.array(getattr(weight, "value", weight))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "variable": self.variable}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(None, **config)

@@ -39,7 +39,7 @@ def _checked_seed(seed: Any) -> Seed:
     return int(seed)
 
 
-def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray:
+def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """Standard normal numbers; those beyond two standard deviations are drawn again."""
     values = generator.standard_normal(shape)
     outside = np.abs(values) > 2
@@ -58,7 +58,7 @@ class RandomNormal(RandomInitializer):
         self.stddev = stddev
         self.seed = _checked_seed(seed)
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return self.mean + self.stddev * self._generator().standard_normal(shape)
 
 
@@ -71,7 +71,7 @@ class TruncatedNormal(RandomInitializer):
         self.stddev = stddev
         self.seed = _checked_seed(seed)
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return self.mean + self.stddev * _truncated_normal(self._generator(), shape)
 
 
@@ -84,7 +84,7 @@ class RandomUniform(RandomInitializer):
         self.maxval = maxval
         self.seed = _checked_seed(seed)
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return self._generator().uniform(self.minval, self.maxval, shape)
 
 
@@ -101,7 +101,7 @@ class _Scaled(RandomInitializer):
     input_axes: Sequence[int] | None
     output_axes: Sequence[int] | None
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
@@ -218,7 +218,7 @@ class Orthogonal(RandomInitializer):
         self.gain = gain
         self.seed = _checked_seed(seed)
 
-    def values(self, shape):
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         if len(shape) < 2:
             raise ShapeError(f"Orthogonal needs at least two axes, got shape {shape}.")
         rows, columns = prod(shape[:-1]), shape[-1]

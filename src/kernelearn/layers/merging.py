@@ -122,6 +122,41 @@ class Average(_Merge):
         return graph.add("scale", super().lower(graph, *inputs), factor=1 / len(inputs))
 
 
+def add(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Add(**options)(inputs)`: the sum of a list of tensors."""
+    return Add(**options)(list(inputs))
+
+
+def subtract(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Subtract(**options)(inputs)`: the first of two tensors minus the second."""
+    return Subtract(**options)(list(inputs))
+
+
+def multiply(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Multiply(**options)(inputs)`: the product of a list of tensors."""
+    return Multiply(**options)(list(inputs))
+
+
+def maximum(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Maximum(**options)(inputs)`: the largest of a list of tensors at every entry."""
+    return Maximum(**options)(list(inputs))
+
+
+def minimum(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Minimum(**options)(inputs)`: the smallest of a list of tensors at every entry."""
+    return Minimum(**options)(list(inputs))
+
+
+def average(inputs: Sequence[Any], **options: Any) -> Any:
+    """`Average(**options)(inputs)`: the mean of a list of tensors."""
+    return Average(**options)(list(inputs))
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
+    """`Concatenate(axis, **options)(inputs)`: a list of tensors joined along an axis."""
+    return Concatenate(axis, **options)(list(inputs))
+
+
 @LAYERS.register()
 class Concatenate(Layer):
     """Join along an axis.

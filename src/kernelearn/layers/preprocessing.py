@@ -241,6 +241,8 @@ class SingleImages(Layer):
 
     def _as_batches(self, arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], bool]:
         was_one = all(array.ndim == 3 for array in arrays)
+        for array in arrays if not was_one else ():
+            check_rank(array.shape, 4, type(self).__name__)
         return [array[None] for array in arrays] if was_one else arrays, was_one
 
 

@@ -107,7 +107,7 @@ def get(identifier: Any) -> Any:
     return LOSSES.get(identifier)
 
 
-def _from_function(function: Callable) -> Loss:
+def _from_function(function: Callable[..., Any]) -> Loss:
     name = getattr(function, "__name__", repr(function))
     if getattr(functions, name, None) is function:
         return LOSSES.get(name)
@@ -118,11 +118,11 @@ def _from_function(function: Callable) -> Loss:
     )
 
 
-def serialize(loss: Loss | None) -> dict | None:
+def serialize(loss: Loss | None) -> dict[str, Any] | None:
     """The JSON config of a loss."""
     return LOSSES.serialize(loss)
 
 
-def deserialize(config: dict) -> Loss:
+def deserialize(config: dict[str, Any]) -> Loss:
     """The loss of a config made by `serialize`."""
     return LOSSES.get(config)

@@ -113,12 +113,12 @@ def _from_loss_name(name: str) -> Metric:
     return METRICS.get(name)  # raises the error that lists the metrics
 
 
-def serialize(metric: Metric | None) -> dict | None:
+def serialize(metric: Metric | None) -> dict[str, Any] | None:
     """The JSON config of a metric, without its state."""
     return METRICS.serialize(metric)
 
 
-def deserialize(config: dict) -> Metric:
+def deserialize(config: dict[str, Any]) -> Metric:
     """The metric of a config made by `serialize`."""
     return METRICS.get(config)
 

@@ -20,7 +20,8 @@ def functional_config(model: Model) -> dict[str, Any]:
     places: dict[int, list] = {id(t): ["input", i] for i, t in enumerate(model.inputs)}
     calls = []
     for number, call in enumerate(model.calls):
-        calls.append({"layer": call.layer.name, "inputs": [places[id(t)] for t in call.inputs]})
+        mode = {} if call.training is None else {"training": call.training}
+        calls.append({"layer": call.layer.name, "inputs": [places[id(t)] for t in call.inputs], **mode})
         places.update((id(t), ["call", number, t.index]) for t in call.outputs)
     return {
         "name": model.name,
@@ -46,7 +47,8 @@ def functional_from_config(values: dict[str, Any]) -> Model:
         made: list[list[Tensor]] = []
         for call in values["calls"]:
             arguments = [_at(place, inputs, made) for place in call["inputs"]]
-            result = layers[call["layer"]](arguments if len(arguments) > 1 else arguments[0])
+            given = arguments if len(arguments) > 1 else arguments[0]
+            result = layers[call["layer"]](given, training=call.get("training"))
             made.append(result if isinstance(result, list) else [result])
         outputs = [_at(place, inputs, made) for place in values["outputs"]]
     except (KeyError, IndexError, TypeError) as error:

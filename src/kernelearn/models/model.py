@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Weight
-from kernelearn.layers.tensor import Tensor
+from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.training import feeds
 from kernelearn.training.building import penalty_attrs
 from kernelearn.training.trainer import Trainer
+
+# Whether a model is being called on arrays without `training=`, so that augmentation is to be seen.
+_shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 
 @LAYERS.register("Functional")
@@ -155,7 +159,7 @@ class Model(Trainer, Layer):
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
         values: dict[int, Buffer] = {id(t): b for t, b in zip(self.inputs, inputs)}
         for call in self._calls:
-            with graph.scope(call.layer.name), _mode(graph, call.training):
+            with graph.scope(call.layer.name), _mode(graph, call):
                 results = call.layer.lower(graph, *[values[id(t)] for t in call.inputs])
                 results = results if isinstance(results, tuple) else (results,)
                 _add_activity_penalties(graph, call.layer, results)
@@ -196,7 +200,11 @@ class Model(Trainer, Layer):
         wanted = [tuple(tensor.shape[1:]) for tensor in self.inputs]
         is_random = training or (training is None and any(la.called_training for la in self.flat_layers()))
         if is_random or not self.outputs or [array.shape[1:] for array in arrays] != wanted:
-            return super()._run_on_arrays(arrays, training)
+            token = _shown.set(training is None)
+            try:
+                return super()._run_on_arrays(arrays, training)
+            finally:
+                _shown.reset(token)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
         result = self.step("predict").run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
@@ -346,10 +354,13 @@ class Model(Trainer, Layer):
 
 
 @contextmanager
-def _mode(graph: ProgramBuilder, training: bool | None) -> Iterator[None]:
-    """Layers lowered inside follow what their call asked for; None: what the program is for."""
+def _mode(graph: ProgramBuilder, call: Node) -> Iterator[None]:
+    """A layer lowered inside follows what its call asked for; else what the program is for."""
     before = graph.training
-    graph.training = before if training is None else training
+    if call.training is not None:
+        graph.training = call.training
+    elif _shown.get() and call.layer.called_training:
+        graph.training = True
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config
 from kernelearn.engine.backends import prepare, resolve_engine
@@ -19,8 +20,8 @@ CACHED_PROGRAMS = 256
 
 
 def run(
-    operator: str, arrays: Sequence[np.ndarray], engine: str | None, batched: int = 1, **attrs: Any
-) -> np.ndarray:
+    operator: str, arrays: Sequence[NDArray[Any]], engine: str | None, batched: int = 1, **attrs: Any
+) -> NDArray[Any]:
     """The first output of one operator.
 
     Args:
@@ -49,7 +50,13 @@ def _any_batch(spec: Spec) -> Spec:
 
 
 @lru_cache(maxsize=CACHED_PROGRAMS)
-def _executable(operator: str, specs: tuple[Spec, ...], attrs: tuple, engine: str, target: str | None) -> Any:
+def _executable(
+    operator: str,
+    specs: tuple[Spec, ...],
+    attrs: tuple[tuple[str, Any], ...],
+    engine: str,
+    target: str | None,
+) -> Any:
     """A program of one operation, ready to run."""
     graph = ProgramBuilder(dtype=specs[0].dtype)
     inputs = [graph.input(f"x{i}", spec.shape, spec.dtype) for i, spec in enumerate(specs)]
@@ -59,7 +66,7 @@ def _executable(operator: str, specs: tuple[Spec, ...], attrs: tuple, engine: st
     return prepare(graph.build(), {}, engine)
 
 
-def float_arrays(*values: Any) -> list[np.ndarray]:
+def float_arrays(*values: ArrayLike) -> list[NDArray[Any]]:
     """Arrays of one float type: float64 if any is, else float32; integers become the process's float type.
 
     Raises: ArgumentError for complex numbers, text and objects.
@@ -74,7 +81,7 @@ def float_arrays(*values: Any) -> list[np.ndarray]:
     return [np.asarray(a, dtype) for a in arrays]
 
 
-def check_axes(array: np.ndarray, axes: int, name: str, what: str) -> None:
+def check_axes(array: NDArray[Any], axes: int, name: str, what: str) -> None:
     """Raise ShapeError unless an array has this many axes."""
     if array.ndim != axes:
         raise ShapeError(f"{name} must have {axes} axes, {what}; got shape {array.shape}.")

@@ -6,25 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._run import check_axes, float_arrays, run
 
 Ints = int | Sequence[int]
-Padding = str | int | Sequence
+Sizes = Sequence[int]
+Padding = str | int | Sequence[Sequence[int]]
 
 
 def conv(
-    x: Any,
-    kernel: Any,
+    x: ArrayLike,
+    kernel: ArrayLike,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Convolution (cross-correlation): y[n,p,f] = sum over taps i and channels c of x_pad[n, p*s + i*d, c] *
     w[i,c,f].
 
@@ -51,8 +53,8 @@ def conv(
 
 
 def conv_grad_input(
-    grad_y: Any,
-    kernel: Any,
+    grad_y: ArrayLike,
+    kernel: ArrayLike,
     input_size: Ints,
     strides: Ints = 1,
     padding: Padding = "valid",
@@ -60,7 +62,7 @@ def conv_grad_input(
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `conv` with respect to x.
 
     Args:
@@ -83,8 +85,8 @@ def conv_grad_input(
 
 
 def conv_grad_kernel(
-    x: Any,
-    grad_y: Any,
+    x: ArrayLike,
+    grad_y: ArrayLike,
     kernel_size: Ints,
     strides: Ints = 1,
     padding: Padding = "valid",
@@ -92,7 +94,7 @@ def conv_grad_kernel(
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `conv` with respect to the kernel, summed over the batch.
 
     Args:
@@ -121,15 +123,15 @@ def conv_grad_kernel(
 
 
 def conv_transpose(
-    x: Any,
-    kernel: Any,
+    x: ArrayLike,
+    kernel: ArrayLike,
     strides: Ints = 1,
     padding: str = "valid",
     output_padding: Ints | None = None,
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Transposed convolution: the input gradient of a convolution, used to enlarge feature maps.
 
     Args:
@@ -150,7 +152,7 @@ def conv_transpose(
     rank = kernel.ndim - 2
     stride = geometry.normalize_tuple(strides, rank, "strides")
     dilation = geometry.normalize_tuple(dilation_rate, rank, "dilation_rate")
-    extra: Sequence = (None,) * rank
+    extra: Sequence[int | None] = (None,) * rank
     if output_padding is not None:
         extra = geometry.normalize_tuple(output_padding, rank, "output_padding", 0)
     axes = list(zip(kernel.shape[:-2], stride, dilation))
@@ -163,14 +165,14 @@ def conv_transpose(
 
 
 def depthwise_conv(
-    x: Any,
-    kernel: Any,
+    x: ArrayLike,
+    kernel: ArrayLike,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Convolution of every channel with its own kernels; no sum over channels.
 
     Args:
@@ -194,15 +196,15 @@ def depthwise_conv(
 
 
 def separable_conv(
-    x: Any,
-    depthwise_kernel: Any,
-    pointwise_kernel: Any,
+    x: ArrayLike,
+    depthwise_kernel: ArrayLike,
+    pointwise_kernel: ArrayLike,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """A depthwise convolution followed by a 1 x 1 convolution that mixes the channels.
 
     Args:
@@ -214,7 +216,9 @@ def separable_conv(
     return conv(middle, pointwise_kernel, data_format=data_format, engine=engine)
 
 
-def resolve_pairs(padding: Padding, sizes, kernel, stride, dilation) -> tuple[tuple[int, int], ...]:
+def resolve_pairs(
+    padding: Padding, sizes: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes
+) -> tuple[tuple[int, int], ...]:
     """Padding as one pair (before, after) per axis."""
     rank = len(sizes)
     if isinstance(padding, str):
@@ -233,7 +237,9 @@ def resolve_pairs(padding: Padding, sizes, kernel, stride, dilation) -> tuple[tu
     return tuple((int(lo), int(hi)) for lo, hi in pairs)
 
 
-def _attrs(sizes, kernel, strides, padding, dilation_rate, groups) -> dict[str, Any]:
+def _attrs(
+    sizes: Sizes, kernel: Sizes, strides: Ints, padding: Padding, dilation_rate: Ints, groups: int
+) -> dict[str, Any]:
     """The attributes of the convolution operators."""
     rank = len(kernel)
     if isinstance(groups, bool) or not isinstance(groups, int | np.integer) or groups < 1:
@@ -244,7 +250,7 @@ def _attrs(sizes, kernel, strides, padding, dilation_rate, groups) -> dict[str, 
     return {"stride": stride, "padding": pairs, "dilation": dilation, "groups": int(groups)}
 
 
-def _channels_last(x: np.ndarray, axes: int, data_format: str | None, name: str = "x") -> np.ndarray:
+def _channels_last(x: NDArray[Any], axes: int, data_format: str | None, name: str = "x") -> NDArray[Any]:
     """x with its channels at the end, checked against the number of axes of the kernel."""
     if not 3 <= axes <= 5:
         raise ShapeError(
@@ -254,19 +260,21 @@ def _channels_last(x: np.ndarray, axes: int, data_format: str | None, name: str 
     return channels_to_end(x, data_format)
 
 
-def channels_to_end(x: np.ndarray, data_format: str | None) -> np.ndarray:
+def channels_to_end(x: NDArray[Any], data_format: str | None) -> NDArray[Any]:
     """x itself, or moved from channels_first."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ArgumentError(f"data_format must be 'channels_last' or 'channels_first', got {data_format!r}.")
     return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if data_format == "channels_first" else x
 
 
-def _back(y: np.ndarray, data_format: str | None) -> np.ndarray:
+def _back(y: NDArray[Any], data_format: str | None) -> NDArray[Any]:
     """The result in the caller's data format."""
     return np.ascontiguousarray(np.moveaxis(y, -1, 1)) if data_format == "channels_first" else y
 
 
-def _check_grad(grad_y: np.ndarray, sizes, kernel, filters: int, attrs: dict) -> None:
+def _check_grad(
+    grad_y: NDArray[Any], sizes: Sizes, kernel: Sizes, filters: int, attrs: dict[str, Any]
+) -> None:
     """Raise ShapeError unless grad_y has the shape of the convolution's output."""
     outputs = geometry.output_sizes(sizes, kernel, attrs["stride"], attrs["dilation"], attrs["padding"])
     expected = (grad_y.shape[0], *outputs, filters)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.geometry import normalize_tuple
 from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
@@ -17,12 +18,12 @@ from kernelearn.ops.pooling import _spatial
 
 
 def upsample(
-    x: Any,
+    x: ArrayLike,
     size: int | Sequence[int] = 2,
     interpolation: str = "nearest",
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Enlarge maps (n, *spatial, c) by whole factors, one or one per axis.
 
     >>> import numpy as np
@@ -37,13 +38,13 @@ def upsample(
 
 
 def resize(
-    x: Any,
+    x: ArrayLike,
     size: Sequence[int],
     interpolation: str = "bilinear",
     antialias: bool = False,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Images (n, height, width, c) resampled to size = (height, width).
 
     Args:
@@ -59,14 +60,14 @@ def resize(
 
 
 def affine_transform(
-    images: Any,
-    maps: Any,
+    images: ArrayLike,
+    maps: ArrayLike,
     interpolation: str = "bilinear",
     fill_mode: str = "constant",
     fill_value: float = 0.0,
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Images whose pixel (row, column) is read at maps[n] @ (row, column, 1).
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.losses import LOSSES
@@ -13,7 +14,7 @@ from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.ops._run import check_axes, float_arrays, run
 
 
-def activation(x: Any, name: str, engine: str | None = None, **arguments: Any) -> np.ndarray:
+def activation(x: ArrayLike, name: str, engine: str | None = None, **arguments: Any) -> NDArray[Any]:
     """An activation function by name.
 
     Args:
@@ -35,13 +36,14 @@ def activation(x: Any, name: str, engine: str | None = None, **arguments: Any) -
     return run("activation", (x,), engine, kind=name, **arguments)
 
 
-def _named(name: str) -> Callable[..., np.ndarray]:
+def _named(name: str) -> Callable[..., NDArray[Any]]:
     """The function `name` of this module."""
 
-    def function(x: Any, engine: str | None = None, **arguments: Any) -> np.ndarray:
+    def function(x: ArrayLike, engine: str | None = None, **arguments: Any) -> NDArray[Any]:
         return activation(x, name, engine, **arguments)
 
     function.__name__ = function.__qualname__ = name
+    setattr(function, "activation", name)  # noqa: B010 - a layer takes the function for its name
     function.__doc__ = f"The activation {name!r}; see `activation`."
     return function
 
@@ -76,8 +78,8 @@ sparse_sigmoid = _named("sparse_sigmoid")
 threshold = _named("threshold")
 
 
-def softmax(x: Any, axis: int = -1, engine: str | None = None) -> np.ndarray:
-    """exp(x) / sum of exp(x) along an axis; never overflows.
+def softmax(x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None) -> NDArray[Any]:
+    """exp(x) / sum of exp(x) along an axis, or over several axes together; never overflows.
 
     >>> import numpy as np
     >>> from kernelearn import ops
@@ -87,20 +89,45 @@ def softmax(x: Any, axis: int = -1, engine: str | None = None) -> np.ndarray:
     return _along_axis("softmax", x, axis, engine)
 
 
-def log_softmax(x: Any, axis: int = -1, engine: str | None = None) -> np.ndarray:
+def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None) -> NDArray[Any]:
     """The logarithm of `softmax`, exact where that rounds to 0."""
     return _along_axis("log_softmax", x, axis, engine)
 
 
-def _along_axis(operator: str, x: Any, axis: int = -1, engine: str | None = None) -> np.ndarray:
+for _function in (softmax, log_softmax):
+    setattr(_function, "activation", _function.__name__)  # noqa: B010
+
+
+def _along_axis(
+    operator: str, x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None
+) -> NDArray[Any]:
     (x,) = float_arrays(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"{operator} has axis={axis}, which an array of shape {x.shape} does not have.")
+    axes = sorted({_checked_axis(operator, one, x) for one in np.atleast_1d(axis).tolist()})
+    if len(axes) > 1:
+        return _along_several(operator, x, axes, engine)
     # NOTE: along the first axis the images are not independent: the program is then one for this shape.
-    return run(operator, (x,), engine, batched=int(axis % x.ndim != 0), axis=int(axis))
+    return run(operator, (x,), engine, batched=int(axes[0] != 0), axis=axes[0] - x.ndim)
 
 
-def dense(x: Any, kernel: Any, bias: Any = None, engine: str | None = None) -> np.ndarray:
+def _checked_axis(operator: str, axis: Any, x: NDArray[Any]) -> int:
+    """An axis of x, counted from the front."""
+    if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"{operator} has axis={axis!r}, which an array of shape {x.shape} does not have.")
+    return axis % x.ndim
+
+
+def _along_several(operator: str, x: NDArray[Any], axes: list[int], engine: str | None) -> NDArray[Any]:
+    """Over several axes: they are moved to the end, made one, and put back."""
+    ends = list(range(-len(axes), 0))
+    moved = np.moveaxis(x, axes, ends)
+    flat = np.ascontiguousarray(moved.reshape(*moved.shape[: -len(axes)], -1))
+    y = _along_axis(operator, flat, -1, engine)
+    return np.ascontiguousarray(np.moveaxis(y.reshape(moved.shape), ends, axes))
+
+
+def dense(
+    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None, engine: str | None = None
+) -> NDArray[Any]:
     """x @ kernel + bias on the last axis.
 
     Args:
@@ -117,7 +144,7 @@ def dense(x: Any, kernel: Any, bias: Any = None, engine: str | None = None) -> n
     return y if bias is None else bias_add(y, bias, engine=engine)
 
 
-def bias_add(x: Any, bias: Any, engine: str | None = None) -> np.ndarray:
+def bias_add(x: ArrayLike, bias: ArrayLike, engine: str | None = None) -> NDArray[Any]:
     """Add a bias (c,) to the last axis of x."""
     x, bias = float_arrays(x, bias)
     if bias.shape != x.shape[-1:]:
@@ -128,15 +155,15 @@ def bias_add(x: Any, bias: Any, engine: str | None = None) -> np.ndarray:
 
 
 def batch_normalization(
-    x: Any,
-    mean: Any,
-    variance: Any,
+    x: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
     axis: int = -1,
-    offset: Any = None,
-    scale: Any = None,
+    offset: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     epsilon: float = 1e-3,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """scale * (x - mean) / sqrt(variance + epsilon) + offset, one number of each per channel.
 
     Args:
@@ -166,13 +193,13 @@ def batch_normalization(
 
 
 def layer_normalization(
-    x: Any,
-    gamma: Any = None,
-    beta: Any = None,
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
     axis: int = -1,
     epsilon: float = 1e-3,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Zero mean and unit variance along the last axes from `axis` on, then gamma * y + beta.
 
     Args:
@@ -188,7 +215,9 @@ def layer_normalization(
     return y
 
 
-def dropout(x: Any, rate: float, seed: int = 0, step: int = 0, engine: str | None = None) -> np.ndarray:
+def dropout(
+    x: ArrayLike, rate: float, seed: int = 0, step: int = 0, engine: str | None = None
+) -> NDArray[Any]:
     """Set a share `rate` of x to zero, scale the rest by 1 / (1 - rate); depends on seed and step alone."""
     (x,) = float_arrays(x)
     if not 0 <= rate <= 1:
@@ -197,7 +226,7 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0, engine: str | Non
     return run("dropout", (x, *clock), engine, rate=float(rate), stream=1)
 
 
-def one_hot(labels: Any, num_classes: int, dtype: str = "float32") -> np.ndarray:
+def one_hot(labels: ArrayLike, num_classes: int, dtype: str = "float32") -> NDArray[Any]:
     """Class numbers (...,) as rows of zeros with one 1: (..., num_classes). A number that is no class gives
     zeros.
 
@@ -212,14 +241,16 @@ def one_hot(labels: Any, num_classes: int, dtype: str = "float32") -> np.ndarray
     return (numbers[..., None] == np.arange(num_classes)).astype(dtype)
 
 
-def moments(x: Any, axes: int | Sequence[int], keepdims: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def moments(
+    x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and biased variance over axes."""
     (x,) = float_arrays(x)
     chosen = (axes,) if isinstance(axes, int) else tuple(axes)
     return x.mean(axis=chosen, keepdims=keepdims), x.var(axis=chosen, keepdims=keepdims)
 
 
-def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False) -> np.ndarray:
+def categorical_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> NDArray[Any]:
     """-sum(target * log(output)) along the last axis, per sample.
 
     >>> import numpy as np
@@ -231,7 +262,9 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
     return LOSSES["categorical_crossentropy"].value(target, output, from_logits=from_logits)
 
 
-def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False) -> np.ndarray:
+def sparse_categorical_crossentropy(
+    target: ArrayLike, output: ArrayLike, from_logits: bool = False
+) -> NDArray[Any]:
     """`categorical_crossentropy` with class numbers (n, ...) as target."""
     (output,) = float_arrays(output)
     return LOSSES["sparse_categorical_crossentropy"].value(
@@ -239,7 +272,7 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     )
 
 
-def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> np.ndarray:
+def binary_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> NDArray[Any]:
     """-(t log(p) + (1 - t) log(1 - p)) for every entry, not averaged."""
     output, target = float_arrays(output, target)
     value = LOSSES["binary_crossentropy"].value

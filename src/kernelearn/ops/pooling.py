@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
@@ -16,13 +16,13 @@ Ints = int | Sequence[int]
 
 
 def max_pool(
-    x: Any,
+    x: ArrayLike,
     pool_size: Ints,
     strides: Ints | None = None,
     padding: str = "valid",
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Largest value of every window.
 
     Args:
@@ -42,13 +42,13 @@ def max_pool(
 
 
 def average_pool(
-    x: Any,
+    x: ArrayLike,
     pool_size: Ints,
     strides: Ints | None = None,
     padding: str = "valid",
     data_format: str | None = None,
     engine: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Mean of the real (not padded) pixels of every window; arguments as in `max_pool`.
 
     >>> import numpy as np
@@ -59,7 +59,15 @@ def average_pool(
     return _pool("average_pool", x, pool_size, strides, padding, data_format, engine)
 
 
-def _pool(operator, x, pool_size, strides, padding, data_format, engine) -> np.ndarray:
+def _pool(
+    operator: str,
+    x: ArrayLike,
+    pool_size: Ints,
+    strides: Ints | None,
+    padding: str,
+    data_format: str | None,
+    engine: str | None,
+) -> NDArray[Any]:
     x = _spatial(x, data_format)
     rank = x.ndim - 2
     size = geometry.normalize_tuple(pool_size, rank, "pool_size")
@@ -71,15 +79,15 @@ def _pool(operator, x, pool_size, strides, padding, data_format, engine) -> np.n
 
 
 def global_max_pool(
-    x: Any, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
-) -> np.ndarray:
+    x: ArrayLike, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> NDArray[Any]:
     """Largest value of every map: (n, c), or with sizes of 1 for space if `keepdims`."""
     return _global("reduce_max", x, keepdims, data_format, engine)
 
 
 def global_average_pool(
-    x: Any, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
-) -> np.ndarray:
+    x: ArrayLike, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> NDArray[Any]:
     """Mean of every map: (n, c), or with sizes of 1 for space if `keepdims`.
 
     >>> import numpy as np
@@ -90,13 +98,15 @@ def global_average_pool(
     return _global("reduce_mean", x, keepdims, data_format, engine)
 
 
-def _global(operator, x, keepdims, data_format, engine) -> np.ndarray:
+def _global(
+    operator: str, x: ArrayLike, keepdims: bool, data_format: str | None, engine: str | None
+) -> NDArray[Any]:
     x = _spatial(x, data_format)
     y = run(operator, (x,), engine, axes=tuple(range(1, x.ndim - 1)), keepdims=bool(keepdims))
     return _back(y, data_format) if keepdims else y
 
 
-def _spatial(x: Any, data_format: str | None) -> np.ndarray:
+def _spatial(x: ArrayLike, data_format: str | None) -> NDArray[Any]:
     """x as a channels-last float array with 1 to 3 spatial axes."""
     (array,) = float_arrays(x)
     if not 3 <= array.ndim <= 5:

@@ -46,11 +46,11 @@ def get(identifier: Any) -> Any:
     return OPTIMIZERS.get(identifier)
 
 
-def serialize(optimizer: Optimizer | None) -> dict | None:
+def serialize(optimizer: Optimizer | None) -> dict[str, Any] | None:
     """The JSON config of an optimiser; its slots and iterations are state and not part of it."""
     return OPTIMIZERS.serialize(optimizer)
 
 
-def deserialize(config: dict) -> Optimizer:
+def deserialize(config: dict[str, Any]) -> Optimizer:
     """The optimiser of a config made by `serialize`."""
     return OPTIMIZERS.get(config)

@@ -35,9 +35,9 @@ class SGD(Optimizer):
     nesterov: bool
 
     def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **arguments: Any
+        self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         if not 0 <= momentum <= 1:
             raise ArgumentError(f"momentum must be between 0 and 1, got {momentum!r}.")
         self.keep(locals())
@@ -70,9 +70,9 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **arguments: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         _require_share(beta_1=beta_1, beta_2=beta_2)
         self.keep(locals())
 
@@ -92,14 +92,14 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **arguments: Any,
+        **options: Any,
     ) -> None:
         if weight_decay is None:
             raise ArgumentError(
                 "weight_decay of AdamW must be a number, got None. Use Adam to do without it."
             )
         super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **arguments
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options
         )
 
 
@@ -128,9 +128,9 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        **arguments: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         _require_share(rho=rho)
         self.keep(locals())
 
@@ -158,9 +158,9 @@ class Adagrad(Optimizer):
         learning_rate: Any = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        **arguments: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         self.keep(locals())
 
     def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
@@ -183,9 +183,9 @@ class Adadelta(Optimizer):
     epsilon: float
 
     def __init__(
-        self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **arguments: Any
+        self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: Any
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         _require_share(rho=rho)
         self.keep(locals())
 
@@ -207,9 +207,9 @@ class _TwoBetas(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **arguments: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         _require_share(beta_1=beta_1, beta_2=beta_2)
         self.keep(locals())
 
@@ -250,9 +250,9 @@ class Lion(Optimizer):
     beta_2: float
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **arguments: Any
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: Any
     ) -> None:
-        super().__init__(learning_rate, **arguments)
+        super().__init__(learning_rate, **options)
         if not 0 < beta_1 <= 1:
             raise ArgumentError(f"beta_1 must be greater than 0 and at most 1, got {beta_1!r}.")
         self.keep(locals())

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from kernelearn import config
 from kernelearn.engine.backends import Executable, prepare
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
@@ -45,8 +48,16 @@ class StepProgram:
         return self.executable.variables
 
     def inputs(self, batch: Batch, clock: Clock | None = None) -> Arrays:
-        """All inputs of the program by name; `clock` is needed by a training step alone."""
-        return batch.arrays if clock is None else {**batch.arrays, **clock.arrays()}
+        """All inputs of the program by name; `clock` is needed by a training step alone.
+
+        Where another step is random, because a layer was called with training=True, every run draws anew.
+        """
+        if clock is not None:
+            return {**batch.arrays, **clock.arrays()}
+        if "seed" not in self.program.buffers:
+            return batch.arrays
+        drawn = {"seed": np.asarray(config.next_seed(), np.int64), "step": np.asarray(0, np.int64)}
+        return {**batch.arrays, **drawn}
 
     def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
         """Run the step once; a training step updates the weights, unless its loss is not finite."""

@@ -5,6 +5,8 @@ A callback watches and may stop training or change the learning rate; it never c
 
 from typing import Any, ClassVar
 
+from kernelearn._configurable import Checked
+
 Logs = dict[str, float]
 
 HOOKS = (
@@ -27,7 +29,7 @@ HOOKS = (
 )
 
 
-class Callback:
+class Callback(Checked):
     """Base of all callbacks: override the hooks that you need.
 
     `logs` holds the running means of the epoch so far: "loss" first, then the metrics; at the end of an epoch
