@@ -182,7 +182,7 @@ def check_kind(owner: str, name: str, value: Any, kind: str) -> None:
 
     >>> check_kind("Dense", "units", 3.0, "int")
     Traceback (most recent call last):
-    kernelearn.errors.ArgumentTypeError: Dense: units must be an int, got 3.0.
+    kernelearn.errors.ArgumentTypeError: Dense: units must be an integer, got 3.0.
     """
     plain = kind.removesuffix(" | None")
     if plain not in _KINDS or (value is None and plain != kind):
@@ -205,7 +205,7 @@ def is_number(value: Any) -> bool:
     return has_value and float(value) == float(value)
 
 
-_KINDS = {"int": (is_whole, "an int"), "float": (is_number, "a number")}
+_KINDS = {"int": (is_whole, "an integer"), "float": (is_number, "a number")}
 
 
 _PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool}

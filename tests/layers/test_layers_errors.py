@@ -8,7 +8,7 @@ from kernelearn.errors import ArgumentError, KernelearnError, NotBuiltError, Sha
 
 ARGUMENTS = [
     (lambda: L.Conv2D(0, 3), "filters must be a positive int, got 0"),
-    (lambda: L.Conv2D(2.0, 3), "Conv2D: filters must be an int, got 2.0"),
+    (lambda: L.Conv2D(2.0, 3), "Conv2D: filters must be an integer, got 2.0"),
     (lambda: L.Conv2D(2, 3.5), "kernel_size must be an int or 2 ints"),
     (lambda: L.Conv2D(2, (3, 3, 3)), "kernel_size must be an int or 2 ints"),
     (lambda: L.Conv2D(2, 3, strides=0), "strides must be an int or 2 ints, each at least 1; got 0"),
