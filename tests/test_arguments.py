@@ -64,6 +64,8 @@ def test_an_own_layer_may_take_its_options_out_of_a_dict():
             super().__init__(**options)
 
     assert Mine(size=3, name="m").size == 3
+    with pytest.raises(ArgumentError, match=r"Mine has no argument 'trainabel'\. Did you mean 'trainable'"):
+        Mine(size=3, trainabel=False)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,8 @@ def test_an_own_layer_may_take_its_options_out_of_a_dict():
         lambda: optimizers.SGD(momentum=None),
         lambda: optimizers.Adam(beta_1="a"),
         lambda: optimizers.Adam(use_ema=True),
+        lambda: layers.LayerNormalization(rms_scaling=True),
+        lambda: layers.BatchNormalization(synchronized=True),
         lambda: S.ExponentialDecay("a", 10, 0.5),
     ],
 )
@@ -152,7 +156,9 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
         lambda: metrics.AUC(dtype="float32", multi_label=False),
         lambda: losses.BinaryCrossentropy(dtype="float32"),
         lambda: optimizers.Adam(use_ema=False, gradient_accumulation_steps=None),
-        lambda: layers.Dense(3, autocast=True),
+        lambda: layers.Dense(3, autocast=True, lora_rank=None),
+        lambda: layers.BatchNormalization(synchronized=False),
+        lambda: layers.LayerNormalization(rms_scaling=False),
         lambda: layers.Conv2DTranspose(3, 2, groups=1),
     ],
 )

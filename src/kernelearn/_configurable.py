@@ -35,6 +35,17 @@ class Checked:
         check_arguments(cls, args, arguments)
         return super().__new__(cls)
 
+    def refuse_rest(self, rest: Mapping[str, Any]) -> None:
+        """Refuse what reaches the top of a family and has no meaning there.
+
+        A constructor outside of this package that takes **kwargs may hand anything on: its names could not be
+        checked before.
+        """
+        for name, value in rest.items():
+            if name not in self.without_effect:
+                raise unknown_argument(type(self).__name__, name, arguments_of(type(self)).kinds)
+            _check_without_effect(type(self), name, value)
+
 
 class Configurable(Checked):
     """An object that is described by its constructor arguments, each kept as an attribute of the same name.

@@ -116,6 +116,7 @@ class Layer(Configurable):
         learning_rate_multiplier: float = 1.0,
         **keras_options: Any,
     ) -> None:
+        self.refuse_rest(keras_options)
         self.name = str(name) if name else unique_name(snake_case(type(self).__name__))
         if "/" in self.name:
             raise ArgumentError(f"A layer's name must not contain '/', got {self.name!r}.")

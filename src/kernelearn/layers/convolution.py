@@ -39,6 +39,7 @@ from kernelearn.layers.base import LAYERS, Layer, Weight
 class _BaseConv(Layer):
     """Arguments and steps that all convolution layers share; `rank` is the number of spatial axes."""
 
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "lora_rank": (None,)}
     rank = 2
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
@@ -193,7 +194,7 @@ class _ConvTranspose(_BaseConv):
     Weights: kernel (*kernel_size, filters, channels), bias (filters,).
     """
 
-    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "groups": (1,)}
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**_BaseConv.without_effect, "groups": (1,)}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.layers.activations import lower_activation
@@ -28,6 +29,7 @@ class Dense(Layer):
     (None, 3)
     """
 
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "lora_rank": (None,)}
     activation: str
     use_bias: bool
     bias: Weight | None

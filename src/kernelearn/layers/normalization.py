@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
@@ -54,6 +55,10 @@ class BatchNormalization(_Scaled):
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
     """
 
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **Layer.without_effect,
+        "synchronized": (False,),
+    }
     axis: int
     momentum: float
     moving_mean: Weight
@@ -127,6 +132,11 @@ class LayerNormalization(_Scaled):
         axis: the last axis (default), or a list of the last axes.
     Weights: gamma and beta with the sizes of `axis`. Source: Ba, Kiros and Hinton 2016.
     """
+
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **Layer.without_effect,
+        "rms_scaling": (False,),
+    }
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class Loss(Configurable):
         reduction: str | None = "sum_over_batch_size",
         **keras_options: Any,
     ) -> None:
+        self.refuse_rest(keras_options)
         if reduction not in REDUCTIONS:
             raise ArgumentError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}.")
         self.name = name or type(self).__name__

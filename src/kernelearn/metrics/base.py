@@ -33,6 +33,7 @@ class Metric(Configurable):
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"dtype": (None, "float32", "float64")}
 
     def __init__(self, name: str | None = None, **keras_options: Any) -> None:
+        self.refuse_rest(keras_options)
         self.name = name or self.default_name or type(self).__name__.lower()
         self.state: dict[str, Any] = {}
 

@@ -246,7 +246,7 @@ def moments(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and biased variance over axes."""
     (x,) = float_arrays(x)
-    chosen = (axes,) if isinstance(axes, int) else tuple(axes)
+    chosen = tuple(np.atleast_1d(axes).tolist())
     return x.mean(axis=chosen, keepdims=keepdims), x.var(axis=chosen, keepdims=keepdims)
 
 

@@ -66,6 +66,7 @@ class Optimizer(Configurable):
         name: str | None = None,
         **keras_options: Any,
     ) -> None:
+        self.refuse_rest(keras_options)
         self.name = name or type(self).__name__.lower()
         self._learning_rate = _checked_learning_rate(learning_rate)
         self.weight_decay = weight_decay
