@@ -3,7 +3,7 @@
 Your own: subclass `Constraint` and define `__call__(w)`, which gives the projected weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,10 @@ class Constraint(Configurable):
         weights = np.asarray(getattr(w, "value", w))
         weights = weights if weights.dtype.kind == "f" else weights.astype(config.floatx())
         return ENGINE_CONSTRAINTS[self.kind](weights, **self.attrs())
+
+
+# What `get` takes: a name, a config, a class, an object or a function of the weights.
+ConstraintLike = str | dict[str, Any] | type[Constraint] | Constraint | Callable[..., ArrayLike] | None
 
 
 def _axes(axis: Any) -> int | list[int]:

@@ -43,6 +43,10 @@ class Regularizer(Configurable):
         return self.value(weights if weights.dtype.kind == "f" else weights.astype(config.floatx()))
 
 
+# What `get` takes: a name, a config, a class or an object.
+RegularizerLike = str | dict[str, Any] | type[Regularizer] | Regularizer | None
+
+
 class _EngineRegularizer(Regularizer):
     """A penalty that the engine knows."""
 

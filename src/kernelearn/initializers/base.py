@@ -1,6 +1,6 @@
 """What all initialisers share: shape in, array out; and those that draw nothing at random."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -32,6 +32,12 @@ class Initializer(Configurable):
     def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The values as a float64 (or any) array of this shape; `__call__` converts them."""
         raise NotImplementedError(f"{type(self).__name__} must define values(self, shape).")
+
+
+# What `initializers.get` takes: a name, a config, a class, an object, an array or a function.
+InitializerLike = (
+    str | dict[str, Any] | type[Initializer] | Initializer | NDArray[Any] | Callable[..., ArrayLike] | None
+)
 
 
 def compute_fans(

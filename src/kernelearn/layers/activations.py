@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
+from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.arguments import (
     ALONG_AXIS,
+    ActivationLike,
     Ints,
     Shape,
     activation_name,
@@ -17,10 +20,11 @@ from kernelearn.layers.arguments import (
     known_sizes,
     whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.regularizers import RegularizerLike
 
 
-def lower_activation(graph: ProgramBuilder, x: Buffer, activation: Any, **attrs: Any) -> Buffer:
+def lower_activation(graph: ProgramBuilder, x: Buffer, activation: ActivationLike, **attrs: Any) -> Buffer:
     """Add an activation to the program; "linear" (or None) adds nothing."""
     name = activation_name(activation)
     if name == "linear":
@@ -48,7 +52,7 @@ class Activation(Layer):
 
     activation: str
 
-    def __init__(self, activation: Any, **options: Any) -> None:
+    def __init__(self, activation: ActivationLike, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
 
@@ -82,7 +86,7 @@ class ReLU(_ParametrisedActivation):
         max_value: float | None = None,
         negative_slope: float = 0.0,
         threshold: float = 0.0,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -100,7 +104,7 @@ class LeakyReLU(_ParametrisedActivation):
     kind = "leaky_relu"
     arguments = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
+    def __init__(self, negative_slope: float = 0.3, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
         if negative_slope < 0:
@@ -114,7 +118,7 @@ class ELU(_ParametrisedActivation):
     kind = "elu"
     arguments = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+    def __init__(self, alpha: float = 1.0, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
 
@@ -127,7 +131,7 @@ class Softmax(Layer):
         axis: an axis, or a list of them; the batch is none of them.
     """
 
-    def __init__(self, axis: Ints = -1, **options: Any) -> None:
+    def __init__(self, axis: Ints = -1, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         chosen = whole_numbers(axis, "axis")
         self.axis: int | tuple[int, ...] = chosen if isinstance(axis, list | tuple) else chosen[0]
@@ -180,11 +184,11 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer: Any = "zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
+        alpha_initializer: InitializerLike = "zeros",
+        alpha_regularizer: RegularizerLike = None,
+        alpha_constraint: ConstraintLike = None,
         shared_axes: Ints | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())

@@ -18,6 +18,8 @@ ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 
 Shape = tuple[int | None, ...]
 Ints = int | Sequence[int]
+# A name, None for none, or a function of `kernelearn.activations`.
+ActivationLike = str | Callable[..., Any] | None
 
 
 def kept(name: str, value: Any, kind: str) -> Any:

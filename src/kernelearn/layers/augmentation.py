@@ -8,7 +8,7 @@ deterministic operator with an exact gradient, so that these layers may stand an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from kernelearn.layers.arguments import (
     known_sizes,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.base import LAYERS, LayerOptions
 from kernelearn.layers.noise import _Random
 from kernelearn.layers.preprocessing import SingleImages, centre_crop
 
@@ -97,7 +97,7 @@ class RandomFlip(_RandomImages):
         mode: str = "horizontal_and_vertical",
         seed: int | None = None,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -125,7 +125,12 @@ class RandomCrop(_RandomImages):
     draws = 2
 
     def __init__(
-        self, height: int, width: int, seed: int | None = None, data_format: str | None = None, **options: Any
+        self,
+        height: int,
+        width: int,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -191,7 +196,7 @@ class RandomRotation(_RandomWarp):
         seed: int | None = None,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -225,7 +230,7 @@ class RandomTranslation(_RandomWarp):
         seed: int | None = None,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -260,7 +265,7 @@ class RandomZoom(_RandomWarp):
         seed: int | None = None,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -301,7 +306,7 @@ class RandomContrast(_RandomImages):
         value_range: Sequence[float] = (0, 255),
         seed: int | None = None,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())

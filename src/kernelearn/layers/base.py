@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 
 from kernelearn import _notebook, config, constraints, initializers, regularizers
 from kernelearn._configurable import Configurable
+from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.arguments import as_json, kept
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.registry import Registry
+from kernelearn.regularizers import RegularizerLike
 
 LAYERS = Registry("layer")
 _name_counts: dict[str, int] = {}
@@ -85,6 +88,18 @@ class WeightRules(TypedDict):
     constraint: Any
 
 
+class LayerOptions(TypedDict, total=False):
+    """The arguments that every layer takes; see `Layer`."""
+
+    name: str | None
+    trainable: bool
+    input_shape: Sequence[int] | None
+    dtype: str | None
+    activity_regularizer: RegularizerLike
+    learning_rate_multiplier: float
+    autocast: bool | None
+
+
 class Layer(Configurable):
     """Base of all layers.
 
@@ -112,7 +127,7 @@ class Layer(Configurable):
         trainable: bool = True,
         input_shape: Sequence[int] | None = None,
         dtype: str | None = None,
-        activity_regularizer: Any = None,
+        activity_regularizer: RegularizerLike = None,
         learning_rate_multiplier: float = 1.0,
         **keras_options: Any,
     ) -> None:
@@ -178,10 +193,10 @@ class Layer(Configurable):
         self,
         name: str,
         shape: Sequence[int | None],
-        initializer: Any = "zeros",
+        initializer: InitializerLike = "zeros",
         trainable: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
+        regularizer: RegularizerLike = None,
+        constraint: ConstraintLike = None,
     ) -> Weight:
         """Make a weight of this shape: `add_weight("kernel", shape, **self.rules("kernel"))`.
 

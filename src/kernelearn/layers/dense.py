@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
-from kernelearn.layers.arguments import Shape, check_known, check_positive
-from kernelearn.layers.base import LAYERS, Layer, Weight
+from kernelearn.layers.arguments import ActivationLike, Shape, check_known, check_positive
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
+from kernelearn.regularizers import RegularizerLike
 
 
 @LAYERS.register()
@@ -37,15 +40,15 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        **options: Any,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
-from kernelearn.layers.arguments import Ints, Shape, check_positive, known_sizes, to_channels_last
-from kernelearn.layers.base import LAYERS
+from kernelearn.initializers.base import InitializerLike
+from kernelearn.layers.arguments import (
+    ActivationLike,
+    Ints,
+    Shape,
+    check_positive,
+    known_sizes,
+    to_channels_last,
+)
+from kernelearn.layers.base import LAYERS, LayerOptions
 from kernelearn.layers.convolution import _BaseConv
+from kernelearn.regularizers import RegularizerLike
 
 
 @LAYERS.register()
@@ -56,15 +66,15 @@ class LocallyConnected2D(_BaseConv):
         strides: Ints = 1,
         padding: str = "valid",
         data_format: str | None = None,
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        **options: Any,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())

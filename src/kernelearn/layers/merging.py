@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Unpack
 
 from kernelearn import config
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.arguments import Shape, check_axis
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 from kernelearn.layers.tensor import Node, Tensor
 
 
@@ -122,37 +122,37 @@ class Average(_Merge):
         return graph.add("scale", super().lower(graph, *inputs), factor=1 / len(inputs))
 
 
-def add(inputs: Sequence[Any], **options: Any) -> Any:
+def add(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Add(**options)(inputs)`: the sum of a list of tensors."""
     return Add(**options)(list(inputs))
 
 
-def subtract(inputs: Sequence[Any], **options: Any) -> Any:
+def subtract(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Subtract(**options)(inputs)`: the first of two tensors minus the second."""
     return Subtract(**options)(list(inputs))
 
 
-def multiply(inputs: Sequence[Any], **options: Any) -> Any:
+def multiply(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Multiply(**options)(inputs)`: the product of a list of tensors."""
     return Multiply(**options)(list(inputs))
 
 
-def maximum(inputs: Sequence[Any], **options: Any) -> Any:
+def maximum(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Maximum(**options)(inputs)`: the largest of a list of tensors at every entry."""
     return Maximum(**options)(list(inputs))
 
 
-def minimum(inputs: Sequence[Any], **options: Any) -> Any:
+def minimum(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Minimum(**options)(inputs)`: the smallest of a list of tensors at every entry."""
     return Minimum(**options)(list(inputs))
 
 
-def average(inputs: Sequence[Any], **options: Any) -> Any:
+def average(inputs: Sequence[Any], **options: Unpack[LayerOptions]) -> Any:
     """`Average(**options)(inputs)`: the mean of a list of tensors."""
     return Average(**options)(list(inputs))
 
 
-def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
+def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Unpack[LayerOptions]) -> Any:
     """`Concatenate(axis, **options)(inputs)`: a list of tensors joined along an axis."""
     return Concatenate(axis, **options)(list(inputs))
 
@@ -167,7 +167,7 @@ class Concatenate(Layer):
 
     axis: int
 
-    def __init__(self, axis: int = -1, **options: Any) -> None:
+    def __init__(self, axis: int = -1, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
 

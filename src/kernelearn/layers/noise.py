@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.arguments import Shape, check_rank
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 
 
 class _Random(Layer):
@@ -79,7 +79,7 @@ class Dropout(_Dropout):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -102,7 +102,11 @@ class _SpatialDropout(_Dropout):
     data_format: str
 
     def __init__(
-        self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -139,7 +143,7 @@ class GaussianNoise(_Random):
 
     stddev: float
 
-    def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
+    def __init__(self, stddev: float, seed: int | None = None, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
         if stddev < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from kernelearn.engine.geometry import normalize_tuple, resolve_padding
 from kernelearn.engine.program import Buffer, ProgramBuilder
@@ -17,7 +17,7 @@ from kernelearn.layers.arguments import (
     known_sizes,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 
 
 class _Pooling(Layer):
@@ -40,7 +40,7 @@ class _Pooling(Layer):
         strides: Ints | None = None,
         padding: str = "valid",
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -77,7 +77,9 @@ class _GlobalPooling(Layer):
     data_format: str
     keepdims: bool
 
-    def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **options: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**options)
         self.keep(locals())
 

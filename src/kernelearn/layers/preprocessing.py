@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from kernelearn.layers.arguments import (
     to_channels_last,
     whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 
 # Keras divides by max(sqrt(variance), 1e-7); adding 1e-14 to the variance gives the same to rounding.
 _EPSILON = 1e-14
@@ -55,7 +55,7 @@ class Rescaling(Layer):
     array([[-1.,  0.,  1.]], dtype=float32)
     """
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
+    def __init__(self, scale: Any, offset: Any = 0.0, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.scale = _as_number_or_list(scale, "scale")
         self.offset = _as_number_or_list(offset, "offset")
@@ -94,7 +94,7 @@ class Normalization(Layer):
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.axis = () if axis is None else whole_numbers(axis, "axis")
@@ -300,7 +300,9 @@ class CenterCrop(_ImageLayer):
         data_format: "channels_last" (default) or "channels_first".
     """
 
-    def __init__(self, height: int, width: int, data_format: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, height: int, width: int, data_format: str | None = None, **options: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**options)
         self.keep(locals())
         self.height = check_positive(height, "height")
@@ -341,7 +343,7 @@ class Resizing(_ImageLayer):
         fill_value: float = 0.0,
         antialias: bool = False,
         data_format: str | None = None,
-        **options: Any,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())

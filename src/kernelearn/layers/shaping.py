@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from kernelearn.layers.arguments import (
     to_channels_last,
     whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 
 
 @LAYERS.register()
@@ -32,7 +32,7 @@ class Flatten(Layer):
 
     data_format: str
 
-    def __init__(self, data_format: str | None = None, **options: Any) -> None:
+    def __init__(self, data_format: str | None = None, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
 
@@ -53,7 +53,7 @@ class Reshape(Layer):
         target_shape: sizes without the batch.
     """
 
-    def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
+    def __init__(self, target_shape: Sequence[int], **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.target_shape = whole_numbers(target_shape, "target_shape")
         if any(size < -1 for size in self.target_shape):
@@ -85,7 +85,7 @@ class Permute(Layer):
         dims: a permutation of 1, 2, ...; axis 1 is the first after the batch.
     """
 
-    def __init__(self, dims: Sequence[int], **options: Any) -> None:
+    def __init__(self, dims: Sequence[int], **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.dims = whole_numbers(dims, "dims")
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
@@ -135,7 +135,9 @@ class _ZeroPadding(_Border):
         padding: an int, one per axis, or (before, after) per axis.
     """
 
-    def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, padding: Any = 1, data_format: str | None = None, **options: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**options)
         self.keep(locals())
         self.padding = self.pairs
@@ -155,7 +157,9 @@ class _Cropping(_Border):
 
     argument = "cropping"
 
-    def __init__(self, cropping: Any = 1, data_format: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, cropping: Any = 1, data_format: str | None = None, **options: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**options)
         self.keep(locals())
         self.cropping = self.pairs
@@ -235,7 +239,7 @@ class UpSampling1D(_UpSampling):
         value = super().config_value(name)
         return value[0] if name == "size" else value
 
-    def __init__(self, size: int = 2, **options: Any) -> None:
+    def __init__(self, size: int = 2, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
         self._check_size()
@@ -251,7 +255,11 @@ class UpSampling2D(_UpSampling):
     """
 
     def __init__(
-        self, size: Ints = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
+        self,
+        size: Ints = 2,
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
@@ -264,7 +272,9 @@ class UpSampling3D(_UpSampling):
 
     rank = 3
 
-    def __init__(self, size: Ints = 2, data_format: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, size: Ints = 2, data_format: str | None = None, **options: Unpack[LayerOptions]
+    ) -> None:
         super().__init__(**options)
         self.keep(locals())
         self._check_size()

@@ -6,7 +6,7 @@ class its name works as a string, and files can hold it.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,12 @@ from kernelearn.registry import Registry
 LOSSES = Registry("loss")
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
+
+
+class LossOptions(TypedDict, total=False):
+    """What every loss takes besides its arguments, as in Keras: losses are computed in the type of y_pred."""
+
+    dtype: str | None
 
 
 class Loss(Configurable):
@@ -47,7 +53,7 @@ class Loss(Configurable):
         self,
         name: str | None = None,
         reduction: str | None = "sum_over_batch_size",
-        **keras_options: Any,
+        **keras_options: Unpack[LossOptions],
     ) -> None:
         self.refuse_rest(keras_options)
         if reduction not in REDUCTIONS:
@@ -168,7 +174,7 @@ class EngineLoss(Loss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(name or self.kind, reduction, **options)
 

@@ -1,12 +1,12 @@
 """The cross-entropy losses, plain and focal."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
-from kernelearn.losses.base import LOSSES, EngineLoss, last_axis
+from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions, last_axis
 
 _BINARY_HINT = "Divide masks of 0 and 255 by 255, and number the two classes 0 and 1."
 _ONE_HOT_HINT = "Targets are one-hot rows; for class numbers use 'sparse_categorical_crossentropy'."
@@ -49,7 +49,7 @@ class BinaryCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.keep(locals())
@@ -77,7 +77,7 @@ class CategoricalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.keep(locals())
@@ -107,7 +107,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         axis: int = -1,
         name: str | None = None,
         label_smoothing: float = 0.0,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.keep(locals())
@@ -142,7 +142,7 @@ class BinaryFocalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.keep(locals())
@@ -173,7 +173,7 @@ class CategoricalFocalCrossentropy(_CrossEntropy):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.keep(locals())

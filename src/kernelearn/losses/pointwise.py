@@ -1,9 +1,9 @@
 """Losses of numbers, margins and distributions; cross-entropies are in `crossentropy`."""
 
-from typing import Any
+from typing import Unpack
 
 from kernelearn.errors import ArgumentError
-from kernelearn.losses.base import LOSSES, EngineLoss, last_axis
+from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions, last_axis
 
 
 @LOSSES.register("mean_squared_error", "mse", "MSE")
@@ -96,7 +96,7 @@ class Huber(EngineLoss):
         delta: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "huber_loss",
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         if not delta > 0:
@@ -116,7 +116,7 @@ class CosineSimilarity(EngineLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
         self.axis = last_axis(axis)

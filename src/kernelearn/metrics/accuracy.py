@@ -1,13 +1,13 @@
 """The accuracy family: the share of samples whose prediction is right."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.engine.reference.targets import match_labels
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.metrics.base import METRICS, MeanMetric
+from kernelearn.metrics.base import METRICS, MeanMetric, MetricOptions
 
 
 def _same_shape(y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
@@ -40,7 +40,9 @@ class BinaryAccuracy(MeanMetric):
     higher_is_better = True
     threshold: float
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5, **options: Any) -> None:
+    def __init__(
+        self, name: str | None = None, threshold: float = 0.5, **options: Unpack[MetricOptions]
+    ) -> None:
         super().__init__(name, **options)
         self.keep(locals())
 
@@ -85,7 +87,7 @@ class _TopK(MeanMetric):
 
     k: int
 
-    def __init__(self, k: int = 5, name: str | None = None, **options: Any) -> None:
+    def __init__(self, k: int = 5, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(name, **options)
         self.keep(locals())
         if k < 1:

@@ -5,7 +5,7 @@ or `MeanMetric` with `values(y_true, y_pred)`; or give `compile` a function of (
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,12 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.registry import Registry
 
 METRICS = Registry("metric")
+
+
+class MetricOptions(TypedDict, total=False):
+    """What every metric takes besides its arguments, as in Keras: metrics add up in float64."""
+
+    dtype: str | None
 
 
 class Metric(Configurable):
@@ -32,7 +38,7 @@ class Metric(Configurable):
     # Metrics add up in float64, whatever the type of the numbers that they are given.
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"dtype": (None, "float32", "float64")}
 
-    def __init__(self, name: str | None = None, **keras_options: Any) -> None:
+    def __init__(self, name: str | None = None, **keras_options: Unpack[MetricOptions]) -> None:
         self.refuse_rest(keras_options)
         self.name = name or self.default_name or type(self).__name__.lower()
         self.state: dict[str, Any] = {}
@@ -134,7 +140,7 @@ def sum_and_count(values: NDArray[Any], sample_weight: ArrayLike | None) -> tupl
 class MeanMetric(Metric):
     """Base of the metrics that are a mean over samples of something computed for each of them."""
 
-    def __init__(self, name: str | None = None, **options: Any) -> None:
+    def __init__(self, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(name, **options)
         self.reset_state()
 
@@ -185,7 +191,7 @@ class Sum(Metric):
 
     default_name = "sum"
 
-    def __init__(self, name: str | None = None, **options: Any) -> None:
+    def __init__(self, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(name, **options)
         self.reset_state()
 

@@ -1,13 +1,13 @@
 """Metrics of classifiers with several classes: F scores and the confusion matrix."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.reference.targets import class_numbers
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.metrics.base import METRICS, Metric, broadcast_weight
+from kernelearn.metrics.base import METRICS, Metric, MetricOptions, broadcast_weight
 from kernelearn.metrics.counts import EPSILON, decisions
 
 
@@ -34,7 +34,7 @@ class FBetaScore(Metric):
         beta: float = 1.0,
         threshold: float | None = None,
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(name, **options)
         self.keep(locals())
@@ -97,7 +97,7 @@ class F1Score(FBetaScore):
         average: str | None = None,
         threshold: float | None = None,
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(average, 1.0, threshold, name, **options)
 
@@ -122,7 +122,7 @@ class ConfusionMatrix(Metric):
 
     num_classes: int
 
-    def __init__(self, num_classes: int, name: str | None = None, **options: Any) -> None:
+    def __init__(self, num_classes: int, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(name, **options)
         self.keep(locals())
         if num_classes < 2:

@@ -4,7 +4,7 @@ Targets are 0 and 1 in the shape of the predictions; integer labels for several 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from kernelearn.engine.reference.activations import sigmoid
 from kernelearn.engine.reference.targets import match_labels, match_targets
 from kernelearn.errors import ArgumentError, ArgumentTypeError, ShapeError
-from kernelearn.metrics.base import METRICS, Metric, broadcast_weight
+from kernelearn.metrics.base import METRICS, Metric, MetricOptions, broadcast_weight
 
 EPSILON = 1e-7
 # The threshold that every score passes, used with top_k.
@@ -58,7 +58,7 @@ class _Counts(Metric):
 
     higher_is_better = True
 
-    def __init__(self, name: str | None, thresholds: NDArray[Any], **options: Any) -> None:
+    def __init__(self, name: str | None, thresholds: NDArray[Any], **options: Unpack[MetricOptions]) -> None:
         super().__init__(name, **options)
         self._order = np.argsort(thresholds, kind="stable")
         self._sorted = thresholds[self._order]
@@ -123,7 +123,7 @@ class _ThresholdMetric(_Counts):
         top_k: int | None = None,
         class_id: int | None = None,
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         default = 0.5 if top_k is None else _ALL_PASS
         chosen = _as_thresholds(default if thresholds is None else thresholds)
@@ -202,7 +202,7 @@ class _Entry(_ThresholdMetric):
         self,
         thresholds: float | Sequence[float] | None = None,
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(thresholds, name=name, **options)
 
@@ -273,7 +273,7 @@ class AUC(_Counts):
         name: str | None = None,
         thresholds: Sequence[float] | None = None,
         from_logits: bool = False,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         if curve not in ("ROC", "PR"):
             raise ArgumentError(f"curve must be 'ROC' or 'PR', got {curve!r}.")

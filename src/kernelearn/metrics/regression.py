@@ -1,6 +1,6 @@
 """Losses as metrics, and the metrics of regression."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from kernelearn import config, losses
 from kernelearn.engine.reference.targets import match_targets
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.metrics.base import METRICS, MeanMetric, Metric, broadcast_weight
+from kernelearn.metrics.base import METRICS, MeanMetric, Metric, MetricOptions, broadcast_weight
 
 
 class LossMetric(MeanMetric):
@@ -20,7 +20,7 @@ class LossMetric(MeanMetric):
 
     higher_is_better = False
 
-    def __init__(self, loss: Any, name: str | None = None, **options: Any) -> None:
+    def __init__(self, loss: Any, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         self.loss = losses.get(loss)
         super().__init__(name or self.default_name or self.loss.name, **options)
 
@@ -57,7 +57,7 @@ class _NamedLossMetric(LossMetric):
     fixed = frozenset({"loss"})
     kind: ClassVar[str]
 
-    def __init__(self, name: str | None = None, **options: Any) -> None:
+    def __init__(self, name: str | None = None, **options: Unpack[MetricOptions]) -> None:
         super().__init__(self.kind, name or self.default_name or self.kind, **options)
 
 
@@ -145,7 +145,7 @@ class _CrossentropyMetric(LossMetric):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         loss = self.loss_class(from_logits=from_logits, label_smoothing=label_smoothing, axis=axis)
         super().__init__(loss, name, **options)
@@ -186,7 +186,7 @@ class SparseCategoricalCrossentropy(LossMetric):
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
         super().__init__(loss, name, **options)
@@ -233,7 +233,7 @@ class R2Score(Metric):
         class_aggregation: str | None = "uniform_average",
         num_regressors: int = 0,
         name: str | None = None,
-        **options: Any,
+        **options: Unpack[MetricOptions],
     ) -> None:
         super().__init__(name, **options)
         self.keep(locals())

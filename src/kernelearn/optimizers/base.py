@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 from kernelearn import schedules
 from kernelearn._configurable import Configurable
@@ -17,6 +17,18 @@ from kernelearn.registry import Registry
 OPTIMIZERS = Registry("optimizer")
 
 LearningRate = float | schedules.LearningRateSchedule | Callable[..., float]
+# The same, or the config of a schedule.
+LearningRateLike = LearningRate | dict[str, Any]
+
+
+class OptimizerOptions(TypedDict, total=False):
+    """The arguments that every optimizer takes besides its own; see `Optimizer`."""
+
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    name: str | None
 
 
 class Slot(NamedTuple):
@@ -58,7 +70,7 @@ class Optimizer(Configurable):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: LearningRateLike,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,

@@ -4,10 +4,10 @@ Every class also takes the arguments of `Optimizer`: weight_decay, clipnorm, cli
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kernelearn.errors import ArgumentError
-from kernelearn.optimizers.base import OPTIMIZERS, Optimizer, Slot
+from kernelearn.optimizers.base import OPTIMIZERS, LearningRateLike, Optimizer, OptimizerOptions, Slot
 
 
 def _require_share(**numbers: float) -> None:
@@ -35,7 +35,11 @@ class SGD(Optimizer):
     nesterov: bool
 
     def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any
+        self,
+        learning_rate: LearningRateLike = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         if not 0 <= momentum <= 1:
@@ -65,12 +69,12 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: LearningRateLike = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         _require_share(beta_1=beta_1, beta_2=beta_2)
@@ -86,7 +90,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: LearningRateLike = 0.001,
         weight_decay: float | None = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -123,12 +127,12 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: LearningRateLike = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         _require_share(rho=rho)
@@ -155,10 +159,10 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: LearningRateLike = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         self.keep(locals())
@@ -183,7 +187,11 @@ class Adadelta(Optimizer):
     epsilon: float
 
     def __init__(
-        self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7, **options: Any
+        self,
+        learning_rate: LearningRateLike = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         _require_share(rho=rho)
@@ -203,11 +211,11 @@ class _TwoBetas(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: LearningRateLike = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         _require_share(beta_1=beta_1, beta_2=beta_2)
@@ -250,7 +258,11 @@ class Lion(Optimizer):
     beta_2: float
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, **options: Any
+        self,
+        learning_rate: LearningRateLike = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
         if not 0 < beta_1 <= 1:
