@@ -33,21 +33,26 @@ class Reader(Protocol):
 
 
 @contextmanager
-def refused(what: str, error: Refusal = DataError, remedy: str = "Fetch it again.") -> Iterator[None]:
+def refused(
+    what: str,
+    error: Refusal = DataError,
+    remedy: str = "Fetch it again.",
+    passing: tuple[Refusal, ...] = (KernelearnError,),
+) -> Iterator[None]:
     """Turn whatever is raised while bytes are taken apart into one error that names them.
 
     Decoders were written for good files: for bad ones they raise nearly anything, an IndexError, a
-    RecursionError, a MemoryError for a size that was made up. All of them mean the same here. Errors of
-    kernelearn pass as they are.
+    RecursionError, a MemoryError for a size that was made up. All of them mean the same here.
 
     Args:
         what: the file, and the member in it.
         error: the type to raise.
         remedy: the sentence that says what to do.
+        passing: errors of kernelearn that pass as they are.
     """
     try:
         yield
-    except KernelearnError:
+    except passing:
         raise
     except Exception as cause:
         raise error(f"{what} is damaged or truncated: {reason(cause)}. {remedy}") from cause

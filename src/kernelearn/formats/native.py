@@ -22,6 +22,7 @@ from kernelearn import __version__
 from kernelearn.errors import ArgumentError, FormatError
 from kernelearn.formats import npy
 from kernelearn.formats.foreign import open_plain, parse_json
+from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY, SafeZip, damaged
 from kernelearn.storage import PathLike, atomic_write
 
@@ -44,6 +45,9 @@ _FOREIGN_MEMBERS = (
     ("metadata.json", "It looks like a .keras file."),
     ("data.pkl", "It looks like a PyTorch file."),
 )
+
+
+_HEADER_SHAPE = {"config": dict, "arrays": Every({"sha256": str, "dtype": str, "shape": [int]})}
 
 
 class _Member(NamedTuple):
@@ -213,11 +217,9 @@ def _check_version(header: dict[str, Any], path: PathLike) -> None:
 
 
 def _check_header(header: dict[str, Any], path: PathLike) -> None:
-    config, arrays = header.get("config"), header.get("arrays")
-    if not isinstance(config, dict) or not isinstance(arrays, dict):
-        raise damaged(path, "config or arrays is missing")
-    for name, about in arrays.items():
-        if not isinstance(about, dict) or set(about) != set(_Member._fields):
+    check_json(header, _HEADER_SHAPE, f"{os.fspath(path)!r}: {_HEADER}", FormatError)
+    for name, about in header["arrays"].items():
+        if set(about) != set(_Member._fields):
             raise damaged(path, f"the description of array {name!r} is incomplete")
 
 

@@ -1,6 +1,7 @@
 """First values taken from a layer of another model: the simplest transfer of learned kernels."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
@@ -11,17 +12,46 @@ from numpy.typing import NDArray
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.initializers.base import INITIALIZERS, Initializer
 
-_values_follow: ContextVar[bool] = ContextVar("values_follow", default=False)
+
+class _Following:
+    """The values that are still to come for the weights of the model that is being built."""
+
+    def __init__(self, count: float) -> None:
+        self.count = count
+
+
+_values_follow: ContextVar[_Following | None] = ContextVar("values_follow", default=None)
 
 
 @contextmanager
-def values_follow() -> Iterator[None]:
-    """Within this, placeholders give zeros: for who builds a model and then sets all its weights."""
-    token = _values_follow.set(True)
+def values_follow(count: float = math.inf) -> Iterator[None]:
+    """Within this, placeholders give zeros: for who builds a model and then sets all its weights.
+
+    Args:
+        count: how many values there are for them. A model that asks for more is refused before memory is
+            taken for it, see `expect_values`.
+    """
+    token = _values_follow.set(_Following(count))
     try:
         yield
     finally:
         _values_follow.reset(token)
+
+
+def expect_values(name: str, shape: Sequence[int | None]) -> None:
+    """Tell that a weight is about to be made.
+
+    Raises: ShapeError within `values_follow`, if there are not as many values.
+    """
+    following = _values_follow.get()
+    if following is None:
+        return
+    following.count -= math.prod(size or 0 for size in shape)
+    if following.count < 0:
+        raise ShapeError(
+            f"The weight {name!r} has the shape {tuple(shape)}, but fewer values than that were saved. "
+            "The description of the model and its weights do not belong together."
+        )
 
 
 @INITIALIZERS.register()
@@ -50,7 +80,7 @@ class FromLayer(Initializer):
         return self.other_model is None
 
     def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        if self.is_placeholder and _values_follow.get():
+        if self.is_placeholder and _values_follow.get() is not None:
             return np.zeros(shape)
         if self.is_placeholder:
             raise NotBuiltError(

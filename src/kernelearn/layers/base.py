@@ -28,6 +28,7 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.initializers.base import InitializerLike
+from kernelearn.initializers.from_layer import expect_values
 from kernelearn.layers.arguments import as_json, kept
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.registry import Registry
@@ -203,6 +204,7 @@ class Layer(Configurable):
         Args:
             initializer: a name, object, array or function; regularizer, constraint: names, objects or None.
         """
+        expect_values(f"{self.name}/{name}", shape)
         value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype), self.dtype)
         weight = Weight(value, name, trainable, regularizers.get(regularizer), constraints.get(constraint))
         weight.path = f"{self.name}/{name}"

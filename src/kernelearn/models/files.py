@@ -9,14 +9,27 @@ import numpy as np
 
 from kernelearn import losses, metrics, optimizers
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError, FormatError, ShapeError
+from kernelearn.errors import ArgumentError, FormatError, ShapeError, UnknownNameError
 from kernelearn.formats import native
+from kernelearn.formats.foreign import refused
+from kernelearn.formats.json_shape import check_json
+from kernelearn.formats.safe_zip import COPY
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
 from kernelearn.models.model import Model
 from kernelearn.training.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
+_SHAPE = {
+    "model": {"class_name": str, "config": dict},
+    "metadata?": dict,
+    "iterations?": int,
+    "compile?": {
+        "optimizer": {"class_name": str, "config": dict},
+        "without_weight_decay?": [str],
+        "policy?": str,
+    },
+}
 
 
 def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
@@ -43,15 +56,27 @@ def load_model(path: Any, compile: bool = True) -> Any:
         raise FormatError(
             f"{str(path)!r} holds {values.get('kind')!r}, not a model; use load_weights or the like."
         )
-    with values_follow():
-        model = LAYERS.get(values["model"])
-    _assign(
-        model, {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}, path
-    )
-    model.metadata = values.get("metadata", {})
-    if compile and "compile" in values:
-        _restore_compiled(model, values, arrays)
+    check_json(values, _SHAPE, repr(str(path)), FormatError)
+    # A file can be whole and hold values that no class takes; a name that is not known says what to register.
+    with refused(repr(str(path)), FormatError, COPY, passing=(FormatError, UnknownNameError)):
+        model = _model_of(values, _with_prefix("weights/", arrays), path)
+        if compile and "compile" in values:
+            _restore_compiled(model, values, arrays)
     return model
+
+
+def _model_of(values: dict[str, Any], weights: dict[str, np.ndarray], path: Any) -> Model:
+    with values_follow(sum(array.size for array in weights.values())):
+        model = LAYERS.get(values["model"])
+    if not isinstance(model, Model):
+        raise FormatError(f"{str(path)!r} holds a {type(model).__name__}, not a model.")
+    _assign(model, weights, path)
+    model.metadata = values.get("metadata", {})
+    return model
+
+
+def _with_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:

@@ -12,12 +12,17 @@ import os
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from kernelearn.errors import FormatError
+from kernelearn.formats.foreign import parse_json, read_plain
+from kernelearn.formats.json_shape import Every, check_json
 
 Event = dict[str, Any]
 # The run went back to an earlier step: events of later steps no longer count.
 REWOUND = "rewound"
 _BLOCK = 4096
+_SHAPE = {"kind": str, "step": int, "time?": float, "logs?": Every((float, None))}
 
 
 def add_event(path: Path, kind: str, step: int, **about: Any) -> Event:
@@ -55,7 +60,7 @@ def read_events(path: Path) -> tuple[list[Event], int]:
     """
     if not path.exists():
         return [], 0
-    *lines, _ = path.read_bytes().split(b"\n")
+    *lines, _ = read_plain(path, FormatError).split(b"\n")
     events = [_event(line) for line in lines if line]
     whole: list[Event] = []
     for event in events:
@@ -70,7 +75,12 @@ def _event(line: bytes) -> Event | None:
     checksum, _, text = line.partition(b" ")
     if checksum != f"{zlib.crc32(text):08x}".encode():
         return None
-    return json.loads(text)
+    try:
+        event = parse_json(text, "a line of events", FormatError)
+        check_json(event, _SHAPE, "a line of events", FormatError)
+    except FormatError:
+        return None
+    return cast(Event, event)
 
 
 def _end_of_last_line(file: int) -> int:

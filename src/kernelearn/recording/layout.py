@@ -153,7 +153,7 @@ class Layout:
         try:
             layout = cls(str(values["name"]), _fields(values["fields"]), int(values["capacity"]))
             same = layout.to_json() == dict(values)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever wrong types end in
             raise FormatError(f"The manifest describes a stream in an unknown way: {error!r}.") from error
         if not same:
             raise FormatError(f"The manifest contradicts itself about the stream {layout.name!r}.")
@@ -168,6 +168,8 @@ def _fields(values: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:
     unknown = [f.dtype for f in fields if f.dtype not in _DTYPES]
     if unknown:
         raise ValueError(f"dtype {unknown[0]!r}")
+    if any(size is not None and size < 0 for field in fields for size in field.shape):
+        raise ValueError("a negative size")
     return tuple(fields)
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn import __version__
-from kernelearn.errors import ArgumentError, FormatError
+from kernelearn.errors import ArgumentError, DataError, FormatError
+from kernelearn.formats.foreign import parse_json, read_plain
+from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.storage import atomic_write
 
 MANIFEST = "manifest.json"
@@ -25,6 +27,37 @@ FORMAT_VERSION = 1
 # Where `kernelearn train --record` puts it inside of its own folder.
 INNER_FOLDER = "record"
 _KEYS = {"run", "generation", "about", "segments"}
+_TRAINED = {"kind": str, "attrs": dict}
+_SHAPE = {
+    "run": str,
+    "generation": int,
+    "about": {
+        "model?": (dict, None),
+        "metadata?": (dict, None),
+        "weights?": (Every([int]), None),
+        "class_names?": ([str], None),
+        "engine?": (str, None),
+        "policy?": (str, None),
+    },
+    "segments": [
+        {
+            "start?": int,
+            "offset?": int,
+            "layers?": Every([str]),
+            "metrics?": [str],
+            "optimizer?": dict,
+            "updates?": Every({**_TRAINED, "slots?": [str], "constraint?": (dict, None)}),
+            "uses?": Every(
+                {
+                    "kernel_shape": [int],
+                    "bias?": (str, None),
+                    "parts": [{**_TRAINED, "x": str, "delta": str, "gradient?": (str, None)}],
+                }
+            ),
+            "streams": Every({"file": str}),
+        }
+    ],
+}
 
 Content = dict[str, Any]
 
@@ -49,9 +82,10 @@ def run_folder(path: Any) -> Path:
 def is_run_folder(folder: Path) -> bool:
     """Whether a folder has a manifest that says it is a recorded run."""
     try:
-        return json.loads((folder / MANIFEST).read_text("utf-8")).get("format") == FORMAT
-    except (OSError, ValueError, AttributeError):
+        values = parse_json(read_plain(folder / MANIFEST), MANIFEST)
+    except (OSError, DataError):
         return False
+    return isinstance(values, dict) and values.get("format") == FORMAT
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -76,17 +110,16 @@ def read_manifest(folder: Path) -> Content:
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(read_plain(path, FormatError), repr(str(path)), FormatError)
     except FileNotFoundError:
         raise FormatError(f"{str(folder)!r} is not a recorded run: it has no {MANIFEST}.") from None
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{str(path)!r} is damaged: it is not JSON ({error}).") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise FormatError(f"{str(folder)!r} is not a recorded run: its {MANIFEST} does not say so.")
     _check_version(values, path)
     content = {key: values[key] for key in _KEYS if key in values}
     if set(content) != _KEYS or values.get("checksum") != _checksum(content):
         raise FormatError(f"{str(path)!r} is damaged: its checksum differs from what was written.")
+    check_json(content, _SHAPE, repr(str(path)), FormatError)
     return content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unknown_name
+from kernelearn.formats.foreign import refused
 from kernelearn.recording.events import Event, read_events
 from kernelearn.recording.factors import Factors, Part
 from kernelearn.recording.lock import is_locked
@@ -68,8 +70,9 @@ class Run:
         stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if stamp != self._stamp:
             self.manifest = read_manifest(self.folder)
-            run = int(self.manifest["run"], 16)
-            self._segments = [Segment(self.folder, about, run) for about in self.manifest["segments"]]
+            with refused(repr(str(self.folder / MANIFEST)), FormatError):
+                run = int(self.manifest["run"], 16)
+                self._segments = [Segment(self.folder, about, run) for about in self.manifest["segments"]]
             self._stamp = stamp
         for segment in self._segments:
             segment.refresh()
@@ -358,7 +361,10 @@ class Run:
         config = self.manifest["about"].get("model")
         if config is None:
             raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")
-        with values_follow():
+        known = self.manifest["about"].get("weights") or {}
+        count = sum(math.prod(shape) for shape in known.values()) if known else math.inf
+        passing = (FormatError, UnknownNameError)
+        with refused(repr(str(self.folder)), FormatError, passing=passing), values_follow(count):
             model = LAYERS.get(config)
         model.metadata = dict(self.manifest["about"].get("metadata", {}))
         if step is None and not len(self.model_steps):

@@ -26,6 +26,8 @@ class Segment:
 
     def __init__(self, folder: Path, about: Mapping[str, Any], run: int) -> None:
         self.about = about
+        if STEPS not in about["streams"]:
+            raise FormatError(f"The manifest of {str(folder)!r} has a segment without the stream {STEPS!r}.")
         self.streams = {name: _reader(folder, values, run) for name, values in about["streams"].items()}
         self.last_step = -1
         self.refresh()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import FormatError, ShapeError
+from kernelearn.formats.foreign import open_plain
 from kernelearn.recording.layout import (
     CHECKSUM_FORMAT,
     HEADER,
@@ -155,7 +156,8 @@ class StreamReader:
         first = len(self)
         if count == first:
             return
-        self._bytes = np.memmap(self.path, np.uint8, "r", shape=(count * self.layout.record_bytes,))
+        with open_plain(self.path, FormatError) as file:
+            self._bytes = np.memmap(file, np.uint8, "r", shape=(count * self.layout.record_bytes,))
         headers = self._headers(first, count)
         good = self._are_good(headers, first)
         if not good[-1]:

@@ -12,6 +12,9 @@ import numpy as np
 
 from kernelearn.errors import FormatError
 from kernelearn.formats import native
+from kernelearn.formats.foreign import refused
+from kernelearn.formats.json_shape import Every, check_json
+from kernelearn.formats.safe_zip import COPY
 from kernelearn.storage import PathLike
 from kernelearn.training.step import Arrays
 
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 KIND = "training checkpoint"
 _ARRAY = "__array__"
 _RESULTS = "results/"
+_SHAPE = {
+    "about": dict,
+    "training": {
+        "iterations?": int,
+        "learning_rate?": float,
+        "fit?": {"seed": int, "epoch": int, "batch": int},
+    },
+    "stop_training": bool,
+    "callbacks": Every(object),
+}
 
 
 def save_checkpoint(
@@ -71,12 +84,19 @@ def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callb
     training = {
         name.removeprefix("model/"): array for name, array in arrays.items() if name.startswith("model/")
     }
-    states = {key: unpack(state, arrays) for key, state in config["callbacks"].items()}
-    model.restore_training_state(config["training"], training)
+    # A file can be whole and hold values that nobody can take over.
+    with refused(repr(str(path)), FormatError, COPY):
+        states = {key: unpack(state, arrays) for key, state in config["callbacks"].items()}
+        before = model.training_state()
+        try:
+            model.restore_training_state(config["training"], training)
+            for key, callback in _keyed(callbacks):
+                if key in states:
+                    callback.set_state(states.pop(key))
+        except Exception:
+            model.restore_training_state(*before)
+            raise
     model.stop_training = config["stop_training"]
-    for key, callback in _keyed(callbacks):
-        if key in states:
-            callback.set_state(states.pop(key))
     if states:
         warnings.warn(
             f"The checkpoint {str(path)!r} has the state of callbacks that are not there now: "
@@ -178,4 +198,5 @@ def _checked_kind(config: dict[str, Any], path: PathLike) -> dict[str, Any]:
             f"{str(path)!r} is a kernelearn file, but not a training checkpoint (it says it is "
             f"{config.get('kind')!r}). Load models with kernelearn.models.load_model."
         )
+    check_json(config, _SHAPE, repr(str(path)), FormatError)
     return config
