@@ -69,6 +69,7 @@ ROOMS: dict[str, set[str]] = {
     "plan": {"language", "machine"},
     "kernels": {"kernels", "language", "plan", "machine.target", "machine.stack"},
     "lowering": {"kernels", "plan", "machine.target"},
+    "rewrites": {"rewrites", "kernels"},
 }
 CPU = "kernelearn.engine.cpu."
 # The only module outside of engine.cpu, but within engine, that may import it: it offers the engines by name.

@@ -55,6 +55,7 @@ class Operation:
             that the operator table knows for it.
         layer: name of the layer that declared it ("" for none), for messages and summaries.
         phase: "forward", "backward" or "update". Updates run only if the loss of the step is finite.
+        made_by: names of the rewrites that it comes from; they do not tell operations apart.
     """
 
     operator: str
@@ -63,6 +64,7 @@ class Operation:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     layer: str = ""
     phase: str = "forward"
+    made_by: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         usual = OPERATORS[self.operator].defaults(self.attrs)
@@ -103,14 +105,6 @@ class Program:
             )
         return replace(self, outputs={**self.outputs, **labels})
 
-    def readers(self) -> dict[str, list[Operation]]:
-        """The operations that read each buffer, in order; those that nothing reads are left out."""
-        found: dict[str, list[Operation]] = {}
-        for op in self.operations:
-            for name in dict.fromkeys(op.inputs):
-                found.setdefault(name, []).append(op)
-        return found
-
     def last_uses(self) -> dict[str, int]:
         """Index of the last operation that reads each computed buffer; the program's outputs are left out."""
         kept = set(self.outputs.values())
@@ -118,17 +112,23 @@ class Program:
         return {n: i for n, i in uses.items() if n not in kept and self.buffers[n].role == "value"}
 
     def explain(self) -> str:
-        """The program as text: one line an operation, grouped by phase."""
+        """The program as text: one line an operation, grouped by phase, with its layer and who rewrote it."""
         lines = [f"inputs: {', '.join(map(str, self.inputs()))}"]
         for phase in PHASES:
             operations = [op for op in self.operations if op.phase == phase]
             if operations:
                 lines.append(f"{phase}:")
-                lines += [f"  {op}" + (f"   [{op.layer}]" if op.layer else "") for op in operations]
+                lines += [f"  {op}{_origin(op)}" for op in operations]
         lines.append("outputs: " + ", ".join(f"{label}={name}" for label, name in self.outputs.items()))
         return "\n".join(lines)
 
     __str__ = explain
+
+
+def _origin(op: Operation) -> str:
+    """The layer that an operation is from, and the rewrites that made it."""
+    layer = f"   [{op.layer}]" if op.layer else ""
+    return layer + (f"   made by: {', '.join(op.made_by)}" if op.made_by else "")
 
 
 class ProgramBuilder:

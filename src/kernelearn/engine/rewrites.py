@@ -9,6 +9,7 @@ exact: softmax(z) - target.
 
 from dataclasses import replace
 
+from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 
 # loss kind -> the operation whose output it may see through
@@ -46,16 +47,16 @@ def with_products_in(program: Program, precision: str) -> Program:
 
 def fuse_softmax_crossentropy(program: Program) -> Program:
     """Let cross-entropies read the logits below a softmax or sigmoid. Apply before gradients are added."""
-    producers = {name: op for op in program.operations for name in op.outputs}
-    return replace(program, operations=tuple(_fused(op, producers, program) for op in program.operations))
+    graph = Graph(program)
+    return replace(program, operations=tuple(_fused(op, graph) for op in program.operations))
 
 
-def _fused(op: Operation, producers: dict[str, Operation], program: Program) -> Operation:
+def _fused(op: Operation, graph: Graph) -> Operation:
     if op.operator != "loss" or op.attrs["kind"] not in _LINKS or op.attrs["from_logits"]:
         return op
-    producer = producers.get(op.inputs[0])
+    producer = graph.producer(op.inputs[0])
     operator, attrs = _LINKS[op.attrs["kind"]]
-    if producer is None or producer.operator != operator or not _matches(producer, attrs, program):
+    if producer is None or producer.operator != operator or not _matches(producer, attrs, graph.program):
         return op
     return replace(op, inputs=(producer.inputs[0], *op.inputs[1:]), attrs={**op.attrs, "from_logits": True})
 

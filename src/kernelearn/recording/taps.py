@@ -7,9 +7,10 @@ are buffers of the step. Names of weights here are their paths in the model, `la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 from kernelearn.engine.reference.optimizers import UPDATES
 from kernelearn.recording.factors import KINDS
@@ -79,7 +80,7 @@ def find_taps(program: Program, paths: Mapping[str, str]) -> Taps:
     Args:
         paths: name of a weight's buffer -> its path in the model.
     """
-    view = _View(program, paths)
+    view = _View(Graph(program), paths)
     rules = {paths[op.inputs[0]]: _rule(op, program) for op in program.operations if op.operator in UPDATES}
     trained = {path: program.gradients[name] for name, path in paths.items() if path in rules}
     norms = [op.outputs[0] for op in program.operations if op.operator == "global_norm"]
@@ -98,12 +99,12 @@ def _rule(op: Operation, program: Program) -> Rule:
 class _View:
     """A program with what the search needs to look up."""
 
-    program: Program
+    graph: Graph
     paths: Mapping[str, str]
-    producers: dict[str, Operation] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.producers = {name: op for op in self.program.operations for name in op.outputs}
+    @property
+    def program(self) -> Program:
+        return self.graph.program
 
     def uses(self, trained: Mapping[str, str]) -> dict[str, Use]:
         """Path -> uses, for every trained weight that is a kernel."""
@@ -138,16 +139,15 @@ class _View:
 
     def _bias(self, op: Operation) -> str | None:
         """Path of what is added to the operation's output as a bias."""
-        for other in self.program.operations:
-            if other.operator == "bias_add" and other.inputs[0] == op.outputs[0]:
+        for other in self.graph.readers(op.outputs[0]):
+            if other.operator == "bias_add":
                 return self.paths.get(other.inputs[1])
         return None
 
     def _source(self, name: str) -> str:
         """What a buffer is a reshaped view of."""
-        while name in self.producers and self.producers[name].operator == "reshape":
-            name = self.producers[name].inputs[0]
-        return name
+        made = self.graph.producer(name)
+        return self._source(made.inputs[0]) if made is not None and made.operator == "reshape" else name
 
 
 def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:

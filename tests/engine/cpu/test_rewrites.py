@@ -5,6 +5,8 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu import rewrites
+from kernelearn.engine.cpu.rewrites import Rewrite, in_order
+from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
 from kernelearn.engine.reference.executor import ReferenceExecutable
@@ -12,6 +14,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.models import zoo
 
 RNG = np.random.default_rng(3)
+ALL = Rewrite("all", rewrites.optimise)
 
 
 def pooled_network() -> Model:
@@ -88,7 +91,7 @@ def results(program: Program, variables, inputs) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["train", "test", "predict"])
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("rewrite", [*rewrites.REWRITES, rewrites.optimise], ids=lambda r: r.__name__)
+@pytest.mark.parametrize("rewrite", [*rewrites.REWRITES, ALL], ids=lambda r: r.name)
 def test_a_rewritten_program_gives_the_same(rewrite, network, kind):
     program, variables, inputs = program_of(network, kind)
     before = results(program, variables, inputs)
@@ -187,13 +190,31 @@ def test_a_recorded_buffer_is_not_rewritten_away():
         np.testing.assert_allclose(after[name], before[name], rtol=2e-4, atol=2e-5, err_msg=watched[name])
 
 
+def test_a_program_tells_which_rewrites_made_what():
+    before = program_of("pooled", "predict")[0]
+    text = rewrites.optimise(before).explain()
+    assert "made by" not in before.explain()
+    made = {line.partition(" = ")[2].partition("(")[0]: line for line in text.splitlines()}
+    assert any(line.endswith("   made by: chains, pooled chains") for line in text.splitlines())
+    assert made["fused"].endswith("   made by: chains") and made["softmax"].endswith("]")
+
+
+def test_the_order_of_rewrites_is_checked():
+    first, second = Rewrite("first", lambda p: p), Rewrite("second", lambda p: p, after=("first",))
+    assert in_order(first, second) == (first, second)
+    with pytest.raises(ValueError, match=r"'second' comes after \['first'\]"):
+        in_order(second, first)
+    with pytest.raises(ValueError, match="'first' is there twice"):
+        in_order(first, first)
+
+
 def test_optimising_twice_changes_nothing_more():
     once = rewrites.optimise(program_of("residual", "train")[0])
     assert operators(rewrites.optimise(once)) == operators(once)
 
 
 def test_a_weight_is_updated_after_its_last_use_and_after_the_loss():
-    program = rewrites.update_early(program_of("residual", "train")[0])
+    program = update_early(program_of("residual", "train")[0])
     loss = program.outputs["loss"]
     loss_at = next(i for i, op in enumerate(program.operations) if loss in op.outputs)
     updates = [(i, op) for i, op in enumerate(program.operations) if op.phase == "update"]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
-from kernelearn.engine.program import Operation
+from kernelearn.engine.program import Buffer, Operation
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def make_chain(
         for name in op.inputs:
             if name in made or name in externals:
                 continue
-            kind = operand_kind(plan, name, shape)
+            kind = operand_kind(plan.buffers[name], shape)
             if kind is None:
                 return None
             externals[name] = External(f"e{len(externals)}", name, kind)
@@ -135,10 +134,10 @@ def make_chain(
     return Chain(tuple(given), tuple(externals.values()), tuple(body), stores)
 
 
-def operand_kind(holder: Any, name: str, shape: tuple) -> str | None:
-    """How a buffer (of a plan or program) is read next to a tensor of this shape; None if chains cannot."""
-    other = holder.buffers[name].shape
-    if holder.buffers[name].dtype != "float32":
+def operand_kind(buffer: Buffer, shape: tuple[int | None, ...]) -> str | None:
+    """How a buffer is read next to a tensor of this shape; None if chains cannot."""
+    other = buffer.shape
+    if buffer.dtype != "float32":
         return None
     if other == shape:
         return "full"

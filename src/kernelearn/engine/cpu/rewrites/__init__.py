@@ -1,0 +1,40 @@
+"""Rewrites from Program to Program before code is made: what can be done in one pass over memory.
+
+One a file, each with before and after at its top, and with a test that runs the program before and after on
+the reference engine. `REWRITES` is their order.
+"""
+
+from __future__ import annotations
+
+from kernelearn.engine.cpu.rewrites.batchnorm_gradient import split_gradient
+from kernelearn.engine.cpu.rewrites.batchnorm_statistics import split_statistics
+from kernelearn.engine.cpu.rewrites.chains import fuse_chains
+from kernelearn.engine.cpu.rewrites.early_updates import update_early
+from kernelearn.engine.cpu.rewrites.gradients_before_pooling import take_before_pooling
+from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
+from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
+from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
+from kernelearn.engine.cpu.rewrites.rewrite import Rewrite, in_order
+from kernelearn.engine.cpu.rewrites.unread_pixels import crop_unread
+from kernelearn.engine.program import Program
+
+__all__ = ["REWRITES", "Rewrite", "in_order", "optimise"]
+
+REWRITES = in_order(
+    Rewrite("relu gradient", read_output),
+    Rewrite("gradients before pooling", take_before_pooling, after=("relu gradient",)),
+    Rewrite("unread pixels", crop_unread, after=("gradients before pooling",)),
+    Rewrite("batchnorm statistics", split_statistics),
+    Rewrite("batchnorm gradient", split_gradient, after=("batchnorm statistics",)),
+    Rewrite("normalization coefficients", use_coefficients, after=("batchnorm gradient",)),
+    Rewrite("chains", fuse_chains, after=("unread pixels", "normalization coefficients")),
+    Rewrite("pooled chains", pool_at_once, after=("chains",)),
+    Rewrite("early updates", update_early, after=("pooled chains",)),
+)
+
+
+def optimise(program: Program) -> Program:
+    """All rewrites in their order."""
+    for rewrite in REWRITES:
+        program = rewrite(program)
+    return program

@@ -1,0 +1,39 @@
+"""A rewrite that updates every weight as soon as nothing reads its old value: its gradient need not be kept.
+
+    before  dw = conv_grad_kernel(x, dy);  dx = conv_grad_input(dy, w);  ...;  w, v = sgd_update(w, dw, ...)
+    after   dw = conv_grad_kernel(x, dy);  dx = conv_grad_input(dy, w);  w, v = sgd_update(w, dw, ...);  ...
+
+An update still runs only if the loss is finite, so none comes before the loss. Updates of one weight, and
+what follows them, keep their order; those that a run gives back come last.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from kernelearn.engine.graph import Graph
+from kernelearn.engine.program import Operation, Program
+
+
+def update_early(program: Program) -> Program:
+    """Each update behind the last operation that touches what it reads or writes."""
+    graph, operations = Graph(program), program.operations
+    loss = program.outputs.get("loss")
+    earliest = next((i for i, op in enumerate(operations) if loss in op.outputs), len(operations) - 1)
+    after: dict[int, list[Operation]] = defaultdict(list)
+    last_touch: dict[str, int] = {}
+    for i, op in enumerate(operations):
+        if op.phase != "update":
+            last_touch.update((name, i) for name in (*op.inputs, *op.outputs))
+    for op in operations:
+        if op.phase == "update":
+            place = max([earliest, *(last_touch.get(n, -1) for n in (*op.inputs, *op.outputs))])
+            if any(map(graph.is_kept, op.outputs)):
+                place = len(operations) - 1
+            after[place].append(op)
+            last_touch.update((name, place) for name in op.outputs)
+    result = [
+        new for i, op in enumerate(operations) for new in (*([op] if op.phase != "update" else []), *after[i])
+    ]
+    return replace(program, operations=tuple(result))

@@ -1,0 +1,48 @@
+"""What a rewrite is, and the check of their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kernelearn.engine.program import Program
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A way to compute the same step differently.
+
+    Attributes:
+        name: for people; new operations say it in `Operation.made_by`.
+        function: gives the rewritten program.
+        after: names of the rewrites that have to come before, because this one works on what they make.
+    """
+
+    name: str
+    function: Callable[[Program], Program]
+    after: tuple[str, ...] = ()
+
+    def __call__(self, program: Program) -> Program:
+        """The rewritten program; operations that are new in it tell which rewrite made them."""
+        known = set(map(id, program.operations))
+        rewritten = self.function(program)
+        operations = tuple(
+            op if id(op) in known else replace(op, made_by=(*op.made_by, self.name))
+            for op in rewritten.operations
+        )
+        return replace(rewritten, operations=operations)
+
+
+def in_order(*rewrites: Rewrite) -> tuple[Rewrite, ...]:
+    """The rewrites as a list.
+
+    Raises: ValueError if one has a name twice, or stands before another that it comes after.
+    """
+    seen: set[str] = set()
+    for rewrite in rewrites:
+        missing = [name for name in rewrite.after if name not in seen]
+        if missing or rewrite.name in seen:
+            why = f"comes after {missing}, which are not before it" if missing else "is there twice"
+            raise ValueError(f"The rewrite {rewrite.name!r} {why}.")
+        seen.add(rewrite.name)
+    return rewrites
