@@ -111,7 +111,7 @@ REFUSED = {
     "scalar": ((np.float32(3),), ShapeError, "first axis"),
     "rows": ((np.zeros((3, 2)), [0, 1]), ShapeError, "x has 3 rows, y has shape"),
     "weight rows": ((np.zeros((3, 2)), None, [1, 2]), ShapeError, "sample_weight must have one row"),
-    "weight shape": ((np.zeros((2, 2)), None, np.ones((2, 2))), ShapeError, "one number per example"),
+    "weight rows of an output": ((np.zeros((2, 2)), None, [None, np.ones(3)]), ShapeError, "one row"),
     "ragged": (([[1, 2], [3]],), DataError, "rectangular"),
     "objects": ((np.array([{}, {}]),), DataError, "Python objects"),
     "strings": ((np.array([["a"], ["b"]]),), DataError, "Strings are accepted as labels only"),

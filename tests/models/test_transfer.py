@@ -1,11 +1,13 @@
-"""Transfer learning: what is frozen stays as it is, costs no gradient, and `compile` is where it is read."""
+"""Transfer learning: what is frozen stays as it is, costs no gradient, and counts from the next step on."""
 
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, Sequential, layers
+from kernelearn import Input, Model, Sequential, layers, optimizers
+from kernelearn.callbacks import Callback
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.initializers import FromLayer, SobelBank
+from kernelearn.training.step import Clock
 
 RNG = np.random.default_rng(4)
 X = RNG.random((20, 8, 8, 1), "float32")
@@ -140,21 +142,69 @@ def test_a_wholly_frozen_network_trains_in_inference_mode():
     assert model.fit(X, Y, 20, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_trainable_is_read_at_compile():
+STEPS = {
+    "fit": lambda model: model.fit(X, Y, 8, verbose=0),
+    "train_on_batch": lambda model: model.train_on_batch(X, Y),
+    "step": lambda model: model.step("train").run(model.batch(X, Y), Clock.of(model.optimizer, 0)),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_is_frozen_after_compile_counts_at_the_next_step(step):
     model = network()
     model.compile("adam", LOSS)
+    STEPS[step](model)
     model.freeze(until="flat")
     before = weights(model)
-    model.fit(X, Y, 8, verbose=0)
-    assert "conv1/kernel" in changed(model, before), "compiled before freezing, so it still trains"
-    model.compile("adam", LOSS)
-    before = weights(model)
-    model.fit(X, Y, 8, verbose=0)
+    STEPS[step](model)
     assert sorted(changed(model, before)) == ["head/bias", "head/kernel"]
     model.unfreeze()
     before = weights(model)
-    model.fit(X, Y, 8, verbose=0)
-    assert sorted(changed(model, before)) == ["head/bias", "head/kernel"]
+    STEPS[step](model)
+    assert {"conv1/kernel", "head/kernel"} <= set(changed(model, before))
+    model.get_layer("head").kernel.trainable = False
+    before = weights(model)
+    STEPS[step](model)
+    assert "head/bias" in changed(model, before) and "head/kernel" not in changed(model, before)
+
+
+def test_a_callback_may_freeze_between_epochs():
+    class Freeze(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.get_layer("conv1").trainable = False
+                self.kept = self.model.get_layer("conv1").get_weights()[0]
+
+    model, freeze = network(), Freeze()
+    model.compile("adam", LOSS)
+    before = weights(model)
+    model.fit(X, Y, 8, epochs=2, verbose=0, callbacks=[freeze])
+    assert "conv1/kernel" in changed(model, before)
+    assert np.array_equal(model.get_layer("conv1").get_weights()[0], freeze.kept)
+
+
+def test_other_changes_after_compile_count_too():
+    model = Sequential([Input((4,)), layers.Dropout(0.0), layers.Dense(1, kernel_initializer="ones")])
+    model.compile(optimizers.SGD(0.1), "mse", engine="reference")
+    x, y = np.ones((64, 4)), np.zeros((64, 1))
+    assert model.train_on_batch(x, y) == 16.0
+    model.set_weights([np.ones((4, 1)), np.zeros(1)])
+    model.layers[0].rate = 0.5
+    assert model.train_on_batch(x, y) != 16.0
+    model.layers[0].rate, model.optimizer.clipvalue = 0.0, 1e-3
+    model.set_weights([np.ones((4, 1)), np.zeros(1)])
+    model.train_on_batch(x, y)
+    np.testing.assert_allclose(model.get_weights()[0], 1 - 1e-4, rtol=1e-6)
+
+
+def test_a_frozen_nested_model():
+    base = Sequential([Input((4,)), layers.Dense(3)])
+    model = Sequential([Input((4,)), base, layers.Dense(1)])
+    model.compile("sgd", "mse", engine="reference")
+    base.trainable = False
+    before = base.get_weights()
+    model.train_on_batch(np.ones((2, 4)), np.ones((2, 1)))
+    assert all(np.array_equal(a, b) for a, b in zip(before, base.get_weights()))
 
 
 def test_a_model_with_nothing_to_train_still_measures_its_loss():

@@ -36,6 +36,18 @@ def map_arrays(function: Callable[..., Any], value: Any) -> Any:
     return function(value)
 
 
+def map_weights(function: Callable[..., Any], value: Any) -> Any:
+    """`map_arrays` for sample weights, where None stands for all ones: for all outputs or for one of several.
+
+    A list or tuple is one array of weights for each output if it holds an array, else it is one array.
+    """
+    if isinstance(value, dict):
+        return {key: map_weights(function, item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and any(_has_rows(item) for item in value):
+        return type(value)(map_weights(function, item) for item in value)
+    return None if value is None else function(value)
+
+
 def leaves(value: Any) -> Iterator[np.ndarray]:
     """The arrays of `value`, in order; nothing for None."""
     if isinstance(value, dict):

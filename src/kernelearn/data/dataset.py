@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.data.arrays import as_float, as_target, leaves, map_arrays
+from kernelearn.data.arrays import as_float, as_target, leaves, map_arrays, map_weights
 from kernelearn.data.fingerprint import Digest, fingerprint, hash_array
 from kernelearn.data.order import (
     batch_count,
@@ -23,7 +23,7 @@ from kernelearn.data.prefetch import prefetch
 from kernelearn.data.stores import Store
 from kernelearn.errors import ArgumentError, DataError
 
-Batch = tuple[Any, Any, np.ndarray | None]
+Batch = tuple[Any, Any, Any]
 _READ_AT_ONCE = 256
 
 
@@ -35,7 +35,8 @@ class Dataset:
     Args:
         store: where the examples lie.
         labels: (n,) int64 class indices, other targets with n rows, several of those, or None.
-        sample_weight: (n,) weights or None.
+        sample_weight: (n,) weights, (n, ...) weights of positions, a list or dict of such for several
+            outputs, or None.
         class_names: name of each class, or None.
         rows: (n,) row of the store behind each example; None for all rows in order.
     """
@@ -44,7 +45,7 @@ class Dataset:
         self,
         store: Store,
         labels: Any = None,
-        sample_weight: np.ndarray | None = None,
+        sample_weight: Any = None,
         class_names: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
     ) -> None:
@@ -98,7 +99,10 @@ class Dataset:
         for title, targets in (("labels", self.labels), ("weights", self.sample_weight)):
             state.update(f"{title} {list(targets) if isinstance(targets, dict) else ''};".encode())
             for array in leaves(targets):
-                hash_array(state, array)
+                if array is None:  # an output whose weights are all ones
+                    state.update(b"none;")
+                else:
+                    hash_array(state, array)
 
     def steps(self, batch_size: int, drop_remainder: bool = False) -> int:
         """Number of batches in one epoch."""
@@ -152,7 +156,7 @@ class Dataset:
         chosen = np.arange(len(self))[indices]
         rows = chosen if self._rows is None else self._rows[chosen]
         labels = None if self.labels is None else map_arrays(lambda array: array[chosen], self.labels)
-        weight = None if self.sample_weight is None else self.sample_weight[chosen]
+        weight = map_weights(lambda array: array[chosen], self.sample_weight)
         return Dataset(self._store, labels, weight, self.class_names, rows)
 
     def split(
@@ -218,8 +222,8 @@ class Dataset:
     def _targets(self, part: np.ndarray | slice) -> Any:
         return None if self.labels is None else map_arrays(lambda array: as_target(array[part]), self.labels)
 
-    def _weights(self, part: np.ndarray | slice) -> np.ndarray | None:
-        return None if self.sample_weight is None else as_float(self.sample_weight[part])
+    def _weights(self, part: np.ndarray | slice) -> Any:
+        return map_weights(lambda array: as_float(array[part]), self.sample_weight)
 
 
 def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:

@@ -21,6 +21,7 @@ from kernelearn.data.arrays import (
     is_torch,
     leaves,
     map_arrays,
+    map_weights,
     to_numpy,
 )
 from kernelearn.data.dataset import Batch
@@ -46,6 +47,8 @@ class StreamDataset:
         channels_first: the images are (n, c, h, w), as PyTorch has them, and are to be converted to
             (n, h, w, c). False refuses torch tensors that look like it.
         name: how to call the stream in messages.
+    Attributes:
+        is_one_pass: whether the source cannot start again.
     """
 
     is_lazy = True
@@ -64,7 +67,7 @@ class StreamDataset:
                 f"batches; got {type(source).__name__}. Wrap a map-style torch dataset in a DataLoader."
             )
         self._source, self._name, self._channels_first = source, name, channels_first
-        self._is_one_pass = hasattr(source, "__next__")
+        self.is_one_pass = hasattr(source, "__next__")
         self._running: tuple[int | None, Iterator[Batch]] | None = None  # of a one-pass source
         self._has_ended = False
         self.size = _loader_size(source) if size is None else size
@@ -88,7 +91,7 @@ class StreamDataset:
     @property
     def x_shape(self) -> Any:
         """Shape of one example. Reads the first batch; a one-pass source keeps it for the first epoch."""
-        if not self._is_one_pass:
+        if not self.is_one_pass:
             return _example_shape(next(self._fresh(None)))
         batch_size, running = self._running or (None, self._fresh(None))
         first = next(running)
@@ -141,7 +144,7 @@ class StreamDataset:
         self._has_ended = True
 
     def _pass(self, batch_size: int | None) -> Iterator[Batch]:
-        if not self._is_one_pass:
+        if not self.is_one_pass:
             return self._fresh(batch_size)
         if self._has_ended:
             raise DataError(
@@ -179,7 +182,8 @@ class StreamDataset:
         for array in [*leaves(x), *leaves(y)]:
             check_rows(rows, array, f"Every array in {where}")
         self._check_labels(y, where)
-        return map_arrays(as_float, x), y, None if weight is None else _weights(weight, rows, where, single)
+        weights = map_weights(lambda value: _weights(value, rows, where, single), weight)
+        return map_arrays(as_float, x), y, weights
 
     def _features(self, value: Any, where: str, single: bool) -> np.ndarray:
         x = to_numpy(value, f"x in {where}")
@@ -240,7 +244,7 @@ def _concatenate(parts: tuple) -> Any:
 
 
 def _cut(batch: Batch, rows: slice) -> Batch:
-    x, y, weight = (None if part is None else map_arrays(lambda a: a[rows], part) for part in batch)
+    x, y, weight = (map_weights(lambda a: a[rows], part) for part in batch)
     return x, y, weight
 
 

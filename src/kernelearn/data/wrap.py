@@ -15,13 +15,14 @@ from kernelearn.data.arrays import (
     is_torch,
     leaves,
     map_arrays,
+    map_weights,
     to_numpy,
 )
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.layout import to_channels_last
 from kernelearn.data.stores import ArrayStore
 from kernelearn.data.stream import StreamDataset
-from kernelearn.errors import ArgumentError, DataError, ShapeError
+from kernelearn.errors import ArgumentError, DataError
 
 
 def as_dataset(
@@ -41,7 +42,8 @@ def as_dataset(
             `Dataset`, which comes back as it is; or a stream, which brings its own targets. Arrays are not
             copied and not converted here: uint8 becomes [0, 1] in the batches, floats stay.
         y: targets with n rows, or a structure of them. 1-D strings become class indices.
-        sample_weight: (n,) finite numbers.
+        sample_weight: (n,) finite numbers, or (n, ...) for the positions of a mask; a list or dict of such
+            for several outputs, where None is all ones.
         class_names: name of each class; labels are checked against their number.
         classes: number of classes, to check labels where there are no names.
         channels_first: x is (n, c, ...) and is to be converted to (n, ..., c).
@@ -131,13 +133,12 @@ def _same_names(found: list[str], class_names: Sequence[str] | None) -> list[str
     return found
 
 
-def _weights(sample_weight: Any, rows: int) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    weights = clean_targets(to_numpy(sample_weight, "sample_weight"), "sample_weight")
-    if weights.ndim != 1:
-        raise ShapeError(
-            f"sample_weight must be one number per example, shape ({rows},), got {weights.shape}."
-        )
-    check_rows(rows, weights, "sample_weight")
-    return weights.astype(np.float64) if weights.dtype == np.int64 else weights
+def _weights(sample_weight: Any, rows: int) -> Any:
+    """Sample weights after all checks: an array, or one for each output; a weight for each position too."""
+
+    def checked(value: Any) -> np.ndarray:
+        weights = clean_targets(to_numpy(value, "sample_weight"), "sample_weight")
+        check_rows(rows, weights, "sample_weight")
+        return weights.astype(np.float64) if weights.dtype == np.int64 else weights
+
+    return map_weights(checked, sample_weight)

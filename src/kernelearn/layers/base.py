@@ -36,6 +36,8 @@ from kernelearn.regularizers import RegularizerLike
 
 LAYERS = Registry("layer")
 _name_counts: dict[str, int] = {}
+# Names of nested layers are joined, and a file takes 1,000 characters.
+_LONGEST_NAME = 240
 
 Shape = tuple[int | None, ...]
 
@@ -74,6 +76,25 @@ def unique_name(stem: str) -> str:
     count = _name_counts.get(stem, 0)
     _name_counts[stem] = count + 1
     return stem if count == 0 else f"{stem}_{count}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no file could hold.
+
+    Raises: ArgumentError.
+    """
+    found = [text for text in ("/", "\\", "\0") if text in name]
+    reason = f"contains {found[0]!r}" if found else ""
+    reason = reason or ("stands for a folder" if name in (".", "..") else "")
+    reason = reason or (f"has {len(name)} characters" if len(name) > _LONGEST_NAME else "")
+    if not reason and any("\ud800" <= letter <= "\udfff" for letter in name):
+        reason = "has characters that cannot be written as UTF-8"
+    if reason:
+        shown = f"{name[:40]!r}..." if len(name) > 40 else repr(name)
+        raise ArgumentError(
+            f"The name of a layer becomes part of file names, so it must be plain text without '/' and "
+            f"backslashes, of at most {_LONGEST_NAME} characters; {shown} {reason}."
+        )
 
 
 def reset_names() -> None:
@@ -134,8 +155,7 @@ class Layer(Configurable):
     ) -> None:
         self.refuse_rest(keras_options)
         self.name = str(name) if name else unique_name(snake_case(type(self).__name__))
-        if "/" in self.name:
-            raise ArgumentError(f"A layer's name must not contain '/', got {self.name!r}.")
+        check_name(self.name)
         self.built = False
         self.dtype = dtype or config.floatx()
         self.activity_regularizer = regularizers.get(activity_regularizer)

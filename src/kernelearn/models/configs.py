@@ -17,8 +17,9 @@ from kernelearn.models.model import Model
 
 def functional_config(model: Model) -> dict[str, Any]:
     """The config of a functional model."""
-    places: dict[int, list] = {id(t): ["input", i] for i, t in enumerate(model.inputs)}
+    places: dict[int, list[Any]] = {id(t): ["input", i] for i, t in enumerate(model.inputs)}
     calls = []
+    form = {"has_tuple_outputs": True} if model.has_tuple_outputs else {}
     for number, call in enumerate(model.calls):
         mode = {} if call.training is None else {"training": call.training}
         calls.append({"layer": call.layer.name, "inputs": [places[id(t)] for t in call.inputs], **mode})
@@ -33,6 +34,7 @@ def functional_config(model: Model) -> dict[str, Any]:
         "calls": calls,
         "outputs": [places[id(t)] for t in model.outputs],
         "keys": [model.input_keys, model.output_keys],
+        **form,
     }
 
 
@@ -49,14 +51,22 @@ def functional_from_config(values: dict[str, Any]) -> Model:
             arguments = [_at(place, inputs, made) for place in call["inputs"]]
             given = arguments if len(arguments) > 1 else arguments[0]
             result = layers[call["layer"]](given, training=call.get("training"))
-            made.append(result if isinstance(result, list) else [result])
+            made.append(_listed(result))
         outputs = [_at(place, inputs, made) for place in values["outputs"]]
     except (KeyError, IndexError, TypeError) as error:
         raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
     keys = values.get("keys", [None, None])
-    model = Model(_named(inputs, keys[0]), _named(outputs, keys[1]), name=values.get("name"))
+    formed = tuple(outputs) if values.get("has_tuple_outputs") else _named(outputs, keys[1])
+    model = Model(_named(inputs, keys[0]), formed, name=values.get("name"))
     model.mark_trainable(values.get("trainable", True))  # every layer has its own from its config
     return model
+
+
+def _listed(result: Any) -> list[Tensor]:
+    """The outputs of a call as a list, in order."""
+    if isinstance(result, dict):
+        return list(result.values())
+    return list(result) if isinstance(result, list | tuple) else [result]
 
 
 def _named(tensors: list[Tensor], keys: list[str] | None) -> Any:
@@ -64,6 +74,7 @@ def _named(tensors: list[Tensor], keys: list[str] | None) -> Any:
     return dict(zip(keys, tensors, strict=True)) if keys else tensors
 
 
-def _at(place: list, inputs: list[Tensor], made: list[list[Tensor]]) -> Tensor:
+def _at(place: list[Any], inputs: list[Tensor], made: list[list[Tensor]]) -> Tensor:
     kind, number, *index = place
-    return inputs[number] if kind == "input" else made[number][index[0]]
+    tensor: Tensor = inputs[number] if kind == "input" else made[number][index[0]]
+    return tensor

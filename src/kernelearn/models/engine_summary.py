@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernelearn.engine.program import PHASES
 from kernelearn.engine.work import (
@@ -17,11 +17,14 @@ from kernelearn.engine.work import (
     table,
 )
 
+if TYPE_CHECKING:
+    from kernelearn.models.model import Model
+
 COLUMNS = ("Layer", "Phase", "Runs on", "Kernels", "Tasks", "FLOPs", "Bytes", "At best", "Limit", "Of peak")
 ALIGNED = "llllrrrrlr"
 
 
-def engine_lines(model: Any, images: int = 32) -> list[str]:
+def engine_lines(model: Model, images: int = 32) -> list[str]:
     """Per layer and phase: where it runs, by which kernels, into how many tasks split, FLOPs and bytes.
 
     Shows the training step of a model that was compiled with a loss, else prediction. Kernels need not have
@@ -29,7 +32,7 @@ def engine_lines(model: Any, images: int = 32) -> list[str]:
     estimate.
     """
     kind = "train" if _has_training(model) else "predict"
-    executable = model.step(kind).executable
+    executable: Any = model.step(kind).executable  # each engine tells what it can
     rows = getattr(executable, "estimated_work", executable.work)(images)
     step = "training step" if kind == "train" else "prediction"
     elsewhere = sum(not row.is_native for row in rows)
@@ -56,11 +59,11 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _has_training(model: Any) -> bool:
+def _has_training(model: Model) -> bool:
     return model.compiled and model.programs.has_loss
 
 
-def _layer_rows(model: Any, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:
+def _layer_rows(model: Model, rows: Sequence[Work], engine: str) -> Iterator[list[str]]:
     own, fused = by_layer(rows), hosts(rows)
     known = [layer.name for layer in model.layers]
     others = [name for name in own if name and name not in known]

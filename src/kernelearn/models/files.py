@@ -36,12 +36,21 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     """Write a model: structure, weights, metadata; if compiled, also loss, metrics and optimiser state."""
     _check_overwrite(path, overwrite)
     arrays = {f"weights/{name}": w.numpy() for name, w in model.weight_paths().items()}
+    arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
+    native.write(path, model_config(model), arrays)
+    model.note_saved()
+
+
+def model_config(model: Model) -> dict[str, Any]:
+    """Everything about a model but its arrays, as JSON values.
+
+    Raises: ArgumentError for a part that cannot be written down.
+    """
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
     if model.compiled:
         values["compile"] = _compile_config(model)
         values["iterations"] = model.programs.compiled_optimizer().iterations
-        arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
-    native.write(path, values, arrays)
+    return values
 
 
 def load_model(path: Any, compile: bool = True) -> Any:
@@ -85,15 +94,22 @@ def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
     native.write(
         path, {"kind": WEIGHTS}, {f"weights/{n}": w.numpy() for n, w in model.weight_paths().items()}
     )
+    model.note_saved()
 
 
 def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
-    """Read weights into a model: all of them in order, or by name those that it has."""
+    """Read weights into a model: all of them, or by name those that it has.
+
+    All of them are paired by name where the file has the model's names, whatever their order; by order where
+    it has other names.
+    """
     model.need_shapes()
     _, arrays = native.read(path)
     saved = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
     if not by_name:
         own = list(model.weight_paths())
+        if set(own) == set(saved):
+            saved = {name: saved[name] for name in own}
         if [model.weight_paths()[n].shape for n in own] != [a.shape for a in saved.values()]:
             raise ShapeError(
                 f"{str(path)!r} holds weights of shapes {[a.shape for a in saved.values()]}; the model has "

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Weight
@@ -57,10 +57,11 @@ class Model(Trainer, Layer):
         self.metadata: dict[str, Any] = {}
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
-        self._calls: list = []
+        self._calls: list[Node] = []
         self._layers: list[Layer] = []
         # The names that a dict of inputs or outputs gives.
         self.input_keys, self.output_keys = _keys(inputs), _keys(outputs)
+        self.has_tuple_outputs = isinstance(outputs, tuple) and len(outputs) > 1
         if inputs is not None:
             self._connect(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
         if not trainable:
@@ -88,7 +89,7 @@ class Model(Trainer, Layer):
         return list(found.values())
 
     @property
-    def calls(self) -> list:
+    def calls(self) -> list[Node]:
         """The calls of layers, in the order in which they run: `Node`s with layer, inputs and outputs."""
         return list(self._calls)
 
@@ -164,7 +165,8 @@ class Model(Trainer, Layer):
                 results = results if isinstance(results, tuple) else (results,)
                 _add_activity_penalties(graph, call.layer, results)
             values.update((id(t), b) for t, b in zip(call.outputs, results))
-        outputs = tuple(values[id(t)] for t in self.outputs)
+        # A Sequential that has nothing but its Input hands the input on.
+        outputs = tuple(values[id(t)] for t in self.outputs or self.inputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
     @property
@@ -209,18 +211,52 @@ class Model(Trainer, Layer):
         result = self.step("predict").run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """As `Layer.__call__`; several inputs as a list or as a dict by name, outputs in the model's form.
+
+        Raises: ShapeError for another number of inputs than the model has.
+        """
+        given = super().__call__(self._in_order(inputs), **options)
+        return self.arranged(given if isinstance(given, list) else [given])
+
+    def _in_order(self, inputs: Any) -> Any:
+        """The inputs as the list that a layer takes."""
+        if not self.inputs:
+            return inputs
+        if isinstance(inputs, dict):
+            missing = [name for name in self.input_names if name not in inputs]
+            if missing:
+                raise ShapeError(
+                    f"Model {self.name!r} has the inputs {self.input_names}; {sorted(map(str, inputs))} "
+                    f"lacks {missing}."
+                )
+            return [inputs[name] for name in self.input_names]
+        count = len(inputs) if isinstance(inputs, list | tuple) else 1
+        if count != len(self.inputs):
+            raise ShapeError(
+                f"Model {self.name!r} takes {len(self.inputs)} input(s), {self.input_names}; got {count}. A "
+                "list or tuple counts as several inputs: give one array, np.asarray(...), for one."
+            )
+        return inputs
+
+    def arranged(self, outputs: list[Any]) -> Any:
+        """One thing for each output as the outputs were given: alone, a list, a tuple or a dict."""
+        if self.output_keys is not None:
+            return dict(zip(self.output_keys, outputs, strict=True))
+        return tuple(outputs) if self.has_tuple_outputs else _one_or_list(outputs)
+
     # --- transfer learning
 
     def freeze(self, until: str | None = None) -> None:
         """Stop training layers: all, or those up to and including the layer named `until`.
 
-        Call `compile` afterwards. Frozen layers cost no gradient work; frozen BatchNormalization uses its
-        moving statistics.
+        It counts from the next step on. Frozen layers cost no gradient work; frozen BatchNormalization uses
+        its moving statistics.
         """
         self._set_trainable(False, until)
 
     def unfreeze(self, until: str | None = None) -> None:
-        """Train layers again: all, or those up to and including `until`. Call `compile` afterwards."""
+        """Train layers again: all, or those up to and including `until`."""
         self._set_trainable(True, until)
 
     def _set_trainable(self, value: bool, until: str | None) -> None:
@@ -278,8 +314,10 @@ class Model(Trainer, Layer):
         call = next(call for call in self._calls if call.layer.name == first)
         if not rest:
             return call.outputs[0]
-        part = Model(call.layer.inputs, call.layer.tensor_of(rest))
-        return part(list(call.inputs) if len(call.inputs) > 1 else call.inputs[0])
+        inner = call.layer
+        assert isinstance(inner, Model)  # get_layer has found the rest of the path in it
+        part: Tensor = Model(inner.inputs, inner.tensor_of(rest))(list(call.inputs))
+        return part
 
     def summary(self, line_length: int | None = None, print_fn: Any = None, engine: bool = False) -> None:
         """Print layers, output shapes and numbers of parameters; with `engine=True` also their kernels."""
@@ -321,6 +359,15 @@ class Model(Trainer, Layer):
 
         save_model(self, path, overwrite)
 
+    def check_savable(self) -> None:
+        """Look whether `save` can write the model down.
+
+        Raises: ArgumentError that names the part which cannot be saved.
+        """
+        from kernelearn.models.files import model_config
+
+        model_config(self)
+
     def save_weights(self, path: Any, overwrite: bool = True) -> None:
         """Write the weights alone."""
         from kernelearn.models.files import save_weights
@@ -348,6 +395,12 @@ class Model(Trainer, Layer):
             else:
                 paths.update((f"{layer.name}/{w.name}", w) for w in layer.weights)
         return paths
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Models are pickled and copied by their config, weights and training state."""
+        from kernelearn.models.copying import frozen, revived
+
+        return revived, (frozen(self),)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} layers={len(self._layers)} built={self.built}>"
@@ -391,5 +444,5 @@ def _keys(tensors: Any) -> list[str] | None:
     return [str(key) for key in tensors] if isinstance(tensors, dict) else None
 
 
-def _one_or_list(values: Sequence) -> Any:
+def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)

@@ -84,7 +84,7 @@ class Sequential(Model):
 
     def build(self, *input_shapes: Any, **unused: Any) -> None:
         """Make the weights for inputs of this shape, batch first: `build((None, 28, 28, 1))`."""
-        if self.outputs:
+        if self.outputs or self._start is not None:
             return
         shape = input_shapes[0]
         self._begin(Input(tuple(shape)[1:], dtype=self.dtype))

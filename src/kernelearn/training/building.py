@@ -44,24 +44,35 @@ def build_prediction(model: Trainable) -> tuple[Program, Variables]:
     return _finished(graph, model), graph.variables
 
 
-def build_test(model: Trainable, objectives: Sequence[Objective]) -> tuple[Program, Variables]:
-    """Prediction and losses, in inference mode."""
+def build_test(
+    model: Trainable, objectives: Sequence[Objective], positions: Sequence[int] = ()
+) -> tuple[Program, Variables]:
+    """Prediction and losses, in inference mode.
+
+    Args:
+        positions: outputs with a weight for each position, not for each sample.
+    """
     graph = ProgramBuilder(dtype=model.dtype)
-    _add_loss(graph, model, objectives, _lower(graph, model))
+    _add_loss(graph, model, objectives, _lower(graph, model), positions)
     graph.rewrite(fuse_softmax_crossentropy)
     return _finished(graph, model), graph.variables
 
 
 def build_training(
-    model: Trainable, objectives: Sequence[Objective], optimizer: Optimizer, slots: dict[str, Variable]
+    model: Trainable,
+    objectives: Sequence[Objective],
+    optimizer: Optimizer,
+    slots: dict[str, Variable],
+    positions: Sequence[int] = (),
 ) -> tuple[Program, Variables]:
     """A whole training step.
 
     Args:
         slots: the optimiser's arrays by name; missing ones are added.
+        positions: outputs with a weight for each position, not for each sample.
     """
     graph = ProgramBuilder(training=True, dtype=model.dtype)
-    total = _add_loss(graph, model, objectives, _lower(graph, model))
+    total = _add_loss(graph, model, objectives, _lower(graph, model), positions)
     graph.rewrite(fuse_softmax_crossentropy)
     grads = add_gradients(graph, total)
     multipliers = learning_rate_multipliers(model)
@@ -103,13 +114,17 @@ def _lower(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
 
 
 def _add_loss(
-    graph: ProgramBuilder, model: Trainable, objectives: Sequence[Objective], predictions
+    graph: ProgramBuilder,
+    model: Trainable,
+    objectives: Sequence[Objective],
+    predictions: Sequence[Buffer],
+    positions: Sequence[int],
 ) -> Buffer:
     """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ..."""
     parts = []
     for i, (objective, prediction) in enumerate(zip(objectives, predictions)):
         if objective.loss is not None:
-            part = _output_loss(graph, i, objective, prediction)
+            part = _output_loss(graph, i, objective, prediction, i in positions)
             graph.outputs[loss_name(i)] = part.name
             parts.append(
                 part if objective.weight == 1.0 else graph.add("scale", part, factor=objective.weight)
@@ -125,17 +140,21 @@ def _add_loss(
     return total
 
 
-def _output_loss(graph: ProgramBuilder, index: int, objective: Objective, prediction: Buffer) -> Buffer:
+def _output_loss(
+    graph: ProgramBuilder, index: int, objective: Objective, prediction: Buffer, by_position: bool
+) -> Buffer:
     loss = objective.loss
+    assert loss is not None
     dtype = "int64" if objective.has_integer_targets else graph.dtype
     target = graph.input(target_name(index), objective.target_shape, dtype)
-    weights = graph.input(weight_name(index), (None,))
+    weights = graph.input(weight_name(index), objective.value_shape if by_position else (None,))
     reduction = loss.reduction
     if reduction in (None, "none"):
         raise ArgumentError(
             f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
         )
     custom = {} if loss.kind != "custom" else {"custom": loss}
+    value: Buffer
     value, _ = graph.add(
         "loss", prediction, target, weights, kind=loss.kind, reduction=reduction, **loss.attrs(), **custom
     )

@@ -68,7 +68,8 @@ def read_about(path: PathLike) -> dict[str, Any]:
 
     Raises: FormatError, also if the file is not a checkpoint.
     """
-    return _checked_kind(native.read_config(path), path)["about"]
+    about: dict[str, Any] = _checked_kind(native.read_config(path), path)["about"]
+    return about
 
 
 def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callback"] = ()) -> None:
@@ -129,12 +130,12 @@ def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> N
     """
     expected = _variables(model)
     saved = {name: array for name, array in arrays.items() if not name.startswith(_RESULTS)}
-    if {n: v.shape for n, v in expected.items()} != {n: a.shape for n, a in saved.items()}:
+    if [_place(n, v.shape) for n, v in expected.items()] != [_place(n, a.shape) for n, a in saved.items()]:
         raise FormatError(
-            "The saved state belongs to another model or optimiser: names or shapes of arrays differ."
+            "The saved state belongs to another model or optimiser: kinds or shapes of arrays differ."
         )
-    for name, variable in expected.items():
-        variable.assign(saved[name])
+    for variable, array in zip(expected.values(), saved.values(), strict=True):
+        variable.assign(array)
     results, optimizer = model.programs.known_results, model.optimizer
     found = {n.removeprefix(_RESULTS): a for n, a in arrays.items() if n.startswith(_RESULTS)}
     if found and results is not None:
@@ -151,6 +152,11 @@ def _variables(model: "Trainer") -> dict[str, "Variable"]:
     """What training changes: weights by their number, slots of the optimiser by name."""
     weights: dict[str, Variable] = {f"weights/{i:04d}": w for i, w in enumerate(model.weights)}
     return {**weights, **{f"slots/{name}": slot for name, slot in model.programs.slots.items()}}
+
+
+def _place(name: str, shape: tuple[int, ...]) -> tuple[list[str], tuple[int, ...]]:
+    """What an array is, without the name of its layer: a network that is built again has other ones."""
+    return name.split("/")[-2:], shape
 
 
 def pack(state: Any, name: str, arrays: Arrays) -> Any:

@@ -12,7 +12,7 @@ from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.training.objectives import Objective
+from kernelearn.training.objectives import Objective, check_outputs
 from kernelearn.training.step import Arrays, Batch, input_name, target_name, weight_name
 from kernelearn.training.trainable import Trainable
 
@@ -89,7 +89,7 @@ class BatchRows:
         return self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
 
 
-def training_and_validation(given: tuple, split: float, validation: Any) -> tuple[Any, Any]:
+def training_and_validation(given: tuple[Any, ...], split: float, validation: Any) -> tuple[Any, Any]:
     """The datasets that `fit` trains on and validates with; None for no validation.
 
     Args:
@@ -187,18 +187,28 @@ def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: 
     """Targets and sample weights of a batch as program inputs."""
     if y is None:
         raise ArgumentError("Training and evaluation need targets: give y, or a dataset with labels.")
-    targets = _per_output(y, objectives, "y")
-    weights = [weight] * len(objectives) if not isinstance(weight, list | tuple | Mapping) else None
-    weights = weights if weights is not None else _per_output(weight, objectives, "sample_weight")
+    targets, weights = _per_output(y, objectives, "y"), weights_per_output(weight, objectives)
     arrays: Arrays = {}
     for i, (objective, target, w) in enumerate(zip(objectives, targets, weights)):
         if objective.is_used:
             arrays[target_name(i)] = np.ascontiguousarray(objective.target(target, dtype))
-            arrays[weight_name(i)] = np.ones(rows, dtype) if w is None else np.ascontiguousarray(w, dtype)
+            arrays[weight_name(i)] = np.ascontiguousarray(objective.sample_weights(w, rows, dtype))
     return arrays
 
 
-def _per_output(value: Any, objectives: Sequence[Objective], what: str) -> list:
+def weights_per_output(weight: Any, objectives: Sequence[Objective]) -> list[Any]:
+    """The sample weights of each output: one array is for all of them, a dict may leave outputs out."""
+    if isinstance(weight, Mapping):
+        check_outputs(weight, [o.output for o in objectives], "sample_weight")
+        return [weight.get(o.output) for o in objectives]
+    if not isinstance(weight, list | tuple):
+        return [weight] * len(objectives)
+    if len(weight) != len(objectives):
+        raise ShapeError(f"The model has {len(objectives)} outputs; sample_weight has {len(weight)} parts.")
+    return list(weight)
+
+
+def _per_output(value: Any, objectives: Sequence[Objective], what: str) -> list[Any]:
     if isinstance(value, Mapping):
         missing = [o.output for o in objectives if o.is_used and o.output not in value]
         if missing:
@@ -210,25 +220,49 @@ def _per_output(value: Any, objectives: Sequence[Objective], what: str) -> list:
     return parts
 
 
-def class_weights(y: Any, weight: Any, class_weight: Mapping[int, float] | None) -> Any:
-    """Sample weights multiplied by the weight of each sample's class.
+def class_weights(
+    y: Any, weight: Any, class_weight: Mapping[Any, Any] | None, objectives: Sequence[Objective]
+) -> Any:
+    """Sample weights multiplied by the weight of the class of each sample, or of each position of a mask.
 
-    Raises: ArgumentError if targets are not class numbers or one-hot rows of a single output.
+    Args:
+        class_weight: class number -> factor; for several outputs output name -> such a dict.
+    Raises: ArgumentError for classes without a factor, and for one dict of classes for several outputs.
     """
     if class_weight is None:
         return weight
-    if y is None or isinstance(y, Mapping | list | tuple):
-        raise ArgumentError("class_weight needs one array of targets: class numbers or one-hot rows.")
-    labels = np.asarray(y)
-    labels = (
-        labels.argmax(-1)
-        if labels.ndim == 2 and labels.shape[-1] > 1
-        else labels.reshape(len(labels), -1)[:, 0]
-    )
-    unknown = sorted(set(np.unique(labels).tolist()) - set(class_weight))
-    if unknown:
+    factors = _factors(class_weight, objectives)
+    if y is None:
+        raise ArgumentError("class_weight needs targets: give y, or a dataset with labels.")
+    targets, weights = _per_output(y, objectives, "y"), weights_per_output(weight, objectives)
+    return [
+        given if own is None or target is None else _times(objective.class_weights(target, own), given)
+        for objective, target, given, own in zip(objectives, targets, weights, factors)
+    ]
+
+
+def _factors(
+    class_weight: Mapping[Any, Any], objectives: Sequence[Objective]
+) -> list[Mapping[int, float] | None]:
+    names = [o.output for o in objectives]
+    if any(isinstance(value, Mapping) for value in class_weight.values()):
+        check_outputs(class_weight, names, "class_weight")
+        return [class_weight.get(name) for name in names]
+    if len(names) > 1:
         raise ArgumentError(
-            f"class_weight has no entry for the classes {unknown}; it has {sorted(class_weight)}."
+            f"The model has the outputs {names}, so class_weight must be a dict by output name: "
+            f"class_weight={{{names[0]!r}: {dict(class_weight)}}}."
         )
-    factors = np.array([class_weight[int(label)] for label in labels], config.floatx())
-    return factors if weight is None else factors * np.asarray(weight)
+    return [class_weight]
+
+
+def _times(factors: np.ndarray, weight: Any) -> np.ndarray:
+    """Factors of classes times weights that may lack trailing axes, or have some of size 1."""
+    if weight is None:
+        return factors
+    weights = np.asarray(weight)
+    while weights.ndim > factors.ndim and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    more = max(factors.ndim - weights.ndim, 0)
+    product: np.ndarray = factors * weights.reshape(*weights.shape, *[1] * more)
+    return product

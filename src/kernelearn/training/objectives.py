@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from kernelearn import losses, metrics
 from kernelearn.engine.reference.losses import LOSSES
 from kernelearn.engine.reference.targets import class_numbers
 from kernelearn.errors import ArgumentError, DataError, ShapeError
+
+if TYPE_CHECKING:
+    from kernelearn.losses import Loss
+    from kernelearn.metrics import Metric
 
 
 @dataclass
@@ -24,14 +29,16 @@ class Objective:
         loss: a `Loss`, or None for an output that is only measured.
         weight: factor of its loss in the total.
         metrics, weighted: metrics without and with sample weights.
+        is_one_of_several: whether the model has other outputs.
     """
 
     output: str
     shape: tuple[int | None, ...]
-    loss: Any
+    loss: Loss | None
     weight: float
-    metrics: list
-    weighted: list
+    metrics: list[Metric]
+    weighted: list[Metric]
+    is_one_of_several: bool = False
 
     @property
     def is_used(self) -> bool:
@@ -46,7 +53,13 @@ class Objective:
         return bool(getattr(self.loss, "integer_labels", False))
 
     @property
+    def value_shape(self) -> tuple[int | None, ...]:
+        """Of the values of the loss before they are summed: one for each sample and position."""
+        return self.shape[:-1]
+
+    @property
     def target_shape(self) -> tuple[int | None, ...]:
+        """Of the targets, batch first."""
         return self.shape[:-1] if self.has_integer_targets else self.shape
 
     def target(self, y: Any, dtype: str) -> np.ndarray:
@@ -68,6 +81,49 @@ class Objective:
         if not self.has_integer_targets:
             return array.astype(dtype, copy=False)
         return self._class_numbers(array)
+
+    def sample_weights(self, given: Any, rows: int, dtype: str) -> np.ndarray:
+        """(rows,) weights of samples, or rows x (...) weights of positions, all ones for None.
+
+        Raises: ShapeError for a shape that is neither.
+        """
+        if given is None:
+            return np.ones(rows, dtype)
+        weights = np.asarray(given, dtype)
+        wanted = (rows, *(int(size or 0) for size in self.value_shape[1:]))
+        while weights.ndim > 1 and weights.shape[-1] == 1 and weights.shape != wanted[: weights.ndim]:
+            weights = weights[..., 0]
+        if not weights.ndim or weights.shape != wanted[: weights.ndim]:
+            raise ShapeError(
+                f"sample_weight of output {self.output!r} must have the shape ({rows},), a number for each "
+                f"sample, or more leading axes of {wanted}, a number for each position; got "
+                f"{np.shape(given)}."
+            )
+        if weights.ndim == 1:
+            return weights
+        return np.broadcast_to(weights.reshape(*weights.shape, *[1] * (len(wanted) - weights.ndim)), wanted)
+
+    def class_weights(self, y: Any, factors: Mapping[int, float]) -> np.ndarray:
+        """The factor of the class of each sample and position, in the shape of the loss's values.
+
+        Raises: ArgumentError for targets whose class has no factor.
+        """
+        labels = np.asarray(y)
+        if not self.has_integer_targets and labels.ndim == len(self.shape) and self.shape[-1] != 1:
+            labels = labels.argmax(-1)
+        while labels.ndim > max(len(self.value_shape), 1) and labels.shape[-1] == 1:
+            labels = labels[..., 0]
+        ignored = getattr(self.loss, "ignore_class", None)
+        known = dict(factors) if ignored is None else {ignored: 1.0, **factors}
+        classes = np.array(sorted(known))
+        at = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        if not np.array_equal(classes[at], labels):
+            unknown = np.unique(labels[classes[at] != labels]).tolist()
+            raise ArgumentError(
+                f"class_weight has no entry for the classes {unknown[:10]}; it has {sorted(factors)}."
+            )
+        found: np.ndarray = np.array([known[label] for label in classes.tolist()], np.float64)[at]
+        return found
 
     def _class_numbers(self, array: np.ndarray) -> np.ndarray:
         classes, ignored = self.shape[-1], getattr(self.loss, "ignore_class", None)
@@ -91,7 +147,11 @@ class Objective:
 
 
 def make_objectives(
-    outputs: Sequence[tuple[str, tuple]], loss, loss_weights, plain, weighted
+    outputs: Sequence[tuple[str, tuple[int | None, ...]]],
+    loss: Any,
+    loss_weights: Any,
+    plain: Any,
+    weighted: Any,
 ) -> list[Objective]:
     """One `Objective` per output, from the arguments of `compile`.
 
@@ -101,18 +161,22 @@ def make_objectives(
             name; metrics of a single output may be a plain list.
     """
     names = [name for name, _ in outputs]
+    used: set[int] = set()
     loss_of = _per_output(loss, names, "loss")
     weight_of = _per_output(loss_weights, names, "loss_weights")
     objectives = []
     for i, (name, shape) in enumerate(outputs):
         found = _as_loss(loss_of[i])
-        chosen = [_metrics_of(family, names, i, found, shape) for family in (plain, weighted)]
+        own, own_weighted = (
+            [_unshared(metric, used) for metric in _metrics_of(family, what, names, i, found, shape)]
+            for what, family in (("metrics", plain), ("weighted_metrics", weighted))
+        )
         weight = 1.0 if weight_of[i] is None else float(weight_of[i])
-        objectives.append(Objective(name, tuple(shape), found, weight, *chosen))
+        objectives.append(Objective(name, tuple(shape), found, weight, own, own_weighted, len(names) > 1))
     return objectives
 
 
-def _as_loss(identifier: Any) -> Any:
+def _as_loss(identifier: Any) -> Loss | None:
     found = losses.get(identifier)
     if found is not None and not isinstance(found, losses.Loss):
         raise ArgumentError(
@@ -123,13 +187,18 @@ def _as_loss(identifier: Any) -> Any:
     return found
 
 
-def _per_output(value: Any, names: list[str], what: str) -> list:
+def check_outputs(value: Mapping[str, Any], names: Sequence[str], what: str) -> None:
+    """Raise ArgumentError for a dict by output name that has another name."""
+    unknown = sorted(str(name) for name in set(value) - set(names))
+    if unknown:
+        raise ArgumentError(
+            f"{what} names outputs {unknown} that the model does not have; it has {list(names)}."
+        )
+
+
+def _per_output(value: Any, names: list[str], what: str) -> list[Any]:
     if isinstance(value, Mapping) and "class_name" not in value:
-        unknown = sorted(set(value) - set(names))
-        if unknown:
-            raise ArgumentError(
-                f"{what} names outputs {unknown} that the model does not have; it has {names}."
-            )
+        check_outputs(value, names, what)
         return [value.get(name) for name in names]
     if isinstance(value, list | tuple):
         if len(value) != len(names):
@@ -140,12 +209,22 @@ def _per_output(value: Any, names: list[str], what: str) -> list:
     return [value] * len(names)
 
 
-def _metrics_of(family: Any, names: list[str], index: int, loss: Any, shape: tuple) -> list:
+def _metrics_of(
+    family: Any, what: str, names: list[str], index: int, loss: Loss | None, shape: tuple[int | None, ...]
+) -> list[Metric]:
     if family is None:
         return []
     if isinstance(family, Mapping) and "class_name" not in family:
+        check_outputs(family, names, what)
         family = family.get(names[index]) or []
     elif len(names) > 1 and isinstance(family, list | tuple) and len(family) == len(names):
         family = family[index] or []
     chosen = family if isinstance(family, list | tuple) else [family]
     return [metrics.resolve(metric, loss, shape) for metric in chosen]
+
+
+def _unshared(metric: Metric, used: set[int]) -> Metric:
+    """A metric whose state is that of one output alone: an object that has a place already is copied."""
+    own = copy.deepcopy(metric) if id(metric) in used else metric
+    used.add(id(own))
+    return own

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ from kernelearn.engine.backends import Executable, prepare
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.layers.activations import is_constant_softmax
 from kernelearn.training import building
+from kernelearn.training.changes import Reading, is_same, reading_of
 from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.ownership import claimed
 from kernelearn.training.running import RunningResults
 from kernelearn.training.step import Arrays, Batch, Clock, StepResult
 from kernelearn.training.trainable import Trainable
@@ -109,10 +113,13 @@ class Programs:
         self.slots: dict[str, Variable] = {}
         self._objectives: list[Objective] | None = None
         self._results: RunningResults | None = None
+        self._token = object()  # stands for the model where it must outlive it
         self._steps: dict[Any, StepProgram] = {}
+        self._reading: Reading = []
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
         """Take over what `compile` says. The same optimiser keeps its slots."""
+        optimizer = claimed(optimizer, self._token, self.model.name)
         if optimizer is not self.optimizer:
             self.slots = {}
         self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
@@ -122,7 +129,7 @@ class Programs:
 
     def forget(self) -> None:
         """Throw everything away that was made from the structure of the model: it has changed."""
-        self._steps = {}
+        self._steps, self._reading = {}, []
         self._objectives = self._results = None
 
     def finish(self) -> None:
@@ -136,9 +143,27 @@ class Programs:
             shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
         )
         self._results = RunningResults(self._objectives)
+        self._warn_of_constants()
+        self._reading = reading_of(model, self._objectives, optimizer)
         if self.has_loss:
-            made = building.build_training(model, self._objectives, optimizer, self.slots)
-            self._prepare("train", *made)
+            self._once("train", lambda: self._build("train"))
+
+    def _warn_of_constants(self) -> None:
+        """Say where an output is 1 whatever goes in, so that nothing can be learned."""
+        for name, tensor in zip(self.model.output_names, self.model.outputs):
+            if is_constant_softmax(tensor.node.layer, tensor.shape):
+                warnings.warn(
+                    f"Output {name!r} is a softmax over a single number, which is always 1: nothing can be "
+                    "learned. For two classes use one unit with activation='sigmoid', or two units.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+
+    def look_for_changes(self) -> None:
+        """Build the steps anew if a layer, the optimiser or a loss was changed since they were built."""
+        now = reading_of(self.model, self._objectives, self.optimizer)
+        if not is_same(self._reading, now):
+            self._steps, self._reading = {}, now
 
     def clock(self, seed: int) -> Clock:
         """The clock of the next training step."""
@@ -193,33 +218,38 @@ class Programs:
             raise NotBuiltError(
                 "The model has no shapes yet: give input_shape, call build(), or fit it first."
             )
-        if kind not in self._steps:
-            self._build(kind)
-        if kind not in self._steps:
-            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
-        return self._steps[kind]
+        self.look_for_changes()
+        return self._once(kind, lambda: self._build(kind))
 
-    def _build(self, kind: str) -> None:
+    def step_for(self, kind: str, batch: Batch, buffers: Mapping[str, str] | None = None) -> StepProgram:
+        """The "train" or "test" step that takes a batch as it is weighted; see `step`.
+
+        Args:
+            buffers: label -> name of a buffer that the step is to give too; made once for each set of them.
+        """
+        positions = batch.weighted_positions(len(self.objectives))
+        key = (kind, positions) if positions else kind
+        step = self._once(key, lambda: self._build(kind, positions))
+        if not buffers:
+            return step
+        return self._once((key, frozenset(buffers.items())), lambda: step.keeping(buffers))
+
+    def _build(self, kind: str, positions: Sequence[int] = ()) -> StepProgram:
         if kind == "predict":
-            self._prepare(kind, *building.build_prediction(self.model))
+            program, variables = building.build_prediction(self.model)
         elif kind == "test":
-            self._prepare(kind, *building.build_test(self.model, self.objectives))
+            program, variables = building.build_test(self.model, self.objectives, positions)
+        elif self.objectives and not self.has_loss:
+            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
         else:
-            self.finish()
-
-    def _prepare(self, kind: str, program: Program, variables: Mapping[str, Variable]) -> None:
-        self.put(StepProgram(kind, prepare(program, variables, self.engine)))
+            program, variables = building.build_training(
+                self.model, self.objectives, self.compiled_optimizer(), self.slots, positions
+            )
+        return StepProgram(kind, prepare(program, variables, self.engine))
 
     def put(self, step: StepProgram) -> None:
         """Use this step for its kind from now on."""
         self._steps[step.kind] = step
-
-    def watching(self, buffers: Mapping[str, str]) -> StepProgram:
-        """The training step that gives these buffers too; made once for each set of them."""
-        step = self.step("train")
-        if not buffers:
-            return step
-        return self._once(("train", frozenset(buffers.items())), lambda: step.keeping(buffers))
 
     def _once(self, key: Any, make: Callable[[], StepProgram]) -> StepProgram:
         if key not in self._steps:

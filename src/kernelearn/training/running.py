@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelearn.training.metric_names import loss_names, named_metrics
 from kernelearn.training.objectives import Objective
-from kernelearn.training.step import LOSS, Arrays, Batch, StepResult
+from kernelearn.training.step import Arrays, Batch, StepResult, prediction_name
+
+if TYPE_CHECKING:
+    from kernelearn.metrics import Metric
 
 
 class RunningResults:
     """Collects what batches gave.
 
     The loss of an epoch is the mean of the batches' losses, weighted by their numbers of samples.
+
+    Attributes:
+        metrics: name in the logs -> metric.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         self.objectives = objectives
-        self._names = [LOSS]
-        if len(objectives) > 1:
-            self._names += [f"{o.output}_loss" for o in objectives if o.loss is not None]
+        self._names = loss_names(objectives)
+        self.metrics: dict[str, Metric] = named_metrics(objectives)
         self.reset()
 
     def reset(self) -> None:
         """Start an epoch."""
         self._sums = np.zeros(len(self._names))
         self._count = 0
-        for metric in self._metrics():
+        for metric in self.metrics.values():
             metric.reset_state()
 
     def add(self, result: StepResult, batch: Batch) -> None:
@@ -38,8 +44,28 @@ class RunningResults:
             values += [result.loss_of(i) for i, o in enumerate(self.objectives) if o.loss is not None]
         self._sums += batch.rows * np.array(values)
         self._count += batch.rows
+        self._update_metrics(result, batch)
+
+    def try_metrics(self, batch: Batch, dtype: str) -> dict[str, Any]:
+        """Let every metric take targets of a batch, with zeros for predictions; gives the logs of that.
+
+        Raises: what a metric raises for targets that it cannot take.
+        """
+        zeros = {
+            prediction_name(i): np.zeros(
+                (batch.rows, *(int(size or 0) for size in objective.shape[1:])), dtype
+            )
+            for i, objective in enumerate(self.objectives)
+        }
+        with np.errstate(all="ignore"):
+            self._update_metrics(StepResult(zeros), batch)
+            return self.logs()
+
+    def _update_metrics(self, result: StepResult, batch: Batch) -> None:
         for i, objective in enumerate(self.objectives):
             prediction, target = result.prediction(i), batch.target(i)
+            if target is None:  # neither loss nor metrics
+                continue
             for metric in objective.metrics:
                 metric.update_state(target, prediction)
             for metric in objective.weighted:
@@ -49,19 +75,15 @@ class RunningResults:
         """Name -> value so far, the loss first."""
         means = self._sums / max(self._count, 1)
         logs: dict[str, Any] = dict(zip(self._names, means.tolist()))
-        for objective in self.objectives:
-            prefix = f"{objective.output}_" if len(self.objectives) > 1 else ""
-            for metric in (*objective.metrics, *objective.weighted):
-                value = metric.result()
-                logs[f"{prefix}{metric.name}"] = (
-                    float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
-                )
+        for name, metric in self.metrics.items():
+            value = metric.result()
+            logs[name] = float(value) if np.ndim(value) == 0 else np.asarray(value).tolist()
         return logs
 
     def state(self) -> Arrays:
         """Everything collected, as arrays by name."""
         arrays = {"sums": self._sums.copy(), "count": np.asarray(self._count)}
-        for i, metric in enumerate(self._metrics()):
+        for i, metric in enumerate(self.metrics.values()):
             arrays.update(
                 (f"metric_{i}/{key}", np.asarray(value)) for key, value in metric.get_state().items()
             )
@@ -70,9 +92,6 @@ class RunningResults:
     def restore(self, arrays: Arrays) -> None:
         """Take over what `state` gave."""
         self._sums, self._count = np.array(arrays["sums"]), int(arrays["count"])
-        for i, metric in enumerate(self._metrics()):
+        for i, metric in enumerate(self.metrics.values()):
             prefix = f"metric_{i}/"
             metric.set_state({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
-
-    def _metrics(self) -> list:
-        return [metric for o in self.objectives for metric in (*o.metrics, *o.weighted)]

@@ -105,6 +105,11 @@ class Batch:
         """Sample weights of an output; None if it has neither loss nor metrics."""
         return self.arrays.get(weight_name(index))
 
+    def weighted_positions(self, outputs: int) -> tuple[int, ...]:
+        """Numbers of the outputs with a weight for each position, not for each sample."""
+        weights = [self.weight(index) for index in range(outputs)]
+        return tuple(i for i, weight in enumerate(weights) if weight is not None and weight.ndim > 1)
+
     def class_numbers(self) -> np.ndarray | None:
         """(n,) int64 class of each sample by the first output's targets; None if these are no classes."""
         targets = self.target(0)
@@ -117,7 +122,8 @@ def class_numbers(targets: np.ndarray) -> np.ndarray | None:
         return targets.reshape(-1).astype(np.int64, copy=False)
     is_one_hot = targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
     if is_one_hot and bool((targets.sum(1) == 1).all()):
-        return targets.argmax(1)
+        classes: np.ndarray = targets.argmax(1)
+        return classes
     return None
 
 

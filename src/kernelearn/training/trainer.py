@@ -5,8 +5,8 @@ What it needs from its model is `Trainable`; `programs` holds the steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +16,20 @@ from kernelearn.data import StreamDataset
 from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
-from kernelearn.errors import ArgumentError, NonFiniteError
-from kernelearn.training import checkpoint, feeds
-from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
-from kernelearn.training.diagnosis import diagnose_non_finite
-from kernelearn.training.plan import FitPlan, Validation
+from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.training import checkpoint, checks, feeds, loop
+from kernelearn.training.callbacks import CallbackList, History
+from kernelearn.training.fingerprint import Fingerprint, fingerprint
+from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.state import FitState
-from kernelearn.training.step import Arrays, Batch, Clock, StepReport, input_name
+from kernelearn.training.step import Arrays, Batch, StepReport, input_name
 
 if TYPE_CHECKING:
     from kernelearn.engine.program import ProgramBuilder
     from kernelearn.layers.base import Layer, Weight
     from kernelearn.layers.tensor import Tensor
+    from kernelearn.metrics import Metric
     from kernelearn.optimizers import Optimizer
 
 DEFAULT_BATCH = 32
@@ -42,8 +43,9 @@ class Trainer:
         stop_training: a callback sets it to end `fit` after the batch.
         history: the `History` of the last `fit`.
         fit_state: where `fit` stands; None before the first.
-        fit_data: what `fit` is training on, for callbacks.
-        last_step: the report that a callback asked for with `watch_step`.
+        plan, fit_data: what `fit` is doing and what it is training on, for callbacks.
+        watched: buffers of the next step that a callback asked for with `watch_step`, by label.
+        last_step: the report of that step.
     """
 
     # What a model gives: see `Trainable`.
@@ -75,6 +77,10 @@ class Trainer:
         """All layers that are no models, each once."""
         raise NotImplementedError
 
+    def arranged(self, outputs: list[Any]) -> Any:
+        """One thing for each output, in the form in which the model gives its outputs."""
+        raise NotImplementedError
+
     def _init_training(self) -> None:
         self.programs = Programs(self)
         self.stop_training = False
@@ -82,8 +88,10 @@ class Trainer:
         self.fit_state: FitState | None = None
         self.fit_data: Any = None
         self.last_step: StepReport | None = None
-        self._watched: dict[str, str] | None = None
+        self.watched: dict[str, str] | None = None
         self._seed: int | None = None
+        self.plan: FitPlan | None = None
+        self._when_saved: list[Callable[[], None]] = []
 
     # --- compile
 
@@ -97,7 +105,9 @@ class Trainer:
         engine: str | None = None,
         policy: str | None = None,
     ) -> None:
-        """Say what training does. `trainable` of every layer is read here.
+        """Say what training does.
+
+        A layer that is frozen, released or changed afterwards counts as it is at the next step, as in Keras.
 
         Args:
             optimizer: name, config or object.
@@ -153,7 +163,7 @@ class Trainer:
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[Any, Any] | None = None,
     ) -> Batch:
         """One batch of arrays as a "train" or "test" step takes it.
 
@@ -165,7 +175,23 @@ class Trainer:
             self._prepare_for(data)
             found = next(iter(data.batches(max(len(data), 1))))
         bx, by, weight = found
-        return self._batch(bx, by, feeds.class_weights(by, weight, class_weight))
+        return self.batch_of(bx, by, weight, class_weight)
+
+    def batch_of(self, x: Any, y: Any, weight: Any, class_weight: Mapping[Any, Any] | None = None) -> Batch:
+        """What a dataset or stream gave as a batch, as a "train" or "test" step takes it."""
+        objectives = self.programs.objectives
+        return feeds.batch(x, y, feeds.class_weights(y, weight, class_weight, objectives), self, objectives)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics of `compile`, as objects."""
+        return list(self.metrics_by_name.values())
+
+    @property
+    def metrics_by_name(self) -> dict[str, Metric]:
+        """Name in the logs -> metric; empty before `compile` or before the shapes are known."""
+        known = self.programs.known_results
+        return {} if known is None else dict(known.metrics)
 
     def results(self) -> dict[str, Any]:
         """Loss and metrics so far: of the epoch, or of the last batch or evaluation."""
@@ -184,7 +210,7 @@ class Trainer:
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[Any, Any] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -203,8 +229,13 @@ class Trainer:
             verbose: "auto", 0 (nothing), 1 (progress bar), 2 (a line per epoch).
             validation_split: share of the last rows to hold out, before shuffling.
             validation_data: (x, y) or (x, y, sample_weight), or a Dataset.
-            class_weight: class number -> factor of its samples' loss.
-            steps_per_epoch, validation_steps: use only so many batches.
+            class_weight: class number -> factor of the loss of its samples, in a mask of its positions; for
+                several outputs a dict of such by output name.
+            sample_weight: (n,) factors of the samples' loss, or a factor for each position of a mask; for
+                several outputs a list or a dict by output name.
+            steps_per_epoch: batches in an epoch; the next one goes on where it stopped. Where the data runs
+                out the epoch ends, with a warning.
+            validation_steps: use only so many batches.
             validation_freq: validate every so many epochs.
             seed: of shuffling, dropout and augmentation; None draws one from `set_random_seed`'s sequence.
             terminate_on_nan: stop with NonFiniteError, naming step, layer and first bad tensor, when the
@@ -222,56 +253,29 @@ class Trainer:
         validation = None
         if held_out is not None:
             size = _batch_size(held_out, validation_batch_size or batch_size)
-            validation = Validation(held_out, size, validation_steps, validation_freq)
-        size = _batch_size(data, batch_size)
-        steps = _steps(data, size, steps_per_epoch)
-        plan = FitPlan(data, size, steps, epochs, shuffle, class_weight, validation, terminate_on_nan)
-        self.fit_state = FitState(config.next_seed() if seed is None else int(seed), initial_epoch)
-        self.stop_training = False
-        self.programs.results.reset()
-        params = {"epochs": epochs, "steps": steps, "batch_size": size, "verbose": verbose}
-        loop = CallbackList(callbacks, True, verbose != 0, self, **params)
-        self._watched, self.last_step, self.fit_data = None, None, data
-        with loop, progress.quiet(verbose == 0):
-            self._train_epochs(plan, loop, self.fit_state)
-        self.last_step = self.fit_data = None
-        return loop.history or History()
+            validation = Validation(Pass(held_out, size, validation_steps), validation_freq)
+        plan = FitPlan(
+            data,
+            _batch_size(data, batch_size),
+            steps_per_epoch,
+            epochs,
+            initial_epoch,
+            shuffle,
+            class_weight,
+            validation,
+            None if seed is None else int(seed),
+            terminate_on_nan,
+        )
+        return loop.fit(self, plan, callbacks, verbose)
 
-    def _train_epochs(self, plan: FitPlan, loop: CallbackList, state: FitState) -> None:
-        """Train until the last epoch is over or a callback has set `stop_training`."""
-        loop.on_train_begin()
-        logs: dict[str, Any] = {}
-        while state.epoch < plan.epochs and not self.stop_training:
-            self._train_epoch(plan, loop, state)
-            logs = self.results()
-            if plan.validation is not None and (state.epoch + 1) % plan.validation.every == 0:
-                logs.update(self._validate(plan.validation, loop))
-            ended = state.epoch
-            state.epoch, state.batch = ended + 1, 0
-            self.programs.results.reset()
-            loop.on_epoch_end(ended, _history_order(logs))
-        loop.on_train_end(logs)
+    def training_fingerprint(self) -> Fingerprint:
+        """What the running `fit` is, part by part: for callbacks that continue what an earlier one began.
 
-    def _train_epoch(self, plan: FitPlan, loop: CallbackList, state: FitState) -> None:
-        """Train on the rest of one epoch."""
-        is_checked = plan.stops_at_non_finite and not any(isinstance(c, TerminateOnNaN) for c in loop)
-        batches, rows = plan.batches(state), plan.rows(state)
-        loop.on_epoch_begin(state.epoch)
-        for bx, by, weight in islice(batches, plan.steps_left(state)):
-            loop.on_train_batch_begin(state.batch)
-            batch = self._batch(bx, by, feeds.class_weights(by, weight, plan.class_weight))
-            watched = self._watched is not None
-            clock = self.programs.clock(state.seed)
-            loss = self._train_on(batch, clock, rows.of(state.epoch, state.batch) if watched else None)
-            if is_checked and not np.isfinite(loss):
-                raise NonFiniteError(diagnose_non_finite(self.step("train"), batch, clock))
-            state.batch += 1
-            loop.on_train_batch_end(state.batch - 1, self.results())
-            if self.stop_training:
-                break
-        close = getattr(batches, "close", None)
-        if close:
-            close()
+        Raises: NotBuiltError outside of `fit`.
+        """
+        if self.plan is None:
+            raise NotBuiltError("A training has a fingerprint while fit runs; ask for it in a callback.")
+        return fingerprint(self, self.plan)
 
     def watch_step(self, buffers: Mapping[str, str] | None = None) -> None:
         """Ask for a report of the next training step: for callbacks, in `on_train_batch_begin`.
@@ -282,19 +286,7 @@ class Trainer:
         Args:
             buffers: label -> name of a buffer of `program("train")` that the report is to hold too.
         """
-        self._watched = dict(buffers or {})
-
-    def _train_on(self, batch: Batch, clock: Clock, rows: np.ndarray | None = None) -> float:
-        """Run one training step; gives its loss."""
-        watched, self._watched = self._watched, None
-        result = self.programs.watching(watched or {}).run(batch, clock)
-        loss = result.loss
-        if np.isfinite(loss):
-            self.programs.count_update()
-        if watched is not None:
-            self.last_step = StepReport(loss, clock.learning_rate, batch, rows, result.buffers(watched))
-        self.programs.results.add(result, batch)
-        return loss
+        self.watched = dict(buffers or {})
 
     # --- evaluate and predict
 
@@ -314,14 +306,9 @@ class Trainer:
         Returns: the loss, or [loss, metric, ...] if there are metrics; with `return_dict` a dict by name.
         """
         data = feeds.make_dataset(x, y, sample_weight)
-        self._prepare_for(data)
-        batch_size = _batch_size(data, batch_size)
-        count = _steps(data, batch_size, steps)
-        loop = CallbackList(
-            callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
-        )
-        with loop, progress.quiet(verbose == 0):
-            logs = self._test(data, batch_size, count, loop)
+        plan = self._pass_over(data, batch_size, steps)
+        with self._watching(plan, callbacks, verbose) as watchers:
+            logs = loop.test(self, plan, watchers)
         return _returned(logs, return_dict)
 
     def predict(
@@ -333,25 +320,9 @@ class Trainer:
         callbacks: Any = None,
     ) -> Any:
         """Outputs for data, in inference mode: an array, or a list of them for several outputs."""
-        data = feeds.make_dataset(x)
-        self._prepare_for(data)
-        batch_size = _batch_size(data, batch_size)
-        count = _steps(data, batch_size, steps)
-        step = self.step("predict")
-        loop = CallbackList(
-            callbacks, False, verbose != 0, self, steps=count, batch_size=batch_size, verbose=verbose
-        )
-        parts: list[list[np.ndarray]] = [[] for _ in self.outputs]
-        with loop, progress.quiet(verbose == 0):
-            loop.on_predict_begin()
-            for number, (bx, _, _) in enumerate(islice(data.batches(batch_size), count)):
-                loop.on_predict_batch_begin(number)
-                result = step.run(feeds.image_batch(bx, self.inputs, self.input_names))
-                for i, part in enumerate(parts):
-                    part.append(result.prediction(i))
-                loop.on_predict_batch_end(number)
-            loop.on_predict_end()
-        return _one_or_list([part[0] if len(part) == 1 else np.concatenate(part) for part in parts])
+        plan = self._pass_over(feeds.make_dataset(x), batch_size, steps)
+        with self._watching(plan, callbacks, verbose) as watchers:
+            return self.arranged(loop.predict(self, plan, watchers))
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch of arrays."""
@@ -359,22 +330,23 @@ class Trainer:
             return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
         with progress.quiet():
             result = self.step("predict").run(Batch.of({input_name(0): np.ascontiguousarray(x)}))
-        return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
+        return self.arranged([result.prediction(i) for i in range(len(self.outputs))])
 
     def train_on_batch(
         self,
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[Any, Any] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """One update on one batch of arrays; gives its loss and metrics."""
         batch = self.batch(x, y, sample_weight, class_weight)
         if self._seed is None:
             self._seed = config.next_seed()
+        self.programs.look_for_changes()
         self.programs.results.reset()
-        self._train_on(batch, self.programs.clock(self._seed))
+        loop.train_on(self, batch, self._seed)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(
@@ -382,11 +354,22 @@ class Trainer:
     ) -> Any:
         """Loss and metrics of one batch of arrays, in inference mode."""
         batch = self.batch(x, y, sample_weight)
+        self.programs.look_for_changes()
         self.programs.results.reset()
-        self.programs.results.add(self.step("test").run(batch), batch)
+        self.programs.results.add(self.programs.step_for("test", batch).run(batch), batch)
         return _returned(self.results(), return_dict)
 
     # --- what a checkpoint holds
+
+    def when_saved(self, action: Callable[[], None]) -> None:
+        """Call this once, when the model or its weights are next saved."""
+        self._when_saved.append(action)
+
+    def note_saved(self) -> None:
+        """Tell those who wait for it that the model is safe in a file."""
+        actions, self._when_saved = self._when_saved, []
+        for action in actions:
+            action()
 
     def training_state(self) -> tuple[dict[str, Any], Arrays]:
         """Everything that decides the rest of the run: (JSON values, arrays)."""
@@ -404,36 +387,24 @@ class Trainer:
     def ensure_shape(self, x: Any) -> None:
         """Give the model its input shape from a first batch; models that have one ignore it."""
 
+    def _pass_over(self, data: Data, batch_size: int | None, steps: int | None) -> Pass:
+        """One pass over data for `evaluate` or `predict`."""
+        self._prepare_for(data)
+        plan = Pass(data, _batch_size(data, batch_size), steps)
+        checks.check_step_count("steps", steps, plan.there)
+        return plan
+
+    @contextlib.contextmanager
+    def _watching(self, plan: Pass, callbacks: Any, verbose: str | int) -> Iterator[CallbackList]:
+        """The callbacks of `evaluate` or `predict`, closed at the end."""
+        params = {"steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
+        watchers = CallbackList(callbacks, False, verbose != 0, self, **params)
+        with watchers, progress.quiet(verbose == 0):
+            yield watchers
+
     def _prepare_for(self, data: Any) -> None:
         if not self.outputs:
             self.ensure_shape(data)
-
-    def _batch(self, x: Any, y: Any, weight: Any) -> Batch:
-        return feeds.batch(x, y, weight, self, self.programs.objectives)
-
-    def _validate(self, validation: Validation, loop: CallbackList) -> dict[str, Any]:
-        """Evaluate at the end of an epoch of `fit`."""
-        steps = _steps(validation.data, validation.batch_size, validation.steps)
-        logs = self._test(validation.data, validation.batch_size, steps, loop)
-        return {f"val_{name}": value for name, value in logs.items()}
-
-    def _test(
-        self, data: Any, batch_size: int | None, steps: int | None, loop: CallbackList
-    ) -> dict[str, Any]:
-        """Loss and metrics; those of an epoch that is being trained are put aside meanwhile."""
-        step, results = self.step("test"), self.programs.results
-        aside = results.state()
-        results.reset()
-        loop.on_test_begin()
-        for number, (bx, by, weight) in enumerate(islice(data.batches(batch_size), steps)):
-            loop.on_test_batch_begin(number)
-            batch = self._batch(bx, by, weight)
-            results.add(step.run(batch), batch)
-            loop.on_test_batch_end(number, results.logs())
-        logs = results.logs()
-        results.restore(aside)
-        loop.on_test_end(logs)
-        return logs
 
 
 def _check_counts(least: int, **counts: Any) -> None:
@@ -449,12 +420,6 @@ def _batch_size(data: Any, given: int | None) -> int | None:
     return given if given is not None or isinstance(data, StreamDataset) else DEFAULT_BATCH
 
 
-def _steps(data: Any, batch_size: int | None, limit: int | None) -> int | None:
-    """Batches in one pass, at most `limit`; None if unknown."""
-    count = data.steps(batch_size)
-    return limit if count is None else count if limit is None else min(count, limit)
-
-
 def _returned(logs: dict[str, Any], return_dict: bool) -> Any:
     """Results as Keras gives them: a dict if wanted, else the loss alone or a list."""
     if return_dict:
@@ -463,16 +428,7 @@ def _returned(logs: dict[str, Any], return_dict: bool) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _history_order(logs: dict[str, Any]) -> dict[str, Any]:
-    """Training values by name, then validation values by name: the order of Keras's history."""
-    return dict(sorted(logs.items(), key=lambda item: (item[0].startswith("val_"), item[0])))
-
-
 def _first(x: Any) -> Any:
     if isinstance(x, Mapping):
         return next(iter(x.values()))
     return x[0] if isinstance(x, list | tuple) else x
-
-
-def _one_or_list(values: list[np.ndarray]) -> Any:
-    return values[0] if len(values) == 1 else values

@@ -16,7 +16,7 @@ def loss(y_pred, y_true, weights, *, kind: str, reduction: str, custom=None, **a
     """Weighted loss of a batch.
 
     Args:
-        y_pred: (n, ..., k); y_true: (n, ..., k), or (n, ...) class numbers; weights: (n,).
+        y_pred: (n, ..., k); y_true: (n, ..., k), or (n, ...) class numbers; weights: (n,), or (n, ...).
         kind: key of the table of losses, or "custom" with an object `custom` that has `call` and `gradient`.
         reduction: "sum_over_batch_size" or "mean", "sum", "mean_with_sample_weight".
     Returns: the loss as a 0-d array, and the unweighted values (n, ...).
@@ -35,7 +35,7 @@ def loss_grad(grad, y_pred, y_true, weights, *, kind, reduction, custom=None, **
 
 def _factors(shape: tuple, y_true, weights: np.ndarray, reduction: str, ignore_class) -> np.ndarray:
     """What each value is multiplied by before all are summed; samples of the ignored class do not count."""
-    spread = np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - 1)), shape)
+    spread = np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
     counted = spread.size
     if ignore_class is not None:
         mask = y_true.reshape(shape) != ignore_class

@@ -3,11 +3,18 @@
 A callback watches and may stop training or change the learning rate; it never computes a step.
 """
 
-from typing import Any, ClassVar
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kernelearn._configurable import Checked
 
-Logs = dict[str, float]
+if TYPE_CHECKING:
+    from kernelearn.training.callbacks.callback_list import CallbackList
+
+Logs = dict[str, Any]
 
 HOOKS = (
     "on_train_begin",
@@ -27,6 +34,24 @@ HOOKS = (
     "on_predict_batch_begin",
     "on_predict_batch_end",
 )
+
+
+@dataclass(frozen=True)
+class KnownLogs:
+    """What the logs of a `fit` will hold, as it is known before its first step.
+
+    Attributes:
+        batch: name -> a value of the kind that comes, in the logs of a batch.
+        epoch: the same for the end of an epoch that ends with validation, if there is any.
+        validates_each_epoch: whether "val_" values are there after every epoch.
+        batch_may_grow, epoch_may_grow: whether a callback of the user's own may add names.
+    """
+
+    batch: Mapping[str, Any]
+    epoch: Mapping[str, Any]
+    validates_each_epoch: bool = False
+    batch_may_grow: bool = False
+    epoch_may_grow: bool = False
 
 
 class Callback(Checked):
@@ -53,11 +78,13 @@ class Callback(Checked):
     state_names: ClassVar[tuple[str, ...]] = ()
     # Called after all others: what saves the state of the other callbacks has to see them finished.
     runs_last: ClassVar[bool] = False
+    # Names that it puts into the logs of an epoch.
+    adds_to_logs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.model: Any = None
         self.params: dict[str, Any] = {}
-        self.callback_list: Any = None
+        self.callback_list: CallbackList | None = None
 
     def set_model(self, model: Any) -> None:
         """Called before training with the model."""
@@ -76,6 +103,9 @@ class Callback(Checked):
         for name in self.state_names:
             if name in state:
                 setattr(self, name, state[name])
+
+    def check(self, known: KnownLogs) -> None:
+        """Refuse what would fail later; called before `on_train_begin`, with what the logs will hold."""
 
     def close(self) -> None:
         """Release files and the terminal; called when training has ended, also by an error or Ctrl-C."""

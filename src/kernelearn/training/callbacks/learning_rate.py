@@ -27,6 +27,7 @@ class ReduceLROnPlateau(MonitorCallback):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("best", "wait", "cooldown_counter")
+    adds_to_logs: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class LearningRateScheduler(Callback):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("last_epoch",)
+    adds_to_logs: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from kernelearn.errors import ArgumentError
 from kernelearn.storage import PathLike, check_writable, make_folder
-from kernelearn.training.callbacks.base import Logs
+from kernelearn.training.callbacks.base import KnownLogs, Logs
 from kernelearn.training.callbacks.monitor import MonitorCallback
 
 
@@ -88,6 +88,24 @@ class ModelCheckpoint(MonitorCallback):
         fixed = self.filepath.partition("{")[0]
         check_writable(os.path.dirname(fixed) or ".", _weight_bytes(self.model))
 
+    def is_watching(self) -> bool:
+        return self.save_best_only
+
+    def check(self, known: KnownLogs) -> None:
+        """Refuse fields of `filepath` that the logs will not have, and a model that cannot be saved.
+
+        Raises: ArgumentError.
+        """
+        super().check(known)
+        is_by_epoch = self.save_freq == "epoch"
+        logs = {**(known.epoch if is_by_epoch else {"batch": 1, **known.batch})}
+        if is_by_epoch and not known.validates_each_epoch:
+            logs = {name: value for name, value in logs.items() if not name.startswith("val_")}
+        if not (known.epoch_may_grow if is_by_epoch else known.batch_may_grow):
+            self._path(0, logs)
+        if not self.save_weights_only:
+            self.model.check_savable()
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
 
@@ -122,6 +140,11 @@ class ModelCheckpoint(MonitorCallback):
             raise ArgumentError(
                 f"ModelCheckpoint: the field {error} of filepath {self.filepath!r} is not in the logs. "
                 f"Available: {', '.join(['epoch', *logs])}."
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(
+                f"ModelCheckpoint: filepath {self.filepath!r} asks for a format that a value does not have: "
+                f"{error}."
             ) from error
 
     def _save(self, path: str, message: str) -> None:

@@ -3,8 +3,10 @@
 import warnings
 from typing import Any
 
+import numpy as np
+
 from kernelearn.errors import ArgumentError
-from kernelearn.training.callbacks.base import Callback, Logs
+from kernelearn.training.callbacks.base import Callback, KnownLogs, Logs
 
 MODES = ("auto", "min", "max")
 
@@ -51,6 +53,26 @@ class MonitorCallback(Callback):
         self.mode = mode
         self.best = baseline
         self.min_delta = abs(min_delta)
+        self._has_told = False
+
+    def is_watching(self) -> bool:
+        """Whether the monitored value decides anything."""
+        return True
+
+    def check(self, known: KnownLogs) -> None:
+        """Find the direction now; warn of a value that will not be there.
+
+        Raises: ArgumentError if the direction cannot be told, or for a metric with a value for each class.
+        """
+        if not self.is_watching():
+            return
+        value = known.epoch.get(self.monitor)
+        if value is not None:
+            self._one_number(value)
+        elif not known.epoch_may_grow:
+            self._tell_missing(", ".join(known.epoch))
+            return
+        self.direction()
 
     def is_improvement(self, value: float, reference: float | None) -> bool:
         """Whether `value` is better than `reference` by more than `min_delta`; all is better than None."""
@@ -73,23 +95,39 @@ class MonitorCallback(Callback):
         """The monitored value, or None and a warning if the logs do not have it."""
         value = (logs or {}).get(self.monitor)
         if value is None:
+            self._tell_missing(", ".join(logs or {}))
+            return None
+        return self._one_number(value)
+
+    def _one_number(self, value: Any) -> float:
+        """A metric's value as a number; that of a metric with one class is a list of one."""
+        if np.size(value) != 1:
+            raise ArgumentError(
+                f"{type(self).__name__} watches {self.monitor!r}, which has {np.size(value)} values (one for "
+                "each class), so none is best. Watch a metric with one value, such as average='macro'."
+            )
+        return float(np.asarray(value).item())
+
+    def _tell_missing(self, there: str) -> None:
+        """Warn, once in a training, that the monitored value is not in the logs."""
+        if not self._has_told:
             warnings.warn(
                 f"{type(self).__name__} watches {self.monitor!r}, which is not in the logs of this epoch: "
-                f"{', '.join(logs or {}) or 'they are empty'}. Is validation data missing?",
+                f"{there or 'they are empty'}. Is validation data missing?",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return value
+        self._has_told = True
 
     def _find_direction(self) -> str:
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return "min"
-        for metric in getattr(self.model, "metrics", None) or ():
-            is_growing = getattr(metric, "higher_is_better", None)
-            if getattr(metric, "name", None) == name and is_growing is not None:
-                return "max" if is_growing else "min"
-        return self._direction_of_name(name)
+        metric = getattr(self.model, "metrics_by_name", {}).get(name)
+        is_growing = getattr(metric, "higher_is_better", None)
+        if is_growing is None:
+            return self._direction_of_name(name)
+        return "max" if is_growing else "min"
 
     def _direction_of_name(self, name: str) -> str:
         words = set(name.lower().split("_"))

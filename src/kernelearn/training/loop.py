@@ -1,0 +1,139 @@
+"""The loops: epochs and batches of `fit`, and a pass over data for `evaluate` and `predict`.
+
+A loop takes batches from a `Feed` or a `Pass`, runs a step on each, and tells the callbacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelearn import config
+from kernelearn.engine import progress
+from kernelearn.errors import NonFiniteError
+from kernelearn.training import checks, feeds
+from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
+from kernelearn.training.diagnosis import diagnose_non_finite
+from kernelearn.training.plan import Feed, FitPlan, Pass, warn_of_end
+from kernelearn.training.state import FitState
+from kernelearn.training.step import Batch, StepReport
+
+if TYPE_CHECKING:
+    from kernelearn.training.trainer import Trainer
+
+
+def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> History:
+    """Train as planned; see `Trainer.fit`."""
+    seed = config.next_seed() if plan.seed is None else plan.seed
+    state = model.fit_state = FitState.at(seed, plan.initial_epoch)
+    model.stop_training = False
+    model.programs.look_for_changes()
+    model.programs.results.reset()
+    params = {"epochs": plan.epochs, "steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
+    watchers = CallbackList(callbacks, True, verbose != 0, model, **params)
+    model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
+    with watchers, progress.quiet(verbose == 0), contextlib.closing(Feed(plan, state)) as feed:
+        checks.check_fit(model, plan, watchers)
+        _train_epochs(model, plan, watchers, feed)
+    model.last_step = model.fit_data = model.plan = None
+    return watchers.history or History()
+
+
+def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Feed) -> None:
+    """Train until the last epoch is over, the data ends or a callback has set `stop_training`."""
+    state, results = feed.state, model.programs.results
+    watchers.on_train_begin()
+    logs: dict[str, Any] = {}
+    while state.epoch < plan.epochs and not model.stop_training:
+        if feed.is_exhausted():
+            warn_of_end("the training", state.epoch, plan.epochs, "epochs")
+            break
+        _train_epoch(model, plan, watchers, feed)
+        logs = results.logs()
+        if plan.validation is not None and (state.epoch + 1) % plan.validation.every == 0:
+            found = test(model, plan.validation.data, watchers)
+            logs.update((f"val_{name}", value) for name, value in found.items())
+        ended = state.end_epoch()
+        results.reset()
+        watchers.on_epoch_end(ended, _history_order(logs))
+    watchers.on_train_end(logs)
+
+
+def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Feed) -> None:
+    """Train on the rest of one epoch."""
+    is_checked = plan.stops_at_non_finite and not any(isinstance(c, TerminateOnNaN) for c in watchers)
+    state, rows = feed.state, plan.rows(feed.state)
+    watchers.on_epoch_begin(state.epoch)
+    model.programs.look_for_changes()
+    for bx, by, weight in feed.epoch():
+        watchers.on_train_batch_begin(state.batch)
+        batch = model.batch_of(bx, by, weight, plan.class_weight)
+        own = None if model.watched is None else rows.of(state.data_pass, state.pass_batch)
+        loss = train_on(model, batch, state.seed, own)
+        if is_checked and not np.isfinite(loss):
+            step = model.programs.step_for("train", batch)
+            raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
+        state.count_batch()
+        watchers.on_train_batch_end(state.batch - 1, model.programs.results.logs())
+        if model.stop_training:
+            return
+    feed.end_epoch()
+
+
+def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = None) -> float:
+    """Run one training step and collect what it gave; its loss.
+
+    Args:
+        rows: which rows of the data the batch consists of, for the report that a callback asked for.
+    """
+    watched, model.watched = model.watched, None
+    clock = model.programs.clock(seed)
+    result = model.programs.step_for("train", batch, watched).run(batch, clock)
+    loss = result.loss
+    if np.isfinite(loss):
+        model.programs.count_update()
+    if watched is not None:
+        model.last_step = StepReport(loss, clock.learning_rate, batch, rows, result.buffers(watched))
+    model.programs.results.add(result, batch)
+    return loss
+
+
+def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
+    """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile."""
+    programs = model.programs
+    programs.look_for_changes()
+    results = programs.results
+    aside = results.state()
+    results.reset()
+    watchers.on_test_begin()
+    for number, (bx, by, weight) in enumerate(plan.batches()):
+        watchers.on_test_batch_begin(number)
+        batch = model.batch_of(bx, by, weight)
+        results.add(programs.step_for("test", batch).run(batch), batch)
+        watchers.on_test_batch_end(number, results.logs())
+    logs = results.logs()
+    results.restore(aside)
+    watchers.on_test_end(logs)
+    return logs
+
+
+def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarray]:
+    """Each output for all samples of a pass."""
+    step = model.step("predict")
+    parts: list[list[np.ndarray]] = [[] for _ in model.outputs]
+    watchers.on_predict_begin()
+    for number, (bx, _, _) in enumerate(plan.batches()):
+        watchers.on_predict_batch_begin(number)
+        result = step.run(feeds.image_batch(bx, model.inputs, model.input_names))
+        for i, part in enumerate(parts):
+            part.append(result.prediction(i))
+        watchers.on_predict_batch_end(number)
+    watchers.on_predict_end()
+    return [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
+
+
+def _history_order(logs: dict[str, Any]) -> dict[str, Any]:
+    """Training values by name, then validation values by name: the order of Keras's history."""
+    return dict(sorted(logs.items(), key=lambda item: (item[0].startswith("val_"), item[0])))
