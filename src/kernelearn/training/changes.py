@@ -7,51 +7,58 @@ after `compile` gets a new program before the next step, as in Keras, where it t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernelearn.layers.base import Layer
 from kernelearn.training.objectives import Objective
 from kernelearn.training.trainable import Trainable
 
-# Compared by value; everything else by being the same object.
-_PLAIN = (bool, int, float, str, tuple, type(None))
-_NOT_READ = {"built", "name"}
-
-Reading = list[Any]
+if TYPE_CHECKING:
+    from kernelearn.optimizers import Optimizer
 
 
-def reading_of(model: Trainable, objectives: Sequence[Objective] | None, optimizer: Any) -> Reading:
-    """Everything that a program depends on besides the structure of the model."""
-    found: Reading = []
-    for layer in model.flat_layers():
-        found += _of_layer(layer)
-    for objective in objectives or ():
-        found += [] if objective.loss is None else _public(objective.loss)
-    if optimizer is not None:
-        found += [*optimizer.attrs().values(), optimizer.clipping]
-    return found
+class Reading:
+    """A copy of everything that a program depends on besides the structure of the model.
+
+    NOTE: it is compared before every `train_on_batch`, so dicts are compared whole: equal objects cost a pointer.
+    """
+
+    def __init__(
+        self, model: Trainable, objectives: Sequence[Objective], optimizer: Optimizer | None
+    ) -> None:
+        layers = [inner for layer in model.flat_layers() for inner in _with_inner(layer)]
+        losses = [objective.loss for objective in objectives if objective.loss is not None]
+        self._things = [(thing, dict(vars(thing))) for thing in (*layers, *losses)]
+        weights = {id(weight): weight for layer in layers for weight in layer.weights}
+        self._weights = [(w, w.trainable, w.regularizer, w.constraint) for w in weights.values()]
+        self._optimizer = optimizer
+        self._rule = _rule(optimizer)
+
+    def is_current(self) -> bool:
+        """Whether nothing has changed since."""
+        try:
+            return (
+                all(before == vars(thing) for thing, before in self._things)
+                and all(
+                    weight.trainable is trainable
+                    and weight.regularizer is penalty
+                    and weight.constraint is limit
+                    for weight, trainable, penalty, limit in self._weights
+                )
+                and self._rule == _rule(self._optimizer)
+            )
+        except ValueError:  # another array where an array was
+            return False
 
 
-def is_same(before: Reading, now: Reading) -> bool:
-    """Whether nothing has changed."""
-    return len(before) == len(now) and all(
-        a is b or (isinstance(a, _PLAIN) and type(a) is type(b) and a == b) for a, b in zip(before, now)
-    )
+def _rule(optimizer: Optimizer | None) -> Any:
+    return None if optimizer is None else (optimizer.attrs(), optimizer.clipping)
 
 
-def _of_layer(layer: Layer) -> Iterator[Any]:
+def _with_inner(layer: Layer) -> Iterator[Layer]:
+    """A layer, and the layers that it wraps."""
     yield layer
-    yield layer.trainable
-    for weight in layer.weights:
-        yield from (weight, weight.trainable, weight.regularizer, weight.constraint)
-    for value in _public(layer):
-        parts = value if isinstance(value, list) else [value]
-        for part in parts:
+    for value in vars(layer).values():
+        for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Layer):
-                yield from _of_layer(part)
-            else:
-                yield part
-
-
-def _public(thing: Any) -> list[Any]:
-    return [value for name, value in vars(thing).items() if name[0] != "_" and name not in _NOT_READ]
+                yield from _with_inner(part)

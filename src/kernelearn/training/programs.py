@@ -16,7 +16,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.layers.activations import is_constant_softmax
 from kernelearn.training import building
-from kernelearn.training.changes import Reading, is_same, reading_of
+from kernelearn.training.changes import Reading
 from kernelearn.training.objectives import Objective, make_objectives
 from kernelearn.training.ownership import claimed
 from kernelearn.training.running import RunningResults
@@ -115,7 +115,7 @@ class Programs:
         self._results: RunningResults | None = None
         self._token = object()  # stands for the model where it must outlive it
         self._steps: dict[Any, StepProgram] = {}
-        self._reading: Reading = []
+        self._reading: Reading | None = None
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
         """Take over what `compile` says. The same optimiser keeps its slots."""
@@ -129,7 +129,7 @@ class Programs:
 
     def forget(self) -> None:
         """Throw everything away that was made from the structure of the model: it has changed."""
-        self._steps, self._reading = {}, []
+        self._steps, self._reading = {}, None
         self._objectives = self._results = None
 
     def finish(self) -> None:
@@ -144,7 +144,7 @@ class Programs:
         )
         self._results = RunningResults(self._objectives)
         self._warn_of_constants()
-        self._reading = reading_of(model, self._objectives, optimizer)
+        self._reading = Reading(model, self._objectives, optimizer)
         if self.has_loss:
             self._once("train", lambda: self._build("train"))
 
@@ -161,9 +161,9 @@ class Programs:
 
     def look_for_changes(self) -> None:
         """Build the steps anew if a layer, the optimiser or a loss was changed since they were built."""
-        now = reading_of(self.model, self._objectives, self.optimizer)
-        if not is_same(self._reading, now):
-            self._steps, self._reading = {}, now
+        if self._reading is None or not self._reading.is_current():
+            self._steps = {}
+            self._reading = Reading(self.model, self._objectives or (), self.optimizer)
 
     def clock(self, seed: int) -> Clock:
         """The clock of the next training step."""
