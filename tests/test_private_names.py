@@ -62,10 +62,10 @@ def test_nobody_borrows_a_private_name_of_a_model():
 @pytest.mark.parametrize(
     ("text", "is_found"),
     [
-        ("model._batch(x)", True),
+        ("model._in_order(x)", True),
         ("self.model._prepare_for(x)", True),
-        ("class A:\n    def f(self, model):\n        self._batch = model._batch", True),
-        ("class A:\n    def _batch(self, other):\n        return other._batch(self)", False),
+        ("class A:\n    def f(self, model):\n        self._in_order = model._in_order", True),
+        ("class A:\n    def _in_order(self, other):\n        return other._in_order(self)", False),
         ("super()._run_on_arrays(x)", False),
         ("model.batch(x)", False),
     ],
