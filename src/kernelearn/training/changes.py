@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Reading:
     """A copy of everything that a program depends on besides the structure of the model.
 
-    NOTE: it is compared before every `train_on_batch`, so dicts are compared whole: the same object costs next
-        to nothing.
+    NOTE: it is compared before every `train_on_batch`, so dicts are compared whole: the same object costs
+        next to nothing.
     """
 
     def __init__(
