@@ -16,7 +16,17 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # What every part may use.
-BASE = {"errors", "config", "registry", "_optional", "_configurable", "_notebook", "storage", "__version__"}
+BASE = {
+    "errors",
+    "config",
+    "registry",
+    "_optional",
+    "_configurable",
+    "_notebook",
+    "storage",
+    "locks",
+    "__version__",
+}
 # What layers and training are told with: objects that declare and hold no arrays of a network.
 DECLARATIONS = {"initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "schedules"}
 
@@ -28,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "_configurable": {"errors"},
     "_notebook": set(),
     "storage": {"errors"},
+    "locks": {"errors", "storage"},
     "engine": BASE,
     "data": BASE | {"formats"},
     "initializers": BASE,

@@ -38,7 +38,7 @@ def test_json_figure_and_table(run, tmp_path):
 
 
 def test_defaults_of_the_command_are_those_of_the_library(run):
-    from kernelearn.cli.kernel_experiments import _COMMON
+    from kernelearn.cli.experiment.kernels import _COMMON
     from kernelearn.explain.experiments import Depth, ExperimentSettings, Transfer
 
     settings = {name: default for name, (_, default, _) in _COMMON.items()}

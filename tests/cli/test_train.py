@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn.cli.record_options import RecordOptions
+from kernelearn.cli.train.record_options import RecordOptions
 from kernelearn.models import zoo
 
 SMALL = ("--epochs", "1", "--augment", "none", "--quiet")

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kernelearn.cli.kernel_fit import fit
+from kernelearn.cli.kernels.fit import fit
 from kernelearn.errors import ArgumentError, DataError, UnknownNameError
 from kernelearn.kernel_machines.csv_data import read_table
 from kernelearn.kernel_machines.kernels.specification import parse_kernels

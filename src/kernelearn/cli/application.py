@@ -5,19 +5,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kernelearn.cli.bench import bench
+from kernelearn.cli.bench.command import bench
 from kernelearn.cli.data import data
 from kernelearn.cli.doctor import doctor
 from kernelearn.cli.evaluate import evaluate
-from kernelearn.cli.experiment import experiment
-from kernelearn.cli.explain import explain
-from kernelearn.cli.kernel_fit import fit
-from kernelearn.cli.kernels import show
+from kernelearn.cli.experiment.kernel_head import experiment
+from kernelearn.cli.explain.weights import explain
+from kernelearn.cli.kernels.fit import fit
+from kernelearn.cli.kernels.show import show
 from kernelearn.cli.predict import predict
-from kernelearn.cli.recordings import app as recordings
 from kernelearn.cli.report import report
+from kernelearn.cli.runs import app as recordings
 from kernelearn.cli.summary import summary
-from kernelearn.cli.train import train
+from kernelearn.cli.train.command import train
 
 _EPILOG = "Start with: kernelearn train digits --run runs/demo"
 

@@ -38,8 +38,8 @@ def data(
     - `kernelearn data photos/ --resize 64 --json`
     """
     from kernelearn.cli.output import say, say_json, say_rich
-    from kernelearn.cli.plan import sizes
-    from kernelearn.cli.recipe import part_of_data
+    from kernelearn.cli.train.recipe import part_of_data
+    from kernelearn.cli.train.settings import sizes
     from kernelearn.data import load
 
     loaded = load(

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explained import PLACE
+from kernelearn.cli.explain.answers import PLACE
 from kernelearn.errors import ArgumentError, DataError
 
 _PARTS = ("test", "validation", "train")
@@ -30,7 +30,7 @@ def evaluate(
     - `kernelearn evaluate runs/demo new-photos/ --json`
     """
     from kernelearn.cli.output import say_json
-    from kernelearn.cli.runs import load_trained
+    from kernelearn.cli.run_folder import load_trained
 
     network, run = load_trained(model)
     dataset = _chosen(network, run, data, part)
@@ -49,7 +49,7 @@ def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
 
     Raises: ArgumentError if there is no data, DataError if it has no such part or other images.
     """
-    from kernelearn.cli.plan import Plan, load_data
+    from kernelearn.cli.train.settings import Settings, load_data
 
     if part not in (None, "all", *_PARTS):
         raise ArgumentError(f"--part must be one of {', '.join(_PARTS)} or all, got {part!r}.")
@@ -57,7 +57,7 @@ def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
         return new_data(network, data, part)
     if run is None:
         raise ArgumentError("A model file does not say what to test it on; name the data behind it.")
-    parts = load_data(Plan.from_dict(run.arguments)).parts()
+    parts = load_data(Settings.from_dict(run.arguments)).parts()
     wanted = part or "test"
     if wanted not in parts:
         raise DataError(f"The run has no {wanted} part; it has {', '.join(parts)}. Choose with --part.")
@@ -69,7 +69,7 @@ def new_data(network: Any, data: str, part: str | None) -> Any:
 
     Raises: DataError for images of another shape, or data without that part.
     """
-    from kernelearn.cli.runs import image_shape
+    from kernelearn.cli.run_folder import image_shape
     from kernelearn.data import load
 
     resize = network.metadata.get("resize")
@@ -96,7 +96,7 @@ def new_data(network: Any, data: str, part: str | None) -> Any:
 def _by_class(network: Any, dataset: Any, batch_size: int) -> dict[str, Any]:
     import numpy as np
 
-    from kernelearn.cli.runs import class_names
+    from kernelearn.cli.run_folder import class_names
 
     scores = network.predict(dataset, batch_size=batch_size, verbose=0)
     classes = scores.shape[-1]

@@ -23,7 +23,7 @@ def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> 
         return zoo.get(spec)(input_shape, data_classes or 1, classifier_activation=activation)
     path = Path(spec)
     if path.is_dir() or path.suffix == ".kernelearn":
-        from kernelearn.cli.runs import load_trained
+        from kernelearn.cli.run_folder import load_trained
 
         return load_trained(path)[0]
     if path.suffix in (".py", ".json"):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explained import PLACE
+from kernelearn.cli.explain.answers import PLACE
 from kernelearn.errors import ArgumentError, DataError
 
 
@@ -32,7 +32,7 @@ def predict(
     import numpy as np
 
     from kernelearn.cli.output import say_json
-    from kernelearn.cli.runs import image_shape, load_trained
+    from kernelearn.cli.run_folder import image_shape, load_trained
     from kernelearn.data import load_image
 
     network, _ = load_trained(model)
@@ -54,7 +54,7 @@ def predict(
 
 def _result(network: Any, path: Path, scores: Any, top: int) -> dict[str, Any]:
     """What the network says about one picture; plain values where it was trained without classes."""
-    from kernelearn.cli.runs import class_names
+    from kernelearn.cli.run_folder import class_names
 
     names = class_names(network, len(scores))
     if network.metadata.get("classes") == 0 or len(names) != len(scores):

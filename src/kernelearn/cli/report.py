@@ -33,16 +33,16 @@ def report(
     - `kernelearn report runs/demo`
     - `kernelearn report runs/demo -o report.html --experiments results/ --title "My kernels"`
     """
-    from kernelearn.cli import runs
+    from kernelearn.cli import run_folder
     from kernelearn.cli.output import say
-    from kernelearn.cli.sources import images_if_known, open_run
+    from kernelearn.cli.sources import images_if_known, open_source
     from kernelearn.storage import readable_size
     from kernelearn.view import write_report
 
-    source = open_run(run)
+    source = open_source(run)
     written = write_report(
-        source.run,
-        output or source.folder / runs.REPORT,
+        source.recording,
+        output or source.folder / run_folder.REPORT,
         **_examples(images_if_known(source, data)),
         experiments=_results(experiments),
         title=title,

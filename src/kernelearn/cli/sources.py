@@ -6,9 +6,15 @@ recording alone, or a .kernelearn file.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kernelearn.errors import ArgumentError, KernelearnError
+
+if TYPE_CHECKING:
+    from kernelearn.cli.run_folder import Training
+    from kernelearn.data import Dataset
+    from kernelearn.models import Model
+    from kernelearn.recording import Run
 
 
 @dataclass(frozen=True)
@@ -16,30 +22,44 @@ class Source:
     """What stands at a place.
 
     Attributes:
-        run: `recording.Run`, or None for a model alone.
-        training: `cli.runs.Run`, what `kernelearn train` wrote down, or None.
+        run: its recording, or None for a model alone.
+        training: what `kernelearn train` wrote down, or None.
+        saved: the model that was saved, or None.
     """
 
     place: Path
-    run: Any = None
-    training: Any = None
-    saved: Any = None
+    run: "Run | None" = None
+    training: "Training | None" = None
+    saved: "Model | None" = None
 
     @property
     def folder(self) -> Path:
         """Where results are written if nothing else is said: beside the run or the model."""
         return self.place if self.place.is_dir() else self.place.parent
 
-    def model(self, step: int | None = None) -> Any:
+    @property
+    def recording(self) -> "Run":
+        """The run, which is there.
+
+        Raises: ArgumentError for a model, or a training that was not recorded.
+        """
+        if self.run is None:
+            raise ArgumentError(
+                f"{str(self.place)!r} holds a model but no recording, and this reads what happened step by "
+                "step. Train with: kernelearn train ... --record"
+            )
+        return self.run
+
+    def model(self, step: int | None = None) -> "Model":
         """The network; of a run, with the weights of a step (None: the last known).
 
         Raises: ArgumentError for a step without a recording.
         """
         if step is not None and self.run is None:
             raise ArgumentError("--step needs a recorded run: kernelearn train ... --record")
-        if self.run is not None and (step is not None or self.saved is None):
-            return self.run.model(step=step)
-        return self.saved
+        if self.saved is not None and step is None:
+            return self.saved
+        return self.recording.model(step=step)
 
 
 def open_source(place: Path) -> Source:
@@ -47,55 +67,48 @@ def open_source(place: Path) -> Source:
 
     Raises: ArgumentError, FormatError if there is neither.
     """
-    from kernelearn.cli import runs
+    from kernelearn.cli import run_folder
     from kernelearn.recording import Run
     from kernelearn.recording.manifest import INNER_FOLDER, is_run_folder
 
     if place.is_file():
-        return Source(place, saved=runs.load_trained(place)[0])
-    is_recorded = is_run_folder(place) or is_run_folder(place / INNER_FOLDER)
-    if not is_recorded:
-        if not (place / runs.MANIFEST).is_file():
+        return Source(place, saved=run_folder.load_trained(place)[0])
+    if not (is_run_folder(place) or is_run_folder(place / INNER_FOLDER)):
+        if not (place / run_folder.MANIFEST).is_file():
             Run(place)  # says what is missing
-        saved, training = runs.load_trained(place)
-        return Source(place, training=training, saved=saved)
+        model, about = run_folder.load_trained(place)
+        return Source(place, training=about, saved=model)
     outer = place.parent if is_run_folder(place) and place.name == INNER_FOLDER else place
-    training = runs.Run.load(outer) if (outer / runs.MANIFEST).is_file() else None
-    saved = runs.load_trained(outer)[0] if training and (outer / runs.MODEL).is_file() else None
-    return Source(outer, Run(place), training, saved)
+    training = run_folder.Training.load(outer) if (outer / run_folder.MANIFEST).is_file() else None
+    has_model = training is not None and (outer / run_folder.MODEL).is_file()
+    return Source(outer, Run(place), training, run_folder.load_trained(outer)[0] if has_model else None)
 
 
-def open_run(place: Path) -> Source:
-    """A source that has a recording.
+def open_run(place: Path) -> "Run":
+    """The recording at a place.
 
     Raises: ArgumentError for a model, or a training that was not recorded.
     """
-    source = open_source(place)
-    if source.run is None:
-        raise ArgumentError(
-            f"{str(place)!r} holds a model but no recording, and this reads what happened step by step. "
-            "Train with: kernelearn train ... --record"
-        )
-    return source
+    return open_source(place).recording
 
 
-def images_of(source: Source, data: str | None, part: str = "test") -> Any:
+def images_of(source: Source, data: str | None, part: str = "test") -> "Dataset":
     """A Dataset to look at: `data`, or the training's own test part.
 
     Raises: ArgumentError if neither is known; DataError for data that cannot be read.
     """
     from kernelearn.cli.evaluate import new_data
-    from kernelearn.cli.plan import Plan, load_data
+    from kernelearn.cli.train.settings import Settings, load_data
 
     if data is not None:
         return new_data(source.model(), data, None)
     if source.training is None:
         raise ArgumentError(f"{str(source.place)!r} does not say which images to take: give --data.")
-    parts = load_data(Plan.from_dict(source.training.arguments)).parts()
+    parts = load_data(Settings.from_dict(source.training.arguments)).parts()
     return parts.get(part, parts["train"])
 
 
-def images_if_known(source: Source, data: str | None) -> Any:
+def images_if_known(source: Source, data: str | None) -> "Dataset | None":
     """As `images_of`; None where no data is named and the training's own is not to be had."""
     if data is not None:
         return images_of(source, data)
@@ -105,7 +118,7 @@ def images_if_known(source: Source, data: str | None) -> Any:
         return None
 
 
-def weight_of(text: str) -> tuple[Any, ...]:
+def weight_of(text: str) -> tuple[str | int, ...]:
     """ "1,0,0,3" or "bias,3" as an index, or a name and an index.
 
     Raises: ArgumentError for anything else.
@@ -120,7 +133,7 @@ def weight_of(text: str) -> tuple[Any, ...]:
     return (*name, *map(int, words))
 
 
-def layer_and_weight(run: Any, layer: str | None, weight: str | None) -> tuple[str, tuple[Any, ...]]:
+def layer_and_weight(run: "Run", layer: str | None, weight: str | None) -> tuple[str, tuple[str | int, ...]]:
     """(layer, weight) as asked for, or the first convolution and the number of it that moved most."""
     from kernelearn.explain.choices import first_kernel_layer, kernel_name, moved_most
 

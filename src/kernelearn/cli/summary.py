@@ -35,7 +35,7 @@ def summary(
     """
     from kernelearn.cli.networks import make_network
     from kernelearn.cli.output import say_json
-    from kernelearn.cli.runs import load_trained
+    from kernelearn.cli.run_folder import load_trained
     from kernelearn.models import zoo
 
     path = Path(model)

@@ -13,6 +13,7 @@ import numpy as np
 
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError, StorageError
+from kernelearn.locks import FolderLock
 from kernelearn.recording.budget import (
     GRADIENTS,
     KERNELS,
@@ -25,7 +26,6 @@ from kernelearn.recording.budget import (
 )
 from kernelearn.recording.index import update_index
 from kernelearn.recording.joining import Place, place_of
-from kernelearn.recording.lock import FolderLock
 from kernelearn.recording.manifest import MANIFEST
 from kernelearn.recording.pen import Pen
 from kernelearn.recording.plan import (

@@ -12,9 +12,9 @@ import numpy as np
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unknown_name
 from kernelearn.formats.foreign import refused
+from kernelearn.locks import is_locked
 from kernelearn.recording.events import Event, read_events
 from kernelearn.recording.factors import Factors, Part
-from kernelearn.recording.lock import is_locked
 from kernelearn.recording.manifest import MANIFEST, read_manifest, run_folder
 from kernelearn.recording.segment import Segment
 from kernelearn.recording.streams import StreamReader

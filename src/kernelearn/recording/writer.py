@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.errors import ArgumentError
+from kernelearn.locks import FolderLock
 from kernelearn.recording.events import REWOUND, Event, add_event
 from kernelearn.recording.layout import Layout
-from kernelearn.recording.lock import FolderLock
 from kernelearn.recording.manifest import MANIFEST, read_manifest, write_manifest
 from kernelearn.recording.streams import StreamReader, StreamWriter
 from kernelearn.storage import make_folder

@@ -98,8 +98,6 @@ SCHEDULES: dict[str, Callable[[float, int], Any]] = {
     "one-cycle": _one_cycle,
 }
 
-AUGMENTATIONS = ("flip", "crop", "shift", "rotate", "zoom", "contrast")
-
 
 def augmentation_layers(names: list[str], input_shape: tuple[int, ...]) -> list[Any]:
     """Layers that change the images at random in training, to stand in front of a network.

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explained import LAYER, PLACE
+from kernelearn.cli.explain.answers import LAYER, PLACE
 
 
 def show(
@@ -25,7 +25,7 @@ def show(
     - `kernelearn kernels runs/demo --layer conv2 -o conv2.svg`
     """
     from kernelearn.cli.output import say, say_json
-    from kernelearn.cli.runs import load_trained
+    from kernelearn.cli.run_folder import load_trained
     from kernelearn.view import plot_kernels, save_figure
     from kernelearn.view.figures import layers_with_kernels
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernelearn.cli import bench_options as options
+from kernelearn.cli.bench import options
 from kernelearn.errors import ArgumentError
 
 

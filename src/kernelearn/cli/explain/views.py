@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explained import CSV, DATA, FIGURE, JSON, LAYER, PLACE, STEP, Explained, deliver
+from kernelearn.cli.explain.answers import CSV, DATA, FIGURE, JSON, LAYER, PLACE, STEP, Explained, deliver
 
 _IMAGES = Annotated[int, typer.Option(min=1, help="Images to look at: the first of the data.")]
 _METHODS = ("gradient", "gradient_times_input", "smooth_grad", "integrated_gradients", "grad_cam")

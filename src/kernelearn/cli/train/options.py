@@ -1,4 +1,4 @@
-"""The options of `kernelearn train`, in the panels of its help. What they mean is decided in `plan.py`."""
+"""The options of `kernelearn train`, in the panels of its help. `settings.py` decides what they mean."""
 
 from pathlib import Path
 from typing import Annotated

@@ -217,7 +217,7 @@ def _check_files(options: Options) -> None:
 
 
 def _problem(options: Options) -> Any:
-    from kernelearn.cli.plan import sizes
+    from kernelearn.cli.train.settings import sizes
     from kernelearn.explain.experiments import Problem
 
     return Problem.from_source(options.data, resize=sizes(options.resize), channels=options.channels)

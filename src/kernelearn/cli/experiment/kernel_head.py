@@ -1,6 +1,6 @@
 """`kernelearn experiment ...`: the group, and `kernel-head`: does learning the weights of layers pay?
 
-The experiments on convolution kernels are in `kernel_experiments.py`.
+The experiments on convolution kernels are in `kernels.py`.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.kernel_experiments import COMMANDS
+from kernelearn.cli.experiment.kernels import COMMANDS
 
 experiment = typer.Typer(
     no_args_is_help=True,

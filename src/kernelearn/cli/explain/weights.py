@@ -1,15 +1,26 @@
 """`kernelearn explain ...`: why a weight changed. Ledger, update, history and dense equivalent.
 
-The commands about kernels, and about what they see, are in `explain_kernels.py` and `explain_views.py`.
+The commands about kernels, and about what they see, are in `kernels.py` and `views.py`.
 """
 
 from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explain_kernels import curves, filters
-from kernelearn.cli.explain_views import field, maps, patches, saliency
-from kernelearn.cli.explained import CSV, FIGURE, JSON, LAYER, PLACE, RUN, STEP, WEIGHT, Explained, deliver
+from kernelearn.cli.explain.answers import (
+    CSV,
+    FIGURE,
+    JSON,
+    LAYER,
+    PLACE,
+    RUN,
+    STEP,
+    WEIGHT,
+    Explained,
+    deliver,
+)
+from kernelearn.cli.explain.kernels import curves, filters
+from kernelearn.cli.explain.views import field, maps, patches, saliency
 
 explain = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +55,7 @@ def ledger(
     from kernelearn.explain.ledger import ledger as ledger_of
     from kernelearn.explain.ledger_text import NOTE, head_lines, top_table
 
-    source = open_run(run).run
+    source = open_run(run)
     path, index = layer_and_weight(source, layer, weight)
     at = last_ledger_step(source) if step is None else step
     book = ledger_of(source, path, at, index)
@@ -109,7 +120,7 @@ def update(
     from kernelearn.explain.run_updates import RunUpdates
     from kernelearn.explain.update_split import update_split
 
-    source = open_run(run).run
+    source = open_run(run)
     path, wanted = layer_and_weight(source, layer, weight)
     name, index = weight_and_index(wanted)
     known = RunUpdates(source, path, name)
@@ -185,7 +196,7 @@ def history(
     from kernelearn.cli.sources import layer_and_weight, open_run
     from kernelearn.explain.contributions import history as history_of
 
-    source = open_run(run).run
+    source = open_run(run)
     path, index = layer_and_weight(source, layer, weight)
     past = history_of(source, path, index, first, last)
     tables = [past.table()]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernelearn.cli.explained import CSV, FIGURE, JSON, LAYER, PLACE, RUN, STEP, Explained, deliver
+from kernelearn.cli.explain.answers import CSV, FIGURE, JSON, LAYER, PLACE, RUN, STEP, Explained, deliver
 
 
 def filters(
@@ -67,7 +67,7 @@ def curves(
     from kernelearn.cli.sources import open_run
     from kernelearn.explain.learning_curves import compare_layers, learning_curves
 
-    source = open_run(run).run
+    source = open_run(run)
     if layer is None:
         table: Any = compare_layers(source)
         names = table["layer"]

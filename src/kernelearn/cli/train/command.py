@@ -1,13 +1,16 @@
 """`kernelearn train DATA`: train a network and keep everything about it in a run folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kernelearn.cli import record_options as recording
-from kernelearn.cli import train_options as options
+from kernelearn.cli.train import options
+from kernelearn.cli.train import record_options as recording
 from kernelearn.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from kernelearn.cli.run_folder import Training
 
 
 def train(
@@ -54,8 +57,6 @@ def train(
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
-    from kernelearn.cli import job
-
     recorded = recording.RecordOptions(
         record, record_layers, record_kernels, record_ledger, record_gradients, record_budget
     )
@@ -79,62 +80,39 @@ def train(
         "policy": policy,
         "record": recorded.recorder_arguments(),
     }
-    verbose: Any = 0 if quiet or as_json else "auto"
-    task = _resumed(given, run, verbose) if resume else _new(given, run, overwrite, verbose)
-    _report(job.train(task), task.folder, as_json)
+    verbose: str | int = 0 if quiet or as_json else "auto"
+    if resume:
+        _report(*_resumed(given, run, verbose), as_json)
+    else:
+        _report(*_new(given, run, overwrite, verbose), as_json)
 
 
-def _new(given: dict[str, Any], folder: Path | None, overwrite: bool, verbose: Any) -> Any:
-    """A job in a folder that is free, or that may be replaced."""
-    from kernelearn.cli import runs
-    from kernelearn.cli.job import Job
-    from kernelearn.cli.plan import make_plan
+def _new(
+    given: dict[str, Any], wanted: Path | None, overwrite: bool, verbose: str | int
+) -> "tuple[Training, Path]":
+    """Train in a folder that is free, or that may be replaced."""
+    from kernelearn.cli import run_folder
+    from kernelearn.cli.train import job
+    from kernelearn.cli.train.settings import make_settings
 
     if given["data"] is None:
         raise typer.BadParameter("Say what to train on, for example: kernelearn train digits")
-    plan = make_plan(given)
-    folder = folder or runs.next_folder(Path(plan.data).stem, Path(plan.model).stem)
-    if (folder / runs.MANIFEST).exists():
-        if not overwrite:
+    settings = make_settings(given)
+    folder = wanted or run_folder.next_folder(Path(settings.data).stem, Path(settings.model).stem)
+    with run_folder.held(folder):
+        if run_folder.holds_run(folder) and not overwrite:
             raise ArgumentError(
                 f"There is a run in {str(folder)!r} already. Use --resume to go on with it, --overwrite to "
                 "replace it, or another --run."
             )
-        _clear(folder)
-    return Job(plan, folder, verbose=verbose)
+        return job.train(job.Job(settings, folder, verbose=verbose)), folder
 
 
-def _clear(folder: Path) -> None:
-    """Remove the files of a run, and only those."""
-    import shutil
-
-    from kernelearn.cli import runs
-
-    for name in (runs.MANIFEST, runs.MODEL, runs.HISTORY, runs.KERNELS, runs.REPORT):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / runs.CHECKPOINT, ignore_errors=True)
-    _clear_recording(folder / runs.RECORD)
-
-
-def _clear_recording(folder: Path) -> None:
-    from contextlib import suppress
-
-    from kernelearn.recording.lock import LOCK_NAME
-    from kernelearn.recording.manifest import is_run_folder
-    from kernelearn.recording.writer import remove_run
-
-    if is_run_folder(folder):
-        remove_run(folder)
-        (folder / LOCK_NAME).unlink(missing_ok=True)
-        with suppress(OSError):  # other files are there: the folder stays
-            folder.rmdir()
-
-
-def _resumed(given: dict[str, Any], folder: Path | None, verbose: Any) -> Any:
-    """The job that a folder holds; its own options count, and others are refused."""
-    from kernelearn.cli import runs
-    from kernelearn.cli.job import Job
-    from kernelearn.cli.plan import Plan, located
+def _resumed(given: dict[str, Any], folder: Path | None, verbose: str | int) -> "tuple[Training, Path]":
+    """Go on with the training that a folder holds; its own options count, and others are refused."""
+    from kernelearn.cli import run_folder
+    from kernelearn.cli.train import job
+    from kernelearn.cli.train.settings import Settings, located
 
     if folder is None:
         raise typer.BadParameter("--resume needs the folder of the run: --run runs/...")
@@ -144,17 +122,32 @@ def _resumed(given: dict[str, Any], folder: Path | None, verbose: Any) -> Any:
             f"--resume goes on with the options of the run; leave out --{other[0].replace('_', '-')}, or "
             "start a new run."
         )
-    run = runs.Run.load(folder)
-    if run.status == "finished":
-        raise ArgumentError(f"The run in {str(folder)!r} is finished; there is nothing to go on with.")
-    source = None if given["data"] is None else located(given["data"])
-    return Job(Plan.from_dict(run.arguments), folder, is_resumed=True, source=source, verbose=verbose)
+    run_folder.Training.load(folder)  # before the folder is touched: there may be none
+    with run_folder.held(folder):
+        run = run_folder.Training.load(folder)
+        if run.is_finished(folder):
+            return _already_finished(run, folder), folder
+        source = None if given["data"] is None else located(given["data"])
+        settings = Settings.from_dict(run.arguments)
+        return job.train(job.Job(settings, folder, is_resumed=True, source=source, verbose=verbose)), folder
 
 
-def _report(run: Any, folder: Path, as_json: bool) -> None:
+def _already_finished(run: "Training", folder: Path) -> "Training":
+    """A finished run as it is; what a process left undone that was killed at the very end is done."""
+    from kernelearn.cli.output import say
+    from kernelearn.cli.run_folder import load_trained
+    from kernelearn.cli.train.job import is_tidy, tidy
+
+    say(f"The run in {str(folder)!r} is finished; there is nothing to go on with.", to_stderr=True)
+    if not is_tidy(run, folder):
+        tidy(run, load_trained(folder)[0], folder)
+    return run
+
+
+def _report(run: "Training", folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from kernelearn.cli import runs
+    from kernelearn.cli import run_folder
     from kernelearn.cli.output import metric_text, say, say_json
 
     if as_json:
@@ -164,6 +157,6 @@ def _report(run: Any, folder: Path, as_json: bool) -> None:
         say(f"Test {metric_text(name, value)}")
     if run.results.get("kernels"):
         say(f"Kernels: {run.results['kernels']}")
-    say(f"Model: {folder / runs.MODEL}")
+    say(f"Model: {folder / run_folder.MODEL}")
     if run.arguments.get("record") is not None:
-        say(f"Recorded: {folder / runs.RECORD} (look at it with: kernelearn report {folder})")
+        say(f"Recorded: {folder / run_folder.RECORD} (look at it with: kernelearn report {folder})")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.cli.networks import file_digest
-from kernelearn.cli.recipe import default_recipe, part_of_data
+from kernelearn.cli.train.recipe import default_recipe, part_of_data
 from kernelearn.errors import ArgumentError
 
 
 @dataclass(frozen=True)
-class Plan:
+class Settings:
     """The resolved options of `kernelearn train`."""
 
     data: str
@@ -39,13 +39,13 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Plan":
-        """The plan of a run."""
+    def from_dict(cls, values: dict[str, Any]) -> "Settings":
+        """The settings of a run."""
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
 
-def make_plan(given: dict[str, Any]) -> Plan:
-    """A plan from the options that were given; None means the default.
+def make_settings(given: dict[str, Any]) -> Settings:
+    """Settings from the options that were given; None means the default.
 
     Raises: ArgumentError for a value out of range.
     """
@@ -53,7 +53,7 @@ def make_plan(given: dict[str, Any]) -> Plan:
     source = located(values["data"])
     recipe = default_recipe(source, "optimizer" in values)
     model = values.get("model", "lenet")
-    return Plan(
+    return Settings(
         data=source,
         model=str(Path(model).resolve()) if Path(model).exists() else model,
         epochs=values.get("epochs", recipe.epochs),
@@ -100,19 +100,19 @@ def sizes(text: str | None) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[-1])
 
 
-def load_data(plan: Plan, source: str | None = None) -> Any:
-    """The data of a plan, divided as it says.
+def load_data(settings: Settings, source: str | None = None) -> Any:
+    """The data of a training, divided as its settings say.
 
     Args:
-        source: read this instead of the plan's own source.
+        source: read this instead of the settings' own source.
     """
     from kernelearn.data import load
 
     return load(
-        source or plan.data,
-        validation=plan.val or 0.0,
-        test=plan.test,
-        seed=plan.split_seed,
-        resize=None if plan.resize is None else (plan.resize[0], plan.resize[1]),
-        channels=plan.channels,
+        source or settings.data,
+        validation=settings.val or 0.0,
+        test=settings.test,
+        seed=settings.split_seed,
+        resize=None if settings.resize is None else (settings.resize[0], settings.resize[1]),
+        channels=settings.channels,
     )

@@ -1,0 +1,1 @@
+"""`kernelearn experiment ...`: comparisons of methods, over several seeds."""
