@@ -211,7 +211,7 @@ def test_usage_errors(run, words):
 # --- interrupted runs: real processes, real signals
 
 COMMAND = [sys.executable, "-c", "import sys; from kernelearn.cli import main; sys.exit(main())", "train"]
-LONG = ["digits", "--epochs", "8", "--augment", "shift"]
+LONG = ["digits", "--epochs", "25", "--augment", "shift"]
 
 
 def start(*words):
@@ -243,7 +243,7 @@ def test_an_interrupted_run_goes_on_bitwise(run, tmp_path, number):
         assert f"kernelearn train --resume --run {broken}" in err
     else:
         assert (process.returncode, status) == (-signal.SIGKILL, "running")
-    assert run("train", "--resume", "--run", broken, "--epochs", "9").code == 1
+    assert run("train", "--resume", "--run", broken, "--epochs", "26").code == 1
     result = run("train", "--resume", "--run", broken, "--quiet")
     assert result.code == 0, result.err
     assert all(np.array_equal(x, y) for x, y in zip(weights(whole), weights(broken)))

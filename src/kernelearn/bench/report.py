@@ -227,30 +227,6 @@ def _ratio(found: Spread) -> str:
 # --- three ways to write a table
 
 
-def rich_table(table: Table) -> Any:
-    """For a terminal."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    result = RichTable(title=Text(table.title), caption=Text("\n".join(table.notes)) if table.notes else None)
-    for number, column in enumerate(table.columns):
-        result.add_column(Text(column), justify="right" if number else "left")
-    for row in table.rows:
-        result.add_row(*map(Text, row))
-    return result
-
-
-def plain_text(table: Table) -> str:
-    """Columns of equal width, for files and pipes."""
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    text = [table.title]
-    for line in lines:
-        first = line[0].ljust(widths[0])
-        text.append("  ".join([first, *[cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]]).rstrip())
-    return "\n".join([*text, *table.notes])
-
-
 def markdown(report: Report) -> str:
     """The whole report for the documentation."""
     text = ["\n".join(f"- {line}" for line in headline(report))]

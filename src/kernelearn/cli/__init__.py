@@ -4,12 +4,10 @@ Exit codes: 0 done, 1 an error of the data or arguments, told in one message, 2 
 read, 130 stopped by Ctrl-C (143 by SIGTERM). Nothing heavy is imported before a command runs.
 """
 
-import sys
 from collections.abc import Sequence
 
-import typer
-
 from kernelearn.cli.application import app
+from kernelearn.cli.output import say_error
 from kernelearn.errors import KernelearnError
 
 __all__ = ["app", "main"]
@@ -32,12 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (KernelearnError, OSError) as error:
-        typer.echo(f"Error: {_one_message(error)}", file=sys.stderr)
+        say_error(error)
         return ERROR
     return 0
-
-
-def _one_message(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, KernelearnError) and error.filename:
-        return f"{error.strerror or type(error).__name__}: {str(error.filename)!r}."
-    return str(error)

@@ -1,9 +1,12 @@
 """`kernelearn data DATA`: what a data set holds, before anything is trained on it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from kernelearn.data.describe import Description
 
 
 # NOTE: `kernelearn.data.ACCEPTED` holds the same list; it is repeated because importing it loads NumPy.
@@ -37,7 +40,7 @@ def data(
     - `kernelearn data digits --plot digits.png`
     - `kernelearn data photos/ --resize 64 --json`
     """
-    from kernelearn.cli.output import say, say_json, say_rich
+    from kernelearn.cli.output import say, say_json
     from kernelearn.cli.train.recipe import part_of_data
     from kernelearn.cli.train.settings import sizes
     from kernelearn.data import load
@@ -54,7 +57,7 @@ def data(
     if as_json:
         say_json(description.to_dict())
     else:
-        say_rich(description)
+        _show(description)
     if plot is not None:
         from kernelearn.view import plot_data_grid, save_figure
 
@@ -68,3 +71,14 @@ def data(
 def _columns(per_class: int) -> int:
     """Whole classes side by side, about 16 images a row."""
     return per_class * max(1, 16 // per_class)
+
+
+def _show(found: "Description") -> None:
+    from kernelearn.cli.output import say, say_prose, say_table
+
+    say_table(("what", "value"), found.rows(), found.name, headings=False)
+    if found.classes:
+        say()
+        say_table(("class", *found.balance), found.class_rows())
+    for text in found.warnings:
+        say_prose(f"Warning: {text}")

@@ -7,21 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-_OPTIONAL = {
-    "scikit-learn": "data, kernels",
-    "pillow": "data",
-    "matplotlib": "plot",
-    "scipy": "kernels",
-    "cvxpy": "kernels",
-    "safetensors": "interop",
-    "h5py": "interop",
-    "starlette": "view",
-    "uvicorn": "view",
-    "tensorboard": "tensorboard",
-    "datasets": "huggingface",
-    "torch": "bench",
-    "keras": "bench",
-}
+_OPTIONAL = (
+    "scikit-learn",
+    "pillow",
+    "matplotlib",
+    "scipy",
+    "cvxpy",
+    "safetensors",
+    "h5py",
+    "starlette",
+    "uvicorn",
+    "tensorboard",
+    "datasets",
+    "torch",
+    "keras",
+)
 _REQUIRED = ("numpy", "llvmlite", "rich", "typer")
 
 
@@ -156,27 +156,21 @@ def _losses() -> tuple[float, float]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from kernelearn.cli.output import say_rich
+    from kernelearn.cli.output import say_table
 
-    table = Table(show_header=False)
-    for name in ("kernelearn", "python", "platform"):
-        table.add_row(name, Text(str(report[name])))
+    rows: list[tuple[str, str | Text]] = [
+        (name, str(report[name])) for name in ("kernelearn", "python", "platform")
+    ]
     for group in ("processor", "engine", "compiled engine"):
         for key, value in report[group].items():
-            table.add_row(
-                f"{group}: {key}", Text(", ".join(value) if isinstance(value, list) else str(value))
-            )
+            rows.append((f"{group}: {key}", ", ".join(value) if isinstance(value, list) else str(value)))
     for name, version in report["required"].items():
-        table.add_row(name, version or Text("missing: reinstall kernelearn", style="red"))
+        rows.append((name, version or Text("missing: reinstall kernelearn", style="red")))
     for name, version in report["optional"].items():
-        extra = _OPTIONAL[name].partition(",")[0]
-        table.add_row(
-            name, version or Text(f"not installed (pip install 'kernelearn[{extra}]')", style="dim")
-        )
+        rows.append((name, version or Text(f"not installed (pip install {name})", style="dim")))
     for name in ("writable", "training step"):
         value = report[name]
-        table.add_row(name, Text(value, style="green" if value == "ok" else "red"))
-    say_rich(table)
+        rows.append((name, Text(value, style="green" if value == "ok" else "red")))
+    say_table(("what", "found"), rows, headings=False)

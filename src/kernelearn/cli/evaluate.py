@@ -114,10 +114,7 @@ def _by_class(network: Any, dataset: Any, batch_size: int) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from kernelearn.cli.output import metric_text, percent, say, say_rich
+    from kernelearn.cli.output import metric_text, percent, say, say_table
 
     say(f"{report['examples']:,} examples")
     for name, value in sorted(report["metrics"].items()):
@@ -125,11 +122,11 @@ def _show(report: dict[str, Any]) -> None:
     if "classes" not in report:
         return
     classes = report["classes"]
-    table = Table("Class", "Images", "Recognised", "Right when named", "Most often taken for")
+    rows = []
     for i, name in enumerate(classes["names"]):
         row = [count if j != i else 0 for j, count in enumerate(classes["confusion_matrix"][i])]
         wrong = row.index(max(row))
         mistaken = f"{classes['names'][wrong]} ({row[wrong]})" if row[wrong] else ""
         shares = (percent(classes[key][i]) for key in ("recall", "precision"))
-        table.add_row(Text(name), str(classes["counts"][i]), *shares, Text(mistaken))
-    say_rich(table)
+        rows.append((name, str(classes["counts"][i]), *shares, mistaken))
+    say_table(("class", "images", "recognised", "right when named", "most often taken for"), rows)

@@ -1,23 +1,38 @@
 """`kernelearn predict RUN IMAGE...`: which class a network sees in a picture, and how sure it is."""
 
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelearn.cli.explain.answers import PLACE
-from kernelearn.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kernelearn.models import Model
+
+_AT_A_TIME = 256
 
 
 def predict(
     model: PLACE,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, ...", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE|FOLDER...", help="Pictures, and folders of pictures.", show_default=False
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Show so many classes of each image.")] = 3,
     resize: Annotated[
         bool, typer.Option("--resize", help="Stretch images of another size to what the network expects.")
     ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write a table with all probabilities; - prints it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all probabilities.")] = False,
 ) -> None:
     """Name what is in pictures, with the probability of each class.
@@ -27,32 +42,34 @@ def predict(
     **Examples**
 
     - `kernelearn predict runs/demo digit.png --resize`
-    - `kernelearn predict runs/photos *.jpg --top 1 --json`
+    - `kernelearn predict runs/photos new/ --top 1 --csv new.csv`
+    - `kernelearn predict runs/photos *.jpg --json`
     """
-    import numpy as np
-
-    from kernelearn.cli.output import say_json
-    from kernelearn.cli.run_folder import image_shape, load_trained
-    from kernelearn.data import load_image
+    from kernelearn.cli.output import say_json, write_text
+    from kernelearn.cli.pictures import picture_paths
+    from kernelearn.cli.run_folder import load_trained
 
     network, _ = load_trained(model)
-    shape = image_shape(network)
-    if len(shape) != 3:
-        raise ArgumentError(f"This network expects inputs of shape {shape}, which are not images.")
-    stretch = resize or network.metadata.get("resize") is not None
-    try:
-        pictures = np.stack([load_image(path, shape, resize=stretch or None) for path in images])
-    except DataError as error:
-        raise DataError(str(error).replace("Give resize=True", "Give --resize")) from error
-    scores = network.predict(pictures, verbose=0)
-    results = [_result(network, path, row, top) for path, row in zip(images, scores)]
+    paths = picture_paths(images)
+    results = [_result(network, path, row, top) for path, row in zip(paths, _scores(network, paths, resize))]
     if as_json:
         say_json(results)
-    else:
+    elif str(csv) != "-":
         _show(results)
+    if csv is not None:
+        write_text(csv, _as_csv(results), "Table", to_stderr=as_json)
 
 
-def _result(network: Any, path: Path, scores: Any, top: int) -> dict[str, Any]:
+def _scores(network: "Model", paths: Sequence[Path], resize: bool) -> "Iterator[np.ndarray]":
+    """What the network says about each picture; so many pictures at a time are in memory."""
+    from kernelearn.cli.pictures import load_pictures
+
+    for first in range(0, len(paths), _AT_A_TIME):
+        pictures = load_pictures(network, paths[first : first + _AT_A_TIME], resize)
+        yield from network.predict(pictures, verbose=0)
+
+
+def _result(network: "Model", path: Path, scores: "np.ndarray", top: int) -> dict[str, Any]:
     """What the network says about one picture; plain values where it was trained without classes."""
     from kernelearn.cli.run_folder import class_names
 
@@ -69,7 +86,20 @@ def _result(network: Any, path: Path, scores: Any, top: int) -> dict[str, Any]:
     }
 
 
-def _show(results: list[dict[str, Any]]) -> None:
+def _as_csv(results: Iterable[dict[str, Any]]) -> str:
+    """One line a picture: its class, the probability of that, and of each class; or the values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for number, one in enumerate(results):
+        shares: dict[str, float] = one.get("probabilities") or dict(enumerate(one["values"]))
+        known = ["class", "probability"] if "class" in one else []
+        if not number:
+            writer.writerow(["image", *known, *shares])
+        writer.writerow([one["image"], *(one[name] for name in known), *shares.values()])
+    return text.getvalue()
+
+
+def _show(results: Iterable[dict[str, Any]]) -> None:
     from kernelearn.cli.output import percent, say
 
     for result in results:

@@ -1,14 +1,20 @@
-"""`kernelearn runs ...`: recorded runs listed, described, made smaller, given to other programs."""
+"""`kernelearn runs ...`: runs listed, recorded ones described, made smaller, given to other programs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kernelearn.cli.listing import Listed
+    from kernelearn.recording import Run
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List, describe, prune and export the runs that `kernelearn train --record` has recorded.",
+    help="List all runs; describe, prune and export those that `kernelearn train --record` recorded.",
 )
 
 _Run = Annotated[
@@ -27,7 +33,7 @@ def list_command(
     folder: Annotated[Path, typer.Argument(help="Where to look, with the folders inside.")] = Path("runs"),
     as_json: _Json = False,
 ) -> None:
-    """A table of the recorded runs in a folder: steps, size, loss, accuracy.
+    """A table of the runs in a folder: date, status, epochs, accuracy, size of the recording.
 
     **Examples**
 
@@ -36,43 +42,29 @@ def list_command(
     """
     from dataclasses import asdict
 
-    from kernelearn.cli.output import say, say_json, say_rich
+    from kernelearn.cli.listing import list_trainings
+    from kernelearn.cli.output import say, say_json, say_table
     from kernelearn.errors import ArgumentError
-    from kernelearn.recording import list_runs
 
     if not folder.is_dir():
         raise ArgumentError(f"There is no folder {str(folder)!r}; say where the runs are.")
-    found = list_runs(folder)
+    found = list_trainings(folder)
     if as_json:
         say_json([asdict(one) for one in found])
     elif found:
-        say_rich(_table(found))
+        say_table(("run", "date", "status", "epochs", "accuracy", "recorded"), [_row(one) for one in found])
     else:
-        say(f"No recorded runs in {str(folder)!r}. Record one with: kernelearn train digits --record")
+        say(f"No runs in {str(folder)!r}. Make one with: kernelearn train digits")
 
 
-def _table(found: list[Any]) -> Any:
-    from rich.table import Column, Table
-
+def _row(one: "Listed") -> tuple[str, ...]:
     from kernelearn.cli.output import percent
     from kernelearn.storage import readable_size
 
-    names = ("Status", "Steps", "Epochs", "Size", "Loss", "Accuracy", "Val. acc.")
-    table = Table(Column("Run", overflow="fold"), *names)
-    for one in found:
-        numbers = one.numbers or {}
-        shares = [numbers.get(name) for name in ("accuracy", "val_accuracy")]
-        loss = numbers.get("loss")
-        table.add_row(
-            one.path.removesuffix("/record"),
-            one.status if one.problem is None else f"{one.status} (damaged)",
-            f"{one.steps:,}",
-            str(one.epochs),
-            readable_size(one.bytes),
-            "" if loss is None else f"{loss:.4f}",
-            *("" if share is None else percent(share) for share in shares),
-        )
-    return table
+    status = f"{one.status} (damaged)" if one.problem and one.status != "damaged" else one.status
+    accuracy = "-" if one.accuracy is None else f"{percent(one.accuracy)} ({one.accuracy_of})"
+    size = "-" if one.bytes is None else readable_size(one.bytes)
+    return one.path, one.date, status, str(one.epochs), accuracy, size
 
 
 @app.command()
@@ -88,7 +80,7 @@ def show(
     - `kernelearn runs show runs/demo`
     - `kernelearn runs show runs/demo --check --json`
     """
-    from kernelearn.cli.output import say, say_json
+    from kernelearn.cli.output import say, say_json, say_prose
     from kernelearn.recording import Run
 
     content = _described(Run(run), check)
@@ -101,7 +93,7 @@ def show(
         say(f"{name.capitalize()}: {values['count']:,} steps" + _range(values))
     for layer, weights in content["layers"].items():
         shapes = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in weights.items())
-        say(f"Layer {layer}: {shapes}")
+        say_prose(f"Layer {layer}: {shapes}")
     for name, value in content["last"].items():
         say(f"Last {name}: {value:.6g}")
     for problem in content["problems"]:
@@ -114,7 +106,7 @@ def _range(values: dict[str, Any]) -> str:
     return f", {values['first']} to {values['last']}" if values["count"] else ""
 
 
-def _described(run: Any, check: bool) -> dict[str, Any]:
+def _described(run: "Run", check: bool) -> dict[str, Any]:
     from kernelearn.recording.catalog import summarise
     from kernelearn.recording.pruning import PRUNABLE
     from kernelearn.storage import readable_size
@@ -136,12 +128,12 @@ def _described(run: Any, check: bool) -> dict[str, Any]:
     }
 
 
-def _counted(steps: Any) -> dict[str, Any]:
+def _counted(steps: "np.ndarray") -> dict[str, Any]:
     ends = {"first": int(steps[0]), "last": int(steps[-1])} if len(steps) else {"first": None, "last": None}
     return {"count": len(steps), **ends}
 
 
-def _shapes(run: Any, layer: str) -> dict[str, list[int]]:
+def _shapes(run: "Run", layer: str) -> dict[str, list[int]]:
     recorded = run.manifest["about"].get("weights", {})
     return {name: recorded.get(f"{layer}/{name}", []) for name in run.weights(layer)}
 

@@ -34,7 +34,7 @@ def summary(
     - `kernelearn summary lenet --engine`
     """
     from kernelearn.cli.networks import make_network
-    from kernelearn.cli.output import say_json
+    from kernelearn.cli.output import say_json, say_lines, width
     from kernelearn.cli.run_folder import load_trained
     from kernelearn.models import zoo
 
@@ -44,7 +44,7 @@ def summary(
     if as_json:
         say_json(_content(network))
     else:
-        network.summary(engine=engine)
+        network.summary(line_length=width(), print_fn=say_lines, engine=engine)
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -1,12 +1,15 @@
 """`kernelearn bench`: training, inference and memory side by side with others, and against the machine."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kernelearn.cli.bench import options
 from kernelearn.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from kernelearn.bench.interleave import Rounds
+    from kernelearn.bench.report import Report
 
 
 def bench(
@@ -73,7 +76,7 @@ def bench(
     kept.check_folders()
     shown: set[str] = set()
 
-    def after_section(report: Any) -> None:
+    def after_section(report: "Report") -> None:
         _show(report, shown)
         kept.save(report)
 
@@ -95,7 +98,7 @@ class Kept:
             if path is not None and not path.absolute().parent.is_dir():
                 raise ArgumentError(f"The folder of {str(path)!r} does not exist.")
 
-    def save(self, report: Any) -> None:
+    def save(self, report: "Report") -> None:
         """Write everything so far."""
         import json
 
@@ -109,7 +112,7 @@ class Kept:
         if self.markdown is not None:
             write_markdown(report, self.markdown)
 
-    def draw(self, report: Any) -> None:
+    def draw(self, report: "Report") -> None:
         """Write the picture, if something was compared."""
         from kernelearn.bench.figure import plot_report
         from kernelearn.cli.output import say
@@ -133,7 +136,7 @@ def _sections(wanted: dict[str, bool], networks: list[str] | None) -> list[str]:
     return names
 
 
-def _plan(rounds: int | None, quick: bool) -> Any:
+def _plan(rounds: int | None, quick: bool) -> "Rounds":
     from kernelearn.bench.interleave import Rounds
 
     return Rounds(rounds or 3, 0.15) if quick else Rounds(rounds or Rounds.rounds)
@@ -157,19 +160,19 @@ def _default_threads() -> int:
     return min(2, available_cpus())
 
 
-def _show(report: Any, shown: set[str]) -> None:
+def _show(report: "Report", shown: set[str]) -> None:
     """Print the tables that were not printed yet."""
-    from kernelearn.bench.report import headline, plain_text, rich_table, tables
-    from kernelearn.cli.output import say, say_rich
+    from kernelearn.bench.report import headline, tables
+    from kernelearn.cli.output import say, say_prose, say_table
 
     if not shown:
-        say("\n".join(headline(report)))
+        for line in headline(report):
+            say_prose(line)
     for table in tables(report):
         if table.title in shown:
             continue
         shown.add(table.title)
         say()
-        if sys.stdout.isatty():
-            say_rich(rich_table(table))
-        else:
-            say(plain_text(table))
+        say_table(table.columns, table.rows, table.title)
+        for note in table.notes:
+            say_prose(note)

@@ -4,11 +4,16 @@ The experiments on convolution kernels are in `kernels.py`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kernelearn.cli.experiment.kernels import COMMANDS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kernelearn.kernel_machines.experiments import FewShotResult
 
 experiment = typer.Typer(
     no_args_is_help=True,
@@ -73,7 +78,7 @@ def kernel_head(
         say(f"Picture: {save_figure(plot_few_shot(result), output)}", to_stderr=as_json)
 
 
-def _images(source: str) -> tuple[Any, Any]:
+def _images(source: str) -> "tuple[np.ndarray, np.ndarray]":
     """All training images and class numbers of a data set."""
     from kernelearn.data import Dataset, load
     from kernelearn.errors import DataError
@@ -84,31 +89,30 @@ def _images(source: str) -> tuple[Any, Any]:
     return loaded.train.arrays()
 
 
-def _show(result: Any) -> None:
-    from rich.table import Table
-
-    from kernelearn.cli.output import percent, say, say_rich
+def _show(result: "FewShotResult") -> None:
+    from kernelearn.cli.output import percent, say, say_prose, say_table
     from kernelearn.kernel_machines.experiments import spread
 
-    table = Table(title=f"{result.new_classes} new classes: accuracy in %, mean and spread of the seeds")
-    layers = Table(title="learned weights of the layers, mean of the seeds")
-    for one in (table, layers):
-        one.add_column("images per class")
-        for shots in result.settings.shots:
-            one.add_column(str(shots), justify="right")
+    columns = ("images per class", *map(str, result.settings.shots))
+    title = f"{result.new_classes} new classes: accuracy in %, mean and spread of the seeds"
+    rows = []
     for name, values in result.accuracy.items():
         cells = zip(100 * values.mean(axis=1), 100 * spread(values))
-        table.add_row(name, *["-" if mean != mean else f"{mean:.1f} ± {dev:.1f}" for mean, dev in cells])
-    for name, values in result.importance.items():
-        layers.add_row(name, *[f"{weight:.2f}" for weight in values.mean(axis=1)])
-    say_rich(table)
-    say_rich(layers)
+        rows.append((name, *["-" if mean != mean else f"{mean:.1f} ± {dev:.1f}" for mean, dev in cells]))
+    say_table(columns, rows, title)
+    say()
+    layers = [
+        (name, *[f"{weight:.2f}" for weight in values.mean(axis=1)])
+        for name, values in result.importance.items()
+    ]
+    say_table(columns, layers, "Learned weights of the layers, mean of the seeds")
     own = sum(result.pretrained) / len(result.pretrained)
-    say(f"Chance {percent(1 / result.new_classes)}; pretrained networks on their own classes {percent(own)}.")
-    say("Learned weights minus uniform sum, in points, with standard error: " + _gains(result) + ".")
+    chance = percent(1 / result.new_classes)
+    say_prose(f"Chance {chance}; pretrained networks on their own classes {percent(own)}.")
+    say_prose(f"Learned weights minus uniform sum, in points, with standard error: {_gains(result)}.")
 
 
-def _gains(result: Any) -> str:
+def _gains(result: "FewShotResult") -> str:
     words = [
         f"{100 * mean:+.1f} ± {100 * error:.1f} ({shots} images)"
         for shots, mean, error in zip(result.settings.shots, *result.gain())

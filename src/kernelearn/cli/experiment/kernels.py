@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from kernelearn.explain.experiments import ExperimentResult, ExperimentSettings, Problem
 
 _COMMON: dict[str, tuple[Any, Any, Any]] = {  # name -> type, default, option
     "data": (
@@ -216,14 +219,14 @@ def _check_files(options: Options) -> None:
             check_writable(path.parent)
 
 
-def _problem(options: Options) -> Any:
+def _problem(options: Options) -> "Problem":
     from kernelearn.cli.train.settings import sizes
     from kernelearn.explain.experiments import Problem
 
     return Problem.from_source(options.data, resize=sizes(options.resize), channels=options.channels)
 
 
-def _settings(options: Options) -> Any:
+def _settings(options: Options) -> "ExperimentSettings":
     from kernelearn.explain.experiments import ExperimentSettings
 
     return ExperimentSettings(
@@ -258,12 +261,12 @@ class _ProgressLine:
             typer.echo("\r" + " " * self._width + "\r", file=sys.stderr, nl=False)
 
 
-def _save(result: Any, options: Options) -> None:
+def _save(result: "ExperimentResult", options: Options) -> None:
     if options.save is not None:
         result.save(options.save)
 
 
-def _report(result: Any, options: Options) -> None:
+def _report(result: "ExperimentResult", options: Options) -> None:
     """The table, or JSON, and the files."""
     from kernelearn.cli.output import say, say_json
 
@@ -280,22 +283,10 @@ def _report(result: Any, options: Options) -> None:
         say(f"Picture: {save_figure(plot_experiment(result), options.figure)}", to_stderr=options.as_json)
 
 
-def _show(result: Any) -> None:
-    """A table of rich on a terminal; elsewhere plain columns, which a narrow page does not break."""
-    from kernelearn.cli.output import say, say_rich
+def _show(result: "ExperimentResult") -> None:
+    from kernelearn.cli.output import say_prose, say_table
     from kernelearn.explain.experiments.tables import cells, headings, remarks
 
-    if not sys.stdout.isatty():
-        say(str(result))
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=result.question)
-    for i, heading in enumerate(headings(result)):
-        table.add_column(heading, justify="left" if i == 0 else "right")
-    for row in cells(result):
-        table.add_row(*[Text(cell) for cell in row])
-    say_rich(table)
+    say_table(headings(result), cells(result), result.question)
     for line in remarks(result):
-        say(line)
+        say_prose(line)

@@ -1,11 +1,16 @@
 """What `kernelearn explain` commands give: tables on the terminal; a figure, JSON and CSV where asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kernelearn.explain.table import Table
 
 PLACE = Annotated[
     Path,
@@ -45,12 +50,12 @@ class Explained:
         rows: the table for CSV; None for the first of `tables`.
     """
 
-    tables: list[Any]
-    content: Any
-    figure: Callable[[], Any]
+    tables: "Sequence[Table]"
+    content: object
+    figure: "Callable[[], Figure]"
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    rows: Any = None
+    rows: "Table | None" = None
 
 
 def deliver(found: Explained, figure: Path | None, json: Path | None, csv: Path | None) -> None:
@@ -58,15 +63,15 @@ def deliver(found: Explained, figure: Path | None, json: Path | None, csv: Path 
 
     Raises: StorageError for a file that cannot be written, ArgumentError for a figure of unknown ending.
     """
-    from kernelearn.cli.output import say
+    from kernelearn.cli.output import say, write_text
 
     is_printed = "-" in (str(json), str(csv))
     if not is_printed:
         _show(found)
     if csv is not None:
-        _write(csv, (found.rows or found.tables[0]).to_csv(), "Table")
+        write_text(csv, (found.rows or found.tables[0]).to_csv(), "Table", is_printed)
     if json is not None:
-        _write(json, _as_json(found.content), "JSON")
+        write_text(json, _as_json(found.content), "JSON", is_printed)
     if figure is not None:
         from kernelearn.view import save_figure
 
@@ -74,59 +79,21 @@ def deliver(found: Explained, figure: Path | None, json: Path | None, csv: Path 
 
 
 def _show(found: Explained) -> None:
-    from kernelearn.cli.output import say
+    from kernelearn.cli.output import say, say_prose, say_table
 
     for line in found.lines:
-        say(line)
+        say(line)  # formulas: their terms stay together
     for number, table in enumerate(found.tables):
         if number or found.lines:
             say()
-        _say_table(table)
+        say_table(table.columns, table.cells(), table.title)
     for line in found.notes:
-        say(line)
+        say_prose(line)
 
 
-def _say_table(table: Any) -> None:
-    """Print a table as wide as it is: on a narrow terminal lines wrap, and no cell is cut."""
-    from rich.console import Console
-
-    from kernelearn.cli.output import say
-
-    made, console = _rich(table), Console()
-    wide = Console(width=max(console.width, Console(width=10_000).measure(made).maximum))
-    if table.title:
-        say(table.title)
-    wide.print(made)
-
-
-def _rich(table: Any) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, is_numeric in zip(table.columns, table.is_numeric):
-        made.add_column(Text(name), justify="right" if is_numeric else "left")
-    for cells in table.cells():
-        made.add_row(*map(Text, cells))
-    return made
-
-
-def _as_json(content: Any) -> str:
+def _as_json(content: object) -> str:
     import json
 
     from kernelearn.cli.output import plain
 
     return json.dumps(plain(content), indent=1, allow_nan=False) + "\n"
-
-
-def _write(path: Path, text: str, what: str) -> None:
-    from kernelearn.cli.output import say
-    from kernelearn.storage import atomic_write
-
-    if str(path) == "-":
-        typer.echo(text, nl=False)
-        return
-    with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
-    say(f"{what}: {path}")

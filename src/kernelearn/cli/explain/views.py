@@ -1,13 +1,25 @@
 """`kernelearn explain maps`, `field`, `patches`, `saliency`: what kernels see, and why a class is chosen."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelearn.cli.explain.answers import CSV, DATA, FIGURE, JSON, LAYER, PLACE, STEP, Explained, deliver
+from kernelearn.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kernelearn.cli.sources import Source
+    from kernelearn.models import Model
 
 _IMAGES = Annotated[int, typer.Option(min=1, help="Images to look at: the first of the data.")]
+_OWN = Annotated[
+    list[Path] | None,
+    typer.Option("--image", help="A picture of your own, or a folder of them; may be repeated."),
+]
 _METHODS = ("gradient", "gradient_times_input", "smooth_grad", "integrated_gradients", "grad_cam")
 
 
@@ -16,6 +28,7 @@ def maps(
     layer: Annotated[str | None, typer.Option(help="Name of the layer. [default: all with maps]")] = None,
     step: STEP = None,
     data: DATA = None,
+    image: _OWN = None,
     images: _IMAGES = 8,
     figure: FIGURE = None,
     json: JSON = None,
@@ -36,7 +49,7 @@ def maps(
 
     source = open_source(place)
     model = source.model(step)
-    x, _ = _some_images(source, data, images)
+    x, _ = _some_images(source, model, image, data, images)
     found = feature_maps(model, x, layer)
     table = _maps_table(found)
 
@@ -49,12 +62,22 @@ def maps(
     deliver(Explained([table], content, drawn), figure, json, csv)
 
 
-def _some_images(source: Any, data: str | None, count: int) -> tuple[Any, Any]:
-    """(images, labels or None): the first of the data named, or the run's probe images, or its own data."""
+def _some_images(
+    source: "Source", model: "Model", own: list[Path] | None, data: str | None, count: int
+) -> "tuple[np.ndarray, np.ndarray | None]":
+    """(images, labels or None): the pictures named, the first of the data named, or of what the run knows.
+
+    That is its probe images, or its own data. Pictures of another size are stretched.
+    """
     import numpy as np
 
+    from kernelearn.cli.pictures import load_pictures, picture_paths
     from kernelearn.cli.sources import images_of
 
+    if own:
+        if data is not None:
+            raise ArgumentError("Give --image or --data, not both.")
+        return load_pictures(model, picture_paths(own), resize=True), None
     probes = None if source.run is None or data is not None else source.run.probe_images
     if isinstance(probes, np.ndarray):
         return probes[:count], None
@@ -174,6 +197,7 @@ def saliency(
     target: Annotated[int | None, typer.Option(min=0, help="Class. [default: the highest]")] = None,
     step: STEP = None,
     data: DATA = None,
+    image: _OWN = None,
     images: _IMAGES = 6,
     figure: FIGURE = None,
     json: JSON = None,
@@ -185,6 +209,7 @@ def saliency(
 
     - `kernelearn explain saliency runs/demo --figure saliency.png`
     - `kernelearn explain saliency runs/demo --method grad_cam --target 3`
+    - `kernelearn explain saliency runs/demo --image my.png --figure saliency.png`
     """
     from kernelearn.cli.sources import open_source
     from kernelearn.errors import unknown_name
@@ -193,7 +218,7 @@ def saliency(
         raise unknown_name("saliency method", method, _METHODS)
     source = open_source(place)
     model = source.model(step)
-    x, labels = _some_images(source, data, images)
+    x, labels = _some_images(source, model, image, data, images)
     found = _attributed(model, x, method, target, layer)
     values = found.heatmaps if method == "grad_cam" else found.maps("max" if method == "gradient" else "sum")
     table = _saliency_table(found, values, labels, method)
@@ -208,7 +233,6 @@ def saliency(
 
 
 def _attributed(model: Any, x: Any, method: str, target: Any, layer: str | None) -> Any:
-    from kernelearn.errors import ArgumentError
     from kernelearn.explain.grad_cam import grad_cam
     from kernelearn.explain.saliency import integrated_gradients, saliency, smooth_grad
 

@@ -123,9 +123,8 @@ def fit(
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
 ) -> None:
     """Learn a kernel from a CSV table and show its weights and test score beside the plain baselines."""
-    from rich.console import Console
+    from kernelearn.cli.output import say_error
 
-    console = Console()
     try:
         require("sklearn", "kernelearn kernels")
         split = _load(data, target, delimiter, drop_missing, task, test_size, standardize, seed)
@@ -137,10 +136,10 @@ def fit(
         for name, baseline in make_baselines(choice, seed).items():
             scores[name] = baseline.fit(split.x_train, split.y_train).score(split.x_test, split.y_test)
     except (KernelearnError, ValueError) as error:
-        console.print(f"[red]Error:[/red] {error}", highlight=False, soft_wrap=True)
+        say_error(error)
         raise typer.Exit(1) from error
-    _show(console, model, split, scores)
-    _save(console, model, scores, plot, output)
+    _show(model, split, scores)
+    _save(model, scores, plot, output)
 
 
 @dataclass(frozen=True)
@@ -190,39 +189,33 @@ def _load(
     return _Split(x_train, x_test, y_train, y_test, is_classification, description)
 
 
-def _show(console: Any, model: Any, split: _Split, scores: dict[str, float]) -> None:
-    from rich.table import Table
-
+def _show(model: Any, split: _Split, scores: dict[str, float]) -> None:
+    from kernelearn.cli.output import say, say_prose, say_table
     from kernelearn.kernel_machines.plots import weights_of
 
-    console.print(split.description, highlight=False)
+    say_prose(split.description)
     names, weights = weights_of(model)
-    table = Table(title=f"{type(model).__name__}: kernel weights (duality gap {model.gap_:.1e})")
-    table.add_column("kernel")
-    table.add_column("weight", justify="right")
-    table.add_column("")
     largest = max(abs(weights).max(), 1e-300)
-    for name, weight in zip(names, weights[0]):
-        table.add_row(
-            name, f"{weight:.4f}", ("-" if weight < 0 else "") + "█" * round(30 * abs(weight) / largest)
-        )
-    console.print(table)
+    rows = [
+        (name, f"{weight:.4f}", ("-" if weight < 0 else "") + "█" * round(30 * abs(weight) / largest))
+        for name, weight in zip(names, weights[0])
+    ]
+    title = f"{type(model).__name__}: kernel weights (duality gap {model.gap_:.1e})"
+    say_table(("kernel", "weight", ""), rows, title)
     if hasattr(model, "effective_pivots_"):
-        console.print(f"Pivots with more than 1e-4 of the weight: {model.effective_pivots_}", highlight=False)
-    results = Table(title="accuracy on the test rows" if split.is_classification else "R² on the test rows")
-    results.add_column("model")
-    results.add_column("score", justify="right")
-    for name, score in scores.items():
-        results.add_row(name, f"{score:.4f}")
-    console.print(results)
+        say(f"Pivots with more than 1e-4 of the weight: {model.effective_pivots_}")
+    say()
+    title = "Accuracy on the test rows" if split.is_classification else "R² on the test rows"
+    say_table(("model", "score"), [(name, f"{score:.4f}") for name, score in scores.items()], title)
 
 
-def _save(console: Any, model: Any, scores: dict[str, float], plot: Path | None, output: Path | None) -> None:
+def _save(model: Any, scores: dict[str, float], plot: Path | None, output: Path | None) -> None:
+    from kernelearn.cli.output import say, write_text
     from kernelearn.kernel_machines.plots import plot_weights, weights_of
 
     if plot is not None:
         plot_weights(model, plot)
-        console.print(f"Figure: {plot}", highlight=False)
+        say(f"Figure: {plot}")
     if output is not None:
         names, weights = weights_of(model, limit=10**9)
         content = {
@@ -232,5 +225,4 @@ def _save(console: Any, model: Any, scores: dict[str, float], plot: Path | None,
             "objective": float(model.objective_),
             "scores": {name: float(score) for name, score in scores.items()},
         }
-        output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        console.print(f"Weights and scores: {output}", highlight=False)
+        write_text(output, json.dumps(content, indent=2) + "\n", "Weights and scores")
