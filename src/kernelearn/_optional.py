@@ -38,5 +38,6 @@ def require(module: str, purpose: str) -> ModuleType:
         package, extra = _EXTRAS.get(top, (top, "full"))
         raise MissingDependencyError(
             f"{package} is needed for {purpose} and could not be imported ({error}). "
-            f"Install it with: pip install 'kernelearn[{extra}]'"
+            f"Install it with: pip install {package} (or all of its kind: pip install 'kernelearn[{extra}]', "
+            f"in a clone pip install -e '.[{extra}]')"
         ) from error

@@ -51,6 +51,15 @@ class MissingDependencyError(KernelearnError, ImportError):
     """An optional package is needed and not installed."""
 
 
+def _spelled_once(known: Iterable[object]) -> set[str]:
+    """Names without those that differ in capitals and underscores alone: of Adam and adam only adam."""
+    once: dict[str, str] = {}
+    for name in map(str, known):
+        key = name.lower().replace("_", "")
+        once[key] = max(name, once.get(key, name))  # small letters sort behind capitals
+    return set(once.values())
+
+
 def unknown_name(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:
     """The error for a name that is not in a registry, with the nearest known names.
 
@@ -59,7 +68,7 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> UnknownNam
     >>> print(unknown_name("loss", "mxe", ["mse", "mae", "MAE"]))
     Unknown loss 'mxe'. Did you mean 'mse'? Known: mae, mse.
     """
-    names = sorted(str(k) for k in known)
+    names = sorted(_spelled_once(known))
     # NOTE: sorted, capitals come first, so that the last of several spellings is the one in small letters.
     spelled = {name.lower().replace("_", ""): name for name in names}
     hint, listed = _did_you_mean(name, names, spelled), ", ".join(sorted(spelled.values()))

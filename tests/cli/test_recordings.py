@@ -63,7 +63,7 @@ def test_list(run, recorded):
 
 
 def test_list_of_nothing(run, tmp_path):
-    assert "No recorded runs" in run("runs", "list", tmp_path).out
+    assert "No runs" in run("runs", "list", tmp_path).out
     result = run("runs", "list", tmp_path / "none")
     assert result.code == 1 and "There is no folder" in result.err
 

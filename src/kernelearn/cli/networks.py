@@ -4,12 +4,16 @@ import hashlib
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kernelearn.cli.output import say
 from kernelearn.errors import ArgumentError, FormatError, KernelearnError, unknown_name
 
+if TYPE_CHECKING:
+    from kernelearn.models import Model
 
-def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> Any:
+
+def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> "Model":
     """The network that `--model` names, for images of this shape.
 
     Args:
@@ -25,12 +29,58 @@ def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> 
     if path.is_dir() or path.suffix == ".kernelearn":
         from kernelearn.cli.run_folder import load_trained
 
-        return load_trained(path)[0]
+        return _with_head(load_trained(path)[0], input_shape, data_classes, spec)
     if path.suffix in (".py", ".json"):
         if not path.is_file():
             raise ArgumentError(f"--model: there is no file {spec!r}.")
         return _from_python(path, input_shape, data_classes) if path.suffix == ".py" else _from_json(path)
     raise unknown_name("model", spec, [*zoo.MODELS, "FILE.py", "CONFIG.json", "MODEL.kernelearn", "RUN"])
+
+
+def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, spec: str) -> "Model":
+    """A trained network for these images and classes: its last dense layer is made anew if it has to be.
+
+    Raises: ArgumentError if it takes other images, or has no dense layer at its end to replace.
+    """
+    if tuple(model.input_shape[1:]) != tuple(input_shape):
+        raise ArgumentError(
+            f"--model {spec} takes images of {tuple(model.input_shape[1:])}, the data has {input_shape} "
+            "(height, width, channels). Give --resize and --channels, or another model."
+        )
+    outputs, wanted = model.output_shape[-1], data_classes or 1
+    if outputs == wanted:
+        say(f"Head: the {outputs} outputs of {spec} are kept as they were trained.", to_stderr=True)
+        return model
+    head = [layer for layer in model.layers if layer.weights][-1]
+    if type(head).__name__ != "Dense":
+        raise ArgumentError(
+            f"--model {spec} has {outputs} outputs, the data {wanted} classes, and its last layer "
+            f"{head.name!r} is not Dense, so that it cannot be replaced. Give a FILE.py that "
+            "builds the network."
+        )
+    say(
+        f"Head: layer {head.name!r} of {spec} has {outputs} outputs, the data {wanted} classes; it begins "
+        "anew, all other weights are kept.",
+        to_stderr=True,
+    )
+    return _with_units(model, head.name, wanted)
+
+
+def _with_units(model: "Model", head: str, units: int) -> "Model":
+    """A copy of a network whose dense layer `head` has another number of units and new weights."""
+    from kernelearn.layers.base import LAYERS
+
+    config = LAYERS.serialize(model)
+    assert config is not None  # only a model that is None has none
+    for layer in config["config"]["layers"]:
+        if layer["config"].get("name") == head:
+            layer["config"]["units"] = units
+    made: Model = LAYERS.get(config)
+    new = made.weight_paths()
+    for path, weight in model.weight_paths().items():
+        if not path.startswith(f"{head}/"):
+            new[path].assign(weight.numpy())
+    return made
 
 
 def file_digest(spec: str) -> str | None:
@@ -39,7 +89,7 @@ def file_digest(spec: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> Any:
+def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> "Model":
     module_spec = importlib.util.spec_from_file_location(f"kernelearn_user_{path.stem}", path)
     assert module_spec is not None and module_spec.loader is not None  # a path that ends in .py has both
     module = importlib.util.module_from_spec(module_spec)
@@ -51,7 +101,7 @@ def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> Any:
         raise
     except Exception as error:
         raise ArgumentError(f"{str(path)!r} failed with {type(error).__name__}: {error}") from error
-    if not hasattr(model, "fit"):
+    if model is None or not hasattr(model, "fit"):
         raise ArgumentError(
             f"{str(path)!r} must define a function build(input_shape, classes) that returns a model, or a "
             f"variable model; got {'nothing' if model is None else repr(model)}."
@@ -59,7 +109,7 @@ def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> Any:
     return model
 
 
-def _from_json(path: Path) -> Any:
+def _from_json(path: Path) -> "Model":
     from kernelearn.models import Model, Sequential
 
     try:
@@ -73,4 +123,5 @@ def _from_json(path: Path) -> Any:
             f'{str(path)!r} must hold {{"class_name": "Sequential" or "Model", "config": ...}}, as '
             f"model.get_config() gives it; its class_name is {kind!r}."
         )
-    return kinds[kind].from_config(config["config"])
+    made: Model = kinds[kind].from_config(config["config"])
+    return made

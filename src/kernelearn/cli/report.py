@@ -39,6 +39,7 @@ def report(
     from kernelearn.storage import readable_size
     from kernelearn.view import write_report
 
+    _check_ending(output)
     source = open_source(run)
     written = write_report(
         source.recording,
@@ -84,3 +85,11 @@ def _results(place: Path | None) -> list[Any]:
             "kernelearn experiment frozen --save results/frozen.json"
         )
     return [ExperimentResult.load(path) for path in paths]
+
+
+def _check_ending(output: Path | None) -> None:
+    """Raises ArgumentError for a name that promises another kind of file."""
+    from kernelearn.errors import ArgumentError
+
+    if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
+        raise ArgumentError(f"A report is an HTML file; {str(output)!r} ends otherwise. Name it .html.")

@@ -11,6 +11,7 @@ from kernelearn import losses, metrics, optimizers
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, FormatError, ShapeError, UnknownNameError
 from kernelearn.formats import native
+from kernelearn.formats.endings import check_own_ending
 from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import check_json
 from kernelearn.formats.safe_zip import COPY
@@ -144,6 +145,7 @@ def _assign(model: Model, arrays: dict[str, np.ndarray], path: Any) -> None:
 
 
 def _check_overwrite(path: Any, overwrite: bool) -> None:
+    check_own_ending(path)
     if not overwrite and Path(path).exists():
         raise ArgumentError(f"{str(path)!r} exists; choose another name or pass overwrite=True.")
 

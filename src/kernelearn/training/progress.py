@@ -5,6 +5,7 @@ and shows what the `Pass` says.
 """
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
@@ -74,7 +75,34 @@ class Pass:
 
     def text(self) -> str:
         """For example "loss: 0.3012 - accuracy: 0.9100"."""
-        return " - ".join(f"{name}: {number(value)}" for name, value in self.values.items())
+        return " - ".join(f"{name}: {_value(name, value)}" for name, value in self.values.items())
+
+    def short_text(self) -> str:
+        """For example "loss 0.3012 acc 0.9100"."""
+        values = self.values.items()
+        return " ".join(f"{_short_name(name)} {_value(name, value)}" for name, value in values)
+
+    def line(
+        self, timing: str, width: int | None = None, gap: str = " - ", head_gap: str | None = None
+    ) -> str:
+        """All of it in one row, with as much of the rest as the row has room for.
+
+        Args:
+            width: columns of the row; None for as many as it takes. Speed goes first, then the counts, long
+                names, and the time; values stay.
+            gap, head_gap: between the parts, and between title and counts.
+        """
+        text, short = self.text(), self.short_text()
+        head = (gap if head_gap is None else head_gap).join((self.title, self.counts().strip()))
+        choices = (
+            (head, timing, self.speed(), text),
+            (head, timing, text),
+            (self.title, timing, text),
+            (self.title, timing, short),
+            (self.title, short),
+        )
+        lines = [gap.join(part for part in parts if part) for parts in choices]
+        return next((line for line in lines if width is None or len(line) <= width), lines[-1])
 
 
 class Display(Protocol):
@@ -133,8 +161,8 @@ class PlainLines:
         pass
 
     def _print(self, shown: Pass, timing: str) -> None:
-        parts = (shown.title, shown.counts().strip(), timing, shown.speed(), shown.text())
-        print(" - ".join(part for part in parts if part), file=self._stream or sys.stdout, flush=True)
+        width = window_width() if self._stream is None else None
+        print(shown.line(timing, width), file=self._stream or sys.stdout, flush=True)
 
 
 class LiveLine:
@@ -165,7 +193,8 @@ class LiveLine:
         if self._live is None:
             return
         self._live.update("", refresh=True)
-        self._live.console.print(self._line(shown, duration(shown.seconds()), bar=False))
+        console = self._live.console
+        console.print(self._finished_line(shown, console.width), highlight=False, markup=False)
 
     def close(self) -> None:
         """Give the cursor and the streams back to the terminal."""
@@ -185,14 +214,21 @@ class LiveLine:
         self._last = shown.now
         remaining = shown.remaining()
         left = "" if remaining is None else duration(remaining)
-        self._live.update(self._line(shown, left, bar=True), refresh=True)
+        self._live.update(self._line(shown, left), refresh=True)
 
-    def _line(self, shown: Pass, timing: str, bar: bool) -> Any:
+    def _finished_line(self, shown: Pass, width: int) -> Any:
         from rich.text import Text
 
-        line = Text(no_wrap=bar, overflow="ellipsis" if bar else None)
+        line = Text(shown.line(duration(shown.seconds()), width, gap="  ", head_gap=" "))
+        line.stylize("bold", 0, len(shown.title))
+        return line
+
+    def _line(self, shown: Pass, timing: str) -> Any:
+        from rich.text import Text
+
+        line = Text(no_wrap=True, overflow="ellipsis")
         line.append(shown.title, "bold")
-        if bar and shown.steps:
+        if shown.steps:
             filled = round(_BAR_WIDTH * min(shown.done / shown.steps, 1.0))
             line.append(" ").append("━" * filled, "green").append("━" * (_BAR_WIDTH - filled), "bright_black")
         line.append(f" {shown.counts()}")
@@ -226,6 +262,21 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
         return False
+
+
+def window_width() -> int | None:
+    """Columns of the window that somebody reads in; None for files and pipes, unless COLUMNS is set."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def _short_name(name: str) -> str:
+    return "lr" if name == "learning_rate" else name.replace("accuracy", "acc")
+
+
+def _value(name: str, value: Any) -> str:
+    """As `number` has it; small learning rates with the digits that count, such as 1e-05."""
+    is_small_rate = name == "learning_rate" and float(value) <= 1e-3
+    return f"{float(value):.3g}" if is_small_rate else number(value)
 
 
 def number(value: Any) -> str:

@@ -44,6 +44,7 @@ class Explained:
 
     Attributes:
         lines: text above the tables; notes: below.
+        formula: the one of `lines` that is not broken between words.
         tables: `explain.Table`s to print.
         content: everything, for JSON.
         figure: makes the matplotlib Figure; called only if one is wanted.
@@ -55,6 +56,7 @@ class Explained:
     figure: "Callable[[], Figure]"
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    formula: str = ""
     rows: "Table | None" = None
 
 
@@ -82,7 +84,8 @@ def _show(found: Explained) -> None:
     from kernelearn.cli.output import say, say_prose, say_table
 
     for line in found.lines:
-        say(line)  # formulas: their terms stay together
+        print_line = say if line == found.formula else say_prose
+        print_line(line)
     for number, table in enumerate(found.tables):
         if number or found.lines:
             say()

@@ -67,7 +67,7 @@ def ledger(
         return plot_ledger(book, class_names=_class_names(source))
 
     notes = [] if book.mixes_images is False else [NOTE]
-    found = Explained(tables, book.to_dict(), drawn, head_lines(book), notes, rows=_all_terms(book))
+    found = Explained(tables, book.to_dict(), drawn, head_lines(book), notes, book.formula, _all_terms(book))
     deliver(found, figure, json, csv)
 
 

@@ -26,6 +26,8 @@ def train(
     patience: options.PATIENCE = None,
     engine: options.ENGINE = None,
     policy: options.POLICY = None,
+    freeze: options.FREEZE = None,
+    class_weight: options.CLASS_WEIGHT = None,
     val: options.VAL = None,
     test: options.TEST = None,
     split_seed: options.SPLIT_SEED = None,
@@ -53,6 +55,7 @@ def train(
     - `kernelearn train photos/ --resize 64 --augment flip,crop --model resnet20 --epochs 50`
     - `kernelearn train mnist/ --optimizer sgd --lr 0.1 --schedule one-cycle`
     - `kernelearn train digits --record --run runs/recorded`
+    - `kernelearn train photos/ --model runs/demo --freeze "conv*" --class-weight balanced`
     - `kernelearn train --resume --run runs/demo`
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
@@ -78,6 +81,8 @@ def train(
         "patience": patience,
         "engine": engine,
         "policy": policy,
+        "freeze": freeze,
+        "class_weight": class_weight,
         "record": recorded.recorder_arguments(),
     }
     verbose: str | int = 0 if quiet or as_json else "auto"

@@ -13,7 +13,7 @@ from kernelearn.cli import run_folder
 from kernelearn.cli.networks import file_digest, make_network
 from kernelearn.cli.output import say
 from kernelearn.cli.run_folder import Training
-from kernelearn.cli.train.recipe import augmented, make_optimizer
+from kernelearn.cli.train.recipe import augmented, class_weights, freeze_layers, make_optimizer
 from kernelearn.cli.train.settings import Settings, load_data
 from kernelearn.errors import ArgumentError, DataError, MissingDependencyError
 from kernelearn.storage import check_writable
@@ -90,6 +90,7 @@ def _prepare(job: Job) -> "tuple[Training, Data, Model]":
     run = Training(job.settings.to_dict(), _about_data(data))
     if job.is_resumed:
         run = _checked_resume(Training.load(job.folder), data, job)
+    class_weights(job.settings.class_weight, data)  # says what is wrong with it before anything is written
     model = _make_model(job.settings, data)
     check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
     if not job.is_resumed:
@@ -103,6 +104,7 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
 
     set_random_seed(settings.seed)
     model = make_network(settings.model, data.input_shape, data.classes)
+    freeze_layers(model, settings.freeze)
     model = augmented(model, settings.augment, data.input_shape)
     steps = (data.train.steps(settings.batch_size) or 1) * settings.epochs
     model.compile(
@@ -132,11 +134,7 @@ def _checked_resume(run: Training, data: "Data", job: Job) -> Training:
 
     Raises: DataError, ArgumentError.
     """
-    if data.fingerprint != run.data.get("fingerprint"):
-        raise DataError(
-            f"The data is not what the run {str(job.folder)!r} began with (fingerprint {data.fingerprint}, "
-            f"then {run.data.get('fingerprint')}). Resume with the same files, or start a new run."
-        )
+    _check_data(run, data, job.folder)
     if file_digest(job.settings.model) != job.settings.model_digest:
         raise ArgumentError(
             f"The file {job.settings.model!r} has changed since the run {str(job.folder)!r} began. "
@@ -144,6 +142,27 @@ def _checked_resume(run: Training, data: "Data", job: Job) -> Training:
         )
     run.status = "running"
     return run
+
+
+def _check_data(run: Training, data: "Data", folder: Path) -> None:
+    """Raises DataError naming what differs from the data that a run began with."""
+    from kernelearn.data.fingerprint import is_same_data, why_not_comparable
+
+    now, then = _about_data(data), run.data
+    saved = str(then.get("fingerprint"))
+    names = ("input_shape", "classes", "class_names")
+    differing = [name.replace("_", " ") for name in names if name in then and then[name] != now[name]]
+    is_same = is_same_data(saved, data.fingerprint)
+    if is_same is False:
+        differing.append(f"fingerprint {data.fingerprint}, then {saved}")
+    if differing:
+        raise DataError(
+            f"The data is not what the run {str(folder)!r} began with (different: {'; '.join(differing)}). "
+            "Resume with the same files, or start a new run."
+        )
+    if is_same is None:
+        reason = why_not_comparable(saved)
+        say(f"Warning: whether the data is still the same cannot be told, because {reason}.", to_stderr=True)
 
 
 def _announce(job: Job, data: "Data", model: "Model") -> None:
@@ -162,6 +181,7 @@ def _fit(model: "Model", data: "Data", job: Job) -> "History":
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         validation_data=data.validation,
+        class_weight=class_weights(settings.class_weight, data),
         callbacks=_callbacks(data, job),
         seed=settings.seed,
         verbose=job.verbose,

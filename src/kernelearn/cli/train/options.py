@@ -85,6 +85,21 @@ POLICY = Annotated[
     ),
 ]
 
+FREEZE = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers that keep their weights: names with commas, conv* for all that begin so.",
+        rich_help_panel=_LEARNING,
+    ),
+]
+CLASS_WEIGHT = Annotated[
+    str | None,
+    typer.Option(
+        help="Factors of the classes' losses: balanced, one number a class (1,2.5,1), or cat:2,dog:0.5.",
+        rich_help_panel=_LEARNING,
+    ),
+]
+
 # --- data
 
 VAL = Annotated[

@@ -1,11 +1,20 @@
 """How to train: defaults for a data set, learning-rate schedules, augmentation, parts of the data."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kernelearn.errors import ArgumentError, unknown_name
+
+if TYPE_CHECKING:
+    from kernelearn.data import Data
+    from kernelearn.layers.base import Layer
+    from kernelearn.models import Model
+    from kernelearn.optimizers import Optimizer
+    from kernelearn.schedules import LearningRateSchedule
 
 _WARM_UP = 0.1  # share of the updates
 
@@ -47,7 +56,7 @@ def default_recipe(source: str, has_optimizer: bool) -> Recipe:
     return replace(recipe, lr=None) if has_optimizer else recipe
 
 
-def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: int) -> Any:
+def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: int) -> "Optimizer":
     """An optimizer with the learning rate going its way over `total_steps` updates.
 
     Raises: UnknownNameError for a name that is not known; ArgumentError for a rate that is not positive.
@@ -66,11 +75,11 @@ def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: in
     return type(optimizer)(**config)
 
 
-def _constant(rate: float, steps: int) -> Any:
+def _constant(rate: float, steps: int) -> float:
     return rate
 
 
-def _cosine(rate: float, steps: int) -> Any:
+def _cosine(rate: float, steps: int) -> "LearningRateSchedule":
     from kernelearn.optimizers.schedules import CosineDecay
 
     warm_up = int(_WARM_UP * steps)
@@ -79,19 +88,19 @@ def _cosine(rate: float, steps: int) -> Any:
     return CosineDecay(rate / 10, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up)
 
 
-def _exponential(rate: float, steps: int) -> Any:
+def _exponential(rate: float, steps: int) -> "LearningRateSchedule":
     from kernelearn.optimizers.schedules import ExponentialDecay
 
     return ExponentialDecay(rate, steps, 0.01)
 
 
-def _one_cycle(rate: float, steps: int) -> Any:
+def _one_cycle(rate: float, steps: int) -> "LearningRateSchedule":
     from kernelearn.optimizers.schedules import OneCycle
 
     return OneCycle(rate, steps)
 
 
-SCHEDULES: dict[str, Callable[[float, int], Any]] = {
+SCHEDULES: dict[str, "Callable[[float, int], float | LearningRateSchedule]"] = {
     "constant": _constant,
     "cosine": _cosine,
     "exponential": _exponential,
@@ -99,7 +108,7 @@ SCHEDULES: dict[str, Callable[[float, int], Any]] = {
 }
 
 
-def augmentation_layers(names: list[str], input_shape: tuple[int, ...]) -> list[Any]:
+def augmentation_layers(names: Sequence[str], input_shape: tuple[int, ...]) -> "list[Layer]":
     """Layers that change the images at random in training, to stand in front of a network.
 
     Raises: UnknownNameError listing what there is.
@@ -108,7 +117,7 @@ def augmentation_layers(names: list[str], input_shape: tuple[int, ...]) -> list[
 
     height, width, _ = input_shape
     border = max(1, min(height, width) // 8)
-    makers: dict[str, Callable[[], list[Any]]] = {
+    makers: dict[str, Callable[[], list[Layer]]] = {
         "flip": lambda: [layers.RandomFlip("horizontal", name="random_flip")],
         "crop": lambda: [
             layers.ZeroPadding2D(border, name="crop_border"),
@@ -127,15 +136,18 @@ def augmentation_layers(names: list[str], input_shape: tuple[int, ...]) -> list[
     return [layer for name in names for layer in makers[name]()]
 
 
-def augmented(model: Any, names: list[str], input_shape: tuple[int, ...]) -> Any:
-    """The network with random changes of the images in front; they do nothing in inference."""
-    if not names:
-        return model
+def augmented(model: "Model", names: Sequence[str], input_shape: tuple[int, ...]) -> "Model":
+    """The network with random changes of the images in front; they do nothing in inference.
+
+    Those that a network brings along from an earlier training are not put in front a second time.
+    """
+    from kernelearn.layers import Input
     from kernelearn.models import Model, Sequential
 
-    front = augmentation_layers(names, input_shape)
-    from kernelearn.layers import Input
-
+    there = {layer.name for layer in model.layers}
+    front = [layer for layer in augmentation_layers(names, input_shape) if layer.name not in there]
+    if not front:
+        return model
     if isinstance(model, Sequential):
         behind = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
         return Sequential([Input(input_shape), *front, *behind], name=model.name)
@@ -145,7 +157,60 @@ def augmented(model: Any, names: list[str], input_shape: tuple[int, ...]) -> Any
     return Model(inputs, model(x), name=f"{model.name}_augmented")
 
 
-def part_of_data(text: str | None, option: str) -> Any:
+def freeze_layers(model: "Model", patterns: Sequence[str]) -> None:
+    """Let the layers of these names keep their weights; `*` and `?` stand for other letters.
+
+    Raises: UnknownNameError for a pattern without a layer, ArgumentError if nothing is left to train.
+    """
+    for pattern in patterns:
+        chosen = [layer for layer in model.layers if layer.weights and fnmatchcase(layer.name, pattern)]
+        if not chosen:
+            raise unknown_name("layer", pattern, [layer.name for layer in model.layers if layer.weights])
+        for layer in chosen:
+            layer.trainable = False
+    if patterns and not model.trainable_weights:
+        raise ArgumentError("--freeze leaves nothing to train; name fewer layers.")
+
+
+def class_weights(text: str | None, data: "Data") -> dict[int, float] | None:
+    """`--class-weight` as `fit` takes it: number of a class -> factor of its samples' loss.
+
+    "balanced" gives each class the same share of the loss: n / (classes * examples of the class).
+    Raises: ArgumentError for anything that names no class of the data, or no factor.
+    """
+    if text is None:
+        return None
+    names = [str(name) for name in data.class_names or range(data.classes)]
+    if not names:
+        raise ArgumentError("--class-weight needs data with classes; the targets are real values.")
+    if text == "balanced":
+        if data.train.labels is None:
+            raise ArgumentError("--class-weight balanced needs data whose labels are known before training.")
+        counts = Counter(int(label) for label in data.train.labels)
+        return {i: counts.total() / (len(names) * count) for i, count in sorted(counts.items())}
+    words = [word.strip() for word in text.split(",")]
+    pairs = [word.rpartition(":")[::2] for word in words]
+    if ":" not in text:
+        pairs = list(zip(names, words)) if len(words) == len(names) else []
+    factors = {name.strip(): _factor(value) for name, value in pairs}
+    if not factors or None in factors.values() or not set(factors) <= set(names):
+        raise ArgumentError(
+            "--class-weight takes balanced, one number for each class, or class:number with commas; the "
+            f"classes are {', '.join(names[:20])}; got {text!r}."
+        )
+    return {names.index(name): factor for name, factor in factors.items() if factor is not None}
+
+
+def _factor(text: str) -> float | None:
+    """A number of at least 0, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def part_of_data(text: str | None, option: str) -> float | int | bool | str | None:
     """`--val` or `--test` as `kernelearn.data.load` takes it.
 
     A number below 1 is a share, a whole number a count, "none" no such part, anything else a path.

@@ -33,6 +33,8 @@ class Settings:
     model_digest: str | None = None
     record: dict[str, Any] | None = None
     policy: str | None = None
+    freeze: Sequence[str] = ()
+    class_weight: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,6 +75,8 @@ def make_settings(given: dict[str, Any]) -> Settings:
         model_digest=file_digest(model),
         record=values.get("record"),
         policy=values.get("policy"),
+        freeze=words(values.get("freeze")),
+        class_weight=values.get("class_weight"),
     )
 
 

@@ -5,6 +5,7 @@ import string
 from typing import Any, ClassVar
 
 from kernelearn.errors import ArgumentError
+from kernelearn.formats.endings import check_own_ending
 from kernelearn.storage import PathLike, check_writable, make_folder
 from kernelearn.training.callbacks.base import KnownLogs, Logs
 from kernelearn.training.callbacks.monitor import MonitorCallback
@@ -75,6 +76,7 @@ class ModelCheckpoint(MonitorCallback):
         self._counter = BatchCounter("ModelCheckpoint", save_freq)
         self._epoch = 0
         _check_fields(self.filepath)
+        check_own_ending(self.filepath)
 
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "seen": self._counter.seen}
