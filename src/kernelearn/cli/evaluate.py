@@ -1,11 +1,16 @@
 """`kernelearn evaluate RUN [DATA]`: how well a trained network does, overall and for each class."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelearn.cli.explain.answers import PLACE
 from kernelearn.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    from kernelearn.cli.run_folder import Training
+    from kernelearn.data import Dataset
+    from kernelearn.models import Model
 
 _PARTS = ("test", "validation", "train")
 
@@ -44,12 +49,12 @@ def evaluate(
         _show(report)
 
 
-def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
+def _chosen(network: "Model", run: "Training | None", data: str | None, part: str | None) -> "Dataset":
     """The examples to test on.
 
     Raises: ArgumentError if there is no data, DataError if it has no such part or other images.
     """
-    from kernelearn.cli.train.settings import Settings, load_data
+    from kernelearn.cli.train.settings import Settings, load_parts
 
     if part not in (None, "all", *_PARTS):
         raise ArgumentError(f"--part must be one of {', '.join(_PARTS)} or all, got {part!r}.")
@@ -57,19 +62,20 @@ def _chosen(network: Any, run: Any, data: str | None, part: str | None) -> Any:
         return new_data(network, data, part)
     if run is None:
         raise ArgumentError("A model file does not say what to test it on; name the data behind it.")
-    parts = load_data(Settings.from_dict(run.arguments)).parts()
+    parts = load_parts(Settings.from_dict(run.arguments))
     wanted = part or "test"
     if wanted not in parts:
         raise DataError(f"The run has no {wanted} part; it has {', '.join(parts)}. Choose with --part.")
     return parts[wanted]
 
 
-def new_data(network: Any, data: str, part: str | None) -> Any:
+def new_data(network: "Model", data: str, part: str | None) -> "Dataset":
     """Images of other data, as the network takes them; None for `part` takes all.
 
     Raises: DataError for images of another shape, or data without that part.
     """
     from kernelearn.cli.run_folder import image_shape
+    from kernelearn.cli.train.settings import parts_of
     from kernelearn.data import load
 
     resize = network.metadata.get("resize")
@@ -87,13 +93,13 @@ def new_data(network: Any, data: str, part: str | None) -> Any:
             "(height, width, channels)."
         )
     wanted = "train" if part in (None, "all") else part
-    parts = loaded.parts()
+    parts = parts_of(loaded)
     if wanted not in parts:
         raise DataError(f"{data!r} has no {wanted} part; it has {', '.join(parts)}.")
     return parts[wanted]
 
 
-def _by_class(network: Any, dataset: Any, batch_size: int) -> dict[str, Any]:
+def _by_class(network: "Model", dataset: "Dataset", batch_size: int) -> dict[str, Any]:
     import numpy as np
 
     from kernelearn.cli.run_folder import class_names

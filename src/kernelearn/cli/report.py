@@ -1,9 +1,14 @@
 """`kernelearn report RUN`: everything that a recorded run shows, as one HTML file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from kernelearn.cli.run_folder import Training
+    from kernelearn.data import Dataset
+    from kernelearn.explain.experiments import ExperimentResult
 
 _MOST_IMAGES = 2000
 
@@ -52,7 +57,7 @@ def report(
     say(f"Report: {written} ({readable_size(written.stat().st_size)}; open it in a browser)")
 
 
-def _examples(dataset: Any) -> dict[str, Any]:
+def _examples(dataset: "Dataset | None") -> dict[str, Any]:
     """The first images of a data set with their classes, as arrays; nothing without one."""
     if dataset is None:
         return {}
@@ -60,7 +65,7 @@ def _examples(dataset: Any) -> dict[str, Any]:
     return {"images": images, "labels": labels if dataset.has_classes else None}
 
 
-def _about(training: Any) -> dict[str, Any]:
+def _about(training: "Training | None") -> dict[str, Any]:
     """What run.json knows of the training."""
     if training is None:
         return {}
@@ -68,7 +73,7 @@ def _about(training: Any) -> dict[str, Any]:
     return {name: getattr(training, name) for name in names}
 
 
-def _results(place: Path | None) -> list[Any]:
+def _results(place: Path | None) -> "list[ExperimentResult]":
     """The results of experiments in a folder.
 
     Raises: ArgumentError if there are none, FormatError for a file that is none.

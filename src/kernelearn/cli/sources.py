@@ -98,13 +98,13 @@ def images_of(source: Source, data: str | None, part: str = "test") -> "Dataset"
     Raises: ArgumentError if neither is known; DataError for data that cannot be read.
     """
     from kernelearn.cli.evaluate import new_data
-    from kernelearn.cli.train.settings import Settings, load_data
+    from kernelearn.cli.train.settings import Settings, load_parts
 
     if data is not None:
         return new_data(source.model(), data, None)
     if source.training is None:
         raise ArgumentError(f"{str(source.place)!r} does not say which images to take: give --data.")
-    parts = load_data(Settings.from_dict(source.training.arguments)).parts()
+    parts = load_parts(Settings.from_dict(source.training.arguments))
     return parts.get(part, parts["train"])
 
 

@@ -2,11 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelearn.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from kernelearn.models import Model
 
 
 def summary(
@@ -54,7 +57,7 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _content(network: Any) -> dict[str, Any]:
+def _content(network: "Model") -> dict[str, Any]:
     from kernelearn.models.summary import summary_rows, totals
 
     return {

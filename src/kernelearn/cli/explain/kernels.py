@@ -1,10 +1,17 @@
 """`kernelearn explain filters` and `curves`: what kernels are, and how they became that."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelearn.cli.explain.answers import CSV, FIGURE, JSON, LAYER, PLACE, RUN, STEP, Explained, deliver
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kernelearn.explain.learning_curves import LearningCurves
+    from kernelearn.recording import Run
 
 
 def filters(
@@ -34,7 +41,7 @@ def filters(
     bank = filter_bank(given, layer, step)
     health = kernel_health(given, bank.kernels.layer, step)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_filter_bank
 
         return plot_filter_bank(bank, health)
@@ -82,8 +89,8 @@ def curves(
     deliver(Explained([table], content, drawn), figure, json, csv)
 
 
-def _layers_drawn(run: Any, names: list[str]) -> Any:
-    def drawn() -> Any:
+def _layers_drawn(run: "Run", names: list[str]) -> "Callable[[], Figure]":
+    def drawn() -> "Figure":
         from kernelearn.explain.learning_curves import learning_curves
         from kernelearn.view import plot_layers_compared
 
@@ -92,8 +99,8 @@ def _layers_drawn(run: Any, names: list[str]) -> Any:
     return drawn
 
 
-def _curves_drawn(found: Any) -> Any:
-    def drawn() -> Any:
+def _curves_drawn(found: "LearningCurves") -> "Callable[[], Figure]":
+    def drawn() -> "Figure":
         from kernelearn.view import plot_learning_curves
 
         return plot_learning_curves(found)

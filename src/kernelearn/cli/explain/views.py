@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,13 @@ from kernelearn.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
     from kernelearn.cli.sources import Source
+    from kernelearn.explain.grad_cam import GradCAM
+    from kernelearn.explain.receptive_field import ReceptiveField
+    from kernelearn.explain.saliency import Attribution
+    from kernelearn.explain.table import Table
     from kernelearn.models import Model
 
 _IMAGES = Annotated[int, typer.Option(min=1, help="Images to look at: the first of the data.")]
@@ -53,7 +58,7 @@ def maps(
     found = feature_maps(model, x, layer)
     table = _maps_table(found)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_feature_maps
 
         return plot_feature_maps(next(iter(found.values())), x, next(iter(found)))
@@ -85,7 +90,7 @@ def _some_images(
     return dataset.subset(range(min(count, len(dataset)))).arrays()
 
 
-def _maps_table(found: dict[str, Any]) -> Any:
+def _maps_table(found: "dict[str, np.ndarray]") -> "Table":
     from kernelearn.explain.table import Table
 
     rows = tuple((name, m.shape[1:], *_spread(m)) for name, m in found.items())
@@ -93,7 +98,7 @@ def _maps_table(found: dict[str, Any]) -> Any:
     return Table(columns, rows, "Feature maps")
 
 
-def _spread(maps: Any) -> tuple[float, ...]:
+def _spread(maps: "np.ndarray") -> tuple[float, ...]:
     return float(maps.min()), float(maps.mean()), float(maps.max()), float((maps > 0).mean())
 
 
@@ -125,7 +130,7 @@ def field(
     if layer is not None:
         table = _field_table(fields[0])
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_receptive_fields
 
         return plot_receptive_fields(fields)
@@ -133,7 +138,7 @@ def field(
     deliver(Explained([table], table.to_dict(), drawn), figure, json, csv)
 
 
-def _field_table(found: Any) -> Any:
+def _field_table(found: "ReceptiveField") -> "Table":
     from kernelearn.explain.table import Table
 
     rows = (
@@ -177,7 +182,7 @@ def patches(
     path = layer or first_convolution(model)
     found = top_patches(model, path, images_of(source, data), chosen, top)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_patches
 
         return plot_patches(found)
@@ -220,10 +225,10 @@ def saliency(
     model = source.model(step)
     x, labels = _some_images(source, model, image, data, images)
     found = _attributed(model, x, method, target, layer)
-    values = found.heatmaps if method == "grad_cam" else found.maps("max" if method == "gradient" else "sum")
+    values = _maps_of(found, method)
     table = _saliency_table(found, values, labels, method)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_attribution
 
         return plot_attribution(found, x, model.metadata.get("class_names"))
@@ -232,7 +237,9 @@ def saliency(
     deliver(Explained([table], content, drawn), figure, json, csv)
 
 
-def _attributed(model: Any, x: Any, method: str, target: Any, layer: str | None) -> Any:
+def _attributed(
+    model: "Model", x: "np.ndarray", method: str, target: int | None, layer: str | None
+) -> "Attribution | GradCAM":
     from kernelearn.explain.grad_cam import grad_cam
     from kernelearn.explain.saliency import integrated_gradients, saliency, smooth_grad
 
@@ -249,7 +256,18 @@ def _attributed(model: Any, x: Any, method: str, target: Any, layer: str | None)
     return saliency(model, x, target, method=method)
 
 
-def _saliency_table(found: Any, values: Any, labels: Any, method: str) -> Any:
+def _maps_of(found: "Attribution | GradCAM", method: str) -> "np.ndarray":
+    """(n, h, w) what is drawn: one number a pixel."""
+    from kernelearn.explain.grad_cam import GradCAM
+
+    if isinstance(found, GradCAM):
+        return found.heatmaps
+    return found.maps("max" if method == "gradient" else "sum")
+
+
+def _saliency_table(
+    found: "Attribution | GradCAM", values: "np.ndarray", labels: "np.ndarray | None", method: str
+) -> "Table":
     import numpy as np
 
     from kernelearn.explain.table import Table

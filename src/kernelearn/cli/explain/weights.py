@@ -3,7 +3,7 @@
 The commands about kernels, and about what they see, are in `kernels.py` and `views.py`.
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,15 @@ from kernelearn.cli.explain.answers import (
 )
 from kernelearn.cli.explain.kernels import curves, filters
 from kernelearn.cli.explain.views import field, maps, patches, saliency
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kernelearn.explain.contributions import History
+    from kernelearn.explain.ledger import Ledger
+    from kernelearn.explain.table import Table
+    from kernelearn.explain.update_split import UpdateSplit
+    from kernelearn.recording import Run
 
 explain = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +70,7 @@ def ledger(
     book = ledger_of(source, path, at, index)
     tables = [top_table(book, top)] + ([] if book.labels is None else [_by_class(source, book)])
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_ledger
 
         return plot_ledger(book, class_names=_class_names(source))
@@ -71,7 +80,7 @@ def ledger(
     deliver(found, figure, json, csv)
 
 
-def _by_class(run: Any, book: Any) -> Any:
+def _by_class(run: "Run", book: "Ledger") -> "Table":
     from kernelearn.explain.table import Table
 
     names, sums = _class_names(run), book.by_class()
@@ -79,7 +88,7 @@ def _by_class(run: Any, book: Any) -> Any:
     return Table(("class", "terms", "sum"), (*rows, ("all", len(book.terms), book.total)), "Sums by class")
 
 
-def _all_terms(book: Any) -> Any:
+def _all_terms(book: "Ledger") -> "Table":
     from kernelearn.explain.table import Table
 
     labels = [None] * len(book.terms) if book.labels is None else book.labels.tolist()
@@ -88,11 +97,11 @@ def _all_terms(book: Any) -> Any:
     return Table(("image", "class", "position", "pixel", "input", "delta", "term"), rows)
 
 
-def _class_names(run: Any) -> Any:
+def _class_names(run: "Run") -> list[str] | None:
     return run.manifest["about"].get("class_names")
 
 
-def _named(names: Any, number: Any) -> str:
+def _named(names: list[str] | None, number: float) -> str:
     return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(int(number))
 
 
@@ -127,7 +136,7 @@ def update(
     at = step if step is not None else _last(known.steps(), path)
     split = update_split(source, path, at, known.weight)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_update_split
 
         return plot_update_split([known.split(k) for k in known.steps()], index, at)
@@ -147,7 +156,7 @@ def _last(steps: list[int], layer: str) -> int:
     return steps[-1]
 
 
-def _parts_content(split: Any, index: tuple[int, ...]) -> dict[str, Any]:
+def _parts_content(split: "UpdateSplit", index: tuple[int, ...]) -> dict[str, Any]:
     return {
         "layer": split.layer,
         "weight": split.weight,
@@ -160,7 +169,7 @@ def _parts_content(split: Any, index: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _parts_table(split: Any, index: tuple[int, ...]) -> Any:
+def _parts_table(split: "UpdateSplit", index: tuple[int, ...]) -> "Table":
     from kernelearn.explain.table import Table
 
     values = split.at(index)
@@ -204,7 +213,7 @@ def history(
     if by_class is not None:
         tables.append(by_class)
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_weight_history
 
         trace = source.trace(path, past.index, past.weight)
@@ -213,7 +222,7 @@ def history(
     deliver(Explained(tables, past.to_dict(), drawn, notes=[past.note()]), figure, json, csv)
 
 
-def _classes_of(past: Any, names: Any) -> Any:
+def _classes_of(past: "History", names: list[str] | None) -> "Table | None":
     from kernelearn.errors import ArgumentError
     from kernelearn.explain.table import Table
 
@@ -254,7 +263,7 @@ def dense(
     made = dense_equivalent(found, found.input.shape[1:])
     stages = list(getattr(made, "stages", [made]))
 
-    def drawn() -> Any:
+    def drawn() -> "Figure":
         from kernelearn.view import plot_dense_equivalent
 
         return plot_dense_equivalent(stages[0])

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernelearn.cli.networks import file_digest
 from kernelearn.cli.train.recipe import default_recipe, part_of_data
 from kernelearn.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from kernelearn.data import Data, Dataset
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def sizes(text: str | None) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[-1])
 
 
-def load_data(settings: Settings, source: str | None = None) -> Any:
+def load_data(settings: Settings, source: str | None = None) -> "Data":
     """The data of a training, divided as its settings say.
 
     Args:
@@ -120,3 +123,15 @@ def load_data(settings: Settings, source: str | None = None) -> Any:
         resize=None if settings.resize is None else (settings.resize[0], settings.resize[1]),
         channels=settings.channels,
     )
+
+
+def load_parts(settings: Settings) -> "dict[str, Dataset]":
+    """The parts of the data of a training that can be looked at: "train", "validation", "test"."""
+    return parts_of(load_data(settings))
+
+
+def parts_of(data: "Data") -> "dict[str, Dataset]":
+    """Role -> part, streams left out: what they give is not there to be looked at."""
+    from kernelearn.data import Dataset
+
+    return {role: part for role, part in data.parts().items() if isinstance(part, Dataset)}
