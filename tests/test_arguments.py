@@ -201,6 +201,15 @@ def test_an_argument_that_is_lost_is_told_when_the_class_is_registered():
     assert registry.get({"class_name": "keeps", "config": {"margin": 2}}).margin == 2
 
 
+def test_the_names_of_the_package_are_taken():
+    class Huber(losses.Loss):
+        pass
+
+    with pytest.raises(ArgumentError, match="There is a loss called Huber"):
+        LOSSES.register(Huber)
+    assert type(losses.get("huber")) is losses.Huber
+
+
 def test_every_layer_keeps_all_its_arguments_in_its_config():
     """A name in the signature that is not in the config would come back as its default."""
     for cls in {type(make()) for make in (lambda: layers.Dense(3), lambda: layers.SeparableConv2D(3, 2))}:

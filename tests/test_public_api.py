@@ -68,7 +68,7 @@ PUBLIC = {
         Input Model Sequential load_model zoo
     """,
     "kernelearn.losses": """
-        BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy
+        BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy LOSSES
         CategoricalFocalCrossentropy CategoricalHinge CosineSimilarity Hinge Huber KLDivergence
         LogCosh Loss MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError
         MeanSquaredLogarithmicError Poisson SparseCategoricalCrossentropy SquaredHinge
@@ -79,7 +79,7 @@ PUBLIC = {
         sparse_categorical_crossentropy squared_hinge
     """,
     "kernelearn.metrics": """
-        AUC Accuracy BinaryAccuracy BinaryCrossentropy CategoricalAccuracy CategoricalCrossentropy
+        AUC METRICS Accuracy BinaryAccuracy BinaryCrossentropy CategoricalAccuracy CategoricalCrossentropy
         CategoricalHinge ConfusionMatrix CosineSimilarity F1Score FBetaScore FalseNegatives
         FalsePositives Hinge KLDivergence LogCoshError LossMetric Mean MeanAbsoluteError
         MeanAbsolutePercentageError MeanMetric MeanMetricWrapper MeanSquaredError

@@ -140,4 +140,5 @@ def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Constraint:
     """The constraint of a config made by `serialize`."""
-    return CONSTRAINTS.get(config)
+    constraint: Constraint = CONSTRAINTS.get(config)
+    return constraint

@@ -37,7 +37,8 @@ class Registry:
         As a decorator `@LOSSES.register()`, `@LOSSES.register("mine")`, or called as
         `LOSSES.register(MyLoss)`, `LOSSES.register(MyLoss, "mine")`.
 
-        Raises: ArgumentError if an argument of the class would be missing in its config.
+        Raises: ArgumentError if an argument of the class would be missing in its config, or if the package
+            has a class of this name itself.
         """
         if names and isinstance(names[0], type):
             return self._add(names[0], names[1:])
@@ -46,6 +47,7 @@ class Registry:
     def _add(self, cls: T, aliases: tuple[str, ...]) -> T:
         if not all(isinstance(alias, str) for alias in aliases):
             raise ArgumentError(f"The other names of a {self.kind} must be strings, got {aliases!r}.")
+        self._check_free(cls)
         check = getattr(cls, "check_declaration", None)
         if check:
             check()
@@ -53,6 +55,16 @@ class Registry:
         for alias in aliases:
             self._aliases[alias] = (cls, {})
         return cls
+
+    def _check_free(self, cls: type) -> None:
+        """Raise ArgumentError for the name of a class of this package: files with it mean that one."""
+        known = self._classes.get(cls.__name__)
+        ours = __name__.partition(".")[0]
+        if known and known.__module__.startswith(f"{ours}.") and cls.__module__ != known.__module__:
+            raise ArgumentError(
+                f"There is a {self.kind} called {cls.__name__} in {ours} itself, and files mean that one. "
+                "Give your class another name."
+            )
 
     def alias(self, name: str, cls: type, **config: Any) -> None:
         """Make `name` mean `cls(**config)`."""

@@ -156,4 +156,5 @@ def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Regularizer:
     """The regulariser of a config made by `serialize`."""
-    return REGULARIZERS.get(config)
+    regularizer: Regularizer = REGULARIZERS.get(config)
+    return regularizer

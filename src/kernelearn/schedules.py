@@ -179,7 +179,7 @@ class PolynomialDecay(LearningRateSchedule):
         period: float = self.decay_steps
         if self.cycle:
             period *= max(1, ceil(step / period))
-        left = 1 - min(step, period) / period
+        left = float(1 - min(step, period) / period)
         return (
             self.initial_learning_rate - self.end_learning_rate
         ) * left**self.power + self.end_learning_rate
@@ -336,4 +336,5 @@ def serialize(schedule: LearningRateSchedule | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
     """The schedule of a config made by `serialize`."""
-    return SCHEDULES.get(config)
+    schedule: LearningRateSchedule = SCHEDULES.get(config)
+    return schedule

@@ -94,4 +94,5 @@ def serialize(initializer: Initializer | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Initializer:
     """The initialiser of a config made by `serialize`."""
-    return INITIALIZERS.get(config)
+    initializer: Initializer = INITIALIZERS.get(config)
+    return initializer

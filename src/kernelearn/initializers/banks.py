@@ -283,7 +283,7 @@ class GaborBank(FilterBank):
                 f"The Gabor filter of frequency {frequency}, angle {angle:.3f}, phase {phase:.3f} is "
                 f"constant on a kernel of size {size}. Use a larger kernel or another phase."
             )
-        return values / norm
+        return np.asarray(values / norm)
 
 
 def _positive_list(name: str, values: Any) -> list[float]:

@@ -48,6 +48,7 @@ from kernelearn.losses.pointwise import (
 )
 
 __all__ = [
+    "LOSSES",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -110,7 +111,8 @@ def get(identifier: Any) -> Any:
 def _from_function(function: Callable[..., Any]) -> Loss:
     name = getattr(function, "__name__", repr(function))
     if getattr(functions, name, None) is function:
-        return LOSSES.get(name)
+        loss: Loss = LOSSES.get(name)
+        return loss
     raise ArgumentError(
         f"Expected a loss as a name, a config or an object, got the function {name}, whose gradient is "
         "not known. Make a subclass of kernelearn.losses.Loss with call(y_true, y_pred) and "
@@ -125,4 +127,5 @@ def serialize(loss: Loss | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Loss:
     """The loss of a config made by `serialize`."""
-    return LOSSES.get(config)
+    loss: Loss = LOSSES.get(config)
+    return loss

@@ -45,6 +45,7 @@ from kernelearn.metrics.regression import (
 
 __all__ = [
     "AUC",
+    "METRICS",
     "Accuracy",
     "BinaryAccuracy",
     "BinaryCrossentropy",
@@ -110,7 +111,8 @@ def get(identifier: Any) -> Any:
 def _from_loss_name(name: str) -> Metric:
     if name in losses.LOSSES.names():
         return LossMetric(name)
-    return METRICS.get(name)  # raises the error that lists the metrics
+    metric: Metric = METRICS.get(name)  # raises the error that lists the metrics
+    return metric
 
 
 def serialize(metric: Metric | None) -> dict[str, Any] | None:
@@ -120,7 +122,8 @@ def serialize(metric: Metric | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Metric:
     """The metric of a config made by `serialize`."""
-    return METRICS.get(config)
+    metric: Metric = METRICS.get(config)
+    return metric
 
 
 def resolve(
@@ -147,9 +150,11 @@ def resolve(
     if identifier is None:
         raise ArgumentError("Expected a metric as a name, an object or a function, got None.")
     if not isinstance(identifier, str):
-        return get(identifier)
+        found: Metric = get(identifier)
+        return found
     loss = losses.get(loss)
     choice = {"accuracy": "accuracy", "acc": "accuracy", "crossentropy": "crossentropy", "ce": "crossentropy"}
+    metric: Metric
     if identifier.lower() not in choice:
         metric = get(identifier)
     else:

@@ -29,7 +29,7 @@ class Accuracy(MeanMetric):
     higher_is_better = True
 
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return _same_shape(y_true, y_pred) == y_pred
+        return np.asarray(_same_shape(y_true, y_pred) == y_pred)
 
 
 @METRICS.register("binary_accuracy")
@@ -47,7 +47,7 @@ class BinaryAccuracy(MeanMetric):
         self.keep(locals())
 
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return _same_shape(y_true, y_pred) == (y_pred > self.threshold)
+        return np.asarray(_same_shape(y_true, y_pred) == (y_pred > self.threshold))
 
 
 @METRICS.register("categorical_accuracy")
@@ -58,7 +58,7 @@ class CategoricalAccuracy(MeanMetric):
     higher_is_better = True
 
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return _same_shape(y_true, y_pred).argmax(-1) == y_pred.argmax(-1)
+        return np.asarray(_same_shape(y_true, y_pred).argmax(-1) == y_pred.argmax(-1))
 
 
 @METRICS.register("sparse_categorical_accuracy")
@@ -73,13 +73,13 @@ class SparseCategoricalAccuracy(MeanMetric):
     higher_is_better = True
 
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return match_labels(y_true, y_pred) == y_pred.argmax(-1)
+        return np.asarray(match_labels(y_true, y_pred) == y_pred.argmax(-1))
 
 
 def _in_top_k(labels: NDArray[Any], y_pred: NDArray[Any], k: int) -> NDArray[Any]:
     """Whether fewer than k scores are larger than that of the label; never for a score that is not finite."""
     own = np.take_along_axis(y_pred, labels[..., None], -1)
-    return (np.count_nonzero(y_pred > own, axis=-1) < k) & np.isfinite(own[..., 0])
+    return np.asarray((np.count_nonzero(y_pred > own, axis=-1) < k) & np.isfinite(own[..., 0]))
 
 
 class _TopK(MeanMetric):

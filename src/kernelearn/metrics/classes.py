@@ -70,8 +70,8 @@ class FBetaScore(Metric):
 
     def _decide(self, scores: NDArray[Any]) -> NDArray[Any]:
         if self.threshold is not None:
-            return scores > self.threshold
-        return (scores >= scores.max(axis=-1, keepdims=True)) & (np.abs(scores) > 1e-9)
+            return np.asarray(scores > self.threshold)
+        return np.asarray((scores >= scores.max(axis=-1, keepdims=True)) & (np.abs(scores) > 1e-9))
 
     def result(self) -> Any:
         tp, predicted, actual = (np.asarray(self.state[name]) for name in self.initial_state())
@@ -150,7 +150,7 @@ class ConfusionMatrix(Metric):
     def _labels(self, array: NDArray[Any], what: str) -> NDArray[Any]:
         """Class numbers from scores, one-hot rows, probabilities or labels."""
         if array.ndim > 1 and array.shape[-1] == self.num_classes:
-            return array.argmax(-1)
+            return np.asarray(array.argmax(-1))
         labels = array[..., 0] if array.ndim > 1 and array.shape[-1] == 1 else array
         if labels.dtype.kind == "f" and what == "predictions":
             labels = labels > 0.5

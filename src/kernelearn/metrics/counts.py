@@ -22,7 +22,7 @@ _ALL_PASS = -1e10
 def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[Any]:
     """Quotient, 0 where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
+    return np.asarray(np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0))
 
 
 def decisions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -291,7 +291,7 @@ class AUC(_Counts):
     @property
     def thresholds(self) -> list[float]:
         """All thresholds in order, with the two ends, which lie a little outside of 0 and 1."""
-        return self._sorted.tolist()
+        return [float(threshold) for threshold in self._sorted]
 
     def config_value(self, name: str) -> Any:
         return self._given if name == "thresholds" else super().config_value(name)

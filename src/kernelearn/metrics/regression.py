@@ -27,7 +27,7 @@ class LossMetric(MeanMetric):
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(config.floatx())
-        return self.loss.call(y_true, y_pred)
+        return np.asarray(self.loss.call(y_true, y_pred))
 
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None

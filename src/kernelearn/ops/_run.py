@@ -37,12 +37,12 @@ def run(
     if chosen == "reference":
         OPERATORS[operator].shape(*specs, **attrs)
         result = OPERATORS[operator].run(*arrays, **attrs)
-        return result[0] if isinstance(result, tuple) else result
+        return np.asarray(result[0] if isinstance(result, tuple) else result)
     open_specs = tuple(_any_batch(s) if i < batched else s for i, s in enumerate(specs))
     # NOTE: what the engine compiles for is decided when a program is prepared, so it belongs to the key.
     target = os.environ.get("KERNELEARN_CPU_TARGET")
     executable = _executable(operator, open_specs, tuple(sorted(attrs.items())), chosen, target)
-    return executable.run({f"x{i}": a for i, a in enumerate(arrays)})["y"]
+    return np.asarray(executable.run({f"x{i}": a for i, a in enumerate(arrays)})["y"])
 
 
 def _any_batch(spec: Spec) -> Spec:

@@ -238,7 +238,7 @@ def one_hot(labels: ArrayLike, num_classes: int, dtype: str = "float32") -> NDAr
     numbers = np.asarray(labels)
     if numbers.dtype.kind not in "iub":
         raise ArgumentError(f"one_hot takes integer class numbers, got dtype {numbers.dtype}.")
-    return (numbers[..., None] == np.arange(num_classes)).astype(dtype)
+    return np.asarray(numbers[..., None] == np.arange(num_classes)).astype(dtype)
 
 
 def moments(

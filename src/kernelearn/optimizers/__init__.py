@@ -53,4 +53,5 @@ def serialize(optimizer: Optimizer | None) -> dict[str, Any] | None:
 
 def deserialize(config: dict[str, Any]) -> Optimizer:
     """The optimiser of a config made by `serialize`."""
-    return OPTIMIZERS.get(config)
+    optimizer: Optimizer = OPTIMIZERS.get(config)
+    return optimizer

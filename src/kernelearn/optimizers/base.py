@@ -209,9 +209,10 @@ def _takes_an_argument(function: Callable[..., float]) -> bool:
 def _checked_learning_rate(value: Any) -> LearningRate:
     """A float, a schedule (also from its config) or a callable; ArgumentError for anything else."""
     if isinstance(value, dict):
-        return schedules.get(value)
+        return schedules.deserialize(value)
     if callable(value):
-        return value
+        function: Callable[..., float] = value
+        return function
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise ArgumentError(f"learning_rate must be a number or a schedule, got {value!r}.")
     rate = float(value)
