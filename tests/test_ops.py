@@ -8,7 +8,7 @@ import pytest
 
 from kernelearn import ops
 from kernelearn.engine import backends
-from kernelearn.engine.reference.executor import ReferenceExecutable
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.ops import _run
 from tests.engine import oracles

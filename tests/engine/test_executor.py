@@ -5,9 +5,9 @@ import weakref
 import numpy as np
 import pytest
 
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
-from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError, ShapeError
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
-from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.engine.rewrites import PRODUCTS, with_products_in
 from kernelearn.engine.variable import Variable

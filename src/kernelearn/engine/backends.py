@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from kernelearn import config
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import Program
-from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
 

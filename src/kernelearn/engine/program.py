@@ -15,7 +15,6 @@ from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError, ShapeError
 
 PHASES = ("forward", "backward", "update")
-ROLES = ("input", "parameter", "state", "value")
 
 
 @dataclass(frozen=True)

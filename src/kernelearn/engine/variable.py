@@ -1,21 +1,8 @@
-"""A weight: an array that outlives the step that trains it.
-
-An engine may keep its own copy (packed for speed, or on a device). It then registers as the variable's
-`home`, and whoever reads `value` gets what the home holds now.
-"""
-
-from typing import Protocol
+"""A weight: an array that outlives the step that trains it. Engines read and write it in place."""
 
 import numpy as np
 
 from kernelearn.errors import ShapeError
-
-
-class Home(Protocol):
-    """An engine's own copy of some variables."""
-
-    def pull(self, variable: "Variable") -> np.ndarray:
-        """The current contents, in the variable's shape and dtype."""
 
 
 class Variable:
@@ -25,7 +12,7 @@ class Variable:
         name: short name in its layer, such as "kernel".
         path: unique name in a model, `layer/name`; set when the layer is built.
         trainable: whether training may change it (the layer's `trainable` can still switch it off).
-        version: counts changes, so that engines with own copies know when to read again.
+        version: counts changes, so that who computes something from it knows when to do so again.
     """
 
     def __init__(self, value: np.ndarray, name: str, trainable: bool = True) -> None:
@@ -35,7 +22,6 @@ class Variable:
         self.path = name
         self.trainable = trainable
         self.version = 0
-        self.home: Home | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,8 +34,11 @@ class Variable:
     @property
     def value(self) -> np.ndarray:
         """The current array. Do not write into it: use `assign`."""
-        if self.home is not None:
-            self._value[...] = self.home.pull(self)
+        return self._value
+
+    @property
+    def memory(self) -> np.ndarray:
+        """The array that stays in place for as long as the variable lives, for engines that write into it."""
         return self._value
 
     def numpy(self) -> np.ndarray:
@@ -66,7 +55,6 @@ class Variable:
             raise ShapeError(
                 f"Weight {self.path!r} has shape {self.shape}; got an array of shape {array.shape}."
             )
-        self.home = None
         self._value[...] = array
         self.version += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernelearn.engine.reference.executor import ReferenceExecutable
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.training.programs import StepProgram
 from kernelearn.training.step import Batch, Clock
 

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.machine.runtime import GROUP
 from kernelearn.engine.cpu.machine.target import find_target
+from kernelearn.engine.cpu.places import Constants, Place
 from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
@@ -200,7 +202,7 @@ class Bench:
     def reset(self) -> None:
         """Give the weights back the values that the problem names."""
         for name, variable in self.variables.items():
-            np.copyto(variable._value, self.narrow[int(name[1:])])
+            np.copyto(variable.memory, self.narrow[int(name[1:])])
 
     def run(self) -> list[np.ndarray]:
         """The wanted outputs, by the engine's own threads."""
@@ -219,7 +221,7 @@ class Bench:
         arrays = self.executable.inputs(self.inputs)
         binding = self.executable.binding(arrays)
         run_binding(binding, arrays, chunk, backwards, tell)
-        return self._results({k: binding._result(n, arrays) for k, n in self.outputs.items()})
+        return self._results({k: binding.array(n, arrays).copy() for k, n in self.outputs.items()})
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -250,21 +252,20 @@ def open_attrs(problem: Problem, has_images: bool) -> dict[str, Any]:
 def run_binding(
     binding, arrays, chunk: int = 0, backwards: bool = False, tell: Callable | None = None
 ) -> None:
-    """What `_Binding.run` does, in plain Python and on this thread."""
+    """What `Binding.run` does, in plain Python and on this thread."""
     binding.use(arrays)
     for part in (*binding.prologue, *binding.parts):
         if isinstance(part, Fallback):
             binding.reference(part, arrays)
             continue
-        job = part[0]
-        for row in job.groups:
-            tasks, first, count = int(row[2]), int(row[4]), int(row[5])
+        for row in part.groups:
+            tasks, first, count = (int(row[GROUP[word]]) for word in ("tasks", "first", "count"))
             ranges = [(lo, min(lo + (chunk or tasks), tasks)) for lo in range(0, tasks, chunk or tasks or 1)]
             for lo, hi in reversed(ranges) if backwards else ranges:
                 for number in range(first, first + count):
                     if tell is not None:
-                        tell(f"{job.calls[number].key} [{lo}, {hi})")
-                    address, table = (int(v) for v in job.commands[number])
+                        tell(f"{part.calls[number].key} [{lo}, {hi})")
+                    address, table = (int(v) for v in part.commands[number])
                     KERNEL(address)(table, lo, hi)
 
 
@@ -395,37 +396,30 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
 
     The work is done all at once for buffers at the end of a page, else task by task.
     """
-    from kernelearn.engine.cpu.executable import _Binding
-
     bench.reset()
     executable = bench.executable
     arrays = executable.inputs(bench.inputs)
-    images = executable._images(arrays)
-    binding = _Binding(executable, images, 1)
-    constants = dict(executable.constants)
-    sizes = {name: exact_bytes(executable, name, images) for name in (*binding.offsets, *constants)}
+    images = executable.images(arrays)
+    computed = (*executable.layout(images, 1).offsets, *executable.constants.places)
+    sizes = {name: exact_bytes(executable, name, images) for name in computed}
     sizes.update((f"in:{n}", a.nbytes) for n, a in arrays.items())
-    sizes.update((f"var:{n}", v._value.nbytes) for n, v in bench.variables.items())
+    sizes.update((f"var:{n}", v.memory.nbytes) for n, v in bench.variables.items())
     with GuardedMemory(sizes, at_end) as memory:
         for name, array in arrays.items():
             arrays[name] = memory.place(f"in:{name}", array)
-        kept = {name: variable._value for name, variable in bench.variables.items()}
-        for name, variable in bench.variables.items():
-            variable._value = memory.place(f"var:{name}", variable._value)
-        binding.offsets = {name: memory.offsets[name] for name in binding.offsets}
-        executable.constants = {name: memory.part(name) for name in constants}
-        binding.attach(memory.whole)
+        weights = {n: memory.place(f"var:{n}", v.memory) for n, v in bench.variables.items()}
+        places = {name: Place(memory.part(name)) for name in computed}
+        places.update((name, Place(array)) for name, array in weights.items())
+        binding = executable.bound(places, Constants({}, []), images, 1)
         written = {n for op in executable.program.operations for n in op.outputs}
         memory.protect([f"in:{n}" for n in arrays])
         memory.protect([f"var:{n}" for n in bench.variables if n not in written])
         run_binding(binding, arrays, 0 if at_end else 1, False, tell)
         tell("after the last kernel")
-        found = bench._results({k: binding._result(n, arrays) for k, n in bench.outputs.items()})
+        outputs = {k: binding.array(n, arrays).copy() for k, n in bench.outputs.items()}
+        found = bench._results({**outputs, **{n: array.copy() for n, array in weights.items()}})
         compare(bench.problem, bench.narrow, found, "guarded")
         memory.check_filling(str(bench.problem))
-        executable.constants = constants
-        for name, variable in bench.variables.items():
-            variable._value = kept[name]
 
 
 def exact_bytes(executable: CpuExecutable, name: str, images: int) -> int:

@@ -7,6 +7,7 @@ from kernelearn import Input, Sequential, layers
 from kernelearn.engine.cpu import executable as module
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.schedule import Stretch
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.models import zoo
@@ -51,7 +52,7 @@ def test_a_prediction_follows_its_weights(model):
 def test_training_on_the_reference_engine_is_seen_too(model):
     assert_predicts_as_the_reference(model)
     program = model.step("train").executable
-    from kernelearn.engine.reference.executor import ReferenceExecutable
+    from kernelearn.engine.executor import ReferenceExecutable
 
     model.programs.put(StepProgram("train", ReferenceExecutable(program.program, program.variables)))
     model.train_on_batch(X, Y)
@@ -67,7 +68,7 @@ def test_constants_are_made_once_for_unchanged_weights(model, monkeypatch):
         model.predict(X, verbose=0)
     predict = model.step("predict").executable
     assert len(predict.prologue) > 0
-    assert len(runs) == 3 * len([p for p in predict.parts if isinstance(p, list)])
+    assert len(runs) == 3 * len([s for s in predict.stretches if isinstance(s, Stretch)])
 
 
 def test_constants_are_made_again_after_an_interrupt(model, monkeypatch):
@@ -168,7 +169,7 @@ def test_results_of_two_runs_share_no_memory(model, images):
     executable = model.step("predict").executable
     first, second = (executable.run({"x_0": X[:n]})["y_pred_0"] for n in images)
     assert not np.shares_memory(first, second)
-    assert not np.shares_memory(first, executable._arena)
+    assert not np.shares_memory(first, executable.arena.memory)
 
 
 def test_an_input_that_is_a_result_is_copied():

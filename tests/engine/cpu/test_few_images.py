@@ -6,6 +6,7 @@ import pytest
 import kernelearn
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.runtime import GROUP
 from kernelearn.engine.program import ProgramBuilder
 
 
@@ -36,12 +37,12 @@ def test_a_task_writes_its_share_only(two_threads, size, filters, tasks):
     binding = executable.binding(inputs)
     binding.use(inputs)
     result = binding.view(executable.program.outputs["y"])
-    job, address = binding.parts[-1]
-    assert job.groups[-1][2] == tasks
+    job = binding.parts[-1]
+    assert job.groups[-1][GROUP["tasks"]] == tasks
     for first in range(1, tasks + 1):
         result[...] = np.nan
-        job.groups[-1][2] = first
-        threads.pool().run(address, 1)
+        job.groups[-1][GROUP["tasks"]] = first
+        threads.pool().run(job.address, 1)
         assert np.isfinite(result).mean() == pytest.approx(first / tasks)
 
 

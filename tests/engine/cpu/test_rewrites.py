@@ -7,9 +7,9 @@ from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu import rewrites
 from kernelearn.engine.cpu.rewrites import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
-from kernelearn.engine.reference.executor import ReferenceExecutable
 from kernelearn.engine.variable import Variable
 from kernelearn.models import zoo
 

@@ -14,7 +14,7 @@ import pytest
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
-from kernelearn.engine.cpu.machine.runtime import POOL_ASLEEP, POOL_TICKET
+from kernelearn.engine.cpu.machine.runtime import POOL
 from kernelearn.errors import ArgumentError
 from kernelearn.training.programs import StepProgram
 from tests.engine.cpu.harness import Bench, Problem
@@ -201,7 +201,7 @@ def test_an_interrupt_while_helpers_are_woken_closes_the_job(monkeypatch):
     queues, pool._queues = pool._queues, [Interrupted(), Interrupted()]
     with pytest.raises(KeyboardInterrupt):
         bench.run()
-    assert pool._block[POOL_TICKET] == 0  # no job is open
+    assert pool._block[POOL["ticket"]] == 0  # no job is open
     for waiting in queues:
         waiting.put(True)  # the flags of these helpers were cleared
     pool._queues = queues
@@ -234,7 +234,7 @@ def test_helpers_that_sleep_are_woken_for_what_is_worth_it(monkeypatch, short, s
         bench.run()
     monkeypatch.setattr(threads, "SHORT", short)
     monkeypatch.setattr(threads, "SOON", soon)
-    asleep = pool._block[POOL_ASLEEP : POOL_ASLEEP + 1]
+    asleep = pool._block[POOL["asleep"] : POOL["asleep"] + 1]
     deadline = time.monotonic() + 20
     while not asleep[0] and time.monotonic() < deadline:
         time.sleep(0.01)

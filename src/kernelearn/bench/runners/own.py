@@ -135,6 +135,7 @@ def _convolution(task: dict[str, Any]) -> Prepared:
     """One convolution or gradient on arrays in place, without the copy of the result that `run` makes."""
     from kernelearn.engine.cpu.executable import CpuExecutable
     from kernelearn.engine.cpu.machine import threads
+    from kernelearn.engine.cpu.schedule import Job
     from kernelearn.engine.program import ProgramBuilder
 
     arrays, attrs = convolution_problem(task)
@@ -149,7 +150,7 @@ def _convolution(task: dict[str, Any]) -> Prepared:
     held = executable.inputs(arrays)
     binding = executable.binding(held)
     binding.use(held)
-    pool, jobs = threads.pool(), [part[1] for part in binding.parts if isinstance(part, tuple)]
+    pool, jobs = threads.pool(), [part.address for part in binding.parts if isinstance(part, Job)]
 
     def step() -> None:
         for job in jobs:

@@ -92,7 +92,6 @@ class Fallback:
     """An operation that the reference engine runs."""
 
     operation: Operation
-    why: str = "no kernel for it"
 
 
 @dataclass
@@ -182,6 +181,10 @@ class Plan:
             self.prologue.append(made)
         else:
             self.steps.append(made)
+
+    def for_few_images(self) -> list[Call | Fallback]:
+        """The steps with more tasks than images, where there are such alternatives."""
+        return [s.alternative or s if isinstance(s, Call) else s for s in self.steps]
 
     def load(self, calls: Sequence[Call]) -> list[Function]:
         """Calls' kernels, those that no cache has compiled together."""

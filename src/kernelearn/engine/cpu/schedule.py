@@ -7,16 +7,16 @@ first group that touches it to the last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import COUNTER_WORDS, GROUP_WORDS
+from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB
+from kernelearn.engine.cpu.places import ALIGNMENT
 from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
 
-ALIGNMENT = 64
 # At most this many images at once in a group.
 MAX_CHUNK = 16
 
@@ -38,35 +38,43 @@ class Group:
         return all(has_images(plan.shape(name)) for name in shared)
 
 
-def stretches(
-    steps: list[Call | Fallback], plan: Plan, few_images: bool = False
-) -> list[list[Group] | Fallback]:
-    """Steps in order: groups of native calls, interrupted by operations of the reference engine.
+@dataclass
+class Stretch:
+    """Groups that the native loop works through without a break."""
 
-    Args:
-        few_images: take the alternatives with more tasks than images.
-    """
-    result: list[list[Group] | Fallback] = []
+    groups: list[Group] = field(default_factory=list)
+
+    def add(self, call: Call, plan: Plan) -> None:
+        """Append a call, to the last group if that accepts it."""
+        if self.groups and self.groups[-1].accepts(call, plan):
+            self.groups[-1].calls.append(call)
+        else:
+            self.groups.append(Group([call]))
+
+
+def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fallback]:
+    """Steps in order: stretches of native calls, interrupted by operations of the reference engine."""
+    result: list[Stretch | Fallback] = []
     for step in steps:
         if isinstance(step, Fallback):
             result.append(step)
             continue
-        if few_images and step.alternative is not None:
-            step = step.alternative
         if not result or isinstance(result[-1], Fallback):
-            result.append([])
-        groups = result[-1]
-        assert isinstance(groups, list)
-        if groups and groups[-1].accepts(step, plan):
-            groups[-1].calls.append(step)
-        else:
-            groups.append(Group([step]))
+            result.append(Stretch())
+        last = result[-1]
+        assert isinstance(last, Stretch)
+        last.add(step, plan)
     return result
 
 
-def positions(parts: list[list[Group] | Fallback]) -> list[Group | Fallback]:
-    """Groups and fallbacks in one list: the time axis of lifetimes."""
-    return [item for part in parts for item in (part if isinstance(part, list) else [part])]
+def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:
+    """The stretches, without what the reference engine does."""
+    return [part for part in parts if isinstance(part, Stretch)]
+
+
+def are_few(images: int, count: int) -> bool:
+    """Whether so many threads would lack images, so that these are split further."""
+    return count > 1 and images < 2 * count
 
 
 def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
@@ -77,7 +85,7 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     return reads, {plan.root(n) for c in item.calls for n in c.writes.values()}
 
 
-def lifetimes(items: list[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
+def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
     """Computed buffer -> (first, last) position; `kept` ones live to the end."""
     spans: dict[str, tuple[int, int]] = {}
     for time, item in enumerate(items):
@@ -118,39 +126,77 @@ def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dic
     return offsets, total
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where computed values lie in the arena, for one number of images.
+
+    Attributes:
+        offsets, sizes: root buffer -> bytes from the start, and of its own.
+        nbytes: of the arena that it needs.
+    """
+
+    offsets: Mapping[str, int]
+    sizes: Mapping[str, int]
+    nbytes: int
+
+
+def layout(
+    parts: Sequence[Stretch | Fallback], plan: Plan, images: int, apart: Collection[str] = ()
+) -> Layout:
+    """Lay out what is computed for so many images.
+
+    Args:
+        apart: root buffers that lie somewhere else.
+    """
+    items = [item for part in parts for item in (part.groups if isinstance(part, Stretch) else [part])]
+    kept = {plan.root(name) for name in plan.program.outputs.values()}
+    spans = {n: span for n, span in lifetimes(items, plan, kept).items() if n not in apart}
+    sizes = {name: byte_size(plan, name, images) for name in spans}
+    offsets, total = place(spans, sizes)
+    return Layout(offsets, sizes, total)
+
+
 class Job:
-    """The native description of a stretch: what `runtime` works through."""
+    """The native description of a stretch: what `runtime` works through.
+
+    Attributes:
+        address: of the description, once it is sealed.
+    """
 
     def __init__(
-        self, groups: list[Group], functions: Mapping[int, Function], images: int, threads: int
+        self, groups: Sequence[Group], functions: Mapping[int, Function], images: int, threads: int
     ) -> None:
         self.calls = [call for group in groups for call in group.calls]
-        self.groups = np.zeros((len(groups), GROUP_WORDS), np.int64)
+        self.groups = np.zeros((len(groups), GROUP["words"]), np.int64)
         self.commands = np.zeros((len(self.calls), 2), np.int64)
-        self.counters = np.zeros(max(len(groups), 1) * COUNTER_WORDS + 8, np.int64)
+        self.counters = np.zeros(max(len(groups), 1) * COUNTERS["words"] + 8, np.int64)
         self.tables: list[np.ndarray] = []
         first = 0
         for row, group in zip(self.groups, groups):
             tasks = group.calls[0].tasks.count(images)
-            row[2:6] = tasks, chunk_size(tasks, threads, group.calls[0].by_image), first, len(group.calls)
+            row[GROUP["tasks"]] = tasks
+            row[GROUP["chunk"]] = chunk_size(tasks, threads, group.calls[0].by_image)
+            row[GROUP["first"]], row[GROUP["count"]] = first, len(group.calls)
             first += len(group.calls)
         for number, call in enumerate(self.calls):
             table = np.zeros(len(call.roles), np.int64)
             self.tables.append(table)
             self.commands[number] = functions[id(call)].address, table.ctypes.data
-        self.description = np.zeros(5, np.int64)
+        self.description = np.zeros(JOB["words"], np.int64)
 
-    def seal(self, yield_address: int) -> int:
-        """Finish the description; its address."""
+    def seal(self, yield_address: int) -> None:
+        """Finish the description."""
         counters = -(-self.counters.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self.description[:] = (
-            self.groups.ctypes.data,
-            self.commands.ctypes.data,
-            counters,
-            len(self.groups),
-            yield_address,
-        )
-        return self.description.ctypes.data
+        words = {
+            "groups": self.groups.ctypes.data,
+            "commands": self.commands.ctypes.data,
+            "counters": counters,
+            "group_count": len(self.groups),
+            "yield": yield_address,
+        }
+        for name, word in words.items():
+            self.description[JOB[name]] = word
+        self.address = int(self.description.ctypes.data)
 
 
 def chunk_size(tasks: int, threads: int, by_image: bool) -> int:

@@ -8,21 +8,30 @@ for a thread, only for work: a thread that wakes late or is held up by the syste
 Which thread does a task never changes its result, so results do not depend on the number of threads.
 """
 
-# A group: eight 64-bit words.
-GROUP_WORDS = 8
-# wait_from, wait_to: groups whose tasks must be done before this one starts (none if equal)
-# guard: address of a float32, or 0; the group's kernels are skipped unless it is finite
-# tasks, chunk: number of tasks, and how many to take at once
-# first, count: its commands
-GROUP_FIELDS = ("wait_from", "guard", "tasks", "chunk", "first", "count", "wait_to")
+from string import Template
 
-# A job: addresses of groups, commands (function and arguments), counters (two cache lines a group), and the
-# number of groups.
-JOB_FIELDS = ("groups", "commands", "counters", "group_count", "yield")
-
-# Words of the pool's block, each on its own cache line.
-POOL_TICKET, POOL_BUSY, POOL_JOB, POOL_ASLEEP = 0, 8, 16, 24
-COUNTER_WORDS = 16
+# Offsets in the structures that Python and the native loop share, in 64-bit words.
+#
+# A group. wait_from, wait_to: groups whose tasks must be done before this one starts (none if equal);
+# guard: address of a float32, or 0: the group's kernels are skipped unless it is finite; tasks, chunk: number
+# of tasks, and how many to take at once; first, count: its commands; words: of a whole group.
+GROUP = {
+    "wait_from": 0,
+    "guard": 1,
+    "tasks": 2,
+    "chunk": 3,
+    "first": 4,
+    "count": 5,
+    "wait_to": 6,
+    "words": 8,
+}
+# A job: addresses of groups, commands (function and arguments) and counters, the number of groups, and the
+# address of the function that lets others run.
+JOB = {"groups": 0, "commands": 1, "counters": 2, "group_count": 3, "yield": 4, "words": 5}
+# The counters of a group, each on its own cache line: tasks taken, tasks done.
+COUNTERS = {"taken": 0, "done": 8, "words": 16}
+# The pool's block, each on its own cache line; from `asleep` on a line for every helper.
+POOL = {"ticket": 0, "busy": 8, "job": 16, "asleep": 24, "line": 8}
 
 RUNTIME = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
@@ -32,13 +41,13 @@ declare i64 @llvm.smin.i64(i64, i64)
 define void @kl_work(ptr %job) nounwind {
 entry:
   %groups = load ptr, ptr %job
-  %commands.p = getelementptr i64, ptr %job, i64 1
+  %commands.p = getelementptr i64, ptr %job, i64 $job_commands
   %commands = load ptr, ptr %commands.p
-  %counters.p = getelementptr i64, ptr %job, i64 2
+  %counters.p = getelementptr i64, ptr %job, i64 $job_counters
   %counters = load ptr, ptr %counters.p
-  %n.p = getelementptr i64, ptr %job, i64 3
+  %n.p = getelementptr i64, ptr %job, i64 $job_group_count
   %n = load i64, ptr %n.p
-  %yield.p = getelementptr i64, ptr %job, i64 4
+  %yield.p = getelementptr i64, ptr %job, i64 $job_yield
   %yield = load ptr, ptr %yield.p
   br label %next
 next:
@@ -46,10 +55,10 @@ next:
   %more = icmp slt i64 %g, %n
   br i1 %more, label %group, label %finish
 group:
-  %word = mul i64 %g, 8
+  %word = mul i64 %g, $group_words
   %gp = getelementptr i64, ptr %groups, i64 %word
   %from = load i64, ptr %gp
-  %to.p = getelementptr i64, ptr %gp, i64 6
+  %to.p = getelementptr i64, ptr %gp, i64 $group_wait_to
   %to = load i64, ptr %to.p
   %waits = icmp slt i64 %from, %to
   br i1 %waits, label %wait, label %ready
@@ -57,7 +66,7 @@ wait:
   call void @kl_wait(ptr %groups, ptr %counters, i64 %from, i64 %to, ptr %yield)
   br label %ready
 ready:
-  %guard.p = getelementptr i64, ptr %gp, i64 1
+  %guard.p = getelementptr i64, ptr %gp, i64 $group_guard
   %guard = load ptr, ptr %guard.p
   %guarded = icmp ne ptr %guard, null
   br i1 %guarded, label %check, label %open
@@ -68,17 +77,17 @@ check:
   br label %open
 open:
   %allowed = phi i1 [ true, %ready ], [ %finite, %check ]
-  %tasks.p = getelementptr i64, ptr %gp, i64 2
+  %tasks.p = getelementptr i64, ptr %gp, i64 $group_tasks
   %tasks = load i64, ptr %tasks.p
-  %chunk.p = getelementptr i64, ptr %gp, i64 3
+  %chunk.p = getelementptr i64, ptr %gp, i64 $group_chunk
   %chunk = load i64, ptr %chunk.p
-  %first.p = getelementptr i64, ptr %gp, i64 4
+  %first.p = getelementptr i64, ptr %gp, i64 $group_first
   %first = load i64, ptr %first.p
-  %count.p = getelementptr i64, ptr %gp, i64 5
+  %count.p = getelementptr i64, ptr %gp, i64 $group_count
   %count = load i64, ptr %count.p
-  %line = mul i64 %g, 16
+  %line = mul i64 %g, $counters_words
   %taken = getelementptr i64, ptr %counters, i64 %line
-  %line2 = add i64 %line, 8
+  %line2 = add i64 %line, $counters_done
   %done = getelementptr i64, ptr %counters, i64 %line2
   %last = add i64 %first, %count
   br label %claim
@@ -135,12 +144,12 @@ next:
   %more = icmp slt i64 %g, %to
   br i1 %more, label %look, label %finish
 look:
-  %word = mul i64 %g, 8
-  %word2 = add i64 %word, 2
+  %word = mul i64 %g, $group_words
+  %word2 = add i64 %word, $group_tasks
   %tasks.p = getelementptr i64, ptr %groups, i64 %word2
   %tasks = load i64, ptr %tasks.p
-  %line = mul i64 %g, 16
-  %line2 = add i64 %line, 8
+  %line = mul i64 %g, $counters_words
+  %line2 = add i64 %line, $counters_done
   %done.p = getelementptr i64, ptr %counters, i64 %line2
   br label %spin
 spin:
@@ -164,8 +173,8 @@ define void @kl_run(ptr %pool, ptr %job) nounwind {
 entry:
   call void @kl_work(ptr %job)
   store atomic i64 0, ptr %pool seq_cst, align 8
-  %busy = getelementptr i64, ptr %pool, i64 8
-  %yield.p = getelementptr i64, ptr %job, i64 4
+  %busy = getelementptr i64, ptr %pool, i64 $pool_busy
+  %yield.p = getelementptr i64, ptr %job, i64 $job_yield
   %yield = load ptr, ptr %yield.p
   br label %spin
 spin:
@@ -184,13 +193,13 @@ finish:
 ; Open a job for helpers.
 define void @kl_open(ptr %pool, ptr %job, i64 %ticket) nounwind {
 entry:
-  %counters.p = getelementptr i64, ptr %job, i64 2
+  %counters.p = getelementptr i64, ptr %job, i64 $job_counters
   %counters = load ptr, ptr %counters.p
-  %n.p = getelementptr i64, ptr %job, i64 3
+  %n.p = getelementptr i64, ptr %job, i64 $job_group_count
   %n = load i64, ptr %n.p
-  %bytes = mul i64 %n, 128
+  %bytes = mul i64 %n, $counters_bytes
   call void @llvm.memset.p0.i64(ptr %counters, i8 0, i64 %bytes, i1 false)
-  %job.p = getelementptr i64, ptr %pool, i64 16
+  %job.p = getelementptr i64, ptr %pool, i64 $pool_job
   %address = ptrtoint ptr %job to i64
   store atomic i64 %address, ptr %job.p seq_cst, align 8
   store atomic i64 %ticket, ptr %pool seq_cst, align 8
@@ -208,8 +217,8 @@ next:
   %more = icmp slt i64 %h, %to
   br i1 %more, label %one, label %finish
 one:
-  %word = mul i64 %h, 8
-  %word2 = add i64 %word, 24
+  %word = mul i64 %h, $pool_line
+  %word2 = add i64 %word, $pool_asleep
   %flag = getelementptr i64, ptr %pool, i64 %word2
   %pair = cmpxchg ptr %flag, i64 1, i64 0 seq_cst seq_cst
   %slept = extractvalue { i64, i1 } %pair, 1
@@ -227,10 +236,10 @@ finish:
 ; Returns when asleep; the flag of helper `number` is then 1, and only `kl_sleeping` and itself clear it.
 define void @kl_serve(ptr %pool, i64 %number, ptr %yield, i64 %patience) nounwind {
 entry:
-  %busy = getelementptr i64, ptr %pool, i64 8
-  %job.p = getelementptr i64, ptr %pool, i64 16
-  %word = mul i64 %number, 8
-  %word2 = add i64 %word, 24
+  %busy = getelementptr i64, ptr %pool, i64 $pool_busy
+  %job.p = getelementptr i64, ptr %pool, i64 $pool_job
+  %word = mul i64 %number, $pool_line
+  %word2 = add i64 %word, $pool_asleep
   %flag = getelementptr i64, ptr %pool, i64 %word2
   br label %idle
 idle:
@@ -287,4 +296,7 @@ def runtime_text(is_x86: bool) -> str:
     """The runtime as LLVM IR for this architecture."""
     pause = "call void @llvm.x86.sse2.pause()" if is_x86 else 'call void asm sideeffect "yield", ""()'
     declare = "declare void @llvm.x86.sse2.pause()\n" if is_x86 else ""
-    return declare + RUNTIME.replace("PAUSE", pause)
+    structures = {"group": GROUP, "job": JOB, "counters": COUNTERS, "pool": POOL}
+    offsets = {f"{name}_{word}": at for name, words in structures.items() for word, at in words.items()}
+    text = Template(RUNTIME).substitute(offsets, counters_bytes=8 * COUNTERS["words"])
+    return declare + text.replace("PAUSE", pause)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from kernelearn.engine.cpu.machine import compiler
-from kernelearn.engine.cpu.machine.runtime import POOL_ASLEEP, runtime_text
+from kernelearn.engine.cpu.machine.runtime import POOL, runtime_text
 from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.errors import ArgumentError
 
@@ -146,10 +146,10 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._block = np.zeros(POOL_ASLEEP + 8 * MAX_THREADS, np.int64)
+        self._block = np.zeros(POOL["asleep"] + POOL["line"] * MAX_THREADS, np.int64)
         self._address = self._block.ctypes.data
         # Of those who work alone: nobody reads it, so any number of them may share it.
-        self._block_alone = np.zeros(POOL_ASLEEP, np.int64)
+        self._block_alone = np.zeros(POOL["asleep"], np.int64)
         self._address_alone = self._block_alone.ctypes.data
         self._queues: list[queue.SimpleQueue] = []
         self._helpers: list[threading.Thread] = []
@@ -208,7 +208,7 @@ class Pool:
         while len(self._helpers) < helpers:
             number = len(self._helpers)
             waiting: queue.SimpleQueue = queue.SimpleQueue()
-            self._block[POOL_ASLEEP + 8 * number] = 1
+            self._block[POOL["asleep"] + POOL["line"] * number] = 1
             helper = threading.Thread(
                 target=_serve,
                 args=(self._block, number, waiting),

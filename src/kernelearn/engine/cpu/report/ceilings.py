@@ -161,11 +161,11 @@ class Loaded:
         self._job = schedule.Job(groups, {id(call): self._function}, 1, count)
         for table in self._job.tables:
             table[:] = [array.ctypes.data for array in ceiling.arrays.values()]
-        self._description = self._job.seal(threads.yield_address())
+        self._job.seal(threads.yield_address())
 
     def run(self) -> None:
         """All tasks, so many turns."""
-        threads.pool().run(self._description, self._count)
+        threads.pool().run(self._job.address, self._count)
 
 
 def _function(call: Call) -> compiler.Function:

@@ -29,11 +29,6 @@ class Timing:
     seconds: float
     flops: float
 
-    @property
-    def gigaflops(self) -> float:
-        """Rate in 10^9 operations per second."""
-        return self.flops / self.seconds / 1e9 if self.seconds else 0.0
-
 
 def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats: int = 9) -> list[Timing]:
     """Time every step of a program on these inputs. A training program trains meanwhile.
@@ -45,7 +40,7 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     arrays = executable.inputs(inputs)
     binding = executable.binding(arrays)
     binding.use(arrays)
-    steps = [s for part in binding.groups for s in _steps(part)]
+    steps = [s for part in binding.stretches for s in _steps(part)]
     jobs = [binding.job([schedule.Group([s])]) if isinstance(s, Call) else None for s in steps]
     binding.use(arrays)
     rounds: list[list[float]] = [[] for _ in steps]
@@ -55,7 +50,7 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
             if isinstance(step, Fallback):
                 binding.reference(step, arrays)
             elif job is not None:
-                threads.pool().run(job[1], binding.threads)
+                threads.pool().run(job.address, binding.threads)
             times.append(time.perf_counter() - start)
     return [
         Timing(step, statistics.median(times[1:]), _flops(step, binding.images))
@@ -63,8 +58,8 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     ]
 
 
-def _steps(part: list[schedule.Group] | Fallback) -> list[Call | Fallback]:
-    return [part] if isinstance(part, Fallback) else [call for group in part for call in group.calls]
+def _steps(part: schedule.Stretch | Fallback) -> list[Call | Fallback]:
+    return [part] if isinstance(part, Fallback) else [call for group in part.groups for call in group.calls]
 
 
 def _flops(step: Call | Fallback, images: int) -> float:

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kernelearn.engine.cpu.machine import threads
+from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
 from kernelearn.engine.cpu.report import peaks, roofline
 from kernelearn.engine.work import Work, byte_count, layers_of, parts_of, reference_work
 
-if TYPE_CHECKING:
-    from kernelearn.engine.cpu.executable import CpuExecutable
+
+def work(plan: Plan, steps: Sequence[Call | Fallback], images: int) -> list[Work]:
+    """One row per kernel call or fallback of a plan, in the order given."""
+    return [_row(plan, step, images) for step in steps]
 
 
-def work(executable: CpuExecutable, images: int) -> list[Work]:
-    """One row per kernel call or fallback, in the order of a run."""
-    return [_row(executable.plan, step, images) for step in executable.calls()]
-
-
-def estimated(executable: CpuExecutable, images: int) -> list[Work]:
-    """The rows of `work`, each with what it takes at best on this machine, whose peaks are measured once.
-
-    With few images for the threads in force, tasks and kernels are those that such a run really takes.
-    """
+def estimated(plan: Plan, steps: Sequence[Call | Fallback], images: int) -> list[Work]:
+    """The rows of `work`, each with what it takes at best on this machine, whose peaks are measured once."""
     count = threads.get_num_threads()
-    limits, plan = peaks.peaks(count), executable.plan
-    few_images = executable.parts_for(images, count) is executable.parts_for_few
-    steps = [*plan.prologue, *(_taken(step, few_images) for step in plan.steps)]
-    rows = [_row(plan, step, images) for step in steps]
+    limits = peaks.peaks(count)
+    rows = work(plan, steps, images)
     return [replace(row, estimate=roofline.estimate(row, limits, count)) for row in rows]
-
-
-def _taken(step: Call | Fallback, few_images: bool) -> Call | Fallback:
-    """The call itself, or its alternative for few images."""
-    if few_images and isinstance(step, Call) and step.alternative is not None:
-        return step.alternative
-    return step
 
 
 def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
     if isinstance(step, Fallback):
-        return reference_work(plan.program, step.operation, images, step.why)
+        return reference_work(plan.program, step.operation, images, "no kernel for it")
     names = dict.fromkeys(name for name in step.roles.values() if not is_number(name))
     per_image, once = step.flops
     return Work(
@@ -57,9 +43,8 @@ def _row(plan: Plan, step: Call | Fallback, images: int) -> Work:
     )
 
 
-def title(executable: CpuExecutable, images: int) -> str:
+def title(target: Target, images: int) -> str:
     """The engine, the target, and what the figures are for."""
-    target = executable.target
     return (
         f"cpu engine: {target.cpu} as {target.name}, {target.width} float32 numbers a vector, "
         f"{threads_text()}; figures for {images} images\n{peaks_text()}"
