@@ -53,7 +53,7 @@ def refused(error, match, model, *data, **options):
     ],
 )
 def test_validation_data(validation, error, match):
-    refused(error, match, net(), validation_data=validation)
+    refused(error, match, net(), validation_data=validation, validation_freq=2)
 
 
 def test_a_label_in_the_last_batch():
@@ -61,7 +61,7 @@ def test_a_label_in_the_last_batch():
 
 
 def test_a_metric_that_cannot_take_the_targets():
-    refused(KernelearnError, "", net(metrics=[metrics.R2Score()]))
+    refused(KernelearnError, "shape", net(metrics=[metrics.R2Score()]))
 
 
 def test_metrics_start_afresh_after_they_were_tried():
@@ -74,6 +74,29 @@ def test_metrics_start_afresh_after_they_were_tried():
 
 def test_a_generator_that_cannot_last():
     refused(ArgumentError, "good for one pass.*2 epochs", net(), ((X, Y) for _ in range(9)), batch_size=None)
+
+
+def test_a_validation_generator_that_cannot_last():
+    many = ((X, Y) for _ in range(9))
+    refused(ArgumentError, "validation data is a generator", net(), validation_data=many)
+    once = ((X, Y) for _ in range(3))
+    history = net().fit(X, Y, epochs=3, validation_freq=2, validation_data=once, verbose=0).history
+    assert len(history["val_loss"]) == 1
+
+
+def test_a_validation_generator_that_ends_gives_no_more_values():
+    few = ((X, Y) for _ in range(4))
+    with pytest.warns(UserWarning, match="ran out in the validation: 0 of 2"):
+        history = net().fit(X, Y, epochs=3, validation_steps=2, validation_data=few, verbose=0).history
+    assert len(history["val_loss"]) == 2 and len(history["loss"]) == 3
+
+
+def test_there_is_no_loss_of_a_generator_that_has_ended():
+    model, once = net(), ((X, Y) for _ in range(2))
+    assert model.evaluate(once, verbose=0) > 0
+    for method in (model.evaluate, model.predict):
+        with pytest.raises(DataError, match="gave no batch"):
+            method(once, verbose=0)
 
 
 # --- callbacks

@@ -72,6 +72,7 @@ PERMUTED = np.arange(20)[::-1]
         ({"sample_weight": np.linspace(0, 1, 20)}, "training data"),
         ({"class_weight": {0: 1.0, 1: 2.0, 2: 3.0}}, "class_weight"),
         ({"validation_data": (X, Y)}, "validation data"),
+        ({"validation_data": (X, Y), "validation_freq": 2}, "validation_freq"),
         ({"activation": "tanh"}, "network"),
         ({"filters": 3}, "network"),
         ({"frozen": True}, "network"),

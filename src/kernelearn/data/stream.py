@@ -98,6 +98,18 @@ class StreamDataset:
         self._running = (batch_size, itertools.chain([first], running))
         return _example_shape(first)
 
+    def has_more(self) -> bool:
+        """Whether a pass would give a batch. Reads the next one of a one-pass source, and keeps it."""
+        if not self.is_one_pass:
+            return True
+        if self._has_ended:
+            return False
+        batch_size, running = self._running or (None, self._fresh(None))
+        first = next(running, None)
+        self._has_ended = first is None
+        self._running = (batch_size, running if first is None else itertools.chain([first], running))
+        return not self._has_ended
+
     @property
     def fingerprint(self) -> str:
         """A stream has no digest of its contents: the same text, "stream", for every stream."""

@@ -366,6 +366,9 @@ class Model(Trainer, Layer):
         """
         from kernelearn.models.files import model_config
 
+        reason = LAYERS.why_not_saved(self)
+        if reason is not None:
+            raise ArgumentError(reason)
         model_config(self)
 
     def save_weights(self, path: Any, overwrite: bool = True) -> None:

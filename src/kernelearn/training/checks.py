@@ -57,12 +57,20 @@ def _check_steps(plan: FitPlan) -> None:
     if plan.validation is not None:
         validation = plan.validation.data
         check_step_count("validation_steps", validation.asked, validation.there)
-    is_one_pass = getattr(plan.data, "is_one_pass", False)
-    if is_one_pass and plan.steps_per_epoch is None and plan.epochs - plan.initial_epoch > 1:
+    epochs = plan.epochs - plan.initial_epoch
+    _check_lasts(plan.data, plan.steps_per_epoch, epochs, "data", "steps_per_epoch")
+    if plan.validation is not None:
+        found = plan.validation.data
+        times = plan.epochs // plan.validation.every - plan.initial_epoch // plan.validation.every
+        _check_lasts(found.data, found.asked, times, "validation data", "validation_steps")
+
+
+def _check_lasts(data: Any, steps: int | None, passes: int, what: str, argument: str) -> None:
+    """Raise ArgumentError for a generator that is to be read to its end more than once."""
+    if getattr(data, "is_one_pass", False) and steps is None and passes > 1:
         raise ArgumentError(
-            f"The data is a generator, good for one pass, but {plan.epochs - plan.initial_epoch} epochs are "
-            "asked for. Give the function that makes it (without calling it), or steps_per_epoch if it never "
-            "ends."
+            f"The {what} is a generator, good for one pass, but {passes} epochs read it. Give the "
+            f"function that makes it (without calling it), or {argument} if it never ends."
         )
 
 

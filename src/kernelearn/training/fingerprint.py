@@ -23,13 +23,14 @@ from kernelearn.layers.base import LAYERS
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
     from kernelearn.training.objectives import Objective
-    from kernelearn.training.plan import FitPlan
+    from kernelearn.training.plan import FitPlan, Validation
     from kernelearn.training.trainer import Trainer
 
 # Name of a part -> what the text is about, for people.
 PARTS = {
     "data": "the training data (images, targets or sample weights)",
     "validation": "the validation data",
+    "validation_steps": "validation_steps, validation_batch_size or validation_freq",
     "class_weight": "class_weight",
     "network": "the network (its layers, their arguments or what is frozen)",
     "loss": "the loss, its weights or the metrics",
@@ -58,6 +59,7 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
     return {
         "data": plan.data.fingerprint,
         "validation": _NONE if validation is None else validation.data.data.fingerprint,
+        "validation_steps": _NONE if validation is None else _validation(validation),
         "class_weight": _text(sorted((plan.class_weight or {}).items())),
         "network": network_fingerprint(model),
         "loss": _text([_objective(objective) for objective in model.programs.objectives]),
@@ -69,6 +71,10 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
         "shuffle": str(bool(plan.shuffle)),
         "seed": _NONE if plan.seed is None else str(plan.seed),
     }
+
+
+def _validation(validation: Validation) -> str:
+    return _text([validation.data.asked, validation.data.batch_size, validation.every])
 
 
 def differences(saved: Mapping[str, str], now: Mapping[str, str], rate: str | None = None) -> list[str]:

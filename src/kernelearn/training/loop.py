@@ -53,12 +53,19 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         _train_epoch(model, plan, watchers, feed)
         logs = results.logs()
         if plan.validation is not None and (state.epoch + 1) % plan.validation.every == 0:
-            found = test(model, plan.validation.data, watchers)
-            logs.update((f"val_{name}", value) for name, value in found.items())
+            logs.update(_validate(model, plan.validation.data, watchers))
         ended = state.end_epoch()
         results.reset()
         watchers.on_epoch_end(ended, _history_order(logs))
     watchers.on_train_end(logs)
+
+
+def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
+    """The "val_" values of an epoch; none, with a warning, where the validation data has ended."""
+    if plan.has_ended():
+        warn_of_end("the validation", 0, plan.asked)
+        return {}
+    return {f"val_{name}": value for name, value in test(model, plan, watchers).items()}
 
 
 def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Feed) -> None:

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from kernelearn.data import Dataset, StreamDataset
+from kernelearn.errors import DataError
 from kernelearn.training import feeds
 from kernelearn.training.state import FitState
 
@@ -41,8 +42,17 @@ class Pass:
         """Batches that are used; None if unknown."""
         return at_most(self.asked, self.there)
 
+    def has_ended(self) -> bool:
+        """Whether the data is a generator that has given its last batch."""
+        return getattr(self.data, "is_one_pass", False) and not self.data.has_more()
+
     def batches(self) -> Iterator[DataBatch]:
-        """(x, y, sample weight) of each batch that is used; a warning if the data ends before."""
+        """(x, y, sample weight) of each batch that is used; a warning if the data ends before.
+
+        Raises: DataError if there is none.
+        """
+        if self.has_ended():
+            raise DataError("The data is a generator that has ended: give the function that makes it.")
         done = 0
         for batch in islice(self.data.batches(self.batch_size), self.steps):
             yield batch
@@ -131,10 +141,9 @@ class Feed:
             return False
         self._running = self._running or self._open()
         first = next(self._running, None)
-        if first is None:
-            return True
-        self._running = chain([first], self._running)
-        return False
+        if first is not None:
+            self._running = chain([first], self._running)
+        return first is None
 
     def epoch(self) -> Iterator[DataBatch]:
         """The batches that the running epoch still has."""
