@@ -25,6 +25,7 @@ from kernelearn.engine.cpu.kernels.precision import (
 )
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import PAIR
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -67,7 +68,6 @@ class Product:
     by_block: bool = False
 
     def emit(self, k: Kernel) -> None:
-        k.is_paired = self.is_paired
         for first, count, vectors, channels in self.blocks.kinds():
             low, high = (k.lo - first, k.minimum(k.hi - first, count)) if self.by_block else (0, count)
             if self.by_block and first:
@@ -108,15 +108,16 @@ class Product:
         """rows x vectors sums in registers: each turn loads a row of w and broadcasts a number of each x."""
         masks = [k.mask(channels - v * k.width) for v in range(vectors)]
         sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
-        x = row * self.inner
+        x, element = row * self.inner, PAIR if self.is_paired else "float"
 
         def turn(c: Index) -> None:
             at = weights + c * step
             held = [
-                k.load("w", at + v * k.width, None if self.is_packed else masks[v]) for v in range(vectors)
+                k.load("w", at + v * k.width, None if self.is_packed else mask, element)
+                for v, mask in enumerate(masks)
             ]
             for r in range(rows):
-                value = k.broadcast("x", x + c + r * self.inner)
+                value = k.broadcast("x", x + c + r * self.inner, element)
                 for v in range(vectors):
                     k.set(sums[r, v], k.multiply_add(value, held[v], k.get(sums[r, v])))
 
@@ -191,10 +192,9 @@ class WeightProduct:
     is_paired: bool
 
     def emit(self, k: Kernel) -> None:
-        k.is_paired = self.is_paired
         inner, step, shards = self.inner, self.step, self.shards
         parts = -(-inner // step)
-        total = (half_of(k.scalar("n")) if k.is_paired else k.scalar("n")) * self.rows
+        total = (half_of(k.scalar("n")) if self.is_paired else k.scalar("n")) * self.rows
         with k.loop(k.lo, k.hi) as task:
             part, shard = task % parts, task // parts
             start, end = (total * shard) // shards, (total * (shard + 1)) // shards
@@ -226,12 +226,14 @@ class WeightProduct:
     ) -> None:
         """size x vectors sums in registers over the rows [start, end)."""
         masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+        element = PAIR if self.is_paired else "float"
         sums = {(i, v): k.register(start=k.zero) for i in range(size) for v in range(vectors)}
         with k.loop(start, end) as row:
-            held = [k.load("g", row * self.outer + column + v * k.width, masks[v]) for v in range(vectors)]
+            at = row * self.outer + column
+            held = [k.load("g", at + v * k.width, mask, element) for v, mask in enumerate(masks)]
             x = row * self.inner + c
             for i in range(size):
-                value = k.broadcast("x", x + i)
+                value = k.broadcast("x", x + i, element)
                 for v in range(vectors):
                     k.set(sums[i, v], k.multiply_add(value, held[v], k.get(sums[i, v])))
         for (i, v), register in sums.items():

@@ -16,6 +16,7 @@ from kernelearn.engine.cpu.language import scalars
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
 from kernelearn.engine.cpu.language.reduce import WideSum
+from kernelearn.engine.cpu.language.values import Value, type_of
 from kernelearn.engine.cpu.plan import Code, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
@@ -34,34 +35,29 @@ def blocks(size: int) -> int:
 # --- sums
 
 
-def wide_terms(k: Kernel, total: WideSum, x: str, l1: float, l2: float) -> str:
+def wide_terms(x: Value, l1: float, l2: float) -> Value:
     """l1 |x| + l2 x^2 as a vector of float64."""
-    kind = total.kind
-    wide = total.widen(x)
-    result = k.op(f"fmul {kind} {wide}, {wide}") if l2 else "zeroinitializer"
+    wide = x.widened()
+    result = wide * wide if l2 else x.kernel.zero_of(wide.type)
     if l2 not in (0.0, 1.0):
-        result = k.op(f"fmul {kind} {result}, {_repeat(k, l2)}")
+        result = result * l2
     if l1:
-        size = total.widen(fn.absolute(k, x))
-        result = k.op(f"fadd {kind} {result}, {k.op(f'fmul {kind} {size}, {_repeat(k, l1)}')}")
+        size = fn.absolute(x).widened()
+        result = result + size * l1
     return result
 
 
-def _repeat(k: Kernel, value: float) -> str:
-    return "<" + ", ".join([f"double {scalars.number(value)}"] * k.width) + ">"
-
-
-def emit_sum(k: Kernel, role: str, lo: Index, hi: Index, l1: float, l2: float) -> str:
+def emit_sum(k: Kernel, role: str, lo: Index, hi: Index, l1: float, l2: float) -> Value:
     """The sum of l1 |x| + l2 x^2 over a range, a float64."""
     totals = [WideSum(k, vectors=True) for _ in range(CHAINS)]
     for total in totals:
         total.reset()
     turn = iter(range(10**9))
 
-    def one(at: Index, mask: str | None) -> None:
+    def one(at: Index, mask: Value | None) -> None:
         # NOTE: masked lanes hold 0, whose term is 0.
         total = totals[next(turn) % CHAINS]
-        total.add_lanes(wide_terms(k, total, k.load(role, at, mask), l1, l2))
+        total.add_lanes(wide_terms(k.load(role, at, mask), l1, l2))
 
     emit_flat(k, lo, hi, one)
     first, *rest = [total.total() for total in totals]
@@ -100,7 +96,7 @@ class BlockSums:
             k.store_one(total, "sums", block, "double")
 
 
-def total_of(k: Kernel, role: str, count: Index) -> str:
+def total_of(k: Kernel, role: str, count: Index) -> Value:
     """Float64 numbers added in order."""
     total = WideSum(k)
     total.reset()
@@ -131,33 +127,26 @@ class GlobalNorm:
     parts: int
 
     def emit(self, k: Kernel) -> None:
-        squares = scalars.number(0.0)
+        squares = k.constant(0.0, type_of("double"))
         for i in range(self.parts):
             squares = scalars.add(k, squares, total_of(k, f"sums{i}", k.scalar(f"count{i}")))
-        k.store_one(_norm(k, squares), "norm", 0, "double")
+        k.store_one(_norm(squares), "norm", 0, "double")
 
 
-def _norm(k: Kernel, squares: str) -> str:
+def _norm(squares: Value) -> Value:
     """The root; infinity for anything that is no finite number."""
-    return k.op(
-        f"select i1 {_is_finite(k, squares)}, double {scalars.sqrt(k, squares)}, "
-        f"double {scalars.number(math.inf)}"
-    )
+    return _is_finite(squares).choose(fn.sqrt(squares), math.inf)
 
 
-def _is_finite(k: Kernel, number: str) -> str:
-    difference = scalars.subtract(k, number, number)
-    return k.op(f"fcmp oeq double {difference}, {scalars.number(0.0)}")
+def _is_finite(number: Value) -> Value:
+    return (number - number).equals(0.0)
 
 
-def shrink_factor(k: Kernel, norm: str, limit: float) -> str:
+def shrink_factor(norm: Value, limit: float) -> Value:
     """limit / max(norm, limit) in every lane; NaN if the norm is not finite."""
-    bound = scalars.number(limit)
-    larger = k.op(f"fcmp ogt double {norm}, {bound}")
-    size = k.op(f"select i1 {larger}, double {norm}, double {bound}")
-    factor = scalars.divide(k, bound, size)
-    nan = scalars.number(math.nan)
-    return scalars.in_every_lane(k, k.op(f"select i1 {_is_finite(k, norm)}, double {factor}, double {nan}"))
+    size = (norm > limit).choose(norm, limit)
+    factor = limit / size
+    return _is_finite(norm).choose(factor, math.nan).narrowed().splat()
 
 
 def lower_clip_by_norm(plan: Plan, op: Operation) -> bool:
@@ -176,8 +165,8 @@ class ClipByNorm:
     limit: float
 
     def emit(self, k: Kernel) -> None:
-        norm = _norm(k, total_of(k, "sums", k.scalar("count")))
-        _emit_scaling(k, shrink_factor(k, norm, self.limit))
+        norm = _norm(total_of(k, "sums", k.scalar("count")))
+        _emit_scaling(k, shrink_factor(norm, self.limit))
 
 
 def lower_clip_by_global_norm(plan: Plan, op: Operation) -> bool:
@@ -196,7 +185,7 @@ class ClipByGlobalNorm:
     limit: float
 
     def emit(self, k: Kernel) -> None:
-        _emit_scaling(k, shrink_factor(k, scalars.read(k, "norm"), self.limit))
+        _emit_scaling(k, shrink_factor(scalars.read(k, "norm"), self.limit))
 
 
 def _add_scaling(plan: Plan, op: Operation, code: Code, reads: dict[str, str]) -> None:
@@ -205,7 +194,7 @@ def _add_scaling(plan: Plan, op: Operation, code: Code, reads: dict[str, str]) -
     plan.call(op, code, reads, {"out": op.outputs[0]}, Tasks(fixed=blocks(size)))
 
 
-def _emit_scaling(k: Kernel, scale: str) -> None:
+def _emit_scaling(k: Kernel, scale: Value) -> None:
     end = k.minimum(k.hi * BLOCK, k.scalar("size"))
     emit_flat(k, k.lo * BLOCK, end, lambda at, m: k.store(k.mul(k.load("grad", at, m), scale), "out", at, m))
 
@@ -276,8 +265,8 @@ class ActivityTotal:
         k.store_one(scalars.narrow(k, scalars.divide(k, total, _images(k))), "out")
 
 
-def _images(k: Kernel) -> str:
-    return k.op(f"sitofp i64 {k.scalar('n')} to double")
+def _images(k: Kernel) -> Value:
+    return k.scalar("n").to_float("double")
 
 
 def lower_activity_penalty_grad(plan: Plan, op: Operation) -> bool:
@@ -306,10 +295,10 @@ class ActivityGradient:
             for f in (self.l1, 2 * self.l2)
         )
 
-        def one(at: Index, mask: str | None) -> None:
+        def one(at: Index, mask: Value | None) -> None:
             value = k.load("x", at, mask)
             if self.l1:
-                slope = k.fma(first, fn.sign(k, value), k.mul(second, value))
+                slope = k.fma(first, fn.sign(value), k.mul(second, value))
             else:
                 slope = k.mul(second, value)
             k.store(slope, "out", at, mask)
@@ -349,23 +338,23 @@ class Fill:
 # --- constraints
 
 
-def _max_norm(k: Kernel, a: Attrs, norm: str) -> str:
-    return k.div(fn.clip(k, norm, 0.0, a.get("max_value", 2.0)), k.add(k.constant(EPSILON), norm))
+def _max_norm(k: Kernel, a: Attrs, norm: Value) -> Value:
+    return k.div(fn.clip(norm, 0.0, a.get("max_value", 2.0)), k.add(k.constant(EPSILON), norm))
 
 
-def _unit_norm(k: Kernel, a: Attrs, norm: str) -> str:
+def _unit_norm(k: Kernel, a: Attrs, norm: Value) -> Value:
     return k.div(k.constant(1.0), k.add(k.constant(EPSILON), norm))
 
 
-def _min_max_norm(k: Kernel, a: Attrs, norm: str) -> str:
+def _min_max_norm(k: Kernel, a: Attrs, norm: Value) -> Value:
     rate = a.get("rate", 1.0)
-    wanted = fn.clip(k, norm, a.get("min_value", 0.0), a.get("max_value", 1.0))
+    wanted = fn.clip(norm, a.get("min_value", 0.0), a.get("max_value", 1.0))
     wanted = k.fma(k.constant(rate), wanted, k.mul(k.constant(1 - rate), norm))
     return k.div(wanted, k.add(k.constant(EPSILON), norm))
 
 
 # kind -> factor of vectors of a norm
-NORMS: dict[str, Callable[[Kernel, Attrs, str], str]] = {
+NORMS: dict[str, Callable[[Kernel, Attrs, Value], Value]] = {
     "max_norm": _max_norm,
     "unit_norm": _unit_norm,
     "min_max_norm": _min_max_norm,
@@ -438,7 +427,7 @@ class LimitedNorms:
             with k.loop(0, self.rows) as row:
                 x = k.load("w", row * self.columns + first, mask)
                 k.set(squares, k.fma(x, x, k.get(squares)))
-            factor = NORMS[self.kind](k, self.attrs, fn.sqrt(k, k.get(squares)))
+            factor = NORMS[self.kind](k, self.attrs, fn.sqrt(k.get(squares)))
             with k.loop(0, self.rows) as row:
                 at = row * self.columns + first
                 k.store(k.mul(k.load("w", at, mask), factor), "w", at, mask)

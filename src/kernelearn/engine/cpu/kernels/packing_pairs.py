@@ -60,7 +60,7 @@ class PackedPairs:
                 for v in range(vectors):
                     mask, at = k.mask(channels - v * k.width), start + v * k.width
                     second = k.load("w", at + filters, mask) if has_second else k.zero
-                    k.store(pair(k, k.load("w", at, mask), second), "packed", place + v * k.width)
+                    k.store(pair(k.load("w", at, mask), second), "packed", place + v * k.width)
 
             with k.loop(0, self.taps) as tap:
                 with k.loop(0, self.inner // 2) as c:
@@ -101,7 +101,7 @@ class PackedPairsTransposed:
                         columns = [*transpose(k, rows)[:lanes], k.zero]
                         for i in range(0, lanes, 2):
                             at = place + (turn * (width // 2) + i // 2) * (vectors * width) + v * width
-                            k.store(pair(k, columns[i], columns[i + 1]), "packed", at)
+                            k.store(pair(columns[i], columns[i + 1]), "packed", at)
 
                 full = self.inner // width
                 with k.loop(0, full) as turn:

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.bfloat16 import as_floats, convert, interleave, rounded_bits
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Code, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Operation
 
@@ -77,8 +77,8 @@ class Rounded:
     images: bool
 
     def emit(self, k: Kernel) -> None:
-        def body(at: Index, mask: str | None) -> None:
-            k.store(fn.as_float(k, rounded_bits(k, k.load("x", at, mask))), "y", at, mask)
+        def body(at: Index, mask: Value | None) -> None:
+            k.store(rounded_bits(k.load("x", at, mask)).from_bits(), "y", at, mask)
 
         if self.images:
             emit_flat(k, k.lo * self.size, k.hi * self.size, body)
@@ -162,7 +162,7 @@ class ImagePairs:
             target, source = task * self.size, task * (2 * self.size)
             has_second = k.compare("slt", task * 2 + 1, images)
 
-            def body(at: Index, mask: str | None, is_pair: bool) -> None:
+            def body(at: Index, mask: Value | None, is_pair: bool) -> None:
                 first = k.load("x", source + at, mask)
                 second = k.load("x", source + at + self.size, mask) if is_pair else k.zero
                 k.store(as_floats(k, interleave(k, convert(k, first, second))), "y", target + at, mask)

@@ -16,11 +16,12 @@ from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import one_by_one
 from kernelearn.engine.cpu.language.philox import Philox
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
 # store(offset, mask, words): what is done with a vector of int32 random words.
-Use = Callable[[Index, str | None, str], None]
+Use = Callable[[Index, Value | None, Value], None]
 
 
 def in_order(k: Kernel, random: Philox, lo: Index, hi: Index, is_aligned: bool, use: Use) -> None:
@@ -48,7 +49,7 @@ def in_order(k: Kernel, random: Philox, lo: Index, hi: Index, is_aligned: bool, 
 # --- dropout
 
 
-def kept(k: Kernel, words: str, rate: float) -> str:
+def kept(k: Kernel, words: Value, rate: float) -> Value:
     """0 or 1 / (1 - rate): as `uniform(words) >= rate` decides, by comparing whole numbers."""
     # The least number of 24 bits that is kept: exact, as float32 holds all of them.
     least = math.ceil(float(np.float32(rate)) * 2**24)
@@ -111,7 +112,7 @@ class Dropout:
     def emit(self, k: Kernel) -> None:
         random = Philox(k, self.stream)
 
-        def use(at: Index, mask: str | None, words: str) -> None:
+        def use(at: Index, mask: Value | None, words: Value) -> None:
             factor = kept(k, words, self.rate)
             k.store(factor, "mask", at, mask)
             if "x" in k.arguments:
@@ -147,7 +148,7 @@ class Uniform:
     def emit(self, k: Kernel) -> None:
         random = Philox(k, self.stream)
 
-        def use(at: Index, mask: str | None) -> None:
+        def use(at: Index, mask: Value | None) -> None:
             u = random.uniform(random.words_at(random.numbers_from(at)))
             k.store(k.add(k.constant(self.low), k.mul(u, k.constant(self.high - self.low))), "y", at, mask)
 
@@ -182,13 +183,13 @@ class GaussianNoise:
         random = Philox(k, self.stream)
         half = (k.scalar("n") * self.size + 1) // 2
 
-        def use(at: Index, mask: str | None) -> None:
+        def use(at: Index, mask: Value | None) -> None:
             numbers = random.numbers_from(at)
             pairs = random.op("lshr", numbers, random.constant(1))
             angles = random.op("add", pairs, k.splat(str(half), "i64"))
             u, turns = (random.uniform(random.words_at(words)) for words in (pairs, angles))
-            radius = fn.sqrt(k, k.mul(k.constant(-2.0), fn.log(k, k.sub(k.constant(1.0), u))))
-            sine, cosine = fn.sine_and_cosine(k, turns)
+            radius = fn.sqrt(k.mul(k.constant(-2.0), fn.log(k.sub(k.constant(1.0), u))))
+            sine, cosine = fn.sine_and_cosine(turns)
             is_odd = k.op(f"trunc {random.kind} {numbers} to <{k.width} x i1>")
             noise = k.mul(radius, k.select(is_odd, sine, cosine))
             k.store(k.fma(noise, k.constant(self.deviation), k.load("x", at, mask)), "y", at, mask)

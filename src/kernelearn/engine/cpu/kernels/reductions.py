@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, task_blocks
 from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View, find_view, over_outer
-from kernelearn.engine.cpu.language.wide import Wide
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
@@ -100,7 +100,7 @@ def _emit_columns(k: Kernel, view: View, reduction: Reduction, divisor: int, x: 
         def step(row, vector, sums, first=first):
             channel, mask = vector
             value = k.load("x", x + row * view.channels + first + channel, mask)
-            return [reduction.join(k, sums[0], value)]
+            return [reduction.join(sums[0], value)]
 
         totals = fold_rows(k, view.rows, [reduction.start(k)], tile, step, reduction.join)
         for (channel, mask), (total,) in zip(tile, totals):
@@ -119,7 +119,7 @@ def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Ind
         total = fold_runs(k, view, start, reduction, value)
         scalar = k.largest(total) if reduction.kind == "max" else k.total(total)
         if divisor > 1:
-            scalar = k.op(f"fdiv float {scalar}, {float_text(divisor)}")
+            scalar = scalar / divisor
         k.store_one(scalar, "y", y + channel)
 
 
@@ -149,7 +149,7 @@ class OverImages:
         join = _joined_maxima if self.reduction.kind == "max" else _joined_sums
         for first, tile in task_blocks(k, self.channels, JOINED):
 
-            def load(row: Index, vector: Lanes, first: Index = first) -> str:
+            def load(row: Index, vector: Lanes, first: Index = first) -> Value:
                 channel, mask = vector
                 return k.load("x", row * self.channels + first + channel, mask)
 
@@ -158,30 +158,29 @@ class OverImages:
                 k.store(result, "y", first + channel, mask)
 
 
-def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[str]:
+def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[Value]:
     reduction = Reduction("max")
 
-    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
-        return [reduction.join(k, sums[0], load(row, vector))]
+    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
+        return [reduction.join(sums[0], load(row, vector))]
 
     return [total for (total,) in fold_rows(k, rows, [reduction.start(k)], tile, step, reduction.join)]
 
 
-def _joined_sums(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[str]:
+def _joined_sums(
+    k: Kernel, rows: Index, tile: list[Lanes], load: Callable[[Index, Lanes], Value], divisor: Index
+) -> list[Value]:
     """In float64; a divisor of zero stands for none."""
-    wide = Wide(k)
 
-    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
-        return [wide.add(sums[0], wide.widen(load(row, vector)))]
+    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
+        return [sums[0] + load(row, vector).widened()]
 
-    def merge(_: Kernel, a: str, b: str) -> str:
-        return wide.add(a, b)
-
-    totals = fold_rows(k, rows, [k.zero], tile, step, merge, unroll=2, kind=wide.type)
+    zero = k.zero_of(k.vector.of("double"))
+    totals = fold_rows(k, rows, [zero], tile, step, unroll=2)
     if divisor.register is None:
-        return [wide.narrow(total) for (total,) in totals]
-    count = wide.number(divisor)
-    return [wide.narrow(wide.div(total, count)) for (total,) in totals]
+        return [total.narrowed() for (total,) in totals]
+    count = divisor.to_float("double").splat()
+    return [(total / count).narrowed() for (total,) in totals]
 
 
 def lower_mean_grad(plan: Plan, op: Operation) -> bool:
@@ -283,7 +282,7 @@ def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list) -> 
             k.store(k.mul(share, grad), "dx", x + row * view.channels + c, mask)
 
 
-def _shares(k: Kernel, count: str) -> tuple[str, str]:
+def _shares(k: Kernel, count: str) -> tuple[Value, Value]:
     """What a winner gets, and what the others get: 0, or NaN where nobody wins because of a NaN."""
     return k.div(k.constant(1.0), count), k.div(k.zero, count)
 

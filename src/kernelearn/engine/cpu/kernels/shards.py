@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
@@ -46,7 +47,7 @@ class SumOfShards:
     size: int
 
     def emit(self, k: Kernel) -> None:
-        def body(at: Index, mask: str | None) -> None:
+        def body(at: Index, mask: Value | None) -> None:
             values = [k.load("parts", at + s * self.size, mask) for s in range(self.shards)]
             while len(values) > 1:
                 pairs = [k.add(a, b) for a, b in zip(values[::2], values[1::2])]

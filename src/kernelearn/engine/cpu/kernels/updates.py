@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernelearn.engine.cpu.language import functions as fn
-from kernelearn.engine.cpu.language import scalars
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks, per_image
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
+Coefficients = dict[str, Value]
 # Numbers per task. The code does not depend on the size of the parameter: one kernel serves all of them.
 BLOCK = 8192
 
@@ -28,31 +29,37 @@ class Rule:
 
     coefficients(k, attrs, rate) gives what depends on the step, by name, as vectors; `rate` is the learning
     rate of the parameter, a float64.
-    step(k, attrs, c, param, grad, *slots) gives the new parameter and slots, all vectors.
+    step(attrs, c, param, grad, *slots) gives the new parameter and slots, all vectors.
     """
 
-    coefficients: Callable[[Kernel, Attrs, str], dict[str, str]]
-    step: Callable[..., tuple[str, ...]]
+    coefficients: Callable[[Kernel, Attrs, Value], Coefficients]
+    step: Callable[..., tuple[Value, ...]]
 
 
-def towards(k: Kernel, average: str, value: str, share: float) -> str:
+def towards(average: Value, value: Value, share: float) -> Value:
     """A fraction `share` of the way from `average` to `value`."""
-    return k.fma(k.sub(value, average), k.constant(share), average)
+    return fn.fma(value - average, share, average)
 
 
-def mix(k: Kernel, average: str, value: str, rho: float) -> str:
+def mix(average: Value, value: Value, rho: float) -> Value:
     """rho * average + (1 - rho) * value."""
-    return k.fma(k.constant(rho), average, k.mul(k.constant(1 - rho), value))
+    k = average.kernel
+    return fn.fma(k.constant(rho), average, (1 - rho) * value)
 
 
-def _only_rate(k: Kernel, attrs: Attrs, rate: str) -> dict[str, str]:
-    return {"rate": scalars.in_every_lane(k, rate)}
+def everywhere(number: Value) -> Value:
+    """A float64 as a vector of float32."""
+    return number.narrowed().splat()
 
 
-def _bias_corrections(k: Kernel, attrs: Attrs) -> tuple[str, str]:
+def _only_rate(k: Kernel, attrs: Attrs, rate: Value) -> Coefficients:
+    return {"rate": everywhere(rate)}
+
+
+def _bias_corrections(k: Kernel, attrs: Attrs) -> tuple[Value, Value]:
     """1 - beta_1^t and 1 - beta_2^t."""
-    first, second = scalars.powers(k, (attrs["beta_1"], attrs["beta_2"]), count(k))
-    return scalars.one_minus(k, first), scalars.one_minus(k, second)
+    first, second = fn.powers((attrs["beta_1"], attrs["beta_2"]), count(k))
+    return 1.0 - first, 1.0 - second
 
 
 def count(k: Kernel) -> Index:
@@ -63,81 +70,83 @@ def count(k: Kernel) -> Index:
 # --- the optimisers
 
 
-def _sgd(k: Kernel, a: Attrs, c: dict, param: str, grad: str, *slots: str) -> tuple[str, ...]:
-    descent = k.mul(grad, c["rate"])
+def _sgd(a: Attrs, c: Coefficients, param: Value, grad: Value, *slots: Value) -> tuple[Value, ...]:
+    descent = grad * c["rate"]
     momentum = a["momentum"]
     if not momentum:
-        return (k.sub(param, descent), *slots)
-    velocity = k.sub(k.mul(slots[0], k.constant(momentum)), descent)
-    move = velocity
-    if a["nesterov"]:
-        move = k.sub(k.mul(velocity, k.constant(momentum)), descent)
-    return k.add(param, move), velocity
+        return (param - descent, *slots)
+    velocity = slots[0] * momentum - descent
+    move = velocity * momentum - descent if a["nesterov"] else velocity
+    return param + move, velocity
 
 
-def _adam_rate(k: Kernel, attrs: Attrs, rate: str) -> dict[str, str]:
+def _adam_rate(k: Kernel, attrs: Attrs, rate: Value) -> Coefficients:
     first, second = _bias_corrections(k, attrs)
-    alpha = scalars.divide(k, scalars.multiply(k, rate, scalars.sqrt(k, second)), first)
-    return {"alpha": scalars.in_every_lane(k, alpha)}
+    return {"alpha": everywhere(rate * fn.sqrt(second) / first)}
 
 
-def _adam(k: Kernel, a: Attrs, c: dict, param: str, grad: str, m: str, v: str, *v_hat: str):
-    m = towards(k, m, grad, 1 - a["beta_1"])
-    v = towards(k, v, k.mul(grad, grad), 1 - a["beta_2"])
-    largest = (fn.maximum(k, v_hat[0], v),) if a["amsgrad"] else ()
-    root = k.add(fn.sqrt(k, largest[0] if largest else v), k.constant(a["epsilon"]))
-    return (k.sub(param, k.div(k.mul(m, c["alpha"]), root)), m, v, *largest)
+def _adam(
+    a: Attrs, c: Coefficients, param: Value, grad: Value, m: Value, v: Value, *v_hat: Value
+) -> tuple[Value, ...]:
+    m = towards(m, grad, 1 - a["beta_1"])
+    v = towards(v, grad * grad, 1 - a["beta_2"])
+    largest = (fn.maximum(v_hat[0], v),) if a["amsgrad"] else ()
+    root = fn.sqrt(largest[0] if largest else v) + a["epsilon"]
+    return (param - m * c["alpha"] / root, m, v, *largest)
 
 
-def _rmsprop(k: Kernel, a: Attrs, c: dict, param: str, grad: str, velocity: str, *slots: str):
+def _rmsprop(
+    a: Attrs, c: Coefficients, param: Value, grad: Value, velocity: Value, *slots: Value
+) -> tuple[Value, ...]:
     rho = a["rho"]
-    velocity = mix(k, velocity, k.mul(grad, grad), rho)
+    velocity = mix(velocity, grad * grad, rho)
     denominator, new_slots = velocity, []
     if a["centered"]:
-        average = mix(k, slots[-1], grad, rho)
+        average = mix(slots[-1], grad, rho)
         # The variance cannot be negative; rounding can make it so and its root NaN.
-        denominator = k.larger(k.sub(velocity, k.mul(average, average)), k.zero)
+        denominator = fn.larger(velocity - average * average, grad.kernel.zero)
         new_slots = [average]
-    root = fn.sqrt(k, k.add(denominator, k.constant(a["epsilon"])))
-    move = k.div(k.mul(c["rate"], grad), root)
+    root = fn.sqrt(denominator + a["epsilon"])
+    move = c["rate"] * grad / root
     if a["momentum"]:
-        move = k.fma(k.constant(a["momentum"]), slots[0], move)
+        move = fn.fma(grad.kernel.constant(a["momentum"]), slots[0], move)
         new_slots.insert(0, move)
-    return (k.sub(param, move), velocity, *new_slots)
+    return (param - move, velocity, *new_slots)
 
 
-def _adagrad(k: Kernel, a: Attrs, c: dict, param: str, grad: str, accumulator: str):
-    accumulator = k.fma(grad, grad, accumulator)
-    root = fn.sqrt(k, k.add(accumulator, k.constant(a["epsilon"])))
-    return k.sub(param, k.div(k.mul(c["rate"], grad), root)), accumulator
+def _adagrad(a: Attrs, c: Coefficients, param: Value, grad: Value, accumulator: Value) -> tuple[Value, ...]:
+    accumulator = fn.fma(grad, grad, accumulator)
+    root = fn.sqrt(accumulator + a["epsilon"])
+    return param - c["rate"] * grad / root, accumulator
 
 
-def _adadelta(k: Kernel, a: Attrs, c: dict, param: str, grad: str, grad_square: str, move_square: str):
-    epsilon = k.constant(a["epsilon"])
-    grad_square = mix(k, grad_square, k.mul(grad, grad), a["rho"])
-    past = fn.sqrt(k, k.add(move_square, epsilon))
+def _adadelta(
+    a: Attrs, c: Coefficients, param: Value, grad: Value, grad_square: Value, move_square: Value
+) -> tuple[Value, ...]:
+    grad_square = mix(grad_square, grad * grad, a["rho"])
+    past = fn.sqrt(move_square + a["epsilon"])
     # The size of a step, downhill: its sign comes in where it is used.
-    move = k.div(k.mul(past, grad), fn.sqrt(k, k.add(grad_square, epsilon)))
-    move_square = mix(k, move_square, k.mul(move, move), a["rho"])
-    return k.sub(param, k.mul(c["rate"], move)), grad_square, move_square
+    move = past * grad / fn.sqrt(grad_square + a["epsilon"])
+    move_square = mix(move_square, move * move, a["rho"])
+    return param - c["rate"] * move, grad_square, move_square
 
 
-def _adamax_rate(k: Kernel, attrs: Attrs, rate: str) -> dict[str, str]:
+def _adamax_rate(k: Kernel, attrs: Attrs, rate: Value) -> Coefficients:
     first, _ = _bias_corrections(k, attrs)
-    return {**_only_rate(k, attrs, rate), "correction": scalars.in_every_lane(k, first)}
+    return {**_only_rate(k, attrs, rate), "correction": everywhere(first)}
 
 
-def _adamax(k: Kernel, a: Attrs, c: dict, param: str, grad: str, m: str, u: str):
-    m = towards(k, m, grad, 1 - a["beta_1"])
-    u = fn.maximum(k, k.mul(k.constant(a["beta_2"]), u), fn.absolute(k, grad))
-    divisor = k.mul(c["correction"], k.add(u, k.constant(a["epsilon"])))
-    return k.sub(param, k.div(k.mul(c["rate"], m), divisor)), m, u
+def _adamax(a: Attrs, c: Coefficients, param: Value, grad: Value, m: Value, u: Value) -> tuple[Value, ...]:
+    m = towards(m, grad, 1 - a["beta_1"])
+    u = fn.maximum(a["beta_2"] * u, fn.absolute(grad))
+    divisor = c["correction"] * (u + a["epsilon"])
+    return param - c["rate"] * m / divisor, m, u
 
 
-def _lion(k: Kernel, a: Attrs, c: dict, param: str, grad: str, m: str):
-    mixed = k.add(k.mul(m, k.constant(a["beta_1"])), k.mul(grad, k.constant(1 - a["beta_1"])))
-    move = k.mul(c["rate"], fn.sign(k, mixed))
-    return k.sub(param, move), mix(k, m, grad, a["beta_2"])
+def _lion(a: Attrs, c: Coefficients, param: Value, grad: Value, m: Value) -> tuple[Value, ...]:
+    mixed = m * a["beta_1"] + grad * (1 - a["beta_1"])
+    move = c["rate"] * fn.sign(mixed)
+    return param - move, mix(m, grad, a["beta_2"])
 
 
 # Nadam's coefficients come from a call of their own: all tasks read the product of the past momenta, so that
@@ -145,17 +154,17 @@ def _lion(k: Kernel, a: Attrs, c: dict, param: str, grad: str, m: str):
 NADAM_COEFFICIENTS = ("along_m", "along_grad", "correction", "rate", "decay")
 
 
-def _nadam_given(k: Kernel, attrs: Attrs, rate: str) -> dict[str, str]:
+def _nadam_given(k: Kernel, attrs: Attrs, rate: Value) -> Coefficients:
     return {name: k.broadcast("coefficients", i) for i, name in enumerate(NADAM_COEFFICIENTS)}
 
 
-def _nadam(k: Kernel, a: Attrs, c: dict, param: str, grad: str, m: str, v: str):
-    m = towards(k, m, grad, 1 - a["beta_1"])
-    v = towards(k, v, k.mul(grad, grad), 1 - a["beta_2"])
-    m_hat = k.fma(m, c["along_m"], k.mul(grad, c["along_grad"]))
-    root = fn.sqrt(k, k.div(v, c["correction"]))
-    move = k.div(k.mul(m_hat, c["rate"]), k.add(root, k.constant(a["epsilon"])))
-    return k.sub(param, move), m, v
+def _nadam(a: Attrs, c: Coefficients, param: Value, grad: Value, m: Value, v: Value) -> tuple[Value, ...]:
+    m = towards(m, grad, 1 - a["beta_1"])
+    v = towards(v, grad * grad, 1 - a["beta_2"])
+    m_hat = fn.fma(m, c["along_m"], grad * c["along_grad"])
+    root = fn.sqrt(v / c["correction"])
+    move = m_hat * c["rate"] / (root + a["epsilon"])
+    return param - move, m, v
 
 
 OPTIMISERS: dict[str, Rule] = {
@@ -230,35 +239,31 @@ class Update:
     arrays: tuple[str, ...]
 
     def emit(self, k: Kernel) -> None:
-        optimiser = OPTIMISERS[self.operator]
-        rate = _rate(k, self.attrs) if "rate" in k.arguments else ""
-        c = optimiser.coefficients(k, self.attrs, rate)
-        decay = c.get("decay") or _decay(k, self.attrs, rate)
+        optimiser, attrs = OPTIMISERS[self.operator], self.attrs
+        rate = _rate(k, attrs) if "rate" in k.arguments else k.nothing
+        c = optimiser.coefficients(k, attrs, rate)
+        decay = c["decay"] if "decay" in c else _decay(attrs, rate)
 
-        def one(at: Index, mask: str | None) -> None:
+        def one(at: Index, mask: Value | None) -> None:
             param, *slots = [k.load(name, at, mask) for name in self.arrays]
-            if self.attrs["weight_decay"]:
-                param = k.mul(param, decay)
-            results = optimiser.step(k, self.attrs, c, param, k.load("grad", at, mask), *slots)
+            if decay is not None and attrs["weight_decay"]:
+                param = param * decay
+            results = optimiser.step(attrs, c, param, k.load("grad", at, mask), *slots)
             for name, result in zip(self.arrays, results):
                 k.store(result, name, at, mask)
 
         emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
 
 
-def _rate(k: Kernel, attrs: Attrs) -> str:
+def _rate(k: Kernel, attrs: Attrs) -> Value:
     """The learning rate of this parameter."""
-    rate = scalars.read(k, "rate")
-    multiplier = attrs["multiplier"]
-    return rate if multiplier == 1.0 else scalars.multiply(k, rate, scalars.number(multiplier))
+    rate = k.load_one("rate", 0, "double")
+    return rate if attrs["multiplier"] == 1.0 else rate * attrs["multiplier"]
 
 
-def _decay(k: Kernel, attrs: Attrs, rate: str) -> str:
-    """What decoupled weight decay multiplies the parameter by."""
-    if not attrs["weight_decay"]:
-        return ""
-    share = scalars.multiply(k, scalars.number(attrs["weight_decay"]), rate)
-    return scalars.in_every_lane(k, scalars.one_minus(k, share))
+def _decay(attrs: Attrs, rate: Value) -> Value | None:
+    """What decoupled weight decay multiplies the parameter by; None if there is none."""
+    return everywhere(1.0 - attrs["weight_decay"] * rate) if attrs["weight_decay"] else None
 
 
 @dataclass(frozen=True)
@@ -270,25 +275,24 @@ class NadamCoefficients:
     def emit(self, k: Kernel) -> None:
         rate, step = _rate(k, self.attrs), count(k)
         power, next_power, second = (
-            scalars.powers(k, (0.96, self.attrs["beta_2"]), step)[0],
-            scalars.powers(k, (0.96,), step + 1)[0],
-            scalars.powers(k, (self.attrs["beta_2"],), step)[0],
+            fn.powers((0.96, self.attrs["beta_2"]), step)[0],
+            fn.powers((0.96,), step + 1)[0],
+            fn.powers((self.attrs["beta_2"],), step)[0],
         )
-        now, following = (_nadam_momentum(k, self.attrs["beta_1"], p) for p in (power, next_power))
-        product = scalars.multiply(k, scalars.widen(k, k.load_one("product")), now)
-        beyond = scalars.one_minus(k, scalars.multiply(k, product, following))
+        now, following = (_nadam_momentum(self.attrs["beta_1"], p) for p in (power, next_power))
+        product = k.load_one("product").widened() * now
+        beyond = 1.0 - product * following
         values = (
-            scalars.divide(k, following, beyond),
-            scalars.divide(k, scalars.one_minus(k, now), scalars.one_minus(k, product)),
-            scalars.one_minus(k, second),
+            following / beyond,
+            (1.0 - now) / (1.0 - product),
+            1.0 - second,
             rate,
-            scalars.one_minus(k, scalars.multiply(k, scalars.number(self.attrs["weight_decay"]), rate)),
+            1.0 - self.attrs["weight_decay"] * rate,
         )
         for place, value in enumerate(values):
-            k.store_one(scalars.narrow(k, value), "coefficients", place)
-        k.store_one(scalars.narrow(k, product), "product")
+            k.store_one(value.narrowed(), "coefficients", place)
+        k.store_one(product.narrowed(), "product")
 
 
-def _nadam_momentum(k: Kernel, beta_1: float, power: str) -> str:
-    half = scalars.multiply(k, scalars.number(0.5), power)
-    return scalars.multiply(k, scalars.number(beta_1), scalars.one_minus(k, half))
+def _nadam_momentum(beta_1: float, power: Value) -> Value:
+    return beta_1 * (1.0 - 0.5 * power)

@@ -1,14 +1,19 @@
-"""Functions on float32 vectors: exp, log, tanh and what activations and losses are made of.
+"""Functions of values: exp, log, tanh and what activations, losses and optimisers are made of.
 
-Written for about one unit in the last place. `log` and `exp` reduce the argument and sum a series; everything
-else is built on them in the form that keeps its precision near zero.
+Those that are a series are for float32, written for about one unit in the last place: `log` and `exp` reduce
+the argument and sum; everything else is built on them in the form that keeps its precision near zero. The
+others (`absolute` to `sign`) are for any float type, and for single numbers too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.kernel import Index
+from kernelearn.engine.cpu.language.values import Value, type_of
+
+DOUBLE = type_of("double")
 
 LOG2_E = 1 / math.log(2)
 # ln 2 in two parts; the first has few bits, so that its product with a small integer is exact.
@@ -16,162 +21,181 @@ LN2_HIGH = 0.693359375
 LN2_LOW = math.log(2) - LN2_HIGH
 
 
-def integers(k: Kernel, value: int) -> str:
-    """The same int32 in every lane."""
-    return "<" + ", ".join([f"i32 {value}"] * k.width) + ">"
+# --- for any float type
 
 
-def as_bits(k: Kernel, x: str) -> str:
-    return k.op(f"bitcast {k.vector} {x} to <{k.width} x i32>")
+def absolute(x: Value) -> Value:
+    return x.kernel.intrinsic("fabs", x)
 
 
-def as_float(k: Kernel, bits: str) -> str:
-    return k.op(f"bitcast <{k.width} x i32> {bits} to {k.vector}")
+def sqrt(x: Value) -> Value:
+    return x.kernel.intrinsic("sqrt", x)
 
 
-def polynomial(k: Kernel, x: str, coefficients: list[float]) -> str:
+def fma(a: Value, b: Value | float, c: Value | float) -> Value:
+    """a * b + c, rounded once where the processor can, else twice."""
+    k = a.kernel
+    return k.fma(a, *(v if isinstance(v, Value) else k.constant(v, a.type) for v in (b, c)))
+
+
+def larger(a: Value, b: Value | float) -> Value:
+    """max(a, b); a NaN in `a` is kept."""
+    other = b if isinstance(b, Value) else a.kernel.constant(b, a.type)
+    return (a < other).choose(other, a)
+
+
+def smaller(a: Value, b: Value | float) -> Value:
+    """min(a, b); a NaN in `a` is kept."""
+    other = b if isinstance(b, Value) else a.kernel.constant(b, a.type)
+    return (a > other).choose(other, a)
+
+
+def maximum(a: Value, b: Value) -> Value:
+    """max(a, b), NaN if either is."""
+    return b.is_nan().choose(b, larger(a, b))
+
+
+def minimum(a: Value, b: Value) -> Value:
+    """min(a, b), NaN if either is."""
+    return b.is_nan().choose(b, smaller(a, b))
+
+
+def take_larger(best: Value, where: Value, x: Value, number: Value) -> tuple[Value, Value]:
+    """The larger of `best` and one more x, and its number. The first of equals wins; a NaN wins and stays."""
+    where = (x > best).choose(number, where)
+    return maximum(best, x), where
+
+
+def clip(x: Value, low: float, high: float) -> Value:
+    """x moved into [low, high]; NaN stays NaN."""
+    return smaller(larger(x, low), high)
+
+
+def sign(x: Value) -> Value:
+    """-1, 0 or 1; NaN stays NaN, and a zero keeps its sign."""
+    k = x.kernel
+    one = k.intrinsic("copysign", k.constant(1.0, x.type), x)
+    return x.test("one", k.zero_of(x.type)).choose(one, x)
+
+
+def power(x: Value, exponent: float) -> Value:
+    """x^exponent for x >= 0: by products for small whole exponents, else e^(exponent ln x) (float32 only)."""
+    if exponent == int(exponent) and 0 <= exponent <= 8:
+        result = x.kernel.constant(1.0, x.type)
+        for _ in range(int(exponent)):
+            result = result * x
+        return result
+    return exp(exponent * log(x))
+
+
+def polynomial(x: Value, coefficients: list[float]) -> Value:
     """Horner's rule, highest power first."""
-    value = k.constant(coefficients[0])
+    value = x.kernel.constant(coefficients[0], x.type)
     for coefficient in coefficients[1:]:
-        value = k.fma(value, x, k.constant(coefficient))
+        value = fma(value, x, coefficient)
     return value
 
 
-def power_of_two(k: Kernel, n: str) -> str:
-    """2^n for a vector of int32 in the range of normal numbers."""
-    kind = f"<{k.width} x i32>"
-    biased = k.op(f"add {kind} {n}, {integers(k, 127)}")
-    return as_float(k, k.op(f"shl {kind} {biased}, {integers(k, 23)}"))
+# --- exponentials and logarithms of float32
 
 
-def exp(k: Kernel, x: str, rest: str | None = None) -> str:
+def power_of_two(n: Value) -> Value:
+    """2^n for int32 in the range of normal numbers."""
+    return ((n + 127) << 23).from_bits()
+
+
+def exp(x: Value, rest: Value | None = None) -> Value:
     """e^x: x = n ln 2 + r, e^x = 2^n (1 + r + r^2/2 + ... + r^7/5040), |r| < 0.35.
 
     Args:
         rest: a small number to add to x, below the precision of x.
     """
-    kind = f"<{k.width} x i32>"
-    clipped = k.smaller(k.larger(x, k.constant(-105.0)), k.constant(89.0))
-    n = k.intrinsic("rint", k.mul(clipped, k.constant(LOG2_E)))
-    r = k.fma(n, k.constant(-LN2_HIGH), clipped)
-    r = k.fma(n, k.constant(-LN2_LOW), r)
+    clipped = clip(x, -105.0, 89.0)
+    n = x.kernel.intrinsic("rint", clipped * LOG2_E)
+    r = fma(n, -LN2_HIGH, clipped)
+    r = fma(n, -LN2_LOW, r)
     if rest is not None:
-        r = k.add(r, rest)
-    series = polynomial(k, r, [1 / math.factorial(i) for i in range(7, -1, -1)])
+        r = r + rest
+    series = polynomial(r, [1 / math.factorial(i) for i in range(7, -1, -1)])
     # NOTE: 2^n in two factors, because n reaches from -151 to 128, beyond the exponents of normal numbers.
-    safe = k.select(k.test("ord", x, x), n, k.zero)
-    whole = k.op(f"fptosi {k.vector} {safe} to {kind}")
-    half = k.op(f"ashr {kind} {whole}, {integers(k, 1)}")
-    rest = k.op(f"sub {kind} {whole}, {half}")
-    return k.mul(k.mul(series, power_of_two(k, half)), power_of_two(k, rest))
+    whole = x.is_number().choose(n, x.kernel.zero_of(x.type)).to_int()
+    half = whole.halved()
+    other = whole - half
+    return series * power_of_two(half) * power_of_two(other)
 
 
-def log(k: Kernel, x: str) -> str:
+def log(x: Value) -> Value:
     """ln x: x = 2^e m with m in [sqrt(1/2), sqrt(2)), ln m = 2 (s + s^3/3 + ...), s = (m-1)/(m+1)."""
-    kind = f"<{k.width} x i32>"
-    small = k.test("olt", x, k.constant(1.17549435e-38))
-    scaled = k.select(small, k.mul(x, k.constant(2.0**24)), x)
-    bits = as_bits(k, scaled)
+    k = x.kernel
+    small = x < 1.17549435e-38
+    bits = small.choose(x * 2.0**24, x).bits()
     # sqrt(1/2) as bits: numbers below it in their octave belong to the next lower exponent.
-    shifted = k.op(f"sub {kind} {bits}, {integers(k, 0x3F3504F3)}")
-    exponent = k.op(f"ashr {kind} {shifted}, {integers(k, 23)}")
-    removed = k.op(f"shl {kind} {exponent}, {integers(k, 23)}")
-    m = as_float(k, k.op(f"sub {kind} {bits}, {removed}"))
-    e = k.op(f"sitofp {kind} {exponent} to {k.vector}")
-    e = k.select(small, k.sub(e, k.constant(24.0)), e)
-    f = k.sub(m, k.constant(1.0))
-    s = k.div(f, k.add(f, k.constant(2.0)))
-    s2 = k.mul(s, s)
-    tail = polynomial(k, s2, [2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3])
+    exponent = (bits - 0x3F3504F3).halved(23)
+    m = (bits - (exponent << 23)).from_bits()
+    e = exponent.to_float()
+    e = small.choose(e - 24.0, e)
+    f = m - 1.0
+    s = f / (f + 2.0)
+    s2 = s * s
+    tail = polynomial(s2, [2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3])
     # ln m = f - s f + s^3 (2/3 + ...): the form whose leading term f is exact.
-    series = k.fma(k.mul(s2, s), tail, k.mul(k.sub(k.zero, s), f))
-    series = k.fma(e, k.constant(LN2_LOW), series)
-    value = k.fma(e, k.constant(LN2_HIGH), k.add(f, series))
-    infinity, nan = k.constant(math.inf), k.constant(math.nan)
-    value = k.select(k.test("oeq", x, infinity), x, value)
-    value = k.select(k.test("oeq", x, k.constant(0.0)), k.constant(-math.inf), value)
-    value = k.select(k.test("olt", x, k.constant(0.0)), nan, value)
-    return k.select(k.test("uno", x, x), x, value)
+    series = fma(s2 * s, tail, (k.zero_of(x.type) - s) * f)
+    series = fma(e, LN2_LOW, series)
+    value = fma(e, LN2_HIGH, f + series)
+    value = x.equals(math.inf).choose(x, value)
+    value = x.equals(0.0).choose(-math.inf, value)
+    value = (x < 0.0).choose(math.nan, value)
+    return x.is_nan().choose(x, value)
 
 
-def absolute(k: Kernel, x: str) -> str:
-    return k.intrinsic("fabs", x)
-
-
-def sqrt(k: Kernel, x: str) -> str:
-    return k.intrinsic("sqrt", x)
-
-
-def sigmoid(k: Kernel, x: str) -> str:
-    """1 / (1 + e^-x), without overflow for either sign: with z = e^-|x| it is 1/(1+z) or z/(1+z)."""
-    numerators, denominator = _sigmoid_parts(k, x)
-    return k.div(numerators[0], denominator)
-
-
-def sigmoids(k: Kernel, x: str) -> tuple[str, str]:
-    """sigmoid(x) and sigmoid(-x) = 1 - sigmoid(x), both precise where they are small."""
-    numerators, denominator = _sigmoid_parts(k, x)
-    return k.div(numerators[0], denominator), k.div(numerators[1], denominator)
-
-
-def _sigmoid_parts(k: Kernel, x: str) -> tuple[tuple[str, str], str]:
-    one, z = k.constant(1.0), exp(k, negative(k, absolute(k, x)))
-    is_negative = k.test("olt", x, k.zero)
-    numerators = k.select(is_negative, z, one), k.select(is_negative, one, z)
-    return numerators, k.add(one, z)
-
-
-def maximum(k: Kernel, a: str, b: str) -> str:
-    """max(a, b), NaN if either is."""
-    return k.select(k.test("uno", b, b), b, k.larger(a, b))
-
-
-def minimum(k: Kernel, a: str, b: str) -> str:
-    """min(a, b), NaN if either is."""
-    return k.select(k.test("uno", b, b), b, k.smaller(a, b))
-
-
-def clip(k: Kernel, x: str, low: float, high: float) -> str:
-    """x moved into [low, high]; NaN stays NaN."""
-    return k.smaller(k.larger(x, k.constant(low)), k.constant(high))
-
-
-def sign(k: Kernel, x: str) -> str:
-    """-1, 0 or 1; NaN stays NaN, and a zero keeps its sign."""
-    one = k.intrinsic("copysign", k.constant(1.0), x)
-    return k.select(k.test("one", x, k.zero), one, x)
-
-
-def log1p(k: Kernel, x: str) -> str:
+def log1p(x: Value) -> Value:
     """ln(1 + x) with the precision of x near zero: ln(u) x / (u - 1), u = 1 + x as rounded.
 
     Source: Kahan's correction, in Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
     """
-    one = k.constant(1.0)
-    u = k.add(one, x)
-    corrected = k.mul(log(k, u), k.div(x, k.sub(u, one)))
-    is_plain = k.test("oeq", u, one)
-    is_infinite = k.test("oeq", u, k.constant(math.inf))
-    return k.select(is_plain, x, k.select(is_infinite, u, corrected))
+    u = 1.0 + x
+    corrected = log(u) * (x / (u - 1.0))
+    is_plain = u.equals(1.0)
+    is_infinite = u.equals(math.inf)
+    return is_plain.choose(x, is_infinite.choose(u, corrected))
 
 
-def expm1(k: Kernel, x: str) -> str:
+def expm1(x: Value) -> Value:
     """e^x - 1: with x = n ln 2 + r it is 2^n (e^r - 1) + (2^n - 1), and e^r - 1 is a series from r on."""
-    kind = f"<{k.width} x i32>"
     # Below -18 the result is -1; so n > -27, and half of 2^n is a normal number.
-    clipped = k.smaller(k.larger(x, k.constant(-18.0)), k.constant(89.0))
-    n = k.intrinsic("rint", k.mul(clipped, k.constant(LOG2_E)))
-    r = k.fma(n, k.constant(-LN2_HIGH), clipped)
-    r = k.fma(n, k.constant(-LN2_LOW), r)
-    series = polynomial(k, r, [1 / math.factorial(i) for i in range(8, 1, -1)])
-    series = k.fma(k.mul(r, r), series, r)
-    safe = k.select(k.test("ord", x, x), n, k.zero)
-    whole = k.op(f"fptosi {k.vector} {safe} to {kind}")
-    half = power_of_two(k, k.op(f"sub {kind} {whole}, {integers(k, 1)}"))
-    result = k.fma(half, series, k.sub(half, k.constant(0.5)))
+    clipped = clip(x, -18.0, 89.0)
+    n = x.kernel.intrinsic("rint", clipped * LOG2_E)
+    r = fma(n, -LN2_HIGH, clipped)
+    r = fma(n, -LN2_LOW, r)
+    series = polynomial(r, [1 / math.factorial(i) for i in range(8, 1, -1)])
+    series = fma(r * r, series, r)
+    whole = x.is_number().choose(n, x.kernel.zero_of(x.type)).to_int()
+    half = power_of_two(whole - 1)
+    result = fma(half, series, half - 0.5)
     # Half of a subnormal number would lose its last bit.
-    tiny = k.test("olt", absolute(k, x), k.constant(2.0**-25))
-    return k.select(tiny, x, k.add(result, result))
+    tiny = absolute(x) < 2.0**-25
+    return tiny.choose(x, result + result)
+
+
+# --- sigmoids
+
+
+def sigmoid(x: Value) -> Value:
+    """1 / (1 + e^-x), without overflow for either sign: with z = e^-|x| it is 1/(1+z) or z/(1+z)."""
+    numerators, denominator = _sigmoid_parts(x)
+    return numerators[0] / denominator
+
+
+def sigmoids(x: Value) -> tuple[Value, Value]:
+    """sigmoid(x) and sigmoid(-x) = 1 - sigmoid(x), both precise where they are small."""
+    numerators, denominator = _sigmoid_parts(x)
+    return numerators[0] / denominator, numerators[1] / denominator
+
+
+def _sigmoid_parts(x: Value) -> tuple[tuple[Value, Value], Value]:
+    z = exp(-absolute(x))
+    is_negative = x < x.kernel.zero_of(x.type)
+    return (is_negative.choose(z, 1.0), is_negative.choose(1.0, z)), 1.0 + z
 
 
 # (tanh(x) - x) / x^3 as a polynomial in x^2 for x^2 <= 0.4: interpolation at Chebyshev points.
@@ -185,25 +209,25 @@ TANH = [
 ]
 
 
-def tanh(k: Kernel, x: str) -> str:
+def tanh(x: Value) -> Value:
     """x + x^3 p(x^2) near zero, else 1 - 2 / (e^2|x| + 1) with the sign of x."""
-    square = k.mul(x, x)
-    near = k.fma(k.mul(x, square), polynomial(k, square, TANH), x)
-    size = k.smaller(absolute(k, x), k.constant(10.0))
-    far = k.div(k.constant(2.0), k.add(exp(k, k.add(size, size)), k.constant(1.0)))
+    square = x * x
+    cube = x * square
+    near = fma(cube, polynomial(square, TANH), x)
+    size = smaller(absolute(x), 10.0)
+    far = 2.0 / (exp(size + size) + 1.0)
     # A NaN takes the first form, in which it stays.
-    value = k.select(k.test("ogt", square, k.constant(0.4)), k.sub(k.constant(1.0), far), near)
-    return k.intrinsic("copysign", value, x)
+    value = (square > 0.4).choose(1.0 - far, near)
+    return x.kernel.intrinsic("copysign", value, x)
 
 
-def softplus(k: Kernel, x: str) -> str:
+def softplus(x: Value) -> Value:
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
-    z = exp(k, negative(k, absolute(k, x)))
-    return k.add(k.larger(x, k.zero), log1p(k, z))
+    z = exp(-absolute(x))
+    return larger(x, x.kernel.zero_of(x.type)) + log1p(z)
 
 
-def negative(k: Kernel, x: str) -> str:
-    return k.op(f"fneg {k.vector} {x}")
+# --- the normal distribution
 
 
 # erfc(y) e^(y^2) (1 + 2 y) as a polynomial in (y - 2) / (y + 2), 0 <= y <= 10.2: there erfc ends in float32;
@@ -223,83 +247,79 @@ ERFC = [
 ]
 
 
-def exp_minus_square(k: Kernel, y: str, factor: float = 1.0) -> str:
+def exp_minus_square(y: Value, factor: float = 1.0) -> Value:
     """e^(-factor y^2) for a factor of 1 or 1/2, without the rounding error of y^2.
 
     y is split into its leading bits, whose square is exact, and the rest.
     """
-    bits = k.op(f"and <{k.width} x i32> {as_bits(k, y)}, {integers(k, -4096)}")
-    lead = as_float(k, bits)
-    rest = k.mul(k.sub(y, lead), k.add(y, lead))
-    minus = k.constant(-factor)
-    return exp(k, k.mul(minus, k.mul(lead, lead)), k.mul(minus, rest))
+    lead = (y.bits() & -4096).from_bits()
+    rest = (y - lead) * (y + lead)
+    return exp(-factor * (lead * lead), -factor * rest)
 
 
-def _erfc_scaled(k: Kernel, y: str) -> str:
+def _erfc_scaled(y: Value) -> Value:
     """erfc(y) e^(y^2) for 0 <= y <= 10.2."""
-    q = k.div(k.sub(y, k.constant(2.0)), k.add(y, k.constant(2.0)))
-    return k.div(polynomial(k, q, ERFC), k.fma(y, k.constant(2.0), k.constant(1.0)))
+    q = (y - 2.0) / (y + 2.0)
+    return polynomial(q, ERFC) / fma(y, 2.0, 1.0)
 
 
-def erfc(k: Kernel, x: str) -> str:
+def erfc(x: Value) -> Value:
     """1 - erf(x), also where it is small."""
-    y = k.smaller(absolute(k, x), k.constant(10.2))
-    tail = k.mul(exp_minus_square(k, y), _erfc_scaled(k, y))
-    return k.select(k.test("olt", x, k.zero), k.sub(k.constant(2.0), tail), tail)
+    y = smaller(absolute(x), 10.2)
+    tail = exp_minus_square(y) * _erfc_scaled(y)
+    return (x < x.kernel.zero_of(x.type)).choose(2.0 - tail, tail)
 
 
-def gaussian_cdf(k: Kernel, x: str) -> str:
+def gaussian_cdf(x: Value) -> Value:
     """Probability that a standard normal number is below x: erfc(-x / sqrt(2)) / 2."""
-    size = k.smaller(absolute(k, x), k.constant(14.4))
+    size = smaller(absolute(x), 14.4)
     # The exponential from x itself: it would magnify the rounding of x / sqrt(2).
-    tail = k.mul(exp_minus_square(k, size, 0.5), _erfc_scaled(k, k.mul(size, k.constant(math.sqrt(0.5)))))
-    half = k.mul(k.constant(0.5), tail)
-    return k.select(k.test("ogt", x, k.zero), k.sub(k.constant(1.0), half), half)
+    tail = exp_minus_square(size, 0.5) * _erfc_scaled(size * math.sqrt(0.5))
+    half = 0.5 * tail
+    return (x > x.kernel.zero_of(x.type)).choose(1.0 - half, half)
 
 
-def power(k: Kernel, x: str, exponent: float) -> str:
-    """x^exponent for x >= 0: by products for small whole exponents, else e^(exponent ln x)."""
-    if exponent == int(exponent) and 0 <= exponent <= 8:
-        result = k.constant(1.0)
-        for _ in range(int(exponent)):
-            result = k.mul(result, x)
-        return result
-    return exp(k, k.mul(k.constant(exponent), log(k, x)))
+# --- circles
 
 
-def sine_and_cosine(k: Kernel, turns: str) -> tuple[str, str]:
+def sine_and_cosine(turns: Value) -> tuple[Value, Value]:
     """sin(2 pi t) and cos(2 pi t) for 0 <= t <= 1: quarters of a turn are taken off exactly."""
-    kind = f"<{k.width} x i32>"
-    quarter = k.intrinsic("rint", k.mul(turns, k.constant(4.0)))
-    r = k.sub(turns, k.mul(quarter, k.constant(0.25)))
-    square = k.mul(r, r)
+    quarter = turns.kernel.intrinsic("rint", turns * 4.0)
+    r = turns - quarter * 0.25
+    square = r * r
     tau = 2 * math.pi
     odd = [(-1) ** i * tau ** (2 * i + 1) / math.factorial(2 * i + 1) for i in range(4, -1, -1)]
     even = [(-1) ** i * tau ** (2 * i) / math.factorial(2 * i) for i in range(5, -1, -1)]
-    sine, cosine = k.mul(r, polynomial(k, square, odd)), polynomial(k, square, even)
-    number = k.op(f"fptosi {k.vector} {quarter} to {kind}")
-    is_odd = k.op(f"trunc {kind} {number} to <{k.width} x i1>")
-    first, second = k.select(is_odd, cosine, sine), k.select(is_odd, sine, cosine)
+    sine, cosine = r * polynomial(square, odd), polynomial(square, even)
+    number = quarter.to_int()
+    is_odd = number.truncated("i1")
+    first, second = is_odd.choose(cosine, sine), is_odd.choose(sine, cosine)
     # Quarters 2 and 3 turn the sine's sign, quarters 1 and 2 the cosine's.
-    following = k.op(f"add {kind} {number}, {integers(k, 1)}")
-    return _signed(k, first, number), _signed(k, second, following)
+    following = number + 1
+    return _signed(first, number), _signed(second, following)
 
 
-def _signed(k: Kernel, x: str, number: str) -> str:
+def _signed(x: Value, number: Value) -> Value:
     """x, or -x where bit 1 of a number is set."""
-    kind = f"<{k.width} x i32>"
-    bit = k.op(f"and {kind} {number}, {integers(k, 2)}")
-    flip = k.op(f"shl {kind} {bit}, {integers(k, 30)}")
-    return as_float(k, k.op(f"xor {kind} {as_bits(k, x)}, {flip}"))
+    flip = (number & 2) << 30
+    return (x.bits() ^ flip).from_bits()
 
 
-def larger_or_nan(k: Kernel, a: str, b: str) -> str:
-    """max(a, b), NaN if either is."""
-    wins = k.op(f"or <{k.width} x i1> {k.test('ogt', b, a)}, {k.test('uno', b, b)}")
-    return k.select(wins, b, a)
+# --- powers of a counter
 
 
-def take_larger(k: Kernel, best: str, where: str, value: str, tap: str) -> tuple[str, str]:
-    """The larger of `best` and one more number, and the tap of the winner, as `_take` of a maximum."""
-    where = k.select(k.test("ogt", value, best), tap, where, f"<{k.width} x i32>")
-    return larger_or_nan(k, best, value), where
+def powers(bases: Sequence[float], exponent: Index) -> list[Value]:
+    """base^exponent in float64 for an exponent of at least 0, by repeated squaring."""
+    k = exponent.kernel
+    results = [k.register("double", k.constant(1.0, DOUBLE)) for _ in bases]
+    squares = [k.register("double", k.constant(base, DOUBLE)) for base in bases]
+    k.declare("i64 @llvm.ctlz.i64(i64, i1)")
+    unused = Index(k, k.op(f"call i64 @llvm.ctlz.i64(i64 {exponent}, i1 false)"))
+    with k.loop(0, unused * -1 + 64) as bit:
+        shifted = k.value(f"lshr i64 {exponent}, {bit}", "i64")
+        odd = shifted.truncated("i1")
+        for result, square in zip(results, squares):
+            factor = odd.choose(k.get(square), 1.0)
+            k.set(result, k.get(result) * factor)
+            k.set(square, k.get(square) * k.get(square))
+    return [k.get(result) for result in results]

@@ -7,8 +7,8 @@
     text = k.finish()
 
 Every kernel has the signature `void name(ptr arguments, i64 lo, i64 hi)`: a table of addresses and numbers,
-and the range of tasks to do. Values are the names of IR registers, as strings. Sizes and strides known to
-Python are constants in the code, and are folded here.
+and the range of tasks to do. Numbers in registers are `values.Value`s, which know their type. Sizes and
+strides known to Python are constants in the code, and are folded here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from kernelearn.engine.cpu.language.values import PAIR, SIZES, Type, Value, as_type, type_of
 from kernelearn.engine.cpu.machine.target import Target
 
-# Bytes of the element types.
-SIZES = {"float": 4, "double": 8, "i8": 1, "i32": 4, "i64": 8, "i16": 2}
+BIT, FLOAT = type_of("i1"), type_of("float")
 
 
 class Index:
@@ -68,6 +68,14 @@ class Index:
             return Index(self.kernel, None, self.constant % divisor)
         return Index(self.kernel, self.kernel.op(f"urem i64 {self}, {divisor}"))
 
+    def to_float(self, element: str = "float") -> Value:
+        """As a float."""
+        return self.kernel.value(f"sitofp i64 {self} to {element}", type_of(element))
+
+    def to_int(self, element: str = "i32") -> Value:
+        """The low bits as an integer of another size."""
+        return self.kernel.value(f"trunc i64 {self} to {element}", type_of(element))
+
     def __str__(self) -> str:
         """As an operand of an instruction."""
         if self.register is None:
@@ -82,7 +90,7 @@ class Register:
 
     __slots__ = ("name", "type")
 
-    def __init__(self, name: str, type_: str) -> None:
+    def __init__(self, name: str, type_: Type) -> None:
         self.name, self.type = name, type_
 
 
@@ -98,16 +106,14 @@ class Kernel:
     def __init__(self, name: str, arguments: Iterable[str], target: Target) -> None:
         self.name, self.target, self.width = name, target, target.width
         self.arguments = tuple(arguments)
-        self.vector = f"<{self.width} x float>"
-        # Whether `multiply_add` multiplies pairs of bfloat16, see `kernels.bfloat16`.
-        self.is_paired = False
+        self.vector = type_of("float", self.width)
         self._entry: list[str] = []
         self._lines: list[str] = []
         self._declared: set[str] = set()
         self._globals: list[str] = []
         self._count = 0
         self._block = "body"
-        self._cached: dict[str, tuple[Register, str, bool]] = {}
+        self._cached: dict[str, tuple[Register, Value, bool]] = {}
         self._pairs: dict[tuple[str, str], str] = {}
         self._pointers: dict[str, str] = {}
         for number, argument in enumerate(self.arguments):
@@ -125,6 +131,17 @@ class Kernel:
         name = f"%v{self._count}"
         self._lines.append(f"  {name} = {text}")
         return name
+
+    def value(self, text: str, type_: str) -> Value:
+        """Append an instruction that gives a value of a type."""
+        return self.named(self.op(text), type_)
+
+    def named(self, text: str, type_: str) -> Value:
+        """A register or a constant as a value."""
+        made = Value(text)
+        made.kernel, made.is_absent = self, False
+        made.type = type_ if isinstance(type_, Type) else as_type(type_)
+        return made
 
     def do(self, text: str) -> None:
         """Append an instruction without a value."""
@@ -240,9 +257,9 @@ class Kernel:
         with self.when(joined):
             yield
 
-    def compare(self, relation: str, a: Index | int, b: Index | int) -> str:
+    def compare(self, relation: str, a: Index | int, b: Index | int) -> Value:
         """i1 of a signed comparison: "slt", "sle", "sgt", "sge", "eq", "ne"."""
-        return self.op(f"icmp {relation} i64 {a}, {b}")
+        return self.value(f"icmp {relation} i64 {a}, {b}", BIT)
 
     def minimum(self, a: Index | int, b: Index | int) -> Index:
         """The smaller of two integers."""
@@ -259,25 +276,28 @@ class Kernel:
     # --- registers
 
     def register(self, type_: str | None = None, start: str | None = None) -> Register:
-        """A new variable, float vector by default."""
+        """A new variable: of this type, else of that of the start, else a float vector."""
+        if type_ is None and isinstance(start, Value):
+            type_ = start.type
         self._count += 1
-        register = Register(f"%r{self._count}", type_ or self.vector)
+        register = Register(f"%r{self._count}", as_type(type_) if type_ else self.vector)
         self._entry.append(f"{register.name} = alloca {register.type}")
         if start is not None:
-            self.set(register, start)
+            self.set(register, self.named(start, register.type))
         return register
 
-    def get(self, register: Register) -> str:
+    def get(self, register: Register) -> Value:
         """Current value."""
         held = self._cached.get(register.name)
         if held is None:
-            value = self.op(f"load {register.type}, ptr {register.name}")
+            value = self.value(f"load {register.type}, ptr {register.name}", register.type)
             held = self._cached[register.name] = (register, value, False)
         return held[1]
 
     def set(self, register: Register, value: str) -> None:
         """Assign."""
-        self._cached[register.name] = (register, value, True)
+        made = value if isinstance(value, Value) else self.named(value, register.type)
+        self._cached[register.name] = (register, made, True)
 
     def flush(self) -> None:
         """At the border of a basic block: put assigned values where the next block finds them."""
@@ -304,16 +324,19 @@ class Kernel:
             base = self.op(f"getelementptr {type_}, ptr {base}, i64 {offset.constant}")
         return base
 
-    def load(self, argument: str, offset: Index | int = 0, mask: str | None = None) -> str:
-        """A vector of float32; lanes outside of `mask` are zero and not read."""
-        pointer = self.address(argument, offset)
+    def load(
+        self, argument: str, offset: Index | int = 0, mask: str | None = None, element: str = "float"
+    ) -> Value:
+        """A vector of float32 (or of pairs); lanes outside of `mask` are zero and not read."""
+        pointer, vector = self.address(argument, offset), type_of(element, self.width)
         if mask is None:
-            return self.op(f"load {self.vector}, ptr {pointer}, align 4")
+            return self.value(f"load {vector}, ptr {pointer}, align 4", vector)
         name = f"@llvm.masked.load.v{self.width}f32.p0"
-        self.declare(f"{self.vector} {name}(ptr, i32, <{self.width} x i1>, {self.vector})")
-        return self.op(
-            f"call {self.vector} {name}(ptr {pointer}, i32 4, <{self.width} x i1> {mask}, "
-            f"{self.vector} zeroinitializer)"
+        self.declare(f"{vector} {name}(ptr, i32, <{self.width} x i1>, {vector})")
+        return self.value(
+            f"call {vector} {name}(ptr {pointer}, i32 4, <{self.width} x i1> {mask}, "
+            f"{vector} zeroinitializer)",
+            vector,
         )
 
     def store(self, value: str, argument: str, offset: Index | int = 0, mask: str | None = None) -> None:
@@ -332,80 +355,95 @@ class Kernel:
         pointer = self.address(argument, offset)
         self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
 
-    def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> str:
+    def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> Value:
         """One number."""
         pointer = self.address(argument, offset, type_)
-        return self.op(f"load {type_}, ptr {pointer}, align {SIZES[type_]}")
+        return self.value(f"load {type_}, ptr {pointer}, align {SIZES[type_]}", type_)
 
     def store_one(self, value: str, argument: str, offset: Index | int = 0, type_: str = "float") -> None:
         """Write one number."""
         pointer = self.address(argument, offset, type_)
         self.do(f"store {type_} {value}, ptr {pointer}, align {SIZES[type_]}")
 
-    def broadcast(self, argument: str, offset: Index | int = 0) -> str:
-        """One number of memory in every lane."""
-        return self.splat(self.load_one(argument, offset))
+    def broadcast(self, argument: str, offset: Index | int = 0, element: str = "float") -> Value:
+        """One float32 of memory (or one pair) in every lane."""
+        one = self.load_one(argument, offset)
+        one.type = type_of(element)
+        return self.splat(one)
 
-    def splat(self, scalar: str, type_: str = "float") -> str:
-        """One number in every lane."""
-        vector = f"<{self.width} x {type_}>"
-        first = self.op(f"insertelement {vector} poison, {type_} {scalar}, i32 0")
-        return self.op(
-            f"shufflevector {vector} {first}, {vector} poison, <{self.width} x i32> zeroinitializer"
+    def splat(self, scalar: str, element: str = "float") -> Value:
+        """One number in every lane; `element`: its type, if it does not know it itself."""
+        vector = type_of(scalar.type.element if isinstance(scalar, Value) else element, self.width)
+        first = self.op(f"insertelement {vector} poison, {vector.one} {scalar}, i32 0")
+        return self.value(
+            f"shufflevector {vector} {first}, {vector} poison, <{self.width} x i32> zeroinitializer", vector
         )
 
-    def mask(self, lanes: int) -> str | None:
+    def mask(self, lanes: int) -> Value | None:
         """Constant mask of the first `lanes` lanes; None for all of them."""
         if lanes >= self.width:
             return None
         bits = ", ".join(f"i1 {1 if i < lanes else 0}" for i in range(self.width))
-        return f"<{bits}>"
+        return self.named(f"<{bits}>", self.vector.of("i1"))
 
-    def mask_below(self, count: Index) -> str:
+    def mask_below(self, count: Index) -> Value:
         """Mask of the lanes whose number is below a count known at run time."""
         numbers = ", ".join(f"i64 {i}" for i in range(self.width))
         limit = self.splat(str(count), "i64")
-        return self.op(f"icmp slt <{self.width} x i64> <{numbers}>, {limit}")
+        return self.value(f"icmp slt <{self.width} x i64> <{numbers}>, {limit}", self.vector.of("i1"))
 
     # --- arithmetic on float32 vectors
 
-    def constant(self, value: float) -> str:
-        """The same number in every lane."""
-        return "<" + ", ".join([f"float {float_text(value)}"] * self.width) + ">"
+    def constant(self, number: float, type_: Type | None = None) -> Value:
+        """A number of a type; by default a float32 in every lane."""
+        type_ = type_ or self.vector
+        return self.named(type_.constant(number), type_)
 
     @property
-    def zero(self) -> str:
-        return "zeroinitializer"
+    def zero(self) -> Value:
+        """Zeros of float32."""
+        return self.zero_of(self.vector)
 
-    def binary(self, instruction: str, a: str, b: str) -> str:
-        return self.op(f"{instruction} {self.vector} {a}, {b}")
+    def zero_of(self, type_: Type) -> Value:
+        """Zeros of a vector type, as LLVM spells them shortly; a single zero is a constant."""
+        return self.named("zeroinitializer", type_) if type_.lanes else self.constant(0, type_)
 
-    def add(self, a: str, b: str) -> str:
+    @property
+    def nothing(self) -> Value:
+        """The term that is not there: see `values`. Stored, it is a vector of zeros."""
+        made = self.zero
+        made.is_absent = True
+        return made
+
+    def binary(self, instruction: str, a: str, b: str) -> Value:
+        return self.value(f"{instruction} {self.vector} {a}, {b}", self.vector)
+
+    def add(self, a: str, b: str) -> Value:
         return self.binary("fadd", a, b)
 
-    def sub(self, a: str, b: str) -> str:
+    def sub(self, a: str, b: str) -> Value:
         return self.binary("fsub", a, b)
 
-    def mul(self, a: str, b: str) -> str:
+    def mul(self, a: str, b: str) -> Value:
         return self.binary("fmul", a, b)
 
-    def div(self, a: str, b: str) -> str:
+    def div(self, a: str, b: str) -> Value:
         return self.binary("fdiv", a, b)
 
-    def fma(self, a: str, b: str, c: str) -> str:
+    def fma(self, a: str, b: str, c: str) -> Value:
         """a * b + c, rounded once where the processor can, else twice."""
         if not self.has_fma:
             return self.add(self.mul(a, b), c)
         return self.intrinsic("fma", a, b, c)
 
-    def multiply_add(self, a: str, b: str, c: str) -> str:
-        """a * b + c, of numbers or, in a kernel of pairs, of two bfloat16 in each lane of a and b."""
-        if not self.is_paired:
+    def multiply_add(self, a: Value, b: Value, c: Value) -> Value:
+        """a * b + c, of float32 or, where a and b are pairs, of two bfloat16 in each of their lanes."""
+        if a.type.element != PAIR:
             return self.fma(a, b, c)
         name, pairs = "@llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"
         self.declare(f"{self.vector} {name}({self.vector}, {pairs}, {pairs})")
         operands = f"{pairs} {self._as_pairs(a)}, {pairs} {self._as_pairs(b)}"
-        return self.op(f"call {self.vector} {name}({self.vector} {c}, {operands})")
+        return self.value(f"call {self.vector} {name}({self.vector} {c}, {operands})", self.vector)
 
     def _as_pairs(self, value: str) -> str:
         """The same bits as bfloat16, converted once in each basic block."""
@@ -418,30 +456,31 @@ class Kernel:
     def has_fma(self) -> bool:
         return self.target.name != "baseline"
 
-    def intrinsic(self, name: str, *values: str) -> str:
-        """An LLVM intrinsic on float32 vectors, such as sqrt, fabs, floor."""
-        full = f"@llvm.{name}.v{self.width}f32"
-        self.declare(f"{self.vector} {full}({', '.join([self.vector] * len(values))})")
-        return self.op(f"call {self.vector} {full}({', '.join(f'{self.vector} {v}' for v in values)})")
+    def intrinsic(self, name: str, *values: str) -> Value:
+        """An LLVM intrinsic on floats of one type, such as sqrt, fabs, floor."""
+        type_ = values[0].type if isinstance(values[0], Value) else self.vector
+        full = f"@llvm.{name}.{type_.suffix}"
+        self.declare(f"{type_} {full}({', '.join([type_] * len(values))})")
+        return self.value(f"call {type_} {full}({', '.join(f'{type_} {v}' for v in values)})", type_)
 
-    def test(self, relation: str, a: str, b: str) -> str:
+    def test(self, relation: str, a: str, b: str) -> Value:
         """Lane by lane comparison: "ogt", "olt", "oeq", "une", "uno" ..."""
-        return self.op(f"fcmp {relation} {self.vector} {a}, {b}")
+        return self.value(f"fcmp {relation} {self.vector} {a}, {b}", self.vector.of("i1"))
 
-    def select(self, condition: str, a: str, b: str, type_: str | None = None) -> str:
+    def select(self, condition: str, a: str, b: str, type_: str | None = None) -> Value:
         """a where the condition holds, else b."""
         vector = type_ or self.vector
-        return self.op(f"select <{self.width} x i1> {condition}, {vector} {a}, {vector} {b}")
+        return self.value(f"select <{self.width} x i1> {condition}, {vector} {a}, {vector} {b}", vector)
 
-    def larger(self, a: str, b: str) -> str:
+    def larger(self, a: str, b: str) -> Value:
         """max(a, b); a NaN in `a` is kept."""
         return self.select(self.test("olt", a, b), b, a)
 
-    def smaller(self, a: str, b: str) -> str:
+    def smaller(self, a: str, b: str) -> Value:
         """min(a, b); a NaN in `a` is kept."""
         return self.select(self.test("ogt", a, b), b, a)
 
-    def total(self, vector: str, type_: str = "float") -> str:
+    def total(self, vector: str, type_: str = "float") -> Value:
         """Sum of the lanes, pairwise: a scalar."""
         lanes, value, kind = self.width, vector, f"<{self.width} x {type_}>"
         while lanes > 1:
@@ -452,18 +491,10 @@ class Kernel:
             b = self.op(f"shufflevector {kind} {value}, {kind} poison, <{half} x i32> <{high}>")
             lanes, kind = half, f"<{half} x {type_}>"
             value = self.op(f"fadd {kind} {a}, {b}")
-        return self.op(f"extractelement {kind} {value}, i32 0")
+        return self.value(f"extractelement {kind} {value}, i32 0", type_)
 
-    def largest(self, vector: str) -> str:
+    def largest(self, vector: str) -> Value:
         """Largest lane: a scalar; NaN if any lane is NaN."""
         name = f"@llvm.vector.reduce.fmaximum.v{self.width}f32"
         self.declare(f"float {name}({self.vector})")
-        return self.op(f"call float {name}({self.vector} {vector})")
-
-
-def float_text(value: float) -> str:
-    """A float32 constant as LLVM reads it exactly: the bits of the double that equals it."""
-    import struct
-
-    (rounded,) = struct.unpack("f", struct.pack("f", value)) if abs(value) < 3.4e38 else (value,)
-    return f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+        return self.value(f"call float {name}({self.vector} {vector})", FLOAT)

@@ -19,14 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import Value
 
 # Rows of at most this many vectors stay in registers; longer ones are read again in each pass.
 HELD = 4
 
-Body = Callable[[Index | int, str | None, str | None], str | None]
+Body = Callable[[Index | int, Value | None, Value | None], Value | None]
 
 # A vector of a row: its first channel within a block, and the mask of its lanes.
-Lanes = tuple[int, str | None]
+Lanes = tuple[int, Value | None]
 
 # Numbers per task of tensors without images.
 BLOCK = 4096
@@ -45,7 +46,7 @@ class Row:
         self.k, self.size = k, size
         self.is_short = size <= HELD * k.width
 
-    def each(self, body: Body, held: list[str] | None = None) -> list[str] | None:
+    def each(self, body: Body, held: list[Value] | None = None) -> list[Value] | None:
         k, width = self.k, self.k.width
         if self.is_short:
             starts = range(0, self.size, width)
@@ -66,7 +67,7 @@ def images(k: Kernel, per_image: int) -> Iterator[tuple[Index, Index]]:
         yield image, image * per_image
 
 
-def lanes(k: Kernel, channels: int, body: Callable[[Index | int, str | None], None]) -> None:
+def lanes(k: Kernel, channels: int, body: Callable[[Index | int, Value | None], None]) -> None:
     """body(channel, mask) for all vectors of a row of channels; a row of few vectors needs no loop."""
     full = channels // k.width * k.width
     if full > 4 * k.width:
@@ -116,7 +117,7 @@ def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, li
             yield k.const(start), [(c - start, mask) for c, mask in rest]
 
 
-def one_by_one(k: Kernel, lo: Index, hi: Index, use: Callable[[Index, str | None], None]) -> None:
+def one_by_one(k: Kernel, lo: Index, hi: Index, use: Callable[[Index, Value | None], None]) -> None:
     """use(offset, mask) for vectors of the range; for numbers whose words do not stand in order."""
     whole = lo + ((hi - lo) // k.width) * k.width
     with k.loop(lo, whole, k.width) as at:
@@ -135,7 +136,7 @@ def tiles(k: Kernel, count: int) -> Iterator[tuple[Index, int]]:
         yield k.const(whole), count - whole
 
 
-def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, str | None], Any]) -> None:
+def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | None], Any]) -> None:
     """body(offset, mask) over a range of numbers: unrolled, then vector by vector, then the tail."""
     wide = k.width * UNROLL
     blocks = (hi - lo) // wide
@@ -151,7 +152,7 @@ def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, str | None
         body(tail, k.mask_below(hi - tail))
 
 
-def each_vector(k: Kernel, channels: int) -> Iterator[tuple[Index, str | None]]:
+def each_vector(k: Kernel, channels: int) -> Iterator[tuple[Index, Value | None]]:
     """(first channel, mask) of every vector of channels; the last may be partial."""
     full = channels // k.width * k.width
     if full:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import Value
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -80,7 +81,7 @@ class Philox:
         high = self.op("lshr", product, self.constant(32))
         return self.op("xor", self.op("xor", high, word), self.k.splat(key, "i64"))
 
-    def words_at(self, numbers: str) -> str:
+    def words_at(self, numbers: str) -> Value:
         """The word of every number (four consecutive ones are a block), as vectors of int32."""
         k = self.k
         words = self.words(self.op("lshr", numbers, self.constant(2)))
@@ -89,7 +90,7 @@ class Philox:
         low, high = (k.select(odd, b, a, self.kind) for a, b in (words[:2], words[2:]))
         return self.narrow(k.select(upper, high, low, self.kind))
 
-    def words_in_order(self, first_block: Index | str) -> list[str]:
+    def words_in_order(self, first_block: Index | str) -> list[Value]:
         """All words of as many blocks as there are lanes, in order: four vectors of int32."""
         k, width = self.k, self.k.width
         words = self.words(self.numbers_from(first_block))
@@ -102,17 +103,19 @@ class Philox:
         whole = k.op(f"bitcast <{2 * width} x i64> {both} to <{4 * width} x i32>")
         return [self._part(whole, i) for i in range(4)]
 
-    def _part(self, whole: str, number: int) -> str:
+    def _part(self, whole: str, number: int) -> Value:
         k, width = self.k, self.k.width
         order = ", ".join(f"i32 {number * width + i}" for i in range(width))
         kind = f"<{4 * width} x i32>"
-        return k.op(f"shufflevector {kind} {whole}, {kind} poison, <{width} x i32> <{order}>")
+        return k.value(
+            f"shufflevector {kind} {whole}, {kind} poison, <{width} x i32> <{order}>", k.vector.of("i32")
+        )
 
-    def narrow(self, words: str) -> str:
+    def narrow(self, words: str) -> Value:
         """int32 lanes of the low halves."""
-        return self.k.op(f"trunc {self.kind} {words} to <{self.k.width} x i32>")
+        return self.k.value(f"trunc {self.kind} {words} to <{self.k.width} x i32>", self.k.vector.of("i32"))
 
-    def uniform(self, words: str) -> str:
+    def uniform(self, words: str) -> Value:
         """Numbers in [0, 1) from the upper 24 bits of int32 words."""
         k = self.k
         kind = f"<{k.width} x i32>"

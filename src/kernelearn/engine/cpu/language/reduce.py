@@ -7,50 +7,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernelearn.engine.cpu.language.functions import larger_or_nan
+from kernelearn.engine.cpu.language.functions import maximum
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View
 
 # Vectors of sums that are held in registers at once.
 ACCUMULATORS = 8
 
-Accumulate = Callable[[Index, Any, Sequence[str]], Sequence[str]]
+Accumulate = Callable[[Index, Any, Sequence[Value]], Sequence[Value]]
 
 
-def only(k: Kernel, mask: str | None, value: str, other: str) -> str:
+def only(mask: Value | None, value: Value, other: Value | float) -> Value:
     """The value in the lanes of the mask, `other` in the rest."""
-    return value if mask is None else k.select(mask, value, other)
+    return value if mask is None else mask.choose(value, other)
 
 
-def _butterfly(k: Kernel, vector: str, join: Callable[[str, str], str]) -> str:
+def _butterfly(vector: Value, join: Callable[[Value, Value], Value]) -> Value:
     """Join all lanes pairwise; the result is in every lane."""
-    step = k.width // 2
+    k, kind = vector.kernel, vector.type
+    step = kind.lanes // 2
     while step:
-        order = ", ".join(f"i32 {lane ^ step}" for lane in range(k.width))
-        kind = f"<{k.width} x i32>"
-        other = k.op(f"shufflevector {k.vector} {vector}, {k.vector} poison, {kind} <{order}>")
+        order = ", ".join(f"i32 {lane ^ step}" for lane in range(kind.lanes))
+        whole = kind.of("i32")
+        other = k.value(f"shufflevector {kind} {vector}, {kind} poison, {whole} <{order}>", kind)
         vector = join(vector, other)
         step //= 2
     return vector
 
 
-def lane_sum(k: Kernel, vector: str) -> str:
+def lane_sum(vector: Value) -> Value:
     """The sum of the lanes, in every lane."""
-    return _butterfly(k, vector, k.add)
+    return _butterfly(vector, lambda a, b: a + b)
 
 
-def lane_max(k: Kernel, vector: str) -> str:
+def lane_max(vector: Value) -> Value:
     """The largest lane, in every lane; a NaN may or may not be seen."""
-    return _butterfly(k, vector, lambda a, b: k.select(k.test("ogt", a, b), a, b))
+    return _butterfly(vector, lambda a, b: (a > b).choose(a, b))
 
 
-def first_lane(k: Kernel, vector: str) -> str:
-    return k.op(f"extractelement {k.vector} {vector}, i32 0")
-
-
-def accumulate(k: Kernel, register: Register, value: str) -> None:
-    k.set(register, k.add(k.get(register), value))
+def accumulate(register: Register, value: Value) -> None:
+    """register += value"""
+    k = value.kernel
+    k.set(register, k.get(register) + value)
 
 
 class WideSum:
@@ -58,45 +58,40 @@ class WideSum:
 
     def __init__(self, k: Kernel, vectors: bool = False) -> None:
         self.k = k
-        self.kind = f"<{k.width} x double>"
         self.single = k.register("double", "0.0")
-        self.lanes = k.register(self.kind, "zeroinitializer") if vectors else None
+        self.lanes = k.register(k.vector.of("double"), "zeroinitializer") if vectors else None
 
     def reset(self) -> None:
         self.k.set(self.single, "0.0")
         if self.lanes is not None:
             self.k.set(self.lanes, "zeroinitializer")
 
-    def add(self, scalar: str) -> None:
+    def add(self, number: Value) -> None:
         """Add a float64."""
-        self.k.set(self.single, self.k.op(f"fadd double {self.k.get(self.single)}, {scalar}"))
+        self.k.set(self.single, self.k.get(self.single) + number)
 
-    def widen(self, vector: str) -> str:
-        return self.k.op(f"fpext {self.k.vector} {vector} to {self.kind}")
-
-    def add_lanes(self, wide: str) -> None:
+    def add_lanes(self, wide: Value) -> None:
         """Add a vector of float64, lane by lane."""
         assert self.lanes is not None
-        self.k.set(self.lanes, self.k.op(f"fadd {self.kind} {self.k.get(self.lanes)}, {wide}"))
+        self.k.set(self.lanes, self.k.get(self.lanes) + wide)
 
-    def total(self) -> str:
+    def total(self) -> Value:
         """The sum, a float64."""
-        k, value = self.k, self.k.get(self.single)
+        value = self.k.get(self.single)
         if self.lanes is None:
             return value
-        return k.op(f"fadd double {value}, {k.total(k.get(self.lanes), 'double')}")
+        return value + self.k.total(self.k.get(self.lanes), "double")
 
 
 def fold_rows(
     k: Kernel,
     rows: Index | int,
-    starts: Sequence[str],
+    starts: Sequence[Value],
     tile: Sequence[Any],
     step: Accumulate,
-    merge: Callable[[Kernel, str, str], str] | None = None,
+    merge: Callable[[Value, Value], Value] | None = None,
     unroll: int | None = None,
-    kind: str | None = None,
-) -> list[list[str]]:
+) -> list[list[Value]]:
     """Sums over rows in registers, several chains of additions at a time.
 
         for row in rows: for vector in tile: sums[vector] = step(row, vector, sums[vector])
@@ -107,14 +102,13 @@ def fold_rows(
         tile: what distinguishes the vectors of a row; passed on to `step`.
         merge: joins two chains, addition by default.
         unroll: chains per sum; as many as fit into the registers by default.
-        kind: type of the sums, vectors of float32 by default.
     Returns: the sums of each vector.
     """
-    merge = merge or Kernel.add
+    merge = merge or (lambda a, b: a + b)
     turns = unroll or max(ACCUMULATORS // (len(tile) * len(starts)), 1)
     if isinstance(rows, int):
         turns = min(turns, max(rows, 1))
-    chains = [[[k.register(kind, s) for s in starts] for _ in tile] for _ in range(turns)]
+    chains = [[[k.register(start=s) for s in starts] for _ in tile] for _ in range(turns)]
     whole = (rows // turns) * turns
     with k.loop(0, whole, turns) as row:
         for turn, chain in enumerate(chains):
@@ -126,22 +120,22 @@ def fold_rows(
         with k.loop(whole, rows) as row:
             _step(k, row, tile, chains[0], step)
     return [
-        [_joined(k, merge, [c[v][s] for c in chains]) for s in range(len(starts))] for v in range(len(tile))
+        [_joined(merge, [k.get(c[v][s]) for c in chains]) for s in range(len(starts))]
+        for v in range(len(tile))
     ]
 
 
-def _step(k: Kernel, row: Index, tile: Sequence[Any], chain: list[list], step: Accumulate) -> None:
+def _step(k: Kernel, row: Index, tile: Sequence[Any], chain: list[list[Register]], step: Accumulate) -> None:
     for vector, registers in zip(tile, chain):
         results = step(row, vector, [k.get(r) for r in registers])
         for register, result in zip(registers, results):
             k.set(register, result)
 
 
-def _joined(k: Kernel, merge: Callable[[Kernel, str, str], str], registers: list) -> str:
+def _joined(merge: Callable[[Value, Value], Value], values: list[Value]) -> Value:
     """Pairwise."""
-    values = [k.get(r) for r in registers]
     while len(values) > 1:
-        pairs = [merge(k, a, b) for a, b in zip(values[::2], values[1::2])]
+        pairs = [merge(a, b) for a, b in zip(values[::2], values[1::2])]
         values = pairs + values[len(pairs) * 2 :]
     return values[0]
 
@@ -152,20 +146,22 @@ class Reduction:
 
     kind: str
 
-    def start(self, k: Kernel) -> str:
+    def start(self, k: Kernel) -> Value:
         return k.constant(-math.inf) if self.kind == "max" else k.zero
 
-    def join(self, k: Kernel, a: str, b: str) -> str:
-        return larger_or_nan(k, a, b) if self.kind == "max" else k.add(a, b)
+    def join(self, a: Value, b: Value) -> Value:
+        return maximum(a, b) if self.kind == "max" else a + b
 
-    def masked(self, k: Kernel, x: str, mask: str | None) -> str:
+    def masked(self, k: Kernel, x: Value, mask: Value | None) -> Value:
         """Lanes that do not exist must not count."""
         if mask is None or self.kind != "max":
             return x
-        return k.select(mask, x, self.start(k))
+        return mask.choose(x, self.start(k))
 
 
-def fold_runs(k: Kernel, view: View, start: Index, reduction: Reduction, value) -> str:
+def fold_runs(
+    k: Kernel, view: View, start: Index, reduction: Reduction, value: Callable[[Index, Value | None], Value]
+) -> Value:
     """One vector whose lanes together are the sum of value(offset, mask) over the rows and the run."""
     total = k.register(start=reduction.start(k))
     vectors, rest = divmod(view.run, k.width)
@@ -175,7 +171,7 @@ def fold_runs(k: Kernel, view: View, start: Index, reduction: Reduction, value) 
         if vectors:
 
             def step(number, _, sums):
-                return [reduction.join(k, sums[0], value(at + number * k.width, None))]
+                return [reduction.join(sums[0], value(at + number * k.width, None))]
 
             parts.append(
                 fold_rows(k, vectors, [reduction.start(k)], [0], step, reduction.join, unroll=4)[0][0]
@@ -183,7 +179,7 @@ def fold_runs(k: Kernel, view: View, start: Index, reduction: Reduction, value) 
         if rest:
             parts.append(value(at + vectors * k.width, k.mask(rest)))
         for part in parts:
-            k.set(total, reduction.join(k, k.get(total), part))
+            k.set(total, reduction.join(k.get(total), part))
     return k.get(total)
 
 

@@ -5,73 +5,51 @@ They follow the reference engine's Python floats operation by operation; only th
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
-
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.values import Value, float_text
 
 
 def number(value: float) -> str:
     """A float64 constant, exactly."""
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+    return float_text(value, "double")
 
 
-def read(k: Kernel, role: str) -> str:
+def read(k: Kernel, role: str) -> Value:
     """A float64 of memory."""
     return k.load_one(role, 0, "double")
 
 
-def add(k: Kernel, a: str, b: str) -> str:
-    return k.op(f"fadd double {a}, {b}")
+def add(k: Kernel, a: str, b: str) -> Value:
+    return k.value(f"fadd double {a}, {b}", "double")
 
 
-def subtract(k: Kernel, a: str, b: str) -> str:
-    return k.op(f"fsub double {a}, {b}")
+def subtract(k: Kernel, a: str, b: str) -> Value:
+    return k.value(f"fsub double {a}, {b}", "double")
 
 
-def multiply(k: Kernel, a: str, b: str) -> str:
-    return k.op(f"fmul double {a}, {b}")
+def multiply(k: Kernel, a: str, b: str) -> Value:
+    return k.value(f"fmul double {a}, {b}", "double")
 
 
-def divide(k: Kernel, a: str, b: str) -> str:
-    return k.op(f"fdiv double {a}, {b}")
+def divide(k: Kernel, a: str, b: str) -> Value:
+    return k.value(f"fdiv double {a}, {b}", "double")
 
 
-def one_minus(k: Kernel, a: str) -> str:
-    return subtract(k, number(1.0), a)
-
-
-def sqrt(k: Kernel, a: str) -> str:
+def sqrt(k: Kernel, a: str) -> Value:
     k.declare("double @llvm.sqrt.f64(double)")
-    return k.op(f"call double @llvm.sqrt.f64(double {a})")
+    return k.value(f"call double @llvm.sqrt.f64(double {a})", "double")
 
 
-def widen(k: Kernel, a: str) -> str:
+def widen(k: Kernel, a: str) -> Value:
     """float32 to float64."""
-    return k.op(f"fpext float {a} to double")
+    return k.value(f"fpext float {a} to double", "double")
 
 
-def narrow(k: Kernel, a: str) -> str:
+def narrow(k: Kernel, a: str) -> Value:
     """float64 to the nearest float32."""
-    return k.op(f"fptrunc double {a} to float")
+    return k.value(f"fptrunc double {a} to float", "float")
 
 
-def in_every_lane(k: Kernel, a: str) -> str:
+def in_every_lane(k: Kernel, a: str) -> Value:
     """A float64 as a vector of float32."""
     return k.splat(narrow(k, a))
-
-
-def powers(k: Kernel, bases: Sequence[float], exponent: Index) -> list[str]:
-    """base^exponent for an exponent of at least 0, by repeated squaring."""
-    results = [k.register("double", number(1.0)) for _ in bases]
-    squares = [k.register("double", number(base)) for base in bases]
-    k.declare("i64 @llvm.ctlz.i64(i64, i1)")
-    unused = Index(k, k.op(f"call i64 @llvm.ctlz.i64(i64 {exponent}, i1 false)"))
-    with k.loop(0, unused * -1 + 64) as bit:
-        shifted = k.op(f"lshr i64 {exponent}, {bit}")
-        odd = k.op(f"trunc i64 {shifted} to i1")
-        for result, square in zip(results, squares):
-            factor = k.op(f"select i1 {odd}, double {k.get(square)}, double {number(1.0)}")
-            k.set(result, multiply(k, k.get(result), factor))
-            k.set(square, multiply(k, k.get(square), k.get(square)))
-    return [k.get(result) for result in results]

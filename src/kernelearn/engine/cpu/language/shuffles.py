@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import Value
 
 
-def mirrored(k: Kernel, vector: str, lanes: int) -> str:
+def mirrored(k: Kernel, vector: Value, lanes: int) -> Value:
     """The first lanes in reverse order."""
     order = ", ".join(f"i32 {max(lanes - 1 - i, 0)}" for i in range(k.width))
-    return k.op(f"shufflevector {k.vector} {vector}, {k.vector} poison, <{k.width} x i32> <{order}>")
+    return k.value(
+        f"shufflevector {k.vector} {vector}, {k.vector} poison, <{k.width} x i32> <{order}>", k.vector
+    )
 
 
-def transpose(k: Kernel, rows: list[str]) -> list[str]:
+def transpose(k: Kernel, rows: list[Value]) -> list[Value]:
     """Transpose a square of vectors: interleave the halves of the list, as often as they can be halved."""
     width, half = len(rows), len(rows) // 2
     low = ", ".join(f"i32 {i // 2 + (i % 2) * width}" for i in range(width))
@@ -21,36 +24,38 @@ def transpose(k: Kernel, rows: list[str]) -> list[str]:
         mixed = []
         for a, b in zip(rows[:half], rows[half:]):
             for order in (low, high):
-                mixed.append(k.op(f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>"))
+                shuffle = f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>"
+                mixed.append(k.value(shuffle, k.vector))
         rows = mixed
     return rows
 
 
-def interleaved(k: Kernel, vectors: list[str]) -> list[tuple[int, str]]:
+def interleaved(k: Kernel, vectors: list[Value]) -> list[tuple[int, Value]]:
     """The first lanes of all vectors, then the second ones ...: (number of the first, vector of them)."""
     return [(first, _interleaved(k, vectors, first)) for first in range(0, len(vectors) * k.width, k.width)]
 
 
-def _interleaved(k: Kernel, vectors: list[str], first: int) -> str:
+def _interleaved(k: Kernel, vectors: list[Value], first: int) -> Value:
     """Numbers from `first` on: number i is lane i // count of vector i % count."""
     count, wanted = len(vectors), range(first, first + k.width)
     result, places = vectors[0], [i // count for i in wanted]
     for which, vector in enumerate(vectors[1:], start=1):
         taken = [k.width + i // count if i % count == which else place for i, place in zip(wanted, places)]
         order = f"<{k.width} x i32> <{', '.join(f'i32 {lane}' for lane in taken)}>"
-        result = k.op(f"shufflevector {k.vector} {result}, {k.vector} {vector}, {order}")
+        result = k.value(f"shufflevector {k.vector} {result}, {k.vector} {vector}, {order}", k.vector)
         places = list(range(k.width))
     return result
 
 
-def gather(k: Kernel, x: Index, places: str, mask: str | None) -> str:
+def gather(k: Kernel, x: Index, places: str, mask: Value | None) -> Value:
     """The numbers at x + places (vector of int32) of role "x"; zero outside of the mask."""
     width = k.width
     pointers = k.op(f"getelementptr float, ptr {k.address('x', x)}, <{width} x i32> {places}")
     name = f"@llvm.masked.gather.v{width}f32.v{width}p0"
     every = mask or "<" + ", ".join(["i1 1"] * width) + ">"
     k.declare(f"{k.vector} {name}(<{width} x ptr>, i32, <{width} x i1>, {k.vector})")
-    return k.op(
+    return k.value(
         f"call {k.vector} {name}(<{width} x ptr> {pointers}, i32 4, <{width} x i1> {every}, "
-        f"{k.vector} zeroinitializer)"
+        f"{k.vector} zeroinitializer)",
+        k.vector,
     )

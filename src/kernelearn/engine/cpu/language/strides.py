@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.values import Value
 
 # Runs of at most this many vectors are copied without a loop.
 SHORT = 4
@@ -16,7 +17,7 @@ SHORT = 4
 def copy_run(k: Kernel, source: tuple[str, Index] | None, target: Index, length: int) -> None:
     """Copy numbers that follow each other, from (role, offset) to "y"; without a source, write zeros."""
 
-    def body(at: Index | int, mask: str | None) -> None:
+    def body(at: Index | int, mask: Value | None) -> None:
         value = k.zero if source is None else k.load(source[0], source[1] + at, mask)
         k.store(value, "y", target + at, mask)
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from itertools import product
 
+from kernelearn.engine.cpu.language.values import PAIR
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
@@ -42,7 +43,7 @@ class TapConv:
         inner, outer: input and output channels of a group.
         kernel: taps per axis; parts: one triple of axes for every residue class.
         is_depthwise: every output channel reads the input channel of the same number, and no other.
-        is_paired: the inner channels are pairs of bfloat16, see `kernels.bfloat16`.
+        is_paired: the inner channels are pairs of bfloat16, see `kernels.precision`.
     """
 
     x: tuple[int, int, int, int]
@@ -54,6 +55,11 @@ class TapConv:
     parts: tuple[tuple[TapAxis, TapAxis, TapAxis], ...]
     is_depthwise: bool = False
     is_paired: bool = False
+
+    @property
+    def element(self) -> str:
+        """What is multiplied."""
+        return PAIR if self.is_paired else "float"
 
     @property
     def tap_count(self) -> int:

@@ -26,6 +26,7 @@ from kernelearn.engine.cpu.kernels.precision import (
 )
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -43,7 +44,7 @@ BLOCK_POSITIONS = 256
 class Gradient:
     """Geometry: shapes of an image of x and g with three axes and channels, and the window.
 
-    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.bfloat16`.
+    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.precision`.
     """
 
     x: tuple[int, int, int, int]
@@ -54,6 +55,11 @@ class Gradient:
     dilation: tuple[int, int, int]
     groups: int
     is_paired: bool = False
+
+    @property
+    def element(self) -> str:
+        """What is multiplied."""
+        return PAIR if self.is_paired else "float"
 
     @property
     def is_depthwise(self) -> bool:
@@ -136,7 +142,6 @@ class KernelGradient:
 
     def emit(self, k: Kernel) -> None:
         blocks = Blocks(self.g.outer, k.width, self.s.vectors)
-        k.is_paired = self.g.is_paired
         images = half_of(k.scalar("n")) if self.g.is_paired else k.scalar("n")
         size = math.prod(self.g.kernel) * self.g.inner * self.g.g[3]
         with k.loop(k.lo, k.hi) as task:
@@ -248,7 +253,8 @@ class _Unit:
             if not active:
                 return
             values = [
-                k.load("g", grad + x * g.g[3] + v * k.width, self.masks[v]) for v in range(self.vectors)
+                k.load("g", grad + x * g.g[3] + v * k.width, mask, g.element)
+                for v, mask in enumerate(self.masks)
             ]
             for ty, tx in active:
                 at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
@@ -265,12 +271,12 @@ class _Unit:
             with k.loop(low, high) as x:
                 pixel(x, taps)
 
-    def _inputs(self, at: Index) -> list[str]:
+    def _inputs(self, at: Index) -> list[Value]:
         """What the vectors of gradients are multiplied with: one input in all lanes, or a channel in each."""
-        k = self.k
+        k, element = self.k, self.g.element
         if not self.g.is_depthwise:
-            return [k.broadcast("x", at)] * self.vectors
-        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(self.masks)]
+            return [k.broadcast("x", at, element)] * self.vectors
+        return [k.load("x", at + v * k.width, mask, element) for v, mask in enumerate(self.masks)]
 
     def _weight(self, tz: int, ty: int, tx: int, c: Index, v: int) -> Index:
         g = self.g

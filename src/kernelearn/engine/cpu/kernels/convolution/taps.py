@@ -30,6 +30,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
@@ -118,7 +119,6 @@ class _Rows:
         self.depth, self.height, self.width = part
         self.vectors, self.channels = vectors, channels
         self.lanes = vectors * k.width
-        k.is_paired = g.is_paired
         self.lo: Index | int = 0
         self.hi: Index | int = self.height.count // tile.rows * tile.rows
 
@@ -259,12 +259,13 @@ class _Rows:
         """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
         k, g = self.k, self.g
         at = self.weights + c * self.lanes
-        held: dict[tuple[int, int, int], str] = {}
+        held: dict[tuple[int, int, int], Value] = {}
 
-        def weight(ty: int, tx: int, v: int) -> str:
+        def weight(ty: int, tx: int, v: int) -> Value:
             if (ty, tx, v) not in held:
                 tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
-                held[ty, tx, v] = k.load("w", at + tap * (g.inner * self.lanes) + v * k.width)
+                place = at + tap * (g.inner * self.lanes) + v * k.width
+                held[ty, tx, v] = k.load("w", place, element=g.element)
             return held[ty, tx, v]
 
         for column, users in readers:
@@ -275,11 +276,11 @@ class _Rows:
                         register = self.sums[r, p, v]
                         k.set(register, k.multiply_add(values[v], weight(ty, tx, v), k.get(register)))
 
-    def _inputs(self, at: Index) -> list[str]:
+    def _inputs(self, at: Index) -> list[Value]:
         """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
         k = self.k
         if not self.g.is_depthwise:
-            return [k.broadcast("x", at)] * self.vectors
+            return [k.broadcast("x", at, self.g.element)] * self.vectors
         masks = [k.mask(self.channels - v * k.width) for v in range(self.vectors)]
         return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(masks)]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Row
+from kernelearn.engine.cpu.language.values import Value, float_text
 from kernelearn.engine.cpu.plan import Plan, has_images, per_image
 from kernelearn.engine.program import Operation
 
@@ -111,7 +112,7 @@ class OneRepeated:
         small = f"x{self.small}"
         roles = [f"x{i}" for i in range(self.count)]
 
-        def body(c: Index | int, mask: str | None, held: str | None) -> None:
+        def body(c: Index | int, mask: Value | None, held: Value | None) -> None:
             values = [k.load(role, at + c, mask) if role != small else one for role in roles]
             values = [k.load(small, place + c, mask) if value is None else value for value in values]
             k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", at + c, mask)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Buffer, Operation
 
@@ -65,11 +66,11 @@ class Chain:
     def apply(
         self,
         k: Kernel,
-        given: Sequence[str],
+        given: Sequence[Value],
         offset: Index,
         channel: Index | int,
-        mask: str | None = None,
-        held: Mapping[str, str] | None = None,
+        mask: Value | None = None,
+        held: Mapping[str, Value] | None = None,
     ) -> None:
         """Emit the chain for one vector.
 
@@ -86,12 +87,12 @@ class Chain:
     def values(
         self,
         k: Kernel,
-        given: Sequence[str],
+        given: Sequence[Value],
         offset: Index,
         channel: Index | int,
-        mask: str | None = None,
-        held: Mapping[str, str] | None = None,
-    ) -> dict[str, str]:
+        mask: Value | None = None,
+        held: Mapping[str, Value] | None = None,
+    ) -> dict[str, Value]:
         """Name -> value of all that the chain has and makes for one vector; arguments as of `apply`."""
         values = dict(zip(self.given, given))
         for e in self.externals:

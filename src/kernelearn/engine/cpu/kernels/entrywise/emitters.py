@@ -13,88 +13,91 @@ from typing import Any
 from kernelearn.engine.cpu.kernels.entrywise.activations import ACTIVATIONS
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
 
 
-def _scale(k: Kernel, attrs: Attrs, x: str) -> str:
+def _scale(k: Kernel, attrs: Attrs, x: Value) -> Value:
     factor, offset = attrs["factor"], attrs["offset"]
     y = x if factor == 1.0 else k.mul(x, k.constant(factor))
     return y if offset == 0.0 else k.add(y, k.constant(offset))
 
 
-def _activation(k: Kernel, attrs: Attrs, x: str) -> str:
+def _activation(k: Kernel, attrs: Attrs, x: Value) -> Value:
     return ACTIVATIONS[attrs["kind"]][0](k, x, attrs)
 
 
-def _activation_grad(k: Kernel, attrs: Attrs, g: str, x: str, y: str) -> str:
+def _activation_grad(k: Kernel, attrs: Attrs, g: Value, x: Value, y: Value) -> Value:
     return ACTIVATIONS[attrs["kind"]][1](k, g, x, y, attrs)
 
 
-def _standardize(k: Kernel, attrs: Attrs, x: str, mean: str, variance: str) -> str:
-    deviation = fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"])))
+def _standardize(k: Kernel, attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
+    deviation = fn.sqrt(k.add(variance, k.constant(attrs["epsilon"])))
     return k.div(k.sub(x, mean), deviation)
 
 
-def _standardize_grad(k: Kernel, attrs: Attrs, g: str, variance: str) -> str:
-    return k.div(g, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))))
+def _standardize_grad(k: Kernel, attrs: Attrs, g: Value, variance: Value) -> Value:
+    return k.div(g, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))))
 
 
-def _batch_norm_grad_input(k: Kernel, attrs: Attrs, g: str, x: str, mean: str, *coefficients: str) -> str:
+def _batch_norm_grad_input(
+    k: Kernel, attrs: Attrs, g: Value, x: Value, mean: Value, *coefficients: Value
+) -> Value:
     factor, slope, offset = coefficients
     return k.fma(factor, g, k.fma(slope, k.sub(x, mean), offset))
 
 
-def _unstandardize(k: Kernel, attrs: Attrs, x: str, mean: str, variance: str) -> str:
-    return k.fma(x, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))), mean)
+def _unstandardize(k: Kernel, attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
+    return k.fma(x, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))), mean)
 
 
-def _unstandardize_grad(k: Kernel, attrs: Attrs, g: str, variance: str) -> str:
-    return k.mul(g, fn.sqrt(k, k.add(variance, k.constant(attrs["epsilon"]))))
+def _unstandardize_grad(k: Kernel, attrs: Attrs, g: Value, variance: Value) -> Value:
+    return k.mul(g, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))))
 
 
-def _prelu(k: Kernel, attrs: Attrs, x: str, alpha: str) -> str:
+def _prelu(k: Kernel, attrs: Attrs, x: Value, alpha: Value) -> Value:
     return k.select(k.test("ogt", x, k.zero), x, k.mul(alpha, x))
 
 
-def _prelu_grad_input(k: Kernel, attrs: Attrs, g: str, x: str, alpha: str) -> str:
+def _prelu_grad_input(k: Kernel, attrs: Attrs, g: Value, x: Value, alpha: Value) -> Value:
     return k.select(k.test("ogt", x, k.zero), g, k.mul(alpha, g))
 
 
-def _prelu_grad_alpha(k: Kernel, attrs: Attrs, g: str, x: str) -> str:
+def _prelu_grad_alpha(k: Kernel, attrs: Attrs, g: Value, x: Value) -> Value:
     return k.select(k.test("ogt", x, k.zero), k.zero, k.mul(x, g))
 
 
-def _extreme_grad(k: Kernel, attrs: Attrs, g: str, x: str, other: str, y: str) -> str:
+def _extreme_grad(k: Kernel, attrs: Attrs, g: Value, x: Value, other: Value, y: Value) -> Value:
     """To the winner; half each in a tie."""
     share = k.select(k.test("oeq", x, other), k.constant(0.5), k.constant(1.0))
     return k.mul(g, k.select(k.test("oeq", x, y), share, k.zero))
 
 
-def _penalty_grad(k: Kernel, attrs: Attrs, g: str, w: str) -> str:
+def _penalty_grad(k: Kernel, attrs: Attrs, g: Value, w: Value) -> Value:
     l1, l2 = attrs["l1"], attrs["l2"]
     slope = k.mul(k.constant(2 * l2), w)
     if l1:
-        slope = k.fma(k.constant(l1), fn.sign(k, w), slope)
+        slope = k.fma(k.constant(l1), fn.sign(w), slope)
     return k.mul(g, slope)
 
 
-def _moving_average(k: Kernel, attrs: Attrs, state: str, value: str) -> str:
+def _moving_average(k: Kernel, attrs: Attrs, state: Value, value: Value) -> Value:
     momentum = attrs["momentum"]
     return k.fma(state, k.constant(momentum), k.mul(value, k.constant(1 - momentum)))
 
 
-def _clip_by_value(k: Kernel, attrs: Attrs, grad: str) -> str:
-    return fn.clip(k, grad, -attrs["limit"], attrs["limit"])
+def _clip_by_value(k: Kernel, attrs: Attrs, grad: Value) -> Value:
+    return fn.clip(grad, -attrs["limit"], attrs["limit"])
 
 
 EMITTERS: dict[str, Callable[..., Any]] = {
     "add": lambda k, a, x, y: k.add(x, y),
     "subtract": lambda k, a, x, y: k.sub(x, y),
     "multiply": lambda k, a, x, y: k.mul(x, y),
-    "maximum": lambda k, a, x, y: fn.maximum(k, x, y),
-    "minimum": lambda k, a, x, y: fn.minimum(k, x, y),
+    "maximum": lambda k, a, x, y: fn.maximum(x, y),
+    "minimum": lambda k, a, x, y: fn.minimum(x, y),
     "bias_add": lambda k, a, x, b: k.add(x, b),
     "affine": lambda k, a, x, gamma, beta: k.fma(x, gamma, beta),
     "scale": _scale,

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain, External, make_chain
-from kernelearn.engine.cpu.language.functions import as_float, integers, take_larger
+from kernelearn.engine.cpu.language.functions import take_larger
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import lanes
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan
 from kernelearn.engine.program import Operation
 
@@ -60,12 +61,12 @@ class Pooled:
     def apply(
         self,
         k: Kernel,
-        given: Sequence[Sequence[str]],
+        given: Sequence[Sequence[Value]],
         image: Index,
         row: Index,
         column: Index,
         channel: Index | int,
-        mask: str | None,
+        mask: Value | None,
     ) -> None:
         """Emit the end of one window for one vector of channels.
 
@@ -73,15 +74,16 @@ class Pooled:
             given: values of `chain.given` for each pixel of the window.
             image: its number; row, column: of the window.
         """
-        best, winner = k.constant(-math.inf), integers(k, 0)
+        whole = k.vector.of("i32")
+        best, winner = k.constant(-math.inf), k.constant(0, whole)
         corner = ((image * self.height + row * 2) * self.width + column * 2) * self.channels + channel
         for number, ((i, j), values) in enumerate(zip(WINDOW, given, strict=True)):
             at = corner + (i * self.width + j) * self.channels
             value = self.chain.values(k, values, at, channel, mask)[self.source]
-            best, winner = take_larger(k, best, winner, value, integers(k, number))
+            best, winner = take_larger(best, winner, value, k.constant(number, whole))
         area = (self.height // 2) * (self.width // 2)
         at = (image * area + row * (self.width // 2) + column) * self.channels + channel
-        for (role, _), value in zip(self.stores, (best, as_float(k, winner))):
+        for (role, _), value in zip(self.stores, (best, winner.from_bits())):
             k.store(value, role, at, mask)
 
 

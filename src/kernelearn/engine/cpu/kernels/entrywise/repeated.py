@@ -16,6 +16,7 @@ from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_suppor
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import lanes
 from kernelearn.engine.cpu.language.strides import dot, nest, strides_of
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes, per_image
 from kernelearn.engine.program import Operation
 
@@ -122,7 +123,7 @@ class Repeated:
             held = {role: k.broadcast(role, starts[role]) for role, o in operands.items() if not o.steps[-1]}
             y = dot(places, strides_of(self.counts), image * math.prod(self.counts))
 
-            def body(c: Index | int, mask: str | None) -> None:
+            def body(c: Index | int, mask: Value | None) -> None:
                 values = [held[r] if r in held else k.load(r, starts[r] + c, mask) for r in operands]
                 k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", y + c, mask)
 

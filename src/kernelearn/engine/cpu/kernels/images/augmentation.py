@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language import scalars
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, blocks
 from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
 from kernelearn.engine.cpu.language.shuffles import mirrored
 from kernelearn.engine.cpu.language.strides import copy_run, dot, nest, strides_of
+from kernelearn.engine.cpu.language.values import Value, float_text
 from kernelearn.engine.cpu.language.views import View
 from kernelearn.engine.cpu.plan import Plan, image_sizes
 from kernelearn.engine.program import Operation
@@ -72,8 +73,8 @@ class Flip:
                     copy_run(k, ("x", x), y, self.sizes[last] * run)
 
 
-def _is_chosen(k: Kernel, at: Index) -> str:
-    return k.op(f"fcmp ole float {k.load_one('draw', at)}, {float_text(0.5)}")
+def _is_chosen(k: Kernel, at: Index) -> Value:
+    return k.value(f"fcmp ole float {k.load_one('draw', at)}, {float_text(0.5)}", "i1")
 
 
 def _mirrored(k: Kernel, chosen: str | None, place: Index, size: int) -> Index:
@@ -140,11 +141,10 @@ def _window_start(k: Kernel, image: Index, sizes: Sequence[int], window: Sequenc
     return start
 
 
-def _whole(k: Kernel, place: str, largest: int) -> Index:
+def _whole(k: Kernel, place: Value, largest: int) -> Index:
     """A float64 cut to a whole number from 0 to `largest`, also if it is NaN."""
     for relation, limit in (("olt", largest), ("ogt", 0)):
-        is_inside = k.op(f"fcmp {relation} double {place}, {scalars.number(limit)}")
-        place = k.op(f"select i1 {is_inside}, double {place}, double {scalars.number(limit)}")
+        place = place.test(relation, limit).choose(place, limit)
     return Index(k, k.op(f"fptosi double {place} to i64"))
 
 
@@ -192,8 +192,8 @@ class CropGradient:
 
 # --- contrast
 
-# value(offset, mask, number of the vector) -> a vector.
-Value = Callable[[Index, str | None, int], str]
+# (offset, mask, number of the vector) -> a vector.
+Pixel = Callable[[Index, Value | None, int], Value]
 
 
 @dataclass(frozen=True)
@@ -206,20 +206,20 @@ class Columns:
     at: Index
     tile: list[Lanes]
 
-    def _of(self, value: Value, row: Index, v: int) -> str:
+    def _of(self, value: Pixel, row: Index, v: int) -> Value:
         c, mask = self.tile[v]
         return value(self.at + row * self.channels + c, mask, v)
 
-    def means(self, value: Value) -> list[str]:
+    def means(self, value: Pixel) -> list[Value]:
         k = self.k
 
-        def step(row: Index, v: int, sums: Sequence[str]) -> list[str]:
+        def step(row: Index, v: int, sums: Sequence[Value]) -> list[Value]:
             return [k.add(sums[0], self._of(value, row, v))]
 
         totals = fold_rows(k, self.pixels, [k.zero], range(len(self.tile)), step)
         return [k.div(total, k.constant(self.pixels)) for (total,) in totals]
 
-    def write(self, value: Value) -> None:
+    def write(self, value: Pixel) -> None:
         with self.k.loop(0, self.pixels) as row:
             for v, (c, mask) in enumerate(self.tile):
                 self.k.store(self._of(value, row, v), "y", self.at + row * self.channels + c, mask)
@@ -237,12 +237,12 @@ class Run:
     def view(self) -> View:
         return View(1, 1, 1, self.pixels)
 
-    def means(self, value: Value) -> list[str]:
+    def means(self, value: Pixel) -> list[Value]:
         k = self.k
         lanes = fold_runs(k, self.view, self.at, Reduction("sum"), lambda at, mask: value(at, mask, 0))
         return [k.div(k.splat(k.total(lanes)), k.constant(self.pixels))]
 
-    def write(self, value: Value) -> None:
+    def write(self, value: Pixel) -> None:
         k = self.k
         each_run(
             k, self.view, self.at, k.const(0), lambda at, mask: k.store(value(at, mask, 0), "y", at, mask)
@@ -269,9 +269,9 @@ class Contrast:
     least: float
     most: float
 
-    def factor(self, k: Kernel, image: Index) -> str:
-        share = k.op(f"fmul float {k.load_one('draw', image)}, {float_text(self.high - self.low)}")
-        return k.splat(k.op(f"fadd float {float_text(self.low)}, {share}"))
+    def factor(self, k: Kernel, image: Index) -> Value:
+        share = k.load_one("draw", image) * (self.high - self.low)
+        return (self.low + share).splat()
 
 
 def lower_contrast(plan: Plan, op: Operation) -> bool:
@@ -302,7 +302,7 @@ def _lower_contrast(
     return True
 
 
-def _stretched(k: Kernel, x: str, mean: str, factor: str) -> str:
+def _stretched(k: Kernel, x: Value, mean: Value, factor: Value) -> Value:
     return k.add(k.mul(k.sub(x, mean), factor), mean)
 
 
@@ -320,9 +320,9 @@ class ContrastPass:
             factor = self.contrast.factor(k, image)
             mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
-            def value(at: Index, mask: str | None, v: int) -> str:
+            def value(at: Index, mask: Value | None, v: int) -> Value:
                 y = _stretched(k, k.load("x", at, mask), mean[v], factor)
-                return fn.clip(k, y, self.contrast.least, self.contrast.most)
+                return fn.clip(y, self.contrast.least, self.contrast.most)
 
             part.write(value)
 
@@ -343,7 +343,7 @@ class ContrastGradient:
             factor = self.contrast.factor(k, image)
             mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
-            def inside(at: Index, mask: str | None, v: int) -> str:
+            def inside(at: Index, mask: Value | None, v: int) -> Value:
                 y = _stretched(k, k.load("x", at, mask), mean[v], factor)
                 above, below = (
                     k.test("ogt", y, k.constant(self.contrast.least)),

@@ -20,6 +20,7 @@ from kernelearn.engine.cpu.language.loops import Lanes, blocks, lanes
 from kernelearn.engine.cpu.language.reduce import fold_rows
 from kernelearn.engine.cpu.language.shuffles import gather
 from kernelearn.engine.cpu.language.tables import Table
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
 from kernelearn.engine.reference.resizing import sampling_matrix
@@ -170,10 +171,10 @@ class ResampledAlong:
                     )
 
 
-def _held_sum(k: Kernel, weights: list[str], x: Index, y: Index, step: int) -> Callable:
+def _held_sum(k: Kernel, weights: list[Value], x: Index, y: Index, step: int) -> Callable:
     """body(c, mask): one vector of outputs, all weights in registers."""
 
-    def body(c: Index | int, mask: str | None) -> None:
+    def body(c: Index | int, mask: Value | None) -> None:
         total = k.mul(weights[0], k.load("x", x + c, mask))
         for tap, weight in enumerate(weights[1:], start=1):
             total = k.fma(weight, k.load("x", x + tap * step + c, mask), total)
@@ -194,7 +195,7 @@ def _looped_sum(
 ) -> None:
     """A block of vectors of outputs: a loop over the taps."""
 
-    def one(tap: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+    def one(tap: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
         c, mask = vector
         weight = weights.everywhere(first_weight + tap)
         return [k.fma(weight, k.load("x", x + tap * step + c, mask), sums[0])]
@@ -225,7 +226,7 @@ class ResampledGathered:
         with k.loop(k.lo * self.outer, k.hi * self.outer) as row:
             x, y = row * (self.band.size * self.inner), row * numbers
 
-            def one(at: Index | int, mask: str | None) -> None:
+            def one(at: Index | int, mask: Value | None) -> None:
                 place = starts.vector(at, mask)
                 total = k.zero
                 for tap in range(self.band.taps):

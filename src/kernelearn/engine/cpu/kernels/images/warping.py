@@ -19,11 +19,12 @@ from kernelearn.engine.cpu.kernels.images.places import (
     Read,
     Warp,
 )
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import lanes
 from kernelearn.engine.cpu.language.scalars import add, multiply, number, subtract, widen
 from kernelearn.engine.cpu.language.shuffles import gather, interleaved
 from kernelearn.engine.cpu.language.strides import copy_run
+from kernelearn.engine.cpu.language.values import Value, float_text
 from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
@@ -205,9 +206,9 @@ def _emit_gathered_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: In
     warp, numbers = found.warp, Numbers(k, k.width)
     fill = k.constant(warp.fill_value)
 
-    def body(column: Index | int, mask: str | None) -> None:
+    def body(column: Index | int, mask: Value | None) -> None:
         reads = found.reads(numbers, by_row, column)
-        totals = []
+        totals: list[Value] = []
         for channel in range(warp.channels):
             total = k.zero
             for read in reads:
@@ -229,7 +230,7 @@ def _emit_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: Index) -> N
     """Pixel after pixel, lanes along the channels."""
     warp, fill = found.warp, k.constant(found.warp.fill_value)
 
-    def value(read: Read, at: Index, c: Index | int, mask: str | None) -> str:
+    def value(read: Read, at: Index, c: Index | int, mask: Value | None) -> str:
         loaded = k.load("x", at + c, mask)
         if warp.fill_mode != "constant":
             return loaded
@@ -240,7 +241,7 @@ def _emit_row(k: Kernel, found: Map, by_row: list[str], x: Index, y: Index) -> N
         places = [x + _index(k, read.at) for read in reads]
         weights = [k.splat(read.weight) for read in reads]
 
-        def body(c: Index | int, mask: str | None) -> None:
+        def body(c: Index | int, mask: Value | None) -> None:
             total = k.zero
             for read, at, weight in zip(reads, places, weights):
                 one = value(read, at, c, mask)
@@ -276,7 +277,7 @@ def _send_back(k: Kernel, warp: Warp, reads: list[Read], g: Index, start: Index)
     places = [start + _index(k, read.at) for read in reads]
     weights = [k.splat(_real_weight(k, warp, read)) for read in reads]
 
-    def body(c: Index | int, mask: str | None) -> None:
+    def body(c: Index | int, mask: Value | None) -> None:
         grad = k.load("g", g + c, mask)
         for at, weight in zip(places, weights):
             k.store(k.fma(grad, weight, k.load("y", at + c, mask)), "y", at + c, mask)

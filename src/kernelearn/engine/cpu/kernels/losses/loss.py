@@ -18,9 +18,10 @@ from kernelearn.engine.cpu.kernels.losses import rows as row_losses
 from kernelearn.engine.cpu.kernels.losses.rows import ROW_LOSSES
 from kernelearn.engine.cpu.kernels.losses.terms import TERMS
 from kernelearn.engine.cpu.language import scalars
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Row, emit_flat
-from kernelearn.engine.cpu.language.reduce import WideSum, accumulate, first_lane, lane_sum, only
+from kernelearn.engine.cpu.language.reduce import WideSum, accumulate, lane_sum, only
+from kernelearn.engine.cpu.language.values import Value, float_text, type_of
 from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 from kernelearn.engine.reference.crossentropy import _valid_labels
@@ -72,18 +73,17 @@ class Division:
         is_counted = loss.ignored is not None or reduction == "mean_with_sample_weight"
         return cls("counted" if is_counted else "samples", loss.rows)
 
-    def scale(self, k: Kernel) -> str:
+    def scale(self, k: Kernel) -> Value:
         """1 / divisor as a float64; 0 if there is nothing to divide by."""
         if self.by == "nothing":
-            return scalars.number(1.0)
+            return k.constant(1.0, type_of("double"))
         if self.by == "counted":
             count = scalars.read(k, "divisor")
         else:
             samples = k.scalar("n") * self.rows
-            count = k.op(f"sitofp i64 {samples} to double")
-        is_empty = k.op(f"fcmp oeq double {count}, {scalars.number(0.0)}")
-        inverse = scalars.divide(k, scalars.number(1.0), count)
-        return k.op(f"select i1 {is_empty}, double {scalars.number(0.0)}, double {inverse}")
+            count = samples.to_float("double")
+        is_empty = count.equals(0.0)
+        return is_empty.choose(0.0, 1.0 / count)
 
 
 def find_loss(plan: Plan, op: Operation, p: str, t: str, weights: str) -> Loss | None:
@@ -178,7 +178,7 @@ class Divisor:
             samples = (
                 k.load_one("counts", image, "double")
                 if "counts" in k.arguments
-                else scalars.number(self.rows)
+                else k.constant(self.rows, type_of("double"))
             )
             if "weights" in k.arguments:
                 weight = scalars.widen(k, k.load_one("weights", image))
@@ -215,7 +215,7 @@ class Others:
         with k.loop(k.lo, k.hi) as image:
             k.set(found, k.zero)
 
-            def look(at: Index, mask: str | None) -> None:
+            def look(at: Index, mask: Value | None) -> None:
                 t = k.load("t", at, mask)
                 is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
                 k.set(found, k.select(is_other, one, k.get(found)))
@@ -236,7 +236,7 @@ class Signs:
         k.store_one(k.get(sign), "signs")
 
 
-def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, str | None], str]:
+def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, Value | None], Value]:
     """load(offset, mask) of targets: as they are, or 2 t - 1 if labels stand for signs."""
     if not loss.has_signs:
         return lambda at, mask: k.load("t", at, mask)
@@ -312,7 +312,7 @@ class LossValues:
             k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
 
 
-def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> str:
+def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> Value:
     total = WideSum(k)
     value = k.register("float")
     total.reset()
@@ -320,7 +320,7 @@ def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> str:
         k.set(value, "0.0")
 
         def one(sample: crossentropy.Sample) -> None:
-            k.set(value, first_lane(k, ROW_LOSSES[loss.kind].value(sample)))
+            k.set(value, ROW_LOSSES[loss.kind].value(sample).lane())
 
         _with_sample(k, loss, number, one)
         k.store_one(k.get(value), "values", number)
@@ -348,22 +348,22 @@ def _with_sample(
         use(sample)
 
 
-def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
+def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> Value:
     """Predictions of one number: a vector of samples at a time."""
     term = TERMS[loss.kind]
     total = WideSum(k, vectors=True)
     total.reset()
 
-    def one(at: Index, mask: str | None) -> None:
+    def one(at: Index, mask: Value | None) -> None:
         value = term.value(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
         k.store(value, "values", at, mask)
-        total.add_lanes(total.widen(only(k, mask, value, k.zero)))
+        total.add_lanes(only(mask, value, k.zero).widened())
 
     emit_flat(k, first, first + loss.rows, one)
     return total.total()
 
 
-def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> str:
+def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> Value:
     """Predictions of several numbers: one sample after another."""
     term, row = TERMS[loss.kind], Row(k, loss.classes)
     total = WideSum(k)
@@ -374,13 +374,13 @@ def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) ->
 
         def one(c, mask, held, at=at, lanes=lanes) -> None:
             p, t = k.load("p", at + c, mask), targets(at + c, mask)
-            accumulate(k, lanes, only(k, mask, term.value(k, loss.attrs, p, t), k.zero))
+            accumulate(lanes, only(mask, term.value(k, loss.attrs, p, t), k.zero))
 
         row.each(one)
-        value = lane_sum(k, k.get(lanes))
+        value = lane_sum(k.get(lanes))
         if term.is_mean:
             value = k.div(value, k.constant(loss.classes))
-        single = first_lane(k, value)
+        single = value.lane()
         k.store_one(single, "values", number)
         total.add(scalars.widen(k, single))
     return total.total()
@@ -445,7 +445,7 @@ class LossGradient:
                 _emit_slopes(k, self.loss, image * (self.loss.rows * self.loss.classes), factor, targets)
 
 
-def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:
+def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: Value) -> None:
     row_loss = ROW_LOSSES[loss.kind]
 
     def write(sample: crossentropy.Sample) -> None:
@@ -455,11 +455,11 @@ def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: str) -> None:
         _with_sample(k, loss, number, write, crossentropy.write_zeros)
 
 
-def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: str, targets: Callable) -> None:
+def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: Value, targets: Callable) -> None:
     term = TERMS[loss.kind]
     share = k.constant(1 / loss.classes if term.is_mean else 1.0)
 
-    def one(at: Index, mask: str | None) -> None:
+    def one(at: Index, mask: Value | None) -> None:
         slope = term.slope(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
         k.store(k.mul(k.mul(slope, share), factor), "out", at, mask)
 

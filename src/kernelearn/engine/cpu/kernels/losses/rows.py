@@ -13,32 +13,32 @@ from kernelearn.engine.cpu.kernels.losses import crossentropy
 from kernelearn.engine.cpu.kernels.losses.crossentropy import Sample
 from kernelearn.engine.cpu.kernels.losses.terms import EPSILON, clipped, inside, power_and_slope
 from kernelearn.engine.cpu.language import functions as fn
-from kernelearn.engine.cpu.language.functions import larger_or_nan
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.reduce import accumulate, lane_sum, only
 from kernelearn.engine.cpu.language.tables import Table
+from kernelearn.engine.cpu.language.values import Value
 
 # One vector of a row: (first entry, mask) -> values.
-Part = Callable[[Index | int, str | None], str]
+Part = Callable[[Index | int, Value | None], Value]
 
 
 @dataclass(frozen=True)
 class RowLoss:
     """value(sample) is the loss in every lane; gradient(sample, factor) writes its slope times a factor."""
 
-    value: Callable[[Sample], str]
-    gradient: Callable[[Sample, str], None]
+    value: Callable[[Sample], Value]
+    gradient: Callable[[Sample, Value], None]
 
 
-def _sum(sample: Sample, part: Part) -> str:
+def _sum(sample: Sample, part: Part) -> Value:
     """The sum of part(c, mask) over the row, in every lane."""
     k = sample.k
     total = k.register(start=k.zero)
-    sample.row.each(lambda c, mask, held: accumulate(k, total, only(k, mask, part(c, mask), k.zero)))
-    return lane_sum(k, k.get(total))
+    sample.row.each(lambda c, mask, held: accumulate(total, only(mask, part(c, mask), k.zero)))
+    return lane_sum(k.get(total))
 
 
-def _write(sample: Sample, factor: str, part: Part) -> None:
+def _write(sample: Sample, factor: Value, part: Part) -> None:
     """part(c, mask) * factor to role "out"."""
     k = sample.k
     sample.row.each(lambda c, mask, held: k.store(k.mul(part(c, mask), factor), "out", sample.at + c, mask))
@@ -47,7 +47,7 @@ def _write(sample: Sample, factor: str, part: Part) -> None:
 # --- cosine similarity
 
 
-def _norm(sample: Sample, load: Part) -> str:
+def _norm(sample: Sample, load: Part) -> Value:
     """Length of the row, at least epsilon."""
     k = sample.k
 
@@ -55,7 +55,7 @@ def _norm(sample: Sample, load: Part) -> str:
         x = load(c, mask)
         return k.mul(x, x)
 
-    return k.larger(fn.sqrt(k, _sum(sample, square)), k.constant(EPSILON))
+    return k.larger(fn.sqrt(_sum(sample, square)), k.constant(EPSILON))
 
 
 def _units(sample: Sample) -> tuple[Part, Part, str]:
@@ -69,14 +69,14 @@ def _units(sample: Sample) -> tuple[Part, Part, str]:
     )
 
 
-def _cosine(sample: Sample) -> str:
+def _cosine(sample: Sample) -> Value:
     """-sum(t / |t| * p / |p|)"""
     k = sample.k
     unit_t, unit_p, _ = _units(sample)
-    return fn.negative(k, _sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask))))
+    return -_sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask)))
 
 
-def _cosine_gradient(sample: Sample, factor: str) -> None:
+def _cosine_gradient(sample: Sample, factor: Value) -> None:
     """(u_p sum(u_t u_p) - u_t) / |p|; no sum where |p| was raised to epsilon."""
     k = sample.k
     unit_t, unit_p, norm = _units(sample)
@@ -93,19 +93,19 @@ def _cosine_gradient(sample: Sample, factor: str) -> None:
 # --- the categorical hinge
 
 
-def _other(sample: Sample, c: Index | int, mask: str | None) -> str:
+def _other(sample: Sample, c: Index | int, mask: Value | None) -> Value:
     """(1 - t) p: the scores of the other classes."""
     k = sample.k
     return k.mul(k.sub(k.constant(1.0), sample.target(c, mask)), sample.load(c, mask))
 
 
-def _margin(sample: Sample) -> tuple[str, str]:
+def _margin(sample: Sample) -> tuple[Value, Value]:
     """The best other score, NaN if any is; and best other score - own score + 1."""
     k, lowest = sample.k, sample.k.constant(-math.inf)
     best = k.register(start=lowest)
 
     def compare(c, mask, held):
-        k.set(best, larger_or_nan(k, k.get(best), only(k, mask, _other(sample, c, mask), lowest)))
+        k.set(best, fn.maximum(k.get(best), only(mask, _other(sample, c, mask), lowest)))
 
     sample.row.each(compare)
     top = k.splat(k.largest(k.get(best)))
@@ -113,20 +113,20 @@ def _margin(sample: Sample) -> tuple[str, str]:
     return top, k.add(k.sub(top, own), k.constant(1.0))
 
 
-def _categorical_hinge(sample: Sample) -> str:
+def _categorical_hinge(sample: Sample) -> Value:
     """max(best other score - own score + 1, 0)"""
     return sample.k.larger(_margin(sample)[1], sample.k.zero)
 
 
-def _numbers(k: Kernel, c: Index | int) -> str:
+def _numbers(k: Kernel, c: Index | int) -> Value:
     """c, c + 1, ... in the lanes, as float32: exact below 2^24."""
-    lanes = "<" + ", ".join(f"i32 {lane}" for lane in range(k.width)) + ">"
-    kind = f"<{k.width} x i32>"
-    first = k.splat(k.op(f"trunc i64 {c} to i32"), "i32")
-    return k.op(f"sitofp {kind} {k.op(f'add {kind} {lanes}, {first}')} to {k.vector}")
+    kind = k.vector.of("i32")
+    lanes = k.named("<" + ", ".join(f"i32 {lane}" for lane in range(k.width)) + ">", kind)
+    first = (k.const(c) if isinstance(c, int) else c).to_int().splat()
+    return (lanes + first).to_float()
 
 
-def _rival(sample: Sample, top: str) -> str:
+def _rival(sample: Sample, top: Value) -> Value:
     """The number of the first class whose other score is the best, in every lane."""
     k = sample.k
     none = k.constant(-math.inf)
@@ -135,14 +135,14 @@ def _rival(sample: Sample, top: str) -> str:
 
     def compare(c, mask, held):
         is_best = k.test("oeq", _other(sample, c, mask), top)
-        number = k.select(is_best, fn.negative(k, _numbers(k, c)), none)
-        k.set(minus_first, k.larger(k.get(minus_first), only(k, mask, number, none)))
+        number = k.select(is_best, -_numbers(k, c), none)
+        k.set(minus_first, k.larger(k.get(minus_first), only(mask, number, none)))
 
     sample.row.each(compare)
-    return fn.negative(k, k.splat(k.largest(k.get(minus_first))))
+    return -k.splat(k.largest(k.get(minus_first)))
 
 
-def _categorical_hinge_gradient(sample: Sample, factor: str) -> None:
+def _categorical_hinge_gradient(sample: Sample, factor: Value) -> None:
     """-t, and 1 - t more at the best other class; zero where the margin is kept."""
     k = sample.k
     top, margin = _margin(sample)
@@ -151,7 +151,7 @@ def _categorical_hinge_gradient(sample: Sample, factor: str) -> None:
 
     def slope(c, mask):
         t = sample.target(c, mask)
-        minus = fn.negative(k, t)
+        minus = -t
         at_rival = k.sub(k.add(minus, k.constant(1.0)), t)
         is_rival = k.test("oeq", _numbers(k, c), rival)
         return k.mul(k.select(is_rival, at_rival, minus), counts)
@@ -181,16 +181,16 @@ def is_supported(attrs, classes: int) -> bool:
     return isinstance(alpha, int | float) or (isinstance(alpha, list | tuple) and len(alpha) in (1, classes))
 
 
-def _probabilities(sample: Sample) -> tuple[Callable[[str], tuple[str, str, str]], str]:
+def _probabilities(sample: Sample) -> tuple[Callable[[Value], tuple[Value, Value, Value]], Value]:
     """Function: prediction -> p, log p, p before it was clipped; and the row's sum (of exponentials)."""
     k = sample.k
     if sample.attrs["from_logits"]:
         top, total, _ = crossentropy.exponentials(sample)
-        logarithm = fn.log(k, total)
+        logarithm = fn.log(total)
 
         def of_logit(x):
             log_p = k.sub(k.sub(x, top), logarithm)
-            p = fn.exp(k, log_p)
+            p = fn.exp(log_p)
             return p, log_p, p
 
         return of_logit, total
@@ -199,12 +199,12 @@ def _probabilities(sample: Sample) -> tuple[Callable[[str], tuple[str, str, str]
     def of_share(x):
         raw = k.div(x, total)
         p = clipped(k, raw)
-        return p, fn.log(k, p), raw
+        return p, fn.log(p), raw
 
     return of_share, total
 
 
-def _focal(sample: Sample) -> str:
+def _focal(sample: Sample) -> Value:
     """-sum(alpha (1 - p)^gamma t log p)"""
     k, gamma = sample.k, float(sample.attrs["gamma"])
     alpha = _weights(sample)
@@ -215,10 +215,10 @@ def _focal(sample: Sample) -> str:
         focus, _ = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
         return k.mul(k.mul(k.mul(alpha(c, mask), focus), sample.target(c, mask)), log_p)
 
-    return fn.negative(k, _sum(sample, term))
+    return -_sum(sample, term)
 
 
-def _focal_gradient(sample: Sample, factor: str) -> None:
+def _focal_gradient(sample: Sample, factor: Value) -> None:
     """With u = p d value / d p: u - p sum(u) by logits; by scores u / p through the normalisation."""
     k, gamma = sample.k, float(sample.attrs["gamma"])
     alpha = _weights(sample)
@@ -229,7 +229,7 @@ def _focal_gradient(sample: Sample, factor: str) -> None:
         p, log_p, raw = of(sample.load(c, mask))
         focus, slope = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
         inner = k.sub(focus, k.mul(k.mul(slope, p), log_p))
-        weight = fn.negative(k, k.mul(alpha(c, mask), sample.target(c, mask)))
+        weight = -k.mul(alpha(c, mask), sample.target(c, mask))
         return k.mul(weight, inner), p, raw
 
     if sample.attrs["from_logits"]:

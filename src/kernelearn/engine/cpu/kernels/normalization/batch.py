@@ -8,19 +8,22 @@ results do not depend on who did which image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
+from kernelearn.engine.cpu.language.functions import fma
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, images, task_blocks
-from kernelearn.engine.cpu.language.reduce import fold_rows
-from kernelearn.engine.cpu.language.wide import Wide
+from kernelearn.engine.cpu.language.reduce import Accumulate, fold_rows
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes, per_image
 from kernelearn.engine.program import Operation
 
 # Vectors of a row that are summed together; each has two sums.
 TILE = 4
+# Channel of a tile -> what belongs to it.
+Pivots = dict[int, Value]
 # Pixels whose mean is the pivot of an image.
 PIVOT_PIXELS = 4
 
@@ -88,11 +91,15 @@ class ImageStatistics:
                 pivots = {c: _pivot(k, x + first + c, self.rows, self.channels, mask) for c, mask in tile}
 
                 def step(
-                    row: Index, vector: Lanes, sums: Sequence[str], x=x + first, pivots=pivots
-                ) -> list[str]:
+                    row: Index,
+                    vector: Lanes,
+                    sums: Sequence[Value],
+                    x: Index = x + first,
+                    pivots: Pivots = pivots,
+                ) -> list[Value]:
                     c, mask = vector
-                    d = k.sub(k.load("x", x + row * self.channels + c, mask), pivots[c])
-                    return [k.add(sums[0], d), k.fma(d, d, sums[1])]
+                    d = k.load("x", x + row * self.channels + c, mask) - pivots[c]
+                    return [sums[0] + d, fma(d, d, sums[1])]
 
                 totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
                 for (c, mask), (total, squares) in zip(tile, totals):
@@ -100,14 +107,14 @@ class ImageStatistics:
                         k.store(value, "sums", target + part * self.channels + first + c, mask)
 
 
-def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: str | None) -> str:
+def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: Value | None) -> Value:
     """Mean of a few pixels spread over the image: near the mean also if single pixels are far from it."""
     count = min(PIVOT_PIXELS, rows)
     pixels = [i * rows // count for i in range(count)]
     total = k.load("x", x + pixels[0] * channels, mask)
     for pixel in pixels[1:]:
-        total = k.add(total, k.load("x", x + pixel * channels, mask))
-    return total if count == 1 else k.mul(total, k.constant(1 / count))
+        total = total + k.load("x", x + pixel * channels, mask)
+    return total if count == 1 else total * (1 / count)
 
 
 @dataclass(frozen=True)
@@ -118,50 +125,58 @@ class BatchStatistics:
     channels: int
 
     def emit(self, k: Kernel) -> None:
-        count, wide = k.scalar("n"), Wide(k)
-        share = wide.constant(1 / self.rows)
+        count = k.scalar("n")
         for first, tile in task_blocks(k, self.channels, 1):
+            ((c, mask),) = tile
+            place = first + c
 
-            def part(number: int, image: Index, vector: Lanes, first=first) -> str:
-                c, mask = vector
-                offset = image * (3 * self.channels) + number * self.channels + first + c
-                return wide.widen(k.load("sums", offset, mask))
+            def part(number: int, image: Index, place: Index = place, mask: Value | None = mask) -> Value:
+                offset = image * (3 * self.channels) + number * self.channels + place
+                return k.load("sums", offset, mask).widened()
 
-            def image_mean(image: Index, vector: Lanes, part=part) -> str:
-                return wide.add(part(0, image, vector), wide.mul(part(1, image, vector), share))
+            def image_mean(image: Index, part: Part = part) -> Value:
+                return part(0, image) + part(1, image) * (1 / self.rows)
 
             def add_mean(
-                image: Index, vector: Lanes, sums: Sequence[str], image_mean=image_mean
-            ) -> list[str]:
-                return [wide.add(sums[0], image_mean(image, vector))]
+                image: Index, _: Lanes, sums: Sequence[Value], image_mean: Mean = image_mean
+            ) -> list[Value]:
+                return [sums[0] + image_mean(image)]
 
-            images_ = wide.number(count)
-            ((total,),) = _fold_wide(k, wide, count, tile, add_mean)
-            mean = wide.div(total, images_)
+            number = count.to_float("double").splat()
+            ((total,),) = _fold_wide(k, count, tile, add_mean)
+            mean = total / number
 
             def add_squares(
-                image: Index, vector: Lanes, sums: Sequence[str], mean=mean, part=part, image_mean=image_mean
-            ) -> list[str]:
-                shift = part(1, image, vector)
-                within = wide.sub(part(2, image, vector), wide.mul(wide.mul(shift, shift), share))
-                between = wide.sub(image_mean(image, vector), mean)
-                between = wide.mul(wide.mul(between, between), wide.constant(self.rows))
-                return [wide.add(sums[0], wide.add(within, between))]
+                image: Index,
+                _: Lanes,
+                sums: Sequence[Value],
+                mean: Value = mean,
+                part: Part = part,
+                image_mean: Mean = image_mean,
+            ) -> list[Value]:
+                shift = part(1, image)
+                within = part(2, image) - shift * shift * (1 / self.rows)
+                between = image_mean(image) - mean
+                return [sums[0] + (within + between * between * self.rows)]
 
-            ((squares,),) = _fold_wide(k, wide, count, tile, add_squares)
-            variance = wide.narrow(wide.div(squares, wide.mul(images_, wide.constant(self.rows))))
+            ((squares,),) = _fold_wide(k, count, tile, add_squares)
+            variance = (squares / (number * self.rows)).narrowed()
             # Rounding must not make it negative; a NaN stays.
-            variance = k.select(k.test("olt", variance, k.zero), k.zero, variance)
-            ((c, mask),) = tile
-            k.store(wide.narrow(mean), "mean", first + c, mask)
-            k.store(variance, "variance", first + c, mask)
+            variance = (variance < k.zero).choose(k.zero, variance)
+            k.store(mean.narrowed(), "mean", place, mask)
+            k.store(variance, "variance", place, mask)
 
 
-def _fold_wide(k: Kernel, wide: Wide, rows: Index, tile: Sequence[Lanes], step, sums: int = 1):
+# (number of the part, image) -> that sum of an image; image -> the image's mean.
+Part = Callable[[int, Index], Value]
+Mean = Callable[[Index], Value]
+
+
+def _fold_wide(
+    k: Kernel, rows: Index, tile: Sequence[Lanes], step: Accumulate, sums: int = 1
+) -> list[list[Value]]:
     """`fold_rows` in float64."""
-    return fold_rows(
-        k, rows, [k.zero] * sums, tile, step, lambda _, a, b: wide.add(a, b), unroll=2, kind=wide.type
-    )
+    return fold_rows(k, rows, [k.zero_of(k.vector.of("double"))] * sums, tile, step, unroll=2)
 
 
 # --- normalize with batch statistics, and its gradient
@@ -199,13 +214,12 @@ class Normalize:
             for first, tile in blocks(k, self.channels, TILE):
                 means = [k.load("mean", first + c, mask) for c, mask in tile]
                 inverses = [
-                    inverse_deviation(k, k.load("variance", first + c, mask), self.epsilon)
-                    for c, mask in tile
+                    inverse_deviation(k.load("variance", first + c, mask), self.epsilon) for c, mask in tile
                 ]
                 with k.loop(0, self.rows) as row:
                     for (c, mask), mean, inverse in zip(tile, means, inverses):
                         at = x + row * self.channels + first + c
-                        k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
+                        k.store((k.load("x", at, mask) - mean) * inverse, "y", at, mask)
 
 
 def lower_normalize_grad(plan: Plan, op: Operation) -> bool:
@@ -241,12 +255,12 @@ class NormalizeGradient:
             for first, tile in blocks(k, self.channels, 2):
                 rows_of = ("mean", "along", "variance")
                 known = [[k.load(role, first + c, mask) for role in rows_of] for c, mask in tile]
-                inverses = [inverse_deviation(k, variance, self.epsilon) for _, _, variance in known]
+                inverses = [inverse_deviation(variance, self.epsilon) for _, _, variance in known]
                 with k.loop(0, self.rows) as row:
                     for (c, mask), (mean, along, _), inverse in zip(tile, known, inverses):
                         at = x + row * self.channels + first + c
                         g, y = k.load("g", at, mask), k.load("y", at, mask)
-                        k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
+                        k.store(centred_gradient(g, y, mean, along, inverse), "dx", at, mask)
 
 
 # --- sums of a gradient, and of its product with the normalised values
@@ -313,14 +327,18 @@ class ImageProducts:
                 means = {c: k.load("mean", first + c, mask) for c, mask in tile} if self.is_centred else {}
 
                 def step(
-                    row: Index, vector: Lanes, sums: Sequence[str], x=x + first, means=means
-                ) -> list[str]:
+                    row: Index,
+                    vector: Lanes,
+                    sums: Sequence[Value],
+                    x: Index = x + first,
+                    means: Pivots = means,
+                ) -> list[Value]:
                     c, mask = vector
                     at = x + row * self.channels + c
                     g, y = k.load("g", at, mask), k.load("y", at, mask)
                     if means:
-                        y = k.sub(y, means[c])
-                    return [k.add(sums[0], g), k.fma(g, y, sums[1])]
+                        y = y - means[c]
+                    return [sums[0] + g, fma(g, y, sums[1])]
 
                 totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
                 for (c, mask), parts in zip(tile, totals):
@@ -341,26 +359,24 @@ class BatchProducts:
     epsilon: float | None
 
     def emit(self, k: Kernel) -> None:
-        count, wide = k.scalar("n"), Wide(k)
+        count = k.scalar("n")
         for first, tile in task_blocks(k, self.channels, 1):
 
-            def step(image: Index, vector: Lanes, sums: Sequence[str], first=first) -> list[str]:
+            def step(image: Index, vector: Lanes, sums: Sequence[Value], first: Index = first) -> list[Value]:
                 c, mask = vector
                 at = image * (2 * self.channels) + first + c
                 parts = [k.load("sums", at + part * self.channels, mask) for part in range(2)]
-                return [wide.add(s, wide.widen(p)) for s, p in zip(sums, parts)]
+                return [s + p.widened() for s, p in zip(sums, parts)]
 
-            ((total, along),) = _fold_wide(k, wide, count, tile, step, sums=2)
+            ((total, along),) = _fold_wide(k, count, tile, step, sums=2)
             if self.divisor:
-                number = wide.number(count * self.divisor)
-                total, along = wide.div(total, number), wide.div(along, number)
+                number = (count * self.divisor).to_float("double").splat()
+                total, along = total / number, along / number
             ((c, mask),) = tile
-            product = wide.narrow(along)
+            product = along.narrowed()
             if self.epsilon is not None:
-                product = k.mul(
-                    product, inverse_deviation(k, k.load("variance", first + c, mask), self.epsilon)
-                )
-            k.store(wide.narrow(total), "total", first + c, mask)
+                product = product * inverse_deviation(k.load("variance", first + c, mask), self.epsilon)
+            k.store(total.narrowed(), "total", first + c, mask)
             k.store(product, "along", first + c, mask)
 
 
@@ -394,13 +410,13 @@ class GradientCoefficients:
 
     def emit(self, k: Kernel) -> None:
         count = k.scalar("n")
-        number = k.splat(k.op(f"sitofp i64 {count * self.rows} to float"))
+        number = (count * self.rows).to_float().splat()
         for first, tile in task_blocks(k, self.channels, 1):
             ((c, mask),) = tile
             at = first + c
-            inverse = inverse_deviation(k, k.load("variance", at, mask), self.epsilon)
-            factor = k.mul(k.load("gamma", at, mask), inverse) if self.has_gamma else inverse
-            share = k.div(k.sub(k.zero, factor), number)
+            inverse = inverse_deviation(k.load("variance", at, mask), self.epsilon)
+            factor = k.load("gamma", at, mask) * inverse if self.has_gamma else inverse
+            share = (k.zero - factor) / number
             k.store(factor, "factor", at, mask)
-            k.store(k.mul(k.mul(share, inverse), k.load("along", at, mask)), "slope", at, mask)
-            k.store(k.mul(share, k.load("total", at, mask)), "offset", at, mask)
+            k.store(share * inverse * k.load("along", at, mask), "slope", at, mask)
+            k.store(share * k.load("total", at, mask), "offset", at, mask)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kernelearn.engine.cpu.language.functions import sqrt
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
@@ -39,14 +41,14 @@ class Coefficients:
     has_beta: bool
 
     def emit(self, k: Kernel) -> None:
-        def body(at: Index, mask: str | None) -> None:
+        def body(at: Index, mask: Value | None) -> None:
             variance = k.load("variance", at, mask)
-            deviation = k.intrinsic("sqrt", k.add(variance, k.constant(self.epsilon)))
+            deviation = sqrt(variance + self.epsilon)
             top = k.load("gamma", at, mask) if self.has_gamma else k.constant(1.0)
-            factor = k.div(top, deviation)
-            shift = k.mul(k.load("mean", at, mask), factor)
+            factor = top / deviation
+            shift = k.load("mean", at, mask) * factor
             start = k.load("beta", at, mask) if self.has_beta else k.zero
             k.store(factor, "factor", at, mask)
-            k.store(k.sub(start, shift), "offset", at, mask)
+            k.store(start - shift, "offset", at, mask)
 
         emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)

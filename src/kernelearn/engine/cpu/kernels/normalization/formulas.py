@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.functions import sqrt
+from kernelearn.engine.cpu.language.values import Value
 
 
-def inverse_deviation(k: Kernel, variance: str, epsilon: float) -> str:
+def inverse_deviation(variance: Value, epsilon: float) -> Value:
     """1 / sqrt(variance + epsilon)."""
-    return k.div(k.constant(1.0), k.intrinsic("sqrt", k.add(variance, k.constant(epsilon))))
+    return 1.0 / sqrt(variance + epsilon)
 
 
-def centred_gradient(k: Kernel, g: str, y: str, mean: str, along: str, inverse: str) -> str:
+def centred_gradient(g: Value, y: Value, mean: Value, along: Value, inverse: Value) -> Value:
     """inverse * (g - mean - y * along)."""
-    return k.mul(inverse, k.sub(k.sub(g, mean), k.mul(y, along)))
+    return inverse * (g - mean - y * along)

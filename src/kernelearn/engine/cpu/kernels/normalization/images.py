@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, float_text
+from kernelearn.engine.cpu.language.functions import fma
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, blocks
-from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs, only
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View, find_view, over_outer
 from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
+# Code for parts whose lanes are channels; for parts whose lanes lie along the run.
+Columns = Callable[[Kernel, View, float, Index, Index, list[Lanes]], None]
+Run = Callable[[Kernel, View, float, Index, Index, Index], None]
 # Vectors of a row that are summed together.
 TILE = 4
 
@@ -82,7 +87,7 @@ class PartsGradient:
         _emit_image_parts(k, self.view, self.epsilon, _gradient_columns, _gradient_run)
 
 
-def _emit_image_parts(k: Kernel, view: View, epsilon: float, columns: Callable, run: Callable) -> None:
+def _emit_image_parts(k: Kernel, view: View, epsilon: float, columns: Columns, run: Run) -> None:
     """Part after part, which stays in the cache between the passes over it."""
     for x, kept in over_outer(k, view):
         if view.run == 1:
@@ -97,28 +102,27 @@ def _normalize_columns(
     k: Kernel, view: View, epsilon: float, x: Index, kept: Index, tile: list[Lanes]
 ) -> None:
     """Lanes are channels, each with statistics of its own."""
-    divisor = k.constant(view.reduced)
 
-    def value(row: Index, vector: Lanes) -> str:
+    def value(row: Index, vector: Lanes) -> Value:
         return k.load("x", x + row * view.channels + vector[0], vector[1])
 
-    totals = fold_rows(k, view.rows, [k.zero], tile, lambda r, v, s: [k.add(s[0], value(r, v))])
-    means = {c: k.div(total, divisor) for (c, _), (total,) in zip(tile, totals)}
+    totals = fold_rows(k, view.rows, [k.zero], tile, lambda r, v, s: [s[0] + value(r, v)])
+    means = {c: total / view.reduced for (c, _), (total,) in zip(tile, totals)}
 
-    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
-        d = k.sub(value(row, vector), means[vector[0]])
-        return [k.fma(d, d, sums[0])]
+    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
+        d = value(row, vector) - means[vector[0]]
+        return [fma(d, d, sums[0])]
 
     squares = fold_rows(k, view.rows, [k.zero], tile, step)
     inverses = {}
     for (c, mask), (total,) in zip(tile, squares):
-        variance = k.div(total, divisor)
-        inverses[c] = inverse_deviation(k, variance, epsilon)
+        variance = total / view.reduced
+        inverses[c] = inverse_deviation(variance, epsilon)
         k.store(means[c], "mean", kept + c, mask)
         k.store(variance, "variance", kept + c, mask)
     with k.loop(0, view.rows) as row:
         for c, mask in tile:
-            y = k.mul(k.sub(value(row, (c, mask)), means[c]), inverses[c])
+            y = (value(row, (c, mask)) - means[c]) * inverses[c]
             k.store(y, "y", x + row * view.channels + c, mask)
 
 
@@ -128,62 +132,60 @@ def _normalize_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index,
     total = fold_runs(k, view, start, Reduction("sum"), lambda at, mask: k.load("x", at, mask))
     mean = _mean(k, view, total)
 
-    def square(at: Index, mask: str | None) -> str:
-        d = k.sub(k.load("x", at, mask), mean)
-        d = d if mask is None else k.select(mask, d, k.zero)
-        return k.mul(d, d)
+    def square(at: Index, mask: Value | None) -> Value:
+        d = k.load("x", at, mask) - mean
+        d = only(mask, d, k.zero)
+        return d * d
 
     variance = _mean(k, view, fold_runs(k, view, start, Reduction("sum"), square))
-    inverse = inverse_deviation(k, variance, epsilon)
+    inverse = inverse_deviation(variance, epsilon)
     for role, vector in (("mean", mean), ("variance", variance)):
-        k.store_one(k.op(f"extractelement {k.vector} {vector}, i32 0"), role, kept + channel)
+        k.store_one(vector.lane(), role, kept + channel)
 
-    def write(at: Index, mask: str | None) -> None:
-        k.store(k.mul(k.sub(k.load("x", at, mask), mean), inverse), "y", at, mask)
+    def write(at: Index, mask: Value | None) -> None:
+        k.store((k.load("x", at, mask) - mean) * inverse, "y", at, mask)
 
     each_run(k, view, x, channel, write)
 
 
-def _mean(k: Kernel, view: View, total: str) -> str:
+def _mean(k: Kernel, view: View, total: Value) -> Value:
     """Sum of the lanes by the number of numbers, in every lane."""
-    return k.splat(k.op(f"fdiv float {k.total(total)}, {float_text(view.reduced)}"))
+    return (k.total(total) / view.reduced).splat()
 
 
 def _gradient_columns(
     k: Kernel, view: View, epsilon: float, x: Index, kept: Index, tile: list[Lanes]
 ) -> None:
-    divisor = k.constant(view.reduced)
-
-    def step(row: Index, vector: Lanes, sums: Sequence[str]) -> list[str]:
+    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
         c, mask = vector
         at = x + row * view.channels + c
         g = k.load("g", at, mask)
-        return [k.add(sums[0], g), k.fma(g, k.load("y", at, mask), sums[1])]
+        return [sums[0] + g, fma(g, k.load("y", at, mask), sums[1])]
 
     totals = fold_rows(k, view.rows, [k.zero, k.zero], tile, step)
     known = []
     for (c, mask), (total, along) in zip(tile, totals):
-        inverse = inverse_deviation(k, k.load("variance", kept + c, mask), epsilon)
-        known.append((k.div(total, divisor), k.div(along, divisor), inverse))
+        inverse = inverse_deviation(k.load("variance", kept + c, mask), epsilon)
+        known.append((total / view.reduced, along / view.reduced, inverse))
     with k.loop(0, view.rows) as row:
         for (c, mask), values in zip(tile, known):
             at = x + row * view.channels + c
             g, y = k.load("g", at, mask), k.load("y", at, mask)
-            k.store(centred_gradient(k, g, y, *values), "dx", at, mask)
+            k.store(centred_gradient(g, y, *values), "dx", at, mask)
 
 
 def _gradient_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index, channel: Index) -> None:
     start, add = x + channel * view.run, Reduction("sum")
     mean = _mean(k, view, fold_runs(k, view, start, add, lambda at, mask: k.load("g", at, mask)))
 
-    def product(at: Index, mask: str | None) -> str:
-        return k.mul(k.load("g", at, mask), k.load("y", at, mask))
+    def product(at: Index, mask: Value | None) -> Value:
+        return k.load("g", at, mask) * k.load("y", at, mask)
 
     along = _mean(k, view, fold_runs(k, view, start, add, product))
-    inverse = inverse_deviation(k, k.broadcast("variance", kept + channel), epsilon)
+    inverse = inverse_deviation(k.broadcast("variance", kept + channel), epsilon)
 
-    def write(at: Index, mask: str | None) -> None:
+    def write(at: Index, mask: Value | None) -> None:
         g, y = k.load("g", at, mask), k.load("y", at, mask)
-        k.store(centred_gradient(k, g, y, mean, along, inverse), "dx", at, mask)
+        k.store(centred_gradient(g, y, mean, along, inverse), "dx", at, mask)
 
     each_run(k, view, x, channel, write)

@@ -20,9 +20,10 @@ from kernelearn.engine.cpu.kernels.pooling.windows import (
     tap_range,
     window_segments,
 )
-from kernelearn.engine.cpu.language.functions import as_bits, as_float, integers, larger_or_nan, take_larger
+from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import lanes
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, image_sizes
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.program import Operation
@@ -205,33 +206,38 @@ def _unrolled_windows(k: Kernel, pool: Pool, number: int, x: Index, y: Index, ta
             _unrolled_windows(k, pool, number + 1, start, y + o * out_step, inner)
 
 
-def _pool_taps(k: Kernel, pool: Pool, x: Index, y: Index, taps: Taps, mask: str | None) -> None:
+def _pool_taps(k: Kernel, pool: Pool, x: Index, y: Index, taps: Taps, mask: Value | None) -> None:
     """One vector of outputs of a window whose taps are known."""
     best, where = _start(k, pool)
     for tap, offset in taps:
-        best, where = _take(k, pool, best, where, k.load("x", x + offset, mask), integers(k, tap))
+        best, where = _take(k, pool, best, where, k.load("x", x + offset, mask), _tap(k, tap))
     if pool.kind == "average":
         best = k.mul(best, k.constant(1 / len(taps) if taps else math.nan))
     _finish(k, pool, best, where, y, mask)
 
 
-def _start(k: Kernel, pool: Pool) -> tuple[str, str]:
-    return k.constant(-math.inf) if pool.kind == "max" else k.zero, integers(k, 0)
+def _tap(k: Kernel, number: int) -> Value:
+    """The number of a tap in every lane."""
+    return k.constant(number, k.vector.of("i32"))
 
 
-def _take(k: Kernel, pool: Pool, best: str, where: str, value: str, tap: str) -> tuple[str, str]:
+def _start(k: Kernel, pool: Pool) -> tuple[Value, Value]:
+    return k.constant(-math.inf) if pool.kind == "max" else k.zero, _tap(k, 0)
+
+
+def _take(k: Kernel, pool: Pool, best: Value, where: Value, value: Value, tap: Value) -> tuple[Value, Value]:
     """One more number of a window. The first of equals wins; a NaN wins and stays."""
     if pool.kind != "max":
         return (value if best == k.zero else k.add(best, value)), where
     if not pool.has_taps:
-        return larger_or_nan(k, best, value), where
-    return take_larger(k, best, where, value, tap)
+        return fn.maximum(best, value), where
+    return fn.take_larger(best, where, value, tap)
 
 
-def _finish(k: Kernel, pool: Pool, best: str, where: str, y: Index, mask: str | None) -> None:
+def _finish(k: Kernel, pool: Pool, best: Value, where: Value, y: Index, mask: Value | None) -> None:
     k.store(best, "y", y, mask)
     if pool.has_taps:
-        k.store(as_float(k, where), "where", y, mask)
+        k.store(where.from_bits(), "where", y, mask)
 
 
 def _looped_windows(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
@@ -249,7 +255,7 @@ def _looped_windows(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
         lanes(k, pool.channels, lambda c, mask: _loop_taps(k, pool, start + c, out + c, ranges, mask))
 
 
-def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list, mask: str | None) -> None:
+def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list, mask: Value | None) -> None:
     first, first_tap = _start(k, pool)
     best, where = k.register(start=first), k.register(f"<{k.width} x i32>", first_tap)
     with ExitStack() as stack:
@@ -267,12 +273,12 @@ def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list, mask: st
     _finish(k, pool, result, k.get(where), y, mask)
 
 
-def _splat_int(k: Kernel, number: Index) -> str:
+def _splat_int(k: Kernel, number: Index) -> Value:
     """A number of at most 31 bits in every lane."""
     return k.splat(k.op(f"trunc i64 {number} to i32"), "i32")
 
 
-def _count(k: Kernel, ranges: list[tuple[Index, Index]]) -> str:
+def _count(k: Kernel, ranges: list[tuple[Index, Index]]) -> Value:
     """Product of the lengths of ranges (none below zero), as float32 in every lane."""
     count = k.const(1)
     for lo, hi in ranges:
@@ -332,30 +338,30 @@ def _unrolled_cells(
 
 
 def _send_back(
-    k: Kernel, pool: Pool, x: Index, y: Index, pixels: list[tuple[int, Covers]], mask: str | None
+    k: Kernel, pool: Pool, x: Index, y: Index, pixels: list[tuple[int, Covers]], mask: Value | None
 ) -> None:
     """One vector of every pixel of a cell; a window's gradient is loaded once for all of them."""
-    loaded: dict[tuple[int, int], tuple[str, str]] = {}
+    loaded: dict[tuple[int, int], tuple[Value, Value]] = {}
     for at, covers in pixels:
         total = k.zero
         for tap, offset, count in covers:
             key = offset, count
             if key not in loaded:
                 loaded[key] = _window_gradient(k, pool, y + offset, count, mask)
-            part = _part(k, pool, *loaded[key], integers(k, tap))
+            part = _part(k, pool, *loaded[key], _tap(k, tap))
             total = part if total == k.zero else k.add(total, part)
         k.store(total, "dx", x + at, mask)
 
 
-def _window_gradient(k: Kernel, pool: Pool, y: Index, count: int, mask: str | None) -> tuple[str, str]:
+def _window_gradient(k: Kernel, pool: Pool, y: Index, count: int, mask: Value | None) -> tuple[Value, Value]:
     """What every pixel of a window may get, and which tap of it won."""
     grad = k.load("g", y, mask)
     if pool.kind == "average" and count != 1:
         grad = k.mul(grad, k.constant(1 / count))
-    return grad, as_bits(k, k.load("where", y, mask)) if pool.kind == "max" else ""
+    return grad, k.load("where", y, mask).bits() if pool.kind == "max" else k.nothing
 
 
-def _part(k: Kernel, pool: Pool, grad: str, where: str, tap: str) -> str:
+def _part(k: Kernel, pool: Pool, grad: Value, where: Value, tap: Value) -> Value:
     """What the pixel of one tap gets."""
     if pool.kind != "max":
         return grad
@@ -376,7 +382,7 @@ def _looped_pixels(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
         lanes(k, pool.channels, lambda c, mask: _loop_covers(k, pool, start + c, y + c, pixels, ranges, mask))
 
 
-def _loop_covers(k: Kernel, pool: Pool, x: Index, y: Index, pixels, ranges, mask: str | None) -> None:
+def _loop_covers(k: Kernel, pool: Pool, x: Index, y: Index, pixels, ranges, mask: Value | None) -> None:
     total = k.register(start=k.zero)
     with ExitStack() as stack:
         number, taps = k.const(0), []

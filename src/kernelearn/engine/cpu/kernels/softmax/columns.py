@@ -15,6 +15,7 @@ from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, blocks
 from kernelearn.engine.cpu.language.reduce import fold_rows
+from kernelearn.engine.cpu.language.values import Value
 
 # Vectors that go down the rows together: rows of a whole number of pages share few places in the cache, and
 # lines that are read together cost less.
@@ -34,28 +35,30 @@ class Column:
     at: Index
     tile: list[Lanes]
 
-    def load(self, role: str, row: Index, vector: int) -> str:
+    def load(self, role: str, row: Index, vector: int) -> Value:
         c, mask = self.tile[vector]
         return self.k.load(role, self.at + row * self.step + c, mask)
 
-    def store(self, value: str, row: Index, vector: int) -> None:
+    def store(self, value: Value, row: Index, vector: int) -> None:
         c, mask = self.tile[vector]
         self.k.store(value, "out", self.at + row * self.step + c, mask)
 
-    def fold(self, start: str, join: Callable[[str, str], str], value: Callable[[Index, int], str]) -> list:
+    def fold(
+        self, start: Value, join: Callable[[Value, Value], Value], value: Callable[[Index, int], Value]
+    ) -> list:
         """join over all rows of value(row, vector), for each vector."""
 
-        def step(row: Index, vector: int, sums: Sequence[str]) -> list[str]:
+        def step(row: Index, vector: int, sums: Sequence[Value]) -> list[Value]:
             return [join(sums[0], value(row, vector))]
 
         numbers = range(len(self.tile))
-        folded = fold_rows(self.k, self.size, [start], numbers, step, lambda k, a, b: join(a, b), unroll=1)
+        folded = fold_rows(self.k, self.size, [start], numbers, step, join, unroll=1)
         return [total for (total,) in folded]
 
-    def sum(self, value: Callable[[Index, int], str]) -> list[str]:
+    def sum(self, value: Callable[[Index, int], Value]) -> list[Value]:
         return self.fold(self.k.zero, self.k.add, value)
 
-    def write(self, value: Callable[[Index, int], str]) -> None:
+    def write(self, value: Callable[[Index, int], Value]) -> None:
         with self.k.loop(0, self.size) as row:
             for vector in range(len(self.tile)):
                 self.store(value(row, vector), row, vector)
@@ -71,10 +74,10 @@ def emit_columns(
             emit(k, Column(k, size, inner, start + first, tile))
 
 
-def _largest(k: Kernel, column: Column) -> list[str]:
+def _largest(k: Kernel, column: Column) -> list[Value]:
     """The largest number of every column; a NaN may or may not be seen."""
 
-    def larger(a: str, b: str) -> str:
+    def larger(a: Value, b: Value) -> Value:
         return k.select(k.test("ogt", b, a), b, a)
 
     return column.fold(k.constant(-math.inf), larger, lambda row, v: column.load("x", row, v))
@@ -84,8 +87,8 @@ def emit_softmax(k: Kernel, column: Column) -> None:
     """Largest number; exponentials and their sum; division."""
     top = _largest(k, column)
 
-    def exponential(row: Index, v: int) -> str:
-        e = fn.exp(k, k.sub(column.load("x", row, v), top[v]))
+    def exponential(row: Index, v: int) -> Value:
+        e = fn.exp(k.sub(column.load("x", row, v), top[v]))
         column.store(e, row, v)
         return e
 
@@ -97,11 +100,11 @@ def emit_log_softmax(k: Kernel, column: Column) -> None:
     """Largest number; sum of exponentials; difference."""
     top = _largest(k, column)
 
-    def shifted(row: Index, v: int) -> str:
+    def shifted(row: Index, v: int) -> Value:
         return k.sub(column.load("x", row, v), top[v])
 
-    total = column.sum(lambda row, v: fn.exp(k, shifted(row, v)))
-    logarithm = [fn.log(k, t) for t in total]
+    total = column.sum(lambda row, v: fn.exp(shifted(row, v)))
+    logarithm = [fn.log(t) for t in total]
     column.write(lambda row, v: k.sub(shifted(row, v), logarithm[v]))
 
 
@@ -115,8 +118,8 @@ def emit_log_softmax_grad(k: Kernel, column: Column) -> None:
     """g - e^y sum(g)."""
     total = column.sum(lambda row, v: column.load("g", row, v))
 
-    def slope(row: Index, v: int) -> str:
-        share = k.mul(fn.exp(k, column.load("y", row, v)), total[v])
+    def slope(row: Index, v: int) -> Value:
+        share = k.mul(fn.exp(column.load("y", row, v)), total[v])
         return k.sub(column.load("g", row, v), share)
 
     column.write(slope)

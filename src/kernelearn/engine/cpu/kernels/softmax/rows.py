@@ -12,22 +12,23 @@ from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Row
 from kernelearn.engine.cpu.language.reduce import accumulate, lane_max, lane_sum, only
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, has_images, per_image
 from kernelearn.engine.program import Operation
 
 
-def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[str, list[str] | None]:
+def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[Value, list[Value] | None]:
     """The largest number of a row in every lane, and the row if it is short."""
     top = k.register(start=k.constant(-math.inf))
 
     def one(c, mask, held):
         x = k.load(role, at + c, mask)
-        candidate = only(k, mask, x, k.constant(-math.inf))
+        candidate = only(mask, x, k.constant(-math.inf))
         k.set(top, k.select(k.test("ogt", candidate, k.get(top)), candidate, k.get(top)))
         return x
 
     held = row.each(one)
-    return lane_max(k, k.get(top)), held
+    return lane_max(k.get(top)), held
 
 
 def lower_along_axis(plan: Plan, op: Operation) -> bool:
@@ -73,14 +74,14 @@ def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
     total = k.register(start=k.zero)
 
     def exponential(c, mask, x):
-        e = fn.exp(k, k.sub(x or k.load("x", at + c, mask), top))
-        accumulate(k, total, only(k, mask, e, k.zero))
+        e = fn.exp(k.sub(x or k.load("x", at + c, mask), top))
+        accumulate(total, only(mask, e, k.zero))
         if x is None:
             k.store(e, "out", at + c, mask)
         return e
 
     held = row.each(exponential, held)
-    divisor = lane_sum(k, k.get(total))
+    divisor = lane_sum(k.get(total))
 
     def share(c, mask, e):
         k.store(k.div(e or k.load("out", at + c, mask), divisor), "out", at + c, mask)
@@ -95,11 +96,11 @@ def _emit_log_softmax(k: Kernel, row: Row, at: Index) -> None:
 
     def exponential(c, mask, x):
         shifted = k.sub(x or k.load("x", at + c, mask), top)
-        accumulate(k, total, only(k, mask, fn.exp(k, shifted), k.zero))
+        accumulate(total, only(mask, fn.exp(shifted), k.zero))
         return shifted
 
     held = row.each(exponential, held)
-    logarithm = fn.log(k, lane_sum(k, k.get(total)))
+    logarithm = fn.log(lane_sum(k.get(total)))
 
     def difference(c, mask, shifted):
         shifted = shifted or k.sub(k.load("x", at + c, mask), top)
@@ -116,7 +117,7 @@ def _emit_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
         k.set(total, k.fma(k.load("g", at + c, mask), k.load("y", at + c, mask), k.get(total)))
 
     row.each(product)
-    mean = lane_sum(k, k.get(total))
+    mean = lane_sum(k.get(total))
 
     def slope(c, mask, held):
         difference = k.sub(k.load("g", at + c, mask), mean)
@@ -128,11 +129,11 @@ def _emit_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
 def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
     """g - e^y sum(g)."""
     total = k.register(start=k.zero)
-    row.each(lambda c, mask, held: accumulate(k, total, k.load("g", at + c, mask)))
-    sum_g = lane_sum(k, k.get(total))
+    row.each(lambda c, mask, held: accumulate(total, k.load("g", at + c, mask)))
+    sum_g = lane_sum(k.get(total))
 
     def slope(c, mask, held):
-        share = k.mul(fn.exp(k, k.load("y", at + c, mask)), sum_g)
+        share = k.mul(fn.exp(k.load("y", at + c, mask)), sum_g)
         k.store(k.sub(k.load("g", at + c, mask), share), "out", at + c, mask)
 
     row.each(slope)

@@ -24,7 +24,6 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import (
     worthwhile,
 )
 from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import (
-    Value,
     both_axes,
     each_span,
     load_points,
@@ -37,6 +36,7 @@ from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.packing import block_offset, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
@@ -155,7 +155,7 @@ class _Convolution:
             corner = ((image * height + row * 2) * width + column * 2) * filters + channel
             for v in range(vectors):
                 points = load_points(k, "products", source + v * k.width, step)
-                results = both_axes(k, outputs_transform, points)
+                results = both_axes(outputs_transform, points)
                 if isinstance(self.chain, Pooled):
                     self._pool(results, image, row, column, channel + v * k.width, channels - v * k.width)
                     continue
@@ -176,11 +176,10 @@ class _Convolution:
     ) -> None:
         """The four outputs of a tile are one window."""
         assert isinstance(self.chain, Pooled)
-        window = [tuple(v for v in (results[i][j],) if v is not None) for i, j in WINDOW]
+        window = [(results[i][j],) for i, j in WINDOW]
         self.chain.apply(self.k, window, image, row, column, channel, self.k.mask(lanes))
 
-    def _store(self, value: Value, at: Index, channel: Index, mask: str | None) -> None:
-        assert value is not None
+    def _store(self, value: Value, at: Index, channel: Index, mask: Value | None) -> None:
         if self.chain is None:
             self.k.store(value, "y", at, mask)
         elif isinstance(self.chain, Chain):

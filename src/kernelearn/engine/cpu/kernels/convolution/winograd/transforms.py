@@ -13,64 +13,49 @@ tap is measured in docs/cpu-engine.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Span, Tiles, padded
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import each_vector
-
-# A value of a tile, or None where it is known to be zero.
-Value = str | None
+from kernelearn.engine.cpu.language.values import Value
 
 
-def add(k: Kernel, a: Value, b: Value) -> Value:
-    if a is None or b is None:
-        return b if a is None else a
-    return k.add(a, b)
-
-
-def sub(k: Kernel, a: Value, b: Value) -> Value:
-    if b is None:
-        return a
-    return k.sub(k.zero, b) if a is None else k.sub(a, b)
-
-
-def inputs_transform(k: Kernel, d: Sequence[Value]) -> list[Value]:
+def inputs_transform(d: Sequence[Value]) -> list[Value]:
     """B' d."""
-    return [sub(k, d[0], d[2]), add(k, d[1], d[2]), sub(k, d[2], d[1]), sub(k, d[1], d[3])]
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
 
 
-def outputs_transform(k: Kernel, m: Sequence[Value]) -> list[Value]:
+def outputs_transform(m: Sequence[Value]) -> list[Value]:
     """A' m."""
-    return [add(k, add(k, m[0], m[1]), m[2]), sub(k, sub(k, m[1], m[2]), m[3])]
+    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
 
 
-def gradients_transform(k: Kernel, g: Sequence[Value]) -> list[Value]:
+def gradients_transform(g: Sequence[Value]) -> list[Value]:
     """A g: the transpose of `outputs_transform`."""
-    return [g[0], add(k, g[0], g[1]), sub(k, g[0], g[1]), sub(k, None, g[1])]
+    return [g[0], g[0] + g[1], g[0] - g[1], g[1].kernel.nothing - g[1]]
 
 
-def weights_transform(k: Kernel, g: Sequence[Value]) -> list[Value]:
+def weights_transform(g: Sequence[Value]) -> list[Value]:
     """G g."""
-    half = k.constant(0.5)
-    assert g[0] is not None and g[1] is not None and g[2] is not None
-    outer, middle = k.mul(half, k.add(g[0], g[2])), k.mul(half, g[1])
-    return [g[0], k.add(outer, middle), k.sub(outer, middle), g[2]]
+    outer, middle = 0.5 * (g[0] + g[2]), 0.5 * g[1]
+    return [g[0], outer + middle, outer - middle, g[2]]
 
 
-def weights_gradient(k: Kernel, u: Sequence[Value]) -> list[Value]:
+def weights_gradient(u: Sequence[Value]) -> list[Value]:
     """G' u: the transpose of `weights_transform`."""
-    half = k.constant(0.5)
-    total, difference = add(k, u[1], u[2]), sub(k, u[1], u[2])
-    assert total is not None and difference is not None
-    total = k.mul(half, total)
-    return [add(k, u[0], total), k.mul(half, difference), add(k, total, u[3])]
+    total, difference = u[1] + u[2], u[1] - u[2]
+    total = 0.5 * total
+    return [u[0] + total, 0.5 * difference, total + u[3]]
 
 
-def both_axes(k: Kernel, transform, square: Sequence[Sequence[Value]]) -> list[list[Value]]:
+Transform = Callable[[Sequence[Value]], list[Value]]
+
+
+def both_axes(transform: Transform, square: Sequence[Sequence[Value]]) -> list[list[Value]]:
     """A transform along the rows of a square of values, then along its columns."""
-    along = [transform(k, row) for row in square]
-    columns = [transform(k, [row[i] for row in along]) for i in range(len(along[0]))]
+    along = [transform(row) for row in square]
+    columns = [transform([row[i] for row in along]) for i in range(len(along[0]))]
     return [list(row) for row in zip(*columns)]
 
 
@@ -104,7 +89,7 @@ def store_inputs(
         inside = [[a and b for b in columns.inside] for a in rows.inside]
         for c, mask in each_vector(k, channels):
             square = _load_square(k, "x", corner + c, width * step, step, inside, mask)
-            store_points(k, both_axes(k, inputs_transform, square), name, target + c, stride)
+            store_points(k, both_axes(inputs_transform, square), name, target + c, stride)
 
 
 def store_gradients(
@@ -119,15 +104,18 @@ def store_gradients(
         kept = [[a and b for b in columns.kept[:2]] for a in rows.kept[:2]]
         for c, mask in each_vector(k, channels):
             square = _load_square(k, "g", corner + c, width * step, step, kept, mask)
-            store_points(k, both_axes(k, gradients_transform, square), name, target + c, stride)
+            store_points(k, both_axes(gradients_transform, square), name, target + c, stride)
 
 
 def _load_square(
-    k: Kernel, name: str, corner: Index, row: int, column: int, exists: list[list[bool]], mask: str | None
+    k: Kernel, name: str, corner: Index, row: int, column: int, exists: list[list[bool]], mask: Value | None
 ) -> list[list[Value]]:
     """Values of a tile; `row` and `column` are the steps from one to the next."""
     return [
-        [k.load(name, corner + i * row + j * column, mask) if there else None for j, there in enumerate(line)]
+        [
+            k.load(name, corner + i * row + j * column, mask) if there else k.nothing
+            for j, there in enumerate(line)
+        ]
         for i, line in enumerate(exists)
     ]
 
@@ -140,4 +128,4 @@ def load_points(k: Kernel, name: str, at: Index, stride: int) -> list[list[Value
 def store_points(k: Kernel, square: Sequence[Sequence[Value]], name: str, at: Index, stride: int) -> None:
     """Write the 16 values of a tile, one for each point."""
     for point, value in enumerate(v for row in square for v in row):
-        k.store(k.zero if value is None else value, name, at + point * stride)
+        k.store(value, name, at + point * stride)

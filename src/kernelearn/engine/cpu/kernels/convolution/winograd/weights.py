@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import POINTS
-from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import Value, both_axes, weights_transform
+from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import both_axes, weights_transform
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, each_block, packed_once
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.shuffles import transpose
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Buffer, Operation
 
@@ -114,6 +115,5 @@ def _store_weights(
     k: Kernel, square: Sequence[Sequence[Value]], target: Index, inner: int, vectors: int
 ) -> None:
     """Transform the weights of a vector of output channels and write them, point by point."""
-    for point, value in enumerate(v for row in both_axes(k, weights_transform, square) for v in row):
-        assert value is not None
+    for point, value in enumerate(v for row in both_axes(weights_transform, square) for v in row):
         k.store(value, "packed", target + point * (inner * vectors * k.width))
