@@ -229,8 +229,10 @@ class WeightProduct:
         element = PAIR if self.is_paired else "float"
         sums = {(i, v): k.register(start=k.zero) for i in range(size) for v in range(vectors)}
         with k.loop(start, end) as row:
-            at = row * self.outer + column
-            held = [k.load("g", at + v * k.width, mask, element) for v, mask in enumerate(masks)]
+            held = [
+                k.load("g", row * self.outer + column + v * k.width, mask, element)
+                for v, mask in enumerate(masks)
+            ]
             x = row * self.inner + c
             for i in range(size):
                 value = k.broadcast("x", x + i, element)
