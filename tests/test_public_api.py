@@ -44,9 +44,9 @@ PUBLIC = {
     """,
     "kernelearn.kernel_machines": """
         Certificate ConvexHullKernelClassifier ConvexHullKernelRegressor ConvexKernelLearner
-        FeatureKernels HyperkernelClassifier HyperkernelRegressor Kernel KernelHead
-        MultipleKernelClassifier SemidefiniteKernelClassifier default_bank empirical_ntk on_blocks
-        poly_bank rbf_bank
+        FeatureKernels HyperkernelClassifier HyperkernelOneClass HyperkernelRegressor Kernel KernelHead
+        MultipleKernelClassifier MultipleKernelOneClass SemidefiniteKernelClassifier default_bank
+        empirical_ntk on_blocks poly_bank rbf_bank
     """,
     "kernelearn.layers": """
         Activation Add Average AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D

@@ -128,3 +128,29 @@ def test_kernel_words():
         parse_kernels("rbf:a")
     with pytest.raises(ArgumentError, match="No kernels"):
         parse_kernels(" ")
+
+
+@pytest.mark.parametrize("method", ["novelty", "hyperkernel-novelty"])
+def test_novelty_is_learnt_from_the_most_frequent_label(run, table, method):
+    result = run(table, "--method", method, "--nu", 0.1)
+    assert result.exit_code == 0, result.output
+    assert "'out' is normal" in result.output or "'in' is normal" in result.output
+    assert "Area under the ROC curve" in result.output
+    assert (
+        "fixed kernel" in result.output if method.startswith("hyper") else "uniform average" in result.output
+    )
+
+
+@pytest.mark.parametrize("loss", ["absolute", "epsilon_insensitive", "interpolation"])
+def test_losses_of_regressions_are_chosen(run, table, loss):
+    result = run(table, "--target", "a", "--method", "convex-hull", "--loss", loss)
+    assert result.exit_code == 0, result.output
+    assert "R²" in result.output
+
+
+def test_hyperkernels_and_formulations_are_chosen(run, table):
+    result = run(table, "--method", "hyperkernel", "--hyperkernel", "power", "--formulation", "alignment")
+    assert result.exit_code == 0, result.output
+    result = run(table, "--method", "hyperkernel", "--formulation", "softest")
+    assert result.exit_code == 1
+    assert "formulation must be one of" in " ".join(result.output.split())

@@ -10,8 +10,10 @@ from kernelearn.kernel_machines import (
     ConvexHullKernelRegressor,
     ConvexKernelLearner,
     HyperkernelClassifier,
+    HyperkernelOneClass,
     HyperkernelRegressor,
     MultipleKernelClassifier,
+    MultipleKernelOneClass,
     SemidefiniteKernelClassifier,
 )
 
@@ -31,9 +33,28 @@ ESTIMATORS = [
     ConvexKernelLearner(loss="ridge"),
     ConvexKernelLearner(loss="logistic"),
     ConvexKernelLearner(loss="fisher"),
+    ConvexKernelLearner(loss="absolute"),
+    ConvexKernelLearner(loss="epsilon_insensitive"),
+    ConvexHullKernelRegressor(loss="absolute", n_grid=20, tol=1e-2),
+    HyperkernelClassifier(formulation="alignment", n_pivots=20),
+    HyperkernelClassifier("power", n_pivots=20),
+    HyperkernelOneClass(n_pivots=20),
+    MultipleKernelOneClass("rbf"),
 ]
+_EQUIVALENCE = (
+    "holds for the optimum, which is known to a duality gap only, and is wanted to 1e-7; test_weights.py "
+    "checks it to the gap (scikit-learn's own support vector machines are excused as well)"
+)
 
 
-@parametrize_with_checks(ESTIMATORS)
+def excused(estimator):
+    """Checks that must fail, with the reason."""
+    reasons = {"check_sample_weight_equivalence_on_dense_data": _EQUIVALENCE}
+    if getattr(estimator, "loss", None) == "fisher":
+        reasons["check_class_weight_classifiers"] = "class_weight has no effect on Fisher's and is refused"
+    return reasons
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=excused)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)

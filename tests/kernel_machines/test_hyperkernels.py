@@ -6,6 +6,7 @@ import pytest
 from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines import HyperkernelClassifier, HyperkernelRegressor, Kernel
 from kernelearn.kernel_machines.kernels.hyperkernels import (
+    HyperkernelSettings,
     PivotBank,
     distinct_pairs,
     incomplete_cholesky,
@@ -17,7 +18,7 @@ X = np.random.default_rng(0).standard_normal((12, 3))
 
 
 def hyper(name="ard", widths=0.7, lambda_h=0.6):
-    return make_hyperkernel(name, lambda_h, widths, "rbf", X)
+    return make_hyperkernel(HyperkernelSettings(name, lambda_h, widths, "rbf"), X)
 
 
 def full_gram(hyperkernel):
@@ -75,8 +76,8 @@ def test_the_number_of_pivots_is_limited():
 
 def test_papers_setting_uses_one_pivot_and_equals_the_fixed_kernel(rings):
     x, y = rings
-    learned = HyperkernelClassifier(C=100.0, lambda_q=1.0, tol=1e-6).fit(x, y)
-    fixed = HyperkernelClassifier(C=100.0, lambda_q=1.0, weights="fixed", tol=1e-6).fit(x, y)
+    learned = HyperkernelClassifier(tol=1e-6).fit(x, y)
+    fixed = HyperkernelClassifier(weights="fixed", tol=1e-6).fit(x, y)
     assert learned.effective_pivots_ == 1
     assert len(fixed.pivots_) == 1
     assert fixed.objective_ == pytest.approx(learned.objective_, rel=1e-4)
@@ -85,8 +86,8 @@ def test_papers_setting_uses_one_pivot_and_equals_the_fixed_kernel(rings):
 
 def test_a_large_lambda_q_spreads_the_weight(rings):
     x, y = rings
-    model = HyperkernelClassifier(C=100.0, lambda_q=200.0, widths=0.5, tol=1e-5).fit(x, y)
-    fixed = HyperkernelClassifier(C=100.0, lambda_q=200.0, widths=0.5, weights="fixed").fit(x, y)
+    model = HyperkernelClassifier(C=2.5, lambda_q=200.0, widths=0.5, tol=1e-5).fit(x, y)
+    fixed = HyperkernelClassifier(C=2.5, lambda_q=200.0, widths=0.5, weights="fixed").fit(x, y)
     assert model.effective_pivots_ >= 2
     assert model.objective_ < 0.99 * fixed.objective_
 
@@ -101,20 +102,20 @@ def test_fixed_kernel_is_the_product_formula(rings):
 
 def test_regression_weights_sum_to_the_deviation(curve):
     x, y = curve
-    model = HyperkernelRegressor(widths=2.0, C=200.0).fit(x, y)
+    model = HyperkernelRegressor(widths=2.0, C=4.0).fit(x, y)
     assert model.kernel_weights_.sum() == pytest.approx(y.std())
     assert model.score(x, y) > 0.7
 
 
 def test_automatic_widths_follow_the_quantiles():
-    hyperkernel = make_hyperkernel("ard", 0.6, "auto", None, X)
+    hyperkernel = hyper(widths="auto")
     spread = np.quantile(np.abs(X[:, None, 1] - X[None, :, 1]), 0.9)
     assert hyperkernel.similarity.widths[1] == pytest.approx(1 / (50 * spread**2))
 
 
 def test_constant_features_are_ignored():
     flat = np.column_stack([X, np.ones(12)])
-    assert make_hyperkernel("ard", 0.6, "auto", None, flat).similarity.widths[3] == 0.0
+    assert make_hyperkernel(HyperkernelSettings("ard", 0.6, "auto", None), flat).similarity.widths[3] == 0.0
 
 
 @pytest.mark.parametrize(

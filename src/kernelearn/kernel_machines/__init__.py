@@ -11,7 +11,6 @@ require("sklearn.base", "kernelearn.kernel_machines")
 require("scipy.optimize", "kernelearn.kernel_machines")
 
 from kernelearn.kernel_machines.estimators.convex_hull import (  # noqa: E402
-    Certificate,
     ConvexHullKernelClassifier,
     ConvexHullKernelRegressor,
 )
@@ -19,9 +18,11 @@ from kernelearn.kernel_machines.estimators.convex_learner import ConvexKernelLea
 from kernelearn.kernel_machines.estimators.feature_kernels import FeatureKernels, KernelHead  # noqa: E402
 from kernelearn.kernel_machines.estimators.hyperkernel import (  # noqa: E402
     HyperkernelClassifier,
+    HyperkernelOneClass,
     HyperkernelRegressor,
 )
 from kernelearn.kernel_machines.estimators.multiple import MultipleKernelClassifier  # noqa: E402
+from kernelearn.kernel_machines.estimators.one_class import MultipleKernelOneClass  # noqa: E402
 from kernelearn.kernel_machines.estimators.semidefinite import SemidefiniteKernelClassifier  # noqa: E402
 from kernelearn.kernel_machines.kernels.functions import (  # noqa: E402
     Kernel,
@@ -31,6 +32,7 @@ from kernelearn.kernel_machines.kernels.functions import (  # noqa: E402
     rbf_bank,
 )
 from kernelearn.kernel_machines.kernels.tangent import empirical_ntk  # noqa: E402
+from kernelearn.kernel_machines.solvers.column_generation import Certificate  # noqa: E402
 
 __all__ = [
     "Certificate",
@@ -39,10 +41,12 @@ __all__ = [
     "ConvexKernelLearner",
     "FeatureKernels",
     "HyperkernelClassifier",
+    "HyperkernelOneClass",
     "HyperkernelRegressor",
     "Kernel",
     "KernelHead",
     "MultipleKernelClassifier",
+    "MultipleKernelOneClass",
     "SemidefiniteKernelClassifier",
     "default_bank",
     "empirical_ntk",

@@ -20,6 +20,24 @@ class Method(StrEnum):
     CONVEX = "convex"
     HULL = "convex-hull"
     HYPERKERNEL = "hyperkernel"
+    NOVELTY = "novelty"
+    HYPER_NOVELTY = "hyperkernel-novelty"
+
+
+class Task(StrEnum):
+    """What the target asks for."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    NOVELTY = "novelty detection"
+
+
+_DETECTORS = (Method.NOVELTY, Method.HYPER_NOVELTY)
+_SCORES = {
+    Task.CLASSIFICATION: "Accuracy on the test rows",
+    Task.REGRESSION: "R² on the test rows",
+    Task.NOVELTY: "Area under the ROC curve on the test rows",
+}
 
 
 @dataclass(frozen=True)
@@ -30,64 +48,98 @@ class Choice:
     kernels: str | None
     criterion: str
     signed: bool
+    loss: str | None
+    hyperkernel: str
+    formulation: str
     C: float
     alpha: float
+    nu: float
     tol: float
-    is_classification: bool
+    task: Task
 
 
 def make_estimator(choice: Choice) -> Any:
     """The unfitted estimator.
 
-    Raises: ArgumentError where a method cannot do regression.
+    Raises: ArgumentError where a method cannot do the task.
     """
-    machines = require("kernelearn.kernel_machines", "kernelearn kernels")
+    makers = {
+        Task.CLASSIFICATION: _classifier,
+        Task.REGRESSION: _regressor,
+        Task.NOVELTY: _detector,
+    }
+    return makers[choice.task](choice)
+
+
+def _parsed(choice: Choice) -> Any:
     from kernelearn.kernel_machines.kernels.specification import parse_kernels
 
-    kernels = None if choice.kernels is None else parse_kernels(choice.kernels)
-    if not choice.is_classification:
-        makers = {
-            Method.CONVEX: lambda: machines.ConvexKernelLearner(
-                kernels, loss="ridge", alpha=choice.alpha, tol=choice.tol
-            ),
-            Method.HULL: lambda: machines.ConvexHullKernelRegressor(alpha=choice.alpha, tol=choice.tol),
-            Method.HYPERKERNEL: lambda: machines.HyperkernelRegressor(tol=choice.tol),
-        }
-        if choice.method not in makers:
-            raise ArgumentError(
-                f"--method {choice.method} needs labels, and the target has real values. "
-                "Use --method convex, convex-hull or hyperkernel, or --task classification."
-            )
-        return makers[choice.method]()
+    return None if choice.kernels is None else parse_kernels(choice.kernels)
+
+
+def _machines() -> Any:
+    return require("kernelearn.kernel_machines", "kernelearn kernels")
+
+
+def _classifier(choice: Choice) -> Any:
+    machines, kernels, tol = _machines(), _parsed(choice), choice.tol
     makers = {
-        Method.MULTIPLE: lambda: machines.MultipleKernelClassifier(kernels, C=choice.C, tol=choice.tol),
+        Method.MULTIPLE: lambda: machines.MultipleKernelClassifier(kernels, C=choice.C, tol=tol),
         Method.SEMIDEFINITE: lambda: machines.SemidefiniteKernelClassifier(
             kernels,
             criterion=choice.criterion,
             weights="signed" if choice.signed else "nonnegative",
             C=choice.C,
-            tol=choice.tol,
+            tol=tol,
         ),
         Method.CONVEX: lambda: machines.ConvexKernelLearner(
-            kernels, loss="logistic", alpha=choice.alpha, tol=choice.tol
+            kernels, loss=choice.loss or "logistic", alpha=choice.alpha, tol=tol
         ),
-        Method.HULL: lambda: machines.ConvexHullKernelClassifier(alpha=choice.alpha, tol=choice.tol),
-        Method.HYPERKERNEL: lambda: machines.HyperkernelClassifier(C=choice.C, tol=choice.tol),
+        Method.HULL: lambda: machines.ConvexHullKernelClassifier(
+            loss=choice.loss or "hinge", alpha=choice.alpha, tol=tol
+        ),
+        Method.HYPERKERNEL: lambda: machines.HyperkernelClassifier(
+            choice.hyperkernel, formulation=choice.formulation, C=choice.C, nu=choice.nu, tol=tol
+        ),
     }
     return makers[choice.method]()
 
 
+def _regressor(choice: Choice) -> Any:
+    machines, tol = _machines(), choice.tol
+    makers = {
+        Method.CONVEX: lambda: machines.ConvexKernelLearner(
+            _parsed(choice), loss=choice.loss or "ridge", alpha=choice.alpha, tol=tol
+        ),
+        Method.HULL: lambda: machines.ConvexHullKernelRegressor(
+            loss=choice.loss or "square", alpha=choice.alpha, tol=tol
+        ),
+        Method.HYPERKERNEL: lambda: machines.HyperkernelRegressor(choice.hyperkernel, nu=choice.nu, tol=tol),
+    }
+    if choice.method not in makers:
+        raise ArgumentError(
+            f"--method {choice.method} needs labels, and the target has real values. "
+            "Use --method convex, convex-hull or hyperkernel, or --task classification."
+        )
+    return makers[choice.method]()
+
+
+def _detector(choice: Choice) -> Any:
+    machines = _machines()
+    if choice.method is Method.NOVELTY:
+        return machines.MultipleKernelOneClass(_parsed(choice), nu=choice.nu, tol=choice.tol)
+    return machines.HyperkernelOneClass(choice.hyperkernel, nu=choice.nu, tol=choice.tol)
+
+
 def make_baselines(choice: Choice, seed: int) -> dict[str, Any]:
     """What the learnt kernel must beat: the average of the kernels, the best one, or the fixed kernel."""
-    machines = require("kernelearn.kernel_machines", "kernelearn kernels")
-    from kernelearn.kernel_machines.kernels.specification import parse_kernels
-
-    if choice.method is Method.HYPERKERNEL:
-        kind = machines.HyperkernelClassifier if choice.is_classification else machines.HyperkernelRegressor
-        return {"fixed kernel": kind(weights="fixed")}
-    if not choice.is_classification:
+    machines, kernels = _machines(), _parsed(choice)
+    if choice.method in (Method.HYPERKERNEL, Method.HYPER_NOVELTY):
+        return {"fixed kernel": make_estimator(choice).set_params(weights="fixed")}
+    if choice.method is Method.NOVELTY:
+        return {"uniform average": make_estimator(choice).set_params(weights="uniform")}
+    if choice.task is Task.REGRESSION:
         return {"single Gaussian": machines.ConvexKernelLearner("rbf", loss="ridge", alpha=choice.alpha)}
-    kernels = None if choice.kernels is None else parse_kernels(choice.kernels)
     make = machines.MultipleKernelClassifier
     return {
         "uniform average": make(kernels, weights="uniform", C=choice.C),
@@ -108,7 +160,20 @@ def fit(
     signed: Annotated[
         bool, typer.Option("--signed", help="Of semidefinite: allow negative weights.")
     ] = False,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Of convex: ridge, absolute, epsilon_insensitive, interpolation, svm, logistic, fisher; of "
+            "convex-hull: square, absolute, epsilon_insensitive, interpolation, hinge, logistic. "
+            "[default: by the task]"
+        ),
+    ] = None,
+    hyperkernel: Annotated[
+        str, typer.Option(help="Of hyperkernel methods: ard, gaussian, harmonic, power.")
+    ] = "ard",
+    formulation: Annotated[str, typer.Option(help="Of hyperkernel: c, nu, lagrangian, alignment.")] = "c",
     c: Annotated[float, typer.Option("--C", help="Soft margin constant.")] = 1.0,
+    nu: Annotated[float, typer.Option(help="Of novelty and nu machines: the share outside.")] = 0.3,
     alpha: Annotated[float, typer.Option(help="Regularisation of convex and convex-hull.")] = 1.0,
     task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
     test_size: Annotated[float, typer.Option(help="Share of the rows kept for testing.")] = 0.25,
@@ -127,14 +192,19 @@ def fit(
 
     try:
         require("sklearn", "kernelearn kernels")
+        is_detector = method in _DETECTORS
+        if is_detector and task == "auto":
+            task = "classification"
         split = _load(data, target, delimiter, drop_missing, task, test_size, standardize, seed)
-        choice = Choice(method, kernels, criterion, signed, c, alpha, tol, split.is_classification)
+        split = _normal_rows(split) if is_detector else split
+        options = (loss, hyperkernel, formulation, c, alpha, nu, tol, split.task)
+        choice = Choice(method, kernels, criterion, signed, *options)
         model = make_estimator(choice)
         transduction = {"X_test": split.x_test} if signed and method is Method.SEMIDEFINITE else {}
         model.fit(split.x_train, split.y_train, **transduction)
-        scores = {"learnt kernel": model.score(split.x_test, split.y_test)}
+        scores = {"learnt kernel": _score(model, split)}
         for name, baseline in make_baselines(choice, seed).items():
-            scores[name] = baseline.fit(split.x_train, split.y_train).score(split.x_test, split.y_test)
+            scores[name] = _score(baseline.fit(split.x_train, split.y_train), split)
     except (KernelearnError, ValueError) as error:
         say_error(error)
         raise typer.Exit(1) from error
@@ -148,8 +218,33 @@ class _Split:
     x_test: Any
     y_train: Any
     y_test: Any
-    is_classification: bool
+    task: Task
     description: str
+
+
+def _normal_rows(split: _Split) -> _Split:
+    """The rows of the most frequent label to learn from; of the test rows, which are of it (1) or not (0)."""
+    import numpy as np
+
+    labels, counts = np.unique(split.y_train, return_counts=True)
+    normal = labels.tolist()[int(np.argmax(counts))]
+    if len(labels) < 2:
+        raise ArgumentError(
+            f"All rows have the label {normal!r}: without others there is nothing to score the detector on."
+        )
+    description = f"{split.description}; {normal!r} is normal"
+    kept = split.y_train == normal
+    is_normal = (split.y_test == normal).astype(int)
+    return _Split(split.x_train[kept], split.x_test, None, is_normal, Task.NOVELTY, description)
+
+
+def _score(model: Any, split: _Split) -> float:
+    """Accuracy, R², or the area under the ROC curve of a detector."""
+    if split.task is not Task.NOVELTY:
+        return float(model.score(split.x_test, split.y_test))
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(split.y_test, model.score_samples(split.x_test)))
 
 
 def _load(
@@ -186,7 +281,7 @@ def _load(
         f"{data.name}: {len(table.target)} rows, {len(table.names)} features, {kind} of "
         f"{table.target_name!r}, {len(y_test)} rows for testing{dropped}"
     )
-    return _Split(x_train, x_test, y_train, y_test, is_classification, description)
+    return _Split(x_train, x_test, y_train, y_test, Task(kind), description)
 
 
 def _show(model: Any, split: _Split, scores: dict[str, float]) -> None:
@@ -205,8 +300,8 @@ def _show(model: Any, split: _Split, scores: dict[str, float]) -> None:
     if hasattr(model, "effective_pivots_"):
         say(f"Pivots with more than 1e-4 of the weight: {model.effective_pivots_}")
     say()
-    title = "Accuracy on the test rows" if split.is_classification else "R² on the test rows"
-    say_table(("model", "score"), [(name, f"{score:.4f}") for name, score in scores.items()], title)
+    rows = [(name, f"{score:.4f}") for name, score in scores.items()]
+    say_table(("model", "score"), rows, _SCORES[split.task])
 
 
 def _save(model: Any, scores: dict[str, float], plot: Path | None, output: Path | None) -> None:

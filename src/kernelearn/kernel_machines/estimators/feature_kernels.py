@@ -1,9 +1,10 @@
 """Kernels from the layers of a frozen network: one per layer, and a few-shot classifier that weighs them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -11,8 +12,9 @@ from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines.estimators.base import KernelClassifierMixin
 from kernelearn.kernel_machines.estimators.multiple import MultipleKernelClassifier
 from kernelearn.kernel_machines.estimators.network_adapter import activations
-from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
-from kernelearn.kernel_machines.kernels.functions import Kernel
+from kernelearn.kernel_machines.estimators.parameters import Choice, Constraint, Whole, check_parameters
+from kernelearn.kernel_machines.estimators.weights import ClassWeight, check_sample_weight
+from kernelearn.kernel_machines.kernels.functions import Kernel, Seed
 
 POOLINGS = ("mean", "max", "flatten")
 
@@ -51,6 +53,8 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         (['raw', 'square'], [slice(0, 3, None), slice(3, 6, None)])
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {"pooling": Choice(POOLINGS), "batch_size": Whole(1)}
+
     def __init__(
         self,
         model: Any = None,
@@ -66,15 +70,17 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         self.center = center
         self.batch_size = batch_size
 
-    def fit(self, X: Any, y: Any = None) -> "FeatureKernels":
-        """Learn the centres and scales of the layers from images X (n, ...)."""
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_positive("batch_size", self.batch_size)
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the centres and scales of the layers from images X (n, ...).
+
+        sample_weight: (n,) how often each image counts.
+        """
+        check_parameters(self, self._constraints)
         features = self._features(_as_batch(X))
         self.layers_ = list(features)
-        self.means_ = [f.mean(axis=0) if self.center else np.zeros(f.shape[1]) for f in features.values()]
-        lengths = [((f - mean) ** 2).sum(axis=1).mean() for f, mean in zip(features.values(), self.means_)]
-        self.scales_ = [1.0 / np.sqrt(length) if length > 0 else 0.0 for length in lengths]
+        weights = check_sample_weight(sample_weight, len(next(iter(features.values()))))
+        self.means_ = [_mean(f, weights) if self.center else np.zeros(f.shape[1]) for f in features.values()]
+        self.scales_ = [_inverse_length(f, mean, weights) for f, mean in zip(features.values(), self.means_)]
         if not any(self.scales_):
             raise ArgumentError(
                 "All layers give the same features for every image: there is nothing to learn from."
@@ -83,7 +89,7 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         self.blocks_ = [slice(start, stop) for start, stop in zip([0, *stops[:-1]], stops)]
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """(n, d) centred and scaled features, the layers side by side as in `blocks_`."""
         check_is_fitted(self)
         features = self._features(_as_batch(X))
@@ -100,7 +106,7 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         base = as_kernels(kernel)[0]
         return [replace(base, columns=block, label=name) for name, block in zip(self.layers_, self.blocks_)]
 
-    def grams(self, X: Any, Y: Any = None) -> np.ndarray:
+    def grams(self, X: ArrayLike, Y: ArrayLike | None = None) -> np.ndarray:
         """(n_layers, n, m) linear kernels between images X (n, ...) and Y (m, ...), or X and itself."""
         left = self.transform(X)
         right = left if Y is None else self.transform(Y)
@@ -112,7 +118,18 @@ class FeatureKernels(TransformerMixin, BaseEstimator):
         return {name: pooled(values, self.pooling) for name, values in maps.items()}
 
 
-def _as_batch(X: Any) -> np.ndarray:
+def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.asarray(np.average(features, axis=0, weights=weights))
+
+
+def _inverse_length(features: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> float:
+    """1 / root of the mean squared length of centred features, 0 where that is rounding of the features."""
+    length = float(np.average(((features - mean) ** 2).sum(axis=1), weights=weights))
+    rounding = 16 * np.finfo(float).eps ** 2 * float(np.average((features**2).sum(axis=1), weights=weights))
+    return 1.0 / np.sqrt(length) if length > rounding else 0.0
+
+
+def _as_batch(X: ArrayLike) -> np.ndarray:
     return check_array(X, allow_nd=True, dtype=None, ensure_min_samples=1)
 
 
@@ -128,6 +145,7 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         kernel: "linear", "rbf", any name or `Kernel`; the same for all layers.
         weights: "learned", "uniform", "best" or "alignment"; see `MultipleKernelClassifier`.
         C: soft margin constant.
+        class_weight: None, "balanced", or a dict from label to the factor of its losses.
         normalize: of the kernels: "trace", "cosine" or None.
         cv, tol, random_state: see `MultipleKernelClassifier`.
 
@@ -150,21 +168,23 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         model: Any = None,
         layers: Sequence[str] | None = None,
         *,
-        kernel: Any = "linear",
+        kernel: str | Kernel = "linear",
         weights: str = "learned",
         C: float = 1.0,
+        class_weight: ClassWeight = None,
         pooling: str = "mean",
         normalize: str | None = "trace",
         batch_size: int = 256,
         cv: int = 5,
         tol: float = 1e-3,
-        random_state: Any = None,
+        random_state: Seed = None,
     ) -> None:
         self.model = model
         self.layers = layers
         self.kernel = kernel
         self.weights = weights
         self.C = C
+        self.class_weight = class_weight
         self.pooling = pooling
         self.normalize = normalize
         self.batch_size = batch_size
@@ -172,27 +192,31 @@ class KernelHead(KernelClassifierMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "KernelHead":
-        """Learn layer weights and classifier from images X (n, ...) and labels y (n,)."""
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn layer weights and classifier from images X (n, ...) and labels y (n,).
+
+        sample_weight: (n,) how often each image counts; images with 0 are left out.
+        """
         self.features_ = FeatureKernels(
             self.model, self.layers, pooling=self.pooling, batch_size=self.batch_size
-        ).fit(X)
+        ).fit(X, sample_weight=sample_weight)
         self.machine_ = MultipleKernelClassifier(
             self.features_.kernels(self.kernel),
             weights=self.weights,
             C=self.C,
+            class_weight=self.class_weight,
             normalize=self.normalize,
             cv=self.cv,
             tol=self.tol,
             random_state=self.random_state,
-        ).fit(self.features_.transform(X), y)
+        ).fit(self.features_.transform(X), y, sample_weight)
         self.classes_ = self.machine_.classes_
         self.gap_ = self.machine_.gap_
         weights = self.machine_.kernel_weights_.tolist()
         self.layer_importance_ = dict(zip(self.features_.layers_, weights))
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Signed distances: (n,) for two classes, (n, n_classes) for more."""
         check_is_fitted(self)
         return self.machine_.decision_function(self.features_.transform(X))

@@ -1,22 +1,29 @@
 """Support vector machines that learn a kernel from a hyperkernel: Ong, Smola and Williamson, JMLR 2005."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
+from numpy.typing import ArrayLike
+from sklearn.base import OutlierMixin, RegressorMixin
 
-from kernelearn.errors import ArgumentError, DataError
-from kernelearn.kernel_machines.estimators.base import (
-    KernelClassifierMixin,
-    KernelMachine,
-    cut_from,
-    stacked_duals,
+from kernelearn.errors import ArgumentError
+from kernelearn.kernel_machines.estimators.base import KernelClassifierMixin, KernelMachine, Training
+from kernelearn.kernel_machines.estimators.one_class import NoveltyMixin
+from kernelearn.kernel_machines.estimators.parameters import (
+    POSITIVE,
+    SHARE,
+    SOLVER_LIMITS,
+    Choice,
+    Constraint,
+    Whole,
 )
-from kernelearn.kernel_machines.estimators.convex_learner import check_target
-from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive, check_range
+from kernelearn.kernel_machines.estimators.targets import RealTarget, check_target
+from kernelearn.kernel_machines.estimators.weights import ClassWeight
+from kernelearn.kernel_machines.kernels.functions import KernelLike
 from kernelearn.kernel_machines.kernels.hyperkernels import (
     HYPERKERNELS,
+    HyperkernelSettings,
     PivotBank,
     distinct_pairs,
     incomplete_cholesky,
@@ -24,63 +31,88 @@ from kernelearn.kernel_machines.kernels.hyperkernels import (
     pair_similarities,
 )
 from kernelearn.kernel_machines.solvers import reference
-from kernelearn.kernel_machines.solvers.learners import (
+from kernelearn.kernel_machines.solvers.losses import LabelAlignment, NuRegression
+from kernelearn.kernel_machines.solvers.margins import (
     LagrangianMargin,
-    Learner,
     NuMargin,
-    NuRegression,
+    OneClassMargin,
     SoftMargin1,
-    solve_all,
 )
-from kernelearn.kernel_machines.solvers.silp import Cut, Oracle, SilpResult, solve_silp
+from kernelearn.kernel_machines.solvers.master import Cut
+from kernelearn.kernel_machines.solvers.points import (
+    Learner,
+    cut_from,
+    solve_all,
+    stacked_duals,
+)
+from kernelearn.kernel_machines.solvers.silp import Oracle, SilpResult
 
+FORMULATIONS = ("c", "nu", "lagrangian", "alignment")
 _EFFECTIVE_SHARE = 1e-4
 _MEMORY_LIMIT = 4 * 2**30
+_COMMON: dict[str, Constraint] = {
+    "hyperkernel": Choice(HYPERKERNELS),
+    "weights": Choice(("learned", "fixed")),
+    "solver": Choice(("silp", *reference.SOLVERS)),
+    "lambda_h": SHARE,
+    "lambda_q": POSITIVE,
+    "delta": POSITIVE,
+    "n_pivots": Whole(1),
+    **SOLVER_LIMITS,
+}
 
 
 class _HyperkernelMachine(KernelMachine):
-    """Shared by the classifier and the regressor."""
+    """Shared by the classifier, the regressor and the novelty detector."""
 
-    kernels = None
+    hyperkernel: str
+    lambda_h: float
+    lambda_q: float
+    widths: str | ArrayLike
+    base_kernel: KernelLike
+    series: str | ArrayLike
+    weights: str
+    delta: float
+    n_pivots: int
 
-    def _check_parameters(self) -> None:
-        check_choice("hyperkernel", self.hyperkernel, HYPERKERNELS)
-        check_choice("weights", self.weights, ("learned", "fixed"))
-        check_choice("solver", self.solver, ("silp", *reference.SOLVERS))
-        check_range("lambda_h", self.lambda_h, 0.0, 1.0)
-        for name in ("lambda_q", "C", "delta", "n_pivots", "tol", "max_iter"):
-            check_positive(name, getattr(self, name))
-        check_range("nu", self.nu, 0.0, 1.0)
-
-    def _check_points(self, X: Any, y: Any) -> np.ndarray:
-        if y is None:
-            raise DataError("This estimator requires y to be passed, but the target y is None.")
-        points = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        if len(points) != len(np.asarray(y)):
-            raise DataError(f"X has {len(points)} points and y has {len(np.asarray(y))} entries.")
-        needed = 8 * len(points) ** 2 * (int(self.n_pivots) + points.shape[1])
+    def _check_points(self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Training:
+        training = super()._check_points(X, y, sample_weight)
+        n, d = training.points.shape
+        needed = 8 * n**2 * (int(self.n_pivots) + d)
         if needed > _MEMORY_LIMIT:
             raise ArgumentError(
-                f"Hyperkernels on {len(points)} points need about {needed / 2**30:.1f} GiB: time and memory "
+                f"Hyperkernels on {n} points need about {needed / 2**30:.1f} GiB: time and memory "
                 "grow with the square of the points. Use fewer points or a smaller n_pivots."
             )
-        return points
+        return training
 
-    def _fit_targets(self, points: np.ndarray, targets: np.ndarray, learner: Learner, total: float) -> None:
-        """Learn weights that sum to `total` and the predictor."""
-        bank = self._make_pivots(points)
-        atoms = bank.grams() * total
-        hyper_gram = bank.hyper_gram() * total**2
-        penalty = self._penalty()
-        oracle = regularised_oracle(atoms, hyper_gram, targets, learner, penalty)
-        result = self._solve(oracle, atoms, hyper_gram, targets, penalty)
-        self.X_fit_ = points
-        self._set_solution(bank, result.weights * total, result.state)  # type: ignore[arg-type]
-        self._set_progress(result)
+    def _learn(
+        self,
+        training: Training,
+        targets: np.ndarray,
+        learner: Learner,
+        penalty: float,
+        program: reference.HyperProgram,
+    ) -> tuple[PivotBank, SilpResult]:
+        """Weights that sum to one and the predictor, in the units of the targets."""
+        bank = self._make_pivots(training)
+        atoms, hyper_gram = bank.grams(), bank.hyper_gram()
+        oracle = regularised_oracle(atoms, hyper_gram, targets, program.costs, learner, penalty)
+        result = self._minimise(
+            oracle,
+            len(atoms),
+            lambda: reference.hyperkernel_program(atoms, hyper_gram, targets, program, penalty, self.solver),
+        )
+        self.X_fit_ = training.points
         self.effective_pivots_ = int((result.weights > _EFFECTIVE_SHARE).sum())
+        return bank, result
 
-    def _make_pivots(self, points: np.ndarray) -> PivotBank:
-        hyper = make_hyperkernel(self.hyperkernel, self.lambda_h, self.widths, self.base_kernel, points)
+    def _make_pivots(self, training: Training) -> PivotBank:
+        settings = HyperkernelSettings(
+            self.hyperkernel, self.lambda_h, self.widths, self.base_kernel, self.series
+        )
+        points = training.points
+        hyper = make_hyperkernel(settings, points, training.weights)
         pairs = distinct_pairs(len(points))
         similarities = pair_similarities(hyper, points, pairs)
         if self.weights == "fixed":
@@ -88,41 +120,28 @@ class _HyperkernelMachine(KernelMachine):
             chosen, self.residual_ = np.array([0]), float(hyper.diagonal(similarities).max())
         else:
             chosen, self.residual_ = incomplete_cholesky(hyper, similarities, self.delta, int(self.n_pivots))
-        self.pivots_ = pairs[chosen]
+        self.pivots_ = training.kept[pairs[chosen]]
         return PivotBank(hyper, points, similarities[chosen])
-
-    def _solve(
-        self, oracle: Oracle, atoms: np.ndarray, hyper_gram: np.ndarray, targets: np.ndarray, penalty: float
-    ) -> SilpResult:
-        if self.solver == "silp":
-            return solve_silp(oracle, len(atoms), tol=self.tol, max_iter=self.max_iter, verbose=self.verbose)
-        found = reference.hyperkernel_program(
-            atoms, hyper_gram, targets, self._program(len(atoms[0])), penalty, self.solver
-        )
-        cut = oracle(found.weights)
-        lower = min(found.value, cut.upper)
-        return SilpResult(found.weights, lower, cut.upper, cut.state, 1, True, [(lower, cut.upper)])
-
-    def _penalty(self) -> float:
-        return self.lambda_q
-
-    def _program(self, m: int) -> reference.HyperProgram:
-        raise NotImplementedError
 
 
 def regularised_oracle(
-    atoms: np.ndarray, hyper_gram: np.ndarray, targets: np.ndarray, learner: Learner, penalty: float
+    atoms: np.ndarray,
+    hyper_gram: np.ndarray,
+    targets: np.ndarray,
+    costs: np.ndarray,
+    learner: Learner,
+    penalty: float,
 ) -> Oracle:
     """Cuts of J(K(theta)) + penalty ||H^{1/2} theta|| / 2; the norm, which is not squared, by its tangent.
 
     Args:
         atoms: (p, m, m) kernels of the pivots.
         hyper_gram: (p, p) H.
-        targets: (k, m).
+        targets: (k, m). costs: (m,) of the points' losses.
     """
 
-    def oracle(theta: np.ndarray) -> Cut:
-        points = solve_all(learner, np.tensordot(theta, atoms, axes=1), targets)
+    def oracle(theta: np.ndarray, tol: float) -> Cut:
+        points = solve_all(learner, np.tensordot(theta, atoms, axes=1), targets, costs, tol)
         v = stacked_duals(points)
         support = np.flatnonzero(np.any(v != 0, axis=1))
         products = v[support] @ v[support].T
@@ -142,25 +161,30 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
     Minimises over beta >= 0, sum(beta) = 1 the regularised risk plus lambda_q ||k|| / 2, the norm of the
     kernel in the hyper reproducing kernel Hilbert space.
 
-    What to expect: for these hyperkernels with beta >= 0 the kernel of the pair of equal points dominates
-        every
-    other pivot in the semidefinite order, so the risk alone always puts all weight on it, and only lambda_q
-    opposes. With the settings of the paper `effective_pivots_` is therefore 1 as a rule: the "learnt" kernel
-    is the fixed kernel prod_j (1 - lambda_h) / (1 - lambda_h exp(-s_j (x_j - x'_j)^2)), which weights="fixed"
-    uses at once. Compare with it.
+    What to expect: for these hyperkernels with beta >= 0 (as in the paper) the kernel of the pair of equal
+    points dominates every other pivot in the semidefinite order: the risk alone always puts all weight on it,
+    and only lambda_q opposes. With the settings of the paper `effective_pivots_` is 1 as a rule: the
+    "learnt" kernel is the fixed kernel prod_j (1 - lambda_h) / (1 - lambda_h exp(-s_j (x_j - x'_j)^2)), which
+    weights="fixed" uses at once. Compare with it.
 
     Args:
-        hyperkernel: "harmonic" (over `base_kernel`), "gaussian" or "ard" (a width per feature).
-        formulation: "c", "nu" or "lagrangian" SVM.
-        lambda_h: 0 < lambda_h < 1, of the hyperkernel.
+        hyperkernel: "harmonic" (over `base_kernel`), "gaussian", "ard" (a width per feature) or "power" (the
+            power series `series` over `base_kernel`).
+        formulation: "c", "nu" or "lagrangian" SVM, or "alignment": the kernel is the one that is best aligned
+            with the labels, and a C-SVM is then trained on it.
+        lambda_h: 0 < lambda_h < 1, of the harmonic hyperkernels.
         lambda_q: > 0, weight of the norm of the kernel.
-        C: of "c"; the ridge of "lagrangian" is n / C.
+        C: > 0, the factor of every loss, as in scikit-learn's SVC: 1 / (lambda m) of the paper, whose (27)
+            writes C / m and so has 100 m where this has 100. The ridge of "lagrangian" is 1 / C.
         nu: of "nu".
+        class_weight: None, "balanced", or a dict from label to the factor of its losses.
         widths: "auto" (1 / (50 q^2), q the 90 % quantile of the distances), a number, or one per feature
             ("ard").
-        base_kernel: of "harmonic"; made 1 on the diagonal, and must not be negative.
+        base_kernel: of "harmonic" and "power"; made 1 on the diagonal, and must not be negative.
+        series: of "power": "exponential", or coefficients c_0, c_1, ... >= 0; they are made to sum to one.
         weights: "learned" or "fixed" (all on the pair of equal points: the baseline).
-        delta: tolerance of the incomplete Cholesky factorisation that chooses the pivots.
+        delta: tolerance of the incomplete Cholesky factorisation that chooses the pivots; also what
+            "alignment" adds to the diagonal of the kernel, which is known no better.
         n_pivots: at most so many pivots.
         solver: "silp", or "cvxpy", "clarabel", "scs" (the semidefinite programmes, small problems).
         tol, max_iter, verbose: of "silp"; see `SemidefiniteKernelClassifier`.
@@ -171,15 +195,22 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
         residual_: largest diagonal of the hyper-Gram matrix that the pivots do not explain.
         gap_, objective_, lower_bound_, dual_coef_, intercept_, classes_, n_iter_, history_.
 
-    Source: Ong, Smola and Williamson, JMLR 2005, (12)-(14), (27)-(29).
+    Source: Ong, Smola and Williamson, JMLR 2005, (11)-(14), (27)-(29), (32).
 
     Example:
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
-        >>> model = HyperkernelClassifier(C=100.0, n_pivots=20).fit(X[50:], y[50:])
+        >>> model = HyperkernelClassifier(n_pivots=20).fit(X[50:], y[50:])
         >>> bool(model.score(X[50:], y[50:]) > 0.9), model.effective_pivots_
         (True, 1)
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "formulation": Choice(FORMULATIONS),
+        "C": POSITIVE,
+        "nu": SHARE,
+        **_COMMON,
+    }
 
     def __init__(
         self,
@@ -190,8 +221,10 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
         lambda_q: float = 1.0,
         C: float = 100.0,
         nu: float = 0.3,
-        widths: Any = "auto",
-        base_kernel: Any = "rbf",
+        class_weight: ClassWeight = None,
+        widths: str | ArrayLike = "auto",
+        base_kernel: KernelLike = "rbf",
+        series: str | ArrayLike = "exponential",
         weights: str = "learned",
         delta: float = 1e-6,
         n_pivots: int = 100,
@@ -206,8 +239,10 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
         self.lambda_q = lambda_q
         self.C = C
         self.nu = nu
+        self.class_weight = class_weight
         self.widths = widths
         self.base_kernel = base_kernel
+        self.series = series
         self.weights = weights
         self.delta = delta
         self.n_pivots = n_pivots
@@ -216,32 +251,40 @@ class HyperkernelClassifier(KernelClassifierMixin, _HyperkernelMachine):
         self.max_iter = max_iter
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "HyperkernelClassifier":
-        """Learn the kernel and the classifier from X (n, d) and labels y (n,)."""
-        check_choice("formulation", self.formulation, ("c", "nu", "lagrangian"))
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the kernel and the classifier from X (n, d) and labels y (n,).
+
+        sample_weight: (n,) how often each point counts; points with 0 are left out.
+        """
         self._check_parameters()
-        points = self._check_points(X, y)
-        targets = self._encode_labels(y)
-        self._fit_targets(points, targets, self._learner(len(points)), 1.0)
+        training = self._check_points(X, y, sample_weight)
+        targets, costs = self._check_labels(y, training)
+        program = reference.HyperProgram(self.formulation, costs, self.C, self.nu, self.delta)
+        bank, result = self._learn(training, targets, self._learner(), self.lambda_q, program)
+        points = result.state
+        if self.formulation == "alignment":
+            gram = np.tensordot(result.weights, bank.grams(), axes=1)
+            points = solve_all(SoftMargin1(self.C, 0.5), gram, targets, costs, self.tol / 4)
+        self._set_solution(bank, result.weights, points)
+        self._set_progress(result)
         return self
 
-    def _learner(self, m: int) -> Learner:
-        inner = min(1e-3, self.tol / 10)
-        if self.formulation == "nu":
-            return NuMargin(self.nu, inner)
-        if self.formulation == "lagrangian":
-            return LagrangianMargin(m / self.C)
-        return SoftMargin1(self.C / m, 0.5, self.tol / 4)
-
-    def _program(self, m: int) -> reference.HyperProgram:
-        return reference.HyperProgram(self.formulation, self.C, self.nu, m / self.C)
+    def _learner(self) -> Learner:
+        learners: dict[str, Learner] = {
+            "c": SoftMargin1(self.C, 0.5),
+            "nu": NuMargin(self.nu),
+            "lagrangian": LagrangianMargin(1.0 / self.C),
+            "alignment": LabelAlignment(self.delta),
+        }
+        return learners[self.formulation]
 
 
 class HyperkernelRegressor(RegressorMixin, _HyperkernelMachine):
     """nu support vector regression with a kernel learnt from a hyperkernel.
 
-    As `HyperkernelClassifier`, with beta summing to the standard deviation of y and C = 1 / lambda of the
-    paper; what is said there about `effective_pivots_` and weights="fixed" holds here too.
+    As `HyperkernelClassifier`, with beta summing to the standard deviation of y. C is the factor of every
+    loss, 1 / (lambda m) of the paper; what is said there about `effective_pivots_` and weights="fixed" holds
+    here too.
 
     Source: Ong, Smola and Williamson, JMLR 2005, (31).
 
@@ -253,16 +296,19 @@ class HyperkernelRegressor(RegressorMixin, _HyperkernelMachine):
         True
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {"C": POSITIVE, "nu": SHARE, **_COMMON}
+
     def __init__(
         self,
         hyperkernel: str = "ard",
         *,
         lambda_h: float = 0.6,
         lambda_q: float = 1.0,
-        C: float = 1000.0,
+        C: float = 100.0,
         nu: float = 0.3,
-        widths: Any = "auto",
-        base_kernel: Any = "rbf",
+        widths: str | ArrayLike = "auto",
+        base_kernel: KernelLike = "rbf",
+        series: str | ArrayLike = "exponential",
         weights: str = "learned",
         delta: float = 1e-6,
         n_pivots: int = 100,
@@ -278,6 +324,7 @@ class HyperkernelRegressor(RegressorMixin, _HyperkernelMachine):
         self.nu = nu
         self.widths = widths
         self.base_kernel = base_kernel
+        self.series = series
         self.weights = weights
         self.delta = delta
         self.n_pivots = n_pivots
@@ -286,22 +333,102 @@ class HyperkernelRegressor(RegressorMixin, _HyperkernelMachine):
         self.max_iter = max_iter
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "HyperkernelRegressor":
-        """Learn the kernel and the function from X (n, d) and y (n,)."""
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the kernel and the function from X (n, d) and y (n,).
+
+        sample_weight: (n,) how often each point counts; points with 0 are left out.
+        """
         self._check_parameters()
-        points = self._check_points(X, y)
-        target = check_target(y)
-        spread = float(target.std())
-        learner = NuRegression(self.C, self.nu, min(1e-3, self.tol / 10))
-        self._fit_targets(points, target[None, :], learner, spread if spread > 0 else 1.0)
+        training = self._check_points(X, y, sample_weight)
+        # In units of the spread the weights sum to one, and everything of (31) is in proportion to it.
+        target = RealTarget.of(check_target(y)[training.kept], training.weights, has_intercept=True)
+        learner = NuRegression(self.C, self.nu)
+        program = reference.HyperProgram("regression", training.weights, self.C, self.nu)
+        penalty = self.lambda_q * self.C * float(training.weights.sum())
+        bank, result = self._learn(training, target.values[None, :], learner, penalty, program)
+        # The kernel grows with the spread, and the coefficients do not.
+        points = [target.shifted(point) for point in result.state]
+        self._set_solution(bank, result.weights * target.unit, points)
+        self._set_progress(result.in_units(target.unit))
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """(n,) predicted values."""
         return self._outputs(X)[:, 0]
 
-    def _penalty(self) -> float:
-        return self.lambda_q * self.C
 
-    def _program(self, m: int) -> reference.HyperProgram:
-        return reference.HyperProgram("regression", self.C, self.nu)
+class HyperkernelOneClass(NoveltyMixin, OutlierMixin, _HyperkernelMachine):
+    """Novelty detection with a kernel learnt from a hyperkernel: the single-class SVM.
+
+    As `HyperkernelClassifier`, without labels: at most a share nu of the training points lies outside. The
+    norm of the kernel weighs lambda_q / nu.
+
+    Args:
+        nu: in (0, 1), an upper bound of the share of outliers and a lower bound of that of support vectors.
+        hyperkernel, lambda_h, lambda_q, widths, base_kernel, series, weights, delta, n_pivots, solver, tol,
+        max_iter, verbose: see `HyperkernelClassifier`.
+
+    Attributes:
+        offset_: decision_function = score_samples - offset_.
+        pivots_, kernel_weights_, effective_pivots_, residual_, gap_, objective_, lower_bound_,
+        dual_coef_ (1, n), intercept_ (1,), n_iter_, history_.
+
+    Source: Ong, Smola and Williamson, JMLR 2005, (30).
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(60, 2))
+        >>> model = HyperkernelOneClass(nu=0.1).fit(X)
+        >>> model.predict([[0.0, 0.0], [9.0, 9.0]]).tolist()
+        [1, -1]
+    """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {"nu": SHARE, **_COMMON}
+
+    def __init__(
+        self,
+        hyperkernel: str = "ard",
+        *,
+        nu: float = 0.3,
+        lambda_h: float = 0.6,
+        lambda_q: float = 1.0,
+        widths: str | ArrayLike = "auto",
+        base_kernel: KernelLike = "rbf",
+        series: str | ArrayLike = "exponential",
+        weights: str = "learned",
+        delta: float = 1e-6,
+        n_pivots: int = 100,
+        solver: str = "silp",
+        tol: float = 1e-3,
+        max_iter: int = 300,
+        verbose: int = 0,
+    ) -> None:
+        self.hyperkernel = hyperkernel
+        self.nu = nu
+        self.lambda_h = lambda_h
+        self.lambda_q = lambda_q
+        self.widths = widths
+        self.base_kernel = base_kernel
+        self.series = series
+        self.weights = weights
+        self.delta = delta
+        self.n_pivots = n_pivots
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the kernel and where the points lie from X (n, d); y is not used.
+
+        sample_weight: (n,) how often each point counts; points with 0 are left out.
+        """
+        self._check_parameters()
+        training = self._check_points(X, None, sample_weight)
+        program = reference.HyperProgram("one_class", training.weights, nu=self.nu)
+        nothing = np.zeros((1, len(training.points)))
+        learner = OneClassMargin(self.nu)
+        bank, result = self._learn(training, nothing, learner, self.lambda_q / self.nu, program)
+        self._set_solution(bank, result.weights, result.state)
+        self._set_progress(result)
+        return self

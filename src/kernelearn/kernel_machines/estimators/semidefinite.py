@@ -1,45 +1,64 @@
 """Learning the kernel matrix by semidefinite programming: the estimator of Lanckriet et al., JMLR 2004."""
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import validate_data
 
 from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines.estimators.base import (
     KernelClassifierMixin,
     KernelMachine,
-    cut_from,
+    Training,
     make_oracle,
-    stacked_duals,
 )
-from kernelearn.kernel_machines.estimators.parameters import check_choice, check_positive
+from kernelearn.kernel_machines.estimators.parameters import (
+    POSITIVE,
+    SOLVER_LIMITS,
+    Choice,
+    Constraint,
+    Optional,
+)
+from kernelearn.kernel_machines.estimators.weights import ClassWeight
+from kernelearn.kernel_machines.kernels.functions import KernelLike, Seed
 from kernelearn.kernel_machines.kernels.grams import GramBank
 from kernelearn.kernel_machines.solvers import reference
 from kernelearn.kernel_machines.solvers.alignment import solve_nonnegative, solve_signed_alignment
-from kernelearn.kernel_machines.solvers.learners import (
-    HardMargin,
+from kernelearn.kernel_machines.solvers.margins import HardMargin, SoftMargin1, SoftMargin2
+from kernelearn.kernel_machines.solvers.master import Cut
+from kernelearn.kernel_machines.solvers.points import (
     Learner,
-    SoftMargin1,
-    SoftMargin2,
     check_separable,
+    cut_from,
     solve_all,
+    stacked_duals,
 )
 from kernelearn.kernel_machines.solvers.signed import PsdCone, solve_signed
-from kernelearn.kernel_machines.solvers.silp import Cut, Oracle, SilpResult, solve_silp
+from kernelearn.kernel_machines.solvers.silp import Oracle, SilpResult
 
 CRITERIA = ("hard", "soft1", "soft2", "alignment")
 
 
 @dataclass
 class _Problem:
-    """One fit: banks, targets (k, n), scales c / r_i from theta to mu, and the number of all points."""
+    """One fit, in units in which the learnt kernel has trace n_all.
+
+    targets: (k, n). costs: (n,) factors of the losses. weights: (n,) how often each point counts.
+    scales: n_all / r_i, from theta to weights of the kernels in these units.
+    unit: of the kernel, budget / n_all. n_all: number of all points, test points included.
+    """
 
     bank: GramBank
     targets: np.ndarray
+    costs: np.ndarray
+    weights: np.ndarray
     scales: np.ndarray
-    budget: float
-    n_all: int
+    unit: float
+    n_all: float
     all_bank: GramBank | None
 
     def atoms(self) -> np.ndarray:
@@ -47,8 +66,7 @@ class _Problem:
 
     def all_atoms(self) -> np.ndarray:
         bank = self.all_bank or self.bank
-        traces = bank.traces()
-        return bank.grams() * (self.budget / np.where(traces > 0, traces, np.inf))[:, None, None]
+        return bank.grams() * self.scales[:, None, None]
 
 
 class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
@@ -65,6 +83,8 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
             with `C` is then trained on the result).
         weights: "nonnegative" (the QCQP) or "signed" (the SDP: K must be semidefinite over all points).
         C: soft margin constant, > 0.
+        class_weight: None, "balanced", or a dict from label to the factor of its losses, as scikit-learn's
+            SVC.
         learn_tau: with "soft2": learn tau = 1/C from the same trace budget; `C` is then not used.
         trace: budget c; None for the sum of the traces (with learn_tau also that of I), so that equal weights
             are all 1.
@@ -98,13 +118,24 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
         ((2,), True)
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "criterion": Choice(CRITERIA),
+        "weights": Choice(("nonnegative", "signed")),
+        "solver": Choice(("silp", *reference.SOLVERS)),
+        "C": POSITIVE,
+        "weight_bound": POSITIVE,
+        "trace": Optional(POSITIVE),
+        **SOLVER_LIMITS,
+    }
+
     def __init__(
         self,
-        kernels: Any = None,
+        kernels: KernelLike = None,
         *,
         criterion: str = "soft1",
         weights: str = "nonnegative",
         C: float = 1.0,
+        class_weight: ClassWeight = None,
         learn_tau: bool = False,
         trace: float | None = None,
         weight_bound: float = 1000.0,
@@ -115,12 +146,13 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
         tol: float = 1e-3,
         max_iter: int = 300,
         verbose: int = 0,
-        random_state: Any = None,
+        random_state: Seed = None,
     ) -> None:
         self.kernels = kernels
         self.criterion = criterion
         self.weights = weights
         self.C = C
+        self.class_weight = class_weight
         self.learn_tau = learn_tau
         self.trace = trace
         self.weight_bound = weight_bound
@@ -133,7 +165,13 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, X_test: Any = None) -> "SemidefiniteKernelClassifier":
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_test: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn the weights and the classifier.
 
         Args:
@@ -142,31 +180,31 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
             X_test: (n_test, d) points to be labelled: transduction. Their kernel values enter the trace
                 budget, and with signed weights the condition that K be semidefinite. Signed weights can be
                 used on training and test points only: for other points they define no kernel.
+            sample_weight: (n,) how often each point counts; points with 0 are left out.
         Returns: self.
         """
         self._check_parameters()
-        points, kernels = self._check_training(X, y)
-        targets = self._encode_labels(y)
-        problem = self._pose(points, kernels, targets, self._check_test(X_test))
+        training = self._check_training(X, y, sample_weight)
+        targets, costs = self._check_labels(y, training)
+        problem = self._pose(training, targets, costs, self._check_test(X_test))
         result = self._solve(problem)
         self._finish(problem, result)
         return self
 
     def _check_parameters(self) -> None:
-        check_choice("criterion", self.criterion, CRITERIA)
-        check_choice("weights", self.weights, ("nonnegative", "signed"))
-        check_choice("solver", self.solver, ("silp", *reference.SOLVERS))
-        for name in ("C", "weight_bound", "tol", "max_iter"):
-            check_positive(name, getattr(self, name))
-        if self.trace is not None:
-            check_positive("trace", self.trace)
+        super()._check_parameters()
         if self.learn_tau and self.criterion != "soft2":
             raise ArgumentError(
                 "learn_tau=True learns the parameter of the 2-norm soft margin and needs criterion='soft2', "
                 f"got {self.criterion!r}."
             )
+        if self.criterion == "hard" and self.class_weight is not None:
+            raise ArgumentError(
+                "class_weight has no effect on criterion='hard', which allows no losses to be weighed. "
+                "Leave it None, or use criterion='soft1' or 'soft2'."
+            )
 
-    def _check_test(self, X_test: Any) -> np.ndarray | None:
+    def _check_test(self, X_test: ArrayLike | None) -> np.ndarray | None:
         if X_test is None:
             return None
         if self._takes_matrices():
@@ -174,88 +212,83 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
                 "Transduction needs kernel values between test points, which kernels='precomputed' does not "
                 "give. Pass kernels=[K1, K2, ...] over all points, and point numbers as X and X_test."
             )
-        from sklearn.utils.validation import validate_data
-
-        return validate_data(self, X_test, dtype=np.float64, reset=False)
+        return np.asarray(validate_data(self, X_test, dtype=np.float64, reset=False))
 
     def _pose(
-        self, points: np.ndarray, kernels: list, targets: np.ndarray, test: np.ndarray | None
+        self, training: Training, targets: np.ndarray, costs: np.ndarray, test: np.ndarray | None
     ) -> _Problem:
         is_signed = self.weights == "signed"
-        bank = self._make_bank(points, kernels, signed=is_signed)
+        bank = self._make_bank(training, signed=is_signed)
         traces = bank.traces()
         all_bank = None
+        self._seen = training.points
+        n_all = float(training.weights.sum())
         if test is not None:
             traces = traces + bank.extra_traces(test)
+            self._seen = np.vstack([training.points, test])
+            n_all += len(test)
             if is_signed:
-                every = np.vstack([points, test])
-                all_bank = GramBank(
-                    kernels, every, bank.kernels[0].normalize, bank.storage, self.n_components, 0
-                )
-        self._seen = np.vstack([points, test]) if test is not None else points
-        n_all = len(self._seen)
+                all_bank = self._bank_of_all(bank, training, self._seen)
         default = float(traces.sum()) + (n_all if self.learn_tau else 0.0)
         budget = default if self.trace is None else float(self.trace)
-        scales = np.where(traces > 0, budget / np.where(traces > 0, traces, 1.0), 0.0)
-        return _Problem(bank, targets, scales, budget, n_all, all_bank)
+        scales = np.where(traces > 0, n_all / np.where(traces > 0, traces, 1.0), 0.0)
+        unit = (budget or 1.0) / n_all
+        return _Problem(bank, targets, costs, training.weights, scales, unit, n_all, all_bank)
 
-    def _learner(self) -> Learner:
-        # libsvm's tolerance is on the optimality conditions; a tenth of ours leaves its error out of the gap.
-        inner = min(1e-3, self.tol / 10)
-        if self.criterion == "hard" or self.learn_tau:
-            return HardMargin(inner)
+    def _bank_of_all(self, bank: GramBank, training: Training, every: np.ndarray) -> GramBank:
+        """Training and test points under the same kernels: normalised by the training points alone."""
+        counts = np.concatenate([training.weights, np.zeros(len(every) - len(training.weights))])
+        normalize = bank.kernels[0].normalize
+        return GramBank(training.kernels, every, normalize, bank.storage, self.n_components, 0, counts)
+
+    def _learner(self, unit: float) -> Learner:
+        if self.criterion == "hard":
+            return HardMargin()
         if self.criterion == "soft2":
-            return SoftMargin2(self.C, inner)
-        return SoftMargin1(self.C, tol=self.tol / 4)
+            return SoftMargin2(self.C * unit)
+        return SoftMargin1(self.C * unit)
 
     def _solve(self, problem: _Problem) -> SilpResult:
         if self.criterion == "alignment":
             return self._solve_alignment(problem)
         oracle = self._oracle(problem)
-        if self.solver != "silp":
-            return self._solve_reference(problem, oracle)
-        settings: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter, "verbose": self.verbose}
-        if self.weights == "signed":
+        if self.weights == "signed" and self.solver == "silp":
             cone = PsdCone(problem.all_atoms(), int(self.learn_tau))
-            return solve_signed(oracle, cone, bound=self.weight_bound, **settings)
-        return solve_silp(oracle, len(problem.scales) + int(self.learn_tau), **settings)
+            return solve_signed(
+                oracle,
+                cone,
+                bound=self.weight_bound,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                verbose=self.verbose,
+            )
+        n_weights = len(problem.scales) + int(self.learn_tau)
+        return self._minimise(oracle, n_weights, lambda: self._program(problem))
 
     def _oracle(self, problem: _Problem) -> Oracle:
-        learner = self._learner()
-        if not self.learn_tau:
-            return make_oracle(problem.bank, learner, problem.targets, problem.scales)
-        unit = problem.budget / problem.n_all
+        if self.learn_tau:
+            return _ridge_oracle(problem)
+        learner = self._learner(problem.unit)
+        return make_oracle(problem.bank, learner, problem.targets, problem.costs, problem.scales)
 
-        def with_ridge(theta: np.ndarray) -> Cut:
-            gram = problem.bank.combine(theta[:-1] * problem.scales)
-            gram.flat[:: len(gram) + 1] += theta[-1] * unit
-            points = solve_all(learner, gram, problem.targets)
-            v = stacked_duals(points)
-            slopes = problem.scales * problem.bank.quadratic_forms(v)
-            return cut_from(points, np.append(slopes, unit * float(np.vdot(v, v))))
-
-        return with_ridge
-
-    def _solve_reference(self, problem: _Problem, oracle: Oracle) -> SilpResult:
-        C = self.C if self.criterion == "soft1" else np.inf
-        ridge = 1.0 / self.C if self.criterion == "soft2" and not self.learn_tau else 0.0
-        ridge_atom = problem.budget / problem.n_all if self.learn_tau else None
-        common: dict[str, Any] = {"C": C, "ridge": ridge, "ridge_atom": ridge_atom, "solver": self.solver}
+    def _program(self, problem: _Problem) -> reference.ReferenceResult:
+        C = self.C * problem.unit
+        margin = reference.MarginProgram(
+            limit=C * problem.costs if self.criterion == "soft1" else None,
+            ridge=1.0 / (C * problem.costs) if self.criterion == "soft2" and not self.learn_tau else None,
+            ridge_atom=1.0 / problem.costs if self.learn_tau else None,
+        )
         if self.weights == "signed":
-            found = reference.margin_sdp(
-                problem.atoms(), problem.all_atoms(), problem.targets, bound=self.weight_bound, **common
-            )
-        else:
-            found = reference.margin_qcqp(problem.atoms(), problem.targets, **common)
-        cut = oracle(found.weights)
-        lower = min(found.value, cut.upper)
-        return SilpResult(found.weights, lower, cut.upper, cut.state, 1, True, [(lower, cut.upper)])
+            atoms, all_atoms = problem.atoms(), problem.all_atoms()
+            bound = self.weight_bound
+            return reference.margin_sdp(atoms, all_atoms, problem.targets, margin, bound, self.solver)
+        return reference.margin_qcqp(problem.atoms(), problem.targets, margin, self.solver)
 
     def _solve_alignment(self, problem: _Problem) -> SilpResult:
-        scales = problem.scales
-        forms = problem.bank.quadratic_forms(problem.targets.T)
+        scales, weighted = problem.scales, problem.targets * problem.weights
+        forms = problem.bank.quadratic_forms(weighted.T)
         products = problem.bank.inner_products() * np.outer(scales, scales)
-        ideal_norm = float(np.linalg.norm(problem.targets @ problem.targets.T))
+        ideal_norm = float(np.linalg.norm(problem.targets @ weighted.T))
         arguments = (products, scales * forms, ideal_norm)
         is_signed = self.weights == "signed"
         if self.solver != "silp":
@@ -271,27 +304,48 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
 
     def _finish(self, problem: _Problem, result: SilpResult) -> None:
         check_separable(result.upper)
-        m = len(problem.scales)
+        m, unit = len(problem.scales), problem.unit
         mu = result.weights[:m] * problem.scales
-        states = result.state
-        if states is None:
-            states = solve_all(SoftMargin1(self.C), problem.bank.combine(mu), problem.targets)
-        self.tau_ = float(result.weights[m]) * problem.budget / problem.n_all if self.learn_tau else 0.0
-        self._set_solution(problem.bank, mu, states)
-        self._set_progress(result)
+        points = result.state
+        if points is None:
+            gram = problem.bank.combine(mu)
+            points = solve_all(SoftMargin1(self.C * unit), gram, problem.targets, problem.costs)
+        self.tau_ = float(result.weights[m]) * unit if self.learn_tau else 0.0
+        points = [replace(point, dual_coef=point.dual_coef / unit) for point in points]
+        self._set_solution(problem.bank, mu * unit, points)
+        self._set_progress(result if self.criterion == "alignment" else result.in_units(1.0 / unit))
         if self.weights == "signed":
             _warn_bound(result.weights[:m], self.weight_bound)
 
-    def _outputs(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: ArrayLike) -> np.ndarray:
         outputs = super()._outputs(X)
         if self.weights == "signed" and not self._takes_matrices():
             _check_seen(np.asarray(X, dtype=np.float64), self._seen)
         return outputs
 
 
-def _warn_bound(theta: np.ndarray, bound: float) -> None:
-    import warnings
+def _ridge_oracle(problem: _Problem) -> Oracle:
+    """Cuts of the 2-norm margin whose ridge is one more weight of the trace budget: theta ends with it."""
+    per_point = 1.0 / problem.costs
 
+    def oracle(theta: np.ndarray, tol: float) -> Cut:
+        gram = problem.bank.combine(theta[:-1] * problem.scales)
+        ridge = float(theta[-1])
+        if ridge > 0.0:
+            points = solve_all(SoftMargin2(1.0 / ridge), gram, problem.targets, problem.costs, tol)
+        else:
+            points = solve_all(HardMargin(), gram, problem.targets, problem.costs, tol)
+        v = stacked_duals(points)
+        squares = float((per_point[:, None] * v**2).sum())
+        slopes = problem.scales * problem.bank.quadratic_forms(v)
+        cut = cut_from(points, np.append(slopes, squares))
+        # The margin with a ridge has already taken ridge * squares off its constant.
+        return replace(cut, constant=cut.constant + ridge * squares)
+
+    return oracle
+
+
+def _warn_bound(theta: np.ndarray, bound: float) -> None:
     if np.abs(theta).max() > 0.99 * bound:
         warnings.warn(
             f"A signed weight reached weight_bound={bound:g}: the problem is ill-posed and the bound decides "
@@ -302,11 +356,16 @@ def _warn_bound(theta: np.ndarray, bound: float) -> None:
 
 
 def _check_seen(X: np.ndarray, seen: np.ndarray) -> None:
-    known = {row.tobytes() for row in np.ascontiguousarray(seen)}
-    unknown = sum(row.tobytes() not in known for row in np.ascontiguousarray(X))
+    known = {row.tobytes() for row in _rows(seen)}
+    unknown = sum(row.tobytes() not in known for row in _rows(X))
     if unknown:
         raise ArgumentError(
             f"{unknown} of {len(X)} points were not given to fit. Signed weights keep K semidefinite only "
             "over the points of fit(X, y, X_test=...): pass the points to be labelled there, or use "
             "weights='nonnegative'."
         )
+
+
+def _rows(X: np.ndarray) -> np.ndarray:
+    """The rows so that equal numbers have equal bytes: -0.0 becomes 0.0."""
+    return np.ascontiguousarray(X + 0.0)

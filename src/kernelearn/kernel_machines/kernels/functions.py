@@ -5,14 +5,25 @@ First station of every kernel machine: whatever the user passes as `kernels` lea
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kernelearn.errors import ArgumentError, DataError, unknown_name
 
 _DIAGONAL_BLOCK = 64
+
+# A function on whole arrays, (n, d), (m, d) -> (n, m).
+KernelFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Which features a kernel sees: a slice, column numbers, or None for all.
+Columns: TypeAlias = slice | Sequence[int] | np.ndarray | int | None
+# What users may pass as `kernels`; None is the default bank.
+KernelLike: TypeAlias = "Kernel | str | KernelFunction | np.ndarray | Sequence[KernelLike] | None"
+# Where random numbers come from, as scikit-learn writes it.
+Seed: TypeAlias = int | np.random.RandomState | None
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -21,36 +32,40 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     # catastrophically for data far from the origin.
     shift = y.mean(axis=0)
     x, y = x - shift, y - shift
-    out = x @ y.T
+    out: np.ndarray = x @ y.T
     out *= -2.0
     out += np.einsum("ij,ij->i", x, x)[:, None]
     out += np.einsum("ij,ij->i", y, y)[None, :]
-    return np.maximum(out, 0.0, out=out)
+    np.maximum(out, 0.0, out=out)
+    return out
 
 
 def _linear(x: np.ndarray, y: np.ndarray, kernel: "Kernel") -> np.ndarray:
-    return x @ y.T
+    return np.asarray(x @ y.T)
 
 
 def _poly(x: np.ndarray, y: np.ndarray, kernel: "Kernel") -> np.ndarray:
-    out = x @ y.T
+    out: np.ndarray = x @ y.T
     out *= kernel.numeric_gamma
     out += kernel.coef0
-    return np.power(out, kernel.degree, out=out)
+    np.power(out, kernel.degree, out=out)
+    return out
 
 
 def _rbf(x: np.ndarray, y: np.ndarray, kernel: "Kernel") -> np.ndarray:
     out = squared_distances(x, y)
     out *= -kernel.numeric_gamma
-    return np.exp(out, out=out)
+    np.exp(out, out=out)
+    return out
 
 
 def _laplacian(x: np.ndarray, y: np.ndarray, kernel: "Kernel") -> np.ndarray:
     from sklearn.metrics.pairwise import manhattan_distances
 
-    out = manhattan_distances(x, y)
+    out: np.ndarray = manhattan_distances(x, y)
     out *= -kernel.numeric_gamma
-    return np.exp(out, out=out)
+    np.exp(out, out=out)
+    return out
 
 
 FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray, "Kernel"], np.ndarray]] = {
@@ -78,12 +93,12 @@ class Kernel:
     array([[0.3679]])
     """
 
-    function: str | Callable
+    function: str | KernelFunction
     gamma: float | str = "scale"
     factor: float = 1.0
     degree: int = 2
     coef0: float = 1.0
-    columns: Any = None
+    columns: Columns = None
     label: str | None = None
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -98,6 +113,8 @@ class Kernel:
         """(n,) values k(x_i, x_i)."""
         if self.function in ("rbf", "laplacian"):
             return np.ones(len(x), dtype=x.dtype)
+        if isinstance(self.function, PrecomputedGram):
+            return self.function.diagonal(x)
         blocks = [x[i : i + _DIAGONAL_BLOCK] for i in range(0, len(x), _DIAGONAL_BLOCK)]
         return np.concatenate([np.diagonal(self(b, b)) for b in blocks]) if blocks else np.empty(0)
 
@@ -122,17 +139,41 @@ class Kernel:
         """What tables and plots call it."""
         return self.label or _describe(self)
 
-    def resolve(self, x: np.ndarray) -> "Kernel":
-        """The same kernel with a numeric gamma, from the training data x (n, d)."""
+    def resolve(self, x: np.ndarray, weights: np.ndarray | None = None) -> "Kernel":
+        """The same kernel with a numeric gamma, from the training data; it shares no array with the user.
+
+        Args:
+            x: (n, d). weights: (n,) how often each point counts, or None for once.
+        """
+        owned = replace(self, function=_owned(self.function), columns=_owned(self.columns))
         if self.gamma != "scale" or not isinstance(self.function, str):
-            return self
+            return owned
         seen = x if self.columns is None else x[:, self.columns]
-        variance = float(seen.var())
-        gamma = 1.0 / (seen.shape[1] * variance) if variance > 0 else 1.0
-        return replace(self, gamma=gamma)
+        variance = _variance(seen, weights)
+        return replace(owned, gamma=1.0 / (seen.shape[1] * variance) if variance > 0 else 1.0)
 
 
-def _checked_output(out: Any, shape: tuple[int, int], name: str) -> np.ndarray:
+_Value = TypeVar("_Value")
+
+
+def _owned(value: _Value) -> _Value:
+    """A copy of what can be changed from outside after a fit."""
+    if isinstance(value, np.ndarray | list | PrecomputedGram):
+        return deepcopy(value)
+    return value
+
+
+def _variance(x: np.ndarray, weights: np.ndarray | None) -> float:
+    """Variance of all values of x (n, d), rows counted by their weights; 0 where it is rounding."""
+    if weights is None or np.all(weights == 1.0):
+        mean, variance = float(x.mean()), float(x.var())
+    else:
+        mean = float(np.average(x.mean(axis=1), weights=weights))
+        variance = float(np.average(((x - mean) ** 2).mean(axis=1), weights=weights))
+    return variance if variance > (4 * np.finfo(float).eps * mean) ** 2 else 0.0
+
+
+def _checked_output(out: ArrayLike, shape: tuple[int, int], name: str) -> np.ndarray:
     out = np.asarray(out)
     if out.shape != shape:
         raise ArgumentError(
@@ -154,10 +195,10 @@ def _describe(kernel: Kernel) -> str:
     return base if kernel.columns is None else f"{base}[{_describe_columns(kernel.columns)}]"
 
 
-def _describe_columns(columns: Any) -> str:
+def _describe_columns(columns: Columns) -> str:
     if isinstance(columns, slice):
         return f"{columns.start or 0}:{'' if columns.stop is None else columns.stop}"
-    listed = [str(c) for c in np.atleast_1d(columns)]
+    listed = [str(c) for c in np.atleast_1d(np.asarray(columns))]
     return ",".join(listed) if len(listed) <= 4 else f"{','.join(listed[:3])},..({len(listed)})"
 
 
@@ -178,6 +219,10 @@ class PrecomputedGram:
         """(n, m) block of the matrix at point numbers x (n, 1) and y (m, 1)."""
         rows, columns = _as_slice(self._indices(x)), _as_slice(self._indices(y))
         return self.matrix[rows][:, columns]
+
+    def diagonal(self, x: np.ndarray) -> np.ndarray:
+        """(n,) entries of the matrix on its diagonal at point numbers x (n, 1)."""
+        return np.asarray(np.diagonal(self.matrix)[self._indices(x)])
 
     def _indices(self, x: np.ndarray) -> np.ndarray:
         if (
@@ -201,7 +246,7 @@ def _as_slice(indices: np.ndarray) -> np.ndarray | slice:
 
 
 def rbf_bank(
-    gammas: Sequence[float] | None = None, *, relative: bool = False, columns: Any = None
+    gammas: Sequence[float] | None = None, *, relative: bool = False, columns: Columns = None
 ) -> list[Kernel]:
     """Gaussian kernels exp(-gamma ||x-x'||^2), one per width.
 
@@ -228,7 +273,7 @@ def poly_bank(
     *,
     gamma: float | str = "scale",
     coef0: float = 1.0,
-    columns: Any = None,
+    columns: Columns = None,
 ) -> list[Kernel]:
     """Polynomial kernels (gamma x'x + coef0)^degree, one per degree.
 
@@ -241,7 +286,7 @@ def poly_bank(
     return [Kernel("poly", gamma=gamma, degree=int(d), coef0=coef0, columns=columns) for d in degrees]
 
 
-def on_blocks(kernels: Any, blocks: Iterable[Any]) -> list[Kernel]:
+def on_blocks(kernels: KernelLike, blocks: Iterable[Columns]) -> list[Kernel]:
     """Every kernel on every block of features.
 
     Args:
@@ -257,7 +302,7 @@ def default_bank() -> list[Kernel]:
     return [*rbf_bank(), Kernel("linear")]
 
 
-def as_kernels(kernels: Any) -> list[Kernel]:
+def as_kernels(kernels: KernelLike) -> list[Kernel]:
     """A flat list of `Kernel` objects from a name, callable, matrix, `Kernel`, or nested list of these.
 
     Raises: UnknownNameError for an unknown name, ArgumentError for an empty list or another type.
@@ -272,7 +317,7 @@ def as_kernels(kernels: Any) -> list[Kernel]:
     return [_as_kernel(kernels)]
 
 
-def _as_kernel(entry: Any) -> Kernel:
+def _as_kernel(entry: object) -> Kernel:
     if isinstance(entry, Kernel):
         if isinstance(entry.function, str) and entry.function not in FUNCTIONS:
             raise unknown_name("kernel", entry.function, FUNCTIONS)

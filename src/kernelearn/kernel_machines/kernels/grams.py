@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from scipy.linalg.blas import daxpy as _add_scaled
 
 from kernelearn.errors import ArgumentError
 from kernelearn.kernel_machines.kernels.functions import Kernel, PrecomputedGram, unique_names
@@ -31,12 +32,12 @@ def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 class _NormalizedKernel:
     """One kernel with its normalisation fixed by the training points x (n, d)."""
 
-    def __init__(self, kernel: Kernel, x: np.ndarray, normalize: str | None) -> None:
+    def __init__(self, kernel: Kernel, x: np.ndarray, normalize: str | None, weights: np.ndarray) -> None:
         self.kernel = kernel
         self.normalize = normalize
         self.x = x
         self.diagonal = np.asarray(kernel.diagonal(x), dtype=np.float64)
-        self.scale = _trace_scale(self.diagonal) if normalize == "trace" else 1.0
+        self.scale = _trace_scale(self.diagonal, weights) if normalize == "trace" else 1.0
         self.roots = inverse_roots(self.diagonal) if normalize == "cosine" else None
 
     def rows(self, x_new: np.ndarray, columns: slice | np.ndarray = slice(None)) -> np.ndarray:
@@ -89,15 +90,15 @@ def inverse_roots_of(kernel: _NormalizedKernel, x_new: np.ndarray) -> np.ndarray
     return inverse_roots(np.asarray(kernel.kernel.diagonal(x_new), dtype=np.float64))
 
 
-def _trace_scale(diagonal: np.ndarray) -> float:
-    trace = float(diagonal.sum())
-    return len(diagonal) / trace if trace > 0 else 1.0
+def _trace_scale(diagonal: np.ndarray, weights: np.ndarray) -> float:
+    trace = float(weights @ diagonal)
+    return float(weights.sum()) / trace if trace > 0 else 1.0
 
 
 class _Store(Protocol):
     def add_to(self, out: np.ndarray, rows: slice, index: int, weight: float) -> None: ...
 
-    def quadratic_form(self, index: int, v: np.ndarray) -> float: ...
+    def image(self, index: int, v: np.ndarray, support: np.ndarray) -> np.ndarray: ...
 
 
 class _StoredGrams:
@@ -107,14 +108,18 @@ class _StoredGrams:
         self.grams: list[np.ndarray] = [_filled(kernel, n, dtype) for kernel in kernels]
 
     def add_to(self, out: np.ndarray, rows: slice, index: int, weight: float) -> None:
-        out += weight * self.grams[index][rows]
+        gram = self.grams[index][rows]
+        if gram.dtype == np.float64 and gram.flags.c_contiguous and out.flags.c_contiguous:
+            # One pass without a temporary array; it adds up in `out` itself.
+            _add_scaled(gram.reshape(-1), out.reshape(-1), a=weight)
+        else:
+            out += weight * gram
 
-    def quadratic_form(self, index: int, v: np.ndarray) -> float:
+    def image(self, index: int, v: np.ndarray, support: np.ndarray) -> np.ndarray:
         gram = self.grams[index]
-        support = np.flatnonzero(np.any(v != 0, axis=1))
         if len(support) < _SPARSE_SUPPORT * len(v):
-            gram, v = gram[np.ix_(support, support)], v[support]
-        return float(np.vdot(v, gram @ v.astype(gram.dtype)))
+            return np.asarray(gram[np.ix_(support, support)] @ v[support].astype(gram.dtype))
+        return np.asarray((gram @ v.astype(gram.dtype))[support])
 
 
 def _filled(kernel: _NormalizedKernel, n: int, dtype: type) -> np.ndarray:
@@ -136,13 +141,10 @@ class _LazyGrams:
     def add_to(self, out: np.ndarray, rows: slice, index: int, weight: float) -> None:
         out += weight * self.kernels[index].training_rows(rows)
 
-    def quadratic_form(self, index: int, v: np.ndarray) -> float:
-        support = np.flatnonzero(np.any(v != 0, axis=1))
-        total = 0.0
-        for block in row_blocks(len(support), len(support)):
-            gram = self.kernels[index].training_rows(support[block], support)
-            total += float(np.vdot(v[support[block]], gram @ v[support]))
-        return total
+    def image(self, index: int, v: np.ndarray, support: np.ndarray) -> np.ndarray:
+        blocks = [support[block] for block in row_blocks(len(support), len(support))]
+        kernel = self.kernels[index]
+        return np.concatenate([kernel.training_rows(rows, support) @ v[support] for rows in blocks])
 
 
 class _NystroemGrams:
@@ -160,9 +162,9 @@ class _NystroemGrams:
     def add_to(self, out: np.ndarray, rows: slice, index: int, weight: float) -> None:
         out += weight * (self.factors[index][rows] @ self.factors[index].T)
 
-    def quadratic_form(self, index: int, v: np.ndarray) -> float:
-        projected = self.factors[index].T @ v
-        return float(np.vdot(projected, projected))
+    def image(self, index: int, v: np.ndarray, support: np.ndarray) -> np.ndarray:
+        factor = self.factors[index][support]
+        return np.asarray(factor @ (factor.T @ v[support]))
 
     def cross(
         self, kernel: _NormalizedKernel, index: int, x_new: np.ndarray, columns: np.ndarray | slice
@@ -188,6 +190,7 @@ class GramBank:
         storage: one of `STORAGES`; "auto" takes float64 up to 2 GiB, float32 up to 4.5 GiB, else on_the_fly.
         n_components: landmarks of "nystroem".
         seed: of the choice of landmarks.
+        weights: (n,) how often each point counts in traces and inner products; None for once.
     """
 
     def __init__(
@@ -198,12 +201,14 @@ class GramBank:
         storage: str = "auto",
         n_components: int = 300,
         seed: int | np.random.RandomState | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         if normalize not in NORMALIZATIONS[1:]:
             raise ArgumentError(f"normalize must be 'cosine', 'trace' or None, got {normalize!r}.")
         self.n, self.n_kernels = len(x), len(kernels)
         self.names = unique_names(kernels)
-        self.kernels = [_NormalizedKernel(kernel, x, normalize) for kernel in kernels]
+        self.weights = np.ones(self.n) if weights is None else weights
+        self.kernels = [_NormalizedKernel(kernel, x, normalize, self.weights) for kernel in kernels]
         self.storage = _resolve_storage(storage, self.n, self.n_kernels)
         self._store = self._make_store(n_components, seed)
 
@@ -239,24 +244,33 @@ class GramBank:
     def quadratic_forms(self, v: np.ndarray) -> np.ndarray:
         """(m,) values of trace(v'K_i v) for v of shape (n,) or (n, k)."""
         v = v.reshape(self.n, -1)
-        return np.array([self._store.quadratic_form(i, v) for i in range(self.n_kernels)])
+        support, images = self.images(v)
+        return np.asarray(np.einsum("sk,isk->i", v[support], images))
+
+    def images(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers (s,) of the rows of v (n, k) that are not zero, and (m, s, k) the rows of K_i v there."""
+        support = np.flatnonzero(np.any(v != 0, axis=1))
+        if len(support) == 0:
+            return support, np.zeros((self.n_kernels, 0, v.shape[1]))
+        images = [self._store.image(i, v, support) for i in range(self.n_kernels)]
+        return support, np.stack(images).astype(np.float64, copy=False)
 
     def traces(self) -> np.ndarray:
-        """(m,) traces of the normalised Gram matrices over the training points."""
-        return self.extra_traces(None)
+        """(m,) traces of the normalised Gram matrices over the training points, counted by their weights."""
+        return np.array([float(self.weights @ kernel.new_diagonal(kernel.x)) for kernel in self.kernels])
 
-    def extra_traces(self, x_new: np.ndarray | None) -> np.ndarray:
-        """(m,) traces over new points, or over the training points for None."""
-        if x_new is not None:
-            return np.array([kernel.new_diagonal(x_new).sum() for kernel in self.kernels])
-        return np.array([kernel.new_diagonal(kernel.x).sum() for kernel in self.kernels])
+    def extra_traces(self, x_new: np.ndarray) -> np.ndarray:
+        """(m,) traces over new points."""
+        return np.array([float(kernel.new_diagonal(x_new).sum()) for kernel in self.kernels])
 
     def inner_products(self) -> np.ndarray:
-        """(m, m) Frobenius products <K_i, K_j> over the training points."""
+        """(m, m) Frobenius products <K_i, K_j> over the training points, each as often as it counts."""
         total = np.zeros((self.n_kernels, self.n_kernels))
         one_hot = np.eye(self.n_kernels)
+        roots = np.sqrt(self.weights)
         for rows in row_blocks(self.n, self.n * self.n_kernels):
             blocks = np.stack([self._block(rows, weights) for weights in one_hot])
+            blocks *= roots[rows][:, None] * roots
             flat = blocks.reshape(self.n_kernels, -1)
             total += flat @ flat.T
         return total
@@ -322,14 +336,28 @@ def _check_gram(gram: np.ndarray, diagonal: np.ndarray, name: str) -> None:
             f"Kernel {name} is not symmetric: |K - K'| reaches {np.abs(gram - gram.T).max():.3g}. "
             "A kernel must satisfy k(x, x') = k(x', x)."
         )
+    limit = 1e-6 * len(gram)
+    length = max(float(np.abs(diagonal).max()), 1e-300)
+    if diagonal.min() >= 0.0 and _is_definite((gram + gram.T) / 2, limit * size):
+        return
     lowest = float(np.linalg.eigvalsh((gram + gram.T) / 2)[0])
     # NOTE: cosine normalisation hides a negative diagonal (it maps it to zero), so look at it too.
-    lowest = min(lowest, float(diagonal.min()))
-    if lowest < -1e-6 * size * len(gram):
+    if min(lowest / size, float(diagonal.min()) / length) < -limit:
+        lowest = min(lowest, float(diagonal.min()))
         raise ArgumentError(
             f"Kernel {name} is not positive semidefinite: an eigenvalue is {lowest:.3g}. Use another "
             "kernel, or repair its matrix by adding a multiple of the identity or clipping its eigenvalues."
         )
+
+
+def _is_definite(gram: np.ndarray, shift: float) -> bool:
+    """Whether gram + shift I has a Cholesky factor: a tenth of the cost of eigenvalues; gram may change."""
+    gram.flat[:: len(gram) + 1] += shift
+    try:
+        np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def collinearity(bank: GramBank, sample: int = 300) -> np.ndarray:

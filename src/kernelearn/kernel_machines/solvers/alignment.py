@@ -31,8 +31,12 @@ def solve_nonnegative(products: np.ndarray, targets: np.ndarray, ideal_norm: flo
     from scipy.optimize import nnls
 
     _check_targets(targets)
-    root = _root(products)
-    weights, _ = nnls(root, np.linalg.lstsq(root.T, targets, rcond=None)[0])
+    # Every kernel is measured in its own norm, so that large ones do not drown small ones.
+    norms = np.sqrt(np.diagonal(products))
+    norms = np.where(norms > 0, norms, np.inf)
+    root = _root(products / np.outer(norms, norms))
+    weights, _ = nnls(root, np.linalg.lstsq(root.T, targets / norms, rcond=None)[0])
+    weights = weights / norms
     weights /= weights.sum()
     value = -alignment(weights, products, targets, ideal_norm)
     return SilpResult(weights, value, value, None, 1, True, [(value, value)])
@@ -68,7 +72,7 @@ def solve_signed_alignment(
         if result.gap <= tol:
             result.converged = True
             return result
-    warn_not_converged(result.gap, tol, max_iter)
+    warn_not_converged(result.lower, result.upper, result.gap, tol, max_iter)
     return result
 
 

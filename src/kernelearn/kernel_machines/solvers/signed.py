@@ -7,8 +7,9 @@ eigenvalues of the linear programme's proposals are added until none is violated
 
 import numpy as np
 
+from kernelearn.kernel_machines.solvers.master import Region, minimise_cuts
 from kernelearn.kernel_machines.solvers.progress import Progress, warn_not_converged
-from kernelearn.kernel_machines.solvers.silp import PATIENCE, Cut, Oracle, SilpResult, minimise_cuts
+from kernelearn.kernel_machines.solvers.silp import PATIENCE, Oracle, SilpResult, inner_tolerance
 
 _VECTORS_PER_ROUND = 6
 _EIGEN_TOL = 1e-9
@@ -77,49 +78,45 @@ def solve_signed(
     """Minimise J over sum(theta) = 1, K(theta) positive semidefinite, |theta_i| <= bound.
 
     Args:
-        oracle: weights (m + extra,) -> Cut; called only where K(theta) is positive semidefinite.
+        oracle: weights (m + extra,) and a tolerance -> Cut; called where K(theta) is positive semidefinite.
         cone: the semidefinite condition.
         bound: box on the weights; the problem is ill-posed without one when kernels are nearly collinear.
     Returns: SilpResult whose weights are feasible; lower bounds the optimum of the semidefinite programme.
     """
     m = len(cone.grams)
     weights = np.full(m + cone.extra, 1.0 / (m + cone.extra))
-    limits = [(-bound, bound)] * m + [(0.0, 1.0)] * cone.extra
+    low = np.append(np.full(m, -bound), np.zeros(cone.extra))
+    high = np.append(np.full(m, bound), np.ones(cone.extra))
     progress = Progress("SILP signed", verbose)
     result = SilpResult(weights, -np.inf, np.inf, None, 0, False)
-    while result.n_iter < max_iter:
+    while result.n_iter < max_iter and not result.has_crossed:
         if result.n_iter >= PATIENCE and not np.isfinite(result.upper):
             return result
-        _evaluate(result, oracle, weights)
-        outer, result.lower = _master(result.cuts, cone, limits, result.lower)
-        result.history.append((result.lower, result.upper))
+        result.add(oracle(weights, inner_tolerance(result.gap, tol)), weights)
+        outer = _improve(result, cone, low, high)
         progress.show(result.n_iter, result.lower, result.upper)
         if result.gap <= tol:
             result.converged = True
             return result
         weights = _next_weights(result.weights, outer, cone, step)
-    warn_not_converged(result.gap, tol, result.n_iter)
+    warn_not_converged(result.lower, result.upper, result.gap, tol, result.n_iter)
     return result
 
 
-def _evaluate(result: SilpResult, oracle: Oracle, weights: np.ndarray) -> None:
-    cut: Cut = oracle(weights)
-    result.n_iter += 1
-    result.cuts.append(cut)
-    if cut.upper < result.upper or result.state is None:
-        result.upper, result.weights, result.state = cut.upper, weights, cut.state
+def _improve(
+    result: SilpResult, cone: PsdCone, low: np.ndarray, high: np.ndarray, rounds: int = 25
+) -> np.ndarray:
+    """Raise the lower bound with a few rounds of eigenvector conditions, which need no learner.
 
-
-def _master(
-    cuts: list[Cut], cone: PsdCone, limits: list[tuple[float, float]], lower: float, rounds: int = 25
-) -> tuple[np.ndarray, float]:
-    """Weights that minimise the cuts, after a few rounds of eigenvector conditions; these need no learner."""
+    Returns: the weights that minimise the cuts under the last conditions.
+    """
     for _ in range(rounds):
-        master = minimise_cuts(cuts, limits, cone.rows)
+        master = minimise_cuts(result.cuts, Region(low, high, cone.rows), result.weights)
         lowest = cone.add_violated(master.weights)
         if lowest >= -1e-6 * cone.size:
             break
-    return master.weights, max(lower, master.value)
+    result.bound(master.value, master.multipliers)
+    return master.weights
 
 
 def _next_weights(inside: np.ndarray, outer: np.ndarray, cone: PsdCone, step: float) -> np.ndarray:

@@ -6,41 +6,36 @@ point (a cut), a linear programme over all cuts so far supplies the next weights
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from kernelearn.kernel_machines.solvers.master import Cut, Region, minimise_cuts
+from kernelearn.kernel_machines.solvers.newton import newton_weights
 from kernelearn.kernel_machines.solvers.progress import Progress, warn_not_converged
 
 _TRACES = (1e-2, 1e-3)
 # After so many cuts without one feasible problem (hard margin, inseparable classes) a solver gives up. The
 # uniform start sees the features of all kernels: what it cannot separate no weights can, up to rounding.
 PATIENCE = 3
-_LP_OPTIONS = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
+# Bounds are sums of a few thousand products: they may cross by so much of the size of their terms.
+_ROUNDING = 1e-11
 
+# A cut need be no more accurate than this part of the gap that is left.
+_INNER = 0.125
+_ROUGHEST = 1e-2
 
-@dataclass(frozen=True)
-class Cut:
-    """A lower bound of J that is linear in the weights, found at some weights theta.
-
-    J(w) >= constant - slopes @ w for every w; `upper` >= J(theta) is a certified value (a primal objective);
-    `state` is whatever the learner needs later to predict.
-    """
-
-    constant: float
-    slopes: np.ndarray
-    upper: float
-    state: Any = None
-
-    def value(self, weights: np.ndarray) -> float:
-        """The bound at some weights."""
-        return self.constant - float(self.slopes @ weights)
+# (weights, relative gap that the learner should reach) -> cut
+Oracle = Callable[[np.ndarray, float], Cut]
 
 
 @dataclass
 class SilpResult:
-    """Weights with J(weights) <= upper, and lower <= min J."""
+    """Weights with J(weights) <= upper, and lower <= min J.
+
+    size: of the terms whose sums the bounds are; crossing bounds are rounding only in proportion to it.
+    """
 
     weights: np.ndarray
     lower: float
@@ -50,21 +45,69 @@ class SilpResult:
     converged: bool
     history: list[tuple[float, float]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    size: float = 0.0
+
+    @classmethod
+    def of_one(cls, oracle: "Oracle", weights: np.ndarray) -> "SilpResult":
+        """Given weights on the simplex, with what they leave: the bound is that of the one cut made there."""
+        result = cls(weights, -np.inf, np.inf, None, 0, True)
+        cut = oracle(weights, 1e-4)
+        result.add(cut, weights)
+        result.bound(cut.constant - float(cut.slopes.max()), np.ones(1))
+        return result
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / |upper|."""
-        return relative_gap(self.lower, self.upper)
+        """(upper - lower) / the larger of both; see `relative_gap`."""
+        return relative_gap(self.lower, self.upper, self.size)
+
+    @property
+    def has_crossed(self) -> bool:
+        """Whether both bounds are finite and contradict each other."""
+        return bool(np.isfinite(self.lower) and np.isfinite(self.upper) and not np.isfinite(self.gap))
+
+    def add(self, cut: Cut, weights: np.ndarray) -> None:
+        """Take a cut made at `weights`, and its upper bound where that is the best so far."""
+        self.n_iter += 1
+        self.cuts.append(cut)
+        if cut.upper < self.upper or self.state is None:
+            self.upper, self.weights, self.state = cut.upper, weights, cut.state
+
+    def bound(self, lower: float, multipliers: np.ndarray, is_new: bool = True) -> None:
+        """Take a lower bound made of the cuts with these multipliers.
+
+        is_new: begin a line of the history, rather than mend the last one.
+        """
+        if lower > self.lower:
+            self.lower = lower
+            self.size = sum(share * cut.size(self.weights) for share, cut in zip(multipliers, self.cuts))
+        if not is_new:
+            self.history.pop()
+        self.history.append((self.lower, self.upper))
+
+    def in_units(self, unit: float) -> "SilpResult":
+        """The same result with both bounds, and their history, times `unit`."""
+        history = [(lower * unit, upper * unit) for lower, upper in self.history]
+        return replace(
+            self, lower=self.lower * unit, upper=self.upper * unit, size=self.size * unit, history=history
+        )
 
 
-Oracle = Callable[[np.ndarray], Cut]
+def relative_gap(lower: float, upper: float, size: float = 0.0) -> float:
+    """Duality gap relative to the larger bound.
 
-
-def relative_gap(lower: float, upper: float) -> float:
-    """Duality gap relative to the value; infinite while a bound is."""
+    Args:
+        lower, upper: the bounds.
+        size: of the terms whose sums they are, where those are larger than the bounds.
+    Returns: 0 where the bounds cross by no more than rounding; infinity where one is infinite, or where they
+        cross by more, because then one of them is wrong.
+    """
     if not (np.isfinite(lower) and np.isfinite(upper)):
         return np.inf
-    return max(0.0, upper - lower) / max(abs(upper), 1e-12)
+    largest = max(abs(upper), abs(lower))
+    if lower - upper > _ROUNDING * max(largest, size):
+        return np.inf
+    return max(0.0, upper - lower) / largest if largest > 0 else 0.0
 
 
 def solve_silp(
@@ -80,36 +123,60 @@ def solve_silp(
     """Minimise J over the simplex by cutting planes.
 
     Args:
-        oracle: weights (m,) -> Cut.
+        oracle: weights (m,) and a tolerance -> Cut.
         tol: stop when (upper - lower) / |upper| <= tol.
         step: where between the best weights so far (0) and the linear programme's (1) the next cut is made.
         start: first weights; uniform when None.
     Returns: SilpResult, with an infinite upper bound when J was infinite wherever it was tried; a
-        ConvergenceWarning is given when max_iter was reached before tol.
+        ConvergenceWarning is given when max_iter was reached before tol, or when the bounds cross.
     Source: Sonnenburg et al., Large scale multiple kernel learning, JMLR 2006; separation between the best
-        and the newest point after Ben-Ameur and Neto, Networks 2007.
+        and the newest point after Ben-Ameur and Neto, Networks 2007; second-order steps, see `newton`.
     """
-    weights = np.full(n_weights, 1.0 / n_weights) if start is None else start
+    region = Region.simplex(n_weights)
+    weights = region.centre if start is None else start
     progress = Progress("SILP", verbose)
     result = SilpResult(weights, -np.inf, np.inf, None, 0, False)
-    while result.n_iter < max_iter:
-        if result.n_iter >= PATIENCE and not np.isfinite(result.upper):
+    while result.n_iter < max_iter and not result.has_crossed:
+        if not np.isfinite(result.upper) and result.n_iter >= (PATIENCE if n_weights > 1 else 1):
             return result
-        _record(result, oracle(weights), weights)
-        outer, result.lower = _master(result.cuts, n_weights, result.lower)
-        result.history.append((result.lower, result.upper))
+        # With one kernel there is no second chance to be more accurate.
+        inner = inner_tolerance(result.gap, tol) if n_weights > 1 else tol / 4
+        cut = oracle(weights, inner)
+        is_better = cut.upper < result.upper
+        result.add(cut, weights)
+        outer = _improve(result, region, tol)
         progress.show(result.n_iter, result.lower, result.upper)
         if result.gap <= tol:
             result.converged = True
             _prefer_sparse(result, oracle, outer, tol)
             return result
-        if n_weights == 1 and not np.isfinite(result.upper):
-            return result
-        if n_weights == 1:
+        if n_weights == 1 and np.isfinite(result.upper):
             break
-        weights = result.weights + step * (outer - result.weights)
-    warn_not_converged(result.gap, tol, result.n_iter)
+        # Second-order steps while they lead down, the linear programme's when one did not.
+        further = newton_weights(cut, weights) if is_better else None
+        weights = result.weights + step * (outer - result.weights) if further is None else further
+    warn_not_converged(result.lower, result.upper, result.gap, tol, result.n_iter)
     return result
+
+
+def inner_tolerance(gap: float, tol: float) -> float:
+    """The relative gap that a learner should reach while `gap` is left and `tol` is wanted."""
+    return max(tol / 4, min(_ROUGHEST, _INNER * gap))
+
+
+def _improve(result: SilpResult, region: Region, tol: float) -> np.ndarray:
+    """Raise the lower bound; returns weights that minimise the cuts.
+
+    Where the newest cut alone is within tol of the upper bound the linear programme is not needed.
+    """
+    newest = result.cuts[-1]
+    corners = newest.constant - newest.slopes
+    result.bound(float(corners.min()), np.eye(len(result.cuts))[-1], is_new=True)
+    if result.gap <= tol or len(corners) == 1:
+        return np.eye(len(corners))[int(np.argmin(corners))]
+    master = minimise_cuts(result.cuts, region, result.weights)
+    result.bound(master.value, master.multipliers, is_new=False)
+    return master.weights
 
 
 def _prefer_sparse(result: SilpResult, oracle: Oracle, outer: np.ndarray, tol: float) -> None:
@@ -121,71 +188,8 @@ def _prefer_sparse(result: SilpResult, oracle: Oracle, outer: np.ndarray, tol: f
     for weights in (outer, *(rest / rest.sum() for rest in pruned if rest.any())):
         if np.count_nonzero(weights) >= np.count_nonzero(result.weights):
             continue
-        cut = oracle(weights)
+        cut = oracle(weights, tol / 4)
         result.n_iter += 1
-        if relative_gap(result.lower, cut.upper) <= tol:
+        if relative_gap(result.lower, cut.upper, result.size) <= tol:
             result.weights, result.upper, result.state = weights, cut.upper, cut.state
             return
-
-
-def _record(result: SilpResult, cut: Cut, weights: np.ndarray) -> None:
-    result.n_iter += 1
-    result.cuts.append(cut)
-    if cut.upper < result.upper or result.state is None:
-        result.upper, result.weights, result.state = cut.upper, weights, cut.state
-
-
-def _master(cuts: list[Cut], n_weights: int, lower: float) -> tuple[np.ndarray, float]:
-    """Minimise the maximum of the cuts over the simplex; returns weights and the (improved) lower bound."""
-    master = minimise_cuts(cuts, [(0.0, 1.0)] * n_weights)
-    return master.weights, max(lower, master.value)
-
-
-@dataclass(frozen=True)
-class Master:
-    """Optimum of the linear programme: weights, value, and the convex multipliers of the cuts.
-
-    sum_k multipliers_k cut_k is one linear lower bound of J whose minimum over the weights is `value`.
-    """
-
-    weights: np.ndarray
-    value: float
-    multipliers: np.ndarray
-
-
-def minimise_cuts(
-    cuts: list[Cut], bounds: list[tuple[float, float]], nonnegative: np.ndarray | None = None
-) -> Master:
-    """min_w max_k constants_k - slopes_k . w  subject to sum(w) = 1, bounds, nonnegative @ w >= 0.
-
-    Args:
-        cuts: constants and slopes.
-        bounds: (low, high) of each weight.
-        nonnegative: (n_rows, m) further linear constraints, or None.
-    Returns: `Master`; when the programme fails numerically, uniform weights and the value minus infinity.
-    """
-    from scipy.optimize import linprog
-
-    slopes = np.array([cut.slopes for cut in cuts])
-    constants = np.array([cut.constant for cut in cuts])
-    n_weights = len(bounds)
-    # One scale per cut keeps the programme well conditioned when the cuts differ by orders of magnitude.
-    scale = np.maximum(1.0, np.abs(slopes).max(axis=1))
-    rows = np.column_stack([-slopes / scale[:, None], -1.0 / scale])
-    limits = -constants / scale
-    if nonnegative is not None and len(nonnegative):
-        size = np.maximum(np.abs(nonnegative).max(axis=1), 1e-300)
-        rows = np.vstack([rows, np.column_stack([-nonnegative / size[:, None], np.zeros(len(size))])])
-        limits = np.concatenate([limits, np.zeros(len(size))])
-    cost = np.append(np.zeros(n_weights), 1.0)
-    total = np.append(np.ones(n_weights), 0.0)[None, :]
-    answer = linprog(
-        cost, rows, limits, total, [1.0], [*bounds, (None, None)], method="highs", options=_LP_OPTIONS
-    )
-    if answer.x is None:
-        uniform = np.full(n_weights, 1.0 / n_weights)
-        return Master(uniform, -np.inf, np.full(len(cuts), 1.0 / len(cuts)))
-    low, high = np.array(bounds).T
-    multipliers = np.maximum(-answer.ineqlin.marginals[: len(cuts)] / scale, 0.0)
-    weights = np.clip(answer.x[:n_weights], low, high)
-    return Master(weights, float(answer.fun), multipliers / max(multipliers.sum(), 1e-300))
