@@ -163,7 +163,7 @@ def _pretrain(
 
 def _numbered(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Labels as places in `classes`."""
-    return np.argmax(labels[:, None] == classes, axis=1)
+    return np.asarray(np.argmax(labels[:, None] == classes, axis=1))
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _score(episode: _Episode, shots: int, place: tuple[int, int], result: FewSho
 def _logistic(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, C: float) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=C, max_iter=1000).fit(x, y).predict(x_test)
+    return np.asarray(LogisticRegression(C=C, max_iter=1000).fit(x, y).predict(x_test))
 
 
 def _fine_tuned(episode: _Episode, train: np.ndarray, settings: FewShotSettings) -> np.ndarray:
@@ -260,7 +260,7 @@ def _fine_tuned(episode: _Episode, train: np.ndarray, settings: FewShotSettings)
         epochs=settings.fine_tune_epochs,
         verbose=0,
     )
-    return network.predict(episode.images[episode.test], verbose=0).argmax(axis=1)
+    return np.asarray(network.predict(episode.images[episode.test], verbose=0).argmax(axis=1))
 
 
 def _plain(values: np.ndarray) -> list:

@@ -300,8 +300,8 @@ def _show(model: Any, split: _Split, scores: dict[str, float]) -> None:
     if hasattr(model, "effective_pivots_"):
         say(f"Pivots with more than 1e-4 of the weight: {model.effective_pivots_}")
     say()
-    rows = [(name, f"{score:.4f}") for name, score in scores.items()]
-    say_table(("model", "score"), rows, _SCORES[split.task])
+    results = [(name, f"{score:.4f}") for name, score in scores.items()]
+    say_table(("model", "score"), results, _SCORES[split.task])
 
 
 def _save(model: Any, scores: dict[str, float], plot: Path | None, output: Path | None) -> None:

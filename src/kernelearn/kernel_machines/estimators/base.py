@@ -198,7 +198,7 @@ class KernelMachine(BaseEstimator):
         if self._takes_matrices():
             stack = self._check_matrices(X, fitting=False)[:, :, self._kept_points]
             cross = np.tensordot(self.kernel_weights_ * self._matrix_scales, stack, axes=1)
-            return cross @ self.dual_coef_.T + self.intercept_
+            return np.asarray(cross @ self.dual_coef_.T + self.intercept_)
         points = validate_data(self, X, dtype=np.float64, reset=False)
         return predict_with(self._bank, points, self.kernel_weights_, self.dual_coef_, self.intercept_)
 
@@ -221,7 +221,7 @@ def predict_with(
     support = np.flatnonzero(np.any(dual_coef != 0, axis=0))
     coef = dual_coef[:, support].T
     blocks = [points[i : i + _PREDICT_ROWS] for i in range(0, len(points), _PREDICT_ROWS)]
-    return np.concatenate([bank.cross(block, mu, support) @ coef for block in blocks]) + intercept
+    return np.asarray(np.concatenate([bank.cross(block, mu, support) @ coef for block in blocks]) + intercept)
 
 
 class KernelClassifierMixin(ClassifierMixin):
@@ -256,13 +256,13 @@ class KernelClassifierMixin(ClassifierMixin):
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Signed distances: (n,) for two classes, (n, n_classes) for more."""
         outputs = self._outputs(X)  # type: ignore[attr-defined]
-        return outputs[:, 0] if len(self.classes_) == 2 else outputs
+        return np.asarray(outputs[:, 0] if len(self.classes_) == 2 else outputs)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """(n,) predicted labels."""
         scores = self.decision_function(X)
         codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
+        return np.asarray(self.classes_[codes])
 
 
 def make_oracle(

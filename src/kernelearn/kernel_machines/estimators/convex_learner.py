@@ -199,5 +199,5 @@ class ConvexKernelLearner(KernelClassifierMixin, KernelMachine):
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy of a classifier, R^2 of a regressor."""
         if _is_classifier(self):
-            return super().score(X, y, sample_weight)
+            return float(super().score(X, y, sample_weight))
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))

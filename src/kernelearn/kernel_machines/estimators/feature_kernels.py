@@ -25,7 +25,7 @@ def pooled(maps: np.ndarray, pooling: str) -> np.ndarray:
         return maps.reshape(len(maps), -1).astype(np.float64)
     positions = tuple(range(1, maps.ndim - 1))
     values = maps.astype(np.float64)
-    return values.mean(axis=positions) if pooling == "mean" else values.max(axis=positions)
+    return np.asarray(values.mean(axis=positions) if pooling == "mean" else values.max(axis=positions))
 
 
 class FeatureKernels(TransformerMixin, BaseEstimator):
@@ -130,7 +130,7 @@ def _inverse_length(features: np.ndarray, mean: np.ndarray, weights: np.ndarray)
 
 
 def _as_batch(X: ArrayLike) -> np.ndarray:
-    return check_array(X, allow_nd=True, dtype=None, ensure_min_samples=1)
+    return np.asarray(check_array(X, allow_nd=True, dtype=None, ensure_min_samples=1))
 
 
 class KernelHead(KernelClassifierMixin, BaseEstimator):

@@ -20,6 +20,7 @@ from kernelearn.kernel_machines.estimators.parameters import (
     Choice,
     Constraint,
     Whole,
+    check_parameters,
 )
 from kernelearn.kernel_machines.estimators.weights import ClassWeight
 from kernelearn.kernel_machines.kernels.functions import Columns, KernelLike, Seed, on_blocks
@@ -73,7 +74,6 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
         "weights": Choice(WEIGHTS),
         "multiclass": Choice(("joint", "ovr")),
         "C": POSITIVE,
-        "cv": Whole(2),
         **SOLVER_LIMITS,
     }
 
@@ -110,6 +110,11 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
         self.verbose = verbose
         self.random_state = random_state
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.weights == "best":
+            check_parameters(self, {"cv": Whole(2)})
+
     def _expand_kernels(self) -> KernelLike:
         return self.kernels if self.feature_blocks is None else on_blocks(self.kernels, self.feature_blocks)
 
@@ -145,7 +150,7 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
             forms = bank.quadratic_forms(weighted.T)
             return solve_nonnegative(bank.inner_products(), forms, ideal_norm).weights
         self.cv_scores_ = self._cross_validate(bank, targets, costs)
-        return np.eye(bank.n_kernels)[int(np.argmax(self.cv_scores_))]
+        return np.asarray(np.eye(bank.n_kernels)[int(np.argmax(self.cv_scores_))])
 
     def _cross_validate(self, bank: GramBank, targets: np.ndarray, costs: np.ndarray) -> np.ndarray:
         """(m,) accuracies of the single kernels, points counted by their weights."""
@@ -183,7 +188,7 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
                 np.tensordot(mu * self._matrix_scales, stack, axes=1) @ coef
                 for mu, coef in zip(self.kernel_weights_, self.dual_coef_)
             ]
-            return np.stack(columns, axis=1) + self.intercept_
+            return np.asarray(np.stack(columns, axis=1) + self.intercept_)
         points = validate_data(self, X, dtype=np.float64, reset=False)
         parts = zip(self.kernel_weights_, self.dual_coef_, self.intercept_)
         columns = [
@@ -194,7 +199,7 @@ class MultipleKernelClassifier(KernelClassifierMixin, KernelMachine):
 
 def _labels(values: np.ndarray) -> np.ndarray:
     """Class numbers from (k, n) targets or outputs."""
-    return (values[0] > 0).astype(int) if len(values) == 1 else values.argmax(axis=0)
+    return np.asarray((values[0] > 0).astype(int) if len(values) == 1 else values.argmax(axis=0))
 
 
 def _fold_hits(

@@ -72,7 +72,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Optional:
+class OrNone:
     """None, or what another constraint allows."""
 
     other: Constraint

@@ -21,7 +21,7 @@ from kernelearn.kernel_machines.estimators.parameters import (
     SOLVER_LIMITS,
     Choice,
     Constraint,
-    Optional,
+    OrNone,
 )
 from kernelearn.kernel_machines.estimators.weights import ClassWeight
 from kernelearn.kernel_machines.kernels.functions import KernelLike, Seed
@@ -62,11 +62,11 @@ class _Problem:
     all_bank: GramBank | None
 
     def atoms(self) -> np.ndarray:
-        return self.bank.grams() * self.scales[:, None, None]
+        return np.asarray(self.bank.grams() * self.scales[:, None, None])
 
     def all_atoms(self) -> np.ndarray:
         bank = self.all_bank or self.bank
-        return bank.grams() * self.scales[:, None, None]
+        return np.asarray(bank.grams() * self.scales[:, None, None])
 
 
 class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
@@ -124,7 +124,7 @@ class SemidefiniteKernelClassifier(KernelClassifierMixin, KernelMachine):
         "solver": Choice(("silp", *reference.SOLVERS)),
         "C": POSITIVE,
         "weight_bound": POSITIVE,
-        "trace": Optional(POSITIVE),
+        "trace": OrNone(POSITIVE),
         **SOLVER_LIMITS,
     }
 

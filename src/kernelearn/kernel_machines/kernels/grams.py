@@ -170,14 +170,16 @@ class _NystroemGrams:
         self, kernel: _NormalizedKernel, index: int, x_new: np.ndarray, columns: np.ndarray | slice
     ) -> np.ndarray:
         """(n_new, n_columns) approximated kernel values."""
-        return kernel.rows(x_new, self.landmarks) @ self.roots[index] @ self.factors[index][columns].T
+        return np.asarray(
+            kernel.rows(x_new, self.landmarks) @ self.roots[index] @ self.factors[index][columns].T
+        )
 
 
 def _inverse_root(gram: np.ndarray) -> np.ndarray:
     """W^{-1/2} on the range of a positive semidefinite matrix W."""
     values, vectors = np.linalg.eigh(gram)
     keep = values > max(values.max(), 0.0) * 1e-10
-    return vectors[:, keep] / np.sqrt(values[keep])
+    return np.asarray(vectors[:, keep] / np.sqrt(values[keep]))
 
 
 class GramBank:
@@ -366,4 +368,4 @@ def collinearity(bank: GramBank, sample: int = 300) -> np.ndarray:
     rows = np.stack([kernel.training_rows(chosen, chosen).ravel() for kernel in bank.kernels])
     lengths = np.linalg.norm(rows, axis=1)
     rows /= np.where(lengths > 0, lengths, 1.0)[:, None]
-    return rows @ rows.T
+    return np.asarray(rows @ rows.T)

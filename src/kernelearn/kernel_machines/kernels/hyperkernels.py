@@ -28,7 +28,7 @@ class HarmonicSeries:
     lambda_h: float
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return np.exp(np.log1p(-self.lambda_h) - np.log1p(-self.lambda_h * x))
+        return np.asarray(np.exp(np.log1p(-self.lambda_h) - np.log1p(-self.lambda_h * x)))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _BaseSimilarity:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         values = GramBank([self.kernel], y, "cosine", "on_the_fly").cross(x, np.ones(1))
-        return np.minimum(values, 1.0)[:, :, None]
+        return np.asarray(np.minimum(values, 1.0)[:, :, None])
 
 
 def _base_similarity(base_kernel: KernelLike, points: np.ndarray, counts: np.ndarray) -> _BaseSimilarity:
@@ -158,7 +158,7 @@ class _ArdSimilarity:
     widths: np.ndarray
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.exp(-self.widths * (x[:, None, :] - y[None, :, :]) ** 2)
+        return np.asarray(np.exp(-self.widths * (x[:, None, :] - y[None, :, :]) ** 2))
 
 
 def _quantile(values: np.ndarray, counts: np.ndarray) -> float:
@@ -214,7 +214,7 @@ def distinct_pairs(n: int) -> np.ndarray:
 def pair_similarities(hyperkernel: Hyperkernel, points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """(p, D) similarities of the two points of each pair."""
     table = hyperkernel.similarity(points, points)
-    return table[pairs[:, 0], pairs[:, 1]]
+    return np.asarray(table[pairs[:, 0], pairs[:, 1]])
 
 
 def incomplete_cholesky(

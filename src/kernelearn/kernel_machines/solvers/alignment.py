@@ -15,7 +15,7 @@ from kernelearn.kernel_machines.solvers.silp import SilpResult
 
 def alignment(weights: np.ndarray, products: np.ndarray, targets: np.ndarray, ideal_norm: float) -> float:
     """Cosine between sum weights_i K_i and the ideal kernel; see `solve_nonnegative` for the arguments."""
-    return float(targets @ weights) / (np.sqrt(float(weights @ products @ weights)) * ideal_norm)
+    return float(float(targets @ weights) / (np.sqrt(float(weights @ products @ weights)) * ideal_norm))
 
 
 def solve_nonnegative(products: np.ndarray, targets: np.ndarray, ideal_norm: float) -> SilpResult:
@@ -76,7 +76,13 @@ def solve_signed_alignment(
     return result
 
 
-def _try(result: SilpResult, anchor: np.ndarray, outer: np.ndarray, cone: PsdCone, problem: tuple) -> None:
+def _try(
+    result: SilpResult,
+    anchor: np.ndarray,
+    outer: np.ndarray,
+    cone: PsdCone,
+    problem: tuple[np.ndarray, np.ndarray, float],
+) -> None:
     weights = anchor + cone.largest_step(anchor, outer) * (outer - anchor)
     value = -alignment(weights, *problem)
     if value < result.upper:
@@ -95,7 +101,7 @@ def _relaxed(products: np.ndarray, targets: np.ndarray, rows: np.ndarray, bound:
     inverse = np.linalg.pinv(root)
     shifted = _least_distance(conditions @ inverse, -conditions @ free)
     weights = free + inverse @ shifted
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _least_distance(conditions: np.ndarray, limits: np.ndarray) -> np.ndarray:
@@ -111,13 +117,13 @@ def _least_distance(conditions: np.ndarray, limits: np.ndarray) -> np.ndarray:
     unit = np.append(np.zeros(conditions.shape[1]), 1.0)
     multipliers, _ = nnls(stacked, unit)
     residual = stacked @ multipliers - unit
-    return -residual[:-1] / residual[-1]
+    return np.asarray(-residual[:-1] / residual[-1])
 
 
 def _root(products: np.ndarray) -> np.ndarray:
     """R with R'R = S, for S that may be singular (collinear kernels)."""
     values, vectors = np.linalg.eigh(products)
-    return np.sqrt(np.maximum(values, values[-1] * 1e-12))[:, None] * vectors.T
+    return np.asarray(np.sqrt(np.maximum(values, values[-1] * 1e-12))[:, None] * vectors.T)
 
 
 def _check_targets(targets: np.ndarray) -> None:

@@ -313,7 +313,7 @@ def _signed_solution(
     least = min(up, down)
     if least == 0.0:
         return np.zeros(n)
-    return np.where(v > 0, v * (least / up), v * (least / down))
+    return np.asarray(np.where(v > 0, v * (least / up), v * (least / down)))
 
 
 @dataclass(frozen=True)

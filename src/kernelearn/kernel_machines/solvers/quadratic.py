@@ -87,7 +87,7 @@ class _State:
     @property
     def room(self) -> np.ndarray:
         """(n,) distances to the upper limits."""
-        return self.program.limit - self.x
+        return np.asarray(self.program.limit - self.x)
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
         """What is missing in the gradient (n,) and in the equations (r,)."""

@@ -77,7 +77,7 @@ def _solve(problem: Expression, solver: str) -> None:
 def _root(gram: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     keep = values > max(values[-1], 0.0) * 1e-14
-    return (vectors[:, keep] * np.sqrt(values[keep])).T
+    return np.asarray((vectors[:, keep] * np.sqrt(values[keep])).T)
 
 
 def _bordered(cp: ModuleType, block: Expression, border: Expression, corner: Expression) -> Expression:
@@ -256,7 +256,7 @@ class HyperProgram:
     @property
     def shares(self) -> np.ndarray:
         """(m,) costs that sum to one."""
-        return self.costs / self.costs.sum()
+        return np.asarray(self.costs / self.costs.sum())
 
 
 def hyperkernel_program(

@@ -121,4 +121,4 @@ def _improve(
 
 def _next_weights(inside: np.ndarray, outer: np.ndarray, cone: PsdCone, step: float) -> np.ndarray:
     reach = cone.largest_step(inside, outer)
-    return inside + step * reach * (outer - inside)
+    return np.asarray(inside + step * reach * (outer - inside))

@@ -173,7 +173,7 @@ def _improve(result: SilpResult, region: Region, tol: float) -> np.ndarray:
     corners = newest.constant - newest.slopes
     result.bound(float(corners.min()), np.eye(len(result.cuts))[-1], is_new=True)
     if result.gap <= tol or len(corners) == 1:
-        return np.eye(len(corners))[int(np.argmin(corners))]
+        return np.asarray(np.eye(len(corners))[int(np.argmin(corners))])
     master = minimise_cuts(result.cuts, region, result.weights)
     result.bound(master.value, master.multipliers, is_new=False)
     return master.weights
