@@ -14,7 +14,7 @@ PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint dist check-dist bench bench-alone docs parity replicate-kernels clean
+.PHONY: help install demo test kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,10 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 
 test: install ## run the tests
 	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+kills: install ## kill a training at each file operation behind its last step, and resume it (the table; minutes)
+	$(TEST_THREADS) $(VENV)/bin/python tests/cli/kills.py
+	$(TEST_THREADS) $(VENV)/bin/python tests/cli/kills.py --record
 
 lint: install ## ruff (rules and format) and mypy
 	$(VENV)/bin/ruff check .

@@ -168,7 +168,7 @@ def test_options_that_cannot_be_leave_the_old_run(run, tmp_path):
     before = content(tmp_path)
     result = run("train", "digits", *SMALL, "--run", tmp_path, "--overwrite", "--optimizer", "adamm")
     assert result.code == 1 and content(tmp_path) == before
-    assert result.err.count("adam,") == 1  # each known name once
+    assert result.err.count(" adam,") == 1  # each known name once
 
 
 def test_all_pixels_count_for_the_same_data(run, tmp_path):
