@@ -5,6 +5,8 @@ was given no seed of its own draws one. The same calls in the same order give th
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -92,3 +94,17 @@ def next_seed() -> int:
     if _state["seeds"] is None:
         _state["seeds"] = np.random.SeedSequence()
     return int(_state["seeds"].spawn(1)[0].generate_state(1)[0])
+
+
+@contextmanager
+def seeds_from(seed: int) -> Iterator[None]:
+    """Inside the block `next_seed` draws from `seed`; the process's own sequence is as it was behind it.
+
+    NOTE: `set_random_seed` also seeds NumPy's global generator, which an estimator must not touch.
+    """
+    before = _state["seeds"]
+    _state["seeds"] = np.random.SeedSequence(seed)
+    try:
+        yield
+    finally:
+        _state["seeds"] = before

@@ -7,8 +7,7 @@ They work in Pipeline, GridSearchCV and cross_val_score. X are images (n, h, w, 
 # ruff: noqa: E402 - scikit-learn is optional: asking for it comes before importing from it
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -173,7 +172,7 @@ class _CNN(BaseEstimator):
         """Set `model_` and `history_`."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         activation = "softmax" if loss == "sparse_categorical_crossentropy" else None
-        with _seeded(seed):
+        with config.seeds_from(seed):
             network = self._network(outputs, activation)
             network.compile(optimizer=self._optimizer(), loss=loss, metrics=metrics)
             parts = self._divided(images, targets, weight, seed)
@@ -464,17 +463,3 @@ def _small(input_shape: tuple[int, int, int], outputs: int, classifier_activatio
         ],
         name="small",
     )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw the network's seeds from `seed`, and leave the process's sequence as it was.
-
-    NOTE: `set_random_seed` would also seed NumPy's global generator, which an estimator must not touch.
-    """
-    before = config._state["seeds"]
-    config._state["seeds"] = np.random.SeedSequence(seed)
-    try:
-        yield
-    finally:
-        config._state["seeds"] = before
