@@ -9,12 +9,13 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+FUZZ ?= 100000
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
+.PHONY: help install demo test fuzz kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +51,9 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 
 test: install ## run the tests
 	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+fuzz: install ## damage files of every kind that is read, and tell what became of them: FUZZ=1000000 of them
+	$(TEST_THREADS) $(VENV)/bin/python -m tests.fuzz --mutations $(FUZZ)
 
 kills: install ## kill a training at each file operation behind its last step, and resume it (the table; minutes)
 	$(TEST_THREADS) $(VENV)/bin/python tests/cli/kills.py

@@ -261,6 +261,24 @@ def test_text_beyond_the_last_character(tmp_path, name):
         load(tmp_path / "d.npz", test=False)
 
 
+def test_a_name_that_differs_in_the_directory_of_a_zip(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 4, 4)), y=[0, 1], class_names=np.array(["a", "b"]))
+    content = (tmp_path / "d.npz").read_bytes()
+    place = content.rindex(b"class_names")
+    (tmp_path / "d.npz").write_bytes(content[:place] + b"k" + content[place + 1 :])
+    with pytest.raises(DataError, match=r"header .* differ"):
+        load(tmp_path / "d.npz", test=False)
+
+
+def test_the_checksum_of_a_png_is_compared(tmp_path):
+    folder = pictures(tmp_path)
+    content = bytearray((folder / "a" / "0.png").read_bytes())
+    content[content.index(b"IEND") - 6] ^= 1  # in the checksum of the pixels
+    (folder / "a" / "0.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match="checksum of its chunk"):
+        load(folder)
+
+
 def test_arrays_that_nobody_asked_for_are_not_read(tmp_path):
     x = np.random.default_rng(0).random((20, 4, 4))
     with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -43,6 +43,7 @@ def open_zip(path: Path, max_bytes: int) -> zipfile.ZipFile:
             archive = _Zip(file)
         archive.filename = str(path)
         _check_zip(archive, path, max_bytes)
+        _compare_headers(archive, path)
     except BaseException:
         file.close()
         raise
@@ -229,6 +230,16 @@ def _check_zip(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> None:
             )
         _check_ratio(member.file_size, member.compress_size, f"{member.filename} in {path}")
     _check_total(sum(member.file_size for member in archive.infolist()), path, max_bytes)
+
+
+def _compare_headers(archive: zipfile.ZipFile, path: Path) -> None:
+    """Have zipfile compare the names in the directory, which has no checksum, with those before the members.
+
+    A member under another name would not be missed: it would only not be found.
+    """
+    for member in archive.infolist():
+        with refused(f"{member.filename} in {path}"):
+            archive.open(member).close()
 
 
 def _check_ratio(size: int, packed: int, what: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LAZY_SAMPLE = 2000  # pictures decoded for statistics when the set does not fit into memory
 _BATCH = 256
+_PIECE_VALUES = 1 << 20
 _IMBALANCE = 10
 _FEW = 10
 
@@ -147,21 +148,30 @@ def describe(data: "Data") -> Description:
 def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Per-channel mean and standard deviation in float64, and the smallest and largest value.
 
-    Chunks are merged by their means and squared deviations, which stays exact where the difference of
+    Pieces are merged by their means and squared deviations, which stays exact where the difference of
     large sums would not (Chan, Golub and LeVeque, 1979).
     """
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     minimum, maximum = np.inf, -np.inf
-    for x, _, _ in dataset.batches(_BATCH):
-        values = x.reshape(-1, x.shape[-1]).astype(np.float64)
-        batch_mean = values.mean(axis=0)
-        delta = batch_mean - mean
+    for values in _pieces(dataset):
+        piece_mean = values.mean(axis=0)
+        delta = piece_mean - mean
         total = count + len(values)
         mean = mean + delta * len(values) / total
-        squares = squares + ((values - batch_mean) ** 2).sum(axis=0) + delta**2 * count * len(values) / total
+        squares = squares + ((values - piece_mean) ** 2).sum(axis=0) + delta**2 * count * len(values) / total
         count = total
-        minimum, maximum = min(minimum, float(x.min())), max(maximum, float(x.max()))
+        minimum, maximum = min(minimum, float(values.min())), max(maximum, float(values.max()))
     return mean, np.sqrt(squares / count), minimum, maximum
+
+
+def _pieces(dataset: Dataset) -> Iterator[np.ndarray]:
+    """All values as (pixels, channels) in float64, a few megabytes at a time, however large an image is."""
+    values_of_one = int(np.prod(dataset.x_shape))
+    for x, _, _ in dataset.batches(max(1, min(_BATCH, _PIECE_VALUES // values_of_one))):
+        pixels = x.reshape(-1, x.shape[-1])
+        step = max(1, _PIECE_VALUES // x.shape[-1])
+        for start in range(0, len(pixels), step):
+            yield pixels[start : start + step].astype(np.float64)
 
 
 def class_titles(classes: int, names: list[str] | None) -> list[str]:
@@ -224,6 +234,7 @@ def repeated_examples(train: Dataset, other: Dataset) -> int:
 
 
 def _row_hashes(dataset: Dataset) -> Iterator[int]:
-    for start in range(0, len(dataset), _BATCH):
-        chunk = dataset.raw(slice(start, start + _BATCH))
+    step = max(1, min(_BATCH, _PIECE_VALUES // int(np.prod(dataset.x_shape))))
+    for start in range(0, len(dataset), step):
+        chunk = dataset.raw(slice(start, start + step))
         yield from (hash(row.tobytes()) for row in chunk)

@@ -5,6 +5,7 @@ Steps: read, turn upright as EXIF says, first frame of an animation, convert to 
 
 import io
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -50,6 +51,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, Or
     7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
     8: lambda x: x[:, ::-1].swapaxes(0, 1),
 }
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _REMEDY = "Replace or remove it."
 
 
@@ -140,6 +142,8 @@ def decode(source: bytes | Any, channels: int, size: tuple[int, int] | None, nam
     """
     image = open_picture(source, name)
     with refused(name, remedy=_REMEDY):
+        if isinstance(source, bytes) and source.startswith(_PNG_START):
+            _check_png(source)
         if is_deep(image):
             pixels = _turned(deep_pixels(image, channels, name), _orientation(image))
             return pixels if size in (None, pixels.shape[:2]) else resized(pixels, size)
@@ -200,6 +204,17 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     image = pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     resized_image = image.resize(size[::-1], pil.Resampling.BILINEAR)
     return np.asarray(resized_image).reshape(*size, pixels.shape[-1])
+
+
+def _check_png(content: bytes) -> None:
+    """Compare the checksums of all chunks, which Pillow does not do for those of the pixels."""
+    at, kind = len(_PNG_START), b""
+    while kind != b"IEND":
+        end = at + 8 + int.from_bytes(content[at : at + 4])
+        kind = content[at + 4 : at + 8]
+        if zlib.crc32(memoryview(content)[at + 4 : end]).to_bytes(4) != content[end : end + 4]:
+            raise ValueError(f"the checksum of its chunk {kind!r} differs")
+        at = end + 4
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

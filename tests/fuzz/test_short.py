@@ -1,0 +1,38 @@
+"""A short part of `make fuzz`, the same damage each time."""
+
+import pytest
+
+from tests.fuzz.kinds import make_kinds
+from tests.fuzz.outcomes import faults, outcome_of
+
+MUTATIONS = 40
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    return {kind.name: kind for kind in make_kinds(tmp_path_factory.mktemp("fuzz"))}
+
+
+NAMES = (
+    "npz", "npz, deflated", "npy", "zip of pictures", "tar", "tar.gz", "CIFAR", "IDX", "IDX, gzipped",
+    "PNG", "PNG, palette", "PNG, 16 bits", "JPEG", "BMP", "GIF", "WebP", "WebP, lossless",
+    "TIFF", "TIFF, LZW", "TIFF, 16 bits", "PPM", "PGM, 16 bits", "PGM, text",
+    "model", "checkpoint", "manifest", "events", "segment", "run.json",
+)  # fmt: skip
+
+
+def test_every_kind_is_tried(kinds):
+    assert set(NAMES) == set(kinds)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_damage_is_refused_or_harmless(kinds, name):
+    kind = kinds[name]
+    kind.path.write_bytes(kind.good)
+    expected = kind.read()
+    for title in kind.damage:
+        for number in range(MUTATIONS):
+            outcome, shown = outcome_of(kind, title, number, expected)
+            assert outcome not in faults(kind, title), f"{title} {number}: {outcome} {shown}"
+    kind.path.write_bytes(kind.good)
