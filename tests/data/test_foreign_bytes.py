@@ -193,6 +193,15 @@ def test_other_formats_are_not_opened_under_a_known_suffix(tmp_path, kind):
         load_image(path, (16, 16, 3))
 
 
+def test_a_size_that_a_picture_cannot_have_takes_no_memory():
+    header = struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    content = start + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    for bad in (content, b"P6 9000 9000 255\n" + bytes(100)):
+        with pytest.raises(DataError, match="claims 9000 x 9000 pixels"):
+            load_image(bad, (None, None, 3))
+
+
 def test_damaged_exif_is_refused(tmp_path):
     tags = Image.Exif()
     tags[0x0112] = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.fuzz.kinds import make_kinds
 from tests.fuzz.outcomes import outcome_of
 
-MEMORY = 1 << 30  # bytes beyond what the process has when it begins
+MEMORY = 3 << 29  # bytes beyond what the process has when it begins: a picture may have 100 million pixels
 SECONDS = 20  # for one file
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from kernelearn import layers, models
-from kernelearn.cli.runs import Run as TrainedRun
+from kernelearn.cli.run_folder import Training
 from kernelearn.data import load, load_image, save_idx
 from kernelearn.data.arrays import leaves
 from kernelearn.errors import FormatError
@@ -227,7 +227,7 @@ def _own_kinds(folder: Path) -> list[Kind]:
         return weights(models.load_model(saved))
 
     def described() -> bytes:
-        return str(TrainedRun.load(trained.parent)).encode()
+        return str(Training.load(trained.parent)).encode()
 
     def restored() -> bytes:
         load_checkpoint(checkpoint, other)
@@ -252,7 +252,7 @@ def _own_kinds(folder: Path) -> list[Kind]:
         Kind(
             "run.json",
             trained,
-            lambda: str(TrainedRun.load(trained.parent)).encode(),
+            lambda: str(Training.load(trained.parent)).encode(),
             False,
             {"value": mutate.json_file},
         ),

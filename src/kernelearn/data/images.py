@@ -37,6 +37,8 @@ SUFFIXES = frozenset(
     ]
 )
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")  # what these suffixes mean to Pillow
+# Most pixels of one bit that a byte can stand for, where the format sets a limit: deflate packs 1032 times.
+_PIXELS_PER_BYTE = {"PNG": 8 * 1032, "PPM": 8}
 MAX_PIXELS = 100_000_000  # of one picture; more is a mistake or an attack
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GREY_MODES = frozenset({"1", "L", "LA"})
@@ -112,6 +114,7 @@ def open_picture(source: bytes | BinaryIO | Any, name: str) -> Any:
         raise DataError(
             f"{name} cannot be read as a picture: {_reason(error)}. Replace or remove it."
         ) from error
+    _check_plausible(image, source, name)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
             f"{name} has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}."
@@ -204,6 +207,19 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     image = pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     resized_image = image.resize(size[::-1], pil.Resampling.BILINEAR)
     return np.asarray(resized_image).reshape(*size, pixels.shape[-1])
+
+
+def _check_plausible(image: Any, source: bytes | BinaryIO, name: str) -> None:
+    """Refuse a size that the bytes at hand cannot hold, before memory is taken for it. Raises: DataError."""
+    most = _PIXELS_PER_BYTE.get(image.format)
+    if most is None:
+        return
+    size = len(source) if isinstance(source, bytes) else source.seek(0, os.SEEK_END)
+    if image.width * image.height > most * size:
+        raise DataError(
+            f"{name} is damaged or truncated: it claims {image.width} x {image.height} pixels, which its "
+            f"{size:,} bytes cannot hold. {_REMEDY}"
+        )
 
 
 def _check_png(content: bytes) -> None:

@@ -13,17 +13,19 @@ from kernelearn.errors import ArgumentError, FormatError, ShapeError, UnknownNam
 from kernelearn.formats import native
 from kernelearn.formats.endings import check_own_ending
 from kernelearn.formats.foreign import refused
-from kernelearn.formats.json_shape import check_json
+from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
 from kernelearn.models.model import Model
+from kernelearn.training.input_range import InputRange
 from kernelearn.training.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
 _SHAPE = {
     "model": {"class_name": str, "config": dict},
     "metadata?": dict,
+    "input_range?": Every(float),
     "iterations?": int,
     "compile?": {
         "optimizer": {"class_name": str, "config": dict},
@@ -48,6 +50,7 @@ def model_config(model: Model) -> dict[str, Any]:
     Raises: ArgumentError for a part that cannot be written down.
     """
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
+    values["input_range"] = model.input_range.largest
     if model.compiled:
         values["compile"] = _compile_config(model)
         values["iterations"] = model.programs.compiled_optimizer().iterations
@@ -82,6 +85,7 @@ def _model_of(values: dict[str, Any], weights: dict[str, np.ndarray], path: Any)
         raise FormatError(f"{str(path)!r} holds a {type(model).__name__}, not a model.")
     _assign(model, weights, path)
     model.metadata = values.get("metadata", {})
+    model.input_range = InputRange(values.get("input_range"))
     return model
 
 

@@ -29,6 +29,7 @@ _RESULTS = "results/"
 _SHAPE = {
     "about": dict,
     "training": {
+        "input_range?": Every(float),
         "iterations?": int,
         "learning_rate?": float,
         "fit?": {"seed": int, "epoch": int, "batch": int},
@@ -110,7 +111,7 @@ def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callb
 def state_of(model: "Trainer") -> tuple[dict[str, Any], Arrays]:
     """Everything that decides the rest of a run: (JSON values, arrays)."""
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"input_range": dict(model.input_range.largest)}
     results, optimizer = model.programs.known_results, model.optimizer
     if results is not None:
         arrays.update((f"{_RESULTS}{name}", array) for name, array in results.state().items())
@@ -144,6 +145,8 @@ def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> N
         optimizer.iterations = values.get("iterations", 0)
         if "learning_rate" in values and optimizer.schedule is None:
             optimizer.learning_rate = values["learning_rate"]
+    if values.get("input_range"):
+        model.input_range.restore(values["input_range"])
     if model.fit_state is not None and "fit" in values:
         model.fit_state.restore(values["fit"])
 

@@ -31,6 +31,7 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     model.stop_training = False
     model.programs.look_for_changes()
     model.programs.results.reset()
+    model.input_range.begin()
     params = {"epochs": plan.epochs, "steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
     watchers = CallbackList(callbacks, True, verbose != 0, model, **params)
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
@@ -95,6 +96,7 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
     Args:
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
     """
+    model.input_range.train_on(batch)
     watched, model.watched = model.watched, None
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
@@ -118,6 +120,8 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
     for number, (bx, by, weight) in enumerate(plan.batches()):
         watchers.on_test_batch_begin(number)
         batch = model.batch_of(bx, by, weight)
+        if number == 0:
+            model.input_range.meet(batch)
         results.add(programs.step_for("test", batch).run(batch), batch)
         watchers.on_test_batch_end(number, results.logs())
     logs = results.logs()
@@ -133,7 +137,10 @@ def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarr
     watchers.on_predict_begin()
     for number, (bx, _, _) in enumerate(plan.batches()):
         watchers.on_predict_batch_begin(number)
-        result = step.run(feeds.image_batch(bx, model.inputs, model.input_names))
+        batch = feeds.image_batch(bx, model.inputs, model.input_names)
+        if number == 0:
+            model.input_range.meet(batch)
+        result = step.run(batch)
         for i, part in enumerate(parts):
             part.append(result.prediction(i))
         watchers.on_predict_batch_end(number)

@@ -20,6 +20,7 @@ from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.training import checkpoint, checks, feeds, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
+from kernelearn.training.input_range import InputRange
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.state import FitState
@@ -90,6 +91,7 @@ class Trainer:
         self.last_step: StepReport | None = None
         self.watched: dict[str, str] | None = None
         self._seed: int | None = None
+        self.input_range = InputRange()
         self.plan: FitPlan | None = None
         self._when_saved: list[Callable[[], None]] = []
 
@@ -329,7 +331,9 @@ class Trainer:
         if not feeds.is_ready(x, self.inputs):
             return self.predict(x, batch_size=max(len(_first(x)), 1), verbose=0)
         with progress.quiet():
-            result = self.step("predict").run(Batch.of({input_name(0): np.ascontiguousarray(x)}))
+            batch = Batch.of({input_name(0): np.ascontiguousarray(x)})
+            self.input_range.meet(batch)
+            result = self.step("predict").run(batch)
         return self.arranged([result.prediction(i) for i in range(len(self.outputs))])
 
     def train_on_batch(
@@ -356,6 +360,7 @@ class Trainer:
         batch = self.batch(x, y, sample_weight)
         self.programs.look_for_changes()
         self.programs.results.reset()
+        self.input_range.meet(batch)
         self.programs.results.add(self.programs.step_for("test", batch).run(batch), batch)
         return _returned(self.results(), return_dict)
 
