@@ -45,8 +45,11 @@ $(PEERS)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and report how the kernels learned
-	$(VENV)/bin/kernelearn train digits --record --record-kernels 1 --record-ledger 61 --run runs/demo --overwrite
+	$(VENV)/bin/kernelearn train digits --record --record-kernels 1 --record-gradients 1 --record-ledger 61 \
+		--run runs/demo --overwrite
 	$(VENV)/bin/kernelearn report runs/demo
+	$(VENV)/bin/kernelearn explain history runs/demo
+	@echo "The weight above is explained in full: every update that made it what it is."
 	@echo "How every kernel learned, to open in a browser: $(CURDIR)/runs/demo/report.html"
 
 test: install ## run the tests

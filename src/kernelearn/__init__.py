@@ -3,9 +3,11 @@
 The public names, each imported when it is first used: `import kernelearn` itself loads nothing.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from kernelearn._lazy import on_first_use
 
 __version__ = "0.1.0"
 
@@ -118,17 +120,6 @@ if TYPE_CHECKING:
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562) and keep it."""
-    if name in _MODULES:
-        return import_module(f"kernelearn.{name}")
-    if name in _OBJECTS:
-        value = getattr(import_module(_OBJECTS[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'kernelearn' has no attribute {name!r}; public names: {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__getattr__, __dir__ = on_first_use(__name__, _OBJECTS, _MODULES, __all__)

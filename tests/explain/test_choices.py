@@ -33,16 +33,18 @@ def test_moved_most_is_the_largest_change(tmp_path):
         )
 
 
-def test_first_layer_and_last_ledger(tmp_path):
+def test_first_layer_and_the_ledger_step_that_moved_most(tmp_path):
     run, _ = recorded(tmp_path / "r", [layers.Dense(2, name="mix"), layers.SeparableConv2D(2, 3, name="c")])
     assert choices.first_kernel_layer(run) == "c"
     assert choices.kernel_layers(run)["c"] == "depthwise_kernel"
-    assert choices.last_ledger_step(run) == 6
+    _, values = run.trace("c", (0, 0, 0, 0), "depthwise_kernel")
+    moves = {k: abs(values[k] - values[k - 1]) for k in run.ledger_steps.tolist()}
+    assert choices.ledger_step(run, "c", (0, 0, 0, 0), "depthwise_kernel") == max(moves, key=moves.get)
     assert choices.is_convolution(run, "c") and not choices.is_convolution(run, "mix")
     run, _ = recorded(tmp_path / "d", [], ledger_every=0)
     assert choices.first_kernel_layer(run) == "last"
     with pytest.raises(ArgumentError, match="no ledger"):
-        choices.last_ledger_step(run)
+        choices.ledger_step(run, "last", (0, 0), "kernel")
 
 
 def test_images_of_a_batch_are_what_the_network_got(tmp_path):

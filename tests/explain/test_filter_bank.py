@@ -11,10 +11,10 @@ import pytest
 
 from kernelearn import Input, Model, Sequential, initializers, layers
 from kernelearn.errors import ArgumentError, NonFiniteError, NotBuiltError, ShapeError, UnknownNameError
-from kernelearn.explain.filter_bank import filter_bank, filter_bank_history
-from kernelearn.explain.filter_families import FAMILIES, templates_for
-from kernelearn.explain.kernel_shape import frequency_response, kernel_shape
-from kernelearn.explain.kernel_source import as_filters, kernels_of
+from kernelearn.explain.kernel.filter_banks import filter_bank, filter_bank_history
+from kernelearn.explain.kernel.filter_families import FAMILIES, templates_for
+from kernelearn.explain.kernel.shapes import frequency_response, kernel_shape
+from kernelearn.explain.kernel.source import as_filters, kernels_of
 
 
 @pytest.fixture
@@ -200,6 +200,12 @@ class Recorded:
     def weights(self, layer):
         return ["kernel", "bias"]
 
+    def shape_of(self, layer, weight="kernel"):
+        return self.kernels(layer, 0, weight).shape
+
+    def weight_steps(self, layer, weight="kernel"):
+        return self.steps
+
     def model(self, step=None):
         raise ArgumentError("no model")
 
@@ -347,14 +353,14 @@ def test_the_table_turns_into_text_html_csv_and_json(tmp_path):
 
 
 WITH_EXAMPLES = [
-    "feature_maps",
-    "filter_bank",
-    "filter_families",
-    "kernel_health",
-    "kernel_shape",
-    "learning_curves",
-    "receptive_field",
-    "saliency",
+    "sight.maps",
+    "kernel.filter_banks",
+    "kernel.filter_families",
+    "kernel.health",
+    "kernel.shapes",
+    "kernel.curves",
+    "sight.fields",
+    "sight.attributions",
     "table",
 ]
 

@@ -6,9 +6,9 @@ import pytest
 from kernelearn import Input, Sequential, config, layers
 from kernelearn.data import as_dataset
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.channel_activity import channel_activity
-from kernelearn.explain.feature_maps import feature_maps
-from kernelearn.explain.kernel_health import kernel_health
+from kernelearn.explain.kernel.activity import channel_activity
+from kernelearn.explain.kernel.health import kernel_health
+from kernelearn.explain.sight.maps import feature_maps
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 
 from kernelearn import Input, Sequential, layers, set_random_seed
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.explain.filter_bank import filter_bank, filter_bank_history
-from kernelearn.explain.kernel_health import kernel_health
-from kernelearn.explain.learning_curves import compare_layers, learning_curves
+from kernelearn.explain.kernel.curves import compare_layers, learning_curves
+from kernelearn.explain.kernel.filter_banks import filter_bank, filter_bank_history
+from kernelearn.explain.kernel.health import kernel_health
 
 
 @pytest.fixture

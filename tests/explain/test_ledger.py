@@ -8,7 +8,7 @@ import pytest
 from kernelearn import Input, Model, Sequential, config, explain
 from kernelearn import layers as L
 from kernelearn.errors import ArgumentError, UnknownNameError
-from kernelearn.explain.pairs import operator_index, window_at
+from kernelearn.explain.gradient.pairs import operator_index, window_at
 from kernelearn.recording import Factors
 from tests.explain.layer_grid import GRID, some_factors, some_indices
 

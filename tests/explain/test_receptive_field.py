@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kernelearn import Input, Model, Sequential, config, layers
 from kernelearn.engine.geometry import receptive_field as stack_of_windows
 from kernelearn.errors import ArgumentError, KernelearnError, NotBuiltError, UnknownNameError
-from kernelearn.explain.network import ScoreGradient, open_network, sizes_of
-from kernelearn.explain.receptive_field import receptive_field, receptive_fields
+from kernelearn.explain.sight.fields import receptive_field, receptive_fields
+from kernelearn.explain.sight.network import ScoreGradient, open_network, sizes_of
 from kernelearn.models.zoo import lenet, resnet20
 
 

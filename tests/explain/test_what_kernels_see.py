@@ -6,13 +6,13 @@ import pytest
 from kernelearn import Input, Model, Sequential, config, layers
 from kernelearn.data import as_dataset
 from kernelearn.errors import ArgumentError, KernelearnError, NonFiniteError, ShapeError, UnknownNameError
-from kernelearn.explain.activation_maximization import activation_maximization
-from kernelearn.explain.effective_receptive_field import effective_receptive_field
-from kernelearn.explain.feature_maps import feature_maps
-from kernelearn.explain.grad_cam import grad_cam
-from kernelearn.explain.patches import top_patches
-from kernelearn.explain.receptive_field import receptive_field
-from kernelearn.explain.saliency import _quadrature, integrated_gradients, saliency, smooth_grad
+from kernelearn.explain.sight.attributions import _quadrature, integrated_gradients, saliency, smooth_grad
+from kernelearn.explain.sight.class_maps import grad_cam
+from kernelearn.explain.sight.effective_fields import effective_receptive_field
+from kernelearn.explain.sight.fields import receptive_field
+from kernelearn.explain.sight.maps import feature_maps
+from kernelearn.explain.sight.patches import top_patches
+from kernelearn.explain.sight.preferred_images import activation_maximization
 from kernelearn.models.zoo import resnet20
 
 
@@ -264,6 +264,18 @@ def test_the_quadrature_is_exact_for_polynomials(steps):
     assert len(points) == steps
     for power in range(1 if steps < 3 else 6):
         assert (weights * points**power).sum() == pytest.approx(1 / (power + 1), rel=1e-13)
+
+
+def test_an_image_that_misses_the_tolerance_does_not_keep_the_others_from_it(rng):
+    """The baseline itself has no change to explain; what is close to it changes the score by rounding."""
+    model, x = small_network(), rng.normal(size=(3, 8, 7, 2)).astype("float32")
+    x[1] = 1.0
+    found = integrated_gradients(model, x, 0, baseline=1.0, steps=2, tolerance=0.01)
+    alone = integrated_gradients(model, x[:1], 0, baseline=1.0, steps=2, tolerance=0.01)
+    np.testing.assert_allclose(found.values[0], alone.values[0], rtol=1e-4, atol=1e-6)
+    assert not found.values[1].any()
+    x[1] = np.where(rng.random((8, 7, 2)) < 0.02, 1.0 + 1e-3, 1.0)
+    assert integrated_gradients(model, x, 0, baseline=1.0, steps=2, tolerance=0.01).values[1].any()
 
 
 def test_a_tolerance_takes_as_many_steps_as_needed(rng):

@@ -6,7 +6,7 @@ from kernelearn import Sequential, set_random_seed
 from kernelearn.callbacks import Callback
 from kernelearn.layers import BatchNormalization, Conv2D, Dense, Flatten
 from kernelearn.recording import Recorder, Run, RunWriter
-from kernelearn.recording.layout import Field, Layout
+from kernelearn.recording.files.layout import Field, Layout
 
 SHAPE = (6, 6, 1)
 KERNEL = (3, 3, 1, 2)

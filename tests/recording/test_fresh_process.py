@@ -17,7 +17,7 @@ print(type(run.model()).__name__)
 """
 PENALTY = """
 import sys
-from kernelearn.explain.update_split import update_split
+from kernelearn.explain.update.run_updates import update_split
 from kernelearn.recording import Run
 print(sorted(update_split(Run(sys.argv[1]), "conv", 2).parts))
 """

@@ -16,10 +16,10 @@ from hypothesis import strategies as some
 
 from kernelearn.errors import ArgumentError, FormatError, ShapeError, StorageError
 from kernelearn.recording import Run, RunWriter
-from kernelearn.recording.events import read_events
-from kernelearn.recording.layout import Field, Layout
-from kernelearn.recording.streams import StreamReader, StreamWriter
-from kernelearn.recording.writer import EVENTS
+from kernelearn.recording.files.events import read_events
+from kernelearn.recording.files.layout import Field, Layout
+from kernelearn.recording.files.streams import StreamReader, StreamWriter
+from kernelearn.recording.files.writer import EVENTS
 
 from .helpers import LAYOUTS, assert_is_prefix, kernel_of, record, write_run, write_step
 
@@ -180,7 +180,7 @@ def test_a_run_from_a_newer_version(tmp_path):
 
 
 def test_a_run_of_a_version_whose_operators_had_fewer_attributes(tmp_path):
-    from kernelearn.recording.manifest import read_manifest, write_manifest
+    from kernelearn.recording.files.manifest import read_manifest, write_manifest
 
     _, whole = record(tmp_path / "run", ledger_every=1, epochs=1)
     rule, part = whole.update_rule("conv", 1), whole.ledger("conv", 1).parts[0]
@@ -195,7 +195,7 @@ def test_a_run_of_a_version_whose_operators_had_fewer_attributes(tmp_path):
 
 
 def test_a_manifest_that_points_elsewhere(tmp_path):
-    from kernelearn.recording.manifest import read_manifest, write_manifest
+    from kernelearn.recording.files.manifest import read_manifest, write_manifest
 
     folder = write_run(tmp_path / "run")
     content = read_manifest(folder)

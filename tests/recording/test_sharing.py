@@ -8,7 +8,7 @@ import pytest
 
 from kernelearn.errors import ArgumentError, StorageError, UnknownNameError
 from kernelearn.recording import Recorder, Run, RunWriter, export, list_runs, prune
-from kernelearn.recording.writer import record_files
+from kernelearn.recording.files.writer import record_files
 
 from .helpers import make_data, record, write_run
 

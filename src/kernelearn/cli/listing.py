@@ -51,7 +51,7 @@ def list_trainings(folder: Path) -> list[Listed]:
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
-    from kernelearn.recording.manifest import is_run_folder
+    from kernelearn.recording.files.manifest import is_run_folder
 
     if (folder / run_folder.MANIFEST).is_file() or is_run_folder(folder):
         yield folder
@@ -63,7 +63,7 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 
 def _listed(folder: Path) -> Listed:
     from kernelearn.recording.catalog import summarise
-    from kernelearn.recording.manifest import is_run_folder
+    from kernelearn.recording.files.manifest import is_run_folder
 
     recording = next((p for p in (folder / run_folder.RECORD, folder) if is_run_folder(p)), None)
     summary = None if recording is None else summarise(recording)

@@ -194,8 +194,8 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def _remove_recording(folder: Path) -> None:
-    from kernelearn.recording.manifest import is_run_folder
-    from kernelearn.recording.writer import remove_run
+    from kernelearn.recording.files.manifest import is_run_folder
+    from kernelearn.recording.files.writer import remove_run
 
     if is_run_folder(folder):
         with FolderLock(folder):

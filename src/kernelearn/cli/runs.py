@@ -108,12 +108,12 @@ def _range(values: dict[str, Any]) -> str:
 
 def _described(run: "Run", check: bool) -> dict[str, Any]:
     from kernelearn.recording.catalog import summarise
-    from kernelearn.recording.pruning import PRUNABLE
+    from kernelearn.recording.schedule import SCHEDULED
     from kernelearn.storage import readable_size
 
     problems = run.check() if check else run.problems
     summary = summarise(run.folder)
-    steps = {name: run.stream_steps(name) for name in PRUNABLE}
+    steps = {name: run.stream_steps(name) for name in SCHEDULED}
     return {
         "run": str(run.folder),
         "status": run.status,
@@ -134,7 +134,7 @@ def _counted(steps: "np.ndarray") -> dict[str, Any]:
 
 
 def _shapes(run: "Run", layer: str) -> dict[str, list[int]]:
-    recorded = run.manifest["about"].get("weights", {})
+    recorded = {path: list(shape) for path, shape in run.about.weights.items()}
     return {name: recorded.get(f"{layer}/{name}", []) for name in run.weights(layer)}
 
 

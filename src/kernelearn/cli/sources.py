@@ -69,7 +69,7 @@ def open_source(place: Path) -> Source:
     """
     from kernelearn.cli import run_folder
     from kernelearn.recording import Run
-    from kernelearn.recording.manifest import INNER_FOLDER, is_run_folder
+    from kernelearn.recording.files.manifest import INNER_FOLDER, is_run_folder
 
     if place.is_file():
         return Source(place, saved=run_folder.load_trained(place)[0])
@@ -135,11 +135,11 @@ def weight_of(text: str) -> tuple[str | int, ...]:
 
 def layer_and_weight(run: "Run", layer: str | None, weight: str | None) -> tuple[str, tuple[str | int, ...]]:
     """(layer, weight) as asked for, or the first convolution and the number of it that moved most."""
-    from kernelearn.explain.choices import first_kernel_layer, kernel_name, moved_most
+    from kernelearn.explain.choices import first_kernel_layer, moved_most
 
     chosen = layer or first_kernel_layer(run)
     if weight is not None:
         return chosen, weight_of(weight)
-    name = kernel_name(run, chosen)
+    name = run.about.kernel_name(chosen)
     (index,) = moved_most(run, chosen)
     return chosen, index if name in (None, "kernel") else (name, *index)

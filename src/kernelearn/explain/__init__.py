@@ -4,53 +4,53 @@ Everything here reads arrays, recorded runs and models, and computes; `view` dra
 name is imported when it is first used: `from kernelearn import explain` itself loads nothing.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
+
+from kernelearn._lazy import on_first_use
 
 # Public name -> the module of this package that defines it: one entry a line, in the order of the sections.
 _OBJECTS = {
     # Ledger: every term of the gradient of one weight.
-    "ledger": "ledger",
-    "Ledger": "ledger",
-    "Contribution": "top_terms",
-    "factors_of": "model_factors",
-    "gradient_of": "gradients",
-    "gradient_by_image": "gradients",
+    "ledger": "gradient.ledgers",
+    "Ledger": "gradient.ledgers",
+    "Contribution": "gradient.terms",
+    "factors_of": "gradient.model_factors",
+    "gradient_of": "gradient.whole_gradients",
+    "gradient_by_image": "gradient.whole_gradients",
     # Update split: what the optimiser makes of the gradient, in one step and over a run.
-    "update_split": "update_split",
-    "UpdateSplit": "update_split",
-    "split_update": "update_split",
-    "history": "contributions",
-    "History": "contributions",
+    "update_split": "update.run_updates",
+    "UpdateSplit": "update.splits",
+    "split_update": "update.splits",
+    "history": "update.histories",
+    "History": "update.histories",
     # Dense equivalent: a convolution written as a sparse matrix with tied entries.
-    "dense_equivalent": "dense_equivalent",
-    "DenseEquivalent": "tied_matrix",
-    "ChainEquivalent": "tied_matrix",
+    "dense_equivalent": "kernel.matrices",
+    "DenseEquivalent": "kernel.tied_matrix",
+    "ChainEquivalent": "kernel.tied_matrix",
     # Filter bank, learning curves, what a kernel sees.
-    "learning_curves": "learning_curves",
-    "compare_layers": "learning_curves",
-    "LearningCurves": "learning_curves",
-    "kernel_health": "kernel_health",
-    "KernelHealth": "kernel_health",
-    "channel_activity": "channel_activity",
-    "filter_bank": "filter_bank",
-    "filter_bank_history": "filter_bank",
-    "FilterBank": "filter_bank",
-    "kernel_shape": "kernel_shape",
-    "frequency_response": "kernel_shape",
-    "feature_maps": "feature_maps",
-    "top_patches": "patches",
-    "saliency": "saliency",
-    "smooth_grad": "saliency",
-    "integrated_gradients": "saliency",
-    "grad_cam": "grad_cam",
-    "activation_maximization": "activation_maximization",
-    "effective_receptive_field": "effective_receptive_field",
-    "receptive_field": "receptive_field",
-    "receptive_fields": "receptive_field",
-    "ReceptiveField": "receptive_field",
+    "learning_curves": "kernel.curves",
+    "compare_layers": "kernel.curves",
+    "LearningCurves": "kernel.curves",
+    "kernel_health": "kernel.health",
+    "KernelHealth": "kernel.health",
+    "channel_activity": "kernel.activity",
+    "filter_bank": "kernel.filter_banks",
+    "filter_bank_history": "kernel.filter_banks",
+    "FilterBank": "kernel.filter_banks",
+    "kernel_shape": "kernel.shapes",
+    "frequency_response": "kernel.shapes",
+    "feature_maps": "sight.maps",
+    "top_patches": "sight.patches",
+    "saliency": "sight.attributions",
+    "smooth_grad": "sight.attributions",
+    "integrated_gradients": "sight.attributions",
+    "grad_cam": "sight.class_maps",
+    "activation_maximization": "sight.preferred_images",
+    "effective_receptive_field": "sight.effective_fields",
+    "receptive_field": "sight.fields",
+    "receptive_fields": "sight.fields",
+    "ReceptiveField": "sight.fields",
     "Table": "table",
     # Experiments.
     "run_experiment": "experiments",
@@ -61,35 +61,11 @@ _OBJECTS = {
     "batch_images": "choices",
 }
 
-
-class _Package(ModuleType):
-    """This package: `explain.ledger` is the function, although a module of that name defines it.
-
-    Importing a module makes it an attribute of its package, which would hide the function of the same name;
-    public names are left alone. `from kernelearn.explain.ledger import ...` finds the module as always.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _OBJECTS and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562) and keep it."""
-    if name in _OBJECTS:
-        value = getattr(import_module(f"kernelearn.explain.{_OBJECTS[name]}"), name)
-        globals()[name] = value
-        return value
-    if name.startswith("plot_"):
-        # NOTE: the one look upwards, by name and on use alone: no module here depends on `view`.
-        return getattr(import_module("kernelearn.view"), name)
-    raise AttributeError(
-        f"module 'kernelearn.explain' has no attribute {name!r}; public names: {', '.join(_OBJECTS)}"
-    )
-
-
-def __dir__() -> list[str]:
-    return sorted(_OBJECTS)
-
-
-sys.modules[__name__].__class__ = _Package
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+# NOTE: the figures are the one look upwards, by name and on use alone: no module here depends on `view`.
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {name: f"{__name__}.{module}" for name, module in _OBJECTS.items()},
+    others={"plot_": "kernelearn.view"},
+)

@@ -1,4 +1,4 @@
-"""What is meant when nothing is said: a run's first kernel, its last ledger, the weights that moved most.
+"""What is meant when nothing is said: a run's first kernel, the weights and the steps that moved most.
 
 The command line, the report and the figures all choose by these functions.
 """
@@ -11,26 +11,22 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.recording.run import Run
 
 
-def kernel_name(run: Any, layer: str) -> str | None:
-    """Name of the first kernel of a recorded layer: "kernel", "depthwise_kernel", ...; None without."""
-    return next((name for name in run.weights(layer) if name.endswith("kernel")), None)
-
-
-def kernel_layers(run: Any) -> dict[str, str]:
+def kernel_layers(run: Run) -> dict[str, str]:
     """Recorded layers with a kernel -> its name, in the order of the model."""
-    named = {layer: kernel_name(run, layer) for layer in run.layers}
+    named = {layer: run.about.kernel_name(layer) for layer in run.layers}
     return {layer: name for layer, name in named.items() if name is not None}
 
 
-def is_convolution(run: Any, layer: str) -> bool:
+def is_convolution(run: Run, layer: str) -> bool:
     """Whether the kernel of a recorded layer has spatial axes."""
-    name = kernel_name(run, layer)
-    return name is not None and run.kernels(layer, int(run.steps[0]), name).ndim > 2
+    name = run.about.kernel_name(layer)
+    return name is not None and len(run.shape_of(layer, name)) > 2
 
 
-def first_kernel_layer(run: Any) -> str:
+def first_kernel_layer(run: Run) -> str:
     """The first recorded convolution, or else the first layer with a kernel.
 
     Raises: ArgumentError if no kernel is recorded.
@@ -41,41 +37,60 @@ def first_kernel_layer(run: Any) -> str:
     return next((layer for layer in layers if is_convolution(run, layer)), layers[0])
 
 
-def last_ledger_step(run: Any) -> int:
-    """The last step with a ledger.
+def ledger_step(run: Run, layer: str, index: Sequence[int], weight: str) -> int:
+    """The step with a ledger whose update moved a number of a weight most.
 
-    Raises: ArgumentError if there is none.
+    Raises: ArgumentError if no ledger of the weight is recorded.
     """
-    if not len(run.ledger_steps):
-        raise ArgumentError(
-            "This run has no ledger. Record one with Recorder(..., ledger_every=100), or with "
-            "kernelearn train --record."
-        )
-    return int(run.ledger_steps[-1])
+    kernel = run.about.kernel_name(layer) if weight == "bias" else weight
+    steps = run.ledger_steps_of(layer, kernel or weight)
+    if not len(steps):
+        there = [name for name, own in kernel_layers(run).items() if len(run.ledger_steps_of(name, own))]
+        record = "Record one with Recorder(..., ledger_every=100), or with kernelearn train --record."
+        remedy = f"Layers with one: {', '.join(there)}." if there else record
+        raise ArgumentError(f"This run has no ledger of {layer}/{weight}. {remedy}")
+    return step_that_moved_most(run, layer, index, weight, steps)
 
 
-def moved_most(run: Any, layer: str, k: int = 1, weight: str | None = None) -> list[tuple[int, ...]]:
+def step_that_moved_most(
+    run: Run, layer: str, index: Sequence[int], weight: str, among: Sequence[int] | np.ndarray
+) -> int:
+    """The one of these updates, the last of them if none is known, that moved a number of a weight most."""
+    steps, values = run.trace(layer, tuple(index), weight)
+    known = dict(zip(steps.tolist(), values.astype(np.float64).tolist()))
+    there = [int(k) for k in among if int(k) in known and int(k) - 1 in known]
+    moves = {k: abs(known[k] - known[k - 1]) for k in there}
+    return max(moves, key=lambda k: moves[k], default=int(among[-1]))
+
+
+def moved_most(run: Run, layer: str, k: int = 1, weight: str | None = None) -> list[tuple[int, ...]]:
     """Indices of the k numbers of a weight that ended farthest from where they started, farthest first.
 
     Args:
         weight: its name; None for the kernel of the layer.
     Raises: ArgumentError for a layer without a kernel.
     """
-    name = weight or kernel_name(run, layer)
+    name = weight or run.about.kernel_name(layer)
     if name is None:
         raise ArgumentError(f"Layer {layer!r} has no kernel; it has {run.weights(layer)}.")
-    first, last = int(run.steps[0]), int(run.steps[-1])
+    first, last = _ends(run, layer, name)
     change = np.abs(run.kernels(layer, last, name).astype(np.float64) - run.kernels(layer, first, name))
     order = np.argsort(-change.ravel(), kind="stable")[:k]
     return [tuple(int(i) for i in np.unravel_index(place, change.shape)) for place in order]
 
 
-def filters_that_moved_most(run: Any, layer: str, k: int, weight: str = "kernel") -> list[int]:
+def filters_that_moved_most(run: Run, layer: str, k: int, weight: str = "kernel") -> list[int]:
     """Numbers of the k filters (last axis) whose weights moved farthest in all, in ascending order."""
-    first, last = int(run.steps[0]), int(run.steps[-1])
+    first, last = _ends(run, layer, weight)
     change = run.kernels(layer, last, weight).astype(np.float64) - run.kernels(layer, first, weight)
     size = np.square(change).sum(axis=tuple(range(change.ndim - 1)))
     return sorted(np.argsort(-size, kind="stable")[:k].tolist())
+
+
+def _ends(run: Run, layer: str, weight: str) -> tuple[int, int]:
+    """First and last step at which a weight is known."""
+    steps = run.weight_steps(layer, weight)
+    return int(steps[0]), int(steps[-1])
 
 
 def some_steps(steps: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
@@ -87,10 +102,10 @@ def some_steps(steps: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
     known = np.asarray(steps)
     if len(known) <= count:
         return known
-    return known[np.unique(np.linspace(0, len(known) - 1, count).round().astype(int))]
+    return np.asarray(known[np.unique(np.linspace(0, len(known) - 1, count).round().astype(int))])
 
 
-def batch_images(run: Any, step: int) -> np.ndarray | None:
+def batch_images(run: Run, step: int) -> np.ndarray | None:
     """(n, ...) the images of a step as the first layer got them: augmented, if the network augments.
 
     They are the input of the first recorded kernel that reads whole images; None where the recorded layers

@@ -3,15 +3,17 @@
 Names are imported when they are first used.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from kernelearn._lazy import on_first_use
 
 _OBJECTS = {
     "Factors": "kernelearn.recording.factors",
     "Part": "kernelearn.recording.factors",
     "Recorder": "kernelearn.recording.recorder",
     "Run": "kernelearn.recording.run",
-    "RunWriter": "kernelearn.recording.writer",
+    "RunWriter": "kernelearn.recording.files.writer",
     "export": "kernelearn.recording.exporting",
     "list_runs": "kernelearn.recording.catalog",
     "prune": "kernelearn.recording.pruning",
@@ -23,19 +25,11 @@ if TYPE_CHECKING:
     from kernelearn.recording.catalog import list_runs
     from kernelearn.recording.exporting import export
     from kernelearn.recording.factors import Factors, Part
+    from kernelearn.recording.files.writer import RunWriter
     from kernelearn.recording.pruning import prune
     from kernelearn.recording.recorder import Recorder
     from kernelearn.recording.run import Run
-    from kernelearn.recording.writer import RunWriter
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use and keep it."""
-    if name not in _OBJECTS:
-        raise AttributeError(f"kernelearn.recording has no {name!r}; it has {', '.join(__all__)}")
-    globals()[name] = value = getattr(import_module(_OBJECTS[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__getattr__, __dir__ = on_first_use(__name__, _OBJECTS)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.errors import FormatError
-from kernelearn.recording.manifest import is_run_folder
-from kernelearn.recording.pruning import run_bytes
+from kernelearn.recording.files.manifest import is_run_folder
+from kernelearn.recording.files.writer import run_bytes
 from kernelearn.recording.run import Run
 
 _DEPTH = 3

@@ -20,7 +20,8 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.recording.run import GRADIENTS, KERNELS, SNAPSHOTS, Run
+from kernelearn.recording.run import Run
+from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, atomic_write, check_writable
 from kernelearn.training.callbacks import TensorBoard
 
@@ -54,14 +55,14 @@ def arrays_of(run: Run, step: int | None = None) -> Named:
         yield from _weights_of(run, step)
         return
     yield "steps", run.steps
-    for path in run.fields(KERNELS):
+    for path in run.fields(Stream.KERNELS):
         layer, _, weight = path.rpartition("/")
         steps, values = run.trace(layer, (), weight)
         yield f"weights/{path}", values
         if len(steps) < len(run.steps):  # a layer that was recorded for a part of the run
             yield f"weight_steps/{path}", steps
-    for path in run.fields(GRADIENTS):
-        steps, values = run.column(GRADIENTS, path)
+    for path in run.fields(Stream.GRADIENTS):
+        steps, values = run.column(Stream.GRADIENTS, path)
         yield f"gradients/{path}", values
         yield f"gradient_steps/{path}", steps
     for name in run.scalar_names:
@@ -72,7 +73,7 @@ def arrays_of(run: Run, step: int | None = None) -> Named:
 
 def _weights_of(run: Run, step: int) -> Named:
     """All weights of the model if they are recorded at the step, else those of the recorded layers."""
-    stream = SNAPSHOTS if step in run.model_steps else KERNELS
+    stream = Stream.SNAPSHOTS if step in run.model_steps else Stream.KERNELS
     for path in run.fields(stream):
         yield path, run.read(stream, path, step)
 
@@ -123,7 +124,7 @@ class _Events(TensorBoard):
                 for step, value in zip(*map(np.ndarray.tolist, run.scalars(name))):
                     self._scalar(folder, tag, value, step)
         for step in _some_steps(run):
-            for path in run.fields(KERNELS):
+            for path in run.fields(Stream.KERNELS):
                 layer, _, weight = path.rpartition("/")
                 self._write_weight(path, run.kernels(layer, step, weight), step)
 
@@ -137,7 +138,11 @@ class _Events(TensorBoard):
 
 def _some_steps(run: Run) -> list[int]:
     """Steps that have all recorded layers, spread over the run."""
-    shared = [s for s in run.steps.tolist() if all(run.has(KERNELS, path, s) for path in run.fields(KERNELS))]
+    shared = [
+        s
+        for s in run.steps.tolist()
+        if all(run.has(Stream.KERNELS, path, s) for path in run.fields(Stream.KERNELS))
+    ]
     places = np.unique(np.linspace(0, len(shared) - 1, min(_PICTURES, len(shared))).round().astype(int))
     return [shared[place] for place in places]
 

@@ -92,4 +92,4 @@ class Factors:
         own = [part.gradient for part in self.parts]
         if any(gradient is None for gradient in own):
             return self.gradient
-        return np.sum([np.reshape(g, self.gradient.shape) for g in own if g is not None], axis=0)
+        return np.asarray(np.sum([np.reshape(g, self.gradient.shape) for g in own if g is not None], axis=0))

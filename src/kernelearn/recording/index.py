@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import StorageError
+from kernelearn.recording.files.writer import INDEX
 from kernelearn.recording.run import Run
-from kernelearn.recording.writer import INDEX
 
 _COLUMNS = ("epoch", "batch", "loss", "learning_rate")
 _TABLES = """
@@ -30,6 +30,19 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS scalars (step INTEGER, name TEXT, value REAL, PRIMARY KEY (step, name));
     CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, step INTEGER, kind TEXT, content TEXT);
 """
+
+
+# SQLite's page, and what it takes for tables without rows.
+_PAGE = 4096
+EMPTY_INDEX_BYTES = 8 * _PAGE
+
+
+def index_bytes(images: int, metrics: Iterable[str]) -> int:
+    """What the index takes for a step, at most: rows that do not share a page have one of their own."""
+    row = 8 * images + 64
+    alone = -(-row // (_PAGE - 64)) * _PAGE
+    shared = _PAGE // max((_PAGE - 64) // row, 1)
+    return max(alone if row > _PAGE else 0, shared) + sum(2 * len(name) + 64 for name in metrics)
 
 
 def update_index(folder: Any) -> Path:
@@ -67,13 +80,13 @@ def _fill(connection: sqlite3.Connection, run: Run) -> None:
         connection.executemany("INSERT INTO events VALUES (?,?,?,?)", _event_rows(run))
 
 
-def _step_rows(run: Run, known: int) -> Iterator[tuple]:
+def _step_rows(run: Run, known: int) -> Iterator[tuple[Any, ...]]:
     columns = [dict(zip(*map(np.ndarray.tolist, run.scalars(name)))) for name in _COLUMNS]
     for step, images in run.batches(known):
         yield (step, *[column[step] for column in columns], images.astype("<i8").tobytes())
 
 
-def _scalar_rows(run: Run, known: int) -> Iterator[tuple]:
+def _scalar_rows(run: Run, known: int) -> Iterator[tuple[Any, ...]]:
     for name in run.scalar_names:
         if name in (*_COLUMNS, "iteration"):
             continue
@@ -82,6 +95,6 @@ def _scalar_rows(run: Run, known: int) -> Iterator[tuple]:
                 yield step, name, value
 
 
-def _event_rows(run: Run) -> Iterator[tuple]:
+def _event_rows(run: Run) -> Iterator[tuple[Any, ...]]:
     for number, event in enumerate(run.events):
         yield number, event["step"], event["kind"], json.dumps(event)

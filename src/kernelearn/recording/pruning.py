@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.recording.layout import HEADER, HEADER_BYTES
-from kernelearn.recording.manifest import run_folder, write_manifest
-from kernelearn.recording.run import GRADIENTS, KERNELS, LEDGER, MAPS, SNAPSHOTS, Run
-from kernelearn.recording.segment import Segment
-from kernelearn.recording.streams import StreamReader
-from kernelearn.recording.writer import RunWriter
+from kernelearn.recording.files.layout import HEADER, HEADER_BYTES
+from kernelearn.recording.files.manifest import run_folder, write_manifest
+from kernelearn.recording.files.segment import Segment
+from kernelearn.recording.files.streams import StreamReader
+from kernelearn.recording.files.writer import RunWriter
+from kernelearn.recording.run import Run
+from kernelearn.recording.schedule import SCHEDULED, Stream, kept_beside
 from kernelearn.storage import atomic_write
-
-STATE = "state"
-PRUNABLE = (KERNELS, GRADIENTS, LEDGER, MAPS, SNAPSHOTS)
 
 
 class Pruned(NamedTuple):
@@ -57,22 +54,20 @@ def prune(path: Any, **every: int | None) -> Pruned:
 
 def _check(every: Mapping[str, int | None]) -> None:
     for name, stride in every.items():
-        if name not in PRUNABLE:
-            raise ArgumentError(f"What can be pruned is {', '.join(PRUNABLE)}; got {name!r}.")
+        if name not in SCHEDULED:
+            raise ArgumentError(f"What can be pruned is {', '.join(SCHEDULED)}; got {name!r}.")
         if stride is not None and stride < 0:
             raise ArgumentError(f"{name} must be 0 or a number of steps, got {stride}.")
 
 
-def _kept_steps(run: Run, every: Mapping[str, int]) -> dict[str, set[int]]:
+def _kept_steps(run: Run, every: Mapping[str, int]) -> dict[Stream, set[int]]:
     """Stream -> steps that stay, for the streams that lose some."""
-    kept = {name: _multiples(run.stream_steps(name), every.get(name)) for name in PRUNABLE}
-    if every.get(LEDGER):
-        kept[LEDGER] |= {1} & set(run.ledger_steps.tolist())
-    kept[GRADIENTS] |= kept[LEDGER]
-    kept[KERNELS] |= kept[LEDGER] | {step - 1 for step in kept[LEDGER]} | _ends(run.steps)
-    kept[SNAPSHOTS] |= _ends(run.model_steps)
-    kept[STATE] = kept[GRADIENTS] | {step - 1 for step in kept[GRADIENTS]}
-    return kept
+    kept = {name: _multiples(run.stream_steps(name), every.get(name)) for name in SCHEDULED}
+    if every.get(Stream.LEDGER):
+        kept[Stream.LEDGER] |= {1} & set(run.ledger_steps.tolist())
+    kept[Stream.KERNELS] |= _ends(run.steps)
+    kept[Stream.SNAPSHOTS] |= _ends(run.model_steps)
+    return kept_beside(kept)
 
 
 def _multiples(steps: np.ndarray, stride: int | None) -> set[int]:
@@ -85,7 +80,7 @@ def _ends(steps: np.ndarray) -> set[int]:
     return set(steps[[0, -1]].tolist()) if len(steps) else set()
 
 
-def _rewrite(run: Run, writer: RunWriter, kept: Mapping[str, set[int]]) -> list[Path]:
+def _rewrite(run: Run, writer: RunWriter, kept: Mapping[Stream, set[int]]) -> list[Path]:
     """Write the records that stay into new files and let the manifest name them; gives the old files."""
     content = writer.content
     generation, old = content["generation"] + 1, []
@@ -115,8 +110,3 @@ def _copy(reader: StreamReader, numbers: np.ndarray, steps: set[int], path: Path
                 header["header_checksum"] = zlib.crc32(record.data[: HEADER_BYTES - 4])
                 file.write(record.data)
                 count += 1
-
-
-def run_bytes(path: Any) -> int:
-    """Bytes of all files of a recorded run."""
-    return sum(entry.stat().st_size for entry in os.scandir(run_folder(path)) if entry.is_file())

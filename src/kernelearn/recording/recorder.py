@@ -14,32 +14,15 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError, StorageError
 from kernelearn.locks import FolderLock
-from kernelearn.recording.budget import (
-    GRADIENTS,
-    KERNELS,
-    LEDGER,
-    MAPS,
-    SNAPSHOTS,
-    STATE,
-    is_due,
-    is_ledger_due,
-)
+from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
+from kernelearn.recording.capture.joining import Place, place_of
+from kernelearn.recording.capture.probes import Probes, make_probes
+from kernelearn.recording.capture.selection import STEP_FIELDS, Selection, about_model, is_same, select
+from kernelearn.recording.files.manifest import MANIFEST
+from kernelearn.recording.files.writer import INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
-from kernelearn.recording.joining import Place, place_of
-from kernelearn.recording.manifest import MANIFEST
-from kernelearn.recording.pen import Pen
-from kernelearn.recording.plan import (
-    PROBES,
-    STEP_FIELDS,
-    STEPS,
-    Plan,
-    about_model,
-    is_same,
-    make_plan,
-)
-from kernelearn.recording.probes import Probes, make_probes
-from kernelearn.recording.writer import RunWriter, remove_run
-from kernelearn.storage import PathLike, check_writable, storage_error
+from kernelearn.recording.schedule import Stream
+from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
 from kernelearn.training.step import StepReport
 
@@ -71,8 +54,9 @@ class Recorder(Callback):
             convolution kernel, and the other trained layers of at most 4,096 numbers.
         probe_images: (images, ...) array as the model takes them, or how many to choose from the data (None:
             8); 0 for none.
-        max_bytes: size that the run may reach, those of earlier fits included. Where what was asked for does
-            not fit, the schedule that takes the most room is halved, and a warning and an event say so.
+        max_bytes: size that all files of the run may reach, those of earlier fits included. Where what was
+            asked for does not fit, the schedule that takes the most room is halved, and a warning and an
+            event say so. A run of less than 256 kB gets no SQL index.
         gradients_every: record gradients and optimiser state every so many steps; 0: at ledger steps only.
         snapshots_every: record all weights of the model at the end of every so many epochs.
         overwrite: replace the run that is in the folder.
@@ -113,22 +97,24 @@ class Recorder(Callback):
             raise ArgumentError("Recorder: run_dir is empty; give the name of a folder.")
         self.folder = Path(run_dir)
         self.wished = {
-            KERNELS: _AUTOMATIC if kernels_every is None else _count("kernels_every", kernels_every, 1),
-            GRADIENTS: _count("gradients_every", gradients_every),
-            LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
-            MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
-            SNAPSHOTS: _count("snapshots_every", snapshots_every, 1),
+            Stream.KERNELS: _AUTOMATIC
+            if kernels_every is None
+            else _count("kernels_every", kernels_every, 1),
+            Stream.GRADIENTS: _count("gradients_every", gradients_every),
+            Stream.LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
+            Stream.MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
+            Stream.SNAPSHOTS: _count("snapshots_every", snapshots_every, 1),
         }
         self.layers, self.probe_images = layers, probe_images
         self.max_bytes = _count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
         self.run: str | None = None
         self._place = Place(0, 0)
-        self._pen: Pen | None = None
+        self._book: BudgetedWriter | None = None
         self._probes: Probes | None = None
         self._has_begun = self._has_failed = False
         self._seen = 0  # images of a stream so far
-        self._due: tuple[bool, bool] = (False, False)
+        self._due: frozenset[Stream] = frozenset()
 
     # --- hooks
 
@@ -144,34 +130,35 @@ class Recorder(Callback):
         # NOTE: not in on_train_begin, because a run is resumed between the two.
         if not (self._has_begun or self._has_failed):
             self._guarded(self._begin)
-        if self._pen is not None:
-            self._pen.pace.pause()
+        if self._book is not None:
+            self._book.timer.pause()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        if self._pen is not None:
-            self.model.watch_step(self._wanted(self._pen, self._place.step + 1))
+        if self._book is not None:
+            self._due = self._book.schedule.due(self._place.step + 1)
+            self.model.watch_step(self._buffers(self._book.selection))
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        pen = self._pen
-        if pen is not None:
-            pen.pace.arrive(self._due[0])
-            self._guarded(self._record_step, pen, batch, logs or {})
-            if pen.pace.leave() and self._pen is not None:
-                self._guarded(pen.save_time, self._place.step, self.params.get("steps"))
+        book = self._book
+        if book is not None:
+            book.timer.arrive(Stream.LEDGER in self._due)
+            self._guarded(self._record_step, book, batch, logs or {})
+            if book.timer.leave() and self._book is not None:
+                self._guarded(book.save_time, self._place.step, self.params.get("steps"))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self._pen is not None:
-            self._guarded(self._record_epoch, self._pen, epoch, logs or {})
+        if self._book is not None:
+            self._guarded(self._record_epoch, self._book, epoch, logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._pen is not None:
-            self._guarded(self._end, self._pen, "finished")
+        if self._book is not None:
+            self._guarded(self._end, self._book, "finished")
         self._release()
 
     def close(self) -> None:
         """Close the files; what was not recorded whole is removed."""
-        if self._pen is not None:
-            self._guarded(self._end, self._pen, "interrupted")
+        if self._book is not None:
+            self._guarded(self._end, self._book, "interrupted")
         self._release()
 
     # --- beginning
@@ -181,12 +168,12 @@ class Recorder(Callback):
         if self.overwrite:
             self._remove_old()
         automatic = [name for name, every in self.wished.items() if every == _AUTOMATIC]
-        self._pen = pen = Pen(self._open(), self.max_bytes, self._strides(), automatic)
-        self.overwrite, self.run = False, pen.writer.content["run"]
-        self._probes = self._make_probes() if pen.every[MAPS] else None
-        self._open_segment(pen, self.params.get("batch_size") or DEFAULT_BATCH)
-        self._look_ahead(pen)
-        pen.writer.event("begun", self._place.step, every=pen.every, epochs=self.params.get("epochs"))
+        self._book = book = BudgetedWriter(self._open(), self.max_bytes, self._strides(), automatic)
+        self.overwrite, self.run = False, book.writer.content["run"]
+        self._probes = self._make_probes() if book.every[Stream.MAPS] else None
+        self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
+        self._look_ahead(book)
+        book.event("begun", self._place.step, every=book.every, epochs=self.params.get("epochs"))
         self._has_begun = True
 
     def _open(self) -> RunWriter:
@@ -210,7 +197,7 @@ class Recorder(Callback):
         per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
         total = per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
         rare = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
-        automatic = {KERNELS: 1, LEDGER: rare, MAPS: rare}
+        automatic: dict[str, int] = {Stream.KERNELS: 1, Stream.LEDGER: rare, Stream.MAPS: rare}
         return {
             name: automatic[name] if every == _AUTOMATIC else every for name, every in self.wished.items()
         }
@@ -224,115 +211,120 @@ class Recorder(Callback):
             lock.release()
 
     def _make_probes(self) -> Probes | None:
-        layers = make_plan(self.model, self.layers, (), 1).about["layers"]
+        layers = select(self.model, self.layers, (), 1).about["layers"]
         return make_probes(self.model, self.probe_images, list(layers))
 
-    def _open_segment(self, pen: Pen, capacity: int, has_start: bool = True) -> None:
+    def _open_segment(self, book: BudgetedWriter, capacity: int, has_start: bool = True) -> None:
         """Go on with the layout of the run, or begin a segment of another one.
 
         Args:
             has_start: write the state of now as that of the step before.
         """
-        plan = make_plan(self.model, self.layers, self._metric_names(), capacity, self._probes)
+        selection = select(self.model, self.layers, self._metric_names(), capacity, self._probes)
         ids = "rows" if isinstance(self.model.fit_data, Dataset) else "order"
-        about = {**plan.about, "offset": self._place.offset, "ids": ids}
-        pen.plan = plan
-        if pen.writer.content["segments"] and is_same(pen.writer.segment, plan, about):
+        about = {**selection.about, "offset": self._place.offset, "ids": ids}
+        if book.writer.content["segments"] and is_same(book.writer.segment, selection, about):
+            book.go_on_with(selection)
             return
-        pen.writer.begin_segment(self._place.step, plan.layouts.values(), **about)
+        book.begin_segment(selection, self._place.step, about)
         if has_start:
-            self._write_start(pen, plan)
+            self._write_start(book, selection)
 
-    def _write_start(self, pen: Pen, plan: Plan) -> None:
+    def _write_start(self, book: BudgetedWriter, selection: Selection) -> None:
         """The state before the first step of a segment, under the step before it."""
-        step, needed = self._place.step, pen.size(SNAPSHOTS, STATE, KERNELS, STEPS)
-        if not pen.has_room(needed):
+        step, needed = (
+            self._place.step,
+            book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS),
+        )
+        if not book.has_room(needed):
             raise ArgumentError(
                 f"Recorder: max_bytes={self.max_bytes:,} has no room for the first state of the model, which "
-                f"takes {needed:,} bytes (of the run {pen.used:,} are used). Raise max_bytes."
+                f"takes {needed:,} bytes (of the run {book.used:,} are used). Raise max_bytes."
             )
-        if self._probes is not None and not pen.has_room(needed + pen.size(PROBES, MAPS)):
+        if self._probes is not None and not book.has_room(needed + book.size(Stream.PROBES, Stream.MAPS)):
             self._probes = None
-            pen.change({MAPS: 0}, step)
+            book.change({Stream.MAPS: 0}, step)
         if self._probes is not None:
-            pen.put(PROBES, step, self._probes.arrays())
-            pen.put(MAPS, step, self._probes.maps())
-        pen.put(SNAPSHOTS, step, plan.snapshot)
-        pen.put(STATE, step, plan.state)
-        pen.put(KERNELS, step, plan.weights)
-        pen.put(STEPS, step, {"loss": np.nan, "learning_rate": self.model.optimizer.learning_rate})
-        pen.writer.commit()
+            book.put(Stream.PROBES, step, self._probes.arrays())
+            book.put(Stream.MAPS, step, self._probes.maps())
+        book.put(Stream.SNAPSHOTS, step, selection.snapshot)
+        book.put(Stream.STATE, step, selection.state)
+        book.put(Stream.KERNELS, step, selection.weights)
+        book.put(Stream.STEPS, step, {"loss": np.nan, "learning_rate": self.model.optimizer.learning_rate})
+        book.writer.commit()
 
     def _metric_names(self) -> list[str]:
         logs = self.model.results()
         return [n for n, value in logs.items() if n not in STEP_FIELDS and np.ndim(value) == 0]
 
-    def _look_ahead(self, pen: Pen) -> None:
+    def _look_ahead(self, book: BudgetedWriter) -> None:
         """Let what is still to come of this fit have room."""
-        if pen.is_planned(self._place.step):
+        if book.is_planned(self._place.step):
             return
         per_epoch, epochs, state = self.params.get("steps"), self.params.get("epochs"), self.model.fit_state
         steps = max(per_epoch * (epochs - state.epoch) - state.batch, 0) if per_epoch and epochs else None
-        pen.look_ahead(self._place.step, steps, per_epoch)
+        book.look_ahead(self._place.step, steps, per_epoch)
 
     # --- steps
 
-    def _wanted(self, pen: Pen, step: int) -> dict[str, str]:
-        """The buffers that a step has to give back, and a note of what is due."""
-        is_ledger = is_ledger_due(step, pen.every[LEDGER])
-        self._due = is_ledger, is_ledger or is_due(step, pen.every[GRADIENTS])
-        factors = pen.plan.ledger_buffers if is_ledger else {}
-        return {**factors, **pen.plan.gradient_buffers} if self._due[1] else {}
+    def _buffers(self, selection: Selection) -> dict[str, str]:
+        """The buffers that a step has to give back, for what is due."""
+        factors = selection.ledger_buffers if Stream.LEDGER in self._due else {}
+        return {**factors, **selection.gradient_buffers} if Stream.GRADIENTS in self._due else {}
 
-    def _record_step(self, pen: Pen, batch: int, logs: Mapping[str, Any]) -> None:
+    def _record_step(self, book: BudgetedWriter, batch: int, logs: Mapping[str, Any]) -> None:
         report, step = self.model.last_step, self.model.optimizer.iterations + self._place.offset
         if step == self._place.step:
-            pen.writer.event("not finite", step, loss=report.loss)
+            book.event("not finite", step, loss=report.loss)
             return
-        pen.check_room()
+        book.check_room()
         rows = report.batch.rows
-        if rows > pen.writer.streams[STEPS].layout.capacity:
+        if rows > book.writer.streams[Stream.STEPS].layout.capacity:
             # Larger batches need larger records; the state before this step is in the segment before.
-            self._open_segment(pen, max(rows, 2 * pen.writer.streams[STEPS].layout.capacity), False)
-        self._look_ahead(pen)
-        self._record_weights(pen, step)
-        self._record_gradients(pen, step, report.buffers, rows)
-        if self._probes is not None and is_due(step, pen.every[MAPS]):
-            pen.put_if_room(MAPS, step, self._probes.maps)
-        self._record_numbers(pen, step, batch, report, rows, logs)  # makes the step count: the last
-        pen.writer.commit()
+            self._open_segment(book, max(rows, 2 * book.writer.streams[Stream.STEPS].layout.capacity), False)
+        self._look_ahead(book)
+        self._record_due(book, step, report.buffers, rows)
+        self._record_numbers(book, step, batch, report, rows, logs)  # makes the step count: the last
+        book.writer.commit()
         self._place = Place(step, self._place.offset)
 
-    def _record_weights(self, pen: Pen, step: int) -> None:
-        is_before = is_ledger_due(step + 1, pen.every[LEDGER])
-        if self._due[0] or is_before or is_due(step, pen.every[KERNELS]):
-            pen.put_if_room(KERNELS, step, pen.plan.weights)
-        if self._due[1] or is_before or is_due(step + 1, pen.every[GRADIENTS]):
-            pen.put_if_room(STATE, step, pen.plan.state)
-
-    def _record_gradients(self, pen: Pen, step: int, buffers: Mapping[str, Any], rows: int) -> None:
-        is_ledger, has_gradients = self._due
-        if not has_gradients:
-            return
-        gradients = {name: buffers[name] for name in pen.plan.gradient_buffers}
-        if pen.put_if_room(GRADIENTS, step, gradients) and is_ledger:
-            pen.put_if_room(LEDGER, step, {name: buffers[name] for name in pen.plan.ledger_buffers}, rows)
+    def _record_due(self, book: BudgetedWriter, step: int, buffers: Mapping[str, Any], rows: int) -> None:
+        """Everything that is due at the step, as far as it has room; a ledger only with its gradients."""
+        due, taken = self._due, book.selection
+        if Stream.KERNELS in due:
+            book.put_if_room(Stream.KERNELS, step, taken.weights)
+        if Stream.STATE in due:
+            book.put_if_room(Stream.STATE, step, taken.state)
+        if Stream.GRADIENTS in due:
+            gradients = {name: buffers[name] for name in taken.gradient_buffers}
+            has_gradients = book.put_if_room(Stream.GRADIENTS, step, gradients)
+            if has_gradients and Stream.LEDGER in due:
+                factors = {name: buffers[name] for name in taken.ledger_buffers}
+                book.put_if_room(Stream.LEDGER, step, factors, rows)
+        if self._probes is not None and Stream.MAPS in due:
+            book.put_if_room(Stream.MAPS, step, self._probes.maps)
 
     def _record_numbers(
-        self, pen: Pen, step: int, batch: int, report: StepReport, rows: int, logs: Mapping[str, Any]
+        self,
+        book: BudgetedWriter,
+        step: int,
+        batch: int,
+        report: StepReport,
+        rows: int,
+        logs: Mapping[str, Any],
     ) -> None:
-        """What is recorded of every step, in the order of `plan.STEP_FIELDS`."""
-        metrics = [_number(logs.get(name)) for name in pen.plan.about["metrics"]]
+        """What is recorded of every step, in the order of `selection.STEP_FIELDS`."""
+        metrics = [_number(logs.get(name)) for name in book.selection.about["metrics"]]
         labels = self._labels(report)
         counts = self.model.fit_state.epoch, batch, self.model.optimizer.iterations, labels is not None
         images = self._next_images(rows) if report.rows is None else report.rows
         arrays = {"images": images, "labels": -1 if labels is None else labels}
-        pen.put_step(step, (report.loss, report.learning_rate, *metrics, *counts), arrays, rows)
+        book.put_step(step, (report.loss, report.learning_rate, *metrics, *counts), arrays, rows)
 
     def _labels(self, report: StepReport) -> np.ndarray | None:
         data = self.model.fit_data
         if report.rows is not None and data.has_classes:
-            return data.labels[report.rows]
+            return np.asarray(data.labels[report.rows])
         return report.batch.class_numbers()
 
     def _next_images(self, rows: int) -> np.ndarray:
@@ -340,21 +332,36 @@ class Recorder(Callback):
         self._seen += rows
         return np.arange(self._seen - rows, self._seen)
 
-    def _record_epoch(self, pen: Pen, epoch: int, logs: Mapping[str, Any]) -> None:
+    def _record_epoch(self, book: BudgetedWriter, epoch: int, logs: Mapping[str, Any]) -> None:
         step = self._place.step
-        if is_due(epoch + 1, pen.every[SNAPSHOTS]) or epoch + 1 == self.params.get("epochs"):
-            pen.put_if_room(SNAPSHOTS, step, pen.plan.snapshot)
-            pen.writer.commit()
-        pen.writer.event("epoch", step, epoch=epoch, logs={k: v for k, v in logs.items() if np.ndim(v) == 0})
+        if book.schedule.ends_epoch(epoch) or epoch + 1 == self.params.get("epochs"):
+            book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot)
+            book.writer.commit()
+        book.event("epoch", step, epoch=epoch, logs={k: v for k, v in logs.items() if np.ndim(v) == 0})
 
     # --- ending
 
-    def _end(self, pen: Pen, kind: str) -> None:
-        """Finish the run and bring its index up to date."""
-        pen.writer.take_back()
-        pen.writer.event(kind, self._place.step)
+    def _end(self, book: BudgetedWriter, kind: str) -> None:
+        """Finish the run."""
+        book.writer.take_back()
+        book.event(kind, self._place.step)
         if kind == "finished":
-            update_index(self.folder)
+            self._make_index(book)
+
+    def _make_index(self, book: BudgetedWriter) -> None:
+        """Bring the index up to date; it is left out where it breaks the budget after all."""
+        if not book.has_index:
+            return
+        update_index(self.folder)
+        if book.writer.used_bytes() <= self.max_bytes:
+            return
+        (self.folder / INDEX).unlink(missing_ok=True)
+        warnings.warn(
+            f"Recorder: {INDEX} does not fit into max_bytes ({readable_size(self.max_bytes)}) and is left "
+            "out; everything that it would hold is in the records.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def _guarded(self, action: Any, *arguments: Any) -> None:
         """Run an action that writes. If the disk fails, recording ends, says so, and training goes on."""
@@ -380,10 +387,14 @@ class Recorder(Callback):
         )
 
     def _release(self) -> None:
-        pen, self._pen = self._pen, None
-        if pen is not None:
+        book, self._book = self._book, None
+        if book is not None:
             with suppress(OSError):
-                pen.writer.close()
+                book.writer.close()
+
+
+def _stride(name: str, value: Any, least: int = 0) -> int:
+    return _AUTOMATIC if value is None else _count(name, value, least)
 
 
 def _count(name: str, value: Any, least: int = 0) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +12,15 @@ from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unknown_name
 from kernelearn.formats.foreign import refused
 from kernelearn.locks import is_locked
-from kernelearn.recording.events import Event, read_events
+from kernelearn.recording.about import RunAbout
 from kernelearn.recording.factors import Factors, Part
-from kernelearn.recording.manifest import MANIFEST, read_manifest, run_folder
-from kernelearn.recording.segment import Segment
-from kernelearn.recording.streams import StreamReader
-from kernelearn.recording.writer import EVENTS, STEPS
-
-KERNELS, GRADIENTS, STATE, LEDGER = "kernels", "gradients", "state", "ledger"
-MAPS, PROBES, SNAPSHOTS = "maps", "probes", "snapshots"
+from kernelearn.recording.files.events import Event, read_events
+from kernelearn.recording.files.manifest import MANIFEST, read_manifest, run_folder
+from kernelearn.recording.files.segment import Segment
+from kernelearn.recording.files.streams import StreamReader
+from kernelearn.recording.files.writer import EVENTS
+from kernelearn.recording.schedule import Stream
+from kernelearn.recording.weights import Weights
 
 _NOT_SCALARS = ("images", "labels", "has_labels")
 
@@ -50,6 +49,7 @@ class Run:
         path: folder of the run, or of a training made with `kernelearn train --record`.
     Attributes:
         manifest: what the run says about itself.
+        about: what it says of itself as a whole: model, classes, shapes of the weights.
     Raises: ArgumentError if there is no such folder; FormatError if it is no run, damaged or from a newer
         version. Records that are damaged are left out, with a warning; see `problems`.
     """
@@ -58,6 +58,7 @@ class Run:
         self.folder = run_folder(path)
         self._stamp: Any = None
         self.manifest: dict[str, Any] = {}
+        self.about = RunAbout()
         self._segments: list[Segment] = []
         self._events: list[Event] = []
         self._damaged_events = 0
@@ -73,6 +74,7 @@ class Run:
             with refused(repr(str(self.folder / MANIFEST)), FormatError):
                 run = int(self.manifest["run"], 16)
                 self._segments = [Segment(self.folder, about, run) for about in self.manifest["segments"]]
+                self.about = RunAbout.from_manifest(self.manifest["about"], self._recorded_shapes())
             self._stamp = stamp
         for segment in self._segments:
             segment.refresh()
@@ -85,40 +87,76 @@ class Run:
     def layers(self) -> list[str]:
         """Names of the layers whose weights are recorded, in the order of the model."""
         found = {name: None for segment in self._segments for name in segment.about.get("layers", {})}
-        found.update((name.rpartition("/")[0], None) for name in self.fields(KERNELS))
-        return list(found)
+        found.update((name.rpartition("/")[0], None) for name in self.fields(Stream.KERNELS))
+        of_model = dict.fromkeys(path.rpartition("/")[0] for path in self.about.weights)
+        return [*(name for name in of_model if name in found), *(n for n in found if n not in of_model)]
 
     def weights(self, layer: str) -> list[str]:
         """Names of the recorded weights of a layer, such as ["kernel", "bias"]."""
-        names = [n.rpartition("/")[2] for n in self.fields(KERNELS) if n.rpartition("/")[0] == layer]
+        names = [n.rpartition("/")[2] for n in self.fields(Stream.KERNELS) if n.rpartition("/")[0] == layer]
         if not names:
             raise unknown_name("recorded layer", layer, self.layers)
         return names
 
+    def _recorded_shapes(self) -> dict[str, tuple[int, ...]]:
+        streams = [s.streams[Stream.KERNELS] for s in self._segments if Stream.KERNELS in s.streams]
+        return {f.name: f.sizes(1) for stream in streams for f in stream.layout.fields}
+
     @property
     def steps(self) -> np.ndarray:
         """(steps,) int64: those at which weights are recorded, 0 first."""
-        return self.stream_steps(KERNELS)
+        return self.stream_steps(Stream.KERNELS)
+
+    def weight_steps(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: those of `steps` at which a weight is known: recorded, or frozen and so known."""
+        return self._weights.steps(self._name(layer, weight))
+
+    def gradient_steps_of(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: those of `gradient_steps` with the gradient of a weight."""
+        return self._field_steps(Stream.GRADIENTS, self._name(layer, weight))
+
+    def ledger_steps_of(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: those of `ledger_steps` with the factors of a weight."""
+        name = self._name(layer, weight)
+        having = [s.steps(Stream.LEDGER) for s in self._segments if name in s.about.get("uses", {})]
+        return np.unique(np.concatenate(having)) if having else np.zeros(0, np.int64)
+
+    def state_steps_before(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: updates of a weight before which the optimiser's arrays are recorded."""
+        name = self._name(layer, weight)
+        found = [_updates_with_state(segment, name) for segment in self._segments]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    def is_split(self, layer: str, step: int, weight: str = "kernel") -> bool:
+        """Whether the weights on both sides of an update are known, and its gradient."""
+        name = self._name(layer, weight)
+        sides = all(self._weights.is_known(name, k) for k in (step - 1, step))
+        return sides and self.has(Stream.GRADIENTS, name, step)
+
+    def is_frozen(self, layer: str, step: int, weight: str = "kernel") -> bool:
+        """Whether an update left a weight alone because it was not trained then."""
+        segment = self._segment_of(step)
+        return segment is not None and segment.is_held(self._name(layer, weight))
 
     @property
     def ledger_steps(self) -> np.ndarray:
         """(steps,) int64: those with the factors of the gradients."""
-        return self.stream_steps(LEDGER)
+        return self.stream_steps(Stream.LEDGER)
 
     @property
     def gradient_steps(self) -> np.ndarray:
         """(steps,) int64: those with gradients."""
-        return self.stream_steps(GRADIENTS)
+        return self.stream_steps(Stream.GRADIENTS)
 
     @property
     def map_steps(self) -> np.ndarray:
         """(steps,) int64: those with feature maps of the probe images."""
-        return self.stream_steps(MAPS)
+        return self.stream_steps(Stream.MAPS)
 
     @property
     def model_steps(self) -> np.ndarray:
         """(steps,) int64: those with all weights of the model, so that `model(step)` can give it."""
-        return self.stream_steps(SNAPSHOTS)
+        return self.stream_steps(Stream.SNAPSHOTS)
 
     @property
     def last_step(self) -> int:
@@ -157,16 +195,26 @@ class Run:
                     stream.is_whole(number)
         return self.problems
 
+    def frozen_updates(self, layer: str, first: int, last: int, weight: str = "kernel") -> int:
+        """How many of the updates from first to last left a weight alone because it was not trained then."""
+        name = self._name(layer, weight)
+        held = (segment for segment in self._segments if segment.is_held(name))
+        return sum(max(0, min(last, s.last_step) - max(first - 1, s.start)) for s in held)
+
     # --- weights
 
     def kernels(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """A weight of a layer at a step, exactly as it was.
 
+        A weight that was frozen for a part of the run is known there too: it stayed as it was.
+
         Args:
             weight: name of the weight; "kernel" also finds the only kernel of a layer, however it is called.
         Raises: ArgumentError if the step is not recorded, FormatError if its record is damaged.
         """
-        return self.read(KERNELS, self._name(layer, weight), step)
+        name = self._name(layer, weight)
+        found = self._weights.value(name, int(step))
+        return self.read(Stream.KERNELS, name, step) if found is None else found
 
     def trace(self, layer: str, index: Any = (), weight: str = "kernel") -> Trace:
         """(steps, values) of one number of a weight, or of part of it, over all recorded steps.
@@ -174,7 +222,8 @@ class Run:
         Args:
             index: (i, j, c, f) of a number; fewer indices or slices give arrays, () the whole weight.
         """
-        return self.column(KERNELS, self._name(layer, weight), index)
+        place = index if isinstance(index, tuple) else (index,)
+        return _joined(self._weights.columns(self._name(layer, weight), place))
 
     def column(self, stream: str, field: str, index: Any = ()) -> Trace:
         """(steps, values) of one field of all whole records of a stream, or of part of it."""
@@ -187,15 +236,19 @@ class Run:
         Raises: ArgumentError unless both are recorded.
         """
         after = self.kernels(layer, step, weight).astype(np.float64)
-        return after - self.kernels(layer, step - 1, weight)
+        return np.asarray(after - self.kernels(layer, step - 1, weight))
 
     def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """dL/d(weight) of a step, as the engine computed it, before clipping."""
-        return self.read(GRADIENTS, self._name(layer, weight), step)
+        return self.read(Stream.GRADIENTS, self._name(layer, weight), step)
+
+    def gradient_trace(self, layer: str, index: Any = (), weight: str = "kernel") -> Trace:
+        """(steps, values) of one number of a gradient, or of part of it, over all steps that have it."""
+        return self.column(Stream.GRADIENTS, self._name(layer, weight), index)
 
     def global_norm(self, step: int) -> float | None:
         """Norm of all gradients of a step together; None unless the optimiser clips by it."""
-        found = self._record(GRADIENTS, "global_norm", step)
+        found = self._record(Stream.GRADIENTS, "global_norm", step)
         return None if found is None else float(found[0].read(found[1], "global_norm"))
 
     # --- optimiser
@@ -203,7 +256,21 @@ class Run:
     @property
     def optimizer(self) -> dict[str, Any]:
         """The optimiser of the last fit: "kind" of its update operator, "attrs", "clipping", "config"."""
-        return dict(self._last().get("optimizer", {}))
+        return self.optimizer_of(None)
+
+    def optimizer_of(self, step: int | None) -> dict[str, Any]:
+        """The optimiser that did an update, as `optimizer`; fits of one run may have different ones."""
+        return dict(self._about(step).get("optimizer", {}))
+
+    @property
+    def optimizers(self) -> dict[int, dict[str, Any]]:
+        """First update -> optimiser, for every stretch of the run that has one of its own."""
+        found: dict[int, dict[str, Any]] = {}
+        for segment in self._segments:
+            own = dict(segment.about.get("optimizer", {}))
+            if not found or own != list(found.values())[-1]:
+                found[segment.start + 1] = own
+        return found
 
     def update_rule(self, layer: str, step: int | None = None, weight: str = "kernel") -> dict[str, Any]:
         """How a weight was updated: "kind", "attrs" (its own weight decay and multiplier), "slots", and
@@ -216,7 +283,36 @@ class Run:
         """Slot name -> array of the optimiser for a weight, after the update of a step."""
         name = self._name(layer, weight)
         slots = self._about(step).get("updates", {}).get(name, {}).get("slots", [])
-        return {slot: self.read(STATE, f"{name}/{slot}", step) for slot in slots}
+        return {slot: self.read(Stream.STATE, f"{name}/{slot}", step) for slot in slots}
+
+    def state_before(self, layer: str, step: int, weight: str = "kernel") -> dict[str, np.ndarray]:
+        """Slot name -> array that the update of a step began with, of the optimiser that did it."""
+        name, segment = self._name(layer, weight), self._segment_of(step)
+        slots = [] if segment is None else segment.about.get("updates", {}).get(name, {}).get("slots", [])
+        return {slot: self._state_in(segment, f"{name}/{slot}", step - 1) for slot in slots}
+
+    def state_trace(
+        self, layer: str, step: int, slot: str, index: tuple[int, ...], weight: str = "kernel"
+    ) -> tuple[bool, Trace]:
+        """One number of an array of the optimiser that did an update, over the stretch of that update.
+
+        Returns: whether the array is a single number for the whole weight, and (steps, values).
+        """
+        field, segment = f"{self._name(layer, weight)}/{slot}", self._segment_of(step)
+        if segment is None or not segment.has(Stream.STATE, field):
+            return True, _joined([])
+        is_single = not segment.streams[Stream.STATE].layout.field(field).shape
+        return is_single, self._column(segment, Stream.STATE, field, () if is_single else index)
+
+    def _state_in(self, segment: Segment | None, field: str, step: int) -> np.ndarray:
+        number = None if segment is None else segment.number(Stream.STATE, step)
+        if segment is None or number is None:
+            return self.read(Stream.STATE, field, step)
+        return segment.streams[Stream.STATE].read(number, field)
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of an update, before the layer's multiplier."""
+        return float(self.read(Stream.STEPS, "learning_rate", step))
 
     def iteration(self, step: int) -> int:
         """The optimiser's own count of updates at a step; it begins again when a model is compiled anew."""
@@ -227,7 +323,7 @@ class Run:
     @property
     def scalar_names(self) -> list[str]:
         """What `scalars` knows."""
-        names = [n for n in self.fields(STEPS) if n not in _NOT_SCALARS]
+        names = [n for n in self.fields(Stream.STEPS) if n not in _NOT_SCALARS]
         found = {name: None for e in self._events if e["kind"] == "epoch" for name in e.get("logs", {})}
         return [*names, *[name for name in found if name.startswith("val_")]]
 
@@ -243,10 +339,10 @@ class Run:
         if name.startswith("val_"):
             return _joined([self._validation(name)])
         parts = []
-        for segment in self._having(STEPS, name):
-            steps, values = self._column(segment, STEPS, name, ())
-            trained = segment.streams[STEPS].rows[segment.numbers(STEPS)] > 0
-            kept = np.isin(steps, segment.steps(STEPS)[trained])
+        for segment in self._having(Stream.STEPS, name):
+            steps, values = self._column(segment, Stream.STEPS, name, ())
+            trained = segment.streams[Stream.STEPS].rows[segment.numbers(Stream.STEPS)] > 0
+            kept = np.isin(steps, segment.steps(Stream.STEPS)[trained])
             parts.append((steps[kept], values[kept]))
         return _joined(parts)
 
@@ -256,9 +352,11 @@ class Run:
 
     def batch(self, step: int) -> Batch:
         """Which images an update was computed from, and their classes."""
-        images = self.read(STEPS, "images", step)
-        has_labels = "has_labels" in self.fields(STEPS) and bool(self.read(STEPS, "has_labels", step))
-        return Batch(images, self.read(STEPS, "labels", step) if has_labels else None)
+        images = self.read(Stream.STEPS, "images", step)
+        has_labels = "has_labels" in self.fields(Stream.STEPS) and bool(
+            self.read(Stream.STEPS, "has_labels", step)
+        )
+        return Batch(images, self.read(Stream.STEPS, "labels", step) if has_labels else None)
 
     def steps_of_image(self, image: int) -> np.ndarray:
         """(steps,) int64: the updates that an image took part in."""
@@ -271,8 +369,8 @@ class Run:
         Args:
             behind: leave out the steps up to this one.
         """
-        for segment in self._having(STEPS, "images"):
-            numbers, reader = self._whole(segment, STEPS), segment.streams[STEPS]
+        for segment in self._having(Stream.STEPS, "images"):
+            numbers, reader = self._whole(segment, Stream.STEPS), segment.streams[Stream.STEPS]
             numbers = numbers[(reader.steps[numbers] > behind) & (reader.rows[numbers] > 0)]
             images = reader.column("images", (), numbers)
             rows = reader.rows[numbers].tolist()
@@ -288,7 +386,7 @@ class Run:
         name = self._name(layer, weight)
         uses = self._about(step).get("uses", {})
         if name not in uses:
-            raise unknown_name("weight with a ledger", name, uses)
+            raise self._without_ledger(layer, name, step, uses)
         use, batch = uses[name], self.batch(step)
         parts = tuple(self._part(values, step) for values in use["parts"])
         bias = use.get("bias")
@@ -296,8 +394,8 @@ class Run:
             parts[0].kind,
             parts[0].x,
             parts[0].delta,
-            gradient=self.read(GRADIENTS, name, step),
-            bias_gradient=None if bias is None else self.read(GRADIENTS, bias, step),
+            gradient=self.read(Stream.GRADIENTS, name, step),
+            bias_gradient=None if bias is None else self.read(Stream.GRADIENTS, bias, step),
             attrs=parts[0].attrs,
             images=batch.images,
             labels=batch.labels,
@@ -308,29 +406,41 @@ class Run:
             kernel_shape=tuple(use["kernel_shape"]),
         )
 
+    def _without_ledger(self, layer: str, name: str, step: int, uses: Iterable[str]) -> Exception:
+        """Why there is no ledger of a weight at a step."""
+        weight = name.rpartition("/")[2]
+        there, is_frozen = self.ledger_steps_of(layer, weight), self.is_frozen(layer, step, weight)
+        if not (len(there) or is_frozen):
+            return unknown_name("weight with a ledger", name, uses)
+        why = "was frozen" if is_frozen else "was not recorded"
+        return ArgumentError(
+            f"{name} {why} at step {step}, so that there is no ledger of it. "
+            + (f"Steps with one are {_some(there)}." if len(there) else "There is none in this run.")
+        )
+
     def _part(self, values: dict[str, Any], step: int) -> Part:
         own = values.get("gradient")
         return Part(
             values["kind"],
-            self.read(LEDGER, values["x"], step),
-            self.read(LEDGER, values["delta"], step),
+            self.read(Stream.LEDGER, values["x"], step),
+            self.read(Stream.LEDGER, values["delta"], step),
             {key: _tuples(value) for key, value in values["attrs"].items()},
-            None if own is None else self.read(LEDGER, own, step),
+            None if own is None else self.read(Stream.LEDGER, own, step),
         )
 
     def maps(self, layer: str, step: int) -> np.ndarray:
         """(images, ...) output of a layer for the probe images, in inference mode."""
-        return self.read(MAPS, layer, step)
+        return self.read(Stream.MAPS, layer, step)
 
     @property
     def map_layers(self) -> list[str]:
         """Layers whose feature maps are recorded."""
-        return self.fields(MAPS)
+        return self.fields(Stream.MAPS)
 
     @property
     def probe_images(self) -> Any:
         """(images, ...) whose feature maps are recorded; a list for several inputs of the model; or None."""
-        found = [self._probe(name) for name in self.fields(PROBES) if name != "ids"]
+        found = [self._probe(name) for name in self.fields(Stream.PROBES) if name != "ids"]
         return found if len(found) > 1 else found[0] if found else None
 
     @property
@@ -340,9 +450,9 @@ class Run:
 
     def _probe(self, field: str) -> np.ndarray | None:
         for segment in reversed(self._segments):
-            numbers = segment.numbers(PROBES)
+            numbers = segment.numbers(Stream.PROBES)
             if len(numbers):
-                return segment.streams[PROBES].read(int(numbers[-1]), field)
+                return segment.streams[Stream.PROBES].read(int(numbers[-1]), field)
         return None
 
     # --- the model
@@ -354,19 +464,7 @@ class Run:
             step: one of `model_steps`, or any recorded step if all weights are recorded; None for the last
                 of `model_steps`.
         """
-        import kernelearn.models  # noqa: F401  (a model is known by name once its class is loaded)
-        from kernelearn.initializers.from_layer import values_follow
-        from kernelearn.layers.base import LAYERS
-
-        config = self.manifest["about"].get("model")
-        if config is None:
-            raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")
-        known = self.manifest["about"].get("weights") or {}
-        count = sum(math.prod(shape) for shape in known.values()) if known else math.inf
-        passing = (FormatError, UnknownNameError)
-        with refused(repr(str(self.folder)), FormatError, passing=passing), values_follow(count):
-            model = LAYERS.get(config)
-        model.metadata = dict(self.manifest["about"].get("metadata", {}))
+        model = self.untrained_model()
         if step is None and not len(self.model_steps):
             return model
         step = int(self.model_steps[-1]) if step is None else step
@@ -374,11 +472,28 @@ class Run:
             variable.assign(self._weight_of_model(name, step))
         return model
 
+    def untrained_model(self) -> Any:
+        """The model from its config, with whatever weights.
+
+        Raises: ArgumentError if the run does not hold it; FormatError, UnknownNameError if it cannot be made.
+        """
+        import kernelearn.models  # noqa: F401  (a model is known by name once its class is loaded)
+        from kernelearn.initializers.from_layer import values_follow
+        from kernelearn.layers.base import LAYERS
+
+        if self.about.model is None:
+            raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")
+        passing, where = (FormatError, UnknownNameError), repr(str(self.folder))
+        with refused(where, FormatError, passing=passing), values_follow(self.about.size):
+            model = LAYERS.get(self.about.model)
+        model.metadata = dict(self.about.metadata)
+        return model
+
     def _weight_of_model(self, name: str, step: int) -> np.ndarray:
-        for stream in (SNAPSHOTS, KERNELS):
-            found = self._record(stream, name, step)
-            if found is not None:
-                return found[0].read(found[1], name)
+        found = self._record(Stream.SNAPSHOTS, name, step)
+        value = self._weights.value(name, step) if found is None else found[0].read(found[1], name)
+        if value is not None:
+            return value
         raise ArgumentError(
             f"Not all weights of step {step} are recorded ({name!r} is not). The model is known at steps "
             f"{_some(self.model_steps)}."
@@ -391,12 +506,20 @@ class Run:
 
     def _about(self, step: int | None) -> dict[str, Any]:
         """The description of the segment that a step was trained in."""
-        if step is None:
-            return self._last()
-        for segment in self._segments:
-            if segment.last_step >= step:
-                return dict(segment.about)
-        return self._last()
+        segment = None if step is None else self._segment_of(step)
+        return self._last() if segment is None else dict(segment.about)
+
+    def stretch_of(self, step: int) -> int:
+        """Number of the stretch of the run that a step was trained in: all its steps have one description."""
+        return next((i for i, s in enumerate(self._segments) if s.last_step >= step), len(self._segments))
+
+    def _segment_of(self, step: int) -> Segment | None:
+        """The segment that a step was trained in."""
+        return next((segment for segment in self._segments if segment.last_step >= step), None)
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(self._segments, self._tell_problems)
 
     def fields(self, stream: str) -> list[str]:
         """Names of the fields of a stream's records."""
@@ -409,18 +532,33 @@ class Run:
     def _having(self, stream: str, field: str) -> Iterator[Segment]:
         return (segment for segment in self._segments if segment.has(stream, field))
 
-    def _name(self, layer: str, weight: str) -> str:
+    def weight_name(self, layer: str, weight: str = "kernel") -> str:
+        """The name of a recorded weight; "kernel" stands for the only kernel of a layer, too.
+
+        Raises: UnknownNameError.
+        """
         names = self.weights(layer)
-        if weight not in names and weight == "kernel":
-            kernels = [name for name in names if name.endswith("kernel")]
-            weight = kernels[0] if len(kernels) == 1 else weight
+        kernels = [name for name in names if name.endswith("kernel")]
+        if weight == "kernel" and weight not in names and len(kernels) == 1:
+            return kernels[0]
         if weight not in names:
             raise unknown_name(f"weight of layer {layer!r}", weight, names)
-        return f"{layer}/{weight}"
+        return weight
+
+    def shape_of(self, layer: str, weight: str = "kernel") -> tuple[int, ...]:
+        """Shape of a recorded weight."""
+        return self._recorded_shapes()[self._name(layer, weight)]
+
+    def _name(self, layer: str, weight: str) -> str:
+        return f"{layer}/{self.weight_name(layer, weight)}"
 
     def stream_steps(self, stream: str) -> np.ndarray:
         """(steps,) int64: those with a record in a stream."""
         parts = [segment.steps(stream) for segment in self._segments]
+        return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def _field_steps(self, stream: str, field: str) -> np.ndarray:
+        parts = [segment.steps(stream) for segment in self._having(stream, field)]
         return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
     def has(self, stream: str, field: str, step: int) -> bool:
@@ -442,18 +580,24 @@ class Run:
         found = self._record(stream, field, step)
         if found is not None:
             return found[0].read(found[1], field)
-        recorded = [segment.steps(stream) for segment in self._having(stream, field)]
-        if not recorded:
-            raise unknown_name(f"field of the stream {stream!r}", field, self.fields(stream))
+        recorded = self._field_steps(stream, field)
+        if not len(recorded) and field not in self.fields(stream):
+            raise unknown_name(f"field of the stream {str(stream)!r}", field, self.fields(stream))
+        what = self._said(stream, field)
         raise ArgumentError(
-            f"Step {step} has no record of {field!r} among the {stream}. Recorded are the steps "
-            f"{_some(np.concatenate(recorded))}{self._nearest(np.concatenate(recorded), step)}."
+            f"Step {step} has no record of {what}. Recorded are the steps "
+            f"{_some(recorded)}{self._nearest(recorded, step)}."
         )
+
+    @staticmethod
+    def _said(stream: str, field: str) -> str:
+        """What a field is, in words: names of buffers are the engine's own."""
+        return "a ledger" if stream == Stream.LEDGER else f"{field!r} among the {stream}"
 
     def _nearest(self, steps: np.ndarray, step: int) -> str:
         return f"; the nearest is {steps[np.abs(steps - step).argmin()]}" if len(steps) else ""
 
-    def _column(self, segment: Segment, stream: str, field: str, index: tuple) -> Trace:
+    def _column(self, segment: Segment, stream: str, field: str, index: tuple[Any, ...]) -> Trace:
         numbers = self._whole(segment, stream)
         reader = segment.streams[stream]
         return reader.steps[numbers], reader.column(field, index, numbers)
@@ -478,6 +622,17 @@ class Run:
         return (
             f"<Run {str(self.folder)!r}: {self.last_step} updates, {len(self.layers)} layers, {self.status}>"
         )
+
+
+def _updates_with_state(segment: Segment, name: str) -> np.ndarray:
+    """Updates of a segment before which all slots of a weight are recorded."""
+    rule = segment.about.get("updates", {}).get(name)
+    if rule is None:
+        return np.zeros(0, np.int64)
+    trained = segment.steps(Stream.STEPS)
+    trained = trained[trained > segment.start]
+    known = segment.steps(Stream.STATE)
+    return trained[np.isin(trained - 1, known)] if rule["slots"] else trained
 
 
 def _joined(parts: list[Trace]) -> Trace:

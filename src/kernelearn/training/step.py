@@ -117,11 +117,15 @@ class Batch:
 
 
 def class_numbers(targets: np.ndarray) -> np.ndarray | None:
-    """(n,) int64 class of each sample, from class numbers (n,) or (n, 1) or one-hot rows; None for others."""
-    if targets.dtype.kind in "iu" and targets.size == len(targets):
+    """(n,) int64 class of each sample; None for targets that are no classes.
+
+    Args:
+        targets: class numbers (n,) or (n, 1), integers, booleans or binary ones of any type; or one-hot rows.
+    """
+    is_binary = bool(((targets == 0) | (targets == 1)).all())
+    if targets.size == len(targets) and (targets.dtype.kind in "iub" or is_binary):
         return targets.reshape(-1).astype(np.int64, copy=False)
-    is_one_hot = targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
-    if is_one_hot and bool((targets.sum(1) == 1).all()):
+    if targets.ndim == 2 and targets.shape[1] > 1 and is_binary and bool((targets.sum(1) == 1).all()):
         classes: np.ndarray = targets.argmax(1)
         return classes
     return None

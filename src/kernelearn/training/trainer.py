@@ -283,12 +283,21 @@ class Trainer:
         """Ask for a report of the next training step: for callbacks, in `on_train_batch_begin`.
 
         It is in `last_step` when `on_train_batch_end` is called. The numbers of the step are the same with
-        and without it, and a step that nobody asks about costs nothing.
+        and without it, and a step that nobody asks about costs nothing. Any number of callbacks may ask: the
+        one report holds what all of them want.
 
         Args:
             buffers: label -> name of a buffer of `program("train")` that the report is to hold too.
+        Raises: ArgumentError for a label that stands for another buffer already.
         """
-        self.watched = dict(buffers or {})
+        asked = {} if self.watched is None else self.watched
+        for label, name in (buffers or {}).items():
+            if asked.setdefault(label, name) != name:
+                raise ArgumentError(
+                    f"watch_step: another callback has the label {label!r} for the buffer {asked[label]!r}; "
+                    f"use another one for {name!r}, such as its own name."
+                )
+        self.watched = asked
 
     # --- evaluate and predict
 

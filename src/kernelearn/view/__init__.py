@@ -1,8 +1,9 @@
 """Views: they draw what others computed. Names and optional packages are imported on first use."""
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
+from kernelearn._lazy import on_first_use
 from kernelearn.view.figures import plot_data_grid, plot_history, plot_kernels, save_figure
 
 # Public name -> the module of this package that defines it.
@@ -27,15 +28,8 @@ _LATER = {
 
 __all__ = ["plot_data_grid", "plot_history", "plot_kernels", "save_figure", *_LATER]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562) and keep it."""
-    if name in _LATER:
-        value = getattr(import_module(f"kernelearn.view.{_LATER[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'kernelearn.view' has no attribute {name!r}; public names: {__all__}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__getattr__, __dir__ = on_first_use(
+    __name__, {name: f"{__name__}.{module}" for name, module in _LATER.items()}, names=__all__
+)

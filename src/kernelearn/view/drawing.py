@@ -1,8 +1,6 @@
-"""What the figures of explanations share: colours, maps of signed and of positive numbers, captions.
+"""What the figures of explanations share: maps of signed and of positive numbers, bars, captions.
 
-Signed numbers are red (positive) and blue (negative), white at 0, with one range for all maps of a figure.
-Activations and other numbers without a sign run from dark blue to yellow. Both can be told apart with every
-common form of colour blindness, and whatever matters stands there as a number or a label as well.
+Signed numbers have one range for all maps of a figure. Whatever matters is there as a number or a label, too.
 """
 
 from __future__ import annotations
@@ -14,29 +12,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.view.experiment_figures import COLOURS
-from kernelearn.view.figures import DIVERGING, displayable, new_figure
-
-__all__ = [
-    "COLOURS",
-    "ENDS",
-    "bars",
-    "caption",
-    "class_name",
-    "grey",
-    "limit_of",
-    "new_figure",
-    "positive",
-    "shown_images",
-    "signed",
-    "signed_text",
-    "tidy",
-]
-
-SEQUENTIAL = "cividis"
-# Ends of the diverging scale, for bars: negative and positive.
-ENDS = ("#2166AC", "#B2182B")
-_GAP_COLOUR = "#b5b5b5"
+from kernelearn.view.colours import DIVERGING, ENDS, GAP, SEQUENTIAL
+from kernelearn.view.figures import displayable
 
 
 def limit_of(*arrays: Any) -> float:
@@ -61,7 +38,7 @@ def grey(axis: Any, image: np.ndarray) -> Any:
 
 
 def _matrix(axis: Any, values: np.ndarray, colours: str, low: float, high: float) -> Any:
-    scale = require("matplotlib", "drawing figures").colormaps[colours].with_extremes(bad=_GAP_COLOUR)
+    scale = require("matplotlib", "drawing figures").colormaps[colours].with_extremes(bad=GAP)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(False)

@@ -4,13 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._optional import require
-
-# Okabe and Ito's colours, told apart with every common form of colour blindness; yellow is left out, it is
-# too faint on white. Line styles and markers change as well, so that nothing rests on colour alone.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from kernelearn.view.colours import COLOURS, GAP, MARKERS, STYLES
+from kernelearn.view.figure import new_figure
 
 
 def plot_experiment(result: Any, title: str | None = None) -> Any:
@@ -24,9 +19,8 @@ def plot_experiment(result: Any, title: str | None = None) -> Any:
     Returns: matplotlib Figure with two panels.
     Raises: MissingDependencyError without matplotlib.
     """
-    figures = require("matplotlib.figure", "drawing figures")
     height = max(3.4, 1.4 + 0.42 * len(result.rows))
-    figure = figures.Figure(figsize=(11.0, height), dpi=120, layout="constrained", facecolor="white")
+    figure = new_figure((11.0, height))
     scores, curves = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
     _draw_scores(scores, result)
     _draw_curves(curves, result)
@@ -46,7 +40,7 @@ def _look(number: int) -> dict[str, Any]:
 def _draw_scores(axis: Any, result: Any) -> None:
     places = np.arange(len(result.rows))
     accuracies = 100 * np.array([row.accuracy for row in result.rows])  # (conditions, seeds)
-    axis.plot(accuracies, places, color="#b5b5b5", linewidth=0.7, zorder=1)
+    axis.plot(accuracies, places, color=GAP, linewidth=0.7, zorder=1)
     for number, row in enumerate(result.rows):
         look = _look(number)
         axis.scatter(

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.choices import filters_that_moved_most, kernel_name, some_steps
-from kernelearn.explain.kernel_source import as_filters, layer_kind
+from kernelearn.explain.choices import filters_that_moved_most, some_steps
+from kernelearn.explain.kernel.source import as_filters, layer_kind
+from kernelearn.view.colours import COLOURS, FAINT, MARK, MARKERS, STYLES
 from kernelearn.view.drawing import (
-    COLOURS,
     caption,
     limit_of,
-    new_figure,
     positive,
     signed,
     tidy,
 )
-from kernelearn.view.experiment_figures import MARKERS, STYLES
+from kernelearn.view.figure import new_figure
 
 _NUMBER_SIZE = 7  # kernels up to 7 x 7 show their numbers
 
@@ -103,7 +102,7 @@ def _draw_similarity(axis: Any, bank: Any, health: Any, count: int) -> None:
 def _frame(axis: Any, column: int, row: int) -> None:
     sides = (column - 0.46, column + 0.46, row + 0.44, row - 0.44)
     left, right, low, high = sides
-    axis.plot([left, right, right, left, left], [low, low, high, high, low], color="#D55E00", linewidth=1.8)
+    axis.plot([left, right, right, left, left], [low, low, high, high, low], color=MARK, linewidth=1.8)
 
 
 def _kernel_words(bank: Any, health: Any, row: int) -> str:
@@ -167,8 +166,8 @@ def plot_filmstrip(
     Returns: matplotlib Figure. Kernels up to 7 x 7 show their numbers where there is room.
     Raises: ArgumentError for a layer without a convolution kernel.
     """
-    name = weight or kernel_name(run, layer) or "kernel"
-    shown = some_steps(run.steps, 8) if steps is None else np.asarray(steps)
+    name = weight or run.about.kernel_name(layer) or "kernel"
+    shown = some_steps(run.weight_steps(layer, name), 8) if steps is None else np.asarray(steps)
     kind = layer_kind(run, layer)
     films = np.stack([as_filters(run.kernels(layer, int(step), name), kind) for step in shown])
     rows = filters_that_moved_most(run, layer, 8, name) if filters is None else list(filters)
@@ -218,7 +217,7 @@ def plot_learning_curves(curves: Any) -> Any:
         (middle, curves.speed, "speed: distance per step"),
     )
     for axis, (at, values, title) in zip(axes, panels):
-        axis.plot(at, values, color="#9a9a9a", linewidth=0.5, alpha=0.7)
+        axis.plot(at, values, color=FAINT, linewidth=0.5, alpha=0.7)
         axis.plot(at, np.median(values, axis=1), color=COLOURS[0], linewidth=2, label="median filter")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("step", fontsize=9)

@@ -9,20 +9,19 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
+from kernelearn.view.colours import COLOURS, STYLES
 from kernelearn.view.drawing import (
-    COLOURS,
     caption,
     class_name,
     grey,
     limit_of,
-    new_figure,
     positive,
     shown_images,
     signed,
     signed_text,
     tidy,
 )
-from kernelearn.view.experiment_figures import STYLES
+from kernelearn.view.figure import new_figure
 
 _MOST_MAPS = 12
 _MOST_IMAGES = 6

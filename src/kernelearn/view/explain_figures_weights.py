@@ -11,19 +11,19 @@ from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.choices import batch_images, by_number
 from kernelearn.view.blocks import block_of
+from kernelearn.view.colours import COLOURS, MORE_COLOURS
 from kernelearn.view.drawing import (
-    COLOURS,
     bars,
     caption,
     class_name,
     grey,
     limit_of,
-    new_figure,
     shown_images,
     signed,
     signed_text,
     tidy,
 )
+from kernelearn.view.figure import new_figure
 from kernelearn.view.windows import window_picture
 
 # Parts of an update, each with its own colour and hatching in every figure.
@@ -301,7 +301,7 @@ def _tie_scale(count: int) -> Any:
     matplotlib = require("matplotlib", "drawing figures")
     colours = require("matplotlib.colors", "drawing figures")
     if count <= 9:
-        return colours.ListedColormap([*COLOURS, "#8a5a2b", "#999999"][:count])
+        return colours.ListedColormap([*COLOURS, *MORE_COLOURS][:count])
     return matplotlib.colormaps["turbo"].resampled(count)
 
 

@@ -14,13 +14,10 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError, DataError, NotBuiltError
 from kernelearn.storage import PathLike, atomic_write
+from kernelearn.view.colours import COLOURS, DIVERGING, GAP, MARK
+from kernelearn.view.figure import new_figure
 from kernelearn.view.mosaic import Mosaic, arrange_kernels, kernel_grid
 
-# Red-blue of ColorBrewer: told apart with every common form of colour blindness, white at 0.
-DIVERGING = "RdBu_r"
-# Okabe and Ito's colours, for lines: https://jfly.uni-koeln.de/color/
-_LINE_COLOURS = ("#0072B2", "#D55E00")
-_GAP_COLOUR = "#b5b5b5"
 _NUMBER_CELLS = 640  # kernels with at most so many weights in all show them as numbers
 _CELL_INCHES = 0.42  # of one weight that shows its number
 _LONG_SIDE_INCHES = 14.0
@@ -85,7 +82,7 @@ def plot_data_grid(
     for i, (axis, image) in enumerate(zip(axes, shown)):
         axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         text, is_wrong = _image_title(i, labels, class_names, predictions)
-        axis.set_title(text, fontsize=8, pad=2, color="#D55E00" if is_wrong else "black")
+        axis.set_title(text, fontsize=8, pad=2, color=MARK if is_wrong else "black")
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -104,7 +101,7 @@ def plot_history(history: Any, title: str | None = None) -> Any:
     names.sort(key=lambda name: (name != "loss", name))
     figure = new_figure((4.6 * len(names), 3.4))
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-        for key, label, colour in zip((name, f"val_{name}"), ("training", "validation"), _LINE_COLOURS):
+        for key, label, colour in zip((name, f"val_{name}"), ("training", "validation"), COLOURS):
             if key in values:
                 epochs = np.arange(1, len(values[key]) + 1)
                 axis.plot(epochs, values[key], color=colour, label=label, marker=".", markersize=4)
@@ -137,15 +134,6 @@ def save_figure(figure: Any, path: PathLike, dpi: int | None = None) -> Path:
 def layers_with_kernels(model: Any) -> list[Any]:
     """The layers that `plot_kernels` can show, in the model's order, those of nested models included."""
     return [layer for layer in _flat_layers(model) if getattr(layer, "kernel", None) is not None]
-
-
-def new_figure(size: tuple[float, float], dpi: int = 120) -> Any:
-    """A white figure of this size in inches that no window shows.
-
-    Raises: MissingDependencyError without matplotlib.
-    """
-    figures = require("matplotlib.figure", "drawing figures")
-    return figures.Figure(figsize=size, dpi=dpi, layout="constrained", facecolor="white")
 
 
 def _find_kernel(source: Any, layer: str | int | None) -> tuple[str, str, np.ndarray]:
@@ -211,7 +199,7 @@ def _draw_mosaic(mosaic: Mosaic, title: str, show_numbers: bool) -> Any:
     axis = figure.subplots()
     finite = mosaic.values[np.isfinite(mosaic.values)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
-    colormap = require("matplotlib", "drawing figures").colormaps[DIVERGING].with_extremes(bad=_GAP_COLOUR)
+    colormap = require("matplotlib", "drawing figures").colormaps[DIVERGING].with_extremes(bad=GAP)
     image = axis.imshow(mosaic.values, cmap=colormap, vmin=-limit, vmax=limit, interpolation="nearest")
     _label_tiles(axis, mosaic, width * inches)
     if show_numbers:

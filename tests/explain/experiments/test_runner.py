@@ -130,6 +130,20 @@ def test_every_experiment_runs_and_answers(name, stripes, tiny):
     assert ExperimentResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
+def test_other_seeds_are_other_repetitions_of_the_same(stripes):
+    def accuracies(**seeds):
+        settings = ExperimentSettings(epochs=1, images=64, test_images=40, **seeds)
+        result = run_experiment("frozen", stripes, settings)
+        return result.seeds, result.row("train all").loss
+
+    seeds, later = accuracies(seeds=2, first_seed=3)
+    assert seeds == [3, 4]
+    assert accuracies(seeds=1, first_seed=4) == ([4], later[1:])
+    assert accuracies(seeds=1)[1] != later[:1]
+    with pytest.raises(ArgumentError, match="first_seed"):
+        ExperimentSettings(first_seed=-1)
+
+
 def test_a_stop_keeps_the_finished_seeds(stripes):
     settings = ExperimentSettings(epochs=1, seeds=4, images=64, test_images=40)
     saved = []

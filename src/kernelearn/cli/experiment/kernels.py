@@ -23,7 +23,8 @@ _COMMON: dict[str, tuple[Any, Any, Any]] = {  # name -> type, default, option
         typer.Option(help="Anything that `kernelearn data` reads: digits, a folder, ..."),
     ),
     "epochs": (int, 10, typer.Option(min=1, help="Passes over the training images.")),
-    "seeds": (int, 5, typer.Option(min=1, help="Repetitions: images, first weights and order anew.")),
+    "seeds": (int, 20, typer.Option(min=1, help="Repetitions: images, first weights and order anew.")),
+    "first_seed": (int, 0, typer.Option(min=0, help="Number of the first seed; the others follow.")),
     "images": (int, 1000, typer.Option(min=1, help="At most so many to train on.")),
     "test_images": (int, 1000, typer.Option(min=1, help="At most so many to test on.")),
     "batch_size": (int, 32, typer.Option(min=1, help="Images per update.")),
@@ -51,6 +52,7 @@ class Options:
     data: str
     epochs: int
     seeds: int
+    first_seed: int
     images: int
     test_images: int
     batch_size: int
@@ -93,7 +95,7 @@ def frozen() -> dict[str, Any]:
     **Examples**
 
     - `kernelearn experiment frozen`
-    - `kernelearn experiment frozen --data photos/ --resize 32 --seeds 10 -o frozen.png`
+    - `kernelearn experiment frozen --data photos/ --resize 32 --seeds 50 -o frozen.png`
     """
     return {}
 
@@ -232,6 +234,7 @@ def _settings(options: Options) -> "ExperimentSettings":
     return ExperimentSettings(
         epochs=options.epochs,
         seeds=options.seeds,
+        first_seed=options.first_seed,
         images=options.images,
         test_images=options.test_images,
         batch_size=options.batch_size,

@@ -10,7 +10,7 @@ from kernelearn.cli.explain.answers import CSV, FIGURE, JSON, LAYER, PLACE, RUN,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kernelearn.explain.learning_curves import LearningCurves
+    from kernelearn.explain.kernel.curves import LearningCurves
     from kernelearn.recording import Run
 
 
@@ -33,8 +33,8 @@ def filters(
     - `kernelearn explain filters runs/demo --layer conv2 --step 100 --figure filters.png`
     """
     from kernelearn.cli.sources import open_source
-    from kernelearn.explain.filter_bank import filter_bank
-    from kernelearn.explain.kernel_health import kernel_health
+    from kernelearn.explain.kernel.filter_banks import filter_bank
+    from kernelearn.explain.kernel.health import kernel_health
 
     source = open_source(place)
     given = source.model(step) if source.run is None else source.run
@@ -72,7 +72,7 @@ def curves(
     - `kernelearn explain curves runs/demo --layer conv1 --csv conv1.csv`
     """
     from kernelearn.cli.sources import open_run
-    from kernelearn.explain.learning_curves import compare_layers, learning_curves
+    from kernelearn.explain.kernel.curves import compare_layers, learning_curves
 
     source = open_run(run)
     if layer is None:
@@ -91,7 +91,7 @@ def curves(
 
 def _layers_drawn(run: "Run", names: list[str]) -> "Callable[[], Figure]":
     def drawn() -> "Figure":
-        from kernelearn.explain.learning_curves import learning_curves
+        from kernelearn.explain.kernel.curves import learning_curves
         from kernelearn.view import plot_layers_compared
 
         return plot_layers_compared([learning_curves(run, name) for name in names])

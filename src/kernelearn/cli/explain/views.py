@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from kernelearn.cli.sources import Source
-    from kernelearn.explain.grad_cam import GradCAM
-    from kernelearn.explain.receptive_field import ReceptiveField
-    from kernelearn.explain.saliency import Attribution
+    from kernelearn.explain.sight.attributions import Attribution
+    from kernelearn.explain.sight.class_maps import GradCAM
+    from kernelearn.explain.sight.fields import ReceptiveField
     from kernelearn.explain.table import Table
     from kernelearn.models import Model
 
@@ -50,7 +50,7 @@ def maps(
     - `kernelearn explain maps runs/demo --step 0 --data photos/ --images 4`
     """
     from kernelearn.cli.sources import open_source
-    from kernelearn.explain.feature_maps import feature_maps
+    from kernelearn.explain.sight.maps import feature_maps
 
     source = open_source(place)
     model = source.model(step)
@@ -120,7 +120,7 @@ def field(
     - `kernelearn explain field runs/demo --layer conv2 --unit 0,0 --figure field.png`
     """
     from kernelearn.cli.sources import open_source, weight_of
-    from kernelearn.explain.receptive_field import receptive_field, receptive_fields
+    from kernelearn.explain.sight.fields import receptive_field, receptive_fields
 
     model = open_source(place).model()
     at = None if unit is None else [int(i) for i in weight_of(unit)]
@@ -173,8 +173,8 @@ def patches(
     - `kernelearn explain patches runs/demo --data photos/ --top 9`
     """
     from kernelearn.cli.sources import images_of, open_source, weight_of
-    from kernelearn.explain.kernel_source import first_convolution
-    from kernelearn.explain.patches import top_patches
+    from kernelearn.explain.kernel.source import first_convolution
+    from kernelearn.explain.sight.patches import top_patches
 
     source = open_source(place)
     model = source.model(step)
@@ -240,8 +240,8 @@ def saliency(
 def _attributed(
     model: "Model", x: "np.ndarray", method: str, target: int | None, layer: str | None
 ) -> "Attribution | GradCAM":
-    from kernelearn.explain.grad_cam import grad_cam
-    from kernelearn.explain.saliency import integrated_gradients, saliency, smooth_grad
+    from kernelearn.explain.sight.attributions import integrated_gradients, saliency, smooth_grad
+    from kernelearn.explain.sight.class_maps import grad_cam
 
     if method == "grad_cam":
         return grad_cam(model, x, layer, target)
@@ -258,7 +258,7 @@ def _attributed(
 
 def _maps_of(found: "Attribution | GradCAM", method: str) -> "np.ndarray":
     """(n, h, w) what is drawn: one number a pixel."""
-    from kernelearn.explain.grad_cam import GradCAM
+    from kernelearn.explain.sight.class_maps import GradCAM
 
     if isinstance(found, GradCAM):
         return found.heatmaps

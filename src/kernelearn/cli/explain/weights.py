@@ -25,10 +25,10 @@ from kernelearn.cli.explain.views import field, maps, patches, saliency
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kernelearn.explain.contributions import History
-    from kernelearn.explain.ledger import Ledger
+    from kernelearn.explain.gradient.ledgers import Ledger
     from kernelearn.explain.table import Table
-    from kernelearn.explain.update_split import UpdateSplit
+    from kernelearn.explain.update.histories import History
+    from kernelearn.explain.update.splits import UpdateSplit
     from kernelearn.recording import Run
 
 explain = typer.Typer(
@@ -51,7 +51,8 @@ def ledger(
 ) -> None:
     """Every term of a weight's gradient at a step: this input times this error, image by image.
 
-    Without --step it is the last one that has a ledger. JSON and CSV hold all terms.
+    Without --step it is the one that moved the weight most, of those with a ledger. JSON and CSV hold all
+    terms.
 
     **Examples**
 
@@ -60,20 +61,23 @@ def ledger(
     - `kernelearn explain ledger runs/demo --weight bias,0 --csv terms.csv`
     """
     from kernelearn.cli.sources import layer_and_weight, open_run
-    from kernelearn.explain.choices import last_ledger_step
-    from kernelearn.explain.ledger import ledger as ledger_of
-    from kernelearn.explain.ledger_text import NOTE, head_lines, top_table
+    from kernelearn.explain.choices import ledger_step
+    from kernelearn.explain.gradient.ledger_text import NOTE, head_lines, top_table
+    from kernelearn.explain.gradient.ledgers import ledger as ledger_of
+    from kernelearn.explain.gradient.ledgers import weight_and_index
 
     source = open_run(run)
     path, index = layer_and_weight(source, layer, weight)
-    at = last_ledger_step(source) if step is None else step
+    name, place = weight_and_index(index)
+    name = name if name == "bias" else source.weight_name(path, name)
+    at = ledger_step(source, path, place, name) if step is None else step
     book = ledger_of(source, path, at, index)
     tables = [top_table(book, top)] + ([] if book.labels is None else [_by_class(source, book)])
 
     def drawn() -> "Figure":
         from kernelearn.view import plot_ledger
 
-        return plot_ledger(book, class_names=_class_names(source))
+        return plot_ledger(book, class_names=source.about.class_names)
 
     notes = [] if book.mixes_images is False else [NOTE]
     found = Explained(tables, book.to_dict(), drawn, head_lines(book), notes, book.formula, _all_terms(book))
@@ -83,8 +87,8 @@ def ledger(
 def _by_class(run: "Run", book: "Ledger") -> "Table":
     from kernelearn.explain.table import Table
 
-    names, sums = _class_names(run), book.by_class()
-    rows = [(_named(names, k), int(n), s) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
+    sums = book.by_class()
+    rows = [(run.about.class_name(k), int(n), s) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
     return Table(("class", "terms", "sum"), (*rows, ("all", len(book.terms), book.total)), "Sums by class")
 
 
@@ -95,14 +99,6 @@ def _all_terms(book: "Ledger") -> "Table":
     arrays = (book.images, labels, book.positions, book.pixels, book.inputs, book.deltas, book.terms)
     rows = tuple((i, c, tuple(p), tuple(x), *rest) for i, c, p, x, *rest in zip(*arrays))
     return Table(("image", "class", "position", "pixel", "input", "delta", "term"), rows)
-
-
-def _class_names(run: "Run") -> list[str] | None:
-    return run.manifest["about"].get("class_names")
-
-
-def _named(names: list[str] | None, number: float) -> str:
-    return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(int(number))
 
 
 @explain.command(no_args_is_help=True)
@@ -117,7 +113,7 @@ def update(
 ) -> None:
     """What the optimiser made of the gradient: one update as a sum of named parts.
 
-    Without --step it is the last update that was recorded with its gradient.
+    Without --step it is the one that moved the weight most, of those that were recorded with their gradient.
 
     **Examples**
 
@@ -125,15 +121,14 @@ def update(
     - `kernelearn explain update runs/demo --layer conv2 --step 600 --figure update.png`
     """
     from kernelearn.cli.sources import layer_and_weight, open_run
-    from kernelearn.explain.ledger import weight_and_index
-    from kernelearn.explain.run_updates import RunUpdates
-    from kernelearn.explain.update_split import update_split
+    from kernelearn.explain.gradient.ledgers import weight_and_index
+    from kernelearn.explain.update.run_updates import RunUpdates, update_split
 
     source = open_run(run)
     path, wanted = layer_and_weight(source, layer, weight)
     name, index = weight_and_index(wanted)
     known = RunUpdates(source, path, name)
-    at = step if step is not None else _last(known.steps(), path)
+    at = step if step is not None else _strongest(source, known, index)
     split = update_split(source, path, at, known.weight)
 
     def drawn() -> "Figure":
@@ -145,15 +140,17 @@ def update(
     deliver(Explained(tables, _parts_content(split, index), drawn), figure, json, csv)
 
 
-def _last(steps: list[int], layer: str) -> int:
+def _strongest(run: Any, known: Any, index: tuple[int, ...]) -> int:
     from kernelearn.errors import ArgumentError
+    from kernelearn.explain.choices import step_that_moved_most
 
+    steps = known.steps()
     if not steps:
         raise ArgumentError(
-            f"No update of layer {layer!r} can be split: gradients and optimiser state are recorded with a "
-            "ledger. Record one with: kernelearn train ... --record"
+            f"No update of layer {known.layer!r} can be split: gradients and optimiser state are recorded "
+            "with a ledger. Record one with: kernelearn train ... --record"
         )
-    return steps[-1]
+    return step_that_moved_most(run, known.layer, index, known.weight, steps)
 
 
 def _parts_content(split: "UpdateSplit", index: tuple[int, ...]) -> dict[str, Any]:
@@ -203,13 +200,13 @@ def history(
     - `kernelearn explain history runs/demo --layer conv1 --weight 1,1,0,4 --figure history.png`
     """
     from kernelearn.cli.sources import layer_and_weight, open_run
-    from kernelearn.explain.contributions import history as history_of
+    from kernelearn.explain.update.histories import history as history_of
 
     source = open_run(run)
     path, index = layer_and_weight(source, layer, weight)
     past = history_of(source, path, index, first, last)
     tables = [past.table()]
-    by_class = _classes_of(past, _class_names(source))
+    by_class = _classes_of(past, source)
     if by_class is not None:
         tables.append(by_class)
 
@@ -217,12 +214,12 @@ def history(
         from kernelearn.view import plot_weight_history
 
         trace = source.trace(path, past.index, past.weight)
-        return plot_weight_history(past, trace, _class_names(source))
+        return plot_weight_history(past, trace, source.about.class_names)
 
     deliver(Explained(tables, past.to_dict(), drawn, notes=[past.note()]), figure, json, csv)
 
 
-def _classes_of(past: "History", names: list[str] | None) -> "Table | None":
+def _classes_of(past: "History", run: "Run") -> "Table | None":
     from kernelearn.errors import ArgumentError
     from kernelearn.explain.table import Table
 
@@ -232,7 +229,7 @@ def _classes_of(past: "History", names: list[str] | None) -> "Table | None":
         return None
     if not len(sums.keys):
         return None
-    rows = [(_named(names, k), float(s), int(n)) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
+    rows = [(run.about.class_name(k), float(s), int(n)) for k, s, n in zip(sums.keys, sums.sums, sums.counts)]
     rows.append(("all", past.covered_change, len(past.ledger_steps)))
     return Table(("class", "change", "steps"), tuple(rows), "What each class changed, in steps with a ledger")
 
@@ -254,8 +251,8 @@ def dense(
     - `kernelearn explain dense runs/demo --layer conv2 --figure matrix.png`
     """
     from kernelearn.cli.sources import open_source
-    from kernelearn.explain.dense_equivalent import dense_equivalent
-    from kernelearn.explain.kernel_source import first_convolution
+    from kernelearn.explain.kernel.matrices import dense_equivalent
+    from kernelearn.explain.kernel.source import first_convolution
 
     model = open_source(place).model(step)
     path = layer or first_convolution(model)

@@ -6,6 +6,7 @@ on the same images and gives an `ExperimentResult`. One file each; `kernelearn e
 
 from kernelearn.explain.experiments.activation import Activation
 from kernelearn.explain.experiments.base import Experiment, ExperimentSettings
+from kernelearn.explain.experiments.catalogue import EXPERIMENTS
 from kernelearn.explain.experiments.depth import Depth
 from kernelearn.explain.experiments.frozen import Frozen
 from kernelearn.explain.experiments.initialisation import Initialisation
@@ -15,10 +16,6 @@ from kernelearn.explain.experiments.runner import Progress, run_experiment
 from kernelearn.explain.experiments.sharing import Sharing
 from kernelearn.explain.experiments.spread import Comparison, Summary
 from kernelearn.explain.experiments.transfer import Transfer
-
-EXPERIMENTS: dict[str, type[Experiment]] = {
-    one.name: one for one in (Frozen, Initialisation, Activation, Sharing, Transfer, Depth)
-}
 
 __all__ = [
     "EXPERIMENTS",

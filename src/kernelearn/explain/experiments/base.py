@@ -16,6 +16,7 @@ class ExperimentSettings:
     Args:
         epochs: passes over the training images.
         seeds: repetitions, each with its own images, first weights and order.
+        first_seed: number of the first; the others follow. Other seeds say whether an answer stands.
         images: at most so many to train on.
         test_images: at most so many to test on.
         batch_size: images per update.
@@ -23,15 +24,19 @@ class ExperimentSettings:
     """
 
     epochs: int = 10
-    seeds: int = 5
+    seeds: int = 20
+    first_seed: int = 0
     images: int = 1000
     test_images: int = 1000
     batch_size: int = 32
     learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
-        counts = {name: value for name, value in asdict(self).items() if name != "learning_rate"}
+        others = ("learning_rate", "first_seed")
+        counts = {name: value for name, value in asdict(self).items() if name not in others}
         check_counts(**counts)
+        if not isinstance(self.first_seed, int) or self.first_seed < 0:
+            raise ArgumentError(f"first_seed must be a whole number of at least 0, got {self.first_seed!r}.")
         if not self.learning_rate > 0:
             raise ArgumentError(f"learning_rate must be greater than 0, got {self.learning_rate!r}.")
 

@@ -56,14 +56,29 @@ class Frozen(Experiment):
             "Learning the kernels does harm",
             "Whether learning the kernels pays cannot be told from these seeds",
         )
+        first = result.compare(ALL, BANK).claim(
+            "As a first layer learned filters are better than fixed Sobel and Gabor filters",
+            "As a first layer learned filters are worse than fixed Sobel and Gabor filters",
+            "As a first layer learned filters cannot be told from fixed Sobel and Gabor filters",
+        )
+        only = result.compare(ALL, BANK_FROZEN).claim(
+            "Learned kernels are better than a network on fixed Sobel and Gabor filters in which only the "
+            "classifier is trained",
+            "Learned kernels are worse than a network on fixed Sobel and Gabor filters in which only the "
+            "classifier is trained",
+            "Learned kernels cannot be told from a network on fixed Sobel and Gabor filters in which "
+            "only the classifier is trained",
+        )
         bank = result.compare(BANK, RANDOM_FIRST).claim(
-            "As a fixed first layer Sobel and Gabor filters are better than random ones",
-            "As a fixed first layer Sobel and Gabor filters are worse than random ones",
-            "As a fixed first layer Sobel and Gabor filters cannot be told from random ones",
+            "Against random filters as a fixed first layer the classical ones are better",
+            "Against random filters as a fixed first layer the classical ones are worse",
+            "Against random filters as a fixed first layer the classical ones cannot be told apart",
         )
         return (
             f"{learned}: {accuracy[ALL]} with all trained, {accuracy[RANDOM]} with a classifier on random "
-            f"kernels, {accuracy[DENSE]} with kernels trained under a random classifier. {bank}."
+            f"kernels, {accuracy[DENSE]} with kernels trained under a random classifier. {first}: "
+            f"{accuracy[ALL]} against {accuracy[BANK]}. {only}: {accuracy[ALL]} against "
+            f"{accuracy[BANK_FROZEN]}. {bank}."
         )
 
 

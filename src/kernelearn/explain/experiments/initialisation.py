@@ -110,7 +110,7 @@ def different_filters(kernel: np.ndarray, tolerance: float = 1e-3) -> int:
 
 
 def _mean(row: Any) -> float:
-    return row.summary().mean
+    return float(row.summary().mean)
 
 
 def _listed(rows: list[Any]) -> str:

@@ -57,7 +57,7 @@ class Row:
     def values(self, quantity: str) -> list[float]:
         """One value per seed of a quantity."""
         if quantity in ("accuracy", "loss", "train_accuracy", "seconds"):
-            return getattr(self, quantity)
+            return list(getattr(self, quantity))
         if quantity not in self.measures:
             known = ["accuracy", "loss", "train_accuracy", "seconds", *self.measures]
             raise ArgumentError(f"{self.name!r} has no {quantity!r}; it has {', '.join(known)}.")

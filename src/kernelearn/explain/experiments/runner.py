@@ -9,6 +9,7 @@ from typing import Any
 from kernelearn import config
 from kernelearn.errors import unknown_name
 from kernelearn.explain.experiments.base import Experiment, ExperimentSettings
+from kernelearn.explain.experiments.catalogue import EXPERIMENTS
 from kernelearn.explain.experiments.problem import Draw, Problem
 from kernelearn.explain.experiments.result import ExperimentResult, Row
 from kernelearn.explain.experiments.training import Course, Stopped, Training
@@ -73,7 +74,7 @@ def run_experiment(
     interrupts.watch()
     try:
         with suppress(Stopped):
-            for seed in range(fixed.seeds):
+            for seed in range(fixed.first_seed, fixed.first_seed + fixed.seeds):
                 run.add_seed(seed)
                 if after_seed is not None:
                     after_seed(run.result)
@@ -87,8 +88,6 @@ def run_experiment(
 
 
 def _experiment(given: str | Experiment) -> Experiment:
-    from kernelearn.explain.experiments import EXPERIMENTS
-
     if isinstance(given, Experiment):
         return given
     if given not in EXPERIMENTS:
@@ -189,7 +188,7 @@ class _Run:
         if self.progress is not None:
             self.progress(
                 Progress(
-                    seed + 1,
+                    seed + 1 - self.settings.first_seed,
                     self.settings.seeds,
                     condition,
                     course.accuracy[-1],

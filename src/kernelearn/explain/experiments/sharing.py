@@ -127,7 +127,7 @@ def _layers(condition: str, convolution: Conv2D, draw: Draw) -> list[Any]:
 def as_dense(convolution: Any, input_shape: tuple[int, ...]) -> np.ndarray:
     """The matrix (inputs, outputs) of a convolution without bias: row k is what pixel k alone gives."""
     pixels = np.eye(prod(input_shape), dtype=convolution.dtype).reshape(-1, *input_shape)
-    return convolution(pixels).reshape(len(pixels), -1)
+    return np.asarray(convolution(pixels).reshape(len(pixels), -1))
 
 
 def dense_weights(input_shape: tuple[int, ...]) -> int:

@@ -136,7 +136,7 @@ def _made(material: Material, make: Callable[[Material], Html]) -> Html:
 
 
 def _title(material: Material) -> str:
-    data = {**material.run.manifest["about"].get("metadata", {}), **material.about.get("data", {})}
+    data = {**material.run.about.metadata, **material.about.get("data", {})}
     name = data.get("name")
     return f"How the kernels learned: {name}" if name else "How the kernels learned"
 

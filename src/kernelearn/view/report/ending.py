@@ -89,8 +89,8 @@ def reproduce(m: Material) -> Html:
     facts = {
         "seed": arguments.get("seed"),
         "division of the data": arguments.get("split_seed"),
-        "fingerprint of the data": m.run.manifest["about"].get("metadata", {}).get("fingerprint"),
-        "engine": m.run.manifest["about"].get("engine"),
+        "fingerprint of the data": m.run.about.metadata.get("fingerprint"),
+        "engine": m.run.about.engine,
         **{f"version of {name}": value for name, value in m.about.get("versions", {}).items()},
         "report written by kernelearn": __version__,
         "recorded steps": f"{len(m.run.steps):,} of {m.run.last_step + 1:,}",
@@ -98,8 +98,8 @@ def reproduce(m: Material) -> Html:
     }
     rows = [(name, value) for name, value in facts.items() if value is not None]
     parts.append(table(("what", "value"), rows))
-    parts += [_config("Options of the training", arguments), _config("Optimiser", m.run.optimizer)]
-    parts.append(_config("Network", m.run.manifest["about"].get("model")))
+    parts += [_config("Options of the training", arguments), *_optimizers(m)]
+    parts.append(_config("Network", m.run.about.model))
     parts.append(
         paragraph(
             "With the same versions, data and seed a training gives the same numbers, bit for bit. What this "
@@ -107,6 +107,14 @@ def reproduce(m: Material) -> Html:
         )
     )
     return join(parts)
+
+
+def _optimizers(m: Material) -> list[Html]:
+    """The optimiser of every fit that had one of its own."""
+    found = m.run.optimizers
+    if len(found) < 2:
+        return [_config("Optimiser", m.run.optimizer)]
+    return [_config(f"Optimiser from update {first:,} on", own) for first, own in found.items()]
 
 
 def _config(title: str, values: Any) -> Html:

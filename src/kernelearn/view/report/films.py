@@ -10,12 +10,13 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from kernelearn.explain.choices import some_steps
-from kernelearn.explain.kernel_source import as_filters, layer_kind
+from kernelearn.explain.kernel.source import as_filters, layer_kind
 from kernelearn.view.report.decimals import MINUS
 from kernelearn.view.report.markup import Html, details, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
@@ -69,14 +70,17 @@ def films(m: Material) -> tuple[np.ndarray, list[Film]]:
     """(steps, films): all recorded steps if they have room, else as many as have."""
     places = {layer: _chosen(m, layer) for layer in m.convolutions}
     numbers = sum(len(found) * size for found, size in places.values())
-    steps = some_steps(m.run.steps, max(2, _BYTES // (4 * max(numbers, 1))))
+    known = [m.run.weight_steps(layer, name) for layer, name in m.convolutions.items()]
+    shared = reduce(np.intersect1d, known, m.run.steps)  # one slider moves them all
+    steps = some_steps(shared, max(2, _BYTES // (4 * max(numbers, 1))))
     return steps, [_film(m, layer, found, steps) for layer, (found, _) in places.items()]
 
 
 def _chosen(m: Material, layer: str) -> tuple[list[tuple[range, int]], int]:
     """((channels, filter) of the filters or slices that moved most, numbers in each)."""
     kind, name = layer_kind(m.run, layer), m.convolutions[layer]
-    ends = [m.run.kernels(layer, int(m.run.steps[i]), name) for i in (0, -1)]
+    known = m.run.weight_steps(layer, name)
+    ends = [m.run.kernels(layer, int(known[i]), name) for i in (0, -1)]
     first, last = (as_filters(kernel, kind) for kernel in ends)
     moved = np.nan_to_num(np.square(last - first)).sum(axis=tuple(range(first.ndim - 2)))
     channels, size = len(moved), first[..., 0, 0].size

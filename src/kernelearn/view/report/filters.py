@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import KernelearnError
-from kernelearn.explain.filter_bank import FilterBank, filter_bank, filter_bank_history
-from kernelearn.explain.kernel_health import KernelHealth, kernel_health
-from kernelearn.explain.learning_curves import LearningCurves, compare_layers, learning_curves
+from kernelearn.explain.choices import some_steps
+from kernelearn.explain.kernel.curves import LearningCurves, compare_layers, learning_curves
+from kernelearn.explain.kernel.filter_banks import FilterBank, filter_bank, filter_bank_history
+from kernelearn.explain.kernel.health import KernelHealth, kernel_health
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
@@ -105,8 +106,8 @@ def _health_words(health: KernelHealth) -> Html:
 
 
 def _history(m: Material, layer: str, name: str) -> Html:
-    steps = np.unique(np.linspace(0, len(m.run.steps) - 1, _HISTORY_STEPS).round().astype(int))
-    found = filter_bank_history(m.run, layer, m.run.steps[steps].tolist(), name, samples=_SAMPLES)
+    steps = some_steps(m.run.weight_steps(layer, name), _HISTORY_STEPS).tolist()
+    found = filter_bank_history(m.run, layer, steps, name, samples=_SAMPLES)
     means = found.similarity.mean(axis=1)
     lines = [
         Line(f"{family.replace('_', ' ')} (random: {found.baseline[i]:.2f})", found.steps, means[:, i], i)
@@ -120,7 +121,7 @@ def _history(m: Material, layer: str, name: str) -> Html:
 def curves_section(m: Material) -> Html:
     """Layers compared, and the learning curves of each."""
     names = list(m.layers)
-    curves = [learning_curves(m.run, layer, m.layers[layer], m.steps.tolist()) for layer in names]
+    curves = [learning_curves(m.run, layer, m.layers[layer], m.steps_of(layer)) for layer in names]
     intro = paragraph(
         "How far the filters of a layer went from where they started. A filter has settled at the first step "
         "from which on it stays within 10 % of its largest distance from its last value. Directness is the "
@@ -130,7 +131,7 @@ def curves_section(m: Material) -> Html:
 
 
 def _compared(m: Material, names: list[str]) -> Html:
-    parts = [compare_layers(m.run, [layer], m.layers[layer], m.steps.tolist()) for layer in names]
+    parts = [compare_layers(m.run, [layer], m.layers[layer], m.steps_of(layer)) for layer in names]
     columns = tuple(c.replace("_", " ") for c in parts[0].columns)
     return table(columns, [row for p in parts for row in p.cells()], "Layers compared", parts[0].is_numeric)
 

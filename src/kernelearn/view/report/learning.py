@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,11 @@ _COUNTS = ("epoch", "batch", "iteration", "learning_rate")
 
 def overview(m: Material) -> Html:
     """A few numbers: data, network, updates, results."""
-    run, data = m.run, {**m.run.manifest["about"].get("metadata", {}), **m.about.get("data", {})}
+    run, data = m.run, {**m.run.about.metadata, **m.about.get("data", {})}
     shape = " \u00d7 ".join(map(str, data.get("input_shape") or ()))
     facts: list[tuple[str, Any]] = [("Data", data.get("name")), ("Images", shape or None)]
     facts += [("Classes", data.get("classes")), ("Updates", f"{run.last_step:,}")]
-    weights = m.run.manifest["about"].get("weights", {})
-    facts += [("Recorded weights", f"{_count(m):,}" if weights else None)]
+    facts += [("Recorded weights", f"{_count(m):,}" if run.about.weights else None)]
     for name, value in (m.about.get("results", {}).get("test") or {}).items():
         facts.append((f"Test {name.replace('_', ' ')}", _metric(name, value)))
     cells = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value is not None]
@@ -29,8 +29,7 @@ def overview(m: Material) -> Html:
 
 
 def _count(m: Material) -> int:
-    first = int(m.run.steps[0])
-    return sum(m.run.kernels(layer, first, w).size for layer in m.run.layers for w in m.run.weights(layer))
+    return sum(prod(m.run.shape_of(layer, w)) for layer in m.run.layers for w in m.run.weights(layer))
 
 
 def _metric(name: str, value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.ledger import Ledger
+from kernelearn.explain.gradient.ledgers import Ledger
 from kernelearn.view.report.decimals import Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material

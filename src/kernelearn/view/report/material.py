@@ -46,12 +46,11 @@ class Material:
     @property
     def class_names(self) -> Sequence[str] | None:
         """Names of the classes, or None."""
-        return self.run.manifest["about"].get("class_names")
+        return self.run.about.class_names
 
     def class_name(self, number: Any) -> str:
         """The name of a class, or its number."""
-        names = self.class_names
-        return str(names[int(number)]) if names and 0 <= int(number) < len(names) else str(number)
+        return str(self.run.about.class_name(number))
 
     @cached_property
     def layers(self) -> dict[str, str]:
@@ -68,6 +67,10 @@ class Material:
         """The recorded steps that curves are made from: all, or evenly spread ones of a long run."""
         return some_steps(self.run.steps, MOST_STEPS)
 
+    def steps_of(self, layer: str) -> list[int]:
+        """Those at which the kernel of a layer is known."""
+        return some_steps(self.run.weight_steps(layer, self.layers[layer]), MOST_STEPS).tolist()
+
     def which_steps(self) -> str:
         """A sentence about the steps that are left out; "" if none is."""
         shown, count = len(self.steps), len(self.run.steps)
@@ -77,9 +80,9 @@ class Material:
         """(steps, values) of one number of a weight: at `steps`, and on both sides of every ledger."""
         if len(self.steps) == len(self.run.steps):
             return self.run.trace(layer, index, name)
-        ledgers = self.run.ledger_steps
+        ledgers = self.run.ledger_steps_of(layer, name)
         wanted = np.unique(np.concatenate([self.steps, ledgers, ledgers - 1]))
-        found = wanted[np.isin(wanted, self.run.steps)]
+        found = np.intersect1d(wanted, self.run.weight_steps(layer, name))
         return found, np.array([self.run.kernels(layer, int(k), name)[index] for k in found])
 
     @property

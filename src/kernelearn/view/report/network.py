@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import KernelearnError
-from kernelearn.explain.dense_equivalent import dense_equivalent
-from kernelearn.explain.tied_matrix import ChainEquivalent
+from kernelearn.explain.kernel.matrices import dense_equivalent
+from kernelearn.explain.kernel.tied_matrix import ChainEquivalent
 from kernelearn.models.summary import summary_rows, totals
 from kernelearn.view.blocks import block_of
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, table, tag

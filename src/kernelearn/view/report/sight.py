@@ -8,11 +8,11 @@ import numpy as np
 
 from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import filters_that_moved_most
-from kernelearn.explain.feature_maps import feature_maps
-from kernelearn.explain.grad_cam import grad_cam
-from kernelearn.explain.patches import top_patches
-from kernelearn.explain.receptive_field import receptive_field, receptive_fields
-from kernelearn.explain.saliency import saliency
+from kernelearn.explain.sight.attributions import saliency
+from kernelearn.explain.sight.class_maps import grad_cam
+from kernelearn.explain.sight.fields import receptive_field, receptive_fields
+from kernelearn.explain.sight.maps import feature_maps
+from kernelearn.explain.sight.patches import top_patches
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, join, paragraph, scrolling, table_of, tag
 from kernelearn.view.report.material import Material

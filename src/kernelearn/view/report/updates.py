@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
-from kernelearn.explain.contributions import History, history
-from kernelearn.explain.ledger_text import NOTE
-from kernelearn.explain.run_updates import RunUpdates
+from kernelearn.explain.gradient.ledger_text import NOTE
+from kernelearn.explain.update.histories import History, history
+from kernelearn.explain.update.run_updates import RunUpdates
 from kernelearn.view.report.decimals import MINUS, brief, closing, column_for
 from kernelearn.view.report.ledgers import adding_bars
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag

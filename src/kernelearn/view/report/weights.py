@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from kernelearn.errors import KernelearnError
-from kernelearn.explain.choices import moved_most
-from kernelearn.explain.ledger import ledger
-from kernelearn.explain.ledger_text import NOTE
+from kernelearn.explain.choices import ledger_step, moved_most
+from kernelearn.explain.gradient.ledger_text import NOTE
+from kernelearn.explain.gradient.ledgers import ledger
 from kernelearn.view.report.choice import choice
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.ledgers import ledger_part
@@ -57,26 +54,16 @@ def _layer(m: Material, layer: str, name: str, count: int) -> Html:
 
 def _chosen(m: Material) -> dict[str, str]:
     """Every convolution with a ledger, and the last of the other layers."""
-    if not len(m.run.ledger_steps):
-        return {}
-    step = int(m.run.ledger_steps[0])
-    known = {layer: name for layer, name in m.layers.items() if _has_ledger(m, layer, name, step)}
+    known = {n: kernel for n, kernel in m.layers.items() if len(m.run.ledger_steps_of(n, kernel))}
     dense = [layer for layer in known if layer not in m.convolutions][-1:]
     return {layer: name for layer, name in known.items() if layer in m.convolutions or layer in dense}
 
 
-def _has_ledger(m: Material, layer: str, name: str, step: int) -> bool:
-    try:
-        m.run.ledger(layer, step, name)
-    except KernelearnError:
-        return False
-    return True
-
-
 def _mixes_no_images(m: Material) -> bool:
-    layer, name = next(iter(m.layers.items()))
-    index = (0,) * m.run.kernels(layer, int(m.run.steps[0]), name).ndim
-    return ledger(m.run, layer, int(m.run.ledger_steps[0]), (name, *index)).mixes_images is False
+    layer, name = next(iter(_chosen(m).items()))
+    index = (0,) * len(m.run.shape_of(layer, name))
+    step = int(m.run.ledger_steps_of(layer, name)[0])
+    return ledger(m.run, layer, step, (name, *index)).mixes_images is False
 
 
 def _title(layer: str, name: str, index: tuple[int, ...]) -> str:
@@ -84,10 +71,10 @@ def _title(layer: str, name: str, index: tuple[int, ...]) -> str:
 
 
 def _weight(m: Material, layer: str, name: str, index: tuple[int, ...]) -> Html:
-    step = _step_that_moved_most(m, layer, name, index)
+    step = ledger_step(m.run, layer, index, name)
     steps, values = m.path_of(layer, name, index)
     title = _title(layer, name, index)
-    ledgers = m.run.ledger_steps
+    ledgers = m.run.ledger_steps_of(layer, name)
     others = [int(ledgers[i]) for i in (0, -1)] if len(m.layers) <= _MANY_LAYERS else []
     shown = list(dict.fromkeys([step, *others]))[:_STEPS]
     moved = f"It went from {brief(float(values[0]))} to {brief(float(values[-1]))}."
@@ -120,18 +107,11 @@ def _at_step(m: Material, layer: str, name: str, index: tuple[int, ...], step: i
 
 def _in_words(m: Material, layer: str, index: tuple[int, ...]) -> str:
     """Row 1, column 2, input channel 0, filter 5; nothing where the axes mean something else."""
-    kind = m.run.ledger(layer, int(m.run.ledger_steps[0]), m.layers[layer]).kind
+    step = int(m.run.ledger_steps_of(layer, m.layers[layer])[0])
+    kind = m.run.ledger(layer, step, m.layers[layer]).kind
     if kind == "conv" and m.layers[layer] == "kernel" and len(index) == 4:
         i, j, c, f = index
         return f"Row {i}, column {j} of the kernel's slice for input channel {c}, in filter {f}."
     if kind == "dense" and len(index) == 2:
         return f"From input {index[0]} to unit {index[1]}."
     return ""
-
-
-def _step_that_moved_most(m: Material, layer: str, name: str, index: tuple[int, ...]) -> int:
-    """The step with a ledger whose update of the weight was largest."""
-    steps, values = m.path_of(layer, name, index)
-    known = dict(zip(steps.tolist(), values.astype(np.float64).tolist()))
-    ledgers = [int(k) for k in m.run.ledger_steps if k in known and k - 1 in known]
-    return max(ledgers, key=lambda k: abs(known[k] - known[k - 1]), default=int(m.run.ledger_steps[-1]))

@@ -1,0 +1,1 @@
+"""What a network sees: feature maps, receptive fields, patches, saliency, preferred images."""

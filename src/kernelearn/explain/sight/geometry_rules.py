@@ -1,0 +1,62 @@
+"""How every operator of a model in inference looks back at its inputs: one entry each, with both rules.
+
+An operator that is missing here stops receptive fields, patches and the crops of ledgers with an error that
+names it. A new one needs both of its rules, in `support_rules` and `window_rules`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kernelearn.explain.sight import support_rules as support
+from kernelearn.explain.sight import window_rules as window
+
+
+class GeometryRule(NamedTuple):
+    """Rules of one operator: wanted outputs -> the numbers of each input that they are computed from.
+
+    support: exact sets. window: one interval an axis, unclipped.
+    """
+
+    support: support.Rule
+    window: window.Rule
+
+
+_ENTRY_BY_ENTRY = GeometryRule(support.entry_by_entry_rule, window.entry_by_entry_rule)
+_ALONG_AXIS = GeometryRule(support.along_axis_rule, window.along_axis_rule)
+_POOL = GeometryRule(support.pool_rule, window.pool_rule)
+_REDUCE = GeometryRule(support.reduce_rule, window.reduce_rule)
+
+GEOMETRY_RULES: dict[str, GeometryRule] = {
+    "activation": _ENTRY_BY_ENTRY,
+    "add": _ENTRY_BY_ENTRY,
+    "affine": _ENTRY_BY_ENTRY,
+    "average_pool": _POOL,
+    "bias_add": _ENTRY_BY_ENTRY,
+    "concatenate": GeometryRule(support.concatenate_rule, window.concatenate_rule),
+    "conv": GeometryRule(support.conv_rule, window.conv_rule),
+    "conv_transpose": GeometryRule(support.conv_transpose_rule, window.conv_transpose_rule),
+    "dense": GeometryRule(support.dense_rule, window.dense_rule),
+    "dropout": _ENTRY_BY_ENTRY,
+    "gaussian_noise": _ENTRY_BY_ENTRY,
+    "log_softmax": _ALONG_AXIS,
+    "max_pool": _POOL,
+    "maximum": _ENTRY_BY_ENTRY,
+    "minimum": _ENTRY_BY_ENTRY,
+    "multiply": _ENTRY_BY_ENTRY,
+    "normalize": _ALONG_AXIS,
+    "pad": GeometryRule(support.pad_rule, window.pad_rule),
+    "prelu": _ENTRY_BY_ENTRY,
+    "reduce_max": _REDUCE,
+    "reduce_mean": _REDUCE,
+    "reshape": GeometryRule(support.reshape_rule, window.reshape_rule),
+    "resize": GeometryRule(support.resize_rule, window.resize_rule),
+    "scale": _ENTRY_BY_ENTRY,
+    "slice": GeometryRule(support.slice_rule, window.slice_rule),
+    "softmax": _ALONG_AXIS,
+    "standardize": _ENTRY_BY_ENTRY,
+    "subtract": _ENTRY_BY_ENTRY,
+    "transpose": GeometryRule(support.transpose_rule, window.transpose_rule),
+    "unstandardize": _ENTRY_BY_ENTRY,
+    "upsample": GeometryRule(support.upsample_rule, window.upsample_rule),
+}

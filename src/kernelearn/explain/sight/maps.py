@@ -1,0 +1,83 @@
+"""Feature maps: what the kernels of chosen layers give for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn.errors import ArgumentError
+from kernelearn.explain.sight.network import BATCH_SIZE, Network, Probe, batches_of, open_network, path_of
+
+
+def feature_maps(
+    source: Any,
+    x: Any = None,
+    layers: Sequence[Any] | Any = None,
+    step: int | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, np.ndarray]:
+    """What layers give for images, in inference mode.
+
+    Args:
+        source: a built model with one input, or a recorded run.
+        x: images (n, ...), or a Dataset; for a run None takes the probe images that were recorded with it.
+        layers: one layer or several, by path or as layers; None for all whose outputs are maps.
+        step: of a run: the weights of this step; None for the last one.
+        batch_size: images at a time. All maps are held in memory.
+    Returns: path of the layer -> its output (n, ...), after its activation.
+    Raises: UnknownNameError, ShapeError; ArgumentError for a model without images.
+
+    >>> from kernelearn import Sequential
+    >>> from kernelearn.layers import Conv2D
+    >>> model = Sequential([Conv2D(4, 3, input_shape=(8, 8, 1), name="conv")])
+    >>> feature_maps(model, np.zeros((2, 8, 8, 1)))["conv"].shape
+    (2, 6, 6, 4)
+    """
+    if hasattr(source, "map_steps"):
+        if x is None:
+            return _recorded(source, layers, step)
+        source = source.model() if step is None else source.model(step=step)
+    if x is None:
+        raise ArgumentError("Feature maps of a model need images: feature_maps(model, x).")
+    network = open_network(source)
+    chosen = _chosen(network, layers)
+    probe = Probe(network, {path: network.buffer(path) for path in chosen})
+    parts = [probe(images) for images, _ in batches_of(source, x, batch_size)]
+    return {path: np.concatenate([part[path] for part in parts]) for path in chosen}
+
+
+def map_layers(network: Network) -> list[str]:
+    """Paths of the layers whose outputs have positions: maps, not rows of features."""
+    return [
+        path
+        for path, buffer in network.layers.items()
+        if len(buffer.shape) > 2 and buffer not in network.inputs
+    ]
+
+
+def _chosen(network: Network, layers: Any) -> list[str]:
+    """The paths asked for, checked."""
+    if layers is None:
+        return map_layers(network)
+    several = layers if isinstance(layers, list | tuple) else [layers]
+    paths = [path_of(network.model, layer) for layer in several]
+    for path in paths:
+        network.buffer(path)
+    return paths
+
+
+def _names(layers: Any) -> list[str]:
+    """Paths of one layer or several."""
+    several = layers if isinstance(layers, list | tuple) else [layers]
+    return [str(getattr(layer, "name", layer)) for layer in several]
+
+
+def _recorded(run: Any, layers: Any, step: int | None) -> dict[str, np.ndarray]:
+    """Maps that were recorded with a run."""
+    steps = list(run.map_steps)
+    if not steps:
+        raise ArgumentError("This run holds no feature maps: record it with maps_every and probe_images.")
+    chosen = run.map_layers if layers is None else _names(layers)
+    return {layer: run.maps(layer, steps[-1] if step is None else step) for layer in chosen}

@@ -1,0 +1,281 @@
+"""A model opened up: the buffer that every layer gives, and derivatives of any score by any of them.
+
+What shows how a model sees (feature maps, receptive fields, saliency, Grad-CAM, activation maximisation)
+reads a model through this file alone. Everything is in inference mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kernelearn.data import Dataset, StreamDataset
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
+from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError, unknown_name
+from kernelearn.layers import InputLayer
+from kernelearn.models import Model
+from kernelearn.training.feeds import program_inputs
+from kernelearn.training.step import Clock, input_name
+
+BATCH_SIZE = 64
+_ACTIVATIONS = ("activation", "softmax", "log_softmax", "prelu")
+_DIRECTION = "direction"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model lowered for inference, with the output of every layer.
+
+    Attributes:
+        model: what was lowered.
+        graph: the program under construction; more operations may be added.
+        inputs, outputs: buffers of the model.
+        layers: path of a layer ("outer/inner" in nested models) -> buffer of its first call, in order.
+    """
+
+    model: Any
+    graph: ProgramBuilder
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    layers: dict[str, Buffer]
+
+    def buffer(self, layer: Any = None) -> Buffer:
+        """What a layer gives: by path, by the layer itself, or (None) the output of the model.
+
+        Raises: UnknownNameError; ArgumentError for None where the model has several outputs.
+        """
+        if layer is None:
+            if len(self.outputs) != 1:
+                raise ArgumentError(
+                    f"Model {self.model.name!r} has {len(self.outputs)} outputs; say which layer is meant."
+                )
+            return self.outputs[0]
+        name = path_of(self.model, layer)
+        if name not in self.layers:
+            raise unknown_name("layer", name, self.layers)
+        return self.layers[name]
+
+    def producer(self, buffer: Buffer) -> Operation | None:
+        """The operation that computes a buffer; None for an input."""
+        return next((op for op in self.graph.operations if buffer.name in op.outputs), None)
+
+    def before_activation(self, buffer: Buffer) -> Buffer:
+        """The input of the activation that gives `buffer` (logits below a softmax), else `buffer` itself."""
+        op = self.producer(buffer)
+        if op is None or op.operator not in _ACTIVATIONS:
+            return buffer
+        return self.graph.buffers[op.inputs[0]]
+
+
+def open_network(model: Any) -> Network:
+    """Lower a model and note what every layer gives.
+
+    Raises: ArgumentError for something else than a model, NotBuiltError before its shapes are known.
+    """
+    if not isinstance(model, Model):
+        raise ArgumentError(f"Expected a kernelearn model, got {type(model).__name__}.")
+    if not model.outputs:
+        raise NotBuiltError(f"Model {model.name!r} has no shapes yet: call build(input_shape) first.")
+    graph = ProgramBuilder(dtype=model.dtype)
+    inputs = tuple(graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs))
+    layers: dict[str, Buffer] = {}
+    outputs = _lower_calls(graph, model, inputs, "", layers)
+    graph.trainable.clear()  # derivatives by weights are not wanted here
+    return Network(model, graph, inputs, outputs, layers)
+
+
+def _lower_calls(
+    graph: ProgramBuilder, model: Any, inputs: Sequence[Buffer], prefix: str, layers: dict[str, Buffer]
+) -> tuple[Buffer, ...]:
+    """As `Model.lower`, writing down the first result of every layer under its path."""
+    values = {id(t): b for t, b in zip(model.inputs, inputs)}
+    for tensor, buffer in zip(model.inputs, inputs):
+        if isinstance(tensor.node.layer, InputLayer):
+            layers.setdefault(prefix + tensor.node.layer.name, buffer)
+    for call in model.calls:
+        layer, given = call.layer, [values[id(t)] for t in call.inputs]
+        path = prefix + layer.name
+        with graph.scope(layer.name):
+            if isinstance(layer, Model) and type(layer).lower is Model.lower:
+                results = _lower_calls(graph, layer, given, f"{path}/", layers)
+            else:
+                lowered = layer.lower(graph, *given)
+                results = lowered if isinstance(lowered, tuple) else (lowered,)
+        layers.setdefault(path, results[0])
+        values.update((id(t), b) for t, b in zip(call.outputs, results))
+    return tuple(values[id(t)] for t in model.outputs)
+
+
+def path_of(model: Any, layer: Any) -> str:
+    """The path of a layer in a model, "outer/inner" in nested ones; a path is given back as it is.
+
+    Raises: ArgumentError for a layer that is not in the model.
+    """
+    if isinstance(layer, str):
+        return layer
+    found = _find(model, layer, "")
+    if found is None:
+        raise ArgumentError(f"{layer!r} is not a layer of model {model.name!r}; give a layer or its path.")
+    return found
+
+
+def _find(model: Any, layer: Any, prefix: str) -> str | None:
+    """The path of the first appearance of a layer."""
+    for call in model.calls:
+        path = f"{prefix}{call.layer.name}"
+        if call.layer is layer:
+            return path
+        inner = _find(call.layer, layer, f"{path}/") if isinstance(call.layer, Model) else None
+        if inner is not None:
+            return inner
+    return None
+
+
+def sizes_of(buffer: Buffer) -> tuple[int, ...]:
+    """The sizes of a buffer without the number of images.
+
+    Raises: ShapeError if one is not known.
+    """
+    sizes = tuple(s for s in buffer.shape[1:] if s is not None)
+    if len(sizes) != len(buffer.shape) - 1:
+        raise ShapeError(f"{buffer} has sizes that are not known; build the model for images of one size.")
+    return sizes
+
+
+def channel_axis(model: Any, layer: Any, rank: int) -> int:
+    """Which axis of a layer's output, (n, ...) with `rank` axes, holds the channels: the last, or 1."""
+    named = None if layer is None else model.get_layer(path_of(model, layer))
+    formats = [getattr(one, "data_format", None) for one in ([named] if named else [])]
+    formats += [getattr(one, "data_format", None) for one in model.flat_layers()]
+    first = next((f for f in formats if f), "channels_last")
+    return 1 if first == "channels_first" and rank > 2 else rank - 1
+
+
+def images_for(model: Any, x: Any) -> np.ndarray:
+    """Images as an array that fits the model's single input.
+
+    Raises: ArgumentError for a model with several inputs; ShapeError for images that do not fit.
+    """
+    if len(model.inputs) != 1:
+        raise ArgumentError(f"Model {model.name!r} has {len(model.inputs)} inputs; this works on one.")
+    array = np.asarray(x.arrays()[0] if isinstance(x, Dataset) else x)
+    shape = tuple(model.inputs[0].shape)
+    if array.shape == shape[1:]:
+        raise ShapeError(f"Images must be given as a batch, (n, *{shape[1:]}): use x[None] for a single one.")
+    return program_inputs(array, model.inputs, model.input_names)[input_name(0)]
+
+
+def batches_of(model: Any, x: Any, batch_size: int = BATCH_SIZE) -> Iterator[tuple[np.ndarray, Any]]:
+    """(images, labels or None) in batches, in order, from an array, a Dataset or a stream."""
+    if isinstance(x, Dataset | StreamDataset):
+        for images, labels, _ in x.batches(batch_size):
+            yield images_for(model, images), labels
+        return
+    images = images_for(model, x)
+    for start in range(0, len(images), batch_size):
+        yield images[start : start + batch_size], None
+
+
+class Probe:
+    """Gives what chosen layers give.
+
+    Args:
+        network: an opened model.
+        buffers: label -> buffer.
+
+    Call it with images of one batch: label -> array.
+    """
+
+    def __init__(self, network: Network, buffers: dict[str, Buffer]) -> None:
+        network.graph.outputs = {label: buffer.name for label, buffer in buffers.items()}
+        self._executable = _prepared(network)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = self._executable.run({input_name(0): images, **Clock().arrays()})
+        return found
+
+
+class ScoreGradient:
+    """Derivatives of a score, sum over images n and units u of direction[n, u] * y[n, u], image by image.
+
+    y is what a layer gives, flattened. Images do not mix in inference mode, so that the derivative by image n
+    is that of its own score. The program is built once for all directions.
+
+    Args:
+        model: one input, built.
+        layer: gives y; None for the output of the model.
+        by: layers by whose output to derive; None stands for the images.
+        before_activation: take y before the layer's activation: logits in place of probabilities.
+
+    Call it with images (n, ...) and directions (n, units): (y (n, units), list of derivatives as `by`).
+    """
+
+    def __init__(
+        self, model: Any, layer: Any = None, by: Sequence[Any] = (None,), before_activation: bool = True
+    ) -> None:
+        network = open_network(model)
+        if len(network.inputs) != 1:
+            raise ArgumentError(f"Model {model.name!r} has {len(network.inputs)} inputs; this works on one.")
+        target = network.buffer(layer)
+        target = network.before_activation(target) if before_activation else target
+        self.unit_shape = sizes_of(target)
+        self.units = prod(self.unit_shape)
+        self._sources = [network.inputs[0] if one is None else network.buffer(one) for one in by]
+        self._build(network, target)
+
+    def _build(self, network: Network, target: Buffer) -> None:
+        graph = network.graph
+        flat = graph.add("reshape", target, shape=(None, self.units, 1))
+        direction = graph.input(_DIRECTION, (None, self.units, 1), flat.dtype)
+        # NOTE: the kernel gradient of a 1-tap convolution is an inner product over images and positions, the
+        # one sum over the batch that has a gradient rule.
+        attrs: dict[str, Any] = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
+        inner = graph.add("conv_grad_kernel", flat, direction, kernel_size=(1,), **attrs)
+        score = graph.add("reshape", inner, shape=())
+        gradients = add_gradients(graph, score, also=tuple(self._sources))
+        graph.outputs = {"y": flat.name}
+        self._forward = _prepared(network)
+        for i, source in enumerate(self._sources):
+            graph.outputs[f"source_{i}"] = source.name
+            if source.name in gradients:
+                graph.outputs[f"gradient_{i}"] = gradients[source.name].name
+        self._executable = _prepared(network)
+
+    def __call__(self, images: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        results = self._run(images, directions)
+        return results["y"][..., 0], [self._gradient(results, i) for i in range(len(self._sources))]
+
+    def with_sources(
+        self, images: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """As a call, with what the layers in `by` gave as third result."""
+        results = self._run(images, directions)
+        count = range(len(self._sources))
+        sources = [results[f"source_{i}"] for i in count]
+        return results["y"][..., 0], [self._gradient(results, i) for i in count], sources
+
+    def values(self, images: np.ndarray) -> np.ndarray:
+        """y alone, (n, units)."""
+        given = {input_name(0): images, **Clock().arrays()}
+        return np.asarray(self._forward.run(given)["y"][..., 0])
+
+    def _run(self, images: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
+        given = {input_name(0): images, _DIRECTION: np.asarray(directions)[..., None]}
+        found: dict[str, np.ndarray] = self._executable.run({**given, **Clock().arrays()})
+        return found
+
+    @staticmethod
+    def _gradient(results: dict[str, np.ndarray], index: int) -> np.ndarray:
+        """Zeros where the score does not depend on the source."""
+        found = results.get(f"gradient_{index}")
+        return np.zeros_like(results[f"source_{index}"]) if found is None else found
+
+
+def _prepared(network: Network) -> Any:
+    return prepare(network.graph.build(), network.graph.variables)

@@ -1,0 +1,253 @@
+"""What is recorded of a model: which layers, which buffers, and how each record is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernelearn import optimizers
+from kernelearn.engine.program import Program
+from kernelearn.engine.variable import Variable
+from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.recording.capture.taps import Taps, Use, find_taps
+from kernelearn.recording.files.layout import Field, Layout, little
+from kernelearn.recording.schedule import Cost, Stream, costs
+
+ALL_LAYERS = "all"
+# Layers without a convolution are recorded without being asked for up to this many numbers.
+SMALL_LAYER = 4096
+_NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
+_BY_IMAGE = ("images", "labels")
+# Names in the record of a step that no metric can have.
+STEP_FIELDS = (*_NUMBERS, *_COUNTS, *_BY_IMAGE)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to take from one compiled model.
+
+    Attributes:
+        weights: path -> Variable, of the layers that are recorded.
+        snapshot: path -> Variable, of the whole model.
+        state: `path/slot` -> Variable of the optimiser.
+        taps: of the training program.
+        layouts: stream -> Layout.
+        about: what the manifest says of a segment.
+    """
+
+    weights: dict[str, Variable]
+    snapshot: dict[str, Variable]
+    state: dict[str, Variable]
+    taps: Taps
+    layouts: dict[str, Layout]
+    about: dict[str, Any]
+
+    @property
+    def gradient_buffers(self) -> dict[str, str]:
+        """Field -> buffer, of what a step has to give back for its gradients."""
+        return {field.name: self._gradient(field.name) for field in self.layouts[Stream.GRADIENTS].fields}
+
+    def _gradient(self, field: str) -> str:
+        return self.taps.gradients.get(field) or str(self.taps.global_norm)
+
+    @property
+    def ledger_buffers(self) -> dict[str, str]:
+        """Field -> buffer, of what a step has to give back for its ledger; the gradients are apart."""
+        return {field.name: field.name for field in self.layouts[Stream.LEDGER].fields}
+
+    def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
+        """Bytes of one time of every schedule."""
+        sizes = {name: layout.record_bytes for name, layout in self.layouts.items()}
+        return costs(sizes, steps_per_epoch)
+
+
+def select(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None) -> Selection:
+    """Work out what to record.
+
+    Args:
+        layers: names, "all", or None for `chosen_layers`.
+        metrics: names of the numbers to keep of every step.
+        capacity: samples in the largest batch.
+        probes: `Probes`, or None.
+    """
+    snapshot = model.weight_paths()
+    executable_variables = training_variables(model)
+    names = {id(weight): path for path, weight in snapshot.items()}
+    paths = {name: names[id(v)] for name, v in executable_variables.items() if id(v) in names}
+    program = model.program("train")
+    taps = find_taps(program, paths)
+    chosen = chosen_layers(snapshot, taps, layers)
+    weights = {path: w for path, w in snapshot.items() if layer_of(path) in chosen}
+    taps = _only(taps, set(weights))
+    state = {
+        f"{path}/{slot}": executable_variables[name]
+        for path, rule in taps.rules.items()
+        for slot, name in rule.slots.items()
+    }
+    layouts = _layouts(program, taps, weights, snapshot, state, metrics, capacity, probes)
+    about = {**_about(model, taps, chosen, weights, metrics), "changing": _changing(program, paths)}
+    return Selection(weights, dict(snapshot), state, taps, layouts, about)
+
+
+def training_variables(model: Any) -> Mapping[str, Variable]:
+    """Name of a buffer of the training program -> its Variable."""
+    variables: Mapping[str, Variable] = model.step("train").variables
+    return variables
+
+
+def _changing(program: Program, paths: Mapping[str, str]) -> list[str]:
+    """Paths of all weights of the model that a step writes; the others stay as they are."""
+    written = {name for op in program.operations if op.phase == "update" for name in op.outputs}
+    return sorted(path for name, path in paths.items() if name in written)
+
+
+def layer_of(path: str) -> str:
+    """ "outer/conv/kernel" -> "outer/conv"."""
+    return path.rpartition("/")[0]
+
+
+def chosen_layers(snapshot: Mapping[str, Variable], taps: Taps, wanted: Any) -> list[str]:
+    """Names of the layers to record, in the order of the model.
+
+    None chooses every trained layer with a convolution kernel, and of the other trained layers those of at
+    most `SMALL_LAYER` numbers (all of them in a network without convolutions).
+
+    Raises: UnknownNameError for a name that is no layer with weights.
+    """
+    known = list(dict.fromkeys(layer_of(path) for path in snapshot))
+    if isinstance(wanted, str) and wanted == ALL_LAYERS:
+        return known
+    if wanted is not None:
+        names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
+        for name in names:
+            if name not in known:
+                raise unknown_name("layer with weights", name, known)
+        return [name for name in known if name in names]
+    trained = [name for name in known if any(layer_of(path) == name for path in taps.rules)]
+    convolved = {layer_of(p) for p, use in taps.uses.items() if use.parts[0].kind != "dense"}
+    if not convolved:
+        return trained
+    sizes = {n: sum(w.value.size for p, w in snapshot.items() if layer_of(p) == n) for n in trained}
+    return [name for name in trained if name in convolved or sizes[name] <= SMALL_LAYER]
+
+
+def _name(layer: Any) -> str:
+    return layer.name if isinstance(layer, Layer) else str(layer)
+
+
+def _only(taps: Taps, paths: set[str]) -> Taps:
+    """What concerns these weights."""
+    return Taps(
+        {p: b for p, b in taps.gradients.items() if p in paths},
+        {p: u for p, u in taps.uses.items() if p in paths},
+        {p: r for p, r in taps.rules.items() if p in paths},
+        taps.global_norm,
+    )
+
+
+def _layouts(
+    program: Program,
+    taps: Taps,
+    weights: Mapping[str, Variable],
+    snapshot: Mapping[str, Variable],
+    state: Mapping[str, Variable],
+    metrics: Sequence[str],
+    capacity: int,
+    probes: Any,
+) -> dict[str, Layout]:
+    gradients = [_of_buffer(program, path, buffer) for path, buffer in taps.gradients.items()]
+    if taps.global_norm is not None:
+        gradients.append(_of_buffer(program, "global_norm", taps.global_norm))
+    factors = {b: None for use in taps.uses.values() for part in use.parts for b in part.buffers}
+    fields = {
+        Stream.KERNELS: _of_variables(weights),
+        Stream.GRADIENTS: gradients,
+        Stream.STATE: _of_variables(state),
+        Stream.LEDGER: [_of_buffer(program, name, name) for name in factors],
+        Stream.SNAPSHOTS: _of_variables(snapshot),
+        Stream.STEPS: _of_step(metrics),
+        **({} if probes is None else {Stream.PROBES: probes.fields(), Stream.MAPS: probes.map_fields()}),
+    }
+    return {name: Layout(name, tuple(content), capacity) for name, content in fields.items()}
+
+
+def _of_variables(variables: Mapping[str, Variable]) -> list[Field]:
+    return [Field(name, little(v.dtype), v.shape) for name, v in variables.items()]
+
+
+def _of_buffer(program: Program, field: str, buffer: str) -> Field:
+    spec = program.buffers[buffer]
+    return Field(field, little(spec.dtype), spec.shape)
+
+
+def _of_step(metrics: Iterable[str]) -> list[Field]:
+    numbers = [Field(name, "<f8", ()) for name in (*_NUMBERS, *metrics)]
+    counts = [Field(name, "<i8", ()) for name in _COUNTS]
+    return [*numbers, *counts, *(Field(name, "<i8", (None,)) for name in _BY_IMAGE)]
+
+
+def _about(
+    model: Any, taps: Taps, layers: list[str], weights: Iterable[str], metrics: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "layers": {n: [p.rpartition("/")[2] for p in weights if layer_of(p) == n] for n in layers},
+        "metrics": list(metrics),
+        "optimizer": optimizer_about(model.optimizer),
+        "uses": {path: _use(use) for path, use in taps.uses.items()},
+        "updates": {
+            path: {
+                "kind": rule.kind,
+                "attrs": dict(rule.attrs),
+                "slots": list(rule.slots),
+                "constraint": rule.constraint,
+            }
+            for path, rule in taps.rules.items()
+        },
+    }
+
+
+def _use(use: Use) -> dict[str, Any]:
+    parts = [
+        {"kind": p.kind, "x": p.x, "delta": p.delta, "gradient": p.gradient, "attrs": dict(p.attrs)}
+        for p in use.parts
+    ]
+    return {"kernel_shape": list(use.kernel_shape), "bias": use.bias, "parts": parts}
+
+
+def optimizer_about(optimizer: Any) -> dict[str, Any]:
+    """An optimiser as JSON values: kind of its update operator, attributes, clipping, config (or None)."""
+    try:
+        config = optimizers.serialize(optimizer)
+    except ArgumentError:  # the learning rate is a function; every step has its value
+        config = None
+    clipping = None if optimizer.clipping is None else list(optimizer.clipping)
+    return {"kind": optimizer.kind, "attrs": optimizer.attrs(), "clipping": clipping, "config": config}
+
+
+def about_model(model: Any) -> dict[str, Any]:
+    """What the manifest says of the whole run."""
+    names = getattr(model.fit_data, "class_names", None)
+    return {
+        "model": LAYERS.serialize(model),
+        "metadata": model.metadata,
+        "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
+        "engine": model.engine,
+        "policy": model.policy,
+        "class_names": None if names is None else [str(name) for name in names],
+    }
+
+
+def is_same(segment: Mapping[str, Any], selection: Selection, about: Mapping[str, Any]) -> bool:
+    """Whether a segment of the manifest describes what was selected."""
+    layouts = {name: layout.checksum for name, layout in selection.layouts.items()}
+    recorded = {name: stream["checksum"] for name, stream in segment["streams"].items()}
+    return layouts == recorded and all(segment.get(key) == _json(value) for key, value in about.items())
+
+
+def _json(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    return [_json(item) for item in value] if isinstance(value, list | tuple) else value
