@@ -5,9 +5,12 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
+from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
+from kernelearn.engine.cpu.kernels.pooling.pooling import Pooling
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.engine.operators.table import Operator
+from kernelearn.engine.operators.table import REQUIRED, Operator
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
@@ -53,7 +56,8 @@ class ChainBench(Bench):
 
 @pytest.fixture(autouse=True)
 def chain(monkeypatch):
-    monkeypatch.setitem(OPERATORS, CHAIN, Operator(CHAIN, lambda *a, **k: (), run_chain))
+    attrs = {"conv": REQUIRED, "kind": REQUIRED, "pool": REQUIRED}
+    monkeypatch.setitem(OPERATORS, CHAIN, Operator(CHAIN, lambda *a, **k: (), run_chain, attrs=attrs))
     monkeypatch.setattr("tests.engine.cpu.harness.Bench", ChainBench)
 
 
@@ -75,10 +79,10 @@ def problem(name: str, kind: str = "relu", images: int = 3) -> Problem:
 @pytest.mark.parametrize("kind", ["relu", "elu"])
 def test_convolution_and_pooling_in_one_kernel(name, kind, target):
     p = problem(name, kind)
-    keys = [c.key for c in ChainBench(p, target).executable.calls() if isinstance(c, Call)]
-    assert sum("pooled" in key for key in keys) == 1
-    assert not any("Pool(" in key for key in keys)
-    assert ("winograd" in name) == any(key.startswith("winograd Tiles") for key in keys)
+    codes = [c.code for c in ChainBench(p, target).executable.calls() if isinstance(c, Call)]
+    assert sum(isinstance(getattr(code, "chain", None), Pooled) for code in codes) == 1
+    assert not any(isinstance(code, Pooling) for code in codes)
+    assert ("winograd" in name) == any(isinstance(code, WinogradRows) for code in codes)
     check(p, target)
 
 

@@ -7,6 +7,8 @@ import threading
 import numpy as np
 import pytest
 
+from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
+from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, spans
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected
@@ -32,8 +34,8 @@ def problem(
 
 
 def is_used(p: Problem, target: str | None = None) -> bool:
-    keys = [c.key for c in Bench(p, target).executable.calls() if isinstance(c, Call)]
-    return any(key.startswith("winograd") for key in keys)
+    codes = [c.code for c in Bench(p, target).executable.calls() if isinstance(c, Call)]
+    return any(isinstance(code, WinogradRows | WinogradGradient) for code in codes)
 
 
 @pytest.mark.parametrize("inputs", range(1, 9))

@@ -9,12 +9,16 @@ The last block of a group may be narrower; lanes without a channel hold zeros.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.plan import Code, Plan, Tasks, identity
 from kernelearn.engine.program import Buffer, Operation
+
+# (group, first block of the kind, number of the block from there on, vectors, channels)
+Body = Callable[[Index, int, Index, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -110,20 +114,23 @@ def packed_once(
     return plan.shared[version]
 
 
-def block_offset(blocks: Blocks, taps: int, inner: int, group: Index | int, first: int, block: Index | int):
+def block_offset(
+    blocks: Blocks, taps: int, inner: int, group: Index | int, first: int, block: Index
+) -> Index:
     """Where the weights of a block start: `block` counts from `first`, the first of its kind."""
     start = first * taps * inner * blocks.lanes
     kind_lanes = blocks.lanes if first < blocks.full else blocks.tail_vectors * blocks.width
-    return group * (taps * inner * blocks.padded) + block * (taps * inner * kind_lanes) + start
+    before = group * (taps * inner * blocks.padded)
+    return before + block * (taps * inner * kind_lanes) + start
 
 
-def each_block(k: Kernel, blocks: Blocks, groups: int, body) -> None:
+def each_block(k: Kernel, blocks: Blocks, groups: int, body: Body) -> None:
     """body(group, first, block, vectors, channels) for the tasks [lo, hi), a task a block."""
     with k.loop(k.lo, k.hi) as task:
         one_block(k, blocks, groups, task, body)
 
 
-def one_block(k: Kernel, blocks: Blocks, groups: int, unit: Index, body) -> None:
+def one_block(k: Kernel, blocks: Blocks, groups: int, unit: Index, body: Body) -> None:
     """body(group, first, block, vectors, channels) for block number `unit`, counted through all groups."""
     group = unit // blocks.count if groups > 1 else k.const(0)
     block = unit % blocks.count if groups > 1 else unit
@@ -145,7 +152,7 @@ class PackedWeights:
     def emit(self, k: Kernel) -> None:
         filters = self.groups * self.blocks.channels
 
-        def body(group, first, block, vectors, channels):
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
             source = group * self.blocks.channels + (block + first) * self.blocks.lanes
             with k.loop(0, self.taps * self.inner) as row:
@@ -170,14 +177,14 @@ class PackedTransposed:
         filters = self.groups * self.inner
         width = k.width
 
-        def body(group, first, block, vectors, channels):
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
             start = (block + first) * (self.blocks.lanes * filters) + group * self.inner
             with k.loop(0, self.taps) as tap:
                 source = start + tap * (self.blocks.channels * filters)
                 place = target + tap * (self.inner * vectors * width)
 
-                def square(f, lanes):
+                def square(f: Index, lanes: int) -> None:
                     for v in range(vectors):
                         rows = [
                             k.load("w", source + f + c * filters, k.mask(lanes)) if c < channels else k.zero

@@ -48,7 +48,7 @@ class PackedPairs:
     def emit(self, k: Kernel) -> None:
         filters, half = self.groups * self.blocks.channels, -(-self.inner // 2)
 
-        def body(group, first, block, vectors, channels):
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             target = block_offset(self.blocks, self.taps, half, group, first, block)
             source = group * self.blocks.channels + (block + first) * self.blocks.lanes
 
@@ -83,7 +83,7 @@ class PackedPairsTransposed:
     def emit(self, k: Kernel) -> None:
         filters, half, width = self.groups * self.inner, -(-self.inner // 2), k.width
 
-        def body(group, first, block, vectors, channels):
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             target = block_offset(self.blocks, self.taps, half, group, first, block)
             start = (block + first) * (self.blocks.lanes * filters) + group * self.inner
             with k.loop(0, self.taps) as tap:

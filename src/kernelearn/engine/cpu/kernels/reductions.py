@@ -225,9 +225,11 @@ class MeanGradient:
                 continue
             with k.loop(0, self.view.channels) as channel:
                 share = k.div(k.broadcast("g", y + channel), divisor)
-                each_run(
-                    k, self.view, x, channel, lambda at, mask, share=share: k.store(share, "dx", at, mask)
-                )
+
+                def spread(at: Index, mask: Value | None, share: Value = share) -> None:
+                    k.store(share, "dx", at, mask)
+
+                each_run(k, self.view, x, channel, spread)
 
 
 def lower_max_grad(plan: Plan, op: Operation) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import Value
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -72,7 +72,7 @@ class Philox:
                 k.set(key, k.op(f"add i64 {k.get(key)}, {step}"))
         return [k.get(c) for c in counter]
 
-    def _set(self, counter, first: str, second: str) -> None:
+    def _set(self, counter: list[Register], first: str, second: str) -> None:
         self.k.set(counter[0], first)
         self.k.set(counter[1], second)
 

@@ -170,7 +170,7 @@ def fold_runs(
         parts = []
         if vectors:
 
-            def step(number, _, sums):
+            def step(number: Index, _: Any, sums: Sequence[Value], at: Index = at) -> list[Value]:
                 return [reduction.join(sums[0], value(at + number * k.width, None))]
 
             parts.append(
@@ -183,7 +183,9 @@ def fold_runs(
     return k.get(total)
 
 
-def each_run(k: Kernel, view: View, x: Index, channel: Index, body: Callable) -> None:
+def each_run(
+    k: Kernel, view: View, x: Index, channel: Index, body: Callable[[Index, Value | None], None]
+) -> None:
     """body(offset, mask) on all numbers of a channel, lanes along its runs."""
     with k.loop(0, view.rows) as row:
         start = x + row * (view.channels * view.run) + channel * view.run

@@ -42,15 +42,15 @@ class View:
 
 def find_view(sizes: Sequence[int], axes: Sequence[int]) -> View | None:
     """The view of an image of these sizes when `axes` are reduced; None if it alternates more often."""
-    merged: list[list] = []
+    merged: list[tuple[bool, int]] = []
     for axis, size in enumerate(sizes):
         is_reduced = axis in axes
         if size == 1:
             continue
         if merged and merged[-1][0] == is_reduced:
-            merged[-1][1] *= size
+            merged[-1] = (is_reduced, merged[-1][1] * size)
         else:
-            merged.append([is_reduced, size])
+            merged.append((is_reduced, size))
     pattern = [is_reduced for is_reduced, _ in merged]
     counts = [size for _, size in merged]
     places = _PLACES.get(tuple(pattern))

@@ -35,7 +35,7 @@ from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.packing import block_offset, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -127,7 +127,7 @@ class _Convolution:
             sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(self.p.tiles)]
             x, w = point * self.stride + tile * self.depth, weights + point * (inner * lanes)
 
-            def turn(c: Index, sums=sums, x=x, w=w) -> None:
+            def turn(c: Index, sums: list[list[Register]] = sums, x: Index = x, w: Index = w) -> None:
                 held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
                 for i, row in enumerate(sums):
                     value = k.broadcast("tiles", x + c + i * self.depth)

@@ -114,10 +114,10 @@ class WinogradGradient:
             shard, unit = task // self.u.count, task % self.u.count
             first, last = (images * shard) // self.u.shards, (images * (shard + 1)) // self.u.shards
 
-            def inner_block(_, first_block: int, block: Index, __, channels: int) -> None:
+            def inner_block(_: Index, first_block: int, block: Index, __: int, channels: int) -> None:
                 c = (block + first_block) * self.u.inner.lanes
 
-                def outer_block(_, first_block: int, block: Index, vectors: int, filters: int) -> None:
+                def outer_block(_: Index, first_block: int, block: Index, vectors: int, filters: int) -> None:
                     f = (block + first_block) * self.u.outer.lanes
                     _Unit(k, self.t, self.u, self.taps, shard, c, f, channels, filters, vectors).emit(
                         first, last
@@ -131,7 +131,19 @@ class WinogradGradient:
 class _Unit:
     """One block of channels and filters over a range of images."""
 
-    def __init__(self, k, t, u, taps, shard, c, f, channels, filters, vectors) -> None:
+    def __init__(
+        self,
+        k: Kernel,
+        t: Tiles,
+        u: Unit,
+        taps: tuple[tuple[int, ...], ...],
+        shard: Index,
+        c: Index,
+        f: Index,
+        channels: int,
+        filters: int,
+        vectors: int,
+    ) -> None:
         self.k, self.t, self.u, self.taps, self.shard = k, t, u, taps, shard
         self.c, self.f, self.channels, self.filters = c, f, channels, filters
         self.vectors, self.lanes = vectors, vectors * k.width
