@@ -15,6 +15,7 @@ import pytest
 from kernelearn import Input, Sequential, layers, optimizers
 from kernelearn.callbacks import BackupAndRestore, Callback, CSVLogger, EarlyStopping
 from kernelearn.models import load_model
+from kernelearn.recording import Recorder, Run
 
 KILLED = 9
 # Every way by which the library changes files; `open` counts where it is not for reading.
@@ -131,6 +132,25 @@ def test_killed_at_any_file_operation_behind_the_last_step(tmp_path, delete):
         if has_ended:
             break
     assert 10 < at < MOST - 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is a forked one")
+def test_a_recorded_run_is_finished_when_the_training_is_resumed(tmp_path):
+    recording = [lambda folder: Recorder(folder / "run")]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert run(whole, 0, True, recording)
+    for at in range(1, MOST, 3):  # a recorded run takes a second; every third place of them
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        run(folder, at, True, recording)
+        if (folder / "model.kernelearn").exists():
+            break  # from here on the same program trains a second model
+        assert run(folder, 0, True, recording), f"killed before operation {at}, it could not go on"
+        assert outcome(folder) == outcome(whole), f"killed before operation {at}"
+        recorded = Run(folder / "run")
+        assert (recorded.status, recorded.last_step) == ("finished", 12), f"killed before operation {at}"
+    assert 20 < at < MOST - 1
 
 
 FINISHED = """

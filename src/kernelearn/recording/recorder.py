@@ -151,6 +151,9 @@ class Recorder(Callback):
             self._guarded(self._record_epoch, self._book, epoch, logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.run is not None and not (self._has_begun or self._has_failed or self.overwrite):
+            # A training that was killed behind its last step and resumed: no epoch began, the run ends here.
+            self._guarded(self._begin)
         if self._book is not None:
             self._guarded(self._end, self._book, "finished")
         self._release()
