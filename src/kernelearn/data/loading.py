@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,10 @@ from kernelearn.data.bundle import AnyDataset, Data
 from kernelearn.data.dataset import Dataset, relabel
 from kernelearn.data.images import resolve_channels, resolve_size
 from kernelearn.data.order import check_seed
-from kernelearn.data.sources import arrays_and_numpy, cifar, digits, folders, hugging_face, idx
+from kernelearn.data.sources import ACCEPTED, SOURCES, digits
 from kernelearn.data.sources.common import Parts, ReadOptions
-from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import ArgumentError, DataError, ShapeError
 from kernelearn.formats.foreign import is_utf8, printable
-
-# Asked in this order; an image folder is what any other folder is taken for, so it comes last.
-_SOURCES: tuple[ModuleType, ...] = (digits, hugging_face, idx, cifar, arrays_and_numpy, folders)
-
-ACCEPTED = """\
-  digits                      1,797 real handwritten digits, 8 x 8 (the default; nothing to fetch)
-  a folder of IDX files       MNIST's format, gzipped or not: train-images-idx3-ubyte ...
-  an image folder, or a zip   folder/<class>/picture.png, also below train/ and test/ or val/
-  x.npz, x.npy                arrays x_train, y_train, x_test, y_test, or x, y, or images, labels
-  CIFAR-10 or CIFAR-100       binary version: a folder of .bin files or the .tar.gz
-  a Hugging Face dataset      an object, or a folder from save_to_disk (x_column=, y_column=)
-  arrays                      (x, y) or ((x_train, y_train), (x_test, y_test)), from Python
-  a stream                    a generator function, iterable or torch DataLoader, from Python"""
 
 
 def load(
@@ -123,13 +108,9 @@ def read_source(source: Any, options: ReadOptions) -> Parts:
     Raises: DataError listing what is accepted.
     """
     located = _located(source)
-    for module in _SOURCES:
+    for module in SOURCES:
         if module.matches(located):
             return module.read(located, options)
-    if isinstance(located, Dataset | StreamDataset):
-        return Parts("dataset", located, class_names=located.class_names)
-    if callable(located) or hasattr(located, "__iter__"):
-        return _stream(located, options)
     raise DataError(f"Not a known source of data: {_shown(source)}. Accepted are:\n{ACCEPTED}")
 
 
@@ -170,21 +151,9 @@ def _located(source: Any) -> Any:
             f"{path} is a pickle, and reading a pickle runs the code in it, so kernelearn does not. Save "
             "the arrays with np.savez(file, x_train=..., y_train=...) and load that."
         )
-    if not any(module.matches(path) for module in _SOURCES):
+    if not any(module.matches(path) for module in SOURCES):
         raise DataError(f"{path} is a file of no known kind. Accepted are:\n{ACCEPTED}")
     return path
-
-
-def _stream(source: Any, options: ReadOptions) -> Parts:
-    name = "the DataLoader" if type(source).__name__ == "DataLoader" else "the stream"
-    refused = {"resize": options.resize, "channels": options.channels, "image_shape": options.image_shape}
-    given = [argument for argument, value in refused.items() if value is not None]
-    if given:
-        raise ArgumentError(
-            f"{', '.join(given)} cannot be applied to a stream. Do it where its batches are made."
-        )
-    stream = StreamDataset(source, None, options.class_names, options.channels_first, name)
-    return Parts("stream", stream, class_names=stream.class_names)
 
 
 def _following(options: ReadOptions, parts: Parts) -> ReadOptions:

@@ -22,6 +22,11 @@ _IMAGES = ("x", "images", "data", "imgs")
 _LABELS = ("y", "labels", "label", "targets", "target")
 _ROLES = {"train": ("train",), "test": ("test",), "validation": ("val", "valid", "validation")}
 _NAMES = ("class_names", "target_names", "label_names", "classes", "names")
+# What the list of sources says of it.
+ACCEPTED = (
+    ("x.npz, x.npy", "arrays x_train, y_train, x_test, y_test, or x, y, or images, labels"),
+    ("arrays", "(x, y) or ((x_train, y_train), (x_test, y_test)), from Python"),
+)
 
 
 def matches(source: Any) -> bool:

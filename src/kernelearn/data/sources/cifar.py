@@ -29,6 +29,8 @@ _TEXTS = ("batches.meta.txt", "fine_label_names.txt", "coarse_label_names.txt")
 _MAX_TEXT = 1 << 16  # bytes of a list of class names
 _AT_ONCE = 4096  # records
 _NAMES_10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+# What the list of sources says of it.
+ACCEPTED = (("CIFAR-10 or CIFAR-100", "binary version: a folder of .bin files or the .tar.gz"),)
 
 
 def matches(source: object) -> bool:

@@ -12,6 +12,8 @@ from kernelearn.data.sources.common import Parts, ReadOptions, image_dataset
 
 # Levels of grey: the pixels are whole numbers from 0 to 16.
 _WHITE = 16
+# What the list of sources says of it.
+ACCEPTED = (("digits", "1,797 real handwritten digits, 8 x 8 (the default; nothing to fetch)"),)
 
 
 def matches(source: Any) -> bool:

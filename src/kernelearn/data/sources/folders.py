@@ -34,6 +34,8 @@ _ROLES = {
     "validation": "validation",
 }
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+# What the list of sources says of it.
+ACCEPTED = (("an image folder, or a zip", "folder/<class>/picture.png, also below train/ and test/ or val/"),)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ _ROLES = {
     "val": "validation",
 }
 _LOOKED_AT = 64  # first rows that decide between grey and colour
+# What the list of sources says of it.
+ACCEPTED = (("a Hugging Face dataset", "an object, or a folder from save_to_disk (x_column=, y_column=)"),)
 
 
 def matches(source: Any) -> bool:

@@ -23,6 +23,8 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _CODES = {np.dtype(name).newbyteorder("=").str.lstrip("<>|="): code for code, name in _TYPES.items()}
 _FILE = re.compile(r"(?P<prefix>.*?)[-_.]?(?P<what>images|labels)[-_.]idx\d[-_.]\w+?(\.gz)?", re.IGNORECASE)
 _ROLES = (("t10k", "test"), ("test", "test"), ("valid", "validation"), ("train", "train"))
+# What the list of sources says of it.
+ACCEPTED = (("a folder of IDX files", "MNIST's format, gzipped or not: train-images-idx3-ubyte ..."),)
 
 
 def matches(source: Any) -> bool:
