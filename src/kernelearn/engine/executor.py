@@ -84,7 +84,7 @@ class ReferenceExecutable:
             else:
                 arrays[name] = result
 
-    def _results(self, op: Operation, arrays: dict[str, np.ndarray]) -> tuple:
+    def _results(self, op: Operation, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         # NOTE: a diverging network overflows; it is reported by the loss check, not by a shower of warnings.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             results = OPERATORS[op.operator].run(*[arrays[n] for n in op.inputs], **op.attrs)

@@ -5,9 +5,11 @@ padding (before, after). Everything below works on one axis; the `*_all` helpers
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.arrays import Sizes, known
 from kernelearn.errors import ArgumentError, ShapeError
 
 PADDINGS = ("valid", "same", "causal")
@@ -20,7 +22,7 @@ def normalize_tuple(value: int | Sequence[int], rank: int, name: str, minimum: i
     >>> normalize_tuple(3, 2, "kernel_size")
     (3, 3)
     """
-    values: tuple = (value,) * rank
+    values: tuple[Any, ...] = (value,) * rank
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
         values = tuple(value)
     ok = len(values) == rank and all(
@@ -69,14 +71,22 @@ def output_size(size: int, kernel: int, stride: int = 1, dilation: int = 1, padd
     return (size + sum(padding) - effective_size(kernel, dilation)) // stride + 1
 
 
-def output_sizes(sizes, kernel, stride, dilation, padding, what: str = "window") -> tuple[int, ...]:
+def output_sizes(
+    sizes: Sequence[int | None],
+    kernel: Sequence[int | None],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[Pair],
+    what: str = "window",
+) -> Sizes:
     """`output_size` on every axis.
 
     Raises: ShapeError if the window does not fit into the padded input on some axis.
     """
-    outputs = tuple(map(output_size, sizes, kernel, stride, dilation, padding))
+    windows = tuple(map(known, kernel))
+    outputs = tuple(map(output_size, map(known, sizes), windows, stride, dilation, padding))
     if min(outputs, default=1) < 1:
-        spans = tuple(map(effective_size, kernel, dilation))
+        spans = tuple(map(effective_size, windows, dilation))
         raise ShapeError(
             f"A {what} spanning {spans} pixels does not fit into an input of {tuple(sizes)} with padding "
             f"{tuple(padding)}. Use a smaller kernel_size or pool_size, padding='same', or larger inputs."

@@ -44,7 +44,9 @@ def _dependents(operations: list[Operation], wanted: set[str]) -> set[str]:
     return dependent
 
 
-def _step_back(builder: ProgramBuilder, op: Operation, parts: dict, dependent: set[str]) -> None:
+def _step_back(
+    builder: ProgramBuilder, op: Operation, parts: dict[str, list[Buffer]], dependent: set[str]
+) -> None:
     """Add the gradients of one operation's inputs to `parts`."""
     builder.layer = op.layer
     rule = OPERATORS[op.operator].gradient

@@ -227,14 +227,20 @@ class ProgramBuilder:
         ordered = sorted(self.operations, key=lambda op: PHASES.index(op.phase))
         return prune(Program(dict(self.buffers), tuple(ordered), dict(self.outputs), dict(self.gradients)))
 
-    def _infer(self, operator: str, inputs: tuple[Buffer, ...], attrs: dict) -> tuple[Spec, ...]:
+    def _infer(self, operator: str, inputs: tuple[Buffer, ...], attrs: dict[str, Any]) -> tuple[Spec, ...]:
         try:
             return OPERATORS[operator].shape_rule(*[b.spec for b in inputs], **attrs)
         except ShapeError as error:
             where = f"Layer {self.layer!r}: " if self.layer else ""
             raise ShapeError(f"{where}{error}") from error
 
-    def _append(self, operator, inputs, outputs, attrs) -> None:
+    def _append(
+        self,
+        operator: str,
+        inputs: tuple[Buffer, ...],
+        outputs: tuple[Buffer, ...],
+        attrs: dict[str, Any],
+    ) -> None:
         names = tuple(b.name for b in inputs), tuple(b.name for b in outputs)
         self.operations.append(Operation(operator, *names, attrs, self.layer, self.phase))
 
@@ -245,7 +251,7 @@ class ProgramBuilder:
         self.buffers[buffer.name] = buffer
         return buffer
 
-    def _weight_or_input(self, name: str, shape: tuple, dtype: str, role: str) -> Buffer:
+    def _weight_or_input(self, name: str, shape: tuple[int | None, ...], dtype: str, role: str) -> Buffer:
         buffer = self.buffers.setdefault(name, Buffer(name, shape, dtype, role))
         if (buffer.shape, buffer.role) != (shape, role):
             raise KernelearnError(

@@ -8,12 +8,13 @@ exact: softmax(z) - target.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 
 # loss kind -> the operation whose output it may see through
-_LINKS: dict[str, tuple[str, dict]] = {
+_LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "categorical_crossentropy": ("softmax", {"axis": -1}),
     "sparse_categorical_crossentropy": ("softmax", {"axis": -1}),
     "binary_crossentropy": ("activation", {"kind": "sigmoid"}),
@@ -61,9 +62,9 @@ def _fused(op: Operation, graph: Graph) -> Operation:
     return replace(op, inputs=(producer.inputs[0], *op.inputs[1:]), attrs={**op.attrs, "from_logits": True})
 
 
-def _matches(producer: Operation, attrs: dict, program: Program) -> bool:
+def _matches(producer: Operation, attrs: dict[str, Any], program: Program) -> bool:
     """Whether the producer has these attributes; an axis counts from either end."""
     if "axis" not in attrs:
         return all(producer.attrs[key] == value for key, value in attrs.items())
     rank = len(program.buffers[producer.inputs[0]].shape)
-    return producer.attrs["axis"] % rank == attrs["axis"] % rank
+    return bool(producer.attrs["axis"] % rank == attrs["axis"] % rank)

@@ -1,6 +1,7 @@
 """A weight: an array that outlives the step that trains it. Engines read and write it in place."""
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from kernelearn.errors import ShapeError
 
@@ -45,7 +46,7 @@ class Variable:
         """A copy of the current array, as in Keras."""
         return self.value.copy()
 
-    def assign(self, value) -> None:
+    def assign(self, value: ArrayLike) -> None:
         """Replace the contents.
 
         Raises: ShapeError if the shape differs.
@@ -63,7 +64,7 @@ class Variable:
         np.copyto(self._value, array)
         self.version += 1
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy() if dtype is None else self.value.astype(dtype)
 
     def __repr__(self) -> str:

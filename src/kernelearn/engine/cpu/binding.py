@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import GROUP
@@ -20,7 +20,7 @@ from kernelearn.engine.cpu.plan import Fallback, Plan, is_number
 from kernelearn.engine.cpu.schedule import Group, Job, Stretch, touched, waits
 from kernelearn.engine.operators import OPERATORS
 
-Arrays = Mapping[str, NDArray]
+Arrays = Mapping[str, Array]
 
 
 class Binding:
@@ -47,7 +47,7 @@ class Binding:
         self.plan, self.stretches, self.images, self.threads = plan, stretches, images, count
         self._functions, self._places, self._constants = functions, places, constants
         self._inputs: dict[str, InputPlace] = {}
-        self._views: dict[str, NDArray] = {}
+        self._views: dict[str, Array] = {}
         self._loss = plan.program.outputs.get("loss")
         self._fastest: float | None = None
         self.parts = [s if isinstance(s, Fallback) else self.job(s.groups) for s in stretches]
@@ -102,7 +102,7 @@ class Binding:
             for table, slot in place.slots:
                 table[slot] = address
 
-    def run(self, arrays: Arrays) -> dict[str, NDArray]:
+    def run(self, arrays: Arrays) -> dict[str, Array]:
         """One step; label -> array of every output."""
         self.use(arrays)
         if self.prologue:
@@ -142,12 +142,12 @@ class Binding:
     def _loss_is_finite(self, arrays: Arrays) -> bool:
         return self._loss is None or bool(np.isfinite(self.array(self._loss, arrays)).all())
 
-    def _fixed(self, name: str) -> NDArray | str:
+    def _fixed(self, name: str) -> Array | str:
         """The array of a buffer that is where it is for every run; the name of one that is not."""
         is_input = self.plan.buffers[self.plan.root(name)].role == "input"
         return name if is_input else self.view(name)
 
-    def view(self, name: str) -> NDArray:
+    def view(self, name: str) -> Array:
         """A buffer that is no input as an array, in place."""
         if name not in self._views:
             buffer, root = self.plan.buffers[name], self.plan.root(name)
@@ -157,7 +157,7 @@ class Binding:
     def _shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.images if s is None else s for s in self.plan.buffers[name].shape)
 
-    def array(self, name: str, arrays: Arrays) -> NDArray:
+    def array(self, name: str, arrays: Arrays) -> Array:
         """Any buffer as an array, in place."""
         root = self.plan.root(name)
         if root in arrays:

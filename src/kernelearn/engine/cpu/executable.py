@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.binding import Binding
 from kernelearn.engine.cpu.lowering import lower
@@ -57,7 +57,7 @@ class CpuExecutable:
         changed = {n: None for op in program.operations if op.phase == "update" for n in op.outputs}
         self._changed = [self.variables[name] for name in changed if name in self.variables]
 
-    def run(self, inputs: Mapping[str, NDArray], is_checked: bool = False) -> dict[str, NDArray]:
+    def run(self, inputs: Mapping[str, Array], is_checked: bool = False) -> dict[str, Array]:
         """Run one step; see `ReferenceExecutable.run`."""
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
@@ -112,7 +112,7 @@ class CpuExecutable:
         """Held by who runs; not by anybody in a child that was forked meanwhile."""
         return self._run_lock.lock
 
-    def inputs(self, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    def inputs(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The inputs as kernels need them: of the declared type and shape, contiguous."""
         try:
             arrays = {w.name: np.asarray(inputs[w.name], w.dtype, order="C") for w in self._wanted}
@@ -125,7 +125,7 @@ class CpuExecutable:
             check_shapes(self._inputs, arrays)
         return arrays
 
-    def _fit(self, arrays: Mapping[str, NDArray]) -> bool:
+    def _fit(self, arrays: Mapping[str, Array]) -> bool:
         """Whether all shapes are right beyond doubt."""
         images = None if self._counted is None else arrays[self._counted].shape[:1]
         for wanted in self._wanted:
@@ -136,11 +136,11 @@ class CpuExecutable:
                 return False
         return images != ()
 
-    def images(self, arrays: Mapping[str, NDArray]) -> int:
+    def images(self, arrays: Mapping[str, Array]) -> int:
         """Number of images of these inputs; 1 if the program has none."""
         return 1 if self._counted is None else len(arrays[self._counted])
 
-    def binding(self, arrays: Mapping[str, NDArray]) -> Binding:
+    def binding(self, arrays: Mapping[str, Array]) -> Binding:
         """Memory and jobs for the number of images of these inputs."""
         key = (self.images(arrays), threads.get_num_threads())
         found = self._bindings.get(key)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.variable import Variable
 
 # Bytes of a cache line: where buffers of the engine's own start.
@@ -30,12 +31,12 @@ class Place:
         address, nbytes: of the memory.
     """
 
-    def __init__(self, memory: NDArray) -> None:
+    def __init__(self, memory: Array) -> None:
         self._bytes = memory.reshape(-1).view(np.uint8)
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = int(self._bytes.nbytes)
 
-    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """The first bytes as an array, in place."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
@@ -108,7 +109,7 @@ def aligned(size: int) -> NDArray[np.uint8]:
     return raw[start : start + size]
 
 
-def address_of(array: NDArray) -> int:
+def address_of(array: Array) -> int:
     """Where the entries of a contiguous array lie."""
     if array.flags.writeable and array.size:
         # NOTE: six times as fast as `array.ctypes.data`, which would be a tenth of a small prediction.

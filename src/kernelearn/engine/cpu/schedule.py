@@ -17,6 +17,8 @@ from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB
 from kernelearn.engine.cpu.places import ALIGNMENT
 from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
 
+# Addresses (start, end).
+Range = tuple[int, int]
 # At most this many images at once in a group.
 MAX_CHUNK = 16
 
@@ -208,7 +210,7 @@ def chunk_size(tasks: int, threads: int, by_image: bool) -> int:
     return max(1, share)
 
 
-def waits(accesses: list[tuple[list, list]]) -> list[tuple[int, int]]:
+def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:
     """For every group the earlier groups that have to be done first, as a range.
 
     Args:
@@ -228,5 +230,5 @@ def waits(accesses: list[tuple[list, list]]) -> list[tuple[int, int]]:
     return result
 
 
-def _overlap(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> bool:
+def _overlap(first: list[Range], second: list[Range]) -> bool:
     return any(a < d and c < b for a, b in first for c, d in second)

@@ -4,12 +4,17 @@ Rewrites use them: (x - mean) / sqrt(variance + epsilon) * gamma + beta = x * fa
 of coefficients cost nothing next to x.
 """
 
+from typing import Any
+
 import numpy as np
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.operators.table import Spec, operator, required
 
 
-def affine_coefficients(mean, variance, *scale_and_shift, epsilon: float, has_gamma: bool, has_beta: bool):
+def affine_coefficients(
+    mean: Array, variance: Array, *scale_and_shift: Array, epsilon: float, has_gamma: bool, has_beta: bool
+) -> tuple[Array, Array]:
     """Factor gamma / sqrt(variance + epsilon) and offset beta - mean * factor, each of shape (channels,).
 
     Args:
@@ -25,7 +30,7 @@ def affine_coefficients(mean, variance, *scale_and_shift, epsilon: float, has_ga
     return factor, offset if beta is None else offset + beta
 
 
-def _rows(mean: Spec, *others: Spec, **attrs) -> tuple[Spec, Spec]:
+def _rows(mean: Spec, *others: Spec, **attrs: Any) -> tuple[Spec, Spec]:
     return mean, mean
 
 

@@ -7,17 +7,23 @@ conv_transpose(x, w)   conv(g, w)                     conv_grad_kernel(g, x)
 All take an attribute precision="bfloat16" that rounds both operands; gradients inherit it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from kernelearn.engine.arrays import Pairs, Sizes, known
 from kernelearn.engine.geometry import output_sizes
-from kernelearn.engine.operators.table import Context, Spec, operator, required
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import conv as reference
 from kernelearn.errors import ShapeError
 
 
-def _conv_shape(x: Spec, kernel: Spec, *, stride, padding, dilation, groups, **attrs) -> tuple[Spec]:
-    channels, filters = x.shape[-1], kernel.shape[-1]
-    if kernel.shape[-2] * groups != channels or filters % groups:
+def _conv_shape(
+    x: Spec, kernel: Spec, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, **attrs: Any
+) -> tuple[Spec]:
+    channels, filters, taken = known(x.shape[-1]), known(kernel.shape[-1]), known(kernel.shape[-2]) * groups
+    if taken != channels or filters % groups:
         raise ShapeError(
-            f"A kernel of shape {kernel.shape} with groups={groups} takes {kernel.shape[-2] * groups} input "
+            f"A kernel of shape {kernel.shape} with groups={groups} takes {taken} input "
             f"channels and a number of filters divisible by {groups}; the input has shape {x.shape} "
             "(channels last)."
         )
@@ -25,7 +31,7 @@ def _conv_shape(x: Spec, kernel: Spec, *, stride, padding, dilation, groups, **a
     return (Spec((x.shape[0], *outputs, filters), x.dtype),)
 
 
-def _conv_gradient(c: Context):
+def _conv_gradient(c: Context) -> Gradients:
     x, kernel = c.inputs
     grad_x = grad_kernel = None
     if c.needs[0]:
@@ -35,11 +41,11 @@ def _conv_gradient(c: Context):
     return grad_x, grad_kernel
 
 
-def _transpose_attrs(attrs) -> dict:
+def _transpose_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in attrs.items() if k not in ("output_size", "input_size")}
 
 
-def _conv_transpose_gradient(c: Context):
+def _conv_transpose_gradient(c: Context) -> Gradients:
     x, kernel = c.inputs
     attrs = _transpose_attrs(c.attrs)
     grad_x = grad_kernel = None
@@ -50,11 +56,15 @@ def _conv_transpose_gradient(c: Context):
     return grad_x, grad_kernel
 
 
-def _grad_input_shape(grad_y: Spec, kernel: Spec, *, input_size, groups, **attrs) -> tuple[Spec]:
-    return (Spec((grad_y.shape[0], *input_size, kernel.shape[-2] * groups), grad_y.dtype),)
+def _grad_input_shape(
+    grad_y: Spec, kernel: Spec, *, input_size: Sizes, groups: int, **attrs: Any
+) -> tuple[Spec]:
+    return (Spec((grad_y.shape[0], *input_size, known(kernel.shape[-2]) * groups), grad_y.dtype),)
 
 
-def _conv_transpose_shape(x: Spec, kernel: Spec, *, output_size, groups, **attrs) -> tuple[Spec]:
+def _conv_transpose_shape(
+    x: Spec, kernel: Spec, *, output_size: Sizes, groups: int, **attrs: Any
+) -> tuple[Spec]:
     if kernel.shape[-1] != x.shape[-1]:
         raise ShapeError(
             f"A transposed convolution kernel (*size, filters, in) of shape {kernel.shape} takes "
@@ -63,11 +73,13 @@ def _conv_transpose_shape(x: Spec, kernel: Spec, *, output_size, groups, **attrs
     return _grad_input_shape(x, kernel, input_size=output_size, groups=groups)
 
 
-def _grad_kernel_shape(x: Spec, grad_y: Spec, *, kernel_size, groups, **attrs) -> tuple[Spec]:
-    return (Spec((*kernel_size, x.shape[-1] // groups, grad_y.shape[-1]), x.dtype),)
+def _grad_kernel_shape(
+    x: Spec, grad_y: Spec, *, kernel_size: Sizes, groups: int, **attrs: Any
+) -> tuple[Spec]:
+    return (Spec((*kernel_size, known(x.shape[-1]) // groups, grad_y.shape[-1]), x.dtype),)
 
 
-def _grad_kernel_gradient(c: Context):
+def _grad_kernel_gradient(c: Context) -> Gradients:
     """conv_grad_kernel is linear in both inputs: second derivatives are convolutions again."""
     x, grad_y = c.inputs
     attrs = {k: v for k, v in c.attrs.items() if k != "kernel_size"}

@@ -1,11 +1,13 @@
 """Operators of dense layers and biases."""
 
-from kernelearn.engine.operators.table import Context, Spec, operator, same_as_first
+from typing import Any
+
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, same_as_first
 from kernelearn.engine.reference import dense as reference
 from kernelearn.errors import ShapeError
 
 
-def _dense_shape(x: Spec, kernel: Spec, **attrs) -> tuple[Spec]:
+def _dense_shape(x: Spec, kernel: Spec, **attrs: Any) -> tuple[Spec]:
     if x.shape[-1] != kernel.shape[0]:
         raise ShapeError(
             f"A dense kernel of shape {kernel.shape} takes {kernel.shape[0]} features on the last axis; "
@@ -14,7 +16,7 @@ def _dense_shape(x: Spec, kernel: Spec, **attrs) -> tuple[Spec]:
     return (Spec((*x.shape[:-1], kernel.shape[1]), x.dtype),)
 
 
-def _dense_gradient(c: Context):
+def _dense_gradient(c: Context) -> Gradients:
     x, kernel = c.inputs
     return (
         c.builder.add("dense_grad_input", c.grad, kernel, **c.attrs) if c.needs[0] else None,
@@ -22,15 +24,15 @@ def _dense_gradient(c: Context):
     )
 
 
-def _grad_input_shape(grad_y: Spec, kernel: Spec, **attrs) -> tuple[Spec]:
+def _grad_input_shape(grad_y: Spec, kernel: Spec, **attrs: Any) -> tuple[Spec]:
     return (Spec((*grad_y.shape[:-1], kernel.shape[0]), grad_y.dtype),)
 
 
-def _grad_kernel_shape(x: Spec, grad_y: Spec, **attrs) -> tuple[Spec]:
+def _grad_kernel_shape(x: Spec, grad_y: Spec, **attrs: Any) -> tuple[Spec]:
     return (Spec((x.shape[-1], grad_y.shape[-1]), x.dtype),)
 
 
-def _bias_gradient(c: Context):
+def _bias_gradient(c: Context) -> Gradients:
     return c.grad, c.builder.add("bias_grad", c.grad) if c.needs[1] else None
 
 

@@ -1,15 +1,26 @@
 """Operators entry by entry: activations, sums and products of tensors, scaling, penalties on weights."""
 
+from typing import Any
+
 import numpy as np
 
-from kernelearn.engine.operators.table import Context, Spec, like, operator, required, same_as_first
+from kernelearn.engine.arrays import Shape, Sizes
+from kernelearn.engine.operators.table import (
+    Context,
+    Gradients,
+    Spec,
+    like,
+    operator,
+    required,
+    same_as_first,
+)
 from kernelearn.engine.reference import elementwise as reference
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.regularizers import REGULARIZERS
 from kernelearn.errors import ShapeError
 
 
-def _broadcast_shape(x: Spec, y: Spec, **attrs) -> tuple[Spec]:
+def _broadcast_shape(x: Spec, y: Spec, **attrs: Any) -> tuple[Spec]:
     """NumPy's broadcasting rule, with None (the number of images) equal to itself only."""
     rank = max(len(x.shape), len(y.shape))
     shapes = [(1,) * (rank - len(s.shape)) + tuple(s.shape) for s in (x, y)]
@@ -23,7 +34,7 @@ def _broadcast_shape(x: Spec, y: Spec, **attrs) -> tuple[Spec]:
     return (Spec(tuple(sizes), x.dtype),)
 
 
-def unbroadcast(builder, grad, target):
+def unbroadcast(builder: Any, grad: Any, target: Any) -> Any:
     """Sum `grad` over the axes along which `target` was repeated to its shape."""
     if grad.shape == target.shape:
         return grad
@@ -33,15 +44,15 @@ def unbroadcast(builder, grad, target):
     return builder.add("sum_to", grad, axes=axes, shape=tuple(target.shape))
 
 
-def _sum_to_shape(x: Spec, *, axes, shape) -> tuple[Spec]:
+def _sum_to_shape(x: Spec, *, axes: Sizes, shape: Shape) -> tuple[Spec]:
     return (Spec(tuple(shape), x.dtype),)
 
 
-def _add_gradient(c: Context):
+def _add_gradient(c: Context) -> Gradients:
     return tuple(unbroadcast(c.builder, c.grad, b) if need else None for b, need in zip(c.inputs, c.needs))
 
 
-def _subtract_gradient(c: Context):
+def _subtract_gradient(c: Context) -> Gradients:
     x, y = c.inputs
     grad_x = unbroadcast(c.builder, c.grad, x) if c.needs[0] else None
     if not c.needs[1]:
@@ -49,7 +60,7 @@ def _subtract_gradient(c: Context):
     return grad_x, unbroadcast(c.builder, c.builder.add("scale", c.grad, factor=-1.0), y)
 
 
-def _multiply_gradient(c: Context):
+def _multiply_gradient(c: Context) -> Gradients:
     x, y = c.inputs
     pairs = ((x, y, c.needs[0]), (y, x, c.needs[1]))
     return tuple(
@@ -58,7 +69,7 @@ def _multiply_gradient(c: Context):
     )
 
 
-def _extreme_gradient(c: Context):
+def _extreme_gradient(c: Context) -> Gradients:
     x, y = c.inputs
     pairs = ((x, y, c.needs[0]), (y, x, c.needs[1]))
     return tuple(
@@ -69,18 +80,18 @@ def _extreme_gradient(c: Context):
     )
 
 
-def _scale_gradient(c: Context):
+def _scale_gradient(c: Context) -> Gradients:
     return (c.builder.add("scale", c.grad, factor=c.attrs["factor"]),)
 
 
-def _activation_gradient(c: Context):
+def _activation_gradient(c: Context) -> Gradients:
     # NOTE: where the derivative reads only the output (ReLU, sigmoid, tanh), it is passed twice, so that an
     # engine need not keep the input.
     x = c.inputs[0] if ACTIVATIONS[c.attrs["kind"]].needs_x else c.outputs[0]
     return (c.builder.add("activation_grad", c.grad, x, c.outputs[0], **c.attrs),)
 
 
-def _prelu_gradient(c: Context):
+def _prelu_gradient(c: Context) -> Gradients:
     x, alpha = c.inputs
     grad_x = c.builder.add("prelu_grad_input", c.grad, x, alpha) if c.needs[0] else None
     if not c.needs[1]:
@@ -88,18 +99,18 @@ def _prelu_gradient(c: Context):
     return grad_x, unbroadcast(c.builder, c.builder.add("prelu_grad_alpha", c.grad, x), alpha)
 
 
-def _affine_gradient(c: Context):
+def _affine_gradient(c: Context) -> Gradients:
     x, gamma, beta = c.inputs
     grad_x = c.builder.add("multiply", c.grad, gamma) if c.needs[0] else None
     grad_gamma = unbroadcast(c.builder, c.builder.add("multiply", c.grad, x), gamma) if c.needs[1] else None
     return grad_x, grad_gamma, unbroadcast(c.builder, c.grad, beta) if c.needs[2] else None
 
 
-def _penalty_gradient(c: Context):
+def _penalty_gradient(c: Context) -> Gradients:
     return (c.builder.add("penalty_grad", c.grad, c.inputs[0], **c.attrs),)
 
 
-def _scalar(x: Spec, **attrs) -> tuple[Spec]:
+def _scalar(x: Spec, **attrs: Any) -> tuple[Spec]:
     return (Spec((), x.dtype),)
 
 

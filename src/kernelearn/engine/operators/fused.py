@@ -7,6 +7,7 @@ program can be compared with the original.
 from dataclasses import dataclass
 from typing import Any
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.operators.table import OPERATORS, Spec, operator, required
 
 
@@ -29,7 +30,7 @@ class Body:
         return " + ".join(op.operator for op in self.operations)
 
 
-def fused(*arrays, body: Body):
+def fused(*arrays: Array, body: Body) -> tuple[Array, ...]:
     """Run the body."""
     values = dict(zip(body.inputs, arrays))
     for op in body.operations:

@@ -4,15 +4,27 @@
 replaces the probabilities by the logits and sets `from_logits=True`.
 """
 
+from typing import Any
+
 import numpy as np
 
+from kernelearn.engine.arrays import Array, Sizes
 from kernelearn.engine.operators.elementwise import PENALTIES, PENALTY
-from kernelearn.engine.operators.table import Context, Spec, operator, required
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import elementwise
 from kernelearn.engine.reference.losses import LOSSES
 
 
-def loss(y_pred, y_true, weights, *, kind: str, reduction: str, custom=None, **attrs):
+def loss(
+    y_pred: Array,
+    y_true: Array,
+    weights: Array,
+    *,
+    kind: str,
+    reduction: str,
+    custom: Any = None,
+    **attrs: Any,
+) -> tuple[Array, Array]:
     """Weighted loss of a batch.
 
     Args:
@@ -26,14 +38,24 @@ def loss(y_pred, y_true, weights, *, kind: str, reduction: str, custom=None, **a
     return np.asarray((values * factors).sum(), y_pred.dtype), values
 
 
-def loss_grad(grad, y_pred, y_true, weights, *, kind, reduction, custom=None, **attrs):
+def loss_grad(
+    grad: Array,
+    y_pred: Array,
+    y_true: Array,
+    weights: Array,
+    *,
+    kind: str,
+    reduction: str,
+    custom: Any = None,
+    **attrs: Any,
+) -> Array:
     """d(loss)/d(y_pred) times `grad`; shape of y_pred."""
     slopes = custom.gradient(y_true, y_pred) if custom else LOSSES[kind].gradient(y_true, y_pred, **attrs)
     factors = _factors(slopes.shape[:-1], y_true, weights, reduction, attrs.get("ignore_class"))
-    return (slopes * (factors * grad)[..., None]).astype(y_pred.dtype, copy=False)
+    return np.asarray(slopes * (factors * grad)[..., None], y_pred.dtype)
 
 
-def _factors(shape: tuple, y_true, weights: np.ndarray, reduction: str, ignore_class) -> np.ndarray:
+def _factors(shape: Sizes, y_true: Array, weights: Array, reduction: str, ignore_class: int | None) -> Array:
     """What each value is multiplied by before all are summed; samples of the ignored class do not count."""
     spread = np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
     counted = spread.size
@@ -43,27 +65,27 @@ def _factors(shape: tuple, y_true, weights: np.ndarray, reduction: str, ignore_c
     if reduction == "sum":
         return spread
     divisor = float(spread.sum()) if reduction == "mean_with_sample_weight" else counted
-    return spread * weights.dtype.type(1 / divisor if divisor else 0.0)
+    return np.asarray(spread * weights.dtype.type(1 / divisor if divisor else 0.0))
 
 
-def fill(*, shape, value, dtype) -> np.ndarray:
+def fill(*, shape: Sizes, value: float, dtype: str) -> Array:
     """A constant array."""
     return np.full(shape, value, dtype)
 
 
-def _loss_shape(y_pred: Spec, y_true: Spec, weights: Spec, **attrs) -> tuple[Spec, Spec]:
+def _loss_shape(y_pred: Spec, y_true: Spec, weights: Spec, **attrs: Any) -> tuple[Spec, Spec]:
     return Spec((), y_pred.dtype), Spec(y_pred.shape[:-1], y_pred.dtype)
 
 
-def _loss_gradient(c: Context):
+def _loss_gradient(c: Context) -> Gradients:
     return c.builder.add("loss_grad", c.grad, *c.inputs, **c.attrs), None, None
 
 
-def _second(grad: Spec, y_pred: Spec, *others, **attrs) -> tuple[Spec]:
+def _second(grad: Spec, y_pred: Spec, *others: Spec, **attrs: Any) -> tuple[Spec]:
     return (y_pred,)
 
 
-def _activity_gradient(c: Context):
+def _activity_gradient(c: Context) -> Gradients:
     return (c.builder.add("activity_penalty_grad", c.grad, c.inputs[0], **c.attrs),)
 
 

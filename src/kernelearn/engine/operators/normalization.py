@@ -4,34 +4,35 @@ Layers use the first ones. Those whose names begin with `batch_` are made by rew
 batch normalisation falls into when as much of it as possible is done in passes that happen anyway.
 """
 
-from kernelearn.engine.operators.table import Context, Spec, operator, required, same_as_first
+from kernelearn.engine.arrays import Sizes
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required, same_as_first
 from kernelearn.engine.reference import normalization as reference
 
 
-def _normalize_shape(x: Spec, *, axes, epsilon) -> tuple[Spec, Spec, Spec]:
+def _normalize_shape(x: Spec, *, axes: Sizes, epsilon: float) -> tuple[Spec, Spec, Spec]:
     statistics = Spec(tuple(s for i, s in enumerate(x.shape) if i not in axes), x.dtype)
     return x, statistics, statistics
 
 
-def _normalize_gradient(c: Context):
+def _normalize_gradient(c: Context) -> Gradients:
     y, _, variance = c.outputs
     return (c.builder.add("normalize_grad", c.grad, y, variance, **c.attrs),)
 
 
-def _standardize_gradient(c: Context):
+def _standardize_gradient(c: Context) -> Gradients:
     return c.builder.add("standardize_grad", c.grad, c.inputs[2], **c.attrs), None, None
 
 
-def _statistics_shape(x: Spec, *, axes) -> tuple[Spec, Spec]:
+def _statistics_shape(x: Spec, *, axes: Sizes) -> tuple[Spec, Spec]:
     statistics = Spec(tuple(s for i, s in enumerate(x.shape) if i not in axes), x.dtype)
     return statistics, statistics
 
 
-def _sums_shape(grad_y: Spec, x: Spec, mean: Spec, variance: Spec, *, epsilon) -> tuple[Spec, Spec]:
+def _sums_shape(grad_y: Spec, x: Spec, mean: Spec, variance: Spec, *, epsilon: float) -> tuple[Spec, Spec]:
     return mean, mean
 
 
-def _coefficients_shape(x: Spec, variance: Spec, *others: Spec, epsilon) -> tuple[Spec, Spec, Spec]:
+def _coefficients_shape(x: Spec, variance: Spec, *others: Spec, epsilon: float) -> tuple[Spec, Spec, Spec]:
     return variance, variance, variance
 
 

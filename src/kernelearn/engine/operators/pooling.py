@@ -1,31 +1,34 @@
 """Operators of spatial pooling."""
 
+from typing import Any
+
+from kernelearn.engine.arrays import Pairs, Sizes
 from kernelearn.engine.geometry import output_sizes
-from kernelearn.engine.operators.table import Context, Spec, operator, required
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import pooling as reference
 
 
-def _pool_shape(x: Spec, *, size, stride, padding) -> tuple[Spec]:
+def _pool_shape(x: Spec, *, size: Sizes, stride: Sizes, padding: Pairs) -> tuple[Spec]:
     outputs = output_sizes(x.shape[1:-1], size, stride, (1,) * len(size), padding, "pooling window")
     return (Spec((x.shape[0], *outputs, x.shape[-1]), x.dtype),)
 
 
-def _max_pool_shape(x: Spec, **attrs) -> tuple[Spec, Spec]:
+def _max_pool_shape(x: Spec, **attrs: Any) -> tuple[Spec, Spec]:
     (y,) = _pool_shape(x, **attrs)
     return y, Spec(y.shape, "int32")
 
 
-def _grad_shape(grad_y: Spec, *others, input_size, **attrs) -> tuple[Spec]:
+def _grad_shape(grad_y: Spec, *others: Spec, input_size: Sizes, **attrs: Any) -> tuple[Spec]:
     return (Spec((grad_y.shape[0], *input_size, grad_y.shape[-1]), grad_y.dtype),)
 
 
-def _max_pool_gradient(c: Context):
+def _max_pool_gradient(c: Context) -> Gradients:
     return (
         c.builder.add("max_pool_grad", c.grad, c.outputs[1], input_size=c.inputs[0].shape[1:-1], **c.attrs),
     )
 
 
-def _average_pool_gradient(c: Context):
+def _average_pool_gradient(c: Context) -> Gradients:
     return (c.builder.add("average_pool_grad", c.grad, input_size=c.inputs[0].shape[1:-1], **c.attrs),)
 
 

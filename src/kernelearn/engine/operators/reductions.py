@@ -1,16 +1,25 @@
 """Operators that reduce over axes, and softmax."""
 
-from kernelearn.engine.operators.table import Context, Spec, like, operator, required, same_as_first
+from kernelearn.engine.arrays import Sizes
+from kernelearn.engine.operators.table import (
+    Context,
+    Gradients,
+    Spec,
+    like,
+    operator,
+    required,
+    same_as_first,
+)
 from kernelearn.engine.reference import reductions as reference
 from kernelearn.errors import ShapeError
 
 
-def _reduced_shape(x: Spec, *, axes, keepdims) -> tuple[Spec]:
+def _reduced_shape(x: Spec, *, axes: Sizes, keepdims: bool) -> tuple[Spec]:
     sizes = [1 if i in axes else s for i, s in enumerate(x.shape) if keepdims or i not in axes]
     return (Spec(tuple(sizes), x.dtype),)
 
 
-def _mean_gradient(c: Context):
+def _mean_gradient(c: Context) -> Gradients:
     sizes = tuple(c.inputs[0].shape[a] for a in c.attrs["axes"])
     if None in sizes:
         raise ShapeError(
@@ -20,22 +29,22 @@ def _mean_gradient(c: Context):
     return (c.builder.add("reduce_mean_grad", c.grad, sizes=sizes, **c.attrs),)
 
 
-def _mean_grad_shape(grad_y: Spec, *, axes, sizes, keepdims) -> tuple[Spec]:
+def _mean_grad_shape(grad_y: Spec, *, axes: Sizes, sizes: Sizes, keepdims: bool) -> tuple[Spec]:
     shape = list(grad_y.shape)
     for axis, size in sorted(zip(axes, sizes)):
         shape[axis : axis + keepdims] = [size]
     return (Spec(tuple(shape), grad_y.dtype),)
 
 
-def _max_gradient(c: Context):
+def _max_gradient(c: Context) -> Gradients:
     return (c.builder.add("reduce_max_grad", c.grad, c.inputs[0], c.outputs[0], **c.attrs),)
 
 
-def _softmax_gradient(c: Context):
+def _softmax_gradient(c: Context) -> Gradients:
     return (c.builder.add("softmax_grad", c.grad, c.outputs[0], **c.attrs),)
 
 
-def _log_softmax_gradient(c: Context):
+def _log_softmax_gradient(c: Context) -> Gradients:
     return (c.builder.add("log_softmax_grad", c.grad, c.outputs[0], **c.attrs),)
 
 

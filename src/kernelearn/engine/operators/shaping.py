@@ -2,60 +2,62 @@
 
 import math
 
-from kernelearn.engine.operators.table import Context, Spec, operator, required
+from kernelearn.engine.arrays import Bounds, Pairs, Shape, Sizes, known
+from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import shaping as reference
 from kernelearn.errors import ShapeError
 
 
-def _reshape_shape(x: Spec, *, shape) -> tuple[Spec]:
+def _reshape_shape(x: Spec, *, shape: Shape) -> tuple[Spec]:
     known = [s for s in shape if s is not None]
     if math.prod(known) != math.prod(s for s in x.shape if s is not None):
         raise ShapeError(f"Cannot reshape {x.shape} to {tuple(shape)}: the number of entries differs.")
     return (Spec(tuple(shape), x.dtype),)
 
 
-def _reshape_gradient(c: Context):
+def _reshape_gradient(c: Context) -> Gradients:
     return (c.builder.add("reshape", c.grad, shape=c.inputs[0].shape),)
 
 
-def _transpose_shape(x: Spec, *, axes) -> tuple[Spec]:
+def _transpose_shape(x: Spec, *, axes: Sizes) -> tuple[Spec]:
     return (Spec(tuple(x.shape[a] for a in axes), x.dtype),)
 
 
-def _transpose_gradient(c: Context):
+def _transpose_gradient(c: Context) -> Gradients:
     axes = c.attrs["axes"]
     return (c.builder.add("transpose", c.grad, axes=tuple(axes.index(i) for i in range(len(axes)))),)
 
 
-def _slice_shape(x: Spec, *, bounds) -> tuple[Spec]:
+def _slice_shape(x: Spec, *, bounds: Bounds) -> tuple[Spec]:
     sizes = tuple(s if b is None else b[1] - b[0] for s, b in zip(x.shape, bounds))
     if any(s is not None and s < 1 for s in sizes):
         raise ShapeError(f"Cropping {x.shape} to {bounds} leaves nothing; crop less.")
     return (Spec(sizes, x.dtype),)
 
 
-def _slice_gradient(c: Context):
+def _slice_gradient(c: Context) -> Gradients:
     sizes = c.inputs[0].shape
     padding = tuple((0, 0) if b is None else (b[0], s - b[1]) for s, b in zip(sizes, c.attrs["bounds"]))
     return (c.builder.add("pad", c.grad, padding=padding),)
 
 
-def _pad_shape(x: Spec, *, padding) -> tuple[Spec]:
+def _pad_shape(x: Spec, *, padding: Pairs) -> tuple[Spec]:
     return (
         Spec(
-            tuple(s if (lo, hi) == (0, 0) else s + lo + hi for s, (lo, hi) in zip(x.shape, padding)), x.dtype
+            tuple(s if (lo, hi) == (0, 0) else known(s) + lo + hi for s, (lo, hi) in zip(x.shape, padding)),
+            x.dtype,
         ),
     )
 
 
-def _pad_gradient(c: Context):
+def _pad_gradient(c: Context) -> Gradients:
     sizes, padding = c.inputs[0].shape, c.attrs["padding"]
     bounds = tuple(None if (lo, hi) == (0, 0) else (lo, lo + s) for s, (lo, hi) in zip(sizes, padding))
     return (c.builder.add("slice", c.grad, bounds=bounds),)
 
 
-def _concatenate_shape(*parts: Spec, axis) -> tuple[Spec]:
-    def others(shape):
+def _concatenate_shape(*parts: Spec, axis: int) -> tuple[Spec]:
+    def others(shape: Shape) -> list[int | None]:
         return [s for i, s in enumerate(shape) if i != axis]
 
     if any(others(p.shape) != others(parts[0].shape) for p in parts):
@@ -63,11 +65,11 @@ def _concatenate_shape(*parts: Spec, axis) -> tuple[Spec]:
             f"Tensors joined along axis {axis} must agree on all other axes; got {[p.shape for p in parts]}."
         )
     shape = list(parts[0].shape)
-    shape[axis] = sum(p.shape[axis] for p in parts)
+    shape[axis] = sum(known(p.shape[axis]) for p in parts)
     return (Spec(tuple(shape), parts[0].dtype),)
 
 
-def _concatenate_gradient(c: Context):
+def _concatenate_gradient(c: Context) -> Gradients:
     axis, start, grads = c.attrs["axis"], 0, []
     for part, need in zip(c.inputs, c.needs):
         bounds = tuple(
@@ -78,16 +80,18 @@ def _concatenate_gradient(c: Context):
     return tuple(grads)
 
 
-def _upsample_shape(x: Spec, *, factors, method) -> tuple[Spec]:
-    return (Spec((x.shape[0], *(s * f for s, f in zip(x.shape[1:-1], factors)), x.shape[-1]), x.dtype),)
+def _upsample_shape(x: Spec, *, factors: Sizes, method: str) -> tuple[Spec]:
+    return (
+        Spec((x.shape[0], *(known(s) * f for s, f in zip(x.shape[1:-1], factors)), x.shape[-1]), x.dtype),
+    )
 
 
-def _upsample_grad_shape(grad_y: Spec, *, factors, method) -> tuple[Spec]:
-    sizes = (s // f for s, f in zip(grad_y.shape[1:-1], factors))
+def _upsample_grad_shape(grad_y: Spec, *, factors: Sizes, method: str) -> tuple[Spec]:
+    sizes = (known(s) // f for s, f in zip(grad_y.shape[1:-1], factors))
     return (Spec((grad_y.shape[0], *sizes, grad_y.shape[-1]), grad_y.dtype),)
 
 
-def _upsample_gradient(c: Context):
+def _upsample_gradient(c: Context) -> Gradients:
     return (c.builder.add("upsample_grad", c.grad, **c.attrs),)
 
 

@@ -37,7 +37,7 @@ class Operator:
     name: str
     shape_rule: Callable[..., tuple[Spec, ...]]
     function: Callable[..., Any]
-    gradient: Callable[["Context"], tuple[Any, ...]] | None = None
+    gradient: Callable[["Context"], "Gradients"] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Any]] | None = None
     is_linear: bool = False
@@ -93,12 +93,15 @@ class Context:
     """
 
     builder: Any
-    inputs: tuple
-    outputs: tuple
-    attrs: dict
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    attrs: dict[str, Any]
     grad: Any
     needs: tuple[bool, ...]
 
+
+# What a gradient rule gives: a Buffer, or None, for every input.
+Gradients = tuple[Any, ...]
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -107,7 +110,7 @@ def operator(
     name: str,
     shape: Callable[..., tuple[Spec, ...]],
     run: Callable[..., Any],
-    gradient: Callable[[Context], tuple[Any, ...]] | None = None,
+    gradient: Callable[[Context], Gradients] | None = None,
     attrs: Mapping[str, Any] | None = None,
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
     is_linear: bool = False,
@@ -121,7 +124,7 @@ def required(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names, REQUIRED)
 
 
-def same_as_first(x: Spec, *others: Spec, **attrs) -> tuple[Spec, ...]:
+def same_as_first(x: Spec, *others: Spec, **attrs: Any) -> tuple[Spec, ...]:
     """Shape rule: one output like the first input."""
     return (x,)
 

@@ -4,8 +4,12 @@ Every optimiser takes (param, grad, learning_rate, step, *slots) and overwrites 
 scales the learning rate of one layer.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.operators.table import Spec, operator, required, same_as_first
 from kernelearn.engine.reference.constraints import CONSTRAINTS
 from kernelearn.engine.reference.optimizers import (
@@ -18,19 +22,29 @@ from kernelearn.engine.reference.optimizers import (
 )
 
 
-def _optimizer(update: Update):
-    def run(param, grad, learning_rate, step, *slots, multiplier: float, **attrs):
+def _optimizer(update: Update) -> Callable[..., tuple[Array, ...]]:
+    def run(
+        param: Array,
+        grad: Array,
+        learning_rate: Array,
+        step: Array,
+        *slots: Array,
+        multiplier: float,
+        **attrs: Any,
+    ) -> tuple[Array, ...]:
         rate = float(learning_rate) * multiplier
         return update.function(param, grad, *slots, learning_rate=rate, step=int(step), **attrs)
 
     return run
 
 
-def _slot_shapes(param: Spec, grad: Spec, rate: Spec, step: Spec, *slots: Spec, **attrs) -> tuple[Spec, ...]:
+def _slot_shapes(
+    param: Spec, grad: Spec, rate: Spec, step: Spec, *slots: Spec, **attrs: Any
+) -> tuple[Spec, ...]:
     return (param, *slots)
 
 
-def constrain(weight, *, kind: str, custom=None, **attrs) -> np.ndarray:
+def constrain(weight: Array, *, kind: str, custom: Any = None, **attrs: Any) -> Array:
     """Project a weight onto what its constraint allows; `custom` is a function of the weight."""
     return np.asarray(custom(weight), weight.dtype) if custom else CONSTRAINTS[kind](weight, **attrs)
 

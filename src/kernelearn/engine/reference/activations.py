@@ -10,8 +10,8 @@ from math import pi, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.attributes import REQUIRED
 from kernelearn.engine.reference.special import erfc
 
@@ -30,23 +30,23 @@ class Activation:
     needs_x / needs_y say which of its two arguments the derivative reads, so that the other need not be kept.
     """
 
-    function: Callable[..., NDArray]
-    slope: Callable[..., NDArray]
+    function: Callable[..., Array]
+    slope: Callable[..., Array]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     needs_x: bool = True
     needs_y: bool = False
 
-    def forward(self, x: NDArray, **attrs: Any) -> NDArray:
+    def forward(self, x: Array, **attrs: Any) -> Array:
         return self.function(x, **{**self.attrs, **attrs})
 
-    def derivative(self, x: NDArray, y: NDArray, **attrs: Any) -> NDArray:
+    def derivative(self, x: Array, y: Array, **attrs: Any) -> Array:
         return self.slope(x, y, **{**self.attrs, **attrs})
 
 
 # --- building blocks
 
 
-def sigmoid(x: NDArray) -> NDArray:
+def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that no exponential overflows.
 
     NOTE: two exponentials are faster here than one and a `where`, which is slow on mixed signs.
@@ -54,17 +54,17 @@ def sigmoid(x: NDArray) -> NDArray:
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
-def softplus(x: NDArray) -> NDArray:
+def softplus(x: Array) -> Array:
     """log(1 + exp(x))."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _indicator(condition: NDArray, x: NDArray) -> NDArray:
+def _indicator(condition: Array, x: Array) -> Array:
     """1 where the condition holds, else 0, in the dtype of x."""
     return condition.astype(x.dtype)
 
 
-def _select(condition: NDArray, yes: Any, no: Any, x: NDArray) -> NDArray:
+def _select(condition: Array, yes: Any, no: Any, x: Array) -> Array:
     """`where` that stays in the dtype of x when a branch is a plain number."""
     return np.where(condition, np.asarray(yes, dtype=x.dtype), np.asarray(no, dtype=x.dtype))
 
@@ -72,15 +72,15 @@ def _select(condition: NDArray, yes: Any, no: Any, x: NDArray) -> NDArray:
 # --- the ReLU family
 
 
-def _linear(x: NDArray) -> NDArray:
+def _linear(x: Array) -> Array:
     return x
 
 
-def _linear_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _linear_derivative(x: Array, y: Array) -> Array:
     return np.ones_like(x)
 
 
-def _relu(x: NDArray, negative_slope: float, max_value: float | None, threshold: float) -> NDArray:
+def _relu(x: Array, negative_slope: float, max_value: float | None, threshold: float) -> Array:
     """x above the threshold (at most max_value), negative_slope * (x - threshold) below it."""
     if max_value is None and threshold == 0:
         y = np.maximum(x, 0)
@@ -90,87 +90,87 @@ def _relu(x: NDArray, negative_slope: float, max_value: float | None, threshold:
 
 
 def _relu_derivative(
-    x: NDArray,
-    y: NDArray,
+    x: Array,
+    y: Array,
     negative_slope: float,
     max_value: float | None,
     threshold: float,
-) -> NDArray:
+) -> Array:
     slope = _indicator(x > threshold, x)
     if negative_slope:
         slope += negative_slope * _indicator(x <= threshold, x)
     return slope if max_value is None else slope * (x < max_value)
 
 
-def _leaky_relu(x: NDArray, negative_slope: float) -> NDArray:
+def _leaky_relu(x: Array, negative_slope: float) -> Array:
     return _relu(x, negative_slope, None, 0.0)
 
 
-def _leaky_relu_derivative(x: NDArray, y: NDArray, negative_slope: float) -> NDArray:
+def _leaky_relu_derivative(x: Array, y: Array, negative_slope: float) -> Array:
     return _relu_derivative(x, y, negative_slope, None, 0.0)
 
 
-def _relu6(x: NDArray) -> NDArray:
+def _relu6(x: Array) -> Array:
     return np.clip(x, 0, 6)
 
 
-def _relu6_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _relu6_derivative(x: Array, y: Array) -> Array:
     return _indicator((x > 0) & (x < 6), x)
 
 
-def _elu(x: NDArray, alpha: float) -> NDArray:
+def _elu(x: Array, alpha: float) -> Array:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-def _elu_derivative(x: NDArray, y: NDArray, alpha: float) -> NDArray:
+def _elu_derivative(x: Array, y: Array, alpha: float) -> Array:
     is_positive = x > 0
     return is_positive + alpha * np.exp(np.minimum(x, 0)) * ~is_positive
 
 
-def _selu(x: NDArray) -> NDArray:
+def _selu(x: Array) -> Array:
     return SELU_SCALE * _elu(x, SELU_ALPHA)
 
 
-def _selu_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _selu_derivative(x: Array, y: Array) -> Array:
     return SELU_SCALE * _elu_derivative(x, y, SELU_ALPHA)
 
 
-def _celu(x: NDArray, alpha: float) -> NDArray:
+def _celu(x: Array, alpha: float) -> Array:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0) / alpha)
 
 
-def _celu_derivative(x: NDArray, y: NDArray, alpha: float) -> NDArray:
+def _celu_derivative(x: Array, y: Array, alpha: float) -> Array:
     return np.exp(np.minimum(x, 0) / alpha)
 
 
-def _threshold(x: NDArray, threshold: float, default_value: float) -> NDArray:
+def _threshold(x: Array, threshold: float, default_value: float) -> Array:
     return _select(x > threshold, x, default_value, x)
 
 
-def _threshold_derivative(x: NDArray, y: NDArray, threshold: float, default_value: float) -> NDArray:
+def _threshold_derivative(x: Array, y: Array, threshold: float, default_value: float) -> Array:
     return _indicator(x > threshold, x)
 
 
 # --- smooth gates
 
 
-def _gaussian_cdf(x: NDArray) -> NDArray:
+def _gaussian_cdf(x: Array) -> Array:
     return 0.5 * erfc(x * (-sqrt(0.5)))
 
 
-def _gelu_tanh(x: NDArray) -> NDArray:
+def _gelu_tanh(x: Array) -> Array:
     """The inner tanh of the approximate GELU."""
     return np.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))
 
 
-def _gelu(x: NDArray, approximate: bool) -> NDArray:
+def _gelu(x: Array, approximate: bool) -> Array:
     """x Phi(x): Hendrycks and Gimpel (2016), https://arxiv.org/abs/1606.08415."""
     if approximate:
         return 0.5 * x * (1 + _gelu_tanh(x))
     return x * _gaussian_cdf(x)
 
 
-def _gelu_derivative(x: NDArray, y: NDArray, approximate: bool) -> NDArray:
+def _gelu_derivative(x: Array, y: Array, approximate: bool) -> Array:
     if approximate:
         gate = _gelu_tanh(x)
         inner_slope = sqrt(2 / pi) * (1 + 3 * 0.044715 * x * x)
@@ -179,135 +179,135 @@ def _gelu_derivative(x: NDArray, y: NDArray, approximate: bool) -> NDArray:
     return _gaussian_cdf(x) + x * density
 
 
-def _silu(x: NDArray) -> NDArray:
+def _silu(x: Array) -> Array:
     return x * sigmoid(x)
 
 
-def _silu_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _silu_derivative(x: Array, y: Array) -> Array:
     gate = sigmoid(x)
     return gate * (1 + x * (1 - gate))
 
 
-def _mish(x: NDArray) -> NDArray:
+def _mish(x: Array) -> Array:
     """x tanh(softplus(x)): Misra (2019), https://arxiv.org/abs/1908.08681."""
     return x * np.tanh(softplus(x))
 
 
-def _mish_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _mish_derivative(x: Array, y: Array) -> Array:
     gate = np.tanh(softplus(x))
     return gate + x * sigmoid(x) * (1 - gate * gate)
 
 
-def _sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _sigmoid_derivative(x: Array, y: Array) -> Array:
     return y * (1 - y)
 
 
-def _log_sigmoid(x: NDArray) -> NDArray:
+def _log_sigmoid(x: Array) -> Array:
     return -softplus(-x)
 
 
-def _log_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _log_sigmoid_derivative(x: Array, y: Array) -> Array:
     return sigmoid(-x)
 
 
-def _softplus_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _softplus_derivative(x: Array, y: Array) -> Array:
     return sigmoid(x)
 
 
-def _softsign(x: NDArray) -> NDArray:
+def _softsign(x: Array) -> Array:
     return x / (1 + np.abs(x))
 
 
-def _softsign_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _softsign_derivative(x: Array, y: Array) -> Array:
     return 1 / np.square(1 + np.abs(x))
 
 
-def _squareplus(x: NDArray, b: float) -> NDArray:
+def _squareplus(x: Array, b: float) -> Array:
     """(x + sqrt(x^2 + b)) / 2: Barron (2021), https://arxiv.org/abs/2112.11687."""
     return 0.5 * (x + np.sqrt(x * x + b))
 
 
-def _squareplus_derivative(x: NDArray, y: NDArray, b: float) -> NDArray:
+def _squareplus_derivative(x: Array, y: Array, b: float) -> Array:
     return 0.5 * (1 + x / np.sqrt(x * x + b))
 
 
-def _exponential(x: NDArray) -> NDArray:
+def _exponential(x: Array) -> Array:
     with np.errstate(over="ignore"):  # infinity is the right answer
         return np.exp(x)
 
 
-def _exponential_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _exponential_derivative(x: Array, y: Array) -> Array:
     return y
 
 
-def _tanh(x: NDArray) -> NDArray:
+def _tanh(x: Array) -> Array:
     return np.tanh(x)
 
 
-def _tanh_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _tanh_derivative(x: Array, y: Array) -> Array:
     return 1 - y * y
 
 
-def _tanh_shrink(x: NDArray) -> NDArray:
+def _tanh_shrink(x: Array) -> Array:
     return x - np.tanh(x)
 
 
-def _tanh_shrink_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _tanh_shrink_derivative(x: Array, y: Array) -> Array:
     return np.square(np.tanh(x))
 
 
 # --- piecewise polynomials
 
 
-def _hard_sigmoid(x: NDArray) -> NDArray:
+def _hard_sigmoid(x: Array) -> Array:
     return np.clip(x + 3, 0, 6) * (1 / 6)
 
 
-def _hard_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _hard_sigmoid_derivative(x: Array, y: Array) -> Array:
     return _select((x > -3) & (x < 3), 1 / 6, 0.0, x)
 
 
-def _hard_silu(x: NDArray) -> NDArray:
+def _hard_silu(x: Array) -> Array:
     return x * _hard_sigmoid(x)
 
 
-def _hard_silu_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _hard_silu_derivative(x: Array, y: Array) -> Array:
     return _hard_sigmoid(x) + x * _hard_sigmoid_derivative(x, y)
 
 
-def _hard_tanh(x: NDArray) -> NDArray:
+def _hard_tanh(x: Array) -> Array:
     return np.clip(x, -1, 1)
 
 
-def _hard_tanh_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _hard_tanh_derivative(x: Array, y: Array) -> Array:
     return _indicator((x > -1) & (x < 1), x)
 
 
-def _soft_shrink(x: NDArray, threshold: float) -> NDArray:
+def _soft_shrink(x: Array, threshold: float) -> Array:
     return x - np.clip(x, -threshold, threshold)
 
 
-def _hard_shrink(x: NDArray, threshold: float) -> NDArray:
+def _hard_shrink(x: Array, threshold: float) -> Array:
     return _select(np.abs(x) > threshold, x, 0.0, x)
 
 
-def _shrink_derivative(x: NDArray, y: NDArray, threshold: float) -> NDArray:
+def _shrink_derivative(x: Array, y: Array, threshold: float) -> Array:
     return _indicator(np.abs(x) > threshold, x)
 
 
-def _sparse_plus(x: NDArray) -> NDArray:
+def _sparse_plus(x: Array) -> Array:
     return _select(x >= 1, x, 0.25 * np.square(np.clip(x, -1, 1) + 1), x)
 
 
-def _sparse_plus_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _sparse_plus_derivative(x: Array, y: Array) -> Array:
     return 0.5 * (np.clip(x, -1, 1) + 1)
 
 
-def _sparse_sigmoid(x: NDArray) -> NDArray:
+def _sparse_sigmoid(x: Array) -> Array:
     return 0.5 * (np.clip(x, -1, 1) + 1)
 
 
-def _sparse_sigmoid_derivative(x: NDArray, y: NDArray) -> NDArray:
+def _sparse_sigmoid_derivative(x: Array, y: Array) -> Array:
     return _select((x > -1) & (x < 1), 0.5, 0.0, x)
 
 
@@ -351,30 +351,30 @@ ACTIVATIONS: dict[str, Activation] = {
 # --- functions of a whole axis: y_i depends on every x_j along it
 
 
-def softmax(x: NDArray, axis: int = -1) -> NDArray:
+def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x_i) / sum_j exp(x_j) along `axis`; shape and dtype of x."""
     weights = np.exp(x - x.max(axis=axis, keepdims=True))
     weights /= weights.sum(axis=axis, keepdims=True)
     return weights
 
 
-def softmax_grad(y: NDArray, grad_y: NDArray, axis: int = -1) -> NDArray:
+def softmax_grad(y: Array, grad_y: Array, axis: int = -1) -> Array:
     """Gradient of softmax with respect to x: y_i (g_i - sum_j g_j y_j), from its output y."""
     return y * (grad_y - (grad_y * y).sum(axis=axis, keepdims=True))
 
 
-def log_softmax(x: NDArray, axis: int = -1) -> NDArray:
+def log_softmax(x: Array, axis: int = -1) -> Array:
     """x_i - log(sum_j exp(x_j)) along `axis`; shape and dtype of x."""
     shifted = x - x.max(axis=axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
-def log_softmax_grad(y: NDArray, grad_y: NDArray, axis: int = -1) -> NDArray:
+def log_softmax_grad(y: Array, grad_y: Array, axis: int = -1) -> Array:
     """Gradient of log_softmax with respect to x: g_i - exp(y_i) sum_j g_j, from its output y."""
     return grad_y - np.exp(y) * grad_y.sum(axis=axis, keepdims=True)
 
 
-def sparsemax(x: NDArray, axis: int = -1) -> NDArray:
+def sparsemax(x: Array, axis: int = -1) -> Array:
     """The point of the simplex nearest to x along `axis`; shape and dtype of x.
 
     Source: Martins and Astudillo (2016), https://arxiv.org/abs/1602.02068, algorithm 1.
@@ -388,7 +388,7 @@ def sparsemax(x: NDArray, axis: int = -1) -> NDArray:
     return np.maximum(x - tau, 0)
 
 
-def sparsemax_grad(y: NDArray, grad_y: NDArray, axis: int = -1) -> NDArray:
+def sparsemax_grad(y: Array, grad_y: Array, axis: int = -1) -> Array:
     """Gradient of sparsemax with respect to x: g minus its mean over the support of y, zero outside it."""
     support = _indicator(y > 0, y)
     mean = (grad_y * support).sum(axis=axis, keepdims=True) / support.sum(axis=axis, keepdims=True)

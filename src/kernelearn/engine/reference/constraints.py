@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from kernelearn.engine.arrays import Array
 
 EPSILON = 1e-7  # Keras's backend.epsilon(), keeps a zero vector zero
 
@@ -24,35 +25,35 @@ class Projection:
     attrs: its attributes with their defaults; `function` takes all of them.
     """
 
-    function: Callable[..., NDArray]
+    function: Callable[..., Array]
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, w: NDArray, **attrs: Any) -> NDArray:
+    def __call__(self, w: Array, **attrs: Any) -> Array:
         return self.function(w, **{**self.attrs, **attrs})
 
 
-def _norms(w: NDArray, axis: Axes) -> NDArray:
+def _norms(w: Array, axis: Axes) -> Array:
     axes = axis if isinstance(axis, int) else tuple(axis)
     return np.sqrt(np.sum(w * w, axis=axes, keepdims=True))
 
 
-def max_norm(w: NDArray, max_value: float, axis: Axes) -> NDArray:
+def max_norm(w: Array, max_value: float, axis: Axes) -> Array:
     """Vectors longer than `max_value` scaled down to it."""
     norms = _norms(w, axis)
     return w * (np.clip(norms, 0, max_value) / (EPSILON + norms))
 
 
-def non_neg(w: NDArray) -> NDArray:
+def non_neg(w: Array) -> Array:
     """Negative entries set to zero."""
     return np.maximum(w, 0)
 
 
-def unit_norm(w: NDArray, axis: Axes) -> NDArray:
+def unit_norm(w: Array, axis: Axes) -> Array:
     """Vectors scaled to length one."""
     return w / (EPSILON + _norms(w, axis))
 
 
-def min_max_norm(w: NDArray, min_value: float, max_value: float, rate: float, axis: Axes) -> NDArray:
+def min_max_norm(w: Array, min_value: float, max_value: float, rate: float, axis: Axes) -> Array:
     """Lengths moved into [min_value, max_value], all the way with rate 1, a share `rate` of it otherwise."""
     norms = _norms(w, axis)
     desired = rate * np.clip(norms, min_value, max_value) + (1 - rate) * norms

@@ -26,9 +26,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kernelearn.engine.arrays import Array, Pairs, Sizes
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.reference.precision import with_precision
-from kernelearn.engine.reference.windows import Pairs, pad_spatial, padded_sizes, taps, unpad_spatial
+from kernelearn.engine.reference.windows import pad_spatial, padded_sizes, taps, unpad_spatial
 
 # Columns are built for a few images at a time: about this many numbers, which keeps them in the CPU cache and
 # bounds memory.
@@ -36,7 +37,7 @@ CHUNK_NUMBERS = 2**20
 
 
 @with_precision
-def conv(x, kernel, *, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
+def conv(x: Array, kernel: Array, *, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int) -> Array:
     """Convolution (cross-correlation, as in every deep learning library): the forward equation above.
 
     Args:
@@ -59,7 +60,16 @@ def conv(x, kernel, *, stride, padding: Pairs, dilation, groups: int) -> np.ndar
 
 
 @with_precision
-def conv_grad_kernel(x, grad_y, *, kernel_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
+def conv_grad_kernel(
+    x: Array,
+    grad_y: Array,
+    *,
+    kernel_size: Sizes,
+    stride: Sizes,
+    padding: Pairs,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
     """Gradient of `conv` with respect to its kernel: the kernel-gradient equation above.
 
     Args:
@@ -80,8 +90,15 @@ def conv_grad_kernel(x, grad_y, *, kernel_size, stride, padding: Pairs, dilation
 
 @with_precision
 def conv_grad_input(
-    grad_y, kernel, *, input_size, stride, padding: Pairs, dilation, groups: int
-) -> np.ndarray:
+    grad_y: Array,
+    kernel: Array,
+    *,
+    input_size: Sizes,
+    stride: Sizes,
+    padding: Pairs,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
     """Gradient of `conv` with respect to its input: the input-gradient equation above.
 
     Args:
@@ -101,7 +118,16 @@ def conv_grad_input(
 
 
 @with_precision
-def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, groups: int) -> np.ndarray:
+def conv_transpose(
+    x: Array,
+    kernel: Array,
+    *,
+    output_size: Sizes,
+    stride: Sizes,
+    padding: Pairs,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
     """Transposed convolution: `conv_grad_input` used forward.
 
     Args:
@@ -123,7 +149,9 @@ def conv_transpose(x, kernel, *, output_size, stride, padding: Pairs, dilation, 
     )
 
 
-def _columns(x, size, stride, padding, dilation, groups, outputs) -> np.ndarray:
+def _columns(
+    x: Array, size: Sizes, stride: Sizes, padding: Pairs, dilation: Sizes, groups: int, outputs: Sizes
+) -> Array:
     """Inputs of every window position in rows (groups, n * positions, taps * c // groups)."""
     padded = pad_spatial(x, padding)
     n, channels = x.shape[0], x.shape[-1]
@@ -134,7 +162,9 @@ def _columns(x, size, stride, padding, dilation, groups, outputs) -> np.ndarray:
     return columns.reshape(groups, n * int(np.prod(outputs)), -1)
 
 
-def _add_columns(padded, grad_columns, size, stride, dilation, outputs) -> None:
+def _add_columns(
+    padded: Array, grad_columns: Array, size: Sizes, stride: Sizes, dilation: Sizes, outputs: Sizes
+) -> None:
     """The adjoint of `_columns`: add every entry to the pixel of `padded` that it was read from."""
     n, channels = padded.shape[0], padded.shape[-1]
     groups = grad_columns.shape[0]
@@ -144,23 +174,23 @@ def _add_columns(padded, grad_columns, size, stride, dilation, outputs) -> None:
         padded[region] += tap.reshape(n, *outputs, channels)
 
 
-def _weight_matrices(kernel: np.ndarray, groups: int) -> np.ndarray:
+def _weight_matrices(kernel: Array, groups: int) -> Array:
     """(*kernel, c // groups, filters) -> (groups, taps * c // groups, filters // groups)."""
     entries = int(np.prod(kernel.shape[:-1]))
     return np.ascontiguousarray(kernel.reshape(entries, groups, -1).transpose(1, 0, 2))
 
 
-def _split_groups(y: np.ndarray, groups: int) -> np.ndarray:
+def _split_groups(y: Array, groups: int) -> Array:
     """(n, *outputs, filters) -> (groups, n * positions, filters // groups)."""
     return y.reshape(-1, groups, y.shape[-1] // groups).transpose(1, 0, 2)
 
 
-def _merge_groups(y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _merge_groups(y: Array, shape: tuple[int, ...]) -> Array:
     """(groups, n * positions, filters // groups) -> (n, *outputs, filters)."""
     return y.transpose(1, 0, 2).reshape(shape)
 
 
-def _chunks(x: np.ndarray, size, outputs) -> Iterator[slice]:
+def _chunks(x: Array, size: Sizes, outputs: Sizes) -> Iterator[slice]:
     """Slices of the batch whose columns hold about CHUNK_NUMBERS numbers each."""
     per_image = int(np.prod(outputs)) * int(np.prod(size)) * x.shape[-1]
     images = max(1, CHUNK_NUMBERS // max(per_image, 1))

@@ -6,8 +6,9 @@ states the contract: values have shape y_pred.shape[:-1], gradients the shape of
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from kernelearn.engine.arrays import Array
 from kernelearn.engine.reference.activations import log_softmax, sigmoid, softmax, softplus
 from kernelearn.engine.reference.targets import match_labels, match_targets
 from kernelearn.errors import ArgumentError
@@ -16,20 +17,20 @@ from kernelearn.errors import ArgumentError
 EPSILON = 1e-7
 
 
-def _clip(p: NDArray) -> NDArray:
+def _clip(p: Array) -> Array:
     return np.clip(p, EPSILON, 1 - EPSILON)
 
 
-def _inside(p: NDArray) -> NDArray:
+def _inside(p: Array) -> Array:
     """Where `_clip` changes nothing, so that its derivative is 1."""
     return (p >= EPSILON) & (p <= 1 - EPSILON)
 
 
-def _binary_targets(y_true: NDArray, y_pred: NDArray, label_smoothing: float) -> NDArray:
+def _binary_targets(y_true: Array, y_pred: Array, label_smoothing: float) -> Array:
     return match_targets(y_true, y_pred) * (1 - label_smoothing) + 0.5 * label_smoothing
 
 
-def _binary_terms(y_true: NDArray, y_pred: NDArray, from_logits: bool) -> NDArray:
+def _binary_terms(y_true: Array, y_pred: Array, from_logits: bool) -> Array:
     """Cross-entropy of each element, before the mean over the last axis."""
     if from_logits:
         return softplus(y_pred) - y_true * y_pred
@@ -37,7 +38,7 @@ def _binary_terms(y_true: NDArray, y_pred: NDArray, from_logits: bool) -> NDArra
     return -(y_true * np.log(p) + (1 - y_true) * np.log(1 - p))
 
 
-def _binary_terms_slope(y_true: NDArray, y_pred: NDArray, from_logits: bool) -> NDArray:
+def _binary_terms_slope(y_true: Array, y_pred: Array, from_logits: bool) -> Array:
     """Derivative of `_binary_terms` with respect to y_pred."""
     if from_logits:
         return sigmoid(y_pred) - y_true
@@ -45,46 +46,44 @@ def _binary_terms_slope(y_true: NDArray, y_pred: NDArray, from_logits: bool) -> 
     return (p - y_true) / (p * (1 - p)) * _inside(y_pred)
 
 
-def binary(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
+def binary(y_true: Array, y_pred: Array, from_logits: bool, label_smoothing: float) -> Array:
     """mean(-t log p - (1 - t) log(1 - p)) over the last axis."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     return np.mean(_binary_terms(y_true, y_pred, from_logits), axis=-1)
 
 
-def binary_gradient(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
+def binary_gradient(y_true: Array, y_pred: Array, from_logits: bool, label_smoothing: float) -> Array:
     """Derivative of `binary` by y_pred: on logits (p - t) / k."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     return _binary_terms_slope(y_true, y_pred, from_logits) * (1 / y_pred.shape[-1])
 
 
-def _class_targets(y_true: NDArray, y_pred: NDArray, label_smoothing: float) -> NDArray:
+def _class_targets(y_true: Array, y_pred: Array, label_smoothing: float) -> Array:
     y_true = match_targets(y_true, y_pred)
     if not label_smoothing:
         return y_true
     return y_true * (1 - label_smoothing) + label_smoothing / y_pred.shape[-1]
 
 
-def _normalised(y_pred: NDArray) -> tuple[NDArray, NDArray]:
+def _normalised(y_pred: Array) -> tuple[Array, Array]:
     """Predictions scaled to sum to one, and the sums."""
     total = np.sum(y_pred, axis=-1, keepdims=True)
     return y_pred / total, total
 
 
-def _through_normalisation(slope: NDArray, probabilities: NDArray, total: NDArray) -> NDArray:
+def _through_normalisation(slope: Array, probabilities: Array, total: Array) -> Array:
     """Chain a derivative by y / sum(y) back to y."""
     return (slope - np.sum(slope * probabilities, axis=-1, keepdims=True)) / total
 
 
-def categorical(y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float) -> NDArray:
+def categorical(y_true: Array, y_pred: Array, from_logits: bool, label_smoothing: float) -> Array:
     """-sum(t log p) over the last axis."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
     log_p = log_softmax(y_pred) if from_logits else np.log(_clip(_normalised(y_pred)[0]))
     return -np.sum(y_true * log_p, axis=-1)
 
 
-def categorical_gradient(
-    y_true: NDArray, y_pred: NDArray, from_logits: bool, label_smoothing: float
-) -> NDArray:
+def categorical_gradient(y_true: Array, y_pred: Array, from_logits: bool, label_smoothing: float) -> Array:
     """Derivative of `categorical` by y_pred: on logits p sum(t) - t."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
     if from_logits:
@@ -96,9 +95,7 @@ def categorical_gradient(
 # --- integer labels
 
 
-def _valid_labels(
-    y_true: NDArray, y_pred: NDArray, ignore_class: int | None
-) -> tuple[NDArray, NDArray | None]:
+def _valid_labels(y_true: Array, y_pred: Array, ignore_class: int | None) -> tuple[Array, Array | None]:
     """Labels with the ignored ones set to 0, and the mask of the others (None if all count).
 
     Raises: ArgumentError for a label that is no class.
@@ -117,19 +114,19 @@ def _valid_labels(
     return labels, valid
 
 
-def _one_hot(labels: NDArray, y_pred: NDArray) -> NDArray:
+def _one_hot(labels: Array, y_pred: Array) -> Array:
     result = np.zeros_like(y_pred)
     np.put_along_axis(result, labels[..., None], 1, -1)
     return result
 
 
 def sparse(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     from_logits: bool,
     ignore_class: int | None,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """-log p of the class numbers y_true; 0 where they are `ignore_class`."""
     labels, valid = _valid_labels(y_true, y_pred, ignore_class)
     p_or_logits = y_pred if valid is None else np.where(valid[..., None], y_pred, y_pred.dtype.type(1))
@@ -141,12 +138,12 @@ def sparse(
 
 
 def sparse_gradient(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     from_logits: bool,
     ignore_class: int | None,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """Derivative of `sparse` by y_pred."""
     labels, valid = _valid_labels(y_true, y_pred, ignore_class)
     if valid is not None:
@@ -159,7 +156,7 @@ def sparse_gradient(
 # --- focal losses: Lin et al. (2017), https://arxiv.org/abs/1708.02002
 
 
-def _power_and_slope(base: NDArray, gamma: float) -> tuple[NDArray, NDArray]:
+def _power_and_slope(base: Array, gamma: float) -> tuple[Array, Array]:
     """base ** gamma and its derivative by base; base >= 0.
 
     The slope counts as 0 at base 0, where it is infinite for gamma < 1: it multiplies the cross-entropy of a
@@ -170,13 +167,13 @@ def _power_and_slope(base: NDArray, gamma: float) -> tuple[NDArray, NDArray]:
 
 
 def _binary_focal_parts(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     gamma: float,
     from_logits: bool,
     apply_class_balancing: bool,
     alpha: float,
-) -> tuple[NDArray, NDArray, NDArray | float]:
+) -> tuple[Array, Array, Array | float]:
     """Probabilities, 1 - p_t, and the class weights."""
     p = sigmoid(y_pred) if from_logits else y_pred
     miss = 1 - (y_true * p + (1 - y_true) * (1 - p))
@@ -185,14 +182,14 @@ def _binary_focal_parts(
 
 
 def binary_focal(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     apply_class_balancing: bool,
     alpha: float,
     gamma: float,
     from_logits: bool,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """mean((1 - p_t)^gamma times the binary cross-entropy), p_t the probability of the target."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     _, miss, weight = _binary_focal_parts(y_true, y_pred, gamma, from_logits, apply_class_balancing, alpha)
@@ -201,14 +198,14 @@ def binary_focal(
 
 
 def binary_focal_gradient(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     apply_class_balancing: bool,
     alpha: float,
     gamma: float,
     from_logits: bool,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """Derivative of `binary_focal` by y_pred: product rule on its two factors."""
     y_true = _binary_targets(y_true, y_pred, label_smoothing)
     p, miss, weight = _binary_focal_parts(y_true, y_pred, gamma, from_logits, apply_class_balancing, alpha)
@@ -220,13 +217,13 @@ def binary_focal_gradient(
 
 
 def categorical_focal(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     alpha: ArrayLike,
     gamma: float,
     from_logits: bool,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """-sum(alpha (1 - p)^gamma t log p) over the last axis."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
     alpha = np.asarray(alpha, dtype=y_pred.dtype)
@@ -241,13 +238,13 @@ def categorical_focal(
 
 
 def categorical_focal_gradient(
-    y_true: NDArray,
-    y_pred: NDArray,
+    y_true: Array,
+    y_pred: Array,
     alpha: ArrayLike,
     gamma: float,
     from_logits: bool,
     label_smoothing: float,
-) -> NDArray:
+) -> Array:
     """With u_i = p_i d value / d p_i: by logits u_i - p_i sum_j u_j, by scores through the normalisation."""
     y_true = _class_targets(y_true, y_pred, label_smoothing)
     alpha = np.asarray(alpha, dtype=y_pred.dtype)

@@ -14,9 +14,10 @@ from math import inf, isfinite, nan, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Arrays = tuple[NDArray, ...]
+from kernelearn.engine.arrays import Array
+
+Arrays = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ def _after_weight_decay(rule: Callable[..., Arrays]) -> Callable[..., Arrays]:
 
     @wraps(rule)
     def update(
-        param: NDArray,
-        grad: NDArray,
-        *slots: NDArray,
+        param: Array,
+        grad: Array,
+        *slots: Array,
         learning_rate: float,
         step: int,
         weight_decay: float,
-        **attrs,
-    ):
+        **attrs: Any,
+    ) -> Arrays:
         learning_rate = float(learning_rate)
         if weight_decay:
             param = param * (1 - float(weight_decay) * learning_rate)
@@ -58,16 +59,16 @@ def _after_weight_decay(rule: Callable[..., Arrays]) -> Callable[..., Arrays]:
     return update
 
 
-def _towards(average: NDArray, value: NDArray, share: float) -> NDArray:
+def _towards(average: Array, value: Array, share: float) -> Array:
     """Exponential moving average: a fraction `share` of the way from `average` to `value`."""
     return average + (value - average) * share
 
 
 @_after_weight_decay
 def sgd_update(
-    param: NDArray,
-    grad: NDArray,
-    *slots: NDArray,
+    param: Array,
+    grad: Array,
+    *slots: Array,
     learning_rate: float,
     step: int,
     momentum: float,
@@ -87,11 +88,11 @@ def sgd_update(
 
 @_after_weight_decay
 def adam_update(
-    param: NDArray,
-    grad: NDArray,
-    m: NDArray,
-    v: NDArray,
-    *v_hat: NDArray,
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *v_hat: Array,
     learning_rate: float,
     step: int,
     beta_1: float,
@@ -115,10 +116,10 @@ def adam_update(
 
 @_after_weight_decay
 def rmsprop_update(
-    param: NDArray,
-    grad: NDArray,
-    velocity: NDArray,
-    *slots: NDArray,
+    param: Array,
+    grad: Array,
+    velocity: Array,
+    *slots: Array,
     learning_rate: float,
     step: int,
     rho: float,
@@ -132,7 +133,7 @@ def rmsprop_update(
     """
     velocity = rho * velocity + (1 - rho) * (grad * grad)
     denominator = velocity + epsilon
-    new_slots: list[NDArray] = []
+    new_slots: list[Array] = []
     if centered:
         average = rho * slots[-1] + (1 - rho) * grad
         # The variance cannot be negative; rounding can make it so and its root NaN.
@@ -147,9 +148,9 @@ def rmsprop_update(
 
 @_after_weight_decay
 def adagrad_update(
-    param: NDArray,
-    grad: NDArray,
-    accumulator: NDArray,
+    param: Array,
+    grad: Array,
+    accumulator: Array,
     *,
     learning_rate: float,
     step: int,
@@ -165,10 +166,10 @@ def adagrad_update(
 
 @_after_weight_decay
 def adadelta_update(
-    param: NDArray,
-    grad: NDArray,
-    grad_square: NDArray,
-    move_square: NDArray,
+    param: Array,
+    grad: Array,
+    grad_square: Array,
+    move_square: Array,
     *,
     learning_rate: float,
     step: int,
@@ -187,10 +188,10 @@ def adadelta_update(
 
 @_after_weight_decay
 def adamax_update(
-    param: NDArray,
-    grad: NDArray,
-    m: NDArray,
-    u: NDArray,
+    param: Array,
+    grad: Array,
+    m: Array,
+    u: Array,
     *,
     learning_rate: float,
     step: int,
@@ -214,11 +215,11 @@ def _nadam_momentum(beta_1: float, step: int) -> float:
 
 @_after_weight_decay
 def nadam_update(
-    param: NDArray,
-    grad: NDArray,
-    m: NDArray,
-    v: NDArray,
-    u_product: NDArray,
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    u_product: Array,
     *,
     learning_rate: float,
     step: int,
@@ -242,9 +243,9 @@ def nadam_update(
 
 @_after_weight_decay
 def lion_update(
-    param: NDArray,
-    grad: NDArray,
-    m: NDArray,
+    param: Array,
+    grad: Array,
+    m: Array,
     *,
     learning_rate: float,
     step: int,
@@ -284,7 +285,7 @@ UPDATES: dict[str, Update] = {
 # --- gradient clipping
 
 
-def clip_by_value(grad: NDArray, limit: float) -> NDArray:
+def clip_by_value(grad: Array, limit: float) -> Array:
     """Every entry moved into [-limit, limit]."""
     return np.clip(grad, -limit, limit)
 
@@ -294,18 +295,18 @@ def _shrink_factor(norm: float, limit: float) -> float:
     return limit / max(norm, limit) if isfinite(norm) else nan
 
 
-def clip_by_norm(grad: NDArray, limit: float) -> NDArray:
+def clip_by_norm(grad: Array, limit: float) -> Array:
     """The gradient of one variable scaled so that its Euclidean norm is at most `limit`."""
     return grad * _shrink_factor(global_norm([grad]), limit)
 
 
-def global_norm(grads: list[NDArray]) -> float:
+def global_norm(grads: list[Array]) -> float:
     """Euclidean norm of all gradients taken as one vector, summed in float64."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = sum(float(np.sum(np.square(g, dtype=np.float64))) for g in grads)
     return sqrt(squares) if isfinite(squares) else inf
 
 
-def clip_by_global_norm(grad: NDArray, norm: float, limit: float) -> NDArray:
+def clip_by_global_norm(grad: Array, norm: float, limit: float) -> Array:
     """One gradient scaled by the factor that brings the norm of all of them, `norm`, down to `limit`."""
     return grad * _shrink_factor(float(norm), limit)

@@ -4,15 +4,18 @@ max:      y[n,p,q,c] = max over the window of x_pad (padded with -inf); the grad
 average:  y[n,p,q,c] = sum over the window / number of real pixels in it, which share the gradient equally
 """
 
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from kernelearn.engine.arrays import Array, Pairs, Sizes
 from kernelearn.engine.geometry import output_sizes, window_counts
-from kernelearn.engine.reference.windows import Pairs, pad_spatial, padded_sizes, taps, unpad_spatial
+from kernelearn.engine.reference.windows import pad_spatial, padded_sizes, taps, unpad_spatial
 
 
-def max_pool(x, *, size, stride, padding: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: Array, *, size: Sizes, stride: Sizes, padding: Pairs) -> tuple[Array, Array]:
     """Largest value of every window, and which tap of the window it was.
 
     Args:
@@ -35,7 +38,9 @@ def max_pool(x, *, size, stride, padding: Pairs) -> tuple[np.ndarray, np.ndarray
     return best, where
 
 
-def max_pool_grad(grad_y, where, *, input_size, size, stride, padding: Pairs) -> np.ndarray:
+def max_pool_grad(
+    grad_y: Array, where: Array, *, input_size: Sizes, size: Sizes, stride: Sizes, padding: Pairs
+) -> Array:
     """Gradient of `max_pool`: every dL/dy goes to the pixel that won. Returns (n, *input_size, c)."""
     return _scatter(
         grad_y,
@@ -47,7 +52,7 @@ def max_pool_grad(grad_y, where, *, input_size, size, stride, padding: Pairs) ->
     )
 
 
-def average_pool(x, *, size, stride, padding: Pairs) -> np.ndarray:
+def average_pool(x: Array, *, size: Sizes, stride: Sizes, padding: Pairs) -> Array:
     """Mean of the real (not padded) pixels of every window: (n, *outputs, c)."""
     ones = (1,) * len(size)
     outputs = output_sizes(x.shape[1:-1], size, stride, ones, padding, "pool")
@@ -58,13 +63,22 @@ def average_pool(x, *, size, stride, padding: Pairs) -> np.ndarray:
     return total / _counts(x.shape[1:-1], size, stride, padding, x.dtype)
 
 
-def average_pool_grad(grad_y, *, input_size, size, stride, padding: Pairs) -> np.ndarray:
+def average_pool_grad(
+    grad_y: Array, *, input_size: Sizes, size: Sizes, stride: Sizes, padding: Pairs
+) -> Array:
     """Gradient of `average_pool`. Returns (n, *input_size, c)."""
     share = grad_y / _counts(input_size, size, stride, padding, grad_y.dtype)
     return _scatter(grad_y, input_size, size, stride, padding, lambda number: share)
 
 
-def _scatter(grad_y, input_size, size, stride, padding, tap_gradient) -> np.ndarray:
+def _scatter(
+    grad_y: Array,
+    input_size: Sizes,
+    size: Sizes,
+    stride: Sizes,
+    padding: Pairs,
+    tap_gradient: Callable[[int], Array],
+) -> Array:
     """Add `tap_gradient(number)` to the pixels that this tap of the window read."""
     ones = (1,) * len(size)
     n, channels = grad_y.shape[0], grad_y.shape[-1]
@@ -74,7 +88,7 @@ def _scatter(grad_y, input_size, size, stride, padding, tap_gradient) -> np.ndar
     return np.ascontiguousarray(unpad_spatial(padded, padding, tuple(input_size)))
 
 
-def _counts(sizes, size, stride, padding, dtype) -> np.ndarray:
+def _counts(sizes: Sizes, size: Sizes, stride: Sizes, padding: Pairs, dtype: DTypeLike) -> Array:
     """Real pixels per window position, shaped (*outputs, 1) to divide (n, *outputs, c)."""
     per_axis = [window_counts(*axis) for axis in zip(sizes, size, stride, padding)]
     return reduce(np.multiply.outer, [np.asarray(c, dtype) for c in per_axis])[..., None]

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.arrays import Array
 from kernelearn.errors import unknown_name
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
+def round_to_bfloat16(x: Array) -> Array:
     """Round to the nearest bfloat16, ties to even; what is too large becomes infinite, NaN stays NaN.
 
     Args:
@@ -35,14 +36,14 @@ def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
     return result.astype(x.dtype, copy=False)
 
 
-def with_precision(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+def with_precision(function: Callable[..., Array]) -> Callable[..., Array]:
     """Give a function of two operands the attribute `precision`: the type that both are rounded to first.
 
     "float32" leaves them as they are, "bfloat16" rounds them; sums are the function's own.
     """
 
     @wraps(function)
-    def run(x: np.ndarray, other: np.ndarray, *, precision: str, **attrs: Any) -> np.ndarray:
+    def run(x: Array, other: Array, *, precision: str, **attrs: Any) -> Array:
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         if precision == "bfloat16":

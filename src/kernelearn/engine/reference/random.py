@@ -5,7 +5,11 @@ Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random nu
 stream) and the counter (block, 0, step low, step high); every layer has a stream of its own.
 """
 
+from typing import Any
+
 import numpy as np
+
+from kernelearn.engine.arrays import Array, Shape, Sizes
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -13,7 +17,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def philox(counter: tuple, key: tuple[int, int]) -> list[np.ndarray]:
+def philox(counter: tuple[Array, ...], key: tuple[int, int]) -> list[Array]:
     """Ten Philox rounds on four counter words: uint64 arrays holding 32-bit numbers, as are the results."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -29,7 +33,7 @@ def philox(counter: tuple, key: tuple[int, int]) -> list[np.ndarray]:
     return [c0, c1, c2, c3]
 
 
-def random_bits(count: int, seed: int, step: int, stream: int) -> np.ndarray:
+def random_bits(count: int, seed: Array | int, step: Array | int, stream: int) -> Array:
     """`count` independent 32-bit words as uint64."""
     blocks = np.arange(-(-count // 4), dtype=np.uint64)
     constant = [np.full_like(blocks, word) for word in (0, int(step) & 0xFFFFFFFF, int(step) >> 32)]
@@ -37,13 +41,17 @@ def random_bits(count: int, seed: int, step: int, stream: int) -> np.ndarray:
     return np.stack(words, axis=-1).reshape(-1)[:count]
 
 
-def uniforms(shape: tuple[int, ...], seed: int, step: int, stream: int, dtype="float32") -> np.ndarray:
+def uniforms(
+    shape: Sizes, seed: Array | int, step: Array | int, stream: int, dtype: str | np.dtype[Any] = "float32"
+) -> Array:
     """Numbers in [0, 1) with 24 random bits each."""
     bits = random_bits(int(np.prod(shape)), seed, step, stream)
     return ((bits >> np.uint64(8)).astype(dtype) * np.dtype(dtype).type(2.0**-24)).reshape(shape)
 
 
-def normals(shape: tuple[int, ...], seed: int, step: int, stream: int, dtype="float32") -> np.ndarray:
+def normals(
+    shape: Sizes, seed: Array | int, step: Array | int, stream: int, dtype: str | np.dtype[Any] = "float32"
+) -> Array:
     """Standard normal numbers by the Box-Muller transform."""
     count = int(np.prod(shape))
     u = uniforms((2, -(-count // 2)), seed, step, stream, "float64")
@@ -52,7 +60,9 @@ def normals(shape: tuple[int, ...], seed: int, step: int, stream: int, dtype="fl
     return pairs.reshape(-1)[:count].reshape(shape).astype(dtype)
 
 
-def dropout(x, seed, step, *, rate: float, stream: int, noise_shape) -> tuple[np.ndarray, np.ndarray]:
+def dropout(
+    x: Array, seed: Array, step: Array, *, rate: float, stream: int, noise_shape: Shape | None
+) -> tuple[Array, Array]:
     """Set entries to zero with probability `rate`, scale the rest by 1 / (1 - rate).
 
     Args:
@@ -67,14 +77,14 @@ def dropout(x, seed, step, *, rate: float, stream: int, noise_shape) -> tuple[np
     return x * mask, mask
 
 
-def gaussian_noise(x, seed, step, *, stddev: float, stream: int) -> np.ndarray:
+def gaussian_noise(x: Array, seed: Array, step: Array, *, stddev: float, stream: int) -> Array:
     """x plus independent normal noise."""
     return x + normals(x.shape, seed, step, stream, x.dtype) * x.dtype.type(stddev)
 
 
 def random_uniform(
-    x, seed, step, *, shape: tuple[int, ...], low: float, high: float, stream: int
-) -> np.ndarray:
+    x: Array, seed: Array, step: Array, *, shape: tuple[int, ...], low: float, high: float, stream: int
+) -> Array:
     """One draw per image of x: (n, *shape) numbers in [low, high)."""
     u = uniforms((x.shape[0], *shape), seed, step, stream, x.dtype)
     return x.dtype.type(low) + u * x.dtype.type(high - low)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from kernelearn.engine.arrays import Array
 
 EPSILON = 1e-7
 
@@ -19,29 +20,29 @@ class Penalty:
     """
 
     function: Callable[..., float]
-    slope: Callable[..., NDArray]
+    slope: Callable[..., Array]
     attrs: Mapping[str, Any]
 
-    def value(self, w: NDArray, **attrs: Any) -> float:
+    def value(self, w: Array, **attrs: Any) -> float:
         return self.function(w, **{**self.attrs, **attrs})
 
-    def gradient(self, w: NDArray, **attrs: Any) -> NDArray:
+    def gradient(self, w: Array, **attrs: Any) -> Array:
         return self.slope(w, **{**self.attrs, **attrs})
 
 
-def l1l2(w: NDArray, l1: float, l2: float) -> float:
+def l1l2(w: Array, l1: float, l2: float) -> float:
     """l1 sum |w| + l2 sum w^2, as in Keras without a factor 1/2; summed in float64."""
     total = l1 * float(np.sum(np.abs(w), dtype=np.float64)) if l1 else 0.0
     return total + (l2 * float(np.sum(np.square(w), dtype=np.float64)) if l2 else 0.0)
 
 
-def l1l2_gradient(w: NDArray, l1: float, l2: float) -> NDArray:
+def l1l2_gradient(w: Array, l1: float, l2: float) -> Array:
     """l1 sign(w) + 2 l2 w."""
     gradient = (2 * l2) * w
     return gradient + l1 * np.sign(w) if l1 else gradient
 
 
-def _unit_vectors(w: NDArray, mode: str) -> tuple[NDArray, NDArray]:
+def _unit_vectors(w: Array, mode: str) -> tuple[Array, Array]:
     """The rows or columns of w as a matrix of unit vectors (one per row), and their lengths."""
     matrix = w.reshape(-1, w.shape[-1])
     vectors = matrix if mode == "rows" else matrix.T
@@ -49,14 +50,14 @@ def _unit_vectors(w: NDArray, mode: str) -> tuple[NDArray, NDArray]:
     return vectors / lengths, lengths
 
 
-def _cosines(unit: NDArray) -> NDArray:
+def _cosines(unit: Array) -> Array:
     """Cosines between all pairs of unit vectors, zero on the diagonal."""
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, 0)
     return cosines
 
 
-def orthogonal(w: NDArray, factor: float, mode: str) -> float:
+def orthogonal(w: Array, factor: float, mode: str) -> float:
     """factor times the mean of |cosine| over all pairs of rows, or of columns; 0 for a single vector.
 
     A kernel with more than two axes counts as the matrix (rest, filters): its columns are the filters.
@@ -66,7 +67,7 @@ def orthogonal(w: NDArray, factor: float, mode: str) -> float:
     return factor * 0.5 * float(np.sum(np.abs(_cosines(unit)))) / pairs if pairs else 0.0
 
 
-def orthogonal_gradient(w: NDArray, factor: float, mode: str) -> NDArray:
+def orthogonal_gradient(w: Array, factor: float, mode: str) -> Array:
     """Derivative of `orthogonal`: through the pairs, then through the scaling to unit length."""
     unit, lengths = _unit_vectors(w, mode)
     pairs = len(unit) * (len(unit) - 1) / 2

@@ -9,10 +9,11 @@ import functools
 
 import numpy as np
 
+from kernelearn.engine.arrays import Array, Sizes
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 
 
-def resize(x, *, size: tuple[int, ...], method: str, antialias: bool) -> np.ndarray:
+def resize(x: Array, *, size: tuple[int, ...], method: str, antialias: bool) -> Array:
     """x (n, *spatial, c) resampled to (n, *size, c)."""
     for axis, new in enumerate(size, start=1):
         if method == "nearest":
@@ -22,7 +23,9 @@ def resize(x, *, size: tuple[int, ...], method: str, antialias: bool) -> np.ndar
     return x
 
 
-def resize_grad(grad_y, *, size, input_size: tuple[int, ...], method: str, antialias: bool) -> np.ndarray:
+def resize_grad(
+    grad_y: Array, *, size: Sizes, input_size: tuple[int, ...], method: str, antialias: bool
+) -> Array:
     """Gradient of `resize`: the transposed matrices."""
     for axis, old in enumerate(input_size, start=1):
         grad_y = _along(sampling_matrix(old, grad_y.shape[axis], method, antialias).T, grad_y, axis)
@@ -30,7 +33,7 @@ def resize_grad(grad_y, *, size, input_size: tuple[int, ...], method: str, antia
 
 
 @functools.lru_cache(maxsize=64)
-def sampling_matrix(size: int, new: int, method: str, antialias: bool) -> np.ndarray:
+def sampling_matrix(size: int, new: int, method: str, antialias: bool) -> Array:
     """The (new, size) matrix of one axis, float64."""
     if method == "nearest":
         return np.eye(size)[_nearest_pixels(size, new)]
@@ -40,11 +43,11 @@ def sampling_matrix(size: int, new: int, method: str, antialias: bool) -> np.nda
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _nearest_pixels(size: int, new: int) -> np.ndarray:
+def _nearest_pixels(size: int, new: int) -> Array:
     """The input pixel that every output pixel of an axis takes."""
     return np.floor((np.arange(new) + 0.5) * size / new).astype(int)
 
 
-def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+def _along(matrix: Array, x: Array, axis: int) -> Array:
     """Multiply `matrix` into one axis of x."""
     return np.ascontiguousarray(np.moveaxis(np.tensordot(matrix.astype(x.dtype), x, axes=(1, axis)), 0, axis))

@@ -1,36 +1,39 @@
 """Moving numbers without changing them: reshape, transpose, slice, pad, join, enlarge."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
+from kernelearn.engine.arrays import Array
 
-def reshape(x, *, shape: tuple[int | None, ...]) -> np.ndarray:
+
+def reshape(x: Array, *, shape: tuple[int | None, ...]) -> Array:
     """Reshape; None stands for the number of images."""
     return x.reshape([-1 if s is None else s for s in shape])
 
 
-def transpose(x, *, axes: tuple[int, ...]) -> np.ndarray:
+def transpose(x: Array, *, axes: tuple[int, ...]) -> Array:
     """Reorder the axes."""
     return np.ascontiguousarray(x.transpose(axes))
 
 
-def slice_axes(x, *, bounds: tuple[tuple[int, int] | None, ...]) -> np.ndarray:
+def slice_axes(x: Array, *, bounds: tuple[tuple[int, int] | None, ...]) -> Array:
     """Keep [start, stop) on every axis; None keeps all of it."""
     return np.ascontiguousarray(x[tuple(slice(*b) if b else slice(None) for b in bounds)])
 
 
-def pad_axes(x, *, padding: tuple[tuple[int, int], ...]) -> np.ndarray:
+def pad_axes(x: Array, *, padding: tuple[tuple[int, int], ...]) -> Array:
     """Put (before, after) zeros around every axis."""
     return np.pad(x, padding)
 
 
-def concatenate(*parts, axis: int) -> np.ndarray:
+def concatenate(*parts: Array, axis: int) -> Array:
     """Join along an axis."""
     return np.concatenate(parts, axis=axis)
 
 
-def upsample(x, *, factors: tuple[int, ...], method: str) -> np.ndarray:
+def upsample(x: Array, *, factors: tuple[int, ...], method: str) -> Array:
     """Enlarge the spatial axes of x (n, *spatial, c) by whole factors.
 
     Separable: on every axis a constant matrix (`resize_matrix`) times the pixels; "nearest" repeats them.
@@ -43,7 +46,7 @@ def upsample(x, *, factors: tuple[int, ...], method: str) -> np.ndarray:
     return x
 
 
-def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str) -> np.ndarray:
+def upsample_grad(grad_y: Array, *, factors: tuple[int, ...], method: str) -> Array:
     """Gradient of `upsample`: the transposed matrices; for "nearest" the sum over the copies of a pixel."""
     for axis, factor in enumerate(factors, start=1):
         if method == "nearest":
@@ -55,7 +58,7 @@ def upsample_grad(grad_y, *, factors: tuple[int, ...], method: str) -> np.ndarra
 
 
 @functools.lru_cache(maxsize=64)
-def resize_matrix(size: int, factor: int, method: str) -> np.ndarray:
+def resize_matrix(size: int, factor: int, method: str) -> Array:
     """The (size * factor, size) matrix that resamples one axis, half-pixel centres, float64.
 
     Output pixel q lies at u = (q + 0.5) / factor - 0.5 in input pixels and weighs input pixel p by h(u - p);
@@ -66,15 +69,19 @@ def resize_matrix(size: int, factor: int, method: str) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _nearest(distance):
+# Weight of a pixel by its distance.
+Window = Callable[[Array], Array]
+
+
+def _nearest(distance: Array) -> Array:
     return ((distance >= -0.5) & (distance < 0.5)).astype(float)
 
 
-def _linear(distance):
+def _linear(distance: Array) -> Array:
     return np.maximum(1 - np.abs(distance), 0)
 
 
-def _cubic(distance):
+def _cubic(distance: Array) -> Array:
     """Keys's cubic convolution with a = -0.5 (IEEE TASSP 1981, equation 15)."""
     d = np.abs(distance)
     near = (1.5 * d - 2.5) * d * d + 1
@@ -82,13 +89,13 @@ def _cubic(distance):
     return np.where(d < 1, near, np.where(d < 2, far, 0.0))
 
 
-def _lanczos(radius: int):
+def _lanczos(radius: int) -> Window:
     return lambda distance: np.where(
         np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0.0
     )
 
 
-RESIZE_WINDOWS = {
+RESIZE_WINDOWS: dict[str, Window] = {
     "nearest": _nearest,
     "bilinear": _linear,
     "bicubic": _cubic,
@@ -97,7 +104,7 @@ RESIZE_WINDOWS = {
 }
 
 
-def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+def _along(matrix: Array, x: Array, axis: int) -> Array:
     """Multiply `matrix` into one axis of x."""
     moved = np.moveaxis(np.tensordot(matrix.astype(x.dtype), x, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(moved)

@@ -1,7 +1,10 @@
 """The error function in NumPy, which has none: needed by GELU, forward and backward."""
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import NDArray
+
+from kernelearn.engine.arrays import Array
 
 # Coefficients of W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of
 # Computation 23 (1969), 631-637, highest power first. Relative error below 1.2e-16 in each interval.
@@ -56,7 +59,7 @@ _ONE_OVER_SQRT_PI = 0.5641895835477563
 _ERFC_IS_ZERO = 30.0
 
 
-def _polynomial(coefficients: tuple[float, ...], x: NDArray) -> NDArray:
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     """Horner's rule, in the dtype of `x`."""
     total = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
@@ -65,31 +68,33 @@ def _polynomial(coefficients: tuple[float, ...], x: NDArray) -> NDArray:
     return total
 
 
-def _exp_minus_square(y: NDArray) -> NDArray:
+def _exp_minus_square(y: Array) -> Array:
     """exp(-y * y) without the rounding error of y * y: y is split at a multiple of 1/16 (Cody)."""
     coarse = np.trunc(y * 16.0) / 16.0
     return np.exp(-coarse * coarse) * np.exp(-(y - coarse) * (y + coarse))
 
 
-def _erf_small(x: NDArray) -> NDArray:
+def _erf_small(x: Array) -> Array:
     """erf for |x| <= 0.5."""
     square = x * x
     return x * _polynomial(_SMALL_P, square) / _polynomial(_SMALL_Q, square)
 
 
-def _erfc_middle(y: NDArray) -> NDArray:
+def _erfc_middle(y: Array) -> Array:
     """erfc for 0.46875 <= y <= 4."""
     return _exp_minus_square(y) * _polynomial(_MIDDLE_P, y) / _polynomial(_MIDDLE_Q, y)
 
 
-def _erfc_large(y: NDArray) -> NDArray:
+def _erfc_large(y: Array) -> Array:
     """erfc for y > 4."""
     inverse = 1.0 / (y * y)
     tail = inverse * _polynomial(_LARGE_P, inverse) / _polynomial(_LARGE_Q, inverse)
     return _exp_minus_square(y) * (_ONE_OVER_SQRT_PI - tail) / y
 
 
-def _by_interval(x: NDArray, small, from_erfc) -> NDArray:
+def _by_interval(
+    x: Array, small: Callable[[Array], Array], from_erfc: Callable[[Array, Array], Array]
+) -> Array:
     """Fill an array like `x`: `small(x)` near zero, `from_erfc(erfc(|x|), x)` elsewhere."""
     y = np.minimum(np.abs(x), _ERFC_IS_ZERO)
     is_small = y <= 0.46875
@@ -102,7 +107,7 @@ def _by_interval(x: NDArray, small, from_erfc) -> NDArray:
     return result
 
 
-def erf(x: NDArray) -> NDArray:
+def erf(x: Array) -> Array:
     """The error function, elementwise, to about one unit in the last place.
 
     Args:
@@ -117,7 +122,7 @@ def erf(x: NDArray) -> NDArray:
     return _by_interval(x, _erf_small, lambda tail, x: np.copysign(1.0 - tail, x).astype(x.dtype, copy=False))
 
 
-def erfc(x: NDArray) -> NDArray:
+def erfc(x: Array) -> Array:
     """The complementary error function 1 - erf(x), without cancellation for large x.
 
     Args:

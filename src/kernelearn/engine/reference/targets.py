@@ -1,12 +1,12 @@
 """How targets are matched to predictions, for losses and metrics: shapes, dtypes and integer labels."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kernelearn.engine.arrays import Array
 from kernelearn.errors import DataError, ShapeError
 
 
-def match_targets(y_true: NDArray, y_pred: NDArray) -> NDArray:
+def match_targets(y_true: Array, y_pred: Array) -> Array:
     """`y_true` in the dtype and shape of `y_pred`; a last axis of size 1 may be missing or extra.
 
     Raises: ShapeError for any other difference, which NumPy would broadcast silently.
@@ -24,7 +24,7 @@ def match_targets(y_true: NDArray, y_pred: NDArray) -> NDArray:
     )
 
 
-def match_labels(y_true: NDArray, y_pred: NDArray) -> NDArray:
+def match_labels(y_true: Array, y_pred: Array) -> Array:
     """Integer labels of shape `y_pred.shape[:-1]` (a last axis of size 1 is dropped), checked for shape.
 
     Raises: ShapeError; DataError for class numbers with a fraction.
@@ -41,7 +41,7 @@ def match_labels(y_true: NDArray, y_pred: NDArray) -> NDArray:
     return class_numbers(labels).astype(np.intp, copy=False)
 
 
-def class_numbers(labels: NDArray) -> NDArray:
+def class_numbers(labels: Array) -> Array:
     """Class numbers as they are, of any type.
 
     Raises: DataError for a number with a fraction, or one that is not finite: it is no class, and cutting the

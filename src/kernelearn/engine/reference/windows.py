@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-Pairs = tuple[tuple[int, int], ...]
+from kernelearn.engine.arrays import Array, Pairs, Sizes
 
 
-def pad_spatial(x: np.ndarray, padding: Pairs, value: float = 0.0) -> np.ndarray:
+def pad_spatial(x: Array, padding: Pairs, value: float = 0.0) -> Array:
     """Pad the spatial axes of x (n, ..., c); negative padding crops. Gives x itself when nothing is to do."""
     crop = [slice(None)] + [
         slice(max(-lo, 0), size - max(-hi, 0)) for size, (lo, hi) in zip(x.shape[1:-1], padding)
@@ -27,7 +27,7 @@ def pad_spatial(x: np.ndarray, padding: Pairs, value: float = 0.0) -> np.ndarray
     return out
 
 
-def unpad_spatial(padded: np.ndarray, padding: Pairs, sizes: tuple[int, ...]) -> np.ndarray:
+def unpad_spatial(padded: Array, padding: Pairs, sizes: tuple[int, ...]) -> Array:
     """The adjoint of `pad_spatial`: the part of `padded` that came from an input of these spatial sizes."""
     inner = tuple(
         slice(max(lo, 0), max(lo, 0) + size - max(-lo, 0) - max(-hi, 0))
@@ -44,7 +44,9 @@ def padded_sizes(sizes: tuple[int, ...], padding: Pairs) -> tuple[int, ...]:
     return tuple(size + lo + hi for size, (lo, hi) in zip(sizes, padding))
 
 
-def taps(kernel_size, stride, dilation, outputs) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+def taps(
+    kernel_size: Sizes, stride: Sizes, dilation: Sizes, outputs: Sizes
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """For every tap of a window: its index (i, j, ...) and the slices of a padded array that it reads."""
     for index in np.ndindex(*kernel_size):
         starts = [i * d for i, d in zip(index, dilation)]

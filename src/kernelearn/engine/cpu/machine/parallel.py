@@ -54,7 +54,13 @@ def _taken(waiting: queue.SimpleQueue[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _helpers(count: int, waiting, texts, target: Target, blobs: dict[str, bytes]) -> Iterator[None]:
+def _helpers(
+    count: int,
+    waiting: queue.SimpleQueue[str],
+    texts: Mapping[str, str],
+    target: Target,
+    blobs: dict[str, bytes],
+) -> Iterator[None]:
     """Helper processes that take from the queue, each driven by a thread, until the block is left."""
     workers: list[Worker] = []
     with contextlib.suppress(OSError):  # no more processes: do with these
@@ -77,7 +83,11 @@ def _helpers(count: int, waiting, texts, target: Target, blobs: dict[str, bytes]
 
 
 def _drive(
-    worker: Worker, waiting, texts: Mapping[str, str], target: Target, blobs: dict[str, bytes]
+    worker: Worker,
+    waiting: queue.SimpleQueue[str],
+    texts: Mapping[str, str],
+    target: Target,
+    blobs: dict[str, bytes],
 ) -> None:
     """Have a helper compile what is waiting; what it fails at goes back, and the helper is left alone."""
     for name in _taken(waiting):

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kernelearn.engine.cpu.machine import compiler
+from kernelearn.engine.cpu.machine import cache, compiler
 from kernelearn.engine.cpu.machine.runtime import POOL, runtime_text
 from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.errors import ArgumentError
@@ -92,10 +92,10 @@ class _Runtime:
         text = runtime_text(_is_x86())
         key = f"runtime {_is_x86()}"
         digest = compiler.entry_digest(key, target)
-        blob = compiler.cache.read(digest)
+        blob = cache.read(digest)
         if blob is None:
             blob = compiler.compile_object(text, target)
-            compiler.cache.write(digest, blob)
+            cache.write(digest, blob)
         self._library = compiler.link([blob], target)
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
         self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(self._address("kl_run"))
@@ -151,7 +151,7 @@ class Pool:
         # Of those who work alone: nobody reads it, so any number of them may share it.
         self._block_alone = np.zeros(POOL["asleep"], np.int64)
         self._address_alone = self._block_alone.ctypes.data
-        self._queues: list[queue.SimpleQueue] = []
+        self._queues: list[queue.SimpleQueue[bool]] = []
         self._helpers: list[threading.Thread] = []
         self._ticket = 0
         self._left = 0.0  # when the last job ended
@@ -207,7 +207,7 @@ class Pool:
         """Start helpers until there are so many; how many of these there are: fewer if the system refuses."""
         while len(self._helpers) < helpers:
             number = len(self._helpers)
-            waiting: queue.SimpleQueue = queue.SimpleQueue()
+            waiting: queue.SimpleQueue[bool] = queue.SimpleQueue()
             self._block[POOL["asleep"] + POOL["line"] * number] = 1
             helper = threading.Thread(
                 target=_serve,
@@ -224,7 +224,7 @@ class Pool:
         return helpers
 
 
-def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue) -> None:
+def _serve(block: np.ndarray, number: int, waiting: queue.SimpleQueue[bool]) -> None:
     """What a helper does: sleep, work, until told to end."""
     native = runtime()
     address, rest = block.ctypes.data, yield_address()

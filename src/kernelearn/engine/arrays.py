@@ -1,0 +1,21 @@
+"""Types that the formulas and the operator table speak of."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+# An array of any of the types that programs hold; each function says what it expects.
+Array = NDArray[Any]
+# Sizes or positions along some axes; of a whole array, None stands for the number of images.
+Sizes = tuple[int, ...]
+Shape = tuple[int | None, ...]
+# (before, after) along each spatial axis, in pixels; negative ones crop.
+Pairs = tuple[tuple[int, int], ...]
+# (start, end) along each axis; None: all of it.
+Bounds = tuple[tuple[int, int] | None, ...]
+
+
+def known(size: int | None) -> int:
+    """A size that is not the number of images."""
+    assert size is not None, "the number of images is known only when a step runs"
+    return size
