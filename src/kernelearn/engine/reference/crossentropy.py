@@ -95,7 +95,7 @@ def categorical_gradient(y_true: Array, y_pred: Array, from_logits: bool, label_
 # --- integer labels
 
 
-def _valid_labels(y_true: Array, y_pred: Array, ignore_class: int | None) -> tuple[Array, Array | None]:
+def valid_labels(y_true: Array, y_pred: Array, ignore_class: int | None) -> tuple[Array, Array | None]:
     """Labels with the ignored ones set to 0, and the mask of the others (None if all count).
 
     Raises: ArgumentError for a label that is no class.
@@ -128,7 +128,7 @@ def sparse(
     label_smoothing: float,
 ) -> Array:
     """-log p of the class numbers y_true; 0 where they are `ignore_class`."""
-    labels, valid = _valid_labels(y_true, y_pred, ignore_class)
+    labels, valid = valid_labels(y_true, y_pred, ignore_class)
     p_or_logits = y_pred if valid is None else np.where(valid[..., None], y_pred, y_pred.dtype.type(1))
     log_p = log_softmax(p_or_logits) if from_logits else np.log(_clip(_normalised(p_or_logits)[0]))
     value = -np.take_along_axis(log_p, labels[..., None], -1)[..., 0]
@@ -145,7 +145,7 @@ def sparse_gradient(
     label_smoothing: float,
 ) -> Array:
     """Derivative of `sparse` by y_pred."""
-    labels, valid = _valid_labels(y_true, y_pred, ignore_class)
+    labels, valid = valid_labels(y_true, y_pred, ignore_class)
     if valid is not None:
         y_pred = np.where(valid[..., None], y_pred, y_pred.dtype.type(1))
     one_hot = _one_hot(labels, y_pred)

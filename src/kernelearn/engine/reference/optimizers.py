@@ -208,7 +208,7 @@ def adamax_update(
     return param - learning_rate * m / ((1 - beta_1**step) * (u + epsilon)), m, u
 
 
-def _nadam_momentum(beta_1: float, step: int) -> float:
+def nadam_momentum(beta_1: float, step: int) -> float:
     """The momentum schedule of Nadam at a step."""
     return beta_1 * (1 - 0.5 * 0.96**step)
 
@@ -231,7 +231,7 @@ def nadam_update(
 
     Source: Dozat (2015), https://cs229.stanford.edu/proj2015/054_report.pdf.
     """
-    now, following = _nadam_momentum(beta_1, step), _nadam_momentum(beta_1, step + 1)
+    now, following = nadam_momentum(beta_1, step), nadam_momentum(beta_1, step + 1)
     product = float(u_product) * now
     m = _towards(m, grad, 1 - beta_1)
     v = _towards(v, grad * grad, 1 - beta_2)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.engine.reference.optimizers import UPDATES, _nadam_momentum
+from kernelearn.engine.reference.optimizers import UPDATES, nadam_momentum
 from kernelearn.errors import ArgumentError, unknown_name
 
 Coefficient = Any  # a number, or an array of the weight's shape
@@ -195,7 +195,7 @@ def _nadam(
     a: Mapping[str, Any], rate: float, step: int, g: NDArray[Any], old: Slots, new: Slots
 ) -> LinearStep:
     beta_1, beta_2 = a["beta_1"], a["beta_2"]
-    now, following = _nadam_momentum(beta_1, step), _nadam_momentum(beta_1, step + 1)
+    now, following = nadam_momentum(beta_1, step), nadam_momentum(beta_1, step + 1)
     product = float(old["u_product"]) * now
     of_mean, of_gradient = following / (1 - product * following), (1 - now) / (1 - product)
     scale = 1 / _size(np.sqrt(new["velocity"] / (1 - beta_2**step)) + a["epsilon"])

@@ -24,7 +24,7 @@ from kernelearn.engine.cpu.language.reduce import WideSum, accumulate, lane_sum,
 from kernelearn.engine.cpu.language.values import Value, float_text, type_of
 from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
-from kernelearn.engine.reference.crossentropy import _valid_labels
+from kernelearn.engine.reference.crossentropy import valid_labels
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
 
@@ -290,7 +290,7 @@ def check_labels(name: str, shape: tuple, ignored: int | None, inputs: Mapping[s
     labels = inputs[name]
     # Only the shape and the type of the predictions matter here.
     predictions = np.broadcast_to(np.float32(0), (labels.shape[0], *shape[1:]))
-    _valid_labels(labels, predictions, ignored)
+    valid_labels(labels, predictions, ignored)
 
 
 @dataclass(frozen=True)
