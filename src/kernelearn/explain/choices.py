@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.explain.gradient.pairs import operator_index
 from kernelearn.recording.run import Run
 
 
@@ -55,8 +56,12 @@ def ledger_step(run: Run, layer: str, index: Sequence[int], weight: str) -> int:
 def step_that_moved_most(
     run: Run, layer: str, index: Sequence[int], weight: str, among: Sequence[int] | np.ndarray
 ) -> int:
-    """The one of these updates, the last of them if none is known, that moved a number of a weight most."""
-    steps, values = run.trace(layer, tuple(index), weight)
+    """The one of these updates, the last of them if none is known, that moved a number of a weight most.
+
+    Raises: ArgumentError for an index outside of the weight.
+    """
+    shape = run.shape_of(layer, weight)
+    steps, values = run.trace(layer, operator_index(tuple(index), shape, shape), weight)
     known = dict(zip(steps.tolist(), values.astype(np.float64).tolist()))
     there = [int(k) for k in among if int(k) in known and int(k) - 1 in known]
     moves = {k: abs(known[k] - known[k - 1]) for k in there}
