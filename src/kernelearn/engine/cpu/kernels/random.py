@@ -15,7 +15,7 @@ from kernelearn.engine.cpu.kernels.entrywise.repeated import add_repeated
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import one_by_one
-from kernelearn.engine.cpu.language.philox import Philox
+from kernelearn.engine.cpu.language.philox import Philox, uniform
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
@@ -49,16 +49,14 @@ def in_order(k: Kernel, random: Philox, lo: Index, hi: Index, is_aligned: bool, 
 # --- dropout
 
 
-def kept(k: Kernel, words: Value, rate: float) -> Value:
+def kept(words: Value, rate: float) -> Value:
     """0 or 1 / (1 - rate): as `uniform(words) >= rate` decides, by comparing whole numbers."""
+    zero = words.kernel.zero
     # The least number of 24 bits that is kept: exact, as float32 holds all of them.
     least = math.ceil(float(np.float32(rate)) * 2**24)
     if least >= 2**24:
-        return k.zero
-    kind = f"<{k.width} x i32>"
-    bound = "<" + ", ".join([f"i32 {least << 8}"] * k.width) + ">"
-    is_kept = k.op(f"icmp uge {kind} {words}, {bound}")
-    return k.select(is_kept, k.constant(1 / (1 - rate)), k.zero)
+        return zero
+    return words.test("uge", least << 8).choose(1 / (1 - rate), zero)
 
 
 def lower_dropout(plan: Plan, op: Operation) -> bool:
@@ -113,10 +111,10 @@ class Dropout:
         random = Philox(k, self.stream)
 
         def use(at: Index, mask: Value | None, words: Value) -> None:
-            factor = kept(k, words, self.rate)
+            factor = kept(words, self.rate)
             k.store(factor, "mask", at, mask)
             if "x" in k.arguments:
-                k.store(k.mul(k.load("x", at, mask), factor), "y", at, mask)
+                k.store(k.load("x", at, mask) * factor, "y", at, mask)
 
         in_order(k, random, k.lo * self.size, k.hi * self.size, self.size % 4 == 0, use)
 
@@ -149,8 +147,8 @@ class Uniform:
         random = Philox(k, self.stream)
 
         def use(at: Index, mask: Value | None) -> None:
-            u = random.uniform(random.words_at(random.numbers_from(at)))
-            k.store(k.add(k.constant(self.low), k.mul(u, k.constant(self.high - self.low))), "y", at, mask)
+            u = uniform(random.words_at(random.numbers_from(at)))
+            k.store(self.low + u * (self.high - self.low), "y", at, mask)
 
         one_by_one(k, k.lo * self.size, k.hi * self.size, use)
 
@@ -185,13 +183,12 @@ class GaussianNoise:
 
         def use(at: Index, mask: Value | None) -> None:
             numbers = random.numbers_from(at)
-            pairs = random.op("lshr", numbers, random.constant(1))
-            angles = random.op("add", pairs, k.splat(str(half), "i64"))
-            u, turns = (random.uniform(random.words_at(words)) for words in (pairs, angles))
-            radius = fn.sqrt(k.mul(k.constant(-2.0), fn.log(k.sub(k.constant(1.0), u))))
+            pairs = numbers >> 1
+            angles = pairs + k.splat(str(half), "i64")
+            u, turns = (uniform(random.words_at(words)) for words in (pairs, angles))
+            radius = fn.sqrt(-2.0 * fn.log(1.0 - u))
             sine, cosine = fn.sine_and_cosine(turns)
-            is_odd = k.op(f"trunc {random.kind} {numbers} to <{k.width} x i1>")
-            noise = k.mul(radius, k.select(is_odd, sine, cosine))
-            k.store(k.fma(noise, k.constant(self.deviation), k.load("x", at, mask)), "y", at, mask)
+            noise = radius * numbers.truncated("i1").choose(sine, cosine)
+            k.store(fn.fma(noise, self.deviation, k.load("x", at, mask)), "y", at, mask)
 
         one_by_one(k, k.lo * self.size, k.hi * self.size, use)

@@ -7,7 +7,7 @@ every pixel. Operands that chains can read by themselves (a row of the last axis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_suppor
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Row
 from kernelearn.engine.cpu.language.values import Value, float_text
-from kernelearn.engine.cpu.plan import Plan, has_images, per_image
+from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes, per_image
 from kernelearn.engine.program import Operation
 
 
@@ -32,7 +32,7 @@ class Repetition:
     has_images: bool
 
 
-def shared_axes(sizes: tuple, small: tuple) -> tuple[int, int, int] | None:
+def shared_axes(sizes: Sequence[int], small: Sequence[int | None]) -> tuple[int, int, int] | None:
     """The (outer, shared, inner) of an image for an operand of these sizes; None if it is not so."""
     outer = 0
     while outer < len(sizes) and sizes[outer] == small[outer]:
@@ -45,12 +45,12 @@ def shared_axes(sizes: tuple, small: tuple) -> tuple[int, int, int] | None:
     return math.prod(sizes[:outer]), math.prod(sizes[outer:inner]), math.prod(sizes[inner:])
 
 
-def find_repetition(shape: tuple, small: tuple) -> Repetition | None:
-    """How an operand is repeated to the shape of the result."""
+def find_repetition(shape: tuple[int | None, ...], small: tuple[int | None, ...]) -> Repetition | None:
+    """How an operand is repeated to the shape of the result, which has images."""
     padded = (1,) * (len(shape) - len(small)) + tuple(small)
     if len(padded) != len(shape) or padded[0] not in (None, 1):
         return None
-    found = shared_axes(shape[1:], padded[1:])
+    found = shared_axes(image_sizes(shape), padded[1:])
     if found is None:
         return None
     outer, shared, inner = found
@@ -107,15 +107,15 @@ class OneRepeated:
                     with k.loop(0, view.shared) as b:
                         self._emit_row(k, view.inner, at + b * view.inner, place, None)
 
-    def _emit_row(self, k: Kernel, size: int, at: Index, place: Index, one: str | None) -> None:
+    def _emit_row(self, k: Kernel, size: int, at: Index, place: Index, one: Value | None) -> None:
         """A row of the result; `one` is the number of the small operand for all of it, or None."""
         small = f"x{self.small}"
         roles = [f"x{i}" for i in range(self.count)]
 
         def body(c: Index | int, mask: Value | None, held: Value | None) -> None:
-            values = [k.load(role, at + c, mask) if role != small else one for role in roles]
-            values = [k.load(small, place + c, mask) if value is None else value for value in values]
-            k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", at + c, mask)
+            values = {role: k.load(role, at + c, mask) for role in roles if role != small}
+            values[small] = one or k.load(small, place + c, mask)
+            k.store(EMITTERS[self.operator](self.attrs, *[values[role] for role in roles]), "y", at + c, mask)
 
         Row(k, size).each(body)
 
@@ -167,10 +167,10 @@ class ChannelScale:
                     _lanes(k, values[c : c + k.width]) for values in (self.factors, self.offsets)
                 )
                 at = row * channels + c
-                k.store(k.add(k.mul(k.load("x", at, mask), factor), offset), "y", at, mask)
+                k.store(k.load("x", at, mask) * factor + offset, "y", at, mask)
 
 
-def _lanes(k: Kernel, values: tuple[float, ...]) -> str:
+def _lanes(k: Kernel, values: tuple[float, ...]) -> Value:
     """Constants in the lanes, zeros behind them."""
     filled = (*values, *(0.0,) * (k.width - len(values)))
-    return "<" + ", ".join(f"float {float_text(v)}" for v in filled) + ">"
+    return k.named("<" + ", ".join(f"float {float_text(v)}" for v in filled) + ">", k.vector)

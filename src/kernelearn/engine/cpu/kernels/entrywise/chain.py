@@ -103,13 +103,16 @@ class Chain:
             else:
                 values[e.name] = k.load(e.role, channel if e.kind == "channel" else offset, mask)
         for op in self.body:
-            results = EMITTERS[op.operator](k, op.attrs, *[values[n] for n in op.inputs])
-            values.update(zip(op.outputs, results if isinstance(results, tuple) else (results,)))
+            values[op.outputs[0]] = EMITTERS[op.operator](op.attrs, *[values[n] for n in op.inputs])
         return values
 
 
 def make_chain(
-    plan: Plan, body: Sequence[Operation], given: Sequence[str], shape: tuple, wanted: Sequence[str]
+    plan: Plan,
+    body: Sequence[Operation],
+    given: Sequence[str],
+    shape: tuple[int | None, ...],
+    wanted: Sequence[str],
 ) -> Chain | None:
     """The chain of operations on a tensor of this shape, or None if one of them has no emitter.
 
@@ -155,12 +158,14 @@ def lower_single(plan: Plan, op: Operation) -> bool:
     return lower_chain(plan, op, (op,), op.outputs, shape)
 
 
-def lower_chain(plan: Plan, op: Operation, body: Sequence[Operation], wanted, shape: tuple) -> bool:
+def lower_chain(
+    plan: Plan, op: Operation, body: Sequence[Operation], wanted: Sequence[str], shape: tuple[int | None, ...]
+) -> bool:
     """A chain over memory."""
     chain = make_chain(plan, body, (), shape, wanted)
     if chain is None:
         return False
-    channels = shape[-1] if any(e.kind == "channel" for e in chain.externals) else 0
+    channels = (shape[-1] or 0) if any(e.kind == "channel" for e in chain.externals) else 0
     size, images = per_image(shape), has_images(shape)
     flops = (float(size * len(body)), 0.0) if images else (0.0, float(size * len(body)))
     tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))

@@ -1,6 +1,6 @@
 """Operators entry by entry as code on one vector: the table of `engine.operators.elementwise`, in registers.
 
-EMITTERS: operator -> function (kernel, attrs, *values) -> value. An operator without an entry, or with
+EMITTERS: operator -> function (attrs, *values) -> value. An operator without an entry, or with
 attributes that `is_supported` does not know, stays with the reference engine.
 """
 
@@ -12,94 +12,95 @@ from typing import Any
 
 from kernelearn.engine.cpu.kernels.entrywise.activations import ACTIVATIONS
 from kernelearn.engine.cpu.language import functions as fn
-from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.program import Operation
 
 Attrs = Mapping[str, Any]
 
 
-def _scale(k: Kernel, attrs: Attrs, x: Value) -> Value:
+def _scale(attrs: Attrs, x: Value) -> Value:
     factor, offset = attrs["factor"], attrs["offset"]
-    y = x if factor == 1.0 else k.mul(x, k.constant(factor))
-    return y if offset == 0.0 else k.add(y, k.constant(offset))
+    y = x if factor == 1.0 else x * factor
+    return y if offset == 0.0 else y + offset
 
 
-def _activation(k: Kernel, attrs: Attrs, x: Value) -> Value:
-    return ACTIVATIONS[attrs["kind"]][0](k, x, attrs)
+def _activation(attrs: Attrs, x: Value) -> Value:
+    return ACTIVATIONS[attrs["kind"]][0](x, attrs)
 
 
-def _activation_grad(k: Kernel, attrs: Attrs, g: Value, x: Value, y: Value) -> Value:
-    return ACTIVATIONS[attrs["kind"]][1](k, g, x, y, attrs)
+def _activation_grad(attrs: Attrs, g: Value, x: Value, y: Value) -> Value:
+    return ACTIVATIONS[attrs["kind"]][1](g, x, y, attrs)
 
 
-def _standardize(k: Kernel, attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
-    deviation = fn.sqrt(k.add(variance, k.constant(attrs["epsilon"])))
-    return k.div(k.sub(x, mean), deviation)
+def _deviation(attrs: Attrs, variance: Value) -> Value:
+    return fn.sqrt(variance + attrs["epsilon"])
 
 
-def _standardize_grad(k: Kernel, attrs: Attrs, g: Value, variance: Value) -> Value:
-    return k.div(g, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))))
+def _standardize(attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
+    deviation = _deviation(attrs, variance)
+    return (x - mean) / deviation
 
 
-def _batch_norm_grad_input(
-    k: Kernel, attrs: Attrs, g: Value, x: Value, mean: Value, *coefficients: Value
-) -> Value:
+def _standardize_grad(attrs: Attrs, g: Value, variance: Value) -> Value:
+    return g / _deviation(attrs, variance)
+
+
+def _batch_norm_grad_input(attrs: Attrs, g: Value, x: Value, mean: Value, *coefficients: Value) -> Value:
     factor, slope, offset = coefficients
-    return k.fma(factor, g, k.fma(slope, k.sub(x, mean), offset))
+    return fn.fma(factor, g, fn.fma(slope, x - mean, offset))
 
 
-def _unstandardize(k: Kernel, attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
-    return k.fma(x, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))), mean)
+def _unstandardize(attrs: Attrs, x: Value, mean: Value, variance: Value) -> Value:
+    return fn.fma(x, _deviation(attrs, variance), mean)
 
 
-def _unstandardize_grad(k: Kernel, attrs: Attrs, g: Value, variance: Value) -> Value:
-    return k.mul(g, fn.sqrt(k.add(variance, k.constant(attrs["epsilon"]))))
+def _unstandardize_grad(attrs: Attrs, g: Value, variance: Value) -> Value:
+    return g * _deviation(attrs, variance)
 
 
-def _prelu(k: Kernel, attrs: Attrs, x: Value, alpha: Value) -> Value:
-    return k.select(k.test("ogt", x, k.zero), x, k.mul(alpha, x))
+def _prelu(attrs: Attrs, x: Value, alpha: Value) -> Value:
+    return (x > x.kernel.zero).choose(x, alpha * x)
 
 
-def _prelu_grad_input(k: Kernel, attrs: Attrs, g: Value, x: Value, alpha: Value) -> Value:
-    return k.select(k.test("ogt", x, k.zero), g, k.mul(alpha, g))
+def _prelu_grad_input(attrs: Attrs, g: Value, x: Value, alpha: Value) -> Value:
+    return (x > x.kernel.zero).choose(g, alpha * g)
 
 
-def _prelu_grad_alpha(k: Kernel, attrs: Attrs, g: Value, x: Value) -> Value:
-    return k.select(k.test("ogt", x, k.zero), k.zero, k.mul(x, g))
+def _prelu_grad_alpha(attrs: Attrs, g: Value, x: Value) -> Value:
+    return (x > x.kernel.zero).choose(x.kernel.zero, x * g)
 
 
-def _extreme_grad(k: Kernel, attrs: Attrs, g: Value, x: Value, other: Value, y: Value) -> Value:
+def _extreme_grad(attrs: Attrs, g: Value, x: Value, other: Value, y: Value) -> Value:
     """To the winner; half each in a tie."""
-    share = k.select(k.test("oeq", x, other), k.constant(0.5), k.constant(1.0))
-    return k.mul(g, k.select(k.test("oeq", x, y), share, k.zero))
+    share = x.equals(other).choose(x.kernel.constant(0.5), 1.0)
+    return g * x.equals(y).choose(share, x.kernel.zero)
 
 
-def _penalty_grad(k: Kernel, attrs: Attrs, g: Value, w: Value) -> Value:
-    l1, l2 = attrs["l1"], attrs["l2"]
-    slope = k.mul(k.constant(2 * l2), w)
+def _penalty_grad(attrs: Attrs, g: Value, w: Value) -> Value:
+    l1, l2 = float(attrs["l1"]), float(attrs["l2"])
+    slope = 2 * l2 * w
     if l1:
-        slope = k.fma(k.constant(l1), fn.sign(w), slope)
-    return k.mul(g, slope)
+        slope = fn.fma(w.kernel.constant(l1), fn.sign(w), slope)
+    return g * slope
 
 
-def _moving_average(k: Kernel, attrs: Attrs, state: Value, value: Value) -> Value:
+def _moving_average(attrs: Attrs, state: Value, value: Value) -> Value:
     momentum = attrs["momentum"]
-    return k.fma(state, k.constant(momentum), k.mul(value, k.constant(1 - momentum)))
+    return fn.fma(state, momentum, value * (1 - momentum))
 
 
-def _clip_by_value(k: Kernel, attrs: Attrs, grad: Value) -> Value:
+def _clip_by_value(attrs: Attrs, grad: Value) -> Value:
     return fn.clip(grad, -attrs["limit"], attrs["limit"])
 
 
-EMITTERS: dict[str, Callable[..., Any]] = {
-    "add": lambda k, a, x, y: k.add(x, y),
-    "subtract": lambda k, a, x, y: k.sub(x, y),
-    "multiply": lambda k, a, x, y: k.mul(x, y),
-    "maximum": lambda k, a, x, y: fn.maximum(x, y),
-    "minimum": lambda k, a, x, y: fn.minimum(x, y),
-    "bias_add": lambda k, a, x, b: k.add(x, b),
-    "affine": lambda k, a, x, gamma, beta: k.fma(x, gamma, beta),
+EMITTERS: dict[str, Callable[..., Value]] = {
+    "add": lambda a, x, y: x + y,
+    "subtract": lambda a, x, y: x - y,
+    "multiply": lambda a, x, y: x * y,
+    "maximum": lambda a, x, y: fn.maximum(x, y),
+    "minimum": lambda a, x, y: fn.minimum(x, y),
+    "bias_add": lambda a, x, b: x + b,
+    "affine": lambda a, x, gamma, beta: fn.fma(x, gamma, beta),
     "scale": _scale,
     "activation": _activation,
     "activation_grad": _activation_grad,

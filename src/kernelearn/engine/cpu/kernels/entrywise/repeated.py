@@ -29,14 +29,15 @@ class Operand:
     steps: tuple[int, ...]
 
 
-def find_operand(shape: tuple, small: tuple) -> Operand | None:
+def find_operand(shape: tuple[int | None, ...], small: tuple[int | None, ...]) -> Operand | None:
     """How an operand of shape `small` is repeated to `shape`; None if it does not fit."""
     padded = (1,) * (len(shape) - len(small)) + tuple(small)
     if len(padded) != len(shape) or padded[0] not in (None, 1):
         return None
     if any(own not in (1, size) for own, size in zip(padded[1:], shape[1:])):
         return None
-    steps = (0 if own == 1 else step for own, step in zip(padded[1:], strides_of(padded[1:])))
+    sizes = image_sizes(padded[1:])
+    steps = (0 if own == 1 else step for own, step in zip(sizes, strides_of(sizes)))
     return Operand(per_image(padded) if padded[0] is None else 0, tuple(steps))
 
 
@@ -125,6 +126,6 @@ class Repeated:
 
             def body(c: Index | int, mask: Value | None) -> None:
                 values = [held[r] if r in held else k.load(r, starts[r] + c, mask) for r in operands]
-                k.store(EMITTERS[self.operator](k, self.attrs, *values), "y", y + c, mask)
+                k.store(EMITTERS[self.operator](self.attrs, *values), "y", y + c, mask)
 
             lanes(k, self.counts[-1], body)

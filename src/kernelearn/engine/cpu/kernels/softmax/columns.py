@@ -45,7 +45,7 @@ class Column:
 
     def fold(
         self, start: Value, join: Callable[[Value, Value], Value], value: Callable[[Index, int], Value]
-    ) -> list:
+    ) -> list[Value]:
         """join over all rows of value(row, vector), for each vector."""
 
         def step(row: Index, vector: int, sums: Sequence[Value]) -> list[Value]:
@@ -56,7 +56,7 @@ class Column:
         return [total for (total,) in folded]
 
     def sum(self, value: Callable[[Index, int], Value]) -> list[Value]:
-        return self.fold(self.k.zero, self.k.add, value)
+        return self.fold(self.k.zero, lambda a, b: a + b, value)
 
     def write(self, value: Callable[[Index, int], Value]) -> None:
         with self.k.loop(0, self.size) as row:
@@ -64,62 +64,60 @@ class Column:
                 self.store(value(row, vector), row, vector)
 
 
-def emit_columns(
-    k: Kernel, outer: int, size: int, inner: int, emit: Callable[[Kernel, Column], None]
-) -> None:
-    """emit(kernel, columns) for all columns of the images of the kernel's tasks."""
+def emit_columns(k: Kernel, outer: int, size: int, inner: int, emit: Callable[[Column], None]) -> None:
+    """emit(columns) for all columns of the images of the kernel's tasks."""
     with k.loop(k.lo * outer, k.hi * outer) as number:
         start = number * (size * inner)
         for first, tile in blocks(k, inner, TILE):
-            emit(k, Column(k, size, inner, start + first, tile))
+            emit(Column(k, size, inner, start + first, tile))
 
 
-def _largest(k: Kernel, column: Column) -> list[Value]:
+def _largest(column: Column) -> list[Value]:
     """The largest number of every column; a NaN may or may not be seen."""
 
     def larger(a: Value, b: Value) -> Value:
-        return k.select(k.test("ogt", b, a), b, a)
+        return (b > a).choose(b, a)
 
-    return column.fold(k.constant(-math.inf), larger, lambda row, v: column.load("x", row, v))
+    return column.fold(column.k.constant(-math.inf), larger, lambda row, v: column.load("x", row, v))
 
 
-def emit_softmax(k: Kernel, column: Column) -> None:
+def emit_softmax(column: Column) -> None:
     """Largest number; exponentials and their sum; division."""
-    top = _largest(k, column)
+    top = _largest(column)
 
     def exponential(row: Index, v: int) -> Value:
-        e = fn.exp(k.sub(column.load("x", row, v), top[v]))
+        e = fn.exp(column.load("x", row, v) - top[v])
         column.store(e, row, v)
         return e
 
     total = column.sum(exponential)
-    column.write(lambda row, v: k.div(column.load("out", row, v), total[v]))
+    column.write(lambda row, v: column.load("out", row, v) / total[v])
 
 
-def emit_log_softmax(k: Kernel, column: Column) -> None:
+def emit_log_softmax(column: Column) -> None:
     """Largest number; sum of exponentials; difference."""
-    top = _largest(k, column)
+    top = _largest(column)
 
     def shifted(row: Index, v: int) -> Value:
-        return k.sub(column.load("x", row, v), top[v])
+        return column.load("x", row, v) - top[v]
 
     total = column.sum(lambda row, v: fn.exp(shifted(row, v)))
     logarithm = [fn.log(t) for t in total]
-    column.write(lambda row, v: k.sub(shifted(row, v), logarithm[v]))
+    column.write(lambda row, v: shifted(row, v) - logarithm[v])
 
 
-def emit_softmax_grad(k: Kernel, column: Column) -> None:
+def emit_softmax_grad(column: Column) -> None:
     """y (g - sum(g y))."""
-    mean = column.sum(lambda row, v: k.mul(column.load("g", row, v), column.load("y", row, v)))
-    column.write(lambda row, v: k.mul(column.load("y", row, v), k.sub(column.load("g", row, v), mean[v])))
+    mean = column.sum(lambda row, v: column.load("g", row, v) * column.load("y", row, v))
+    column.write(lambda row, v: column.load("y", row, v) * (column.load("g", row, v) - mean[v]))
 
 
-def emit_log_softmax_grad(k: Kernel, column: Column) -> None:
+def emit_log_softmax_grad(column: Column) -> None:
     """g - e^y sum(g)."""
     total = column.sum(lambda row, v: column.load("g", row, v))
 
     def slope(row: Index, v: int) -> Value:
-        share = k.mul(fn.exp(column.load("y", row, v)), total[v])
-        return k.sub(column.load("g", row, v), share)
+        share = fn.exp(column.load("y", row, v)) * total[v]
+        return column.load("g", row, v) - share
 
     column.write(slope)

@@ -21,10 +21,10 @@ def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[Value, list[Valu
     """The largest number of a row in every lane, and the row if it is short."""
     top = k.register(start=k.constant(-math.inf))
 
-    def one(c, mask, held):
+    def one(c: Index | int, mask: Value | None, held: Value | None) -> Value:
         x = k.load(role, at + c, mask)
-        candidate = only(mask, x, k.constant(-math.inf))
-        k.set(top, k.select(k.test("ogt", candidate, k.get(top)), candidate, k.get(top)))
+        candidate = only(mask, x, -math.inf)
+        k.set(top, (candidate > k.get(top)).choose(candidate, k.get(top)))
         return x
 
     held = row.each(one)
@@ -73,8 +73,8 @@ def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
     top, held = row_max(k, row, "x", at)
     total = k.register(start=k.zero)
 
-    def exponential(c, mask, x):
-        e = fn.exp(k.sub(x or k.load("x", at + c, mask), top))
+    def exponential(c: Index | int, mask: Value | None, x: Value | None) -> Value:
+        e = fn.exp((x or k.load("x", at + c, mask)) - top)
         accumulate(total, only(mask, e, k.zero))
         if x is None:
             k.store(e, "out", at + c, mask)
@@ -83,8 +83,8 @@ def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
     held = row.each(exponential, held)
     divisor = lane_sum(k.get(total))
 
-    def share(c, mask, e):
-        k.store(k.div(e or k.load("out", at + c, mask), divisor), "out", at + c, mask)
+    def share(c: Index | int, mask: Value | None, e: Value | None) -> None:
+        k.store((e or k.load("out", at + c, mask)) / divisor, "out", at + c, mask)
 
     row.each(share, held)
 
@@ -94,17 +94,17 @@ def _emit_log_softmax(k: Kernel, row: Row, at: Index) -> None:
     top, held = row_max(k, row, "x", at)
     total = k.register(start=k.zero)
 
-    def exponential(c, mask, x):
-        shifted = k.sub(x or k.load("x", at + c, mask), top)
+    def exponential(c: Index | int, mask: Value | None, x: Value | None) -> Value:
+        shifted = (x or k.load("x", at + c, mask)) - top
         accumulate(total, only(mask, fn.exp(shifted), k.zero))
         return shifted
 
     held = row.each(exponential, held)
     logarithm = fn.log(lane_sum(k.get(total)))
 
-    def difference(c, mask, shifted):
-        shifted = shifted or k.sub(k.load("x", at + c, mask), top)
-        k.store(k.sub(shifted, logarithm), "out", at + c, mask)
+    def difference(c: Index | int, mask: Value | None, shifted: Value | None) -> None:
+        shifted = shifted or k.load("x", at + c, mask) - top
+        k.store(shifted - logarithm, "out", at + c, mask)
 
     row.each(difference, held)
 
@@ -113,15 +113,15 @@ def _emit_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
     """y (g - sum(g y))."""
     total = k.register(start=k.zero)
 
-    def product(c, mask, held):
-        k.set(total, k.fma(k.load("g", at + c, mask), k.load("y", at + c, mask), k.get(total)))
+    def product(c: Index | int, mask: Value | None, held: Value | None) -> None:
+        k.set(total, fn.fma(k.load("g", at + c, mask), k.load("y", at + c, mask), k.get(total)))
 
     row.each(product)
     mean = lane_sum(k.get(total))
 
-    def slope(c, mask, held):
-        difference = k.sub(k.load("g", at + c, mask), mean)
-        k.store(k.mul(k.load("y", at + c, mask), difference), "out", at + c, mask)
+    def slope(c: Index | int, mask: Value | None, held: Value | None) -> None:
+        difference = k.load("g", at + c, mask) - mean
+        k.store(k.load("y", at + c, mask) * difference, "out", at + c, mask)
 
     row.each(slope)
 
@@ -129,18 +129,22 @@ def _emit_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
 def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
     """g - e^y sum(g)."""
     total = k.register(start=k.zero)
-    row.each(lambda c, mask, held: accumulate(total, k.load("g", at + c, mask)))
+
+    def add(c: Index | int, mask: Value | None, held: Value | None) -> None:
+        accumulate(total, k.load("g", at + c, mask))
+
+    row.each(add)
     sum_g = lane_sum(k.get(total))
 
-    def slope(c, mask, held):
-        share = k.mul(fn.exp(k.load("y", at + c, mask)), sum_g)
-        k.store(k.sub(k.load("g", at + c, mask), share), "out", at + c, mask)
+    def slope(c: Index | int, mask: Value | None, held: Value | None) -> None:
+        share = fn.exp(k.load("y", at + c, mask)) * sum_g
+        k.store(k.load("g", at + c, mask) - share, "out", at + c, mask)
 
     row.each(slope)
 
 
 # Operator -> code for a row, code for columns.
-FORMS: dict[str, tuple[Callable[[Kernel, Row, Index], None], Callable[[Kernel, columns.Column], None]]] = {
+FORMS: dict[str, tuple[Callable[[Kernel, Row, Index], None], Callable[[columns.Column], None]]] = {
     "softmax": (_emit_softmax, columns.emit_softmax),
     "softmax_grad": (_emit_softmax_grad, columns.emit_softmax_grad),
     "log_softmax": (_emit_log_softmax, columns.emit_log_softmax),
