@@ -89,7 +89,7 @@ class Trap:
     def _arm(self) -> None:
         for name in CHANGES:
             setattr(os, name, self._counted(name, getattr(os, name)))
-        os.open = self._counted("open", os.open, lambda path, flags, *rest: bool(flags & WRITING))
+        os.open = self._counted("open", os.open, lambda path, flags, *rest, **named: bool(flags & WRITING))
         builtins.open = io.open = self._counted("open", builtins.open, _is_for_writing)
 
     def _counted(
@@ -208,8 +208,10 @@ def _import_all() -> None:
     """Load here what the children need: each of them is a copy of this process."""
     for name in ("train.job", "train.settings_guard", "evaluate", "report", "runs", "explain.kernels"):
         importlib.import_module(f"kernelearn.cli.{name}")
-    for name in ("models.zoo", "recording", "explain.filter_bank", "explain.kernel_health", "view", "data"):
+    for name in ("models.zoo", "recording", "explain", "view", "data"):
         importlib.import_module(f"kernelearn.{name}")
+    for name in ("filter_bank", "kernel_health"):
+        getattr(sys.modules["kernelearn.explain"], name)  # loads its module
     for name in ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.font_manager"):
         importlib.import_module(name)
 
