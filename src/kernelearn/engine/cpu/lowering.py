@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernelearn.engine.cpu.kernels import dense, fused, norms, random, reductions, shaping, updates
+from kernelearn.engine.cpu.kernels import constants, dense, fused, random, reductions, shaping, updates
 from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
 from kernelearn.engine.cpu.kernels.entrywise.broadcast import lower_broadcast, lower_scale
@@ -18,6 +18,7 @@ from kernelearn.engine.cpu.kernels.entrywise.repeated import lower_repeated
 from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warping
 from kernelearn.engine.cpu.kernels.losses import loss
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
+from kernelearn.engine.cpu.kernels.norms import clipping, constraints, penalties
 from kernelearn.engine.cpu.kernels.pooling import pooling
 from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
 from kernelearn.engine.cpu.machine.target import Target
@@ -103,14 +104,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "warp": (warping.lower_warp,),
     "warp_grad": (warping.lower_warp_grad,),
     # weights: sums of them, limits, steps
-    "global_norm": (norms.lower_global_norm,),
-    "clip_by_norm": (norms.lower_clip_by_norm,),
-    "clip_by_global_norm": (norms.lower_clip_by_global_norm,),
-    "penalty": (norms.lower_penalty,),
-    "activity_penalty": (norms.lower_activity_penalty,),
-    "activity_penalty_grad": (norms.lower_activity_penalty_grad,),
-    "fill": (norms.lower_fill,),
-    "constrain": (norms.lower_constrain,),
+    "global_norm": (clipping.lower_global_norm,),
+    "clip_by_norm": (clipping.lower_clip_by_norm,),
+    "clip_by_global_norm": (clipping.lower_clip_by_global_norm,),
+    "penalty": (penalties.lower_penalty,),
+    "activity_penalty": (penalties.lower_activity_penalty,),
+    "activity_penalty_grad": (penalties.lower_activity_penalty_grad,),
+    "fill": (constants.lower_fill,),
+    "constrain": (constraints.lower_constrain,),
     "sgd_update": (updates.lower_update,),
     "adam_update": (updates.lower_update,),
     "rmsprop_update": (updates.lower_update,),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, task_blocks
-from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
+from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs, only
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View, find_view, over_outer
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes
@@ -23,7 +23,8 @@ TILE = 4
 JOINED = 2
 # Images of at most this many rows are joined without sums of their own.
 FEW_ROWS = 4
-
+# (row, vector of it) -> values.
+Load = Callable[[Index, Lanes], Value]
 
 KINDS = {"bias_grad": "sum", "sum_to": "sum", "reduce_mean": "mean", "reduce_max": "max"}
 
@@ -67,7 +68,16 @@ def add_reduction(plan: Plan, op: Operation, reduction: Reduction, axes: tuple[i
     return True
 
 
-def _call_inside(plan, op, view: View, reduction: Reduction, divisor, source, target, in_images) -> None:
+def _call_inside(
+    plan: Plan,
+    op: Operation,
+    view: View,
+    reduction: Reduction,
+    divisor: int,
+    source: str,
+    target: str,
+    in_images: bool,
+) -> None:
     plan.call(
         op,
         InsideImages(view, reduction, divisor),
@@ -97,14 +107,14 @@ def _emit_columns(k: Kernel, view: View, reduction: Reduction, divisor: int, x: 
     """Lanes are channels."""
     for first, tile in blocks(k, view.channels, TILE):
 
-        def step(row, vector, sums, first=first):
+        def step(row: Index, vector: Lanes, sums: Sequence[Value], first: Index = first) -> list[Value]:
             channel, mask = vector
             value = k.load("x", x + row * view.channels + first + channel, mask)
             return [reduction.join(sums[0], value)]
 
         totals = fold_rows(k, view.rows, [reduction.start(k)], tile, step, reduction.join)
         for (channel, mask), (total,) in zip(tile, totals):
-            value = k.div(total, k.constant(divisor)) if divisor > 1 else total
+            value = total / divisor if divisor > 1 else total
             k.store(value, "y", y + first + channel, mask)
 
 
@@ -113,7 +123,7 @@ def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Ind
     with k.loop(0, view.channels) as channel:
         start = x + channel * view.run
 
-        def value(at, mask):
+        def value(at: Index, mask: Value | None) -> Value:
             return reduction.masked(k, k.load("x", at, mask), mask)
 
         total = fold_runs(k, view, start, reduction, value)
@@ -123,7 +133,16 @@ def _emit_runs(k: Kernel, view: View, reduction: Reduction, divisor: int, x: Ind
         k.store_one(scalar, "y", y + channel)
 
 
-def _call_joined(plan, op, channels: int, rows: int, reduction: Reduction, divisor, source, target) -> None:
+def _call_joined(
+    plan: Plan,
+    op: Operation,
+    channels: int,
+    rows: int,
+    reduction: Reduction,
+    divisor: int,
+    source: str,
+    target: str,
+) -> None:
     plan.call(
         op,
         OverImages(channels, rows, reduction, divisor),
@@ -158,7 +177,7 @@ class OverImages:
                 k.store(result, "y", first + channel, mask)
 
 
-def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, divisor: Index) -> list[Value]:
+def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Load, divisor: Index) -> list[Value]:
     reduction = Reduction("max")
 
     def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
@@ -167,9 +186,7 @@ def _joined_maxima(k: Kernel, rows: Index, tile: list[Lanes], load: Callable, di
     return [total for (total,) in fold_rows(k, rows, [reduction.start(k)], tile, step, reduction.join)]
 
 
-def _joined_sums(
-    k: Kernel, rows: Index, tile: list[Lanes], load: Callable[[Index, Lanes], Value], divisor: Index
-) -> list[Value]:
+def _joined_sums(k: Kernel, rows: Index, tile: list[Lanes], load: Load, divisor: Index) -> list[Value]:
     """In float64; a divisor of zero stands for none."""
 
     def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
@@ -214,17 +231,17 @@ class MeanGradient:
     view: View
 
     def emit(self, k: Kernel) -> None:
-        divisor = k.constant(self.view.reduced)
+        divisor = self.view.reduced
         for x, y in over_outer(k, self.view):
             if self.view.run == 1:
                 for first, tile in blocks(k, self.view.channels, TILE):
-                    shares = [k.div(k.load("g", y + first + c, mask), divisor) for c, mask in tile]
+                    shares = [k.load("g", y + first + c, mask) / divisor for c, mask in tile]
                     with k.loop(0, self.view.rows) as row:
                         for (c, mask), share in zip(tile, shares):
                             k.store(share, "dx", x + row * self.view.channels + first + c, mask)
                 continue
             with k.loop(0, self.view.channels) as channel:
-                share = k.div(k.broadcast("g", y + channel), divisor)
+                share = k.broadcast("g", y + channel) / divisor
 
                 def spread(at: Index, mask: Value | None, share: Value = share) -> None:
                     k.store(share, "dx", at, mask)
@@ -264,47 +281,43 @@ class MaxGradient:
                 _max_grad_runs(k, self.view, x, y, channel)
 
 
-def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list) -> None:
+def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list[Lanes]) -> None:
     """Two passes over the rows: count the winners, then share."""
     best = {c: k.load("y", y + c, mask) for c, mask in tile}
-    one = k.constant(1.0)
 
-    def wins(row, c, mask):
-        return k.test("oeq", k.load("x", x + row * view.channels + c, mask), best[c])
+    def wins(row: Index, c: int, mask: Value | None) -> Value:
+        return k.load("x", x + row * view.channels + c, mask).equals(best[c])
 
-    def step(row, vector, sums):
-        return [k.add(sums[0], k.select(wins(row, *vector), one, k.zero))]
+    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
+        return [sums[0] + wins(row, *vector).choose(1.0, k.zero)]
 
     counts = fold_rows(k, view.rows, [k.zero], tile, step)
-    shares = [_shares(k, count) for (count,) in counts]
+    shares = [_shares(count) for (count,) in counts]
     grads = [k.load("g", y + c, mask) for c, mask in tile]
     with k.loop(0, view.rows) as row:
         for (c, mask), (yes, no), grad in zip(tile, shares, grads):
-            share = k.select(wins(row, c, mask), yes, no)
-            k.store(k.mul(share, grad), "dx", x + row * view.channels + c, mask)
+            share = wins(row, c, mask).choose(yes, no)
+            k.store(share * grad, "dx", x + row * view.channels + c, mask)
 
 
-def _shares(k: Kernel, count: str) -> tuple[Value, Value]:
+def _shares(count: Value) -> tuple[Value, Value]:
     """What a winner gets, and what the others get: 0, or NaN where nobody wins because of a NaN."""
-    return k.div(k.constant(1.0), count), k.div(k.zero, count)
+    return 1.0 / count, count.kernel.zero / count
 
 
 def _max_grad_runs(k: Kernel, view: View, x: Index, y: Index, channel: Index) -> None:
     best, grad = k.broadcast("y", y + channel), k.broadcast("g", y + channel)
 
-    def wins(at, mask):
-        return k.test("oeq", k.load("x", at, mask), best)
+    def wins(at: Index, mask: Value | None) -> Value:
+        return k.load("x", at, mask).equals(best)
 
-    def won(at, mask):
-        one = k.select(wins(at, mask), k.constant(1.0), k.zero)
-        return one if mask is None else k.select(mask, one, k.zero)
+    def won(at: Index, mask: Value | None) -> Value:
+        return only(mask, wins(at, mask).choose(1.0, k.zero), k.zero)
 
     total = fold_runs(k, view, x + channel * view.run, Reduction("sum"), won)
-    yes, no = _shares(k, k.splat(k.total(total)))
-    each_run(
-        k,
-        view,
-        x,
-        channel,
-        lambda at, mask: k.store(k.mul(k.select(wins(at, mask), yes, no), grad), "dx", at, mask),
-    )
+    yes, no = _shares(k.total(total).splat())
+
+    def write(at: Index, mask: Value | None) -> None:
+        k.store(wins(at, mask).choose(yes, no) * grad, "dx", at, mask)
+
+    each_run(k, view, x, channel, write)

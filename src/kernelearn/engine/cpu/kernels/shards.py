@@ -50,7 +50,7 @@ class SumOfShards:
         def body(at: Index, mask: Value | None) -> None:
             values = [k.load("parts", at + s * self.size, mask) for s in range(self.shards)]
             while len(values) > 1:
-                pairs = [k.add(a, b) for a, b in zip(values[::2], values[1::2])]
+                pairs = [a + b for a, b in zip(values[::2], values[1::2])]
                 values = pairs + ([values[-1]] if len(values) % 2 else [])
             k.store(values[0], "total", at, mask)
 

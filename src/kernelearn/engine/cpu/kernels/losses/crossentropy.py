@@ -7,7 +7,7 @@ From logits or from probabilities, of class numbers or of target rows; the equat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +23,22 @@ Attrs = Mapping[str, Any]
 KINDS = ("sparse_categorical_crossentropy", "categorical_crossentropy")
 
 
+# One vector of a row: (first entry, mask) -> values.
+Part = Callable[[Index | int, Value | None], Value]
+
+
 @dataclass
 class Sample:
     """One row of predictions at `at` (role "p") with its target: a class number or a row of role "t".
 
-    label: the class number of the sample in a register, or None.
+    label: the class number of the sample, or None.
     """
 
     k: Kernel
     row: Row
     at: Index
     attrs: Attrs
-    label: str | None
+    label: Value | None
 
     @property
     def smoothing(self) -> float:
@@ -45,75 +49,69 @@ class Sample:
 
     def target(self, c: Index | int, mask: Value | None) -> Value:
         """Targets, smoothed; anything outside of the mask."""
-        k, extra = self.k, self.smoothing / self.row.size
+        extra = self.smoothing / self.row.size
         if self.label is None:
-            t = k.load("t", self.at + c, mask)
-            if not self.smoothing:
-                return t
-            return k.add(k.mul(t, k.constant(1 - self.smoothing)), k.constant(extra))
-        is_label = self._lanes_of_label(c)
-        return k.select(is_label, k.constant(1 - self.smoothing + extra), k.constant(extra))
+            t = self.k.load("t", self.at + c, mask)
+            return t * (1 - self.smoothing) + extra if self.smoothing else t
+        is_label = self._lanes_of_label(self.label, c)
+        return is_label.choose(self.k.constant(1 - self.smoothing + extra), extra)
 
-    def _lanes_of_label(self, c: Index | int) -> Value:
+    def _lanes_of_label(self, label: Value, c: Index | int) -> Value:
         k = self.k
         numbers = ", ".join(f"i64 {lane}" for lane in range(k.width))
-        wanted = k.value(f"sub i64 {self.label}, {c}", "i64").splat()
+        wanted = (label - k.named(str(c), label.type)).splat()
         return k.named(f"<{numbers}>", wanted.type).equals(wanted)
 
-    def sum_of_targets(self) -> Value:
-        if self.label is not None:
-            return self.k.constant(1.0)
-        total = self.k.register(start=self.k.zero)
-        self.row.each(lambda c, m, h: accumulate(total, only(m, self.target(c, m), self.k.zero)))
+    def sum_over(self, part: Part) -> Value:
+        """The sum of part(c, mask) over the row, in every lane."""
+        total, zero = self.k.register(start=self.k.zero), self.k.zero
+        self.row.each(lambda c, mask, held: accumulate(total, only(mask, part(c, mask), zero)))
         return lane_sum(self.k.get(total))
+
+    def sum_of_targets(self) -> Value:
+        return self.k.constant(1.0) if self.label is not None else self.sum_over(self.target)
+
+    def write(self, part: Part) -> None:
+        """part(c, mask) to role "out"."""
+        self.row.each(lambda c, mask, held: self.k.store(part(c, mask), "out", self.at + c, mask))
 
 
 def value(sample: Sample) -> Value:
     """The loss of one sample, in every lane; NaN for a label that is no class."""
     log_p = _log_softmax(sample) if sample.attrs["from_logits"] else _log_share(sample)
-    k = sample.k
-    if sample.label is None:
+    k, label = sample.k, sample.label
+    if label is None:
         return -_expected(sample, log_p)
-    is_class = k.op(f"icmp ult i64 {sample.label}, {sample.row.size}")
+    is_class = label.test("ult", sample.row.size)
     if sample.smoothing:
         found = _expected(sample, log_p)
     else:
-        place = k.op(f"select i1 {is_class}, i64 {sample.label}, i64 0")
-        found = log_p(k.broadcast("p", sample.at + Index(k, place)))
-    return k.select(k.splat(is_class, "i1"), -found, k.constant(math.nan))
+        found = log_p(k.broadcast("p", sample.at + Index(k, is_class.choose(label, 0))))
+    return is_class.splat().choose(-found, math.nan)
 
 
-def _expected(sample: Sample, log_p) -> Value:
+def _expected(sample: Sample, log_p: Callable[[Value], Value]) -> Value:
     """sum of t log p over the classes."""
-    k = sample.k
-    total = k.register(start=k.zero)
-
-    def product(c, mask, held):
-        term = k.mul(sample.target(c, mask), log_p(sample.load(c, mask)))
-        accumulate(total, only(mask, term, k.zero))
-
-    sample.row.each(product)
-    return lane_sum(k.get(total))
+    return sample.sum_over(lambda c, mask: sample.target(c, mask) * log_p(sample.load(c, mask)))
 
 
-def _log_softmax(sample: Sample):
+def _log_softmax(sample: Sample) -> Callable[[Value], Value]:
     """x -> x - top - log(sum of e^(x - top))."""
-    k = sample.k
     top, total, _ = exponentials(sample)
     logarithm = fn.log(total)
-    return lambda x: k.sub(k.sub(x, top), logarithm)
+    return lambda x: x - top - logarithm
 
 
-def _log_share(sample: Sample):
+def _log_share(sample: Sample) -> Callable[[Value], Value]:
     """x -> log of x as a share of the row's sum, clipped."""
-    k = sample.k
     total = row_sum(sample)
-    return lambda x: fn.log(clipped(k, k.div(x, total)))
+    return lambda x: fn.log(clipped(x / total))
 
 
 def row_sum(sample: Sample) -> Value:
     k = sample.k
     total = k.register(start=k.zero)
+    # Lanes outside of the mask are loaded as zero.
     sample.row.each(lambda c, mask, held: accumulate(total, sample.load(c, mask)))
     return lane_sum(k.get(total))
 
@@ -128,8 +126,8 @@ def exponentials(sample: Sample, role: str | None = None) -> tuple[Value, Value,
     top, held = row_max(k, sample.row, "p", sample.at)
     total = k.register(start=k.zero)
 
-    def exponential(c, mask, x):
-        e = fn.exp(k.sub(x or sample.load(c, mask), top))
+    def exponential(c: Index | int, mask: Value | None, x: Value | None) -> Value:
+        e = fn.exp((sample.load(c, mask) if x is None else x) - top)
         accumulate(total, only(mask, e, k.zero))
         if x is None and role is not None:
             k.store(e, role, sample.at + c, mask)
@@ -153,42 +151,29 @@ def _gradient_by_logits(sample: Sample, factor: Value) -> None:
     _, total, held = exponentials(sample, "out")
     share = sample.sum_of_targets()
 
-    def slope(c, mask, e):
-        p = k.div(e or k.load("out", sample.at + c, mask), total)
-        difference = k.sub(k.mul(p, share), sample.target(c, mask))
-        k.store(k.mul(difference, factor), "out", sample.at + c, mask)
+    def slope(c: Index | int, mask: Value | None, e: Value | None) -> None:
+        p = (k.load("out", sample.at + c, mask) if e is None else e) / total
+        k.store((p * share - sample.target(c, mask)) * factor, "out", sample.at + c, mask)
 
     sample.row.each(slope, held)
 
 
 def _gradient_by_probabilities(sample: Sample, factor: Value) -> None:
     """(s - sum(s p)) / total with p = y / total and s = -t / clip(p), 0 where the clip acts."""
-    k, row = sample.k, sample.row
     total = row_sum(sample)
 
-    def parts(c, mask):
-        p = k.div(sample.load(c, mask), total)
-        ratio = k.div(-sample.target(c, mask), clipped(k, p))
-        return p, k.mul(ratio, inside(k, p))
+    def parts(c: Index | int, mask: Value | None) -> tuple[Value, Value]:
+        p = sample.load(c, mask) / total
+        return p, -sample.target(c, mask) / clipped(p) * inside(p)
 
-    along = k.register(start=k.zero)
-
-    def product(c, mask, held):
+    def product(c: Index | int, mask: Value | None) -> Value:
         p, slope = parts(c, mask)
-        accumulate(along, only(mask, k.mul(slope, p), k.zero))
+        return slope * p
 
-    row.each(product)
-    mean = lane_sum(k.get(along))
-
-    def write(c, mask, held):
-        _, slope = parts(c, mask)
-        result = k.div(k.sub(slope, mean), total)
-        k.store(k.mul(result, factor), "out", sample.at + c, mask)
-
-    row.each(write)
+    mean = sample.sum_over(product)
+    sample.write(lambda c, mask: (parts(c, mask)[1] - mean) / total * factor)
 
 
 def write_zeros(sample: Sample) -> None:
     """The gradient of a sample that does not count."""
-    k = sample.k
-    sample.row.each(lambda c, mask, held: k.store(k.zero, "out", sample.at + c, mask))
+    sample.write(lambda c, mask: sample.k.zero)

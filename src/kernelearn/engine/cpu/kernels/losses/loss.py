@@ -17,12 +17,11 @@ from kernelearn.engine.cpu.kernels.losses import crossentropy
 from kernelearn.engine.cpu.kernels.losses import rows as row_losses
 from kernelearn.engine.cpu.kernels.losses.rows import ROW_LOSSES
 from kernelearn.engine.cpu.kernels.losses.terms import TERMS
-from kernelearn.engine.cpu.language import scalars
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.loops import Row, emit_flat
 from kernelearn.engine.cpu.language.reduce import WideSum, accumulate, lane_sum, only
-from kernelearn.engine.cpu.language.values import Value, float_text, type_of
-from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, per_image
+from kernelearn.engine.cpu.language.values import Value, type_of
+from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes, per_image
 from kernelearn.engine.program import Operation
 from kernelearn.engine.reference.crossentropy import valid_labels
 
@@ -78,7 +77,7 @@ class Division:
         if self.by == "nothing":
             return k.constant(1.0, type_of("double"))
         if self.by == "counted":
-            count = scalars.read(k, "divisor")
+            count = k.load_one("divisor", 0, "double")
         else:
             samples = k.scalar("n") * self.rows
             count = samples.to_float("double")
@@ -121,7 +120,7 @@ def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
         return plan.shared[key]
     reads = {"n": "#n"}
     if loss.ignored is not None:
-        reads["counts"] = _counts(plan, op, loss, t)
+        reads["counts"] = _counts(plan, op, loss.rows, loss.ignored, t)
     if weighted:
         reads["weights"] = weights
     result = plan.shared[key] = plan.scratch("divisor", (), "float64")
@@ -135,12 +134,12 @@ def divisor(plan: Plan, op: Operation, loss: Loss, t: str, weights: str) -> str:
     return result
 
 
-def _counts(plan: Plan, op: Operation, loss: Loss, t: str) -> str:
+def _counts(plan: Plan, op: Operation, rows: int, ignored: int, t: str) -> str:
     """Per image the number of samples that are not ignored."""
     counts = plan.scratch("counts", (None,), "float64")
     plan.call(
         op,
-        Counts(loss.rows, loss.ignored),
+        Counts(rows, ignored),
         {"t": t},
         {"counts": counts},
     )
@@ -152,7 +151,7 @@ class Counts:
     """Per image the number of labels that are not the ignored class."""
 
     rows: int
-    ignored: int | None
+    ignored: int
 
     def emit(self, k: Kernel) -> None:
         total = k.register("i64")
@@ -160,10 +159,8 @@ class Counts:
             k.set(total, "0")
             with k.loop(image * self.rows, (image + 1) * self.rows) as number:
                 label = k.load_one("t", number, "i64")
-                counts = k.op(f"icmp ne i64 {label}, {self.ignored}")
-                one = k.op(f"zext i1 {counts} to i64")
-                k.set(total, k.op(f"add i64 {k.get(total)}, {one}"))
-            k.store_one(k.op(f"sitofp i64 {k.get(total)} to double"), "counts", image, "double")
+                accumulate(total, label.differs(self.ignored).converted("zext", "i64"))
+            k.store_one(k.get(total).to_float("double"), "counts", image, "double")
 
 
 @dataclass(frozen=True)
@@ -181,8 +178,7 @@ class Divisor:
                 else k.constant(self.rows, type_of("double"))
             )
             if "weights" in k.arguments:
-                weight = scalars.widen(k, k.load_one("weights", image))
-                samples = scalars.multiply(k, weight, samples)
+                samples = k.load_one("weights", image).widened() * samples
             total.add(samples)
         k.store_one(total.total(), "divisor", 0, "double")
 
@@ -210,15 +206,14 @@ class Others:
     size: int
 
     def emit(self, k: Kernel) -> None:
-        one = k.constant(1.0)
         found = k.register()
         with k.loop(k.lo, k.hi) as image:
             k.set(found, k.zero)
 
             def look(at: Index, mask: Value | None) -> None:
                 t = k.load("t", at, mask)
-                is_other = k.op(f"and <{k.width} x i1> {k.test('une', t, k.zero)}, {k.test('une', t, one)}")
-                k.set(found, k.select(is_other, one, k.get(found)))
+                is_other = t.differs(k.zero) & t.differs(1.0)
+                k.set(found, is_other.choose(1.0, k.get(found)))
 
             emit_flat(k, image * self.size, (image + 1) * self.size, look)
             k.store_one(k.largest(k.get(found)), "others", image)
@@ -229,20 +224,20 @@ class Signs:
     """1 if no image has other targets than 0 and 1, else 0."""
 
     def emit(self, k: Kernel) -> None:
-        sign = k.register("float", float_text(1.0))
+        sign = k.register(start=k.constant(1.0, type_of("float")))
         with k.loop(0, k.scalar("n")) as image:
-            is_other = k.op(f"fcmp one float {k.load_one('others', image)}, {float_text(0.0)}")
-            k.set(sign, k.op(f"select i1 {is_other}, float {float_text(0.0)}, float {k.get(sign)}"))
+            is_other = k.load_one("others", image).test("one", 0.0)
+            k.set(sign, is_other.choose(0.0, k.get(sign)))
         k.store_one(k.get(sign), "signs")
 
 
-def _targets(k: Kernel, loss: Loss) -> Callable[[Index | int, Value | None], Value]:
+def _targets(k: Kernel, loss: Loss) -> crossentropy.Part:
     """load(offset, mask) of targets: as they are, or 2 t - 1 if labels stand for signs."""
     if not loss.has_signs:
         return lambda at, mask: k.load("t", at, mask)
     sign = k.broadcast("signs")
-    factor = k.add(sign, k.constant(1.0))
-    return lambda at, mask: k.sub(k.mul(k.load("t", at, mask), factor), sign)
+    factor = sign + 1.0
+    return lambda at, mask: k.load("t", at, mask) * factor - sign
 
 
 # --- the value
@@ -277,19 +272,21 @@ def lower_loss(plan: Plan, op: Operation) -> bool:
         Tasks(fixed=1),
     )
     if loss.is_sparse:
-        shape = tuple(plan.shape(p))
-        plan.checks.append(functools.partial(check_labels, t, shape, loss.ignored))
+        sizes = image_sizes(plan.shape(p))
+        plan.checks.append(functools.partial(check_labels, t, sizes, loss.ignored))
     return True
 
 
-def check_labels(name: str, shape: tuple, ignored: int | None, inputs: Mapping[str, np.ndarray]) -> None:
+def check_labels(
+    name: str, sizes: tuple[int, ...], ignored: int | None, inputs: Mapping[str, np.ndarray]
+) -> None:
     """Say what is wrong with labels that are no classes; their loss is NaN.
 
     Raises: ArgumentError.
     """
     labels = inputs[name]
     # Only the shape and the type of the predictions matter here.
-    predictions = np.broadcast_to(np.float32(0), (labels.shape[0], *shape[1:]))
+    predictions = np.broadcast_to(np.float32(0), (labels.shape[0], *sizes))
     valid_labels(labels, predictions, ignored)
 
 
@@ -308,8 +305,8 @@ class LossValues:
                 total = _emit_single_values(k, self.loss, image * self.loss.rows, targets)
             else:
                 total = _emit_term_values(k, self.loss, image * self.loss.rows, targets)
-            weight = scalars.widen(k, k.load_one("weights", image))
-            k.store_one(scalars.multiply(k, weight, total), "sums", image, "double")
+            weight = k.load_one("weights", image).widened()
+            k.store_one(weight * total, "sums", image, "double")
 
 
 def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> Value:
@@ -324,7 +321,7 @@ def _emit_row_values(k: Kernel, loss: Loss, first: Index) -> Value:
 
         _with_sample(k, loss, number, one)
         k.store_one(k.get(value), "values", number)
-        total.add(scalars.widen(k, k.get(value)))
+        total.add(k.get(value).widened())
     return total.total()
 
 
@@ -338,24 +335,24 @@ def _with_sample(
     """use(sample) for a sample that counts, `otherwise` for one that is ignored."""
     label = k.load_one("t", number, "i64") if loss.is_sparse else None
     sample = crossentropy.Sample(k, Row(k, loss.classes), number * loss.classes, loss.attrs, label)
-    if loss.ignored is None or not loss.is_sparse:
+    if loss.ignored is None or label is None:
         use(sample)
         return
     if otherwise is not None:
-        with k.when(k.op(f"icmp eq i64 {label}, {loss.ignored}")):
+        with k.when(label.equals(loss.ignored)):
             otherwise(sample)
-    with k.when(k.op(f"icmp ne i64 {label}, {loss.ignored}")):
+    with k.when(label.differs(loss.ignored)):
         use(sample)
 
 
-def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> Value:
+def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: crossentropy.Part) -> Value:
     """Predictions of one number: a vector of samples at a time."""
     term = TERMS[loss.kind]
     total = WideSum(k, vectors=True)
     total.reset()
 
     def one(at: Index, mask: Value | None) -> None:
-        value = term.value(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
+        value = term.value(loss.attrs, k.load("p", at, mask), targets(at, mask))
         k.store(value, "values", at, mask)
         total.add_lanes(only(mask, value, k.zero).widened())
 
@@ -363,7 +360,7 @@ def _emit_single_values(k: Kernel, loss: Loss, first: Index, targets: Callable) 
     return total.total()
 
 
-def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) -> Value:
+def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: crossentropy.Part) -> Value:
     """Predictions of several numbers: one sample after another."""
     term, row = TERMS[loss.kind], Row(k, loss.classes)
     total = WideSum(k)
@@ -372,17 +369,23 @@ def _emit_term_values(k: Kernel, loss: Loss, first: Index, targets: Callable) ->
         at = number * loss.classes
         lanes = k.register(start=k.zero)
 
-        def one(c, mask, held, at=at, lanes=lanes) -> None:
+        def one(
+            c: Index | int,
+            mask: Value | None,
+            held: Value | None,
+            at: Index = at,
+            lanes: Register = lanes,
+        ) -> None:
             p, t = k.load("p", at + c, mask), targets(at + c, mask)
-            accumulate(lanes, only(mask, term.value(k, loss.attrs, p, t), k.zero))
+            accumulate(lanes, only(mask, term.value(loss.attrs, p, t), k.zero))
 
         row.each(one)
         value = lane_sum(k.get(lanes))
         if term.is_mean:
-            value = k.div(value, k.constant(loss.classes))
+            value = value / loss.classes
         single = value.lane()
         k.store_one(single, "values", number)
-        total.add(scalars.widen(k, single))
+        total.add(single.widened())
     return total.total()
 
 
@@ -396,8 +399,8 @@ class LossTotal:
         total = WideSum(k)
         with k.loop(0, k.scalar("n")) as image:
             total.add(k.load_one("sums", image, "double"))
-        value = scalars.multiply(k, total.total(), self.division.scale(k))
-        k.store_one(scalars.narrow(k, value), "loss", 0)
+        value = total.total() * self.division.scale(k)
+        k.store_one(value.narrowed(), "loss", 0)
 
 
 # --- the gradient
@@ -434,11 +437,10 @@ class LossGradient:
     division: Division
 
     def emit(self, k: Kernel) -> None:
-        scale = k.op(f"fmul float {scalars.narrow(k, self.division.scale(k))}, {k.load_one('g')}")
+        scale = self.division.scale(k).narrowed() * k.load_one("g")
         targets = _targets(k, self.loss)
         with k.loop(k.lo, k.hi) as image:
-            weight = k.load_one("weights", image)
-            factor = k.splat(k.op(f"fmul float {weight}, {scale}"))
+            factor = (k.load_one("weights", image) * scale).splat()
             if self.loss.kind in ROW_LOSSES:
                 _emit_row_slopes(k, self.loss, image * self.loss.rows, factor)
             else:
@@ -455,12 +457,12 @@ def _emit_row_slopes(k: Kernel, loss: Loss, first: Index, factor: Value) -> None
         _with_sample(k, loss, number, write, crossentropy.write_zeros)
 
 
-def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: Value, targets: Callable) -> None:
+def _emit_slopes(k: Kernel, loss: Loss, first: Index, factor: Value, targets: crossentropy.Part) -> None:
     term = TERMS[loss.kind]
-    share = k.constant(1 / loss.classes if term.is_mean else 1.0)
+    share = 1 / loss.classes if term.is_mean else 1.0
 
     def one(at: Index, mask: Value | None) -> None:
-        slope = term.slope(k, loss.attrs, k.load("p", at, mask), targets(at, mask))
-        k.store(k.mul(k.mul(slope, share), factor), "out", at, mask)
+        slope = term.slope(loss.attrs, k.load("p", at, mask), targets(at, mask))
+        k.store(slope * share * factor, "out", at, mask)
 
     emit_flat(k, first, first + loss.rows * loss.classes, one)

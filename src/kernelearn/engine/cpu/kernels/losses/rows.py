@@ -10,16 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.losses import crossentropy
-from kernelearn.engine.cpu.kernels.losses.crossentropy import Sample
+from kernelearn.engine.cpu.kernels.losses.crossentropy import Attrs, Part, Sample
 from kernelearn.engine.cpu.kernels.losses.terms import EPSILON, clipped, inside, power_and_slope
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.reduce import accumulate, lane_sum, only
+from kernelearn.engine.cpu.language.reduce import only
 from kernelearn.engine.cpu.language.tables import Table
 from kernelearn.engine.cpu.language.values import Value
-
-# One vector of a row: (first entry, mask) -> values.
-Part = Callable[[Index | int, Value | None], Value]
 
 
 @dataclass(frozen=True)
@@ -30,64 +27,41 @@ class RowLoss:
     gradient: Callable[[Sample, Value], None]
 
 
-def _sum(sample: Sample, part: Part) -> Value:
-    """The sum of part(c, mask) over the row, in every lane."""
-    k = sample.k
-    total = k.register(start=k.zero)
-    sample.row.each(lambda c, mask, held: accumulate(total, only(mask, part(c, mask), k.zero)))
-    return lane_sum(k.get(total))
-
-
-def _write(sample: Sample, factor: Value, part: Part) -> None:
-    """part(c, mask) * factor to role "out"."""
-    k = sample.k
-    sample.row.each(lambda c, mask, held: k.store(k.mul(part(c, mask), factor), "out", sample.at + c, mask))
-
-
 # --- cosine similarity
 
 
 def _norm(sample: Sample, load: Part) -> Value:
     """Length of the row, at least epsilon."""
-    k = sample.k
 
-    def square(c, mask):
+    def square(c: Index | int, mask: Value | None) -> Value:
         x = load(c, mask)
-        return k.mul(x, x)
+        return x * x
 
-    return k.larger(fn.sqrt(_sum(sample, square)), k.constant(EPSILON))
+    return fn.larger(fn.sqrt(sample.sum_over(square)), EPSILON)
 
 
-def _units(sample: Sample) -> tuple[Part, Part, str]:
+def _units(sample: Sample) -> tuple[Part, Part, Value]:
     """Targets and predictions, each divided by its length, and the length of the predictions."""
-    k = sample.k
     norm_t, norm_p = _norm(sample, sample.target), _norm(sample, sample.load)
     return (
-        lambda c, mask: k.div(sample.target(c, mask), norm_t),
-        lambda c, mask: k.div(sample.load(c, mask), norm_p),
+        lambda c, mask: sample.target(c, mask) / norm_t,
+        lambda c, mask: sample.load(c, mask) / norm_p,
         norm_p,
     )
 
 
 def _cosine(sample: Sample) -> Value:
     """-sum(t / |t| * p / |p|)"""
-    k = sample.k
     unit_t, unit_p, _ = _units(sample)
-    return -_sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask)))
+    return -sample.sum_over(lambda c, mask: unit_t(c, mask) * unit_p(c, mask))
 
 
 def _cosine_gradient(sample: Sample, factor: Value) -> None:
     """(u_p sum(u_t u_p) - u_t) / |p|; no sum where |p| was raised to epsilon."""
-    k = sample.k
     unit_t, unit_p, norm = _units(sample)
-    along = _sum(sample, lambda c, mask: k.mul(unit_t(c, mask), unit_p(c, mask)))
-    counts = k.select(k.test("ogt", norm, k.constant(EPSILON)), k.constant(1.0), k.zero)
-    along = k.mul(along, counts)
-
-    def slope(c, mask):
-        return k.div(k.sub(k.mul(unit_p(c, mask), along), unit_t(c, mask)), norm)
-
-    _write(sample, factor, slope)
+    along = sample.sum_over(lambda c, mask: unit_t(c, mask) * unit_p(c, mask))
+    along = along * (norm > EPSILON).choose(1.0, sample.k.zero)
+    sample.write(lambda c, mask: (unit_p(c, mask) * along - unit_t(c, mask)) / norm * factor)
 
 
 # --- the categorical hinge
@@ -95,8 +69,7 @@ def _cosine_gradient(sample: Sample, factor: Value) -> None:
 
 def _other(sample: Sample, c: Index | int, mask: Value | None) -> Value:
     """(1 - t) p: the scores of the other classes."""
-    k = sample.k
-    return k.mul(k.sub(k.constant(1.0), sample.target(c, mask)), sample.load(c, mask))
+    return (1.0 - sample.target(c, mask)) * sample.load(c, mask)
 
 
 def _margin(sample: Sample) -> tuple[Value, Value]:
@@ -104,18 +77,18 @@ def _margin(sample: Sample) -> tuple[Value, Value]:
     k, lowest = sample.k, sample.k.constant(-math.inf)
     best = k.register(start=lowest)
 
-    def compare(c, mask, held):
+    def compare(c: Index | int, mask: Value | None, held: Value | None) -> None:
         k.set(best, fn.maximum(k.get(best), only(mask, _other(sample, c, mask), lowest)))
 
     sample.row.each(compare)
     top = k.splat(k.largest(k.get(best)))
-    own = _sum(sample, lambda c, mask: k.mul(sample.target(c, mask), sample.load(c, mask)))
-    return top, k.add(k.sub(top, own), k.constant(1.0))
+    own = sample.sum_over(lambda c, mask: sample.target(c, mask) * sample.load(c, mask))
+    return top, top - own + 1.0
 
 
 def _categorical_hinge(sample: Sample) -> Value:
     """max(best other score - own score + 1, 0)"""
-    return sample.k.larger(_margin(sample)[1], sample.k.zero)
+    return fn.larger(_margin(sample)[1], sample.k.zero)
 
 
 def _numbers(k: Kernel, c: Index | int) -> Value:
@@ -133,10 +106,10 @@ def _rival(sample: Sample, top: Value) -> Value:
     # Numbers below zero, because the largest lane is at hand.
     minus_first = k.register(start=none)
 
-    def compare(c, mask, held):
-        is_best = k.test("oeq", _other(sample, c, mask), top)
-        number = k.select(is_best, -_numbers(k, c), none)
-        k.set(minus_first, k.larger(k.get(minus_first), only(mask, number, none)))
+    def compare(c: Index | int, mask: Value | None, held: Value | None) -> None:
+        is_best = _other(sample, c, mask).equals(top)
+        number = is_best.choose(-_numbers(k, c), none)
+        k.set(minus_first, fn.larger(k.get(minus_first), only(mask, number, none)))
 
     sample.row.each(compare)
     return -k.splat(k.largest(k.get(minus_first)))
@@ -147,16 +120,15 @@ def _categorical_hinge_gradient(sample: Sample, factor: Value) -> None:
     k = sample.k
     top, margin = _margin(sample)
     rival = _rival(sample, top)
-    counts = k.select(k.test("ogt", margin, k.zero), k.constant(1.0), k.zero)
+    counts = (margin > k.zero).choose(1.0, k.zero)
 
-    def slope(c, mask):
+    def slope(c: Index | int, mask: Value | None) -> Value:
         t = sample.target(c, mask)
         minus = -t
-        at_rival = k.sub(k.add(minus, k.constant(1.0)), t)
-        is_rival = k.test("oeq", _numbers(k, c), rival)
-        return k.mul(k.select(is_rival, at_rival, minus), counts)
+        at_rival = minus + 1.0 - t
+        return _numbers(k, c).equals(rival).choose(at_rival, minus) * counts * factor
 
-    _write(sample, factor, slope)
+    sample.write(slope)
 
 
 # --- focal cross-entropy: Lin et al. (2017), https://arxiv.org/abs/1708.02002
@@ -173,7 +145,7 @@ def _weights(sample: Sample) -> Part:
     return Table(k, "alpha", values).vector
 
 
-def is_supported(attrs, classes: int) -> bool:
+def is_supported(attrs: Attrs, classes: int) -> bool:
     """Whether there are as many weights as classes, or one."""
     if "alpha" not in attrs:
         return True
@@ -183,22 +155,21 @@ def is_supported(attrs, classes: int) -> bool:
 
 def _probabilities(sample: Sample) -> tuple[Callable[[Value], tuple[Value, Value, Value]], Value]:
     """Function: prediction -> p, log p, p before it was clipped; and the row's sum (of exponentials)."""
-    k = sample.k
     if sample.attrs["from_logits"]:
         top, total, _ = crossentropy.exponentials(sample)
         logarithm = fn.log(total)
 
-        def of_logit(x):
-            log_p = k.sub(k.sub(x, top), logarithm)
+        def of_logit(x: Value) -> tuple[Value, Value, Value]:
+            log_p = x - top - logarithm
             p = fn.exp(log_p)
             return p, log_p, p
 
         return of_logit, total
     total = crossentropy.row_sum(sample)
 
-    def of_share(x):
-        raw = k.div(x, total)
-        p = clipped(k, raw)
+    def of_share(x: Value) -> tuple[Value, Value, Value]:
+        raw = x / total
+        p = clipped(raw)
         return p, fn.log(p), raw
 
     return of_share, total
@@ -206,48 +177,50 @@ def _probabilities(sample: Sample) -> tuple[Callable[[Value], tuple[Value, Value
 
 def _focal(sample: Sample) -> Value:
     """-sum(alpha (1 - p)^gamma t log p)"""
-    k, gamma = sample.k, float(sample.attrs["gamma"])
+    gamma = float(sample.attrs["gamma"])
     alpha = _weights(sample)
     of, _ = _probabilities(sample)
 
-    def term(c, mask):
+    def term(c: Index | int, mask: Value | None) -> Value:
         p, log_p, _ = of(sample.load(c, mask))
-        focus, _ = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
-        return k.mul(k.mul(k.mul(alpha(c, mask), focus), sample.target(c, mask)), log_p)
+        focus, _ = power_and_slope(1.0 - p, gamma)
+        return alpha(c, mask) * focus * sample.target(c, mask) * log_p
 
-    return -_sum(sample, term)
+    return -sample.sum_over(term)
 
 
 def _focal_gradient(sample: Sample, factor: Value) -> None:
     """With u = p d value / d p: u - p sum(u) by logits; by scores u / p through the normalisation."""
-    k, gamma = sample.k, float(sample.attrs["gamma"])
+    gamma = float(sample.attrs["gamma"])
     alpha = _weights(sample)
     of, total = _probabilities(sample)
 
-    def parts(c, mask):
+    def parts(c: Index | int, mask: Value | None) -> tuple[Value, Value, Value]:
         """u, p and p before it was clipped."""
         p, log_p, raw = of(sample.load(c, mask))
-        focus, slope = power_and_slope(k, k.sub(k.constant(1.0), p), gamma)
-        inner = k.sub(focus, k.mul(k.mul(slope, p), log_p))
-        weight = -k.mul(alpha(c, mask), sample.target(c, mask))
-        return k.mul(weight, inner), p, raw
+        focus, slope = power_and_slope(1.0 - p, gamma)
+        inner = focus - slope * p * log_p
+        weight = -(alpha(c, mask) * sample.target(c, mask))
+        return weight * inner, p, raw
+
+    def by_logit(c: Index | int, mask: Value | None) -> Value:
+        u, p, _ = parts(c, mask)
+        return (u - p * along) * factor
+
+    def by_share(c: Index | int, mask: Value | None) -> tuple[Value, Value]:
+        u, p, raw = parts(c, mask)
+        return u / p * inside(raw), raw
+
+    def product(c: Index | int, mask: Value | None) -> Value:
+        slope, raw = by_share(c, mask)
+        return slope * raw
 
     if sample.attrs["from_logits"]:
-        along = _sum(sample, lambda c, mask: parts(c, mask)[0])
-
-        def by_logit(c, mask):
-            u, p, _ = parts(c, mask)
-            return k.sub(u, k.mul(p, along))
-
-        _write(sample, factor, by_logit)
-        return
-
-    def by_share(c, mask):
-        u, p, raw = parts(c, mask)
-        return k.mul(k.div(u, p), inside(k, raw)), raw
-
-    along = _sum(sample, lambda c, mask: k.mul(*by_share(c, mask)))
-    _write(sample, factor, lambda c, mask: k.div(k.sub(by_share(c, mask)[0], along), total))
+        along = sample.sum_over(lambda c, mask: parts(c, mask)[0])
+        sample.write(by_logit)
+    else:
+        along = sample.sum_over(product)
+        sample.write(lambda c, mask: (by_share(c, mask)[0] - along) / total * factor)
 
 
 ROW_LOSSES: dict[str, RowLoss] = {

@@ -1,0 +1,1 @@
+"""Sums over whole tensors, and what is scaled or held by them."""
