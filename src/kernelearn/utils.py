@@ -1,4 +1,4 @@
-"""Small public helpers, where Keras users look for them."""
+"""Small public functions, where Keras users look for them."""
 
 import numpy as np
 

@@ -23,7 +23,7 @@ def picture_paths(places: Sequence[Path]) -> list[Path]:
 def _pictures_at(place: Path) -> list[Path]:
     from kernelearn.data.images import SUFFIXES, is_picture
 
-    endings = f"{', '.join(sorted(SUFFIXES))}"
+    endings = ", ".join(sorted(SUFFIXES))
     if place.is_dir():
         found = sorted(path for path in place.rglob("*") if is_picture(path.name) and path.is_file())
         if not found:

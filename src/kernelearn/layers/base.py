@@ -364,7 +364,7 @@ class Layer(Configurable):
                 "list or tuple counts as several inputs: give one array, np.asarray(...), for one."
             )
 
-    # --- helpers of `lower`
+    # --- what `lower` is written with
 
     def use(self, graph: ProgramBuilder, weight: Weight) -> Buffer:
         """The buffer of one of this layer's weights, with or without gradient as `trainable` says."""

@@ -23,6 +23,7 @@ from kernelearn.training.step import (
     UPDATE,
     input_name,
     loss_name,
+    prediction_name,
     target_name,
     weight_name,
 )
@@ -38,7 +39,7 @@ PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
 def build_prediction(model: Trainable) -> tuple[Program, Variables]:
-    """The layers in inference mode; outputs are labelled as `step.prediction_name` says"""
+    """The layers in inference mode; outputs are labelled as `step.prediction_name` says."""
     graph = ProgramBuilder(dtype=model.dtype)
     _lower(graph, model)
     return _finished(graph, model), graph.variables
@@ -109,7 +110,7 @@ def _lower(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
     inputs = [graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs)]
     outputs = model.lower(graph, *inputs)
     predictions = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    graph.outputs = {f"y_pred_{i}": b.name for i, b in enumerate(predictions)}
+    graph.outputs = {prediction_name(i): b.name for i, b in enumerate(predictions)}
     return predictions
 
 

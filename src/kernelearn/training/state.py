@@ -48,7 +48,7 @@ class FitState:
 
     def restore(self, config: dict[str, Any]) -> None:
         """Take over what `to_config` gave."""
-        # NOTE: files of before passes were counted: there an epoch was a pass.
+        # NOTE: older files do not count passes: an epoch was a pass then.
         passes = {"data_pass": config["epoch"], "pass_batch": config["batch"]}
         for name, value in {**passes, **config}.items():
             setattr(self, name, value)

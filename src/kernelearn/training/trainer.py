@@ -396,7 +396,7 @@ class Trainer:
         """
         checkpoint.restore_state(self, values, arrays)
 
-    # --- helpers
+    # --- shared by the methods above
 
     def ensure_shape(self, x: Any) -> None:
         """Give the model its input shape from a first batch; models that have one ignore it."""
