@@ -7,7 +7,8 @@ from kernelearn.data.bundle import Data
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.describe import Description
 from kernelearn.data.images import load_image
-from kernelearn.data.loading import ACCEPTED, load
+from kernelearn.data.loading import load
+from kernelearn.data.sources import ACCEPTED
 from kernelearn.data.sources.folders import save_image_folder
 from kernelearn.data.sources.idx import read_idx, save_idx
 from kernelearn.data.stream import StreamDataset

@@ -199,7 +199,7 @@ class _TarInfo(tarfile.TarInfo):
                     "it is broken or hostile. Do not use it."
                 )
         try:
-            return super()._proc_member(archive)  # type: ignore[misc]
+            return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
         except tarfile.HeaderError as error:
             raise _DamagedHeader(str(error)) from error
 

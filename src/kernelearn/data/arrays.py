@@ -66,7 +66,8 @@ def as_float(raw: np.ndarray) -> np.ndarray:
     """
     dtype = np.dtype(config.floatx())
     if raw.dtype == np.uint8:
-        return np.divide(raw, dtype.type(255), dtype=dtype)
+        scaled: np.ndarray = np.divide(raw, dtype.type(255), dtype=dtype)
+        return scaled
     result = raw.astype(dtype, copy=False)
     if np.may_share_memory(result, raw):
         result = result.view()

@@ -39,7 +39,8 @@ class Data:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of one image."""
-        return tuple(self.train.x_shape)  # type: ignore[return-value]
+        height, width, channels = self.train.x_shape
+        return height, width, channels
 
     @property
     def fingerprint(self) -> str:

@@ -200,7 +200,7 @@ class Dataset:
         """Examples in their stored type, unscaled (uint8 images as uint8)."""
         return self._store.read(self._store_rows(np.arange(len(self))[indices]))
 
-    def _iterate(self, parts: list) -> Iterator[Batch]:
+    def _iterate(self, parts: list[Any]) -> Iterator[Batch]:
         if not self.is_lazy:
             yield from (self._batch(part) for part in parts)
             return

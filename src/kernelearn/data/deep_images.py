@@ -57,7 +57,8 @@ def deep_pixels(image: Any, channels: int, name: str) -> np.ndarray:
     has_alpha = values.shape[-1] in (2, 4)
     colours, alpha = (values[..., :-1], values[..., -1:]) if has_alpha else (values, None)
     if channels != 4:
-        return to_channels(colours[None], channels, name)[0]
+        shown: np.ndarray = to_channels(colours[None], channels, name)[0]
+        return shown
     if alpha is None and "transparency" in image.info:
         raise DataError(f"{name} makes one colour of 16 bits transparent, which is not read. {_REMEDY}")
     opaque = np.ones((*values.shape[:2], 1), values.dtype) if alpha is None else alpha
@@ -66,12 +67,15 @@ def deep_pixels(image: Any, channels: int, name: str) -> np.ndarray:
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Floats (h, w, c) stretched to `size`; colours weigh as much as they are opaque, as in Pillow."""
-    if pixels.shape[-1] != 4:
-        return resize_array(pixels[None], size)[0]
-    alpha = pixels[..., 3:]
-    weighted = resize_array(np.concatenate([pixels[..., :3] * alpha, alpha], axis=-1)[None], size)[0]
-    np.divide(weighted[..., :3], weighted[..., 3:], where=weighted[..., 3:] > 0, out=weighted[..., :3])
-    return np.clip(weighted, 0, 1)
+    has_alpha = pixels.shape[-1] == 4
+    source = (
+        np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1) if has_alpha else pixels
+    )
+    result: np.ndarray = resize_array(source[None], size)[0]
+    if has_alpha:
+        np.divide(result[..., :3], result[..., 3:], where=result[..., 3:] > 0, out=result[..., :3])
+        np.clip(result, 0, 1, out=result)
+    return result
 
 
 def _values(image: Any, name: str) -> np.ndarray:
@@ -88,7 +92,8 @@ def _values(image: Any, name: str) -> np.ndarray:
 
 
 def _scaled(values: np.ndarray, maximum: int) -> np.ndarray:
-    return np.divide(values, maximum, dtype=config.floatx())
+    scaled: np.ndarray = np.divide(values, maximum, dtype=config.floatx())
+    return scaled
 
 
 def _checked_floats(values: np.ndarray, name: str) -> np.ndarray:
@@ -137,10 +142,12 @@ def _both_bytes(image: Any, name: str) -> np.ndarray:
     content = image.fp.read()
     if base == "LA":  # two values of 16 bits lie as four of 8 do
         four = _read_as(content, image.format, "RGBA")
-        return (four[..., ::2].astype(np.uint16) << 8) | four[..., 1::2]
-    high = _read_as(content, image.format, rawmode)
-    low = _read_as(content, image.format, rawmode[:-1] + _OTHER_BYTE[end])
-    return ((high.astype(np.uint16) << 8) | low)[..., : _BANDS[base]]
+        high, low = four[..., ::2], four[..., 1::2]
+    else:
+        high = _read_as(content, image.format, rawmode)
+        low = _read_as(content, image.format, rawmode[:-1] + _OTHER_BYTE[end])
+    both: np.ndarray = (high.astype(np.uint16) << 8) | low
+    return both[..., : _BANDS[base]]
 
 
 def _read_as(content: bytes, kind: str, rawmode: str) -> np.ndarray:

@@ -184,7 +184,8 @@ def _numbers(values: list[float]) -> str:
 
 
 def _counts(part: Dataset, classes: int) -> list[int]:
-    return class_counts(part.labels, classes).tolist()
+    counts: list[int] = class_counts(part.labels, classes).tolist()
+    return counts
 
 
 def _target_statistics(targets: np.ndarray) -> dict[str, float]:

@@ -78,7 +78,7 @@ def resolve_channels(channels: Any) -> int | None:
     """`channels` checked: None, 1 (grey), 3 (RGB) or 4 (RGBA). Raises: ArgumentError."""
     if channels is not None and channels not in _MODES:
         raise ArgumentError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA), got {channels!r}.")
-    return channels
+    return None if channels is None else int(channels)
 
 
 class Header(NamedTuple):

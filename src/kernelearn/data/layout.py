@@ -92,8 +92,10 @@ def to_channels(x: np.ndarray, channels: int, what: str = "x") -> np.ndarray:
 def _grey(x: np.ndarray) -> np.ndarray:
     """Luma of (..., 3), type kept; for integers to the bit what Pillow's convert("L") gives."""
     if x.dtype.kind in "iu":
-        return ((x.astype(np.int64) @ _LUMA + 0x8000) >> 16).astype(x.dtype)
-    return (x @ (_LUMA / 65536)).astype(x.dtype)
+        luma: np.ndarray = (x.astype(np.int64) @ _LUMA + 0x8000) >> 16
+    else:
+        luma = x @ (_LUMA / 65536)
+    return luma.astype(x.dtype)
 
 
 def _unflatten(x: np.ndarray, image_shape: tuple[int, ...] | None, what: str) -> np.ndarray:

@@ -110,7 +110,8 @@ def read_source(source: Any, options: ReadOptions) -> Parts:
     located = _located(source)
     for module in SOURCES:
         if module.matches(located):
-            return module.read(located, options)
+            parts: Parts = module.read(located, options)
+            return parts
     raise DataError(f"Not a known source of data: {_shown(source)}. Accepted are:\n{ACCEPTED}")
 
 
@@ -231,7 +232,7 @@ def _renamed(parts: Parts, class_names: tuple[str, ...] | None) -> Parts:
         raise DataError(
             f"class_names has {len(class_names)} names, but {parts.name} has {len(own)} classes: {own[:20]}."
         )
-    change: Callable = relabel if by_name else _retitled
+    change: Callable[..., Any] = relabel if by_name else _retitled
     changed = {
         role: change(part, class_names)
         for role in ("train", "test", "validation")
@@ -294,7 +295,8 @@ def _class_labels(part: Dataset, role: str) -> np.ndarray:
         raise DataError(
             f"The {role} part has real-valued targets where class indices are expected. Cast them to int."
         )
-    return part.labels
+    labels: np.ndarray = part.labels
+    return labels
 
 
 def _check_no_empty_class(train: Dataset, classes: int, names: list[str] | None) -> None:

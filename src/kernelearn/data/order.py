@@ -136,4 +136,4 @@ def _shares(sizes: np.ndarray, count: int, what: str) -> np.ndarray:
         for index in by_remainder:
             if shares.sum() < count and shares[index] < sizes[index] - 1:
                 shares[index] += 1
-    return shares
+    return np.asarray(shares)

@@ -22,7 +22,7 @@ def prefetch(store: Store, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray
     An error met ahead of time is raised when its batch is due.
     """
     pool = ThreadPoolExecutor(store.workers, thread_name_prefix="kernelearn-decode")
-    waiting: deque[tuple[np.ndarray, list[Future]]] = deque()
+    waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
     try:
         for rows in batches:
             waiting.append(_submit(pool, store, rows))
@@ -34,7 +34,9 @@ def prefetch(store: Store, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(pool: ThreadPoolExecutor, store: Store, rows: np.ndarray) -> tuple[np.ndarray, list[Future]]:
+def _submit(
+    pool: ThreadPoolExecutor, store: Store, rows: np.ndarray
+) -> tuple[np.ndarray, list[Future[None]]]:
     """Start one task per thread, each with its own stretch of the batch."""
     out = store.empty(len(rows))
     cuts = np.linspace(0, len(rows), min(store.workers, len(rows)) + 1).astype(int)
@@ -42,7 +44,7 @@ def _submit(pool: ThreadPoolExecutor, store: Store, rows: np.ndarray) -> tuple[n
     return out, tasks
 
 
-def _finish(out: np.ndarray, tasks: list[Future]) -> np.ndarray:
+def _finish(out: np.ndarray, tasks: list[Future[None]]) -> np.ndarray:
     for task in tasks:
         task.result()
     return out

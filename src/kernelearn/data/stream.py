@@ -240,7 +240,7 @@ def _join(batches: list[Batch]) -> Batch:
     return _concatenate(xs), _concatenate(ys), _concatenate(weights)
 
 
-def _concatenate(parts: tuple) -> Any:
+def _concatenate(parts: tuple[Any, ...]) -> Any:
     first = parts[0]
     if any((part is None) != (first is None) for part in parts):
         raise DataError("Some batches of the stream have targets or weights and some have none.")
@@ -318,5 +318,5 @@ def _length(value: Any) -> int | None:
 
 def _torch_classes(source: Any) -> list[str] | None:
     """Class names where a torch DataLoader's dataset tells them, as torchvision's do."""
-    classes: Callable | Sequence | None = getattr(getattr(source, "dataset", None), "classes", None)
+    classes = getattr(getattr(source, "dataset", None), "classes", None)
     return [str(name) for name in classes] if isinstance(classes, list | tuple) else None

@@ -104,7 +104,8 @@ def read(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[dict[str, 
 def read_config(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:
     """The config alone, without reading the arrays; errors as of `read`."""
     with open_plain(path, FormatError) as file:
-        return _read_header(_open_archive(file, path, max_bytes), path)["config"]
+        config: dict[str, Any] = _read_header(_open_archive(file, path, max_bytes), path)["config"]
+    return config
 
 
 def _plain_array(name: str, array: Any) -> np.ndarray:
@@ -115,7 +116,8 @@ def _plain_array(name: str, array: Any) -> np.ndarray:
         raise ArgumentError(
             f"Array {name!r} has dtype {array.dtype}; only arrays of numbers and booleans can be saved."
         )
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+    plain: np.ndarray = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return plain
 
 
 def _check_name(name: str) -> None:
@@ -150,7 +152,7 @@ def _describe(array: np.ndarray) -> dict[str, Any]:
     return _Member(digest, array.dtype.name, list(array.shape))._asdict()
 
 
-def _header_bytes(config: Mapping[str, Any], members: Mapping[str, dict]) -> bytes:
+def _header_bytes(config: Mapping[str, Any], members: Mapping[str, dict[str, Any]]) -> bytes:
     header = {
         "format": FORMAT_NAME,
         "format_version": FORMAT_VERSION,
@@ -223,7 +225,7 @@ def _check_header(header: dict[str, Any], path: PathLike) -> None:
             raise damaged(path, f"the description of array {name!r} is incomplete")
 
 
-def _check_complete(names: set[str], arrays: Mapping[str, dict], path: PathLike) -> None:
+def _check_complete(names: set[str], arrays: Mapping[str, dict[str, Any]], path: PathLike) -> None:
     expected = {_HEADER, *map(_member_name, arrays)}
     if expected - names:
         raise damaged(path, f"{min(expected - names)!r} is missing")

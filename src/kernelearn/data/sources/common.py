@@ -108,7 +108,8 @@ def _along(indices: np.ndarray, found: list[str], names: list[str], what: str) -
     unknown = [name for name in found if name not in names]
     if unknown:
         raise DataError(f"{what} have classes {unknown[:10]} that are not in class_names={names[:20]}.")
-    return np.array([names.index(name) for name in found], dtype=np.int64)[indices]
+    places = np.array([names.index(name) for name in found], dtype=np.int64)
+    return np.take(places, indices)
 
 
 def _is_one_hot(y: np.ndarray) -> bool:
