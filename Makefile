@@ -45,12 +45,20 @@ $(PEERS)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and report how the kernels learned
-	$(VENV)/bin/kernelearn train digits --record --record-kernels 1 --record-gradients 1 --record-ledger 61 \
+	$(VENV)/bin/kernelearn train digits --record --record-kernels 20 --record-full conv1 --record-ledger 61 \
 		--run runs/demo --overwrite
 	$(VENV)/bin/kernelearn report runs/demo
 	$(VENV)/bin/kernelearn explain history runs/demo
+	@echo
 	@echo "The weight above is explained in full: every update that made it what it is."
-	@echo "How every kernel learned, to open in a browser: $(CURDIR)/runs/demo/report.html"
+	@echo "The kernels as a picture:              $(CURDIR)/runs/demo/kernels.png"
+	@echo "How all of them learned, in a browser: $(CURDIR)/runs/demo/report.html"
+	@echo
+	@echo "Next, in this folder:"
+	@echo "  $(VENV)/bin/kernelearn explain ledger runs/demo        # one gradient, term by term"
+	@echo "  $(VENV)/bin/kernelearn explain update runs/demo        # one update: gradient, momentum, decay"
+	@echo "  $(VENV)/bin/kernelearn explain history runs/demo --weight 0,0,0,0"
+	@echo "  $(VENV)/bin/kernelearn explain --help"
 
 test: install ## run the tests
 	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)

@@ -185,7 +185,13 @@ def test_both_kernels_of_a_separable_layer(tmp_path):
 def test_a_ledger_brings_the_state_on_both_sides_of_its_step(tmp_path):
     keeper = KeepWeights()
     _, run = record(
-        tmp_path, make_model("adam"), epochs=4, kernels_every=5, ledger_every=4, callbacks=[keeper]
+        tmp_path,
+        make_model("adam"),
+        epochs=4,
+        kernels_every=5,
+        ledger_every=4,
+        full_layers=(),
+        callbacks=[keeper],
     )
     assert run.ledger_steps.tolist() == [1, 4, 8, 12] == run.gradient_steps.tolist()
     assert run.steps.tolist() == [0, 1, 3, 4, 5, 7, 8, 10, 11, 12]

@@ -16,7 +16,12 @@ from .helpers import make_data, record, write_run
 @pytest.fixture
 def run(tmp_path):
     x, y = make_data()
-    options = {"ledger_every": 2, "maps_every": 2, "fit": {"validation_data": (x, y)}}
+    options = {
+        "ledger_every": 2,
+        "maps_every": 2,
+        "full_layers": ["dense"],
+        "fit": {"validation_data": (x, y)},
+    }
     return record(tmp_path / "run", epochs=3, **options)[1]
 
 
@@ -28,6 +33,7 @@ def test_npz_holds_all_steps(run, tmp_path):
         assert np.array_equal(arrays["weights/conv/kernel"][step], run.kernels("conv", step))
     assert arrays["gradient_steps/conv/kernel"].tolist() == [1, 2, 4, 6, 8]
     assert np.array_equal(arrays["gradients/conv/kernel"][2], run.gradient("conv", 4))
+    assert arrays["gradient_steps/dense/kernel"].tolist() == list(range(1, 10))
     assert np.array_equal(arrays["scalars/loss"], run.scalars("loss")[1])
     assert arrays["scalar_steps/val_loss"].tolist() == [3, 6, 9]
 

@@ -20,6 +20,7 @@ _OPTIONS = {
     "kernels_every": "--record-kernels",
     "ledger_every": "--record-ledger",
     "gradients_every": "--record-gradients",
+    "full_layers": "--record-full",
     "max_bytes": "--record-budget",
     "run_dir": "--run",
 }

@@ -144,6 +144,7 @@ def prune(
     kernels: Annotated[int | None, _stride("weights")] = None,
     ledger: Annotated[int | None, _stride("the ledger (the bulk of a run)")] = None,
     gradients: Annotated[int | None, _stride("gradients and optimizer state")] = None,
+    full: Annotated[int | None, _stride("layers recorded in full")] = None,
     maps: Annotated[int | None, _stride("feature maps")] = None,
     snapshots: Annotated[int | None, _stride("all weights of the model")] = None,
 ) -> None:
@@ -162,6 +163,7 @@ def prune(
         "kernels": kernels,
         "ledger": ledger,
         "gradients": gradients,
+        "full": full,
         "maps": maps,
         "snapshots": snapshots,
     }

@@ -59,7 +59,7 @@ def arrays_of(run: Run, step: int | None = None) -> Named:
         layer, _, weight = path.rpartition("/")
         steps, values = run.trace(layer, (), weight)
         yield f"weights/{path}", values
-        if len(steps) < len(run.steps):  # a layer that was recorded for a part of the run
+        if not np.array_equal(steps, run.steps):  # recorded for a part of the run, or in full
             yield f"weight_steps/{path}", steps
     for path in run.fields(Stream.GRADIENTS):
         steps, values = run.column(Stream.GRADIENTS, path)

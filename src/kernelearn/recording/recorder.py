@@ -28,6 +28,10 @@ from kernelearn.training.step import StepReport
 
 DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000
+# Part of `max_bytes` that the layers with a full history take at most without being asked for.
+_FULL_PART = 16
+# Fits of at most so many steps keep these histories whole however long it takes: a tenth of a second or so.
+_SHORT_FIT = 2000
 # A stride that is not given. Ledgers, maps: so many times in a fit, but at least every so many steps.
 _AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 500
 
@@ -59,6 +63,10 @@ class Recorder(Callback):
             event say so. A run of less than 256 kB gets no SQL index.
         gradients_every: record gradients and optimiser state every so many steps; 0: at ledger steps only.
         snapshots_every: record all weights of the model at the end of every so many epochs.
+        full_layers: names (or objects) of recorded layers, or "all": their weights, gradients and optimiser
+            state are recorded at every step, so that every update of every weight is explained; () for none.
+            None chooses the layers of at most 1,024 numbers, as far as a sixteenth of `max_bytes` and, in
+            fits of more than 2,000 steps, the 5 % allow.
         overwrite: replace the run that is in the folder.
     Raises: ArgumentError; StorageError before the first step if the folder cannot be written or another
         process records there.
@@ -90,22 +98,24 @@ class Recorder(Callback):
         *,
         gradients_every: int = 0,
         snapshots_every: int = 1,
+        full_layers: Any = None,
         overwrite: bool = False,
     ) -> None:
         super().__init__()
         if not os.fspath(run_dir):
             raise ArgumentError("Recorder: run_dir is empty; give the name of a folder.")
         self.folder = Path(run_dir)
-        self.wished = {
+        self.wished: dict[str, int] = {
             Stream.KERNELS: _AUTOMATIC
             if kernels_every is None
             else _count("kernels_every", kernels_every, 1),
             Stream.GRADIENTS: _count("gradients_every", gradients_every),
+            Stream.FULL: _AUTOMATIC if full_layers is None else 1,
             Stream.LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
             Stream.MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
             Stream.SNAPSHOTS: _count("snapshots_every", snapshots_every, 1),
         }
-        self.layers, self.probe_images = layers, probe_images
+        self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
         self.max_bytes = _count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
         self.run: str | None = None
@@ -113,6 +123,7 @@ class Recorder(Callback):
         self._book: BudgetedWriter | None = None
         self._probes: Probes | None = None
         self._has_begun = self._has_failed = False
+        self._full: Any = ()  # what `select` is told of the layers to record in full
         self._seen = 0  # images of a stream so far
         self._due: frozenset[Stream] = frozenset()
 
@@ -170,8 +181,11 @@ class Recorder(Callback):
         """Find the place in the run, and write the state from which training starts."""
         if self.overwrite:
             self._remove_old()
-        automatic = [name for name, every in self.wished.items() if every == _AUTOMATIC]
-        self._book = book = BudgetedWriter(self._open(), self.max_bytes, self._strides(), automatic)
+        automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
+        self._full, strides = self._full_layers(), self._strides()
+        if self._full == ():
+            strides[Stream.FULL] = 0
+        self._book = book = BudgetedWriter(self._open(), self.max_bytes, strides, automatic)
         self.overwrite, self.run = False, book.writer.content["run"]
         self._probes = self._make_probes() if book.every[Stream.MAPS] else None
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
@@ -197,13 +211,32 @@ class Recorder(Callback):
 
     def _strides(self) -> dict[str, int]:
         """The strides that were asked for, with numbers where they were left to this class."""
-        per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
-        total = per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
+        total = self._steps_in_all()
         rare = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
-        automatic: dict[str, int] = {Stream.KERNELS: 1, Stream.LEDGER: rare, Stream.MAPS: rare}
+        automatic: dict[str, int] = {
+            Stream.KERNELS: 1,
+            Stream.FULL: 1,
+            Stream.LEDGER: rare,
+            Stream.MAPS: rare,
+        }
         return {
             name: automatic[name] if every == _AUTOMATIC else every for name, every in self.wished.items()
         }
+
+    def _full_layers(self) -> Any:
+        """The layers to record in full: those asked for, or None to choose them, or () without room."""
+        layout = select(self.model, self.layers, (), 1, full=self.full_layers).layouts.get(Stream.FULL)
+        size = 0 if layout is None else layout.record_bytes * self._steps_in_all()
+        is_small = size <= self.max_bytes // _FULL_PART
+        return self.full_layers if layout is not None and (is_small or self.full_layers is not None) else ()
+
+    def _steps_in_all(self) -> int:
+        per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
+        return per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
+
+    def _may_thin(self, stream: str) -> bool:
+        """Whether a stream whose stride is left to this class may come less often to save time."""
+        return stream != Stream.FULL or self._steps_in_all() > _SHORT_FIT
 
     def _remove_old(self) -> None:
         lock = FolderLock(self.folder)
@@ -223,7 +256,8 @@ class Recorder(Callback):
         Args:
             has_start: write the state of now as that of the step before.
         """
-        selection = select(self.model, self.layers, self._metric_names(), capacity, self._probes)
+        names = self._metric_names()
+        selection = select(self.model, self.layers, names, capacity, self._probes, self._full)
         ids = "rows" if isinstance(self.model.fit_data, Dataset) else "order"
         about = {**selection.about, "offset": self._place.offset, "ids": ids}
         if book.writer.content["segments"] and is_same(book.writer.segment, selection, about):
@@ -235,10 +269,9 @@ class Recorder(Callback):
 
     def _write_start(self, book: BudgetedWriter, selection: Selection) -> None:
         """The state before the first step of a segment, under the step before it."""
-        step, needed = (
-            self._place.step,
-            book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS),
-        )
+        full = (Stream.FULL,) if book.every[Stream.FULL] else ()
+        step = self._place.step
+        needed = book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS, *full)
         if not book.has_room(needed):
             raise ArgumentError(
                 f"Recorder: max_bytes={self.max_bytes:,} has no room for the first state of the model, which "
@@ -253,6 +286,8 @@ class Recorder(Callback):
         book.put(Stream.SNAPSHOTS, step, selection.snapshot)
         book.put(Stream.STATE, step, selection.state)
         book.put(Stream.KERNELS, step, selection.weights)
+        for stream in full:
+            book.put(stream, step, selection.full_record({}))
         book.put(Stream.STEPS, step, {"loss": np.nan, "learning_rate": self.model.optimizer.learning_rate})
         book.writer.commit()
 
@@ -273,7 +308,9 @@ class Recorder(Callback):
     def _buffers(self, selection: Selection) -> dict[str, str]:
         """The buffers that a step has to give back, for what is due."""
         factors = selection.ledger_buffers if Stream.LEDGER in self._due else {}
-        return {**factors, **selection.gradient_buffers} if Stream.GRADIENTS in self._due else {}
+        if Stream.GRADIENTS in self._due:
+            return {**factors, **selection.gradient_buffers}
+        return selection.full_buffers if Stream.FULL in self._due else {}
 
     def _record_step(self, book: BudgetedWriter, batch: int, logs: Mapping[str, Any]) -> None:
         report, step = self.model.last_step, self.model.optimizer.iterations + self._place.offset
@@ -298,6 +335,8 @@ class Recorder(Callback):
             book.put_if_room(Stream.KERNELS, step, taken.weights)
         if Stream.STATE in due:
             book.put_if_room(Stream.STATE, step, taken.state)
+        if Stream.FULL in due:
+            book.put_if_room(Stream.FULL, step, taken.full_record(buffers))
         if Stream.GRADIENTS in due:
             gradients = {name: buffers[name] for name in taken.gradient_buffers}
             has_gradients = book.put_if_room(Stream.GRADIENTS, step, gradients)

@@ -139,6 +139,13 @@ class Run:
         return segment is not None and segment.is_held(self._name(layer, weight))
 
     @property
+    def full_layers(self) -> list[str]:
+        """Layers of the last fit with a full history: every update of their weights can be explained."""
+        steps = self.stream_steps(Stream.FULL)
+        is_whole = len(steps) > 1 and len(steps) == self.last_step - int(steps[0]) + 1
+        return list(self._last().get("full_layers", [])) if is_whole else []
+
+    @property
     def ledger_steps(self) -> np.ndarray:
         """(steps,) int64: those with the factors of the gradients."""
         return self.stream_steps(Stream.LEDGER)
@@ -249,7 +256,7 @@ class Run:
     def global_norm(self, step: int) -> float | None:
         """Norm of all gradients of a step together; None unless the optimiser clips by it."""
         found = self._record(Stream.GRADIENTS, "global_norm", step)
-        return None if found is None else float(found[0].read(found[1], "global_norm"))
+        return None if found is None else float(found[0].read(found[1], found[2]))
 
     # --- optimiser
 
@@ -301,14 +308,12 @@ class Run:
         field, segment = f"{self._name(layer, weight)}/{slot}", self._segment_of(step)
         if segment is None or not segment.has(Stream.STATE, field):
             return True, _joined([])
-        is_single = not segment.streams[Stream.STATE].layout.field(field).shape
+        is_single = not segment.shape_of(Stream.STATE, field)
         return is_single, self._column(segment, Stream.STATE, field, () if is_single else index)
 
     def _state_in(self, segment: Segment | None, field: str, step: int) -> np.ndarray:
-        number = None if segment is None else segment.number(Stream.STATE, step)
-        if segment is None or number is None:
-            return self.read(Stream.STATE, field, step)
-        return segment.streams[Stream.STATE].read(number, field)
+        found = None if segment is None else segment.find(Stream.STATE, field, step)
+        return self.read(Stream.STATE, field, step) if found is None else found[0].read(found[1], found[2])
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of an update, before the layer's multiplier."""
@@ -491,7 +496,7 @@ class Run:
 
     def _weight_of_model(self, name: str, step: int) -> np.ndarray:
         found = self._record(Stream.SNAPSHOTS, name, step)
-        value = self._weights.value(name, step) if found is None else found[0].read(found[1], name)
+        value = self._weights.value(name, step) if found is None else found[0].read(found[1], found[2])
         if value is not None:
             return value
         raise ArgumentError(
@@ -558,18 +563,19 @@ class Run:
         return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
     def _field_steps(self, stream: str, field: str) -> np.ndarray:
-        parts = [segment.steps(stream) for segment in self._having(stream, field)]
+        parts = [segment.steps_of(stream, field) for segment in self._having(stream, field)]
         return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
     def has(self, stream: str, field: str, step: int) -> bool:
         """Whether a field is recorded at a step."""
         return self._record(stream, field, step) is not None
 
-    def _record(self, stream: str, field: str, step: int) -> tuple[StreamReader, int] | None:
-        for segment in self._having(stream, field):
-            number = segment.number(stream, step)
-            if number is not None:
-                return segment.streams[stream], number
+    def _record(self, stream: str, field: str, step: int) -> tuple[StreamReader, int, str] | None:
+        """File, number of the record and name there; the first segment that has it counts."""
+        for segment in self._segments:
+            found = segment.find(stream, field, step)
+            if found is not None:
+                return found
         return None
 
     def read(self, stream: str, field: str, step: int) -> np.ndarray:
@@ -579,7 +585,7 @@ class Run:
         """
         found = self._record(stream, field, step)
         if found is not None:
-            return found[0].read(found[1], field)
+            return found[0].read(found[1], found[2])
         recorded = self._field_steps(stream, field)
         if not len(recorded) and field not in self.fields(stream):
             raise unknown_name(f"field of the stream {str(stream)!r}", field, self.fields(stream))
@@ -598,9 +604,9 @@ class Run:
         return f"; the nearest is {steps[np.abs(steps - step).argmin()]}" if len(steps) else ""
 
     def _column(self, segment: Segment, stream: str, field: str, index: tuple[Any, ...]) -> Trace:
-        numbers = self._whole(segment, stream)
-        reader = segment.streams[stream]
-        return reader.steps[numbers], reader.column(field, index, numbers)
+        found = segment.column(stream, field, index)
+        self._tell_problems()
+        return found
 
     def _whole(self, segment: Segment, stream: str) -> np.ndarray:
         """Numbers of the whole records of a stream; tells of damaged ones."""
@@ -631,8 +637,9 @@ def _updates_with_state(segment: Segment, name: str) -> np.ndarray:
         return np.zeros(0, np.int64)
     trained = segment.steps(Stream.STEPS)
     trained = trained[trained > segment.start]
-    known = segment.steps(Stream.STATE)
-    return trained[np.isin(trained - 1, known)] if rule["slots"] else trained
+    for slot in rule["slots"]:
+        trained = trained[np.isin(trained - 1, segment.steps_of(Stream.STATE, f"{name}/{slot}"))]
+    return trained
 
 
 def _joined(parts: list[Trace]) -> Trace:

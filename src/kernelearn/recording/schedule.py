@@ -21,6 +21,7 @@ class Stream(StrEnum):
     KERNELS = "kernels"  # weights of the recorded layers
     GRADIENTS = "gradients"
     STATE = "state"  # the optimiser's arrays
+    FULL = "full"  # weights, gradients and optimiser's arrays of the layers whose whole history is kept
     LEDGER = "ledger"  # what went into the layers, and what came back
     MAPS = "maps"  # feature maps of the probe images
     SNAPSHOTS = "snapshots"  # all weights of the model
@@ -29,10 +30,23 @@ class Stream(StrEnum):
 
 
 # Streams that have a stride: steps, but for snapshots, which count epochs.
-SCHEDULED = (Stream.KERNELS, Stream.GRADIENTS, Stream.LEDGER, Stream.MAPS, Stream.SNAPSHOTS)
+SCHEDULED = (
+    Stream.KERNELS,
+    Stream.GRADIENTS,
+    Stream.FULL,
+    Stream.LEDGER,
+    Stream.MAPS,
+    Stream.SNAPSHOTS,
+)
+# The streams that one record of FULL has a part of.
+FULL_PARTS = (Stream.KERNELS, Stream.GRADIENTS, Stream.STATE)
 # Stream -> what a record of it needs of its own step, and of the step before.
 _BESIDE = {Stream.LEDGER: (Stream.GRADIENTS, Stream.KERNELS), Stream.GRADIENTS: (Stream.STATE,)}
-_BEFORE = {Stream.LEDGER: (Stream.KERNELS,), Stream.GRADIENTS: (Stream.STATE,)}
+_BEFORE = {
+    Stream.LEDGER: (Stream.KERNELS,),
+    Stream.GRADIENTS: (Stream.STATE,),
+    Stream.FULL: (Stream.FULL,),
+}
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,14 @@ class Schedule:
     def _is_met(self, stream: Stream, step: int) -> bool:
         """Multiples of the stride; a ledger at the first step too, where it explains the first change."""
         stride = self.every.get(stream, 0)
-        if stream in (Stream.LEDGER, Stream.GRADIENTS) and step <= 0:
+        if stream in (Stream.LEDGER, Stream.GRADIENTS, Stream.FULL) and step <= 0:
             return False
         return bool(stride) and (step % stride == 0 or (stream == Stream.LEDGER and step == 1))
+
+
+def in_full(stream: str, field: str) -> str:
+    """The name that a field of one of `FULL_PARTS` has in the records of FULL."""
+    return f"{stream}/{field}"
 
 
 def schedules_of(stream: Stream) -> list[Stream]:
@@ -106,11 +125,17 @@ def _with_needed(streams: Iterable[Stream]) -> frozenset[Stream]:
 class Cost:
     """What one time of a schedule takes, in bytes or in seconds, and how many steps one unit of it is.
 
-    `unit` is 1 for schedules that count steps, and the steps of an epoch for those that count epochs.
+    `unit` is 1 for schedules that count steps, and the steps of an epoch for those that count epochs. `most`
+    is what a step takes at most: neighbours that are recorded for their own sake too are not twice there.
     """
 
     amount: float
     unit: float = 1.0
+    most: float = float("inf")
+
+    def total(self, stride: int, steps: float) -> float:
+        """What so many steps take; nothing for a stride of 0, which is never."""
+        return min(self.amount * (steps // (stride * self.unit)), self.most * steps) if stride else 0.0
 
 
 def costs(records: Mapping[str, float], steps_per_epoch: float) -> dict[str, Cost]:
@@ -124,6 +149,7 @@ def costs(records: Mapping[str, float], steps_per_epoch: float) -> dict[str, Cos
     return {
         Stream.KERNELS: Cost(of[Stream.KERNELS]),
         Stream.GRADIENTS: Cost(of[Stream.GRADIENTS] + state),
+        Stream.FULL: Cost(2 * of[Stream.FULL], most=of[Stream.FULL]),
         Stream.LEDGER: Cost(of[Stream.LEDGER] + of[Stream.GRADIENTS] + 2 * state + of[Stream.KERNELS]),
         Stream.MAPS: Cost(of[Stream.MAPS]),
         Stream.SNAPSHOTS: Cost(of[Stream.SNAPSHOTS], steps_per_epoch),
@@ -151,7 +177,7 @@ def thinned(
     room -= fixed * steps
 
     def total(name: str) -> float:
-        return costs[name].amount * (1 + steps // (chosen[name] * costs[name].unit))
+        return costs[name].amount + costs[name].total(chosen[name], steps)
 
     while chosen and sum(map(total, chosen)) > room:
         longest = [name for name in chosen if chosen[name] * costs[name].unit <= steps]
@@ -164,9 +190,9 @@ def thinned(
 def kept_beside(kept: Mapping[Stream, Iterable[int]]) -> dict[Stream, set[int]]:
     """Steps that stay, with those of all records that they need, for every stream named or needed."""
     steps = {stream: set(numbers) for stream, numbers in kept.items()}
-    for stream in (Stream.LEDGER, Stream.GRADIENTS):  # what needs, before what is needed
-        own = steps.get(stream, set())
-        for needed in _BESIDE[stream]:
+    for stream in (Stream.LEDGER, Stream.GRADIENTS, Stream.FULL):  # what needs, before what is needed
+        own = set(steps.get(stream, set()))
+        for needed in _BESIDE.get(stream, ()):
             steps.setdefault(needed, set()).update(own)
         for needed in _BEFORE[stream]:
             steps.setdefault(needed, set()).update(step - 1 for step in own)

@@ -26,9 +26,14 @@ class Weights:
         self.segments, self.tell = segments, tell
 
     def steps(self, path: str) -> np.ndarray:
-        """(steps,) int64: those with recorded weights at which this one is known."""
-        known = [s.steps(Stream.KERNELS) for i, s in enumerate(self.segments) if self._is_known(i, path)]
+        """(steps,) int64: those at which the weight is known."""
+        known = [self._steps_in(i, path) for i in range(len(self.segments)) if self._is_known(i, path)]
         return np.unique(np.concatenate(known)) if known else np.zeros(0, np.int64)
+
+    def _steps_in(self, place: int, path: str) -> np.ndarray:
+        segment = self.segments[place]
+        is_recorded = segment.has(Stream.KERNELS, path)
+        return segment.steps_of(Stream.KERNELS, path) if is_recorded else segment.steps(Stream.KERNELS)
 
     def value(self, path: str, step: int) -> np.ndarray | None:
         """The weight at a step; None if it is not known there.
@@ -37,28 +42,34 @@ class Weights:
         """
         kept = None
         for i, segment in enumerate(self.segments):
-            number = segment.number(Stream.KERNELS, step)
-            if number is None:
-                continue
-            if segment.has(Stream.KERNELS, path):
-                return segment.streams[Stream.KERNELS].read(number, path)
-            kept = self._held(i, path) if kept is None else kept
+            found = segment.find(Stream.KERNELS, path, step)
+            if found is not None:
+                reader, number, field = found
+                return reader.read(number, field)
+            if kept is None and self._is_held_at(i, path, step):
+                kept = self._held(i, path)
         return kept
 
     def is_known(self, path: str, step: int) -> bool:
         """Whether the weight is known at a step."""
-        places = (i for i, s in enumerate(self.segments) if s.number(Stream.KERNELS, step) is not None)
-        return any(self._is_known(i, path) for i in places)
+        return any(
+            segment.find(Stream.KERNELS, path, step) is not None
+            or (self._is_held_at(i, path, step) and self._held(i, path) is not None)
+            for i, segment in enumerate(self.segments)
+        )
+
+    def _is_held_at(self, place: int, path: str, step: int) -> bool:
+        """Whether weights are recorded at a step of a segment, and not this one."""
+        segment = self.segments[place]
+        return segment.number(Stream.KERNELS, step) is not None and not segment.has(Stream.KERNELS, path)
 
     def columns(self, path: str, index: tuple[Any, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(steps, values) of one number of the weight, or of part of it, for every segment that knows it."""
         found = []
         for i, segment in enumerate(self.segments):
             if segment.has(Stream.KERNELS, path):
-                reader = segment.streams[Stream.KERNELS]
-                numbers = reader.whole(segment.numbers(Stream.KERNELS))
+                found.append(segment.column(Stream.KERNELS, path, index))
                 self.tell()
-                found.append((reader.steps[numbers], reader.column(path, index, numbers)))
                 continue
             held = self._held(i, path)
             if held is not None:
@@ -99,5 +110,5 @@ class Weights:
 
 
 def _read(segment: Segment, path: str, step: int) -> np.ndarray | None:
-    number = segment.number(Stream.KERNELS, step)
-    return None if number is None else segment.streams[Stream.KERNELS].read(number, path)
+    found = segment.find(Stream.KERNELS, path, step)
+    return None if found is None else found[0].read(found[1], found[2])

@@ -192,7 +192,8 @@ def history(
 ) -> None:
     """Which epochs, classes and images made a weight what it is.
 
-    A run recorded with `--record-gradients 1 --record-ledger 1` is explained in full; another says how far.
+    The layers that `train --record-full` names, and small ones without being named, are explained in full.
+    Images and classes are known for the steps with a ledger: `--record-ledger 1` for all.
 
     **Examples**
 

@@ -41,6 +41,7 @@ def train(
     record_kernels: recording.KERNELS = None,
     record_ledger: recording.LEDGER = None,
     record_gradients: recording.GRADIENTS = None,
+    record_full: recording.FULL = None,
     record_budget: recording.BUDGET = None,
     quiet: options.QUIET = False,
     as_json: options.AS_JSON = False,
@@ -61,7 +62,7 @@ def train(
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
     recorded = recording.RecordOptions(
-        record, record_layers, record_kernels, record_ledger, record_gradients, record_budget
+        record, record_layers, record_kernels, record_ledger, record_gradients, record_full, record_budget
     )
     given = {
         "data": data,
@@ -164,4 +165,17 @@ def _report(run: "Training", folder: Path, as_json: bool) -> None:
         say(f"Kernels: {run.results['kernels']}")
     say(f"Model: {folder / run_folder.MODEL}")
     if run.arguments.get("record") is not None:
-        say(f"Recorded: {folder / run_folder.RECORD} (look at it with: kernelearn report {folder})")
+        _report_recording(folder / run_folder.RECORD, folder)
+
+
+def _report_recording(record: Path, folder: Path) -> None:
+    from kernelearn.cli.output import say
+    from kernelearn.recording import Run
+
+    say(f"Recorded: {record} (look at it with: kernelearn report {folder})")
+    full = Run(record).full_layers
+    say(
+        f"Full history: {', '.join(full)} (explain a weight with: kernelearn explain history {folder})"
+        if full
+        else "Full history: of no layer; --record-full names layers whose every update is to be recorded"
+    )

@@ -49,6 +49,14 @@ GRADIENTS = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+FULL = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers with a full history, every update of every weight: names, all, or none. "
+        "[default: those of at most 1,024 numbers]",
+        rich_help_panel=_PANEL,
+    ),
+]
 BUDGET = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +74,7 @@ class RecordOptions:
     kernels: int | None
     ledger: int | None
     gradients: int | None
+    full: str | None
     budget: str | None
 
     def recorder_arguments(self) -> dict[str, Any] | None:
@@ -78,6 +87,7 @@ class RecordOptions:
             "kernels_every": self.kernels,
             "ledger_every": self.ledger,
             "gradients_every": self.gradients,
+            "full_layers": self.full,
             "max_bytes": self.budget,
         }
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -85,11 +95,19 @@ class RecordOptions:
             if chosen:
                 raise typer.BadParameter("--record-... options say how to record; give --record too.")
             return None
-        if self.layers is not None and self.layers != "all":
-            chosen["layers"] = [name.strip() for name in self.layers.split(",")]
+        for name in ("layers", "full_layers"):
+            if name in chosen:
+                chosen[name] = _names(chosen[name])
+        if self.full == "none":
+            chosen["full_layers"] = []
         if self.budget is not None:
             chosen["max_bytes"] = _bytes(self.budget)
         return chosen
+
+
+def _names(text: str) -> str | list[str]:
+    """ "conv1, conv2" -> a list; "all" stays."""
+    return text if text == "all" else [name.strip() for name in text.split(",")]
 
 
 def _bytes(text: str) -> int:

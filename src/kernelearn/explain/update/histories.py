@@ -47,7 +47,7 @@ class History:
         rounding: largest residual that rounding explains: what it did in every step is known, as far as the
             bound of that step allows it, and added up. It does not grow with the number of steps.
         explained: share of the way that the weight went, sum of |W_k - W_(k-1)|, in steps that are explained:
-            1 for a run recorded with gradients_every=1.
+            1 for a layer that is recorded in full.
         ledger_steps: those of `steps` with a ledger; only they can be shared out to images.
         frozen: updates of the span in which the weight was frozen: they have nothing to explain.
     """
@@ -157,10 +157,11 @@ class History:
     def note(self) -> str:
         """What the shares of images and classes cover."""
         count, ledgers = self.last - self.first + 1, int(self._has_ledger.sum())
+        more = "" if self.explained == 1 else f" (full_layers={self.layer!r} records all)"
         frozen = f" In {self.frozen} it was frozen." if self.frozen else ""
         return (
             f"{len(self.steps)} of {count} updates, {100 * self.explained:.1f} % of the weight's way, are "
-            f"explained (gradients_every=1 records all).{frozen} {ledgers} have a ledger: images and classes "
+            f"explained{more}.{frozen} {ledgers} have a ledger: images and classes "
             f"cover {100 * self.covered:.1f} % of the movement. {NOTE}"
         )
 

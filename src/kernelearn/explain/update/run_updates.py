@@ -106,12 +106,13 @@ class RunUpdates:
     def _check_recorded(self, step: int) -> None:
         if step >= 1 and self.run.is_split(self.layer, step, self.weight):
             return
-        there, gradients = self.run.steps, self.run.gradient_steps
+        there = self.run.weight_steps(self.layer, self.weight)
+        gradients = self.run.gradient_steps_of(self.layer, self.weight)
         raise ArgumentError(
             f"Update {step} cannot be split: it needs the weights of steps {step - 1} and {step} and the "
             f"gradient of step {step}. Weights are recorded for {len(there)} steps up to "
             f"{there.max(initial=0)}, gradients for {len(gradients)}; "
-            "gradients_every=1 records every update."
+            f"full_layers={self.layer!r} records every update."
         )
 
 
@@ -134,7 +135,7 @@ def update_split(
     if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise ArgumentError(
             f"The updates to sum must be successive steps, all recorded; got {_some(numbers)}. Record with "
-            "gradients_every=1, or use explain.history, which says what is missing."
+            f"full_layers={layer!r}, or use explain.history, which says what is missing."
         )
     return summed(map(updates.split, numbers))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernelearn import optimizers
@@ -13,13 +13,16 @@ from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.recording.capture.taps import Taps, Use, find_taps
 from kernelearn.recording.files.layout import Field, Layout, little
-from kernelearn.recording.schedule import Cost, Stream, costs
+from kernelearn.recording.schedule import FULL_PARTS, Cost, Stream, costs, in_full
 
 ALL_LAYERS = "all"
 # Layers without a convolution are recorded without being asked for up to this many numbers.
 SMALL_LAYER = 4096
+# Layers of at most so many numbers have their whole history recorded without being asked for.
+FULL_LAYER = 1024
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")
+_NORM = "global_norm"
 # Names in the record of a step that no metric can have.
 STEP_FIELDS = (*_NUMBERS, *_COUNTS, *_BY_IMAGE)
 
@@ -32,6 +35,7 @@ class Selection:
         weights: path -> Variable, of the layers that are recorded.
         snapshot: path -> Variable, of the whole model.
         state: `path/slot` -> Variable of the optimiser.
+        full: the layers whose whole history is recorded.
         taps: of the training program.
         layouts: stream -> Layout.
         about: what the manifest says of a segment.
@@ -40,6 +44,7 @@ class Selection:
     weights: dict[str, Variable]
     snapshot: dict[str, Variable]
     state: dict[str, Variable]
+    full: tuple[str, ...]
     taps: Taps
     layouts: dict[str, Layout]
     about: dict[str, Any]
@@ -48,6 +53,22 @@ class Selection:
     def gradient_buffers(self) -> dict[str, str]:
         """Field -> buffer, of what a step has to give back for its gradients."""
         return {field.name: self._gradient(field.name) for field in self.layouts[Stream.GRADIENTS].fields}
+
+    @property
+    def full_buffers(self) -> dict[str, str]:
+        """Field -> buffer of the gradients of the layers that are recorded in full."""
+        return {n: self._gradient(n) for n in self.gradient_buffers if is_full(n, self.full)}
+
+    def full_record(self, buffers: Mapping[str, Any]) -> dict[str, Any]:
+        """What a record of the layers recorded in full holds; without buffers, the state before an update."""
+        gradients = {name: buffers[name] for name in self.full_buffers if name in buffers}
+        parts = {Stream.KERNELS: self.weights, Stream.STATE: self.state, Stream.GRADIENTS: gradients}
+        return {
+            in_full(stream, name): value
+            for stream, values in parts.items()
+            for name, value in values.items()
+            if is_full(name, self.full)
+        }
 
     def _gradient(self, field: str) -> str:
         return self.taps.gradients.get(field) or str(self.taps.global_norm)
@@ -63,7 +84,9 @@ class Selection:
         return costs(sizes, steps_per_epoch)
 
 
-def select(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None) -> Selection:
+def select(
+    model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None, full: Any = None
+) -> Selection:
     """Work out what to record.
 
     Args:
@@ -71,6 +94,7 @@ def select(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probe
         metrics: names of the numbers to keep of every step.
         capacity: samples in the largest batch.
         probes: `Probes`, or None.
+        full: names of the layers to record in full, "all", or None for `full_layers`.
     """
     snapshot = model.weight_paths()
     executable_variables = training_variables(model)
@@ -86,9 +110,14 @@ def select(model: Any, layers: Any, metrics: Sequence[str], capacity: int, probe
         for path, rule in taps.rules.items()
         for slot, name in rule.slots.items()
     }
-    layouts = _layouts(program, taps, weights, snapshot, state, metrics, capacity, probes)
-    about = {**_about(model, taps, chosen, weights, metrics), "changing": _changing(program, paths)}
-    return Selection(weights, dict(snapshot), state, taps, layouts, about)
+    whole = full_layers(weights, taps, full)
+    layouts = _layouts(program, taps, weights, snapshot, state, metrics, capacity, probes, whole)
+    about = {
+        **_about(model, taps, chosen, weights, metrics),
+        "changing": _changing(program, paths),
+        "full_layers": list(whole),
+    }
+    return Selection(weights, dict(snapshot), state, whole, taps, layouts, about)
 
 
 def training_variables(model: Any) -> Mapping[str, Variable]:
@@ -133,6 +162,31 @@ def chosen_layers(snapshot: Mapping[str, Variable], taps: Taps, wanted: Any) -> 
     return [name for name in trained if name in convolved or sizes[name] <= SMALL_LAYER]
 
 
+def full_layers(weights: Mapping[str, Variable], taps: Taps, wanted: Any) -> tuple[str, ...]:
+    """Names of the layers to record in full, of those that are recorded and trained.
+
+    Args:
+        wanted: names, "all", or None for those of at most `FULL_LAYER` numbers.
+    Raises: UnknownNameError for a name that is no such layer.
+    """
+    known = list(dict.fromkeys(layer_of(path) for path in weights if path in taps.rules))
+    if isinstance(wanted, str) and wanted == ALL_LAYERS:
+        return tuple(known)
+    if wanted is None:
+        sizes = {n: sum(w.value.size for p, w in weights.items() if layer_of(p) == n) for n in known}
+        return tuple(name for name in known if sizes[name] <= FULL_LAYER)
+    names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
+    for name in names:
+        if name not in known:
+            raise unknown_name("recorded and trained layer", name, known)
+    return tuple(name for name in known if name in names)
+
+
+def is_full(name: str, full: Sequence[str]) -> bool:
+    """Whether a path, `path/slot` or "global_norm" belongs to the layers that are recorded in full."""
+    return bool(full) and (name == _NORM or any(name.startswith(f"{layer}/") for layer in full))
+
+
 def _name(layer: Any) -> str:
     return layer.name if isinstance(layer, Layer) else str(layer)
 
@@ -156,10 +210,11 @@ def _layouts(
     metrics: Sequence[str],
     capacity: int,
     probes: Any,
+    full: Sequence[str],
 ) -> dict[str, Layout]:
     gradients = [_of_buffer(program, path, buffer) for path, buffer in taps.gradients.items()]
     if taps.global_norm is not None:
-        gradients.append(_of_buffer(program, "global_norm", taps.global_norm))
+        gradients.append(_of_buffer(program, _NORM, taps.global_norm))
     factors = {b: None for use in taps.uses.values() for part in use.parts for b in part.buffers}
     fields = {
         Stream.KERNELS: _of_variables(weights),
@@ -170,6 +225,13 @@ def _layouts(
         Stream.STEPS: _of_step(metrics),
         **({} if probes is None else {Stream.PROBES: probes.fields(), Stream.MAPS: probes.map_fields()}),
     }
+    if full:
+        fields[Stream.FULL] = [
+            replace(field, name=in_full(stream, field.name))
+            for stream in FULL_PARTS
+            for field in fields[stream]
+            if is_full(field.name, full)
+        ]
     return {name: Layout(name, tuple(content), capacity) for name, content in fields.items()}
 
 

@@ -92,7 +92,7 @@ class StepTimer:
         """
         taken = self._costs(steps_per_epoch)
         free = {name: every[name] for name in self.automatic if every[name]}
-        given = sum(_total(taken[name], every[name], steps) for name in every if name not in free)
+        given = sum(taken[name].total(every[name], steps) for name in every if name not in free)
         numbers = statistics.median(self._numbers) * steps
         room = max(self.share * self.step_seconds * steps, UNNOTICED) - numbers - given
         chosen = thinned(free, taken, steps, room)
@@ -119,9 +119,5 @@ def _typical(stream: str, times: Sequence[float]) -> float:
     and large: the disk is mostly fast and sometimes very slow, and it is the sum that counts.
     """
     later = list(times)[1:]
-    mean = statistics.median if stream == Stream.KERNELS else statistics.fmean
+    mean = statistics.median if stream in (Stream.KERNELS, Stream.FULL) else statistics.fmean
     return mean(later) if later else 0.0
-
-
-def _total(cost: Cost, stride: int, steps: float) -> float:
-    return cost.amount * (steps // (stride * cost.unit)) if stride else 0.0

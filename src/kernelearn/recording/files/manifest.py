@@ -44,6 +44,7 @@ _SHAPE = {
             "start?": int,
             "offset?": int,
             "layers?": Every([str]),
+            "full_layers?": [str],
             "metrics?": [str],
             "optimizer?": dict,
             "updates?": Every({**_TRAINED, "slots?": [str], "constraint?": (dict, None)}),

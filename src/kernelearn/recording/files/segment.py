@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from kernelearn.errors import FormatError
 from kernelearn.recording.files.layout import Layout
 from kernelearn.recording.files.streams import StreamReader
-from kernelearn.recording.schedule import Stream
+from kernelearn.recording.schedule import FULL_PARTS, Stream, in_full
 
 
 class Segment:
@@ -45,8 +45,51 @@ class Segment:
                 stream.refresh()
 
     def has(self, stream: str, field: str) -> bool:
-        """Whether this field is recorded here."""
+        """Whether this field is recorded here: in the stream itself, or among the layers recorded in full."""
+        return any(True for _ in self._places(stream, field))
+
+    def _places(self, stream: str, field: str) -> Iterator[tuple[str, str, int]]:
+        """(stream, field, first step) of what holds a field."""
+        if self._holds(stream, field):
+            yield stream, field, 0
+        if stream in FULL_PARTS and self._holds(Stream.FULL, in_full(stream, field)):
+            # The record of the state before the first update has no gradient.
+            first = self.start + 1 if stream == Stream.GRADIENTS else 0
+            yield Stream.FULL, in_full(stream, field), first
+
+    def _holds(self, stream: str, field: str) -> bool:
         return stream in self.streams and field in self.streams[stream].layout.offsets
+
+    def shape_of(self, stream: str, field: str) -> tuple[int | None, ...]:
+        """Shape of a field that is recorded here; None in front stands for the images."""
+        name, place, _ = next(self._places(stream, field))
+        return self.streams[name].layout.field(place).shape
+
+    def steps_of(self, stream: str, field: str) -> np.ndarray:
+        """(steps,) int64: those at which a field is recorded, in order."""
+        found = [s[s >= first] for name, _, first in self._places(stream, field) for s in [self.steps(name)]]
+        return found[0] if len(found) == 1 else np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+
+    def find(self, stream: str, field: str, step: int) -> tuple[StreamReader, int, str] | None:
+        """The file, the number of the record and the name there of a field at a step, or None."""
+        for name, place, first in self._places(stream, field):
+            number = self.number(name, step)
+            if number is not None and step >= first:
+                return self.streams[name], number, place
+        return None
+
+    def column(self, stream: str, field: str, index: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, values) of a field, or of part of it, in all whole records; in order."""
+        parts = []
+        for name, place, first in self._places(stream, field):
+            reader = self.streams[name]
+            numbers = reader.whole(self.numbers(name))
+            numbers = numbers[reader.steps[numbers] >= first]
+            parts.append((reader.steps[numbers], reader.column(place, index, numbers)))
+        if len(parts) == 1:
+            return parts[0]
+        steps, at = np.unique(np.concatenate([steps for steps, _ in parts]), return_index=True)
+        return steps, np.concatenate([values for _, values in parts])[at]
 
     def numbers(self, stream: str) -> np.ndarray:
         """Numbers of the records that count, in order; those with damaged headers left out."""
@@ -80,8 +123,7 @@ class Segment:
             return path not in self.about["changing"]
         if not self.has(Stream.SNAPSHOTS, path):
             return False
-        numbers = self.streams[Stream.SNAPSHOTS].whole(self.numbers(Stream.SNAPSHOTS))
-        values = self.streams[Stream.SNAPSHOTS].column(path, (), numbers)
+        _, values = self.column(Stream.SNAPSHOTS, path, ())
         return len(values) > 1 and bool((values == values[:1]).all())
 
     def held_value(self, path: str) -> np.ndarray | None:
