@@ -11,6 +11,7 @@ from scipy import special
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.machine import compiler
 from kernelearn.engine.cpu.machine.target import find_target
 from tests.engine.cpu.harness import TARGETS
@@ -111,3 +112,29 @@ def test_sine_and_cosine(target):
     sine, cosine = compiled(fn.sine_and_cosine, target)(turns, 2)
     for y, exact in ((sine, np.sin), (cosine, np.cos)):
         assert np.abs(y - exact(2 * math.pi * turns.astype("float64"))).max() <= 1.5 * 2.0**-24
+
+
+def in_parts(x: Value) -> tuple[Value, Value]:
+    """A float64 as the nearest float32 and what is left of it."""
+    high = x.narrowed()
+    return high, (x - high.widened()).narrowed()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_sine_and_cosine_are_as_precise_as_float64_if_their_argument_is(target):
+    def emit(x: Value) -> tuple[Value, ...]:
+        sine, cosine = fn.sine_and_cosine(x.widened())
+        return *in_parts(sine), *in_parts(cosine)
+
+    turns = np.concatenate([np.arange(-(2.0**24), 2.0**24)[::701] * 2.0**-24, np.arange(-9, 9) / 8]).astype(
+        "f"
+    )
+    parts = [part.astype("float64") for part in compiled(emit, target)(turns, 4)]
+    # Of a whole number of quarters the sine is exactly zero, or one.
+    angles = 2 * math.pi * (turns.astype("float64") - np.rint(turns * 4) / 4)
+    quarter = np.rint(turns * 4).astype(int)
+    for high, low, shift in ((*parts[:2], 0), (*parts[2:], 1)):
+        number = (quarter + shift) % 4
+        exact = np.where(number % 2, np.cos(angles), np.sin(angles)) * np.where(number >= 2, -1, 1)
+        # The two parts leave out what is below 49 bits.
+        assert np.abs(high + low - exact).max() <= 2.0**-49

@@ -33,7 +33,7 @@ PAIRS_SAVING = 2.0
 
 def has_rounded_operands(op: Operation) -> bool:
     """Whether an operation multiplies bfloat16 numbers."""
-    return op.attrs["precision"] == "bfloat16"
+    return bool(op.attrs["precision"] == "bfloat16")
 
 
 def multiplies_pairs(plan: Plan, op: Operation) -> bool:
@@ -46,9 +46,6 @@ def products(op: Operation, pairs: bool) -> str:
     if pairs:
         return ", bfloat16 pairs"
     return ", rounded to bfloat16" if "precision" in op.attrs else ""
-
-
-# --- in registers
 
 
 # --- passes over memory
@@ -117,7 +114,7 @@ def _emit_even_pairs(k: Kernel, lo: Index, hi: Index) -> None:
     vectors = (hi - lo) // k.width
     tail = lo + vectors * k.width
 
-    def body(at: Index, masks: tuple[str | None, str | None, str | None]) -> None:
+    def body(at: Index, masks: tuple[Value | None, Value | None, Value | None]) -> None:
         first, second = k.load("x", at * 2, masks[0]), k.load("x", at * 2 + k.width, masks[1])
         k.store(as_floats(k, convert(k, first, second)), "y", at, masks[2])
 
@@ -170,7 +167,7 @@ class ImagePairs:
             zero, end = k.const(0), k.const(self.size)
             with k.when(has_second):
                 emit_flat(k, zero, end, lambda at, mask: body(at, mask, True))
-            with k.when(k.op(f"xor i1 {has_second}, true")):
+            with k.when(~has_second):
                 emit_flat(k, zero, end, lambda at, mask: body(at, mask, False))
 
 

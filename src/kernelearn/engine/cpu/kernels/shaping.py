@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -50,7 +51,7 @@ class Slice:
     """Runs of the last axis that is cut, with all that is within it."""
 
     sizes: tuple[int, ...]
-    windows: tuple
+    windows: tuple[tuple[int, int], ...]
 
     def emit(self, k: Kernel) -> None:
         cut = [i for i, (window, size) in enumerate(zip(self.windows, self.sizes)) if window != (0, size)]
@@ -87,22 +88,23 @@ class Pad:
     """The inside, and zeros around it."""
 
     sizes: tuple[int, ...]
-    padding: tuple
+    padding: tuple[tuple[int, int], ...]
 
     def emit(self, k: Kernel) -> None:
         totals = [size + lo + hi for size, (lo, hi) in zip(self.sizes, self.padding)]
         with k.loop(k.lo, k.hi, checked=False) as image:
-            _pad_axes(
-                k,
-                list(self.sizes),
-                totals,
-                list(self.padding),
-                image * math.prod(self.sizes),
-                image * math.prod(totals),
-            )
+            x, y = image * math.prod(self.sizes), image * math.prod(totals)
+            _pad_axes(k, self.sizes, totals, self.padding, x, y)
 
 
-def _pad_axes(k: Kernel, sizes: list, totals: list, padding: list, x: Index, y: Index) -> None:
+def _pad_axes(
+    k: Kernel,
+    sizes: Sequence[int],
+    totals: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    x: Index,
+    y: Index,
+) -> None:
     """Zeros before, the inside axis by axis, zeros after."""
     if not any(p != (0, 0) for p in padding):
         copy_run(k, ("x", x), y, math.prod(sizes))

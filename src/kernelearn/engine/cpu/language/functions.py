@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from kernelearn.engine.cpu.language.kernel import Index
-from kernelearn.engine.cpu.language.values import Value, type_of
+from kernelearn.engine.cpu.language.values import SIZES, Value, type_of
 
 DOUBLE = type_of("double")
 
@@ -283,15 +283,16 @@ def gaussian_cdf(x: Value) -> Value:
 
 
 def sine_and_cosine(turns: Value) -> tuple[Value, Value]:
-    """sin(2 pi t) and cos(2 pi t) for 0 <= t <= 1: quarters of a turn are taken off exactly."""
+    """sin(2 pi t) and cos(2 pi t), also in float64: quarters of a turn are taken off exactly."""
+    last, integer = (8, "i64") if turns.type.element == "double" else (4, "i32")
     quarter = turns.kernel.intrinsic("rint", turns * 4.0)
     r = turns - quarter * 0.25
     square = r * r
     tau = 2 * math.pi
-    odd = [(-1) ** i * tau ** (2 * i + 1) / math.factorial(2 * i + 1) for i in range(4, -1, -1)]
-    even = [(-1) ** i * tau ** (2 * i) / math.factorial(2 * i) for i in range(5, -1, -1)]
+    odd = [(-1) ** i * tau ** (2 * i + 1) / math.factorial(2 * i + 1) for i in range(last, -1, -1)]
+    even = [(-1) ** i * tau ** (2 * i) / math.factorial(2 * i) for i in range(last + 1, -1, -1)]
     sine, cosine = r * polynomial(square, odd), polynomial(square, even)
-    number = quarter.to_int()
+    number = quarter.to_int(integer)
     is_odd = number.truncated("i1")
     first, second = is_odd.choose(cosine, sine), is_odd.choose(sine, cosine)
     # Quarters 2 and 3 turn the sine's sign, quarters 1 and 2 the cosine's.
@@ -301,7 +302,7 @@ def sine_and_cosine(turns: Value) -> tuple[Value, Value]:
 
 def _signed(x: Value, number: Value) -> Value:
     """x, or -x where bit 1 of a number is set."""
-    flip = (number & 2) << 30
+    flip = (number & 2) << (8 * SIZES[number.type.element] - 2)
     return (x.bits() ^ flip).from_bits()
 
 

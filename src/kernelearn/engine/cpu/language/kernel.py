@@ -273,6 +273,10 @@ class Kernel:
         more = self.op(f"icmp sgt i64 {left}, {right}")
         return Index(self, self.op(f"select i1 {more}, i64 {left}, i64 {right}"))
 
+    def either(self, condition: Value, a: Index, b: Index) -> Index:
+        """One of two integers: a where an i1 holds, else b."""
+        return Index(self, self.op(f"select i1 {condition}, i64 {a}, i64 {b}"))
+
     # --- registers
 
     def register(self, type_: str | None = None, start: str | None = None) -> Register:
@@ -430,10 +434,10 @@ class Kernel:
     def div(self, a: str, b: str) -> Value:
         return self.binary("fdiv", a, b)
 
-    def fma(self, a: str, b: str, c: str) -> Value:
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, rounded once where the processor can, else twice."""
         if not self.has_fma:
-            return self.add(self.mul(a, b), c)
+            return a * b + c
         return self.intrinsic("fma", a, b, c)
 
     def multiply_add(self, a: Value, b: Value, c: Value) -> Value:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
@@ -136,7 +135,7 @@ def tiles(k: Kernel, count: int) -> Iterator[tuple[Index, int]]:
         yield k.const(whole), count - whole
 
 
-def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | None], Any]) -> None:
+def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | None], object]) -> None:
     """body(offset, mask) over a range of numbers: unrolled, then vector by vector, then the tail."""
     wide = k.width * UNROLL
     blocks = (hi - lo) // wide

@@ -259,6 +259,11 @@ class Value(str):
     def __xor__(self, other: Value | int) -> Value:
         return self.instruction("xor", self, self._same(other))
 
+    def __invert__(self) -> Value:
+        """Where this i1 does not hold."""
+        every = "true" if self.type == "i1" else self.type.constant(1)
+        return self.kernel.value(f"xor {self.type} {self}, {every}", self.type)
+
     def __lshift__(self, other: Value | int) -> Value:
         return self.instruction("shl", self, self._same(other))
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language import functions as fn
-from kernelearn.engine.cpu.language import scalars
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, blocks
 from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs
 from kernelearn.engine.cpu.language.shuffles import mirrored
 from kernelearn.engine.cpu.language.strides import copy_run, dot, nest, strides_of
-from kernelearn.engine.cpu.language.values import Value, float_text
+from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View
 from kernelearn.engine.cpu.plan import Plan, image_sizes
 from kernelearn.engine.program import Operation
@@ -69,20 +68,20 @@ class Flip:
                 x, y = dot(sources, strides, start), dot(places, strides, start)
                 with k.when(chosen[last]):
                     _copy_mirrored(k, x, y, self.sizes[last], run)
-                with k.when(k.op(f"xor i1 {chosen[last]}, true")):
+                with k.when(~chosen[last]):
                     copy_run(k, ("x", x), y, self.sizes[last] * run)
 
 
 def _is_chosen(k: Kernel, at: Index) -> Value:
-    return k.value(f"fcmp ole float {k.load_one('draw', at)}, {float_text(0.5)}", "i1")
+    return k.load_one("draw", at) <= 0.5
 
 
-def _mirrored(k: Kernel, chosen: str | None, place: Index, size: int) -> Index:
+def _mirrored(k: Kernel, chosen: Value | None, place: Index, size: int) -> Index:
     """place, or its mirror image on an axis if that is chosen."""
     if chosen is None:
         return place
     other = place * -1 + (size - 1)
-    return Index(k, k.op(f"select i1 {chosen}, i64 {other}, i64 {place}"))
+    return k.either(chosen, other, place)
 
 
 def _copy_mirrored(k: Kernel, x: Index, y: Index, size: int, run: int) -> None:
@@ -135,17 +134,16 @@ def _window_start(k: Kernel, image: Index, sizes: Sequence[int], window: Sequenc
     for axis, wanted in enumerate(window):
         room = sizes[axis] - wanted
         if room:
-            draw = scalars.widen(k, k.load_one("draw", image * len(window) + axis))
-            place = scalars.multiply(k, draw, scalars.number(room + 1))
-            start = start + _whole(k, place, room) * strides[axis]
+            place = k.load_one("draw", image * len(window) + axis).widened() * (room + 1)
+            start = start + _whole(place, room) * strides[axis]
     return start
 
 
-def _whole(k: Kernel, place: Value, largest: int) -> Index:
+def _whole(place: Value, largest: int) -> Index:
     """A float64 cut to a whole number from 0 to `largest`, also if it is NaN."""
     for relation, limit in (("olt", largest), ("ogt", 0)):
         place = place.test(relation, limit).choose(place, limit)
-    return Index(k, k.op(f"fptosi double {place} to i64"))
+    return Index(place.kernel, place.to_int("i64"))
 
 
 @dataclass(frozen=True)
@@ -214,10 +212,10 @@ class Columns:
         k = self.k
 
         def step(row: Index, v: int, sums: Sequence[Value]) -> list[Value]:
-            return [k.add(sums[0], self._of(value, row, v))]
+            return [sums[0] + self._of(value, row, v)]
 
         totals = fold_rows(k, self.pixels, [k.zero], range(len(self.tile)), step)
-        return [k.div(total, k.constant(self.pixels)) for (total,) in totals]
+        return [total / self.pixels for (total,) in totals]
 
     def write(self, value: Pixel) -> None:
         with self.k.loop(0, self.pixels) as row:
@@ -240,7 +238,7 @@ class Run:
     def means(self, value: Pixel) -> list[Value]:
         k = self.k
         lanes = fold_runs(k, self.view, self.at, Reduction("sum"), lambda at, mask: value(at, mask, 0))
-        return [k.div(k.splat(k.total(lanes)), k.constant(self.pixels))]
+        return [k.total(lanes).splat() / self.pixels]
 
     def write(self, value: Pixel) -> None:
         k = self.k
@@ -249,7 +247,7 @@ class Run:
         )
 
 
-def _emit_pixels(k: Kernel, pixels: int, channels: int, emit: Callable) -> None:
+def _emit_pixels(k: Kernel, pixels: int, channels: int, emit: Callable[[Index, Columns | Run], None]) -> None:
     """emit(image, Columns or Run) for the images of the kernel's tasks."""
     with k.loop(k.lo, k.hi, checked=False) as image:
         start = image * (pixels * channels)
@@ -302,8 +300,8 @@ def _lower_contrast(
     return True
 
 
-def _stretched(k: Kernel, x: Value, mean: Value, factor: Value) -> Value:
-    return k.add(k.mul(k.sub(x, mean), factor), mean)
+def _stretched(x: Value, mean: Value, factor: Value) -> Value:
+    return (x - mean) * factor + mean
 
 
 @dataclass(frozen=True)
@@ -315,13 +313,12 @@ class ContrastPass:
     contrast: Contrast
 
     def emit(self, k: Kernel) -> None:
-
         def emit(image: Index, part: Columns | Run) -> None:
             factor = self.contrast.factor(k, image)
             mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
             def value(at: Index, mask: Value | None, v: int) -> Value:
-                y = _stretched(k, k.load("x", at, mask), mean[v], factor)
+                y = _stretched(k.load("x", at, mask), mean[v], factor)
                 return fn.clip(y, self.contrast.least, self.contrast.most)
 
             part.write(value)
@@ -338,21 +335,16 @@ class ContrastGradient:
     contrast: Contrast
 
     def emit(self, k: Kernel) -> None:
-
         def emit(image: Index, part: Columns | Run) -> None:
             factor = self.contrast.factor(k, image)
             mean = part.means(lambda at, mask, v: k.load("x", at, mask))
 
             def inside(at: Index, mask: Value | None, v: int) -> Value:
-                y = _stretched(k, k.load("x", at, mask), mean[v], factor)
-                above, below = (
-                    k.test("ogt", y, k.constant(self.contrast.least)),
-                    k.test("olt", y, k.constant(self.contrast.most)),
-                )
-                both = k.op(f"and <{k.width} x i1> {above}, {below}")
-                return k.select(both, k.load("g", at, mask), k.zero)
+                y = _stretched(k.load("x", at, mask), mean[v], factor)
+                is_inside = (y > self.contrast.least) & (y < self.contrast.most)
+                return is_inside.choose(k.load("g", at, mask), k.zero)
 
             mean_g = part.means(inside)
-            part.write(lambda at, mask, v: _stretched(k, inside(at, mask, v), mean_g[v], factor))
+            part.write(lambda at, mask, v: _stretched(inside(at, mask, v), mean_g[v], factor))
 
         _emit_pixels(k, self.pixels, self.channels, emit)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, blocks, lanes
 from kernelearn.engine.cpu.language.reduce import fold_rows
@@ -171,13 +172,15 @@ class ResampledAlong:
                     )
 
 
-def _held_sum(k: Kernel, weights: list[Value], x: Index, y: Index, step: int) -> Callable:
+def _held_sum(
+    k: Kernel, weights: list[Value], x: Index, y: Index, step: int
+) -> Callable[[Index | int, Value | None], None]:
     """body(c, mask): one vector of outputs, all weights in registers."""
 
     def body(c: Index | int, mask: Value | None) -> None:
-        total = k.mul(weights[0], k.load("x", x + c, mask))
+        total = weights[0] * k.load("x", x + c, mask)
         for tap, weight in enumerate(weights[1:], start=1):
-            total = k.fma(weight, k.load("x", x + tap * step + c, mask), total)
+            total = fn.fma(weight, k.load("x", x + tap * step + c, mask), total)
         k.store(total, "y", y + c, mask)
 
     return body
@@ -198,7 +201,7 @@ def _looped_sum(
     def one(tap: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
         c, mask = vector
         weight = weights.everywhere(first_weight + tap)
-        return [k.fma(weight, k.load("x", x + tap * step + c, mask), sums[0])]
+        return [fn.fma(weight, k.load("x", x + tap * step + c, mask), sums[0])]
 
     totals = fold_rows(k, taps, [k.zero], tile, one)
     for (c, mask), (total,) in zip(tile, totals):
@@ -232,7 +235,7 @@ class ResampledGathered:
                 for tap in range(self.band.taps):
                     pixel = gather(k, x + tap * self.inner, place, mask)
                     weight = weights.vector(tap * numbers + at, mask)
-                    total = k.mul(weight, pixel) if tap == 0 else k.fma(weight, pixel, total)
+                    total = weight * pixel if tap == 0 else fn.fma(weight, pixel, total)
                 k.store(total, "y", y + at, mask)
 
             lanes(k, numbers, one)

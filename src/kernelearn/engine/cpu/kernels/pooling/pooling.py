@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.pooling.windows import (
+    Range,
     WindowAxis,
     cell_segments,
     output_range,
@@ -68,7 +69,9 @@ class Pool:
         return math.prod(self.outputs) * self.channels
 
 
-def _axes(sizes: Sequence[int], size, stride, padding) -> tuple[WindowAxis, ...]:
+def _axes(
+    sizes: Sequence[int], size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> tuple[WindowAxis, ...]:
     outputs = output_sizes(sizes, size, stride, (1,) * len(size), padding)
     before = [p[0] for p in padding]
     return tuple(WindowAxis(*values) for values in zip(sizes, size, stride, before, outputs))
@@ -212,7 +215,7 @@ def _pool_taps(k: Kernel, pool: Pool, x: Index, y: Index, taps: Taps, mask: Valu
     for tap, offset in taps:
         best, where = _take(k, pool, best, where, k.load("x", x + offset, mask), _tap(k, tap))
     if pool.kind == "average":
-        best = k.mul(best, k.constant(1 / len(taps) if taps else math.nan))
+        best = best * (1 / len(taps) if taps else math.nan)
     _finish(k, pool, best, where, y, mask)
 
 
@@ -228,7 +231,7 @@ def _start(k: Kernel, pool: Pool) -> tuple[Value, Value]:
 def _take(k: Kernel, pool: Pool, best: Value, where: Value, value: Value, tap: Value) -> tuple[Value, Value]:
     """One more number of a window. The first of equals wins; a NaN wins and stays."""
     if pool.kind != "max":
-        return (value if best == k.zero else k.add(best, value)), where
+        return (value if best == k.zero else best + value), where
     if not pool.has_taps:
         return fn.maximum(best, value), where
     return fn.take_larger(best, where, value, tap)
@@ -255,35 +258,30 @@ def _looped_windows(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
         lanes(k, pool.channels, lambda c, mask: _loop_taps(k, pool, start + c, out + c, ranges, mask))
 
 
-def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list, mask: Value | None) -> None:
+def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list[Range], mask: Value | None) -> None:
     first, first_tap = _start(k, pool)
-    best, where = k.register(start=first), k.register(f"<{k.width} x i32>", first_tap)
+    best, where = k.register(start=first), k.register(start=first_tap)
     with ExitStack() as stack:
         number, at = k.const(0), x
         for axis, step, (lo, hi) in zip(pool.axes, pool.strides(pool.sizes), ranges):
             t = stack.enter_context(k.loop(lo, hi))
             number, at = number * axis.window + t, at + t * step
-        tap = _splat_int(k, number)
+        tap = number.to_int().splat()
         value, winner = _take(k, pool, k.get(best), k.get(where), k.load("x", at, mask), tap)
         k.set(best, value)
         k.set(where, winner)
     result = k.get(best)
     if pool.kind == "average":
-        result = k.div(result, _count(k, ranges))
+        result = result / _count(k, ranges)
     _finish(k, pool, result, k.get(where), y, mask)
 
 
-def _splat_int(k: Kernel, number: Index) -> Value:
-    """A number of at most 31 bits in every lane."""
-    return k.splat(k.op(f"trunc i64 {number} to i32"), "i32")
-
-
-def _count(k: Kernel, ranges: list[tuple[Index, Index]]) -> Value:
+def _count(k: Kernel, ranges: list[Range]) -> Value:
     """Product of the lengths of ranges (none below zero), as float32 in every lane."""
     count = k.const(1)
     for lo, hi in ranges:
         count = k.maximum(hi - lo, 0) * count
-    return k.splat(k.op(f"sitofp i64 {count} to float"))
+    return count.to_float().splat()
 
 
 # --- backward: (number of the tap, offset of the window, pixels in it) for every window of a pixel
@@ -343,13 +341,12 @@ def _send_back(
     """One vector of every pixel of a cell; a window's gradient is loaded once for all of them."""
     loaded: dict[tuple[int, int], tuple[Value, Value]] = {}
     for at, covers in pixels:
-        total = k.zero
+        total = k.nothing
         for tap, offset, count in covers:
             key = offset, count
             if key not in loaded:
                 loaded[key] = _window_gradient(k, pool, y + offset, count, mask)
-            part = _part(k, pool, *loaded[key], _tap(k, tap))
-            total = part if total == k.zero else k.add(total, part)
+            total = total + _part(pool, *loaded[key], _tap(k, tap))
         k.store(total, "dx", x + at, mask)
 
 
@@ -357,16 +354,15 @@ def _window_gradient(k: Kernel, pool: Pool, y: Index, count: int, mask: Value | 
     """What every pixel of a window may get, and which tap of it won."""
     grad = k.load("g", y, mask)
     if pool.kind == "average" and count != 1:
-        grad = k.mul(grad, k.constant(1 / count))
+        grad = grad * (1 / count)
     return grad, k.load("where", y, mask).bits() if pool.kind == "max" else k.nothing
 
 
-def _part(k: Kernel, pool: Pool, grad: Value, where: Value, tap: Value) -> Value:
+def _part(pool: Pool, grad: Value, where: Value, tap: Value) -> Value:
     """What the pixel of one tap gets."""
     if pool.kind != "max":
         return grad
-    won = k.op(f"icmp eq <{k.width} x i32> {where}, {tap}")
-    return k.select(won, grad, k.zero)
+    return where.equals(tap).choose(grad, grad.kernel.zero)
 
 
 def _looped_pixels(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
@@ -382,7 +378,15 @@ def _looped_pixels(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
         lanes(k, pool.channels, lambda c, mask: _loop_covers(k, pool, start + c, y + c, pixels, ranges, mask))
 
 
-def _loop_covers(k: Kernel, pool: Pool, x: Index, y: Index, pixels, ranges, mask: Value | None) -> None:
+def _loop_covers(
+    k: Kernel,
+    pool: Pool,
+    x: Index,
+    y: Index,
+    pixels: list[Index],
+    ranges: list[Range],
+    mask: Value | None,
+) -> None:
     total = k.register(start=k.zero)
     with ExitStack() as stack:
         number, taps = k.const(0), []
@@ -393,6 +397,6 @@ def _loop_covers(k: Kernel, pool: Pool, x: Index, y: Index, pixels, ranges, mask
             y = y + o * step
         grad, where = _window_gradient(k, pool, y, 1, mask)
         if pool.kind == "average":
-            grad = k.div(grad, _count(k, taps))
-        k.set(total, k.add(k.get(total), _part(k, pool, grad, where, _splat_int(k, number))))
+            grad = grad / _count(k, taps)
+        k.set(total, k.get(total) + _part(pool, grad, where, number.to_int().splat()))
     k.store(k.get(total), "dx", x, mask)

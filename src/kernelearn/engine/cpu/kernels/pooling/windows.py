@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+
+Item = TypeVar("Item")
+
+# Positions [low, high) that are known when the kernel runs.
+Range = tuple[Index, Index]
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def cell_segments(axis: WindowAxis) -> list[Cells]:
     return [Cells(a, b, pixels) for a, b, pixels in _runs(first, cells)]
 
 
-def _runs(first: int, items: Sequence) -> Iterator[tuple]:
+def _runs(first: int, items: Sequence[Item]) -> Iterator[tuple[int, int, Item]]:
     """(start, stop, item) of equal neighbours."""
     for item, group in groupby(items):
         length = len(list(group))
@@ -98,13 +104,13 @@ def _runs(first: int, items: Sequence) -> Iterator[tuple]:
         first += length
 
 
-def tap_range(k: Kernel, axis: WindowAxis, output: Index) -> tuple[Index, Index]:
+def tap_range(k: Kernel, axis: WindowAxis, output: Index) -> Range:
     """`WindowAxis.taps` in code, for a window that is known when the kernel runs."""
     start = output * axis.stride - axis.before
     return k.maximum(start * -1, 0), k.minimum(start * -1 + axis.size, axis.window)
 
 
-def output_range(k: Kernel, axis: WindowAxis, pixel: Index) -> tuple[Index, Index]:
+def output_range(k: Kernel, axis: WindowAxis, pixel: Index) -> Range:
     """The windows [low, high) that a pixel belongs to, in code."""
     # Shifted by whole strides, because division in code is that of numbers from zero.
     shift = (axis.window + abs(axis.before)) // axis.stride + 2
