@@ -78,6 +78,8 @@ INNER_ORDER = {
     "recording": ("schedule", "factors", "about", "files", "weights", "run", "index", "capture"),
     "explain": ("table", "sight", "gradient", "update", "kernel", "experiments"),
 }
+# The folders of the engine besides `cpu`, each built on those before it and on no later one.
+ENGINE_ORDER = ("updates", "reference", "operators")
 # Rooms of engine.cpu -> what of engine.cpu they may import, wherever in a file the import stands. Rooms that
 # are not named stand above these and may import them all.
 ROOMS: dict[str, set[str]] = {
@@ -260,6 +262,31 @@ def test_rooms_of_the_cpu_engine_are_built_on_each_other():
         if leaves_room(name, found.target)
     ]
     assert not broken, f"rooms of engine.cpu may import {ROOMS}, but " + "; ".join(broken)
+
+
+def leaves_engine_order(module: str, target: str) -> bool:
+    """Whether a formula imports from a later folder: the step of an optimiser an operator, say."""
+    own, other = room_of(module), room_of(target)
+    if {part_of(module), part_of(target)} != {"engine"} or own not in ENGINE_ORDER:
+        return False
+    return other in ENGINE_ORDER[ENGINE_ORDER.index(own) + 1 :]
+
+
+def test_the_formulas_of_the_engine_import_one_way():
+    broken = [
+        f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
+        for name in FILES
+        for found in IMPORTS[name]
+        if leaves_engine_order(name, found.target)
+    ]
+    assert not broken, f"the order is {' < '.join(ENGINE_ORDER)}, but " + "; ".join(broken)
+
+
+def test_the_check_of_the_engines_order():
+    early, late = "kernelearn.engine.updates.adam", "kernelearn.engine.reference.optimizers"
+    assert leaves_engine_order(early, late)
+    assert not leaves_engine_order(late, early)
+    assert not leaves_engine_order(early, "kernelearn.engine.arrays")
 
 
 def test_the_rest_of_the_engine_knows_no_cpu_engine():

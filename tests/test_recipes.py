@@ -14,7 +14,7 @@ import pytest
 from kernelearn import explain, optimizers, view
 from kernelearn.data import ACCEPTED, sources
 from kernelearn.engine.program import ProgramBuilder
-from kernelearn.engine.reference.optimizers import UPDATES
+from kernelearn.engine.updates import UPDATES
 from kernelearn.explain.sight.geometry_rules import GEOMETRY_RULES
 from tests.layers.examples import EXAMPLES
 

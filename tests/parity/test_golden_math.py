@@ -9,11 +9,11 @@ import pytest
 from kernelearn import constraints, losses, metrics, optimizers, regularizers, schedules
 from kernelearn.engine.reference import activations
 from kernelearn.engine.reference.optimizers import (
-    UPDATES,
     clip_by_global_norm,
     clip_by_norm,
     clip_by_value,
     global_norm,
+    one_step,
 )
 
 FILE = np.load(Path(__file__).with_name("golden_training_math.npz"))
@@ -85,11 +85,10 @@ def test_optimizer(number, record):
     optimizer = getattr(optimizers, record["name"])(**record["arguments"])
     params = [array(number, "start_0"), array(number, "start_1")]
     slots = [[np.full(s.shape, s.value) for s in optimizer.slots(p.shape).values()] for p in params]
-    update = UPDATES[optimizer.kind].function
     for step, grads in enumerate(zip(array(number, "gradients_0"), array(number, "gradients_1")), start=1):
         for i, grad in enumerate(clipped(optimizer, list(grads))):
-            params[i], *slots[i] = update(
-                params[i], grad, *slots[i],
+            params[i], *slots[i] = one_step(
+                optimizer.kind, params[i], grad, *slots[i],
                 learning_rate=optimizer.learning_rate, step=step, **optimizer.attrs(),
             )  # fmt: skip
     # Keras rounds the default coefficients (0.999, 1e-7, ...) to float32.

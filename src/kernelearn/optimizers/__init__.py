@@ -1,4 +1,4 @@
-"""Optimisers in Keras's words. They declare; `engine.reference.optimizers` computes."""
+"""Optimisers in Keras's words. They declare; `engine.updates` computes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The optimisers: their arguments, defaults and slots. Their formulas are in `engine.reference.optimizers`.
+"""The optimisers: their arguments, defaults and slots. Their formulas are in `engine.updates`.
 
 Every class also takes the arguments of `Optimizer`: weight_decay, clipnorm, clipvalue, global_clipnorm, name.
 """

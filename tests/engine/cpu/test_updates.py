@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kernelearn.engine.updates import UPDATES
 from tests.engine.cases import normal
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.cpu.memory import needs_guard_pages
@@ -28,6 +29,10 @@ VARIANTS = [
     ("nadam_update", 2, {"weight_decay": 0.02, "multiplier": 0.3}),
     ("lion_update", 1, {"weight_decay": 0.02}),
 ]
+
+
+def test_every_optimiser_is_tried():
+    assert {operator for operator, _, _ in VARIANTS} == set(UPDATES)
 
 
 def problem(operator: str, slots: int, attrs: dict, shape=(3, 5, 7), step: int = 3) -> Problem:

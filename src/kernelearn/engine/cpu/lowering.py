@@ -24,6 +24,7 @@ from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Fallback, Plan
 from kernelearn.engine.program import Operation, Program
+from kernelearn.engine.updates import UPDATES
 
 Rule = Callable[[Plan, Operation], bool]
 
@@ -112,14 +113,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "activity_penalty_grad": (penalties.lower_activity_penalty_grad,),
     "fill": (constants.lower_fill,),
     "constrain": (constraints.lower_constrain,),
-    "sgd_update": (updates.lower_update,),
-    "adam_update": (updates.lower_update,),
-    "rmsprop_update": (updates.lower_update,),
-    "adagrad_update": (updates.lower_update,),
-    "adadelta_update": (updates.lower_update,),
-    "adamax_update": (updates.lower_update,),
-    "nadam_update": (updates.lower_nadam,),
-    "lion_update": (updates.lower_update,),
+    **dict.fromkeys(UPDATES, (updates.lower_update,)),
 }
 
 

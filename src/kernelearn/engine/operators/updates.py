@@ -13,16 +13,16 @@ from kernelearn.engine.arrays import Array
 from kernelearn.engine.operators.table import Spec, operator, required, same_as_first
 from kernelearn.engine.reference.constraints import CONSTRAINTS
 from kernelearn.engine.reference.optimizers import (
-    UPDATES,
-    Update,
     clip_by_global_norm,
     clip_by_norm,
     clip_by_value,
     global_norm,
+    one_step,
 )
+from kernelearn.engine.updates import UPDATES
 
 
-def _optimizer(update: Update) -> Callable[..., tuple[Array, ...]]:
+def _optimizer(kind: str) -> Callable[..., tuple[Array, ...]]:
     def run(
         param: Array,
         grad: Array,
@@ -33,7 +33,7 @@ def _optimizer(update: Update) -> Callable[..., tuple[Array, ...]]:
         **attrs: Any,
     ) -> tuple[Array, ...]:
         rate = float(learning_rate) * multiplier
-        return update.function(param, grad, *slots, learning_rate=rate, step=int(step), **attrs)
+        return one_step(kind, param, grad, *slots, learning_rate=rate, step=int(step), **attrs)
 
     return run
 
@@ -53,7 +53,7 @@ _ALWAYS = {"weight_decay": 0.0, "multiplier": 1.0}
 _CONSTRAINTS = {"custom": required("custom"), **{kind: rule.attrs for kind, rule in CONSTRAINTS.items()}}
 
 for _name, _update in UPDATES.items():
-    operator(_name, _slot_shapes, _optimizer(_update), attrs={**_update.attrs, **_ALWAYS})
+    operator(_name, _slot_shapes, _optimizer(_name), attrs={**_update.attrs, **_ALWAYS})
 operator("constrain", same_as_first, constrain, attrs=required("kind"), kinds=_CONSTRAINTS)
 operator("clip_by_value", same_as_first, clip_by_value, attrs=required("limit"))
 operator("clip_by_norm", same_as_first, clip_by_norm, attrs=required("limit"))

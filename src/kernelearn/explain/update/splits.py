@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.reference.optimizers import clip_by_global_norm, clip_by_norm, clip_by_value
+from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.table import Table
-from kernelearn.explain.update.linear_steps import LinearStep, replay
+from kernelearn.explain.update.linear_steps import replay
 
 PARTS = ("gradient", "penalty", "clipping", "momentum", "weight_decay", "constraint")
 _SCALED = ("gradient", "penalty", "clipping")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.explain.gradient.pairs import Index
-from kernelearn.explain.update.linear_steps import LinearStep, replay
+from kernelearn.explain.update.linear_steps import replay
 from kernelearn.explain.update.run_updates import RunUpdates, clips_globally
 from kernelearn.explain.update.splits import clip
 

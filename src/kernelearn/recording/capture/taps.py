@@ -12,7 +12,7 @@ from typing import Any
 
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
-from kernelearn.engine.reference.optimizers import UPDATES
+from kernelearn.engine.updates import UPDATES
 from kernelearn.recording.factors import KINDS
 
 _KERNEL_GRADIENTS = {

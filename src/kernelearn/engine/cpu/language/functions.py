@@ -32,16 +32,22 @@ def sqrt(x: Value) -> Value:
     return x.kernel.intrinsic("sqrt", x)
 
 
-def fma(a: Value, b: Value | float, c: Value | float) -> Value:
-    """a * b + c, rounded once where the processor can, else twice."""
-    k = a.kernel
-    return k.fma(a, *(v if isinstance(v, Value) else k.constant(v, a.type) for v in (b, c)))
+def fma(a: Value | float, b: Value | float, c: Value | float) -> Value:
+    """a * b + c, rounded once where the processor can, else twice; at least one of them is a value."""
+    known = next(v for v in (a, b, c) if isinstance(v, Value))
+    k = known.kernel
+    return k.fma(*(v if isinstance(v, Value) else k.constant(v, known.type) for v in (a, b, c)))
 
 
 def larger(a: Value, b: Value | float) -> Value:
     """max(a, b); a NaN in `a` is kept."""
     other = b if isinstance(b, Value) else a.kernel.constant(b, a.type)
     return (a < other).choose(other, a)
+
+
+def positive(x: Value) -> Value:
+    """x where it is above zero, else zero; a NaN is kept."""
+    return larger(x, x.kernel.zero_of(x.type))
 
 
 def smaller(a: Value, b: Value | float) -> Value:
@@ -224,7 +230,7 @@ def tanh(x: Value) -> Value:
 def softplus(x: Value) -> Value:
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
     z = exp(-absolute(x))
-    return larger(x, x.kernel.zero_of(x.type)) + log1p(z)
+    return positive(x) + log1p(z)
 
 
 # --- the normal distribution
