@@ -110,7 +110,7 @@ def test_a_whole_history_is_explained(run, recorded):
         (("ledger", "--weight", "9,9,9,9"), "9"),
         (("ledger", "--layer", "conv9"), "conv1"),
         (("ledger", "--step", "999"), "999"),
-        (("update", "--step", "999"), "--record-gradients 1"),
+        (("update", "--step", "999"), "--record-full conv1"),
         (("saliency", "--method", "guess"), "integrated_gradients"),
         (("saliency", "--layer", "conv1"), "grad_cam"),
         (("dense", "--layer", "pool1"), "no kernel"),

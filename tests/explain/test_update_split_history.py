@@ -91,7 +91,8 @@ def test_every_third_ledger_says_what_it_covers():
 
 
 def test_steps_that_are_not_recorded_are_unexplained():
-    run = train(small_network(), optimizers.SGD(0.1, momentum=0.9), kernels_every=2, ledger_every=3)
+    rare = {"kernels_every": 2, "ledger_every": 3, "full_layers": ()}
+    run = train(small_network(), optimizers.SGD(0.1, momentum=0.9), **rare)
     past = explain.history(run, "conv", INDEX)
     assert past.steps.tolist() == [1, 3, 6] and 0 < past.explained < 1
     assert past.covered == pytest.approx(past.explained)

@@ -94,13 +94,29 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path):
 
 def test_another_training_is_refused_and_replaces_only_when_told(tmp_path):
     _, run = record(tmp_path)
-    with pytest.raises(ArgumentError, match=r"ends at step 6 \(finished\).*overwrite=True"):
+    same = r"ends at step 6 \(finished\).*the same training, at update 0 again.*overwrite=True"
+    with pytest.raises(ArgumentError, match=same):
         record(tmp_path)
+    with pytest.raises(
+        ArgumentError, match=r"another one\. What differs: the batch size; steps_per_epoch\. Record"
+    ):
+        record(tmp_path, batch_size=4)
     with pytest.raises(ArgumentError, match="of another model"):
         record(tmp_path, make_model(norm=False))
     assert np.array_equal(Run(tmp_path).kernels("conv", 6), run.kernels("conv", 6))
     _, new = record(tmp_path, epochs=1, overwrite=True)
     assert new.last_step == 3 and new.manifest["run"] != run.manifest["run"]
+
+
+def test_a_run_that_died_is_not_replaced_by_another_training_with_the_same_start(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        record(tmp_path, callbacks=[StopAfter(5)])
+    with pytest.raises(ArgumentError, match="What differs: the optimizer"):
+        record(tmp_path, make_model("adam"))
+    assert Run(tmp_path).last_step == 5
+    events = tmp_path / "events.jsonl"
+    events.unlink()  # as in a run of an earlier version, which does not say what it is of
+    assert record(tmp_path)[1].last_step == 6
 
 
 def test_a_model_that_was_changed_in_between_is_refused(tmp_path):

@@ -24,6 +24,7 @@ from kernelearn.recording.index import update_index
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
+from kernelearn.training.fingerprint import Fingerprint
 from kernelearn.training.step import StepReport
 
 DEFAULT_BATCH = 32
@@ -182,18 +183,20 @@ class Recorder(Callback):
         if self.overwrite:
             self._remove_old()
         automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
+        fingerprint = self.model.training_fingerprint()
         self._full, strides = self._full_layers(), self._strides()
         if self._full == ():
             strides[Stream.FULL] = 0
-        self._book = book = BudgetedWriter(self._open(), self.max_bytes, strides, automatic)
+        self._book = book = BudgetedWriter(self._open(fingerprint), self.max_bytes, strides, automatic)
         self.overwrite, self.run = False, book.writer.content["run"]
         self._probes = self._make_probes() if book.every[Stream.MAPS] else None
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
         self._look_ahead(book)
-        book.event("begun", self._place.step, every=book.every, epochs=self.params.get("epochs"))
+        about = {"every": book.every, "epochs": self.params.get("epochs"), "fingerprint": fingerprint}
+        book.event("begun", self._place.step, **about)
         self._has_begun = True
 
-    def _open(self) -> RunWriter:
+    def _open(self, fingerprint: Fingerprint) -> RunWriter:
         """The run's writer, at the place where this fit goes on."""
         model = self.model
         if not (self.folder / MANIFEST).exists():
@@ -201,7 +204,8 @@ class Recorder(Callback):
             return RunWriter.create(self.folder, about_model(model))
         writer = RunWriter.reopen(self.folder)
         try:
-            self._place = place_of(self.folder, model.weight_paths(), model.optimizer.iterations, self.run)
+            paths, done = model.weight_paths(), model.optimizer.iterations
+            self._place = place_of(self.folder, paths, done, self.run, fingerprint)
             if writer.last_step is not None and writer.last_step > self._place.step:
                 writer.rewind(self._place.step)
         except BaseException:

@@ -12,6 +12,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError
 from kernelearn.recording.run import Run
 from kernelearn.recording.schedule import Stream
+from kernelearn.training.fingerprint import Fingerprint, differences
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,18 @@ class Place:
 
 
 def place_of(
-    folder: Path, weights: Mapping[str, Variable], iterations: int, restored_run: str | None
+    folder: Path,
+    weights: Mapping[str, Variable],
+    iterations: int,
+    restored_run: str | None,
+    fingerprint: Fingerprint,
 ) -> Place:
     """Where a fit with these weights goes on in the run of a folder.
 
     Args:
         iterations: updates that the optimiser has done.
         restored_run: number of the run that a restored checkpoint belongs to, or None.
+        fingerprint: of this training; a run that is repeated from an earlier step has to be of the same one.
     Raises: ArgumentError if the fit is not a continuation of the run.
     """
     run = Run(folder)
@@ -48,13 +54,41 @@ def place_of(
         return Place(step, offset)
     if _has_weights(run, last, weights):
         return Place(last, last - iterations)
-    if run.ending != "finished" and step < last and _has_weights(run, step, weights):
+    saved = _fingerprint(run)
+    other = differences(saved, fingerprint)
+    is_at_step = step < last and bool(_has_weights(run, step, weights))
+    if run.ending != "finished" and is_at_step and not other:
         return Place(step, offset)
     raise ArgumentError(
         f"The run in {str(folder)!r} ends at step {last} ({run.ending}), and this training does not go on "
-        f"from there: its optimizer has done {iterations} updates and its weights differ. Record into "
-        "another folder, or pass overwrite=True to replace the run."
+        f"from there: {_why_not(iterations, is_at_step, bool(saved), other)} Record into another folder, or "
+        "pass overwrite=True to replace the run."
     )
+
+
+def _why_not(iterations: int, is_at_step: bool, is_known: bool, other: list[str]) -> str:
+    """Why a training does not go on in a run.
+
+    Args:
+        iterations: updates done.
+        is_at_step: whether its weights are those of the run at so many updates.
+        is_known: whether the run says which training it is of.
+        other: what differs between the two trainings.
+    """
+    if other:
+        return f"it is another one. What differs: {'; '.join(other)}."
+    if is_known and is_at_step:
+        return (
+            f"it is the same training, at update {iterations} again, and what it would record is in the run "
+            "already: read it with kernelearn.recording.Run."
+        )
+    return f"its optimizer has done {iterations} updates and its weights differ."
+
+
+def _fingerprint(run: Run) -> Fingerprint:
+    """That of the last fit of a run; empty in a run of an earlier version."""
+    found = [event.get("fingerprint") for event in run.events if event["kind"] == "begun"]
+    return dict(found[-1]) if found and isinstance(found[-1], dict) else {}
 
 
 def _offset(run: Run) -> int:
