@@ -5,9 +5,10 @@ import html.parser
 import numpy as np
 import pytest
 
-from kernelearn import Sequential
+from kernelearn import Sequential, explain
 from kernelearn.data import load
 from kernelearn.layers import Conv2D, Dense, Flatten
+from kernelearn.recording import Recorder, Run
 
 
 class Cells(html.parser.HTMLParser):
@@ -69,3 +70,27 @@ def test_names_are_text_and_never_markup():
     layer = Dense(1, name="<script>alert(1)<script>")
     layer.build((None, 2))
     assert "script" not in Cells(layer._repr_html_()).tags
+
+
+def test_a_run_shows_what_it_holds(tmp_path):
+    model = Sequential([Conv2D(2, 3, input_shape=(6, 6, 1), name="edges"), Flatten(), Dense(3, name="head")])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6, 6, 1)).astype("float32")
+    model.fit(x, np.ones((8, 3)), batch_size=4, verbose=0, callbacks=[Recorder(tmp_path)])
+    html = Run(tmp_path)._repr_html_()
+    assert "2 updates, finished" in html and "Layers: edges, head" in html and "Full history: edges" in html
+    assert ["kernels", "3"] in Cells(html).rows and ["ledger", "2"] in Cells(html).rows
+
+
+def test_what_kernels_see_is_a_table_for_each_layer_or_image():
+    model = Sequential([Conv2D(2, 3, input_shape=(6, 6, 1), name="edges"), Flatten(), Dense(3)])
+    x = np.zeros((2, 6, 6, 1), "float32")
+    maps = explain.feature_maps(model, x)
+    assert Cells(maps._repr_html_()).rows[1:] == [["edges", "(2, 4, 4, 2)", "0", "0", "100.0%"]]
+    assert maps == {"edges": maps["edges"]}
+    found = explain.saliency(model, x, target=1)
+    rows = Cells(found._repr_html_()).rows
+    assert [row[:2] for row in rows[1:]] == [["0", "1"], ["1", "1"]]
+    assert "Saliency by gradient" in found._repr_html_()
+    rows = Cells(explain.grad_cam(model, x, target=2)._repr_html_()).rows
+    assert rows[1:] == [["0", "2", "0", "(0, 0)"], ["1", "2", "0", "(0, 0)"]]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelearn import _notebook
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unknown_name
 from kernelearn.formats.foreign import refused
@@ -19,7 +20,7 @@ from kernelearn.recording.files.manifest import MANIFEST, read_manifest, run_fol
 from kernelearn.recording.files.segment import Segment
 from kernelearn.recording.files.streams import StreamReader
 from kernelearn.recording.files.writer import EVENTS
-from kernelearn.recording.schedule import Stream
+from kernelearn.recording.schedule import SCHEDULED, Stream
 from kernelearn.recording.weights import Weights
 
 _NOT_SCALARS = ("images", "labels", "has_labels")
@@ -623,6 +624,14 @@ class Run:
                 UserWarning,
                 stacklevel=3,
             )
+
+    def _repr_html_(self) -> str:
+        counts = {name: len(self.stream_steps(name)) for name in (Stream.STEPS, *SCHEDULED)}
+        rows = [[name, count] for name, count in counts.items() if count]
+        full = [f"Full history: {', '.join(self.full_layers)}"] if self.full_layers else []
+        notes = [f"Layers: {', '.join(self.layers)}", *full, *self.problems]
+        title = f"Run {str(self.folder)!r}: {self.last_step} updates, {self.status}"
+        return _notebook.table(title, ["recorded", "steps"], rows, notes)
 
     def __repr__(self) -> str:
         return (

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
 from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for
 from kernelearn.explain.sight.targets import directions, resolve_targets
@@ -55,6 +56,13 @@ class Attribution:
         if reduction == "sum":
             return np.asarray(self.values.sum(axis=self.channel))
         return np.asarray(np.abs(self.values).max(axis=self.channel))
+
+    def _repr_html_(self) -> str:
+        sums = self.values.reshape(len(self.values), -1).sum(axis=1, dtype=np.float64)
+        by_image = enumerate(zip(self.targets, self.scores, sums))
+        rows = [[i, target, number(float(s)), number(float(v))] for i, (target, s, v) in by_image]
+        columns = ["image", "target", "score", "sum of the values"]
+        return table(f"Saliency by {self.method}, {self.values.shape}", columns, shortened(rows))
 
     @property
     def gaps(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn._notebook import number, shortened, table
 from kernelearn.engine.reference.resizing import resize
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.sight.maps import map_layers
@@ -46,6 +47,15 @@ class GradCAM:
     weights: np.ndarray = field(repr=False)
     targets: list[Any]
     scores: np.ndarray
+
+    def _repr_html_(self) -> str:
+        peaks = [np.unravel_index(int(one.argmax()), one.shape) for one in self.heatmaps]
+        rows = [
+            [i, target, number(float(score)), tuple(int(k) for k in peak)]
+            for i, (target, score, peak) in enumerate(zip(self.targets, self.scores, peaks))
+        ]
+        title = f"Grad-CAM of {self.layer}, maps {self.maps.shape}"
+        return table(title, ["image", "class", "score", "strongest pixel"], shortened(rows))
 
 
 def grad_cam(model: Any, x: Any, layer: Any = None, target: Any = None, signed: bool = False) -> GradCAM:

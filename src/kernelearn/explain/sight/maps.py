@@ -7,8 +7,30 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.sight.network import BATCH_SIZE, Network, Probe, batches_of, open_network, path_of
+
+
+class FeatureMaps(dict[str, np.ndarray]):
+    """Path of a layer -> its output (n, ...); a dict that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                path,
+                found.shape,
+                number(float(found.min())),
+                number(float(found.max())),
+                f"{_share(found):.1%}",
+            ]
+            for path, found in self.items()
+        ]
+        return table("Feature maps", ["layer", "shape", "least", "largest", "zeros"], shortened(rows))
+
+
+def _share(found: np.ndarray) -> float:
+    return 1 - np.count_nonzero(found) / found.size
 
 
 def feature_maps(
@@ -17,7 +39,7 @@ def feature_maps(
     layers: Sequence[Any] | Any = None,
     step: int | None = None,
     batch_size: int = BATCH_SIZE,
-) -> dict[str, np.ndarray]:
+) -> FeatureMaps:
     """What layers give for images, in inference mode.
 
     Args:
@@ -45,7 +67,7 @@ def feature_maps(
     chosen = _chosen(network, layers)
     probe = Probe(network, {path: network.buffer(path) for path in chosen})
     parts = [probe(images) for images, _ in batches_of(source, x, batch_size)]
-    return {path: np.concatenate([part[path] for part in parts]) for path in chosen}
+    return FeatureMaps({path: np.concatenate([part[path] for part in parts]) for path in chosen})
 
 
 def map_layers(network: Network) -> list[str]:
@@ -74,10 +96,10 @@ def _names(layers: Any) -> list[str]:
     return [str(getattr(layer, "name", layer)) for layer in several]
 
 
-def _recorded(run: Any, layers: Any, step: int | None) -> dict[str, np.ndarray]:
+def _recorded(run: Any, layers: Any, step: int | None) -> FeatureMaps:
     """Maps that were recorded with a run."""
     steps = list(run.map_steps)
     if not steps:
         raise ArgumentError("This run holds no feature maps: record it with maps_every and probe_images.")
     chosen = run.map_layers if layers is None else _names(layers)
-    return {layer: run.maps(layer, steps[-1] if step is None else step) for layer in chosen}
+    return FeatureMaps({layer: run.maps(layer, steps[-1] if step is None else step) for layer in chosen})
