@@ -19,9 +19,8 @@ def _momentum(beta_1: float, power: T) -> T:
 
 
 def coefficients(math: Numbers[T], a: Attrs, rate: T) -> dict[str, T]:
-    power = math.powers((0.96, a["beta_2"]))[0]
-    next_power = math.powers((0.96,), 1)[0]
-    second = math.powers((a["beta_2"],))[0]
+    power, second = math.powers((0.96, a["beta_2"]))
+    (next_power,) = math.powers((0.96,), 1)
     now, following = _momentum(a["beta_1"], power), _momentum(a["beta_1"], next_power)
     product = math.number("u_product") * now
     beyond = 1.0 - product * following
