@@ -162,17 +162,19 @@ def test_mistakes_get_one_message_and_leave_nothing(run, tmp_path, words, says):
 
 
 def test_record_options_are_arguments_of_a_recorder():
-    assert RecordOptions(False, None, None, None, None, None).recorder_arguments() is None
-    assert RecordOptions(True, None, None, None, None, None).recorder_arguments() == {}
-    assert RecordOptions(True, "conv1, conv2", 3, 0, 10, "0.5 GB").recorder_arguments() == {
+    assert RecordOptions(False, *[None] * 6).recorder_arguments() is None
+    assert RecordOptions(True, *[None] * 6).recorder_arguments() == {}
+    assert RecordOptions(True, "conv1, conv2", 3, 0, 10, "conv1", "0.5 GB").recorder_arguments() == {
         "layers": ["conv1", "conv2"],
         "kernels_every": 3,
         "ledger_every": 0,
         "gradients_every": 10,
+        "full_layers": ["conv1"],
         "max_bytes": 500_000_000,
     }
-    assert RecordOptions(True, "all", None, None, None, "4096").recorder_arguments() == {
+    assert RecordOptions(True, "all", None, None, None, "none", "4096").recorder_arguments() == {
         "layers": "all",
+        "full_layers": [],
         "max_bytes": 4096,
     }
 
