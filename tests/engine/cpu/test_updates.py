@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.updates import UPDATES
 from tests.engine.cases import normal
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
@@ -93,6 +94,18 @@ def test_the_sign_of_zero_is_zero():
     arrays = (normal(*shape), zeros, np.array(0.1), np.array(1), zeros)
     found, _ = Bench(Problem("lion_update", arrays)).run()
     np.testing.assert_array_equal(found, np.float32(arrays[0]))
+
+
+def test_a_centred_variance_that_rounding_made_negative_counts_as_zero():
+    param, grad = normal(20), np.full(20, 0.5)
+    # The mean square is less than the square of the mean, so that epsilon alone divides: by its root, 0.01.
+    slots = (np.full(20, 0.249), np.full(20, 0.5))
+    attrs = {"centered": True, "epsilon": 1e-4}
+    given = Problem("rmsprop_update", (param, grad, np.array(0.1), np.array(1), *slots), attrs)
+    found, *_ = Bench(given).run()
+    np.testing.assert_allclose(found, param - 0.1 * 0.5 / 0.01, rtol=1e-5)
+    expected, *_ = OPERATORS["rmsprop_update"].run(*given.arrays, **attrs)
+    np.testing.assert_allclose(expected, param - 0.1 * 0.5 / 0.01, rtol=1e-12)
 
 
 @pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
