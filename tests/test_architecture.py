@@ -289,6 +289,26 @@ def test_the_check_of_the_engines_order():
     assert not leaves_engine_order(early, "kernelearn.engine.arrays")
 
 
+def instructions_as_text(text: str) -> list[int]:
+    """The lines in which an instruction is written out and its type forgotten: `k.op("...")`."""
+    calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    return [call.lineno for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "op"]
+
+
+def test_kernels_are_written_in_values_that_know_their_type():
+    kernels = SOURCE / "kernelearn" / "engine" / "cpu" / "kernels"
+    found = {
+        str(path.relative_to(kernels)): instructions_as_text(path.read_text())
+        for path in kernels.rglob("*.py")
+    }
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_the_check_of_instructions():
+    assert instructions_as_text('x = k.load("x")\ny = k.op(f"fadd float {x}, {x}")\n') == [2]
+    assert instructions_as_text('x = k.load("x")\ny = x + x\n') == []
+
+
 def test_the_rest_of_the_engine_knows_no_cpu_engine():
     broken = [
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"

@@ -1,8 +1,9 @@
 """Functions of values: exp, log, tanh and what activations, losses and optimisers are made of.
 
-Those that are a series are for float32, written for about one unit in the last place: `log` and `exp` reduce
-the argument and sum; everything else is built on them in the form that keeps its precision near zero. The
-others (`absolute` to `sign`) are for any float type, and for single numbers too.
+Those that are a series are for float32 (`sine_and_cosine` also for float64), written for about one unit in
+the last place: `log` and `exp` reduce the argument and sum; everything else is built on them in the form that
+keeps its precision near zero. The others (`absolute` to `sign`) are for any float type, and for single
+numbers too.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     k = Kernel("twice", ("x", "y"), target)
     with k.loop(k.lo, k.hi, k.width) as i:
         x = k.load("x", i)
-        k.store(k.add(x, x), "y", i)
+        k.store(x + x, "y", i)
     text = k.finish()
 
 Every kernel has the signature `void name(ptr arguments, i64 lo, i64 hi)`: a table of addresses and numbers,
@@ -419,21 +419,6 @@ class Kernel:
         made.is_absent = True
         return made
 
-    def binary(self, instruction: str, a: str, b: str) -> Value:
-        return self.value(f"{instruction} {self.vector} {a}, {b}", self.vector)
-
-    def add(self, a: str, b: str) -> Value:
-        return self.binary("fadd", a, b)
-
-    def sub(self, a: str, b: str) -> Value:
-        return self.binary("fsub", a, b)
-
-    def mul(self, a: str, b: str) -> Value:
-        return self.binary("fmul", a, b)
-
-    def div(self, a: str, b: str) -> Value:
-        return self.binary("fdiv", a, b)
-
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, rounded once where the processor can, else twice."""
         if not self.has_fma:
@@ -466,23 +451,6 @@ class Kernel:
         full = f"@llvm.{name}.{type_.suffix}"
         self.declare(f"{type_} {full}({', '.join([type_] * len(values))})")
         return self.value(f"call {type_} {full}({', '.join(f'{type_} {v}' for v in values)})", type_)
-
-    def test(self, relation: str, a: str, b: str) -> Value:
-        """Lane by lane comparison: "ogt", "olt", "oeq", "une", "uno" ..."""
-        return self.value(f"fcmp {relation} {self.vector} {a}, {b}", self.vector.of("i1"))
-
-    def select(self, condition: str, a: str, b: str, type_: str | None = None) -> Value:
-        """a where the condition holds, else b."""
-        vector = type_ or self.vector
-        return self.value(f"select <{self.width} x i1> {condition}, {vector} {a}, {vector} {b}", vector)
-
-    def larger(self, a: str, b: str) -> Value:
-        """max(a, b); a NaN in `a` is kept."""
-        return self.select(self.test("olt", a, b), b, a)
-
-    def smaller(self, a: str, b: str) -> Value:
-        """min(a, b); a NaN in `a` is kept."""
-        return self.select(self.test("ogt", a, b), b, a)
 
     def total(self, vector: str, type_: str = "float") -> Value:
         """Sum of the lanes, pairwise: a scalar."""

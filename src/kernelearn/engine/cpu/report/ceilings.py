@@ -90,9 +90,9 @@ class Read:
             with k.loop(0, PIECE, 8 * k.width, checked=False) as at:
                 for i, total in enumerate(sums):
                     value = k.load("source", piece * PIECE + at + i * k.width)
-                    k.set(total, k.add(k.get(total), value))
+                    k.set(total, k.get(total) + value)
             for total in sums[1:]:
-                k.set(sums[0], k.add(k.get(sums[0]), k.get(total)))
+                k.set(sums[0], k.get(sums[0]) + k.get(total))
             k.store(k.get(sums[0]), "out", piece * k.width)
 
 
