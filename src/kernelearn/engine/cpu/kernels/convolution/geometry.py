@@ -7,13 +7,24 @@ every residue of the pixel's position, because only every s-th tap reaches a pix
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeVar
 
 from kernelearn.engine.cpu.language.values import PAIR
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.plan import Plan
+from kernelearn.engine.cpu.plan import Plan, image_sizes
 from kernelearn.engine.program import Operation
+
+Item = TypeVar("Item")
+# One of depth, height and width each.
+Three = tuple[int, int, int]
+# (depth, height, width, channels)
+Sizes = tuple[int, int, int, int]
+# Zeros before and after.
+Zeros = tuple[int, int]
+Padding = tuple[Zeros, Zeros, Zeros]
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,12 @@ class TapConv:
         is_paired: the inner channels are pairs of bfloat16, see `kernels.precision`.
     """
 
-    x: tuple[int, int, int, int]
-    y: tuple[int, int, int, int]
+    x: Sizes
+    y: Sizes
     inner: int
     outer: int
     groups: int
-    kernel: tuple[int, int, int]
+    kernel: Three
     parts: tuple[tuple[TapAxis, TapAxis, TapAxis], ...]
     is_depthwise: bool = False
     is_paired: bool = False
@@ -87,30 +98,34 @@ class Tile:
     unroll: int
 
 
-def forward_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+def forward_geometry(
+    x: Sizes, y: Sizes, kernel: Three, stride: Three, padding: Padding, dilation: Three, groups: int
+) -> TapConv:
     """Taps of the forward pass; sequences have three axes, x and y also the channels."""
-    axes = tuple(
-        TapAxis(
-            y[a], 0, 1, stride[a], tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a])), x[a]
-        )
-        for a in range(3)
-    )
-    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, (axes,))  # type: ignore[arg-type]
+
+    def axis(a: int) -> TapAxis:
+        taps = tuple((t * dilation[a] - padding[a][0], t) for t in range(kernel[a]))
+        return TapAxis(y[a], 0, 1, stride[a], taps, x[a])
+
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, ((axis(0), axis(1), axis(2)),))
 
 
-def gradient_geometry(x, y, kernel, stride, padding, dilation, groups: int) -> TapConv:
+def gradient_geometry(
+    x: Sizes, y: Sizes, kernel: Three, stride: Three, padding: Padding, dilation: Three, groups: int
+) -> TapConv:
     """Taps of the input gradient: x is the gradient of the convolution's output, y that of its input."""
-    per_axis = []
-    for a in range(3):
+
+    def classes_of(a: int) -> list[TapAxis]:
         s, before = stride[a], padding[a][0]
         classes = []
         for r in range(min(s, y[a])):
             shifts = [(r + before - t * dilation[a], t) for t in range(kernel[a])]
             taps = tuple((shift // s, t) for shift, t in shifts if shift % s == 0)
             classes.append(TapAxis(-(-(y[a] - r) // s), r, s, 1, taps, x[a]))
-        per_axis.append(classes)
-    parts = tuple(product(*per_axis))
-    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)  # type: ignore[arg-type]
+        return classes
+
+    parts = tuple(product(classes_of(0), classes_of(1), classes_of(2)))
+    return TapConv(x, y, x[3] // groups, y[3] // groups, groups, kernel, parts)
 
 
 def choose_tile(
@@ -155,21 +170,24 @@ def segments(count: int, pixels: int) -> list[tuple[int, int]]:
     return pieces
 
 
-def three(values, fill) -> tuple:
+def three(values: Sequence[Item], fill: Item) -> tuple[Item, Item, Item]:
     """Spatial attributes of a 1D, 2D or 3D operator, filled up to three axes in front."""
-    return (fill,) * (3 - len(values)) + tuple(values)
+    depth, height, width = [fill] * (3 - len(values)) + list(values)
+    return depth, height, width
 
 
-def image_shape(shape) -> tuple[int, int, int, int]:
+def image_shape(shape: Sequence[int | None]) -> Sizes:
     """(n, *spatial, c) as (depth, height, width, c)."""
-    return (*three(shape[1:-1], 1), shape[-1])
+    *spatial, channels = image_sizes(shape[1:])
+    assert len(spatial) == len(shape) - 2, f"sizes of {shape} are not known"
+    return (*three(spatial, 1), channels)
 
 
 def geometry(plan: Plan, op: Operation) -> tuple[TapConv, bool]:
     """The taps of a conv, conv_grad_input or conv_transpose; whether weights are read transposed."""
     a = op.attrs
     x, y = image_shape(plan.shape(op.inputs[0])), image_shape(plan.shape(op.outputs[0]))
-    kernel = three(plan.shape(op.inputs[1])[:-2], 1)
+    kernel = three(image_sizes(plan.shape(op.inputs[1])[:-2]), 1)
     rest = (three(a["stride"], 1), three(a["padding"], (0, 0)), three(a["dilation"], 1), a["groups"])
     make = forward_geometry if op.operator == "conv" else gradient_geometry
     g = make(x, y, kernel, *rest)

@@ -11,9 +11,10 @@ the blocks of filters are tasks enough.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernelearn.engine.cpu.kernels.convolution.geometry import image_shape, three
+from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, image_shape, three
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import (
     PAIRS_SAVING,
@@ -25,7 +26,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -47,12 +48,12 @@ class Gradient:
     `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.precision`.
     """
 
-    x: tuple[int, int, int, int]
-    g: tuple[int, int, int, int]
-    kernel: tuple[int, int, int]
-    stride: tuple[int, int, int]
-    before: tuple[int, int, int]
-    dilation: tuple[int, int, int]
+    x: Sizes
+    g: Sizes
+    kernel: Three
+    stride: Three
+    before: Three
+    dilation: Three
     groups: int
     is_paired: bool = False
 
@@ -147,21 +148,45 @@ class KernelGradient:
         with k.loop(k.lo, k.hi) as task:
             unit = task % (blocks.count * self.g.units)
             shard = task // (blocks.count * self.g.units)
-            images_of_shard = (images * shard) // self.s.shards, (images * (shard + 1)) // self.s.shards
+            start, end = (images * shard) // self.s.shards, (images * (shard + 1)) // self.s.shards
 
-            def body(group, first, block, vectors, channels, shard=shard, bounds=images_of_shard):
+            def body(
+                group: Index,
+                first: int,
+                block: Index,
+                vectors: int,
+                channels: int,
+                shard: Index = shard,
+                start: Index = start,
+                end: Index = end,
+            ) -> None:
                 column = group * self.g.outer + (block + first) * blocks.lanes
-                _Unit(k, self.g, self.s, shard * size + column, group, column, vectors, channels).emit(
-                    *bounds
-                )
+                tile = _Unit(k, self.g, self.s, shard * size + column, group, column, vectors, channels)
+                tile.emit(start, end)
 
             one_block(k, blocks, self.g.units, unit, body)
+
+
+# A tap of a plane: its row and its column.
+Tap = tuple[int, int]
+# (row and column of a tap, channel, vector) -> the sum, and its weight (tap, channel, vector).
+Sums = dict[tuple[int, int, int, int], tuple[Register, tuple[int, int, int, int, int]]]
 
 
 class _Unit:
     """One block of filters over a range of images."""
 
-    def __init__(self, k, g, s, target: Index, group: Index, column: Index, vectors, channels) -> None:
+    def __init__(
+        self,
+        k: Kernel,
+        g: Gradient,
+        s: Shape,
+        target: Index,
+        group: Index,
+        column: Index,
+        vectors: int,
+        channels: int,
+    ) -> None:
         self.k, self.g, self.s = k, g, s
         self.target, self.group, self.column, self.vectors = target, group, column, vectors
         self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
@@ -209,7 +234,7 @@ class _Unit:
                 taps = [(ty, tx) for tx in range(start, min(start + self.s.taps, g.kernel[2]))]
                 self._channels(plane, tz, taps, first, last)
 
-    def _channels(self, plane: Index, tz: int, taps, first: Index, last: Index) -> None:
+    def _channels(self, plane: Index, tz: int, taps: Sequence[Tap], first: Index, last: Index) -> None:
         k, inner = self.k, self.g.inner
         step = self.s.channels
         full = inner // step * step
@@ -218,10 +243,19 @@ class _Unit:
         if full < inner:
             self._tile(plane, tz, taps, first, last, k.const(full), inner - full)
 
-    def _tile(self, plane, tz: int, taps, first: Index, last: Index, c: Index, channels: int) -> None:
+    def _tile(
+        self,
+        plane: Index,
+        tz: int,
+        taps: Sequence[Tap],
+        first: Index,
+        last: Index,
+        c: Index,
+        channels: int,
+    ) -> None:
         """Sums of some taps and channels in registers, over the rows [first, last)."""
         k, g = self.k, self.g
-        sums = {}
+        sums: Sums = {}
         for (ty, tx), i, v in ((t, i, v) for t in taps for i in range(channels) for v in range(self.vectors)):
             place = self._weight(tz, ty, tx, c + i, v)
             sums[ty, tx, i, v] = (
@@ -240,7 +274,9 @@ class _Unit:
         for register, (a, ty, tx, i, v) in sums.values():
             k.store(k.get(register), "dw", self._weight(a, ty, tx, c + i, v), self.masks[v])
 
-    def _pixels(self, sums, row: dict[int, Index], grad: Index, taps, channels: int) -> None:
+    def _pixels(
+        self, sums: Sums, row: dict[int, Index], grad: Index, taps: Sequence[Tap], channels: int
+    ) -> None:
         """One row: pixels at the border, where some taps fall outside, one by one; the others in a loop."""
         k, g = self.k, self.g
         inside = {t: g.bounds(2, t[1]) for t in taps}
@@ -249,7 +285,7 @@ class _Unit:
         if low >= high:
             low = high = g.g[2]
 
-        def pixel(x: Index | int, active) -> None:
+        def pixel(x: Index, active: Sequence[Tap]) -> None:
             if not active:
                 return
             values = [

@@ -13,10 +13,18 @@ left out: in columns when the code is made, in rows by a branch. So no padded co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, Tile, choose_tile, geometry, segments
+from kernelearn.engine.cpu.kernels.convolution.geometry import (
+    TapAxis,
+    TapConv,
+    Tile,
+    choose_tile,
+    geometry,
+    segments,
+)
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, one_block, packed_weights
@@ -74,7 +82,9 @@ class TapBlocks:
         with k.loop(k.lo, k.hi) as task:
             n, unit = task // (blocks.count * self.g.groups), task % (blocks.count * self.g.groups)
 
-            def body(group, first, block, vectors, channels, n=n):
+            def body(
+                group: Index, first: int, block: Index, vectors: int, channels: int, n: Index = n
+            ) -> None:
                 for part in self.g.parts:
                     _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels).emit(
                         n, group, first, block
@@ -111,10 +121,26 @@ class Taps:
                         all_rows(n, group, first, block, vectors, channels)
 
 
+# (row or pixel of the tile, row or column of the tap that reads)
+Pair = tuple[int, int]
+# An input column, and what reads it.
+Readers = tuple[int, list[Pair]]
+
+
 class _Rows:
     """All positions of one image, one block of output channels and one residue class."""
 
-    def __init__(self, k, g, tile, chain, blocks, part, vectors, channels) -> None:
+    def __init__(
+        self,
+        k: Kernel,
+        g: TapConv,
+        tile: Tile,
+        chain: Chain | Pooled | None,
+        blocks: Blocks,
+        part: tuple[TapAxis, TapAxis, TapAxis],
+        vectors: int,
+        channels: int,
+    ) -> None:
         self.k, self.g, self.tile, self.chain, self.blocks = k, g, tile, chain, blocks
         self.depth, self.height, self.width = part
         self.vectors, self.channels = vectors, channels
@@ -210,7 +236,7 @@ class _Rows:
     def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
         """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
         axis = self.height
-        needed: dict[int, list[tuple[int, int]]] = {}
+        needed: dict[int, list[Pair]] = {}
         for r in range(rows):
             for dy, ty in axis.taps:
                 needed.setdefault(r * axis.in_step + dy, []).append((r, ty))
@@ -223,7 +249,9 @@ class _Rows:
             with self.k.all_of(inside):
                 self._row(plane, row, tz, pairs, x, pixels)
 
-    def _row(self, plane: Index, row: Index, tz: int, pairs, x: Index | int, pixels: int) -> None:
+    def _row(
+        self, plane: Index, row: Index, tz: int, pairs: Sequence[Pair], x: Index | int, pixels: int
+    ) -> None:
         """Multiply one input row into the tile: loop over its channels."""
         k, g = self.k, self.g
         _, height, width, channels = g.x
@@ -238,13 +266,13 @@ class _Rows:
         with k.loop(0, full, unroll) as c:
             for u in range(unroll):
                 self._channel(start + c + u, c + u, tz, pairs, readers)
-        for c in range(full, g.inner):
-            self._channel(start + c, k.const(c), tz, pairs, readers)
+        for last in range(full, g.inner):
+            self._channel(start + last, k.const(last), tz, pairs, readers)
 
-    def _columns(self, x: Index | int, pixels: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    def _columns(self, x: Index | int, pixels: int) -> list[Readers]:
         """Input columns (from the tile's first; absolute if it is static) -> (pixel, tap) that read them."""
         axis = self.width
-        readers: dict[int, list[tuple[int, int]]] = {}
+        readers: dict[int, list[Pair]] = {}
         for p in range(pixels):
             for d, t in axis.taps:
                 column = p * axis.in_step + d
@@ -255,7 +283,9 @@ class _Rows:
                 readers.setdefault(column, []).append((p, t))
         return sorted(readers.items())
 
-    def _channel(self, x: Index, c: Index, tz: int, pairs, readers) -> None:
+    def _channel(
+        self, x: Index, c: Index, tz: int, pairs: Sequence[Pair], readers: Sequence[Readers]
+    ) -> None:
         """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
         k, g = self.k, self.g
         at = self.weights + c * self.lanes
