@@ -1,5 +1,6 @@
 """A model warns where it meets numbers on another scale than it was trained on."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -99,6 +100,12 @@ def test_flat_rows_that_were_scaled():
 def test_a_saved_model_remembers(tmp_path):
     trained().save(tmp_path / "m.kernelearn")
     model = models.load_model(tmp_path / "m.kernelearn")
+    with pytest.warns(UserWarning, match="up to 255"):
+        model.predict(PICTURES, verbose=0)
+
+
+def test_a_pickled_model_remembers():
+    model = pickle.loads(pickle.dumps(trained()))
     with pytest.warns(UserWarning, match="up to 255"):
         model.predict(PICTURES, verbose=0)
 

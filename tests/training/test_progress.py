@@ -11,7 +11,15 @@ from kernelearn.callbacks import CallbackList, ProgressBar
 from kernelearn.errors import ArgumentError
 from kernelearn.optimizers import SGD
 from kernelearn.training import progress
-from kernelearn.training.progress import LiveLine, Pass, PlainLines, Silent, duration, make_display, number
+from kernelearn.training.progress import (
+    LiveLine,
+    PlainLines,
+    ShownPass,
+    Silent,
+    duration,
+    make_display,
+    number,
+)
 
 
 class Clock:
@@ -283,5 +291,5 @@ def test_durations(seconds, text):
 
 
 def test_speed_and_rest_are_unknown_before_the_first_batch():
-    shown = Pass("Epoch 1", 10, 32, started=5.0)
+    shown = ShownPass("Epoch 1", 10, 32, started=5.0)
     assert (shown.rate(), shown.remaining(), shown.speed()) == (None, None, "")

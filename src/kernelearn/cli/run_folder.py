@@ -62,7 +62,8 @@ class Training:
         arguments: those of the training, resolved; enough to start it again.
         data: name, fingerprint, input_shape, classes and class_names.
         status: "running", "interrupted", "failed" or "finished"; a run that was killed still says "running".
-        results: of the test part, once there are any.
+        results: of a finished training: epochs, seconds, the numbers of the last epoch and of the test part,
+            and the picture of the kernels.
     """
 
     arguments: dict[str, Any]

@@ -39,6 +39,7 @@ SUFFIXES = frozenset(
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")  # what these suffixes mean to Pillow
 # Most pixels of one bit that a byte can stand for, where the format sets a limit: deflate packs 1032 times.
 _PIXELS_PER_BYTE = {"PNG": 8 * 1032, "PPM": 8}
+_MAX_SIDE = 16384  # that pictures are stretched to
 MAX_PIXELS = 100_000_000  # of one picture; more is a mistake or an attack
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GREY_MODES = frozenset({"1", "L", "LA"})
@@ -69,8 +70,11 @@ def resolve_size(resize: Any) -> tuple[int, int] | None:
         return None
     size = (resize, resize) if isinstance(resize, int) and not isinstance(resize, bool) else resize
     is_pair = isinstance(size, list | tuple) and len(size) == 2
-    if not is_pair or not all(isinstance(side, int | np.integer) and 0 < side <= 16384 for side in size):
-        raise ArgumentError(f"resize must be an int or (height, width) in pixels, got {resize!r}.")
+    if not is_pair or not all(isinstance(side, int | np.integer) and 0 < side <= _MAX_SIDE for side in size):
+        raise ArgumentError(
+            f"resize must be an int or (height, width) in pixels, each from 1 to {_MAX_SIDE:,}; "
+            f"got {resize!r}."
+        )
     return int(size[0]), int(size[1])
 
 
@@ -111,13 +115,12 @@ def open_picture(source: bytes | BinaryIO | Any, name: str) -> Any:
         # NOTE: without `formats` Pillow tries all it knows, whatever the name; one starts Ghostscript.
         image = pil.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
     except Exception as error:  # Pillow raises many types for damaged files, all of them meaning this
-        raise DataError(
-            f"{name} cannot be read as a picture: {_reason(error)}. Replace or remove it."
-        ) from error
+        raise DataError(f"{name} cannot be read as a picture: {_reason(error)}. {_REMEDY}") from error
     _check_plausible(image, source, name)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
-            f"{name} has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}."
+            f"{name} has {image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}. "
+            "Scale it down or remove it."
         )
     return image
 

@@ -27,17 +27,17 @@ def check_json(value: object, shape: Shape, where: str, error: Refusal) -> None:
 
     Args:
         where: the file and the place in it, for the message.
-    Raises: `error` naming the first place that differs, what is expected there and what came.
+    Raises: `error` naming the first place that differs, what is expected there, what came, and what to do.
 
     >>> check_json({"epochs": 3, "best": 1}, {"epochs": int, "best?": float}, "run.json", ValueError)
     >>> check_json({"epochs": "3"}, {"epochs": int}, "run.json", ValueError)
     Traceback (most recent call last):
     ...
-    ValueError: run.json is damaged: its ['epochs'] should be int, but is '3'.
+    ValueError: run.json is damaged: its ['epochs'] should be int, but is '3'. Use another copy of it.
     """
     problem = _problem(value, shape, "")
     if problem:
-        raise error(f"{where} is damaged: its {problem}.")
+        raise error(f"{where} is damaged: its {problem}. Use another copy of it.")
 
 
 def _problem(value: object, shape: Shape, place: str) -> str:

@@ -143,22 +143,31 @@ def sample_factors(
         if reduction in ("sum_over_batch_size", "mean"):
             weights *= mask.size / max(int(np.count_nonzero(mask)), 1)
     if sample_weight is not None:
-        weights *= _expand_weight(np.asarray(sample_weight, dtype), shape)
+        weights *= expanded_weight(sample_weight, shape, dtype)
     if reduction in ("sum", "none", None):
         return weights
     total = float(np.sum(weights)) if reduction == "mean_with_sample_weight" else float(weights.size)
     return weights / total if total else np.zeros_like(weights)
 
 
-def _expand_weight(weight: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A weight with trailing axes of size 1, so that it multiplies values of `shape`."""
-    if weight.ndim > len(shape) and weight.shape[-1] == 1:
-        weight = weight[..., 0]
-    if weight.shape != shape[: weight.ndim]:
+def leading_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
+    """Sample weights with the leading axes of `shape`. Raises: ShapeError if they have others."""
+    weights = np.asarray(weight, dtype)
+    if not shape and weights.size == 1:
+        return weights.reshape(())
+    if weights.ndim > max(len(shape), 1) and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    if weights.shape != shape[: weights.ndim]:
         raise ShapeError(
-            f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weight.shape}."
+            f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weights.shape}."
         )
-    return weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))
+    return weights
+
+
+def expanded_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
+    """Sample weights with trailing axes of size 1, so that they multiply values of `shape`."""
+    leading = leading_weight(weight, shape, dtype)
+    return leading.reshape(leading.shape + (1,) * (len(shape) - leading.ndim))
 
 
 def _range_words(low: float, high: float) -> str:

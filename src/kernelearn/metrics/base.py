@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn._configurable import Configurable
-from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.errors import ArgumentError
+from kernelearn.losses.base import expanded_weight, leading_weight
 from kernelearn.registry import Registry
 
 METRICS = Registry("metric")
@@ -93,26 +94,9 @@ class Metric(Configurable):
         return cls(**{name: value for name, value in config.items() if name != "dtype"})
 
 
-def _leading_weight(weight: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Sample weights as float64 with the leading axes of `shape`."""
-    weights = np.asarray(weight, np.float64)
-    if not shape and weights.size == 1:
-        return weights.reshape(())
-    if weights.ndim > max(len(shape), 1) and weights.shape[-1] == 1:
-        weights = weights[..., 0]
-    if weights.shape != shape[: weights.ndim]:
-        raise ShapeError(
-            f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weights.shape}."
-        )
-    return weights
-
-
 def broadcast_weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """Sample weights repeated along the trailing axes of `shape`; None stays None."""
-    if weight is None:
-        return None
-    leading = _leading_weight(weight, shape)
-    return np.broadcast_to(leading.reshape(leading.shape + (1,) * (len(shape) - leading.ndim)), shape)
+    return None if weight is None else np.broadcast_to(expanded_weight(weight, shape), shape)
 
 
 def _total(values: NDArray[Any]) -> float:
@@ -124,14 +108,14 @@ def _total(values: NDArray[Any]) -> float:
 def sum_and_count(values: NDArray[Any], sample_weight: ArrayLike | None) -> tuple[float, float]:
     """Weighted sum over samples of the mean within each sample, and the sum of the weights."""
     if values.ndim == 0:
-        weight = _leading_weight(1.0 if sample_weight is None else sample_weight, ())
+        weight = leading_weight(1.0 if sample_weight is None else sample_weight, ())
         return float(values) * float(weight), float(weight)
     samples = values.shape[0]
     if not values.size:
         return 0.0, 0.0
     if sample_weight is None:
         return _total(values) * (samples / values.size), float(samples)
-    weights = _leading_weight(sample_weight, values.shape)
+    weights = leading_weight(sample_weight, values.shape)
     values = values.reshape(*weights.shape, -1).mean(axis=-1, dtype=np.float64)
     share = samples / weights.size
     return float((values * weights).sum()) * share, float(weights.sum()) * share

@@ -11,6 +11,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
 from kernelearn.models.model import Model
+from kernelearn.training.input_range import InputRange
 
 
 def frozen(model: Model) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def frozen(model: Model) -> dict[str, Any]:
         "model": LAYERS.serialize(model),
         "weights": model.get_weights(),
         "metadata": model.metadata,
+        "input_range": model.input_range.largest,
     }
     programs = model.programs
     if programs.arguments is not None:
@@ -40,6 +42,7 @@ def revived(state: dict[str, Any]) -> Model:
         model: Model = LAYERS.get(state["model"])
     model.set_weights(state["weights"])
     model.metadata = state["metadata"]
+    model.input_range = InputRange(state["input_range"])
     if "compile" in state:
         optimizer, arguments, engine, policy = state["compile"]
         optimizer.exclude_from_weight_decay([model.weights[i] for i in state["without_decay"]])

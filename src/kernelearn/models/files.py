@@ -67,7 +67,8 @@ def load_model(path: Any, compile: bool = True) -> Any:
     values, arrays = native.read(path)
     if values.get("kind") != MODEL:
         raise FormatError(
-            f"{str(path)!r} holds {values.get('kind')!r}, not a model; use load_weights or the like."
+            f"{str(path)!r} holds {values.get('kind')!r}, not a model. Weights are read by the "
+            "load_weights of a model that is built."
         )
     check_json(values, _SHAPE, repr(str(path)), FormatError)
     # A file can be whole and hold values that no class takes; a name that is not known says what to register.
@@ -110,7 +111,7 @@ def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: 
     """
     model.need_shapes()
     _, arrays = native.read(path)
-    saved = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
+    saved = _with_prefix("weights/", arrays)
     if not by_name:
         own = list(model.weight_paths())
         if set(own) == set(saved):
@@ -126,7 +127,8 @@ def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: 
     fitting = {n: a for n, a in matching.items() if a.shape == model.weight_paths()[n].shape}
     if not matching:
         raise ArgumentError(
-            f"No weight in {str(path)!r} has the name of one of the model's: {sorted(saved)[:6]} ..."
+            f"No weight in {str(path)!r} has the name of one of the model's: {sorted(saved)[:6]} ... "
+            "Without by_name=True they are taken by their order."
         )
     if len(fitting) < len(matching) and not skip_mismatch:
         name = next(n for n in matching if n not in fitting)
@@ -195,7 +197,7 @@ def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np
         saved["loss_weights"],
         saved["metrics"],
         saved["weighted_metrics"],
-        policy=saved.get("policy", "float32"),  # NOTE: files of before there were policies
+        policy=saved.get("policy", "float32"),  # NOTE: older files name none
     )
     optimizer.iterations = values["iterations"]
     for name, array in arrays.items():

@@ -1,7 +1,7 @@
 """How a running loop is shown: a live line on a terminal, plain lines elsewhere, nothing when asked.
 
 A display gets `start`, `update` and `finish` for each pass over data (an epoch, an evaluation, a prediction)
-and shows what the `Pass` says.
+and shows what the `ShownPass` says.
 """
 
 import os
@@ -19,7 +19,7 @@ _BAR_WIDTH = 20
 
 
 @dataclass
-class Pass:
+class ShownPass:
     """One pass over data, as far as it is known.
 
     Attributes:
@@ -108,22 +108,22 @@ class Pass:
 class Display(Protocol):
     """Where a pass is shown."""
 
-    def start(self, shown: Pass) -> None: ...
-    def update(self, shown: Pass) -> None: ...
-    def finish(self, shown: Pass) -> None: ...
+    def start(self, shown: ShownPass) -> None: ...
+    def update(self, shown: ShownPass) -> None: ...
+    def finish(self, shown: ShownPass) -> None: ...
     def close(self) -> None: ...
 
 
 class Silent:
     """Shows nothing."""
 
-    def start(self, shown: Pass) -> None:
+    def start(self, shown: ShownPass) -> None:
         pass
 
-    def update(self, shown: Pass) -> None:
+    def update(self, shown: ShownPass) -> None:
         pass
 
-    def finish(self, shown: Pass) -> None:
+    def finish(self, shown: ShownPass) -> None:
         pass
 
     def close(self) -> None:
@@ -143,10 +143,10 @@ class PlainLines:
         self._line_seconds = line_seconds
         self._last = 0.0
 
-    def start(self, shown: Pass) -> None:
+    def start(self, shown: ShownPass) -> None:
         self._last = shown.started
 
-    def update(self, shown: Pass) -> None:
+    def update(self, shown: ShownPass) -> None:
         if self._line_seconds is None or shown.now - self._last < self._line_seconds:
             return
         self._last = shown.now
@@ -154,13 +154,13 @@ class PlainLines:
         left = "" if remaining is None else f"{duration(remaining)} left"
         self._print(shown, left)
 
-    def finish(self, shown: Pass) -> None:
+    def finish(self, shown: ShownPass) -> None:
         self._print(shown, duration(shown.seconds()))
 
     def close(self) -> None:
         pass
 
-    def _print(self, shown: Pass, timing: str) -> None:
+    def _print(self, shown: ShownPass, timing: str) -> None:
         width = window_width() if self._stream is None else None
         print(shown.line(timing, width), file=self._stream or sys.stdout, flush=True)
 
@@ -179,17 +179,17 @@ class LiveLine:
         self._live: Any = None
         self._last = 0.0
 
-    def start(self, shown: Pass) -> None:
+    def start(self, shown: ShownPass) -> None:
         if self._live is None:
             self._live = self._new_live()
             self._live.start()
         self._draw(shown)
 
-    def update(self, shown: Pass) -> None:
+    def update(self, shown: ShownPass) -> None:
         if shown.now - self._last >= self._redraw_seconds:
             self._draw(shown)
 
-    def finish(self, shown: Pass) -> None:
+    def finish(self, shown: ShownPass) -> None:
         if self._live is None:
             return
         self._live.update("", refresh=True)
@@ -210,20 +210,20 @@ class LiveLine:
         # Without a refreshing thread: drawing happens here, between two batches, and costs nothing else.
         return Live(console=self._console or Console(), auto_refresh=False, transient=True)
 
-    def _draw(self, shown: Pass) -> None:
+    def _draw(self, shown: ShownPass) -> None:
         self._last = shown.now
         remaining = shown.remaining()
         left = "" if remaining is None else duration(remaining)
         self._live.update(self._line(shown, left), refresh=True)
 
-    def _finished_line(self, shown: Pass, width: int) -> Any:
+    def _finished_line(self, shown: ShownPass, width: int) -> Any:
         from rich.text import Text
 
         line = Text(shown.line(duration(shown.seconds()), width, gap="  ", head_gap=" "))
         line.stylize("bold", 0, len(shown.title))
         return line
 
-    def _line(self, shown: Pass, timing: str) -> Any:
+    def _line(self, shown: ShownPass, timing: str) -> Any:
         from rich.text import Text
 
         line = Text(no_wrap=True, overflow="ellipsis")

@@ -209,7 +209,8 @@ def _roles(tree: Tree, prefix: str) -> dict[str, str]:
             )
         if role in roles:
             raise DataError(
-                f"{tree.root} has two folders for the {role} part: {roles[role]} and {prefix}{name}/."
+                f"{tree.root} has two folders for the {role} part: {roles[role]} and {prefix}{name}/. "
+                "Put their pictures into one."
             )
         roles[role] = f"{prefix}{name}/"
     return roles
@@ -270,7 +271,8 @@ def _pictures(classes: dict[str, list[str]], class_names: list[str], tree: Tree)
     if unknown:
         raise DataError(
             f"{tree.root} has a part with the classes {', '.join(unknown[:10])}, which are not among the "
-            f"known classes {', '.join(class_names[:20])}."
+            f"known classes {', '.join(class_names[:20])}. Move them away, or name all classes with "
+            "class_names=."
         )
     labels = {name: index for index, name in enumerate(class_names)}
     return [Picture(name, labels[label]) for label in sorted(classes) for name in classes[label]]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernelearn.training.callbacks.base import Callback, Logs
-from kernelearn.training.progress import Display, Pass, Silent, make_display
+from kernelearn.training.progress import Display, ShownPass, Silent, make_display
 
 
 class ProgressBar(Callback):
@@ -23,7 +23,7 @@ class ProgressBar(Callback):
         self._given = display
         self._display: Display = display or Silent()
         self._clock = clock
-        self._pass: Pass | None = None
+        self._pass: ShownPass | None = None
         self._in_fit = False
         self._rate: float | None = None
 
@@ -86,7 +86,7 @@ class ProgressBar(Callback):
         return None if optimizer is None else float(optimizer.learning_rate)
 
     def _start(self, title: str) -> None:
-        self._pass = Pass(title, self.params.get("steps"), self.params.get("batch_size"), self._clock())
+        self._pass = ShownPass(title, self.params.get("steps"), self.params.get("batch_size"), self._clock())
         self._pass.now = self._pass.started
         self._display.start(self._pass)
 
