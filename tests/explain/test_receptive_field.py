@@ -302,7 +302,10 @@ class Twist(layers.Layer):
 
     def lower(self, graph, x):
         return graph.add(
-            "flip", x, graph.add("random_uniform", x, *graph.clock(), shape=(1,), stream=0), axes=(1,)
+            "flip",
+            x,
+            graph.add("random_uniform", x, *graph.clock(), shape=(1,), stream=0, low=0.0, high=1.0),
+            axes=(1,),
         )
 
 

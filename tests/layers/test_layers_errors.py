@@ -27,7 +27,7 @@ ARGUMENTS = [
     ),
     (lambda: L.DepthwiseConv2D(3, depth_multiplier=0), "depth_multiplier must be a positive int"),
     (lambda: L.Dense(-1), "units must be a positive int, got -1"),
-    (lambda: L.Dense(3, name="a/b"), "must not contain '/'"),
+    (lambda: L.Dense(3, name="a/b"), "'a/b' contains '/'"),
     (lambda: L.MaxPooling2D(padding="causal"), "padding must be 'valid' or 'same'"),
     (lambda: L.MaxPooling2D(pool_size="2"), "pool_size must be an int or 2 ints"),
     (lambda: L.Reshape((-1, -1)), "At most one size"),

@@ -382,14 +382,15 @@ def test_an_epoch_that_is_resumed_does_not_change_its_rate_again():
 def test_model_checkpoint_saves_when_keras_does(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = FakeModel()
-    callback = attach(ModelCheckpoint(case["filepath"], **case["arguments"]), model)
+    path = case["filepath"].replace(".keras", ".kernelearn")
+    callback = attach(ModelCheckpoint(path, **case["arguments"]), model)
     callback.on_train_begin()
     for epoch, value in enumerate(case["values"]):
         callback.on_epoch_begin(epoch)
         for batch in range(4):
             callback.on_train_batch_end(batch, {"val_loss": value + (3 - batch) / 64})
         callback.on_epoch_end(epoch, {"val_loss": value})
-    assert model.saved == case["saved"]
+    assert model.saved == [name.replace(".keras", ".kernelearn") for name in case["saved"]]
 
 
 def test_model_checkpoint_speaks_and_saves_weights_only(tmp_path, capsys):

@@ -219,6 +219,8 @@ def predict_with(
 ) -> np.ndarray:
     """(n_new, n_outputs) values sum_i dual_coef_i k_mu(x_i, x) + intercept, by blocks of new points."""
     support = np.flatnonzero(np.any(dual_coef != 0, axis=0))
+    if not len(support):
+        return np.tile(intercept, (len(points), 1))
     coef = dual_coef[:, support].T
     blocks = [points[i : i + _PREDICT_ROWS] for i in range(0, len(points), _PREDICT_ROWS)]
     return np.asarray(np.concatenate([bank.cross(block, mu, support) @ coef for block in blocks]) + intercept)

@@ -27,6 +27,8 @@ from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Code, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Operation
 
+# Precision of an operation whose operands have been rounded: it multiplies them as they are.
+_ROUNDED = "rounded"
 # Products that one instruction makes in every lane.
 PAIRS_SAVING = 2.0
 
@@ -45,7 +47,7 @@ def products(op: Operation, pairs: bool) -> str:
     """What kind of products a kernel makes, for its note."""
     if pairs:
         return ", bfloat16 pairs"
-    return ", rounded to bfloat16" if "precision" in op.attrs else ""
+    return ", rounded to bfloat16" if op.attrs["precision"] == _ROUNDED else ""
 
 
 # --- passes over memory
@@ -54,7 +56,7 @@ def products(op: Operation, pairs: bool) -> str:
 def rounded_operands(plan: Plan, op: Operation) -> Operation:
     """The operation in float32 on rounded copies of its operands."""
     names = tuple(rounded(plan, op, name) for name in op.inputs)
-    return replace(op, inputs=names, attrs={**op.attrs, "precision": "float32"})
+    return replace(op, inputs=names, attrs={**op.attrs, "precision": _ROUNDED})
 
 
 def rounded(plan: Plan, op: Operation, name: str) -> str:
