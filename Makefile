@@ -10,12 +10,16 @@ BENCH_ARGS ?=
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FUZZ ?= 100000
+# The processor that `make test-target` compiles for, and what it runs: networks trained and used.
+TARGET ?= avx2
+TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
+	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
+.PHONY: help install demo test test-slow test-target fuzz kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -60,8 +64,15 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 	@echo "  $(VENV)/bin/kernelearn explain history runs/demo --weight 0,0,0,0"
 	@echo "  $(VENV)/bin/kernelearn explain --help"
 
-test: install ## run the tests
-	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+test: install ## run the tests, all but the slow sweeps
+	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+test-slow: install ## run the slow sweeps
+	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+
+test-target: install ## run what depends on the processor once more, as on another one: TARGET=baseline
+	KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m "not slow" \
+		$(TARGET_TESTS) $(PYTEST_ARGS)
 
 fuzz: install ## damage files of every kind that is read, and tell what became of them: FUZZ=1000000 of them
 	$(TEST_THREADS) $(VENV)/bin/python -m tests.fuzz --mutations $(FUZZ)
