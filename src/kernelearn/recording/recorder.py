@@ -439,10 +439,6 @@ class Recorder(Callback):
                 book.writer.close()
 
 
-def _stride(name: str, value: Any, least: int = 0) -> int:
-    return _AUTOMATIC if value is None else _count(name, value, least)
-
-
 def _count(name: str, value: Any, least: int = 0) -> int:
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_whole or value < least:
