@@ -54,7 +54,8 @@ def test_every_layer_is_there_with_its_phases(lenet):
     for layer in lenet.layers:
         assert lines_of(text, layer.name)
     first = "\n".join(lines_of(text, "conv1"))
-    assert "conv + bias_add + activation" in first.splitlines()[0]
+    # Some processors pack the weights first, in a line of its own.
+    assert "conv + bias_add + activation" in first
     assert "tile" in first
     assert [p for p in ("forward", "backward", "update") if p in first] == ["forward", "backward", "update"]
     assert "nothing to compute" in lines_of(text, "flatten")[0]
