@@ -243,12 +243,8 @@ class Recorder(Callback):
         return stream != Stream.FULL or self._steps_in_all() > _SHORT_FIT
 
     def _remove_old(self) -> None:
-        lock = FolderLock(self.folder)
-        lock.acquire()
-        try:
+        with FolderLock(self.folder):
             remove_run(self.folder)
-        finally:
-            lock.release()
 
     def _make_probes(self) -> Probes | None:
         layers = select(self.model, self.layers, (), 1).about["layers"]
