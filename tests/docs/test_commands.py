@@ -53,8 +53,11 @@ def code_of(monkeypatch):
 def test_a_command_can_be_read(code_of, capsys, where, command):
     program, *words = shlex.split(command)
     if program == "make":
-        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-        assert [word for word in words if word not in targets] == []
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        targets = re.findall(r"^([\w-]+):", makefile, re.M)
+        settings = re.findall(r"^(\w+) \?=", makefile, re.M)
+        assert [word for word in words if "=" not in word and word not in targets] == []
+        assert [word for word in words if "=" in word and word.partition("=")[0] not in settings] == []
         return
     # A command named by itself, such as `kernelearn data`, is one that exists.
     assert code_of(words if len(words) > 1 else [*words, "--help"]) == 0, capsys.readouterr().err
