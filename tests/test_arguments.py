@@ -153,7 +153,7 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
     "make",
     [
         lambda: metrics.MeanSquaredError(dtype="float32"),
-        lambda: metrics.AUC(dtype="float32", multi_label=False),
+        lambda: metrics.AUC(dtype="float32"),
         lambda: losses.BinaryCrossentropy(dtype="float32"),
         lambda: optimizers.Adam(use_ema=False, gradient_accumulation_steps=None),
         lambda: layers.Dense(3, autocast=True, lora_rank=None),
@@ -164,7 +164,7 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
 )
 def test_arguments_of_keras_that_change_nothing_are_taken_and_not_kept(make):
     made = make()
-    assert not {"dtype", "use_ema", "autocast", "groups", "multi_label"} & set(made.get_config()) - {
+    assert not {"dtype", "use_ema", "autocast", "groups"} & set(made.get_config()) - {
         "dtype" if isinstance(made, layers.Layer) else ""
     }
 

@@ -29,6 +29,12 @@ EXAMPLES = [
     (metrics.SparseTopKCategoricalAccuracy(k=3), LABELS, SCORES),
     (metrics.AUC(), BITS, PROBABILITY),
     (metrics.AUC(curve="PR", thresholds=[0.3, 0.6]), BITS, PROBABILITY),
+    (metrics.AUC(curve="PRGAIN", multi_label=True, name="gain"), ONE_HOT, SCORES),
+    (metrics.PrecisionAtRecall(0.3), BITS, PROBABILITY),
+    (metrics.MeanIoU(K, sparse_y_pred=False), LABELS, SCORES),
+    (metrics.BinaryIoU(), BITS, PROBABILITY),
+    (metrics.PearsonCorrelation(), ONE_HOT, SCORES),
+    (metrics.ConcordanceCorrelation(), ONE_HOT, SCORES),
     (metrics.Precision(), BITS, PROBABILITY),
     (metrics.Precision(top_k=2, class_id=1), ONE_HOT, SCORES),
     (metrics.Recall(thresholds=[0.7, 0.2]), BITS, PROBABILITY),
@@ -318,8 +324,7 @@ def test_names_of_keras(name, class_name):
 def test_configs_of_keras():
     plain = {"name": "auc", "dtype": "float32", "curve": "PR", "multi_label": False, "num_labels": None}
     assert metrics.deserialize({"class_name": "AUC", "config": plain}).curve == "PR"
-    with pytest.raises(ArgumentError, match="multi_label=True is not supported"):
-        metrics.AUC.from_config({**plain, "multi_label": True})
+    assert metrics.AUC.from_config({**plain, "multi_label": True, "num_labels": 3}).num_labels == 3
 
 
 def test_functions_and_own_metrics():

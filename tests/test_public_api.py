@@ -86,6 +86,9 @@ PUBLIC = {
         MeanSquaredLogarithmicError Metric Poisson Precision R2Score Recall RootMeanSquaredError
         SparseCategoricalAccuracy SparseCategoricalCrossentropy SparseTopKCategoricalAccuracy
         SquaredHinge Sum TopKCategoricalAccuracy TrueNegatives TruePositives deserialize get resolve
+        BinaryIoU ConcordanceCorrelation IoU MeanIoU OneHotIoU OneHotMeanIoU PearsonCorrelation
+        PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity SpecificityAtSensitivity
+        concordance_correlation pearson_correlation
         serialize
     """,
     "kernelearn.ops": """

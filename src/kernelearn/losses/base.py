@@ -151,17 +151,21 @@ def sample_factors(
 
 
 def leading_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
-    """Sample weights with the leading axes of `shape`. Raises: ShapeError if they have others."""
+    """Sample weights with the leading axes of `shape`; one number counts for all along an axis.
+
+    Raises: ShapeError if they have other axes.
+    """
     weights = np.asarray(weight, dtype)
     if not shape and weights.size == 1:
         return weights.reshape(())
     if weights.ndim > max(len(shape), 1) and weights.shape[-1] == 1:
         weights = weights[..., 0]
-    if weights.shape != shape[: weights.ndim]:
+    leading = shape[: max(weights.ndim, 1)]
+    if any(size not in (1, own) for size, own in zip(weights.shape, shape)) or weights.ndim > len(leading):
         raise ShapeError(
             f"sample_weight must have shape {shape[:1]} or more leading axes of {shape}, got {weights.shape}."
         )
-    return weights
+    return np.broadcast_to(weights, leading)
 
 
 def expanded_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
