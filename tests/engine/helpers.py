@@ -31,6 +31,7 @@ class Case:
         terms: how many products the longest sum has; None for operators that are no sums of products, whose
             float32 error is held below 64 units in the last place of the largest output instead.
         smooth: which inputs the gradient rule is checked for.
+        images: inputs whose first axis counts images, for the tests of kernels; None: found by rule.
     """
 
     operator: str
@@ -40,6 +41,7 @@ class Case:
     terms: int | None = None
     smooth: tuple[int, ...] = ()
     label: str = ""
+    images: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.operator}-{self.label}" if self.label else self.operator

@@ -111,6 +111,32 @@ def test_two_dimensions(name):
     check_all_units(Sequential([Input((6, 8, 4)), *TWO_DIMENSIONS[name]()]), most=25)
 
 
+class Moved(layers.Layer):
+    """One operator of the engine as a layer."""
+
+    def __init__(self, operator, **attrs):
+        super().__init__()
+        self.operator, self.attrs = operator, attrs
+
+    def lower(self, graph, x):
+        return graph.add(self.operator, x, **self.attrs)
+
+
+MOVES = {
+    "every second, mirrored": ("strided_slice", {"places": (None, (12, 6, -2), None)}),
+    "apart": ("strided_place", {"places": (None, (1, 13, 2), (0, 2, 1)), "shape": (None, 28, 2)}),
+    "repeated": ("broadcast_to", {"shape": (None, 4, 13, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves(name):
+    operator, attrs = MOVES[name]
+    first = [layers.Reshape((1, 13, 2))] if name == "repeated" else []
+    after = layers.Conv2D(1, 2) if first else layers.Conv1D(1, 3)
+    check_all_units(Sequential([Input((13, 2)), *first, Moved(operator, **attrs), after]))
+
+
 def test_three_dimensions():
     stack = [layers.Conv3D(2, (2, 1, 3), padding="same"), layers.AveragePooling3D(2)]
     check_all_units(Sequential([Input((4, 5, 6, 1)), *stack]))

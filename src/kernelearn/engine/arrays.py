@@ -14,6 +14,9 @@ Pairs = tuple[tuple[int, int], ...]
 # (start, end) along each axis; None: all of it.
 Bounds = tuple[tuple[int, int] | None, ...]
 
+# (start, count, step) along each axis; None: all of it.
+Places = tuple[tuple[int, int, int] | None, ...]
+
 
 def known(size: int | None) -> int:
     """A size that is not the number of images."""

@@ -86,7 +86,9 @@ class Problem:
 
 def problem_of(case: Case) -> Problem:
     """The problem of an example of `tests.engine.cases`."""
-    return Problem(case.operator, tuple(case.inputs), case.attrs, case.terms, label=case.label)
+    return Problem(
+        case.operator, tuple(case.inputs), case.attrs, case.terms, images=case.images, label=case.label
+    )
 
 
 def is_update(problem: Problem) -> bool:
@@ -244,7 +246,7 @@ def narrowed(problem: Problem) -> list[np.ndarray]:
 def open_attrs(problem: Problem, has_images: bool) -> dict[str, Any]:
     """The attributes as a program holds them: a number of images in `shape` is None there."""
     attrs = dict(problem.attrs)
-    if has_images and problem.operator == "reshape":
+    if has_images and problem.operator in ("reshape", "strided_place", "broadcast_to"):
         attrs["shape"] = (None, *attrs["shape"][1:])
     return attrs
 

@@ -32,6 +32,13 @@ def _problems():
         yield _exact("pad", (x,), padding=((0, 0), *((2, 0), (0, 19), (1, 1), (0, 1))[: rank - 1]))
         yield _exact("pad", (x,), padding=((0, 0),) * rank)
         yield _exact("slice", (x,), bounds=full)
+        yield _exact("strided_slice", (x,), places=(None, *((s - 1, s, -1) for s in shape[1:])))
+        yield _exact("strided_slice", (x,), places=(None, *((0, (s + 1) // 2, 2) for s in shape[1:])))
+        shown = tuple(2 * s for s in shape[1:])
+        places = (None, *((1, s, 2) for s in shape[1:]))
+        yield _exact("strided_place", (x,), places=places, shape=(shape[0], *shown))
+    for ones in [(2, 1, 4, 3), (2, 5, 1, 1), (2, 1, 1, 19), (2, 1, 1, 1)]:
+        yield _exact("broadcast_to", (_normal(*ones),), shape=(2, 5, 4, 19 if ones[3] > 3 else 3))
     for order in [(0, 1, 2, 3), (0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1), (0, 1, 3, 2)]:
         for shape in [(2, 3, 5, 17), (1, 16, 4, 32), (2, 33, 1, 3), (2, 1, 1, 1)]:
             yield _exact("transpose", (_normal(*shape),), axes=order)
@@ -72,14 +79,37 @@ def test_nan_bits_and_signed_zeros_are_kept(operator, attrs, move):
     np.testing.assert_array_equal(bench.run()[0].view(np.int32), wanted.view(np.int32))
 
 
-@pytest.mark.parametrize("operator", ["slice", "concatenate", "transpose"])
-def test_what_crosses_images_is_left_to_the_reference(operator):
-    x = _normal(4, 3, 2)
-    attrs = {
-        "slice": {"bounds": ((0, 2), None, None)},
-        "concatenate": {"axis": 0},
-        "transpose": {"axes": (1, 0, 2)},
-    }[operator]
-    arrays = (x, x) if operator == "concatenate" else (x,)
-    problem = Problem(operator, arrays, attrs, images=() if operator != "slice" else None)
-    check(problem, native=False)
+# Of fixed sizes, numbers may cross the first axis; eight bytes move as two words, bytes one by one.
+_CROSSING = [
+    ("slice", {"bounds": ((1, 3), None, (0, 2))}),
+    ("strided_slice", {"places": ((3, 2, -2), None, (6, 7, -1))}),
+    ("strided_slice", {"places": (None, (2, 2, -1), (0, 3, 3))}),
+    ("strided_place", {"places": ((7, 4, -2), None, (1, 7, 2)), "shape": (8, 3, 15)}),
+    ("strided_place", {"places": (None, (1, 3, 1), None), "shape": (4, 5, 7)}),
+    ("broadcast_to", {"shape": (2, 4, 3, 7)}),
+    ("pad", {"padding": ((1, 0), (0, 2), (1, 1))}),
+    ("concatenate", {"axis": 0}),
+    ("concatenate", {"axis": 2}),
+    ("transpose", {"axes": (1, 0, 2)}),
+    ("transpose", {"axes": (2, 0, 1)}),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_crosses_the_first_axis_and_other_types(target):
+    numbers = np.random.default_rng(1).integers(-99, 99, (4, 3, 7))
+    problems = []
+    for operator, attrs in _CROSSING:
+        for dtype in ("float32", "int64", "bool"):
+            x = numbers.astype(dtype)
+            arrays = (x, x) if operator == "concatenate" else (x,)
+            problems.append(Problem(operator, arrays, attrs, ulps=0.0, images=()))
+    for problem in problems:
+        check(problem, target)
+    check_guarded(problems, target)
+
+
+def test_a_border_of_another_number():
+    problem = _exact("pad", (_normal(2, 3, 4),), padding=((0, 0), (1, 0), (0, 2)), value=1.5)
+    assert 1.5 in Bench(problem).run()[0]
+    check(problem)

@@ -89,6 +89,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     # moving numbers
     "reshape": (shaping.lower_reshape,),
     "slice": (shaping.lower_slice,),
+    "strided_slice": (shaping.lower_strided_slice,),
+    "strided_place": (shaping.lower_strided_place,),
+    "broadcast_to": (shaping.lower_broadcast_to,),
     "pad": (shaping.lower_pad,),
     "concatenate": (shaping.lower_concatenate,),
     "transpose": (shaping.lower_transpose,),

@@ -2,7 +2,8 @@
 
 import math
 
-from kernelearn.engine.arrays import Bounds, Pairs, Shape, Sizes, known
+from kernelearn.engine.arrays import Bounds, Pairs, Places, Shape, Sizes, known
+from kernelearn.engine.operators.elementwise import unbroadcast
 from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import shaping as reference
 from kernelearn.errors import ShapeError
@@ -41,7 +42,60 @@ def _slice_gradient(c: Context) -> Gradients:
     return (c.builder.add("pad", c.grad, padding=padding),)
 
 
-def _pad_shape(x: Spec, *, padding: Pairs) -> tuple[Spec]:
+def _strided_slice_shape(x: Spec, *, places: Places) -> tuple[Spec]:
+    for size, place in zip(x.shape, places):
+        if place is not None:
+            start, count, step = place
+            last = start + (count - 1) * step
+            if count < 1 or not step or not (0 <= start < known(size) and 0 <= last < known(size)):
+                raise ShapeError(
+                    f"A slice of {x.shape} that starts at {start} and takes {count} entries in steps of "
+                    f"{step} leaves the array, or is empty."
+                )
+    return (Spec(tuple(s if p is None else p[1] for s, p in zip(x.shape, places)), x.dtype),)
+
+
+def _strided_slice_gradient(c: Context) -> Gradients:
+    places, shape = c.attrs["places"], c.inputs[0].shape
+    if all(p is None or (p[1] == s and abs(p[2]) == 1) for p, s in zip(places, shape)):
+        return (c.builder.add("strided_slice", c.grad, places=places),)
+    return (c.builder.add("strided_place", c.grad, places=places, shape=shape),)
+
+
+def _strided_place_shape(y: Spec, *, places: Places, shape: Shape) -> tuple[Spec]:
+    (taken,) = _strided_slice_shape(Spec(tuple(shape), y.dtype), places=places)
+    if taken.shape != y.shape:
+        raise ShapeError(
+            f"{y.shape} does not fill the places {places} of {tuple(shape)}; these are {taken.shape}."
+        )
+    return (Spec(tuple(shape), y.dtype),)
+
+
+def _strided_place_gradient(c: Context) -> Gradients:
+    return (c.builder.add("strided_slice", c.grad, places=c.attrs["places"]),)
+
+
+def _broadcast_to_shape(x: Spec, *like: Spec, shape: Shape) -> tuple[Spec]:
+    lead = len(shape) - len(x.shape)
+    padded = (1,) * lead + tuple(x.shape)
+    has_images = bool(like) and like[0].shape[:1] == (None,)
+    fits = lead >= 0 and all(
+        own == new or (own == 1 and (new is not None or (has_images and axis == 0)))
+        for axis, (own, new) in enumerate(zip(padded, shape))
+    )
+    if not fits:
+        raise ShapeError(
+            f"Cannot repeat {x.shape} to {tuple(shape)}: an axis must have the wanted size, or size 1 where "
+            "the wanted size is known."
+        )
+    return (Spec(tuple(shape), x.dtype),)
+
+
+def _broadcast_to_gradient(c: Context) -> Gradients:
+    return unbroadcast(c.builder, c.grad, c.inputs[0]), *[None] * (len(c.inputs) - 1)
+
+
+def _pad_shape(x: Spec, *, padding: Pairs, value: float) -> tuple[Spec]:
     return (
         Spec(
             tuple(s if (lo, hi) == (0, 0) else known(s) + lo + hi for s, (lo, hi) in zip(x.shape, padding)),
@@ -109,7 +163,38 @@ operator(
 operator(
     "slice", _slice_shape, reference.slice_axes, _slice_gradient, attrs=required("bounds"), is_linear=True
 )
-operator("pad", _pad_shape, reference.pad_axes, _pad_gradient, attrs=required("padding"), is_linear=True)
+operator(
+    "strided_slice",
+    _strided_slice_shape,
+    reference.strided_slice,
+    _strided_slice_gradient,
+    attrs=required("places"),
+    is_linear=True,
+)
+operator(
+    "strided_place",
+    _strided_place_shape,
+    reference.strided_place,
+    _strided_place_gradient,
+    attrs=required("places", "shape"),
+    is_linear=True,
+)
+operator(
+    "broadcast_to",
+    _broadcast_to_shape,
+    reference.broadcast_to,
+    _broadcast_to_gradient,
+    attrs=required("shape"),
+    is_linear=True,
+)
+operator(
+    "pad",
+    _pad_shape,
+    reference.pad_axes,
+    _pad_gradient,
+    attrs={**required("padding"), "value": 0.0},
+    is_linear=True,
+)
 operator(
     "concatenate", _concatenate_shape, reference.concatenate, _concatenate_gradient, attrs=required("axis")
 )

@@ -1,11 +1,11 @@
-"""Moving numbers without changing them: reshape, transpose, slice, pad, join, enlarge."""
+"""Moving numbers without changing them: reshape, transpose, slice, pad, repeat, join, enlarge."""
 
 import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from kernelearn.engine.arrays import Array
+from kernelearn.engine.arrays import Array, Places, Shape
 
 
 def reshape(x: Array, *, shape: tuple[int | None, ...]) -> Array:
@@ -23,9 +23,40 @@ def slice_axes(x: Array, *, bounds: tuple[tuple[int, int] | None, ...]) -> Array
     return np.ascontiguousarray(x[tuple(slice(*b) if b else slice(None) for b in bounds)])
 
 
-def pad_axes(x: Array, *, padding: tuple[tuple[int, int], ...]) -> Array:
-    """Put (before, after) zeros around every axis."""
-    return np.pad(x, padding)
+def strided_slice(x: Array, *, places: Places) -> Array:
+    """y[i] = x[start + i * step] for i < count, on every axis with (start, count, step); None: all of it."""
+    return np.ascontiguousarray(x[tuple(map(_selection, places))])
+
+
+def strided_place(y: Array, *, places: Places, shape: Shape) -> Array:
+    """The adjoint of `strided_slice`: x[start + i * step] = y[i], zeros everywhere else."""
+    x = np.zeros([y.shape[0] if s is None else s for s in shape], y.dtype)
+    x[tuple(map(_selection, places))] = y
+    return x
+
+
+def _selection(place: tuple[int, int, int] | None) -> slice:
+    if place is None:
+        return slice(None)
+    start, count, step = place
+    stop = start + count * step
+    # NOTE: a negative stop would count from the end.
+    return slice(start, stop if stop >= 0 else None, step)
+
+
+def broadcast_to(x: Array, *like: Array, shape: Shape) -> Array:
+    """Repeat along axes of size 1 and along new ones in front.
+
+    None stands for the number of images: that of x, or of `like` where x has none.
+    """
+    images = (like[0] if like else x).shape[:1]
+    sizes = [images[0] if s is None else s for s in shape]
+    return np.broadcast_to(x, sizes).copy()
+
+
+def pad_axes(x: Array, *, padding: tuple[tuple[int, int], ...], value: float) -> Array:
+    """Put `value` (before, after) times around every axis."""
+    return np.pad(x, padding, constant_values=x.dtype.type(value))
 
 
 def concatenate(*parts: Array, axis: int) -> Array:

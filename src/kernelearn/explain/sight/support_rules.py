@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.reference import conv as convolution
+from kernelearn.engine.reference import shaping
 from kernelearn.engine.reference.pooling import average_pool_grad
 from kernelearn.engine.reference.resizing import sampling_matrix
 from kernelearn.engine.reference.shaping import resize_matrix
@@ -125,6 +126,14 @@ def slice_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
     found = np.zeros(call.inputs[0], bool)
     found[tuple(slice(*bound) if bound else slice(None) for bound in call.attrs["bounds"][1:])] = wanted
     return [found]
+
+
+def strided_slice_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    return [shaping.strided_place(wanted, places=call.attrs["places"][1:], shape=call.inputs[0])]
+
+
+def strided_place_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    return [shaping.strided_slice(wanted, places=call.attrs["places"][1:])]
 
 
 def pad_rule(wanted: Mask, call: Applied) -> list[Mask | None]:

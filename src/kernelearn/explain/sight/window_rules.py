@@ -205,6 +205,31 @@ def slice_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
     return [tuple(map(_moved, box, starts))]
 
 
+def strided_slice_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    return [tuple(map(_strided, box, call.attrs["places"][1:]))]
+
+
+def _strided(span: Span, place: tuple[int, int, int] | None) -> Span:
+    start, _, step = place or (0, 0, 1)
+    ends = sorted(start + index * step for index in (span.low, span.high))
+    return Span(ends[0], ends[1], _scaled(span.jump, step))
+
+
+def strided_place_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    spans = [_placed(*one) for one in zip(box, call.attrs["places"][1:])]
+    seen = [span for span in spans if span is not None]
+    return [tuple(seen) if len(seen) == len(spans) else None]
+
+
+def _placed(span: Span, place: tuple[int, int, int] | None) -> Span | None:
+    """The entries that stand in the span; None if there is none."""
+    if place is None:
+        return span
+    start, count, step = place
+    found = [i for i in range(count) if span.low <= start + i * step <= span.high]
+    return Span(found[0], found[-1], _scaled(span.jump, Fraction(1, step))) if found else None
+
+
 def pad_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
     return [tuple(map(_moved, box, [-before for before, _ in call.attrs["padding"][1:]]))]
 
