@@ -16,8 +16,8 @@ from kernelearn.layers.arguments import (
     Shape,
     activation_name,
     check_axis,
-    check_known,
     known_sizes,
+    known_sizes_at,
     whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
@@ -148,8 +148,6 @@ class Softmax(Layer):
                 f"Softmax takes different axes of its input other than the batch; got axis={self.axis} for "
                 f"inputs of shape {tuple(input_shape)}."
             )
-        if len(axes) > 1:
-            check_known(input_shape, "Softmax")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         if isinstance(self.axis, int):
@@ -195,14 +193,14 @@ class PReLU(Layer):
         self.shared_axes = () if shared_axes is None else whole_numbers(shared_axes, "shared_axes")
 
     def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "PReLU")
         if not all(1 <= axis < len(input_shape) for axis in self.shared_axes):
             raise ShapeError(
                 f"shared_axes of PReLU must be from 1 to {len(input_shape) - 1} for inputs of shape "
                 f"{tuple(input_shape)}; got {self.shared_axes}."
             )
-        sizes = enumerate(input_shape[1:], start=1)
-        shape = tuple(1 if axis in self.shared_axes else size for axis, size in sizes)
+        own = [axis for axis in range(1, len(input_shape)) if axis not in self.shared_axes]
+        sizes = dict(zip(own, known_sizes_at(input_shape, own, "PReLU")))
+        shape = tuple(sizes.get(axis, 1) for axis in range(1, len(input_shape)))
         self.alpha = self.add_weight("alpha", shape, **self.rules("alpha"))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:

@@ -1,6 +1,6 @@
 """Checks and conversions of constructor arguments that several layer families share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,17 +129,23 @@ def check_axis(axis: int, shape: Shape, layer: str) -> int:
     return axis % rank
 
 
-def check_known(shape: Shape, layer: str) -> None:
-    """Raise ShapeError if any size but the first (the batch) is unknown."""
-    if any(s is None for s in shape[1:]):
+def known_sizes_at(shape: Shape, axes: Iterable[int], layer: str) -> tuple[int, ...]:
+    """The sizes along `axes`, which the weights of a layer depend on.
+
+    Raises: ShapeError if one of them is known only when a batch comes.
+    """
+    sizes = [shape[axis] for axis in axes]
+    if None in sizes:
         raise ShapeError(
-            f"{layer} needs every size but the batch to be known, got {tuple(shape)}. "
-            "Give the size of the images in input_shape, and resize them when loading."
+            f"{layer} has weights for sizes that are not known in inputs of shape {tuple(shape)}. Give "
+            "them in Input or input_shape (and resize the images when loading), or bring maps of any size "
+            "to one that is known first: GlobalAveragePooling2D instead of Flatten, or Resizing."
         )
+    return tuple(size for size in sizes if size is not None)
 
 
 def known_sizes(x: Buffer) -> tuple[int, ...]:
-    """All sizes of a buffer but the number of images, which `check_known` has found to be known."""
+    """All sizes of a buffer but the number of images: whole numbers wherever a program is made."""
     return tuple(size for size in x.shape[1:] if size is not None)
 
 

@@ -18,7 +18,6 @@ from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.arguments import (
     Shape,
-    check_known,
     check_positive,
     check_rank,
     from_channels_last,
@@ -60,7 +59,6 @@ class _RandomImages(SingleImages, _Random):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, 4, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)

@@ -31,6 +31,7 @@ from kernelearn.initializers.base import InitializerLike
 from kernelearn.initializers.from_layer import expect_values
 from kernelearn.layers.arguments import as_json, kept
 from kernelearn.layers.tensor import Node, Tensor
+from kernelearn.layers.unknown_sizes import inferred
 from kernelearn.registry import Registry
 from kernelearn.regularizers import RegularizerLike
 
@@ -286,7 +287,7 @@ class Layer(Configurable):
         if not all(isinstance(t, Tensor) for t in tensors):
             return self._run_on_arrays([np.asarray(t) for t in tensors], training)
         self.ensure_built([t.shape for t in tensors])
-        specs = self._infer([(t.shape, t.dtype) for t in tensors])
+        specs = self.infer_specs([(t.shape, t.dtype) for t in tensors])
         node = Node(self, tensors, training=None if training is None else bool(training))
         node.outputs = tuple(Tensor(shape, dtype, node, i) for i, (shape, dtype) in enumerate(specs))
         self._nodes.append(node)
@@ -308,7 +309,7 @@ class Layer(Configurable):
     def compute_output_shape(self, *input_shapes: Shape) -> Any:
         """Output shape(s) for these input shapes (batch first), building the layer if needed."""
         self.ensure_built(input_shapes)
-        shapes = [shape for shape, _ in self._infer([(s, self.dtype) for s in input_shapes])]
+        shapes = [shape for shape, _ in self.infer_specs([(s, self.dtype) for s in input_shapes])]
         return shapes[0] if len(shapes) == 1 else shapes
 
     @property
@@ -328,7 +329,12 @@ class Layer(Configurable):
             )
         return self._nodes[0]
 
+    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """(shape, type) of each output; None for sizes that follow from sizes which are not known yet."""
+        return inferred(self._infer, list(specs))
+
     def _infer(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """`infer_specs` where every size but the number of images is known."""
         graph = ProgramBuilder(dtype=self.dtype)
         with graph.scope(self.name):
             inputs = [graph.input(f"input_{i}", *spec) for i, spec in enumerate(specs)]

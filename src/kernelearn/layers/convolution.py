@@ -29,11 +29,11 @@ from kernelearn.layers.arguments import (
     Shape,
     activation_name,
     channels_last,
-    check_known,
     check_positive,
     check_rank,
     from_channels_last,
     known_sizes,
+    known_sizes_at,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
@@ -70,14 +70,11 @@ class _BaseConv(Layer):
 
     def _channels(self, input_shape: Shape) -> int:
         """The number of channels of inputs of this shape, which is checked."""
-        channels = self._check_input(input_shape)[-1]
-        assert channels is not None
-        return channels
+        return known_sizes_at(self._check_input(input_shape), [-1], type(self).__name__)[0]
 
     def _check_input(self, input_shape: Shape) -> Shape:
         """The input shape in channels-last order, checked."""
         check_rank(input_shape, self.rank + 2, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
         return channels_last(input_shape, self.data_format)
 
     def _add_bias(self, filters: int) -> None:

@@ -9,7 +9,7 @@ from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
-from kernelearn.layers.arguments import ActivationLike, Shape, check_known, check_positive
+from kernelearn.layers.arguments import ActivationLike, Shape, check_positive, known_sizes_at
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
 from kernelearn.regularizers import RegularizerLike
 
@@ -55,8 +55,8 @@ class Dense(Layer):
         self.units = check_positive(units, "units")
 
     def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "Dense")
-        self.kernel = self.add_weight("kernel", (input_shape[-1], self.units), **self.rules("kernel"))
+        features = known_sizes_at(input_shape, [-1], "Dense")
+        self.kernel = self.add_weight("kernel", (*features, self.units), **self.rules("kernel"))
         self.bias = self.add_weight("bias", (self.units,), **self.rules("bias")) if self.use_bias else None
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:

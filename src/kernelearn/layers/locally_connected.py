@@ -24,6 +24,7 @@ from kernelearn.layers.arguments import (
     Shape,
     check_positive,
     known_sizes,
+    known_sizes_at,
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, LayerOptions
@@ -83,8 +84,9 @@ class LocallyConnected2D(_BaseConv):
         self.filters = check_positive(filters, "filters")
 
     def build(self, input_shape: Shape) -> None:
-        sizes, channels = self._check_input(input_shape)[1:-1], self._channels(input_shape)
-        self._outputs = self._output_sizes([size for size in sizes if size is not None])
+        shape = self._check_input(input_shape)
+        *sizes, channels = known_sizes_at(shape, range(1, len(shape)), type(self).__name__)
+        self._outputs = self._output_sizes(sizes)
         columns = prod(self._outputs) * self.filters
         rules = self.rules("kernel")
         self._draw_one = rules["initializer"]

@@ -19,14 +19,14 @@ from kernelearn.layers.tensor import Node, Tensor
 class InputLayer(Layer):
     """Where data enters a model. Made by `Input`."""
 
-    def __init__(self, shape: Sequence[int], dtype: str | None = None, **options: Any) -> None:
+    def __init__(self, shape: Sequence[int | None], dtype: str | None = None, **options: Any) -> None:
         super().__init__(dtype=dtype, **options)
-        if not all(is_whole(s) and s > 0 for s in shape):
+        if not all(s is None or (is_whole(s) and s > 0) for s in shape):
             raise ArgumentError(
-                f"Input shape must be positive ints without the batch, such as (28, 28, 1); "
-                f"got {tuple(shape)!r}."
+                "Input shape must be positive ints without the batch, such as (28, 28, 1), or None for a "
+                f"size that is known only when a batch comes, (None, None, 3); got {tuple(shape)!r}."
             )
-        self.shape = tuple(int(s) for s in shape)
+        self.shape = tuple(None if s is None else int(s) for s in shape)
         self.built = True
         node = Node(self, ())
         node.outputs = (Tensor((None, *self.shape), self.dtype, node),)
@@ -37,7 +37,7 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape: Sequence[int] | None = None,
+    shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: str | None = None,
     name: str | None = None,
@@ -46,7 +46,8 @@ def Input(
     """The start of a functional model: a symbolic batch of samples of this shape.
 
     Args:
-        shape: of one sample, without the batch.
+        shape: of one sample, without the batch; None for a size that may differ from batch to batch, such as
+            (None, None, 3) for images of any size.
         batch_size: as in Keras, and without effect: a model takes batches of any size.
         batch_shape: instead of `shape`, with the batch first: (None, 28, 28, 1).
 

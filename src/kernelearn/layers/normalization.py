@@ -10,7 +10,7 @@ from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.initializers.base import InitializerLike
-from kernelearn.layers.arguments import Ints, Shape, check_axis, check_known, known_sizes, whole_numbers
+from kernelearn.layers.arguments import Ints, Shape, check_axis, known_sizes, known_sizes_at, whole_numbers
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
 from kernelearn.regularizers import RegularizerLike
 
@@ -91,8 +91,8 @@ class BatchNormalization(_Scaled):
             raise ArgumentError(f"momentum must lie in [0, 1], got {momentum!r}.")
 
     def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "BatchNormalization")
-        shape = (input_shape[check_axis(self.axis, input_shape, "BatchNormalization")],)
+        axis = check_axis(self.axis, input_shape, "BatchNormalization")
+        shape = known_sizes_at(input_shape, [axis], "BatchNormalization")
         self._add_scale_and_shift(shape)
         for name in ("moving_mean", "moving_variance"):
             setattr(self, name, self.add_weight(name, shape, trainable=False, **self.rules(name)))
@@ -161,8 +161,8 @@ class LayerNormalization(_Scaled):
         self.axis = whole_numbers(axis, "axis")
 
     def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "LayerNormalization")
-        self._add_scale_and_shift(tuple(input_shape[a] for a in self._axes(len(input_shape))))
+        axes = self._axes(len(input_shape))
+        self._add_scale_and_shift(known_sizes_at(input_shape, axes, "LayerNormalization"))
 
     def _axes(self, rank: int) -> tuple[int, ...]:
         axes = tuple(sorted(check_axis(a, (None,) * rank, "LayerNormalization") for a in self.axis))
@@ -215,14 +215,13 @@ class GroupNormalization(_Scaled):
             )
 
     def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "GroupNormalization")
-        channels = input_shape[-1]
+        (channels,) = known_sizes_at(input_shape, [-1], "GroupNormalization")
         if self.axis not in (-1, len(input_shape) - 1):
             raise ArgumentError(
                 f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first."
             )
         groups = channels if self.groups == -1 else self.groups
-        if channels is None or groups is None or channels % groups:
+        if channels % groups:
             raise ArgumentError(f"groups={self.groups} must divide the number of channels, {channels}.")
         self._add_scale_and_shift((channels,))
 

@@ -11,7 +11,6 @@ from kernelearn.layers.arguments import (
     Ints,
     Shape,
     channels_last,
-    check_known,
     check_rank,
     from_channels_last,
     known_sizes,
@@ -52,7 +51,6 @@ class _Pooling(Layer):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)
@@ -85,7 +83,6 @@ class _GlobalPooling(Layer):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(channels_last(input_shape, self.data_format), self.rank + 2, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         first = 1 if self.data_format == "channels_last" else 2

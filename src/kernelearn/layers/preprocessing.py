@@ -15,7 +15,6 @@ from kernelearn.errors import ArgumentError, ArgumentTypeError, DataError, Shape
 from kernelearn.layers.arguments import (
     Ints,
     Shape,
-    check_known,
     check_positive,
     check_rank,
     from_channels_last,
@@ -253,7 +252,6 @@ class _ImageLayer(SingleImages):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, 4, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         y = self.lower_images(graph, to_channels_last(graph, x, self.data_format))

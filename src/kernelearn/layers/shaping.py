@@ -16,7 +16,6 @@ from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.layers.arguments import (
     Ints,
     Shape,
-    check_known,
     check_rank,
     from_channels_last,
     known_sizes,
@@ -24,6 +23,7 @@ from kernelearn.layers.arguments import (
     whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.unknown_sizes import has_unknown
 
 
 @LAYERS.register()
@@ -35,9 +35,6 @@ class Flatten(Layer):
     def __init__(self, data_format: str | None = None, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.keep(locals())
-
-    def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "Flatten")
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         if len(x.shape) > 2:
@@ -61,8 +58,13 @@ class Reshape(Layer):
         if self.target_shape.count(-1) > 1:
             raise ArgumentError(f"At most one size of target_shape may be -1, got {self.target_shape}.")
 
-    def build(self, input_shape: Shape) -> None:
-        check_known(input_shape, "Reshape")
+    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        if not any(has_unknown(shape) for shape, _ in specs):
+            return super().infer_specs(specs)
+        return [
+            ((shape[0], *(None if s == -1 else s for s in self.target_shape)), dtype)
+            for shape, dtype in specs
+        ]
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         return graph.add("reshape", x, shape=(None, *self._sizes(math.prod(known_sizes(x)))))
@@ -125,7 +127,6 @@ class _Border(Layer):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
 
 class _ZeroPadding(_Border):
@@ -187,7 +188,6 @@ class _UpSampling(Layer):
 
     def build(self, input_shape: Shape) -> None:
         check_rank(input_shape, self.rank + 2, type(self).__name__)
-        check_known(input_shape, type(self).__name__)
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         x = to_channels_last(graph, x, self.data_format)

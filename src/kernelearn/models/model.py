@@ -16,8 +16,9 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS, Layer, Weight
+from kernelearn.layers.base import LAYERS, Layer, Shape, Weight
 from kernelearn.layers.tensor import Node, Tensor
+from kernelearn.layers.unknown_sizes import fits, has_unknown
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.training import feeds
 from kernelearn.training.building import penalty_attrs
@@ -157,6 +158,16 @@ class Model(Trainer, Layer):
     def build(self, *input_shapes: Any, **unused: Any) -> None:
         """A functional model is built when it is made."""
 
+    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """Layer after layer where sizes are unknown: no one trial size has to suit a whole network."""
+        if not any(has_unknown(shape) for shape, _ in specs) or not self._calls:
+            return super().infer_specs(specs)
+        found = {id(t): spec for t, spec in zip(self.inputs, specs)}
+        for call in self._calls:
+            results = call.layer.infer_specs([found[id(t)] for t in call.inputs])
+            found.update((id(t), spec) for t, spec in zip(call.outputs, results))
+        return [found[id(t)] for t in self.outputs]
+
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
         values: dict[int, Buffer] = {id(t): b for t, b in zip(self.inputs, inputs)}
         for call in self._calls:
@@ -199,16 +210,17 @@ class Model(Trainer, Layer):
 
         Without `training=`, a model with layers that change images at random does so, as these layers alone.
         """
-        wanted = [tuple(tensor.shape[1:]) for tensor in self.inputs]
+        is_known = all(fits(array.shape, tensor.shape) for array, tensor in zip(arrays, self.inputs))
         is_random = training or (training is None and any(la.called_training for la in self.flat_layers()))
-        if is_random or not self.outputs or [array.shape[1:] for array in arrays] != wanted:
+        if is_random or not self.outputs or not is_known:
             token = _shown.set(training is None)
             try:
                 return super()._run_on_arrays(arrays, training)
             finally:
                 _shown.reset(token)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
-        result = self.step("predict").run(batch)
+        self.programs.look_for_changes()
+        result = self.programs.step_for("predict", batch).run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
     def __call__(self, inputs: Any, **options: Any) -> Any:

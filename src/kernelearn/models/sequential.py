@@ -64,7 +64,7 @@ class Sequential(Model):
         if self._start is None and not self.layers:
             shape = _declared_shape(layer)
             if shape is not None:
-                self._begin(Input(shape[1:], dtype=layer.dtype))  # type: ignore[arg-type]
+                self._begin(Input(shape[1:], dtype=layer.dtype))
         self._extend(layer)
         self._layers.append(layer)
         if not self._trainable:

@@ -15,8 +15,9 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.training.objectives import Objective
+from kernelearn.training.signature import ANY, Signature
 from kernelearn.training.step import (
     LEARNING_RATE,
     LOSS,
@@ -38,23 +39,32 @@ Variables = Mapping[str, Variable]
 PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
-def build_prediction(model: Trainable) -> tuple[Program, Variables]:
-    """The layers in inference mode; outputs are labelled as `step.prediction_name` says."""
+def build_prediction(model: Trainable, signature: Signature = ANY) -> tuple[Program, Variables]:
+    """The layers in inference mode; outputs are labelled as `step.prediction_name` says.
+
+    Args:
+        signature: the sizes that the program is for, where the model takes any.
+    """
     graph = ProgramBuilder(dtype=model.dtype)
-    _lower(graph, model)
+    _lower(graph, model, signature)
     return _finished(graph, model), graph.variables
 
 
 def build_test(
-    model: Trainable, objectives: Sequence[Objective], positions: Sequence[int] = ()
+    model: Trainable,
+    objectives: Sequence[Objective],
+    positions: Sequence[int] = (),
+    signature: Signature = ANY,
 ) -> tuple[Program, Variables]:
     """Prediction and losses, in inference mode.
 
     Args:
+        objectives: with the shapes of this signature.
         positions: outputs with a weight for each position, not for each sample.
+        signature: see `build_prediction`.
     """
     graph = ProgramBuilder(dtype=model.dtype)
-    _add_loss(graph, model, objectives, _lower(graph, model), positions)
+    _add_loss(graph, model, objectives, _lower(graph, model, signature), positions)
     graph.rewrite(fuse_softmax_crossentropy)
     return _finished(graph, model), graph.variables
 
@@ -65,15 +75,18 @@ def build_training(
     optimizer: Optimizer,
     slots: dict[str, Variable],
     positions: Sequence[int] = (),
+    signature: Signature = ANY,
 ) -> tuple[Program, Variables]:
     """A whole training step.
 
     Args:
+        objectives: with the shapes of this signature.
         slots: the optimiser's arrays by name; missing ones are added.
         positions: outputs with a weight for each position, not for each sample.
+        signature: see `build_prediction`.
     """
     graph = ProgramBuilder(training=True, dtype=model.dtype)
-    total = _add_loss(graph, model, objectives, _lower(graph, model), positions)
+    total = _add_loss(graph, model, objectives, _lower(graph, model, signature), positions)
     graph.rewrite(fuse_softmax_crossentropy)
     grads = add_gradients(graph, total)
     multipliers = learning_rate_multipliers(model)
@@ -106,12 +119,29 @@ def learning_rate_multipliers(model: Trainable) -> dict[int, float]:
     }
 
 
-def _lower(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
-    inputs = [graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs)]
-    outputs = model.lower(graph, *inputs)
+def output_shapes(model: Trainable, signature: Signature) -> list[tuple[int | None, ...]]:
+    """The shape of every output in the programs of a signature."""
+    return [buffer.shape for buffer in _lower(ProgramBuilder(dtype=model.dtype), model, signature)]
+
+
+def _lower(graph: ProgramBuilder, model: Trainable, signature: Signature) -> list[Buffer]:
+    shapes = signature.input_shapes(model.inputs)
+    named = enumerate(zip(shapes, model.inputs))
+    inputs = [graph.input(input_name(i), shape, tensor.dtype) for i, (shape, tensor) in named]
+    outputs = _lowered(graph, model, inputs, signature)
     predictions = list(outputs) if isinstance(outputs, tuple) else [outputs]
     graph.outputs = {prediction_name(i): b.name for i, b in enumerate(predictions)}
     return predictions
+
+
+def _lowered(graph: ProgramBuilder, model: Trainable, inputs: Sequence[Buffer], signature: Signature) -> Any:
+    """What the layers give; an error about the sizes of a batch says which batch it means."""
+    try:
+        return model.lower(graph, *inputs)
+    except ShapeError as error:
+        if not signature.shapes:
+            raise
+        raise ShapeError(f"{error} (Model {model.name!r} was given images of {signature}.)") from error
 
 
 def _add_loss(

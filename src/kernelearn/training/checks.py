@@ -85,7 +85,9 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
         feeds.program_targets(targets, None, objectives, rows, model.dtype)
     x, y, weight = next(iter(data.batches(1)))
     results = model.programs.results
-    logs = results.try_metrics(model.batch_of(x, y, weight, class_weight), model.dtype)
+    batch = model.batch_of(x, y, weight, class_weight)
+    objectives = model.programs.objectives_at(model.programs.signature(batch))
+    logs = results.try_metrics(batch, objectives, model.dtype)
     results.reset()
     return logs
 

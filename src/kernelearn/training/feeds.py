@@ -12,9 +12,9 @@ from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
 from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.layers.unknown_sizes import fits
 from kernelearn.training.objectives import Objective, check_outputs
 from kernelearn.training.step import Arrays, Batch, input_name, target_name, weight_name
-from kernelearn.training.trainable import Trainable
 
 if TYPE_CHECKING:
     from kernelearn.layers.tensor import Tensor
@@ -53,7 +53,7 @@ def is_ready(x: Any, tensors: Sequence[Tensor]) -> bool:
     tensor = tensors[0]
     if not x.dtype == tensor.dtype == config.floatx() or x.size == 0:
         return False
-    if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:]:
+    if not fits(x.shape, tensor.shape):
         return False
     # NOTE: no term of a finite sum of squares is infinite or NaN. Much faster than to test every entry.
     return math.isfinite(np.vdot(x, x))
@@ -144,8 +144,8 @@ def program_inputs(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> A
 
 
 def _checked(x: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
-    if x.ndim != len(tensor.shape) or x.shape[1:] != tuple(tensor.shape[1:]):
-        wanted = tuple("n" if s is None else s for s in tensor.shape)
+    if not fits(x.shape, tensor.shape):
+        wanted = ("n", *("any" if s is None else s for s in tensor.shape[1:]))
         hint = ""
         if x.ndim == len(wanted) - 1 and wanted[-1] == 1:
             hint = " Grey images need a last axis of size 1: x[..., None]."
@@ -162,15 +162,16 @@ def image_batch(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> Batc
     return batch
 
 
-def batch(x: Any, y: Any, weight: Any, model: Trainable, objectives: Sequence[Objective]) -> Batch:
-    """Images, targets and sample weights of a batch, as a training or test step takes them.
+def with_targets(batch: Batch, y: Any, weight: Any, objectives: Sequence[Objective], dtype: str) -> Batch:
+    """A batch of images with targets and sample weights, as a training or test step takes it.
 
+    Args:
+        objectives: with the shapes that outputs have for these images.
     Raises: ShapeError, DataError, ArgumentError for what does not fit the model and its losses.
     """
-    made = Batch.of(program_inputs(x, model.inputs, model.input_names))
-    made.arrays.update(program_targets(y, weight, objectives, made.rows, model.dtype))
-    _check_rows(made)
-    return made
+    batch.arrays.update(program_targets(y, weight, objectives, batch.rows, dtype))
+    _check_rows(batch)
+    return batch
 
 
 def _check_rows(batch: Batch) -> None:

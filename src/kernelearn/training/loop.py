@@ -132,7 +132,7 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
 
 def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarray]:
     """Each output for all samples of a pass."""
-    step = model.step("predict")
+    model.programs.look_for_changes()
     parts: list[list[np.ndarray]] = [[] for _ in model.outputs]
     watchers.on_predict_begin()
     for number, (bx, _, _) in enumerate(plan.batches()):
@@ -140,7 +140,7 @@ def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarr
         batch = feeds.image_batch(bx, model.inputs, model.input_names)
         if number == 0:
             model.input_range.meet(batch)
-        result = step.run(batch)
+        result = model.programs.step_for("predict", batch).run(batch)
         for i, part in enumerate(parts):
             part.append(result.prediction(i))
         watchers.on_predict_batch_end(number)

@@ -13,6 +13,7 @@ from kernelearn import losses, metrics
 from kernelearn.engine.reference.losses import LOSSES
 from kernelearn.engine.reference.targets import class_numbers
 from kernelearn.errors import ArgumentError, DataError, ShapeError
+from kernelearn.layers.unknown_sizes import fits
 
 if TYPE_CHECKING:
     from kernelearn.losses import Loss
@@ -75,7 +76,7 @@ class Objective:
             array = array[..., None]
         if self.loss is None:
             return array  # the metrics know what they take
-        if array.ndim != len(wanted) or array.shape[1:] != tuple(wanted[1:]):
+        if not fits(array.shape, wanted):
             raise ShapeError(self._mismatch(array))
         self.loss.check_targets(array)
         if not self.has_integer_targets:
@@ -142,7 +143,7 @@ class Objective:
         elif not self.has_integer_targets and array.ndim == len(self.shape) - 1:
             hint = " For class numbers use loss='sparse_categorical_crossentropy'."
         name = getattr(self.loss, "name", "no loss")
-        sizes = tuple("n" if s is None else s for s in self.target_shape)
+        sizes = ("n", *("any" if s is None else s for s in self.target_shape[1:]))
         return f"Targets of output {self.output!r} ({name}) must have shape {sizes}; got {array.shape}.{hint}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ from kernelearn.training.changes import Reading
 from kernelearn.training.objectives import Objective, make_objectives
 from kernelearn.training.ownership import claimed
 from kernelearn.training.running import RunningResults
+from kernelearn.training.signature import ANY, Signature, is_open, of_batch, of_shapes
 from kernelearn.training.step import Arrays, Batch, Clock, StepResult
+from kernelearn.training.step_cache import StepCache
 from kernelearn.training.trainable import Trainable
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class Programs:
         self._objectives: list[Objective] | None = None
         self._results: RunningResults | None = None
         self._token = object()  # stands for the model where it must outlive it
-        self._steps: dict[Any, StepProgram] = {}
+        self._steps: StepCache[StepProgram] = StepCache()
         self._reading: Reading | None = None
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
@@ -129,7 +131,8 @@ class Programs:
 
     def forget(self) -> None:
         """Throw everything away that was made from the structure of the model: it has changed."""
-        self._steps, self._reading = {}, None
+        self._steps.clear()
+        self._reading = None
         self._objectives = self._results = None
 
     def finish(self) -> None:
@@ -145,8 +148,8 @@ class Programs:
         self._results = RunningResults(self._objectives)
         self._warn_of_constants()
         self._reading = Reading(model, self._objectives, optimizer)
-        if self.has_loss:
-            self._once("train", lambda: self._build("train"))
+        if self.has_loss and not self.is_open:
+            self._made(ANY, "train")
 
     def _warn_of_constants(self) -> None:
         """Say where an output is 1 whatever goes in, so that nothing can be learned."""
@@ -160,9 +163,16 @@ class Programs:
                 )
 
     def look_for_changes(self) -> None:
-        """Build the steps anew if a layer, the optimiser or a loss was changed since they were built."""
+        """Build the steps anew if a layer, the optimiser or a loss was changed since they were built.
+
+        Raises: NotBuiltError before the shapes are known.
+        """
+        if not self.model.outputs:
+            raise NotBuiltError(
+                "The model has no shapes yet: give input_shape, call build(), or fit it first."
+            )
         if self._reading is None or not self._reading.is_current():
-            self._steps = {}
+            self._steps.clear()
             self._reading = Reading(self.model, self._objectives or (), self.optimizer)
 
     def clock(self, seed: int) -> Clock:
@@ -190,6 +200,25 @@ class Programs:
         return self._objectives
 
     @property
+    def is_open(self) -> bool:
+        """Whether a size of the inputs is known only when a batch comes."""
+        return is_open(self.model.inputs)
+
+    def objectives_at(self, signature: Signature) -> list[Objective]:
+        """`objectives` with the shapes that outputs have in the programs of a signature."""
+        if not signature.shapes:
+            return self.objectives
+        made = self._steps.at(signature)
+        if made.objectives is None:
+            shapes = building.output_shapes(self.model, signature)
+            made.objectives = [replace(o, shape=shape) for o, shape in zip(self.objectives, shapes)]
+        return made.objectives
+
+    def signature(self, batch: Batch) -> Signature:
+        """What the programs for a batch are made for."""
+        return of_batch(batch, self.model.inputs)
+
+    @property
     def results(self) -> RunningResults:
         """Loss and metrics of the epoch so far."""
         self.finish()
@@ -206,52 +235,67 @@ class Programs:
         """Whether there is something to train for."""
         return any(objective.loss is not None for objective in self._objectives or ())
 
-    def step(self, kind: str) -> StepProgram:
+    def step(self, kind: str, shapes: Sequence[Sequence[int]] | None = None) -> StepProgram:
         """The step of this kind.
 
+        Args:
+            shapes: of one sample of every input, for a model that takes any; None for those it met last.
         Raises: ArgumentError for another word than "train", "test" and "predict"; NotBuiltError before the
             shapes are known, or for "train" and "test" without `compile` or without a loss.
         """
         if kind not in KINDS:
             raise ArgumentError(f'A step is "train", "test" or "predict", got {kind!r}.')
-        if not self.model.outputs:
-            raise NotBuiltError(
-                "The model has no shapes yet: give input_shape, call build(), or fit it first."
-            )
         self.look_for_changes()
-        return self._once(kind, lambda: self._build(kind))
+        return self._made(self._usual() if shapes is None else of_shapes(shapes, self.model.inputs), kind)
+
+    def _usual(self) -> Signature:
+        """What a step is made for where nobody says it: the sizes that the model met last."""
+        if not self.is_open:
+            return ANY
+        met = self._steps.latest()
+        if met is None:
+            shapes = ", ".join(str(tensor.shape[1:]) for tensor in self.model.inputs)
+            raise NotBuiltError(
+                f"Model {self.model.name!r} takes samples of shape {shapes} and has met none yet: it has a "
+                'program for each size. Say which one, for example step("predict", input_shape=(64, 64, 3)), '
+                "or run a batch first."
+            )
+        return met
 
     def step_for(self, kind: str, batch: Batch, buffers: Mapping[str, str] | None = None) -> StepProgram:
-        """The "train" or "test" step that takes a batch as it is weighted; see `step`.
+        """The step that takes a batch of these sizes and as it is weighted; see `step`.
 
         Args:
             buffers: label -> name of a buffer that the step is to give too; made once for each set of them.
         """
-        positions = batch.weighted_positions(len(self.objectives))
-        key = (kind, positions) if positions else kind
-        step = self._once(key, lambda: self._build(kind, positions))
+        signature = self.signature(batch)
+        positions = () if kind == "predict" else batch.weighted_positions(len(self.objectives))
+        step = self._made(signature, kind, positions)
         if not buffers:
             return step
-        return self._once((key, frozenset(buffers.items())), lambda: step.keeping(buffers))
+        key = (kind, positions, frozenset(buffers.items()))
+        return self._steps.step(signature, key, lambda: step.keeping(buffers))
 
-    def _build(self, kind: str, positions: Sequence[int] = ()) -> StepProgram:
+    def _made(self, signature: Signature, kind: str, positions: tuple[int, ...] = ()) -> StepProgram:
+        """The step for a signature, built if there is none."""
+        key = (kind, positions)
+        return self._steps.step(signature, key, lambda: self._build(kind, signature, positions))
+
+    def _build(self, kind: str, signature: Signature, positions: Sequence[int]) -> StepProgram:
         if kind == "predict":
-            program, variables = building.build_prediction(self.model)
+            program, variables = building.build_prediction(self.model, signature)
         elif kind == "test":
-            program, variables = building.build_test(self.model, self.objectives, positions)
+            objectives = self.objectives_at(signature)
+            program, variables = building.build_test(self.model, objectives, positions, signature)
         elif self.objectives and not self.has_loss:
             raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
         else:
+            optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
             program, variables = building.build_training(
-                self.model, self.objectives, self.compiled_optimizer(), self.slots, positions
+                self.model, objectives, optimizer, self.slots, positions, signature
             )
         return StepProgram(kind, prepare(program, variables, self.engine))
 
     def put(self, step: StepProgram) -> None:
         """Use this step for its kind from now on."""
-        self._steps[step.kind] = step
-
-    def _once(self, key: Any, make: Callable[[], StepProgram]) -> StepProgram:
-        if key not in self._steps:
-            self._steps[key] = make()
-        return self._steps[key]
+        self._steps.at(self._usual()).steps[step.kind, ()] = step

@@ -46,16 +46,18 @@ class RunningResults:
         self._count += batch.rows
         self._update_metrics(result, batch)
 
-    def try_metrics(self, batch: Batch, dtype: str) -> dict[str, Any]:
+    def try_metrics(self, batch: Batch, objectives: Sequence[Objective], dtype: str) -> dict[str, Any]:
         """Let every metric take targets of a batch, with zeros for predictions; gives the logs of that.
 
+        Args:
+            objectives: with the shapes that outputs have for this batch.
         Raises: what a metric raises for targets that it cannot take.
         """
         zeros = {
             prediction_name(i): np.zeros(
                 (batch.rows, *(int(size or 0) for size in objective.shape[1:])), dtype
             )
-            for i, objective in enumerate(self.objectives)
+            for i, objective in enumerate(objectives)
         }
         with np.errstate(all="ignore"):
             self._update_metrics(StepResult(zeros), batch)

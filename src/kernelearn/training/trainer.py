@@ -149,16 +149,21 @@ class Trainer:
         """Name of the engine that `compile` chose; None before."""
         return self.programs.engine
 
-    def step(self, kind: str = "train") -> StepProgram:
+    def step(self, kind: str = "train", input_shape: Any = None) -> StepProgram:
         """A "train", "test" or "predict" step: its program, its variables, and a way to run it.
 
-        Raises: NotBuiltError before shapes are known, or without what `compile` has to say.
+        Args:
+            input_shape: of one sample, for a model that takes images of any size: (64, 64, 3), or a list of
+                such for several inputs. None for the sizes that the model met last.
+        Raises: NotBuiltError before shapes are known, or without what `compile` has to say; ShapeError for a
+            shape that the model does not take.
         """
-        return self.programs.step(kind)
+        is_one = input_shape is not None and all(np.ndim(size) == 0 for size in input_shape)
+        return self.programs.step(kind, [input_shape] if is_one else input_shape)
 
-    def program(self, kind: str = "train") -> Program:
-        """The program of a "train", "test" or "predict" step, to print or inspect."""
-        return self.step(kind).program
+    def program(self, kind: str = "train", input_shape: Any = None) -> Program:
+        """The program of a "train", "test" or "predict" step, to print or inspect; arguments as of `step`."""
+        return self.step(kind, input_shape).program
 
     def batch(
         self,
@@ -181,8 +186,10 @@ class Trainer:
 
     def batch_of(self, x: Any, y: Any, weight: Any, class_weight: Mapping[Any, Any] | None = None) -> Batch:
         """What a dataset or stream gave as a batch, as a "train" or "test" step takes it."""
-        objectives = self.programs.objectives
-        return feeds.batch(x, y, feeds.class_weights(y, weight, class_weight, objectives), self, objectives)
+        made = feeds.image_batch(x, self.inputs, self.input_names)
+        objectives = self.programs.objectives_at(self.programs.signature(made))
+        weights = feeds.class_weights(y, weight, class_weight, objectives)
+        return feeds.with_targets(made, y, weights, objectives, self.dtype)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -342,7 +349,8 @@ class Trainer:
         with progress.quiet():
             batch = Batch.of({input_name(0): np.ascontiguousarray(x)})
             self.input_range.meet(batch)
-            result = self.step("predict").run(batch)
+            self.programs.look_for_changes()
+            result = self.programs.step_for("predict", batch).run(batch)
         return self.arranged([result.prediction(i) for i in range(len(self.outputs))])
 
     def train_on_batch(

@@ -1,0 +1,96 @@
+"""Shapes of layers on inputs whose sizes are known only when a batch comes: `Input((None, None, 3))`.
+
+Operators see whole numbers only. So the shapes of a layer are inferred with trial sizes in place of the
+unknown ones, twice: a size of the result that comes out the same both times is known, one that follows the
+trial is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from kernelearn.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Shape = tuple[int | None, ...]
+Specs = list[tuple[Shape, str]]
+
+# Two sizes each, tried in turn until a layer takes one of them: many a layer wants sizes that can be halved
+# five times, some want small ones (a table of positions), some ones that 3, 5, 7 and 9 divide, or larger
+# than a window.
+TRIALS = ((192, 320), (24, 40), (960, 1920), (2520, 5040))
+
+_running: ContextVar[int | None] = ContextVar("running", default=None)
+
+
+def has_unknown(shape: Shape) -> bool:
+    """Whether a size other than the number of images is unknown."""
+    return None in shape[1:]
+
+
+def fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
+    """Whether arrays of a shape are what `wanted` says, where None takes any size.
+
+    >>> fits((8, 20, 30, 3), (None, None, None, 3)), fits((8, 20, 3), (None, None, None, 3))
+    (True, False)
+    """
+    return len(shape) == len(wanted) and all(w is None or s == w for s, w in zip(shape, wanted))
+
+
+def inferred(infer: Callable[[Specs], Specs], specs: Specs) -> Specs:
+    """What `infer` gives for (shape, type) of every input, also where sizes are unknown.
+
+    Args:
+        infer: from specs without unknown sizes (but the number of images) to the specs of the outputs.
+    Raises: ShapeError that says which sizes were tried, where none does.
+    """
+    if not any(has_unknown(shape) for shape, _ in specs):
+        return infer(specs)
+    error: ShapeError | None = None
+    for trial in TRIALS:
+        try:
+            with _trying(trial[0]):
+                first = infer([_filled(spec, trial[0]) for spec in specs])
+            with _trying(trial[1]):
+                second = infer([_filled(spec, trial[1]) for spec in specs])
+        except ShapeError as found:
+            error = error or found
+        else:
+            return [_agreed(a, b) for a, b in zip(first, second, strict=True)]
+    assert error is not None
+    shown = ", ".join(str(shape) for shape, _ in specs)
+    raise ShapeError(
+        f"{error} (The inputs are {shown}; {TRIALS[0][0]} and {TRIALS[0][1]} were tried for the sizes that "
+        "are known only when a batch comes. Where a layer needs all sizes, give them: Input((64, 64, 3)); "
+        "to flatten maps of any size use GlobalAveragePooling instead of Flatten.)"
+    ) from error
+
+
+def as_declared(shape: Shape) -> Shape:
+    """A shape met while shapes are inferred, with None for what is the running trial size; else as it is."""
+    trial = _running.get()
+    return shape if trial is None else (*shape[:1], *(None if size == trial else size for size in shape[1:]))
+
+
+def _filled(spec: tuple[Shape, str], size: int) -> tuple[Shape, str]:
+    shape, dtype = spec
+    return (*shape[:1], *(size if known is None else known for known in shape[1:])), dtype
+
+
+def _agreed(first: tuple[Shape, str], second: tuple[Shape, str]) -> tuple[Shape, str]:
+    sizes = zip(first[0], second[0], strict=True)
+    return tuple(a if a == b else None for a, b in sizes), first[1]
+
+
+@contextmanager
+def _trying(size: int) -> Iterator[None]:
+    token = _running.set(size)
+    try:
+        yield
+    finally:
+        _running.reset(token)
