@@ -1,6 +1,7 @@
 """Rules for all tests: settings are the same before each, and CI skips none whose data is there.
 
-Compiled kernels are kept in .pytest_cache, so that no test leaves anything in the user's own cache.
+Compiled kernels are kept in .pytest_cache, so that no test leaves anything in the user's own cache. Byte code
+is kept beside the source, whatever the environment says: the processes that tests start read it again.
 """
 
 import os
@@ -15,6 +16,8 @@ from kernelearn import config
 os.environ.setdefault(
     "KERNELEARN_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache/kernels")
 )
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,8 @@ MOST_FILES = 22
 REQUIRED_PACKAGES = {"numpy", "llvmlite", "rich", "typer"}
 # Parts that are scikit-learn estimators: they load scikit-learn, and they themselves load on first use.
 ESTIMATORS = {"kernel_machines": {"sklearn", "scipy"}, "learn": {"sklearn"}}
+# Where a syntax tree holds statements.
+_STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,15 @@ def imports_of(text: str, modules: frozenset[str] = frozenset()) -> Iterator[Imp
         text: the source.
         modules: the package's module names, so that `from a import b` counts as a.b where that is a module.
     """
-    tree = ast.parse(text)
-    for_types = {id(n) for block in ast.walk(tree) if _is_type_checking(block) for n in ast.walk(block)}
-    late = {id(n) for f in ast.walk(tree) if _is_function(f) for n in ast.walk(f)}
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        for target in _targets(node, modules):
-            yield Import(target, node.lineno, id(node) not in late)
+    return _imports_below(ast.parse(text), modules, is_at_load=True)
+
+
+def _imports_below(node: ast.AST, modules: frozenset[str], is_at_load: bool) -> Iterator[Import]:
+    """Imports are statements, so expressions are not looked into: they are most of a tree."""
+    for below in (found for field in _STATEMENTS for found in getattr(node, field, ())):
+        if not _is_type_checking(below):
+            yield from (Import(target, below.lineno, is_at_load) for target in _targets(below, modules))
+            yield from _imports_below(below, modules, is_at_load and not _is_function(below))
 
 
 def _is_type_checking(node: ast.AST) -> bool:
@@ -133,7 +137,7 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 def _is_function(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _targets(node: ast.AST, modules: frozenset[str]) -> list[str]:
@@ -158,7 +162,12 @@ def _module_name(path: Path) -> str:
 
 FILES = {_module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 MODULES = frozenset(FILES)
-IMPORTS = {name: list(imports_of(path.read_text("utf-8"), MODULES)) for name, path in FILES.items()}
+
+
+@cache
+def imports_in(name: str) -> tuple[Import, ...]:
+    """The imports of a module of the package."""
+    return tuple(imports_of(FILES[name].read_text("utf-8"), MODULES))
 
 
 def broken_direction(part: str, found: Import) -> bool:
@@ -215,7 +224,7 @@ def test_imports_point_one_way(part):
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
         if part_of(name) == part
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if broken_direction(part, found)
     ]
     assert not broken, f"{part} may import {sorted(ALLOWED[part])}, but " + "; ".join(broken)
@@ -241,7 +250,7 @@ def test_rooms_of_a_part_import_one_way(part):
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
         if part_of(name) == part
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if breaks_inner_order(name, found)
     ]
     assert not broken, f"the order is {' < '.join(INNER_ORDER[part])}, but " + "; ".join(broken)
@@ -258,7 +267,7 @@ def test_rooms_of_the_cpu_engine_are_built_on_each_other():
     broken = [
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if leaves_room(name, found.target)
     ]
     assert not broken, f"rooms of engine.cpu may import {ROOMS}, but " + "; ".join(broken)
@@ -276,7 +285,7 @@ def test_the_formulas_of_the_engine_import_one_way():
     broken = [
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if leaves_engine_order(name, found.target)
     ]
     assert not broken, f"the order is {' < '.join(ENGINE_ORDER)}, but " + "; ".join(broken)
@@ -313,7 +322,7 @@ def test_the_rest_of_the_engine_knows_no_cpu_engine():
     broken = [
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if name.startswith("kernelearn.engine.") and not name.startswith(CPU) and name != CHOOSES_ENGINE
         if f"{found.target}.".startswith(CPU)
     ]
@@ -324,7 +333,8 @@ def test_no_modules_of_the_engine_import_each_other_late():
     """Imports inside functions count, too."""
     inside = {name for name in MODULES if name.startswith("kernelearn.engine.")}
     graph = {
-        name: {i.target for i in IMPORTS[name] if i.target in inside and i.target != name} for name in inside
+        name: {i.target for i in imports_in(name) if i.target in inside and i.target != name}
+        for name in inside
     }
     assert cycles(graph) == []
 
@@ -343,7 +353,7 @@ def test_optional_packages_are_imported_on_first_use():
     broken = [
         f"{FILES[name].relative_to(SOURCE)}:{found.line} imports {found.target}"
         for name in FILES
-        for found in IMPORTS[name]
+        for found in imports_in(name)
         if is_optional_at_load(part_of(name), found)
     ]
     assert not broken, "call kernelearn._optional.require() inside the function: " + "; ".join(broken)
@@ -351,14 +361,16 @@ def test_optional_packages_are_imported_on_first_use():
 
 def test_no_modules_import_each_other():
     graph = {
-        name: {i.target for i in found if i.is_at_load and i.target in MODULES and i.target != name}
-        for name, found in IMPORTS.items()
+        name: {
+            i.target for i in imports_in(name) if i.is_at_load and i.target in MODULES and i.target != name
+        }
+        for name in FILES
     }
     assert cycles(graph) == []
 
 
 def test_loading_the_package_imports_nothing():
-    at_load = {found.target for found in IMPORTS["kernelearn"] if found.is_at_load}
+    at_load = {found.target for found in imports_in("kernelearn") if found.is_at_load}
     assert at_load == {"collections.abc", "importlib.util", "kernelearn._lazy", "typing"}
 
 

@@ -19,27 +19,30 @@ from kernelearn.kernel_machines import (
 
 ESTIMATORS = [
     SemidefiniteKernelClassifier(),
-    SemidefiniteKernelClassifier(criterion="alignment"),
     MultipleKernelClassifier(),
-    MultipleKernelClassifier("rbf", multiclass="ovr"),
-    MultipleKernelClassifier(weights="uniform"),
+    MultipleKernelOneClass("rbf"),
     # A coarser grid and gap: the contract is checked here, the optimum in test_optima.py.
     ConvexHullKernelClassifier(n_grid=20, tol=1e-2),
     ConvexHullKernelRegressor(n_grid=20, tol=1e-2),
     HyperkernelClassifier(n_pivots=20),
-    HyperkernelClassifier("gaussian", formulation="lagrangian", n_pivots=20),
     HyperkernelRegressor(n_pivots=20),
+    HyperkernelOneClass(n_pivots=20),
     ConvexKernelLearner(loss="svm"),
     ConvexKernelLearner(loss="ridge"),
-    ConvexKernelLearner(loss="logistic"),
     ConvexKernelLearner(loss="fisher"),
+]
+# Other criteria, losses and hyperkernels of the same classes.
+VARIANTS = [
+    SemidefiniteKernelClassifier(criterion="alignment"),
+    MultipleKernelClassifier("rbf", multiclass="ovr"),
+    MultipleKernelClassifier(weights="uniform"),
+    HyperkernelClassifier("gaussian", formulation="lagrangian", n_pivots=20),
+    HyperkernelClassifier(formulation="alignment", n_pivots=20),
+    HyperkernelClassifier("power", n_pivots=20),
+    ConvexKernelLearner(loss="logistic"),
     ConvexKernelLearner(loss="absolute"),
     ConvexKernelLearner(loss="epsilon_insensitive"),
     ConvexHullKernelRegressor(loss="absolute", n_grid=20, tol=1e-2),
-    HyperkernelClassifier(formulation="alignment", n_pivots=20),
-    HyperkernelClassifier("power", n_pivots=20),
-    HyperkernelOneClass(n_pivots=20),
-    MultipleKernelOneClass("rbf"),
 ]
 _EQUIVALENCE = (
     "holds for the optimum, which is known to a duality gap only, and is wanted to 1e-7; test_weights.py "
@@ -57,4 +60,10 @@ def excused(estimator):
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=excused)
 def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(VARIANTS, expected_failed_checks=excused)
+def test_scikit_learn_contract_of_variants(estimator, check):
     check(estimator)
