@@ -140,7 +140,7 @@ def test_learning_rate_is_assignable_only_without_a_schedule():
     optimizer = optimizers.SGD(1)
     optimizer.learning_rate = np.float32(0.5)
     assert optimizer.learning_rate == 0.5
-    assert type(optimizer.learning_rate) is float
+    assert isinstance(optimizer.learning_rate, float)
     optimizer.learning_rate = ExponentialDecay(0.1, 10, 0.5)
     with pytest.raises(ArgumentError, match="set by a schedule"):
         optimizer.learning_rate = 0.1

@@ -66,6 +66,7 @@ PUBLIC = {
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo
+        clone_model model_from_json
     """,
     "kernelearn.losses": """
         BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy LOSSES

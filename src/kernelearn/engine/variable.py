@@ -1,5 +1,8 @@
 """A weight: an array that outlives the step that trains it. Engines read and write it in place."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -27,6 +30,11 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         return self._value.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._value.ndim
 
     @property
     def dtype(self) -> str:
@@ -59,6 +67,14 @@ class Variable:
         self._value[...] = array
         self.version += 1
 
+    def assign_add(self, value: ArrayLike) -> None:
+        """Add to the contents."""
+        self.assign(self.value + np.asarray(value, self.dtype))
+
+    def assign_sub(self, value: ArrayLike) -> None:
+        """Subtract from the contents."""
+        self.assign(self.value - np.asarray(value, self.dtype))
+
     def write_in_place(self, array: np.ndarray) -> None:
         """Used by engines without an own copy: overwrite the contents at the end of an update."""
         np.copyto(self._value, array)
@@ -69,3 +85,16 @@ class Variable:
 
     def __repr__(self) -> str:
         return f"Variable({self.path!r}, shape={self.shape}, dtype={self.dtype}, trainable={self.trainable})"
+
+
+class ViewVariable(Variable):
+    """A number or array that an optimizer or metric keeps itself, as a variable: assigning sets it there."""
+
+    def __init__(self, value: ArrayLike, name: str, assign: Callable[[Any], None]) -> None:
+        super().__init__(np.asarray(value), name, trainable=False)
+        self._set = assign
+
+    def assign(self, value: ArrayLike) -> None:
+        """Replace it, here and where it is kept. Raises: ShapeError if the shape differs."""
+        super().assign(value)
+        self._set(self.value.item() if self.ndim == 0 else self.numpy())

@@ -30,6 +30,7 @@ from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.initializers.from_layer import expect_values
 from kernelearn.layers.arguments import as_json, kept
+from kernelearn.layers.keras_names import KerasNames
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import inferred
 from kernelearn.registry import Registry
@@ -123,7 +124,7 @@ class LayerOptions(TypedDict, total=False):
     autocast: bool | None
 
 
-class Layer(Configurable):
+class Layer(KerasNames, Configurable):
     """Base of all layers.
 
     Args:

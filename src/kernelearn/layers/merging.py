@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 from kernelearn import config
 from kernelearn._configurable import is_whole
@@ -15,12 +15,31 @@ from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 from kernelearn.layers.tensor import Node, Tensor
 
 
+class InputOptions(TypedDict, total=False):
+    """Arguments of Keras's Input that are taken where they ask for nothing."""
+
+    sparse: bool | None
+    ragged: bool | None
+    optional: bool | None
+    tensor: None
+
+
 @LAYERS.register()
 class InputLayer(Layer):
     """Where data enters a model. Made by `Input`."""
 
-    def __init__(self, shape: Sequence[int | None], dtype: str | None = None, **options: Any) -> None:
+    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **Layer.without_effect,
+        **dict.fromkeys(("batch_size", "batch_shape"), ()),
+        **dict.fromkeys(("sparse", "ragged", "optional"), (False, None)),
+        "input_tensor": (None,),
+    }
+
+    def __init__(
+        self, shape: Sequence[int | None] | None = None, dtype: str | None = None, **options: Any
+    ) -> None:
         super().__init__(dtype=dtype, **options)
+        shape = _sample_shape(shape, options)
         if not all(s is None or (is_whole(s) and s > 0) for s in shape):
             raise ArgumentError(
                 "Input shape must be positive ints without the batch, such as (28, 28, 1), or None for a "
@@ -36,12 +55,26 @@ class InputLayer(Layer):
         return x
 
 
+def _sample_shape(shape: Any, options: Mapping[str, Any]) -> Any:
+    """The shape of a sample, from the three ways in which Keras's code gives it."""
+    batch_shape, declared = options.get("batch_shape"), options.get("input_shape")
+    ways = [way for way in (shape, batch_shape, declared) if way is not None]
+    if len(ways) != 1:
+        raise ArgumentError(
+            "An Input takes a shape without the batch, such as (28, 28, 1), or a batch_shape, "
+            "(None, 28, 28, 1)."
+        )
+    sizes = ways[0] if batch_shape is None else tuple(batch_shape)[1:]
+    return (sizes,) if is_whole(sizes) else sizes
+
+
 def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: str | None = None,
     name: str | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    **keras_options: Unpack[InputOptions],
 ) -> Tensor:
     """The start of a functional model: a symbolic batch of samples of this shape.
 
@@ -50,17 +83,17 @@ def Input(
             (None, None, 3) for images of any size.
         batch_size: as in Keras, and without effect: a model takes batches of any size.
         batch_shape: instead of `shape`, with the batch first: (None, 28, 28, 1).
+        keras_options: sparse, ragged, optional and tensor, where they ask for nothing.
 
     >>> from kernelearn import Input
     >>> Input((28, 28, 1)).shape
     (None, 28, 28, 1)
     """
-    if (shape is None) == (batch_shape is None):
-        raise ArgumentError("Input takes a shape without the batch, such as (28, 28, 1), or a batch_shape.")
-    sizes: Any = shape if batch_shape is None else tuple(batch_shape)[1:]
-    if is_whole(sizes):
-        sizes = (sizes,)
-    return InputLayer(sizes, dtype=dtype or config.floatx(), name=name).output
+    options: dict[str, Any] = {**keras_options}
+    if "tensor" in options:
+        options["input_tensor"] = options.pop("tensor")
+    sizes = _sample_shape(shape, {"batch_shape": batch_shape})
+    return InputLayer(sizes, dtype=dtype or config.floatx(), name=name, **options).output
 
 
 class _Merge(Layer):

@@ -4,6 +4,7 @@ Your own metric: subclass `Metric` with `update_state` and `result`, numbers and
 or `MeanMetric` with `values(y_true, y_pred)`; or give `compile` a function of (y_true, y_pred).
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernelearn._configurable import Configurable
+from kernelearn.engine.variable import Variable, ViewVariable
 from kernelearn.errors import ArgumentError
 from kernelearn.losses.base import expanded_weight, leading_weight
 from kernelearn.registry import Registry
@@ -82,6 +84,19 @@ class Metric(Configurable):
             raise ArgumentError(f"The state of {self.name} needs {sorted(expected)}, got {sorted(state)}.")
         arrays = {name: np.array(value) for name, value in state.items()}
         self.state = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state as variables, as in Keras: reading gives what it is now, assigning sets it."""
+        return [
+            ViewVariable(np.array(value), name, functools.partial(self.state.__setitem__, name))
+            for name, value in self.state.items()
+        ]
+
+    @property
+    def dtype(self) -> str:
+        """The type in which metrics add up."""
+        return "float64"
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Take in a batch and give the result so far."""

@@ -3,7 +3,8 @@
 from kernelearn.layers.merging import Input
 from kernelearn.models import zoo
 from kernelearn.models.files import load_model
+from kernelearn.models.keras_names import clone_model, model_from_json
 from kernelearn.models.model import Model
 from kernelearn.models.sequential import Sequential
 
-__all__ = ["Input", "Model", "Sequential", "load_model", "zoo"]
+__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "zoo"]

@@ -5,6 +5,7 @@ A model is itself a layer: it can be called, shared and nested.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -210,6 +211,7 @@ class Model(Trainer, Layer):
 
         Without `training=`, a model with layers that change images at random does so, as these layers alone.
         """
+        arrays = [feeds.with_channels(a, t.shape) for a, t in zip(arrays, self.inputs)] or arrays
         is_known = all(fits(array.shape, tensor.shape) for array, tensor in zip(arrays, self.inputs))
         is_random = training or (training is None and any(la.called_training for la in self.flat_layers()))
         if is_random or not self.outputs or not is_known:
@@ -349,6 +351,14 @@ class Model(Trainer, Layer):
         from kernelearn.models.configs import functional_config
 
         return functional_config(self)
+
+    def to_json(self, **options: Any) -> str:
+        """The structure as text, from which `kernelearn.models.model_from_json` makes a new model.
+
+        Args:
+            options: for `json.dumps`, for example indent=2.
+        """
+        return json.dumps(LAYERS.serialize(self), **options)
 
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Any:

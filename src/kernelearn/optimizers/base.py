@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, ClassVar, NamedTuple, TypedDict
 
+import numpy as np
+
 from kernelearn import schedules
 from kernelearn._configurable import Configurable
+from kernelearn.engine.variable import Variable, ViewVariable
 from kernelearn.errors import ArgumentError
+from kernelearn.optimizers.numbers import Count, Rate
 from kernelearn.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
@@ -53,6 +57,7 @@ class Optimizer(Configurable):
     Attributes:
         kind: name of the update operator that the engine runs, for example "adam_update".
         iterations: number of updates done.
+        carried: the arrays kept from step to step, by name: what `slots` declares, made by the first step.
     Raises: ArgumentError.
     """
 
@@ -85,7 +90,8 @@ class Optimizer(Configurable):
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
-        self.iterations = 0
+        self._iterations = 0
+        self.carried: dict[str, Variable] = {}
         self._excluded: list[Any] = []
         self._excluded_pattern: re.Pattern[str] | None = None
         self._check_ranges()
@@ -104,12 +110,21 @@ class Optimizer(Configurable):
             raise ArgumentError(f"weight_decay must be None or at least 0, got {self.weight_decay!r}.")
 
     @property
+    def iterations(self) -> int:
+        """Number of updates done; `iterations.numpy()` works as well."""
+        return Count(self._iterations, lambda value: setattr(self, "iterations", value))
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self._iterations = int(value)
+
+    @property
     def learning_rate(self) -> float:
-        """The learning rate of the next update. Assignable, unless a schedule sets it."""
-        if not callable(self._learning_rate):
-            return self._learning_rate
-        rate: Callable[..., float] = self._learning_rate
-        return float(rate(self.iterations) if _takes_an_argument(rate) else rate())
+        """The learning rate of the next update. Assignable, unless a schedule sets it.
+
+        As in Keras, `learning_rate.numpy()` and `learning_rate.assign(value)` work as well.
+        """
+        return Rate(self._rate(), lambda value: setattr(self, "learning_rate", value))
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -119,6 +134,26 @@ class Optimizer(Configurable):
                 f"assigned (got {value!r}). Assign another schedule, or make the optimizer with a number."
             )
         self._learning_rate = _checked_learning_rate(value)
+
+    def _rate(self) -> float:
+        if not callable(self._learning_rate):
+            return self._learning_rate
+        rate: Callable[..., float] = self._learning_rate
+        return float(rate(self._iterations) if _takes_an_argument(rate) else rate())
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The count of updates, the learning rate (unless a schedule gives it) and all that is carried."""
+        numbers: list[Variable] = [
+            ViewVariable(np.int64(self._iterations), "iterations", self.iterations.assign)  # type: ignore[attr-defined]
+        ]
+        if self.schedule is None:
+            numbers.append(ViewVariable(np.float64(self._rate()), "learning_rate", self.learning_rate.assign))  # type: ignore[attr-defined]
+        return [*numbers, *self.carried.values()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # NOTE: what is carried belongs to the weights of a model, which saves it with them.
+        return {**self.__dict__, "carried": {}}
 
     @property
     def schedule(self) -> Callable[..., float] | None:

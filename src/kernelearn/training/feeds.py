@@ -143,13 +143,19 @@ def program_inputs(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> A
     }
 
 
+def with_channels(x: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """As in Keras: grey images (n, h, w) for an input (h, w, 1) get their last axis."""
+    if x.ndim == len(shape) - 1 and x.ndim > 1 and shape[-1] == 1:
+        return x[..., None]
+    return x
+
+
 def _checked(x: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
+    x = with_channels(x, tensor.shape)
     if not fits(x.shape, tensor.shape):
         wanted = ("n", *("any" if s is None else s for s in tensor.shape[1:]))
         hint = ""
-        if x.ndim == len(wanted) - 1 and wanted[-1] == 1:
-            hint = " Grey images need a last axis of size 1: x[..., None]."
-        elif x.ndim == 4 and len(wanted) == 4 and x.shape[1] == wanted[-1]:
+        if x.ndim == 4 and len(wanted) == 4 and x.shape[1] == wanted[-1]:
             hint = " These look like channels-first images: x.transpose(0, 2, 3, 1)."
         raise ShapeError(f"Input {name!r} takes arrays of shape {wanted}; got {x.shape}.{hint}")
     return np.ascontiguousarray(x, tensor.dtype)

@@ -103,7 +103,6 @@ class Programs:
     Attributes:
         arguments: what `compile` was told; None before.
         optimizer, engine, policy: as `compile` chose them; None before.
-        slots: name -> array that the optimiser carries from step to step.
     """
 
     def __init__(self, model: Trainable) -> None:
@@ -112,7 +111,6 @@ class Programs:
         self.optimizer: Optimizer | None = None
         self.engine: str | None = None
         self.policy: str | None = None
-        self.slots: dict[str, Variable] = {}
         self._objectives: list[Objective] | None = None
         self._results: RunningResults | None = None
         self._token = object()  # stands for the model where it must outlive it
@@ -120,14 +118,17 @@ class Programs:
         self._reading: Reading | None = None
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
-        """Take over what `compile` says. The same optimiser keeps its slots."""
+        """Take over what `compile` says."""
         optimizer = claimed(optimizer, self._token, self.model.name)
-        if optimizer is not self.optimizer:
-            self.slots = {}
         self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
         self.forget()
         if self.model.outputs:
             self.finish()
+
+    @property
+    def slots(self) -> dict[str, Variable]:
+        """Name -> array that the optimiser carries from step to step; empty before `compile`."""
+        return {} if self.optimizer is None else self.optimizer.carried
 
     def forget(self) -> None:
         """Throw everything away that was made from the structure of the model: it has changed."""

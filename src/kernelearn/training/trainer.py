@@ -17,7 +17,7 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH = 32
 
 
-class Trainer:
+class Trainer(keras_names.TrainerNames):
     """The training half of a model.
 
     Attributes:
@@ -106,6 +106,10 @@ class Trainer:
         weighted_metrics: Any = None,
         engine: str | None = None,
         policy: str | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | str = 1,
+        jit_compile: bool | str | None = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Say what training does.
 
@@ -121,7 +125,13 @@ class Trainer:
                 KERNELEARN_ENGINE says. Programs in float64 always run on the reference engine.
             policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
                 bfloat16; weights and sums stay float32) or None for `config.policy()`.
+            run_eagerly: True is another word for engine="reference": one operator after another, in NumPy.
+            steps_per_execution, jit_compile, auto_scale_loss: as in Keras, and without effect on results:
+                every step is compiled, callbacks hear of each, and losses need no scaling.
+        Raises: ArgumentError.
         """
+        engine = keras_names.engine_of(engine, run_eagerly)
+        keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
         self.programs.compile(
             optimizers.get(optimizer),
             CompileArguments(loss, loss_weights, metrics, weighted_metrics),
