@@ -67,7 +67,7 @@ def _starts(model: Model, given: Any) -> list[Tensor]:
     """The tensors that the clone begins with."""
     if given is None:
         return [
-            InputLayer(t.shape[1:], dtype=t.dtype, name=name).output  # type: ignore[arg-type]
+            InputLayer(t.shape[1:], dtype=t.dtype, name=name).output
             for t, name in zip(model.inputs, [t.node.layer.name for t in model.inputs])
         ]
     tensors = list(given) if isinstance(given, list | tuple) else [given]
