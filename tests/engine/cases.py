@@ -98,6 +98,7 @@ DENSE = [
         {},
         lambda g, w: np.einsum("nf,cf->nc", g, w),
         terms=5,
+        smooth=(0, 1),
     ),
     Case(
         "dense_grad_kernel",
@@ -105,9 +106,42 @@ DENSE = [
         {},
         lambda x, g: np.einsum("abc,abf->cf", x, g),
         terms=6,
+        smooth=(0, 1),
     ),
     Case("bias_add", (normal(2, 3, 4), normal(4)), {}, np.add, smooth=(0, 1)),
     Case("bias_grad", (normal(2, 3, 4),), {}, lambda g: g.sum(axis=(0, 1)), terms=6),
+]
+
+
+def _swapped(x, transposed):
+    return np.swapaxes(x, -1, -2) if transposed else x
+
+
+def _matmul(a, b, transpose_a=False, transpose_b=False):
+    return _swapped(a, transpose_a) @ _swapped(b, transpose_b)
+
+
+# Shapes as they are multiplied; stored transposed in every combination.
+PRODUCTS = [
+    Case(
+        "matmul",
+        (_swapped(normal(*a), first), _swapped(normal(*b, seed=1), second)),
+        {"transpose_a": first, "transpose_b": second},
+        _matmul,
+        terms=a[-1],
+        smooth=(0, 1),
+        label=f"{a}{b}{'t' * first}{'u' * second}",
+    )
+    for a, b in (
+        ((3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 2, 5), (3, 5, 1)),
+        ((2, 1, 2, 3), (2, 4, 3, 6)),
+        ((2, 1, 7), (2, 7, 9)),
+    )
+    for first in (False, True)
+    for second in (False, True)
 ]
 
 _SETTINGS = {
@@ -576,6 +610,7 @@ ALL = [
     *CONVOLUTION,
     *POOLING,
     *DENSE,
+    *PRODUCTS,
     *ELEMENTWISE,
     *REDUCTION,
     *SHAPING,

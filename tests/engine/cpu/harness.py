@@ -111,6 +111,10 @@ def images_of(problem: Problem) -> tuple[int, ...]:
         return problem.images
     if problem.operator in WITHOUT_IMAGES or problem.operator.endswith("_update"):
         return ()
+    if problem.operator == "matmul":  # the rows of one matrix may be images as well
+        most = max(map(np.ndim, problem.arrays))
+        batches = tuple(i for i, a in enumerate(problem.arrays) if np.ndim(a) == most > 2)
+        return batches or (() if problem.attrs.get("transpose_a") else (0,))
     weights = weights_of(problem)
     free = [i for i, a in enumerate(problem.arrays) if np.ndim(a) and i not in weights]
     shapes = {i: np.shape(problem.arrays[i]) for i in free}

@@ -125,6 +125,19 @@ def dense(rng: Rng) -> Problem:
     return choices[rng.integers(len(choices))]
 
 
+def product(rng: Rng) -> Problem:
+    """Matrices stored either way, with leading axes that are broadcast; a single number of some sizes."""
+    m, k, n = (_pick(rng, (*CHANNELS, 33, 50, 64)) for _ in range(3))
+    batch = tuple(int(s) for s in rng.integers(1, 4, rng.integers(0, 3)))
+    turned = [bool(rng.random() < 0.5) for _ in range(2)]
+    arrays = []
+    for (rows, columns), is_turned in zip(((m, k), (k, n)), turned):
+        own = tuple(1 if i and rng.random() < 0.3 else s for i, s in enumerate(batch))
+        own = () if arrays and rng.random() < 0.2 else own
+        arrays.append(normal(rng, *own, *((columns, rows) if is_turned else (rows, columns))))
+    return Problem("matmul", tuple(arrays), dict(zip(("transpose_a", "transpose_b"), turned)), terms=k)
+
+
 def pooling(rng: Rng) -> Problem:
     g = random_geometry(rng, groups=False, dilation=False)
     n, c, window = int(rng.integers(1, 5)), _pick(rng, CHANNELS), int(np.prod(g.kernel))
@@ -293,6 +306,7 @@ FAMILIES: dict[str, Callable[[Rng], Problem]] = {
     "convolution": convolution,
     "minimal_filtering": minimal_filtering,
     "dense": dense,
+    "product": product,
     "pooling": pooling,
     "entrywise": entrywise,
     "reduction": reduction,

@@ -32,6 +32,22 @@ def _grad_kernel_shape(x: Spec, grad_y: Spec, **attrs: Any) -> tuple[Spec]:
     return (Spec((x.shape[-1], grad_y.shape[-1]), x.dtype),)
 
 
+def _grad_input_gradient(c: Context) -> Gradients:
+    grad_y, kernel = c.inputs
+    return (
+        c.builder.add("dense", c.grad, kernel, **c.attrs) if c.needs[0] else None,
+        c.builder.add("dense_grad_kernel", c.grad, grad_y, **c.attrs) if c.needs[1] else None,
+    )
+
+
+def _grad_kernel_gradient(c: Context) -> Gradients:
+    x, grad_y = c.inputs
+    return (
+        c.builder.add("dense_grad_input", grad_y, c.grad, **c.attrs) if c.needs[0] else None,
+        c.builder.add("dense", x, c.grad, **c.attrs) if c.needs[1] else None,
+    )
+
+
 def _bias_gradient(c: Context) -> Gradients:
     return c.grad, c.builder.add("bias_grad", c.grad) if c.needs[1] else None
 
@@ -43,9 +59,21 @@ def _bias_grad_shape(grad_y: Spec) -> tuple[Spec]:
 _PRECISION = {"precision": "float32"}
 
 operator("dense", _dense_shape, reference.dense, _dense_gradient, attrs=_PRECISION, is_linear=True)
-operator("dense_grad_input", _grad_input_shape, reference.dense_grad_input, attrs=_PRECISION, is_linear=True)
 operator(
-    "dense_grad_kernel", _grad_kernel_shape, reference.dense_grad_kernel, attrs=_PRECISION, is_linear=True
+    "dense_grad_input",
+    _grad_input_shape,
+    reference.dense_grad_input,
+    _grad_input_gradient,
+    attrs=_PRECISION,
+    is_linear=True,
+)
+operator(
+    "dense_grad_kernel",
+    _grad_kernel_shape,
+    reference.dense_grad_kernel,
+    _grad_kernel_gradient,
+    attrs=_PRECISION,
+    is_linear=True,
 )
 operator("bias_add", same_as_first, reference.bias_add, _bias_gradient)
 operator("bias_grad", _bias_grad_shape, reference.bias_grad, is_linear=True)

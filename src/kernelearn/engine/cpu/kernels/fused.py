@@ -9,6 +9,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_win
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
+from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
@@ -19,6 +20,7 @@ ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
     "conv_transpose": (lower_winograd, lower_taps),
     "dense": (lower_product,),
     "dense_grad_input": (lower_product,),
+    "matmul": (lower_as_dense, lower_matmul),
 }
 
 

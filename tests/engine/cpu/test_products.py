@@ -1,0 +1,128 @@
+"""Compiled products of matrices where sizes take another path: chunks, units, few rows, chains, threads."""
+
+import numpy as np
+import pytest
+
+import kernelearn
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.kernels.products import product, tiles
+from kernelearn.engine.cpu.kernels.products.matrices import find_matrices
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import ProgramBuilder
+from kernelearn.engine.variable import Variable
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
+from tests.engine.cpu.memory import needs_guard_pages
+
+LONG = 2 * tiles.CHUNK + 37
+MANY = product.UNIT_ROWS + 9
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng((seed, *shape)).normal(size=shape).astype("float32")
+
+
+def matmul(a, b, turned=(False, False), images=None) -> Problem:
+    """A problem of matrices that are multiplied as (..., m, k) and (..., k, n)."""
+    arrays = [np.ascontiguousarray(np.swapaxes(x, -1, -2)) if t else x for x, t in zip((a, b), turned)]
+    attrs = dict(zip(("transpose_a", "transpose_b"), turned))
+    return Problem("matmul", tuple(arrays), attrs, terms=a.shape[-1], images=images)
+
+
+def problems() -> list[Problem]:
+    """Several chunks, several units, blocks that are copied, and none of them; with and without images."""
+    return [
+        matmul(normal(11, LONG), normal(LONG, 35), images=()),
+        matmul(normal(2, 3, LONG), normal(2, LONG, 18), (True, True)),
+        matmul(normal(1, MANY, 70), normal(1, 70, 3 * product.UNIT_COLUMNS // 2), (False, True)),
+        matmul(normal(MANY, 40), normal(40, 300), images=()),
+        matmul(normal(2, 3, 100), normal(100, 600), (False, True), images=()),
+        matmul(normal(2, 2, 3, 1, 20), normal(2, 2, 3, 20, 1)),
+        matmul(normal(3, 45, 33), normal(3, 33, 1), (True, False)),
+        matmul(normal(2, 4, 3, 5), normal(1, 1, 5, 40), images=(0,)),
+        matmul(normal(1, 1, 3, 5), normal(2, 4, 5, 40), images=(1,)),
+    ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_products_of_all_sizes(target):
+    for problem in problems():
+        check(problem, target)
+
+
+@pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_product_leaves_its_buffers(target):
+    check_guarded(problems(), target)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_come_through(bad):
+    a, b = normal(2, 6, 300), normal(2, 300, 17)
+    a[1, 2, 270] = bad
+    check_special(matmul(a, b))
+
+
+def test_leading_axes_become_rows_and_columns_of_one_are_turned():
+    same = find_matrices((None, 4, 3, 5), (5, 7), (None, 4, 3, 7))
+    assert (same.counts, same.m, same.n) == ((1,), 12, 7)
+    heads = find_matrices((None, 4, 3, 5), (None, 4, 5, 7), (None, 4, 3, 7))
+    assert (heads.counts, heads.m, heads.a.image) == ((4,), 3, 60)
+    column = find_matrices((None, 6, 5), (None, 5, 1), (None, 6, 1))
+    assert (column.m, column.n, column.b.row, column.b.column) == (1, 6, 1, 5)
+
+
+def test_bfloat16_rounds_the_operands():
+    a, b = normal(2, 5, 40), normal(2, 40, 9)
+    attrs = {"precision": "bfloat16"}
+    check(Problem("matmul", (a, b), attrs, terms=40))
+
+
+def attention_step() -> tuple[CpuExecutable, dict[str, np.ndarray]]:
+    """A loss over products with chains behind them, and its gradients; the second operand is broadcast."""
+    g = ProgramBuilder(training=True)
+    x, w = g.input("x", (None, 2, 9, 20)), g.variable(Variable(normal(2, 20, 9, seed=2), "w"))
+    y = g.add("activation", g.add("scale", g.add("matmul", x, w), factor=0.5), kind="tanh")
+    z = g.add("matmul", y, x, transpose_a=True)
+    loss, _ = g.add("loss", z, g.input("t", z.shape), g.input("v", z.shape[:-1]), kind="mean_squared_error")
+    grads = add_gradients(g, loss, also=(x,))
+    g.outputs = {"loss": loss.name, "z": z.name, "gx": grads["x"].name, "gw": grads["w"].name}
+    program = g.build()
+    inputs = {"x": normal(5, 2, 9, 20), "t": normal(5, 2, 9, 20, seed=1), "v": np.ones((5, 2, 9), "f")}
+    return CpuExecutable(program, g.variables), inputs
+
+
+def test_a_chain_joins_its_product():
+    executable, inputs = attention_step()
+    products = [row for row in executable.work() if "matmul" in row.operators]
+    assert all(row.is_native for row in products)
+    assert ("matmul", "scale", "activation") in [row.operators for row in products]
+    expected = prepare(executable.program, executable.variables, "reference").run(inputs)
+    for name, value in executable.run(inputs).items():
+        np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-6)
+
+
+def test_every_number_of_threads_gives_the_same_bits():
+    executable, inputs = attention_step()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            kernelearn.set_num_threads(count)
+            found.append(executable.run(inputs))
+    finally:
+        kernelearn.set_num_threads(None)
+    for name, value in found[0].items():
+        for other in found[1:]:
+            np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
+def test_a_product_of_one_image_is_cut_into_units():
+    bench = Bench(matmul(normal(1, MANY, 20), normal(1, 20, 30)))
+    (call,) = bench.executable.calls()
+    assert call.alternative.tasks.count(1) == 2
+    kernelearn.set_num_threads(3)
+    try:
+        few = bench.run()[0]
+    finally:
+        kernelearn.set_num_threads(None)
+    np.testing.assert_array_equal(few, bench.run_cut()[0])
