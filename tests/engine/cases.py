@@ -314,6 +314,7 @@ REDUCTION = [
                 "softmax_grad",
                 (normal(2, 3, 4), normal(2, 3, 4, seed=1)),
                 {"axis": axis},
+                smooth=(0, 1),
                 label=f"axis{axis}",
             ),
             Case("log_softmax", (normal(2, 3, 4),), {"axis": axis}, smooth=(0,), label=f"axis{axis}"),
@@ -321,6 +322,7 @@ REDUCTION = [
                 "log_softmax_grad",
                 (normal(2, 3, 4), -abs(normal(2, 3, 4))),
                 {"axis": axis},
+                smooth=(0, 1),
                 label=f"axis{axis}",
             ),
         )

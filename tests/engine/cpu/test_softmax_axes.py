@@ -1,5 +1,7 @@
 """Compiled softmax along any axis but that of images, against the float64 reference."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,14 @@ def test_nan_and_infinity_come_through(operator, bad):
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_softmax_leaves_its_buffers(target):
     check_guarded([p for shape, axis in SHAPES for p in problems(shape, axis)], target)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((5, 19), 0), ((4, 3, 33), 1), ((7, 20), -1), ((9,), 0)], ids=str
+)
+def test_a_fixed_number_of_rows(shape, axis):
+    for problem in problems(shape, axis):
+        check(replace(problem, images=()))
 
 
 def test_softmax_over_the_images_is_left_to_the_reference():

@@ -1,5 +1,7 @@
 """Operators that reduce over axes, and softmax."""
 
+from typing import Any
+
 from kernelearn.engine.arrays import Sizes
 from kernelearn.engine.operators.table import (
     Context,
@@ -48,6 +50,36 @@ def _log_softmax_gradient(c: Context) -> Gradients:
     return (c.builder.add("log_softmax_grad", c.grad, c.outputs[0], **c.attrs),)
 
 
+def _total(c: Context, x: Any, y: Any = None) -> Any:
+    """The sum of x, or of x y, along the axis of a softmax, which is kept."""
+    shape = list(x.shape)
+    axis = c.attrs["axis"] % len(shape)
+    shape[axis] = 1
+    terms = x if y is None else c.builder.add("multiply", x, y)
+    return c.builder.add("sum_to", terms, axes=(axis,), shape=tuple(shape))
+
+
+def _softmax_grad_gradient(c: Context) -> Gradients:
+    """Of y (g - sum(g y)): by g the same function of what comes in, h; by y h (g - sum(g y)) - g sum(h y)."""
+    (g, y), h, add = c.inputs, c.grad, c.builder.add
+    by_g = add("softmax_grad", h, y, **c.attrs) if c.needs[0] else None
+    if not c.needs[1]:
+        return by_g, None
+    centred = add("subtract", g, _total(c, g, y))
+    return by_g, add("subtract", add("multiply", h, centred), add("multiply", g, _total(c, h, y)))
+
+
+def _log_softmax_grad_gradient(c: Context) -> Gradients:
+    """Of g - e^y sum(g): by g h - sum(h e^y), by y -h e^y sum(g)."""
+    (g, y), h, add = c.inputs, c.grad, c.builder.add
+    share = add("activation", y, kind="exponential")
+    by_g = add("subtract", h, _total(c, h, share)) if c.needs[0] else None
+    if not c.needs[1]:
+        return by_g, None
+    slope = add("multiply", add("multiply", h, share), _total(c, g))
+    return by_g, add("scale", slope, factor=-1.0)
+
+
 _AXES = {**required("axes"), "keepdims": False}
 _AXIS = {"axis": -1}
 
@@ -62,6 +94,20 @@ operator(
 operator("reduce_max", _reduced_shape, reference.reduce_max, _max_gradient, attrs=_AXES)
 operator("reduce_max_grad", like(1), reference.reduce_max_grad, attrs=_AXES, is_linear=True)
 operator("softmax", same_as_first, reference.softmax, _softmax_gradient, attrs=_AXIS)
-operator("softmax_grad", same_as_first, reference.softmax_grad, attrs=_AXIS, is_linear=True)
+operator(
+    "softmax_grad",
+    same_as_first,
+    reference.softmax_grad,
+    _softmax_grad_gradient,
+    attrs=_AXIS,
+    is_linear=True,
+)
 operator("log_softmax", same_as_first, reference.log_softmax, _log_softmax_gradient, attrs=_AXIS)
-operator("log_softmax_grad", same_as_first, reference.log_softmax_grad, attrs=_AXIS, is_linear=True)
+operator(
+    "log_softmax_grad",
+    same_as_first,
+    reference.log_softmax_grad,
+    _log_softmax_grad_gradient,
+    attrs=_AXIS,
+    is_linear=True,
+)

@@ -13,7 +13,7 @@ from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Row
 from kernelearn.engine.cpu.language.reduce import accumulate, lane_max, lane_sum, only
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import Plan, has_images, per_image
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, per_image
 from kernelearn.engine.program import Operation
 
 
@@ -32,27 +32,29 @@ def row_max(k: Kernel, row: Row, role: str, at: Index) -> tuple[Value, list[Valu
 
 
 def lower_along_axis(plan: Plan, op: Operation) -> bool:
-    """softmax(x), log_softmax(x), and their gradients of (g, y): one task per image."""
+    """softmax(x), log_softmax(x), and their gradients of (g, y): one task per image, or per row."""
     shape = plan.shape(op.outputs[0])
     axis = op.attrs["axis"] % max(len(shape), 1)
-    if not has_images(shape) or axis == 0 or not plan.is_float(*op.inputs, *op.outputs):
+    if not shape or shape[axis] is None or not plan.is_float(*op.inputs, *op.outputs):
         return False
     outer, size, inner = (
         per_image(part) for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
     )
+    in_images, flops = has_images(shape), 20.0 * outer * size * inner
     plan.call(
         op,
-        AlongAxis(op.operator, outer, size, inner),
+        AlongAxis(op.operator, outer if in_images else 1, size, inner),
         dict(zip(("x",) if len(op.inputs) == 1 else ("g", "y"), op.inputs)),
         {"out": op.outputs[0]},
-        flops=(20.0 * outer * size * inner, 0.0),
+        IMAGES if in_images else Tasks(fixed=outer),
+        flops=(flops, 0.0) if in_images else (0.0, flops),
     )
     return True
 
 
 @dataclass(frozen=True)
 class AlongAxis:
-    """Row by row where the axis is contiguous, else by columns; an image is (outer, size, inner)."""
+    """Row by row where the axis is contiguous, else by columns; a task is (outer, size, inner)."""
 
     operator: str
     outer: int
