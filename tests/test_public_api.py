@@ -63,6 +63,7 @@ PUBLIC = {
         SeparableConvolution1D SeparableConvolution2D Softmax SpatialDropout1D SpatialDropout2D
         SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
         ZeroPadding3D add average concatenate maximum minimum multiply subtract
+        OperationLayer
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo
@@ -100,6 +101,7 @@ PUBLIC = {
         log_sigmoid log_softmax max_pool mish moments one_hot relu relu6 resize selu separable_conv
         sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy
         sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold upsample
+        add get_item maximum minimum multiply negative subtract
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get

@@ -31,6 +31,10 @@ class DataError(KernelearnError, ValueError):
     """A data source is missing, broken, inconsistent or unsafe to unpack."""
 
 
+class TracingError(KernelearnError, TypeError):
+    """Code that is traced asks for the numbers of a value, which are known only when the program runs."""
+
+
 class NotBuiltError(KernelearnError, RuntimeError):
     """A layer or model is used before its weights exist, or before `compile`."""
 

@@ -232,6 +232,12 @@ MERGING = [
     E("Add", {}, [IMAGE, (1, 1, 4)], IMAGE, label="broadcast"),
     E("Subtract", {}, [IMAGE, IMAGE], IMAGE),
     E("Concatenate", {}, [IMAGE, (6, 5, 1), IMAGE], (6, 5, 9)),
+    E(
+        "OperationLayer",
+        {"function": "subtract", "arguments": [{"input": 1}], "keywords": {"x2": {"input": 0}}},
+        [IMAGE, IMAGE],
+        IMAGE,
+    ),
     E("Concatenate", {"axis": 1}, [IMAGE, (2, 5, 4)], (8, 5, 4), label="rows"),
 ]
 

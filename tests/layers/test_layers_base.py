@@ -107,4 +107,4 @@ def test_arrays_of_any_type_become_the_float_type_of_the_layer(dtype):
 
 def test_tensors_add_subtract_and_multiply():
     a, b = L.Input((3,)), L.Input((3,))
-    assert [type(t.node.layer).__name__ for t in (a + b, a - b, a * b)] == ["Add", "Subtract", "Multiply"]
+    assert [t.node.layer.function for t in (a + b, a - b, a * b)] == ["add", "subtract", "multiply"]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from kernelearn.engine.operators import OPERATORS, Spec
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError, ShapeError
@@ -136,11 +138,13 @@ class ProgramBuilder:
     Args:
         training: lower layers for training (dropout active, batch statistics) or for inference.
         dtype: float type of the computed values.
+        batch: the number of images that the program is for; None for any number, the usual case.
     """
 
-    def __init__(self, training: bool = False, dtype: str = "float32") -> None:
+    def __init__(self, training: bool = False, dtype: str = "float32", batch: int | None = None) -> None:
         self.training = training
         self.dtype = dtype
+        self.batch = batch
         self.layer = ""
         self.phase = "forward"
         self.buffers: dict[str, Buffer] = {}
@@ -151,6 +155,7 @@ class ProgramBuilder:
         self.penalties: list[Buffer] = []
         self.variables: dict[str, Variable] = {}
         self._names: dict[int, str] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Buffer] = {}
         self._counts: dict[str, int] = {}
         self._streams = 0
 
@@ -182,6 +187,15 @@ class ProgramBuilder:
         """The buffer of an array that belongs to no layer, such as an optimiser's."""
         self.variables[name] = variable
         return self._weight_or_input(name, variable.shape, variable.dtype, "state")
+
+    def constant(self, array: np.ndarray) -> Buffer:
+        """The buffer of numbers that never change; equal arrays are one buffer."""
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._constants:
+            number = len(self._constants) + 1
+            name = f"{self.layer}/constant_{number}" if self.layer else f"constant_{number}"
+            self._constants[key] = self.state(name, Variable(array, "constant", trainable=False))
+        return self._constants[key]
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:

@@ -50,6 +50,7 @@ from kernelearn.layers.noise import (
     SpatialDropout3D,
 )
 from kernelearn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
+from kernelearn.layers.operation import OperationLayer
 from kernelearn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -167,6 +168,7 @@ __all__ = [
     "Minimum",
     "Multiply",
     "Normalization",
+    "OperationLayer",
     "PReLU",
     "Permute",
     "RandomContrast",

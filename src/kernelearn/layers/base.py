@@ -35,11 +35,14 @@ from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import inferred
 from kernelearn.registry import Registry
 from kernelearn.regularizers import RegularizerLike
+from kernelearn.tracing import BatchSizeNeeded
 
 LAYERS = Registry("layer")
 _name_counts: dict[str, int] = {}
 # Names of nested layers are joined, and a file takes 1,000 characters.
 _LONGEST_NAME = 240
+# Numbers of images that show which sizes depend on them.
+_TRIED = (8, 16)
 
 Shape = tuple[int | None, ...]
 
@@ -335,27 +338,47 @@ class Layer(KerasNames, Configurable):
         return inferred(self._infer, list(specs))
 
     def _infer(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
-        """`infer_specs` where every size but the number of images is known."""
-        graph = ProgramBuilder(dtype=self.dtype)
+        """Shapes and types of the outputs; None for the number of images and what depends on it."""
+        try:
+            return self._specs(specs, None)
+        except BatchSizeNeeded:
+            few, many = (self._specs(specs, images) for images in _TRIED)
+            return [
+                (tuple(a if a == b else None for a, b in zip(x, y)), dtype)
+                for (x, dtype), (y, _) in zip(few, many)
+            ]
+
+    def _specs(self, specs: Sequence[tuple[Shape, str]], images: int | None) -> list[tuple[Shape, str]]:
+        graph = ProgramBuilder(dtype=self.dtype, batch=images)
         with graph.scope(self.name):
             inputs = [graph.input(f"input_{i}", *spec) for i, spec in enumerate(specs)]
-            return [(b.shape, b.dtype) for b in _as_tuple(self.lower(graph, *inputs))]
+            shapes = [(b.shape, b.dtype) for b in _as_tuple(self.lower(graph, *inputs))]
+        return [((images, *shape[1:]) if shape[:1] == (None,) else shape, dtype) for shape, dtype in shapes]
 
     def _run_on_arrays(self, arrays: list[NDArray[Any]], training: bool | None) -> Any:
         arrays, was_one = self._as_batches(arrays)
         self.ensure_built([(None, *a.shape[1:]) for a in arrays])
-        graph = ProgramBuilder(self.called_training if training is None else training, dtype=self.dtype)
-        names = [f"input_{i}" for i in range(len(arrays))]
-        inputs = [graph.input(name, (None, *a.shape[1:])) for name, a in zip(names, arrays)]
-        with graph.scope(self.name):
-            outputs = _as_tuple(self.lower(graph, *inputs))
-        graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
+        mode = self.called_training if training is None else training
+        try:
+            graph = self._program_for(arrays, mode, None)
+        except BatchSizeNeeded:
+            graph = self._program_for(arrays, mode, len(arrays[0]))
         program = graph.build()
-        feed: dict[str, Any] = dict(zip(names, arrays))
+        feed: dict[str, Any] = {f"input_{i}": array for i, array in enumerate(arrays)}
         if "seed" in program.buffers:
             feed |= {"seed": config.next_seed(), "step": 0}
         results = prepare(program, graph.variables).run(feed)
-        return _one_or_list([results[str(i)][0] if was_one else results[str(i)] for i in range(len(outputs))])
+        given = [results[str(i)] for i in range(len(graph.outputs))]
+        return _one_or_list([array[0] if was_one else array for array in given])
+
+    def _program_for(self, arrays: list[NDArray[Any]], training: bool, images: int | None) -> ProgramBuilder:
+        """The layer alone, lowered for arrays of these shapes; outputs are labelled by their numbers."""
+        graph = ProgramBuilder(training, dtype=self.dtype, batch=images)
+        inputs = [graph.input(f"input_{i}", (None, *a.shape[1:])) for i, a in enumerate(arrays)]
+        with graph.scope(self.name):
+            outputs = _as_tuple(self.lower(graph, *inputs))
+        graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
+        return graph
 
     def _as_batches(self, arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], bool]:
         """Arrays with the samples on their first axis, and whether one sample was given without it."""

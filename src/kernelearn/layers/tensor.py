@@ -7,7 +7,9 @@ from its outputs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kernelearn.tracing import Symbolic
 
 if TYPE_CHECKING:
     from kernelearn.layers.base import Layer
@@ -28,8 +30,8 @@ class Node:
 
 
 @dataclass(eq=False)
-class Tensor:
-    """A placeholder with a shape.
+class Tensor(Symbolic):
+    """A placeholder with a shape. Operators, indexing and functions of `ops` add nodes to the model.
 
     Attributes:
         shape: sizes; the first is None, the number of images.
@@ -42,17 +44,15 @@ class Tensor:
     node: Node = field(repr=False)
     index: int = 0
 
-    def __add__(self, other: Tensor) -> Tensor:
-        return _merge("Add", self, other)
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
 
-    def __sub__(self, other: Tensor) -> Tensor:
-        return _merge("Subtract", self, other)
+    def apply(self, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        from kernelearn.layers.operation import applied
 
-    def __mul__(self, other: Tensor) -> Tensor:
-        return _merge("Multiply", self, other)
+        return applied(name, args, keywords)
 
-
-def _merge(kind: str, *tensors: Tensor) -> Tensor:
-    from kernelearn.layers import merging
-
-    return getattr(merging, kind)()(list(tensors))
+    def _shown(self) -> str:
+        return f"the symbolic tensor of shape {self.shape}, the output of layer {self.node.layer.name!r}"

@@ -1,5 +1,4 @@
-"""The engine's operations as plain functions on arrays: convolution and its gradients, pooling, activations,
-...
+"""The operations as plain functions: of arrays, of symbolic tensors, and of values that are being traced.
 
     y = ops.conv(x, kernel, padding="same")              the default engine
     y = ops.conv(x, kernel, engine="reference")          the NumPy functions of `engine/reference`
@@ -8,6 +7,7 @@ Arrays are channels last, (n, *spatial, c); functions that know channels take da
 Integers become floats; float64 stays float64. Nothing is trained here: gradients are functions of their own.
 """
 
+from kernelearn.ops.arithmetic import add, maximum, minimum, multiply, negative, subtract
 from kernelearn.ops.convolution import (
     conv,
     conv_grad_input,
@@ -17,6 +17,7 @@ from kernelearn.ops.convolution import (
     separable_conv,
 )
 from kernelearn.ops.images import affine_transform, resize, upsample
+from kernelearn.ops.indexing import get_item
 from kernelearn.ops.pointwise import (
     activation,
     batch_normalization,
@@ -64,6 +65,7 @@ from kernelearn.ops.pooling import average_pool, global_average_pool, global_max
 
 __all__ = [
     "activation",
+    "add",
     "affine_transform",
     "average_pool",
     "batch_normalization",
@@ -81,6 +83,7 @@ __all__ = [
     "elu",
     "exponential",
     "gelu",
+    "get_item",
     "global_average_pool",
     "global_max_pool",
     "hard_shrink",
@@ -94,8 +97,12 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "max_pool",
+    "maximum",
+    "minimum",
     "mish",
     "moments",
+    "multiply",
+    "negative",
     "one_hot",
     "relu",
     "relu6",
@@ -112,6 +119,7 @@ __all__ = [
     "sparse_plus",
     "sparse_sigmoid",
     "squareplus",
+    "subtract",
     "swish",
     "tanh",
     "tanh_shrink",

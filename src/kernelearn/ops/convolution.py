@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.ops._run import check_axes, float_arrays, run
+from kernelearn.ops._dispatch import operation
+from kernelearn.ops._run import Value, check_axes, floats, moved, reshaped, run
 
 Ints = int | Sequence[int]
 Sizes = Sequence[int]
 Padding = str | int | Sequence[Sequence[int]]
 
 
+@operation
 def conv(
-    x: ArrayLike,
-    kernel: ArrayLike,
+    x: Value,
+    kernel: Value,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Convolution (cross-correlation): y[n,p,f] = sum over taps i and channels c of x_pad[n, p*s + i*d, c] *
     w[i,c,f].
 
@@ -46,15 +48,16 @@ def conv(
     >>> ops.conv(np.array([3.0, 5.0, 4.0]).reshape(1, 3, 1), edges).ravel()
     array([-2.,  1.])
     """
-    x, kernel = float_arrays(x, kernel)
+    x, kernel = floats(x, kernel)
     x = _channels_last(x, kernel.ndim, data_format)
     attrs = _attrs(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation_rate, groups)
     return _back(run("conv", (x, kernel), engine, **attrs), data_format)
 
 
+@operation
 def conv_grad_input(
-    grad_y: ArrayLike,
-    kernel: ArrayLike,
+    grad_y: Value,
+    kernel: Value,
     input_size: Ints,
     strides: Ints = 1,
     padding: Padding = "valid",
@@ -62,7 +65,7 @@ def conv_grad_input(
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Gradient of `conv` with respect to x.
 
     Args:
@@ -76,7 +79,7 @@ def conv_grad_input(
     >>> ops.conv_grad_input(np.ones((1, 2, 1)), np.array([1.0, -1.0]).reshape(2, 1, 1), input_size=3).ravel()
     array([ 1.,  0., -1.])
     """
-    grad_y, kernel = float_arrays(grad_y, kernel)
+    grad_y, kernel = floats(grad_y, kernel)
     grad_y = _channels_last(grad_y, kernel.ndim, data_format, "grad_y")
     sizes = geometry.normalize_tuple(input_size, kernel.ndim - 2, "input_size")
     attrs = _attrs(sizes, kernel.shape[:-2], strides, padding, dilation_rate, groups)
@@ -84,9 +87,10 @@ def conv_grad_input(
     return _back(run("conv_grad_input", (grad_y, kernel), engine, input_size=sizes, **attrs), data_format)
 
 
+@operation
 def conv_grad_kernel(
-    x: ArrayLike,
-    grad_y: ArrayLike,
+    x: Value,
+    grad_y: Value,
     kernel_size: Ints,
     strides: Ints = 1,
     padding: Padding = "valid",
@@ -94,7 +98,7 @@ def conv_grad_kernel(
     groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Gradient of `conv` with respect to the kernel, summed over the batch.
 
     Args:
@@ -109,7 +113,7 @@ def conv_grad_kernel(
     >>> ops.conv_grad_kernel(x, np.ones((1, 2, 1)), kernel_size=2).ravel()
     array([8., 9.])
     """
-    x, grad_y = float_arrays(x, grad_y)
+    x, grad_y = floats(x, grad_y)
     x, grad_y = _channels_last(x, x.ndim, data_format), _channels_last(grad_y, x.ndim, data_format, "grad_y")
     size = geometry.normalize_tuple(kernel_size, x.ndim - 2, "kernel_size")
     attrs = _attrs(x.shape[1:-1], size, strides, padding, dilation_rate, groups)
@@ -122,16 +126,17 @@ def conv_grad_kernel(
     return run("conv_grad_kernel", (x, grad_y), engine, batched=2, kernel_size=size, **attrs)
 
 
+@operation
 def conv_transpose(
-    x: ArrayLike,
-    kernel: ArrayLike,
+    x: Value,
+    kernel: Value,
     strides: Ints = 1,
     padding: str = "valid",
     output_padding: Ints | None = None,
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Transposed convolution: the input gradient of a convolution, used to enlarge feature maps.
 
     Args:
@@ -147,7 +152,7 @@ def conv_transpose(
     >>> ops.conv_transpose(np.ones((1, 2, 1)), np.ones((2, 1, 1)), strides=2).ravel()
     array([1., 1., 1., 1.])
     """
-    x, kernel = float_arrays(x, kernel)
+    x, kernel = floats(x, kernel)
     x = _channels_last(x, kernel.ndim, data_format)
     rank = kernel.ndim - 2
     stride = geometry.normalize_tuple(strides, rank, "strides")
@@ -164,15 +169,16 @@ def conv_transpose(
     return _back(run("conv_transpose", (x, kernel), engine, output_size=sizes, **attrs), data_format)
 
 
+@operation
 def depthwise_conv(
-    x: ArrayLike,
-    kernel: ArrayLike,
+    x: Value,
+    kernel: Value,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Convolution of every channel with its own kernels; no sum over channels.
 
     Args:
@@ -185,26 +191,27 @@ def depthwise_conv(
     >>> ops.depthwise_conv(np.ones((1, 4, 4, 2)), np.ones((3, 3, 2, 1))).shape
     (1, 2, 2, 2)
     """
-    (kernel,) = float_arrays(kernel)
+    (kernel,) = floats(kernel)
     channels = kernel.shape[-2] if kernel.ndim > 1 else 0
     if channels < 1:
         raise ShapeError(
             f"A depthwise kernel must have shape (*size, channels, depth_multiplier), got {kernel.shape}."
         )
-    flat = kernel.reshape(*kernel.shape[:-2], 1, -1)
+    flat = reshaped(kernel, (*kernel.shape[:-2], 1, math.prod(kernel.shape[-2:])))
     return conv(x, flat, strides, padding, dilation_rate, channels, data_format, engine)
 
 
+@operation
 def separable_conv(
-    x: ArrayLike,
-    depthwise_kernel: ArrayLike,
-    pointwise_kernel: ArrayLike,
+    x: Value,
+    depthwise_kernel: Value,
+    pointwise_kernel: Value,
     strides: Ints = 1,
     padding: Padding = "valid",
     dilation_rate: Ints = 1,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """A depthwise convolution followed by a 1 x 1 convolution that mixes the channels.
 
     Args:
@@ -250,7 +257,7 @@ def _attrs(
     return {"stride": stride, "padding": pairs, "dilation": dilation, "groups": int(groups)}
 
 
-def _channels_last(x: NDArray[Any], axes: int, data_format: str | None, name: str = "x") -> NDArray[Any]:
+def _channels_last(x: Value, axes: int, data_format: str | None, name: str = "x") -> Value:
     """x with its channels at the end, checked against the number of axes of the kernel."""
     if not 3 <= axes <= 5:
         raise ShapeError(
@@ -260,21 +267,19 @@ def _channels_last(x: NDArray[Any], axes: int, data_format: str | None, name: st
     return channels_to_end(x, data_format)
 
 
-def channels_to_end(x: NDArray[Any], data_format: str | None) -> NDArray[Any]:
+def channels_to_end(x: Value, data_format: str | None) -> Value:
     """x itself, or moved from channels_first."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ArgumentError(f"data_format must be 'channels_last' or 'channels_first', got {data_format!r}.")
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if data_format == "channels_first" else x
+    return moved(x, 1, -1) if data_format == "channels_first" else x
 
 
-def _back(y: NDArray[Any], data_format: str | None) -> NDArray[Any]:
+def _back(y: Value, data_format: str | None) -> Value:
     """The result in the caller's data format."""
-    return np.ascontiguousarray(np.moveaxis(y, -1, 1)) if data_format == "channels_first" else y
+    return moved(y, -1, 1) if data_format == "channels_first" else y
 
 
-def _check_grad(
-    grad_y: NDArray[Any], sizes: Sizes, kernel: Sizes, filters: int, attrs: dict[str, Any]
-) -> None:
+def _check_grad(grad_y: Value, sizes: Sizes, kernel: Sizes, filters: int, attrs: dict[str, Any]) -> None:
     """Raise ShapeError unless grad_y has the shape of the convolution's output."""
     outputs = geometry.output_sizes(sizes, kernel, attrs["stride"], attrs["dilation"], attrs["padding"])
     expected = (grad_y.shape[0], *outputs, filters)

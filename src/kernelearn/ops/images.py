@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.geometry import normalize_tuple
 from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.errors import unknown_name
-from kernelearn.ops._run import check_axes, float_arrays, run
+from kernelearn.ops._dispatch import operation
+from kernelearn.ops._run import Value, check_axes, floats, run
 from kernelearn.ops.convolution import _back, channels_to_end
 from kernelearn.ops.pooling import _spatial
+from kernelearn.tracing import Traced
 
 
+@operation
 def upsample(
-    x: ArrayLike,
+    x: Value,
     size: int | Sequence[int] = 2,
     interpolation: str = "nearest",
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Enlarge maps (n, *spatial, c) by whole factors, one or one per axis.
 
     >>> import numpy as np
@@ -37,14 +39,15 @@ def upsample(
     return _back(run("upsample", (x,), engine, factors=factors, method=method), data_format)
 
 
+@operation
 def resize(
-    x: ArrayLike,
+    x: Value,
     size: Sequence[int],
     interpolation: str = "bilinear",
     antialias: bool = False,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Images (n, height, width, c) resampled to size = (height, width).
 
     Args:
@@ -59,15 +62,16 @@ def resize(
     )
 
 
+@operation
 def affine_transform(
-    images: ArrayLike,
-    maps: ArrayLike,
+    images: Value,
+    maps: Value,
     interpolation: str = "bilinear",
     fill_mode: str = "constant",
     fill_value: float = 0.0,
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Images whose pixel (row, column) is read at maps[n] @ (row, column, 1).
 
     Args:
@@ -81,10 +85,12 @@ def affine_transform(
     >>> ops.affine_transform(np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), shift).ravel()
     array([2., 3., 0.])
     """
-    (images,) = float_arrays(images)
+    (images,) = floats(images)
     check_axes(images, 4, "images", "(n, height, width, c)")
     images = channels_to_end(images, data_format)
-    spread = np.broadcast_to(np.asarray(maps, np.float64), (images.shape[0], 2, 3))
+    spread = maps if isinstance(maps, Traced) else np.asarray(maps, np.float64)
+    if not isinstance(images, Traced):
+        spread = np.broadcast_to(spread, (images.shape[0], 2, 3))
     outside = {"fill_mode": _known(fill_mode, INDEX_RULES), "fill_value": float(fill_value)}
     method = _known(interpolation, INTERPOLATIONS)
     y = run("warp", (images, spread), engine, batched=2, interpolation=method, **outside)

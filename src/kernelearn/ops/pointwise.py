@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.losses import LOSSES
 from kernelearn.errors import ArgumentError, ShapeError, unknown_name
-from kernelearn.ops._run import check_axes, float_arrays, run
+from kernelearn.ops._dispatch import operation
+from kernelearn.ops._run import Value, check_axes, floats, moved, reshaped, run, transposed, values
+from kernelearn.tracing import Traced, function
 
 
-def activation(x: ArrayLike, name: str, engine: str | None = None, **arguments: Any) -> NDArray[Any]:
+@operation
+def activation(x: Value, name: str, engine: str | None = None, **arguments: Any) -> Any:
     """An activation function by name.
 
     Args:
@@ -32,20 +35,21 @@ def activation(x: ArrayLike, name: str, engine: str | None = None, **arguments: 
         return _along_axis(name, x, engine=engine, **arguments)
     if name not in ACTIVATIONS:
         raise unknown_name("activation", name, [*ACTIVATIONS, "softmax", "log_softmax"])
-    (x,) = float_arrays(x)
+    (x,) = floats(x)
     return run("activation", (x,), engine, kind=name, **arguments)
 
 
-def _named(name: str) -> Callable[..., NDArray[Any]]:
+def _named(name: str) -> Callable[..., Any]:
     """The function `name` of this module."""
 
-    def function(x: ArrayLike, engine: str | None = None, **arguments: Any) -> NDArray[Any]:
+    def named(x: Value, engine: str | None = None, **arguments: Any) -> Any:
         return activation(x, name, engine, **arguments)
 
-    function.__name__ = function.__qualname__ = name
-    setattr(function, "activation", name)  # noqa: B010 - a layer takes the function for its name
-    function.__doc__ = f"The activation {name!r}; see `activation`."
-    return function
+    named.__name__ = named.__qualname__ = name
+    named.__doc__ = f"The activation {name!r}; see `activation`."
+    made = operation(named)
+    setattr(made, "activation", name)  # noqa: B010 - a layer takes the function for its name
+    return made
 
 
 linear = _named("linear")
@@ -78,7 +82,8 @@ sparse_sigmoid = _named("sparse_sigmoid")
 threshold = _named("threshold")
 
 
-def softmax(x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None) -> NDArray[Any]:
+@operation
+def softmax(x: Value, axis: int | Sequence[int] = -1, engine: str | None = None) -> Any:
     """exp(x) / sum of exp(x) along an axis, or over several axes together; never overflows.
 
     >>> import numpy as np
@@ -89,7 +94,8 @@ def softmax(x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = N
     return _along_axis("softmax", x, axis, engine)
 
 
-def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None) -> NDArray[Any]:
+@operation
+def log_softmax(x: Value, axis: int | Sequence[int] = -1, engine: str | None = None) -> Any:
     """The logarithm of `softmax`, exact where that rounds to 0."""
     return _along_axis("log_softmax", x, axis, engine)
 
@@ -98,10 +104,8 @@ for _function in (softmax, log_softmax):
     setattr(_function, "activation", _function.__name__)  # noqa: B010
 
 
-def _along_axis(
-    operator: str, x: ArrayLike, axis: int | Sequence[int] = -1, engine: str | None = None
-) -> NDArray[Any]:
-    (x,) = float_arrays(x)
+def _along_axis(operator: str, x: Value, axis: int | Sequence[int] = -1, engine: str | None = None) -> Any:
+    (x,) = floats(x)
     axes = sorted({_checked_axis(operator, one, x) for one in np.atleast_1d(axis).tolist()})
     if len(axes) > 1:
         return _along_several(operator, x, axes, engine)
@@ -109,25 +113,24 @@ def _along_axis(
     return run(operator, (x,), engine, batched=int(axes[0] != 0), axis=axes[0] - x.ndim)
 
 
-def _checked_axis(operator: str, axis: Any, x: NDArray[Any]) -> int:
+def _checked_axis(operator: str, axis: Any, x: Value) -> int:
     """An axis of x, counted from the front."""
     if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
         raise ShapeError(f"{operator} has axis={axis!r}, which an array of shape {x.shape} does not have.")
     return axis % x.ndim
 
 
-def _along_several(operator: str, x: NDArray[Any], axes: list[int], engine: str | None) -> NDArray[Any]:
+def _along_several(operator: str, x: Value, axes: list[int], engine: str | None) -> Value:
     """Over several axes: they are moved to the end, made one, and put back."""
-    ends = list(range(-len(axes), 0))
-    moved = np.moveaxis(x, axes, ends)
-    flat = np.ascontiguousarray(moved.reshape(*moved.shape[: -len(axes)], -1))
-    y = _along_axis(operator, flat, -1, engine)
-    return np.ascontiguousarray(np.moveaxis(y.reshape(moved.shape), ends, axes))
+    order = [axis for axis in range(x.ndim) if axis not in axes] + axes
+    last = transposed(x, order)
+    flat = reshaped(last, (*last.shape[: -len(axes)], math.prod(last.shape[-len(axes) :])))
+    y = reshaped(_along_axis(operator, flat, -1, engine), last.shape)
+    return transposed(y, [order.index(axis) for axis in range(x.ndim)])
 
 
-def dense(
-    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None, engine: str | None = None
-) -> NDArray[Any]:
+@operation
+def dense(x: Value, kernel: Value, bias: Value | None = None, engine: str | None = None) -> Any:
     """x @ kernel + bias on the last axis.
 
     Args:
@@ -138,15 +141,16 @@ def dense(
     >>> ops.dense(np.array([[1.0, 2.0]]), np.eye(2), bias=np.array([10.0, 20.0]))
     array([[11., 22.]])
     """
-    x, kernel = float_arrays(x, kernel)
+    x, kernel = floats(x, kernel)
     check_axes(kernel, 2, "kernel", "(features, units)")
     y = run("dense", (x, kernel), engine)
     return y if bias is None else bias_add(y, bias, engine=engine)
 
 
-def bias_add(x: ArrayLike, bias: ArrayLike, engine: str | None = None) -> NDArray[Any]:
+@operation
+def bias_add(x: Value, bias: Value, engine: str | None = None) -> Any:
     """Add a bias (c,) to the last axis of x."""
-    x, bias = float_arrays(x, bias)
+    x, bias = floats(x, bias)
     if bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"bias must have shape {x.shape[-1:]}, one number per channel of x; got {bias.shape}."
@@ -154,16 +158,17 @@ def bias_add(x: ArrayLike, bias: ArrayLike, engine: str | None = None) -> NDArra
     return run("bias_add", (x, bias), engine)
 
 
+@operation
 def batch_normalization(
-    x: ArrayLike,
-    mean: ArrayLike,
-    variance: ArrayLike,
+    x: Value,
+    mean: Value,
+    variance: Value,
     axis: int = -1,
-    offset: ArrayLike | None = None,
-    scale: ArrayLike | None = None,
+    offset: Value | None = None,
+    scale: Value | None = None,
     epsilon: float = 1e-3,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """scale * (x - mean) / sqrt(variance + epsilon) + offset, one number of each per channel.
 
     Args:
@@ -175,58 +180,67 @@ def batch_normalization(
     >>> ops.batch_normalization(np.array([[1.0, 5.0]]), mean=[1.0, 1.0], variance=[4.0, 4.0], epsilon=0.0)
     array([[0., 2.]])
     """
-    # NOTE: a number that stands for None must not make float32 arrays float64, so it is an integer.
-    arrays = float_arrays(
-        x, mean, variance, *(np.int8(i) if a is None else a for i, a in ((1, scale), (0, offset)))
-    )
-    x, mean, variance = arrays[:3]
-    shape = (x.shape[axis],)
-    scale, offset = (a if a.shape else np.full(shape, a) for a in arrays[3:])
+    shape = (values(x)[0].shape[axis],)
+    # NOTE: what stands for None must not make float32 arrays float64, so it is of integers.
+    given = (np.full(shape, i, np.int8) if a is None else a for i, a in ((1, scale), (0, offset)))
+    x, mean, variance, scale, offset = floats(x, mean, variance, *given)
     for name, array in (("mean", mean), ("variance", variance), ("scale", scale), ("offset", offset)):
         if array.shape != shape:
             raise ShapeError(
                 f"{name} must have shape {shape}, one number per channel (axis {axis}); got {array.shape}."
             )
-    last = np.ascontiguousarray(np.moveaxis(x, axis, -1))
-    y = run("standardize", (last, mean, variance), engine, epsilon=float(epsilon))
-    return np.ascontiguousarray(np.moveaxis(run("affine", (y, scale, offset), engine), -1, axis))
+    last = moved(x, axis, -1)
+    if isinstance(last, Traced):
+        # NOTE: the operator `standardize` takes mean and variance as they are; here they may depend on x.
+        y = (last - mean) * function("rsqrt")(variance + epsilon)
+    else:
+        y = run("standardize", (last, mean, variance), engine, epsilon=float(epsilon))
+    return moved(run("affine", (y, scale, offset), engine), -1, axis)
 
 
+@operation
 def layer_normalization(
-    x: ArrayLike,
-    gamma: ArrayLike | None = None,
-    beta: ArrayLike | None = None,
+    x: Value,
+    gamma: Value | None = None,
+    beta: Value | None = None,
     axis: int = -1,
     epsilon: float = 1e-3,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Zero mean and unit variance along the last axes from `axis` on, then gamma * y + beta.
 
     Args:
         gamma, beta: of the shape of those axes, or None.
     """
-    (x,) = float_arrays(x)
+    (x,) = floats(x)
     axes = tuple(range(axis % x.ndim, x.ndim))
     y = run("normalize", (x,), engine, axes=axes, epsilon=float(epsilon))
     for operator, weight in (("multiply", gamma), ("add", beta)):
         if weight is not None:
-            y, weight = float_arrays(y, weight)
+            y, weight = floats(y, weight)
             y = run(operator, (y, weight), engine)
     return y
 
 
-def dropout(
-    x: ArrayLike, rate: float, seed: int = 0, step: int = 0, engine: str | None = None
-) -> NDArray[Any]:
-    """Set a share `rate` of x to zero, scale the rest by 1 / (1 - rate); depends on seed and step alone."""
-    (x,) = float_arrays(x)
+@operation
+def dropout(x: Value, rate: float, seed: int = 0, step: int = 0, engine: str | None = None) -> Any:
+    """Set a share `rate` of x to zero, scale the rest by 1 / (1 - rate).
+
+    On arrays it depends on seed and step alone; traced, it draws from the generator of the step.
+    """
+    (x,) = floats(x)
     if not 0 <= rate <= 1:
         raise ArgumentError(f"rate must lie in [0, 1], got {rate!r}.")
-    clock = np.asarray(seed, np.int64), np.asarray(step, np.int64)
-    return run("dropout", (x, *clock), engine, rate=float(rate), stream=1)
+    if isinstance(x, Traced):
+        clock: list[Value] = [Traced(x.graph, part) for part in x.graph.clock()]
+        stream = x.graph.next_stream()
+    else:
+        clock, stream = [np.asarray(seed, np.int64), np.asarray(step, np.int64)], 1
+    return run("dropout", (x, *clock), engine, rate=float(rate), stream=stream)
 
 
-def one_hot(labels: ArrayLike, num_classes: int, dtype: str = "float32") -> NDArray[Any]:
+@operation
+def one_hot(labels: Value, num_classes: int, dtype: str = "float32") -> Any:
     """Class numbers (...,) as rows of zeros with one 1: (..., num_classes). A number that is no class gives
     zeros.
 
@@ -241,16 +255,16 @@ def one_hot(labels: ArrayLike, num_classes: int, dtype: str = "float32") -> NDAr
     return np.asarray(numbers[..., None] == np.arange(num_classes)).astype(dtype)
 
 
-def moments(
-    x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False
-) -> tuple[NDArray[Any], NDArray[Any]]:
+@operation
+def moments(x: Value, axes: int | Sequence[int], keepdims: bool = False) -> tuple[Any, Any]:
     """Mean and biased variance over axes."""
-    (x,) = float_arrays(x)
+    (x,) = floats(x)
     chosen = tuple(np.atleast_1d(axes).tolist())
     return x.mean(axis=chosen, keepdims=keepdims), x.var(axis=chosen, keepdims=keepdims)
 
 
-def categorical_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> NDArray[Any]:
+@operation
+def categorical_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
     """-sum(target * log(output)) along the last axis, per sample.
 
     >>> import numpy as np
@@ -258,22 +272,22 @@ def categorical_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: 
     >>> ops.categorical_crossentropy(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])).round(4)
     array([0.6931])
     """
-    output, target = float_arrays(output, target)
+    output, target = floats(output, target)
     return LOSSES["categorical_crossentropy"].value(target, output, from_logits=from_logits)
 
 
-def sparse_categorical_crossentropy(
-    target: ArrayLike, output: ArrayLike, from_logits: bool = False
-) -> NDArray[Any]:
+@operation
+def sparse_categorical_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
     """`categorical_crossentropy` with class numbers (n, ...) as target."""
-    (output,) = float_arrays(output)
+    (output,) = floats(output)
     return LOSSES["sparse_categorical_crossentropy"].value(
         np.asarray(target), output, from_logits=from_logits
     )
 
 
-def binary_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> NDArray[Any]:
+@operation
+def binary_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
     """-(t log(p) + (1 - t) log(1 - p)) for every entry, not averaged."""
-    output, target = float_arrays(output, target)
+    output, target = floats(output, target)
     value = LOSSES["binary_crossentropy"].value
     return value(target[..., None], output[..., None], from_logits=from_logits)

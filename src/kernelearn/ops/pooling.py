@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import ArrayLike, NDArray
-
 from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.ops._run import float_arrays, run
+from kernelearn.ops._dispatch import operation
+from kernelearn.ops._run import Value, floats, run
 from kernelearn.ops.convolution import _back, channels_to_end
 
 Ints = int | Sequence[int]
 
 
+@operation
 def max_pool(
-    x: ArrayLike,
+    x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
     padding: str = "valid",
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Largest value of every window.
 
     Args:
@@ -41,14 +41,15 @@ def max_pool(
     return _pool("max_pool", x, pool_size, strides, padding, data_format, engine)
 
 
+@operation
 def average_pool(
-    x: ArrayLike,
+    x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
     padding: str = "valid",
     data_format: str | None = None,
     engine: str | None = None,
-) -> NDArray[Any]:
+) -> Any:
     """Mean of the real (not padded) pixels of every window; arguments as in `max_pool`.
 
     >>> import numpy as np
@@ -61,13 +62,13 @@ def average_pool(
 
 def _pool(
     operator: str,
-    x: ArrayLike,
+    x: Value,
     pool_size: Ints,
     strides: Ints | None,
     padding: str,
     data_format: str | None,
     engine: str | None,
-) -> NDArray[Any]:
+) -> Value:
     x = _spatial(x, data_format)
     rank = x.ndim - 2
     size = geometry.normalize_tuple(pool_size, rank, "pool_size")
@@ -78,16 +79,18 @@ def _pool(
     return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)
 
 
+@operation
 def global_max_pool(
-    x: ArrayLike, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
-) -> NDArray[Any]:
+    x: Value, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> Any:
     """Largest value of every map: (n, c), or with sizes of 1 for space if `keepdims`."""
     return _global("reduce_max", x, keepdims, data_format, engine)
 
 
+@operation
 def global_average_pool(
-    x: ArrayLike, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
-) -> NDArray[Any]:
+    x: Value, keepdims: bool = False, data_format: str | None = None, engine: str | None = None
+) -> Any:
     """Mean of every map: (n, c), or with sizes of 1 for space if `keepdims`.
 
     >>> import numpy as np
@@ -98,17 +101,15 @@ def global_average_pool(
     return _global("reduce_mean", x, keepdims, data_format, engine)
 
 
-def _global(
-    operator: str, x: ArrayLike, keepdims: bool, data_format: str | None, engine: str | None
-) -> NDArray[Any]:
+def _global(operator: str, x: Value, keepdims: bool, data_format: str | None, engine: str | None) -> Value:
     x = _spatial(x, data_format)
     y = run(operator, (x,), engine, axes=tuple(range(1, x.ndim - 1)), keepdims=bool(keepdims))
     return _back(y, data_format) if keepdims else y
 
 
-def _spatial(x: ArrayLike, data_format: str | None) -> NDArray[Any]:
+def _spatial(x: Value, data_format: str | None) -> Value:
     """x as a channels-last float array with 1 to 3 spatial axes."""
-    (array,) = float_arrays(x)
+    (array,) = floats(x)
     if not 3 <= array.ndim <= 5:
         raise ShapeError(
             f"x must have 3 to 5 axes: images, 1 to 3 of space, channels; got shape {array.shape}."

@@ -88,6 +88,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "resize_grad": (resampling.lower_resize_grad,),
     # moving numbers
     "reshape": (shaping.lower_reshape,),
+    "fix_images": (shaping.lower_same,),
+    "open_images": (shaping.lower_same,),
     "slice": (shaping.lower_slice,),
     "strided_slice": (shaping.lower_strided_slice,),
     "strided_place": (shaping.lower_strided_place,),

@@ -149,6 +149,43 @@ def _upsample_gradient(c: Context) -> Gradients:
     return (c.builder.add("upsample_grad", c.grad, **c.attrs),)
 
 
+def _fixed_shape(x: Spec, *, images: int) -> tuple[Spec]:
+    if x.shape[:1] not in ((None,), (images,)):
+        raise ShapeError(f"{x.shape} does not have {images} images as its first size.")
+    return (Spec((images, *x.shape[1:]), x.dtype),)
+
+
+def _fixed_gradient(c: Context) -> Gradients:
+    return (c.builder.add("open_images", c.grad, **c.attrs),)
+
+
+def _opened_shape(x: Spec, *, images: int) -> tuple[Spec]:
+    if x.shape[:1] not in ((images,), (None,)):
+        raise ShapeError(f"{x.shape} does not have {images} images as its first size.")
+    return (Spec((None, *x.shape[1:]), x.dtype),)
+
+
+def _opened_gradient(c: Context) -> Gradients:
+    return (c.builder.add("fix_images", c.grad, **c.attrs),)
+
+
+# The same memory, with the number of images written as a number, and as None.
+operator(
+    "fix_images",
+    _fixed_shape,
+    reference.fix_images,
+    _fixed_gradient,
+    attrs=required("images"),
+    is_linear=True,
+)
+operator(
+    "open_images",
+    _opened_shape,
+    reference.open_images,
+    _opened_gradient,
+    attrs=required("images"),
+    is_linear=True,
+)
 operator(
     "reshape", _reshape_shape, reference.reshape, _reshape_gradient, attrs=required("shape"), is_linear=True
 )

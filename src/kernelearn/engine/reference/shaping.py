@@ -6,11 +6,24 @@ from collections.abc import Callable
 import numpy as np
 
 from kernelearn.engine.arrays import Array, Places, Shape
+from kernelearn.errors import ShapeError
 
 
 def reshape(x: Array, *, shape: tuple[int | None, ...]) -> Array:
     """Reshape; None stands for the number of images."""
     return x.reshape([-1 if s is None else s for s in shape])
+
+
+def fix_images(x: Array, *, images: int) -> Array:
+    """x itself, of a program that is for so many images."""
+    if len(x) != images:
+        raise ShapeError(f"A program for {images} images got {len(x)}.")
+    return x
+
+
+def open_images(x: Array, *, images: int) -> Array:
+    """x itself, where its first axis counts the images."""
+    return x
 
 
 def transpose(x: Array, *, axes: tuple[int, ...]) -> Array:
