@@ -5,6 +5,7 @@ import numpy as np
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.losses import LOSSES
 from tests.engine import oracles
+from tests.engine.cases_choosing import CHOOSING
 from tests.engine.cases_images import IMAGES
 from tests.engine.geometries import GEOMETRIES, POOLS
 from tests.engine.helpers import Case
@@ -622,6 +623,7 @@ ALL = [
     *NORMALIZATION,
     *RANDOM,
     *IMAGES,
+    *CHOOSING,
     *LOSS,
     *UPDATE,
 ]

@@ -28,7 +28,7 @@ from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from tests.engine.cpu.memory import CAUGHT, GuardedMemory, run_in_child
-from tests.engine.helpers import Case, as_dtype
+from tests.engine.helpers import Case, as_dtype, magnitudes
 from tests.rounding import gamma
 
 TARGETS = ("avx512", "avx2", "baseline")
@@ -49,6 +49,9 @@ WITHOUT_IMAGES = {
     "penalty", "penalty_grad", "moving_average", "constrain", "clip_by_value", "clip_by_norm", "global_norm",
     "clip_by_global_norm", "fill",
 }  # fmt: skip
+
+# Operators with an attribute `shape` that begins with the number of images.
+OPEN_SHAPES = ("reshape", "strided_place", "broadcast_to", "scatter_add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +253,8 @@ def narrowed(problem: Problem) -> list[np.ndarray]:
 def open_attrs(problem: Problem, has_images: bool) -> dict[str, Any]:
     """The attributes as a program holds them: a number of images in `shape` is None there."""
     attrs = dict(problem.attrs)
-    if has_images and problem.operator in ("reshape", "strided_place", "broadcast_to"):
+    # NOTE: what is added along the first axis goes into one array for all images.
+    if has_images and problem.operator in OPEN_SHAPES and attrs.get("axis") != 0:
         attrs["shape"] = (None, *attrs["shape"][1:])
     return attrs
 
@@ -293,8 +297,7 @@ def bounds(problem: Problem, narrow: Sequence[np.ndarray], wide: list[np.ndarray
         return [np.full(e.shape, unit * np.abs(e).max(initial=1e-30)) for e in wide]
     attrs = {k: abs(v) if isinstance(v, float) else v for k, v in problem.attrs.items()}
     positive = replace(problem, attrs=attrs)
-    magnitudes = expected(positive, [np.abs(a) for a in narrow])
-    return [gamma(problem.terms) * m for m in magnitudes]
+    return [gamma(problem.terms) * m for m in expected(positive, magnitudes(narrow))]
 
 
 def compare(

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernelearn.engine.cpu.kernels import constants, dense, fused, random, reductions, shaping, updates
+from kernelearn.engine.cpu.kernels import (
+    choosing,
+    constants,
+    dense,
+    fused,
+    random,
+    reductions,
+    shaping,
+    updates,
+)
 from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
 from kernelearn.engine.cpu.kernels.entrywise.broadcast import lower_broadcast, lower_scale
@@ -97,6 +106,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "pad": (shaping.lower_pad,),
     "concatenate": (shaping.lower_concatenate,),
     "transpose": (shaping.lower_transpose,),
+    # choosing by numbers; sorting is left to the reference engine
+    "gather": (choosing.lower_gather,),
+    "scatter_add": (choosing.lower_scatter_add,),
+    "gather_along": (choosing.lower_gather_along,),
+    "scatter_add_along": (choosing.lower_scatter_add_along,),
+    "one_hot": (choosing.lower_one_hot,),
+    "fill_like": (choosing.lower_fill_like,),
+    **dict.fromkeys(
+        ("scatter_set", "is_last", "segment_max", "segment_max_grad", "argsort", "searchsorted"), ()
+    ),
     # random numbers, and images changed by them
     "dropout": (random.lower_dropout,),
     "random_uniform": (random.lower_random_uniform,),

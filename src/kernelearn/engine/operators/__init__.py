@@ -2,6 +2,7 @@
 
 from kernelearn.engine.operators import (
     augmentation,
+    choosing,
     coefficients,
     convolution,
     dense,
@@ -24,6 +25,7 @@ __all__ = [
     "Operator",
     "Spec",
     "augmentation",
+    "choosing",
     "coefficients",
     "convolution",
     "dense",
