@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS, affine_map
+from kernelearn.engine.reference.images.augmentation import INDEX_RULES, INTERPOLATIONS, affine_map
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from tests.engine.helpers import Case
 

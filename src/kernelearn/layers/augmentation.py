@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelearn._configurable import is_number
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
+from kernelearn.engine.reference.images.augmentation import INDEX_RULES, INTERPOLATIONS
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.arguments import (
     Shape,

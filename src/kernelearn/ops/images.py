@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.geometry import normalize_tuple
-from kernelearn.engine.reference.augmentation import INDEX_RULES, INTERPOLATIONS
+from kernelearn.engine.reference.images.augmentation import INDEX_RULES, INTERPOLATIONS
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.errors import unknown_name
 from kernelearn.ops._dispatch import operation

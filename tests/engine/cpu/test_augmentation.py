@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn import Input, Sequential, layers, set_num_threads
 from kernelearn.engine.cpu.plan import Fallback
-from kernelearn.engine.reference import augmentation as reference
+from kernelearn.engine.reference.images import augmentation as reference
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.cpu.memory import needs_guard_pages

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kernelearn.engine.cpu.kernels.images.resampling import find_band
-from kernelearn.engine.reference import resizing, shaping
+from kernelearn.engine.reference import shaping
+from kernelearn.engine.reference.images import resizing
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.rounding import gamma

@@ -12,8 +12,9 @@ from kernelearn.engine.operators.table import (
     required,
     same_as_first,
 )
-from kernelearn.engine.reference import augmentation as reference
-from kernelearn.engine.reference import normalization, resizing
+from kernelearn.engine.reference import normalization
+from kernelearn.engine.reference.images import augmentation as reference
+from kernelearn.engine.reference.images import resizing
 from kernelearn.errors import ShapeError
 
 

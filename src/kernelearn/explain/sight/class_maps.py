@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._notebook import number, shortened, table
-from kernelearn.engine.reference.resizing import resize
+from kernelearn.engine.reference.images.resizing import resize
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.sight.maps import map_layers
 from kernelearn.explain.sight.network import (

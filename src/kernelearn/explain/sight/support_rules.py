@@ -13,8 +13,8 @@ import numpy as np
 
 from kernelearn.engine.reference import conv as convolution
 from kernelearn.engine.reference import shaping
+from kernelearn.engine.reference.images.resizing import sampling_matrix
 from kernelearn.engine.reference.pooling import average_pool_grad
-from kernelearn.engine.reference.resizing import sampling_matrix
 from kernelearn.engine.reference.shaping import resize_matrix
 
 Sizes = tuple[int, ...]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.geometry import effective_size
-from kernelearn.engine.reference.resizing import sampling_matrix
+from kernelearn.engine.reference.images.resizing import sampling_matrix
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.explain.sight.support_rules import Applied, Sizes
 

@@ -24,7 +24,7 @@ from kernelearn.engine.cpu.language.tables import Table
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
-from kernelearn.engine.reference.resizing import sampling_matrix
+from kernelearn.engine.reference.images.resizing import sampling_matrix
 from kernelearn.engine.reference.shaping import resize_matrix
 
 # Vectors of a row that are summed together.

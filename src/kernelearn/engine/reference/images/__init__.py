@@ -1,0 +1,1 @@
+"""Formulas of operators that change images."""
