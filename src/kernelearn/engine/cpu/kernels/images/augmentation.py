@@ -1,7 +1,7 @@
 """Random changes of images by a draw per image: mirroring, cropping, contrast, and their gradients.
 
-They follow `engine.reference.images.augmentation`: what a draw decides is decided in the same precision, so that
-both engines mirror and crop alike. Rotations and the like are in `warping`.
+They follow `engine.reference.images.augmentation`: what a draw decides is decided in the same precision, so
+that both engines mirror and crop alike. Rotations and the like are in `warping`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where an affine map reads an image: whole pixel numbers, weights, and what stands outside of the image.
 
 One code for one place (single numbers) and for the places of neighbouring pixels (vectors). Places are
-float64, in the order of operations of `engine.reference.images.augmentation`, so that both engines find the same
-pixels.
+float64, in the order of operations of `engine.reference.images.augmentation`, so that both engines find the
+same pixels.
 """
 
 from __future__ import annotations
