@@ -67,6 +67,10 @@ def _mean(x, **attrs):
     return oracles.pool(x, reduction=np.mean, **attrs)
 
 
+def _taken(x, where, **attrs):
+    return oracles.taken(x, where, **attrs)
+
+
 def poolings(g):
     attrs = {"size": g.kernel, "stride": g.stride, "padding": g.padding}
     x = distinct(2, *g.sizes, 3)
@@ -76,10 +80,11 @@ def poolings(g):
     back = {"input_size": g.sizes, **attrs}
     return [
         Case("max_pool", (x,), attrs, _winner, smooth=(0,), label=g.label),
-        Case("max_pool_grad", (grad, where), back, terms=window, label=g.label),
+        Case("max_pool_grad", (grad, where), back, terms=window, smooth=(0,), label=g.label),
+        Case("max_pool_take", (x, where), attrs, _taken, smooth=(0,), label=g.label),
         # NOTE: a division follows the sum, one rounding more.
         Case("average_pool", (x,), attrs, _mean, terms=window + 1, smooth=(0,), label=g.label),
-        Case("average_pool_grad", (grad,), back, terms=window + 1, label=g.label),
+        Case("average_pool_grad", (grad,), back, terms=window + 1, smooth=(0,), label=g.label),
     ]
 
 
@@ -110,7 +115,7 @@ DENSE = [
         smooth=(0, 1),
     ),
     Case("bias_add", (normal(2, 3, 4), normal(4)), {}, np.add, smooth=(0, 1)),
-    Case("bias_grad", (normal(2, 3, 4),), {}, lambda g: g.sum(axis=(0, 1)), terms=6),
+    Case("bias_grad", (normal(2, 3, 4),), {}, lambda g: g.sum(axis=(0, 1)), terms=6, smooth=(0,)),
 ]
 
 
@@ -446,6 +451,7 @@ SHAPING = [
         (normal(2, 6, 12, 5),),
         {"factors": (2, 3)},
         lambda g, factors: g.reshape(2, 3, 2, 4, 3, 5).sum((2, 4)),
+        smooth=(0,),
     ),
 ]
 
@@ -476,6 +482,7 @@ NORMALIZATION = [
         (_MAPS, abs(normal(5))),
         {"epsilon": 1e-3},
         lambda g, v, epsilon: g / np.sqrt(v + epsilon),
+        smooth=(0,),
     ),
     Case("batch_statistics", (_MAPS,), {"axes": (0, 1, 2)}, lambda x, axes: x.mean(axes)),
     Case(

@@ -104,7 +104,7 @@ def _warps():
         if fill_mode == "constant":
             filled = {**attrs, "fill_value": 0.75}
             yield Case("warp", (X, maps), filled, _warped, smooth=(0,), label=f"{label}-filled")
-        yield Case("warp_grad", (X, maps), attrs, label=label)
+        yield Case("warp_grad", (X, maps), attrs, smooth=(0,), label=label)
 
 
 def _resizes():
@@ -124,7 +124,7 @@ IMAGES = [
     Case("flip", (X, _COLUMN), {"axes": (2,)}, _flipped, terms=1, smooth=(0,), label="horizontal"),
     Case("crop", (X, DRAW), {"size": (3, 2)}, _cropped, terms=1, smooth=(0,)),
     Case("crop", (X, DRAW), {"size": (5, 4)}, lambda x, draw, size: x, terms=1, smooth=(0,), label="whole"),
-    Case("crop_grad", (X[:, :3, :2], DRAW), {"size": (3, 2), "input_size": (5, 4)}, terms=1),
+    Case("crop_grad", (X[:, :3, :2], DRAW), {"size": (3, 2), "input_size": (5, 4)}, terms=1, smooth=(0,)),
     Case("contrast", (X, _COLUMN), _CONTRAST, _stretched, smooth=(0,)),
     Case("contrast_grad", (X[::-1], X, _COLUMN), _CONTRAST),
     *[
@@ -134,7 +134,7 @@ IMAGES = [
     Case("affine_map", (X, _COLUMN), {"kind": "zoom", "ranges": ((0.5, 1.5),)}, _map, label="zoom-both"),
     *_warps(),
     *_resizes(),
-    Case("resize_grad", (X,), {"size": (5, 4), "input_size": (8, 3), "method": "bilinear"}),
+    Case("resize_grad", (X,), {"size": (5, 4), "input_size": (8, 3), "method": "bilinear"}, smooth=(0,)),
     Case(
         "unstandardize",
         (X, _MEAN, _VARIANCE),
@@ -143,6 +143,10 @@ IMAGES = [
         smooth=(0,),
     ),
     Case(
-        "unstandardize_grad", (X, _VARIANCE), {"epsilon": 1e-3}, lambda g, v, epsilon: g * (v + 1e-3) ** 0.5
+        "unstandardize_grad",
+        (X, _VARIANCE),
+        {"epsilon": 1e-3},
+        lambda g, v, epsilon: g * (v + 1e-3) ** 0.5,
+        smooth=(0,),
     ),
 ]

@@ -100,6 +100,17 @@ def _windows(x, size, stride, padding):
     return windows
 
 
+def taken(x, where, *, size, stride, padding):
+    """x at the tap of every window that `where` names, 0 for one in the padding."""
+    y = np.zeros(where.shape, x.dtype)
+    for n, *place, c in np.ndindex(where.shape):
+        tap = np.unravel_index(where[(n, *place, c)], size)
+        pixel = [p * s + t - before for p, s, t, (before, _) in zip(place, stride, tap, padding)]
+        if all(0 <= at < limit for at, limit in zip(pixel, x.shape[1:-1])):
+            y[(n, *place, c)] = x[(n, *pixel, c)]
+    return y
+
+
 def pool(x, *, size, stride, padding, reduction):
     """np.max or np.mean over the real pixels of every window."""
     outputs = output_sizes(x.shape[1:-1], size, stride, (1,) * len(size), padding)

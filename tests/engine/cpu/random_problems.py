@@ -149,6 +149,7 @@ def pooling(rng: Rng) -> Problem:
     choices = (
         Problem("max_pool", (x,), attrs, terms=1),
         Problem("max_pool_grad", (grad, where), back, terms=window),
+        Problem("max_pool_take", (x, where), attrs, terms=1),
         Problem("average_pool", (x,), attrs, terms=window + 1),
         Problem("average_pool_grad", (grad,), back, terms=window + 1),
     )

@@ -38,6 +38,7 @@ def _problems(g, channels):
     yield Problem("max_pool", (x,), attrs, bound=_exact)
     yield Problem("max_pool", (x,), attrs, bound=_exact, outputs=(0,))
     yield Problem("max_pool_grad", (grad, where), back, terms=window)
+    yield Problem("max_pool_take", (x, where), attrs, bound=_exact)
     yield Problem("average_pool_grad", (grad,), back, terms=window + 1)
     if not _has_empty_windows(g):
         yield Problem("average_pool", (rng.normal(size=x.shape),), attrs, terms=window + 1)

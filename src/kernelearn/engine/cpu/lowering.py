@@ -88,6 +88,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "reduce_max_grad": (reductions.lower_max_grad,),
     # windows and sizes
     "max_pool": (pooling.lower_max_pool,),
+    "max_pool_take": (pooling.lower_max_pool_take,),
     "max_pool_grad": (pooling.lower_max_pool_grad,),
     "average_pool": (pooling.lower_average_pool,),
     "average_pool_grad": (pooling.lower_average_pool_grad,),

@@ -52,6 +52,11 @@ def _bias_gradient(c: Context) -> Gradients:
     return c.grad, c.builder.add("bias_grad", c.grad) if c.needs[1] else None
 
 
+def _bias_grad_gradient(c: Context) -> Gradients:
+    grad_y = c.inputs[0]
+    return (c.builder.add("broadcast_to", c.grad, grad_y, shape=tuple(grad_y.shape)),)
+
+
 def _bias_grad_shape(grad_y: Spec) -> tuple[Spec]:
     return (Spec(grad_y.shape[-1:], grad_y.dtype),)
 
@@ -76,4 +81,4 @@ operator(
     is_linear=True,
 )
 operator("bias_add", same_as_first, reference.bias_add, _bias_gradient)
-operator("bias_grad", _bias_grad_shape, reference.bias_grad, is_linear=True)
+operator("bias_grad", _bias_grad_shape, reference.bias_grad, _bias_grad_gradient, is_linear=True)

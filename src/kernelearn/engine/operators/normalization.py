@@ -23,6 +23,11 @@ def _standardize_gradient(c: Context) -> Gradients:
     return c.builder.add("standardize_grad", c.grad, c.inputs[2], **c.attrs), None, None
 
 
+def _standardize_grad_gradient(c: Context) -> Gradients:
+    """Self-adjoint; the stored variance is a constant."""
+    return c.builder.add("standardize_grad", c.grad, c.inputs[1], **c.attrs), None
+
+
 def _statistics_shape(x: Spec, *, axes: Sizes) -> tuple[Spec, Spec]:
     statistics = Spec(tuple(s for i, s in enumerate(x.shape) if i not in axes), x.dtype)
     return statistics, statistics
@@ -50,7 +55,12 @@ operator(
     "standardize", same_as_first, reference.standardize, _standardize_gradient, attrs=required("epsilon")
 )
 operator(
-    "standardize_grad", same_as_first, reference.standardize_grad, attrs=required("epsilon"), is_linear=True
+    "standardize_grad",
+    same_as_first,
+    reference.standardize_grad,
+    _standardize_grad_gradient,
+    attrs=required("epsilon"),
+    is_linear=True,
 )
 operator("moving_average", same_as_first, reference.moving_average, attrs=required("momentum"))
 operator("batch_statistics", _statistics_shape, reference.batch_statistics, attrs=required("axes"))

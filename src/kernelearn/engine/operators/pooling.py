@@ -28,6 +28,25 @@ def _max_pool_gradient(c: Context) -> Gradients:
     )
 
 
+def _max_pool_grad_gradient(c: Context) -> Gradients:
+    attrs = {name: value for name, value in c.attrs.items() if name != "input_size"}
+    return c.builder.add("max_pool_take", c.grad, c.inputs[1], **attrs), None
+
+
+def _max_pool_take_gradient(c: Context) -> Gradients:
+    size = c.inputs[0].shape[1:-1]
+    return c.builder.add("max_pool_grad", c.grad, c.inputs[1], input_size=size, **c.attrs), None
+
+
+def _taken_shape(x: Spec, where: Spec, **attrs: Any) -> tuple[Spec]:
+    return _pool_shape(x, **attrs)
+
+
+def _average_pool_grad_gradient(c: Context) -> Gradients:
+    attrs = {name: value for name, value in c.attrs.items() if name != "input_size"}
+    return (c.builder.add("average_pool", c.grad, **attrs),)
+
+
 def _average_pool_gradient(c: Context) -> Gradients:
     return (c.builder.add("average_pool_grad", c.grad, input_size=c.inputs[0].shape[1:-1], **c.attrs),)
 
@@ -39,7 +58,16 @@ operator(
     "max_pool_grad",
     _grad_shape,
     reference.max_pool_grad,
+    _max_pool_grad_gradient,
     attrs={**_WINDOW, **required("input_size")},
+    is_linear=True,
+)
+operator(
+    "max_pool_take",
+    _taken_shape,
+    reference.max_pool_take,
+    _max_pool_take_gradient,
+    attrs=_WINDOW,
     is_linear=True,
 )
 operator(
@@ -49,6 +77,7 @@ operator(
     "average_pool_grad",
     _grad_shape,
     reference.average_pool_grad,
+    _average_pool_grad_gradient,
     attrs={**_WINDOW, **required("input_size")},
     is_linear=True,
 )

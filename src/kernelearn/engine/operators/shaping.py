@@ -149,6 +149,10 @@ def _upsample_gradient(c: Context) -> Gradients:
     return (c.builder.add("upsample_grad", c.grad, **c.attrs),)
 
 
+def _upsample_grad_gradient(c: Context) -> Gradients:
+    return (c.builder.add("upsample", c.grad, **c.attrs),)
+
+
 def _fixed_shape(x: Spec, *, images: int) -> tuple[Spec]:
     if x.shape[:1] not in ((None,), (images,)):
         raise ShapeError(f"{x.shape} does not have {images} images as its first size.")
@@ -247,6 +251,7 @@ operator(
     "upsample_grad",
     _upsample_grad_shape,
     reference.upsample_grad,
+    _upsample_grad_gradient,
     attrs={**required("factors"), "method": "nearest"},
     is_linear=True,
 )

@@ -1,6 +1,7 @@
 """Max and average pooling over spatial windows, with their gradients; channels last, any dimension.
 
-max:      y[n,p,q,c] = max over the window of x_pad (padded with -inf); the gradient goes to the first maximum
+max:      y[n,p,q,c] = max over the window of x_pad (-inf outside); its gradient goes to the first maximum,
+          and the gradient of that comes from there
 average:  y[n,p,q,c] = sum over the window / number of real pixels in it, which share the gradient equally
 """
 
@@ -50,6 +51,21 @@ def max_pool_grad(
         padding,
         lambda number: np.where(where == number, grad_y, grad_y.dtype.type(0)),
     )
+
+
+def max_pool_take(x: Array, where: Array, *, size: Sizes, stride: Sizes, padding: Pairs) -> Array:
+    """What x has at the pixel that won in every window: the adjoint of `max_pool_grad`.
+
+    Args:
+        x: (n, *spatial, c).
+        where: (n, *outputs, c) tap numbers from `max_pool`.
+    Returns: (n, *outputs, c).
+    """
+    padded = pad_spatial(x, padding)
+    taken = np.zeros(where.shape, x.dtype)
+    for number, (_, region) in enumerate(taps(size, stride, (1,) * len(size), where.shape[1:-1])):
+        np.copyto(taken, padded[region], where=where == number)
+    return taken
 
 
 def average_pool(x: Array, *, size: Sizes, stride: Sizes, padding: Pairs) -> Array:

@@ -38,7 +38,7 @@ class Pool:
     """One pooling: what is done with the numbers of a window.
 
     Attributes:
-        kind: "max", "average" or "sum".
+        kind: "max", "average", "sum", or "taken": what x has at taps that were written before.
         axes: of the image, without channels.
         has_taps: whether the number of the winning tap is written.
     """
@@ -91,13 +91,19 @@ def lower_average_pool(plan: Plan, op: Operation) -> bool:
 
 
 def _lower_pool(plan: Plan, op: Operation, kind: str, writes: dict[str, str]) -> bool:
-    (source,) = op.inputs
+    source = op.inputs[0]
     if not plan.are_images(source, writes["y"]):
         return False
     *sizes, channels = image_sizes(plan.shape(source))
     attrs = (op.attrs[a] for a in ("size", "stride", "padding"))
-    add_pool(plan, op, Pool(kind, _axes(sizes, *attrs), channels, "where" in writes), source, writes)
+    reads = dict(zip(("x", "where"), op.inputs))
+    add_pool(plan, op, Pool(kind, _axes(sizes, *attrs), channels, "where" in writes), reads, writes)
     return True
+
+
+def lower_max_pool_take(plan: Plan, op: Operation) -> bool:
+    """What stands where the winners were."""
+    return plan.dtype(op.inputs[1]) == "int32" and _lower_pool(plan, op, "taken", {"y": op.outputs[0]})
 
 
 def lower_max_pool_grad(plan: Plan, op: Operation) -> bool:
@@ -135,7 +141,7 @@ def lower_upsample_grad(plan: Plan, op: Operation) -> bool:
     pool = _enlarged(plan, op, op.outputs[0])
     if pool is None:
         return False
-    add_pool(plan, op, pool, op.inputs[0], {"y": op.outputs[0]})
+    add_pool(plan, op, pool, {"x": op.inputs[0]}, {"y": op.outputs[0]})
     return True
 
 
@@ -148,12 +154,12 @@ def _enlarged(plan: Plan, op: Operation, small: str) -> Pool | None:
     return Pool("sum", axes, channels)
 
 
-def add_pool(plan: Plan, op: Operation, pool: Pool, source: str, writes: dict[str, str]) -> None:
+def add_pool(plan: Plan, op: Operation, pool: Pool, reads: dict[str, str], writes: dict[str, str]) -> None:
     """The call that pools."""
     plan.call(
         op,
         Pooling(pool),
-        {"x": source},
+        reads,
         writes,
         flops=(float(pool.output_size * math.prod(a.window for a in pool.axes)), 0.0),
         note=f"{pool.kind} over {'x'.join(str(a.window) for a in pool.axes)}",
@@ -211,7 +217,7 @@ def _unrolled_windows(k: Kernel, pool: Pool, number: int, x: Index, y: Index, ta
 
 def _pool_taps(k: Kernel, pool: Pool, x: Index, y: Index, taps: Taps, mask: Value | None) -> None:
     """One vector of outputs of a window whose taps are known."""
-    best, where = _start(k, pool)
+    best, where = _start(k, pool, y, mask)
     for tap, offset in taps:
         best, where = _take(k, pool, best, where, k.load("x", x + offset, mask), _tap(k, tap))
     if pool.kind == "average":
@@ -224,12 +230,16 @@ def _tap(k: Kernel, number: int) -> Value:
     return k.constant(number, k.vector.of("i32"))
 
 
-def _start(k: Kernel, pool: Pool) -> tuple[Value, Value]:
+def _start(k: Kernel, pool: Pool, y: Index, mask: Value | None) -> tuple[Value, Value]:
+    if pool.kind == "taken":
+        return k.zero, k.load("where", y, mask).bits()
     return k.constant(-math.inf) if pool.kind == "max" else k.zero, _tap(k, 0)
 
 
 def _take(k: Kernel, pool: Pool, best: Value, where: Value, value: Value, tap: Value) -> tuple[Value, Value]:
     """One more number of a window. The first of equals wins; a NaN wins and stays."""
+    if pool.kind == "taken":
+        return where.equals(tap).choose(value, best), where
     if pool.kind != "max":
         return (value if best == k.zero else best + value), where
     if not pool.has_taps:
@@ -259,7 +269,7 @@ def _looped_windows(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
 
 
 def _loop_taps(k: Kernel, pool: Pool, x: Index, y: Index, ranges: list[Range], mask: Value | None) -> None:
-    first, first_tap = _start(k, pool)
+    first, first_tap = _start(k, pool, y, mask)
     best, where = k.register(start=first), k.register(start=first_tap)
     with ExitStack() as stack:
         number, at = k.const(0), x
