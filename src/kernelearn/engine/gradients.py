@@ -4,6 +4,8 @@ Only buffers that depend on a trainable parameter get a gradient: a frozen layer
 own, and the walk stops below the lowest trainable layer.
 """
 
+from collections.abc import Collection
+
 from kernelearn.engine.operators.table import OPERATORS, Context
 from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
 from kernelearn.errors import KernelearnError
@@ -21,31 +23,66 @@ def add_gradients(builder: ProgramBuilder, loss: Buffer, also: tuple[Buffer, ...
     Raises: KernelearnError if a gradient is needed through an operator that has none.
     """
     wanted = builder.trainable | {b.name for b in also}
-    forward = list(builder.operations)
-    dependent = _dependents(forward, wanted)
     builder.phase = "backward"
-    parts: dict[str, list[Buffer]] = {}
-    if loss.name in dependent:
-        parts[loss.name] = [builder.add("fill", shape=(), value=1.0, dtype=loss.dtype)]
-    for op in reversed(forward):
-        if op.outputs and parts.get(op.outputs[0]):
-            _step_back(builder, op, parts, dependent)
-    grads = {name: _total(builder, name, parts) for name in sorted(wanted) if parts.get(name)}
+    grads = _walk(builder, loss, wanted, None, builder.gradients)
     builder.phase, builder.layer = "forward", ""
     return grads
 
 
-def _dependents(operations: list[Operation], wanted: set[str]) -> set[str]:
-    """Names of all buffers that depend on a wanted one."""
+def gradients_of(
+    builder: ProgramBuilder, value: Buffer, wanted: Collection[str], seed: Buffer | None = None
+) -> dict[str, Buffer]:
+    """Append the gradient of `value` as operations like any other: they belong to the phase that is being
+    built, can be computed with, and can be differentiated again.
+
+    Args:
+        wanted: names of buffers.
+        seed: dL/d(value), of its shape; None for a scalar, whose gradient begins with 1.
+    Returns: name of a wanted buffer -> its gradient's buffer; buffers that `value` does not depend on are
+        left out.
+    Raises: KernelearnError if a gradient is needed through an operator that has none.
+    """
+    layer = builder.layer
+    try:
+        return _walk(builder, value, wanted, seed, {})
+    finally:
+        builder.layer = layer
+
+
+def _walk(
+    builder: ProgramBuilder,
+    value: Buffer,
+    wanted: Collection[str],
+    seed: Buffer | None,
+    found: dict[str, str],
+) -> dict[str, Buffer]:
+    """The gradients of wanted buffers; `found` takes the names of all gradients on the way."""
+    forward = [op for op in builder.operations if op.phase != "update"]
+    dependent = _dependents(forward, wanted)
+    parts: dict[str, list[Buffer]] = {}
+    if value.name in dependent:
+        parts[value.name] = [seed or builder.add("fill", shape=(), value=1.0, dtype=value.dtype)]
+    for op in reversed(forward):
+        if any(parts.get(name) for name in op.outputs):
+            _step_back(builder, op, parts, dependent, found)
+    return {name: _total(builder, name, parts, found) for name in sorted(wanted) if parts.get(name)}
+
+
+def _dependents(operations: list[Operation], wanted: Collection[str]) -> set[str]:
+    """Names of all buffers through which a gradient can reach a wanted one."""
     dependent = set(wanted)
     for op in operations:
         if dependent.intersection(op.inputs):
-            dependent.update(op.outputs)
+            dependent.update(op.outputs[: OPERATORS[op.operator].carrying])
     return dependent
 
 
 def _step_back(
-    builder: ProgramBuilder, op: Operation, parts: dict[str, list[Buffer]], dependent: set[str]
+    builder: ProgramBuilder,
+    op: Operation,
+    parts: dict[str, list[Buffer]],
+    dependent: set[str],
+    found: dict[str, str],
 ) -> None:
     """Add the gradients of one operation's inputs to `parts`."""
     builder.layer = op.layer
@@ -57,20 +94,22 @@ def _step_back(
         raise KernelearnError(
             f"Operator {op.operator!r} of layer {op.layer!r} has no gradient, but one is needed below it."
         )
-    grad = _total(builder, op.outputs[0], parts)
+    grads = tuple(_total(builder, n, parts, found) if parts.get(n) else None for n in op.outputs)
     inputs = tuple(builder.buffers[n] for n in op.inputs)
     outputs = tuple(builder.buffers[n] for n in op.outputs)
-    results = rule(Context(builder, inputs, outputs, dict(op.attrs), grad, needs))
+    results = rule(Context(builder, inputs, outputs, dict(op.attrs), grads[0], needs, grads))
     for name, need, result in zip(op.inputs, needs, results):
         if need and result is not None:
             parts.setdefault(name, []).append(result)
 
 
-def _total(builder: ProgramBuilder, name: str, parts: dict[str, list[Buffer]]) -> Buffer:
+def _total(
+    builder: ProgramBuilder, name: str, parts: dict[str, list[Buffer]], found: dict[str, str]
+) -> Buffer:
     """The sum of all gradients that reached a buffer, in the order they came."""
     first, *rest = parts[name]
     for part in rest:
         first = builder.add("add", first, part)
     parts[name] = [first]
-    builder.gradients[name] = first.name
+    found[name] = first.name
     return first

@@ -32,6 +32,8 @@ class Operator:
         attrs: the attributes that it always has, with their defaults; REQUIRED where there is none.
         kinds: for an operator that is many, the further attributes of each value of its attribute `kind`.
         is_linear: linear in its first input, so that the adjoint identity holds (used by tests).
+        carrying: how many of its outputs, from the first, carry a gradient; the others are masks and indices,
+            or nothing that is differentiated reads them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Operator:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Any]] | None = None
     is_linear: bool = False
+    carrying: int = 1
 
     def defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every attribute that an operation with these has, at its default (REQUIRED: it has none).
@@ -88,8 +91,9 @@ class Context:
         builder: where to add operations (a ProgramBuilder).
         inputs, outputs: buffers of the operation.
         attrs: its attributes.
-        grad: dL/d(first output); further outputs (masks, indices, statistics) carry no gradient.
+        grad: dL/d(first output); None only where a further output alone carries one.
         needs: for every input, whether its gradient is wanted.
+        grads: dL/d(output) of every output; None where none reached it.
     """
 
     builder: Any
@@ -98,6 +102,7 @@ class Context:
     attrs: dict[str, Any]
     grad: Any
     needs: tuple[bool, ...]
+    grads: tuple[Any, ...] = ()
 
 
 # What a gradient rule gives: a Buffer, or None, for every input.
@@ -114,9 +119,10 @@ def operator(
     attrs: Mapping[str, Any] | None = None,
     kinds: Mapping[str, Mapping[str, Any]] | None = None,
     is_linear: bool = False,
+    carrying: int = 1,
 ) -> None:
     """Enter an operator into the table."""
-    OPERATORS[name] = Operator(name, shape, run, gradient, attrs or {}, kinds, is_linear)
+    OPERATORS[name] = Operator(name, shape, run, gradient, attrs or {}, kinds, is_linear, carrying)
 
 
 def required(*names: str) -> dict[str, Any]:
