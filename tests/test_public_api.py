@@ -102,6 +102,7 @@ PUBLIC = {
         sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy
         sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold upsample
         add get_item maximum minimum multiply negative subtract
+        diagonal dot dot_product_attention einsum inner kron matmul outer tensordot trace vdot vecdot
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get

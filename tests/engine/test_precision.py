@@ -58,6 +58,7 @@ OPERANDS = {
     "dense": ((2, 3), (3, 4), {}),
     "dense_grad_input": ((2, 4), (3, 4), {}),
     "dense_grad_kernel": ((2, 3), (2, 4), {}),
+    "matmul": ((2, 4, 3), (2, 5, 3), {"transpose_b": True}),
 }
 
 

@@ -29,11 +29,12 @@ PRODUCTS = (
     "dense",
     "dense_grad_input",
     "dense_grad_kernel",
+    "matmul",
 )
 
 
 def with_products_in(program: Program, precision: str) -> Program:
-    """Let every convolution and dense layer round its operands to `precision`; "float32" changes nothing.
+    """Let every product of floats round its operands to `precision`; "float32" changes nothing.
 
     Apply after gradients are added. Sums and everything else stay float32.
     """
@@ -41,7 +42,8 @@ def with_products_in(program: Program, precision: str) -> Program:
         return program
 
     def changed(op: Operation) -> Operation:
-        return replace(op, attrs={**op.attrs, "precision": precision}) if op.operator in PRODUCTS else op
+        is_float = op.operator in PRODUCTS and program.buffers[op.outputs[0]].dtype == "float32"
+        return replace(op, attrs={**op.attrs, "precision": precision}) if is_float else op
 
     return replace(program, operations=tuple(map(changed, program.operations)))
 

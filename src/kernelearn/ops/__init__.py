@@ -8,6 +8,7 @@ Integers become floats; float64 stays float64. Nothing is trained here: gradient
 """
 
 from kernelearn.ops.arithmetic import add, maximum, minimum, multiply, negative, subtract
+from kernelearn.ops.attention import dot_product_attention
 from kernelearn.ops.convolution import (
     conv,
     conv_grad_input,
@@ -16,6 +17,7 @@ from kernelearn.ops.convolution import (
     depthwise_conv,
     separable_conv,
 )
+from kernelearn.ops.einsum import einsum
 from kernelearn.ops.images import affine_transform, resize, upsample
 from kernelearn.ops.indexing import get_item
 from kernelearn.ops.pointwise import (
@@ -62,6 +64,7 @@ from kernelearn.ops.pointwise import (
     threshold,
 )
 from kernelearn.ops.pooling import average_pool, global_average_pool, global_max_pool, max_pool
+from kernelearn.ops.products import diagonal, dot, inner, kron, matmul, outer, tensordot, trace, vdot, vecdot
 
 __all__ = [
     "activation",
@@ -79,7 +82,11 @@ __all__ = [
     "conv_transpose",
     "dense",
     "depthwise_conv",
+    "diagonal",
+    "dot",
+    "dot_product_attention",
     "dropout",
+    "einsum",
     "elu",
     "exponential",
     "gelu",
@@ -91,11 +98,14 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "inner",
+    "kron",
     "layer_normalization",
     "leaky_relu",
     "linear",
     "log_sigmoid",
     "log_softmax",
+    "matmul",
     "max_pool",
     "maximum",
     "minimum",
@@ -104,6 +114,7 @@ __all__ = [
     "multiply",
     "negative",
     "one_hot",
+    "outer",
     "relu",
     "relu6",
     "resize",
@@ -123,6 +134,10 @@ __all__ = [
     "swish",
     "tanh",
     "tanh_shrink",
+    "tensordot",
     "threshold",
+    "trace",
     "upsample",
+    "vdot",
+    "vecdot",
 ]
