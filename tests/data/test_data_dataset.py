@@ -115,7 +115,7 @@ REFUSED = {
     "ragged": (([[1, 2], [3]],), DataError, "rectangular"),
     "objects": ((np.array([{}, {}]),), DataError, "Python objects"),
     "strings": ((np.array([["a"], ["b"]]),), DataError, "Strings are accepted as labels only"),
-    "input rows": (([np.zeros((2, 1)), np.zeros((3, 1))],), ShapeError, "input 1 of x"),
+    "input rows": (([np.zeros((2, 1)), np.zeros((3, 1))], [0, 1, 0]), ShapeError, "input 1 of x"),
     "complex": ((np.zeros((2, 2), complex),), DataError, "complex128"),
     "number": ((3,), DataError, "got int"),
 }

@@ -132,7 +132,7 @@ REFUSED = {
     "four parts": (lambda: iter([(1, 2, 3, 4)]), "got 4 parts"),
     "label": (lambda: iter([(np.zeros((2, 1)), [0, 2])]), r"must lie in 0\.\.1"),
     "sometimes targets": (lambda: iter([(np.zeros((2, 1)), [0, 1]), np.zeros((2, 1))]), "some have none"),
-    "shapes": (lambda: iter([np.zeros((2, 1)), np.zeros((2, 3))]), "differ in shape"),
+    "shapes": (lambda: iter([np.zeros((2, 4, 1)), np.zeros((2, 4, 3))]), "differ in shape"),
 }
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Model, Sequential, layers, load_model
-from kernelearn.errors import NotBuiltError, ShapeError
+from kernelearn.callbacks import BackupAndRestore, Callback
+from kernelearn.data import as_dataset
+from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.layers.unknown_sizes import fits, inferred
 from kernelearn.training.signature import Signature
 from kernelearn.training.step_cache import SIGNATURES_KEPT, StepCache
@@ -199,3 +201,189 @@ def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch):
 
 def test_fits():
     assert fits((4, 8, 8, 3), ANY) and not fits((4, 8, 8, 1), ANY) and not fits((8, 8, 3), ANY)
+
+
+# --- data of several sizes
+
+SIZES = [(8, 8), (8, 12), (8, 8), (12, 8), (8, 12), (8, 8), (8, 8)]
+
+
+def several(seed=0, sizes=SIZES):
+    rng = np.random.default_rng(seed)
+    images = [rng.random((*size, 2)).astype("float32") for size in sizes]
+    return images, [(image[..., 0] > 0.5).astype(int) for image in images], rng.integers(0, 3, len(images))
+
+
+def small(**layer):
+    net = Sequential([Input((None, None, 2)), layers.Conv2D(2, 3, padding="same", name="conv", **layer)])
+    net.compile("adam", "sparse_categorical_crossentropy")
+    return net
+
+
+def test_batches_by_size_hold_every_image_once_in_an_order_that_follows_from_the_seed():
+    images, masks, _ = several()
+    data = as_dataset(images, masks)
+    assert data.x_shape == (None, None, 2) and data.has_several_sizes and data.steps(2) == 4
+    for epoch in (0, 1):
+        rows = data.batch_rows(2, shuffle=True, seed=5, epoch=epoch)
+        assert sorted(np.concatenate(rows).tolist()) == list(range(7)) and len(rows) == 4
+        assert all(len({SIZES[i] for i in batch}) == 1 for batch in rows)
+        batches = list(data.batches(2, shuffle=True, seed=5, epoch=epoch))
+        for batch, (x, y, _) in zip(rows, batches, strict=True):
+            np.testing.assert_array_equal(x, np.stack([images[i] for i in batch]))
+            np.testing.assert_array_equal(y, np.stack([masks[i] for i in batch]))
+        later = next(iter(data.batches(2, shuffle=True, seed=5, epoch=epoch, start=3)))
+        np.testing.assert_array_equal(later[0], batches[3][0])
+    orders = [np.concatenate(data.batch_rows(2, True, seed, 0)).tolist() for seed in range(4)]
+    assert len(set(map(tuple, orders))) > 1
+    assert [batch.tolist() for batch in data.batch_rows(2)] == [[0, 2], [1, 4], [3], [5, 6]]
+    part = data.subset([0, 2])
+    assert part.x_shape == (8, 8, 2) and not part.has_several_sizes
+    assert data.fingerprint != as_dataset(images[::-1], masks[::-1]).fingerprint
+    assert data.fingerprint == as_dataset([i.copy() for i in images], masks).fingerprint
+    assert len(data.arrays()[0]) == 7 and data.example(3)[0].shape == (12, 8, 2)
+
+
+def test_training_on_several_sizes_is_the_same_steps_one_after_another():
+    images, masks, _ = several()
+    weights = np.linspace(0.5, 1.5, 7)
+    net, by_hand = small(activation="softmax"), small(activation="softmax")
+    by_hand.set_weights(net.get_weights())
+    history = net.fit(
+        images,
+        masks,
+        batch_size=2,
+        epochs=2,
+        seed=3,
+        verbose=0,
+        sample_weight=weights,
+        validation_split=1 / 7,
+    )
+    data = as_dataset(images[:6], masks[:6], weights[:6])
+    losses = []
+    for epoch in (0, 1):
+        for x, y, w in data.batches(2, shuffle=True, seed=3, epoch=epoch):
+            losses.append((len(x), by_hand.train_on_batch(x, y, w)))
+    for ours, theirs in zip(net.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    rows, values = np.array(losses[len(losses) // 2 :]).T
+    np.testing.assert_allclose(history.history["loss"][1], (rows * values).sum() / 6, rtol=1e-6)
+    assert len(history.history["val_loss"]) == 2
+
+
+def test_predictions_come_in_the_order_of_the_images():
+    images, masks, _ = several()
+    net = small(activation="softmax")
+    maps = net.predict(images, batch_size=2, verbose=0)
+    assert isinstance(maps, list)
+    for image, found in zip(images, maps, strict=True):
+        np.testing.assert_allclose(found, net.predict(image[None], verbose=0)[0], rtol=1e-5, atol=1e-6)
+    objects = np.empty(7, object)
+    objects[:] = images
+    for one, other in zip(maps, net.predict(objects, batch_size=2, verbose=0), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert net.predict([images[0], images[2]], verbose=0).shape == (2, 8, 8, 2)
+    padded = net.predict(as_dataset(images).padded(), batch_size=3, verbose=0)
+    for one, other in zip(maps, padded, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    classes = fully_convolutional()
+    found = classes.predict(images, batch_size=3, verbose=0)
+    assert found.shape == (7, 3)
+    np.testing.assert_allclose(found[3], classes.predict(images[3][None], verbose=0)[0], rtol=1e-5)
+    loss = net.evaluate(images, masks, verbose=0, batch_size=2)
+    alone = [net.evaluate(x[None], y[None], verbose=0) for x, y in zip(images, masks)]
+    np.testing.assert_allclose(loss, np.mean(alone), rtol=1e-5)
+
+
+def test_padded_batches_have_no_weight_outside_of_the_images():
+    images, masks, labels = several()
+    data = as_dataset(images, masks).padded(multiple_of=5)
+    (x, y, w), *_ = data.batches(3)
+    assert x.shape == (3, 10, 15, 2) and y.shape == w.shape == (3, 10, 15) and data.steps(3) == 3
+    np.testing.assert_array_equal(x[1, :8, :12], images[1])
+    np.testing.assert_array_equal(w[1, :8, :12], 1)
+    assert not x[1, 8:].any() and not x[1, :, 12:].any() and w[1].sum() == 8 * 12 and y[0, 8:].max() == 0
+    given = next(iter(as_dataset(images, masks, np.arange(7.0)).padded().batches(3)))[2]
+    np.testing.assert_array_equal(given.sum((1, 2)), [0, 96, 128])
+    by_size = as_dataset(images, masks).padded(multiple_of=10, by_size=True)
+    assert sorted({x.shape[1:3] for x, _, _ in by_size.batches(3)}) == [(10, 10), (10, 20), (20, 10)]
+    plain = next(iter(as_dataset(images, labels).padded().batches(3)))
+    assert plain[1].shape == (3,) and plain[2] is None
+    assert data.fingerprint != as_dataset(images, masks).fingerprint == data.padded(None).fingerprint
+    with pytest.raises(ShapeError, match="maps with the sizes of their images"):
+        next(iter(as_dataset(images, [m[::2] for m in masks]).padded().batches(3)))
+    with pytest.raises(ArgumentError, match="multiple_of"):
+        data.padded(0)
+    net = small(activation="softmax")
+    net.compile("sgd", "sparse_categorical_crossentropy")
+    assert np.isfinite(net.fit(data, epochs=1, batch_size=3, verbose=0).history["loss"]).all()
+
+
+class Stop(Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.fit_state.pass_batch == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(tmp_path):
+    images, masks, _ = several()
+    whole, cut = small(activation="softmax"), small(activation="softmax")
+    start = whole.get_weights()
+    how = {"batch_size": 2, "epochs": 3, "seed": 7, "verbose": 0}
+    whole.fit(images, masks, **how)
+    cut.set_weights(start)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(images, masks, callbacks=[BackupAndRestore(tmp_path, save_freq=1), Stop()], **how)
+    again = small(activation="softmax")
+    again.fit(images, masks, callbacks=[BackupAndRestore(tmp_path, save_freq=1)], **how)
+    for one, other in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_streams_whose_batches_differ_in_size():
+    images, masks, labels = several()
+
+    def batches():
+        for x, y in zip(images, masks):
+            yield x[None], y[None]
+
+    net = small(activation="softmax")
+    assert len(net.fit(batches, epochs=2, verbose=0).history["loss"]) == 2
+    assert net.evaluate(batches, verbose=0) > 0
+    found = net.predict(lambda: (x[None] for x in images), verbose=0)
+    assert [one.shape[:2] for one in found] == SIZES
+    singles = as_dataset(lambda: iter(list(zip(images, labels))))
+    assert [x.shape for x, _, _ in singles.batches()] == [(1, *s, 2) for s in SIZES[:5]] + [(2, 8, 8, 2)]
+    assert [len(x) for x, _, _ in as_dataset(batches).batches(4)] == [1, 1, 1, 1, 1, 2]
+    with pytest.raises(ShapeError, match=r"differ in shape.*batch_size=None"):
+        list(as_dataset(batches, size=7).batches(4))
+
+
+def test_sequences_of_several_lengths():
+    rng = np.random.default_rng(0)
+    words = [rng.random((length, 3)).astype("float32") for length in (5, 9, 5)]
+    net = Sequential([layers.Conv1D(2, 3, padding="causal"), layers.GlobalMaxPooling1D(), layers.Dense(1)])
+    net.compile("sgd", "mse", metrics=["mae"])
+    net.fit(words, [0.0, 1.0, 2.0], epochs=1, verbose=0)
+    assert net.input_shape == (None, None, 3) and net.predict(words, verbose=0).shape == (3, 1)
+
+
+def test_what_cannot_be_is_said_before_the_first_step():
+    images, masks, labels = several()
+    net = small(activation="softmax")
+    before = net.get_weights()
+    wrong = [*masks[:-3], masks[-3].T, *masks[-2:]]
+    with pytest.raises(ShapeError, match=r"must have shape \('n', 8, 12\); got \(1, 12, 8\)"):
+        net.fit(images, wrong, verbose=0)
+    with pytest.raises(ShapeError, match=r"one size; these are \(None, None, 2\).*padded"):
+        net.train_on_batch(images, masks)
+    np.testing.assert_array_equal(before[0], net.get_weights()[0])
+    fixed = Sequential([Input((8, 8, 2)), layers.Flatten(), layers.Dense(3)])
+    for call in (fixed.predict, lambda x: fixed.evaluate(x, labels)):
+        fixed.compile("sgd", "mse")
+        with pytest.raises(ShapeError, match=r"samples of shape \(8, 8, 2\).*several sizes.*Input\(\(None"):
+            call(images)
+    halving = segmentation()
+    halving.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ShapeError, match=r"agree on all other axes.*given images of 9 x 8 x 2"):
+        halving.fit(*several(sizes=[(8, 8), (9, 8)])[:2], verbose=0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn import config
+from kernelearn.data.ragged import Ragged
 from kernelearn.errors import DataError, ShapeError
 
 _CHUNK_VALUES = 1 << 24  # values looked at in one go, so that a memory-mapped file is never read whole
@@ -192,8 +193,8 @@ def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _has_rows(item: Any) -> bool:
-    is_array = isinstance(item, np.ndarray) or hasattr(item, "__array__")
-    return is_array and np.ndim(item) > 0
+    is_array = isinstance(item, np.ndarray | Ragged) or hasattr(item, "__array__")
+    return is_array and (isinstance(item, Ragged) or np.ndim(item) > 0)
 
 
 def _from_objects(array: np.ndarray, what: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`Dataset`: examples that can be reached by number, and the batches of an epoch.
 
-It is a view, rows of a store plus targets and weights, so that splits and subsets copy no images.
+It is a view, rows of a store plus targets and weights, so that splits and subsets copy no images. Examples
+may be of several sizes: a batch then holds those of one size, or is padded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,16 @@ from kernelearn.data.fingerprint import Digest, fingerprint, hash_array
 from kernelearn.data.order import (
     batch_count,
     batch_slices,
+    batches_by_group,
     check_batch_size,
     check_seed,
     check_start,
     epoch_order,
     split_indices,
 )
+from kernelearn.data.padding import Padding, padded_batch
 from kernelearn.data.prefetch import prefetch
+from kernelearn.data.ragged import Ragged, agreed, each, shapes_of
 from kernelearn.data.stores import Store
 from kernelearn.errors import ArgumentError, DataError
 
@@ -39,6 +43,7 @@ class Dataset:
             outputs, or None.
         class_names: name of each class, or None.
         rows: (n,) row of the store behind each example; None for all rows in order.
+        padding: how batches of several sizes are brought to one; None for batches of one size each.
     """
 
     def __init__(
@@ -48,8 +53,11 @@ class Dataset:
         sample_weight: Any = None,
         class_names: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
+        padding: Padding | None = None,
     ) -> None:
-        self._store, self._rows = store, rows
+        self._store, self._rows, self._padding = store, rows, padding
+        self._groups: np.ndarray | None = None
+        self._shapes: np.ndarray | None = None
         self.labels, self.sample_weight = labels, sample_weight
         self.class_names = None if class_names is None else list(class_names)
 
@@ -67,8 +75,37 @@ class Dataset:
 
     @property
     def x_shape(self) -> Any:
-        """Shape of one example, without the batch axis; a structure of shapes for several inputs."""
-        return self._store.x_shape
+        """Shape of one example, without the batch axis; a structure of shapes for several inputs.
+
+        None stands for sizes that differ among the examples.
+        """
+        whole = self._store.x_shape
+        if not _is_shape(whole) or (self._padding is None and self._store.shapes is None):
+            return whole
+        shapes = self.shapes if self._padding is None else self._padding.rounded(self.shapes)
+        return agreed(np.unique(shapes, axis=0).tolist())
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """(n, axes) shape of every example, before any padding; of several inputs one after another."""
+        if self._shapes is None:
+            found = self._store.shapes
+            if found is None:
+                one = [np.array(shape, np.int64) for shape in leaves(_listed(self._store.x_shape))]
+                self._shapes = np.tile(np.concatenate(one), (len(self), 1))
+            else:
+                self._shapes = found[self._store_rows(slice(None))]
+        return self._shapes
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether images are padded to the size of their batch; see `padded`."""
+        return self._padding is not None
+
+    @property
+    def has_several_sizes(self) -> bool:
+        """Whether not all examples can be in one batch as they are."""
+        return self._groups_of_sizes() is not None
 
     @property
     def dtype(self) -> Any:
@@ -96,6 +133,8 @@ class Dataset:
 
     def _hash_into(self, state: Digest) -> None:
         self._store.hash_into(state, self._rows)
+        if self._padding is not None:
+            state.update(f"{self._padding};".encode())
         for title, targets in (("labels", self.labels), ("weights", self.sample_weight)):
             state.update(f"{title} {list(targets) if isinstance(targets, dict) else ''};".encode())
             for array in leaves(targets):
@@ -106,7 +145,40 @@ class Dataset:
 
     def steps(self, batch_size: int, drop_remainder: bool = False) -> int:
         """Number of batches in one epoch."""
-        return batch_count(len(self), check_batch_size(batch_size), drop_remainder)
+        groups = self._groups_of_sizes()
+        counts = [len(self)] if groups is None else np.bincount(groups).tolist()
+        return sum(batch_count(n, check_batch_size(batch_size), drop_remainder) for n in counts)
+
+    def first_of_each_size(self) -> np.ndarray:
+        """(k,) numbers of the first example of each size, in order; [0] where batches hold any sizes."""
+        groups = self._groups_of_sizes()
+        return np.array([0]) if groups is None else np.sort(np.unique(groups, return_index=True)[1])
+
+    def padded(self, multiple_of: int | None = 1, by_size: bool = False) -> "Dataset":
+        """The same examples in batches that are padded to one size: zeros below and to the right of images.
+
+        Without it, images of several sizes are batched by their size. Targets that are maps with the sizes of
+        their images (masks, images) are padded too, with zeros that have the weight 0 in the loss. NOTE: the
+        mean over a batch still counts all its positions; a classifier sees the zeros as part of the image.
+
+        Args:
+            multiple_of: sizes are rounded up to multiples of this, as networks that halve them want it, and
+                so that there are fewer of them: a network has a program for each. None: no padding again.
+            by_size: batch together the images that are padded to one size; False batches any images, padded
+                to the largest among them.
+        Raises: ArgumentError for several inputs, or a multiple below 1.
+
+        >>> from kernelearn.data import as_dataset
+        >>> images = [np.zeros((5, 7, 1)), np.zeros((6, 4, 1))]
+        >>> [x.shape for x, _, _ in as_dataset(images).padded(multiple_of=4).batches(2)]
+        [(2, 8, 8, 1)]
+        """
+        if multiple_of is None:
+            return Dataset(self._store, self.labels, self.sample_weight, self.class_names, self._rows)
+        if not _is_shape(self._store.x_shape):
+            raise ArgumentError("padded() takes data with one input; pad several inputs before.")
+        rule = Padding(multiple_of, by_size)
+        return Dataset(self._store, self.labels, self.sample_weight, self.class_names, self._rows, rule)
 
     def batches(
         self,
@@ -138,18 +210,54 @@ class Dataset:
         >>> [y.tolist() for _, y, _ in data.batches(4, start=1)]
         [[4, 5, 6, 7], [8, 9]]
         """
-        slices = list(
-            batch_slices(len(self), check_batch_size(batch_size), check_start(start), drop_remainder)
-        )
-        order = epoch_order(len(self), seed, epoch) if shuffle else None
         check_seed(seed)
-        return self._iterate([part if order is None else order[part] for part in slices])
+        parts = self._parts(batch_size, shuffle, seed, epoch, drop_remainder)
+        return self._iterate(parts[check_start(start) :])
 
     def order(self, shuffle: bool, seed: int = 0, epoch: int = 0) -> np.ndarray:
-        """(n,) int64 numbers of the examples in the order in which `batches` visits them: batch b of an epoch
-        has the examples `order(...)[b * batch_size : (b + 1) * batch_size]`.
+        """(n,) int64 numbers of the examples in the order in which `batches` visits them, if they are of one
+        size: batch b of an epoch has `order(...)[b * batch_size : (b + 1) * batch_size]`. See `batch_rows`.
         """
         return epoch_order(len(self), seed, epoch) if shuffle else np.arange(len(self))
+
+    def batch_rows(
+        self, batch_size: int, shuffle: bool = False, seed: int = 0, epoch: int = 0
+    ) -> list[np.ndarray]:
+        """The numbers of the examples in each batch of an epoch, (k,) int64 each."""
+        everything = np.arange(len(self))
+        return [everything[part] for part in self._parts(batch_size, shuffle, seed, epoch)]
+
+    def _parts(
+        self, batch_size: int, shuffle: bool, seed: int, epoch: int, drop_remainder: bool = False
+    ) -> list[Any]:
+        """What `batch_rows` gives, as slices where the examples come as they stand."""
+        groups = self._groups_of_sizes()
+        if groups is not None:
+            key = check_seed(seed) if shuffle else None
+            return list(batches_by_group(groups, check_batch_size(batch_size), key, epoch, drop_remainder))
+        slices = batch_slices(len(self), check_batch_size(batch_size), 0, drop_remainder)
+        order = epoch_order(len(self), seed, epoch) if shuffle else None
+        return [part if order is None else order[part] for part in slices]
+
+    def _groups_of_sizes(self) -> np.ndarray | None:
+        """(n,) number of the group of examples that can be in one batch; None where all can."""
+        if self._padding is not None and not self._padding.by_size:
+            return None
+        if self._groups is None:
+            self._groups = self._grouped()
+        return self._groups if self._groups.any() else None
+
+    def _grouped(self) -> np.ndarray:
+        if self._padding is not None:
+            columns = [self._padding.rounded(self.shapes)]
+        else:
+            ragged = [a for a in (*leaves(self.labels), *leaves(self.sample_weight)) if isinstance(a, Ragged)]
+            columns = [shapes_of(array) for array in ragged]
+            columns += [] if self._store.shapes is None else [self.shapes]
+        if not columns:
+            return np.zeros(len(self), np.int64)
+        found: np.ndarray = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)[1]
+        return found.reshape(-1)
 
     def subset(self, indices: Any) -> "Dataset":
         """The examples at `indices` (integers, a slice or a bool mask), in that order; copies no images."""
@@ -157,7 +265,7 @@ class Dataset:
         rows = chosen if self._rows is None else self._rows[chosen]
         labels = None if self.labels is None else map_arrays(lambda array: array[chosen], self.labels)
         weight = map_weights(lambda array: array[chosen], self.sample_weight)
-        return Dataset(self._store, labels, weight, self.class_names, rows)
+        return Dataset(self._store, labels, weight, self.class_names, rows, self._padding)
 
     def split(
         self,
@@ -182,7 +290,12 @@ class Dataset:
         return self.subset(rest), self.subset(part)
 
     def arrays(self) -> tuple[Any, Any]:
-        """(x, y) of all examples in memory, as one batch would give them."""
+        """(x, y) of all examples as one batch would give them; lists of arrays for several sizes."""
+        if self.has_several_sizes:
+            pairs = [self.example(index) for index in range(len(self))]
+            xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
+            has_maps = isinstance(self.labels, Ragged)
+            return xs, ys if has_maps or self.labels is None else self._targets(slice(None))
         if not self.is_lazy:
             return self._batch(slice(None))[:2]
         parts = [x for x, _, _ in self.batches(_READ_AT_ONCE)]
@@ -204,26 +317,32 @@ class Dataset:
         if not self.is_lazy:
             yield from (self._batch(part) for part in parts)
             return
-        raws = prefetch(self._store, (self._store_rows(part) for part in parts))
+        raws = prefetch(self._store, (self._store_rows(part) for part in parts), self._padding)
         try:
             for part, raw in zip(parts, raws):
-                yield as_float(raw), self._targets(part), self._weights(part)
+                yield self._with_targets(as_float(raw), part)
         finally:
             raws.close()  # type: ignore[attr-defined]  # a generator: ends its threads at once
 
     def _batch(self, part: np.ndarray | slice) -> Batch:
         rows = part if self._rows is None else self._rows[part]
-        x = map_arrays(as_float, self._store.read(rows))
-        return x, self._targets(part), self._weights(part)
+        return self._with_targets(map_arrays(as_float, self._store.read(rows, self._padding)), part)
+
+    def _with_targets(self, x: Any, part: np.ndarray | slice) -> Batch:
+        """The batch of these images, whose targets and weights are padded as they are."""
+        y, weights = self._targets(part), self._weights(part)
+        return (x, y, weights) if self._padding is None else padded_batch(x, y, weights, self.shapes[part])
 
     def _store_rows(self, part: np.ndarray | slice) -> np.ndarray:
         return np.arange(len(self))[part] if self._rows is None else self._rows[part]
 
     def _targets(self, part: np.ndarray | slice) -> Any:
-        return None if self.labels is None else map_arrays(lambda array: as_target(array[part]), self.labels)
+        if self.labels is None:
+            return None
+        return map_arrays(lambda array: each(as_target, array[part]), self.labels)
 
     def _weights(self, part: np.ndarray | slice) -> Any:
-        return map_weights(lambda array: as_float(array[part]), self.sample_weight)
+        return map_weights(lambda array: each(as_float, array[part]), self.sample_weight)
 
 
 def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
@@ -239,6 +358,17 @@ def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
             "must use the class names of the training part."
         )
     position = np.array([list(class_names).index(name) for name in own], dtype=np.int64)
+    labels = position[dataset.labels]
     return Dataset(
-        dataset._store, position[dataset.labels], dataset.sample_weight, class_names, dataset._rows
+        dataset._store, labels, dataset.sample_weight, class_names, dataset._rows, dataset._padding
     )
+
+
+def _is_shape(shape: Any) -> bool:
+    """Whether this is the shape of one input, not a structure of several."""
+    return isinstance(shape, tuple) and all(size is None or isinstance(size, int) for size in shape)
+
+
+def _listed(shapes: Any) -> Any:
+    """The shape of one input as the only one of a list."""
+    return [shapes] if _is_shape(shapes) else shapes

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kernelearn.data.ragged import Ragged
+
 VERSION = "2"  # stands before the digest; digests without it looked at a part of the data only
 STREAM = "stream"  # in place of a digest: what comes is known only while it comes
 _PIECE = 1 << 23  # bytes hashed at once
@@ -39,11 +41,15 @@ def content_digest(content: bytes | np.ndarray) -> np.ndarray:
     return np.frombuffer(state.digest(), np.uint8)
 
 
-def hash_array(state: Digest, array: np.ndarray, rows: np.ndarray | None = None) -> None:
-    """Take in type, shape and every value of an array, or of some of its rows in their order.
+def hash_array(state: Digest, array: np.ndarray | Ragged, rows: np.ndarray | None = None) -> None:
+    """Take in type, shape and every value of an array or `Ragged`, or of some of its rows in their order.
 
     The array is read in pieces, so that one that is mapped from a file is never in memory as a whole.
     """
+    if isinstance(array, Ragged):
+        for row in range(len(array)) if rows is None else rows:
+            hash_array(state, array.items[row][None])
+        return
     count = len(array) if rows is None else len(rows)
     state.update(f"{array.dtype.str}{(count, *array.shape[1:])};".encode())
     step = max(1, _PIECE // max(1, array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))))

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, DataError
 
-_EPOCH, _SPLIT, _SAMPLE = 1, 2, 3  # keep the streams of different uses of one seed apart
+_EPOCH, _SPLIT, _SAMPLE, _BATCHES = 1, 2, 3, 4  # keep the streams of different uses of one seed apart
 
 
 def permutation(n: int, *key: int) -> np.ndarray:
@@ -65,6 +65,30 @@ def batch_slices(n: int, batch_size: int, start: int, drop_remainder: bool) -> I
     """Slices into an epoch's order, from batch number `start` on."""
     for batch in range(start, batch_count(n, batch_size, drop_remainder)):
         yield slice(batch * batch_size, min(n, (batch + 1) * batch_size))
+
+
+def batches_by_group(
+    groups: np.ndarray, batch_size: int, seed: int | None, epoch: int, drop_remainder: bool = False
+) -> list[np.ndarray]:
+    """The examples of each batch of an epoch where a batch holds examples of one group only.
+
+    Args:
+        groups: (n,) number of the group of every example.
+        seed: of the order of examples within their groups and of the batches among each other; None for
+            examples as they stand, and batches by their first one.
+
+    >>> [batch.tolist() for batch in batches_by_group(np.array([0, 1, 0, 0, 1]), 2, None, 0)]
+    [[0, 2], [1, 4], [3]]
+    """
+    order = np.arange(len(groups)) if seed is None else epoch_order(len(groups), seed, epoch)
+    batches = []
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        slices = batch_slices(len(members), batch_size, 0, drop_remainder)
+        batches += [members[part] for part in slices]
+    if seed is None:
+        return sorted(batches, key=lambda batch: int(batch[0]))
+    return [batches[i] for i in permutation(len(batches), _BATCHES, seed, int(epoch))]
 
 
 def part_size(n: int, size: float, what: str) -> int:

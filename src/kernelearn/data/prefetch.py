@@ -10,12 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from kernelearn.data.padding import Padding
 from kernelearn.data.stores import Store
 
 _AHEAD = 2  # batches decoded beyond the one in use
 
 
-def prefetch(store: Store, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def prefetch(
+    store: Store, batches: Iterable[np.ndarray], padding: Padding | None = None
+) -> Iterator[np.ndarray]:
     """Raw arrays for each array of row numbers in `batches`, in order.
 
     The threads live as long as this iterator: they end when it is exhausted, closed, dropped or fails.
@@ -25,7 +28,7 @@ def prefetch(store: Store, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray
     waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
     try:
         for rows in batches:
-            waiting.append(_submit(pool, store, rows))
+            waiting.append(_submit(pool, store, rows, padding))
             if len(waiting) > _AHEAD:
                 yield _finish(*waiting.popleft())
         while waiting:
@@ -35,10 +38,10 @@ def prefetch(store: Store, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray
 
 
 def _submit(
-    pool: ThreadPoolExecutor, store: Store, rows: np.ndarray
+    pool: ThreadPoolExecutor, store: Store, rows: np.ndarray, padding: Padding | None
 ) -> tuple[np.ndarray, list[Future[None]]]:
     """Start one task per thread, each with its own stretch of the batch."""
-    out = store.empty(len(rows))
+    out = store.empty(rows, padding)
     cuts = np.linspace(0, len(rows), min(store.workers, len(rows)) + 1).astype(int)
     tasks = [pool.submit(store.read_into, out[a:b], rows[a:b]) for a, b in itertools.pairwise(cuts)]
     return out, tasks

@@ -134,7 +134,9 @@ class StreamDataset:
         """One pass over the source.
 
         Args:
-            batch_size: regroup to batches of this size; None takes them as they come.
+            batch_size: regroup to batches of this size; None takes them as they come. Where examples of
+                another shape come, a batch ends before them, unless the number of batches is known from the
+                size of the stream.
             shuffle, seed: not used: the order is the source's.
             epoch: not used. A one-pass source goes on where it stopped.
             start: read and drop this many batches first. A resumed run repeats an uninterrupted one only
@@ -166,7 +168,7 @@ class StreamDataset:
         if self._running is None:
             self._running = (batch_size, self._fresh(batch_size))
         elif self._running[0] != batch_size:
-            self._running = (batch_size, _regroup(self._running[1], batch_size))
+            self._running = (batch_size, self._regrouped(self._running[1], batch_size))
         return self._running[1]
 
     def _fresh(self, batch_size: int | None) -> Iterator[Batch]:
@@ -175,7 +177,10 @@ class StreamDataset:
             raise DataError(
                 f"{self._name} is a function that returned {type(source).__name__}, not an iterator."
             )
-        return _regroup(self._checked(source), batch_size)
+        return self._regrouped(self._checked(source), batch_size)
+
+    def _regrouped(self, batches: Iterator[Batch], batch_size: int | None) -> Iterator[Batch]:
+        return _regroup(batches, batch_size, may_end_early=batch_size is None or self.size is None)
 
     def _checked(self, source: Any) -> Iterator[Batch]:
         count = 0
@@ -211,8 +216,12 @@ class StreamDataset:
             check_range(y, len(self.class_names), where)
 
 
-def _regroup(batches: Iterator[Batch], batch_size: int | None) -> Iterator[Batch]:
-    """Join and cut batches to `batch_size` rows; None passes them on, joining only single examples."""
+def _regroup(batches: Iterator[Batch], batch_size: int | None, may_end_early: bool) -> Iterator[Batch]:
+    """Join and cut batches to `batch_size` rows; None passes them on, joining only single examples.
+
+    Args:
+        may_end_early: give what there is before examples of another shape; else they are refused.
+    """
     if batch_size is None:
         first = next(batches, None)
         if first is None:
@@ -224,6 +233,9 @@ def _regroup(batches: Iterator[Batch], batch_size: int | None) -> Iterator[Batch
         batch_size = _SINGLE_EXAMPLES_PER_BATCH
     waiting: list[Batch] = []
     for batch in batches:
+        if waiting and may_end_early and _is_other_size(batch, waiting[0]):
+            yield _join(waiting)
+            waiting = []
         waiting.append(batch)
         while sum(map(_rows, waiting)) >= batch_size:
             joined = _join(waiting)
@@ -231,6 +243,16 @@ def _regroup(batches: Iterator[Batch], batch_size: int | None) -> Iterator[Batch
             waiting = [_cut(joined, slice(batch_size, None))] if _rows(joined) > batch_size else []
     if waiting:
         yield _join(waiting)
+
+
+def _is_other_size(batch: Batch, before: Batch) -> bool:
+    """Whether the images or maps of a batch differ in size from those before, and in nothing else."""
+    pairs = [(a.shape[1:], b.shape[1:]) for a, b in zip(leaves(batch[0]), leaves(before[0]))]
+    if any(len(a) != len(b) or (len(a) > 1 and a[-1] != b[-1]) for a, b in pairs):
+        return False
+    if batch[1] is not None and before[1] is not None:
+        pairs += [(a.shape[1:], b.shape[1:]) for a, b in zip(leaves(batch[1]), leaves(before[1]))]
+    return any(a != b for a, b in pairs)
 
 
 def _join(batches: list[Batch]) -> Batch:
@@ -251,7 +273,11 @@ def _concatenate(parts: tuple[Any, ...]) -> Any:
     if isinstance(first, list | tuple):
         return type(first)(_concatenate(group) for group in zip(*parts))
     if len({part.shape[1:] for part in parts}) > 1:
-        raise ShapeError(f"Batches of the stream differ in shape: {sorted({p.shape[1:] for p in parts})}.")
+        raise ShapeError(
+            f"Batches of the stream differ in shape: {sorted({p.shape[1:] for p in parts})}. Give batches "
+            "that are taken as they come (batch_size=None), or no size: it tells how many batches there "
+            "will be."
+        )
     return np.concatenate(parts)
 
 

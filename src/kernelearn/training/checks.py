@@ -17,6 +17,7 @@ from kernelearn.data.arrays import as_target, map_arrays
 from kernelearn.errors import ArgumentError
 from kernelearn.training import feeds
 from kernelearn.training.callbacks.base import Callback, KnownLogs, overrides
+from kernelearn.training.step_cache import SIGNATURES_KEPT
 
 if TYPE_CHECKING:
     from kernelearn.training.callbacks import CallbackList
@@ -79,13 +80,16 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
     if not isinstance(data, Dataset):
         _check_stream(model, data)
         return model.results()
+    feeds.check_sizes(data, model.inputs, model.input_names)
     objectives = model.programs.objectives
-    for targets, rows in _parts(data.labels, len(data)):
+    for targets, rows in _parts(data):
         feeds.class_weights(targets, None, class_weight, objectives)
         feeds.program_targets(targets, None, objectives, rows, model.dtype)
-    x, y, weight = next(iter(data.batches(1)))
     results = model.programs.results
-    batch = model.batch_of(x, y, weight, class_weight)
+    # NOTE: the last one is the first example, so that its size is the one that a model met last.
+    for row in data.first_of_each_size()[:SIGNATURES_KEPT][::-1]:
+        x, y, weight = next(iter(data.subset([row]).batches(1)))
+        batch = model.batch_of(x, y, weight, class_weight)
     objectives = model.programs.objectives_at(model.programs.signature(batch))
     logs = results.try_metrics(batch, objectives, model.dtype)
     results.reset()
@@ -108,12 +112,12 @@ def _is_several(shapes: Any) -> bool:
     return isinstance(shapes, Mapping) or (bool(shapes) and isinstance(shapes[0], list | tuple))
 
 
-def _parts(labels: Any, rows: int) -> Iterator[tuple[Any, int]]:
+def _parts(data: Dataset) -> Iterator[tuple[Any, int]]:
     """Targets as batches have them, some thousand rows at a time, and the number of rows."""
-    for start in range(0, rows, _ROWS):
-        part = slice(start, start + _ROWS)
+    for part in data.padded(None).batch_rows(_ROWS):
+        labels = data.labels
         targets = None if labels is None else map_arrays(lambda a, part=part: as_target(a[part]), labels)
-        yield targets, min(_ROWS, rows - start)
+        yield targets, len(part)
 
 
 def _known_logs(batch: dict[str, Any], plan: FitPlan, loop: CallbackList) -> KnownLogs:

@@ -11,8 +11,9 @@ import numpy as np
 from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
+from kernelearn.data.ragged import is_examples
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.layers.unknown_sizes import fits
+from kernelearn.layers.unknown_sizes import fits, has_unknown
 from kernelearn.training.objectives import Objective, check_outputs
 from kernelearn.training.step import Arrays, Batch, input_name, target_name, weight_name
 
@@ -20,15 +21,28 @@ if TYPE_CHECKING:
     from kernelearn.layers.tensor import Tensor
 
 
-def make_dataset(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+def make_dataset(
+    x: Any, y: Any = None, sample_weight: Any = None, tensors: Sequence[Tensor] | None = None
+) -> Any:
     """A dataset of arrays, or the dataset or stream that x already is.
 
+    Args:
+        tensors: the inputs of the model, where they are known: whether a list holds inputs or images.
     NOTE: integer arrays become floats with the same values, as in Keras. Images loaded by
         `kernelearn.data.load` are scaled to [0, 1] by their own dataset.
     """
     if isinstance(x, Dataset | StreamDataset):
         return as_dataset(x, y, sample_weight)
-    return as_dataset(_as_floats(x), y, sample_weight)
+    return as_dataset(_as_floats(x), y, sample_weight, ragged=_is_ragged(x, y, tensors))
+
+
+def _is_ragged(x: Any, y: Any, tensors: Sequence[Tensor] | None) -> bool:
+    """Whether x is a list of images, one example each, for a model with one input."""
+    if not isinstance(x, list | tuple) or not x or not all(isinstance(item, np.ndarray) for item in x):
+        return is_examples(x)
+    if not tensors:
+        return is_examples(x, y)
+    return len(tensors) == 1 and all(item.ndim == len(tensors[0].shape) - 1 for item in x)
 
 
 def _as_floats(x: Any) -> Any:
@@ -37,6 +51,8 @@ def _as_floats(x: Any) -> Any:
         return type(x)(_as_floats(part) for part in x)
     if isinstance(x, Mapping):
         return {key: _as_floats(part) for key, part in x.items()}
+    if isinstance(x, np.ndarray) and x.dtype == object and is_examples(x):
+        return [_as_floats(part) for part in x]
     if isinstance(x, np.ndarray) and x.dtype.kind in "iub":
         return x.astype(config.floatx())
     return x
@@ -78,26 +94,31 @@ class BatchRows:
     def __init__(self, data: Any, batch_size: int | None, shuffle: bool, seed: int) -> None:
         self._data, self._batch_size, self._shuffle, self._seed = data, batch_size, shuffle, seed
         self._epoch: int | None = None
-        self._order: np.ndarray | None = None
+        self._rows: list[np.ndarray] = []
 
     def of(self, epoch: int, batch: int) -> np.ndarray | None:
         """(n,) int64 row numbers in the data; None for a stream, which has no rows."""
         if not isinstance(self._data, Dataset) or self._batch_size is None:
             return None
-        if self._order is None or epoch != self._epoch:
-            self._order, self._epoch = self._data.order(self._shuffle, self._seed, epoch), epoch
-        return self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+        if epoch != self._epoch:
+            self._rows = self._data.batch_rows(self._batch_size, self._shuffle, self._seed, epoch)
+            self._epoch = epoch
+        return self._rows[batch]
 
 
-def training_and_validation(given: tuple[Any, ...], split: float, validation: Any) -> tuple[Any, Any]:
+def training_and_validation(
+    given: tuple[Any, ...], split: float, validation: Any, tensors: Sequence[Tensor]
+) -> tuple[Any, Any]:
     """The datasets that `fit` trains on and validates with; None for no validation.
 
     Args:
         given: (x, y, sample_weight) to train on.
         split: share of the last rows to hold out; 0 for none.
         validation: (x, y), (x, y, sample_weight), a dataset, or None.
+        tensors: the inputs of the model; none before its shapes are known.
     """
-    data = make_dataset(*given)
+    x, y, weight = given
+    data = make_dataset(x, y, weight, tensors)
     if split:
         if validation is not None:
             raise ArgumentError("Give validation_split or validation_data, not both.")
@@ -109,7 +130,8 @@ def training_and_validation(given: tuple[Any, ...], split: float, validation: An
         raise ArgumentError(
             f"validation_data must be (x, y) or (x, y, sample_weight); got {len(parts)} parts."
         )
-    return data, make_dataset(*parts)
+    x, y, weight = (*parts, None, None)[:3]
+    return data, make_dataset(x, y, weight, tensors)
 
 
 def split_last(dataset: Any, fraction: float) -> tuple[Any, Any]:
@@ -188,6 +210,29 @@ def _check_rows(batch: Batch) -> None:
                 "All arrays of a batch must have the same number of images (or samples): "
                 f"{input_name(0)!r} has {batch.rows}, {name!r} has the shape {array.shape}."
             )
+
+
+def check_sizes(data: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Raise ShapeError if the images of a dataset with one input have sizes that the model does not take."""
+    if not isinstance(data, Dataset) or len(tensors) != 1 or has_unknown(tensors[0].shape):
+        return
+    if not data.has_several_sizes:
+        return
+    raise ShapeError(
+        f"Input {names[0]!r} takes samples of shape {tensors[0].shape[1:]}; the data has images of several "
+        f"sizes, {data.x_shape}. Resize them when loading, or make the model for any size: Input((None, "
+        f"None, {tensors[0].shape[-1]})), with GlobalAveragePooling2D before the first Dense layer."
+    )
+
+
+def check_one_size(data: Any) -> None:
+    """Raise ShapeError unless all examples can be in one batch."""
+    if isinstance(data, Dataset) and data.has_several_sizes:
+        raise ShapeError(
+            f"A batch holds arrays of one size; these are {data.x_shape}, of several. Give one batch for "
+            "each size, pad them (as_dataset(x, y).padded().batches(n)), or use fit, evaluate and predict, "
+            "which take images of several sizes."
+        )
 
 
 def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: int, dtype: str) -> Arrays:

@@ -17,6 +17,7 @@ from kernelearn.training import checks, feeds
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.diagnosis import diagnose_non_finite
 from kernelearn.training.plan import Feed, FitPlan, Pass, warn_of_end
+from kernelearn.training.predictions import Predictions
 from kernelearn.training.state import FitState
 from kernelearn.training.step import Batch, StepReport
 
@@ -37,6 +38,7 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
     with watchers, progress.quiet(verbose == 0), contextlib.closing(Feed(plan, state)) as feed:
         checks.check_fit(model, plan, watchers)
+        model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
     return watchers.history or History()
@@ -130,10 +132,10 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
     return logs
 
 
-def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarray]:
+def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[Any]:
     """Each output for all samples of a pass."""
     model.programs.look_for_changes()
-    parts: list[list[np.ndarray]] = [[] for _ in model.outputs]
+    found = Predictions(len(model.outputs), plan)
     watchers.on_predict_begin()
     for number, (bx, _, _) in enumerate(plan.batches()):
         watchers.on_predict_batch_begin(number)
@@ -141,11 +143,10 @@ def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[np.ndarr
         if number == 0:
             model.input_range.meet(batch)
         result = model.programs.step_for("predict", batch).run(batch)
-        for i, part in enumerate(parts):
-            part.append(result.prediction(i))
+        found.add([result.prediction(i) for i in range(len(model.outputs))], batch)
         watchers.on_predict_batch_end(number)
     watchers.on_predict_end()
-    return [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
+    return found.outputs()
 
 
 def _history_order(logs: dict[str, Any]) -> dict[str, Any]:

@@ -263,6 +263,18 @@ class Programs:
             )
         return met
 
+    def make_slots(self, data: Any) -> None:
+        """Make the optimiser's arrays where none is there yet, because a model of any size has met no batch.
+
+        Args:
+            data: what it is to be trained on.
+        """
+        if self.is_open and self.has_loss and not self.slots:
+            met = self._steps.latest()
+            shapes = data.x_shape
+            several = shapes if isinstance(shapes, list) else [shapes]
+            self._made(of_shapes(several, self.model.inputs) if met is None else met, "train")
+
     def step_for(self, kind: str, batch: Batch, buffers: Mapping[str, str] | None = None) -> StepProgram:
         """The step that takes a batch of these sizes and as it is weighted; see `step`.
 

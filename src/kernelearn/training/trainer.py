@@ -188,8 +188,9 @@ class Trainer(keras_names.TrainerNames):
         """
         found = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
         if found is None:
-            data = feeds.make_dataset(x, y, sample_weight)
+            data = feeds.make_dataset(x, y, sample_weight, self.inputs)
             self._prepare_for(data)
+            feeds.check_one_size(data)
             found = next(iter(data.batches(max(len(data), 1))))
         bx, by, weight = found
         return self.batch_of(bx, by, weight, class_weight)
@@ -266,7 +267,7 @@ class Trainer(keras_names.TrainerNames):
         _check_counts(1, validation_freq=validation_freq)
         _check_counts(0, epochs=epochs, initial_epoch=initial_epoch)
         data, held_out = feeds.training_and_validation(
-            (x, y, sample_weight), validation_split, validation_data
+            (x, y, sample_weight), validation_split, validation_data, self.inputs
         )
         self._prepare_for(data)
         validation = None
@@ -333,7 +334,7 @@ class Trainer(keras_names.TrainerNames):
 
         Returns: the loss, or [loss, metric, ...] if there are metrics; with `return_dict` a dict by name.
         """
-        data = feeds.make_dataset(x, y, sample_weight)
+        data = feeds.make_dataset(x, y, sample_weight, self.inputs)
         plan = self._pass_over(data, batch_size, steps)
         with self._watching(plan, callbacks, verbose) as watchers:
             logs = loop.test(self, plan, watchers)
@@ -347,8 +348,12 @@ class Trainer(keras_names.TrainerNames):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Any:
-        """Outputs for data, in inference mode: an array, or a list of them for several outputs."""
-        plan = self._pass_over(feeds.make_dataset(x), batch_size, steps)
+        """Outputs for data, in inference mode: an array, or a list of them for several outputs.
+
+        An output whose size follows the images is a list of arrays, one for each image, where these are of
+        several sizes: `predict([first, second])` gives two maps.
+        """
+        plan = self._pass_over(feeds.make_dataset(x, tensors=self.inputs), batch_size, steps)
         with self._watching(plan, callbacks, verbose) as watchers:
             return self.arranged(loop.predict(self, plan, watchers))
 
@@ -422,6 +427,7 @@ class Trainer(keras_names.TrainerNames):
     def _pass_over(self, data: Data, batch_size: int | None, steps: int | None) -> Pass:
         """One pass over data for `evaluate` or `predict`."""
         self._prepare_for(data)
+        feeds.check_sizes(data, self.inputs, self.input_names)
         plan = Pass(data, _batch_size(data, batch_size), steps)
         checks.check_step_count("steps", steps, plan.there)
         return plan
