@@ -598,6 +598,31 @@ UPDATE = [
     Case("constrain", (_X,), {"kind": "unit_norm", **_NORMED}, label="unit_norm"),
     *[
         Case(
+            "accumulate",
+            (_X, _Y, np.array(step)),
+            {"every": 3},
+            (lambda f: lambda t, g, k, every: f(t, g))(f),
+        )
+        for step, f in ((4, lambda t, g: g), (5, lambda t, g: t + g), (6, lambda t, g: (t + g) / 3))
+    ],
+    *[
+        Case("average_weight", (_X, _Y, np.array(step)), {"momentum": 0.75, "every": 2}, oracle)
+        for step, oracle in (
+            (2, lambda a, w, k, momentum, every: w),
+            (3, lambda a, w, k, momentum, every: 0.75 * a + 0.25 * w),
+        )
+    ],
+    *[
+        Case("overwrite_weight", (_X, _Y, np.array(step)), {"frequency": 2, "every": 3}, oracle)
+        for step, oracle in (
+            (3, lambda w, a, k, frequency, every: w),
+            (4, lambda w, a, k, frequency, every: a),
+            (6, lambda w, a, k, frequency, every: a),
+            (7, lambda w, a, k, frequency, every: w),
+        )
+    ],
+    *[
+        Case(
             name,
             (_X, _Y, np.array(0.1), np.array(3), *[abs(normal(3, 5, seed=s)) for s in range(slots)]),
             attrs,
@@ -614,6 +639,8 @@ UPDATE = [
             ("adadelta_update", 2, {}, ""),
             ("adamax_update", 2, {}, ""),
             ("lion_update", 1, {}, ""),
+            ("adam_update", 2, {"every": 3}, "due"),
+            ("sgd_update", 1, {"momentum": 0.9, "every": 2}, "not due"),
         )
     ],
     Case("nadam_update", (_X, _Y, np.array(0.1), np.array(3), _X, abs(_Y), np.array(0.5)), {}),

@@ -32,6 +32,10 @@ class OptimizerOptions(TypedDict, total=False):
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
     name: str | None
 
 
@@ -53,10 +57,16 @@ class Optimizer(Configurable):
         clipnorm: largest Euclidean norm of the gradient of one variable.
         clipvalue: largest absolute value in a gradient.
         global_clipnorm: largest norm of all gradients together. At most one of the three clip arguments.
+        use_ema: keep an exponential moving average of every trained weight. `fit` puts the averages in the
+            place of the weights at its end; `callbacks.SwapEMAWeights` does so for evaluations.
+        ema_momentum: share of the old average that a step keeps.
+        ema_overwrite_frequency: put the averages in the place of the weights every so many updates, too.
+        gradient_accumulation_steps: do one update every so many steps, with the mean of their gradients: a batch
+            as large as theirs together, in the memory of one. Schedules and weight averages count steps.
         name: by default the class name in lower case.
     Attributes:
         kind: name of the update operator that the engine runs, for example "adam_update".
-        iterations: number of updates done.
+        iterations: number of steps done; an update each, unless gradients are accumulated.
         carried: the arrays kept from step to step, by name: what `slots` declares, made by the first step.
     Raises: ArgumentError.
     """
@@ -65,11 +75,8 @@ class Optimizer(Configurable):
     _attributes: ClassVar[tuple[str, ...]] = ()
     # Arguments of Keras's optimisers that are accepted, as in its configs, only when they change nothing.
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "use_ema": (False, None),
-        "ema_momentum": (),
-        "ema_overwrite_frequency": (None,),
-        "loss_scale_factor": (None,),
-        "gradient_accumulation_steps": (None,),
+        # NOTE: gradients are float32 in every policy: small ones do not vanish, however the loss is scaled.
+        "loss_scale_factor": (),
         "jit_compile": (),
     }
 
@@ -80,6 +87,10 @@ class Optimizer(Configurable):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         **keras_options: Any,
     ) -> None:
@@ -90,6 +101,10 @@ class Optimizer(Configurable):
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = float(ema_momentum)
+        self.ema_overwrite_frequency = ema_overwrite_frequency or None
+        self.gradient_accumulation_steps = gradient_accumulation_steps or None
         self._iterations = 0
         self.carried: dict[str, Variable] = {}
         self._excluded: list[Any] = []
@@ -108,6 +123,24 @@ class Optimizer(Configurable):
                 raise ArgumentError(f"{name} must be greater than 0, got {value!r}.")
         if self.weight_decay is not None and not self.weight_decay >= 0:
             raise ArgumentError(f"weight_decay must be None or at least 0, got {self.weight_decay!r}.")
+        self._check_averages()
+
+    def _check_averages(self) -> None:
+        steps, frequency = self.gradient_accumulation_steps, self.ema_overwrite_frequency
+        if steps is not None and steps < 2:
+            raise ArgumentError(f"gradient_accumulation_steps must be None or at least 2, got {steps!r}.")
+        if not 0 <= self.ema_momentum <= 1:
+            raise ArgumentError(f"ema_momentum must be between 0 and 1, got {self.ema_momentum!r}.")
+        if frequency is not None and (frequency < 1 or not self.use_ema):
+            raise ArgumentError(
+                "ema_overwrite_frequency must be None, or at least 1 with use_ema=True; got "
+                f"{frequency!r} with use_ema={self.use_ema}."
+            )
+
+    @property
+    def steps_per_update(self) -> int:
+        """How many steps give their gradients to one update."""
+        return self.gradient_accumulation_steps or 1
 
     @property
     def iterations(self) -> int:
@@ -179,7 +212,8 @@ class Optimizer(Configurable):
         """
         decays = self.weight_decay is not None and (variable is None or self.uses_weight_decay(variable))
         attributes = {name: getattr(self, name) for name in self._attributes}
-        return {**attributes, "weight_decay": float(self.weight_decay or 0.0) if decays else 0.0}
+        decay = float(self.weight_decay or 0.0) if decays else 0.0
+        return {**attributes, "weight_decay": decay, "every": self.steps_per_update}
 
     def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
         """The arrays to keep for a variable of this shape, in the order the update operator takes them."""

@@ -1,15 +1,13 @@
 """Builds the programs of a model: a training step, a test step, a prediction.
 
 A training step is the layers, the loss with its penalties, the backward pass, and the update of every
-trainable weight: clipping, optimiser, constraint. `_finished` applies the precision policy to all three.
+trainable weight: see `updating`. `_finished` applies the precision policy to all three.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
@@ -19,9 +17,7 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.training.objectives import Objective
 from kernelearn.training.signature import ANY, Signature
 from kernelearn.training.step import (
-    LEARNING_RATE,
     LOSS,
-    UPDATE,
     input_name,
     loss_name,
     prediction_name,
@@ -29,10 +25,10 @@ from kernelearn.training.step import (
     weight_name,
 )
 from kernelearn.training.trainable import Trainable
+from kernelearn.training.updating import add_updates
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
-    from kernelearn.optimizers.base import Slot
 
 Variables = Mapping[str, Variable]
 # Precision policy -> precision of the operands of convolutions and dense layers.
@@ -89,8 +85,7 @@ def build_training(
     total = _add_loss(graph, model, objectives, _lower(graph, model, signature), positions)
     graph.rewrite(fuse_softmax_crossentropy)
     grads = add_gradients(graph, total)
-    multipliers = learning_rate_multipliers(model)
-    _add_updates(graph, _clipped(graph, grads, optimizer), optimizer, slots, multipliers)
+    add_updates(graph, grads, optimizer, slots, learning_rate_multipliers(model))
     return _finished(graph, model), {**graph.variables, **slots}
 
 
@@ -206,54 +201,8 @@ def _weight_penalties(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
     return penalties
 
 
-def _clipped(graph: ProgramBuilder, grads: dict[str, Buffer], optimizer: Optimizer) -> dict[str, Buffer]:
-    if optimizer.clipping is None or not grads:
-        return grads
-    kind, limit = optimizer.clipping
-    graph.phase = "backward"
-    extra = [graph.add("global_norm", *grads.values())] if kind == "clip_by_global_norm" else []
-    clipped = {name: graph.add(kind, grad, *extra, limit=limit) for name, grad in grads.items()}
-    graph.phase = "forward"
-    return clipped
-
-
-def _add_updates(
-    graph: ProgramBuilder,
-    grads: Mapping[str, Buffer],
-    optimizer: Optimizer,
-    slots: dict[str, Variable],
-    multipliers: Mapping[int, float],
-) -> None:
-    rate, step = graph.input(LEARNING_RATE, (), "float64"), graph.input(UPDATE, (), "int64")
-    for name, grad in grads.items():
-        weight, param = graph.variables[name], graph.buffers[name]
-        graph.layer = name.rpartition("/")[0]
-        carried = [
-            _slot(graph, f"optimizer/{name}/{key}", slot, weight.dtype, slots)
-            for key, slot in optimizer.slots(weight.shape).items()
-        ]
-        attrs = {**optimizer.attrs(weight), "multiplier": multipliers.get(id(weight), 1.0)}
-        graph.update(optimizer.kind, (param, grad, rate, step, *carried), (param, *carried), **attrs)
-        constraint = getattr(weight, "constraint", None)
-        if constraint is not None:
-            graph.update("constrain", (param,), (param,), **_constraint_attrs(constraint))
-    graph.layer = ""
-
-
 def penalty_attrs(rule: Any) -> dict[str, Any]:
     """Attributes of the penalty operator for a regulariser."""
     return (
         {"kind": rule.kind, "custom": rule} if rule.kind == "custom" else {"kind": rule.kind, **rule.attrs()}
     )
-
-
-def _constraint_attrs(constraint: Any) -> dict[str, Any]:
-    if getattr(constraint, "kind", "custom") != "custom":
-        return {"kind": constraint.kind, **constraint.attrs()}
-    return {"kind": "custom", "custom": constraint}
-
-
-def _slot(graph: ProgramBuilder, name: str, slot: Slot, dtype: str, slots: dict[str, Variable]) -> Buffer:
-    if name not in slots or slots[name].shape != tuple(slot.shape):
-        slots[name] = Variable(np.full(slot.shape, slot.value, dtype), name, trainable=False)
-    return graph.state(name, slots[name])

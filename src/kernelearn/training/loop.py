@@ -60,6 +60,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         ended = state.end_epoch()
         results.reset()
         watchers.on_epoch_end(ended, _history_order(logs))
+    model.programs.finish_averages()
     watchers.on_train_end(logs)
 
 

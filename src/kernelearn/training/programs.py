@@ -24,6 +24,7 @@ from kernelearn.training.signature import ANY, Signature, is_open, of_batch, of_
 from kernelearn.training.step import Arrays, Batch, Clock, StepResult
 from kernelearn.training.step_cache import StepCache
 from kernelearn.training.trainable import Trainable
+from kernelearn.training.updating import average_name
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
@@ -116,6 +117,7 @@ class Programs:
         self._token = object()  # stands for the model where it must outlive it
         self._steps: StepCache[StepProgram] = StepCache()
         self._reading: Reading | None = None
+        self._trained: Mapping[str, Variable] = {}
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
         """Take over what `compile` says."""
@@ -134,6 +136,7 @@ class Programs:
         """Throw everything away that was made from the structure of the model: it has changed."""
         self._steps.clear()
         self._reading = None
+        self._trained = {}
         self._objectives = self._results = None
 
     def finish(self) -> None:
@@ -179,6 +182,19 @@ class Programs:
     def clock(self, seed: int) -> Clock:
         """The clock of the next training step."""
         return Clock.of(self.compiled_optimizer(), seed)
+
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """Each trained weight and its moving average, if the optimiser keeps them: see its `use_ema`."""
+        variables = self._trained or self.step("train").variables
+        pairs = [(weight, self.slots.get(average_name(name))) for name, weight in variables.items()]
+        return [(weight, average) for weight, average in pairs if average is not None]
+
+    def finish_averages(self) -> None:
+        """Put moving averages, where the optimiser keeps them, in the place of the weights: a `fit` is over."""
+        optimizer = self.compiled_optimizer()
+        if optimizer.use_ema and optimizer.iterations:
+            for weight, average in self.averages():
+                weight.assign(average.numpy())
 
     def count_update(self) -> None:
         """Note that a training step has changed the weights."""
@@ -307,6 +323,7 @@ class Programs:
             program, variables = building.build_training(
                 self.model, objectives, optimizer, self.slots, positions, signature
             )
+            self._trained = variables
         return StepProgram(kind, prepare(program, variables, self.engine))
 
     def put(self, step: StepProgram) -> None:

@@ -42,12 +42,13 @@ WEIGHTS = {
     "conv": (1,), "conv_grad_input": (1,), "conv_transpose": (1,), "dense": (1,), "dense_grad_input": (1,),
     "bias_add": (1,), "affine": (1, 2), "prelu": (1,), "prelu_grad_input": (2,), "standardize": (1, 2),
     "standardize_grad": (1,), "penalty": (0,), "penalty_grad": (1,), "moving_average": (0,),
-    "constrain": (0,), "affine_coefficients": (0, 1, 2, 3),
+    "constrain": (0,), "affine_coefficients": (0, 1, 2, 3), "accumulate": (0,), "average_weight": (0,),
+    "overwrite_weight": (0,),
 }  # fmt: skip
 # Operators whose first axis is no batch at all, or not of all inputs with an equal number of rows.
 WITHOUT_IMAGES = {
     "penalty", "penalty_grad", "moving_average", "constrain", "clip_by_value", "clip_by_norm", "global_norm",
-    "clip_by_global_norm", "fill",
+    "clip_by_global_norm", "fill", "accumulate", "average_weight", "overwrite_weight",
 }  # fmt: skip
 
 # Operators with an attribute `shape` that begins with the number of images.
@@ -96,7 +97,8 @@ def problem_of(case: Case) -> Problem:
 
 def is_update(problem: Problem) -> bool:
     """Whether the operator belongs to the update phase: it overwrites its weights."""
-    return problem.operator.endswith("_update") or problem.operator in ("constrain", "moving_average")
+    names = ("constrain", "moving_average", "accumulate", "average_weight", "overwrite_weight")
+    return problem.operator.endswith("_update") or problem.operator in names
 
 
 def weights_of(problem: Problem) -> tuple[int, ...]:

@@ -29,6 +29,10 @@ VARIANTS = [
     ("adamax_update", 2, {"weight_decay": 0.02}),
     ("nadam_update", 2, {"weight_decay": 0.02, "multiplier": 0.3}),
     ("lion_update", 1, {"weight_decay": 0.02}),
+    ("adam_update", 2, {"every": 3, "weight_decay": 0.02}),
+    ("nadam_update", 2, {"every": 3}),
+    ("adam_update", 2, {"every": 2, "amsgrad": False}),
+    ("nadam_update", 2, {"every": 2, "weight_decay": 0.02}),
 ]
 
 

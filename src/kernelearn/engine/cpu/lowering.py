@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kernelearn.engine.cpu.kernels import (
+    averages,
     choosing,
     constants,
     dense,
@@ -138,6 +139,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "activity_penalty_grad": (penalties.lower_activity_penalty_grad,),
     "fill": (constants.lower_fill,),
     "constrain": (constraints.lower_constrain,),
+    "accumulate": (averages.lower_accumulate,),
+    "average_weight": (averages.lower_average_weight,),
+    "overwrite_weight": (averages.lower_overwrite_weight,),
     **dict.fromkeys(UPDATES, (updates.lower_update,)),
 }
 

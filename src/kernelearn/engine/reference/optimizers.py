@@ -1,4 +1,4 @@
-"""One step of every optimiser on arrays of NumPy; and gradient clipping.
+"""One step of every optimiser on arrays of NumPy; gradient accumulation, averages of weights, and clipping.
 
     one_step(kind, param, grad, *slots, learning_rate, step, **attrs) -> (new_param, *new_slots)
 
@@ -86,6 +86,36 @@ def one_step(
         param = param * float(kept(attrs, rate))
     results = update.step(ArrayEntries(), attrs, c, param, grad, *slots[:split])
     return (*results, *(np.asarray(c[name], old.dtype) for name, old in numbers.items()))
+
+
+# --- before and after the step
+
+
+def accumulate(total: Array, grad: Array, step: Array, *, every: int) -> Array:
+    """The sum of the gradients since the last update; their mean in the step that updates, each `every`th.
+
+    Args:
+        step: number of this step, from 1.
+    """
+    place = int(step) % every
+    whole = grad if place == 1 else total + grad
+    return whole / every if place == 0 else whole
+
+
+def updates_before(step: int, every: int) -> int:
+    """How many updates there were before a step."""
+    return (step - 1) // every
+
+
+def average_weight(average: Array, param: Array, step: Array, *, momentum: float, every: int) -> Array:
+    """momentum * average + (1 - momentum) * param; the parameter itself up to the first update."""
+    share = momentum if updates_before(int(step), every) else 0.0
+    return share * average + (1 - share) * param
+
+
+def overwrite_weight(param: Array, average: Array, step: Array, *, frequency: int, every: int) -> Array:
+    """The average in the steps of each `frequency`th update, else the parameter."""
+    return param if (updates_before(int(step), every) + 1) % frequency else average
 
 
 # --- gradient clipping

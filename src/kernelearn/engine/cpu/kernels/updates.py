@@ -7,6 +7,7 @@ step and on the learning rate are computed in float64 at the start of every task
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,10 +31,12 @@ class StepNumbers:
     """`updates.arithmetic.Numbers` in emitted code, float64; the update's number is read on first use."""
 
     kernel: Kernel
+    every: int = 1
 
     @cached_property
     def step(self) -> Index:
-        return Index(self.kernel, self.kernel.load_one("step", 0, "i64"))
+        number = step_number(self.kernel)
+        return number if self.every == 1 else number // self.every
 
     def sqrt(self, x: Value, /) -> Value:
         return fn.sqrt(x)
@@ -54,7 +57,8 @@ def lower_update(plan: Plan, op: Operation) -> bool:
     arrays = slots[: len(slots) - len(numbers)]
     given = {"rate": rate, "step": step}
     if numbers:
-        given = _add_coefficients(plan, op, given, dict(zip(numbers, slots[len(arrays) :])))
+        counted = {"step": step} if op.attrs["every"] > 1 else {}
+        given = counted | _add_coefficients(plan, op, given, dict(zip(numbers, slots[len(arrays) :])))
     _add_update(plan, op, arrays, given)
     return True
 
@@ -111,6 +115,10 @@ class Update:
     arrays: tuple[str, ...]
 
     def emit(self, k: Kernel) -> None:
+        with when_due(k, self.attrs["every"]):
+            self._emit_step(k)
+
+    def _emit_step(self, k: Kernel) -> None:
         update, attrs, c = UPDATES[self.operator], self.attrs, self._coefficients(k)
 
         def one(at: Index, mask: Value | None) -> None:
@@ -128,9 +136,19 @@ class Update:
         update, attrs = UPDATES[self.operator], self.attrs
         if update.numbers:
             return {name: k.broadcast("coefficients", i) for i, name in enumerate(_names(self.operator))}
-        rate = _rate(k, attrs)
-        found = {n: _everywhere(c) for n, c in update.coefficients(StepNumbers(k), attrs, rate).items()}
+        rate, numbers = _rate(k, attrs), StepNumbers(k, attrs["every"])
+        found = {n: _everywhere(c) for n, c in update.coefficients(numbers, attrs, rate).items()}
         return {**found, "decay": _everywhere(kept(attrs, rate))} if attrs["weight_decay"] else found
+
+
+def step_number(k: Kernel) -> Index:
+    """The number of this step, from 1."""
+    return Index(k, k.load_one("step", 0, "i64"))
+
+
+def when_due(k: Kernel, every: int) -> AbstractContextManager[None]:
+    """What is emitted inside happens in each `every`th step."""
+    return nullcontext() if every == 1 else k.when(k.compare("eq", step_number(k) % every, 0))
 
 
 def _rate(k: Kernel, attrs: Attrs) -> Value:
@@ -152,8 +170,12 @@ class Coefficients:
     attrs: Attrs
 
     def emit(self, k: Kernel) -> None:
+        with when_due(k, self.attrs["every"]):
+            self._emit_numbers(k)
+
+    def _emit_numbers(self, k: Kernel) -> None:
         update, rate = UPDATES[self.operator], _rate(k, self.attrs)
-        found = update.coefficients(StepNumbers(k), self.attrs, rate)
+        found = update.coefficients(StepNumbers(k, self.attrs["every"]), self.attrs, rate)
         found["decay"] = kept(self.attrs, rate)
         for place, name in enumerate(_names(self.operator)):
             k.store_one(found[name].narrowed(), "coefficients", place)

@@ -23,6 +23,7 @@ def update_early(program: Program) -> Program:
     earliest = next((i for i, op in enumerate(operations) if loss in op.outputs), len(operations) - 1)
     after: dict[int, list[Operation]] = defaultdict(list)
     last_touch: dict[str, int] = {}
+    written = {name for op in operations if op.phase == "update" for name in op.outputs}
     for i, op in enumerate(operations):
         if op.phase != "update":
             last_touch.update((name, i) for name in (*op.inputs, *op.outputs))
@@ -32,7 +33,8 @@ def update_early(program: Program) -> Program:
             if any(map(graph.is_kept, op.outputs)):
                 place = len(operations) - 1
             after[place].append(op)
-            last_touch.update((name, place) for name in op.outputs)
+            touched = (*op.outputs, *(name for name in op.inputs if name in written))
+            last_touch.update((name, place) for name in touched)
     result = [
         new for i, op in enumerate(operations) for new in (*([op] if op.phase != "update" else []), *after[i])
     ]
