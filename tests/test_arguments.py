@@ -120,7 +120,9 @@ def test_an_own_layer_may_take_its_options_out_of_a_dict():
         lambda: metrics.R2Score(num_regressors=1.5),
         lambda: optimizers.SGD(momentum=None),
         lambda: optimizers.Adam(beta_1="a"),
-        lambda: optimizers.Adam(use_ema=True),
+        lambda: optimizers.Adam(gradient_accumulation_steps=1),
+        lambda: optimizers.Adam(ema_overwrite_frequency=10),
+        lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5),
         lambda: layers.LayerNormalization(rms_scaling=True),
         lambda: layers.BatchNormalization(synchronized=True),
         lambda: S.ExponentialDecay("a", 10, 0.5),
@@ -155,7 +157,7 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
         lambda: metrics.MeanSquaredError(dtype="float32"),
         lambda: metrics.AUC(dtype="float32"),
         lambda: losses.BinaryCrossentropy(dtype="float32"),
-        lambda: optimizers.Adam(use_ema=False, gradient_accumulation_steps=None),
+        lambda: optimizers.Adam(loss_scale_factor=1024.0, jit_compile=True),
         lambda: layers.Dense(3, autocast=True, lora_rank=None),
         lambda: layers.BatchNormalization(synchronized=False),
         lambda: layers.LayerNormalization(rms_scaling=False),
@@ -164,7 +166,7 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
 )
 def test_arguments_of_keras_that_change_nothing_are_taken_and_not_kept(make):
     made = make()
-    assert not {"dtype", "use_ema", "autocast", "groups"} & set(made.get_config()) - {
+    assert not {"dtype", "loss_scale_factor", "autocast", "groups"} & set(made.get_config()) - {
         "dtype" if isinstance(made, layers.Layer) else ""
     }
 

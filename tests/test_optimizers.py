@@ -132,8 +132,6 @@ def test_config_with_a_schedule_and_with_arguments_of_keras():
     again = optimizers.Adam.from_config(json.loads(json.dumps(config)))
     again.iterations = 10
     assert again.learning_rate == 0.05
-    with pytest.raises(ArgumentError, match="use_ema=True is not supported"):
-        optimizers.Adam(use_ema=True)
 
 
 def test_learning_rate_is_assignable_only_without_a_schedule():

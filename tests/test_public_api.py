@@ -30,7 +30,7 @@ PUBLIC = {
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
         LearningRateScheduler ModelCheckpoint ProgbarLogger ProgressBar ReduceLROnPlateau
-        TensorBoard TerminateOnNaN
+        SwapEMAWeights TensorBoard TerminateOnNaN
     """,
     "kernelearn.data": """
         ACCEPTED Data Dataset Description StreamDataset as_dataset load load_image read_idx save_idx

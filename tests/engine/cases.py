@@ -597,13 +597,12 @@ UPDATE = [
     Case("constrain", (_X,), {"kind": "non_neg"}, lambda w, kind: np.maximum(w, 0), label="non_neg"),
     Case("constrain", (_X,), {"kind": "unit_norm", **_NORMED}, label="unit_norm"),
     *[
-        Case(
-            "accumulate",
-            (_X, _Y, np.array(step)),
-            {"every": 3},
-            (lambda f: lambda t, g, k, every: f(t, g))(f),
+        Case("accumulate", (_X, _Y, np.array(step)), {"every": 3}, oracle)
+        for step, oracle in (
+            (4, lambda total, grad, k, every: grad),
+            (5, lambda total, grad, k, every: total + grad),
+            (6, lambda total, grad, k, every: (total + grad) / 3),
         )
-        for step, f in ((4, lambda t, g: g), (5, lambda t, g: t + g), (6, lambda t, g: (t + g) / 3))
     ],
     *[
         Case("average_weight", (_X, _Y, np.array(step)), {"momentum": 0.75, "every": 2}, oracle)

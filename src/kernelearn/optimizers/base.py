@@ -61,8 +61,8 @@ class Optimizer(Configurable):
             place of the weights at its end; `callbacks.SwapEMAWeights` does so for evaluations.
         ema_momentum: share of the old average that a step keeps.
         ema_overwrite_frequency: put the averages in the place of the weights every so many updates, too.
-        gradient_accumulation_steps: do one update every so many steps, with the mean of their gradients: a batch
-            as large as theirs together, in the memory of one. Schedules and weight averages count steps.
+        gradient_accumulation_steps: do one update every so many steps, with the mean of their gradients: a
+            batch as large as theirs together, in the memory of one. Schedules and averages count steps.
         name: by default the class name in lower case.
     Attributes:
         kind: name of the update operator that the engine runs, for example "adam_update".
@@ -213,7 +213,8 @@ class Optimizer(Configurable):
         decays = self.weight_decay is not None and (variable is None or self.uses_weight_decay(variable))
         attributes = {name: getattr(self, name) for name in self._attributes}
         decay = float(self.weight_decay or 0.0) if decays else 0.0
-        return {**attributes, "weight_decay": decay, "every": self.steps_per_update}
+        accumulated = {"every": self.steps_per_update} if self.gradient_accumulation_steps else {}
+        return {**attributes, "weight_decay": decay, **accumulated}
 
     def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
         """The arrays to keep for a variable of this shape, in the order the update operator takes them."""

@@ -150,7 +150,10 @@ def _optimizer(model: Trainer) -> Any:
     if optimizer is None:
         return None
     without_decay = [i for i, w in enumerate(model.weights) if not optimizer.uses_weight_decay(w)]
-    return [optimizer.kind, optimizer.attrs(), optimizer.clipping, without_decay]
+    parts = [optimizer.kind, optimizer.attrs(), optimizer.clipping, without_decay]
+    # NOTE: only where there is one, so that a training from before there were averages goes on.
+    averaged = [optimizer.ema_momentum, optimizer.ema_overwrite_frequency] if optimizer.use_ema else []
+    return [*parts, *averaged]
 
 
 def rate_text(rate: float, optimizer: Optimizer | None) -> str:

@@ -104,6 +104,7 @@ class Programs:
     Attributes:
         arguments: what `compile` was told; None before.
         optimizer, engine, policy: as `compile` chose them; None before.
+        is_averaged: whether moving averages are in the place of the weights, and these in theirs.
     """
 
     def __init__(self, model: Trainable) -> None:
@@ -112,6 +113,7 @@ class Programs:
         self.optimizer: Optimizer | None = None
         self.engine: str | None = None
         self.policy: str | None = None
+        self.is_averaged = False
         self._objectives: list[Objective] | None = None
         self._results: RunningResults | None = None
         self._token = object()  # stands for the model where it must outlive it
@@ -122,6 +124,8 @@ class Programs:
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
         """Take over what `compile` says."""
         optimizer = claimed(optimizer, self._token, self.model.name)
+        if optimizer is not self.optimizer:
+            self.is_averaged = False
         self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
         self.forget()
         if self.model.outputs:
@@ -189,12 +193,23 @@ class Programs:
         pairs = [(weight, self.slots.get(average_name(name))) for name, weight in variables.items()]
         return [(weight, average) for weight, average in pairs if average is not None]
 
+    def swap_averages(self) -> None:
+        """Put moving averages in the place of the weights, and the weights in theirs; or both back."""
+        for weight, average in self.averages():
+            array = weight.numpy()
+            weight.assign(average.numpy())
+            average.assign(array)
+        self.is_averaged = not self.is_averaged
+
     def finish_averages(self) -> None:
-        """Put moving averages, where the optimiser keeps them, in the place of the weights: a `fit` is over."""
+        """Leave moving averages, where the optimiser keeps them, as the weights: a `fit` is over."""
         optimizer = self.compiled_optimizer()
         if optimizer.use_ema and optimizer.iterations:
+            if not self.is_averaged:
+                self.swap_averages()
             for weight, average in self.averages():
-                weight.assign(average.numpy())
+                average.assign(weight.numpy())
+            self.is_averaged = False
 
     def count_update(self) -> None:
         """Note that a training step has changed the weights."""

@@ -34,6 +34,8 @@ PART_LOOKS = {
     "clipping": (COLOURS[3], "xx"),
     "weight_decay": (COLOURS[4], "\\\\"),
     "constraint": (COLOURS[5], "++"),
+    "accumulated": (COLOURS[0], "--"),
+    "averaging": (COLOURS[6], "oo"),
 }
 _MOST_BARS = 12
 

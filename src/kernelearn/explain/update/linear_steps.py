@@ -53,17 +53,19 @@ def replay(
         before, gradient, slots: the weight, the (clipped) gradient and the optimiser's arrays before it.
         kind: name of the update operator, such as "adam_update".
         attrs: its attributes, `multiplier` of the learning rate and `weight_decay` among them.
-        iteration: number of the update for the optimiser, from 1.
+        iteration: number of the step for the optimiser, from 1.
     Raises: UnknownNameError for another kind, ArgumentError if slots are missing.
     """
     if kind not in UPDATES:
         raise unknown_name("update", kind, UPDATES)
     own = OPERATORS[kind].whole(attrs)
-    rate = float(learning_rate) * float(own.pop("multiplier"))
+    rate, every = float(learning_rate) * float(own.pop("multiplier")), int(own.pop("every"))
     names = [name for name in UPDATES[kind].slots if name in slots]
     _check_slots(kind, own, names)
     arrays = [np.asarray(slots[name]) for name in names]
-    number = int(iteration)
+    number, rest = divmod(int(iteration), every)
+    if rest:  # its gradient waits for that of later steps
+        return Replay(before, dict(zip(names, arrays)), LinearStep(0.0, keep=1.0))
     weight, *after = one_step(kind, before, gradient, *arrays, learning_rate=rate, step=number, **own)
     new = dict(zip(names, after))
     numbers = FloatNumbers(number, {name: slots[name] for name in UPDATES[kind].numbers})

@@ -58,6 +58,7 @@ class RunUpdates:
             clipping=clipping,
             global_norm=self.run.global_norm(step) if clips_globally(clipping) else None,
             constraint=rule.get("constraint"),
+            overwriting=rule.get("overwriting"),
             layer=self.layer,
             weight=self.weight,
             number=step,

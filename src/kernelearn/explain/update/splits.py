@@ -2,9 +2,11 @@
 
     gradient      the new gradient, from the data: what the ledger of the step lists
     penalty       the regulariser's part of the gradient
+    accumulated   gradients of earlier steps, where those of several make one update
     clipping      what clipping took from the gradient
     momentum      earlier gradients that the optimiser remembered
     weight_decay  what decoupled weight decay took
+    averaging     what it changed that the moving average took the weight's place
     constraint    what the projection after the update changed
 
 Each part is in units of the weight: learning rate and denominators are multiplied in. They add up to the
@@ -21,14 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.engine.reference.optimizers import clip_by_global_norm, clip_by_norm, clip_by_value
+from kernelearn.engine.reference.optimizers import (
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    updates_before,
+)
 from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.table import Table
 from kernelearn.explain.update.linear_steps import replay
 
-PARTS = ("gradient", "penalty", "clipping", "momentum", "weight_decay", "constraint")
-_SCALED = ("gradient", "penalty", "clipping")
+PARTS = (
+    "gradient", "penalty", "accumulated", "clipping", "momentum", "weight_decay", "averaging", "constraint",
+)  # fmt: skip
+_SCALED = ("gradient", "penalty", "accumulated", "clipping")
+
+# The slot with the sum of the gradients that wait for an update.
+ACCUMULATED = "gradient_accumulator"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +164,7 @@ def split_update(
     clipping: tuple[str, float] | None = None,
     global_norm: float | None = None,
     constraint: Mapping[str, Any] | None = None,
+    overwriting: Mapping[str, Any] | None = None,
     layer: str = "",
     weight: str = "kernel",
     number: int | None = None,
@@ -165,26 +178,35 @@ def split_update(
         penalty: the regulariser's part of the gradient.
         clipping: function and limit, such as ("clip_by_norm", 1.0); `global_norm` for "clip_by_global_norm".
         constraint: attributes of the projection that followed.
+        overwriting: attributes of the moving average that took the weight's place now and then.
         number: of the step in the run; `iteration` if None.
     Raises: ArgumentError for missing slots or norm, UnknownNameError for an unknown update.
     """
-    before, gradient = np.asarray(before), np.asarray(gradient)
-    clipped = clip(gradient, clipping, global_norm)
-    done = replay(before, clipped, slots or {}, kind, attrs, learning_rate, iteration)
-    projected = done.weight if constraint is None else _projected(done.weight, constraint, after)
+    before, own = np.asarray(before), np.asarray(gradient)
+    slots, every = slots or {}, int(attrs.get("every", 1))
+    mean = accumulated(own, slots, every)
+    clipped = clip(mean, clipping, global_norm)
+    done = replay(before, clipped, slots, kind, attrs, learning_rate, iteration)
+    moved = _averaged(done.weight, overwriting, iteration, after)
+    projected = moved if constraint is None else _projected(moved, constraint, after)
     final = projected if after is None else np.asarray(after)
-    exact, step = gradient.astype(np.float64), done.step
-    parts = {"gradient": step.gradient * (exact - (0.0 if penalty is None else penalty))}
+    exact, step = own.astype(np.float64), done.step
+    share = step.gradient / every
+    parts = {"gradient": share * (exact - (0.0 if penalty is None else penalty))}
     if penalty is not None:
-        parts["penalty"] = step.gradient * np.asarray(penalty, np.float64)
+        parts["penalty"] = share * np.asarray(penalty, np.float64)
+    if every > 1:
+        parts["accumulated"] = share * np.asarray(slots[ACCUMULATED], np.float64)
     if clipping is not None:
-        parts["clipping"] = step.gradient * (clipped.astype(np.float64) - exact)
+        parts["clipping"] = step.gradient * (clipped.astype(np.float64) - mean)
     if step.slot:
-        parts["momentum"] = step.history * np.asarray((slots or {})[step.slot], np.float64)
+        parts["momentum"] = step.history * np.asarray(slots[step.slot], np.float64)
     if step.decay:
         parts["weight_decay"] = -step.decay * before.astype(np.float64)
+    if overwriting is not None:
+        parts["averaging"] = moved.astype(np.float64) - done.weight
     if constraint is not None:
-        parts["constraint"] = projected.astype(np.float64) - done.weight
+        parts["constraint"] = projected.astype(np.float64) - moved
     k = int(iteration) if number is None else int(number)
     old, new = before.astype(np.float64), final.astype(np.float64)
     bound = _rounding(before.dtype, old, new, parts)
@@ -222,6 +244,42 @@ def _projected(
         return np.asarray(OPERATORS["constrain"].run(weight, **constraint))
     if after is None:
         raise ArgumentError("What a constraint of your own did is known only from the weight after it.")
+    return np.asarray(after)
+
+
+def accumulated(gradient: NDArray[Any], slots: Mapping[str, NDArray[Any]], every: int) -> NDArray[Any]:
+    """The mean of the gradients of `every` steps, of which this is the last: what is clipped.
+
+    Raises: ArgumentError if the sum of the earlier ones is not among the slots.
+    """
+    if every == 1:
+        return gradient
+    if ACCUMULATED not in slots:
+        raise ArgumentError(
+            f"The gradients of {every} steps make one update: slots must hold {ACCUMULATED!r}, the sum of "
+            f"the earlier ones; it has {list(slots)}."
+        )
+    return np.asarray((slots[ACCUMULATED] + gradient) / every)
+
+
+def is_overwritten(overwriting: Mapping[str, Any] | None, iteration: int) -> bool:
+    """Whether the moving average takes a weight's place in a step."""
+    if overwriting is None:
+        return False
+    update = updates_before(int(iteration), int(overwriting.get("every", 1))) + 1
+    return update % int(overwriting["frequency"]) == 0
+
+
+def _averaged(
+    weight: NDArray[Any], overwriting: Mapping[str, Any] | None, iteration: int, after: NDArray[Any] | None
+) -> NDArray[Any]:
+    """The weight after its moving average has, perhaps, taken its place: that is known by what came out."""
+    if not is_overwritten(overwriting, iteration):
+        return weight
+    if after is None:
+        raise ArgumentError(
+            "What a moving average did in the weight's place is known only from the weight after it."
+        )
     return np.asarray(after)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.engine.updates.rule import LinearStep
+from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.pairs import Index
 from kernelearn.explain.update.linear_steps import replay
 from kernelearn.explain.update.run_updates import RunUpdates, clips_globally
-from kernelearn.explain.update.splits import clip
+from kernelearn.explain.update.splits import clip, is_overwritten
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,10 @@ class WeightUpdates:
         done = replay(before, clipped, slots, kind, attrs, rate, step - fit.offset)
         penalty = self.of.penalties.at(step) if self.of.penalties.may_be else None
         by_penalty = 0.0 if penalty is None else float(penalty[self.index])
-        constrained = self.weight(step) - float(done.weight[0]) if fit.rule.get("constraint") else 0.0
+        is_known = fit.rule.get("constraint") or is_overwritten(
+            fit.rule.get("overwriting"), step - fit.offset
+        )
+        constrained = self.weight(step) - float(done.weight[0]) if is_known else 0.0
         arrays = before, gradient, clipped
         is_first = step - fit.offset == 1
         return self._assembled(step, is_first, done.step, arrays, slots, by_penalty, constrained)
@@ -176,6 +180,7 @@ class WeightUpdates:
             rule = u.rule(step)
             columns = {name: self._state(name, step) for name in rule["slots"]}
             offset = step - u.run.iteration(step)
+            _check_accumulation(rule)
             self._stretches[number] = _Stretch(rule, u.clipping(step), offset, columns)
         return self._stretches[number]
 
@@ -211,6 +216,15 @@ class WeightUpdates:
     @cached_property
     def _rates(self) -> _Column:
         return _Column(self.of.run.scalars("learning_rate"))
+
+
+def _check_accumulation(rule: Mapping[str, Any]) -> None:
+    every = int(rule["attrs"].get("every", 1))
+    if every > 1:
+        raise ArgumentError(
+            f"Here the gradients of {every} steps make one update (gradient_accumulation_steps={every}): a "
+            "history does not follow them through their sum. explain.update_split splits each of them."
+        )
 
 
 @dataclass(frozen=True)

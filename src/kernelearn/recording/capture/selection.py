@@ -264,6 +264,7 @@ def _about(
                 "attrs": dict(rule.attrs),
                 "slots": list(rule.slots),
                 "constraint": rule.constraint,
+                **({"overwriting": rule.overwriting} if rule.overwriting else {}),
             }
             for path, rule in taps.rules.items()
         },

@@ -49,12 +49,16 @@ class Use:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a program updates a weight; slot name -> name of the variable."""
+    """How a program updates a weight; slot name -> name of the variable.
+
+    constraint, overwriting: what follows the update: a projection, a moving average in the weight's place.
+    """
 
     kind: str
     attrs: Mapping[str, Any]
     slots: Mapping[str, str]
     constraint: Mapping[str, Any] | None
+    overwriting: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,10 @@ def find_taps(program: Program, paths: Mapping[str, str]) -> Taps:
 def _rule(op: Operation, program: Program) -> Rule:
     name = op.inputs[0]
     prefix = f"optimizer/{name}/"
-    slots = {n.removeprefix(prefix): n for n in op.inputs if n.startswith(prefix)}
-    constraints = [o for o in program.operations if o.operator == "constrain" and o.inputs[0] == name]
-    return Rule(op.operator, plain(op.attrs), slots, plain(constraints[0].attrs) if constraints else None)
+    states = (n for o in program.operations if o.phase == "update" for n in o.inputs if n.startswith(prefix))
+    slots = {n.removeprefix(prefix): n for n in states}
+    found = {o.operator: plain(o.attrs) for o in program.operations if o.inputs[:1] == (name,)}
+    return Rule(op.operator, plain(op.attrs), slots, found.get("constrain"), found.get("overwrite_weight"))
 
 
 @dataclass

@@ -47,7 +47,9 @@ _SHAPE = {
             "full_layers?": [str],
             "metrics?": [str],
             "optimizer?": dict,
-            "updates?": Every({**_TRAINED, "slots?": [str], "constraint?": (dict, None)}),
+            "updates?": Every(
+                {**_TRAINED, "slots?": [str], "constraint?": (dict, None), "overwriting?": dict}
+            ),
             "uses?": Every(
                 {
                     "kernel_shape": [int],

@@ -1,5 +1,6 @@
 """Callbacks: what watches a run and may steer it; one family a file."""
 
+from kernelearn.training.callbacks.averages import SwapEMAWeights
 from kernelearn.training.callbacks.backup import BackupAndRestore
 from kernelearn.training.callbacks.base import Callback
 from kernelearn.training.callbacks.callback_list import CallbackList
@@ -28,6 +29,7 @@ __all__ = [
     "ProgbarLogger",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
 ]
