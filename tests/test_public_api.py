@@ -103,6 +103,13 @@ PUBLIC = {
         sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold upsample
         add get_item maximum minimum multiply negative subtract
         diagonal dot dot_product_attention einsum inner kron matmul outer tensordot trace vdot vecdot
+        arange argsort array array_split atleast_1d atleast_2d broadcast_to concatenate
+        convert_to_numpy convert_to_tensor diag empty expand_dims eye flip full
+        full_like hstack identity in_top_k is_tensor linspace meshgrid moveaxis ndim nonzero
+        ones ones_like pad ravel repeat reshape roll rot90 scatter scatter_update
+        searchsorted segment_max segment_sum shape size slice slice_update sort split
+        squeeze stack swapaxes take take_along_axis tile top_k transpose tri tril triu
+        unstack vstack zeros zeros_like
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get

@@ -44,6 +44,13 @@ _TWICE = np.array([2, 0, -3, 2])
 
 CHOOSING = [
     Case(
+        "flat_index",
+        (np.array([[1, -1], [0, 1]]), np.array([2, -4])),
+        {"sizes": (2, 4)},
+        lambda a, b, sizes: [[6, 4], [2, 4]],
+        images=(),
+    ),
+    Case(
         "gather",
         (_normal(7, 3), _numbers(7, 4, 5)),
         {"axis": 0},

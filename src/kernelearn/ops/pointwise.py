@@ -240,22 +240,6 @@ def dropout(x: Value, rate: float, seed: int = 0, step: int = 0, engine: str | N
 
 
 @operation
-def one_hot(labels: Value, num_classes: int, dtype: str = "float32") -> Any:
-    """Class numbers (...,) as rows of zeros with one 1: (..., num_classes). A number that is no class gives
-    zeros.
-
-    >>> from kernelearn import ops
-    >>> ops.one_hot([2, 0], 3)
-    array([[0., 0., 1.],
-           [1., 0., 0.]], dtype=float32)
-    """
-    numbers = np.asarray(labels)
-    if numbers.dtype.kind not in "iub":
-        raise ArgumentError(f"one_hot takes integer class numbers, got dtype {numbers.dtype}.")
-    return np.asarray(numbers[..., None] == np.arange(num_classes)).astype(dtype)
-
-
-@operation
 def moments(x: Value, axes: int | Sequence[int], keepdims: bool = False) -> tuple[Any, Any]:
     """Mean and biased variance over axes."""
     (x,) = floats(x)

@@ -116,7 +116,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "one_hot": (choosing.lower_one_hot,),
     "fill_like": (choosing.lower_fill_like,),
     **dict.fromkeys(
-        ("scatter_set", "is_last", "segment_max", "segment_max_grad", "argsort", "searchsorted"), ()
+        (
+            "flat_index",
+            "scatter_set",
+            "is_last",
+            "segment_max",
+            "segment_max_grad",
+            "argsort",
+            "searchsorted",
+        ),
+        (),
     ),
     # random numbers, and images changed by them
     "dropout": (random.lower_dropout,),

@@ -7,7 +7,9 @@ the number of images.
 
 from typing import Any
 
-from kernelearn.engine.arrays import Shape
+import numpy as np
+
+from kernelearn.engine.arrays import Shape, Sizes
 from kernelearn.engine.operators.table import (
     Context,
     Gradients,
@@ -19,6 +21,15 @@ from kernelearn.engine.operators.table import (
 from kernelearn.engine.reference import choosing as reference
 from kernelearn.engine.reference.choosing import INDEX
 from kernelearn.errors import ShapeError
+
+
+def _flat_index_shape(*indices: Spec, sizes: Sizes) -> tuple[Spec]:
+    shapes = [index.shape for index in indices]
+    if len(set(shapes)) == 1:
+        return (indices[0],)
+    if any(None in shape for shape in shapes):
+        raise ShapeError(f"Indices of the shapes {shapes} are combined only where all sizes are known.")
+    return (Spec(np.broadcast_shapes(*shapes), indices[0].dtype),)  # type: ignore[arg-type]
 
 
 def _gather_shape(x: Spec, indices: Spec, *, axis: int) -> tuple[Spec]:
@@ -149,6 +160,7 @@ def _enter(name: str, shape: Any, run: Any, gradient: Any, attrs: Any, is_linear
 
 
 _AXIS = required("axis")
+_enter("flat_index", _flat_index_shape, reference.flat_index, None, required("sizes"))
 _enter("gather", _gather_shape, reference.gather, _gather_gradient, _AXIS, True)
 _enter(
     "scatter_add",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.engine.arrays import Array, Shape
+from kernelearn.engine.arrays import Array, Shape, Sizes
 from kernelearn.errors import ArgumentError
 
 INDEX = "int32"
@@ -26,6 +26,14 @@ def checked_indices(indices: Array, size: int) -> Array:
             f"lie in [{-size}, {size})."
         )
     return np.where(indices < 0, indices + size, indices)
+
+
+def flat_index(*indices: Array, sizes: Sizes) -> Array:
+    """Numbers of entries in one row, from their numbers along each of several axes of these sizes."""
+    total, *rest = [checked_indices(index, size) for index, size in zip(indices, sizes)]
+    for index, size in zip(rest, sizes[1:]):
+        total = total * size + index
+    return np.asarray(total, indices[0].dtype)
 
 
 def gather(x: Array, indices: Array, *, axis: int) -> Array:

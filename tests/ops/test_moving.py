@@ -1,0 +1,181 @@
+"""Functions that move and choose numbers: on arrays, in programs for any and for one batch, backwards."""
+
+import numpy as np
+import pytest
+
+from kernelearn import ops
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import ProgramBuilder
+from kernelearn.errors import ArgumentError, KernelearnError, ShapeError
+from kernelearn.tracing import BatchSizeNeeded, Traced, fixed, tracing
+from tests.ops.example import NORMAL, Example, flat
+from tests.ops.examples_choosing import CHOOSING
+from tests.ops.examples_shaping import SHAPING
+
+EXAMPLES = [*SHAPING, *CHOOSING]
+STEP = 1e-4
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_arrays(example):
+    example.check(example.call(getattr(ops, example.name), *example.arrays), "on arrays")
+
+
+def traced(example: Example, graph: ProgramBuilder):
+    """The results in a program, and the buffers of its arrays."""
+    given = []
+    for array in example.arrays:
+        kind = graph.dtype if array.dtype.kind == "f" else array.dtype.name
+        given.append(graph.input(f"x{id(array)}", (None, *array.shape[1:]), kind))
+    with tracing(graph):
+        found = example.call(getattr(ops, example.name), *[Traced(graph, b) for b in given])
+    return list(found) if isinstance(found, list | tuple) else [found], given
+
+
+def programs(batch):
+    """All examples that a program for this number of images can be made of (None: for any)."""
+    graph, numbers = ProgramBuilder(), []
+    graph.batch = batch
+    for number, example in enumerate(EXAMPLES):
+        try:
+            results, _ = traced(example, graph)
+        except BatchSizeNeeded:
+            assert batch is None
+            continue
+        numbers.append(number)
+        graph.outputs.update({f"{number}.{i}": r.buffer.name for i, r in enumerate(results)})
+    return graph, numbers
+
+
+@pytest.mark.parametrize("batch", [None, 6])
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_in_a_program(engine, batch):
+    graph, numbers = programs(batch)
+    inputs = {f"x{id(a)}": a for example in EXAMPLES for a in example.arrays}
+    found = prepare(graph.build(), graph.variables, engine).run(inputs)
+    for number in numbers:
+        results = [array for name, array in found.items() if name.startswith(f"{number}.")]
+        EXAMPLES[number].check(results, f"in a program on {engine}")
+
+
+def test_what_keeps_the_images_apart_needs_no_number_of_them():
+    _, numbers = programs(None)
+    crossing = {"slice", "slice_update", "broadcast_to"}  # they say how many images there are
+    left = [
+        str(e) for i, e in enumerate(EXAMPLES) if i not in numbers and e.is_batched and e.name not in crossing
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.dtype == "float32"], ids=str)
+def test_gradients_are_differences(example):
+    """Exactly, because the functions are linear in the surroundings of these numbers."""
+    arrays = [a.astype("float64") if a.dtype.kind == "f" else a for a in example.arrays]
+    graph = ProgramBuilder(dtype="float64")
+    graph.batch = 6
+    results, given = traced(example, graph)
+    rng = np.random.default_rng(2)
+    directions = [rng.normal(size=a.shape) * (a.dtype.kind == "f") for a in arrays]
+    f = getattr(ops, example.name)
+    before = flat(example.call(f, *arrays))
+    after = flat(example.call(f, *[a if not d.any() else a + STEP * d for a, d in zip(arrays, directions)]))
+    weights = [rng.normal(size=y.shape) for y in before]
+    with tracing(graph):
+        parts = [graph.add("multiply", fixed(r).buffer, graph.constant(w)) for r, w in zip(results, weights)]
+        sums = [graph.add("reduce_mean", p, axes=tuple(range(len(p.shape)))) for p in parts]
+        loss = sums[0]
+        for one in sums[1:]:
+            loss = graph.add("add", loss, one)
+    grads = add_gradients(graph, loss, tuple(b for b in given if b.dtype == "float64"))
+    graph.outputs = {name: grad.name for name, grad in grads.items()}
+    inputs = {f"x{id(a)}": b for a, b in zip(example.arrays, arrays)}
+    found = prepare(graph.build(), graph.variables, "reference").run(inputs) if grads else {}
+    slopes = sum(
+        float((found[f"x{id(a)}"] * d).sum())
+        for a, d in zip(example.arrays, directions)
+        if f"x{id(a)}" in found
+    )
+    change = sum(float(((b - a) * w).mean()) for a, b, w in zip(before, after, weights))
+    np.testing.assert_allclose(slopes, change / STEP, rtol=1e-8, atol=1e-9)
+
+
+def _symbol(batch=None):
+    graph = ProgramBuilder()
+    graph.batch = batch
+    return Traced(graph, graph.input("x", (None, 4, 5)))
+
+
+def test_the_number_of_images_may_be_passed_on_but_not_computed_with():
+    x = _symbol()
+    n, rows, columns = ops.shape(x)
+    assert ops.reshape(x, (n, rows * columns)).shape == (None, 20)
+    assert ops.broadcast_to(np.ones(3, "float32"), (n, 3)).shape == (None, 3)
+    assert ops.zeros((n, 2)).shape == (None, 2)
+    for needs in (
+        lambda: n * 2,
+        lambda: ops.reshape(x, (n * rows, columns)),
+        lambda: range(n),
+        lambda: n == 3,
+    ):
+        with pytest.raises(BatchSizeNeeded):
+            needs()
+    assert ops.shape(_symbol(6)) == (6, 4, 5)
+    assert (ops.size(_symbol(6)), ops.ndim(x)) == (120, 3)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "float64"])
+def test_types_are_kept(dtype):
+    x = (NORMAL > 0).astype(dtype)
+    assert ops.concatenate([x, x]).dtype == dtype
+    assert ops.flip(x, 1).dtype == ops.take(x, [1], 1).dtype == ops.pad(x, 1).dtype == dtype
+    assert ops.concatenate([x, NORMAL]).dtype == ("float64" if dtype == "float64" else "float32")
+
+
+def test_new_arrays_are_those_of_numpy():
+    for found, expected in [
+        (ops.zeros((2, 3)), np.zeros((2, 3), "float32")),
+        (ops.ones(2, "int32"), np.ones(2, "int32")),
+        (ops.full((2,), 7), np.full(2, 7, "int32")),
+        (ops.full((2, 2), [1.0, 2.0], "float64"), np.full((2, 2), [1.0, 2.0])),
+        (ops.arange(5), np.arange(5, dtype="int32")),
+        (ops.arange(0, 1, 0.25), np.arange(0, 1, 0.25, "float32")),
+        (ops.eye(2, 3, 1), np.eye(2, 3, 1, "float32")),
+        (ops.identity(2), np.eye(2, dtype="float32")),
+        (ops.tri(3, k=-1), np.tri(3, k=-1, dtype="float32")),
+        (ops.linspace(0, 2, 4, endpoint=False), np.linspace(0, 2, 4, False).astype("float32")),
+        (ops.empty((1, 2)), np.zeros((1, 2), "float32")),
+        (ops.convert_to_tensor([1, 2]), np.array([1, 2], "int32")),
+        (ops.convert_to_numpy([1.5]), np.array([1.5])),
+        (ops.tril(NORMAL, 1), np.tril(NORMAL, 1)),
+        (ops.triu(NORMAL, -1), np.triu(NORMAL, -1)),
+    ]:
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    assert [p.tolist() for p in ops.nonzero([[0, 1], [2, 0]])] == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: ops.nonzero(x), ArgumentError, "size depends on numbers"),
+        (lambda x: x[x > 0], KernelearnError, "depends on numbers|no function 'greater'"),
+        (lambda x: x[:, 3:3], ShapeError, "leaves nothing"),
+        (lambda x: x[:, 4], ShapeError, "Index 4 is out of bounds for an axis of 4"),
+        (lambda x: x[:, :, :, 0], ShapeError, "4 indices"),
+        (lambda x: ops.reshape(x, (None, 7)), KernelearnError, "reshape|number of images"),
+        (lambda x: ops.split(x, 3, 1), ShapeError, "4 entries .* into 3 equal parts"),
+        (lambda x: ops.pad(x, 1, "linear_ramp"), ArgumentError, "must be one of constant, reflect"),
+        (lambda x: ops.take(x, [0.5], 1), ArgumentError, "integer indices"),
+        (lambda x: ops.segment_sum(x, x), ArgumentError, "integer indices"),
+        (lambda x: ops.squeeze(x, 1), ShapeError, "another size"),
+        (lambda x: ops.transpose(x, (0, 1, 1)), ArgumentError, "an axis twice"),
+        (lambda x: ops.moveaxis(x, 5, 0), ShapeError, "axis=5 for 3 axes"),
+        (lambda x: ops.top_k(x, 6), ArgumentError, "k from 1 to the 5 entries"),
+        (lambda x: ops.slice(x, (0, 0, 3), (6, 4, 3)), ShapeError, "does not lie in"),
+        (lambda x: ops.slice(x, x, (1, 1, 1)), ArgumentError, "must be plain numbers"),
+    ],
+)
+def test_messages(call, error, message):
+    with pytest.raises(error, match=message):
+        call(_symbol(6))
