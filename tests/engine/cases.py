@@ -150,6 +150,30 @@ PRODUCTS = [
     for second in (False, True)
 ]
 
+
+def _orders(a, b, order_a=None, order_b=None, order_y=None, **attrs):
+    y = _matmul(*(x if o is None else x.transpose(o) for x, o in ((a, order_a), (b, order_b))), **attrs)
+    return y if order_y is None else y.transpose(order_y)
+
+
+_HEADS = (0, 2, 1, 3)
+PRODUCTS += [
+    Case(
+        "turned_matmul",
+        (normal(*a), normal(*b, seed=1)),
+        attrs,
+        _orders,
+        terms=20,
+        label=f"{a}{b}",
+    )
+    for a, b, attrs in (
+        ((2, 6, 3, 5), (2, 4, 3, 5), {"order_a": _HEADS, "order_b": _HEADS, "transpose_b": True}),
+        ((2, 3, 6, 4), (2, 4, 3, 20), {"order_b": _HEADS, "order_y": _HEADS}),
+        ((2, 5, 3, 4), (2, 3, 17, 5), {"order_a": (0, 2, 3, 1), "order_b": (0, 1, 3, 2), "order_y": _HEADS}),
+        ((2, 1, 3, 40), (2, 9, 3, 40), {"order_a": _HEADS, "order_b": _HEADS, "transpose_b": True}),
+    )
+]  # fmt: skip
+
 _SETTINGS = {
     "relu": [{}, {"negative_slope": 0.25, "max_value": 1.4, "threshold": 0.3}],
     "gelu": [{}, {"approximate": True}],

@@ -5,9 +5,11 @@ import pytest
 
 import kernelearn
 from kernelearn.engine.backends import prepare
+from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.kernels.products import product, tiles
-from kernelearn.engine.cpu.kernels.products.matrices import find_matrices
+from kernelearn.engine.cpu.kernels.products.matrices import Stored, find_matrices
+from kernelearn.engine.cpu.rewrites.turned_products import take_orders
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -64,11 +66,11 @@ def test_nan_and_infinity_come_through(bad):
 
 
 def test_leading_axes_become_rows_and_columns_of_one_are_turned():
-    same = find_matrices((None, 4, 3, 5), (5, 7), (None, 4, 3, 7))
+    same = find_matrices(*map(Stored, ((None, 4, 3, 5), (5, 7), (None, 4, 3, 7))))
     assert (same.counts, same.m, same.n) == ((1,), 12, 7)
-    heads = find_matrices((None, 4, 3, 5), (None, 4, 5, 7), (None, 4, 3, 7))
+    heads = find_matrices(*map(Stored, ((None, 4, 3, 5), (None, 4, 5, 7), (None, 4, 3, 7))))
     assert (heads.counts, heads.m, heads.a.image) == ((4,), 3, 60)
-    column = find_matrices((None, 6, 5), (None, 5, 1), (None, 6, 1))
+    column = find_matrices(*map(Stored, ((None, 6, 5), (None, 5, 1), (None, 6, 1))))
     assert (column.m, column.n, column.b.row, column.b.column) == (1, 6, 1, 5)
 
 
@@ -102,6 +104,31 @@ def test_a_chain_joins_its_product():
         np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-6)
 
 
+def test_products_take_axes_in_another_order_themselves():
+    """Heads of attention and gradients; a transposition that others read, and one between two products."""
+    g = ProgramBuilder(training=True)
+    x, w = g.input("x", (None, 9, 2, 20)), g.variable(Variable(normal(1, 20, 9, seed=2), "w"))
+    heads = g.add("transpose", x, axes=(0, 2, 1, 3))
+    y = g.add("activation", g.add("matmul", heads, heads, transpose_b=True), kind="tanh")
+    z = g.add("transpose", g.add("matmul", y, heads), axes=(0, 2, 1, 3))
+    u = g.add("matmul", g.add("transpose", g.add("matmul", z, w), axes=(0, 2, 1, 3)), heads)
+    loss, _ = g.add("loss", u, g.input("t", u.shape), g.input("v", u.shape[:-1]), kind="mean_squared_error")
+    grads = add_gradients(g, loss, also=(x,))
+    g.outputs = {"loss": loss.name, "z": z.name, "gx": grads["x"].name, "gw": grads["w"].name}
+    executable = CpuExecutable(g.build(), g.variables)
+    rewritten = take_orders(executable.program)
+    left = [op for op in rewritten.operations if op.operator == "transpose"]
+    assert len(left) < 4 and sum(op.operator == "turned_matmul" for op in rewritten.operations) > 6
+    inputs = {"x": 0.3 * normal(5, 9, 2, 20)}
+    inputs |= {"t": normal(5, *map(int, u.shape[1:])), "v": np.ones((5, *map(int, u.shape[1:-1])), "f")}
+    expected = prepare(executable.program, g.variables, "reference").run(inputs)
+    for found in (prepare(rewritten, g.variables, "reference").run(inputs), executable.run(inputs)):
+        for name, value in found.items():
+            np.testing.assert_allclose(value, expected[name], rtol=2e-5, atol=2e-6, err_msg=name)
+    elsewhere = [name for row in executable.work() if not row.is_native for name in row.operators]
+    assert not [name for name in elsewhere if not name.startswith("loss")]
+
+
 def test_every_number_of_threads_gives_the_same_bits():
     executable, inputs = attention_step()
     found = []
@@ -126,3 +153,23 @@ def test_a_product_of_one_image_is_cut_into_units():
     finally:
         kernelearn.set_num_threads(None)
     np.testing.assert_array_equal(few, bench.run_cut()[0])
+
+
+def test_large_products_of_an_image_are_done_one_after_another():
+    """A thread goes through all calls with so many images as its cache holds; not where rows are images."""
+
+    def bytes_of(*shapes, dense=False) -> int:
+        g = ProgramBuilder()
+        a, b = (g.input(name, (None, *shape)) for name, shape in zip("ab", shapes))
+        y = g.add("softmax", g.add("matmul", a, b))
+        if dense:
+            y = g.add("reshape", y, shape=(None, 48))
+            y = g.add("dense", y, g.input("w", (48, 3)))
+        g.outputs = {"y": y.name}
+        (stretch,) = CpuExecutable(g.build(), {}).stretches
+        return stretch.groups[0].image_bytes
+
+    assert bytes_of((6, 5), (5, 8)) == 4 * (30 + 40 + 48 + 48)
+    assert bytes_of((6, 5), (5, 8), dense=True) == 0
+    assert schedule.chunk_size(64, 1, True, schedule.CHUNK_BYTES // 3) == 3
+    assert schedule.chunk_size(64, 2, True, 3 * schedule.CHUNK_BYTES) == 1

@@ -85,3 +85,12 @@ def test_a_fixed_number_of_rows(shape, axis):
 
 def test_softmax_over_the_images_is_left_to_the_reference():
     assert not Bench(Problem("softmax", (np.ones((3, 4)),), {"axis": 0})).is_native
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_what_is_masked_has_no_share_and_the_others_all_of_it(axis):
+    x = np.random.default_rng(4).normal(size=(2, 20, 20)).astype("float32")
+    x += np.where(np.tri(20, dtype=bool), 0.0, -1e9).astype("float32")
+    (y,) = Bench(Problem("softmax", (x,), {"axis": axis})).run()
+    assert not y[x < -1e8].any()
+    np.testing.assert_allclose(y.sum(axis), 1.0, rtol=1e-6)

@@ -58,6 +58,8 @@ class Call:
             done on a few images before the next few.
         layer, operator: whose work it is.
         flops: floating point operations per image, and once per step.
+        together: images that the kernel is made for: 8 where they are the rows of its register tile, 1 where
+            each has large products of its own, 0 where it does not matter.
         saving: operations, as `flops` counts them, that the kernel does in the time of one multiply-add's.
         alternative: the same work in more, smaller tasks, for fewer images than would keep all threads busy.
     """
@@ -72,6 +74,7 @@ class Call:
     saving: float = 1.0
     note: str = ""
     alternative: Call | None = None
+    together: int = 0
 
     @property
     def key(self) -> str:
@@ -164,14 +167,16 @@ class Plan:
         saving: float = 1.0,
         note: str = "",
         split: tuple[Code, Tasks] | None = None,
+        together: int = 0,
     ) -> None:
         """Add a kernel call. It goes to the prologue if nothing that it reads changes from run to run.
 
         Args:
             split: code and tasks of the same work in more tasks.
+            together: see `Call`.
         """
         by_image = tasks == IMAGES if by_image is None else by_image
-        made = Call(code, reads, writes, tasks, by_image, operation, flops, saving, note)
+        made = Call(code, reads, writes, tasks, by_image, operation, flops, saving, note, together=together)
         if split is not None:
             finer = replace(made, code=split[0], tasks=split[1], by_image=False)
             made = replace(made, alternative=finer)

@@ -21,13 +21,27 @@ from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, 
 Range = tuple[int, int]
 # At most this many images at once in a group.
 MAX_CHUNK = 16
+# Bytes of images with large products of their own that a thread works on at once: what a second cache holds.
+CHUNK_BYTES = 2**20
 
 
 @dataclass
 class Group:
-    """Calls over the same tasks."""
+    """Calls over the same tasks.
+
+    Attributes:
+        image_bytes: what an image takes, where that limits how many are worked on at once; else 0.
+    """
 
     calls: list[Call] = field(default_factory=list)
+    image_bytes: int = 0
+
+    def measure(self, plan: Plan) -> None:
+        """Find `image_bytes`."""
+        if {call.together for call in self.calls} >= {1} and not any(c.together > 1 for c in self.calls):
+            names = {plan.root(n) for call in self.calls for n in call.roles.values() if not is_number(n)}
+            held = [name for name in names if has_images(plan.shape(name))]
+            self.image_bytes = sum(plan.numbers(name, 1) * BYTES[plan.dtype(name)] for name in held)
 
     def accepts(self, call: Call, plan: Plan) -> bool:
         """Whether a call can join: all image by image, and what it reads of this group has images."""
@@ -66,6 +80,9 @@ def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fa
         last = result[-1]
         assert isinstance(last, Stretch)
         last.add(step, plan)
+    for stretch in only_native(result):
+        for group in stretch.groups:
+            group.measure(plan)
     return result
 
 
@@ -177,7 +194,7 @@ class Job:
         for row, group in zip(self.groups, groups):
             tasks = group.calls[0].tasks.count(images)
             row[GROUP["tasks"]] = tasks
-            row[GROUP["chunk"]] = chunk_size(tasks, threads, group.calls[0].by_image)
+            row[GROUP["chunk"]] = chunk_size(tasks, threads, group.calls[0].by_image, group.image_bytes)
             row[GROUP["first"]], row[GROUP["count"]] = first, len(group.calls)
             first += len(group.calls)
         for number, call in enumerate(self.calls):
@@ -201,8 +218,10 @@ class Job:
         self.address = int(self.description.ctypes.data)
 
 
-def chunk_size(tasks: int, threads: int, by_image: bool) -> int:
+def chunk_size(tasks: int, threads: int, by_image: bool, image_bytes: int = 0) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
+    if image_bytes:
+        return max(1, min(-(-tasks // (2 * threads)), MAX_CHUNK, CHUNK_BYTES // image_bytes))
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
     if by_image:
         # NOTE: dense layers work on eight rows at a time.

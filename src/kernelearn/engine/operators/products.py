@@ -8,6 +8,8 @@ from kernelearn.engine.operators.table import Context, Gradients, Spec, operator
 from kernelearn.engine.reference import products as reference
 from kernelearn.errors import ShapeError
 
+Order = tuple[int, ...] | None
+
 
 def matrix_sizes(shape: Shape, transposed: bool) -> tuple[int | None, int | None]:
     """Rows and columns of each matrix, after it has been transposed."""
@@ -79,11 +81,33 @@ def _product(c: Context, a: Any, b: Any, transpose_a: bool, transpose_b: bool) -
     )
 
 
+def _turned_shape(
+    a: Spec, b: Spec, *, order_a: Order, order_b: Order, order_y: Order, **attrs: Any
+) -> tuple[Spec]:
+    first, second = (Spec(_ordered(s.shape, o), s.dtype) for s, o in ((a, order_a), (b, order_b)))
+    (y,) = _matmul_shape(first, second, **attrs)
+    return (Spec(_ordered(y.shape, order_y), y.dtype),)
+
+
+def _ordered(shape: Shape, order: Order) -> Shape:
+    return shape if order is None else tuple(shape[axis] for axis in order)
+
+
+_ATTRS = {"transpose_a": False, "transpose_b": False, "precision": "float32"}
+
 operator(
     "matmul",
     _matmul_shape,
     reference.matmul,
     _matmul_gradient,
-    attrs={"transpose_a": False, "transpose_b": False, "precision": "float32"},
+    attrs=_ATTRS,
+    is_linear=True,
+)
+# Made by a rewrite: a product of tensors whose axes are taken in another order, and so is the result's.
+operator(
+    "turned_matmul",
+    _turned_shape,
+    reference.turned_matmul,
+    attrs={**_ATTRS, "order_a": None, "order_b": None, "order_y": None},
     is_linear=True,
 )

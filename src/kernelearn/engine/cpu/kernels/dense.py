@@ -175,6 +175,7 @@ def lower_product(
         saving=PAIRS_SAVING if pairs else 1.0,
         note=f"{op.operator} tile 8x{blocks.vectors}{products(op, pairs)}",
         split=split,
+        together=8 if rows < 8 else 0,
     )
     return True
 

@@ -21,6 +21,7 @@ ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
     "dense": (lower_product,),
     "dense_grad_input": (lower_product,),
     "matmul": (lower_as_dense, lower_matmul),
+    "turned_matmul": (lower_matmul,),
 }
 
 

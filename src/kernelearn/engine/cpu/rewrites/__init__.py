@@ -15,6 +15,7 @@ from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coeffi
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
 from kernelearn.engine.cpu.rewrites.rewrite import Rewrite, in_order
+from kernelearn.engine.cpu.rewrites.turned_products import take_orders
 from kernelearn.engine.cpu.rewrites.unread_pixels import crop_unread
 from kernelearn.engine.program import Program
 
@@ -27,7 +28,8 @@ REWRITES = in_order(
     Rewrite("batchnorm statistics", split_statistics),
     Rewrite("batchnorm gradient", split_gradient, after=("batchnorm statistics",)),
     Rewrite("normalization coefficients", use_coefficients, after=("batchnorm gradient",)),
-    Rewrite("chains", fuse_chains, after=("unread pixels", "normalization coefficients")),
+    Rewrite("turned products", take_orders),
+    Rewrite("chains", fuse_chains, after=("unread pixels", "normalization coefficients", "turned products")),
     Rewrite("pooled chains", pool_at_once, after=("chains",)),
     Rewrite("early updates", update_early, after=("pooled chains",)),
 )

@@ -2,7 +2,8 @@
 
     y[image, batch, i, j] = sum_k a[image, batch, i, k] * b[image, batch, k, j]
 
-A transposed operand is the same memory with two steps exchanged. A product of which `j` has one index is
+A transposed operand is the same memory with two steps exchanged, and so is one whose axes are taken in
+another order. A product of which `j` has one index is
 taken as its transpose, y' = b' a', so that lanes lie along the longer side; leading axes along which `b` is
 the same matrix are more rows of `a`.
 """
@@ -67,39 +68,59 @@ class Matrices:
         return 2.0 * self.count * self.m * self.k * self.n
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as it lies in memory, and the order in which its axes are taken; None: as they lie.
+
+    >>> Stored((None, 5, 2, 8), (0, 2, 1, 3)).taken, Stored((None, 5, 2, 8), (0, 2, 1, 3)).steps
+    ((None, 2, 5, 8), (80, 8, 16, 1))
+    """
+
+    shape: Shape
+    order: tuple[int, ...] | None = None
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.shape))) if self.order is None else self.order
+
+    @property
+    def taken(self) -> Shape:
+        """Sizes in that order."""
+        return tuple(self.shape[axis] for axis in self.axes)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers from index to index of each axis, in that order."""
+        sizes = image_sizes(self.shape)
+        steps = ([math.prod(sizes)] if has_images(self.shape) else []) + strides_of(sizes)
+        return tuple(steps[axis] for axis in self.axes)
+
+
 def find_matrices(
-    a: Shape, b: Shape, y: Shape, transpose_a: bool = False, transpose_b: bool = False
+    a: Stored, b: Stored, y: Stored, transpose_a: bool = False, transpose_b: bool = False
 ) -> Matrices | None:
-    """The product of operands of these shapes; None where an axis but the first is not known, or is empty."""
-    if any(None in shape[1:] or 0 in shape for shape in (a, b, y)) or y[-2] is None:
+    """The product of these operands; None where an axis but the first is not known, or is empty."""
+    first, second, shape = a.taken, b.taken, y.taken
+    if any(None in sizes[1:] or 0 in sizes for sizes in (first, second, shape)) or shape[-2] is None:
         return None
-    images = has_images(y)
-    batch = y[:-2]
-    sizes = image_sizes(batch)
-    m, n = y[-2], y[-1]
-    k = a[-2] if transpose_a else a[-1]
+    batch = shape[:-2]
+    m, n, k = shape[-2], shape[-1], first[-2] if transpose_a else first[-1]
     assert n is not None and k is not None
-    sides = [
-        _side(shape, batch, turned) for shape, turned in ((a, transpose_a), (b, transpose_b), (y, False))
-    ]
-    found = Matrices(images, sizes, m, k, n, *sides)
+    turns = ((a, transpose_a), (b, transpose_b), (y, False))
+    sides = [_side(stored, batch, is_turned) for stored, is_turned in turns]
+    found = Matrices(has_images(batch), image_sizes(batch), m, k, n, *sides)
     if n == 1:
         found = replace(found, m=1, n=m, a=found.b.transposed, b=found.a.transposed, y=found.y.transposed)
     return _merged(_more_rows(found))
 
 
-def _side(shape: Shape, batch: Shape, transposed: bool) -> Side:
+def _side(stored: Stored, batch: Shape, transposed: bool) -> Side:
     """How a tensor is passed through along the leading axes of the result."""
-    padded = (1,) * (len(batch) + 2 - len(shape)) + tuple(shape)
-    own = image_sizes(padded[:-2])
-    rows, columns = padded[-2:]
-    assert rows is not None and columns is not None
-    size = rows * columns
-    steps = tuple(0 if s == 1 else step * size for s, step in zip(own, strides_of(own)))
-    has_own = has_images(padded)
-    if has_images(batch) and not has_own:
-        steps = steps[1:]
-    made = Side(math.prod(own) * size if has_own else 0, steps, columns, 1)
+    missing = len(batch) + 2 - len(stored.taken)
+    sizes, steps = (1,) * missing + stored.taken, (0,) * missing + stored.steps
+    lead = [0 if size == 1 else step for size, step in zip(sizes[:-2], steps)]
+    image = lead.pop(0) if has_images(batch) else 0
+    made = Side(image, tuple(lead), steps[-2], steps[-1])
     return made.transposed if transposed else made
 
 

@@ -1,4 +1,4 @@
-"""From the operator `matmul` to calls: as a dense layer, in tiles, or as sums along lanes."""
+"""From `matmul` and `turned_matmul` to calls: as a dense layer, in tiles, or as sums along lanes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, products, rounded_operands
 from kernelearn.engine.cpu.kernels.products.dots import DotProducts
-from kernelearn.engine.cpu.kernels.products.matrices import Matrices, find_matrices
+from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Stored, find_matrices
 from kernelearn.engine.cpu.kernels.products.tiles import MatrixProduct, Shares
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images
@@ -42,11 +42,16 @@ def lower_matmul(
     """Add the call of a product, with a chain at the end (None: stored)."""
     if not plan.is_float(*op.inputs, *op.outputs):
         return False
-    first, second, y = (plan.shape(name) for name in (*op.inputs, *op.outputs))
-    found = find_matrices(first, second, y, op.attrs["transpose_a"], op.attrs["transpose_b"])
-    if found is None:
+    stored = [
+        Stored(plan.shape(name), op.attrs.get(order))
+        for name, order in zip((*op.inputs, *op.outputs), ("order_a", "order_b", "order_y"))
+    ]
+    # NOTE: the order of the result says how it is written, not how it is read.
+    stored[2] = Stored(stored[2].shape, inverse(stored[2].order))
+    found = find_matrices(stored[0], stored[1], stored[2], op.attrs["transpose_a"], op.attrs["transpose_b"])
+    if found is None or 1 not in (found.b.row, found.b.column) or found.y.column != 1:
         return False
-    swapped = y[-1] == 1
+    swapped = stored[2].taken[-1] == 1
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)
     a, b = reversed(op.inputs) if swapped else op.inputs
@@ -61,8 +66,14 @@ def lower_matmul(
         flops=(found.flops, 0.0) if found.has_images else (0.0, found.flops),
         note=_note(code) + products(op, False),
         split=finer if found.has_images and code.units > 1 else None,
+        together=1,
     )
     return True
+
+
+def inverse(order: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The order that undoes another."""
+    return None if order is None else tuple(order.index(axis) for axis in range(len(order)))
 
 
 def choose_code(found: Matrices, target: Target, chain: Chain | None) -> MatrixProduct | DotProducts:

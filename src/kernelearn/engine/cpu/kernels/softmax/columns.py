@@ -86,7 +86,7 @@ def emit_softmax(column: Column) -> None:
     top = _largest(column)
 
     def exponential(row: Index, v: int) -> Value:
-        e = fn.exp(column.load("x", row, v) - top[v])
+        e = fn.share(column.load("x", row, v) - top[v])
         column.store(e, row, v)
         return e
 
@@ -101,7 +101,7 @@ def emit_log_softmax(column: Column) -> None:
     def shifted(row: Index, v: int) -> Value:
         return column.load("x", row, v) - top[v]
 
-    total = column.sum(lambda row, v: fn.exp(shifted(row, v)))
+    total = column.sum(lambda row, v: fn.share(shifted(row, v)))
     logarithm = [fn.log(t) for t in total]
     column.write(lambda row, v: shifted(row, v) - logarithm[v])
 
@@ -117,7 +117,7 @@ def emit_log_softmax_grad(column: Column) -> None:
     total = column.sum(lambda row, v: column.load("g", row, v))
 
     def slope(row: Index, v: int) -> Value:
-        share = fn.exp(column.load("y", row, v)) * total[v]
+        share = fn.share(column.load("y", row, v)) * total[v]
         return column.load("g", row, v) - share
 
     column.write(slope)

@@ -76,7 +76,7 @@ def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
     total = k.register(start=k.zero)
 
     def exponential(c: Index | int, mask: Value | None, x: Value | None) -> Value:
-        e = fn.exp((x or k.load("x", at + c, mask)) - top)
+        e = fn.share((x or k.load("x", at + c, mask)) - top)
         accumulate(total, only(mask, e, k.zero))
         if x is None:
             k.store(e, "out", at + c, mask)
@@ -98,7 +98,7 @@ def _emit_log_softmax(k: Kernel, row: Row, at: Index) -> None:
 
     def exponential(c: Index | int, mask: Value | None, x: Value | None) -> Value:
         shifted = (x or k.load("x", at + c, mask)) - top
-        accumulate(total, only(mask, fn.exp(shifted), k.zero))
+        accumulate(total, only(mask, fn.share(shifted), k.zero))
         return shifted
 
     held = row.each(exponential, held)
@@ -139,7 +139,7 @@ def _emit_log_softmax_grad(k: Kernel, row: Row, at: Index) -> None:
     sum_g = lane_sum(k.get(total))
 
     def slope(c: Index | int, mask: Value | None, held: Value | None) -> None:
-        share = fn.exp(k.load("y", at + c, mask)) * sum_g
+        share = fn.share(k.load("y", at + c, mask)) * sum_g
         k.store(k.load("g", at + c, mask) - share, "out", at + c, mask)
 
     row.each(slope)
