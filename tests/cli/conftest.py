@@ -8,6 +8,9 @@ import pytest
 pytest.importorskip("sklearn")
 
 from kernelearn.cli import main
+from kernelearn.cli.train import job
+from kernelearn.view import save_figure
+from kernelearn.view.figure import new_figure
 
 
 @dataclass
@@ -32,6 +35,15 @@ def run(capsys):
         return Result(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch):
+    """A training ends with a picture of nothing: that of all kernels takes four times as long as training.
+
+    Runs that many tests share (`finished` and its like) are made before this and have the whole picture.
+    """
+    monkeypatch.setattr(job, "_draw_kernels", lambda model, path: str(save_figure(new_figure((1, 1)), path)))
 
 
 @pytest.fixture(scope="session")

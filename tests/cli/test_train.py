@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kernelearn
+from kernelearn.cli import main
 from kernelearn.cli.train.record_options import RecordOptions
 from kernelearn.models import zoo
 
@@ -223,7 +224,7 @@ def start(*words):
 
 
 def wait_for_lines(folder, count):
-    for _ in range(600):
+    for _ in range(2400):
         path = folder / "history.csv"
         if path.exists() and len(path.read_text().splitlines()) > count:
             return
@@ -231,10 +232,17 @@ def wait_for_lines(folder, count):
     raise AssertionError("the run did not get on")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(["train", *LONG, "--quiet", "--run", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_goes_on_bitwise(run, tmp_path, number):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run("train", *LONG, "--quiet", "--run", whole).code == 0
+def test_an_interrupted_run_goes_on_bitwise(run, whole, tmp_path, number):
+    broken = tmp_path / "broken"
     process = start(*LONG, "--run", broken)
     wait_for_lines(broken, 2)
     process.send_signal(number)
