@@ -24,6 +24,11 @@ _OBJECTS = {
     "split_update": "update.splits",
     "history": "update.histories",
     "History": "update.histories",
+    # One number of a feature map: how it comes about, and where its error comes from.
+    "unit": "passes.forward",
+    "Unit": "passes.forward",
+    "delta": "passes.backward",
+    "ErrorPath": "passes.backward",
     # Dense equivalent: a convolution written as a sparse matrix with tied entries.
     "dense_equivalent": "kernel.matrices",
     "DenseEquivalent": "kernel.tied_matrix",

@@ -52,7 +52,7 @@ def model_config(model: Model) -> dict[str, Any]:
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
     values["input_range"] = model.input_range.largest
     if model.compiled:
-        values["compile"] = _compile_config(model)
+        values["compile"] = compile_config(model)
         values["iterations"] = model.programs.compiled_optimizer().iterations
     return values
 
@@ -156,7 +156,11 @@ def _check_overwrite(path: Any, overwrite: bool) -> None:
         raise ArgumentError(f"{str(path)!r} exists; choose another name or pass overwrite=True.")
 
 
-def _compile_config(model: Model) -> dict[str, Any]:
+def compile_config(model: Model) -> dict[str, Any]:
+    """What `compile` was told, as JSON values.
+
+    Raises: ArgumentError for a part that cannot be written down.
+    """
     told = model.programs.arguments or CompileArguments()
     used = model.programs.compiled_optimizer()
     return {

@@ -17,7 +17,14 @@ from kernelearn.locks import FolderLock
 from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
 from kernelearn.recording.capture.joining import Place, place_of
 from kernelearn.recording.capture.probes import Probes, make_probes
-from kernelearn.recording.capture.selection import STEP_FIELDS, Selection, about_model, is_same, select
+from kernelearn.recording.capture.selection import (
+    STEP_FIELDS,
+    Selection,
+    about_model,
+    compiled_as,
+    is_same,
+    select,
+)
 from kernelearn.recording.files.manifest import MANIFEST
 from kernelearn.recording.files.writer import INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
@@ -126,6 +133,7 @@ class Recorder(Callback):
         self._has_begun = self._has_failed = False
         self._full: Any = ()  # what `select` is told of the layers to record in full
         self._seen = 0  # images of a stream so far
+        self._whole_at = -1  # the last step with all weights
         self._due: frozenset[Stream] = frozenset()
 
     # --- hooks
@@ -193,7 +201,8 @@ class Recorder(Callback):
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
         self._look_ahead(book)
         about = {"every": book.every, "epochs": self.params.get("epochs"), "fingerprint": fingerprint}
-        book.event("begun", self._place.step, **about)
+        how = {"seed": self.model.fit_state.seed, "compiled": compiled_as(self.model)}
+        book.event("begun", self._place.step, **about, **how)
         self._has_begun = True
 
     def _open(self, fingerprint: Fingerprint) -> RunWriter:
@@ -284,6 +293,7 @@ class Recorder(Callback):
             book.put(Stream.PROBES, step, self._probes.arrays())
             book.put(Stream.MAPS, step, self._probes.maps())
         book.put(Stream.SNAPSHOTS, step, selection.snapshot)
+        self._whole_at = step
         book.put(Stream.STATE, step, selection.state)
         book.put(Stream.KERNELS, step, selection.weights)
         for stream in full:
@@ -345,6 +355,13 @@ class Recorder(Callback):
                 book.put_if_room(Stream.LEDGER, step, factors, rows)
         if self._probes is not None and Stream.MAPS in due:
             book.put_if_room(Stream.MAPS, step, self._probes.maps)
+        if taken.is_small and book.schedule.is_before_ledger(step):
+            self._record_all(book, step)
+
+    def _record_all(self, book: BudgetedWriter, step: int) -> None:
+        """All weights of the model: once at a step, whatever they are wanted for."""
+        if self._whole_at != step and book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot):
+            self._whole_at = step
 
     def _record_numbers(
         self,
@@ -377,7 +394,7 @@ class Recorder(Callback):
     def _record_epoch(self, book: BudgetedWriter, epoch: int, logs: Mapping[str, Any]) -> None:
         step = self._place.step
         if book.schedule.ends_epoch(epoch) or epoch + 1 == self.params.get("epochs"):
-            book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot)
+            self._record_all(book, step)
             book.writer.commit()
         book.event("epoch", step, epoch=epoch, logs={k: v for k, v in logs.items() if np.ndim(v) == 0})
 

@@ -77,6 +77,7 @@ class BudgetedWriter:
     def go_on_with(self, selection: Selection) -> None:
         """Write what is selected into the segment there is."""
         self._selection = selection
+        self.timer.is_small = selection.is_small
         self._bytes = {name: layout.record_bytes for name, layout in selection.layouts.items()}
         if self.has_index:
             images, metrics = selection.layouts[Stream.STEPS].capacity, selection.about["metrics"]

@@ -20,6 +20,8 @@ ALL_LAYERS = "all"
 SMALL_LAYER = 4096
 # Layers of at most so many numbers have their whole history recorded without being asked for.
 FULL_LAYER = 1024
+# Models of at most so many numbers are recorded whole before each ledger.
+SMALL_MODEL = 2**20
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")
 _NORM = "global_norm"
@@ -81,7 +83,12 @@ class Selection:
     def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
         """Bytes of one time of every schedule."""
         sizes = {name: layout.record_bytes for name, layout in self.layouts.items()}
-        return costs(sizes, steps_per_epoch)
+        return costs(sizes, steps_per_epoch, self.is_small)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all weights of the model are recorded before each ledger, so that its step can be replayed."""
+        return sum(variable.value.size for variable in self.snapshot.values()) <= SMALL_MODEL
 
 
 def select(
@@ -287,6 +294,16 @@ def optimizer_about(optimizer: Any) -> dict[str, Any]:
         config = None
     clipping = None if optimizer.clipping is None else list(optimizer.clipping)
     return {"kind": optimizer.kind, "attrs": optimizer.attrs(), "clipping": clipping, "config": config}
+
+
+def compiled_as(model: Any) -> dict[str, Any] | None:
+    """What `compile` was told of loss, metrics and policy; None where a part of it cannot be written down."""
+    from kernelearn.models.files import compile_config
+
+    try:
+        return compile_config(model)
+    except ArgumentError:
+        return None
 
 
 def about_model(model: Any) -> dict[str, Any]:

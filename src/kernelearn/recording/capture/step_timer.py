@@ -32,6 +32,8 @@ class StepTimer:
     Args:
         automatic: schedule -> its stride at first, for those that may come less often.
         clock: gives seconds.
+    Attributes:
+        is_small: whether a ledger brings all weights of the step before.
     """
 
     def __init__(self, automatic: Mapping[str, int], clock: Callable[[], float] = time.perf_counter) -> None:
@@ -41,6 +43,7 @@ class StepTimer:
         self._left: float | None = None  # when the step before was recorded
         self._arrived = self._in_streams = 0.0
         self._count, self._next = 0, FIRST_DECISION
+        self.is_small = False
 
     def pause(self) -> None:
         """What happens until the next step is none: an epoch begins."""
@@ -102,7 +105,7 @@ class StepTimer:
     def _costs(self, steps_per_epoch: float) -> dict[str, Cost]:
         """Schedule -> seconds of one time of it."""
         seconds = {name: _typical(name, times) for name, times in self._records.items()}
-        taken = costs(seconds, steps_per_epoch)
+        taken = costs(seconds, steps_per_epoch, self.is_small)
         # Buffers that a step gives back cost it time, too.
         slower = max(_typical(Stream.LEDGER, self._ledger_steps) - self.step_seconds, 0.0)
         return {**taken, Stream.LEDGER: Cost(taken[Stream.LEDGER].amount + slower)}
