@@ -355,7 +355,7 @@ class Recorder(Callback):
                 book.put_if_room(Stream.LEDGER, step, factors, rows)
         if self._probes is not None and Stream.MAPS in due:
             book.put_if_room(Stream.MAPS, step, self._probes.maps)
-        if taken.is_small and book.schedule.is_before_ledger(step):
+        if taken.is_small and book.schedule.is_beside_ledger(step):
             self._record_all(book, step)
 
     def _record_all(self, book: BudgetedWriter, step: int) -> None:

@@ -68,9 +68,9 @@ class Schedule:
         now, following = self._wanted(step), self._wanted(step + 1)
         return now | {stream for later in following for stream in _BEFORE.get(later, ())}
 
-    def is_before_ledger(self, step: int) -> bool:
-        """Whether the next step has a ledger: the errors in it can be taken apart with all weights of now."""
-        return Stream.LEDGER in self._wanted(step + 1)
+    def is_beside_ledger(self, step: int) -> bool:
+        """Whether this step or the next has a ledger, explained by all weights before and after it."""
+        return any(Stream.LEDGER in self._wanted(k) for k in (step, step + 1))
 
     def ends_epoch(self, epoch: int) -> bool:
         """Whether a snapshot is due behind this epoch, counted from 0."""
@@ -142,14 +142,12 @@ class Cost:
         return min(self.amount * (steps // (stride * self.unit)), self.most * steps) if stride else 0.0
 
 
-def costs(
-    records: Mapping[str, float], steps_per_epoch: float, is_small: bool = False
-) -> dict[str, Cost]:
+def costs(records: Mapping[str, float], steps_per_epoch: float, is_small: bool = False) -> dict[str, Cost]:
     """What one time of every schedule takes; a ledger brings its gradients and both its neighbours.
 
     Args:
         records: stream -> bytes, or seconds, of one record; 0 for those that are left out.
-        is_small: whether a ledger also brings all weights of the step before.
+        is_small: whether a ledger also brings all weights, before and after its step.
     """
     of = {stream: records.get(stream, 0) for stream in Stream}
     state, whole = of[Stream.STATE], of[Stream.SNAPSHOTS] if is_small else 0
@@ -158,7 +156,7 @@ def costs(
         Stream.GRADIENTS: Cost(of[Stream.GRADIENTS] + state),
         Stream.FULL: Cost(2 * of[Stream.FULL], most=of[Stream.FULL]),
         Stream.LEDGER: Cost(
-            of[Stream.LEDGER] + of[Stream.GRADIENTS] + 2 * state + of[Stream.KERNELS] + whole
+            of[Stream.LEDGER] + of[Stream.GRADIENTS] + 2 * state + of[Stream.KERNELS] + 2 * whole
         ),
         Stream.MAPS: Cost(of[Stream.MAPS]),
         Stream.SNAPSHOTS: Cost(of[Stream.SNAPSHOTS], steps_per_epoch),

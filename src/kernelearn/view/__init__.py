@@ -23,6 +23,12 @@ _LATER = {
     "plot_patches": "explain_figures_views",
     "plot_attribution": "explain_figures_views",
     "plot_preferred": "explain_figures_views",
+    "plot_unit": "explain_figures_units",
+    "plot_unit_neuron": "explain_figures_units",
+    "plot_delta": "explain_figures_units",
+    "plot_image_pass": "explain_figures_passes",
+    "plot_activation": "explain_figures_passes",
+    "plot_geometry": "explain_figures_passes",
     "write_report": "report",
 }
 

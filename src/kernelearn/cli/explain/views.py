@@ -54,7 +54,7 @@ def maps(
 
     source = open_source(place)
     model = source.model(step)
-    x, _ = _some_images(source, model, image, data, images)
+    x, _ = some_images(source, model, image, data, images)
     found = feature_maps(model, x, layer)
     table = _maps_table(found)
 
@@ -67,7 +67,7 @@ def maps(
     deliver(Explained([table], content, drawn), figure, json, csv)
 
 
-def _some_images(
+def some_images(
     source: "Source", model: "Model", own: list[Path] | None, data: str | None, count: int
 ) -> "tuple[np.ndarray, np.ndarray | None]":
     """(images, labels or None): the pictures named, the first of the data named, or of what the run knows.
@@ -223,7 +223,7 @@ def saliency(
         raise unknown_name("saliency method", method, _METHODS)
     source = open_source(place)
     model = source.model(step)
-    x, labels = _some_images(source, model, image, data, images)
+    x, labels = some_images(source, model, image, data, images)
     found = _attributed(model, x, method, target, layer)
     values = _maps_of(found, method)
     table = _saliency_table(found, values, labels, method)

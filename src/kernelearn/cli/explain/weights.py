@@ -20,6 +20,7 @@ from kernelearn.cli.explain.answers import (
     deliver,
 )
 from kernelearn.cli.explain.kernels import curves, filters
+from kernelearn.cli.explain.passes import activation, delta, geometry, image, joint, unit
 from kernelearn.cli.explain.views import field, maps, patches, saliency
 
 if TYPE_CHECKING:
@@ -273,5 +274,18 @@ def dense(
     deliver(Explained([stage.table() for stage in stages], content, drawn), figure, json, csv)
 
 
-for _command in (filters, curves, maps, field, patches, saliency):
+for _command in (
+    unit,
+    delta,
+    image,
+    activation,
+    joint,
+    geometry,
+    filters,
+    curves,
+    maps,
+    field,
+    patches,
+    saliency,
+):
     explain.command(no_args_is_help=True)(_command)

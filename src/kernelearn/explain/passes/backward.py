@@ -2,9 +2,9 @@
 
     dL/d(number) = sum over the results that depend on it of  slope * dL/d(result)
 
-A convolution or dense layer above gives weight times error of each unit that reads the number; an activation its
-slope, 0 where it is cut; a pooling 1 to the winner and 0 to the others. Each sum is compared with the error that
-the engine computed.
+A convolution or dense layer above gives weight times error of each unit that reads the number; an activation
+its slope, 0 where it is cut; a pooling 1 to the winner and 0 to the others. Each sum is compared with the
+error that the engine computed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.passes import backward_text as text
-from kernelearn.explain.passes.forward import Unit, unit_in
 from kernelearn.explain.passes.ends import LossEnd, loss_end
+from kernelearn.explain.passes.forward import Unit, unit_in
 from kernelearn.explain.passes.replay import Index, Replay, replay_training
 from kernelearn.explain.passes.run_steps import recorded_error, replay_step, row_of
 from kernelearn.explain.passes.slopes import normalization_parts, slopes_of
@@ -105,7 +105,8 @@ class ErrorPath:
         unit: the unit, forward, of the same step.
         image: row of the image in the batch, for a run its number in the data.
         step: of a run, or None.
-        hops: the first is the unit's sum z; each next one is the result with the largest part in the one before.
+        hops: the first is the unit's sum z; each next one is the result with the largest part in the one
+            before.
         loss: of the batch.
         recorded: dL/dz as the record of a run has it, or None.
     """
@@ -170,15 +171,15 @@ def delta(
     Args:
         source: a recorded run; or a model, compiled with a loss.
         layer: a convolution or dense layer that is trained, or has trained layers below it, by path.
-        x, y: of a model: one batch, with `sample_weight`. Of a run: the data that it was trained on, as arrays
-            or a Dataset.
+        x, y: of a model: one batch, with `sample_weight`. Of a run: the data that it was trained on, as
+            arrays or a Dataset.
         filter, at: the unit, as in `unit`; without `at` the one of the channel with the largest error.
         image: row of the image in the batch; of a run, number of the image in the data. None takes the image
             with the largest error.
         step: of a run: one before which all weights are recorded; None for the last of those with a ledger.
         seed: of a model: of dropout and augmentation.
-    Raises: UnknownNameError for a layer without a kernel; ArgumentError for a unit, an image or a step that is
-        not there, or a layer that no error reaches because everything up to it is frozen.
+    Raises: UnknownNameError for a layer without a kernel; ArgumentError for a unit, an image or a step that
+        is not there, or a layer that no error reaches because everything up to it is frozen.
 
     >>> from kernelearn import Sequential
     >>> from kernelearn.layers import Conv2D, Dense, Flatten
@@ -252,7 +253,7 @@ def delta_in(
 def _row(replay: Replay, errors: np.ndarray, at: Sequence[int] | None, image: int | None) -> int:
     """The row asked for, or that of the image with the largest error: at a position, or anywhere."""
     if image is None:
-        there = errors if at is None else errors[(slice(None), *at)]
+        there = errors if at is None else errors[(..., *at)]
         return int(np.abs(there.reshape(len(there), -1)).max(axis=1).argmax())
     if not -replay.rows <= image < replay.rows:
         raise ArgumentError(f"The batch has {replay.rows} images; there is no image {image}.")
@@ -320,12 +321,10 @@ def _parts(replay: Replay, op: Operation, name: str, row: int, place: Index) -> 
     return found
 
 
-def _normalization(
-    replay: Replay, op: Operation, row: int, place: Index, errors: np.ndarray
-) -> list[Part]:
+def _normalization(replay: Replay, op: Operation, row: int, place: Index, errors: np.ndarray) -> list[Part]:
     """The three terms through a normalisation; the path goes on from the first."""
     error, output = float(errors[(row, *place)]), op.outputs[0]
-    parts = []
+    parts: list[Part] = []
     for note, term in normalization_parts(replay, op, row, place, errors).items():
         is_here = not parts
         factor = term / error if is_here and error else 0.0

@@ -22,7 +22,8 @@ class LossEnd:
         error: dL/d(number), computed in float64; scale: on which the engine rounds it.
         target: what the number should have been: 1 or 0 for a class, else the target.
         probability: of a logit; None for other numbers.
-        factor: what the slope of the loss of this image is multiplied by: its weight, by the number of images.
+        factor: what the slope of the loss of this image is multiplied by: its weight, by the number of
+            images.
     """
 
     kind: str
@@ -65,7 +66,12 @@ def loss_end(replay: Replay, op: Operation, row: int, place: Index) -> LossEnd:
 
 
 def _target(
-    targets: np.ndarray, shape: tuple[int, ...], row: int, place: Index, smoothing: float, attrs: dict[str, object]
+    targets: np.ndarray,
+    shape: tuple[int, ...],
+    row: int,
+    place: Index,
+    smoothing: float,
+    attrs: dict[str, object],
 ) -> float:
     """What the number should have been, smoothed as the loss smooths it."""
     if targets.ndim == len(shape):

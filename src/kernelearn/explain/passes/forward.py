@@ -9,7 +9,7 @@ activation, pooling) is computed from the sum by the reference functions, also i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ import numpy as np
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.table import Table
 from kernelearn.explain.passes import text
 from kernelearn.explain.passes.pools import Pool, pools_of
 from kernelearn.explain.passes.replay import Index, Replay, replay_prediction
 from kernelearn.explain.passes.windows import Window, check_unit, window_of
+from kernelearn.explain.table import Table
 
 # What may follow a convolution before its value is pooled or read by another layer, in words.
 STAGES = {
@@ -40,7 +40,6 @@ STAGES = {
     "dropout": "dropout",
     "gaussian_noise": "noise",
 }
-_POOLS = ("max_pool", "average_pool", "reduce_max", "reduce_mean")
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,7 @@ def unit_in(
         engine=float(sums[place]),
         size=float(np.abs(window.products).sum()),
         stages=tuple(stages),
-        pools=tuple(pools_of(replay, end, row, place)),
+        pools=tuple(pools_of(replay, end.op, row, end.place)) if end.channel == len(place) - 1 else (),
         image=replay.value(replay.program.inputs()[0].name)[row],
         map=sums[..., place[-1]],
         input_maps=x,
@@ -238,7 +237,7 @@ def _opened(source: Any, image: Any, step: int | None) -> tuple[Any, Any, int | 
     return model, image, known
 
 
-def _probe(run: Any, number: int | None) -> np.ndarray:
+def _probe(run: Any, number: int | np.integer | None) -> np.ndarray:
     """A probe image of a run, by its number in the data; the first for None."""
     images, ids = run.probe_images, run.probe_ids
     if images is None or isinstance(images, list):
@@ -263,50 +262,68 @@ def _place(sums: np.ndarray, filter: int, at: Sequence[int] | None, layer: str) 
     return check_unit((*(int(i) for i in at), int(filter)), sums.shape, layer)
 
 
-def _stages(
-    replay: Replay, op: Operation, row: int, place: Index, total: float
-) -> tuple[list[Stage], Operation]:
-    """What follows a sum, and the last operation of it."""
+@dataclass(frozen=True)
+class _At:
+    """Where the number stands: the operation that gave it, its place, and which axis of it is the channel."""
+
+    op: Operation
+    place: Index
+    channel: int
+
+    def turned(self, transpose: Operation) -> _At:
+        """Behind a transposition, as layers with channels first have it."""
+        axes = [axis - 1 for axis in transpose.attrs["axes"][1:]]
+        return _At(transpose, tuple(self.place[axis] for axis in axes), axes.index(self.channel))
+
+
+def _stages(replay: Replay, op: Operation, row: int, place: Index, total: float) -> tuple[list[Stage], _At]:
+    """What follows a sum, and where the last number of it stands."""
     stages: list[Stage] = []
-    value = total
+    value, at = total, _At(op, place, len(place) - 1)
     while True:
-        following = _following(replay, op)
+        following = _following(replay, at.op)
         if following is None:
-            return stages, op
-        stage = _stage(replay, op, following, row, place, value)
-        stages.append(stage)
-        value, op = stage.value, following
+            turns = [r for r in replay.readers(at.op.outputs[0]) if _turns_maps(r)]
+            if not turns:
+                return stages, at
+            at = at.turned(turns[0])
+            continue
+        stages.append(_stage(replay, at, following, row, value))
+        value, at = stages[-1].value, replace(at, op=following)
+
+
+def _turns_maps(op: Operation) -> bool:
+    return op.operator == "transpose" and op.attrs["axes"][0] == 0
 
 
 def _following(replay: Replay, op: Operation) -> Operation | None:
     """The operation that takes the number further entry by entry; None where it is pooled or read on."""
     readers = [r for r in replay.readers(op.outputs[0]) if r.operator in STAGES]
     same = [r for r in readers if r.layer == op.layer]
-    return (same or readers or [None])[0]
+    return next(iter(same or readers), None)
 
 
-def _stage(replay: Replay, op: Operation, following: Operation, row: int, place: Index, value: float) -> Stage:
+def _stage(replay: Replay, at: _At, following: Operation, row: int, value: float) -> Stage:
     """One operation of those that follow, computed in float64 from the number before it."""
-    before, after = replay.value(op.outputs[0]), replay.value(following.outputs[0])
+    before, after = replay.value(at.op.outputs[0]), replay.value(following.outputs[0])
     given = [_given(replay, name, row) for name in following.inputs]
-    at = following.inputs.index(op.outputs[0])
-    given[at] = given[at].copy()
-    given[at][(0, *place)] = value
+    operand, place = following.inputs.index(at.op.outputs[0]), at.place
+    given[operand] = given[operand].copy()
+    given[operand][(0, *place)] = value
     results = OPERATORS[following.operator].function(*given, **following.attrs)
     result = results[0] if isinstance(results, tuple) else results
-    kind = str(following.attrs.get("kind", ""))
     found = float(np.asarray(result)[(0, *place)])
     return Stage(
         name=STAGES[following.operator],
-        kind=kind,
+        kind=str(following.attrs.get("kind", "")),
         operator=following.operator,
         layer=following.layer,
         buffer=following.outputs[0],
         value=found,
         engine=float(after[(row, *place)]),
-        detail=text.stage_detail(following, given, at, place, value, found),
-        map_before=before[row, ..., place[-1]],
-        map_after=after[row, ..., place[-1]],
+        detail=text.stage_detail(following, given, operand, place, value, found),
+        map_before=before[row].take(place[at.channel], axis=at.channel),
+        map_after=after[row].take(place[at.channel], axis=at.channel),
     )
 
 

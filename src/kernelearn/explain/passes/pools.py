@@ -47,7 +47,7 @@ class Pool:
 
 
 def windows_of(replay: Replay, op: Operation, row: int, place: Index) -> list[tuple[Index, float]]:
-    """(place of a result of a pooling, slope of it by the number at a place) for each window it falls into."""
+    """(place of a result of a pooling, slope of it by a number) for each window that the number is in."""
     if op.operator in ("reduce_max", "reduce_mean"):
         pool = _whole(replay, op, row, place)
         shape = replay.value(op.outputs[0]).shape[1:]
@@ -80,7 +80,9 @@ def _windows(replay: Replay, op: Operation, row: int, place: Index) -> list[Pool
         [o for o in range(count) if o * stride - before <= p < o * stride - before + size]
         for p, size, stride, (before, _), count in axes
     ]
-    return [_window(op, maps[..., channel], outputs[..., channel], o, tuple(position)) for o in product(*covering)]
+    return [
+        _window(op, maps[..., channel], outputs[..., channel], o, tuple(position)) for o in product(*covering)
+    ]
 
 
 def _window(op: Operation, channel: np.ndarray, outputs: np.ndarray, at: Index, position: Index) -> Pool:

@@ -1,7 +1,7 @@
 """A recorded step computed once more, so that every number of it can be read: not only those in the record.
 
-The weights before the step are in the record, and so are the images by their numbers, the seed and the loss; the
-images themselves are in the data. What comes out is compared with what was recorded.
+The weights before the step are in the record, and so are the images by their numbers, the seed and the loss;
+the images themselves are in the data. What comes out is compared with what was recorded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn import optimizers
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.passes.replay import Replay, replay_training
@@ -64,8 +63,8 @@ def _model_before(run: Run, step: int) -> Any:
     if step not in known:
         near = min(known, key=lambda k: abs(k - step), default=None)
         raise ArgumentError(
-            f"The errors of step {step} cannot be followed: that needs all weights before the step, which are "
-            "recorded "
+            f"The errors of step {step} cannot be followed: that needs all weights before the step, which "
+            "are recorded "
             + (f"for the steps {_some(known)}; the nearest is {near}." if known else "for no step.")
         )
     compiled = _begun(run, step).get("compiled")
@@ -75,12 +74,8 @@ def _model_before(run: Run, step: int) -> Any:
             "written down. Give a compiled model: explain.delta(model, layer, x, y)."
         )
     model = run.model(step - 1)
-    model.compile(
-        optimizers.deserialize(compiled["optimizer"]),
-        compiled["loss"],
-        compiled["loss_weights"],
-        policy=compiled.get("policy", "float32"),
-    )
+    # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
+    model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=compiled.get("policy", "float32"))
     return model
 
 
@@ -96,8 +91,8 @@ def _rows(run: Run, step: int, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     numbers = run.batch(step).images
     if numbers.max(initial=0) >= len(images):
         raise ArgumentError(
-            f"Step {step} was trained on image {int(numbers.max())}, and the data has {len(images)}: give the "
-            "data that the run was trained on."
+            f"Step {step} was trained on image {int(numbers.max())}, and the data has {len(images)}: give "
+            "the data that the run was trained on."
         )
     return np.asarray(images)[numbers], np.asarray(targets)[numbers]
 

@@ -2,8 +2,8 @@
 rule multiplies with the errors above.
 
 Four ways, all exact: the weights of a convolution or dense layer, read off by sending a single 1 through it;
-a pooling's winner or share; the slope of what works entry by entry; and for everything else the operation's own
-gradient rule, asked once for each result.
+a pooling's winner or share; the slope of what works entry by entry; and for everything else the operation's
+own gradient rule, asked once for each result.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from kernelearn.recording.factors import KINDS
 # Results of one image up to which an operation without a way of its own is asked result by result.
 MOST_RESULTS = 2048
 ENTRY_BY_ENTRY = frozenset(
-    "activation add affine bias_add dropout gaussian_noise maximum minimum multiply prelu scale standardize "
-    "subtract unstandardize".split()
+    {"activation", "add", "affine", "bias_add", "dropout", "gaussian_noise", "maximum", "minimum", "multiply"}
+    | {"prelu", "scale", "standardize", "subtract", "unstandardize"}
 )
 # Linear in the first input, image by image, so that a single 1 sent through gives the numbers.
-_MOVING = frozenset("average_pool pad reduce_mean reshape slice transpose upsample resize".split())
+_MOVING = frozenset(
+    {"average_pool", "pad", "reduce_mean", "reshape", "slice", "transpose", "upsample", "resize"}
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _result_by_result(
         return None
     asked = np.eye(count).reshape(count, *shape)
     rows = np.full(count, row)
-    found = vector_product(replay, op, operand, rows, asked)[(slice(None), *place)]
+    found = vector_product(replay, op, operand, rows, asked)[(..., *place)]
     chosen = np.flatnonzero(found)
     return [Slope(_plain(np.unravel_index(i, shape)), float(found[i])) for i in chosen]
 

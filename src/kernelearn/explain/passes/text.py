@@ -205,7 +205,9 @@ def as_html(unit: Unit) -> str:
 
 
 def _title(shown: int, all_of_them: int, what: str) -> str:
-    return f"All {all_of_them} {what}" if shown == all_of_them else f"{shown} largest of {all_of_them:,} {what}"
+    return (
+        f"All {all_of_them} {what}" if shown == all_of_them else f"{shown} largest of {all_of_them:,} {what}"
+    )
 
 
 def _at(index: Sequence[int]) -> str:

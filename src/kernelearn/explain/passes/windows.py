@@ -1,8 +1,8 @@
 """Which inputs one unit of a layer reads, and with which weights: the terms of its sum.
 
-    conv            z[p,q,f] = sum_{i,j,c} x_pad[p*s + i*d, q*s + j*d, c] * w[i,j,c,f]
-    conv_transpose  z[p,q,f] = sum_{i,j,c} x[(p + before - i*d) / s, ..., c] * w[i,j,f,c], where that is whole
-    dense           z[f]     = sum_c x[c] * w[c,f]
+conv            z[p,q,f] = sum_{i,j,c} x_pad[p*s + i*d, q*s + j*d, c] * w[i,j,c,f]
+conv_transpose  z[p,q,f] = sum_{i,j,c} x[(p + before - i*d) / s, ..., c] * w[i,j,f,c], where that is whole
+dense           z[f]     = sum_c x[c] * w[c,f]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Window:
     @property
     def products(self) -> np.ndarray:
         """(*taps, c) float64: the terms."""
-        return self.inputs * self.weights
+        return np.asarray(self.inputs * self.weights)
 
 
 def window_of(op: Operation, x: np.ndarray, kernel: np.ndarray, unit: Index) -> Window:
@@ -56,7 +56,9 @@ def window_of(op: Operation, x: np.ndarray, kernel: np.ndarray, unit: Index) -> 
     if op.operator == "dense":
         inputs = x[unit[:-1]]
         nowhere = np.zeros((0,), np.int64)
-        return Window(inputs, kernel[:, unit[-1]], nowhere, np.arange(len(inputs)), np.ones((), bool))
+        return Window(
+            np.asarray(inputs), kernel[:, unit[-1]], nowhere, np.arange(len(inputs)), np.ones((), bool)
+        )
     if op.operator == "conv":
         return _conv_window(op.attrs, x, kernel, unit)
     return _transposed_window(op.attrs, x, kernel, unit)
@@ -79,7 +81,9 @@ def _transposed_window(attrs: Any, x: np.ndarray, kernel: np.ndarray, unit: Inde
     axes = zip(position, taps, attrs["stride"], attrs["dilation"], attrs["padding"])
     offsets = [(p + before - np.arange(n) * d, s) for p, n, s, d, (before, _) in axes]
     pixels = np.stack(np.meshgrid(*[o // s for o, s in offsets], indexing="ij"), axis=-1)
-    meets = np.stack(np.meshgrid(*[o % s == 0 for o, s in offsets], indexing="ij"), axis=-1).all(axis=-1)
+    meets: np.ndarray = np.stack(np.meshgrid(*[o % s == 0 for o, s in offsets], indexing="ij"), axis=-1).all(
+        axis=-1
+    )
     return _read(x, pixels, meets, np.arange(x.shape[-1]), kernel[..., f, :])
 
 
@@ -88,7 +92,7 @@ def _read(
 ) -> Window:
     """The window that reads these pixels, with zeros where there is nothing to read."""
     sizes = np.array(x.shape[:-1])
-    is_inside = meets & ((pixels >= 0) & (pixels < sizes)).all(axis=-1)
+    is_inside: np.ndarray = meets & ((pixels >= 0) & (pixels < sizes)).all(axis=-1)
     safe = np.clip(pixels, 0, sizes - 1)
     read = x[tuple(safe[..., axis] for axis in range(len(sizes)))][..., channels]
     return Window(np.where(is_inside[..., None], read, 0.0), weights, pixels, channels, is_inside)

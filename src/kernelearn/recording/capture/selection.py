@@ -20,8 +20,8 @@ ALL_LAYERS = "all"
 SMALL_LAYER = 4096
 # Layers of at most so many numbers have their whole history recorded without being asked for.
 FULL_LAYER = 1024
-# Models of at most so many numbers are recorded whole before each ledger.
-SMALL_MODEL = 2**20
+# Models of at most so many numbers are recorded whole before and after the update of each ledger.
+SMALL_MODEL = 2**18
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")
 _NORM = "global_norm"
@@ -87,7 +87,7 @@ class Selection:
 
     @property
     def is_small(self) -> bool:
-        """Whether all weights of the model are recorded before each ledger, so that its step can be replayed."""
+        """Whether all weights are recorded on both sides of each ledger, so that its step can be replayed."""
         return sum(variable.value.size for variable in self.snapshot.values()) <= SMALL_MODEL
 
 
@@ -297,13 +297,14 @@ def optimizer_about(optimizer: Any) -> dict[str, Any]:
 
 
 def compiled_as(model: Any) -> dict[str, Any] | None:
-    """What `compile` was told of loss, metrics and policy; None where a part of it cannot be written down."""
+    """What `compile` was told of losses and precision; None where a part of it cannot be written down."""
     from kernelearn.models.files import compile_config
 
     try:
-        return compile_config(model)
+        config = compile_config(model)
     except ArgumentError:
         return None
+    return {name: config[name] for name in ("loss", "loss_weights", "policy")}
 
 
 def about_model(model: Any) -> dict[str, Any]:

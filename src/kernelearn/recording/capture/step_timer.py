@@ -33,7 +33,7 @@ class StepTimer:
         automatic: schedule -> its stride at first, for those that may come less often.
         clock: gives seconds.
     Attributes:
-        is_small: whether a ledger brings all weights of the step before.
+        is_small: whether a ledger brings all weights, before and after its step.
     """
 
     def __init__(self, automatic: Mapping[str, int], clock: Callable[[], float] = time.perf_counter) -> None:
