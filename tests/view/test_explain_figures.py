@@ -57,7 +57,23 @@ def drawn_preferred(run):
     return explain.plot_preferred(found)
 
 
+def drawn_path(run):
+    return explain.plot_delta(explain.delta(run, "edges", *bars_of(), filter=1, step=3))
+
+
 FIGURES = {
+    "unit": lambda run: explain.plot_unit(explain.unit(run.model(), "parts", 1, image=bars_of(1)[0][0])),
+    "neuron": lambda run: explain.plot_unit_neuron(
+        explain.unit(run.model(), "edges", 1, (3, 3), bars_of(1)[0][0])
+    ),
+    "delta": drawn_path,
+    "image": lambda run: explain.plot_image_pass(explain.image(run, *bars_of(), step=3)),
+    "activation": lambda run: explain.plot_activation(
+        explain.activation(run.model(), "edges", bars_of(3)[0]), bars_of(3)[0]
+    ),
+    "geometry": lambda run: explain.plot_geometry(
+        explain.geometry((9, 9, 3), filters=4, kernel_size=3, strides=2, padding="same")
+    ),
     "ledger": drawn_ledger,
     "ledger without images": lambda run: explain.plot_ledger(
         explain.ledger(run.ledger("parts", 3), weight=explain.moved_most(run, "parts")[0])

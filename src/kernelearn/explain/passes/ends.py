@@ -42,7 +42,8 @@ class LossEnd:
                 f"(p - y) x {self.factor:.6g} = ({self.probability:.6g} - {self.target:.6g}) x "
                 f"{self.factor:.6g} = {self.error:.6g}"
             )
-        return f"slope of the {self.kind} at a target of {self.target:.6g}, x {self.factor:.6g}: {self.error:.6g}"
+        slope = f"slope of the {self.kind} at a target of {self.target:.6g}"
+        return f"{slope}, x {self.factor:.6g}: {self.error:.6g}"
 
 
 def loss_end(replay: Replay, op: Operation, row: int, place: Index) -> LossEnd:

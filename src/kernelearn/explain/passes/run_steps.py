@@ -75,7 +75,8 @@ def _model_before(run: Run, step: int) -> Any:
         )
     model = run.model(step - 1)
     # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
-    model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=compiled.get("policy", "float32"))
+    precision, engine = compiled.get("policy", "float32"), run.about.engine
+    model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
     return model
 
 
