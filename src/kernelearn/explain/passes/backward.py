@@ -253,7 +253,8 @@ def delta_in(
 def _row(replay: Replay, errors: np.ndarray, at: Sequence[int] | None, image: int | None) -> int:
     """The row asked for, or that of the image with the largest error: at a position, or anywhere."""
     if image is None:
-        there = errors if at is None else errors[(..., *at)]
+        one_place: tuple[Any, ...] = (slice(None), *(at or ()))
+        there = errors[one_place]
         return int(np.abs(there.reshape(len(there), -1)).max(axis=1).argmax())
     if not -replay.rows <= image < replay.rows:
         raise ArgumentError(f"The batch has {replay.rows} images; there is no image {image}.")

@@ -154,7 +154,8 @@ def _result_by_result(
         return None
     asked = np.eye(count).reshape(count, *shape)
     rows = np.full(count, row)
-    found = vector_product(replay, op, operand, rows, asked)[(..., *place)]
+    one_number: tuple[Any, ...] = (slice(None), *place)
+    found = vector_product(replay, op, operand, rows, asked)[one_number]
     chosen = np.flatnonzero(found)
     return [Slope(_plain(np.unravel_index(i, shape)), float(found[i])) for i in chosen]
 

@@ -81,9 +81,8 @@ def _transposed_window(attrs: Any, x: np.ndarray, kernel: np.ndarray, unit: Inde
     axes = zip(position, taps, attrs["stride"], attrs["dilation"], attrs["padding"])
     offsets = [(p + before - np.arange(n) * d, s) for p, n, s, d, (before, _) in axes]
     pixels = np.stack(np.meshgrid(*[o // s for o, s in offsets], indexing="ij"), axis=-1)
-    meets: np.ndarray = np.stack(np.meshgrid(*[o % s == 0 for o, s in offsets], indexing="ij"), axis=-1).all(
-        axis=-1
-    )
+    whole = np.stack(np.meshgrid(*[o % s == 0 for o, s in offsets], indexing="ij"), axis=-1)
+    meets = np.asarray(whole.all(axis=-1))
     return _read(x, pixels, meets, np.arange(x.shape[-1]), kernel[..., f, :])
 
 
@@ -92,7 +91,7 @@ def _read(
 ) -> Window:
     """The window that reads these pixels, with zeros where there is nothing to read."""
     sizes = np.array(x.shape[:-1])
-    is_inside: np.ndarray = meets & ((pixels >= 0) & (pixels < sizes)).all(axis=-1)
+    is_inside = np.asarray(meets & ((pixels >= 0) & (pixels < sizes)).all(axis=-1))
     safe = np.clip(pixels, 0, sizes - 1)
     read = x[tuple(safe[..., axis] for axis in range(len(sizes)))][..., channels]
     return Window(np.where(is_inside[..., None], read, 0.0), weights, pixels, channels, is_inside)
