@@ -110,6 +110,13 @@ PUBLIC = {
         searchsorted segment_max segment_sum shape size slice slice_update sort split
         squeeze stack swapaxes take take_along_axis tile top_k transpose tri tril triu
         unstack vstack zeros zeros_like
+        abs absolute acos acosh all amax amin any arccos arccosh arcsin arcsinh arctan arctan2
+        arctanh argmax argmin asin asinh atan atan2 atanh cast ceil clip cos cosh count_nonzero
+        cumprod cumsum divide equal erf erfinv exp expm1 floor floor_divide greater
+        greater_equal isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp
+        logical_and logical_not logical_or logical_xor logsumexp max mean min mod nan_to_num norm
+        not_equal power prod reciprocal round rsqrt sign sin sinh sqrt square std
+        stop_gradient sum tan true_divide trunc var where
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get

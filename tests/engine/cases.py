@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from kernelearn.engine.operators.second_derivatives import SLOPES_OF_SLOPES
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.losses import LOSSES
 from tests.engine import oracles
 from tests.engine.cases_choosing import CHOOSING
+from tests.engine.cases_functions import FUNCTIONS, REDUCTIONS
 from tests.engine.cases_images import IMAGES
 from tests.engine.geometries import GEOMETRIES, POOLS
 from tests.engine.helpers import Case
@@ -192,6 +194,7 @@ def _activations():
                 "activation_grad",
                 (normal(4, 10), x, functions.forward(x, **_without_kind(attrs))),
                 attrs,
+                smooth=(0, 1 if functions.needs_x else 2) if kind in SLOPES_OF_SLOPES else (0,),
                 label=label,
             )
 
@@ -232,8 +235,16 @@ ELEMENTWISE = [
     *_activations(),
     *_pairs(),
     Case("extreme_grad", (_X, distinct(3, 5), distinct(3, 5, seed=0), distinct(3, 5)), {}, _tie, label="tie"),
-    Case("extreme_grad", (_X, distinct(3, 5), distinct(3, 5, seed=3), distinct(3, 5)), {}, _tie),
-    Case("sum_to", (_X,), {"axes": (0,), "shape": (5,)}, lambda x, **a: x.sum(0), terms=3),
+    Case("extreme_grad", (_X, distinct(3, 5), distinct(3, 5, seed=3), distinct(3, 5)), {}, _tie, smooth=(0,)),
+    Case("sum_to", (_X,), {"axes": (0,), "shape": (5,)}, lambda x, **a: x.sum(0), terms=3, smooth=(0,)),
+    Case(
+        "broadcast_to",
+        (_X[:, None],),
+        {"shape": (2, 3, 4, 5)},
+        lambda x, shape: np.stack([np.stack([row[0]] * 4) for row in x])[None].repeat(2, 0),
+        terms=1,
+        smooth=(0,),
+    ),
     Case(
         "sum_to",
         (normal(2, 3, 4),),
@@ -317,23 +328,9 @@ REDUCTION = [
         smooth=(0,),
         label="all",
     ),
-    Case(
-        "reduce_mean_grad",
-        (normal(2, 5),),
-        {"axes": (2, 1), "sizes": (4, 3)},
-        lambda g, **a: np.broadcast_to(g[:, None, None], (2, 3, 4, 5)) / 12,
-        terms=2,
-    ),
     Case("reduce_max", (distinct(2, 3, 4),), {"axes": (1,)}, lambda x, **a: x.max(1), smooth=(0,)),
     Case(
         "reduce_max", (distinct(2, 3, 4),), {"axes": (1, 2), "keepdims": True}, smooth=(0,), label="keepdims"
-    ),
-    Case(
-        "reduce_max_grad",
-        (np.array([[3.0, 4.0]]), np.array([[[1.0, 7.0], [1.0, 2.0], [0.0, 1.0]]]), np.array([[1.0, 7.0]])),
-        {"axes": (1,)},
-        lambda g, x, y, **a: np.array([[[1.5, 4.0], [1.5, 0.0], [0.0, 0.0]]]),
-        label="tie",
     ),
     *[
         case
@@ -675,7 +672,9 @@ ALL = [
     *DENSE,
     *PRODUCTS,
     *ELEMENTWISE,
+    *FUNCTIONS,
     *REDUCTION,
+    *REDUCTIONS,
     *SHAPING,
     *NORMALIZATION,
     *RANDOM,

@@ -102,7 +102,7 @@ SHAPING = [
     _one("split", lambda f, x: f(x, 2, 1), lambda x: np.split(x, 2, 1)),
     _one("split", lambda f, x: f(x, [1, -1], 0), lambda x: np.split(x, [1, -1]), False, label="images"),
     _one("array_split", lambda f, x: f(x, 3, 2), lambda x: np.array_split(x, 3, 2)),
-    _one("broadcast_to", lambda f, x: f(x[:, :1], (6, 7, 5)), lambda x: np.repeat(x[:, :1], 7, 1)),
+    _one("broadcast_to", lambda f, x: f(x[:, :1], (6, 7, 5)), lambda x: np.repeat(x[:, :1], 7, 1), False),
     _one(
         "broadcast_to", lambda f, x: f(x, (2, 6, 4, 5)), lambda x: np.stack([x, x]), False, label="in front"
     ),

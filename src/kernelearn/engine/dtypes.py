@@ -44,12 +44,15 @@ def checked(dtype: object) -> str:
     return str(name)
 
 
-def result_type(dtypes: Iterable[str], numbers: Iterable[bool | int | float] = ()) -> str:
+def result_type(
+    dtypes: Iterable[str], numbers: Iterable[bool | int | float] = (), floats: str | None = None
+) -> str:
     """The type in which arrays of these types are combined.
 
     Args:
         dtypes: of the arrays.
         numbers: Python numbers beside them, which are weak.
+        floats: the type of a float number beside integers; the default float if None.
 
     >>> result_type(["int64", "float32"])
     'float32'
@@ -57,18 +60,19 @@ def result_type(dtypes: Iterable[str], numbers: Iterable[bool | int | float] = (
     ('uint8', 'float32', 'int32')
     """
     given = list(dict.fromkeys(dtypes))
-    floats = [d for d in given if is_float(d)]
-    kinds = {type(number) for number in numbers}
-    if floats:
-        return max(floats)
-    if float in kinds:
-        return config.floatx()
+    wide = [d for d in given if is_float(d)]
+    if wide:
+        return max(wide)
+    told = list(numbers)
+    if any(isinstance(number, float) for number in told):
+        return floats or config.floatx()
+    has_integer = not all(isinstance(number, bool) for number in told)
     if not given:
-        return INDEX if int in kinds else BOOL
+        return INDEX if has_integer else BOOL
     joined = str(np.result_type(*given).name)
     # NOTE: NumPy has no integer for uint64 beside int64 and gives float64.
     joined = joined if joined in INTEGERS or joined == BOOL else "int64"
-    return INDEX if joined == BOOL and int in kinds else joined
+    return INDEX if joined == BOOL and has_integer else joined
 
 
 def as_float(dtype: str) -> str:

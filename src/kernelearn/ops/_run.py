@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernelearn import config
 from kernelearn.engine.backends import prepare, resolve_engine
+from kernelearn.engine.dtypes import result_type
 from kernelearn.engine.operators import OPERATORS, Spec
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -119,6 +120,34 @@ def floats(*given: Value | Traced) -> list[Value]:
 
 def _of_constant(value: Any, dtype: str) -> str | None:
     return None if isinstance(value, Traced | Variable) else dtype
+
+
+def combined(*given: Value | Traced) -> list[Value]:
+    """Arguments as values of one type, as `engine.dtypes.result_type` says; Python numbers are weak.
+
+    Beside a traced value a float array takes the float type of the program.
+
+    Raises: ArgumentError for complex numbers, text and objects.
+    """
+    graph = program_of(given)
+    numbers = [v for v in given if isinstance(v, int | float)]
+    kinds = [_kind(v, graph.dtype if graph else None) for v in given if not isinstance(v, int | float)]
+    dtype = result_type(kinds, numbers, graph.dtype if graph else None)
+    if graph is None:
+        return [np.asarray(v, dtype) for v in given]
+    return [cast_to(lifted(graph, v, _of_constant(v, dtype)), dtype) for v in given]
+
+
+def _kind(value: Any, floats: str | None) -> str:
+    """The type of an argument; of a float array that of the program, if there is one."""
+    if isinstance(value, Traced | Variable):
+        return str(value.dtype)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ArgumentError(f"Expected arrays of real numbers, got dtype {array.dtype}.")
+    if array.dtype.kind != "f":
+        return array.dtype.name
+    return floats or ("float32" if array.dtype.itemsize <= 4 else "float64")
 
 
 def cast_to(value: Value, dtype: str) -> Value:

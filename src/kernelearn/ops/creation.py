@@ -15,7 +15,7 @@ from kernelearn import config
 from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, cast_to, emit
+from kernelearn.ops._run import Value, cast_to, emit, values
 from kernelearn.ops._shapes import dtype_name, one, sizes_of
 from kernelearn.tracing import Symbolic, Traced, current
 from kernelearn.tracing.count import ImageCount
@@ -80,13 +80,17 @@ def ones_like(x: Value, dtype: Any = None) -> Any:
 
 @operation
 def full_like(x: Value, fill_value: Any, dtype: Any = None) -> Any:
-    """The same number everywhere, in the shape of x.
+    """The same number everywhere, or several that are repeated, in the shape of x.
 
     >>> from kernelearn import ops
     >>> ops.full_like([1, 2], 7).tolist()
     [7, 7]
     """
-    return _like(x, fill_value, dtype)
+    if isinstance(fill_value, int | float):
+        return _like(x, fill_value, dtype)
+    ones, given = values(_like(x, 1, "bool"), fill_value)
+    kind = dtype_name(one(x)) if dtype is None else dtypes.checked(dtype)
+    return emit("where", ones, cast_to(given, kind), _like(x, 0, kind))
 
 
 def _like(x: Value, value: Any, dtype: Any) -> Value:

@@ -240,14 +240,6 @@ def dropout(x: Value, rate: float, seed: int = 0, step: int = 0, engine: str | N
 
 
 @operation
-def moments(x: Value, axes: int | Sequence[int], keepdims: bool = False) -> tuple[Any, Any]:
-    """Mean and biased variance over axes."""
-    (x,) = floats(x)
-    chosen = tuple(np.atleast_1d(axes).tolist())
-    return x.mean(axis=chosen, keepdims=keepdims), x.var(axis=chosen, keepdims=keepdims)
-
-
-@operation
 def categorical_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
     """-sum(target * log(output)) along the last axis, per sample.
 

@@ -108,7 +108,7 @@ def constant(graph: ProgramBuilder, value: Any, dtype: str | None = None) -> Tra
         )
     kind = dtype or (graph.dtype if array.dtype.kind == "f" else array.dtype.name)
     array = np.ascontiguousarray(array.astype(kind)).reshape(array.shape)
-    if array.ndim == 0 and kind == graph.dtype:
+    if array.ndim == 0:
         return Traced(graph, graph.add("fill", shape=(), value=float(array), dtype=kind))
     return Traced(graph, graph.constant(array))
 

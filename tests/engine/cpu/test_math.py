@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from kernelearn.engine.cpu.language import angles, powers
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
@@ -63,6 +64,8 @@ SPECIAL = np.array(
 )
 EVERYWHERE = np.concatenate([every_exponent(), near(-20, 20), near(-2, 2), near(-110, 95), SPECIAL])
 
+ANGLES = EVERYWHERE[~(np.abs(EVERYWHERE) >= angles.LARGEST_ANGLE) | np.isinf(EVERYWHERE)]
+
 # name -> emitter, float64 function, arguments, largest error in units in the last place.
 FUNCTIONS = {
     "exp": (fn.exp, np.exp, EVERYWHERE, 1.5),
@@ -77,6 +80,28 @@ FUNCTIONS = {
     "sqrt": (fn.sqrt, np.sqrt, EVERYWHERE, 0.5001),
     "sign": (fn.sign, np.sign, EVERYWHERE, 0.0),
     "power 2.5": (lambda x: fn.power(x, 2.5), lambda x: x**2.5, positive(near(0, 1)), 40.0),
+    "sin": (angles.sin, np.sin, ANGLES, 1.5),
+    "cos": (angles.cos, np.cos, ANGLES, 1.5),
+    "tan": (angles.tan, np.tan, ANGLES, 3.5),
+    "sinh": (angles.sinh, np.sinh, EVERYWHERE, 4.0),
+    "cosh": (angles.cosh, np.cosh, EVERYWHERE, 4.0),
+    "arcsin": (angles.arcsin, np.arcsin, EVERYWHERE, 4.0),
+    "arccos": (angles.arccos, np.arccos, EVERYWHERE, 4.0),
+    "arctan": (angles.arctan, np.arctan, EVERYWHERE, 4.0),
+    "arcsinh": (angles.arcsinh, np.arcsinh, EVERYWHERE, 5.0),
+    "arccosh": (angles.arccosh, np.arccosh, EVERYWHERE, 5.0),
+    "arctanh": (angles.arctanh, np.arctanh, EVERYWHERE, 5.0),
+    "log2": (powers.log2, np.log2, EVERYWHERE, 1.0),
+    "log10": (powers.log10, np.log10, EVERYWHERE, 1.0),
+    "erf": (powers.erf, special.erf, EVERYWHERE, 3.0),
+    "erfinv": (powers.erfinv, special.erfinv, EVERYWHERE, 8.0),
+    "power -1.5": (lambda x: powers.power_by(x, -1.5), lambda x: x**-1.5, positive(near(0, 9)), 4.0),
+    "power 2.2": (
+        lambda x: powers.power_by(x, 2.2),
+        lambda x: x ** np.float64(np.float32(2.2)),
+        EVERYWHERE,
+        1.5,
+    ),
     "power 3": (lambda x: fn.power(x, 3.0), lambda x: x**3.0, near(-9, 9), 1.6),
 }
 
@@ -100,7 +125,9 @@ def test_a_function(name, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", ["tanh", "expm1", "log1p", "sign"])
+@pytest.mark.parametrize(
+    "name", ["tanh", "expm1", "log1p", "sign", "sin", "tan", "sinh", "arcsin", "arctan", "arcsinh", "erf"]
+)
 def test_an_odd_function_keeps_the_sign_of_zero(name, target):
     y = compiled(FUNCTIONS[name][0], target)(np.array([0.0, -0.0]))
     np.testing.assert_array_equal(np.signbit(y), [False, True])

@@ -24,7 +24,9 @@ from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
 
 SWEEP = int(os.environ.get("KERNELEARN_SWEEP", "24"))
-OPERATORS = sorted({case.operator for case in cases.ALL})
+# Functions of numbers have tests of their own, in test_math.py and test_entrywise.py.
+FUNCTIONS = {case.operator for case in cases.FUNCTIONS}
+OPERATORS = sorted({case.operator for case in cases.ALL} - FUNCTIONS)
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 
 

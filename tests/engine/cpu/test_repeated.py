@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers
-from kernelearn.engine.cpu.kernels.entrywise.repeated import Operand, find_operand, merge_axes
+from kernelearn.engine.cpu.kernels.entrywise.places import find_steps, merge_axes
 from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Problem, check, check_guarded
@@ -102,19 +102,17 @@ def test_no_operand_is_left(target):
 
 
 def test_axes_are_joined_where_all_operands_go_on():
-    full, row = Operand(24, (12, 4, 1)), Operand(0, (0, 0, 1))
+    full, row = (12, 4, 1), (0, 0, 1)
     assert merge_axes((2, 3, 4), {"x": full})[0] == (24,)
-    counts, merged = merge_axes((2, 3, 4), {"x": full, "row": row})
-    assert counts == (6, 4)
-    assert merged["row"].steps == (0, 1)
-    assert merge_axes((1, 1), {"x": Operand(1, (0, 0))})[0] == (1,)
+    assert merge_axes((2, 3, 4), {"x": full, "row": row}) == ((6, 4), {"x": (4, 1), "row": (0, 1)})
+    assert merge_axes((1, 1), {"x": (0, 0)})[0] == (1,)
 
 
 def test_an_operand_that_does_not_fit_has_no_kernel():
-    assert find_operand((None, 4, 5), (4, 5)) == Operand(0, (5, 1))
-    assert find_operand((None, 4, 5), (None, 1, 5)) == Operand(5, (0, 1))
+    assert find_steps((None, 4, 5), (4, 5)) == (0, 5, 1)
+    assert find_steps((None, 4, 5), (None, 1, 5)) == (5, 0, 1)
     for other in ((None, 2, 5), (3, 4, 5), (4, 4, 4, 5)):
-        assert find_operand((None, 4, 5), other) is None
+        assert find_steps((None, 4, 5), other) is None
 
 
 LAYERS = [

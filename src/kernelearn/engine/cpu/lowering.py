@@ -22,9 +22,9 @@ from kernelearn.engine.cpu.kernels import (
 )
 from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
-from kernelearn.engine.cpu.kernels.entrywise.broadcast import lower_broadcast, lower_scale
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_single
-from kernelearn.engine.cpu.kernels.entrywise.repeated import lower_repeated
+from kernelearn.engine.cpu.kernels.entrywise.channel_scale import lower_scale
+from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS
 from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warping
 from kernelearn.engine.cpu.kernels.losses import loss
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
@@ -43,29 +43,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "fused": (fused.lower_fused,),
     "conv_grad_kernel": (lower_winograd_gradient, lower_gradient),
     "dense_grad_kernel": (dense.lower_weights,),
-    # entry by entry: in a chain, with one smaller operand, with any smaller operands
-    "add": (lower_single, lower_broadcast, lower_repeated),
-    "subtract": (lower_single, lower_broadcast, lower_repeated),
-    "multiply": (lower_single, lower_broadcast, lower_repeated),
-    "maximum": (lower_single, lower_broadcast, lower_repeated),
-    "minimum": (lower_single, lower_broadcast, lower_repeated),
-    "extreme_grad": (lower_single, lower_broadcast, lower_repeated),
-    "prelu": (lower_single, lower_broadcast, lower_repeated),
-    "prelu_grad_input": (lower_single, lower_broadcast, lower_repeated),
-    "prelu_grad_alpha": (lower_single, lower_repeated),
-    "affine": (lower_single, lower_repeated),
-    "bias_add": (lower_single, lower_repeated),
-    "standardize": (lower_single, lower_repeated),
-    "standardize_grad": (lower_single, lower_repeated),
-    "unstandardize": (lower_single, lower_repeated),
-    "unstandardize_grad": (lower_single, lower_repeated),
+    # entry by entry
+    **dict.fromkeys(EMITTERS, (lower_single,)),
     "scale": (lower_single, lower_scale),
-    "activation": (lower_single,),
-    "activation_grad": (lower_single,),
-    "penalty_grad": (lower_single,),
-    "moving_average": (lower_single,),
-    "clip_by_value": (lower_single,),
-    "batch_norm_grad_input": (lower_single,),
+    "stop_gradient": (shaping.lower_same, lower_single),
     # normalisation
     "batch_statistics": (batch.lower_statistics,),
     "normalize": (batch.lower_normalize, images.lower_image_normalize),
@@ -84,9 +65,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "bias_grad": (reductions.lower_reduction,),
     "sum_to": (reductions.lower_reduction,),
     "reduce_mean": (reductions.lower_reduction,),
-    "reduce_mean_grad": (reductions.lower_mean_grad,),
     "reduce_max": (reductions.lower_reduction,),
-    "reduce_max_grad": (reductions.lower_max_grad,),
+    "reduce_min": (),
+    "reduce_prod": (),
+    "entry_count": (),
+    "argmax": (),
+    "argmin": (),
+    "cumsum": (),
+    "cumprod": (),
+    "cumprod_grad": (),
     # windows and sizes
     "max_pool": (pooling.lower_max_pool,),
     "max_pool_take": (pooling.lower_max_pool_take,),

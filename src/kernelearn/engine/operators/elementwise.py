@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.arrays import Shape, Sizes
+from kernelearn.engine.operators.expressions import unbroadcast
+from kernelearn.engine.operators.second_derivatives import activation_grad_gradient
 from kernelearn.engine.operators.table import (
     Context,
     Gradients,
@@ -20,7 +22,7 @@ from kernelearn.engine.reference.regularizers import REGULARIZERS
 from kernelearn.errors import ShapeError
 
 
-def _broadcast_shape(x: Spec, y: Spec, **attrs: Any) -> tuple[Spec]:
+def broadcast_shape(x: Spec, y: Spec, **attrs: Any) -> tuple[Spec]:
     """NumPy's broadcasting rule, with None (the number of images) equal to itself only."""
     rank = max(len(x.shape), len(y.shape))
     shapes = [(1,) * (rank - len(s.shape)) + tuple(s.shape) for s in (x, y)]
@@ -32,16 +34,6 @@ def _broadcast_shape(x: Spec, y: Spec, **attrs: Any) -> tuple[Spec]:
             )
         sizes.append(b if a == 1 else a)
     return (Spec(tuple(sizes), x.dtype),)
-
-
-def unbroadcast(builder: Any, grad: Any, target: Any) -> Any:
-    """Sum `grad` over the axes along which `target` was repeated to its shape."""
-    if grad.shape == target.shape:
-        return grad
-    lead = len(grad.shape) - len(target.shape)
-    padded = (1,) * lead + tuple(target.shape)
-    axes = tuple(i for i, (g, t) in enumerate(zip(grad.shape, padded)) if i < lead or (t == 1 and g != 1))
-    return builder.add("sum_to", grad, axes=axes, shape=tuple(target.shape))
 
 
 def _sum_to_shape(x: Spec, *, axes: Sizes, shape: Shape) -> tuple[Spec]:
@@ -78,6 +70,25 @@ def _extreme_gradient(c: Context) -> Gradients:
         else None
         for this, other, need in pairs
     )
+
+
+def _extreme_grad_gradient(c: Context) -> Gradients:
+    """To the incoming gradient only: which entry wins does not change in between."""
+    return c.builder.add("extreme_grad", c.grad, *c.inputs[1:]), None, None, None
+
+
+def _sum_to_gradient(c: Context) -> Gradients:
+    x, axes = c.inputs[0], c.attrs["axes"]
+    kept = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
+    return (spread(c.builder, c.builder.add("reshape", c.grad, shape=kept), x),)
+
+
+def spread(builder: Any, small: Any, like: Any) -> Any:
+    """A buffer with axes of size 1 repeated to the shape of another."""
+    if small.shape == like.shape:
+        return small
+    others = (like,) if None in like.shape and None not in small.shape else ()
+    return builder.add("broadcast_to", small, *others, shape=like.shape)
 
 
 def _scale_gradient(c: Context) -> Gradients:
@@ -127,17 +138,25 @@ operator(
     "activation_grad",
     same_as_first,
     reference.activation_grad,
+    activation_grad_gradient,
     attrs=_KIND,
     kinds=_ACTIVATIONS,
     is_linear=True,
 )
-operator("add", _broadcast_shape, np.add, _add_gradient)
-operator("subtract", _broadcast_shape, np.subtract, _subtract_gradient)
-operator("multiply", _broadcast_shape, np.multiply, _multiply_gradient, is_linear=True)
-operator("maximum", _broadcast_shape, np.maximum, _extreme_gradient)
-operator("minimum", _broadcast_shape, np.minimum, _extreme_gradient)
-operator("extreme_grad", same_as_first, reference.extreme_grad, is_linear=True)
-operator("sum_to", _sum_to_shape, reference.sum_to, attrs=required("axes", "shape"), is_linear=True)
+operator("add", broadcast_shape, np.add, _add_gradient)
+operator("subtract", broadcast_shape, np.subtract, _subtract_gradient)
+operator("multiply", broadcast_shape, np.multiply, _multiply_gradient, is_linear=True)
+operator("maximum", broadcast_shape, np.maximum, _extreme_gradient)
+operator("minimum", broadcast_shape, np.minimum, _extreme_gradient)
+operator("extreme_grad", same_as_first, reference.extreme_grad, _extreme_grad_gradient, is_linear=True)
+operator(
+    "sum_to",
+    _sum_to_shape,
+    reference.sum_to,
+    _sum_to_gradient,
+    attrs=required("axes", "shape"),
+    is_linear=True,
+)
 operator("scale", same_as_first, reference.scale, _scale_gradient, attrs={"factor": 1.0, "offset": 0.0})
 operator("affine", same_as_first, reference.affine, _affine_gradient)
 operator("prelu", same_as_first, reference.prelu, _prelu_gradient)

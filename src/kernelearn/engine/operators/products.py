@@ -3,7 +3,7 @@
 from typing import Any
 
 from kernelearn.engine.arrays import Shape
-from kernelearn.engine.operators.elementwise import unbroadcast
+from kernelearn.engine.operators.expressions import unbroadcast
 from kernelearn.engine.operators.table import Context, Gradients, Spec, operator
 from kernelearn.engine.reference import products as reference
 from kernelearn.errors import ShapeError

@@ -1,19 +1,25 @@
-"""Operators that reduce over axes, and softmax."""
+"""Operators that reduce over axes or run along one, and softmax.
 
+Gradients are compositions: what is reduced goes back to the shape of the input, and is multiplied there.
+"""
+
+import math
 from typing import Any
 
 from kernelearn.engine.arrays import Sizes
+from kernelearn.engine.dtypes import INDEX
+from kernelearn.engine.operators.elementwise import spread
+from kernelearn.engine.operators.expressions import Term, terms
 from kernelearn.engine.operators.table import (
     Context,
     Gradients,
     Spec,
-    like,
+    no_gradient,
     operator,
     required,
     same_as_first,
 )
 from kernelearn.engine.reference import reductions as reference
-from kernelearn.errors import ShapeError
 
 
 def _reduced_shape(x: Spec, *, axes: Sizes, keepdims: bool) -> tuple[Spec]:
@@ -21,25 +27,65 @@ def _reduced_shape(x: Spec, *, axes: Sizes, keepdims: bool) -> tuple[Spec]:
     return (Spec(tuple(sizes), x.dtype),)
 
 
+def _open(c: Context, buffer: Any) -> Any:
+    """A result of the reduction, or its gradient, with the reduced axes as axes of size 1."""
+    axes, shape = c.attrs["axes"], c.inputs[0].shape
+    kept = tuple(1 if i in axes else s for i, s in enumerate(shape))
+    return buffer if buffer.shape == kept else c.builder.add("reshape", buffer, shape=kept)
+
+
 def _mean_gradient(c: Context) -> Gradients:
-    sizes = tuple(c.inputs[0].shape[a] for a in c.attrs["axes"])
+    """Every entry gets an equal share."""
+    x = c.inputs[0]
+    sizes = [x.shape[a] for a in c.attrs["axes"]]
+    (g,) = terms(c.builder, c.grad)
     if None in sizes:
-        raise ShapeError(
-            f"A mean over the batch axis of {c.inputs[0].shape} has no gradient: the number of images is not "
-            "known when the program is built. Use the operator `loss` to reduce over images."
-        )
-    return (c.builder.add("reduce_mean_grad", c.grad, sizes=sizes, **c.attrs),)
+        (whole,) = terms(c.builder, x)
+        share = g / whole.apply("entry_count", axes=c.attrs["axes"], dtype=x.dtype)
+    else:
+        share = g * (1 / math.prod(sizes))
+    return (spread(c.builder, _open(c, share.buffer), x),)
 
 
-def _mean_grad_shape(grad_y: Spec, *, axes: Sizes, sizes: Sizes, keepdims: bool) -> tuple[Spec]:
-    shape = list(grad_y.shape)
-    for axis, size in sorted(zip(axes, sizes)):
-        shape[axis : axis + keepdims] = [size]
-    return (Spec(tuple(shape), grad_y.dtype),)
+def _extreme_gradient(c: Context) -> Gradients:
+    """To the entries that attain the extreme, in equal shares if there are several."""
+    x, best, g = terms(c.builder, c.inputs[0], _open(c, c.outputs[0]), _open(c, c.grad))
+    won = x.apply("equal", best).apply("cast", dtype=c.grad.dtype)
+    return ((won * (g / _sum(won, c.attrs["axes"]))).buffer,)
 
 
-def _max_gradient(c: Context) -> Gradients:
-    return (c.builder.add("reduce_max_grad", c.grad, c.inputs[0], c.outputs[0], **c.attrs),)
+def _sum(x: Term, axes: Sizes) -> Term:
+    """The sum over axes, which stay as axes of size 1."""
+    shape = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
+    return x.apply("sum_to", axes=axes, shape=shape)
+
+
+def _prod_gradient(c: Context) -> Gradients:
+    """The product of all others: result / x; where one factor is zero, only its own is not zero."""
+    x, g = terms(c.builder, c.inputs[0], _open(c, c.grad))
+    axes, is_zero = c.attrs["axes"], x.apply("equal", x.constant(0.0))
+    others = is_zero.apply("where", x.constant(1.0), x)
+    product = others.apply("reduce_prod", axes=axes, keepdims=True)
+    count = _sum(is_zero.apply("cast", dtype=c.grad.dtype), axes)
+    none, one = (count.apply("equal", count.constant(n)) for n in (0.0, 1.0))
+    alone = is_zero.apply("logical_and", one).apply("where", product, product.constant(0.0))
+    return ((g * none.apply("where", product / others, alone)).buffer,)
+
+
+def _count_shape(x: Spec, *, axes: Sizes, dtype: str) -> tuple[Spec]:
+    return (Spec((), dtype),)
+
+
+def _place_shape(x: Spec, *, axis: int, keepdims: bool) -> tuple[Spec]:
+    return (Spec(_reduced_shape(x, axes=(axis % len(x.shape),), keepdims=keepdims)[0].shape, INDEX),)
+
+
+def _cumsum_gradient(c: Context) -> Gradients:
+    return (c.builder.add("cumsum", c.grad, axis=c.attrs["axis"], reverse=not c.attrs["reverse"]),)
+
+
+def _cumprod_gradient(c: Context) -> Gradients:
+    return (c.builder.add("cumprod_grad", c.grad, c.inputs[0], **c.attrs),)
 
 
 def _softmax_gradient(c: Context) -> Gradients:
@@ -84,15 +130,22 @@ _AXES = {**required("axes"), "keepdims": False}
 _AXIS = {"axis": -1}
 
 operator("reduce_mean", _reduced_shape, reference.reduce_mean, _mean_gradient, attrs=_AXES, is_linear=True)
+operator("reduce_max", _reduced_shape, reference.reduce_max, _extreme_gradient, attrs=_AXES)
+operator("reduce_min", _reduced_shape, reference.reduce_min, _extreme_gradient, attrs=_AXES)
+operator("reduce_prod", _reduced_shape, reference.reduce_prod, _prod_gradient, attrs=_AXES)
+operator("entry_count", _count_shape, reference.entry_count, no_gradient, attrs=required("axes", "dtype"))
+operator("argmax", _place_shape, reference.argmax, no_gradient, attrs={**_AXIS, "keepdims": False})
+operator("argmin", _place_shape, reference.argmin, no_gradient, attrs={**_AXIS, "keepdims": False})
 operator(
-    "reduce_mean_grad",
-    _mean_grad_shape,
-    reference.reduce_mean_grad,
-    attrs={**_AXES, **required("sizes")},
+    "cumsum",
+    same_as_first,
+    reference.cumsum,
+    _cumsum_gradient,
+    attrs={**_AXIS, "reverse": False},
     is_linear=True,
 )
-operator("reduce_max", _reduced_shape, reference.reduce_max, _max_gradient, attrs=_AXES)
-operator("reduce_max_grad", like(1), reference.reduce_max_grad, attrs=_AXES, is_linear=True)
+operator("cumprod", same_as_first, reference.cumprod, _cumprod_gradient, attrs=_AXIS)
+operator("cumprod_grad", same_as_first, reference.cumprod_grad, attrs=_AXIS, is_linear=True)
 operator("softmax", same_as_first, reference.softmax, _softmax_gradient, attrs=_AXIS)
 operator(
     "softmax_grad",

@@ -3,7 +3,7 @@
 import math
 
 from kernelearn.engine.arrays import Bounds, Pairs, Places, Shape, Sizes, known
-from kernelearn.engine.operators.elementwise import unbroadcast
+from kernelearn.engine.operators.expressions import unbroadcast
 from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import shaping as reference
 from kernelearn.errors import ShapeError

@@ -108,6 +108,12 @@ class Context:
 # What a gradient rule gives: a Buffer, or None, for every input.
 Gradients = tuple[Any, ...]
 
+
+def no_gradient(c: Context) -> Gradients:
+    """Gradient rule of what does not change between jumps: steps, conditions, whole numbers, places."""
+    return (None,) * len(c.inputs)
+
+
 OPERATORS: dict[str, Operator] = {}
 
 

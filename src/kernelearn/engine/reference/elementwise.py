@@ -51,7 +51,7 @@ def extreme_grad(grad_y: Array, x: Array, other: Array, y: Array) -> Array:
 
 def sum_to(x: Array, *, axes: tuple[int, ...], shape: tuple[int | None, ...]) -> Array:
     """Sum over `axes` and shape the result to `shape` (None: number of images)."""
-    total = x.sum(axis=axes) if axes else x
+    total = x.sum(axis=axes, dtype=x.dtype) if axes else x
     return total.reshape([-1 if s is None else s for s in shape])
 
 

@@ -132,3 +132,41 @@ def erfc(x: Array) -> Array:
     """
     x = np.asarray(x)
     return _by_interval(x, lambda x: 1.0 - _erf_small(x), lambda tail, x: np.where(x < 0, 2.0 - tail, tail))
+
+
+# Of Winitzki's approximation, for a relative error of 2e-3 everywhere.
+_WINITZKI = 0.147
+
+
+def erfinv(x: Array) -> Array:
+    """The inverse of the error function, elementwise, to a few units in the last place.
+
+    Args:
+        x: float array of numbers in [-1, 1]; others give NaN.
+    Returns: array of the shape and dtype of `x`.
+    Source: S. Winitzki, "A handy approximation for the error function and its inverse" (2008) for a start,
+        then two steps of Halley's method, in float64.
+
+    >>> float(erfinv(np.array([0.5]))[0].round(12))
+    0.476936276204
+    """
+    x = np.asarray(x)
+    y = np.asarray(x, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithm = np.log((1 - y) * (1 + y))
+        middle = 2 / (np.pi * _WINITZKI) + logarithm / 2
+        # NOTE: the square root less `middle`, in a form that does not cancel.
+        inner = -logarithm / _WINITZKI / (np.sqrt(middle * middle - logarithm / _WINITZKI) + middle)
+        start = np.copysign(np.sqrt(np.where(np.isfinite(inner), inner, 1.0)), y)
+        for _ in range(2):
+            # NOTE: near 1 the difference of complements keeps the digits that 1 - erf(x) would lose.
+            error = np.where(np.abs(y) < 0.5, erf(start) - y, np.sign(y) * _tail_error(start, y))
+            step = error * (np.sqrt(np.pi) / 2) * np.exp(start * start)
+            start = start - step / (1 + start * step)
+        limit = np.where(np.abs(y) == 1, np.copysign(np.inf, y), np.where(np.abs(y) < 1, start, np.nan))
+    return limit.astype(x.dtype)
+
+
+def _tail_error(start: Array, y: Array) -> Array:
+    """erf(|start|) - |y| by complements."""
+    return (1 - np.abs(y)) - erfc(np.abs(start))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kernelearn.engine.operators.functions import CONDITIONS, PAIR_SLOPES, SLOPES
 from kernelearn.explain.sight import support_rules as support
 from kernelearn.explain.sight import window_rules as window
 
@@ -27,7 +28,10 @@ _ALONG_AXIS = GeometryRule(support.along_axis_rule, window.along_axis_rule)
 _POOL = GeometryRule(support.pool_rule, window.pool_rule)
 _REDUCE = GeometryRule(support.reduce_rule, window.reduce_rule)
 
+_FUNCTIONS = (*SLOPES, *PAIR_SLOPES, *CONDITIONS, "power_by", "cast", "stop_gradient", "where")
+
 GEOMETRY_RULES: dict[str, GeometryRule] = {
+    **dict.fromkeys(_FUNCTIONS, _ENTRY_BY_ENTRY),
     "activation": _ENTRY_BY_ENTRY,
     "add": _ENTRY_BY_ENTRY,
     "affine": _ENTRY_BY_ENTRY,
@@ -50,6 +54,8 @@ GEOMETRY_RULES: dict[str, GeometryRule] = {
     "prelu": _ENTRY_BY_ENTRY,
     "reduce_max": _REDUCE,
     "reduce_mean": _REDUCE,
+    "reduce_min": _REDUCE,
+    "reduce_prod": _REDUCE,
     "reshape": GeometryRule(support.reshape_rule, window.reshape_rule),
     "resize": GeometryRule(support.resize_rule, window.resize_rule),
     "scale": _ENTRY_BY_ENTRY,

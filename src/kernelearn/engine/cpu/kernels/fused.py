@@ -33,7 +33,7 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
         return _lower_with_pooling(plan, op, body)
     shape = plan.shape(first.outputs[0])
     if first.operator not in ANCHORS:
-        return lower_chain(plan, op, body, op.outputs, shape)
+        return lower_chain(plan, op, body, op.outputs, plan.shape(op.outputs[0]))
     chain = make_chain(plan, body[1:], first.outputs[:1], shape, op.outputs)
     return chain is not None and any(rule(plan, first, chain, op) for rule in ANCHORS[first.operator])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.cpu.kernels.entrywise.repeated import add_repeated
+from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import one_by_one
@@ -96,7 +96,8 @@ def _lower_shared_dropout(plan: Plan, op: Operation, rate: float, stream: int) -
         {"mask": mask},
         IMAGES if with_images else Tasks(fixed=1),
     )
-    return add_repeated(plan, op, "multiply", {}, {"x": x, "mask": mask}, y)
+    product = Operation("multiply", (x, mask), (y,), {}, op.layer, op.phase)
+    return lower_chain(plan, op, (product,), (y,), plan.shape(y))
 
 
 @dataclass(frozen=True)

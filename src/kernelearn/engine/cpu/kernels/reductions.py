@@ -1,4 +1,4 @@
-"""Sums, means and maxima over axes, and their gradients.
+"""Sums, means and maxima over axes.
 
 Sums over images come in two steps, so that they do not depend on who does which image: every image's own sums
 in float32, several chains at a time, then the images in order in float64.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, task_blocks
-from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs, only
+from kernelearn.engine.cpu.language.reduce import Reduction, fold_rows, fold_runs
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View, find_view, over_outer
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes
@@ -198,126 +198,3 @@ def _joined_sums(k: Kernel, rows: Index, tile: list[Lanes], load: Load, divisor:
         return [total.narrowed() for (total,) in totals]
     count = divisor.to_float("double").splat()
     return [(total / count).narrowed() for (total,) in totals]
-
-
-def lower_mean_grad(plan: Plan, op: Operation) -> bool:
-    """Every number of an image gets its share."""
-    view = _gradient_view(plan, op, op.outputs[0])
-    if view is None:
-        return False
-    plan.call(
-        op,
-        MeanGradient(view),
-        {"g": op.inputs[0]},
-        {"dx": op.outputs[0]},
-        note=f"spread over {view.reduced} numbers",
-    )
-    return True
-
-
-def _gradient_view(plan: Plan, op: Operation, name: str) -> View | None:
-    """How the gradient's target is seen; None if images are reduced, too."""
-    shape = plan.shape(name)
-    axes = [a % len(shape) for a in op.attrs["axes"]]
-    if not plan.is_float(*op.inputs, *op.outputs) or not has_images(shape) or 0 in axes:
-        return None
-    return find_view(image_sizes(shape), [a - 1 for a in axes])
-
-
-@dataclass(frozen=True)
-class MeanGradient:
-    """Every number of a part gets its share."""
-
-    view: View
-
-    def emit(self, k: Kernel) -> None:
-        divisor = self.view.reduced
-        for x, y in over_outer(k, self.view):
-            if self.view.run == 1:
-                for first, tile in blocks(k, self.view.channels, TILE):
-                    shares = [k.load("g", y + first + c, mask) / divisor for c, mask in tile]
-                    with k.loop(0, self.view.rows) as row:
-                        for (c, mask), share in zip(tile, shares):
-                            k.store(share, "dx", x + row * self.view.channels + first + c, mask)
-                continue
-            with k.loop(0, self.view.channels) as channel:
-                share = k.broadcast("g", y + channel) / divisor
-
-                def spread(at: Index, mask: Value | None, share: Value = share) -> None:
-                    k.store(share, "dx", at, mask)
-
-                each_run(k, self.view, x, channel, spread)
-
-
-def lower_max_grad(plan: Plan, op: Operation) -> bool:
-    """To the maximum, in equal shares."""
-    view = _gradient_view(plan, op, op.outputs[0])
-    if view is None:
-        return False
-    grad, x, y = op.inputs
-    plan.call(
-        op,
-        MaxGradient(view),
-        {"g": grad, "x": x, "y": y},
-        {"dx": op.outputs[0]},
-        note=f"to the maxima of {view.reduced} numbers",
-    )
-    return True
-
-
-@dataclass(frozen=True)
-class MaxGradient:
-    """The winners of a part share."""
-
-    view: View
-
-    def emit(self, k: Kernel) -> None:
-        for x, y in over_outer(k, self.view):
-            if self.view.run == 1:
-                for first, tile in blocks(k, self.view.channels, TILE):
-                    _max_grad_columns(k, self.view, x + first, y + first, tile)
-                continue
-            with k.loop(0, self.view.channels) as channel:
-                _max_grad_runs(k, self.view, x, y, channel)
-
-
-def _max_grad_columns(k: Kernel, view: View, x: Index, y: Index, tile: list[Lanes]) -> None:
-    """Two passes over the rows: count the winners, then share."""
-    best = {c: k.load("y", y + c, mask) for c, mask in tile}
-
-    def wins(row: Index, c: int, mask: Value | None) -> Value:
-        return k.load("x", x + row * view.channels + c, mask).equals(best[c])
-
-    def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
-        return [sums[0] + wins(row, *vector).choose(1.0, k.zero)]
-
-    counts = fold_rows(k, view.rows, [k.zero], tile, step)
-    shares = [_shares(count) for (count,) in counts]
-    grads = [k.load("g", y + c, mask) for c, mask in tile]
-    with k.loop(0, view.rows) as row:
-        for (c, mask), (yes, no), grad in zip(tile, shares, grads):
-            share = wins(row, c, mask).choose(yes, no)
-            k.store(share * grad, "dx", x + row * view.channels + c, mask)
-
-
-def _shares(count: Value) -> tuple[Value, Value]:
-    """What a winner gets, and what the others get: 0, or NaN where nobody wins because of a NaN."""
-    return 1.0 / count, count.kernel.zero / count
-
-
-def _max_grad_runs(k: Kernel, view: View, x: Index, y: Index, channel: Index) -> None:
-    best, grad = k.broadcast("y", y + channel), k.broadcast("g", y + channel)
-
-    def wins(at: Index, mask: Value | None) -> Value:
-        return k.load("x", at, mask).equals(best)
-
-    def won(at: Index, mask: Value | None) -> Value:
-        return only(mask, wins(at, mask).choose(1.0, k.zero), k.zero)
-
-    total = fold_runs(k, view, x + channel * view.run, Reduction("sum"), won)
-    yes, no = _shares(k.total(total).splat())
-
-    def write(at: Index, mask: Value | None) -> None:
-        k.store(wins(at, mask).choose(yes, no) * grad, "dx", at, mask)
-
-    each_run(k, view, x, channel, write)

@@ -20,6 +20,8 @@ from kernelearn.engine.cpu.language.values import PAIR, SIZES, Type, Value, as_t
 from kernelearn.engine.cpu.machine.target import Target
 
 BIT, FLOAT = type_of("i1"), type_of("float")
+# Elements besides float32 that vectors are loaded and stored of.
+INTEGERS = ("i8", "i32", "i64")
 
 
 class Index:
@@ -331,27 +333,32 @@ class Kernel:
     def load(
         self, argument: str, offset: Index | int = 0, mask: str | None = None, element: str = "float"
     ) -> Value:
-        """A vector of float32 (or of pairs); lanes outside of `mask` are zero and not read."""
-        pointer, vector = self.address(argument, offset), type_of(element, self.width)
+        """A vector of float32 (or of pairs, or of another type); lanes outside of `mask` are zero and not
+        read."""
+        stored = "float" if element == PAIR else element
+        pointer, vector = self.address(argument, offset, stored), type_of(element, self.width)
+        align = SIZES[stored]
         if mask is None:
-            return self.value(f"load {vector}, ptr {pointer}, align 4", vector)
-        name = f"@llvm.masked.load.v{self.width}f32.p0"
+            return self.value(f"load {vector}, ptr {pointer}, align {align}", vector)
+        name = f"@llvm.masked.load.{type_of(stored, self.width).suffix}.p0"
         self.declare(f"{vector} {name}(ptr, i32, <{self.width} x i1>, {vector})")
         return self.value(
-            f"call {vector} {name}(ptr {pointer}, i32 4, <{self.width} x i1> {mask}, "
+            f"call {vector} {name}(ptr {pointer}, i32 {align}, <{self.width} x i1> {mask}, "
             f"{vector} zeroinitializer)",
             vector,
         )
 
     def store(self, value: str, argument: str, offset: Index | int = 0, mask: str | None = None) -> None:
-        """Write a vector of float32; lanes outside of `mask` are left alone."""
-        pointer = self.address(argument, offset)
+        """Write a vector of float32, or of the type that the value says; lanes outside of `mask` are left
+        alone."""
+        vector = value.type if isinstance(value, Value) and value.type.element in INTEGERS else self.vector
+        pointer, align = self.address(argument, offset, vector.element), SIZES[vector.element]
         if mask is None:
-            self.do(f"store {self.vector} {value}, ptr {pointer}, align 4")
+            self.do(f"store {vector} {value}, ptr {pointer}, align {align}")
             return
-        name = f"@llvm.masked.store.v{self.width}f32.p0"
-        self.declare(f"void {name}({self.vector}, ptr, i32, <{self.width} x i1>)")
-        self.do(f"call void {name}({self.vector} {value}, ptr {pointer}, i32 4, <{self.width} x i1> {mask})")
+        name = f"@llvm.masked.store.{vector.suffix}.p0"
+        self.declare(f"void {name}({vector}, ptr, i32, <{self.width} x i1>)")
+        self.do(f"call void {name}({vector} {value}, ptr {pointer}, i32 {align}, <{self.width} x i1> {mask})")
 
     def prefetch(self, argument: str, offset: Index | int = 0) -> None:
         """Ask for a cache line of float32 numbers that is needed soon; out of bounds does no harm."""

@@ -1,19 +1,22 @@
-"""A rewrite that joins a convolution, dense layer or entrywise operation with the entrywise ones after it.
+"""A rewrite that joins a convolution, dense layer or entrywise operation with entrywise ones around it.
 
     before  y = conv(x, w);  z = bias_add(y, b);  r = activation(z);  s = add(r, q)
     after   s = fused(x, w, b, q) body=conv + bias_add + activation + add
 
-An operation joins if all that it reads besides results of the group exists before the group runs. What others
-read, or a run gives back, is an output of the group as well.
+A group holds results of one shape and one phase, and nothing outside of it lies between two of its members.
+What others read, or a run gives back, is an output of the group as well. Single numbers that are known
+(`fill`) are copied into each group that reads them, and so into the code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
-from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code, read_inputs
 from kernelearn.engine.cpu.kernels.fused import ANCHORS
+from kernelearn.engine.cpu.rewrites.ancestors import Ancestors, in_order_of_need
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators.fused import Body
 from kernelearn.engine.program import Operation, Program
@@ -24,70 +27,147 @@ MAX_EXTERNALS = 8
 
 def fuse_chains(program: Program) -> Program:
     """Groups as large as they can be, from the first operation on."""
-    graph, taken = Graph(program), set[int]()
-    changes: list[tuple[Operation, Sequence[Operation]]] = []
+    graph = Graph(program)
+    ancestors, taken = Ancestors(graph), set[int]()
+    groups: list[list[int]] = []
     for place, op in enumerate(program.operations):
-        if place in taken or not _starts(op, program):
+        if place in taken or op.phase == "update" or not (op.operator in ANCHORS or _is_entrywise(graph, op)):
             continue
-        members = _members(graph, place, taken)
+        members = _Group(graph, ancestors, taken, place).members
         taken.update(members)
-        if len(members) > 1:
-            first, *others = (program.operations[i] for i in members)
-            changes += [(first, [_fused(graph, members)]), *((other, ()) for other in others)]
-    return graph.replaced(changes)
+        if len(members) > 1 or _constants(graph, [op]):
+            ancestors.join(members)
+            groups.append(members)
+    fused = {members[0]: _fused(graph, members) for members in groups}
+    dropped = {place for members in groups for place in members[1:]}
+    return _without_unread_constants(in_order_of_need(program, fused, dropped))
 
 
-def _starts(op: Operation, program: Program) -> bool:
-    if op.phase == "update" or any(program.buffers[n].dtype != "float32" for n in op.outputs):
+def _without_unread_constants(program: Program) -> Program:
+    read = {name for op in program.operations for name in op.inputs} | set(program.outputs.values())
+    kept = [op for op in program.operations if op.operator != "fill" or read.intersection(op.outputs)]
+    return replace(program, operations=tuple(kept))
+
+
+def _is_entrywise(graph: Graph, op: Operation) -> bool:
+    return op.operator != "fill" and has_code(op, graph.program.buffers)
+
+
+def _is_constant(graph: Graph, name: str) -> bool:
+    """Whether a buffer is one known number."""
+    made = graph.producer(name)
+    if made is None or made.operator != "fill":
         return False
-    return op.operator in ANCHORS or is_supported(op)
+    buffer = graph.program.buffers[name]
+    return all(size == 1 for size in buffer.shape) and has_code(made, graph.program.buffers)
 
 
-def _members(graph: Graph, start: int, taken: set[int]) -> list[int]:
-    """Places of the operations that form a group with the one at `start`."""
-    operations = graph.program.operations
-    shape = graph.program.buffers[operations[start].outputs[0]].shape
-    members, values = [start], set(operations[start].outputs)
-    externals: set[str] = set()
-    frontier = _places_of_readers(graph, operations[start])
-    while frontier:
-        j = min(frontier)
-        frontier.remove(j)
-        op = operations[j]
-        if j in taken or j in members or op.phase == "update" or not is_supported(op):
-            continue
-        outside = {n for n in op.inputs if n not in values}
-        if _fits(graph, op, outside, start, shape) and len(externals | outside) <= MAX_EXTERNALS:
-            members.append(j)
-            values.update(op.outputs)
-            externals |= outside
-            frontier |= _places_of_readers(graph, op)
-    return sorted(members)
+def _constants(graph: Graph, members: Sequence[Operation]) -> list[Operation]:
+    """The fills of the numbers that operations read, each once."""
+    names = dict.fromkeys(n for op in members for n in read_inputs(op) if _is_constant(graph, n))
+    return [made for n in names if (made := graph.producer(n)) is not None]
 
 
-def _places_of_readers(graph: Graph, op: Operation) -> set[int]:
-    return {graph.place(reader) for name in op.outputs for reader in graph.readers(name)}
+class _Group:
+    """Operations that form a group with the one at `start`.
 
+    Attributes:
+        members: their places, in order.
+    """
 
-def _fits(graph: Graph, op: Operation, outside: set[str], start: int, shape: tuple[int | None, ...]) -> bool:
-    """Whether an operation can be done number by number on tensors of this shape, with what exists before."""
-    buffers = graph.program.buffers
-    made = [buffers[n] for n in op.outputs]
-    return (
-        all(buffer.shape == shape and buffer.dtype == "float32" for buffer in made)
-        and all(graph.place_of(n) < start for n in outside)
-        and all(operand_kind(buffers[n], shape) for n in outside)
-    )
+    def __init__(self, graph: Graph, ancestors: Ancestors, taken: set[int], start: int) -> None:
+        self.graph, self.ancestors, self.taken = graph, ancestors, taken
+        first = graph.program.operations[start]
+        self.is_anchored = first.operator in ANCHORS
+        self.phase, self.shape = first.phase, graph.program.buffers[first.outputs[0]].shape
+        self.values: set[str] = set()
+        self.externals: set[str] = set()
+        self.members: list[int] = []
+        self._take(start, [] if self.is_anchored else self._outside(first))
+        self._grow(start)
+        self.members.sort()
+
+    def _grow(self, start: int) -> None:
+        frontier = self._readers(start)
+        while frontier:
+            place = min(frontier)
+            frontier.remove(place)
+            for joined in self._with_sources(place):
+                frontier |= self._readers(joined)
+
+    def _readers(self, place: int) -> set[int]:
+        op = self.graph.program.operations[place]
+        return {self.graph.place(reader) for name in op.outputs for reader in self.graph.readers(name)}
+
+    def _with_sources(self, place: int) -> Iterator[int]:
+        """Take an operation if it fits, and those that only it needs; the places taken."""
+        op = self.graph.program.operations[place]
+        if place in self.taken or place in self.members or not self._has_code(op):
+            return
+        outside = self._outside(op)
+        if all(map(self._is_readable, outside)) and len(self.externals | set(outside)) <= MAX_EXTERNALS:
+            self._take(place, outside)
+            yield place
+            for name in outside:
+                yield from self._pulled_in(name)
+
+    def _pulled_in(self, name: str) -> Iterator[int]:
+        """Make an input of the group a value of it, if nothing but the group reads it."""
+        made = self.graph.producer(name)
+        if made is None or self.graph.is_kept(name) or not self._has_code(made):
+            return
+        place = self.graph.place(made)
+        readers = {self.graph.place(reader) for reader in self.graph.readers(name)}
+        outside = self._outside(made)
+        count = len((self.externals - {name}) | set(outside))
+        if place in self.taken or not readers <= set(self.members) or count > MAX_EXTERNALS:
+            return
+        if all(map(self._is_readable, outside)):
+            self.externals.discard(name)
+            self._take(place, outside)
+            yield place
+            for source in outside:
+                yield from self._pulled_in(source)
+
+    def _has_code(self, op: Operation) -> bool:
+        """Whether it can be done number by number on tensors of the group's shape."""
+        buffers = self.graph.program.buffers
+        if op.phase != self.phase or not _is_entrywise(self.graph, op):
+            return False
+        made = [buffers[name] for name in op.outputs]
+        return all(b.shape == self.shape and (b.dtype == "float32" or not self.is_anchored) for b in made)
+
+    def _outside(self, op: Operation) -> list[str]:
+        """What an operation reads of others than the group, single known numbers left out."""
+        names = dict.fromkeys(read_inputs(op))
+        return [n for n in names if n not in self.values and not _is_constant(self.graph, n)]
+
+    def _is_readable(self, name: str) -> bool:
+        """Whether the group can read a buffer, and no member is needed to make it."""
+        buffer = self.graph.program.buffers[name]
+        kind = operand_kind(buffer, self.shape, spreads=not self.is_anchored)
+        return kind is not None and not self.ancestors.reaches(name, self.members)
+
+    def _take(self, place: int, outside: Sequence[str]) -> None:
+        self.members.append(place)
+        self.values.update(self.graph.program.operations[place].outputs)
+        self.externals.update(outside)
+        self.externals -= self.values
 
 
 def _fused(graph: Graph, members: Sequence[int]) -> Operation:
     """The group as one operation."""
     program, inside = graph.program, set(members)
-    body = tuple(program.operations[i] for i in members)
-    made = [name for op in body for name in op.outputs]
+    operations = [program.operations[i] for i in members]
+    constants = _constants(graph, operations)
+    first = operations[:1] if operations[0].operator in ANCHORS else []
+    body = (*first, *constants, *operations[len(first) :])
+    made = [name for op in operations for name in op.outputs]
     outputs = tuple(
         n for n in made if graph.is_kept(n) or any(graph.place(op) not in inside for op in graph.readers(n))
     )
-    inputs = tuple(dict.fromkeys(n for op in body for n in op.inputs if n not in made))
-    attrs = {"body": Body(body, inputs, outputs, tuple(program.buffers[n].spec for n in outputs))}
-    return Operation("fused", inputs, outputs, attrs, body[0].layer, body[0].phase)
+    known = {name for op in body for name in op.outputs}
+    # NOTE: an input that is not read says how many images there are, to the reference engine.
+    inputs = tuple(dict.fromkeys(n for op in operations for n in op.inputs if n not in known))
+    attrs = {"body": Body(tuple(body), inputs, outputs, tuple(program.buffers[n].spec for n in outputs))}
+    return replace(operations[0], operator="fused", inputs=inputs, outputs=outputs, attrs=attrs, made_by=())

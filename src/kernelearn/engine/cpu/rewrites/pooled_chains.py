@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators.fused import Body
 from kernelearn.engine.program import Operation, Program
@@ -32,7 +32,7 @@ def pool_at_once(program: Program) -> Program:
 
 def _can_join(program: Program, op: Operation, pool: Operation) -> bool:
     first = parts_of(op)[0]
-    if first.operator != "conv" and not is_supported(first):
+    if first.operator != "conv" and not has_code(first, program.buffers):
         return False
     if pool.operator != "max_pool" or pool.phase != op.phase or pool.attrs["size"] != (2, 2):
         return False

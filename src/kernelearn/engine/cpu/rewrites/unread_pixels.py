@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
-from kernelearn.engine.cpu.kernels.entrywise.emitters import is_supported
+from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 
@@ -93,7 +93,7 @@ def _cropped_with(program: Program, op: Operation, name: str) -> set[str] | None
     shape = program.buffers[name].shape
     names = (*op.inputs, *op.outputs)
     kinds = {n: operand_kind(program.buffers[n], shape) for n in names}
-    if not is_supported(op) or None in kinds.values():
+    if op.operator == "broadcast_to" or not has_code(op, program.buffers) or None in kinds.values():
         return None
     return {n for n in names if kinds[n] == "full"}
 

@@ -1,17 +1,26 @@
 """Chains of operations entry by entry, done in registers: alone over memory, or at the end of another kernel.
 
 A chain reads vectors of the tensor ("full"), of a row of weights that belongs to the last axis ("channel"),
-or single numbers ("scalar"); applies operators of `EMITTERS`; and stores the results that somebody needs.
+or single numbers ("scalar"); over memory also of tensors that are repeated along any axes ("spread"). It
+applies operators of `EMITTERS`, and stores the results that somebody needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, is_supported
+from kernelearn.engine.cpu.kernels.entrywise.elements import (
+    ELEMENTS,
+    lanes_of,
+    load,
+    load_everywhere,
+    store,
+)
+from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, has_code, read_inputs
+from kernelearn.engine.cpu.kernels.entrywise.places import Spread, find_spread
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
+from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat, lanes
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Buffer, Operation
@@ -19,11 +28,12 @@ from kernelearn.engine.program import Buffer, Operation
 
 @dataclass(frozen=True)
 class External:
-    """An input of a chain: role in the kernel, buffer, and how it is read."""
+    """An input of a chain: role in the kernel, buffer, how it is read, and its type."""
 
     role: str
     name: str
     kind: str
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,9 @@ class Chain:
         parts = []
         for i, op in enumerate(self.body):
             names.update((name, f"v{i}.{j}") for j, name in enumerate(op.outputs))
-            arguments = ",".join(names[n] for n in op.inputs)
+            arguments = ",".join(names[n] for n in read_inputs(op))
             parts.append(f"{op.operator}({arguments}){identity(op.attrs)}")
-        kinds = ",".join(f"{e.role}:{e.kind}" for e in self.externals)
+        kinds = ",".join(f"{e.role}:{e.kind}:{e.dtype}" for e in self.externals)
         return f"[{kinds}|{';'.join(parts)}|{','.join(f'{r}={names[n]}' for r, n in self.stores)}]"
 
     @property
@@ -80,9 +90,12 @@ class Chain:
             mask: lanes that exist.
             held: role -> value, for externals that the caller has loaded already.
         """
-        values = self.values(k, given, offset, channel, mask, held)
+        self.write(k, self.values(k, given, offset, channel, mask, held), offset, mask)
+
+    def write(self, k: Kernel, values: Mapping[str, Value], offset: Index, mask: Value | None) -> None:
+        """Store the results that somebody needs."""
         for role, name in self.stores:
-            k.store(values[name], role, offset, mask)
+            store(k, values[name], role, offset, mask)
 
     def values(
         self,
@@ -94,16 +107,28 @@ class Chain:
         held: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
         """Name -> value of all that the chain has and makes for one vector; arguments as of `apply`."""
-        values = dict(zip(self.given, given))
-        for e in self.externals:
+
+        def read(e: External) -> Value:
             if held and e.role in held:
-                values[e.name] = held[e.role]
-            elif e.kind == "scalar":
-                values[e.name] = k.broadcast(e.role)
-            else:
-                values[e.name] = k.load(e.role, channel if e.kind == "channel" else offset, mask)
+                return held[e.role]
+            if e.kind == "scalar":
+                return load_everywhere(k, e.role, 0, e.dtype)
+            return load(k, e.role, channel if e.kind == "channel" else offset, mask, e.dtype)
+
+        return self.computed(k, given, read)
+
+    def computed(
+        self, k: Kernel, given: Sequence[Value], read: Callable[[External], Value]
+    ) -> dict[str, Value]:
+        """As `values`, with a function that loads an input."""
+        values = dict(zip(self.given, given))
+        values.update((e.name, read(e)) for e in self.externals)
         for op in self.body:
-            values[op.outputs[0]] = EMITTERS[op.operator](op.attrs, *[values[n] for n in op.inputs])
+            if op.operator in ("fill", "fill_like"):
+                values[op.outputs[0]] = k.constant(op.attrs["value"], lanes_of(k, op.attrs["dtype"]))
+                continue
+            inputs = [values[n] for n in read_inputs(op)]
+            values[op.outputs[0]] = EMITTERS[op.operator](op.attrs, *inputs)
         return values
 
 
@@ -113,43 +138,47 @@ def make_chain(
     given: Sequence[str],
     shape: tuple[int | None, ...],
     wanted: Sequence[str],
+    spreads: bool = False,
 ) -> Chain | None:
     """The chain of operations on a tensor of this shape, or None if one of them has no emitter.
 
     Args:
         wanted: buffers that are needed afterwards.
+        spreads: whether inputs may be repeated along any axes.
     """
     made = set(given)
     externals: dict[str, External] = {}
     for op in body:
-        if not is_supported(op):
+        if not has_code(op, plan.buffers):
             return None
-        for name in op.inputs:
+        for name in read_inputs(op):
             if name in made or name in externals:
                 continue
-            kind = operand_kind(plan.buffers[name], shape)
+            kind = operand_kind(plan.buffers[name], shape, spreads)
             if kind is None:
                 return None
-            externals[name] = External(f"e{len(externals)}", name, kind)
+            externals[name] = External(f"e{len(externals)}", name, kind, plan.dtype(name))
         made.update(op.outputs)
-    if not all(plan.is_float(n) for op in body for n in op.outputs):
-        return None
     stores = tuple((f"o{i}", name) for i, name in enumerate(wanted))
     return Chain(tuple(given), tuple(externals.values()), tuple(body), stores)
 
 
-def operand_kind(buffer: Buffer, shape: tuple[int | None, ...]) -> str | None:
-    """How a buffer is read next to a tensor of this shape; None if chains cannot."""
+def operand_kind(buffer: Buffer, shape: tuple[int | None, ...], spreads: bool = False) -> str | None:
+    """How a buffer is read next to a tensor of this shape; None if chains cannot.
+
+    Args:
+        spreads: whether it may be repeated along any axes.
+    """
     other = buffer.shape
-    if buffer.dtype != "float32":
+    if buffer.dtype not in ELEMENTS:
         return None
     if other == shape:
         return "full"
-    if not has_images(other) and per_image(other) == 1:
+    if not has_images(other) and per_image(other) == 1 and len(other) <= max(len(shape), 1):
         return "scalar"
     if not has_images(other) and shape and other[-1:] == shape[-1:] and per_image(other) == shape[-1]:
         return "channel"
-    return None
+    return "spread" if spreads and find_spread(shape, {"x": other}) is not None else None
 
 
 def lower_single(plan: Plan, op: Operation) -> bool:
@@ -162,9 +191,11 @@ def lower_chain(
     plan: Plan, op: Operation, body: Sequence[Operation], wanted: Sequence[str], shape: tuple[int | None, ...]
 ) -> bool:
     """A chain over memory."""
-    chain = make_chain(plan, body, (), shape, wanted)
+    chain = make_chain(plan, body, (), shape, wanted, spreads=True)
     if chain is None:
         return False
+    if any(e.kind == "spread" for e in chain.externals):
+        return _lower_spread(plan, op, chain, shape)
     channels = (shape[-1] or 0) if any(e.kind == "channel" for e in chain.externals) else 0
     size, images = per_image(shape), has_images(shape)
     flops = (float(size * len(body)), 0.0) if images else (0.0, float(size * len(body)))
@@ -216,7 +247,12 @@ def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> 
     rows = [e for e in chain.externals if e.kind != "full"]
     if len(pieces) * len(rows) <= k.target.registers // 2:
         held = [
-            {e.role: k.broadcast(e.role) if e.kind == "scalar" else k.load(e.role, c, mask) for e in rows}
+            {
+                e.role: load_everywhere(k, e.role, 0, e.dtype)
+                if e.kind == "scalar"
+                else load(k, e.role, c, mask, e.dtype)
+                for e in rows
+            }
             for c, mask in pieces
         ]
         with k.loop(lo, hi) as row:
@@ -231,3 +267,53 @@ def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> 
             chain.apply(k, (), at + column, column)
         if full < channels:
             chain.apply(k, (), at + full, full, k.mask(channels - full))
+
+
+def _lower_spread(plan: Plan, op: Operation, chain: Chain, shape: tuple[int | None, ...]) -> bool:
+    """A chain over memory with inputs that are repeated along some axes."""
+    spread = find_spread(shape, {e.role: plan.shape(e.name) for e in chain.externals})
+    if spread is None:
+        return False
+    images, work = has_images(shape), float(per_image(shape) * len(chain.body))
+    plan.call(
+        op,
+        SpreadPass(chain, spread),
+        chain.reads,
+        chain.writes,
+        IMAGES if images else Tasks(fixed=spread.tasks),
+        flops=(work, 0.0) if images else (0.0, work),
+        note=" + ".join(o.operator for o in chain.body),
+    )
+    return True
+
+
+@dataclass(frozen=True)
+class SpreadPass:
+    """A chain over memory whose inputs are each passed through in their own way."""
+
+    chain: Chain
+    spread: Spread
+
+    def emit(self, k: Kernel) -> None:
+        inputs = {e.role: e for e in self.chain.externals}
+        for starts, y in self.spread.rows(k):
+            # What is the same for the whole row is read before it.
+            held = {
+                role: load_everywhere(k, role, starts[role], inputs[role].dtype)
+                for role in inputs
+                if self.spread.is_constant(role)
+            }
+
+            def body(
+                c: Index | int,
+                mask: Value | None,
+                starts: Mapping[str, Index] = starts,
+                y: Index = y,
+                held: Mapping[str, Value] = held,
+            ) -> None:
+                def read(e: External) -> Value:
+                    return held.get(e.role) or load(k, e.role, starts[e.role] + c, mask, e.dtype)
+
+                self.chain.write(k, self.chain.computed(k, (), read), y + c, mask)
+
+            lanes(k, self.spread.counts[-1], body)

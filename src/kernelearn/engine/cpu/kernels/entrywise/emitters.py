@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernelearn.engine.cpu.kernels.entrywise.activations import ACTIVATIONS
+from kernelearn.engine.cpu.kernels.entrywise.elements import ELEMENTS
+from kernelearn.engine.cpu.kernels.entrywise.functions import FUNCTIONS, TYPES, larger, smaller
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.program import Operation
+from kernelearn.engine.program import Buffer, Operation
 
 Attrs = Mapping[str, Any]
 
@@ -97,8 +99,8 @@ EMITTERS: dict[str, Callable[..., Value]] = {
     "add": lambda a, x, y: x + y,
     "subtract": lambda a, x, y: x - y,
     "multiply": lambda a, x, y: x * y,
-    "maximum": lambda a, x, y: fn.maximum(x, y),
-    "minimum": lambda a, x, y: fn.minimum(x, y),
+    "maximum": lambda a, x, y: larger(x, y),
+    "minimum": lambda a, x, y: smaller(x, y),
     "bias_add": lambda a, x, b: x + b,
     "affine": lambda a, x, gamma, beta: fn.fma(x, gamma, beta),
     "scale": _scale,
@@ -116,6 +118,7 @@ EMITTERS: dict[str, Callable[..., Value]] = {
     "moving_average": _moving_average,
     "clip_by_value": _clip_by_value,
     "batch_norm_grad_input": _batch_norm_grad_input,
+    **FUNCTIONS,
 }
 
 
@@ -135,3 +138,22 @@ def is_supported(op: Operation) -> bool:
     if op.operator in SUPPORTED and not SUPPORTED[op.operator](op.attrs):
         return False
     return all(not isinstance(v, float) or not math.isnan(v) for v in op.attrs.values())
+
+
+def read_inputs(op: Operation) -> tuple[str, ...]:
+    """Inputs whose numbers are read, not only their shape."""
+    if op.operator == "fill_like":
+        return ()
+    return op.inputs[:1] if op.operator == "broadcast_to" else op.inputs
+
+
+def has_code(op: Operation, buffers: Mapping[str, Buffer]) -> bool:
+    """Whether there is code for an operation on buffers of these types. A constant ("fill") always has."""
+    if op.operator not in ("fill", "fill_like") and not is_supported(op):
+        return False
+    inputs = [buffers[name].dtype for name in read_inputs(op)]
+    if op.operator == "where" and inputs.pop(0) != "bool":
+        return False
+    allowed = TYPES.get(op.operator, ("float32",))
+    made = [buffers[name].dtype for name in op.outputs if name in buffers]
+    return len(set(inputs)) <= 1 and set(inputs) <= set(allowed) and set(made) <= set(ELEMENTS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from kernelearn.engine.cpu.kernels.entrywise.repeated import Operand, merge_axes
+from kernelearn.engine.cpu.kernels.entrywise.places import merge_axes
 from kernelearn.engine.cpu.language.strides import strides_of
 from kernelearn.engine.cpu.plan import has_images, image_sizes
 
@@ -137,7 +137,6 @@ def _more_rows(found: Matrices) -> Matrices:
 def _merged(found: Matrices) -> Matrices:
     """With neighbouring leading axes that all go on alike joined into one."""
     sides = {"a": found.a, "b": found.b, "y": found.y}
-    operands = {role: Operand(side.image, side.steps) for role, side in sides.items()}
-    counts, merged = merge_axes(found.counts, operands)
-    a, b, y = (replace(side, steps=merged[role].steps) for role, side in sides.items())
+    counts, merged = merge_axes(found.counts, {role: side.steps for role, side in sides.items()})
+    a, b, y = (replace(side, steps=merged[role]) for role, side in sides.items())
     return replace(found, counts=counts, a=a, b=b, y=y)
