@@ -1,12 +1,24 @@
 """Small public functions, where Keras users look for them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from kernelearn._lazy import on_first_use
 from kernelearn.config import floatx, set_floatx, set_random_seed
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.base import reset_names
 
 __all__ = ["clear_session", "floatx", "set_floatx", "set_random_seed", "to_categorical"]
+
+
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+# A figure is looked up by name, where Keras users look for it.
+__getattr__, __dir__ = on_first_use(
+    __name__, {"plot_model": "kernelearn.view.network_figure"}, names=[*__all__, "plot_model"]
+)
 
 
 def clear_session() -> None:

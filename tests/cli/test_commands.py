@@ -193,3 +193,12 @@ def test_what_is_no_run_or_model(run, tmp_path, command):
         assert result.code == 1
         assert says in result.err
         assert result.err.count("\n") < 3
+
+
+def test_a_network_is_drawn(run, finished, tmp_path):
+    for words in (("lenet", "--input-shape", "12x12x1"), (finished,)):
+        result = run("network", *words, "--figure", tmp_path / "network.svg")
+        assert result.code == 0, result.err
+        assert "conv1" in (tmp_path / "network.svg").read_text()
+    assert run("network", "lenet", "--neurons", "--figure", tmp_path / "no.svg").code == 1
+    assert not (tmp_path / "no.svg").exists()

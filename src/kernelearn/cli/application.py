@@ -13,6 +13,7 @@ from kernelearn.cli.experiment.kernel_head import experiment
 from kernelearn.cli.explain.weights import explain
 from kernelearn.cli.kernels.fit import fit
 from kernelearn.cli.kernels.show import show
+from kernelearn.cli.network import network
 from kernelearn.cli.predict import predict
 from kernelearn.cli.report import report
 from kernelearn.cli.runs import app as recordings
@@ -49,7 +50,7 @@ _kernels = typer.Typer(
 _kernels.command("show")(show)
 _kernels.command("fit")(fit)
 
-for _command in (train, evaluate, predict, summary, data, report):
+for _command in (train, evaluate, predict, summary, network, data, report):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")

@@ -36,18 +36,24 @@ def summary(
     - `kernelearn summary resnet20 --input-shape 28x28x1`
     - `kernelearn summary lenet --engine`
     """
-    from kernelearn.cli.networks import make_network
     from kernelearn.cli.output import say_json, say_lines, width
+
+    network = find_network(model, input_shape, classes)
+    if as_json:
+        say_json(_content(network))
+    else:
+        network.summary(line_length=width(), print_fn=say_lines, engine=engine)
+
+
+def find_network(model: str, input_shape: str, classes: int) -> "Model":
+    """The network that a RUN|MODEL|NAME means."""
+    from kernelearn.cli.networks import make_network
     from kernelearn.cli.run_folder import load_trained
     from kernelearn.models import zoo
 
     path = Path(model)
     is_trained = model not in zoo.MODELS and path.suffix not in (".py", ".json") and path.exists()
-    network = load_trained(path)[0] if is_trained else make_network(model, _shape(input_shape), classes)
-    if as_json:
-        say_json(_content(network))
-    else:
-        network.summary(line_length=width(), print_fn=say_lines, engine=engine)
+    return load_trained(path)[0] if is_trained else make_network(model, _shape(input_shape), classes)
 
 
 def _shape(text: str) -> tuple[int, ...]:
