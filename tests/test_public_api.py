@@ -64,6 +64,7 @@ PUBLIC = {
         SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
         ZeroPadding3D add average concatenate maximum minimum multiply subtract
         OperationLayer
+        Dot EinsumDense dot
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo

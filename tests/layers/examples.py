@@ -126,6 +126,31 @@ CONVOLUTIONS = [
 DENSE = [
     E("Dense", {"units": 3}, [(7,)], (3,), [(7, 3), (3,)]),
     E(
+        "EinsumDense",
+        {"equation": "abc,cde->abde", "output_shape": (None, 2, 3), "bias_axes": "de", "activation": "tanh"},
+        [(5, 4)],
+        (5, 2, 3),
+        [(4, 2, 3), (2, 3)],
+    ),
+    E(
+        "EinsumDense",
+        {"equation": "ab...,bc->ac...", "output_shape": 3, "bias_axes": "c", **RULES},
+        [(4, 5)],
+        (3, 5),
+        [(4, 3), (3, 1)],
+        label="right",
+    ),
+    E(
+        "EinsumDense",
+        {"equation": "...bc,dbc->...d", "output_shape": 3},
+        [(6, 4, 2)],
+        (6, 3),
+        [(3, 4, 2)],
+        label="left",
+    ),
+    E("Dot", {"axes": (1, 2)}, [(3, 5), (4, 3)], (5, 4)),
+    E("Dot", {"axes": -1}, [(3,), (3,)], (1,), label="vectors"),
+    E(
         "Dense",
         {"units": 3, "use_bias": False, "activation": "gelu"},
         [(2, 7)],

@@ -23,6 +23,7 @@ from kernelearn.layers.convolution import (
     SeparableConv2D,
 )
 from kernelearn.layers.dense import Dense
+from kernelearn.layers.einsum_dense import Dot, EinsumDense, dot
 from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
     Add,
@@ -136,7 +137,9 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
+    "EinsumDense",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -199,6 +202,7 @@ __all__ = [
     "add",
     "average",
     "concatenate",
+    "dot",
     "maximum",
     "minimum",
     "multiply",

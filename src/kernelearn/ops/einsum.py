@@ -296,8 +296,22 @@ def _matrices(a: Term, b: Term, batch: list[str], summed: list[str]) -> Term:
 
 
 def shaped(value: Value, shape: Sequence[int | None]) -> Value:
-    """A value in another shape; the value itself if it has it."""
-    return value if shape_of(value) == tuple(shape) else reshaped(value, shape)
+    """A value in another shape; itself if it has it, and what it is a reshaped view of if that has it."""
+    wanted = tuple(shape)
+    if shape_of(value) == wanted:
+        return value
+    source = _source(value)
+    return source if shape_of(source) == wanted else reshaped(source, wanted)
+
+
+def _source(value: Value) -> Value:
+    """What a value is a reshaped view of."""
+    if isinstance(value, Traced):
+        for made in reversed(value.graph.operations):
+            if value.buffer.name in made.outputs:
+                is_view = made.operator == "reshape"
+                return Traced(value.graph, value.graph.buffers[made.inputs[0]]) if is_view else value
+    return value
 
 
 def multiplied(a: Value, b: Value, transpose_a: bool = False, transpose_b: bool = False) -> Value:

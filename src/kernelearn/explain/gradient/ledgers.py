@@ -226,7 +226,8 @@ def kernel_of_bias(run: Any, layer: str) -> str:
 def _bias_ledger(factors: Factors, index: Index, run: Any) -> Ledger:
     """One term per image and position: the error itself, since a bias has 1 for input."""
     filters = factors.delta.shape[-1]
-    (f,) = operator_index(index, (filters,), (filters,))
+    shape = (filters,) if factors.bias_gradient is None else factors.bias_gradient.shape
+    (f,) = operator_index(index, shape, (filters,))
     pairs = []
     for part in factors.parts:
         delta = np.asarray(part.delta[..., f], np.float64)
@@ -236,7 +237,7 @@ def _bias_ledger(factors: Factors, index: Index, run: Any) -> Ledger:
         book,
         weight="bias",
         kind="bias",
-        gradient=book.total if factors.bias_gradient is None else float(factors.bias_gradient[f]),
+        gradient=book.total if factors.bias_gradient is None else float(factors.bias_gradient.flat[f]),
         penalty=_bias_penalty(run, factors, f),
         run=run,
         mixes_images=_has_batch_norm(run),
@@ -251,7 +252,7 @@ def _bias_penalty(run: Any, factors: Factors, f: int) -> float:
     from kernelearn.explain.gradient.penalties import Penalties
 
     penalty = Penalties(run, factors.layer, "bias").at(int(factors.step))
-    return 0.0 if penalty is None else float(penalty[f])
+    return 0.0 if penalty is None else float(penalty.flat[f])
 
 
 def _assembled(factors: Factors, pairs: list[Pairs], index: Index) -> Ledger:

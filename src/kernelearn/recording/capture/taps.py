@@ -146,7 +146,7 @@ class _View:
         """Path of what is added to the operation's output as a bias."""
         for other in self.graph.readers(op.outputs[0]):
             if other.operator == "bias_add":
-                return self.paths.get(other.inputs[1])
+                return self.paths.get(self._source(other.inputs[1]))
         return None
 
     def _source(self, name: str) -> str:
