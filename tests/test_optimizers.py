@@ -31,8 +31,12 @@ EXAMPLES = [
     optimizers.Adamax(0.1),
     optimizers.Nadam(0.05),
     optimizers.Lion(0.01, weight_decay=0.1),
+    optimizers.Ftrl(0.5, l2_regularization_strength=0.01),
+    optimizers.Lamb(0.05),
+    optimizers.ScheduleFreeAdamW(0.05, warmup_steps=10),
 ]
-NAMES = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion"]
+# Those whose step keeps the weight as it is, if no gradient moves it.
+NAMES = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"]
 
 
 def start(optimizer, param):
@@ -132,6 +136,11 @@ def test_config_with_a_schedule_and_with_arguments_of_keras():
     again = optimizers.Adam.from_config(json.loads(json.dumps(config)))
     again.iterations = 10
     assert again.learning_rate == 0.05
+
+
+def test_scaling_the_loss_is_said_to_change_nothing():
+    with pytest.warns(UserWarning, match="uses Adam itself"):
+        assert isinstance(optimizers.LossScaleOptimizer("adam", initial_scale=128.0), optimizers.Adam)
 
 
 def test_learning_rate_is_assignable_only_without_a_schedule():

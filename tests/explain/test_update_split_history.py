@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from kernelearn import explain, optimizers
+from kernelearn.engine.updates import UPDATES
 from kernelearn.errors import ArgumentError
 from tests.explain.training_runs import CLASSES, OPTIMIZERS, SAMPLES, data, run_with, small_network, train
 
 INDEX = (1, 2, 0, 1)
 
 
+FOLLOWED = [name for name, make in OPTIMIZERS.items() if UPDATES[make().kind].is_followed]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", FOLLOWED)
 def test_the_history_adds_up_to_the_change(name, dtype):
     run = run_with(name, dtype, dtype == "float64")
     for layer, weight in [("conv", INDEX), ("dense", (5, 2)), ("conv", ("bias", 1))]:
@@ -25,6 +29,11 @@ def test_the_history_adds_up_to_the_change(name, dtype):
         for sums in (past.by_image(), past.by_class(), past.by_epoch()):
             assert abs(sums.sums.sum() - past.totals["gradient"]) < 1e-6 * scale
         assert past.by_position().sum() == pytest.approx(past.by_image().sums.sum(), abs=1e-10 * scale)
+
+
+def test_a_step_that_depends_on_the_whole_weight_has_no_history():
+    with pytest.raises(ArgumentError, match="a history cannot follow it"):
+        explain.history(run_with("lamb", "float64", True), "conv", INDEX)
 
 
 def test_influence_is_what_a_gradient_changes_in_the_end():

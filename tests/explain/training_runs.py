@@ -25,6 +25,9 @@ OPTIMIZERS = {
     "adadelta": lambda: optimizers.Adadelta(1.0),
     "adamax": lambda: optimizers.Adamax(0.01, global_clipnorm=0.05),
     "nadam": lambda: optimizers.Nadam(0.005),
+    "ftrl": lambda: optimizers.Ftrl(0.1, l1_regularization_strength=0.01, weight_decay=0.1),
+    "lamb": lambda: optimizers.Lamb(0.01, weight_decay=0.1, clipnorm=0.1),
+    "schedule-free": lambda: optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3),
     "lion": lambda: optimizers.Lion(0.002, weight_decay=0.1),
 }
 SAMPLES, CLASSES = 40, 3

@@ -1,4 +1,4 @@
-"""Gradients of several steps in one update, and averages of weights: numbers of live Keras 3.15 on jax."""
+"""Accumulated gradients, averages of weights, special optimizers: numbers of live Keras 3.15 on jax."""
 
 import numpy as np
 import pytest
@@ -60,6 +60,38 @@ KERAS = [
             "gradient_accumulation_steps": 2,
         },
         [-0.004134, 0.038819, 0.267184, 0.404213, 0.544311, 0.623675, 0.021253, -0.131093],
+    ),
+    (
+        optimizers.Ftrl,
+        {
+            "learning_rate": 0.5,
+            "l1_regularization_strength": 0.05,
+            "l2_regularization_strength": 0.01,
+            "l2_shrinkage_regularization_strength": 0.02,
+            "beta": 0.1,
+            "weight_decay": 0.01,
+        },
+        [0.053497, -0.092582, 0.273913, 0.0, 0.136222, -0.213392, -0.069621, 0.194542],
+    ),
+    (
+        optimizers.Ftrl,
+        {"learning_rate": 0.3, "learning_rate_power": -0.7},
+        [0.041862, -0.056341, 0.200355, 0.025338, 0.291154, -0.055314, -0.163255, 0.14736],
+    ),
+    (
+        optimizers.Lamb,
+        {"weight_decay": 0.1},
+        [0.005419, -0.115796, 0.109075, 0.13727, 0.376251, 0.358569, 0.004587, -0.112685],
+    ),
+    (
+        optimizers.ScheduleFreeAdamW,
+        {"warmup_steps": 4, "weight_decay": 0.1},
+        [-0.006046, -0.04942, 0.219091, 0.192469, 0.446737, 0.530778, -0.094654, -0.108871],
+    ),
+    (
+        optimizers.ScheduleFreeAdamW,
+        {"beta_1": 0.7},
+        [-0.014596, -0.065552, 0.211425, 0.174235, 0.454672, 0.467338, -0.110567, -0.054014],
     ),
 ]
 

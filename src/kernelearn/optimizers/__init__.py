@@ -15,6 +15,7 @@ from kernelearn.optimizers.methods import (
     Nadam,
     RMSprop,
 )
+from kernelearn.optimizers.special import Ftrl, Lamb, LossScaleOptimizer, ScheduleFreeAdamW
 
 __all__ = [
     "SGD",
@@ -23,10 +24,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Ftrl",
+    "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Nadam",
     "Optimizer",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "Slot",
     "deserialize",
     "get",

@@ -10,7 +10,7 @@ from kernelearn.errors import ArgumentError
 from kernelearn.optimizers.base import OPTIMIZERS, LearningRateLike, Optimizer, OptimizerOptions, Slot
 
 
-def _require_share(**numbers: float) -> None:
+def require_share(**numbers: float) -> None:
     """Each number in [0, 1)."""
     for name, number in numbers.items():
         if not 0 <= number < 1:
@@ -77,7 +77,7 @@ class Adam(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
-        _require_share(beta_1=beta_1, beta_2=beta_2)
+        require_share(beta_1=beta_1, beta_2=beta_2)
         self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ class RMSprop(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
-        _require_share(rho=rho)
+        require_share(rho=rho)
         self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ class Adadelta(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
-        _require_share(rho=rho)
+        require_share(rho=rho)
         self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ class _TwoBetas(Optimizer):
         **options: Unpack[OptimizerOptions],
     ) -> None:
         super().__init__(learning_rate, **options)
-        _require_share(beta_1=beta_1, beta_2=beta_2)
+        require_share(beta_1=beta_1, beta_2=beta_2)
         self.keep(locals())
 
 

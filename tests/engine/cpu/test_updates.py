@@ -29,6 +29,12 @@ VARIANTS = [
     ("adamax_update", 2, {"weight_decay": 0.02}),
     ("nadam_update", 2, {"weight_decay": 0.02, "multiplier": 0.3}),
     ("lion_update", 1, {"weight_decay": 0.02}),
+    ("ftrl_update", 2, {"l1_regularization_strength": 0.4, "beta": 0.5, "weight_decay": 0.02}),
+    ("ftrl_update", 2, {"learning_rate_power": -0.7, "l2_shrinkage_regularization_strength": 0.1}),
+    ("lamb_update", 2, {"weight_decay": 0.02, "multiplier": 0.5}),
+    ("lamb_update", 2, {"every": 2}),
+    ("schedule_free_adamw_update", 2, {"weight_decay": 0.02}),
+    ("schedule_free_adamw_update", 2, {"warmup_steps": 5, "every": 3}),
     ("adam_update", 2, {"every": 3, "weight_decay": 0.02}),
     ("nadam_update", 2, {"every": 3}),
     ("adam_update", 2, {"every": 2, "amsgrad": False}),
@@ -50,7 +56,9 @@ def problem(operator: str, slots: int, attrs: dict, shape=(3, 5, 7), step: int =
     if operator == "nadam_update":
         carried.append(np.array(0.75))
     arrays = (param, grad, np.array(0.0123), np.array(step), *carried)
-    return Problem(operator, arrays, attrs, ulps=8, label=f"{operator}")
+    # NOTE: what FTRL takes the difference of is as large as 1 / learning rate.
+    ulps = 512 if operator == "ftrl_update" else 8
+    return Problem(operator, arrays, attrs, ulps=ulps, label=f"{operator}")
 
 
 def name(variant) -> str:

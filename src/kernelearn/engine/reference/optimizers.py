@@ -42,6 +42,9 @@ class ArrayEntries:
     def fma(self, a: Array | float, b: Array | float, c: Array, /) -> Array:
         return a * b + c
 
+    def power(self, x: Array, exponent: float, /) -> Array:
+        return np.asarray(x**exponent)
+
 
 @dataclass(frozen=True)
 class FloatNumbers:
@@ -50,10 +53,12 @@ class FloatNumbers:
     Attributes:
         step: number of the update, from 1.
         numbers: the slots that are a single number.
+        factor: what the direction was multiplied by.
     """
 
     step: int
     numbers: Mapping[str, SupportsFloat]
+    factor: float = 1.0
 
     def sqrt(self, x: float, /) -> float:
         return math.sqrt(x)
@@ -63,6 +68,15 @@ class FloatNumbers:
 
     def number(self, slot: str, /) -> float:
         return float(self.numbers[slot])
+
+    def count(self) -> float:
+        return float(self.step)
+
+    def smaller(self, a: float, b: float, /) -> float:
+        return min(a, b)
+
+    def ratio(self, a: float, b: float, /) -> float:
+        return a / b if a > 0 and b > 0 else 1.0
 
 
 def one_step(
@@ -76,16 +90,47 @@ def one_step(
         step: number of this update, from 1.
         attrs: all attributes but the multiplier, which the learning rate holds already.
     """
+    begun = _begin(kind, param, grad, slots, float(learning_rate), int(step), attrs)
+    first = begun.first
+    if begun.factor is not None:
+        first = begun.param - begun.factor * first
+    return (first, *begun.slots)
+
+
+def length_factor(
+    kind: str, param: Array, grad: Array, *slots: Array, learning_rate: float, step: int, **attrs: Any
+) -> float:
+    """What the direction of an update is multiplied by; 1 for one without such a factor."""
+    factor = _begin(kind, param, grad, slots, float(learning_rate), int(step), attrs).factor
+    return 1.0 if factor is None else factor
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A step up to what `Update.step` gives, and the factor that is to follow, if any."""
+
+    param: Array
+    first: Array
+    slots: Arrays
+    factor: float | None
+
+
+def _begin(
+    kind: str, param: Array, grad: Array, slots: Arrays, rate: float, step: int, attrs: Mapping[str, Any]
+) -> _Begun:
+    # NOTE: a NumPy float64 scalar as the rate would turn float32 parameters into float64.
     update = UPDATES[kind]
-    # NOTE: a NumPy float64 scalar would turn float32 parameters into float64.
-    rate = float(learning_rate)
     split = len(slots) - len(update.numbers)
     numbers = dict(zip(update.numbers, slots[split:]))
-    c = update.coefficients(FloatNumbers(int(step), numbers), attrs, rate)
+    math_of_step = FloatNumbers(step, numbers)
+    c = update.coefficients(math_of_step, attrs, rate)
     if attrs["weight_decay"]:
         param = param * float(kept(attrs, rate))
-    results = update.step(ArrayEntries(), attrs, c, param, grad, *slots[:split])
-    return (*results, *(np.asarray(c[name], old.dtype) for name, old in numbers.items()))
+    first, *others = update.step(ArrayEntries(), attrs, c, param, grad, *slots[:split])
+    counted = (np.asarray(c[name], old.dtype) for name, old in numbers.items())
+    squares = (float(np.sum(np.square(a, dtype=np.float64))) for a in (param, first))
+    factor = None if update.factor is None else float(update.factor(math_of_step, attrs, rate, *squares))
+    return _Begun(param, first, (*others, *counted), factor)
 
 
 # --- before and after the step

@@ -4,7 +4,19 @@
 and the explanations of updates all read it. What its entries are made of is in `rule`.
 """
 
-from kernelearn.engine.updates import adadelta, adagrad, adam, adamax, lion, nadam, rmsprop, sgd
+from kernelearn.engine.updates import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    ftrl,
+    lamb,
+    lion,
+    nadam,
+    rmsprop,
+    schedule_free_adamw,
+    sgd,
+)
 from kernelearn.engine.updates.rule import Update
 
 UPDATES: dict[str, Update] = {
@@ -16,4 +28,7 @@ UPDATES: dict[str, Update] = {
     "adamax_update": adamax.UPDATE,
     "nadam_update": nadam.UPDATE,
     "lion_update": lion.UPDATE,
+    "ftrl_update": ftrl.UPDATE,
+    "lamb_update": lamb.UPDATE,
+    "schedule_free_adamw_update": schedule_free_adamw.UPDATE,
 }

@@ -25,6 +25,7 @@ class Term(Protocol):
     def __truediv__(self, other: Any, /) -> Any: ...
     def __rsub__(self, other: Any, /) -> Any: ...
     def __rmul__(self, other: Any, /) -> Any: ...
+    def __rtruediv__(self, other: Any, /) -> Any: ...
 
 
 T = TypeVar("T", bound=Term)
@@ -47,6 +48,9 @@ class Entries(Protocol[T]):
     def fma(self, a: T | float, b: T | float, c: T, /) -> T:
         """a * b + c."""
 
+    def power(self, x: T, exponent: float, /) -> T:
+        """x to a fixed power; x is at least 0."""
+
 
 class Numbers(Protocol[T]):
     """Functions of the numbers of one update."""
@@ -57,6 +61,18 @@ class Numbers(Protocol[T]):
 
     def number(self, slot: str, /) -> T:
         """What a slot that is a single number held before this update."""
+
+    def count(self) -> T:
+        """The number of this update, from 1."""
+
+    def smaller(self, a: T, b: float, /) -> T: ...
+
+    def ratio(self, a: T, b: T, /) -> T:
+        """a / b where both are above zero, else 1."""
+
+    @property
+    def factor(self) -> T:
+        """What the direction was multiplied by, for `linear` of an update that has such a factor."""
 
 
 def towards(math: Entries[T], average: T, value: T, share: float) -> T:

@@ -3,6 +3,7 @@
     coefficients(math, attrs, rate) -> {name: number}              of the step and the learning rate, float64
     step(math, attrs, c, param, grad, *slots) -> (param, *slots)   entry by entry
     linear(math, attrs, rate, grad, old, new) -> LinearStep        of one update that was done
+    factor(math, attrs, rate, param, direction) -> number          from sums of squares, see below
 
 `math` is the arithmetic of whoever asks, see `arithmetic`. Weight decay is decoupled in every optimiser and
 comes before its step: see `arithmetic.kept`.
@@ -38,7 +39,7 @@ class LinearStep:
     history: Coefficient = 0.0
     keep: Coefficient = 0.0
     take: Coefficient = 0.0
-    decay: float = 0.0
+    decay: Coefficient = 0.0
     scale: Coefficient = 1.0
     scales_history: bool = True
     slot: str = ""
@@ -56,6 +57,10 @@ class Update:
         numbers: the slots, its last ones, that are a single number. `coefficients` gives the new ones by
             their names, and `step` does without them.
         coefficient_names: what `coefficients` gives besides, where there are numbers.
+        factor: for an update whose length depends on norms: `step` gives a direction d in the place of the
+            parameter, which becomes param - factor * d. It is made from the sums of the squares of both.
+        is_followed: whether `linear` says all that an update leaves to the next, so that a history of one
+            number can be followed through many.
     """
 
     slots: tuple[str, ...]
@@ -66,6 +71,8 @@ class Update:
     optional: Mapping[str, str] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     coefficient_names: tuple[str, ...] = ()
+    factor: Callable[..., Any] | None = None
+    is_followed: bool = True
 
     def slots_with(self, attrs: Mapping[str, Any]) -> list[str]:
         """The slots that it has with these attributes."""

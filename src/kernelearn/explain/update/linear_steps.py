@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.engine.operators import OPERATORS
-from kernelearn.engine.reference.optimizers import FloatNumbers, one_step
+from kernelearn.engine.reference.optimizers import FloatNumbers, length_factor, one_step
 from kernelearn.engine.updates import UPDATES
 from kernelearn.engine.updates.rule import LinearStep, Slots
 from kernelearn.errors import ArgumentError, unknown_name
@@ -68,9 +68,11 @@ def replay(
         return Replay(before, dict(zip(names, arrays)), LinearStep(0.0, keep=1.0))
     weight, *after = one_step(kind, before, gradient, *arrays, learning_rate=rate, step=number, **own)
     new = dict(zip(names, after))
-    numbers = FloatNumbers(number, {name: slots[name] for name in UPDATES[kind].numbers})
+    decay = float(own["weight_decay"]) * rate
+    factor = length_factor(kind, before, gradient, *arrays, learning_rate=rate, step=number, **own)
+    numbers = FloatNumbers(number, {name: slots[name] for name in UPDATES[kind].numbers}, factor)
     step = UPDATES[kind].linear(numbers, own, rate, gradient, slots, new)
-    return Replay(weight, new, replace(step, decay=float(own["weight_decay"]) * rate))
+    return Replay(weight, new, replace(step, decay=step.decay + decay))
 
 
 def _check_slots(kind: str, attrs: Mapping[str, Any], names: list[str]) -> None:

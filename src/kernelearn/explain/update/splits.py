@@ -5,7 +5,7 @@
     accumulated   gradients of earlier steps, where those of several make one update
     clipping      what clipping took from the gradient
     momentum      earlier gradients that the optimiser remembered
-    weight_decay  what decoupled weight decay took
+    weight_decay  what decoupled weight decay took, or what an optimiser such as FTRL takes from the weight
     averaging     what it changed that the moving average took the weight's place
     constraint    what the projection after the update changed
 
@@ -201,7 +201,7 @@ def split_update(
         parts["clipping"] = step.gradient * (clipped.astype(np.float64) - mean)
     if step.slot:
         parts["momentum"] = step.history * np.asarray(slots[step.slot], np.float64)
-    if step.decay:
+    if np.any(step.decay):
         parts["weight_decay"] = -step.decay * before.astype(np.float64)
     if overwriting is not None:
         parts["averaging"] = moved.astype(np.float64) - done.weight

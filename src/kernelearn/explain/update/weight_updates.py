@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.engine.updates import UPDATES
 from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.pairs import Index
@@ -129,7 +130,7 @@ class WeightUpdates:
         before, gradient, clipped = (float(array[0]) for array in arrays)
         momentum = float(slots[linear.slot].reshape(-1)[0]) if linear.slot else 0.0
         direct, of_momentum = _number(linear.gradient), _number(linear.history)
-        decay = -linear.decay * before
+        decay = -_number(linear.decay) * before
         moved = direct * clipped + of_momentum * momentum + decay + constrained
         sizes = (direct * clipped, direct * by_penalty, of_momentum * momentum, constrained)
         return UpdateNumbers(
@@ -180,7 +181,7 @@ class WeightUpdates:
             rule = u.rule(step)
             columns = {name: self._state(name, step) for name in rule["slots"]}
             offset = step - u.run.iteration(step)
-            _check_accumulation(rule)
+            _check_can_be_followed(rule)
             self._stretches[number] = _Stretch(rule, u.clipping(step), offset, columns)
         return self._stretches[number]
 
@@ -218,7 +219,12 @@ class WeightUpdates:
         return _Column(self.of.run.scalars("learning_rate"))
 
 
-def _check_accumulation(rule: Mapping[str, Any]) -> None:
+def _check_can_be_followed(rule: Mapping[str, Any]) -> None:
+    if not UPDATES[rule["kind"]].is_followed:
+        raise ArgumentError(
+            f"What {rule['kind'].removesuffix('_update')} does to one number of a weight depends on all of "
+            "it, or on its own value: a history cannot follow it. explain.update_split splits each update."
+        )
     every = int(rule["attrs"].get("every", 1))
     if every > 1:
         raise ArgumentError(

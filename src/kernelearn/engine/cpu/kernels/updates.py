@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from kernelearn.engine.cpu.kernels.norms.sums import add_sums, total_of
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
@@ -46,6 +47,15 @@ class StepNumbers:
 
     def number(self, slot: str, /) -> Value:
         return self.kernel.load_one(slot).widened()
+
+    def count(self) -> Value:
+        return self.step.to_float("double")
+
+    def smaller(self, a: Value, b: float, /) -> Value:
+        return fn.smaller(a, b)
+
+    def ratio(self, a: Value, b: Value, /) -> Value:
+        return ((a > 0.0) & (b > 0.0)).choose(a / b, 1.0)
 
 
 def lower_update(plan: Plan, op: Operation) -> bool:
@@ -90,6 +100,9 @@ def _fits(plan: Plan, op: Operation, slots: Sequence[str]) -> bool:
 def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[str, str]) -> None:
     param, grad = op.inputs[:2]
     size = per_image(plan.shape(param))
+    if UPDATES[op.operator].factor is not None:
+        _add_in_two_passes(plan, op, slots, numbers)
+        return
     arrays = {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
     plan.call(
         op,
@@ -100,6 +113,81 @@ def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[s
         flops=(0.0, 10.0 * size),
         note="in one pass over the weights",
     )
+
+
+def _add_in_two_passes(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[str, str]) -> None:
+    """A pass that takes the slots on and leaves the direction; sums of squares; a pass along it."""
+    param, grad = op.inputs[:2]
+    shape = plan.shape(param)
+    size = per_image(shape)
+    counts = {"size": f"#{size}", **numbers}
+    direction = plan.scratch("direction", tuple(int(n or 0) for n in shape))
+    carried = {f"slot{i}": name for i, name in enumerate(slots)}
+    tasks = Tasks(fixed=max(-(-size // BLOCK), 1))
+    written = {"param": param, "direction": direction, **carried}
+    reads = {"param": param, "grad": grad, **carried, **counts}
+    plan.call(op, Direction(op.operator, op.attrs, tuple(carried)), reads, written, tasks)
+    sums = {
+        name: add_sums(plan, op, array) for name, array in (("weights", param), ("directions", direction))
+    }
+    measured = {name: array for name, (array, _) in sums.items()}
+    measured |= {f"{name}_count": f"#{count}" for name, (_, count) in sums.items()}
+    reads = {"param": param, "direction": direction, **counts, **measured}
+    plan.call(op, Along(op.operator, op.attrs), reads, {"param": param}, tasks)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The slots after a step, the weight after weight decay, and the direction that it is to go."""
+
+    operator: str
+    attrs: Attrs
+    slots: tuple[str, ...]
+
+    def emit(self, k: Kernel) -> None:
+        with when_due(k, self.attrs["every"]):
+            self._emit_step(k)
+
+    def _emit_step(self, k: Kernel) -> None:
+        update, attrs = UPDATES[self.operator], self.attrs
+        c = coefficients_of(k, self.operator, attrs)
+
+        def one(at: Index, mask: Value | None) -> None:
+            param = k.load("param", at, mask)
+            if attrs["weight_decay"]:
+                param = param * c["decay"]
+                k.store(param, "param", at, mask)
+            slots = [k.load(name, at, mask) for name in self.slots]
+            results = update.step(fn, attrs, c, param, k.load("grad", at, mask), *slots)
+            for name, result in zip(("direction", *self.slots), results):
+                k.store(result, name, at, mask)
+
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
+
+
+@dataclass(frozen=True)
+class Along:
+    """The weight, moved along a direction by a factor of the norms of both."""
+
+    operator: str
+    attrs: Attrs
+
+    def emit(self, k: Kernel) -> None:
+        with when_due(k, self.attrs["every"]):
+            self._emit_move(k)
+
+    def _emit_move(self, k: Kernel) -> None:
+        make = UPDATES[self.operator].factor
+        assert make is not None
+        squares = [total_of(k, name, k.scalar(f"{name}_count")) for name in ("weights", "directions")]
+        numbers = StepNumbers(k, self.attrs["every"])
+        factor = _everywhere(make(numbers, self.attrs, _rate(k, self.attrs), *squares))
+
+        def one(at: Index, mask: Value | None) -> None:
+            moved = k.load("param", at, mask) - factor * k.load("direction", at, mask)
+            k.store(moved, "param", at, mask)
+
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
 
 
 @dataclass(frozen=True)
@@ -119,7 +207,8 @@ class Update:
             self._emit_step(k)
 
     def _emit_step(self, k: Kernel) -> None:
-        update, attrs, c = UPDATES[self.operator], self.attrs, self._coefficients(k)
+        update, attrs = UPDATES[self.operator], self.attrs
+        c = coefficients_of(k, self.operator, attrs)
 
         def one(at: Index, mask: Value | None) -> None:
             param, *slots = [k.load(name, at, mask) for name in self.arrays]
@@ -131,14 +220,15 @@ class Update:
 
         emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
 
-    def _coefficients(self, k: Kernel) -> dict[str, Value]:
-        """By name, as vectors of float32."""
-        update, attrs = UPDATES[self.operator], self.attrs
-        if update.numbers:
-            return {name: k.broadcast("coefficients", i) for i, name in enumerate(_names(self.operator))}
-        rate, numbers = _rate(k, attrs), StepNumbers(k, attrs["every"])
-        found = {n: _everywhere(c) for n, c in update.coefficients(numbers, attrs, rate).items()}
-        return {**found, "decay": _everywhere(kept(attrs, rate))} if attrs["weight_decay"] else found
+
+def coefficients_of(k: Kernel, operator: str, attrs: Attrs) -> dict[str, Value]:
+    """The coefficients of this step by name, as vectors of float32."""
+    update = UPDATES[operator]
+    if update.numbers:
+        return {name: k.broadcast("coefficients", i) for i, name in enumerate(_names(operator))}
+    rate, numbers = _rate(k, attrs), StepNumbers(k, attrs["every"])
+    found = {n: _everywhere(c) for n, c in update.coefficients(numbers, attrs, rate).items()}
+    return {**found, "decay": _everywhere(kept(attrs, rate))} if attrs["weight_decay"] else found
 
 
 def step_number(k: Kernel) -> Index:
