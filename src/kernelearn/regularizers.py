@@ -149,6 +149,13 @@ def get(identifier: Any) -> Any:
     return REGULARIZERS.get(identifier)
 
 
+def penalty_attrs(rule: Any) -> dict[str, Any]:
+    """Attributes of the operators of penalties for a regulariser."""
+    return (
+        {"kind": rule.kind, "custom": rule} if rule.kind == "custom" else {"kind": rule.kind, **rule.attrs()}
+    )
+
+
 def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
     """The JSON config of a regulariser."""
     return REGULARIZERS.serialize(regularizer)

@@ -541,6 +541,7 @@ NORMALIZATION = [
         lambda m, v, epsilon, **_: 1 / np.sqrt(v + epsilon),
         label="bare",
     ),
+    Case("assign", (normal(3, 5),), {}, lambda value: value, terms=1),
     Case(
         "moving_average",
         (normal(5), normal(5, seed=1)),

@@ -154,8 +154,11 @@ class ProgramBuilder:
         self.trainable: set[str] = set()
         self.penalties: list[Buffer] = []
         self.variables: dict[str, Variable] = {}
+        self.results: dict[str, Buffer] = {}
         self._names: dict[int, str] = {}
+        self._assigned: dict[str, Buffer] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Buffer] = {}
+        self._weight_names: set[str] = set()
         self._counts: dict[str, int] = {}
         self._streams = 0
 
@@ -171,9 +174,7 @@ class ProgramBuilder:
             role: "parameter", or "state" for what the step changes without a gradient.
             trainable: whether the backward pass gives a parameter a gradient.
         """
-        name = self._names.setdefault(
-            id(variable), f"{self.layer}/{variable.name}" if self.layer else variable.name
-        )
+        name = self.name_variable(variable, f"{self.layer}/{variable.name}" if self.layer else variable.name)
         buffer = self._weight_or_input(name, variable.shape, variable.dtype, role)
         if self.variables.setdefault(name, variable) is not variable:
             raise KernelearnError(
@@ -181,7 +182,19 @@ class ProgramBuilder:
             )
         if trainable and role == "parameter":
             self.trainable.add(name)
-        return buffer
+        return self._assigned.get(name, buffer)
+
+    def name_variable(self, variable: Variable, name: str) -> str:
+        """The name of a weight in this program: this one, if it has none yet."""
+        found = self._names.setdefault(id(variable), name)
+        self._weight_names.add(found)
+        return found
+
+    def assign(self, variable: Variable, value: Buffer) -> None:
+        """Write a value into a weight at the end of the step; who asks for the weight from now on gets it."""
+        name = self._names[id(variable)]
+        self.update("assign", (value,), (self.buffers[name],))
+        self._assigned[name] = value
 
     def state(self, name: str, variable: Variable) -> Buffer:
         """The buffer of an array that belongs to no layer, such as an optimiser's."""
@@ -205,6 +218,10 @@ class ProgramBuilder:
             yield
         finally:
             self.layer = outer
+
+    def note_result(self, result: Buffer) -> None:
+        """Remember what the current layer gives, under its path, at its first call."""
+        self.results.setdefault(self.layer, result)
 
     def next_stream(self) -> int:
         """A number for the next source of random numbers: its place in the network, the same when rebuilt."""
@@ -260,10 +277,16 @@ class ProgramBuilder:
 
     def _new_value(self, operator: str, spec: Spec) -> Buffer:
         stem = f"{self.layer}/{operator}" if self.layer else operator
-        count = self._counts[stem] = self._counts.get(stem, 0) + 1
-        buffer = Buffer(stem if count == 1 else f"{stem}_{count}", spec.shape, spec.dtype)
+        name = self._numbered(stem)
+        while name in self._weight_names:  # a weight may be called like an operator
+            name = self._numbered(stem)
+        buffer = Buffer(name, spec.shape, spec.dtype)
         self.buffers[buffer.name] = buffer
         return buffer
+
+    def _numbered(self, stem: str) -> str:
+        count = self._counts[stem] = self._counts.get(stem, 0) + 1
+        return stem if count == 1 else f"{stem}_{count}"
 
     def _weight_or_input(self, name: str, shape: tuple[int | None, ...], dtype: str, role: str) -> Buffer:
         buffer = self.buffers.setdefault(name, Buffer(name, shape, dtype, role))

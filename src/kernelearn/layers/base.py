@@ -11,100 +11,39 @@ shape of every result.
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn import _notebook, config, constraints, initializers, regularizers
+from kernelearn import _notebook, config, regularizers
 from kernelearn._configurable import Configurable
-from kernelearn.constraints import ConstraintLike
-from kernelearn.engine.backends import prepare
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
-from kernelearn.initializers.base import InitializerLike
-from kernelearn.initializers.from_layer import expect_values
+from kernelearn.errors import NotBuiltError, ShapeError, TracingError
+from kernelearn.layers import calling, tracking
 from kernelearn.layers.arguments import as_json, kept
 from kernelearn.layers.keras_names import KerasNames
-from kernelearn.layers.tensor import Node, Tensor
-from kernelearn.layers.unknown_sizes import inferred
+from kernelearn.layers.making_weights import made_weight
+from kernelearn.layers.naming import check_name, snake_case, unique_name
+from kernelearn.layers.notes import CallNotes
+from kernelearn.layers.own import is_own, lower_call, note_made, usual_given
+from kernelearn.layers.structure import Given, filled, is_shape, with_places
+from kernelearn.layers.tensor import Node
+from kernelearn.layers.weight import Weight
 from kernelearn.registry import Registry
 from kernelearn.regularizers import RegularizerLike
-from kernelearn.tracing import BatchSizeNeeded
+from kernelearn.tracing import current, function, lifted, opened, unwrapped, wrapped
 
 LAYERS = Registry("layer")
-_name_counts: dict[str, int] = {}
-# Names of nested layers are joined, and a file takes 1,000 characters.
-_LONGEST_NAME = 240
-# Numbers of images that show which sizes depend on them.
-_TRIED = (8, 16)
+# Attributes that tell whether `__init__` of this class and of models has run.
+_MADE_BY_INIT = frozenset(
+    {"name", "built", "dtype", "notes", "activity_regularizer", "declared_input_shape"}
+    | {"_trainable", "_weights", "_nodes", "_layers", "_calls", "programs", "inputs", "outputs", "input_keys"}
+)
 
 Shape = tuple[int | None, ...]
-
-
-class Weight(Variable):
-    """A layer's variable with what applies to it after or besides the gradient.
-
-    Attributes:
-        regularizer: penalty added to the loss, or None.
-        constraint: projection applied after every update, or None.
-        role: "parameter", or "state" for moving statistics.
-    """
-
-    def __init__(
-        self,
-        value: NDArray[Any],
-        name: str,
-        trainable: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-    ) -> None:
-        super().__init__(value, name, trainable)
-        self.regularizer = regularizer
-        self.constraint = constraint
-        self.role = "parameter" if trainable else "state"
-
-
-def snake_case(name: str) -> str:
-    """Conv2D -> conv2d, MaxPooling2D -> max_pooling2d, ReLU -> re_lu: Keras's automatic names."""
-    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
-
-
-def unique_name(stem: str) -> str:
-    """conv2d, conv2d_1, conv2d_2, ... within the process; `kernelearn.utils.clear_session` starts again."""
-    count = _name_counts.get(stem, 0)
-    _name_counts[stem] = count + 1
-    return stem if count == 0 else f"{stem}_{count}"
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that no file could hold.
-
-    Raises: ArgumentError.
-    """
-    found = [text for text in ("/", "\\", "\0") if text in name]
-    reason = f"contains {found[0]!r}" if found else ""
-    reason = reason or ("stands for a folder" if name in (".", "..") else "")
-    reason = reason or (f"has {len(name)} characters" if len(name) > _LONGEST_NAME else "")
-    if not reason and any("\ud800" <= letter <= "\udfff" for letter in name):
-        reason = "has characters that cannot be written as UTF-8"
-    if reason:
-        shown = f"{name[:40]!r}..." if len(name) > 40 else repr(name)
-        raise ArgumentError(
-            f"The name of a layer becomes part of file names, so it must be plain text without '/' and "
-            f"backslashes, of at most {_LONGEST_NAME} characters; {shown} {reason}."
-        )
-
-
-def reset_names() -> None:
-    """Start the automatic names again."""
-    _name_counts.clear()
 
 
 class WeightRules(TypedDict):
@@ -139,6 +78,7 @@ class Layer(KerasNames, Configurable):
         activity_regularizer: penalty on the layer's output, divided by the number of images.
         learning_rate_multiplier: scales the learning rate of this layer's weights.
     Attributes:
+        notes: what it remembers of its calls.
         called_training: the mode of a call on arrays that does not say `training=`: inference, but for the
             layers that are there to change images at random.
     """
@@ -169,6 +109,22 @@ class Layer(KerasNames, Configurable):
         self._trainable = bool(trainable)
         self._weights: list[Weight] = []
         self._nodes: list[Node] = []
+        self.notes = CallNotes(made_in_call=note_made())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Weight) and not value.has_own_name:
+            value.take_name(name)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _MADE_BY_INIT and "_nodes" not in self.__dict__:
+            code = getattr(type(self).__init__, "__code__", None)
+            where = f" ({code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno})" if code else ""
+            raise NotBuiltError(
+                f"{type(self).__name__}.__init__{where} does not call super().__init__(): write it as its "
+                "first line."
+            )
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -184,10 +140,49 @@ class Layer(KerasNames, Configurable):
     def build(self, *input_shapes: Any, **unused: Any) -> None:
         """Make the weights for inputs of these shapes (batch first)."""
         self.built = True
+        if is_own(type(self)) and self.has_usual_build():
+            self.compute_output_shape(*input_shapes)  # builds the layers that it holds
 
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
-        """Add this layer's operators to `graph`; return its output buffer, or a tuple of them."""
-        raise NotImplementedError(f"{type(self).__name__} must define lower(graph, *inputs).")
+        """Add this layer's operators to `graph`; return its output buffer, or a tuple of them.
+
+        A layer with a `call` of its own need not say it: the call is traced.
+        """
+        if is_own(type(self)):
+            return self.lower_given(graph, None, inputs)
+        raise NotImplementedError(
+            f"{type(self).__name__} must define call(self, x), with functions of kernelearn.ops, or "
+            "lower(self, graph, x), with operators of the engine."
+        )
+
+    def call(self, *inputs: Any, **unused: Any) -> Any:
+        """What the layer computes, in code that is traced; a layer of one's own says it here.
+
+        A class that extends a layer of the library reaches that layer's computation with super().call(x).
+        """
+        graph = current()
+        if graph is None:
+            raise TracingError(
+                f"call is for code that is being traced: call the layer itself, {self.name}(x), on arrays."
+            )
+        parts = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else inputs
+        library: Any = next(cls for cls in type(self).__mro__ if "lower" in cls.__dict__)
+        made = library.lower(self, graph, *unwrapped([opened(lifted(graph, part)) for part in parts]))
+        return wrapped(graph, list(made) if isinstance(made, tuple) else made)
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a penalty to the loss that is trained on: a value of `call`; of several numbers their sum.
+
+        Raises: TracingError outside of `call`.
+        """
+        graph = current()
+        if graph is None:
+            raise TracingError(
+                f"Layer {self.name!r}: add_loss is for `call`, where the loss of a step is made. A penalty "
+                "on a weight is its regularizer: add_weight(..., regularizer=...)."
+            )
+        value = lifted(graph, loss)
+        graph.penalties.append((value if not value.shape else function("sum")(value)).buffer)
 
     def is_in_config(self, name: str) -> bool:
         if name == "activity_regularizer":
@@ -215,24 +210,21 @@ class Layer(KerasNames, Configurable):
         )
         return {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
 
-    def add_weight(
-        self,
-        name: str,
-        shape: Sequence[int | None],
-        initializer: InitializerLike = "zeros",
-        trainable: bool = True,
-        regularizer: RegularizerLike = None,
-        constraint: ConstraintLike = None,
-    ) -> Weight:
-        """Make a weight of this shape: `add_weight("kernel", shape, **self.rules("kernel"))`.
+    def add_weight(self, *given: Any, **named: Any) -> Weight:
+        """Make a weight: `add_weight("kernel", shape, **self.rules("kernel"))`, or with Keras's arguments in
+        their order, `add_weight(shape=(4,), initializer="ones", name="scale")`.
 
         Args:
-            initializer: a name, object, array or function; regularizer, constraint: names, objects or None.
+            name: that of the attribute which keeps it if left out.
+            shape: () by default.
+            initializer: a name, object, array or function. By default "zeros", in Keras's order of arguments
+                "glorot_uniform" as there.
+            dtype: the layer's float type by default.
+            trainable: False for what training changes without a gradient, if at all.
+            regularizer, constraint: names, objects or None.
+        Raises: ArgumentError inside of `call`, where the weight would be new at every step.
         """
-        expect_values(f"{self.name}/{name}", shape)
-        value = np.asarray(initializers.get(initializer)(tuple(shape), dtype=self.dtype), self.dtype)
-        weight = Weight(value, name, trainable, regularizers.get(regularizer), constraints.get(constraint))
-        weight.path = f"{self.name}/{name}"
+        weight = made_weight(self, given, named)
         self._weights.append(weight)
         return weight
 
@@ -243,15 +235,43 @@ class Layer(KerasNames, Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        for _, layer in self.sublayers():
+            layer.trainable = bool(value)
+
+    @property
+    def own_weights(self) -> list[Weight]:
+        """The weights that the layer has made itself: trained ones first, then moving statistics."""
+        return sorted(self._weights, key=lambda weight: weight.role != "parameter")
 
     @property
     def weights(self) -> list[Weight]:
-        """All weights: trained ones first, then moving statistics."""
-        return self._weights
+        """All weights: its own, then those of the layers that it holds, shared ones once."""
+        return list(self.weight_paths().values())
 
     @property
     def trainable_weights(self) -> list[Weight]:
-        return [w for w in self.weights if w.trainable and self._trainable]
+        if not self._trainable:
+            return []
+        own = [w for w in self.own_weights if w.trainable]
+        inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
+        return list({id(w): w for w in (*own, *inner)}.values())
+
+    def weight_paths(self) -> dict[str, Weight]:
+        """Path of every weight, below this layer: "kernel", or "dense/kernel" of a layer that it holds."""
+        return tracking.weight_paths(self)
+
+    def sublayers(self) -> list[tuple[str, Layer]]:
+        """(path, layer) of the layers that this one holds in its attributes, in lists and dicts there."""
+        return tracking.sublayers(self)
+
+    def descendants(self) -> list[tuple[str, Layer]]:
+        """(path, layer) of all layers below this one, each once."""
+        return tracking.descendants(self)
+
+    def flat_layers(self) -> list[Layer]:
+        """This layer and all below it that are no models, each once."""
+        inner = [part for _, layer in self.sublayers() for part in layer.flat_layers()]
+        return list({id(part): part for part in (self, *inner)}.values())
 
     @property
     def non_trainable_weights(self) -> list[Weight]:
@@ -279,52 +299,57 @@ class Layer(KerasNames, Configurable):
 
     # --- calling
 
-    def __call__(self, inputs: Any, *, training: bool | None = None) -> Any:
-        """Apply to symbolic tensors, giving symbolic tensors, or to arrays, giving arrays.
+    def __call__(self, *args: Any, training: bool | None = None, **keywords: Any) -> Any:
+        """Apply to symbolic tensors, giving symbolic tensors; to arrays, giving arrays; or, in code that is
+        traced, to its values.
 
         Args:
+            args, keywords: the input, or a list of several; for a layer with a `call` of its own whatever
+                that takes.
             training: True for dropout, noise, augmentation and batch statistics, False for inference. None:
                 for tensors what the model does when it runs; for arrays inference, but for the layers that
                 change images at random, which do so when they are called.
         """
-        tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-        if not all(isinstance(t, Tensor) for t in tensors):
-            return self._run_on_arrays([np.asarray(t) for t in tensors], training)
-        self.ensure_built([t.shape for t in tensors])
-        specs = self.infer_specs([(t.shape, t.dtype) for t in tensors])
-        node = Node(self, tensors, training=None if training is None else bool(training))
-        node.outputs = tuple(Tensor(shape, dtype, node, i) for i, (shape, dtype) in enumerate(specs))
-        self._nodes.append(node)
-        return node.outputs[0] if len(node.outputs) == 1 else list(node.outputs)
+        return calling.call(self, args, keywords, training)
 
-    def ensure_built(self, input_shapes: Sequence[Shape]) -> None:
+    def ensure_built(self, input_shapes: Sequence[Any]) -> None:
         """Call `build` the first time.
 
         Raises: ShapeError for a number of inputs that the layer does not take.
         """
-        self._check_count(len(input_shapes))
-        if not self.built:
+        if not is_own(type(self)):
+            calling.check_count(self, len(input_shapes))
+        if not self.built and not self.has_usual_build():
             try:
                 self.build(*input_shapes)
             except ShapeError as error:
                 raise ShapeError(f"Layer {self.name!r}: {error}") from error
-            self.built = True
+        self.built = True
 
-    def compute_output_shape(self, *input_shapes: Shape) -> Any:
+    @classmethod
+    def has_usual_build(cls) -> bool:
+        """Whether the class makes no weights itself when it is built."""
+        return cls.build is Layer.build
+
+    def compute_output_shape(self, *input_shapes: Any) -> Any:
         """Output shape(s) for these input shapes (batch first), building the layer if needed."""
-        self.ensure_built(input_shapes)
-        shapes = [shape for shape, _ in self.infer_specs([(s, self.dtype) for s in input_shapes])]
-        return shapes[0] if len(shapes) == 1 else shapes
+        shapes: list[Any] = []
+        given = Given(with_places(input_shapes, is_shape, shapes, each_once=False))
+        calling.build(self, given, shapes)
+        specs = self.infer_specs([(tuple(s), self.dtype) for s in shapes], given)
+        if is_own(type(self)):
+            return filled(self.notes.form, [shape for shape, _ in specs])
+        return specs[0][0] if len(specs) == 1 else [shape for shape, _ in specs]
 
     @property
     def input(self) -> Any:
         """The tensor(s) this layer was first called on."""
-        return _one_or_list(self._first_node().inputs)
+        return calling.one_or_list(self._first_node().inputs)
 
     @property
     def output(self) -> Any:
         """The tensor(s) this layer's first call gave; use it to make a model that ends at this layer."""
-        return _one_or_list(self._first_node().outputs)
+        return calling.one_or_list(self._first_node().outputs)
 
     def _first_node(self) -> Node:
         if not self._nodes:
@@ -333,72 +358,43 @@ class Layer(KerasNames, Configurable):
             )
         return self._nodes[0]
 
-    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
-        """(shape, type) of each output; None for sizes that follow from sizes which are not known yet."""
-        return inferred(self._infer, list(specs))
+    def add_node(self, node: Node) -> None:
+        """Remember a call."""
+        self._nodes.append(node)
 
-    def _infer(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
-        """Shapes and types of the outputs; None for the number of images and what depends on it."""
-        try:
-            return self._specs(specs, None)
-        except BatchSizeNeeded:
-            few, many = (self._specs(specs, images) for images in _TRIED)
-            return [
-                (tuple(a if a == b else None for a, b in zip(x, y)), dtype)
-                for (x, dtype), (y, _) in zip(few, many)
-            ]
+    def infer_specs(
+        self, specs: Sequence[tuple[Shape, str]], given: Given | None = None
+    ) -> list[tuple[Shape, str]]:
+        """(shape, type) of each output; None for sizes that follow from sizes which are not known yet.
 
-    def _specs(self, specs: Sequence[tuple[Shape, str]], images: int | None) -> list[tuple[Shape, str]]:
-        graph = ProgramBuilder(dtype=self.dtype, batch=images)
-        with graph.scope(self.name):
-            inputs = [graph.input(f"input_{i}", *spec) for i, spec in enumerate(specs)]
-            shapes = [(b.shape, b.dtype) for b in _as_tuple(self.lower(graph, *inputs))]
-        return [((images, *shape[1:]) if shape[:1] == (None,) else shape, dtype) for shape, dtype in shapes]
+        Args:
+            given: how the call is written, for a layer with a `call` of its own.
+        """
+        return calling.infer(self, list(specs), given)
 
-    def _run_on_arrays(self, arrays: list[NDArray[Any]], training: bool | None) -> Any:
+    def run_on_arrays(self, arrays: list[NDArray[Any]], training: bool | None) -> Any:
+        """What the layer gives for arrays."""
         arrays, was_one = self._as_batches(arrays)
         self.ensure_built([(None, *a.shape[1:]) for a in arrays])
-        mode = self.called_training if training is None else training
-        try:
-            graph = self._program_for(arrays, mode, None)
-        except BatchSizeNeeded:
-            graph = self._program_for(arrays, mode, len(arrays[0]))
-        program = graph.build()
-        feed: dict[str, Any] = {f"input_{i}": array for i, array in enumerate(arrays)}
-        if "seed" in program.buffers:
-            feed |= {"seed": config.next_seed(), "step": 0}
-        results = prepare(program, graph.variables).run(feed)
-        given = [results[str(i)] for i in range(len(graph.outputs))]
-        return _one_or_list([array[0] if was_one else array for array in given])
-
-    def _program_for(self, arrays: list[NDArray[Any]], training: bool, images: int | None) -> ProgramBuilder:
-        """The layer alone, lowered for arrays of these shapes; outputs are labelled by their numbers."""
-        graph = ProgramBuilder(training, dtype=self.dtype, batch=images)
-        inputs = [graph.input(f"input_{i}", (None, *a.shape[1:])) for i, a in enumerate(arrays)]
-        with graph.scope(self.name):
-            outputs = _as_tuple(self.lower(graph, *inputs))
-        graph.outputs = {str(i): b.name for i, b in enumerate(outputs)}
-        return graph
+        results = calling.run_alone(self, arrays, training)
+        return calling.one_or_list([result[0] if was_one else result for result in results])
 
     def _as_batches(self, arrays: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], bool]:
         """Arrays with the samples on their first axis, and whether one sample was given without it."""
         return arrays, False
 
-    def _check_count(self, given: int) -> None:
-        """Raise ShapeError unless `lower` takes this many inputs."""
-        parameters = list(inspect.signature(self.lower).parameters.values())[1:]
-        positional = [p for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
-        if len(positional) == len(parameters) and given != len(positional):
-            raise ShapeError(
-                f"{type(self).__name__} {self.name!r} takes {len(positional)} input(s), got {given}. A "
-                "list or tuple counts as several inputs: give one array, np.asarray(...), for one."
-            )
+    def lower_given(self, graph: ProgramBuilder, given: Given | None, inputs: Sequence[Buffer]) -> Any:
+        """`lower`, for a call that was written like this."""
+        if is_own(type(self)):
+            return lower_call(self, graph, given or usual_given(self, len(inputs)), inputs)
+        return self.lower(graph, *inputs)
 
     # --- what `lower` is written with
 
     def use(self, graph: ProgramBuilder, weight: Weight) -> Buffer:
-        """The buffer of one of this layer's weights, with or without gradient as `trainable` says."""
-        return graph.variable(weight, weight.role, trainable=self._trainable and weight.trainable)
+        """The buffer of a weight, with or without gradient as the `trainable` of its layer says."""
+        owner = weight.owner or self
+        return graph.variable(weight, weight.role, trainable=owner.trainable and weight.trainable)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} built={self.built}>"
@@ -427,11 +423,3 @@ def _building_once(build: Callable[..., None]) -> Callable[..., None]:
             self.built = True
 
     return once
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _one_or_list(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)

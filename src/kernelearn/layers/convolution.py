@@ -36,7 +36,8 @@ from kernelearn.layers.arguments import (
     known_sizes_at,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

@@ -10,7 +10,8 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
 from kernelearn.layers.arguments import ActivationLike, Shape, check_positive, known_sizes_at
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kernelearn.layers.base import Weight
+    from kernelearn.layers.notes import CallNotes
+    from kernelearn.layers.weight import Weight
 
 
 class KerasNames:
     """Other names of the attributes of `Layer`."""
 
     dtype: str
+    notes: CallNotes
 
     @property
     def weights(self) -> list[Weight]:
@@ -48,8 +50,10 @@ class KerasNames:
 
     @property
     def losses(self) -> list[float]:
-        """The penalties of the regularisers on trained weights, as they are now: plain numbers."""
-        return [w.regularizer(w.value) for w in self.trainable_weights if w.regularizer is not None]
+        """What `add_loss` and activity regularisers gave in the last call on arrays, and the penalties of the
+        regularisers on trained weights, as they are now: plain numbers."""
+        penalties = [w.regularizer(w.value) for w in self.trainable_weights if w.regularizer is not None]
+        return [*self.notes.losses, *penalties]
 
     @property
     def compute_dtype(self) -> str:

@@ -11,7 +11,8 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.arguments import Ints, Shape, check_axis, known_sizes, known_sizes_at, whole_numbers
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
+from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

@@ -23,6 +23,7 @@ from kernelearn.layers.arguments import (
     whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.structure import Given
 from kernelearn.layers.unknown_sizes import has_unknown
 
 
@@ -58,9 +59,11 @@ class Reshape(Layer):
         if self.target_shape.count(-1) > 1:
             raise ArgumentError(f"At most one size of target_shape may be -1, got {self.target_shape}.")
 
-    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+    def infer_specs(
+        self, specs: Sequence[tuple[Shape, str]], given: Given | None = None
+    ) -> list[tuple[Shape, str]]:
         if not any(has_unknown(shape) for shape, _ in specs):
-            return super().infer_specs(specs)
+            return super().infer_specs(specs, given)
         return [
             ((shape[0], *(None if s == -1 else s for s in self.target_shape)), dtype)
             for shape, dtype in specs

@@ -13,6 +13,7 @@ from kernelearn.tracing import Symbolic
 
 if TYPE_CHECKING:
     from kernelearn.layers.base import Layer
+    from kernelearn.layers.structure import Given
 
 
 @dataclass(eq=False)
@@ -21,12 +22,15 @@ class Node:
 
     Attributes:
         training: the mode that the call asked for, whatever the model does; None to follow the model.
+        given, form: how a layer with a `call` of its own was given its inputs and arranged its outputs.
     """
 
     layer: Layer
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] = ()
     training: bool | None = None
+    given: Given | None = None
+    form: Any = None
 
 
 @dataclass(eq=False)

@@ -6,9 +6,7 @@ A model is itself a layer: it can be called, shared and nested.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,17 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS, Layer, Shape, Weight
+from kernelearn.layers.base import LAYERS, Layer, Shape
+from kernelearn.layers.calling import lower_node, shown
+from kernelearn.layers.merging import Input
+from kernelearn.layers.own import is_own
+from kernelearn.layers.structure import Given, filled, is_shape, with_places
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import fits, has_unknown
+from kernelearn.layers.weight import Weight
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.training import feeds
-from kernelearn.training.building import penalty_attrs
 from kernelearn.training.trainer import Trainer
-
-# Whether a model is being called on arrays without `training=`, so that augmentation is to be seen.
-_shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 
 @LAYERS.register("Functional")
@@ -52,7 +51,8 @@ class Model(Trainer, Layer):
         if type(self) is Model and (inputs is None or outputs is None):
             raise ArgumentError(
                 "Model(inputs, outputs) takes tensors made by Input and by calling layers. To compose layers "
-                "one after another use Sequential; to compute something new, subclass Layer and define lower."
+                "one after another use Sequential; to compute something new, subclass Model or Layer and "
+                "define call."
             )
         Layer.__init__(self, name=name)
         self._init_training()
@@ -79,16 +79,21 @@ class Model(Trainer, Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers in order of first use, inputs first."""
-        return list(self._layers)
+        """The layers in order of first use, inputs first; of a model with a `call` of its own those that it
+        holds itself.
+        """
+        return [layer for _, layer in self.sublayers()]
+
+    def sublayers(self) -> list[tuple[str, Layer]]:
+        if is_own(type(self)):
+            return super().sublayers()
+        return [(layer.name, layer) for layer in self._layers]
 
     def flat_layers(self) -> list[Layer]:
         """All layers that are not models, those of nested models included, each once."""
-        found: dict[int, Layer] = {}
-        for layer in self._layers:
-            for inner in layer.flat_layers() if isinstance(layer, Model) else [layer]:
-                found[id(inner)] = inner
-        return list(found.values())
+        inner = [part for _, layer in self.sublayers() for part in layer.flat_layers()]
+        own = [self] if self.own_weights else []
+        return list({id(part): part for part in (*own, *inner)}.values())
 
     @property
     def calls(self) -> list[Node]:
@@ -96,7 +101,8 @@ class Model(Trainer, Layer):
         return list(self._calls)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of this name ("outer/inner" for a layer of a nested model), or at this index.
+        """The layer of this name or path ("outer/inner" for a layer of a nested model, "blocks/0/dense" for
+        attributes of layers of one's own), or at this index.
 
         Raises: UnknownNameError, ArgumentError.
         """
@@ -108,11 +114,10 @@ class Model(Trainer, Layer):
                     f"The model has {len(self.layers)} layers; there is none at index {index}."
                 )
             return self.layers[index]
-        first, _, rest = str(name).partition("/")
-        found = next((layer for layer in self._layers if layer.name == first), None)
-        if found is None or (rest and not isinstance(found, Model)):
-            raise unknown_name_error("layer", name, [layer.name for layer in self.layers])
-        return found.get_layer(rest) if rest and isinstance(found, Model) else found
+        found = _at(self, str(name)) or _at(self, str(name).removeprefix(f"{self.name}/"))
+        if found is None:
+            raise unknown_name_error("layer", name, [path for path, _ in self.descendants()])
+        return found
 
     @property
     def input_names(self) -> list[str]:
@@ -157,25 +162,69 @@ class Model(Trainer, Layer):
     # --- what a layer gives
 
     def build(self, *input_shapes: Any, **unused: Any) -> None:
-        """A functional model is built when it is made."""
+        """Make the weights of a model with a `call` of its own, for inputs of these shapes (batch first).
 
-    def infer_specs(self, specs: Sequence[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        A functional model is built when it is made.
+        """
+        if is_own(type(self)) and self.has_usual_build():
+            self.connect(*input_shapes)
+
+    @classmethod
+    def has_usual_build(cls) -> bool:
+        return cls.build is Model.build or super().has_usual_build()
+
+    def connect(self, *input_shapes: Any) -> None:
+        """Trace a `call` of its own once with inputs of these shapes, which makes all weights.
+
+        Args:
+            input_shapes: batch first, one for each argument of `call`, in the lists and dicts that it takes.
+        """
+        shapes: list[Any] = []
+        given = with_places(input_shapes, is_shape, shapes, each_once=False)
+        inputs = [Input(tuple(shape)[1:], dtype=self.dtype) for shape in shapes]
+        Layer.__call__(self, *filled(given, inputs))
+        node = self._nodes.pop()
+        self._nodes.insert(0, node)
+        self.inputs, self.outputs = inputs, list(node.outputs)
+        first = filled(given, inputs)[0]
+        self.input_keys, self.output_keys = _keys(first), _keys(filled(node.form, node.outputs))
+        self.has_tuple_outputs = isinstance(node.form, tuple) and len(node.outputs) > 1
+        self.built = True
+
+    def ensure_shape(self, x: Any) -> None:
+        if not is_own(type(self)):
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r} has neither inputs and outputs, Model(inputs, outputs),"
+                " nor says what it computes: define call(self, x) with its layers."
+            )
+        shape = x.x_shape
+        if shape is None:
+            raise NotBuiltError(
+                f"Model {self.name!r} has no shapes yet, and the data does not tell them: call "
+                "build(input_shape)."
+            )
+        shapes: list[Any] = []
+        form = with_places(shape, is_shape, shapes, each_once=False)
+        self.connect(filled(form, [(None, *sizes) for sizes in shapes]))
+
+    def infer_specs(
+        self, specs: Sequence[tuple[Shape, str]], given: Given | None = None
+    ) -> list[tuple[Shape, str]]:
         """Layer after layer where sizes are unknown: no one trial size has to suit a whole network."""
         if not any(has_unknown(shape) for shape, _ in specs) or not self._calls:
-            return super().infer_specs(specs)
+            return super().infer_specs(specs, given)
         found = {id(t): spec for t, spec in zip(self.inputs, specs)}
         for call in self._calls:
-            results = call.layer.infer_specs([found[id(t)] for t in call.inputs])
+            results = call.layer.infer_specs([found[id(t)] for t in call.inputs], call.given)
             found.update((id(t), spec) for t, spec in zip(call.outputs, results))
         return [found[id(t)] for t in self.outputs]
 
     def lower(self, graph: ProgramBuilder, *inputs: Any, **unused: Any) -> Any:
+        if is_own(type(self)):
+            return self.lower_given(graph, self._nodes[0].given if self._nodes else None, inputs)
         values: dict[int, Buffer] = {id(t): b for t, b in zip(self.inputs, inputs)}
         for call in self._calls:
-            with graph.scope(call.layer.name), _mode(graph, call):
-                results = call.layer.lower(graph, *[values[id(t)] for t in call.inputs])
-                results = results if isinstance(results, tuple) else (results,)
-                _add_activity_penalties(graph, call.layer, results)
+            results = lower_node(graph, call, [values[id(t)] for t in call.inputs])
             values.update((id(t), b) for t, b in zip(call.outputs, results))
         # A Sequential that has nothing but its Input hands the input on.
         outputs = tuple(values[id(t)] for t in self.outputs or self.inputs)
@@ -184,29 +233,19 @@ class Model(Trainer, Layer):
     @property
     def weights(self) -> list[Weight]:
         """All weights in the order of the layers, shared ones once."""
-        found = {id(w): w for layer in self._layers for w in layer.weights}
-        return list(found.values())
+        return list(self.weight_paths().values())
 
     @property
     def trainable_weights(self) -> list[Weight]:
-        found = {id(w): w for layer in self._layers for w in layer.trainable_weights}
-        return list(found.values())
-
-    @property
-    def trainable(self) -> bool:
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for layer in self._layers:
-            layer.trainable = bool(value)
+        own = [w for w in self.own_weights if w.trainable and self._trainable]
+        inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
+        return list({id(w): w for w in (*own, *inner)}.values())
 
     def mark_trainable(self, value: bool) -> None:
         """Set the model's own flag alone; every layer keeps its own."""
         self._trainable = bool(value)
 
-    def _run_on_arrays(self, arrays: list[np.ndarray], training: bool | None) -> Any:
+    def run_on_arrays(self, arrays: list[np.ndarray], training: bool | None) -> Any:
         """Predictions, by the program of `predict`, which is made once; other shapes get one of their own.
 
         Without `training=`, a model with layers that change images at random does so, as these layers alone.
@@ -215,22 +254,26 @@ class Model(Trainer, Layer):
         is_known = all(fits(array.shape, tensor.shape) for array, tensor in zip(arrays, self.inputs))
         is_random = training or (training is None and any(la.called_training for la in self.flat_layers()))
         if is_random or not self.outputs or not is_known:
-            token = _shown.set(training is None)
+            token = shown.set(training is None)
             try:
-                return super()._run_on_arrays(arrays, training)
+                return super().run_on_arrays(arrays, training)
             finally:
-                _shown.reset(token)
+                shown.reset(token)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
         self.programs.look_for_changes()
         result = self.programs.step_for("predict", batch).run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, training: bool | None = None, **keywords: Any) -> Any:
         """As `Layer.__call__`; several inputs as a list or as a dict by name, outputs in the model's form.
 
         Raises: ShapeError for another number of inputs than the model has.
         """
-        given = super().__call__(self._in_order(inputs), **options)
+        if is_own(type(self)):
+            return super().__call__(*args, training=training, **keywords)
+        if args:
+            args = (self._in_order(args[0]), *args[1:])
+        given = super().__call__(*args, training=training, **keywords)
         return self.arranged(given if isinstance(given, list) else [given])
 
     def _in_order(self, inputs: Any) -> Any:
@@ -278,9 +321,9 @@ class Model(Trainer, Layer):
             self.trainable = value
             return
         self.get_layer(until)
-        for layer in self._layers:
+        for path, layer in self.sublayers():
             layer.trainable = value
-            if layer.name == until:
+            if until in (path, layer.name):
                 return
 
     def replace_head(self, classes: int, activation: Any = "softmax", name: str | None = None) -> Model:
@@ -411,16 +454,6 @@ class Model(Trainer, Layer):
 
         return load_weights(self, path, by_name, skip_mismatch)
 
-    def weight_paths(self) -> dict[str, Weight]:
-        """Unique name of every weight, "layer/kernel" or "model/layer/kernel" -> weight."""
-        paths: dict[str, Weight] = {}
-        for layer in self._layers:
-            if isinstance(layer, Model):
-                paths.update((f"{layer.name}/{path}", w) for path, w in layer.weight_paths().items())
-            else:
-                paths.update((f"{layer.name}/{w.name}", w) for w in layer.weights)
-        return paths
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Models are pickled and copied by their config, weights and training state."""
         from kernelearn.models.copying import frozen, revived
@@ -428,27 +461,19 @@ class Model(Trainer, Layer):
         return revived, (frozen(self),)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name!r} layers={len(self._layers)} built={self.built}>"
+        return f"<{type(self).__name__} name={self.name!r} layers={len(self.layers)} built={self.built}>"
 
 
-@contextmanager
-def _mode(graph: ProgramBuilder, call: Node) -> Iterator[None]:
-    """A layer lowered inside follows what its call asked for; else what the program is for."""
-    before = graph.training
-    if call.training is not None:
-        graph.training = call.training
-    elif _shown.get() and call.layer.called_training:
-        graph.training = True
-    try:
-        yield
-    finally:
-        graph.training = before
-
-
-def _add_activity_penalties(graph: ProgramBuilder, layer: Layer, results: Sequence[Buffer]) -> None:
-    rule = layer.activity_regularizer
-    if rule is not None:
-        graph.penalties += [graph.add("activity_penalty", b, **penalty_attrs(rule)) for b in results]
+def _at(layer: Layer, name: str) -> Layer | None:
+    """The layer below another one that a path or a name means."""
+    for path, part in layer.sublayers():
+        for known in (path, part.name):
+            if name == known:
+                return part
+            found = _at(part, name.removeprefix(f"{known}/")) if name.startswith(f"{known}/") else None
+            if found is not None:
+                return found
+    return None
 
 
 def _tensors(value: Any, what: str) -> list[Tensor]:

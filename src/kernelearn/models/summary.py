@@ -121,8 +121,8 @@ def summary_rows(model: Any) -> list[Row]:
     trained = {id(weight) for weight in model.trainable_weights}
     seen: set[int] = set()
     layers = list(model.layers)
-    inside = {id(layer) for layer in layers}
-    return [_row(layer, trained, seen, inside) for layer in layers]
+    inside, paths = {id(layer) for layer in layers}, {id(layer): path for path, layer in model.sublayers()}
+    return [_row(layer, paths[id(layer)], trained, seen, inside) for layer in layers]
 
 
 def totals(model: Any) -> Totals:
@@ -182,13 +182,13 @@ def _product(shape: tuple[int, ...]) -> str:
     return "*".join(str(size) for size in shape) or "1"
 
 
-def _row(layer: Any, trained: set[int], seen: set[int], inside: set[int]) -> Row:
+def _row(layer: Any, path: str, trained: set[int], seen: set[int], inside: set[int]) -> Row:
     own = [weight for weight in layer.weights if id(weight) not in seen]
     seen.update(id(weight) for weight in own)
     parameters = [weight for weight in layer.weights if weight.trainable]
     formula = _nested_formula(layer) if hasattr(layer, "layers") else parameter_formula(layer)
     return Row(
-        name=layer.name,
+        name=path,
         kind=type(layer).__name__,
         shape=_output_shape(layer),
         count=_count(own),
@@ -204,9 +204,11 @@ def _nested_formula(model: Any) -> str:
 
 
 def _output_shape(layer: Any) -> str:
+    """Of its first call; of a model that was not called its own; inside of a `call` what was seen there."""
     nodes = getattr(layer, "_nodes", [])
     outputs = nodes[0].outputs if nodes else getattr(layer, "outputs", None) or ()
-    return ", ".join(str(tuple(tensor.shape)) for tensor in outputs) or "?"
+    shapes = [tuple(tensor.shape) for tensor in outputs] or list(layer.notes.shapes)
+    return ", ".join(map(str, shapes)) or "?"
 
 
 def _sources(layer: Any, inside: set[int]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from kernelearn.tracing.graph import (
     lifted,
     opened,
     program_of,
+    suspended,
     tracing,
     using,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "lifted",
     "opened",
     "program_of",
+    "suspended",
     "tracing",
     "unwrapped",
     "user_line",

@@ -50,6 +50,16 @@ def tracing(graph: ProgramBuilder) -> Iterator[ProgramBuilder]:
         _current.reset(token)
 
 
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Code inside computes on arrays."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 def program_of(values: Iterable[Any]) -> ProgramBuilder | None:
     """The program that operations on these values belong to; None if they are all arrays and numbers.
 

@@ -114,7 +114,7 @@ class Operators:
     def __getitem__(self, key: Any) -> Any:
         return function("get_item")(self, key)
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> bool:
         raise TracingError(
             f"{_here()} asks whether {self._shown()} is true, but its numbers are known only when the program"
             " runs: `if`, `while`, `and`, `or`, `not`, `min` and `max` cannot look at them. Choose entry by "
@@ -122,16 +122,16 @@ class Operators:
             "shapes and on Python numbers work as they are."
         )
 
-    def __float__(self) -> NoReturn:
+    def __float__(self) -> float:
         self._refuse_number("float")
 
-    def __int__(self) -> NoReturn:
+    def __int__(self) -> int:
         self._refuse_number("int")
 
-    def __index__(self) -> NoReturn:
+    def __index__(self) -> int:
         self._refuse_number("int")
 
-    def __complex__(self) -> NoReturn:
+    def __complex__(self) -> complex:
         self._refuse_number("complex")
 
     def _refuse_number(self, kind: str) -> NoReturn:
@@ -140,7 +140,7 @@ class Operators:
             "when the program runs. Go on with functions of kernelearn.ops, or compute it from shapes."
         )
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         raise TracingError(
             f"{_here()} makes a NumPy array of {self._shown()}, whose numbers are known only when the program"
             " runs. Use the function of kernelearn.ops of the same name instead of NumPy's."
@@ -153,7 +153,7 @@ class Operators:
             return function(str(name))(*inputs)
         self._refuse_numpy(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
 
-    def __array_function__(self, called: Any, types: Any, args: Any, options: Any) -> NoReturn:
+    def __array_function__(self, called: Any, types: Any, args: Any, options: Any) -> Any:
         self._refuse_numpy(called.__name__)
 
     def _refuse_numpy(self, name: str) -> NoReturn:

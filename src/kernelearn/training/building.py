@@ -14,6 +14,7 @@ from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.regularizers import penalty_attrs
 from kernelearn.training.objectives import Objective
 from kernelearn.training.signature import ANY, Signature
 from kernelearn.training.step import (
@@ -199,10 +200,3 @@ def _weight_penalties(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
                 rule = weight.regularizer
                 penalties.append(graph.add("penalty", buffer, **penalty_attrs(rule)))
     return penalties
-
-
-def penalty_attrs(rule: Any) -> dict[str, Any]:
-    """Attributes of the penalty operator for a regulariser."""
-    return (
-        {"kind": rule.kind, "custom": rule} if rule.kind == "custom" else {"kind": rule.kind, **rule.attrs()}
-    )

@@ -6,10 +6,9 @@ after `compile` gets a new program before the next step, as in Keras, where it t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kernelearn.layers.base import Layer
 from kernelearn.training.objectives import Objective
 from kernelearn.training.trainable import Trainable
 
@@ -27,7 +26,7 @@ class Reading:
     def __init__(
         self, model: Trainable, objectives: Sequence[Objective], optimizer: Optimizer | None
     ) -> None:
-        layers = [inner for layer in model.flat_layers() for inner in _with_inner(layer)]
+        layers = model.flat_layers()
         losses = [objective.loss for objective in objectives if objective.loss is not None]
         self._things = [(thing, dict(vars(thing))) for thing in (*layers, *losses)]
         weights = {id(weight): weight for layer in layers for weight in layer.weights}
@@ -54,12 +53,3 @@ class Reading:
 
 def _rule(optimizer: Optimizer | None) -> Any:
     return None if optimizer is None else (optimizer.attrs(), optimizer.clipping)
-
-
-def _with_inner(layer: Layer) -> Iterator[Layer]:
-    """A layer, and the layers that it wraps."""
-    yield layer
-    for value in vars(layer).values():
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Layer):
-                yield from _with_inner(part)

@@ -28,8 +28,9 @@ from kernelearn.training.step import Arrays, Batch, StepReport, input_name
 
 if TYPE_CHECKING:
     from kernelearn.engine.program import ProgramBuilder
-    from kernelearn.layers.base import Layer, Weight
+    from kernelearn.layers.base import Layer
     from kernelearn.layers.tensor import Tensor
+    from kernelearn.layers.weight import Weight
     from kernelearn.metrics import Metric
     from kernelearn.optimizers import Optimizer
 

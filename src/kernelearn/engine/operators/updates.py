@@ -65,6 +65,7 @@ for _name, _update in UPDATES.items():
 operator("accumulate", same_as_first, accumulate, attrs=required("every"))
 operator("average_weight", same_as_first, average_weight, attrs={**required("momentum"), "every": 1})
 operator("overwrite_weight", same_as_first, overwrite_weight, attrs={**required("frequency"), "every": 1})
+operator("assign", same_as_first, lambda value: value)
 operator("constrain", same_as_first, constrain, attrs=required("kind"), kinds=_CONSTRAINTS)
 operator("clip_by_value", same_as_first, clip_by_value, attrs=required("limit"))
 operator("clip_by_norm", same_as_first, clip_by_norm, attrs=required("limit"))

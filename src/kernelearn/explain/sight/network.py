@@ -84,32 +84,14 @@ def open_network(model: Any) -> Network:
         raise NotBuiltError(f"Model {model.name!r} has no shapes yet: call build(input_shape) first.")
     graph = ProgramBuilder(dtype=model.dtype)
     inputs = tuple(graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs))
-    layers: dict[str, Buffer] = {}
-    outputs = _lower_calls(graph, model, inputs, "", layers)
+    lowered = model.lower(graph, *inputs)
+    outputs = lowered if isinstance(lowered, tuple) else (lowered,)
+    starts = {
+        t.node.layer.name: b for t, b in zip(model.inputs, inputs) if isinstance(t.node.layer, InputLayer)
+    }
+    layers = {**starts, **graph.results}
     graph.trainable.clear()  # derivatives by weights are not wanted here
     return Network(model, graph, inputs, outputs, layers)
-
-
-def _lower_calls(
-    graph: ProgramBuilder, model: Any, inputs: Sequence[Buffer], prefix: str, layers: dict[str, Buffer]
-) -> tuple[Buffer, ...]:
-    """As `Model.lower`, writing down the first result of every layer under its path."""
-    values = {id(t): b for t, b in zip(model.inputs, inputs)}
-    for tensor, buffer in zip(model.inputs, inputs):
-        if isinstance(tensor.node.layer, InputLayer):
-            layers.setdefault(prefix + tensor.node.layer.name, buffer)
-    for call in model.calls:
-        layer, given = call.layer, [values[id(t)] for t in call.inputs]
-        path = prefix + layer.name
-        with graph.scope(layer.name):
-            if isinstance(layer, Model) and type(layer).lower is Model.lower:
-                results = _lower_calls(graph, layer, given, f"{path}/", layers)
-            else:
-                lowered = layer.lower(graph, *given)
-                results = lowered if isinstance(lowered, tuple) else (lowered,)
-        layers.setdefault(path, results[0])
-        values.update((id(t), b) for t, b in zip(call.outputs, results))
-    return tuple(values[id(t)] for t in model.outputs)
 
 
 def path_of(model: Any, layer: Any) -> str:
@@ -119,22 +101,10 @@ def path_of(model: Any, layer: Any) -> str:
     """
     if isinstance(layer, str):
         return layer
-    found = _find(model, layer, "")
+    found: str | None = next((path for path, part in model.descendants() if part is layer), None)
     if found is None:
         raise ArgumentError(f"{layer!r} is not a layer of model {model.name!r}; give a layer or its path.")
     return found
-
-
-def _find(model: Any, layer: Any, prefix: str) -> str | None:
-    """The path of the first appearance of a layer."""
-    for call in model.calls:
-        path = f"{prefix}{call.layer.name}"
-        if call.layer is layer:
-            return path
-        inner = _find(call.layer, layer, f"{path}/") if isinstance(call.layer, Model) else None
-        if inner is not None:
-            return inner
-    return None
 
 
 def sizes_of(buffer: Buffer) -> tuple[int, ...]:

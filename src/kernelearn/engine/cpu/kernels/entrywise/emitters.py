@@ -116,6 +116,7 @@ EMITTERS: dict[str, Callable[..., Value]] = {
     "extreme_grad": _extreme_grad,
     "penalty_grad": _penalty_grad,
     "moving_average": _moving_average,
+    "assign": lambda attrs, value: value,
     "clip_by_value": _clip_by_value,
     "batch_norm_grad_input": _batch_norm_grad_input,
     **FUNCTIONS,

@@ -1,0 +1,130 @@
+"""Models with a `call` of their own: everything that one does with a model."""
+
+import numpy as np
+import pytest
+
+from kernelearn import Input, Model, Sequential, layers
+from kernelearn.errors import ArgumentError, NotBuiltError, UnknownNameError
+from tests.tracing.test_own_layers import Gate
+
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=(12, 4)).astype("float32")
+Y = RNG.normal(size=(12, 3)).astype("float32")
+
+
+class Net(Model):
+    """Gates in a list, dropout while training, a head."""
+
+    def __init__(self, units=3):
+        super().__init__()
+        self.units = units
+        self.blocks = [Gate(4) for _ in range(2)]
+        self.drop = layers.Dropout(0.5)
+        self.head = layers.Dense(units, kernel_regularizer="l2")
+
+    def call(self, x, training=None):
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(self.drop(x, training=training))
+
+
+PATHS = [
+    *(f"blocks/{i}/{weight}" for i in range(2) for weight in ("scale", "dense/kernel", "dense/bias")),
+    "head/kernel",
+    "head/bias",
+]
+
+
+def test_fit_builds_the_model_and_trains_all_of_it(capsys):
+    net = Net()
+    net.compile("sgd", "mse", metrics=["mae"])
+    with pytest.raises(NotBuiltError, match="no shapes yet"):
+        net.step("predict")
+    history = net.fit(X, Y, epochs=2, verbose=0, validation_data=(X, Y), seed=3)
+    assert set(history.history) == {"loss", "mae", "val_loss", "val_mae"}
+    assert list(net.weight_paths()) == PATHS
+    assert net.input_shape == (None, 4) and net.output_shape == (None, 3)
+    names = {b.name for b in net.program("train").weights() if b.role == "parameter"}
+    assert names == set(PATHS)
+    net.summary()
+    table = capsys.readouterr().out
+    assert "blocks/1 (Gate)" in table and "head (Dense)" in table and "(None, 3)" in table
+    np.testing.assert_allclose(net.predict(X, verbose=0), net(X), rtol=1e-6)
+    assert not np.allclose(net(X, training=True), net(X))
+    assert net.train_on_batch(X, Y) and net.test_on_batch(X, Y)
+
+
+def test_layers_are_reached_by_path_and_frozen():
+    net = Net()
+    net.build((None, 4))
+    net.compile("sgd", "mse")
+    assert net.get_layer("blocks/1/dense") is net.blocks[1].dense
+    assert net.get_layer(f"{net.name}/blocks/0") is net.blocks[0] is net.get_layer(index=0)
+    assert net.get_layer(net.head.name) is net.head
+    with pytest.raises(UnknownNameError, match="'blocks/1/dense'"):
+        net.get_layer("blocks/1/dance")
+    net.freeze(until="blocks/0")
+    before = net.get_weights()
+    net.fit(X, Y, verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, net.get_weights())]
+    assert changed == [False] * 3 + [True] * 5
+
+
+class Pair(Model):
+    """Two inputs in a list, two outputs in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = layers.Dense(3), layers.Dense(3)
+
+    def call(self, inputs):
+        x, y = inputs
+        return {"sum": self.a(x) + self.b(y), "difference": self.a(x) - self.b(y)}
+
+
+def test_several_inputs_and_outputs():
+    pair = Pair()
+    pair.compile("sgd", {"sum": "mse", "difference": "mae"})
+    pair.fit([X, 2 * X], {"sum": Y, "difference": Y}, verbose=0)
+    got = pair.predict([X, 2 * X], verbose=0)
+    kernel, other = pair.a.kernel.numpy(), pair.b.kernel.numpy()
+    expected = X @ kernel + pair.a.bias.numpy() - (2 * X @ other + pair.b.bias.numpy())
+    np.testing.assert_allclose(got["difference"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pair([X, 2 * X])["difference"], expected, rtol=1e-4, atol=1e-5)
+
+
+class Outer(Model):
+    """A model of one's own and a functional one inside, one layer shared with another model."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.net, self.shared = Net(4), shared
+        self.tail = Sequential([layers.Dense(3)])
+
+    def call(self, x):
+        return self.tail(self.shared(self.net(x)))
+
+
+def test_own_models_in_models():
+    shared = layers.Dense(4)
+    outer = Outer(shared)
+    x = Input((4,))
+    model = Model(x, outer(shared(x)))
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    assert len(model.weights) == 8 + 2 + 2
+    np.testing.assert_allclose(
+        model.predict(X, verbose=0), outer.predict(shared(X), verbose=0), rtol=1e-4, atol=1e-6
+    )
+    assert model.get_layer(f"{outer.name}/net/blocks/0/dense") is outer.net.blocks[0].dense
+
+
+def test_what_is_said_of_a_model_without_call():
+    class Empty(Model):
+        def __init__(self):
+            super().__init__()
+
+    empty = Empty()
+    empty.compile("sgd", "mse")
+    with pytest.raises(ArgumentError, match=r"Empty .* define call"):
+        empty.fit(X, Y, verbose=0)
