@@ -155,6 +155,7 @@ class ProgramBuilder:
         self.penalties: list[Buffer] = []
         self.variables: dict[str, Variable] = {}
         self.results: dict[str, Buffer] = {}
+        self.called: dict[int, Any] = {}
         self._names: dict[int, str] = {}
         self._assigned: dict[str, Buffer] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Buffer] = {}
@@ -219,8 +220,9 @@ class ProgramBuilder:
         finally:
             self.layer = outer
 
-    def note_result(self, result: Buffer) -> None:
-        """Remember what the current layer gives, under its path, at its first call."""
+    def note_result(self, layer: Any, result: Buffer) -> None:
+        """Remember a layer that was called, and what it gives, under its path, at the first call."""
+        self.called[id(layer)] = layer
         self.results.setdefault(self.layer, result)
 
     def next_stream(self) -> int:

@@ -166,7 +166,7 @@ def _traced(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any], train
         result = _result(layer, graph, given, values)
         results = [value.buffer for value in taken_apart((result,), {}, _is_value)[1]]
         add_activity_penalties(graph, layer, results)
-        graph.note_result(results[0])
+        graph.note_result(layer, results[0])
     own.check_made_outside(layer)
     layer.notes.shapes = tuple(buffer.shape for buffer in results)
     return result
@@ -209,7 +209,7 @@ def lower_node(graph: ProgramBuilder, node: Node, inputs: Sequence[Buffer]) -> t
     with graph.scope(layer.name), mode(graph, layer, node.training):
         results = as_tuple(layer.lower_given(graph, node.given, inputs))
         add_activity_penalties(graph, layer, results)
-        graph.note_result(results[0])
+        graph.note_result(layer, results[0])
     return results
 
 
