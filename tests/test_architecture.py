@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": BASE | DECLARATIONS | {"tracing", "training", "layers", "engine", "formats"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
+    "random": {"ops"},
     "recording": BASE
     | DECLARATIONS
     | {"tracing", "models", "training", "layers", "engine", "data", "formats"},

@@ -19,8 +19,8 @@ PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ activations callbacks config constraints
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
-        metrics mixed_precision models ops optimizers recording regularizers schedules set_num_threads
-        set_random_seed utils
+        metrics mixed_precision models ops optimizers random recording regularizers schedules
+        set_num_threads set_random_seed utils
     """,
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
@@ -128,6 +128,10 @@ PUBLIC = {
         ConstantSchedule CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay
         LearningRateSchedule OneCycle PiecewiseConstantDecay PolynomialDecay deserialize get
         serialize
+    """,
+    "kernelearn.random": """
+        SeedGenerator bernoulli beta binomial categorical dropout gamma normal permutation randint shuffle
+        truncated_normal uniform
     """,
     "kernelearn.recording": """
         Factors Part Recorder Run RunWriter export list_runs prune

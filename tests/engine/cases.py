@@ -562,6 +562,32 @@ RANDOM = [
     ),
     Case("gaussian_noise", (_MAPS, *_CLOCK), {"stddev": 0.5, "stream": 1}, smooth=(0,)),
     Case("random_uniform", (_MAPS, *_CLOCK), {"shape": (2,), "low": -1.0, "high": 3.0, "stream": 1}),
+    *[
+        Case(
+            "draw",
+            _CLOCK,
+            {"kind": kind, "shape": (5, 7, 3), "stream": 2, "dtype": "float32"},
+            label=kind,
+            images=(),
+        )
+        for kind in ("uniform", "normal", "truncated_normal", "gumbel")
+    ],
+    Case(
+        "draw",
+        _CLOCK,
+        {"kind": "integers", "shape": (9,), "stream": 2, "dtype": "int32", "low": -2, "high": 5},
+        label="integers",
+        images=(),
+    ),
+    Case(
+        "draw",
+        _CLOCK,
+        {"kind": "bernoulli", "shape": (9, 5), "stream": 2, "dtype": "float32", "probability": 0.3},
+        label="bernoulli",
+        images=(),
+    ),
+    Case("draw_gamma", (abs(normal(4, 3)) + 0.1, *_CLOCK), {"stream": 4}),
+    Case("draw_binomial", (np.arange(6).reshape(2, 3), np.full((2, 3), 0.5), *_CLOCK), {"stream": 4}),
 ]
 
 

@@ -24,9 +24,8 @@ def test_every_operator_has_a_case():
 
 def test_every_gradient_rule_is_checked():
     checked = {case.operator for case in cases.ALL if case.smooth}
-    # Draws and constants, which depend on the number of images only, and rows of class numbers; and a change
-    # of the shape of which a case says more.
-    constant = {"random_uniform", "affine_map", "fill_like", "one_hot", "open_images"}
+    # Draws, which depend on the number of images only, and a change of the shape of which a case says more.
+    constant = {"random_uniform", "affine_map", "open_images"}
     with_rule = {n for n, operator in OPERATORS.items() if operator.gradient not in (None, no_gradient)}
     assert sorted(with_rule - constant - checked) == []
 

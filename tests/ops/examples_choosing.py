@@ -76,6 +76,13 @@ CHOOSING = [
     Example("top_k", lambda f, x: f(x, 2)[0], lambda x: _largest(x, 2)),
     Example("top_k", lambda f, x: f(x, 5)[1], lambda x: np.argsort(-x, -1), label="numbers", **INDEX),
     Example(
+        "in_top_k",
+        lambda f, i, x: f(i[:, 0], x[:, 0], 2),
+        lambda i, x: np.array([(row > row[n]).sum() < 2 for n, row in zip(i[:, 0], x[:, 0])]),
+        (ROWS % 5, NORMAL),
+        dtype="bool",
+    ),
+    Example(
         "searchsorted",
         lambda f, x: f([-1.0, 0.0, 0.5], x),
         lambda x: np.searchsorted([-1.0, 0, 0.5], x),

@@ -126,6 +126,8 @@ SHAPING = [
     ],
     _one("diag", lambda f, x: f(x[0, 0], -2), lambda x: np.diag(x[0, 0], -2), False),
     _one("diag", lambda f, x: f(x[0], 1), lambda x: np.diag(x[0], 1), False, label="of a matrix"),
+    _one("tril", lambda f, x: f(x, 1), lambda x: np.tril(x, 1)),
+    _one("triu", lambda f, x: f(x / 0.0), lambda x: np.triu(x / 0.0), label="of infinities"),
     _one("slice", lambda f, x: f(x, (0, 1, 2), (6, 2, 3)), lambda x: x[:, 1:3, 2:], False),
     _one(
         "slice_update",

@@ -554,6 +554,4 @@ def _triangle(x: Value, k: int, of: Any) -> Value:
         raise ShapeError(f"tril and triu take matrices, got shape {x.shape}.")
     sizes = (fixed(x) if x.ndim == 2 else x).shape[-2:]
     kept = np.broadcast_to(of(np.ones(sizes, bool), k), (*[1] * (x.ndim - 2), *sizes))
-    if not isinstance(x, Traced):
-        return np.asarray(of(x, k))
     return emit("where", *values(kept, x, np.zeros((1,) * x.ndim, x.dtype)))

@@ -117,6 +117,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     # random numbers, and images changed by them
     "dropout": (random.lower_dropout,),
     "random_uniform": (random.lower_random_uniform,),
+    "draw": (random.lower_draw,),
+    "draw_gamma": (),
+    "draw_binomial": (),
     "gaussian_noise": (random.lower_gaussian_noise,),
     "flip": (augmentation.lower_flip,),
     "crop": (augmentation.lower_crop,),

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.arrays import Shape, Sizes
+from kernelearn.engine.dtypes import INDEX
 from kernelearn.engine.operators.table import (
     Context,
     Gradients,
     Spec,
     like,
+    no_gradient,
     operator,
     required,
 )
 from kernelearn.engine.reference import choosing as reference
-from kernelearn.engine.reference.choosing import INDEX
 from kernelearn.errors import ShapeError
 
 
@@ -150,11 +151,6 @@ def _fill_like_shape(x: Spec, *, value: float, dtype: str) -> tuple[Spec]:
     return (Spec(x.shape, dtype),)
 
 
-def _no_gradient(c: Context) -> Gradients:
-    """Whole numbers, or constants: nothing moves them."""
-    return (None,) * len(c.inputs)
-
-
 def _enter(name: str, shape: Any, run: Any, gradient: Any, attrs: Any, is_linear: bool = False) -> None:
     operator(name, shape, run, gradient, attrs=attrs, is_linear=is_linear)
 
@@ -183,7 +179,7 @@ _enter("scatter_set", _scatter_set_shape, reference.scatter_set, _scatter_set_gr
 _enter("is_last", _is_last_shape, reference.is_last, None, required("size", "dtype"))
 _enter("segment_max", _segment_shape, reference.segment_max, _segment_max_gradient, required("count"))
 _enter("segment_max_grad", like(1), reference.segment_max_grad, None, {}, True)
-_enter("one_hot", _one_hot_shape, reference.one_hot, _no_gradient, required("depth", "dtype"))
+_enter("one_hot", _one_hot_shape, reference.one_hot, no_gradient, required("depth", "dtype"))
 _enter(
     "argsort",
     _argsort_shape,
@@ -192,4 +188,4 @@ _enter(
     {**required("axis"), "descending": False},
 )
 _enter("searchsorted", _searchsorted_shape, reference.searchsorted, None, {"side": "left"})
-_enter("fill_like", _fill_like_shape, reference.fill_like, _no_gradient, required("value", "dtype"))
+_enter("fill_like", _fill_like_shape, reference.fill_like, no_gradient, required("value", "dtype"))

@@ -3,8 +3,17 @@
 from typing import Any
 
 from kernelearn.engine.arrays import Shape
-from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required, same_as_first
+from kernelearn.engine.operators.table import (
+    Context,
+    Gradients,
+    Spec,
+    no_gradient,
+    operator,
+    required,
+    same_as_first,
+)
 from kernelearn.engine.reference import random as reference
+from kernelearn.errors import ShapeError
 
 
 def _dropout_shape(
@@ -21,6 +30,30 @@ def _dropout_gradient(c: Context) -> Gradients:
 def _draw_shape(x: Spec, seed: Spec, step: Spec, *, shape: Shape, **attrs: Any) -> tuple[Spec]:
     return (Spec((x.shape[0], *shape), x.dtype),)
 
+
+def _draw_open_shape(
+    seed: Spec, step: Spec, *like: Spec, shape: Shape, dtype: str, **attrs: Any
+) -> tuple[Spec]:
+    has_images = bool(like) and like[0].shape[:1] == (None,)
+    if None in shape[1:] if has_images else None in shape:
+        raise ShapeError(f"Numbers of shape {tuple(shape)} need the number of images, which is not known.")
+    return (Spec(tuple(shape), dtype),)
+
+
+def _like_parameters(alpha: Spec, *others: Spec, **attrs: Any) -> tuple[Spec]:
+    return (alpha,)
+
+
+def _binomial_shape(counts: Spec, probabilities: Spec, *clock: Spec, **attrs: Any) -> tuple[Spec]:
+    if counts.shape != probabilities.shape:
+        raise ShapeError(
+            f"Counts {counts.shape} and probabilities {probabilities.shape} must have one shape."
+        )
+    return (probabilities,)
+
+
+# Further attributes of a kind of `draw`.
+_PARAMETERS = {"integers": ("low", "high"), "bernoulli": ("probability",)}
 
 operator(
     "dropout",
@@ -43,3 +76,13 @@ operator(
     lambda c: (None, None, None),
     attrs=required("shape", "low", "high", "stream"),
 )
+operator(
+    "draw",
+    _draw_open_shape,
+    reference.draw,
+    no_gradient,
+    attrs=required("kind", "shape", "stream", "dtype"),
+    kinds={kind: required(*_PARAMETERS.get(kind, ())) for kind in reference.DRAWS},
+)
+operator("draw_gamma", _like_parameters, reference.draw_gamma, no_gradient, attrs=required("stream"))
+operator("draw_binomial", _binomial_shape, reference.draw_binomial, no_gradient, attrs=required("stream"))

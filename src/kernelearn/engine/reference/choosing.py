@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.arrays import Array, Shape, Sizes
+from kernelearn.engine.dtypes import INDEX
 from kernelearn.errors import ArgumentError
-
-INDEX = "int32"
 
 
 def checked_indices(indices: Array, size: int) -> Array:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain
+from kernelearn.engine.cpu.kernels.shaping import divided
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import one_by_one
@@ -154,6 +155,79 @@ class Uniform:
         one_by_one(k, k.lo * self.size, k.hi * self.size, use)
 
 
+def lower_draw(plan: Plan, op: Operation) -> bool:
+    """Uniform, normal, or 0 and 1; the others are left to the reference engine."""
+    (target,) = op.outputs
+    shape, kind, stream = plan.shape(target), op.attrs["kind"], int(op.attrs["stream"])
+    if not plan.is_float(target) or kind not in ("uniform", "normal", "bernoulli"):
+        return False
+    tasks, sizes = divided(shape)
+    size = math.prod(sizes)
+    reads = {"seed": op.inputs[0], "step": op.inputs[1]}
+    if kind == "uniform":
+        plan.call(op, Uniform(size, stream, 0.0, 1.0), reads, {"y": target}, tasks)
+        return True
+    if kind == "bernoulli":
+        plan.call(op, Bernoulli(size, stream, float(op.attrs["probability"])), reads, {"y": target}, tasks)
+        return True
+    if has_images(shape):
+        reads["n"] = "#n"
+    code = Normal(size, stream, tasks.fixed * size)
+    plan.call(op, code, reads, {"y": target}, tasks, flops=(60.0 * size, 0.0))
+    return True
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """`size` numbers a task, 1 with this probability, else 0."""
+
+    size: int
+    stream: int
+    probability: float
+
+    def emit(self, k: Kernel) -> None:
+        random = Philox(k, self.stream)
+
+        def use(at: Index, mask: Value | None) -> None:
+            u = uniform(random.words_at(random.numbers_from(at)))
+            k.store((u < self.probability).choose(1.0, k.zero), "y", at, mask)
+
+        one_by_one(k, k.lo * self.size, k.hi * self.size, use)
+
+
+def normals_at(k: Kernel, random: Philox, half: Index, at: Index) -> Value:
+    """Standard normal numbers from number `at` on; `half` of all numbers, rounded up.
+
+    Numbers 2 j and 2 j + 1 come from the words j (radius) and half + j (angle).
+    """
+    numbers = random.numbers_from(at)
+    pairs = numbers >> 1
+    angles = pairs + k.splat(str(half), "i64")
+    u, turns = (uniform(random.words_at(words)) for words in (pairs, angles))
+    radius = fn.sqrt(-2.0 * fn.log(1.0 - u))
+    sine, cosine = fn.sine_and_cosine(turns)
+    return radius * numbers.truncated("i1").choose(sine, cosine)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """`size` standard normal numbers a task, of `fixed` numbers in all, or (0) of all images'."""
+
+    size: int
+    stream: int
+    fixed: int
+
+    def emit(self, k: Kernel) -> None:
+        random = Philox(k, self.stream)
+        total = k.const(self.fixed) if self.fixed else k.scalar("n") * self.size
+        half = (total + 1) // 2
+
+        def use(at: Index, mask: Value | None) -> None:
+            k.store(normals_at(k, random, half, at), "y", at, mask)
+
+        one_by_one(k, k.lo * self.size, k.hi * self.size, use)
+
+
 def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
     """x plus normal noise by the Box-Muller transform."""
     x, seed, step = op.inputs
@@ -172,7 +246,7 @@ def lower_gaussian_noise(plan: Plan, op: Operation) -> bool:
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Entries 2 j and 2 j + 1 come from the words j (radius) and half + j (angle)."""
+    """Numbers of an image plus normal ones."""
 
     size: int
     stream: int
@@ -183,13 +257,7 @@ class GaussianNoise:
         half = (k.scalar("n") * self.size + 1) // 2
 
         def use(at: Index, mask: Value | None) -> None:
-            numbers = random.numbers_from(at)
-            pairs = numbers >> 1
-            angles = pairs + k.splat(str(half), "i64")
-            u, turns = (uniform(random.words_at(words)) for words in (pairs, angles))
-            radius = fn.sqrt(-2.0 * fn.log(1.0 - u))
-            sine, cosine = fn.sine_and_cosine(turns)
-            noise = radius * numbers.truncated("i1").choose(sine, cosine)
+            noise = normals_at(k, random, half, at)
             k.store(fn.fma(noise, self.deviation, k.load("x", at, mask)), "y", at, mask)
 
         one_by_one(k, k.lo * self.size, k.hi * self.size, use)
