@@ -90,3 +90,10 @@ def test_export_and_prune(run, recorded, tmp_path):
 def test_a_training_without_a_recording(run, finished):
     result = run("runs", "show", finished)
     assert result.code == 1 and "train --record" in result.err
+
+
+def test_runs_are_compared(run, recorded, tmp_path):
+    result = run("runs", "compare", recorded, recorded, "--figure", tmp_path / "compared.png")
+    assert result.code == 0, result.err
+    assert "Where they ended" in result.out and (tmp_path / "compared.png").stat().st_size > 5_000
+    assert run("runs", "compare", recorded).code == 1

@@ -139,6 +139,43 @@ def _shapes(run: "Run", layer: str) -> dict[str, list[int]]:
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of recorded runs.", show_default=False)
+    ],
+    layer: Annotated[str | None, typer.Option(help="Layer whose kernels are drawn.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw curves and kernels into this file.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Runs beside each other: settings that differ, where they ended, the same kernels in each.
+
+    Where the runs were tested on the same images, the difference of their accuracies comes with its interval.
+
+    **Examples**
+
+    - `kernelearn runs compare runs/a runs/b`
+    - `kernelearn runs compare runs/a runs/b runs/c --figure compared.png`
+    """
+    from kernelearn.cli.comparing import compared, paired_lines
+    from kernelearn.cli.output import say, say_json, say_prose, say_table
+
+    found, sources = compared(runs)
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        for number, table in enumerate(found.tables()):
+            if number:
+                say()
+            say_table(table.columns, table.cells(), table.title)
+        for line in paired_lines(found, sources):
+            say_prose(line)
+    if figure is not None:
+        from kernelearn.view import plot_runs_compared, save_figure
+
+        say(f"Figure: {save_figure(plot_runs_compared(found, layer), figure)}", to_stderr=as_json)
+
+
+@app.command()
 def prune(
     run: _Run,
     kernels: Annotated[int | None, _stride("weights")] = None,

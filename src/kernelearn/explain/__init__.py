@@ -66,6 +66,11 @@ _OBJECTS = {
     "receptive_fields": "sight.fields",
     "ReceptiveField": "sight.fields",
     "Table": "table",
+    # What stands out in a run; runs beside each other.
+    "hints": "findings",
+    "Hint": "findings",
+    "compare_runs": "comparison",
+    "RunComparison": "comparison",
     # Experiments.
     "run_experiment": "experiments",
     "ExperimentResult": "experiments",

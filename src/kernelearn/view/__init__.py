@@ -29,6 +29,7 @@ _LATER = {
     "plot_image_pass": "explain_figures_passes",
     "plot_activation": "explain_figures_passes",
     "plot_geometry": "explain_figures_passes",
+    "plot_runs_compared": "comparison_figure",
     "plot_network": "network_figure",
     "plot_neurons": "network_figure",
     "write_report": "report",

@@ -274,6 +274,26 @@ def geometry(
     deliver(Explained([found.table()], found.to_dict(), drawn), figure, json, csv)
 
 
+def hints(run: RUN, json: JSON = None, csv: CSV = None) -> None:
+    """What the numbers of a run say is wrong: dead channels, large updates, layers that stand still, ...
+
+    **Examples**
+
+    - `kernelearn explain hints runs/demo`
+    """
+    from kernelearn.cli.sources import open_run
+    from kernelearn.explain.findings import hint_table
+    from kernelearn.explain.findings import hints as hints_of
+
+    found = hints_of(open_run(run))
+    table = hint_table(found)
+    lines = [] if found else ["Nothing stands out in this run."]
+    answer = Explained(
+        [table] if found else [], [one.to_dict() for one in found], _no_figure, lines, rows=table
+    )
+    deliver(answer, None, json, csv)
+
+
 def _no_figure() -> "Figure":
     raise ArgumentError("This answer is a table.")
 

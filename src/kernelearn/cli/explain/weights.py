@@ -20,7 +20,7 @@ from kernelearn.cli.explain.answers import (
     deliver,
 )
 from kernelearn.cli.explain.kernels import curves, filters
-from kernelearn.cli.explain.passes import activation, delta, geometry, image, joint, unit
+from kernelearn.cli.explain.passes import activation, delta, geometry, hints, image, joint, unit
 from kernelearn.cli.explain.views import field, maps, patches, saliency
 
 if TYPE_CHECKING:
@@ -281,6 +281,7 @@ for _command in (
     activation,
     joint,
     geometry,
+    hints,
     filters,
     curves,
     maps,
