@@ -19,8 +19,13 @@ PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ activations callbacks config constraints
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
-        metrics mixed_precision models ops optimizers random recording regularizers schedules
+        metrics mixed_precision models ops optimizers random recording regularizers saving schedules
         set_num_threads set_random_seed utils
+    """,
+    "kernelearn.saving": """
+        CustomObjectScope custom_object_scope deserialize_keras_object get_custom_objects
+        get_registered_name get_registered_object load_model register register_keras_serializable
+        save_model serialize_keras_object
     """,
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu

@@ -46,6 +46,7 @@ _MODULES = (
     "random",
     "recording",
     "regularizers",
+    "saving",
     "schedules",
     "utils",
 )
@@ -80,6 +81,7 @@ __all__ = [
     "random",
     "recording",
     "regularizers",
+    "saving",
     "schedules",
     "set_num_threads",
     "set_random_seed",
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
         random,
         recording,
         regularizers,
+        saving,
         schedules,
         utils,
     )

@@ -33,7 +33,12 @@ class Checked:
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         """Refuse arguments that the class does not have, or of the wrong kind, before anything is done."""
         check_arguments(cls, args, arguments)
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made.note_arguments(args, arguments)
+        return made
+
+    def note_arguments(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> None:
+        """Called with the constructor's arguments before `__init__`."""
 
     def refuse_rest(self, rest: Mapping[str, Any]) -> None:
         """Refuse what reaches the top of a family and has no meaning there.
@@ -232,6 +237,11 @@ def _has_own_config(cls: type) -> bool:
     """Whether a class outside of this package, or a base of it, says itself what its config is."""
     owner = next(base for base in cls.__mro__ if "get_config" in base.__dict__)
     return owner.__module__.partition(".")[0] != _PACKAGE
+
+
+def describes_itself(cls: type) -> bool:
+    """Whether a class outside of this package leaves its config to what its base derives."""
+    return cls.__module__.partition(".")[0] != _PACKAGE and not _has_own_config(cls)
 
 
 def _mentioned(base: type) -> set[str]:

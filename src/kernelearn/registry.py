@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
+from kernelearn._serializable import holds_references, registered_name, registered_object
+from kernelearn.errors import ArgumentError, KernelearnError, UnknownNameError, unknown_name
 
 T = TypeVar("T", bound=type)
 
@@ -66,6 +67,10 @@ class Registry:
                 "Give your class another name."
             )
 
+    def classes(self) -> list[type]:
+        """The classes of the family."""
+        return list(self._classes.values())
+
     def alias(self, name: str, cls: type, **config: Any) -> None:
         """Make `name` mean `cls(**config)`."""
         self._aliases[name] = (cls, config)
@@ -85,6 +90,8 @@ class Registry:
         """
         if identifier is None or type(identifier) in self._classes.values():
             return identifier
+        if registered_name(type(identifier)) is not None:
+            return identifier
         if isinstance(identifier, str):
             cls, config = self._find(identifier)
             return cls(**config)
@@ -103,9 +110,29 @@ class Registry:
         """The JSON config from which `get` builds an equal object; None for None."""
         if obj is None:
             return None
-        if type(obj) not in self._classes.values():
+        written = {"class_name": self.name_in_files(obj), "config": obj.get_config()}
+        build = obj.get_build_config() if hasattr(obj, "get_build_config") else None
+        return written if build is None else {**written, "build_config": build}
+
+    def name_in_files(self, obj: Any) -> Any:
+        """The name of an object's class in files.
+
+        Raises: ArgumentError if it has none, because it is not registered.
+        """
+        if type(obj) in self._classes.values():
+            return type(obj).__name__
+        name = registered_name(type(obj))
+        if name is None and not holds_references():
             raise ArgumentError(self._not_registered(obj))
-        return {"class_name": type(obj).__name__, "config": obj.get_config()}
+        return type(obj) if name is None else name
+
+    def why_no_name(self, obj: Any) -> str | None:
+        """Why a file has no name for the class of an object; None if it has."""
+        try:
+            self.name_in_files(obj)
+        except ArgumentError as error:
+            return str(error)
+        return None
 
     def why_not_saved(self, obj: Any) -> str | None:
         """Why a file cannot hold this object, with the remedy; None if it can, or for None.
@@ -125,7 +152,8 @@ class Registry:
         family = f"{word}ES" if word.endswith("S") else f"{word}S"
         return (
             f"A {self.kind} of type {type(obj).__name__} cannot be saved: it is not registered. Write "
-            f"@{family}.register() above its class (before a file with it is read, too)."
+            f"@kernelearn.saving.register() or @{family}.register() above its class (before a file with it "
+            "is read, too)."
         )
 
     def _find(self, name: str) -> tuple[type, dict[str, Any]]:
@@ -133,12 +161,26 @@ class Registry:
         known = {**self._aliases, **{key: (cls, {}) for key, cls in self._classes.items()}}
         if name in known:
             return known[name]
+        own = registered_object(name)
+        if own is not None:
+            return own, {}
         same = [key for key in known if key.lower() == name.lower()]
+        if not same and ">" in name:
+            package, _, own = name.partition(">")
+            raise UnknownNameError(
+                f"The class {name!r} is not registered, and nothing is run because a file names it. Import "
+                f"the module that defines it under @kernelearn.saving.register(package={package!r}), or load "
+                f"with custom_objects={{{own!r}: {own}}}."
+            )
         if not same:
             raise unknown_name(self.kind, name, known)
         return known[same[0]]
 
     def _from_config(self, config: dict[str, Any]) -> Any:
-        cls, preset = self._find(str(config["class_name"]))
+        name = config["class_name"]
+        cls, preset = (name, {}) if isinstance(name, type) else self._find(str(name))
         arguments = {**preset, **(config.get("config") or {})}
-        return cls.from_config(arguments) if hasattr(cls, "from_config") else cls(**arguments)
+        made = cls.from_config(arguments) if hasattr(cls, "from_config") else cls(**arguments)
+        if config.get("build_config") is not None:
+            made.build_from_config(config["build_config"])
+        return made

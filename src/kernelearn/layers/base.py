@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn import _notebook, config, regularizers
-from kernelearn._configurable import Configurable
+from kernelearn import _notebook, config, constraints, initializers, regularizers
+from kernelearn._configurable import Configurable, describes_itself
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import NotBuiltError, ShapeError, TracingError
 from kernelearn.layers import calling, tracking
@@ -29,7 +29,8 @@ from kernelearn.layers.making_weights import made_weight
 from kernelearn.layers.naming import check_name, snake_case, unique_name
 from kernelearn.layers.notes import CallNotes
 from kernelearn.layers.own import is_own, lower_call, note_made, usual_given
-from kernelearn.layers.structure import Given, filled, is_shape, with_places
+from kernelearn.layers.own_config import config_of, made_from
+from kernelearn.layers.structure import Given, add_kind, filled, is_shape, with_places
 from kernelearn.layers.tensor import Node
 from kernelearn.layers.weight import Weight
 from kernelearn.registry import Registry
@@ -83,6 +84,7 @@ class Layer(KerasNames, Configurable):
             layers that are there to change images at random.
     """
 
+    given_arguments: tuple[tuple[Any, ...], dict[str, Any]]
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"autocast": (True, False, None)}
     outside_config: ClassVar[frozenset[str]] = frozenset({"input_shape"})
     called_training: ClassVar[bool] = False
@@ -133,6 +135,26 @@ class Layer(KerasNames, Configurable):
 
     def kept_value(self, name: str, value: Any, kind: str) -> Any:
         return kept(name, value, kind)
+
+    def note_arguments(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> None:
+        if describes_itself(type(self)):
+            self.__dict__["given_arguments"] = (args, dict(arguments))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON values: `from_config` makes an equal layer from them.
+
+        A class outside of this package needs no attributes for it: its arguments are kept as they were given.
+
+        Raises: ArgumentError for an argument that a file cannot hold.
+        """
+        if describes_itself(type(self)):
+            return config_of(self)
+        return super().get_config()
+
+    @classmethod
+    def check_declaration(cls) -> None:
+        if not describes_itself(cls):
+            super().check_declaration()
 
     # --- what subclasses declare
 
@@ -199,7 +221,7 @@ class Layer(KerasNames, Configurable):
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Self:
         """A new layer from what `get_config` gave."""
-        return cls(**values)
+        return made_from(cls, values) if describes_itself(cls) else cls(**values)
 
     # --- weights
 
@@ -358,6 +380,10 @@ class Layer(KerasNames, Configurable):
             )
         return self._nodes[0]
 
+    def last_node(self) -> Node:
+        """The last call on tensors."""
+        return self._nodes[-1]
+
     def add_node(self, node: Node) -> None:
         """Remember a call."""
         self._nodes.append(node)
@@ -423,3 +449,12 @@ def _building_once(build: Callable[..., None]) -> Callable[..., None]:
             self.built = True
 
     return once
+
+
+add_kind("layer", Layer, LAYERS.serialize, LAYERS.get)
+for _kind, _base, _family in (
+    ("initializer", initializers.Initializer, initializers),
+    ("regularizer", regularizers.Regularizer, regularizers),
+    ("constraint", constraints.Constraint, constraints),
+):
+    add_kind(_kind, _base, _family.serialize, _family.get)

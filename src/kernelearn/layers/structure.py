@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._configurable import is_whole
+from kernelearn._serializable import holds_references, need_object, registered_name
 from kernelearn.errors import ArgumentError
 
 
@@ -111,18 +112,36 @@ def encoded(value: Any, owner: str) -> Any:
         return value.item()
     if isinstance(value, list):
         return [encoded(part, owner) for part in value]
+    name = registered_name(value) if callable(value) else None
+    if name is not None:
+        return {"function": name}
     for kind, (cls, to_json, _) in _KINDS.items():
         if isinstance(value, cls):
             return {kind: _encoded_parts(to_json(value), owner)}
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return np.dtype(value).name
+    if holds_references():
+        return value
     raise ArgumentError(
-        f"{owner} was given {value!r} of type {type(value).__name__}, which a file cannot hold. Make a layer "
-        "of your own that keeps it, and register the layer."
+        f"{owner} was given {value!r} of type {type(value).__name__}, which a file cannot hold. Register its "
+        "class or function with @kernelearn.saving.register(), or define get_config and from_config."
     )
 
 
+class _Registered:
+    """Stands in the table for classes and functions that `encoded` has looked up before."""
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """JSON values as they are."""
+
+    values: Any
+
+
 def _encoded_parts(value: Any, owner: str) -> Any:
+    if isinstance(value, _Plain):
+        return value.values
     if isinstance(value, dict):
         return {key: encoded(part, owner) for key, part in value.items()}
     return encoded(value, owner)
@@ -158,4 +177,10 @@ _KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "slice": (slice, lambda s: [s.start, s.stop, s.step], lambda held: slice(*(decoded(p) for p in held))),
     "ellipsis": (type(...), lambda _: True, lambda _: ...),
     "dict": (dict, dict, _decoded_dict),
+    "function": (_Registered, str, lambda held: need_object(str(held))),
 }
+
+
+def add_kind(kind: str, cls: type, to_json: Callable[[Any], Any], from_json: Callable[[Any], Any]) -> None:
+    """Let arguments be objects of a class, too."""
+    _KINDS[kind] = (cls, lambda value: _Plain(to_json(value)), from_json)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from kernelearn.errors import FormatError
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.layers.merging import Input, InputLayer
+from kernelearn.layers.structure import Given
 from kernelearn.layers.tensor import Tensor
 from kernelearn.models.model import Model
 
@@ -21,7 +22,9 @@ def functional_config(model: Model) -> dict[str, Any]:
     calls = []
     form = {"has_tuple_outputs": True} if model.has_tuple_outputs else {}
     for number, call in enumerate(model.calls):
-        mode = {} if call.training is None else {"training": call.training}
+        mode: dict[str, Any] = {} if call.training is None else {"training": call.training}
+        if call.given is not None:
+            mode["given"] = call.given.to_json(f"Layer {call.layer.name!r}")
         calls.append({"layer": call.layer.name, "inputs": [places[id(t)] for t in call.inputs], **mode})
         places.update((id(t), ["call", number, t.index]) for t in call.outputs)
     return {
@@ -48,10 +51,8 @@ def functional_from_config(values: dict[str, Any]) -> Model:
         layers = {config["config"]["name"]: LAYERS.get(config) for config in values["layers"]}
         made: list[list[Tensor]] = []
         for call in values["calls"]:
-            arguments = [_at(place, inputs, made) for place in call["inputs"]]
-            given = arguments if len(arguments) > 1 else arguments[0]
-            result = layers[call["layer"]](given, training=call.get("training"))
-            made.append(_listed(result))
+            layer, given = layers[call["layer"]], [_at(place, inputs, made) for place in call["inputs"]]
+            made.append(_called(layer, given, call))
         outputs = [_at(place, inputs, made) for place in values["outputs"]]
     except (KeyError, IndexError, TypeError) as error:
         raise FormatError(f"This is not the config of a functional model: {error!r}.") from error
@@ -62,11 +63,13 @@ def functional_from_config(values: dict[str, Any]) -> Model:
     return model
 
 
-def _listed(result: Any) -> list[Tensor]:
-    """The outputs of a call as a list, in order."""
-    if isinstance(result, dict):
-        return list(result.values())
-    return list(result) if isinstance(result, list | tuple) else [result]
+def _called(layer: Layer, inputs: list[Tensor], call: dict[str, Any]) -> list[Tensor]:
+    """The outputs of a call, in order."""
+    usual = Given((inputs if len(inputs) > 1 else inputs[0],))
+    written = Given.from_json(call["given"]) if "given" in call else usual
+    args, keywords = written.filled(inputs)
+    layer(*args, training=call.get("training"), **keywords)
+    return list(layer.last_node().outputs)
 
 
 def _named(tensors: list[Tensor], keys: list[str] | None) -> Any:

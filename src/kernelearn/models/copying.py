@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kernelearn._serializable import by_reference
 from kernelearn.engine.variable import Variable
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS
@@ -19,8 +20,10 @@ def frozen(model: Model) -> dict[str, Any]:
 
     Raises: ArgumentError for a layer that has no config.
     """
+    with by_reference():
+        config = LAYERS.serialize(model)
     state: dict[str, Any] = {
-        "model": LAYERS.serialize(model),
+        "model": config,
         "weights": model.get_weights(),
         "metadata": model.metadata,
         "input_range": model.input_range.largest,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernelearn import losses, metrics, optimizers
+from kernelearn._serializable import custom_object_scope
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, FormatError, ShapeError, UnknownNameError
 from kernelearn.formats import native
@@ -16,14 +18,15 @@ from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.own import is_own
 from kernelearn.models.model import Model
 from kernelearn.training.input_range import InputRange
 from kernelearn.training.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
 _SHAPE = {
-    "model": {"class_name": str, "config": dict},
+    "model": {"class_name": str, "config": dict, "build_config?": dict},
     "metadata?": dict,
     "input_range?": Every(float),
     "iterations?": int,
@@ -49,6 +52,7 @@ def model_config(model: Model) -> dict[str, Any]:
 
     Raises: ArgumentError for a part that cannot be written down.
     """
+    _check_registered(model)
     values: dict[str, Any] = {"kind": MODEL, "model": LAYERS.serialize(model), "metadata": model.metadata}
     values["input_range"] = model.input_range.largest
     if model.compiled:
@@ -57,13 +61,44 @@ def model_config(model: Model) -> dict[str, Any]:
     return values
 
 
-def load_model(path: Any, compile: bool = True) -> Any:
+def _check_registered(model: Model) -> None:
+    """Raise ArgumentError if a file of this model could not be read again."""
+    found = [layer for layer in (model, *_described(model)) if not _has_name(layer)]
+    if found:
+        names = ", ".join(dict.fromkeys(type(layer).__name__ for layer in found))
+        raise ArgumentError(
+            f"Model {model.name!r} cannot be saved whole: {names} is not registered, so that a file with it "
+            "could not be read again. Write @kernelearn.saving.register() above the class, or save the "
+            "weights alone with model.save_weights(path). Nothing was written."
+        )
+
+
+def _described(model: Any) -> Iterator[Layer]:
+    """The layers that stand in the config of a model: not those that a constructor makes again."""
+    if not isinstance(model, Model) or is_own(type(model)):
+        return
+    for layer in model.layers:
+        yield layer
+        yield from _described(layer)
+
+
+def _has_name(layer: Layer) -> bool:
+    return LAYERS.why_no_name(layer) is None
+
+
+def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> Any:
     """Read a model written by `Model.save`.
 
     Args:
+        custom_objects: name in the file -> class or function of yours that is not registered.
         compile: also restore optimiser, loss and metrics, so that training can go on.
     Raises: FormatError if the file is damaged, foreign or no model.
     """
+    with custom_object_scope(custom_objects):
+        return _loaded(path, compile)
+
+
+def _loaded(path: Any, compile: bool) -> Any:
     values, arrays = native.read(path)
     if values.get("kind") != MODEL:
         raise FormatError(

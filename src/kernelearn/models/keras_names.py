@@ -9,6 +9,7 @@ from typing import Any
 from kernelearn.errors import ArgumentError, FormatError
 from kernelearn.layers.base import LAYERS, Layer
 from kernelearn.layers.merging import InputLayer
+from kernelearn.layers.structure import Given
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.models.model import Model
 from kernelearn.models.sequential import Sequential
@@ -90,7 +91,7 @@ def _cloned(layer: Layer, clone_function: Callable[[Layer], Layer] | None) -> La
 def _called(call: Node, made: dict[int, Layer], values: dict[int, Tensor]) -> list[Tensor]:
     """A call of a layer repeated with its clone."""
     inputs = [values[id(tensor)] for tensor in call.inputs]
-    result = made[id(call.layer)](inputs if len(inputs) > 1 else inputs[0], training=call.training)
-    if isinstance(result, dict):
-        return list(result.values())
-    return list(result) if isinstance(result, list | tuple) else [result]
+    layer, usual = made[id(call.layer)], Given((inputs if len(inputs) > 1 else inputs[0],))
+    args, keywords = (call.given or usual).filled(inputs)
+    layer(*args, training=call.training, **keywords)
+    return list(layer.last_node().outputs)

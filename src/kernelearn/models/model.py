@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn._serializable import by_reference
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
@@ -19,7 +20,7 @@ from kernelearn.layers.base import LAYERS, Layer, Shape
 from kernelearn.layers.calling import lower_node, shown
 from kernelearn.layers.merging import Input
 from kernelearn.layers.own import is_own
-from kernelearn.layers.structure import Given, filled, is_shape, with_places
+from kernelearn.layers.structure import Given, decoded, encoded, filled, is_shape, with_places
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import fits, has_unknown
 from kernelearn.layers.weight import Weight
@@ -61,6 +62,7 @@ class Model(Trainer, Layer):
         self.outputs: list[Tensor] = []
         self._calls: list[Node] = []
         self._layers: list[Layer] = []
+        self._built_for: tuple[Any, ...] | None = None
         # The names that a dict of inputs or outputs gives.
         self.input_keys, self.output_keys = _keys(inputs), _keys(outputs)
         self.has_tuple_outputs = isinstance(outputs, tuple) and len(outputs) > 1
@@ -188,6 +190,7 @@ class Model(Trainer, Layer):
         self.inputs, self.outputs = inputs, list(node.outputs)
         first = filled(given, inputs)[0]
         self.input_keys, self.output_keys = _keys(first), _keys(filled(node.form, node.outputs))
+        self._built_for = input_shapes
         self.has_tuple_outputs = isinstance(node.form, tuple) and len(node.outputs) > 1
         self.built = True
 
@@ -393,7 +396,17 @@ class Model(Trainer, Layer):
         """The structure as JSON values: layers, calls, inputs and outputs; without weights."""
         from kernelearn.models.configs import functional_config
 
-        return functional_config(self)
+        return super().get_config() if is_own(type(self)) else functional_config(self)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The input shapes that a model with a `call` of its own was built for; None for a functional one."""
+        if not is_own(type(self)) or self._built_for is None:
+            return None
+        return {"input_shapes": [encoded(shape, self.name) for shape in self._built_for]}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the weights for the shapes that `get_build_config` gave."""
+        self.connect(*(decoded(shape) for shape in config["input_shapes"]))
 
     def to_json(self, **options: Any) -> str:
         """The structure as text, from which `kernelearn.models.model_from_json` makes a new model.
@@ -408,12 +421,12 @@ class Model(Trainer, Layer):
         """A new model with fresh weights from what `get_config` gave."""
         from kernelearn.models.configs import functional_from_config
 
-        return functional_from_config(values)
+        return super().from_config(values) if is_own(cls) else functional_from_config(values)
 
     def clone(self) -> Any:
         """A new model of the same structure with copies of the weights; not compiled."""
-        with values_follow():
-            twin = type(self).from_config(self.get_config())
+        with values_follow(), by_reference():
+            twin = LAYERS.get(LAYERS.serialize(self))
         twin.set_weights(self.get_weights())
         twin.metadata = dict(self.metadata)
         return twin
@@ -431,10 +444,10 @@ class Model(Trainer, Layer):
         """
         from kernelearn.models.files import model_config
 
+        model_config(self)
         reason = LAYERS.why_not_saved(self)
         if reason is not None:
             raise ArgumentError(reason)
-        model_config(self)
 
     def save_weights(self, path: Any, overwrite: bool = True) -> None:
         """Write the weights alone."""
