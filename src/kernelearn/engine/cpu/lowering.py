@@ -16,7 +16,6 @@ from kernelearn.engine.cpu.kernels import (
     dense,
     fused,
     random,
-    reductions,
     shaping,
     updates,
 )
@@ -30,6 +29,9 @@ from kernelearn.engine.cpu.kernels.losses import loss
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
 from kernelearn.engine.cpu.kernels.norms import clipping, constraints, penalties
 from kernelearn.engine.cpu.kernels.pooling import pooling
+from kernelearn.engine.cpu.kernels.reductions import running
+from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
+from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduction
 from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Fallback, Plan
@@ -62,18 +64,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "loss": (loss.lower_loss,),
     "loss_grad": (loss.lower_loss_grad,),
     # reductions
-    "bias_grad": (reductions.lower_reduction,),
-    "sum_to": (reductions.lower_reduction,),
-    "reduce_mean": (reductions.lower_reduction,),
-    "reduce_max": (reductions.lower_reduction,),
-    "reduce_min": (),
-    "reduce_prod": (),
-    "entry_count": (),
-    "argmax": (),
-    "argmin": (),
-    "cumsum": (),
-    "cumprod": (),
-    "cumprod_grad": (),
+    **dict.fromkeys(KINDS, (lower_reduction,)),
+    "entry_count": (running.lower_count,),
+    "argmax": (running.lower_place,),
+    "argmin": (running.lower_place,),
+    "cumsum": (running.lower_running,),
+    "cumprod": (running.lower_running,),
+    "cumprod_grad": (running.lower_product_gradient,),
     # windows and sizes
     "max_pool": (pooling.lower_max_pool,),
     "max_pool_take": (pooling.lower_max_pool_take,),

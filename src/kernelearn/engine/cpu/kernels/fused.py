@@ -10,6 +10,8 @@ from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
+from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
+from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduced
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
@@ -29,6 +31,11 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
     """In one pass if there is a kernel for that."""
     body = op.attrs["body"].operations
     first = body[0]
+    reductions = [part for part in body if part.operator in KINDS]
+    if reductions:
+        chain_body = [part for part in body if part.operator not in KINDS]
+        made = {name for part in reductions for name in part.outputs}
+        return lower_reduced(plan, op, chain_body, reductions, [n for n in op.outputs if n not in made])
     if body[-1].operator == "max_pool":
         return _lower_with_pooling(plan, op, body)
     shape = plan.shape(first.outputs[0])

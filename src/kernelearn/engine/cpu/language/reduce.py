@@ -24,7 +24,7 @@ def only(mask: Value | None, value: Value, other: Value | float) -> Value:
     return value if mask is None else mask.choose(value, other)
 
 
-def _butterfly(vector: Value, join: Callable[[Value, Value], Value]) -> Value:
+def butterfly(vector: Value, join: Callable[[Value, Value], Value]) -> Value:
     """Join all lanes pairwise; the result is in every lane."""
     k, kind = vector.kernel, vector.type
     step = kind.lanes // 2
@@ -39,12 +39,12 @@ def _butterfly(vector: Value, join: Callable[[Value, Value], Value]) -> Value:
 
 def lane_sum(vector: Value) -> Value:
     """The sum of the lanes, in every lane."""
-    return _butterfly(vector, lambda a, b: a + b)
+    return butterfly(vector, lambda a, b: a + b)
 
 
 def lane_max(vector: Value) -> Value:
     """The largest lane, in every lane; a NaN may or may not be seen."""
-    return _butterfly(vector, lambda a, b: (a > b).choose(a, b))
+    return butterfly(vector, lambda a, b: (a > b).choose(a, b))
 
 
 def accumulate(register: Register, value: Value) -> None:
@@ -89,7 +89,7 @@ def fold_rows(
     starts: Sequence[Value],
     tile: Sequence[Any],
     step: Accumulate,
-    merge: Callable[[Value, Value], Value] | None = None,
+    merge: Callable[[Value, Value], Value] | Sequence[Callable[[Value, Value], Value]] | None = None,
     unroll: int | None = None,
 ) -> list[list[Value]]:
     """Sums over rows in registers, several chains of additions at a time.
@@ -100,11 +100,11 @@ def fold_rows(
         rows: how many, known here or only when the kernel runs.
         starts: first values of the sums of one vector.
         tile: what distinguishes the vectors of a row; passed on to `step`.
-        merge: joins two chains, addition by default.
+        merge: joins two chains, addition by default; one for all sums of a vector, or one for each.
         unroll: chains per sum; as many as fit into the registers by default.
     Returns: the sums of each vector.
     """
-    merge = merge or (lambda a, b: a + b)
+    merges = merge if isinstance(merge, Sequence) else [merge or (lambda a, b: a + b)] * len(starts)
     turns = unroll or max(ACCUMULATORS // (len(tile) * len(starts)), 1)
     if isinstance(rows, int):
         turns = min(turns, max(rows, 1))
@@ -120,7 +120,7 @@ def fold_rows(
         with k.loop(whole, rows) as row:
             _step(k, row, tile, chains[0], step)
     return [
-        [_joined(merge, [k.get(c[v][s]) for c in chains]) for s in range(len(starts))]
+        [_joined(merges[s], [k.get(c[v][s]) for c in chains]) for s in range(len(starts))]
         for v in range(len(tile))
     ]
 

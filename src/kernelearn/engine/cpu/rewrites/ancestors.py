@@ -27,6 +27,10 @@ class Ancestors:
         made = self._graph.place_of(name)
         return made >= 0 and any(self._bits[made] >> place & 1 for place in members)
 
+    def needs(self, members: Iterable[int], place: int) -> bool:
+        """Whether one of some operations is made from results of another."""
+        return any(self._bits[member] >> place & 1 for member in members)
+
     def join(self, members: Sequence[int]) -> None:
         """These are one operation from now on: who needs one of them needs all, and what they need."""
         inside = sum(1 << place for place in members)

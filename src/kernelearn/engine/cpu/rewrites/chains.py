@@ -4,7 +4,8 @@
     after   s = fused(x, w, b, q) body=conv + bias_add + activation + add
 
 A group holds results of one shape and one phase, and nothing outside of it lies between two of its members.
-What others read, or a run gives back, is an output of the group as well. Single numbers that are known
+It may end in reductions, all over the same axes, of what it makes or reads. What others read, or a run gives
+back, is an output of the group as well. Single numbers that are known
 (`fill`) are copied into each group that reads them, and so into the code.
 """
 
@@ -16,13 +17,20 @@ from dataclasses import replace
 from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code, read_inputs
 from kernelearn.engine.cpu.kernels.fused import ANCHORS
+from kernelearn.engine.cpu.kernels.reductions.reduced import (
+    FEW_ROWS,
+    axes_of,
+    is_reduction,
+    rows_of_images,
+)
 from kernelearn.engine.cpu.rewrites.ancestors import Ancestors, in_order_of_need
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators.fused import Body
 from kernelearn.engine.program import Operation, Program
 
-# Tensors and rows of weights that one kernel reads at most.
+# Tensors and rows of weights that one kernel reads at most; reductions that it does.
 MAX_EXTERNALS = 8
+MAX_REDUCTIONS = 4
 
 
 def fuse_chains(program: Program) -> Program:
@@ -31,7 +39,7 @@ def fuse_chains(program: Program) -> Program:
     ancestors, taken = Ancestors(graph), set[int]()
     groups: list[list[int]] = []
     for place, op in enumerate(program.operations):
-        if place in taken or op.phase == "update" or not (op.operator in ANCHORS or _is_entrywise(graph, op)):
+        if place in taken or op.phase == "update" or not _starts(graph, op):
             continue
         members = _Group(graph, ancestors, taken, place).members
         taken.update(members)
@@ -47,6 +55,10 @@ def _without_unread_constants(program: Program) -> Program:
     read = {name for op in program.operations for name in op.inputs} | set(program.outputs.values())
     kept = [op for op in program.operations if op.operator != "fill" or read.intersection(op.outputs)]
     return replace(program, operations=tuple(kept))
+
+
+def _starts(graph: Graph, op: Operation) -> bool:
+    return op.operator in ANCHORS or _is_entrywise(graph, op) or is_reduction(op, graph.program.buffers)
 
 
 def _is_entrywise(graph: Graph, op: Operation) -> bool:
@@ -72,20 +84,54 @@ class _Group:
     """Operations that form a group with the one at `start`.
 
     Attributes:
-        members: their places, in order.
+        members: their places, in order; reductions: those that reduce.
     """
 
     def __init__(self, graph: Graph, ancestors: Ancestors, taken: set[int], start: int) -> None:
         self.graph, self.ancestors, self.taken = graph, ancestors, taken
         first = graph.program.operations[start]
         self.is_anchored = first.operator in ANCHORS
-        self.phase, self.shape = first.phase, graph.program.buffers[first.outputs[0]].shape
+        self.is_reduction = is_reduction(first, graph.program.buffers)
+        shaped = first.inputs[0] if self.is_reduction else first.outputs[0]
+        self.phase, self.shape = first.phase, graph.program.buffers[shaped].shape
+        self.reductions: list[int] = []
         self.values: set[str] = set()
         self.externals: set[str] = set()
         self.members: list[int] = []
-        self._take(start, [] if self.is_anchored else self._outside(first))
-        self._grow(start)
+        if self.is_reduction:
+            self._reduce(start)
+        else:
+            self._take(start, [] if self.is_anchored else self._outside(first))
+            self._grow(start)
+        if not self.is_anchored:
+            self._add_reductions()
         self.members.sort()
+
+    def _add_reductions(self) -> None:
+        """Take reductions of what the group makes or reads whole."""
+        for name in (*self.values, *sorted(self.externals)):
+            for reader in self.graph.readers(name):
+                place = self.graph.place(reader)
+                is_free = place not in self.taken and place not in self.members
+                if is_free and not self.ancestors.needs(self.members, place) and self._can_reduce(reader):
+                    self._reduce(place)
+
+    def _can_reduce(self, op: Operation) -> bool:
+        buffers = self.graph.program.buffers
+        if op.phase != self.phase or not is_reduction(op, buffers) or len(self.reductions) >= MAX_REDUCTIONS:
+            return False
+        if buffers[op.inputs[0]].shape != self.shape or buffers[op.outputs[0]].shape == self.shape:
+            return False
+        axes = axes_of(op, self.shape)
+        others = [axes_of(self.graph.program.operations[place], self.shape) for place in self.reductions]
+        # NOTE: where an image has few rows, its parts would be as large as what is reduced.
+        return all(axes == other for other in others) and rows_of_images(self.shape, axes) > FEW_ROWS
+
+    def _reduce(self, place: int) -> None:
+        op = self.graph.program.operations[place]
+        self.members.append(place)
+        self.reductions.append(place)
+        self.externals.update(n for n in op.inputs if n not in self.values)
 
     def _grow(self, start: int) -> None:
         frontier = self._readers(start)
@@ -161,7 +207,8 @@ def _fused(graph: Graph, members: Sequence[int]) -> Operation:
     operations = [program.operations[i] for i in members]
     constants = _constants(graph, operations)
     first = operations[:1] if operations[0].operator in ANCHORS else []
-    body = (*first, *constants, *operations[len(first) :])
+    others = sorted(operations[len(first) :], key=lambda op: is_reduction(op, program.buffers))
+    body = (*first, *constants, *others)
     made = [name for op in operations for name in op.outputs]
     outputs = tuple(
         n for n in made if graph.is_kept(n) or any(graph.place(op) not in inside for op in graph.readers(n))

@@ -53,13 +53,19 @@ class Chain:
     stores: tuple[tuple[str, str], ...]
 
     @property
-    def identity(self) -> str:
-        """What the chain does, whatever the buffers are called."""
+    def names(self) -> dict[str, str]:
+        """Buffer -> what stands for it, whatever it is called."""
         names = {name: f"g{i}" for i, name in enumerate(self.given)}
         names.update((e.name, e.role) for e in self.externals)
-        parts = []
         for i, op in enumerate(self.body):
             names.update((name, f"v{i}.{j}") for j, name in enumerate(op.outputs))
+        return names
+
+    @property
+    def identity(self) -> str:
+        """What the chain does, whatever the buffers are called."""
+        names, parts = self.names, []
+        for op in self.body:
             arguments = ",".join(names[n] for n in read_inputs(op))
             parts.append(f"{op.operator}({arguments}){identity(op.attrs)}")
         kinds = ",".join(f"{e.role}:{e.kind}:{e.dtype}" for e in self.externals)
@@ -139,26 +145,32 @@ def make_chain(
     shape: tuple[int | None, ...],
     wanted: Sequence[str],
     spreads: bool = False,
+    also: Sequence[str] = (),
 ) -> Chain | None:
     """The chain of operations on a tensor of this shape, or None if one of them has no emitter.
 
     Args:
         wanted: buffers that are needed afterwards.
         spreads: whether inputs may be repeated along any axes.
+        also: buffers that the surrounding kernel wants, read if no operation makes them.
     """
     made = set(given)
     externals: dict[str, External] = {}
-    for op in body:
-        if not has_code(op, plan.buffers):
-            return None
-        for name in read_inputs(op):
-            if name in made or name in externals:
-                continue
+
+    def fits(name: str) -> bool:
+        if name not in made and name not in externals:
             kind = operand_kind(plan.buffers[name], shape, spreads)
             if kind is None:
-                return None
+                return False
             externals[name] = External(f"e{len(externals)}", name, kind, plan.dtype(name))
+        return True
+
+    for op in body:
+        if not has_code(op, plan.buffers) or not all(map(fits, read_inputs(op))):
+            return None
         made.update(op.outputs)
+    if not all(map(fits, also)):
+        return None
     stores = tuple((f"o{i}", name) for i, name in enumerate(wanted))
     return Chain(tuple(given), tuple(externals.values()), tuple(body), stores)
 
