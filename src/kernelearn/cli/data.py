@@ -29,7 +29,9 @@ def data(
         str | None, typer.Option(help="For testing. [default: the data's own test part, else 0.2]")
     ] = None,
     split_seed: Annotated[int, typer.Option(min=0, help="Of the division into parts.")] = 0,
-    resize: Annotated[str | None, typer.Option(help="Stretch images to 32 or 32x48.")] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="Stretch images to 32 or 32x48; keep: as they are.")
+    ] = None,
     channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for colour.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

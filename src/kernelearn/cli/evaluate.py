@@ -75,25 +75,27 @@ def new_data(network: "Model", data: str, part: str | None) -> "Dataset":
     Raises: DataError for images of another shape, or data without that part.
     """
     from kernelearn.cli.run_folder import image_shape
-    from kernelearn.cli.train.settings import parts_of
+    from kernelearn.cli.train.settings import as_resize, parts_of
     from kernelearn.data import load
+    from kernelearn.layers.unknown_sizes import fits
 
-    resize = network.metadata.get("resize")
     shape = image_shape(network)
+    resize = as_resize(network.metadata.get("resize") or ("keep" if None in shape else None))
     loaded = load(
         data,
         test=None if part == "test" else False,
-        resize=None if resize is None else tuple(resize),
+        resize=resize,
         channels=shape[-1] if shape[-1] in (1, 3, 4) and resize is not None else None,
         class_names=network.metadata.get("class_names"),
     )
-    if loaded.input_shape != shape:
+    if not fits(loaded.input_shape, shape):
         raise DataError(
             f"{data!r} has images of {loaded.input_shape}, the network expects {shape} "
             "(height, width, channels)."
         )
     wanted = "train" if part in (None, "all") else part
-    parts = parts_of(loaded)
+    multiple = network.metadata.get("pad")
+    parts = parts_of(loaded if multiple is None else loaded.padded(multiple, by_size=True))
     if wanted not in parts:
         raise DataError(f"{data!r} has no {wanted} part; it has {', '.join(parts)}.")
     return parts[wanted]

@@ -6,6 +6,7 @@ import re
 _OPTIONS = {
     "resize": "--resize",
     "channels": "--channels",
+    "input_shape": "--input-shape",
     "validation": "--val",
     "test": "--test",
     "epochs": "--epochs",

@@ -42,7 +42,9 @@ def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, 
 
     Raises: ArgumentError if it takes other images, or has no dense layer at its end to replace.
     """
-    if tuple(model.input_shape[1:]) != tuple(input_shape):
+    from kernelearn.layers.unknown_sizes import fits
+
+    if not fits(input_shape, model.input_shape[1:]):
         raise ArgumentError(
             f"--model {spec} takes images of {tuple(model.input_shape[1:])}, the data has {input_shape} "
             "(height, width, channels). Give --resize and --channels, or another model."

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernelearn.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from kernelearn.models import Model
 
 
@@ -39,8 +37,10 @@ def _pictures_at(place: Path) -> list[Path]:
     return [place]
 
 
-def load_pictures(network: "Model", paths: Sequence[Path], resize: bool = False) -> "np.ndarray":
+def load_pictures(network: "Model", paths: Sequence[Path], resize: bool = False) -> Any:
     """Pictures as a network takes them, (n, height, width, channels) float32 in [0, 1].
+
+    Those for a network of any size keep their own, in a list of arrays where they differ.
 
     Args:
         resize: stretch pictures of another size; a network that was trained on stretched ones always does.
@@ -54,5 +54,17 @@ def load_pictures(network: "Model", paths: Sequence[Path], resize: bool = False)
     shape = image_shape(network)
     if len(shape) != 3:
         raise ArgumentError(f"This network expects inputs of shape {shape}, which are not images.")
-    stretch = resize or network.metadata.get("resize") is not None
-    return np.stack([load_image(path, (shape[0], shape[1], shape[2]), stretch or None) for path in paths])
+    stretch = None not in shape and (resize or network.metadata.get("resize") is not None)
+    pictures = [load_image(path, (shape[0], shape[1], shape[2]), stretch or None) for path in paths]
+    return np.stack(pictures) if len({picture.shape for picture in pictures}) == 1 else pictures
+
+
+def padded_as_trained(network: "Model", pictures: Any) -> Any:
+    """The pictures, padded in batches as those of the training were (`--pad`)."""
+    from kernelearn.data import as_dataset
+
+    multiple = network.metadata.get("pad")
+    if multiple is None:
+        return pictures
+    data: Any = as_dataset(pictures, ragged=isinstance(pictures, list))
+    return data.padded(multiple, by_size=True)

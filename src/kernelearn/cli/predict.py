@@ -37,7 +37,8 @@ def predict(
 ) -> None:
     """Name what is in pictures, with the probability of each class.
 
-    Pictures are decoded as those of the training were: a run trained with `--resize` stretches new ones too.
+    Pictures are decoded as those of the training were: a run trained with `--resize` stretches new ones too,
+    and one with `--resize keep` takes pictures of any size.
 
     **Examples**
 
@@ -62,11 +63,11 @@ def predict(
 
 def _scores(network: "Model", paths: Sequence[Path], resize: bool) -> "Iterator[np.ndarray]":
     """What the network says about each picture; so many pictures at a time are in memory."""
-    from kernelearn.cli.pictures import load_pictures
+    from kernelearn.cli.pictures import load_pictures, padded_as_trained
 
     for first in range(0, len(paths), _AT_A_TIME):
         pictures = load_pictures(network, paths[first : first + _AT_A_TIME], resize)
-        yield from network.predict(pictures, verbose=0)
+        yield from network.predict(padded_as_trained(network, pictures), verbose=0)
 
 
 def _result(network: "Model", path: Path, scores: "np.ndarray", top: int) -> dict[str, Any]:

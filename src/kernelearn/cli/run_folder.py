@@ -14,7 +14,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -232,8 +232,14 @@ def load_trained(place: Path) -> "tuple[Model, Training | None]":
 
 
 def image_shape(network: "Model") -> tuple[int, ...]:
-    """(height, width, channels) of the images that a trained network takes."""
-    return tuple(network.metadata.get("input_shape") or network.input_shape[1:])
+    """(height, width, channels) of the images that a trained network takes; None for any size."""
+    takes = tuple(network.input_shape[1:])
+    return takes if None in takes else tuple(network.metadata.get("input_shape") or takes)
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """(32, 48, 3) -> "32 x 48 x 3", for people; "any" for sizes that a network does not fix."""
+    return " x ".join("any" if size is None else str(size) for size in shape)
 
 
 def class_names(network: "Model", count: int) -> list[str]:

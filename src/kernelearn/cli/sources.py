@@ -84,6 +84,15 @@ def open_source(place: Path) -> Source:
     return Source(outer, Run(place), training, run_folder.load_trained(outer)[0] if has_model else None)
 
 
+def usual_shape(source: Source, model: "Model") -> tuple[int, ...] | None:
+    """Where a network takes images of any size, that of the recorded probe images; None if none is known."""
+    import numpy as np
+
+    probes = None if source.run is None else source.run.probe_images
+    is_any = None in model.inputs[0].shape[1:]
+    return tuple(probes.shape[1:]) if is_any and isinstance(probes, np.ndarray) else None
+
+
 def open_run(place: Path) -> "Run":
     """The recording at a place.
 
@@ -93,7 +102,7 @@ def open_run(place: Path) -> "Run":
 
 
 def images_of(source: Source, data: str | None, part: str = "test") -> "Dataset":
-    """A Dataset to look at: `data`, or the training's own test part.
+    """A Dataset to look at: `data`, or the training's own test part; of several sizes those of the commonest.
 
     Raises: ArgumentError if neither is known; DataError for data that cannot be read.
     """
@@ -101,11 +110,24 @@ def images_of(source: Source, data: str | None, part: str = "test") -> "Dataset"
     from kernelearn.cli.train.settings import Settings, load_parts
 
     if data is not None:
-        return new_data(source.model(), data, None)
+        return _of_one_size(new_data(source.model(), data, None))
     if source.training is None:
         raise ArgumentError(f"{str(source.place)!r} does not say which images to take: give --data.")
     parts = load_parts(Settings.from_dict(source.training.arguments))
-    return parts.get(part, parts["train"])
+    return _of_one_size(parts.get(part, parts["train"]))
+
+
+def _of_one_size(dataset: "Dataset") -> "Dataset":
+    """What explanations take; it is said which images are left out."""
+    from kernelearn.cli.output import say
+    from kernelearn.cli.run_folder import shape_text
+
+    if dataset.is_padded or not dataset.has_several_sizes:
+        return dataset
+    found = dataset.of_most_common_size()
+    text = f"{len(found):,} of {len(dataset):,} images, those of {shape_text(found.x_shape)}"
+    say(f"Images of several sizes: looking at {text}.", to_stderr=True)
+    return found
 
 
 def images_if_known(source: Source, data: str | None) -> "Dataset | None":

@@ -22,7 +22,7 @@ def summary(
         ),
     ],
     input_shape: Annotated[
-        str, typer.Option(help="Height x width x channels, for a NAME or FILE.py.")
+        str, typer.Option(help="Height x width x channels, for a NAME or FILE.py; anyxanyx3: of any size.")
     ] = "32x32x3",
     classes: Annotated[int, typer.Option(min=1, help="Number of classes, for a NAME or FILE.py.")] = 10,
     engine: Annotated[bool, typer.Option("--engine", help="Also show the kernels of each layer.")] = False,
@@ -41,8 +41,10 @@ def summary(
     network = find_network(model, input_shape, classes)
     if as_json:
         say_json(_content(network))
-    else:
-        network.summary(line_length=width(), print_fn=say_lines, engine=engine)
+        return
+    shape = sizes_of_image(input_shape)
+    is_any = engine and None in network.input_shape[1:] and None not in shape
+    network.summary(width(), say_lines, engine, input_shape=shape if is_any else None)
 
 
 def find_network(model: str, input_shape: str, classes: int) -> "Model":
@@ -53,14 +55,21 @@ def find_network(model: str, input_shape: str, classes: int) -> "Model":
 
     path = Path(model)
     is_trained = model not in zoo.MODELS and path.suffix not in (".py", ".json") and path.exists()
-    return load_trained(path)[0] if is_trained else make_network(model, _shape(input_shape), classes)
+    return load_trained(path)[0] if is_trained else make_network(model, sizes_of_image(input_shape), classes)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def sizes_of_image(text: str) -> tuple[Any, ...]:
+    """ "28x28x1" as (28, 28, 1); "anyxanyx3" as (None, None, 3).
+
+    Raises: ArgumentError for anything else.
+    """
     sizes = text.lower().split("x")
-    if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 for size in sizes):
-        raise ArgumentError(f"--input-shape takes height x width x channels such as 28x28x1, got {text!r}.")
-    return tuple(int(size) for size in sizes)
+    if len(sizes) != 3 or not all((size.isdigit() and int(size) > 0) or size == "any" for size in sizes):
+        raise ArgumentError(
+            "--input-shape takes height x width x channels such as 28x28x1, or anyxanyx3 for a network of "
+            f"any image size; got {text!r}."
+        )
+    return tuple(None if size == "any" else int(size) for size in sizes)
 
 
 def _content(network: "Model") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`Data`: the training, validation and test part of one source, and what all three share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from kernelearn.data.dataset import Dataset
 from kernelearn.data.describe import Description, describe
 from kernelearn.data.fingerprint import joined
 from kernelearn.data.order import sample_order
+from kernelearn.data.ragged import agreed
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import ArgumentError, DataError
 
@@ -37,10 +39,21 @@ class Data:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of one image."""
-        height, width, channels = self.train.x_shape
+    def input_shape(self) -> tuple[Any, Any, int]:
+        """(height, width, channels) of one image; None for a size in which images of any part differ."""
+        parts = [part for part in (self.test, self.validation) if isinstance(part, Dataset)]
+        height, width, channels = agreed([part.x_shape for part in (self.train, *parts)])
+        assert channels is not None
         return height, width, channels
+
+    def padded(self, multiple_of: int | None = 1, by_size: bool = False) -> "Data":
+        """The same data with every part padded in batches: see `Dataset.padded`. Streams stay as they are."""
+        padded: dict[str, Any] = {
+            role: part.padded(multiple_of, by_size)
+            for role, part in self.parts().items()
+            if isinstance(part, Dataset)
+        }
+        return replace(self, **padded)
 
     @property
     def fingerprint(self) -> str:
@@ -60,13 +73,14 @@ class Data:
         """Counts, class balance, per-channel mean and standard deviation, and warnings."""
         return describe(self)
 
-    def sample(self, per_class: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, per_class: int = 8, seed: int = 0) -> tuple[Any, np.ndarray]:
         """Some training images to look at.
 
         Args:
             per_class: how many of each class, or fewer if it has fewer; in all, for real-valued targets.
             seed: which ones.
-        Returns: x (k, h, w, c) as batches give it and y (k,), sorted by class.
+        Returns: x (k, h, w, c) as batches give it, or a list of images of several sizes, and y (k,), sorted
+            by class.
         Raises: DataError for a stream.
         """
         if not isinstance(self.train, Dataset):
@@ -95,7 +109,7 @@ class Data:
 
     def _shape_text(self) -> str:
         # NOTE: the shape of a stream is known only once it is read, which a repr must not do.
-        return str(self.input_shape) if isinstance(self.train, Dataset) else "stream"
+        return str(self.input_shape).replace("None", "any") if isinstance(self.train, Dataset) else "stream"
 
 
 def _count_text(part: AnyDataset) -> str:

@@ -149,6 +149,17 @@ class Dataset:
         counts = [len(self)] if groups is None else np.bincount(groups).tolist()
         return sum(batch_count(n, check_batch_size(batch_size), drop_remainder) for n in counts)
 
+    def of_most_common_size(self) -> "Dataset":
+        """The examples of the size that most have, for what takes images of one size; all if there is one."""
+        return self.subset(self.rows_of_most_common_size()) if self.has_several_sizes else self
+
+    def rows_of_most_common_size(self) -> np.ndarray:
+        """(k,) numbers of the examples of the size that most have; of all where any can be in one batch."""
+        groups = self._groups_of_sizes()
+        return (
+            np.arange(len(self)) if groups is None else np.flatnonzero(groups == np.bincount(groups).argmax())
+        )
+
     def first_of_each_size(self) -> np.ndarray:
         """(k,) numbers of the first example of each size, in order; [0] where batches hold any sizes."""
         groups = self._groups_of_sizes()

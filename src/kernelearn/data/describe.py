@@ -61,10 +61,13 @@ class Description:
         """Everything as plain JSON values."""
         return {**dataclasses.asdict(self), "input_shape": list(self.input_shape)}
 
+    def _sizes(self) -> str:
+        return " x ".join("any" if size is None else str(size) for size in self.input_shape)
+
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of every line but the class table."""
         values = [
-            ("Images", f"{' x '.join(map(str, self.input_shape))} (height x width x channels), {self.dtype}"),
+            ("Images", f"{self._sizes()} (height x width x channels), {self.dtype}"),
             ("Examples", ", ".join(f"{count:,} {part}" for part, count in self.counts.items())),
             ("Kept", "decoded batch by batch" if self.is_lazy else "in memory"),
             ("Mean per channel", _numbers(self.mean)),
@@ -166,7 +169,7 @@ def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, float,
 
 def _pieces(dataset: Dataset) -> Iterator[np.ndarray]:
     """All values as (pixels, channels) in float64, a few megabytes at a time, however large an image is."""
-    values_of_one = int(np.prod(dataset.x_shape))
+    values_of_one = int(dataset.shapes.prod(axis=1).max())
     for x, _, _ in dataset.batches(max(1, min(_BATCH, _PIECE_VALUES // values_of_one))):
         pixels = x.reshape(-1, x.shape[-1])
         step = max(1, _PIECE_VALUES // x.shape[-1])
@@ -235,7 +238,7 @@ def repeated_examples(train: Dataset, other: Dataset) -> int:
 
 
 def _row_hashes(dataset: Dataset) -> Iterator[int]:
-    step = max(1, min(_BATCH, _PIECE_VALUES // int(np.prod(dataset.x_shape))))
+    step = max(1, min(_BATCH, _PIECE_VALUES // int(dataset.shapes.prod(axis=1).max())))
     for start in range(0, len(dataset), step):
         chunk = dataset.raw(slice(start, start + step))
         yield from (hash(row.tobytes()) for row in chunk)

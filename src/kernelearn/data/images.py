@@ -64,6 +64,9 @@ def is_picture(name: str) -> bool:
     return not base.startswith(".") and os.path.splitext(base)[1].lower() in SUFFIXES
 
 
+KEEP = "keep"  # in place of a size: every picture has its own
+
+
 def resolve_size(resize: Any) -> tuple[int, int] | None:
     """`resize` as (height, width): None, one int for a square, or two ints. Raises: ArgumentError."""
     if resize is None:
@@ -73,7 +76,7 @@ def resolve_size(resize: Any) -> tuple[int, int] | None:
     if not is_pair or not all(isinstance(side, int | np.integer) and 0 < side <= _MAX_SIDE for side in size):
         raise ArgumentError(
             f"resize must be an int or (height, width) in pixels, each from 1 to {_MAX_SIDE:,}; "
-            f"got {resize!r}."
+            f'got {resize!r}. (load also takes resize="keep".)'
         )
     return int(size[0]), int(size[1])
 

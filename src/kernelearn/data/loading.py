@@ -13,7 +13,7 @@ import numpy as np
 from kernelearn.data.arrays import check_range
 from kernelearn.data.bundle import AnyDataset, Data
 from kernelearn.data.dataset import Dataset, relabel
-from kernelearn.data.images import resolve_channels, resolve_size
+from kernelearn.data.images import KEEP, resolve_channels, resolve_size
 from kernelearn.data.order import check_seed
 from kernelearn.data.sources import ACCEPTED, SOURCES, digits
 from kernelearn.data.sources.common import Parts, ReadOptions
@@ -30,7 +30,7 @@ def load(
     stratify: bool = True,
     shuffle_split: bool = True,
     test_fraction: float = 0.2,
-    resize: int | tuple[int, int] | None = None,
+    resize: int | tuple[int, int] | str | None = None,
     channels: int | None = None,
     channels_first: bool = False,
     image_shape: tuple[int, ...] | None = None,
@@ -63,7 +63,8 @@ def load(
         stratify: keep the proportions of the classes in every part.
         shuffle_split: False divides in the order of the source.
         test_fraction: used when `test` is None and the source has no test part.
-        resize: int or (height, width) in pixels to stretch every image to.
+        resize: int or (height, width) in pixels to stretch every image to; "keep" for pictures that keep
+            their own sizes, for a network of any size; None refuses pictures of several sizes.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA) for every image; None keeps what the pictures have.
         channels_first: arrays or streams are (n, c, h, w) and are to be converted to (n, h, w, c).
         image_shape: (height, width) or (height, width, channels) of arrays with one flat row per image.
@@ -82,7 +83,8 @@ def load(
     (1438, 359, (8, 8, 1), 10)
     """
     options = ReadOptions(
-        resize=resolve_size(resize),
+        resize=None if resize == KEEP else resolve_size(resize),
+        keeps_sizes=resize == KEEP,
         channels=resolve_channels(channels),
         channels_first=channels_first,
         image_shape=image_shape,
@@ -99,7 +101,7 @@ def load(
     rule = _SplitRule(seed, stratify, shuffle_split)
     parts = _with_test(parts, test, test_fraction, options, rule)
     parts = _with_validation(parts, validation, options, rule)
-    return _checked(parts, may_miss_classes=class_names is not None)
+    return _checked(parts, class_names is not None, options.keeps_sizes)
 
 
 def read_source(source: Any, options: ReadOptions) -> Parts:
@@ -247,14 +249,14 @@ def _retitled(part: AnyDataset, class_names: tuple[str, ...]) -> AnyDataset:
     return changed
 
 
-def _checked(parts: Parts, may_miss_classes: bool) -> Data:
+def _checked(parts: Parts, may_miss_classes: bool, keeps_sizes: bool) -> Data:
     """Checks that need all parts: equal shapes, labels in range, no empty class."""
     datasets = {
         role: part
         for role in ("train", "validation", "test")
         if isinstance(part := getattr(parts, role), Dataset)
     }
-    _check_shapes(datasets)
+    _check_shapes(datasets, keeps_sizes)
     classes = len(parts.class_names) if parts.class_names else _count_classes(datasets)
     warnings = list(parts.warnings)
     if classes:
@@ -267,15 +269,16 @@ def _checked(parts: Parts, may_miss_classes: bool) -> Data:
     return Data(parts.name, parts.train, parts.validation, parts.test, classes, parts.class_names, warnings)
 
 
-def _check_shapes(datasets: dict[str, Dataset]) -> None:
-    """Every part must be labelled images of one shape."""
+def _check_shapes(datasets: dict[str, Dataset], keeps_sizes: bool) -> None:
+    """Every part must be labelled images of one shape, or at least of one number of channels."""
     shapes = {role: part.x_shape for role, part in datasets.items()}
     for role, shape in shapes.items():
-        if not isinstance(shape, tuple) or [type(side) for side in shape] != [int, int, int]:
+        sides = shape[-1:] if keeps_sizes and isinstance(shape, tuple) else shape
+        if not isinstance(sides, tuple) or len(shape) != 3 or any(type(side) is not int for side in sides):
             raise ShapeError(f"Images of the {role} part must be (h, w, c), got {shape}.")
         if datasets[role].labels is None:
             raise DataError(f"The {role} part has no labels; load needs images with labels.")
-    if len(set(shapes.values())) > 1:
+    if len({shape[-1:] if keeps_sizes else shape for shape in shapes.values()}) > 1:
         listed = ", ".join(f"{role} {shape}" for role, shape in shapes.items())
         raise ShapeError(
             f"The images of all parts must have one shape, got {listed}. Give resize= or channels=."

@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.gradient.pairs import operator_index
+from kernelearn.layers.unknown_sizes import fits
 from kernelearn.recording.run import Run
 
 
@@ -116,13 +117,13 @@ def batch_images(run: Run, step: int) -> np.ndarray | None:
     They are the input of the first recorded kernel that reads whole images; None where the recorded layers
     stand too deep, or the step has no ledger.
     """
-    shape = tuple(run.model().inputs[0].shape[1:])
+    shape = run.model().inputs[0].shape[1:]
     for layer, weight in kernel_layers(run).items():
         try:
             part = run.ledger(layer, step, weight).parts[0]
         except KernelearnError:
             continue
-        if part.kind != "conv_transpose" and tuple(part.x.shape[1:]) == shape:
+        if part.kind != "conv_transpose" and fits(part.x.shape[1:], shape):
             return part.x
     return None
 

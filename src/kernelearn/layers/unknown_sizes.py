@@ -8,22 +8,17 @@ trial is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from kernelearn.errors import ShapeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Shape = tuple[int | None, ...]
 Specs = list[tuple[Shape, str]]
 
 # Two sizes each, tried in turn until a layer takes one of them: many a layer wants sizes that can be halved
 # five times, some want small ones (a table of positions), some ones that 3, 5, 7 and 9 divide, or larger
-# than a window.
-TRIALS = ((192, 320), (24, 40), (960, 1920), (2520, 5040))
+# than a window. None is a usual number of channels, which would be mistaken for it.
+TRIALS = ((704, 832), (44, 52), (960, 1920), (2520, 5040))
 
 _running: ContextVar[int | None] = ContextVar("running", default=None)
 
@@ -54,10 +49,7 @@ def inferred(infer: Callable[[Specs], Specs], specs: Specs) -> Specs:
     error: ShapeError | None = None
     for trial in TRIALS:
         try:
-            with _trying(trial[0]):
-                first = infer([_filled(spec, trial[0]) for spec in specs])
-            with _trying(trial[1]):
-                second = infer([_filled(spec, trial[1]) for spec in specs])
+            first, second = (_tried(infer, specs, size) for size in trial)
         except ShapeError as found:
             error = error or found
         else:
@@ -77,6 +69,15 @@ def as_declared(shape: Shape) -> Shape:
     return shape if trial is None else (*shape[:1], *(None if size == trial else size for size in shape[1:]))
 
 
+def _tried(infer: Callable[[Specs], Specs], specs: Specs, size: int) -> Specs:
+    """What `infer` gives with one size in place of all that are unknown."""
+    token = _running.set(size)
+    try:
+        return infer([_filled(spec, size) for spec in specs])
+    finally:
+        _running.reset(token)
+
+
 def _filled(spec: tuple[Shape, str], size: int) -> tuple[Shape, str]:
     shape, dtype = spec
     return (*shape[:1], *(size if known is None else known for known in shape[1:])), dtype
@@ -85,12 +86,3 @@ def _filled(spec: tuple[Shape, str], size: int) -> tuple[Shape, str]:
 def _agreed(first: tuple[Shape, str], second: tuple[Shape, str]) -> tuple[Shape, str]:
     sizes = zip(first[0], second[0], strict=True)
     return tuple(a if a == b else None for a, b in sizes), first[1]
-
-
-@contextmanager
-def _trying(size: int) -> Iterator[None]:
-    token = _running.set(size)
-    try:
-        yield
-    finally:
-        _running.reset(token)

@@ -24,7 +24,7 @@ COLUMNS = ("Layer", "Phase", "Runs on", "Kernels", "Tasks", "FLOPs", "Bytes", "A
 ALIGNED = "llllrrrrlr"
 
 
-def engine_lines(model: Model, images: int = 32) -> list[str]:
+def engine_lines(model: Model, images: int = 32, input_shape: Any = None) -> list[str]:
     """Per layer and phase: where it runs, by which kernels, into how many tasks split, FLOPs and bytes.
 
     Shows the training step of a model that was compiled with a loss, else prediction. Kernels need not have
@@ -32,7 +32,7 @@ def engine_lines(model: Model, images: int = 32) -> list[str]:
     estimate.
     """
     kind = "train" if _has_training(model) else "predict"
-    executable: Any = model.step(kind).executable  # each engine tells what it can
+    executable: Any = model.step(kind, input_shape).executable  # each engine tells what it can
     rows = getattr(executable, "estimated_work", executable.work)(images)
     step = "training step" if kind == "train" else "prediction"
     elsewhere = sum(not row.is_native for row in rows)

@@ -379,11 +379,21 @@ class Model(Trainer, Layer):
         part: Tensor = Model(inner.inputs, inner.tensor_of(rest))(list(call.inputs))
         return part
 
-    def summary(self, line_length: int | None = None, print_fn: Any = None, engine: bool = False) -> None:
-        """Print layers, output shapes and numbers of parameters; with `engine=True` also their kernels."""
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Any = None,
+        engine: bool = False,
+        input_shape: Any = None,
+    ) -> None:
+        """Print layers, output shapes and numbers of parameters; with `engine=True` also their kernels.
+
+        Args:
+            input_shape: of one image, for the kernels of a model that takes any size: (64, 64, 3).
+        """
         from kernelearn.models.summary import summary
 
-        summary(self, line_length=line_length, print_fn=print_fn, engine=engine)
+        summary(self, line_length, print_fn, engine, input_shape)
 
     def _repr_html_(self) -> str:
         from kernelearn.models.summary import summary_html

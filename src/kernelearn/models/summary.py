@@ -73,6 +73,7 @@ def summary(
     line_length: int | None = None,
     print_fn: Callable[[str], Any] | None = None,
     engine: bool = False,
+    input_shape: Any = None,
 ) -> None:
     """Print the table: in colours on a terminal, as plain text anywhere else.
 
@@ -81,8 +82,9 @@ def summary(
         line_length: width in characters; None takes the terminal's, or 98 (132 where layers are not a chain).
         print_fn: called once with the whole text instead of printing.
         engine: also say which kernels each layer gets, where they run and how much they do.
+        input_shape: of one image for `engine`, where the model takes any size: (64, 64, 3).
     """
-    below = ["", *engine_lines(model)] if engine else []
+    below = ["", *engine_lines(model, input_shape=input_shape)] if engine else []
     if print_fn is None and sys.stdout.isatty():
         from rich.console import Console
 

@@ -25,6 +25,7 @@ from kernelearn.recording.capture.selection import (
     is_same,
     select,
 )
+from kernelearn.recording.capture.sizes import usual_shapes
 from kernelearn.recording.files.manifest import MANIFEST
 from kernelearn.recording.files.writer import INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
@@ -42,6 +43,8 @@ _FULL_PART = 16
 _SHORT_FIT = 2000
 # A stride that is not given. Ledgers, maps: so many times in a fit, but at least every so many steps.
 _AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 500
+# What the step before a ledger has to hold.
+_FOR_A_LEDGER = frozenset({Stream.KERNELS, Stream.STATE})
 
 
 class Recorder(Callback):
@@ -60,7 +63,9 @@ class Recorder(Callback):
             Recorder comes less often after the first 32 steps, and the event "paced" says so.
         ledger_every: record the factors of the gradients (layer inputs and output gradients), and with them
             gradients, optimiser state and weights before and after, every so many steps and at the first.
-            0 for never; None for twenty times in a fit, and every 500 steps, as far as the 5 % allow.
+            0 for never; None for twenty times in a fit, and every 500 steps, as far as the 5 % allow. With
+            images of several sizes a ledger is of a batch of the size that most have: the next one that
+                comes.
         maps_every: record feature maps of the probe images every so many steps; 0 and None as above.
         layers: names (or objects) of the layers to record, or "all". None chooses every trained layer with a
             convolution kernel, and the other trained layers of at most 4,096 numbers.
@@ -135,6 +140,10 @@ class Recorder(Callback):
         self._seen = 0  # images of a stream so far
         self._whole_at = -1  # the last step with all weights
         self._due: frozenset[Stream] = frozenset()
+        # Of a model of any image size: the sizes of the batches whose ledgers are recorded, and whether one
+        # is still to come because the batch that it was due at had others.
+        self._shapes: Any = None
+        self._owes_ledger = False
 
     # --- hooks
 
@@ -156,7 +165,12 @@ class Recorder(Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self._book is not None:
             self._due = self._book.schedule.due(self._place.step + 1)
-            self.model.watch_step(self._buffers(self._book.selection))
+            if self._owes_ledger:
+                self._due |= {Stream.LEDGER, Stream.GRADIENTS, *_FOR_A_LEDGER}
+            taken = self._book.selection
+            self.model.watch_step(self._buffers(taken))
+            if Stream.LEDGER in self._due:
+                self.model.watch_step(taken.ledger_buffers, self._shapes)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         book = self._book
@@ -192,6 +206,7 @@ class Recorder(Callback):
             self._remove_old()
         automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
         fingerprint = self.model.training_fingerprint()
+        self._shapes, self._owes_ledger = usual_shapes(self.model), False
         self._full, strides = self._full_layers(), self._strides()
         if self._full == ():
             strides[Stream.FULL] = 0
@@ -238,7 +253,8 @@ class Recorder(Callback):
 
     def _full_layers(self) -> Any:
         """The layers to record in full: those asked for, or None to choose them, or () without room."""
-        layout = select(self.model, self.layers, (), 1, full=self.full_layers).layouts.get(Stream.FULL)
+        chosen = select(self.model, self.layers, (), 1, full=self.full_layers, shapes=self._shapes)
+        layout = chosen.layouts.get(Stream.FULL)
         size = 0 if layout is None else layout.record_bytes * self._steps_in_all()
         is_small = size <= self.max_bytes // _FULL_PART
         return self.full_layers if layout is not None and (is_small or self.full_layers is not None) else ()
@@ -256,7 +272,7 @@ class Recorder(Callback):
             remove_run(self.folder)
 
     def _make_probes(self) -> Probes | None:
-        layers = select(self.model, self.layers, (), 1).about["layers"]
+        layers = select(self.model, self.layers, (), 1, shapes=self._shapes).about["layers"]
         return make_probes(self.model, self.probe_images, list(layers))
 
     def _open_segment(self, book: BudgetedWriter, capacity: int, has_start: bool = True) -> None:
@@ -266,7 +282,7 @@ class Recorder(Callback):
             has_start: write the state of now as that of the step before.
         """
         names = self._metric_names()
-        selection = select(self.model, self.layers, names, capacity, self._probes, self._full)
+        selection = select(self.model, self.layers, names, capacity, self._probes, self._full, self._shapes)
         ids = "rows" if isinstance(self.model.fit_data, Dataset) else "order"
         about = {**selection.about, "offset": self._place.offset, "ids": ids}
         if book.writer.content["segments"] and is_same(book.writer.segment, selection, about):
@@ -316,10 +332,9 @@ class Recorder(Callback):
     # --- steps
 
     def _buffers(self, selection: Selection) -> dict[str, str]:
-        """The buffers that a step has to give back, for what is due."""
-        factors = selection.ledger_buffers if Stream.LEDGER in self._due else {}
+        """The buffers that a step has to give back, for what is due, but for those of a ledger."""
         if Stream.GRADIENTS in self._due:
-            return {**factors, **selection.gradient_buffers}
+            return selection.gradient_buffers
         return selection.full_buffers if Stream.FULL in self._due else {}
 
     def _record_step(self, book: BudgetedWriter, batch: int, logs: Mapping[str, Any]) -> None:
@@ -340,7 +355,7 @@ class Recorder(Callback):
 
     def _record_due(self, book: BudgetedWriter, step: int, buffers: Mapping[str, Any], rows: int) -> None:
         """Everything that is due at the step, as far as it has room; a ledger only with its gradients."""
-        due, taken = self._due, book.selection
+        due, taken = self._due_here(book, step, buffers), book.selection
         if Stream.KERNELS in due:
             book.put_if_room(Stream.KERNELS, step, taken.weights)
         if Stream.STATE in due:
@@ -355,13 +370,23 @@ class Recorder(Callback):
                 book.put_if_room(Stream.LEDGER, step, factors, rows)
         if self._probes is not None and Stream.MAPS in due:
             book.put_if_room(Stream.MAPS, step, self._probes.maps)
-        if taken.is_small and book.schedule.is_beside_ledger(step):
+        is_beside_ledger = self._owes_ledger or Stream.LEDGER in due or book.schedule.is_beside_ledger(step)
+        if taken.is_small and is_beside_ledger:
             self._record_all(book, step)
 
     def _record_all(self, book: BudgetedWriter, step: int) -> None:
         """All weights of the model: once at a step, whatever they are wanted for."""
         if self._whole_at != step and book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot):
             self._whole_at = step
+
+    def _due_here(self, book: BudgetedWriter, step: int, buffers: Mapping[str, Any]) -> frozenset[Stream]:
+        """What is due, without a ledger of images of other sizes: the next batch of its own has one."""
+        if Stream.LEDGER not in self._due:
+            return self._due
+        self._owes_ledger = not all(name in buffers for name in book.selection.ledger_buffers)
+        if not self._owes_ledger:
+            return self._due
+        return (book.schedule.due(step) | _FOR_A_LEDGER) - {Stream.LEDGER}
 
     def _record_numbers(
         self,

@@ -36,6 +36,7 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     params = {"epochs": plan.epochs, "steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
     watchers = CallbackList(callbacks, True, verbose != 0, model, **params)
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
+    model.watched_at = {}
     with watchers, progress.quiet(verbose == 0), contextlib.closing(Feed(plan, state)) as feed:
         checks.check_fit(model, plan, watchers)
         model.programs.make_slots(plan.data)
@@ -100,7 +101,7 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
     """
     model.input_range.train_on(batch)
-    watched, model.watched = model.watched, None
+    watched = _watched(model, batch)
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
     loss = result.loss
@@ -110,6 +111,16 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
         model.last_step = StepReport(loss, clock.learning_rate, batch, rows, result.buffers(watched))
     model.programs.results.add(result, batch)
     return loss
+
+
+def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
+    """Label -> buffer of what callbacks asked for of the step on this batch; None where nobody did."""
+    asked, only_at = model.watched, model.watched_at
+    model.watched, model.watched_at = None, {}
+    if not asked or not only_at:
+        return asked
+    here = model.programs.signature(batch)
+    return {label: name for label, name in asked.items() if only_at.get(label, here) == here}
 
 
 def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:

@@ -278,9 +278,9 @@ class Programs:
         if kind not in KINDS:
             raise ArgumentError(f'A step is "train", "test" or "predict", got {kind!r}.')
         self.look_for_changes()
-        return self._made(self._usual() if shapes is None else of_shapes(shapes, self.model.inputs), kind)
+        return self._made(self.usual() if shapes is None else of_shapes(shapes, self.model.inputs), kind)
 
-    def _usual(self) -> Signature:
+    def usual(self) -> Signature:
         """What a step is made for where nobody says it: the sizes that the model met last."""
         if not self.is_open:
             return ANY
@@ -343,4 +343,4 @@ class Programs:
 
     def put(self, step: StepProgram) -> None:
         """Use this step for its kind from now on."""
-        self._steps.at(self._usual()).steps[step.kind, ()] = step
+        self._steps.at(self.usual()).steps[step.kind, ()] = step

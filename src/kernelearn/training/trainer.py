@@ -23,6 +23,7 @@ from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.programs import CompileArguments, Programs, StepProgram
+from kernelearn.training.signature import Signature, of_shapes
 from kernelearn.training.state import FitState
 from kernelearn.training.step import Arrays, Batch, StepReport, input_name
 
@@ -46,7 +47,8 @@ class Trainer(keras_names.TrainerNames):
         history: the `History` of the last `fit`.
         fit_state: where `fit` stands; None before the first.
         plan, fit_data: what `fit` is doing and what it is training on, for callbacks.
-        watched: buffers of the next step that a callback asked for with `watch_step`, by label.
+        watched, watched_at: buffers of the next step that a callback asked for with `watch_step`, by label,
+            and the sizes of images at which alone some of them are wanted.
         last_step: the report of that step.
     """
 
@@ -91,6 +93,7 @@ class Trainer(keras_names.TrainerNames):
         self.fit_data: Any = None
         self.last_step: StepReport | None = None
         self.watched: dict[str, str] | None = None
+        self.watched_at: dict[str, Signature] = {}
         self._seed: int | None = None
         self.input_range = InputRange()
         self.plan: FitPlan | None = None
@@ -298,7 +301,7 @@ class Trainer(keras_names.TrainerNames):
             raise NotBuiltError("A training has a fingerprint while fit runs; ask for it in a callback.")
         return fingerprint(self, self.plan)
 
-    def watch_step(self, buffers: Mapping[str, str] | None = None) -> None:
+    def watch_step(self, buffers: Mapping[str, str] | None = None, shapes: Any = None) -> None:
         """Ask for a report of the next training step: for callbacks, in `on_train_batch_begin`.
 
         It is in `last_step` when `on_train_batch_end` is called. The numbers of the step are the same with
@@ -307,6 +310,8 @@ class Trainer(keras_names.TrainerNames):
 
         Args:
             buffers: label -> name of a buffer of `program("train")` that the report is to hold too.
+            shapes: of one sample of every input, for a model that takes any: the report holds these buffers
+                only if the images of the step have these sizes.
         Raises: ArgumentError for a label that stands for another buffer already.
         """
         asked = {} if self.watched is None else self.watched
@@ -316,6 +321,8 @@ class Trainer(keras_names.TrainerNames):
                     f"watch_step: another callback has the label {label!r} for the buffer {asked[label]!r}; "
                     f"use another one for {name!r}, such as its own name."
                 )
+            if shapes is not None:
+                self.watched_at[label] = of_shapes(shapes, self.inputs)
         self.watched = asked
 
     # --- evaluate and predict

@@ -53,7 +53,7 @@ def plot_kernels(model_or_layer: Any, layer: str | int | None = None, title: str
 
 
 def plot_data_grid(
-    images: np.ndarray,
+    images: Any,
     labels: Any = None,
     class_names: Sequence[str] | None = None,
     predictions: Any = None,
@@ -65,6 +65,7 @@ def plot_data_grid(
     Args:
         images: (n, h, w, c) with 1, 3 or 4 channels; other channel numbers show the first. Floats are
             stretched to the range of all images together, unless they lie in [0, 1]; uint8 is shown as is.
+            Images of several sizes are a list of arrays.
         labels: (n,) class numbers or values, shown over the images.
         class_names: names of the class numbers.
         predictions: (n,) class numbers; a wrong one is shown in red beside the true one.
@@ -72,7 +73,7 @@ def plot_data_grid(
     Returns: matplotlib Figure.
     Raises: DataError for an array of another rank or without images.
     """
-    shown = displayable(np.asarray(images))
+    shown = displayable(_of_one_size(images))
     columns = columns or max(1, ceil(sqrt(len(shown) * 1.6)))
     rows = ceil(len(shown) / columns)
     figure = new_figure((min(20.0, 1.05 * columns), min(60.0, 1.2 * rows + 0.4)))
@@ -236,6 +237,19 @@ def _write_numbers(axis: Any, values: np.ndarray, limit: float) -> None:
             colour = "white" if abs(value) > 0.6 * limit else "black"
             text = f"{value:z.2f}" if limit < 10 else f"{value:z.1f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+
+
+def _of_one_size(images: Any) -> np.ndarray:
+    """Images as one array; smaller ones in the middle of white."""
+    if not isinstance(images, list) or len({np.shape(image) for image in images}) == 1:
+        return np.asarray(images)
+    shape = np.max([image.shape for image in images], axis=0)
+    white = 255 if images[0].dtype == np.uint8 else max(1.0, float(max(image.max() for image in images)))
+    out = np.full((len(images), *shape), white, images[0].dtype)
+    for place, image in zip(out, images):
+        top, left = (shape[:2] - image.shape[:2]) // 2
+        place[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return out
 
 
 def displayable(images: np.ndarray) -> np.ndarray:

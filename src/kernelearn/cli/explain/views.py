@@ -82,7 +82,10 @@ def some_images(
     if own:
         if data is not None:
             raise ArgumentError("Give --image or --data, not both.")
-        return load_pictures(model, picture_paths(own), resize=True), None
+        pictures = load_pictures(model, picture_paths(own), resize=True)
+        if isinstance(pictures, list):
+            raise ArgumentError("Give pictures of one size with --image: they are looked at together.")
+        return pictures, None
     probes = None if source.run is None or data is not None else source.run.probe_images
     if isinstance(probes, np.ndarray):
         return probes[:count], None
@@ -108,6 +111,9 @@ def field(
     unit: Annotated[
         str | None, typer.Option(help="Position such as 2,3 in the layer's map. [default: the middle]")
     ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="Height x width x channels, for a network of any size.")
+    ] = None,
     figure: FIGURE = None,
     json: JSON = None,
     csv: CSV = None,
@@ -119,14 +125,17 @@ def field(
     - `kernelearn explain field runs/demo`
     - `kernelearn explain field runs/demo --layer conv2 --unit 0,0 --figure field.png`
     """
-    from kernelearn.cli.sources import open_source, weight_of
+    from kernelearn.cli.sources import open_source, usual_shape, weight_of
+    from kernelearn.cli.summary import sizes_of_image
     from kernelearn.explain.sight.fields import receptive_field, receptive_fields
 
-    model = open_source(place).model()
+    source = open_source(place)
+    model = source.model()
+    shape = usual_shape(source, model) if input_shape is None else sizes_of_image(input_shape)
     at = None if unit is None else [int(i) for i in weight_of(unit)]
-    table = receptive_fields(model)
+    table = receptive_fields(model, input_shape=shape)
     names = table["layer"] if layer is None else [layer]
-    fields = [receptive_field(model, name, at) for name in names]
+    fields = [receptive_field(model, name, at, input_shape=shape) for name in names]
     if layer is not None:
         table = _field_table(fields[0])
 

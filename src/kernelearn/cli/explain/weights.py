@@ -252,14 +252,16 @@ def dense(
     - `kernelearn explain dense runs/demo`
     - `kernelearn explain dense runs/demo --layer conv2 --figure matrix.png`
     """
-    from kernelearn.cli.sources import open_source
+    from kernelearn.cli.sources import open_source, usual_shape
     from kernelearn.explain.kernel.matrices import dense_equivalent
     from kernelearn.explain.kernel.source import first_convolution
+    from kernelearn.explain.sight.network import read_by
 
-    model = open_source(place).model(step)
+    source = open_source(place)
+    model = source.model(step)
     path = layer or first_convolution(model)
     found = model.get_layer(path)
-    made = dense_equivalent(found, found.input.shape[1:])
+    made = dense_equivalent(found, read_by(model, path, usual_shape(source, model)))
     stages = list(getattr(made, "stages", [made]))
 
     def drawn() -> "Figure":

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kernelearn.cli import run_folder
 from kernelearn.cli.networks import file_digest, make_network
 from kernelearn.cli.output import say
-from kernelearn.cli.run_folder import Training
+from kernelearn.cli.run_folder import Training, shape_text
 from kernelearn.cli.train.recipe import augmented, class_weights, freeze_layers, make_optimizer
-from kernelearn.cli.train.settings import Settings, load_data
+from kernelearn.cli.train.settings import KEEP, Settings, load_data
 from kernelearn.errors import ArgumentError, DataError, MissingDependencyError
 from kernelearn.storage import check_writable
 
@@ -103,9 +103,10 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
     from kernelearn.utils import set_random_seed
 
     set_random_seed(settings.seed)
-    model = make_network(settings.model, data.input_shape, data.classes)
+    shape: Any = data.input_shape if settings.resize != KEEP else (None, None, data.input_shape[-1])
+    model = make_network(settings.model, shape, data.classes)
     freeze_layers(model, settings.freeze)
-    model = augmented(model, settings.augment, data.input_shape)
+    model = augmented(model, settings.augment, shape)
     steps = (data.train.steps(settings.batch_size) or 1) * settings.epochs
     model.compile(
         optimizer=make_optimizer(settings.optimizer, settings.lr, settings.schedule, steps),
@@ -116,6 +117,8 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = settings.resize
+    if settings.pad is not None:
+        model.metadata["pad"] = settings.pad
     return model
 
 
@@ -167,7 +170,7 @@ def _check_data(run: Training, data: "Data", folder: Path) -> None:
 
 def _announce(job: Job, data: "Data", model: "Model") -> None:
     counts = ", ".join(f"{part.size:,} {role}" for role, part in data.parts().items())
-    say(f"Data: {data.name}, {' x '.join(map(str, data.input_shape))}, {counts}")
+    say(f"Data: {data.name}, {shape_text(data.input_shape)}, {counts}")
     for warning in data.warnings:
         say(f"Warning: {warning}", to_stderr=True)
     say(f"Model: {model.name}, {model.count_params():,} weights")

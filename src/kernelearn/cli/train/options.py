@@ -116,7 +116,21 @@ SPLIT_SEED = Annotated[
     int | None,
     typer.Option(min=0, help="Of the division into parts. [default: 0]", rich_help_panel=_PARTS),
 ]
-RESIZE = Annotated[str | None, typer.Option(help="Stretch images to 32 or 32x48.", rich_help_panel=_PARTS)]
+RESIZE = Annotated[
+    str | None,
+    typer.Option(
+        help="Stretch images to 32 or 32x48; keep: each its own size, for a network of any size.",
+        rich_help_panel=_PARTS,
+    ),
+]
+PAD = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --resize keep: pad images with zeros to multiples of so many pixels, for fewer sizes.",
+        rich_help_panel=_PARTS,
+    ),
+]
 CHANNELS = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour.", rich_help_panel=_PARTS)]
 
 # --- run

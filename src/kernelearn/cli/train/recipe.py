@@ -116,7 +116,9 @@ def augmentation_layers(names: Sequence[str], input_shape: tuple[int, ...]) -> "
     from kernelearn import layers
 
     height, width, _ = input_shape
-    border = max(1, min(height, width) // 8)
+    if "crop" in names and None in (height, width):
+        raise ArgumentError("--augment crop needs images of one size; leave it out, or give --resize 32.")
+    border = max(1, min(height or 8, width or 8) // 8)
     makers: dict[str, Callable[[], list[Layer]]] = {
         "flip": lambda: [layers.RandomFlip("horizontal", name="random_flip")],
         "crop": lambda: [

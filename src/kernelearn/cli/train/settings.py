@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from kernelearn.data import Data, Dataset
 
 
+KEEP = "keep"  # in place of a size of --resize: as `kernelearn.data.load` calls it
+
+
 @dataclass(frozen=True)
 class Settings:
     """The resolved options of `kernelearn train`."""
@@ -29,7 +32,7 @@ class Settings:
     val: Any
     test: Any
     augment: list[str]
-    resize: Sequence[int] | None
+    resize: Sequence[int] | str | None
     channels: int | None
     patience: int | None
     engine: str | None
@@ -38,6 +41,7 @@ class Settings:
     policy: str | None = None
     freeze: Sequence[str] = ()
     class_weight: str | None = None
+    pad: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -80,6 +84,7 @@ def make_settings(given: dict[str, Any]) -> Settings:
         policy=values.get("policy"),
         freeze=words(values.get("freeze")),
         class_weight=values.get("class_weight"),
+        pad=values.get("pad"),
     )
 
 
@@ -94,16 +99,18 @@ def words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip() and word.strip() != "none"]
 
 
-def sizes(text: str | None) -> tuple[int, int] | None:
-    """ "32" or "32x48" (height x width) as two ints.
+def sizes(text: str | None) -> tuple[int, int] | str | None:
+    """ "32" or "32x48" (height x width) as two ints; "keep" as it is.
 
     Raises: ArgumentError for anything else.
     """
-    if text is None:
-        return None
+    if text is None or text == KEEP:
+        return text
     numbers = text.lower().split("x")
     if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
-        raise ArgumentError(f"--resize takes a size such as 32 or 32x48 (height x width), got {text!r}.")
+        raise ArgumentError(
+            f"--resize takes a size such as 32 or 32x48 (height x width), or keep; got {text!r}."
+        )
     return int(numbers[0]), int(numbers[-1])
 
 
@@ -115,14 +122,20 @@ def load_data(settings: Settings, source: str | None = None) -> "Data":
     """
     from kernelearn.data import load
 
-    return load(
+    loaded = load(
         source or settings.data,
         validation=settings.val or 0.0,
         test=settings.test,
         seed=settings.split_seed,
-        resize=None if settings.resize is None else (settings.resize[0], settings.resize[1]),
+        resize=as_resize(settings.resize),
         channels=settings.channels,
     )
+    return loaded.padded(settings.pad, by_size=True) if settings.pad else loaded
+
+
+def as_resize(kept: Sequence[int] | str | None) -> tuple[int, int] | str | None:
+    """`--resize` as `load` takes it, from what a file holds of it."""
+    return kept if kept is None or isinstance(kept, str) else (kept[0], kept[1])
 
 
 def load_parts(settings: Settings) -> "dict[str, Dataset]":

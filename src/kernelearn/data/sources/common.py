@@ -17,6 +17,7 @@ from kernelearn.data.arrays import (
 )
 from kernelearn.data.dataset import Dataset, relabel
 from kernelearn.data.layout import refuse_channels_first, to_images
+from kernelearn.data.ragged import Ragged, is_examples, joined
 from kernelearn.data.stores import ArrayStore
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import DataError, ShapeError
@@ -27,6 +28,7 @@ class ReadOptions:
     """The arguments of `load` that concern reading; explained there."""
 
     resize: tuple[int, int] | None
+    keeps_sizes: bool
     channels: int | None
     channels_first: bool
     image_shape: tuple[int, ...] | None
@@ -63,17 +65,7 @@ def image_dataset(
         what: how to call it in messages, for example "x_train".
     Raises: ShapeError, DataError.
     """
-    images = check_features(to_numpy(x, what), what)
-    if is_torch(x) and not options.channels_first:
-        refuse_channels_first(images, what, is_torch_tensor=True)
-    images = to_images(
-        images,
-        image_shape=options.image_shape,
-        channels_first=options.channels_first,
-        channels=options.channels,
-        resize=options.resize,
-        what=what,
-    )
+    images = _images_of_several_sizes(x, options, what) if is_examples(x, y) else _images(x, options, what)
     if y is None:
         raise DataError(f"The labels that belong to {what} are missing. Give (x, y), or files with both.")
     labels, names = clean_labels(
@@ -81,6 +73,35 @@ def image_dataset(
     )
     check_rows(len(images), labels, f"labels of {what}", what)
     return Dataset(ArrayStore(images), labels, class_names=names)
+
+
+def _images(x: Any, options: ReadOptions, what: str) -> np.ndarray:
+    """One array of images (n, h, w, c)."""
+    images = check_features(to_numpy(x, what), what)
+    if is_torch(x) and not options.channels_first:
+        refuse_channels_first(images, what, is_torch_tensor=True)
+    return to_images(
+        images,
+        image_shape=options.image_shape,
+        channels_first=options.channels_first,
+        channels=options.channels,
+        resize=options.resize,
+        what=what,
+    )
+
+
+def _images_of_several_sizes(x: Any, options: ReadOptions, what: str) -> Any:
+    """Images from a list of arrays, resized to one size or as they are.
+
+    Raises: DataError if they differ and `resize` does not say what to do.
+    """
+    images = joined([_images(image[None], options, f"{what}[{i}]")[0] for i, image in enumerate(x)], what)
+    if isinstance(images, Ragged) and not options.keeps_sizes:
+        raise DataError(
+            f"The images of {what} have several sizes, {images.shape[1:]}. Give resize=(height, width) to "
+            "bring them to one, or resize='keep' for a network of any size."
+        )
+    return images
 
 
 def clean_labels(

@@ -19,6 +19,7 @@ from kernelearn._optional import require
 from kernelearn.data.archives import open_zip, read_member
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.images import Header, decode, header_of, is_picture
+from kernelearn.data.ragged import agreed
 from kernelearn.data.sources.common import Parts, ReadOptions, assemble, local_name
 from kernelearn.data.stores import PictureStore, cached_if_small
 from kernelearn.errors import DataError
@@ -82,11 +83,11 @@ def read(source: Path, options: ReadOptions) -> Parts:
     roles = _roles(tree, prefix)
     trees = {role: _classes(tree, folder) for role, folder in roles.items()}
     class_names = _class_names(trees, tree, options)
-    header = _common_header(
-        tree, [name for classes in trees.values() for names in classes.values() for name in names], options
-    )
+    names = [name for classes in trees.values() for names in classes.values() for name in names]
+    headers = _headers(tree, names, options)
+    common = _common_header(headers, options)
     parts: dict[str, Dataset | None] = {
-        role: _dataset(tree, _pictures(classes, class_names, tree), class_names, header, options)
+        role: _dataset(tree, _pictures(classes, class_names, tree), class_names, headers, common, options)
         for role, classes in trees.items()
     }
     return assemble(local_name(source), parts, _other_files(tree))
@@ -278,10 +279,10 @@ def _pictures(classes: dict[str, list[str]], class_names: list[str], tree: Tree)
     return [Picture(name, labels[label]) for label in sorted(classes) for name in classes[label]]
 
 
-def _common_header(tree: Tree, names: list[str], options: ReadOptions) -> Header:
-    """Size and channels of all pictures, and whether any is deep, from their headers.
+def _headers(tree: Tree, names: list[str], options: ReadOptions) -> dict[str, Header]:
+    """Name of each picture -> what its header says.
 
-    Raises: DataError if sizes differ and `resize` is not given, or naming unreadable files.
+    Raises: DataError naming unreadable files.
     """
     with ThreadPoolExecutor(options.workers) as pool:
         sizes = list(pool.map(lambda name: _header(tree, name), names))
@@ -289,15 +290,23 @@ def _common_header(tree: Tree, names: list[str], options: ReadOptions) -> Header
     if broken:
         listed = "\n  ".join(map(str, broken[:5]))
         raise DataError(f"{len(broken)} of {len(sizes)} files cannot be read as pictures:\n  {listed}")
-    headers = [size for size in sizes if not isinstance(size, DataError)]
-    channels = options.channels or max(header.channels for header in headers)
-    deep = any(header.is_deep for header in headers)
+    return {name: size for name, size in zip(names, sizes) if not isinstance(size, DataError)}
+
+
+def _common_header(headers: dict[str, Header], options: ReadOptions) -> Header:
+    """Channels of all pictures, whether any is deep, and their size: of the first, where each keeps its own.
+
+    Raises: DataError if sizes differ and `resize` does not say what to do.
+    """
+    every = list(headers.values())
+    channels = options.channels or max(header.channels for header in every)
+    deep = any(header.is_deep for header in every)
     if options.resize is not None:
         return Header(*options.resize, channels, deep)
-    counts = collections.Counter(header[:2] for header in headers)
-    if len(counts) > 1:
-        raise _mixed_sizes(names, headers, counts)
-    return Header(*headers[0][:2], channels, deep)
+    counts = collections.Counter(header[:2] for header in every)
+    if len(counts) > 1 and not options.keeps_sizes:
+        raise _mixed_sizes(list(headers), every, counts)
+    return Header(*every[0][:2], channels, deep)
 
 
 def _header(tree: Tree, name: str) -> Header | DataError:
@@ -316,7 +325,8 @@ def _mixed_sizes(
     return DataError(
         f"The pictures have {len(counts)} different sizes: {number} of {len(names)} are {usual[0]} x "
         f"{usual[1]} (height x width), but {names[other]} is {shapes[other][0]} x {shapes[other][1]}. Give "
-        f"resize=({usual[0]}, {usual[1]}) or another size to bring them to one."
+        f"resize=({usual[0]}, {usual[1]}) or another size to bring them to one, or resize='keep' for a "
+        "network of any size."
     )
 
 
@@ -324,18 +334,22 @@ def _dataset(
     tree: Tree,
     pictures: list[Picture],
     class_names: list[str],
-    header: Header,
+    headers: dict[str, Header],
+    common: Header,
     options: ReadOptions,
 ) -> Dataset:
     names = [picture.name for picture in pictures]
-    size = None if options.resize is None else header[:2]
+    size = None if options.resize is None else common[:2]
+    shapes = np.array([(*(size or headers[name][:2]), common.channels) for name in names], np.int64)
+    shape = agreed(shapes.tolist())
 
     def fetched(row: int) -> bytes:
         return tree.read(names[row])
 
     def decoded(content: bytes, row: int) -> np.ndarray:
-        return decode(content, header.channels, size, names[row])
+        return decode(content, common.channels, size, names[row])
 
-    store = PictureStore(fetched, decoded, len(names), header[:3], options.workers, header.is_deep)
+    several = shapes if None in shape else None
+    store = PictureStore(fetched, decoded, len(names), shape, options.workers, common.is_deep, several)
     labels = np.array([picture.label for picture in pictures], dtype=np.int64)
     return Dataset(cached_if_small(store, options.cache_bytes), labels, class_names=class_names)

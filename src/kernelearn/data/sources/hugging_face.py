@@ -13,6 +13,7 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.images import decode, header_of
+from kernelearn.data.ragged import agreed
 from kernelearn.data.sources.common import (
     Parts,
     ReadOptions,
@@ -147,13 +148,13 @@ def _content(cell: Any, name: str) -> Any:
 def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
     """A store that decodes rows; the first rows say how large the pictures are and whether any has colour."""
     names = [f"row {row} of {what}" for row in range(len(table))]
-    headers = [
-        header_of(_content(table[row][column], names[row]), names[row])
-        for row in range(min(_LOOKED_AT, len(table)))
-    ]
+    looked_at = len(table) if options.keeps_sizes else min(_LOOKED_AT, len(table))
+    headers = [header_of(_content(table[row][column], names[row]), names[row]) for row in range(looked_at)]
     channels = options.channels or max(header.channels for header in headers)
     deep = any(header.is_deep for header in headers)
     height, width = options.resize or headers[0][:2]
+    shapes = np.array([(*header[:2], channels) for header in headers], np.int64)
+    shape = agreed(shapes.tolist()) if options.keeps_sizes else (height, width, channels)
 
     def fetched(row: int) -> Any:
         return _content(table[row][column], names[row])
@@ -170,12 +171,14 @@ def _pictures(table: Any, column: str, what: str, options: ReadOptions) -> Any:
                 "to one kind."
             )
         pixels = decode(content, channels, options.resize, names[row])
-        if pixels.shape[:2] != (height, width):
+        if pixels.shape[:2] != (height, width) and not options.keeps_sizes:
             raise DataError(
                 f"{names[row]} is {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width), the first "
-                f"is {height} x {width}: mixed sizes. Give resize=({height}, {width}) or another size."
+                f"is {height} x {width}: mixed sizes. Give resize=({height}, {width}) or another size, "
+                "or resize='keep' for a network of any size."
             )
         return pixels
 
-    store = PictureStore(fetched, decoded, len(table), (height, width, channels), options.workers, deep)
+    several = shapes if None in shape else None
+    store = PictureStore(fetched, decoded, len(table), shape, options.workers, deep, several)
     return cached_if_small(store, options.cache_bytes)

@@ -73,6 +73,11 @@ class Problem:
         if isinstance(source, Problem):
             return source
         whole = source if isinstance(source, Data) else load(source, test=False, **options)
+        if None in whole.input_shape:
+            raise DataError(
+                f"An experiment needs images of one size; {whole.name!r} has {whole.input_shape}. Give "
+                "resize=32."
+            )
         if not isinstance(whole.train, Dataset) or whole.classes < 2 or len(whole.input_shape) != 3:
             raise DataError(
                 "An experiment needs images of at least two classes that can be reached by number; "

@@ -46,7 +46,9 @@ def factors_of(
     >>> explain.ledger(factors, weight=(0, 0, 0, 1)).terms.shape  # 5 images, 2 x 2 positions
     (20,)
     """
-    step = model.step("train")
+    batch = model.batch(x, y, sample_weight)
+    model.programs.look_for_changes()
+    step = model.programs.step_for("train", batch)
     names = {id(w): path for path, w in model.weight_paths().items()}
     paths = {name: names[id(v)] for name, v in step.variables.items() if id(v) in names}
     taps = find_taps(step.program, paths)
@@ -54,7 +56,6 @@ def factors_of(
     use, gradient = taps.uses[path], taps.gradients[path]
     bias = None if use.bias is None else taps.gradients[use.bias]
     wanted = {"gradient": gradient, **({"bias": bias} if bias else {}), **_labels(use)}
-    batch = model.batch(x, y, sample_weight)
     found = step.keeping(wanted).without_updates().run(batch, Clock.of(model.optimizer, seed)).buffers(wanted)
     parts = tuple(_part(use, number, found) for number in range(len(use.parts)))
     return Factors(

@@ -98,8 +98,8 @@ def _crops(images: Any, model: Any, layer: str) -> Callable[[int, Index], tuple[
     from kernelearn.explain.sight.fields import receptive_field
 
     def look(image: int, position: Index) -> tuple[np.ndarray, tuple[slice, ...]]:
-        window = receptive_field(model, layer, unit=position or None).window
         whole = np.asarray(images(image) if callable(images) else images[image])
+        window = receptive_field(model, layer, position or None, input_shape=whole.shape).window
         return whole[window], window
 
     return look

@@ -16,6 +16,7 @@ from kernelearn.explain.sight.network import (
     batches_of,
     channel_axis,
     open_network,
+    shape_for,
 )
 
 # Operators between a convolution and its activation that treat every channel by itself.
@@ -55,7 +56,7 @@ def channel_activity(
         follow: for a layer without an activation of its own, look behind the normalisation and activation
             that follow it alone.
     """
-    network = open_network(model)
+    network = open_network(model, shape_for(model, x))
     buffer = network.buffer(layer)
     channel = channel_axis(model, layer, len(buffer.shape))
     if follow:

@@ -37,6 +37,11 @@ def dense_equivalent(
     Returns: for a separable layer a `ChainEquivalent`, else a `DenseEquivalent`.
     Raises: ArgumentError for another layer, ShapeError for an input that does not fit.
     """
+    if None in input_shape:
+        raise ShapeError(
+            f"The matrix of a layer depends on the size of its input, and {tuple(input_shape)} leaves it "
+            "open: give whole numbers, such as dense_equivalent(layer, (28, 28, 3))."
+        )
     shape = tuple(int(size) for size in input_shape)
     if isinstance(layer, Mapping):
         return _of_attrs(layer, shape, kernel, bias)

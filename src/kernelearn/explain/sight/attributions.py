@@ -16,7 +16,7 @@ import numpy as np
 
 from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
-from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for
+from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for, shape_for
 from kernelearn.explain.sight.targets import directions, resolve_targets
 
 METHODS = ("gradient", "gradient_times_input")
@@ -82,7 +82,8 @@ class _Score:
     def __init__(self, model: Any, x: Any, target: Any, layer: Any, before_activation: bool) -> None:
         self.model = model
         self.images = images_for(model, x)
-        self._gradient = ScoreGradient(model, layer, before_activation=before_activation)
+        shape = shape_for(model, self.images)
+        self._gradient = ScoreGradient(model, layer, before_activation=before_activation, input_shape=shape)
         shape = self._gradient.unit_shape
         known = np.concatenate([self._gradient.values(part) for part in _parts(self.images)])
         self.targets = resolve_targets(target, known, shape, len(self.images))

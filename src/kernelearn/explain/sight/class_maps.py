@@ -23,6 +23,7 @@ from kernelearn.explain.sight.network import (
     images_for,
     open_network,
     path_of,
+    shape_for,
     sizes_of,
 )
 from kernelearn.explain.sight.targets import directions, resolve_targets
@@ -71,12 +72,12 @@ def grad_cam(model: Any, x: Any, layer: Any = None, target: Any = None, signed: 
     Raises: ArgumentError for a layer without positions, UnknownNameError, ShapeError.
     """
     images = images_for(model, x)
-    network = open_network(model)
+    network = open_network(model, shape_for(model, images))
     path = last_map_layer(network) if layer is None else path_of(model, layer)
     buffer = network.buffer(path)
     if len(buffer.shape) < 3:
         raise ArgumentError(f"Grad-CAM needs a layer with positions; {path!r} gives {sizes_of(buffer)}.")
-    gradient = ScoreGradient(model, by=(path,))
+    gradient = ScoreGradient(model, by=(path,), input_shape=shape_for(model, images))
     scores = np.concatenate([gradient.values(part) for part in _parts(images)])
     targets = resolve_targets(target, scores, gradient.unit_shape, len(images))
     towards = directions(targets, gradient.unit_shape, len(gradient.unit_shape) - 1)

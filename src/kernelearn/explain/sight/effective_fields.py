@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.explain.sight.fields import ReceptiveField, receptive_field
-from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for
+from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for, shape_for
 
 # A pixel belongs to the effective field above this share of the strongest: 1 - 95.45 %, two deviations.
 _SHARE_OF_PEAK = 1 - 0.9545
@@ -58,6 +58,7 @@ def effective_receptive_field(
     unit: Sequence[int] | int | None = None,
     samples: int = 32,
     seed: int = 0,
+    input_shape: Any = None,
 ) -> EffectiveReceptiveField:
     """How strongly a unit depends on each pixel, with the weights that the model has now.
 
@@ -67,11 +68,14 @@ def effective_receptive_field(
         images: (n, ...) to average over; None for `samples` images of Gaussian noise.
         unit: as in `receptive_field`, None for the middle; of a position all channels are added up.
         samples, seed: number and seed of the noise images.
+        input_shape: of one image, for a model that takes any size and no `images`.
     """
-    seen = receptive_field(model, layer, unit)
-    gradient = ScoreGradient(model, layer, before_activation=False)
+    if images is not None:
+        input_shape = shape_for(model, images)
+    seen = receptive_field(model, layer, unit, input_shape=input_shape)
+    gradient = ScoreGradient(model, layer, before_activation=False, input_shape=input_shape)
     if images is None:
-        shape = (samples, *model.inputs[0].shape[1:])
+        shape = (samples, *(input_shape or model.inputs[0].shape[1:]))
         images = np.random.default_rng(seed).standard_normal(shape)
     batch = images_for(model, images)
     towards = _towards(model, layer, gradient.unit_shape, seen.unit)

@@ -86,7 +86,11 @@ class ReceptiveField:
 
 
 def receptive_field(
-    model: Any, layer: Any = None, unit: Sequence[int] | int | None = None, source: str | None = None
+    model: Any,
+    layer: Any = None,
+    unit: Sequence[int] | int | None = None,
+    source: str | None = None,
+    input_shape: Any = None,
 ) -> ReceptiveField:
     """What a unit of a layer sees of the image, whatever the weights are.
 
@@ -96,6 +100,7 @@ def receptive_field(
         unit: its index in the layer's output without the batch: all axes, or the position alone for all
             channels there; None for the position in the middle.
         source: name of the input layer, for models with several.
+        input_shape: of one image, (64, 64, 3), for a model that takes any size; of several inputs a list.
     Raises: UnknownNameError, ArgumentError for an index outside of the layer; KernelearnError for an
         operator whose geometry is not known.
 
@@ -106,17 +111,17 @@ def receptive_field(
     >>> seen.size, [int(j) for j in seen.jump], seen.start, seen.centre
     ((8, 8), [2, 2], (0, 2), (3.5, 5.5))
     """
-    network = open_network(model)
+    network = open_network(model, input_shape)
     return _field_of(network, layer, unit, _source_of(network, source))
 
 
-def receptive_fields(model: Any, source: str | None = None) -> Table:
+def receptive_fields(model: Any, source: str | None = None, input_shape: Any = None) -> Table:
     """One row per layer that sees the image: the receptive field of its unit in the middle.
 
     `size`, `jump`, `offset` and `centre` are those of `ReceptiveField`; `share` is the fraction of the image
-    that the unit in the middle sees.
+    that the unit in the middle sees. `source` and `input_shape` are those of `receptive_field`.
     """
-    network = open_network(model)
+    network = open_network(model, input_shape)
     given = _source_of(network, source)
     rows = []
     for path, buffer in network.layers.items():
@@ -165,12 +170,13 @@ class UnitWindows:
     Args:
         model: built, with one input.
         layer: path of the layer, the layer, or None for the output.
+        input_shape: of one image, for a model that takes any size.
 
     Call it with the index of a unit, all axes or the position alone.
     """
 
-    def __init__(self, model: Any, layer: Any = None) -> None:
-        self._network = open_network(model)
+    def __init__(self, model: Any, layer: Any = None, input_shape: Any = None) -> None:
+        self._network = open_network(model, input_shape)
         self._target = self._network.buffer(layer)
         self._source = _source_of(self._network, None)
         self._sizes = sizes_of(self._target)

@@ -9,7 +9,15 @@ import numpy as np
 
 from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.sight.network import BATCH_SIZE, Network, Probe, batches_of, open_network, path_of
+from kernelearn.explain.sight.network import (
+    BATCH_SIZE,
+    Network,
+    Probe,
+    batches_of,
+    open_network,
+    path_of,
+    shape_for,
+)
 
 
 class FeatureMaps(dict[str, np.ndarray]):
@@ -63,7 +71,7 @@ def feature_maps(
         source = source.model() if step is None else source.model(step=step)
     if x is None:
         raise ArgumentError("Feature maps of a model need images: feature_maps(model, x).")
-    network = open_network(source)
+    network = open_network(source, shape_for(source, x))
     chosen = _chosen(network, layers)
     probe = Probe(network, {path: network.buffer(path) for path in chosen})
     parts = [probe(images) for images, _ in batches_of(source, x, batch_size)]

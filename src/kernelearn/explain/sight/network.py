@@ -19,8 +19,10 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError, unknown_name
 from kernelearn.layers import InputLayer
+from kernelearn.layers.unknown_sizes import fits
 from kernelearn.models import Model
-from kernelearn.training.feeds import program_inputs
+from kernelearn.training.feeds import check_one_size, program_inputs
+from kernelearn.training.signature import is_open, of_shapes
 from kernelearn.training.step import Clock, input_name
 
 BATCH_SIZE = 64
@@ -73,17 +75,22 @@ class Network:
         return self.graph.buffers[op.inputs[0]]
 
 
-def open_network(model: Any) -> Network:
+def open_network(model: Any, input_shape: Any = None) -> Network:
     """Lower a model and note what every layer gives.
 
-    Raises: ArgumentError for something else than a model, NotBuiltError before its shapes are known.
+    Args:
+        input_shape: of one image, (64, 64, 3), for a model that takes any size; of several inputs a list.
+    Raises: ArgumentError for something else than a model; NotBuiltError before its shapes are known, and for
+        a model of any size without `input_shape`; ShapeError for a shape that the model does not take.
     """
     if not isinstance(model, Model):
         raise ArgumentError(f"Expected a kernelearn model, got {type(model).__name__}.")
     if not model.outputs:
         raise NotBuiltError(f"Model {model.name!r} has no shapes yet: call build(input_shape) first.")
     graph = ProgramBuilder(dtype=model.dtype)
-    inputs = tuple(graph.input(input_name(i), t.shape, t.dtype) for i, t in enumerate(model.inputs))
+    shapes = _input_shapes(model, input_shape)
+    named = enumerate(zip(shapes, model.inputs))
+    inputs = tuple(graph.input(input_name(i), shape, tensor.dtype) for i, (shape, tensor) in named)
     lowered = model.lower(graph, *inputs)
     outputs = lowered if isinstance(lowered, tuple) else (lowered,)
     starts = {
@@ -92,6 +99,20 @@ def open_network(model: Any) -> Network:
     layers = {**starts, **graph.results}
     graph.trainable.clear()  # derivatives by weights are not wanted here
     return Network(model, graph, inputs, outputs, layers)
+
+
+def _input_shapes(model: Any, input_shape: Any) -> list[Any]:
+    """The shape of every input, batch first."""
+    if input_shape is None:
+        if is_open(model.inputs):
+            shapes = ", ".join(str(tensor.shape[1:]) for tensor in model.inputs)
+            raise NotBuiltError(
+                f"Model {model.name!r} takes images of any size, {shapes}, and this depends on it: say "
+                "which, such as input_shape=(64, 64, 3)."
+            )
+        return [tensor.shape for tensor in model.inputs]
+    several = [input_shape] if all(np.ndim(size) == 0 for size in input_shape) else list(input_shape)
+    return of_shapes(several, model.inputs).input_shapes(model.inputs)
 
 
 def path_of(model: Any, layer: Any) -> str:
@@ -127,6 +148,23 @@ def channel_axis(model: Any, layer: Any, rank: int) -> int:
     return 1 if first == "channels_first" and rank > 2 else rank - 1
 
 
+def read_by(model: Any, layer: Any, input_shape: Any = None) -> tuple[int, ...]:
+    """Sizes of what a layer reads first, without the number of images.
+
+    Args:
+        input_shape: of one image, for a model that takes any size.
+    Raises: ArgumentError for a layer that computes nothing.
+    """
+    graph, path = open_network(model, input_shape).graph, path_of(model, layer)
+    own = [op for op in graph.operations if op.layer == path or op.layer.startswith(f"{path}/")]
+    made = {name for op in own for name in op.outputs}
+    read = (graph.buffers[name] for op in own for name in op.inputs if name not in made)
+    found = next((buffer for buffer in read if buffer.role in ("value", "input")), None)
+    if found is None:
+        raise ArgumentError(f"Layer {path!r} of model {model.name!r} computes nothing.")
+    return sizes_of(found)
+
+
 def images_for(model: Any, x: Any) -> np.ndarray:
     """Images as an array that fits the model's single input.
 
@@ -134,11 +172,23 @@ def images_for(model: Any, x: Any) -> np.ndarray:
     """
     if len(model.inputs) != 1:
         raise ArgumentError(f"Model {model.name!r} has {len(model.inputs)} inputs; this works on one.")
+    check_one_size(x)
     array = np.asarray(x.arrays()[0] if isinstance(x, Dataset) else x)
     shape = tuple(model.inputs[0].shape)
-    if array.shape == shape[1:]:
+    if fits(array.shape, shape[1:]):
         raise ShapeError(f"Images must be given as a batch, (n, *{shape[1:]}): use x[None] for a single one.")
     return program_inputs(array, model.inputs, model.input_names)[input_name(0)]
+
+
+def shape_for(model: Any, x: Any) -> Any:
+    """The `input_shape` to open a model with for these images: None where the model knows its own.
+
+    Raises: ShapeError for images of several sizes.
+    """
+    if not is_open(model.inputs):
+        return None
+    check_one_size(x)
+    return tuple(x.x_shape if isinstance(x, Dataset | StreamDataset) else np.shape(x)[1:])
 
 
 def batches_of(model: Any, x: Any, batch_size: int = BATCH_SIZE) -> Iterator[tuple[np.ndarray, Any]]:
@@ -182,14 +232,20 @@ class ScoreGradient:
         layer: gives y; None for the output of the model.
         by: layers by whose output to derive; None stands for the images.
         before_activation: take y before the layer's activation: logits in place of probabilities.
+        input_shape: of one image, for a model that takes any size.
 
     Call it with images (n, ...) and directions (n, units): (y (n, units), list of derivatives as `by`).
     """
 
     def __init__(
-        self, model: Any, layer: Any = None, by: Sequence[Any] = (None,), before_activation: bool = True
+        self,
+        model: Any,
+        layer: Any = None,
+        by: Sequence[Any] = (None,),
+        before_activation: bool = True,
+        input_shape: Any = None,
     ) -> None:
-        network = open_network(model)
+        network = open_network(model, input_shape)
         if len(network.inputs) != 1:
             raise ArgumentError(f"Model {model.name!r} has {len(network.inputs)} inputs; this works on one.")
         target = network.buffer(layer)

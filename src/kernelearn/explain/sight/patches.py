@@ -18,6 +18,7 @@ from kernelearn.explain.sight.network import (
     channel_axis,
     open_network,
     path_of,
+    shape_for,
     sizes_of,
 )
 from kernelearn.explain.table import Table
@@ -125,7 +126,7 @@ def top_patches(
     """
     if k < 1:
         raise ArgumentError(f"k must be at least 1, got {k!r}.")
-    network = open_network(model)
+    network = open_network(model, shape_for(model, data))
     buffer = network.buffer(layer)
     path = path_of(model, layer)
     channel = channel_axis(model, layer, len(buffer.shape))
@@ -137,7 +138,13 @@ def top_patches(
     best, kept, count = _search(network, buffer, channel, data, chosen, k, per_image, batch_size)
     if ids is not None and len(ids) != count:
         raise ArgumentError(f"ids must have one number per image; got {len(ids)} for {count} images.")
-    cut = _Cutter(model, layer, tuple(s for i, s in enumerate(sizes) if i != channel - 1), channel - 1)
+    cut = _Cutter(
+        model,
+        layer,
+        shape_for(model, data),
+        tuple(s for i, s in enumerate(sizes) if i != channel - 1),
+        channel - 1,
+    )
     made = {f: cut.patches(f, best[f], kept, ids) for f in chosen}
     return TopPatches(path, made, count)
 
@@ -145,8 +152,8 @@ def top_patches(
 class _Cutter:
     """Makes patches of responses: finds their windows and cuts them out."""
 
-    def __init__(self, model: Any, layer: Any, positions: tuple[int, ...], channel: int) -> None:
-        self._windows = UnitWindows(model, layer)
+    def __init__(self, model: Any, layer: Any, shape: Any, positions: tuple[int, ...], channel: int) -> None:
+        self._windows = UnitWindows(model, layer, shape)
         self._positions, self._channel = positions, channel
         self._pixel_axis = channel_axis(model, None, len(model.inputs[0].shape)) - 1
 

@@ -51,6 +51,7 @@ def activation_maximization(
     noise: float = 0.02,
     seed: int = 0,
     before_activation: bool = True,
+    input_shape: Any = None,
 ) -> Preferred:
     """Images that make chosen channels, units or classes respond most.
 
@@ -70,6 +71,7 @@ def activation_maximization(
         seed: the same seed gives the same images.
         before_activation: climb what comes before the layer's activation, which has a gradient where a ReLU
             is silent.
+        input_shape: of the images to make, (64, 64, 3), for a model that takes any size.
     Raises: ArgumentError, ShapeError, UnknownNameError.
     """
     if steps < 1 or learning_rate <= 0 or noise < 0 or jitter < 0:
@@ -77,13 +79,14 @@ def activation_maximization(
             "steps must be at least 1, learning_rate above 0, noise and jitter at least 0; got "
             f"{steps}, {learning_rate}, {noise}, {jitter}."
         )
-    gradient = ScoreGradient(model, layer, before_activation=before_activation)
+    gradient = ScoreGradient(model, layer, before_activation=before_activation, input_shape=input_shape)
     wanted: list[Any] = list(targets) if isinstance(targets, list | range | np.ndarray) else [targets]
     wanted = [one if isinstance(one, tuple) else int(one) for one in wanted]
     shape = gradient.unit_shape
     towards = directions(wanted, shape, channel_axis(model, layer, len(shape) + 1) - 1)
     rng = np.random.default_rng(seed)
-    images = _start(model, start, len(wanted), noise, bounds, rng)
+    size = tuple(input_shape or model.inputs[0].shape[1:])
+    images = _start(size, start, len(wanted), noise, bounds, rng)
     ascent = _Ascent(model, gradient, towards, l2, total_variation)
     best, best_scores, history = _climb(ascent, images, steps, learning_rate, jitter, bounds, rng)
     name = "" if layer is None else path_of(model, layer)
@@ -184,7 +187,7 @@ def _within(images: np.ndarray, bounds: tuple[float, float] | None) -> np.ndarra
 
 
 def _start(
-    model: Any,
+    shape: tuple[int, ...],
     start: Any,
     count: int,
     noise: float,
@@ -192,7 +195,6 @@ def _start(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(count, *image) first images, float64."""
-    shape = tuple(model.inputs[0].shape[1:])
     if bounds is not None and not bounds[0] < bounds[1]:
         raise ArgumentError(f"bounds must be (smallest, largest), got {bounds!r}.")
     middle = 0.0 if bounds is None else (bounds[0] + bounds[1]) / 2

@@ -30,7 +30,7 @@ def lenet(
     >>> lenet((28, 28, 1), 10).count_params()
     225034
     """
-    shape = check_input_shape(input_shape, "lenet", smallest=4)
+    shape = check_input_shape(input_shape, "lenet", smallest=4, is_open=False)
     padding = "same" if min(shape[:2]) < _SMALL else "valid"
     layers = [
         Input(shape),

@@ -22,7 +22,7 @@ from kernelearn.models.zoo.arguments import check_classes, check_input_shape
 
 
 def resnet20(
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     classes: int,
     classifier_activation: str | None = "softmax",
     name: str = "resnet20",
@@ -30,7 +30,7 @@ def resnet20(
     """ResNet-20 of the paper's section 4.2: 3 stages of 3 blocks with 16, 32 and 64 filters.
 
     Args:
-        input_shape: (height, width, channels); made for 32 x 32.
+        input_shape: (height, width, channels); made for 32 x 32. (None, None, 3) takes images of any size.
         classes: number of outputs.
         classifier_activation: of the last layer; None gives logits, or values for regression.
     Raises: ShapeError, ArgumentError.
@@ -41,7 +41,7 @@ def resnet20(
 
 
 def resnet18(
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     classes: int,
     classifier_activation: str | None = "softmax",
     name: str = "resnet18",
@@ -49,7 +49,7 @@ def resnet18(
     """ResNet-18 for 32 x 32 images: a 3x3 stem without pooling, 4 stages of 2 blocks, 64 to 512 filters.
 
     Args:
-        input_shape: (height, width, channels).
+        input_shape: (height, width, channels); (None, None, 3) takes images of any size.
         classes: number of outputs.
         classifier_activation: of the last layer; None gives logits, or values for regression.
     Raises: ShapeError, ArgumentError.
@@ -58,7 +58,7 @@ def resnet18(
 
 
 def _resnet(
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     classes: int,
     stages: tuple[int, ...],
     blocks: int,

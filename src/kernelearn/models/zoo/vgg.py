@@ -19,7 +19,7 @@ FILTERS = (32, 64, 128)  # of the blocks
 
 
 def vgg_small(
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     classes: int,
     classifier_activation: str | None = "softmax",
     name: str = "vgg_small",

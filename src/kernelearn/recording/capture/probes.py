@@ -14,7 +14,8 @@ from kernelearn.recording.files.layout import Field, little
 from kernelearn.training.building import build_prediction
 from kernelearn.training.feeds import program_inputs
 from kernelearn.training.programs import StepProgram
-from kernelearn.training.step import Batch, input_name
+from kernelearn.training.signature import of_batch
+from kernelearn.training.step import Batch, input_name, prediction_name
 
 DEFAULT_COUNT = 8
 
@@ -31,8 +32,10 @@ class Probes:
     def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
         self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
         part = Model(model.inputs, [model.tensor_of(name) for name in layers], name=f"{model.name}_maps")
-        self._tensors = part.outputs
-        self._step = StepProgram("predict", prepare(*build_prediction(part), model.engine))
+        signature = of_batch(Batch.of(self.inputs), part.inputs)
+        program, variables = build_prediction(part, signature)
+        self._outputs = [program.buffers[program.outputs[prediction_name(i)]] for i in range(len(layers))]
+        self._step = StepProgram("predict", prepare(program, variables, model.engine))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,8 +57,8 @@ class Probes:
     def map_fields(self) -> list[Field]:
         """Of a record of feature maps."""
         return [
-            Field(name, little(tensor.dtype), (len(self), *tensor.shape[1:]))
-            for name, tensor in zip(self.layers, self._tensors)
+            Field(name, little(buffer.dtype), (len(self), *buffer.shape[1:]))
+            for name, buffer in zip(self.layers, self._outputs)
         ]
 
 
@@ -94,6 +97,9 @@ def _images_of(data: Any, count: int) -> tuple[Any, np.ndarray] | None:
     if not isinstance(data, Dataset) or not count:
         return None
     rows = spread_rows(len(data), count)
+    if data.has_several_sizes:  # maps of one size only: of the commonest
+        same = data.rows_of_most_common_size()
+        rows = same[spread_rows(len(same), count)]
     return next(iter(data.subset(rows).batches(len(rows))))[0], rows
 
 

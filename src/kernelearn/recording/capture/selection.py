@@ -92,7 +92,13 @@ class Selection:
 
 
 def select(
-    model: Any, layers: Any, metrics: Sequence[str], capacity: int, probes: Any = None, full: Any = None
+    model: Any,
+    layers: Any,
+    metrics: Sequence[str],
+    capacity: int,
+    probes: Any = None,
+    full: Any = None,
+    shapes: Any = None,
 ) -> Selection:
     """Work out what to record.
 
@@ -102,12 +108,13 @@ def select(
         capacity: samples in the largest batch.
         probes: `Probes`, or None.
         full: names of the layers to record in full, "all", or None for `full_layers`.
+        shapes: of one sample of every input, where the model takes any: ledgers are of such batches.
     """
     snapshot = model.weight_paths()
     executable_variables = training_variables(model)
     names = {id(weight): path for path, weight in snapshot.items()}
     paths = {name: names[id(v)] for name, v in executable_variables.items() if id(v) in names}
-    program = model.program("train")
+    program = model.program("train", shapes)
     taps = find_taps(program, paths)
     chosen = chosen_layers(snapshot, taps, layers)
     weights = {path: w for path, w in snapshot.items() if layer_of(path) in chosen}
@@ -123,6 +130,7 @@ def select(
         **_about(model, taps, chosen, weights, metrics),
         "changing": _changing(program, paths),
         "full_layers": list(whole),
+        **({} if shapes is None else {"ledger_shapes": [list(shape) for shape in shapes]}),
     }
     return Selection(weights, dict(snapshot), state, whole, taps, layouts, about)
 

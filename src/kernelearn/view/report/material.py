@@ -107,6 +107,12 @@ class Material:
             self._batches[step] = found
         return self._batches[step]
 
+    @property
+    def image_shape(self) -> Any:
+        """The `input_shape` to explain a network of any size with, that of the probes; else None."""
+        is_any = None in self.model.inputs[0].shape[1:]
+        return tuple(self.probes.shape[1:]) if is_any and self.probes is not None else None
+
     @cached_property
     def probes(self) -> np.ndarray | None:
         """(n, ...) a few images to show the network at work on."""

@@ -10,6 +10,7 @@ import numpy as np
 from kernelearn.errors import KernelearnError
 from kernelearn.explain.kernel.matrices import dense_equivalent
 from kernelearn.explain.kernel.tied_matrix import ChainEquivalent
+from kernelearn.explain.sight.network import read_by
 from kernelearn.models.summary import summary_rows, totals
 from kernelearn.view.blocks import block_of
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, table, tag
@@ -56,7 +57,7 @@ def _dense(m: Material) -> Html:
 def _matrix(m: Material, layer: str) -> Html:
     """The picture, and the counts of the whole layer."""
     found = m.model.get_layer(layer)
-    wide = dense_equivalent(found, found.input.shape[1:])
+    wide = dense_equivalent(found, read_by(m.model, layer, m.image_shape))
     wide = wide.stages[0] if isinstance(wide, ChainEquivalent) else wide
     counts = (
         f"The layer is a dense one from {prod(wide.input_shape):,} to {prod(wide.output_shape):,} numbers "

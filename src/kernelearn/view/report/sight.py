@@ -57,14 +57,14 @@ def displayed(images: np.ndarray) -> list[np.ndarray]:
 
 
 def _fields(m: Material) -> Html:
-    found = receptive_fields(m.model)
+    found = receptive_fields(m.model, input_shape=m.image_shape)
     words = paragraph(
         "Which pixels a unit can see follows from the geometry alone. Size is the window in pixels, jump how "
         "far it moves from unit to unit, share how much of the image the unit in the middle sees."
     )
     parts = [words, table_of(found, "")]
     layers = [layer for layer in m.some_convolutions if layer in found["layer"]]
-    fields = [receptive_field(m.model, layer) for layer in layers]
+    fields = [receptive_field(m.model, layer, input_shape=m.image_shape) for layer in layers]
     if fields and all(len(one.image_size) == 2 for one in fields):
         parts.append(_frames(m, fields))
     return join(parts)
