@@ -79,7 +79,6 @@ def test_own_regularizer():
         lambda: regularizers.L2(float("nan")),
         lambda: regularizers.L2("strong"),
         lambda: regularizers.OrthogonalRegularizer(mode="diagonals"),
-        lambda: regularizers.get(lambda w: 0.0),
     ],
 )
 def test_bad_arguments_are_refused(make):

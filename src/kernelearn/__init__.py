@@ -20,6 +20,10 @@ _OBJECTS = {
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
     "set_random_seed": "kernelearn.config",
+    "function": "kernelearn.training.own",
+    "grad": "kernelearn.training.own",
+    "minimize": "kernelearn.training.own",
+    "value_and_grad": "kernelearn.training.own",
     "get_num_threads": "kernelearn.engine.cpu.machine.threads",
     "set_num_threads": "kernelearn.engine.cpu.machine.threads",
 }
@@ -66,7 +70,9 @@ __all__ = [
     "engine",
     "errors",
     "explain",
+    "function",
     "get_num_threads",
+    "grad",
     "initializers",
     "kernel_machines",
     "layers",
@@ -74,6 +80,7 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
+    "minimize",
     "mixed_precision",
     "models",
     "ops",
@@ -86,6 +93,7 @@ __all__ = [
     "set_num_threads",
     "set_random_seed",
     "utils",
+    "value_and_grad",
 ]
 
 # Estimators stand on scikit-learn: without it `import *` gives all the other names instead of an error.
@@ -125,6 +133,7 @@ if TYPE_CHECKING:
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
+    from kernelearn.training.own import function, grad, minimize, value_and_grad
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]

@@ -1,18 +1,23 @@
 """Penalties on weights in Keras's words; `engine.reference.regularizers` computes.
 
-Your own: subclass `Regularizer` with `value(w)` and `gradient(w)`.
+Your own: a function of the weights that gives a number, or a subclass of `Regularizer` with `__call__(w)`,
+written with functions of `kernelearn.ops`; it is traced and compiled with the step. Code in NumPy works where
+a subclass defines `value(w)` and `gradient(w)`.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from kernelearn import config
 from kernelearn._configurable import Configurable
+from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.regularizers import REGULARIZERS as ENGINE_REGULARIZERS
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.registry import Registry
+from kernelearn.tracing import Traced, tracing
 
 REGULARIZERS = Registry("regularizer")
 
@@ -38,13 +43,53 @@ class Regularizer(Configurable):
         """Its derivative by `w`, of the shape of `w`."""
         raise NotImplementedError(f"{type(self).__name__} must define gradient(self, w).")
 
-    def __call__(self, w: ArrayLike) -> float:
+    @property
+    def is_traced(self) -> bool:
+        """Whether the penalty is the user's own and written with functions of `ops`."""
+        return self.kind == "custom" and type(self).gradient is Regularizer.gradient
+
+    def __call__(self, w: Any) -> Any:
+        if isinstance(w, Traced):
+            return self._traced(w)
         weights = np.asarray(getattr(w, "value", w))
         return self.value(weights if weights.dtype.kind == "f" else weights.astype(config.floatx()))
 
+    def _traced(self, w: Traced) -> Any:
+        """The penalty in code that is traced."""
+        if self.kind == "custom":
+            return self.value(w)  # type: ignore[arg-type]
+        return Traced(w.graph, w.graph.add("penalty", w.buffer, kind=self.kind, **self.attrs()))
 
-# What `get` takes: a name, a config, a class or an object.
-RegularizerLike = str | dict[str, Any] | type[Regularizer] | Regularizer | None
+
+class FunctionRegularizer(Regularizer):
+    """A function of the weights as a regulariser."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, w: Any) -> Any:
+        return self.function(w)
+
+
+def traced_penalty(graph: ProgramBuilder, rule: Any, weight: Buffer) -> Buffer:
+    """The penalty of a regulariser of one's own, as one number of the program.
+
+    Raises: ShapeError for anything else than one number.
+    """
+    with tracing(graph):
+        value = rule(Traced(graph, weight))
+    name = getattr(getattr(rule, "function", rule), "__name__", type(rule).__name__)
+    if not isinstance(value, Traced) or value.buffer.shape != ():
+        given = f"a value of shape {value.shape}" if isinstance(value, Traced) else repr(value)
+        raise ShapeError(
+            f"Regularizer {name} must give one number for the weight {weight.name!r} of shape "
+            f"{weight.shape}; it gave {given}. Take ops.sum of it."
+        )
+    return value.buffer
+
+
+# What `get` takes: a name, a config, a class, an object or a function of the weights.
+RegularizerLike = str | dict[str, Any] | type[Regularizer] | Regularizer | Callable[..., Any] | None
 
 
 class _EngineRegularizer(Regularizer):
@@ -138,15 +183,35 @@ orthogonal_regularizer = OrthogonalRegularizer
 
 
 def get(identifier: Any) -> Any:
-    """The regulariser that a name, a config, a class or an object stands for; None stays None.
+    """The regulariser that a name, a config, a class, an object or a function stands for; None stays None.
 
-    Raises: UnknownNameError; ArgumentError, also for a function, whose gradient is not known.
+    Raises: UnknownNameError, ArgumentError.
     """
     if isinstance(identifier, Regularizer):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Regularizer):
         return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        return FunctionRegularizer(identifier)
     return REGULARIZERS.get(identifier)
+
+
+def penalty(graph: ProgramBuilder, rule: Any, weight: Buffer) -> Buffer:
+    """What a regulariser adds to the loss for a weight, as one number of the program."""
+    if rule.is_traced:
+        return traced_penalty(graph, rule, weight)
+    made: Buffer = graph.add("penalty", weight, **penalty_attrs(rule))
+    return made
+
+
+def activity_penalty(graph: ProgramBuilder, rule: Any, x: Buffer) -> Buffer:
+    """What a regulariser adds to the loss for the output of a layer: per image, as in Keras."""
+    if not rule.is_traced:
+        made: Buffer = graph.add("activity_penalty", x, **penalty_attrs(rule))
+        return made
+    images = graph.add("entry_count", x, axes=(0,), dtype=x.dtype)
+    whole: Buffer = graph.add("divide", traced_penalty(graph, rule, x), images)
+    return whole
 
 
 def penalty_attrs(rule: Any) -> dict[str, Any]:

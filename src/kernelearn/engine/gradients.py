@@ -30,7 +30,11 @@ def add_gradients(builder: ProgramBuilder, loss: Buffer, also: tuple[Buffer, ...
 
 
 def gradients_of(
-    builder: ProgramBuilder, value: Buffer, wanted: Collection[str], seed: Buffer | None = None
+    builder: ProgramBuilder,
+    value: Buffer,
+    wanted: Collection[str],
+    seed: Buffer | None = None,
+    gradients: dict[str, str] | None = None,
 ) -> dict[str, Buffer]:
     """Append the gradient of `value` as operations like any other: they belong to the phase that is being
     built, can be computed with, and can be differentiated again.
@@ -38,13 +42,14 @@ def gradients_of(
     Args:
         wanted: names of buffers.
         seed: dL/d(value), of its shape; None for a scalar, whose gradient begins with 1.
+        gradients: takes the name of the gradient of every buffer on the way.
     Returns: name of a wanted buffer -> its gradient's buffer; buffers that `value` does not depend on are
         left out.
     Raises: KernelearnError if a gradient is needed through an operator that has none.
     """
     layer = builder.layer
     try:
-        return _walk(builder, value, wanted, seed, {})
+        return _walk(builder, value, wanted, seed, {} if gradients is None else gradients)
     finally:
         builder.layer = layer
 

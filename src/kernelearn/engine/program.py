@@ -139,6 +139,8 @@ class ProgramBuilder:
         training: lower layers for training (dropout active, batch statistics) or for inference.
         dtype: float type of the computed values.
         batch: the number of images that the program is for; None for any number, the usual case.
+    Attributes:
+        afterwards: what traced code wants done with its values behind a run; see `tracing.later`.
     """
 
     def __init__(self, training: bool = False, dtype: str = "float32", batch: int | None = None) -> None:
@@ -153,6 +155,7 @@ class ProgramBuilder:
         self.gradients: dict[str, str] = {}
         self.trainable: set[str] = set()
         self.penalties: list[Buffer] = []
+        self.afterwards: list[Any] = []
         self.variables: dict[str, Variable] = {}
         self.results: dict[str, Buffer] = {}
         self.called: dict[int, Any] = {}

@@ -25,7 +25,7 @@ from kernelearn.layers import own
 from kernelearn.layers.structure import Given, Place, filled, taken_apart
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import as_declared, inferred
-from kernelearn.regularizers import penalty_attrs
+from kernelearn.regularizers import activity_penalty
 from kernelearn.tracing import BatchSizeNeeded, Traced, active, current, lifted, opened, unwrapped, wrapped
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def add_activity_penalties(graph: ProgramBuilder, layer: Layer, results: Sequenc
     """The penalties on what a layer gives."""
     rule = layer.activity_regularizer
     if rule is not None:
-        graph.penalties += [graph.add("activity_penalty", b, **penalty_attrs(rule)) for b in results]
+        graph.penalties += [activity_penalty(graph, rule, buffer) for buffer in results]
 
 
 def lower_node(graph: ProgramBuilder, node: Node, inputs: Sequence[Buffer]) -> tuple[Buffer, ...]:

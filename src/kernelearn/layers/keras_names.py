@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kernelearn.tracing import Traced, active, current
 
 if TYPE_CHECKING:
     from kernelearn.layers.notes import CallNotes
@@ -16,6 +18,7 @@ class KerasNames:
     """Other names of the attributes of `Layer`."""
 
     dtype: str
+    name: str
     notes: CallNotes
 
     @property
@@ -49,10 +52,15 @@ class KerasNames:
         return self.non_trainable_weights
 
     @property
-    def losses(self) -> list[float]:
+    def losses(self) -> list[Any]:
         """What `add_loss` and activity regularisers gave in the last call on arrays, and the penalties of the
-        regularisers on trained weights, as they are now: plain numbers."""
-        penalties = [w.regularizer(w.value) for w in self.trainable_weights if w.regularizer is not None]
+        regularisers on trained weights, as they are now: plain numbers. In code that is traced, traced ones.
+        """
+        if active():
+            return traced_losses(self)
+        penalties = [
+            float(w.regularizer(w.value)) for w in self.trainable_weights if w.regularizer is not None
+        ]
         return [*self.notes.losses, *penalties]
 
     @property
@@ -64,3 +72,19 @@ class KerasNames:
     def variable_dtype(self) -> str:
         """The float type of the weights."""
         return self.dtype
+
+
+def traced_losses(layer: KerasNames) -> list[Traced]:
+    """What `add_loss` and activity regularisers of a layer have given in the program under construction, and
+    the penalties on its trained weights.
+
+    Where no penalty belongs to a call of this layer, all do: the program is of the layer itself.
+    """
+    graph = current()
+    assert graph is not None
+    own = [buffer for buffer in graph.penalties if layer.name in buffer.name.split("/")]
+    rules = {id(w): w for w in layer.trainable_weights if w.regularizer is not None}
+    return [
+        *(Traced(graph, buffer) for buffer in own or graph.penalties),
+        *(weight.regularizer(weight.value) for weight in rules.values()),
+    ]

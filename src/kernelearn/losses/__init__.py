@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from kernelearn.errors import ArgumentError
 from kernelearn.losses import functions
-from kernelearn.losses.base import LOSSES, Loss, sample_factors
+from kernelearn.losses.base import LOSSES, FunctionLoss, Loss, sample_factors
 from kernelearn.losses.crossentropy import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -92,9 +91,9 @@ __all__ = [
 
 
 def get(identifier: Any) -> Any:
-    """The loss that a name, a config, a class, an object or one of the functions here stands for.
+    """The loss that a name, a config, a class, an object or a function of (y_true, y_pred) stands for.
 
-    Raises: UnknownNameError; ArgumentError for a function of your own, which has no gradient.
+    Raises: UnknownNameError.
 
     >>> get("mse").kind
     'mean_squared_error'
@@ -113,11 +112,7 @@ def _from_function(function: Callable[..., Any]) -> Loss:
     if getattr(functions, name, None) is function:
         loss: Loss = LOSSES.get(name)
         return loss
-    raise ArgumentError(
-        f"Expected a loss as a name, a config or an object, got the function {name}, whose gradient is "
-        "not known. Make a subclass of kernelearn.losses.Loss with call(y_true, y_pred) and "
-        "gradient(y_true, y_pred)."
-    )
+    return FunctionLoss(function)
 
 
 def serialize(loss: Loss | None) -> dict[str, Any] | None:

@@ -1,11 +1,13 @@
 """What all losses share: a name, how the values of the samples are reduced, a config.
 
-Your own loss: subclass `Loss` with `call(y_true, y_pred)`, one value per sample, and its
-`gradient(y_true, y_pred)`, the derivative of that value by `y_pred`. With `@LOSSES.register()` above the
-class its name works as a string, and files can hold it.
+Your own loss: a function of (y_true, y_pred), or a subclass of `Loss` with `call(y_true, y_pred)`, written
+with functions of `kernelearn.ops`: one value per sample, per position, or one number. It is traced and
+compiled with the step. Code in NumPy works where the class defines `gradient(y_true, y_pred)` too, the
+derivative of the value by `y_pred`. With `@LOSSES.register()` above the class its name works as a string, and
+files can hold it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
@@ -16,6 +18,7 @@ from kernelearn._configurable import Configurable, arguments_of
 from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
 from kernelearn.errors import ArgumentError, DataError, ShapeError
 from kernelearn.registry import Registry
+from kernelearn.tracing import Traced
 
 LOSSES = Registry("loss")
 
@@ -66,11 +69,16 @@ class Loss(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define call(self, y_true, y_pred).")
 
     def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        """Derivative of the loss of every sample with respect to y_pred, of the shape of y_pred."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must define gradient(self, y_true, y_pred), the derivative of call by "
-            "y_pred: kernelearn does not differentiate Python code."
-        )
+        """Derivative of the loss of every sample with respect to y_pred, of the shape of y_pred.
+
+        Defined only where `call` computes with NumPy; code in functions of `ops` is differentiated.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is traced and has no gradient of its own.")
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether `call` is the user's own and written with functions of `ops`."""
+        return self.kind == "custom" and type(self).gradient is Loss.gradient
 
     def mask(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any] | None:
         """Boolean array of the samples that count, of the shape of `call`'s result; None if all do."""
@@ -108,6 +116,8 @@ class Loss(Configurable):
         >>> MeanSquaredError()([[0.0, 1.0]], [[1.0, 1.0]])
         0.5
         """
+        if any(isinstance(value, Traced) for value in (y_true, y_pred, sample_weight)):
+            return self.traced(y_true, y_pred, sample_weight)
         predictions = np.asarray(y_pred)
         if predictions.dtype.kind != "f":
             predictions = predictions.astype(config.floatx())
@@ -117,6 +127,26 @@ class Loss(Configurable):
         mask = self.mask(targets, predictions)
         factors = sample_factors(values.shape, values.dtype, sample_weight, mask, self.reduction)
         return values * factors if self.reduction in (None, "none") else float(np.sum(values * factors))
+
+    def traced(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The reduced loss as a traced number: what calling the loss gives in code that is traced."""
+        from kernelearn.losses import traced
+
+        mask = None
+        values: Any
+        if self.kind != "custom":
+            values = traced.VALUES[self.kind](y_true, y_pred, **self.attrs())
+            ignored = getattr(self, "ignore_class", None)
+            mask = None if ignored is None else traced.mask_like(y_true, ignored, values)
+        else:
+            target, prediction = traced.as_floats(y_true, y_pred)
+            values = self.call(target, prediction)  # type: ignore[arg-type]
+            if not isinstance(values, Traced):
+                raise ShapeError(
+                    f"It gave {values!r} of type {type(values).__name__}, which does not depend on its "
+                    "arguments. Compute it from y_true and y_pred with functions of kernelearn.ops."
+                )
+        return traced.reduced(values, sample_weight, self.reduction, mask)
 
 
 def sample_factors(
@@ -200,6 +230,29 @@ class EngineLoss(Loss):
 
     def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return ENGINE_LOSSES[self.kind].gradient(y_true, y_pred, **self.attrs())
+
+
+class FunctionLoss(Loss):
+    """A function of (y_true, y_pred) as a loss.
+
+    Args:
+        function: gives one value per sample or position, or one number, with functions of `ops`.
+        arguments: further arguments of the function.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        **arguments: Any,
+    ) -> None:
+        super().__init__(name or getattr(function, "__name__", type(function).__name__), reduction)
+        self.function = function
+        self.arguments = arguments
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred, **self.arguments)
 
 
 def last_axis(axis: int) -> int:

@@ -9,12 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from kernelearn import config
 from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
 from kernelearn.losses.base import LOSSES
+from kernelearn.tracing import Traced
 
 
 def _function(kind: str) -> Callable[..., NDArray[Any]]:
     """The loss as a function of arrays without reduction, as in `keras.losses`."""
 
     def values(y_true: ArrayLike, y_pred: ArrayLike, **attrs: Any) -> NDArray[Any]:
+        if isinstance(y_true, Traced) or isinstance(y_pred, Traced):
+            return _traced(kind, y_true, y_pred, attrs)
         predictions = np.asarray(y_pred)
         if predictions.dtype.kind != "f":
             predictions = predictions.astype(config.floatx())
@@ -25,6 +28,13 @@ def _function(kind: str) -> Callable[..., NDArray[Any]]:
     values.__name__ = values.__qualname__ = kind
     values.__doc__ = f"Values of the loss {kind!r} per sample; arguments as of its class."
     return values
+
+
+def _traced(kind: str, y_true: Any, y_pred: Any, attrs: dict[str, Any]) -> Any:
+    """The values in code that is traced."""
+    from kernelearn.losses.traced import VALUES
+
+    return VALUES[kind](y_true, y_pred, **attrs)
 
 
 mean_squared_error = _function("mean_squared_error")

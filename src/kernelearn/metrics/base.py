@@ -16,6 +16,7 @@ from kernelearn.engine.variable import Variable, ViewVariable
 from kernelearn.errors import ArgumentError
 from kernelearn.losses.base import expanded_weight, leading_weight
 from kernelearn.registry import Registry
+from kernelearn.tracing import read_later, updated_later
 
 METRICS = Registry("metric")
 
@@ -45,6 +46,12 @@ class Metric(Configurable):
         self.refuse_rest(keras_options)
         self.name = name or self.default_name or type(self).__name__.lower()
         self.state: dict[str, Any] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, wrapped in (("update_state", updated_later), ("result", read_later)):
+            if name in cls.__dict__:
+                setattr(cls, name, wrapped(cls.__dict__[name]))
 
     def initial_state(self) -> dict[str, Any]:
         """The state before the first batch."""

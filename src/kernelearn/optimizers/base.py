@@ -169,10 +169,14 @@ class Optimizer(Configurable):
         self._learning_rate = _checked_learning_rate(value)
 
     def _rate(self) -> float:
+        return self.rate_at(self._iterations)
+
+    def rate_at(self, iterations: int) -> float:
+        """The learning rate behind so many updates."""
         if not callable(self._learning_rate):
             return self._learning_rate
         rate: Callable[..., float] = self._learning_rate
-        return float(rate(self._iterations) if _takes_an_argument(rate) else rate())
+        return float(rate(iterations) if _takes_an_argument(rate) else rate())
 
     @property
     def variables(self) -> list[Variable]:

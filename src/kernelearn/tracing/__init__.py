@@ -19,6 +19,7 @@ from kernelearn.tracing.graph import (
     tracing,
     using,
 )
+from kernelearn.tracing.later import Later, read_later, updated_later
 from kernelearn.tracing.operators import FUNCTIONS, Operators, Symbolic, function, functions
 from kernelearn.tracing.value import Traced, unwrapped, wrapped
 from kernelearn.tracing.where import user_line
@@ -26,6 +27,7 @@ from kernelearn.tracing.where import user_line
 __all__ = [
     "FUNCTIONS",
     "BatchSizeNeeded",
+    "Later",
     "Operators",
     "Symbolic",
     "Traced",
@@ -39,9 +41,11 @@ __all__ = [
     "lifted",
     "opened",
     "program_of",
+    "read_later",
     "suspended",
     "tracing",
     "unwrapped",
+    "updated_later",
     "user_line",
     "using",
     "wrapped",

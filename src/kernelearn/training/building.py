@@ -7,6 +7,7 @@ trainable weight: see `updating`. `_finished` applies the precision policy to al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernelearn.engine.gradients import add_gradients
@@ -14,11 +15,15 @@ from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.regularizers import penalty_attrs
+from kernelearn.regularizers import penalty
 from kernelearn.training.objectives import Objective
+from kernelearn.training.own.afterwards import Afterwards, labelled
+from kernelearn.training.own_losses import overrides, own_loss, own_total
 from kernelearn.training.signature import ANY, Signature
 from kernelearn.training.step import (
+    LEARNING_RATE,
     LOSS,
+    UPDATE,
     input_name,
     loss_name,
     prediction_name,
@@ -31,20 +36,19 @@ from kernelearn.training.updating import add_updates
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
 
-Variables = Mapping[str, Variable]
 # Precision policy -> precision of the operands of convolutions and dense layers.
 PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
-def build_prediction(model: Trainable, signature: Signature = ANY) -> tuple[Program, Variables]:
+def build_prediction(model: Trainable, signature: Signature = ANY) -> Built:
     """The layers in inference mode; outputs are labelled as `step.prediction_name` says.
 
     Args:
         signature: the sizes that the program is for, where the model takes any.
     """
-    graph = ProgramBuilder(dtype=model.dtype)
+    graph = ProgramBuilder(dtype=model.dtype, batch=signature.rows)
     _lower(graph, model, signature)
-    return _finished(graph, model), graph.variables
+    return _built(graph, model)
 
 
 def build_test(
@@ -52,7 +56,7 @@ def build_test(
     objectives: Sequence[Objective],
     positions: Sequence[int] = (),
     signature: Signature = ANY,
-) -> tuple[Program, Variables]:
+) -> Built:
     """Prediction and losses, in inference mode.
 
     Args:
@@ -60,34 +64,53 @@ def build_test(
         positions: outputs with a weight for each position, not for each sample.
         signature: see `build_prediction`.
     """
-    graph = ProgramBuilder(dtype=model.dtype)
-    _add_loss(graph, model, objectives, _lower(graph, model, signature), positions)
+    graph = ProgramBuilder(dtype=model.dtype, batch=signature.rows)
+    _add_loss(graph, model, objectives, _lower(graph, model, signature), positions, signature)
     graph.rewrite(fuse_softmax_crossentropy)
-    return _finished(graph, model), graph.variables
+    return _built(graph, model)
 
 
 def build_training(
     model: Trainable,
     objectives: Sequence[Objective],
     optimizer: Optimizer,
-    slots: dict[str, Variable],
     positions: Sequence[int] = (),
     signature: Signature = ANY,
-) -> tuple[Program, Variables]:
+) -> Built:
     """A whole training step.
 
     Args:
         objectives: with the shapes of this signature.
-        slots: the optimiser's arrays by name; missing ones are added.
         positions: outputs with a weight for each position, not for each sample.
         signature: see `build_prediction`.
     """
-    graph = ProgramBuilder(training=True, dtype=model.dtype)
-    total = _add_loss(graph, model, objectives, _lower(graph, model, signature), positions)
+    graph = ProgramBuilder(training=True, dtype=model.dtype, batch=signature.rows)
+    total = _add_loss(graph, model, objectives, _lower(graph, model, signature), positions, signature)
     graph.rewrite(fuse_softmax_crossentropy)
     grads = add_gradients(graph, total)
-    add_updates(graph, grads, optimizer, slots, learning_rate_multipliers(model))
-    return _finished(graph, model), {**graph.variables, **slots}
+    clock = graph.input(LEARNING_RATE, (), "float64"), graph.input(UPDATE, (), "int64")
+    add_updates(graph, grads, optimizer, clock, learning_rate_multipliers(model))
+    return _built(graph, model)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program with what it needs.
+
+    Attributes:
+        program: what a step computes.
+        variables: name of a parameter or state -> Variable.
+        afterwards: what is done with its outputs behind a run.
+    """
+
+    program: Program
+    variables: Mapping[str, Variable]
+    afterwards: Sequence[Afterwards] = ()
+
+
+def _built(graph: ProgramBuilder, model: Trainable) -> Built:
+    actions = labelled(graph)
+    return Built(_finished(graph, model), graph.variables, actions)
 
 
 def _finished(graph: ProgramBuilder, model: Trainable) -> Program:
@@ -117,7 +140,10 @@ def learning_rate_multipliers(model: Trainable) -> dict[int, float]:
 
 def output_shapes(model: Trainable, signature: Signature) -> list[tuple[int | None, ...]]:
     """The shape of every output in the programs of a signature."""
-    return [buffer.shape for buffer in _lower(ProgramBuilder(dtype=model.dtype), model, signature)]
+    return [
+        buffer.shape
+        for buffer in _lower(ProgramBuilder(dtype=model.dtype, batch=signature.rows), model, signature)
+    ]
 
 
 def _lower(graph: ProgramBuilder, model: Trainable, signature: Signature) -> list[Buffer]:
@@ -146,40 +172,56 @@ def _add_loss(
     objectives: Sequence[Objective],
     predictions: Sequence[Buffer],
     positions: Sequence[int],
+    signature: Signature = ANY,
 ) -> Buffer:
-    """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ..."""
-    parts = []
+    """The weighted losses of the outputs plus penalties, labelled "loss"; the parts are loss_0, ...
+
+    A model with a `compute_loss` of its own is trained on what that gives.
+    """
+    if overrides(model, "compute_loss"):
+        total = own_total(graph, model, predictions, signature)
+        graph.outputs[LOSS] = total.name
+        return total
+    parts: list[Buffer] = []
     for i, (objective, prediction) in enumerate(zip(objectives, predictions)):
         if objective.loss is not None:
-            part = _output_loss(graph, i, objective, prediction, i in positions)
+            shape = signature.targets[i] if signature.targets else objective.target_shape
+            part = _output_loss(graph, i, objective, prediction, i in positions, shape or ())
             graph.outputs[loss_name(i)] = part.name
             parts.append(
                 part if objective.weight == 1.0 else graph.add("scale", part, factor=objective.weight)
             )
-    if not parts:
+    if not parts and not graph.penalties:
         raise ArgumentError(
             "The model has no loss to train on; give compile(loss=...), for example loss='mse'."
         )
-    total = parts[0]
-    for part in (*parts[1:], *graph.penalties, *_weight_penalties(graph, model)):
+    total, *rest = (*parts, *graph.penalties, *_weight_penalties(graph, model))
+    for part in rest:
         total = graph.add("add", total, part)
     graph.outputs[LOSS] = total.name
     return total
 
 
 def _output_loss(
-    graph: ProgramBuilder, index: int, objective: Objective, prediction: Buffer, by_position: bool
+    graph: ProgramBuilder,
+    index: int,
+    objective: Objective,
+    prediction: Buffer,
+    by_position: bool,
+    target_shape: tuple[int | None, ...],
 ) -> Buffer:
     loss = objective.loss
     assert loss is not None
     dtype = "int64" if objective.has_integer_targets else graph.dtype
-    target = graph.input(target_name(index), objective.target_shape, dtype)
+    target = graph.input(target_name(index), target_shape, dtype)
     weights = graph.input(weight_name(index), objective.value_shape if by_position else (None,))
     reduction = loss.reduction
     if reduction in (None, "none"):
         raise ArgumentError(
             f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
         )
+    if loss.is_traced:
+        return own_loss(graph, loss, target, prediction, weights)
     custom = {} if loss.kind != "custom" else {"custom": loss}
     value: Buffer
     value, _ = graph.add(
@@ -196,7 +238,5 @@ def _weight_penalties(graph: ProgramBuilder, model: Trainable) -> list[Buffer]:
         for weight in layer.trainable_weights:
             if weight.regularizer is not None and id(weight) not in seen:
                 seen.add(id(weight))
-                buffer = layer.use(graph, weight)
-                rule = weight.regularizer
-                penalties.append(graph.add("penalty", buffer, **penalty_attrs(rule)))
+                penalties.append(penalty(graph, weight.regularizer, layer.use(graph, weight)))
     return penalties

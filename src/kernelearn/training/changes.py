@@ -26,13 +26,23 @@ class Reading:
     def __init__(
         self, model: Trainable, objectives: Sequence[Objective], optimizer: Optimizer | None
     ) -> None:
-        layers = model.flat_layers()
         losses = [objective.loss for objective in objectives if objective.loss is not None]
+        self._read(list(model.flat_layers()), losses, optimizer)
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Layer]) -> Reading:
+        """What a program of one's own read from layers."""
+        made = cls.__new__(cls)
+        made._read(layers, (), None)
+        return made
+
+    def _read(self, given: Sequence[Layer], losses: Sequence[Any], optimizer: Optimizer | None) -> None:
+        layers = list(given)
         self._things = [(thing, dict(vars(thing))) for thing in (*layers, *losses)]
         weights = {id(weight): weight for layer in layers for weight in layer.weights}
         self._weights = [(w, w.trainable, w.regularizer, w.constraint) for w in weights.values()]
         self._optimizer = optimizer
-        self._rule = _rule(optimizer)
+        self._rule = rule_of(optimizer)
 
     def is_current(self) -> bool:
         """Whether nothing has changed since."""
@@ -45,11 +55,12 @@ class Reading:
                     and weight.constraint is limit
                     for weight, trainable, penalty, limit in self._weights
                 )
-                and self._rule == _rule(self._optimizer)
+                and self._rule == rule_of(self._optimizer)
             )
         except ValueError:  # another array where an array was
             return False
 
 
-def _rule(optimizer: Optimizer | None) -> Any:
+def rule_of(optimizer: Optimizer | None) -> Any:
+    """What a program holds of an optimiser: attributes and clipping."""
     return None if optimizer is None else (optimizer.attrs(), optimizer.clipping)

@@ -82,7 +82,8 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
         return model.results()
     feeds.check_sizes(data, model.inputs, model.input_names)
     objectives = model.programs.objectives
-    for targets, rows in _parts(data):
+    is_free = model.programs.has_own_total  # its code alone knows which targets it takes
+    for targets, rows in () if is_free else _parts(data):
         feeds.class_weights(targets, None, class_weight, objectives)
         feeds.program_targets(targets, None, objectives, rows, model.dtype)
     results = model.programs.results
@@ -90,6 +91,7 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
     for row in data.first_of_each_size()[:SIGNATURES_KEPT][::-1]:
         x, y, weight = next(iter(data.subset([row]).batches(1)))
         batch = model.batch_of(x, y, weight, class_weight)
+    model.programs.try_own_code(batch)
     objectives = model.programs.objectives_at(model.programs.signature(batch))
     logs = results.try_metrics(batch, objectives, model.dtype)
     results.reset()

@@ -15,7 +15,8 @@ from kernelearn.data.ragged import is_examples
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers.unknown_sizes import fits, has_unknown
 from kernelearn.training.objectives import Objective, check_outputs
-from kernelearn.training.step import Arrays, Batch, input_name, target_name, weight_name
+from kernelearn.training.own.forms import taken_apart
+from kernelearn.training.step import Arrays, Batch, Given, input_name, target_name, weight_name
 
 if TYPE_CHECKING:
     from kernelearn.layers.tensor import Tensor
@@ -200,6 +201,31 @@ def with_targets(batch: Batch, y: Any, weight: Any, objectives: Sequence[Objecti
     batch.arrays.update(program_targets(y, weight, objectives, batch.rows, dtype))
     _check_rows(batch)
     return batch
+
+
+def with_anything(batch: Batch, y: Any, weight: Any, dtype: str) -> Batch:
+    """A batch with targets and sample weights as they come, for a `compute_loss` of the model's own.
+
+    Floats become the model's float type, integers int32 where they fit, as in Keras; y may be None.
+    """
+    arrays: Arrays = {}
+    forms: list[Any] = []
+    for value, name in ((y, target_name), (weight, weight_name)):
+        leaves, form = ([], "none") if value is None else taken_apart(value)
+        arrays.update((name(i), _as_given(leaf, dtype)) for i, leaf in enumerate(leaves))
+        forms.append(form)
+    specs = tuple((name, (None, *a.shape[1:]), a.dtype.name) for name, a in arrays.items())
+    made = Batch({**batch.arrays, **arrays}, batch.rows, Given(forms[0], forms[1], specs))
+    _check_rows(made)
+    return made
+
+
+def _as_given(leaf: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(leaf)
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, dtype)
+    fits = not array.size or (array.max() < 2**31 and array.min() >= -(2**31))
+    return np.ascontiguousarray(array, "int32" if array.dtype.kind in "iu" and fits else array.dtype)
 
 
 def _check_rows(batch: Batch) -> None:

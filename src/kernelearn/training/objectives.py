@@ -47,6 +47,11 @@ class Objective:
         return self.loss is not None or bool(self.metrics or self.weighted)
 
     @property
+    def has_own_loss(self) -> bool:
+        """Whether the loss is traced code of the user's own, which takes targets of any shape."""
+        return self.loss is not None and self.loss.is_traced
+
+    @property
     def has_integer_targets(self) -> bool:
         """Whether targets are class numbers, one axis less than the prediction."""
         if self.loss is not None and self.loss.kind in LOSSES:
@@ -69,6 +74,8 @@ class Objective:
         Raises: ShapeError if they cannot be brought to it, DataError for class numbers out of range.
         """
         array = np.asarray(y)
+        if self.has_own_loss:
+            return array.astype(dtype, copy=False)
         wanted = self.target_shape
         if array.ndim == len(wanted) + 1 and array.shape[-1] == 1:
             array = array[..., 0]
@@ -181,9 +188,8 @@ def _as_loss(identifier: Any) -> Loss | None:
     found = losses.get(identifier)
     if found is not None and not isinstance(found, losses.Loss):
         raise ArgumentError(
-            "A loss must be a name or an object of a subclass of kernelearn.losses.Loss, got "
-            f"{identifier!r}. A function has no gradient here: subclass Loss with call(y_true, y_pred) and "
-            "gradient(y_true, y_pred)."
+            "A loss must be a name, a function of (y_true, y_pred), or an object of a subclass of "
+            f"kernelearn.losses.Loss; got {identifier!r}."
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,12 @@ from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.layers.activations import is_constant_softmax
+from kernelearn.tracing import BatchSizeNeeded
 from kernelearn.training import building
 from kernelearn.training.changes import Reading
 from kernelearn.training.objectives import Objective, make_objectives
+from kernelearn.training.own.afterwards import Afterwards
+from kernelearn.training.own_losses import overrides, own_metrics
 from kernelearn.training.ownership import claimed
 from kernelearn.training.running import RunningResults
 from kernelearn.training.signature import ANY, Signature, is_open, of_batch, of_shapes
@@ -39,10 +43,12 @@ class StepProgram:
     Attributes:
         kind: "train", "test" or "predict".
         executable: its program on an engine.
+        afterwards: what traced code wants done with its values behind every run.
     """
 
     kind: str
     executable: Executable
+    afterwards: Sequence[Afterwards] = ()
 
     @property
     def program(self) -> Program:
@@ -68,7 +74,10 @@ class StepProgram:
 
     def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
         """Run the step once; a training step updates the weights, unless its loss is not finite."""
-        return StepResult(self.executable.run(self.inputs(batch, clock), is_checked=True))
+        result = StepResult(self.executable.run(self.inputs(batch, clock), is_checked=True))
+        for action in self.afterwards:
+            action.do(result.outputs)
+        return result
 
     def keeping(self, buffers: Mapping[str, str]) -> StepProgram:
         """A step that gives these buffers too.
@@ -76,7 +85,7 @@ class StepProgram:
         Args:
             buffers: label in the result -> name of a buffer of the program.
         """
-        return self.changed(self.program.keeping(**buffers))
+        return replace(self.changed(self.program.keeping(**buffers)), afterwards=self.afterwards)
 
     def without_updates(self) -> StepProgram:
         """A step that computes the same and leaves all weights as they are."""
@@ -119,6 +128,7 @@ class Programs:
         self._token = object()  # stands for the model where it must outlive it
         self._steps: StepCache[StepProgram] = StepCache()
         self._reading: Reading | None = None
+        self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
         self._trained: Mapping[str, Variable] = {}
 
     def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
@@ -153,11 +163,12 @@ class Programs:
         self._objectives = make_objectives(
             shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
         )
-        self._results = RunningResults(self._objectives)
+        self._results = RunningResults(self._objectives, own_metrics(model))
         self._warn_of_constants()
         self._reading = Reading(model, self._objectives, optimizer)
-        if self.has_loss and not self.is_open:
-            self._made(ANY, "train")
+        if self.has_loss and not self.is_open and not self.has_own_targets and not self.has_own_total:
+            with contextlib.suppress(BatchSizeNeeded):
+                self._made(ANY, "train")
 
     def _warn_of_constants(self) -> None:
         """Say where an output is 1 whatever goes in, so that nothing can be learned."""
@@ -247,8 +258,9 @@ class Programs:
         return made.objectives
 
     def signature(self, batch: Batch) -> Signature:
-        """What the programs for a batch are made for."""
-        return of_batch(batch, self.model.inputs)
+        """What the programs for a batch are made for, but for the number of images."""
+        found = replace(of_batch(batch, self.model.inputs), given=batch.given)
+        return found.with_targets(batch, len(self.objectives)) if self.has_own_targets else found
 
     @property
     def results(self) -> RunningResults:
@@ -265,7 +277,7 @@ class Programs:
     @property
     def has_loss(self) -> bool:
         """Whether there is something to train for."""
-        return any(objective.loss is not None for objective in self._objectives or ())
+        return self.has_own_total or any(objective.loss is not None for objective in self._objectives or ())
 
     def step(self, kind: str, shapes: Sequence[Sequence[int]] | None = None) -> StepProgram:
         """The step of this kind.
@@ -280,11 +292,21 @@ class Programs:
         self.look_for_changes()
         return self._made(self.usual() if shapes is None else of_shapes(shapes, self.model.inputs), kind)
 
+    @property
+    def has_own_targets(self) -> bool:
+        """Whether the shapes of targets are known only when a batch comes: a loss of one's own takes any."""
+        return any(objective.has_own_loss for objective in self._objectives or ())
+
+    @property
+    def has_own_total(self) -> bool:
+        """Whether the model says itself what is trained on."""
+        return overrides(self.model, "compute_loss")
+
     def usual(self) -> Signature:
         """What a step is made for where nobody says it: the sizes that the model met last."""
-        if not self.is_open:
-            return ANY
         met = self._steps.latest()
+        if not self.is_open:
+            return met if met is not None and (self.has_own_targets or self.has_own_total) else ANY
         if met is None:
             shapes = ", ".join(str(tensor.shape[1:]) for tensor in self.model.inputs)
             raise NotBuiltError(
@@ -314,11 +336,23 @@ class Programs:
         """
         signature = self.signature(batch)
         positions = () if kind == "predict" else batch.weighted_positions(len(self.objectives))
-        step = self._made(signature, kind, positions)
+        signature, step = self._made_for(batch.rows, signature, kind, positions)
         if not buffers:
             return step
         key = (kind, positions, frozenset(buffers.items()))
         return self._steps.step(signature, key, lambda: step.keeping(buffers))
+
+    def _made_for(
+        self, rows: int, signature: Signature, kind: str, positions: tuple[int, ...]
+    ) -> tuple[Signature, StepProgram]:
+        """The step for batches of a signature; for so many images alone where it cannot be for any number."""
+        if kind not in self._needs_rows:
+            try:
+                return signature, self._made(signature, kind, positions)
+            except BatchSizeNeeded:
+                self._needs_rows.add(kind)
+        signature = replace(signature, rows=rows)
+        return signature, self._made(signature, kind, positions)
 
     def _made(self, signature: Signature, kind: str, positions: tuple[int, ...] = ()) -> StepProgram:
         """The step for a signature, built if there is none."""
@@ -327,19 +361,25 @@ class Programs:
 
     def _build(self, kind: str, signature: Signature, positions: Sequence[int]) -> StepProgram:
         if kind == "predict":
-            program, variables = building.build_prediction(self.model, signature)
+            built = building.build_prediction(self.model, signature)
         elif kind == "test":
             objectives = self.objectives_at(signature)
-            program, variables = building.build_test(self.model, objectives, positions, signature)
+            built = building.build_test(self.model, objectives, positions, signature)
         elif self.objectives and not self.has_loss:
             raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
         else:
             optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
-            program, variables = building.build_training(
-                self.model, objectives, optimizer, self.slots, positions, signature
-            )
-            self._trained = variables
-        return StepProgram(kind, prepare(program, variables, self.engine))
+            built = building.build_training(self.model, objectives, optimizer, positions, signature)
+            self._trained = built.variables
+        executable = prepare(built.program, built.variables, self.engine)
+        return StepProgram(kind, executable, built.afterwards)
+
+    def try_own_code(self, batch: Batch) -> None:
+        """Trace losses of the user's own for a batch, so that what is wrong in them is said before the first
+        step. The optimiser's arrays are there then.
+        """
+        if self.has_own_targets or self.has_own_total:
+            self.step_for("train", batch)
 
     def put(self, step: StepProgram) -> None:
         """Use this step for its kind from now on."""

@@ -22,12 +22,14 @@ class RunningResults:
 
     Attributes:
         metrics: name in the logs -> metric.
+    Args:
+        own: metrics that the model holds and updates itself.
     """
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[Objective], own: Sequence[Metric] = ()) -> None:
         self.objectives = objectives
         self._names = loss_names(objectives)
-        self.metrics: dict[str, Metric] = named_metrics(objectives)
+        self.metrics: dict[str, Metric] = {**named_metrics(objectives), **{m.name: m for m in own}}
         self.reset()
 
     def reset(self) -> None:

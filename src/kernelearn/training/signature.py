@@ -7,12 +7,12 @@ is the key under which `programs` keeps it. A model whose sizes are all known ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kernelearn.errors import ShapeError
 from kernelearn.layers.unknown_sizes import fits, has_unknown
-from kernelearn.training.step import Batch, input_name
+from kernelearn.training.step import Batch, Given, input_name
 
 if TYPE_CHECKING:
     from kernelearn.layers.tensor import Tensor
@@ -28,14 +28,24 @@ class Signature:
         shapes: of every input, batch first, whole numbers but for the number of images; () where the model
             knows them all.
         rows: the number of images, where the program needs it; None for any number.
+        targets: the shape of every output's targets, batch first, where a loss takes any; () elsewhere. None
+            for an output that is given none.
+        given: what a batch brings, for a `compute_loss` of the model's own.
     """
 
     shapes: tuple[Shape, ...] = ()
     rows: int | None = None
+    targets: tuple[Shape | None, ...] = ()
+    given: Given | None = None
 
     def input_shapes(self, tensors: Sequence[Tensor]) -> list[Shape]:
         """The shape of every input of the program."""
         return list(self.shapes) or [tensor.shape for tensor in tensors]
+
+    def with_targets(self, batch: Batch, outputs: int) -> Signature:
+        """The same for targets of the shapes that a batch has."""
+        arrays = (batch.target(index) for index in range(outputs))
+        return replace(self, targets=tuple(None if a is None else (None, *a.shape[1:]) for a in arrays))
 
     def __str__(self) -> str:
         sizes = (" x ".join(str(size) for size in shape[1:]) for shape in self.shapes)

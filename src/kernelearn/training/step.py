@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,16 +81,33 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a batch brings besides inputs, for code that takes any: hashable.
+
+    Attributes:
+        y: form of the targets (see `training.own.forms`), or "none".
+        weight: of the sample weights, or "none".
+        specs: name of a program input -> its shape, batch first, and type.
+    """
+
+    y: Any
+    weight: Any
+    specs: tuple[tuple[str, tuple[int | None, ...], str], ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """The data of a step.
 
     Attributes:
         arrays: name of a program input -> contiguous array of its type and shape.
         rows: number of samples.
+        given: the form of targets and weights, where the model's own `compute_loss` takes them as they come.
     """
 
     arrays: Arrays
     rows: int
+    given: Given | None = None
 
     @classmethod
     def of(cls, arrays: Arrays) -> Batch:

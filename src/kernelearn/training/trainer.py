@@ -17,7 +17,7 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop, own_losses
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
@@ -202,6 +202,12 @@ class Trainer(keras_names.TrainerNames):
     def batch_of(self, x: Any, y: Any, weight: Any, class_weight: Mapping[Any, Any] | None = None) -> Batch:
         """What a dataset or stream gave as a batch, as a "train" or "test" step takes it."""
         made = feeds.image_batch(x, self.inputs, self.input_names)
+        if self.programs.has_own_total:
+            if class_weight is not None:
+                raise ArgumentError(
+                    "A compute_loss of the model's own takes sample_weight, not class_weight."
+                )
+            return feeds.with_anything(made, y, weight, self.dtype)
         objectives = self.programs.objectives_at(self.programs.signature(made))
         weights = feeds.class_weights(y, weight, class_weight, objectives)
         return feeds.with_targets(made, y, weights, objectives, self.dtype)
@@ -220,6 +226,28 @@ class Trainer(keras_names.TrainerNames):
     def results(self) -> dict[str, Any]:
         """Loss and metrics so far: of the epoch, or of the last batch or evaluation."""
         return self.programs.results.logs()
+
+    # --- what a subclass may define itself
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The number that training makes smaller, in code that is traced: override it for a loss of the
+        model's own, such as that of an autoencoder, of distillation, or of contrast.
+
+        This one gives the losses of `compile`, weighted, plus `losses`: what layers add by `add_loss`, and
+        the penalties of regularisers. Only what it returns is trained on.
+
+        Args:
+            x, y, sample_weight: the batch as it was given to `fit`, traced; None where there is none.
+            y_pred: what the model gave for x.
+        """
+        return own_losses.compiled_loss(self, y, y_pred, sample_weight)
 
     # --- fit
 

@@ -7,15 +7,17 @@ of which all but the step is there only where an optimiser or a weight asks for 
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
-from kernelearn.training.step import LEARNING_RATE, UPDATE
+from kernelearn.training.rules import constraint_attrs
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
@@ -32,32 +34,32 @@ def add_updates(
     graph: ProgramBuilder,
     grads: Mapping[str, Buffer],
     optimizer: Optimizer,
-    slots: dict[str, Variable],
+    clock: tuple[Buffer, Buffer],
     multipliers: Mapping[int, float],
 ) -> None:
     """Update every weight that has a gradient.
 
     Args:
         grads: name of the weight -> its gradient.
-        slots: the optimiser's arrays by name; missing ones are added.
+        clock: learning rate (float64) and number of the update (int64), single numbers.
         multipliers: id(weight) -> factor of the learning rate.
     """
-    rate, step = graph.input(LEARNING_RATE, (), "float64"), graph.input(UPDATE, (), "int64")
-    grads = _clipped(graph, _accumulated(graph, grads, optimizer, slots, step), optimizer)
+    rate, step = clock
+    grads = _clipped(graph, _accumulated(graph, grads, optimizer, step), optimizer)
     for name, grad in grads.items():
         weight, param = graph.variables[name], graph.buffers[name]
         graph.layer = name.rpartition("/")[0]
         carried = [
-            _slot(graph, f"optimizer/{name}/{key}", slot.shape, weight.dtype, slots, slot.value)
+            _slot(graph, f"optimizer/{name}/{key}", slot.shape, weight, optimizer, slot.value)
             for key, slot in optimizer.slots(weight.shape).items()
         ]
         attrs = {**optimizer.attrs(weight), "multiplier": multipliers.get(id(weight), 1.0)}
         graph.update(optimizer.kind, (param, grad, rate, step, *carried), (param, *carried), **attrs)
         if optimizer.use_ema:
-            _average(graph, param, weight, optimizer, slots, step)
+            _average(graph, param, weight, optimizer, step)
         constraint = getattr(weight, "constraint", None)
         if constraint is not None:
-            graph.update("constrain", (param,), (param,), **_constraint_attrs(constraint))
+            graph.update("constrain", (param,), (param,), **constraint_attrs(constraint))
     graph.layer = ""
 
 
@@ -65,7 +67,6 @@ def _accumulated(
     graph: ProgramBuilder,
     grads: Mapping[str, Buffer],
     optimizer: Optimizer,
-    slots: dict[str, Variable],
     step: Buffer,
 ) -> Mapping[str, Buffer]:
     """The gradients; or, where those of several steps make one update, their sums so far."""
@@ -76,7 +77,7 @@ def _accumulated(
     for name, grad in grads.items():
         weight = graph.variables[name]
         key = f"optimizer/{name}/{ACCUMULATED}"
-        totals[name] = _slot(graph, key, weight.shape, weight.dtype, slots)
+        totals[name] = _slot(graph, key, weight.shape, weight, optimizer)
         graph.update("accumulate", (totals[name], grad, step), (totals[name],), every=every)
     return totals
 
@@ -105,11 +106,10 @@ def _average(
     param: Buffer,
     weight: Variable,
     optimizer: Optimizer,
-    slots: dict[str, Variable],
     step: Buffer,
 ) -> None:
     """Follow a weight by its moving average, and put that in its place now and then."""
-    average = _slot(graph, average_name(param.name), weight.shape, weight.dtype, slots)
+    average = _slot(graph, average_name(param.name), weight.shape, weight, optimizer)
     every, momentum = optimizer.steps_per_update, optimizer.ema_momentum
     graph.update("average_weight", (average, param, step), (average,), momentum=momentum, every=every)
     frequency = optimizer.ema_overwrite_frequency
@@ -117,21 +117,51 @@ def _average(
         graph.update("overwrite_weight", (param, average, step), (param,), frequency=frequency, every=every)
 
 
-def _constraint_attrs(constraint: Any) -> dict[str, Any]:
-    if getattr(constraint, "kind", "custom") != "custom":
-        return {"kind": constraint.kind, **constraint.attrs()}
-    return {"kind": "custom", "custom": constraint}
+class Carried(Variable):
+    """An array that an optimiser carries for one weight; it knows which."""
+
+    def __init__(self, value: np.ndarray, name: str, weight: Variable) -> None:
+        super().__init__(value, name, trainable=False)
+        self.weight = weakref.ref(weight)
 
 
 def _slot(
     graph: ProgramBuilder,
     name: str,
     shape: tuple[int, ...],
-    dtype: str,
-    slots: dict[str, Variable],
+    weight: Variable,
+    optimizer: Optimizer,
     value: float = 0.0,
 ) -> Buffer:
-    """An array that is carried from step to step, by its name among the optimiser's."""
-    if name not in slots or slots[name].shape != tuple(shape):
-        slots[name] = Variable(np.full(shape, value, dtype), name, trainable=False)
-    return graph.state(name, slots[name])
+    """An array that is carried from step to step for a weight, under whichever name a step has given it."""
+    carried = optimizer.carried
+    known = _carried_name(name, weight, carried)
+    if known is None or carried[known].shape != tuple(shape):
+        known = known or _unused(name, carried)
+        carried[known] = Carried(np.full(shape, value, weight.dtype), known, weight)
+    return graph.state(known, carried[known])
+
+
+def _carried_name(name: str, weight: Variable, carried: Mapping[str, Variable]) -> str | None:
+    """The name under which an array of this kind is carried for a weight; None if there is none."""
+    if name in carried and _may_be_of(carried[name], weight):
+        return name
+    kind = name.rpartition("/")[2] if name.startswith("optimizer/") else average_name("")
+    same = (n for n in carried if n.endswith(f"/{kind}") or n.startswith(kind))
+    return next((n for n in same if _is_of(carried[n], weight)), None)
+
+
+def _is_of(slot: Variable, weight: Variable) -> bool:
+    return isinstance(slot, Carried) and slot.weight() is weight
+
+
+def _may_be_of(slot: Variable, weight: Variable) -> bool:
+    """Whether a slot can be this weight's: one from a file, or of a weight that is gone, does not say."""
+    return not isinstance(slot, Carried) or slot.weight() is weight or slot.weight() is None
+
+
+def _unused(name: str, taken: Mapping[str, Variable]) -> str:
+    """The name, or the same with a number before its last part where another weight has it."""
+    stem, _, last = name.rpartition("/")
+    numbered = (f"{stem}_{number}/{last}" for number in itertools.count(2))
+    return next(found for found in itertools.chain([name], numbered) if found not in taken)

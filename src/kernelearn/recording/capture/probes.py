@@ -32,10 +32,10 @@ class Probes:
     def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
         self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
         part = Model(model.inputs, [model.tensor_of(name) for name in layers], name=f"{model.name}_maps")
-        signature = of_batch(Batch.of(self.inputs), part.inputs)
-        program, variables = build_prediction(part, signature)
+        built = build_prediction(part, of_batch(Batch.of(self.inputs), part.inputs))
+        program = built.program
         self._outputs = [program.buffers[program.outputs[prediction_name(i)]] for i in range(len(layers))]
-        self._step = StepProgram("predict", prepare(program, variables, model.engine))
+        self._step = StepProgram("predict", prepare(program, built.variables, model.engine))
 
     def __len__(self) -> int:
         return len(self.ids)

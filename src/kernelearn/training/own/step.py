@@ -1,0 +1,151 @@
+"""A traced step of one's own, ready to run: its programs in order, its random numbers, its optimisers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernelearn import config, tracing
+from kernelearn.engine.backends import Executable, prepare, resolve_engine
+from kernelearn.engine.program import Program
+from kernelearn.engine.variable import Variable
+from kernelearn.tracing import Traced
+from kernelearn.training.own.afterwards import Afterwards, Output, labelled, output
+from kernelearn.training.own.builder import StepBuilder, Use
+from kernelearn.training.own.forms import Form, put_together, taken_apart
+from kernelearn.training.own.segments import LOSS, Segment, segments_of
+from kernelearn.training.own.sources import Sources
+
+Arrays = dict[str, np.ndarray]
+
+
+class OwnStep:
+    """What a function does for one signature.
+
+    Args:
+        builder: with the operations.
+        outputs: of the function, in the form `form`.
+        afterwards: what is done with its values behind a run.
+        given: everything that was given as it is, which the step keeps alive.
+    """
+
+    def __init__(
+        self,
+        builder: StepBuilder,
+        outputs: Sequence[Output],
+        form: Form,
+        afterwards: Sequence[Afterwards],
+        given: Any,
+        engine: str | None,
+    ) -> None:
+        self._outputs, self._form, self._given = outputs, form, given
+        self._uses: Sequence[Use] = builder.groups.uses
+        self._afterwards = afterwards
+        self._segments: list[tuple[Segment, Executable]] = [
+            (segment, prepare(segment.program, builder.variables, resolve_engine(engine)))
+            for segment in segments_of(builder)
+        ]
+        self._sources = Sources(builder)
+
+    @property
+    def programs(self) -> list[Program]:
+        """What is run, in order."""
+        return [segment.program for segment, _ in self._segments]
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """Name of a weight or state -> Variable, of all programs."""
+        return {name: v for _, executable in self._segments for name, v in executable.variables.items()}
+
+    def is_current(self) -> bool:
+        """Whether no layer or optimiser that the code read has changed since."""
+        return self._sources.are_current()
+
+    def run(self, arrays: Sequence[np.ndarray], seed: int, number: int) -> Any:
+        """Run the programs; gives what the function gave.
+
+        Args:
+            arrays: the arguments that are arrays, in order.
+            seed, number: of random numbers: of the run, and of the step in it.
+        """
+        values: Arrays = {argument_name(i): array for i, array in enumerate(arrays)}
+        values |= {"seed": np.asarray(seed, np.int64), "step": np.asarray(number, np.int64)}
+        for segment, executable in self._segments:
+            self._run_segment(segment, executable, values)
+        for action in self._afterwards:
+            action.do(values)
+        return put_together([_plain(output.of(values)) for output in self._outputs], self._form)
+
+    def _run_segment(self, segment: Segment, executable: Executable, values: Arrays) -> None:
+        """Run a program, and note its updates where its losses are finite."""
+        done: dict[int, int] = {}
+        for at in segment.uses:
+            use = self._uses[at]
+            count = int(use.optimizer.iterations) + done.get(id(use.optimizer), 0)
+            done[id(use.optimizer)] = done.get(id(use.optimizer), 0) + 1
+            values[use.rate] = np.asarray(use.optimizer.rate_at(count), np.float64)
+            values[use.count] = np.asarray(count + 1, np.int64)
+        results = executable.run({b.name: values[b.name] for b in segment.program.inputs()})
+        values.update(results)
+        if LOSS not in results or bool(np.isfinite(results[LOSS])):
+            for at in segment.uses:
+                self._uses[at].optimizer.iterations += 1
+
+
+def traced_step(
+    function: Callable[..., Any],
+    given: Sequence[Any],
+    form: Form,
+    engine: str | None,
+    name: str,
+    training: bool = False,
+) -> OwnStep:
+    """The step that a function does on arguments of these shapes.
+
+    Args:
+        given: the leaves of (args, keywords), arrays and other things, in the form `form`.
+        training: the mode of layers that are called without one.
+    """
+    builder = StepBuilder(training, config.floatx(), _images(given))
+    leaves = _arguments(builder, given)
+    with tracing.tracing(builder):
+        args, keywords = put_together(leaves, form)
+        result = function(*args, **keywords)
+        found, result_form = taken_apart(result)
+        outputs = [output(builder, leaf, f"out_{i}") for i, leaf in enumerate(found)]
+        actions = labelled(builder)
+    objects = [leaf for leaf in given if not isinstance(leaf, np.ndarray)]
+    return OwnStep(builder, outputs, result_form, actions, objects, engine)
+
+
+def argument_name(index: int) -> str:
+    """The program input that holds the array number `index`."""
+    return f"argument_{index}"
+
+
+def _images(given: Sequence[Any]) -> int | None:
+    """The number of images: the first size of the first array with several axes, else with one."""
+    shapes = [leaf.shape for leaf in given if isinstance(leaf, np.ndarray) and leaf.ndim]
+    wide = [shape for shape in shapes if len(shape) > 1]
+    return next((int(shape[0]) for shape in (*wide, *shapes)), None)
+
+
+def _arguments(builder: StepBuilder, given: Sequence[Any]) -> list[Any]:
+    """Arrays as traced inputs of the program, other things as they are."""
+    leaves, number = [], 0
+    for leaf in given:
+        if not isinstance(leaf, np.ndarray):
+            leaves.append(leaf)
+            continue
+        has_images = bool(leaf.ndim) and leaf.shape[0] == builder.batch
+        shape = (None, *leaf.shape[1:]) if has_images else leaf.shape
+        leaves.append(Traced(builder, builder.input(argument_name(number), shape, leaf.dtype.name)))
+        number += 1
+    return leaves
+
+
+def _plain(value: Any) -> Any:
+    """A single number as Python's own, an array as it is."""
+    return value.item() if isinstance(value, np.ndarray | np.generic) and np.ndim(value) == 0 else value
