@@ -14,7 +14,7 @@ import numpy as np
 from kernelearn import schedules
 from kernelearn._configurable import Configurable
 from kernelearn.engine.variable import Variable, ViewVariable
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.optimizers.numbers import Count, Rate
 from kernelearn.registry import Registry
 
@@ -72,6 +72,8 @@ class Optimizer(Configurable):
     """
 
     kind: ClassVar[str]
+    # What `apply_gradients` does; steps of one's own put it here.
+    applied_by: ClassVar[Callable[..., None] | None] = None
     _attributes: ClassVar[tuple[str, ...]] = ()
     # Arguments of Keras's optimisers that are accepted, as in its configs, only when they change nothing.
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
@@ -107,6 +109,7 @@ class Optimizer(Configurable):
         self.gradient_accumulation_steps = gradient_accumulation_steps or None
         self._iterations = 0
         self.carried: dict[str, Variable] = {}
+        self.applied: dict[Any, Any] = {}  # the compiled updates of `apply_gradients` on arrays
         self._excluded: list[Any] = []
         self._excluded_pattern: re.Pattern[str] | None = None
         self._check_ranges()
@@ -178,6 +181,23 @@ class Optimizer(Configurable):
         rate: Callable[..., float] = self._learning_rate
         return float(rate(iterations) if _takes_an_argument(rate) else rate())
 
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
+        """Change weights by gradients that the user's code has computed, as in Keras.
+
+        In a step under `kernelearn.function`, or in a `train_step`, it is part of the step; on arrays it is
+        done at once.
+
+        Args:
+            grads_and_vars: pairs (gradient, weight); a gradient of None leaves its weight out.
+        """
+        if Optimizer.applied_by is None:
+            raise NotBuiltError("Import kernelearn.models (or use kernelearn.value_and_grad) before this.")
+        Optimizer.applied_by(self, grads_and_vars)
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any]) -> None:
+        """`apply_gradients` with gradients and weights apart."""
+        self.apply_gradients(zip(grads, trainable_variables, strict=True))
+
     @property
     def variables(self) -> list[Variable]:
         """The count of updates, the learning rate (unless a schedule gives it) and all that is carried."""
@@ -190,7 +210,7 @@ class Optimizer(Configurable):
 
     def __getstate__(self) -> dict[str, Any]:
         # NOTE: what is carried belongs to the weights of a model, which saves it with them.
-        return {**self.__dict__, "carried": {}}
+        return {**self.__dict__, "carried": {}, "applied": {}}
 
     @property
     def schedule(self) -> Callable[..., float] | None:

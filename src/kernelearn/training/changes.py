@@ -13,6 +13,7 @@ from kernelearn.training.objectives import Objective
 from kernelearn.training.trainable import Trainable
 
 if TYPE_CHECKING:
+    from kernelearn.layers.base import Layer
     from kernelearn.optimizers import Optimizer
 
 

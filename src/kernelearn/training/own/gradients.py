@@ -65,7 +65,7 @@ def apply_gradients(optimizer: Any, pairs: Any) -> None:
     grads: dict[str, Buffer] = {}
     for grad, variable in pairs:
         param = tracing.lifted(graph, variable).buffer
-        buffer = tracing.lifted(graph, grad, graph.dtype).buffer
+        buffer = tracing.fixed(tracing.lifted(graph, grad, graph.dtype)).buffer
         if buffer.shape != param.shape:
             raise ShapeError(
                 f"{user_line()}: the gradient of {variable.path!r} must have its shape {param.shape}; "
@@ -79,7 +79,7 @@ def _apply_now(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
     from kernelearn.training.own.functions import OwnFunction
 
     variables = [v for _, v in pairs]
-    step = optimizer.__dict__.setdefault("_step", {})
+    step = optimizer.applied
     key = tuple(map(id, variables))
     if key not in step:
 
@@ -89,6 +89,9 @@ def _apply_now(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
         step.clear()
         step[key] = OwnFunction(update)
     step[key](*[g for g, _ in pairs])
+
+
+Optimizer.applied_by = apply_gradients
 
 
 class GradientOf:

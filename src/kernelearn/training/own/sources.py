@@ -17,7 +17,8 @@ class Sources:
     """
 
     def __init__(self, builder: StepBuilder) -> None:
-        layers: dict[int, Layer] = {id(layer): layer for layer in getattr(builder, "called", ())}
+        called = [part for layer in builder.called.values() for part in layer.flat_layers()]
+        layers: dict[int, Layer] = {id(layer): layer for layer in called}
         for variable in builder.variables.values():
             owner = getattr(variable, "owner", None)
             if isinstance(owner, Layer):
