@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import ProgramBuilder
 from tests.engine.cpu.harness import TARGETS, Problem, check, check_guarded, check_special
 
 SHAPES = [
@@ -155,3 +158,16 @@ def test_the_first_extreme_and_the_first_nan_are_found(operator, target):
         Problem(operator, (x[:, :, None] + [0, 0],), {"axis": 1}),
     ):
         check(problem, target)
+
+
+def test_the_gradient_of_a_mean_over_images_follows_their_number():
+    """It divides by a number that nothing but the run tells: not one to compute once."""
+    builder = ProgramBuilder()
+    x = builder.input("x", (None, 3))
+    loss = builder.add("reduce_mean", x, axes=(0, 1))
+    grads = add_gradients(builder, loss, also=(x,))
+    builder.outputs = {"dx": grads["x"].name}
+    executable = CpuExecutable(builder.build(), {})
+    for images in (4, 8, 2):
+        dx = executable.run({"x": np.ones((images, 3), "float32")})["dx"]
+        np.testing.assert_allclose(dx, np.full((images, 3), 1 / (3 * images)), rtol=1e-6)

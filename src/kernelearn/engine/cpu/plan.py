@@ -181,7 +181,8 @@ class Plan:
             finer = replace(made, code=split[0], tasks=split[1], by_image=False)
             made = replace(made, alternative=finer)
         sources = {self.root(n) for n in reads.values() if not is_number(n)}
-        if operation.phase != "update" and sources <= self.constant and tasks.per_image == 0:
+        is_fixed = tasks.per_image == 0 and "#n" not in reads.values()
+        if operation.phase != "update" and sources <= self.constant and is_fixed:
             self.constant.update(writes.values())
             self.prologue.append(made)
         else:
