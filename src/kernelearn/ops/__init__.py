@@ -7,6 +7,7 @@ Arrays are channels last, (n, *spatial, c); functions that know channels take da
 Integers become floats; float64 stays float64. Nothing is trained here: gradients are functions of their own.
 """
 
+from kernelearn.ops import image as image
 from kernelearn.ops import random as random
 from kernelearn.ops.arithmetic import (
     add,
