@@ -71,6 +71,10 @@ PUBLIC = {
         ZeroPadding3D add average concatenate maximum minimum multiply subtract
         OperationLayer
         Dot EinsumDense dot
+        ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AlphaDropout Embedding GaussianDropout
+        GlobalResponseNormalization Identity Masking RMSNormalization RepeatVector StochasticDepth
+        TimeDistributed UnitNormalization Wrapper
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo
@@ -101,6 +105,7 @@ PUBLIC = {
         serialize
     """,
     "kernelearn.ops": """
+        adaptive_average_pool adaptive_max_pool
         activation affine_transform average_pool batch_normalization bias_add binary_crossentropy
         categorical_crossentropy celu conv conv_grad_input conv_grad_kernel conv_transpose dense
         depthwise_conv dropout elu exponential gelu global_average_pool global_max_pool hard_shrink

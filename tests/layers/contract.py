@@ -30,6 +30,7 @@ class Example:
         output: shape of one sample of the output.
         weights: shapes of the weights in order.
         draws: whether training differs from inference by random numbers.
+        vocabulary: inputs are whole numbers below this; 0: any numbers.
     """
 
     name: str
@@ -38,17 +39,21 @@ class Example:
     output: tuple[int, ...]
     weights: Sequence[tuple[int, ...]] = ()
     draws: bool = False
+    vocabulary: int = 0
     label: str = field(default="")
 
     def __str__(self) -> str:
         return f"{self.name}-{self.label}" if self.label else self.name
 
     def make(self, **more: Any) -> layers.Layer:
-        return getattr(layers, self.name)(**{**self.arguments, **more})
+        own = {key: value(**more) if callable(value) else value for key, value in self.arguments.items()}
+        return getattr(layers, self.name)(**{**own, **more})
 
     def inputs(self, dtype: str = "float32") -> list[np.ndarray]:
         """One batch per input, positive and negative, the same numbers in both float types."""
         rng = np.random.default_rng(8)
+        if self.vocabulary:
+            return [rng.integers(0, self.vocabulary, (BATCH, *shape)).astype(dtype) for shape in self.shapes]
         return [rng.normal(size=(BATCH, *shape)).astype("float32").astype(dtype) for shape in self.shapes]
 
 
@@ -156,7 +161,7 @@ def check_training(example: Example) -> None:
     for weight in layer.trainable_weights:
         assert results[weight.path].shape == weight.shape
         assert np.abs(results[weight.path]).max() > 0, f"{example}: no gradient reaches {weight.name}"
-    for i, shape in enumerate(example.shapes):
+    for i, shape in enumerate(() if example.vocabulary else example.shapes):
         assert results[f"input_{i}"].shape == (BATCH, *shape)
     again = training_step(example)[2]
     np.testing.assert_array_equal(output, again)

@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from kernelearn.layers import Conv1D, Dense
 from tests.layers.contract import Example
 
 E = Example
@@ -333,6 +334,45 @@ AUGMENTATION = [
     ),
 ]
 
+SEQUENCE = (5, 3)
+FOLLOWING = [
+    E("Identity", {}, [IMAGE], IMAGE),
+    E("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, [IMAGE], IMAGE),
+    E("RepeatVector", {"n": 3}, [(4,)], (3, 4)),
+    E(
+        "Embedding",
+        {"input_dim": 6, "output_dim": 4, "mask_zero": True},
+        [(5,)],
+        (5, 4),
+        [(6, 4)],
+        vocabulary=6,
+    ),
+    E("Masking", {"mask_value": 0.5}, [SEQUENCE], SEQUENCE),
+    E("UnitNormalization", {"axis": (1, -1)}, [IMAGE], IMAGE),
+    E("RMSNormalization", {}, [IMAGE], IMAGE, [(4,)]),
+    E("RMSNormalization", {"axis": [1, 2], "epsilon": 0.1}, [IMAGE], IMAGE, [(6, 5)], label="axes"),
+    E("GlobalResponseNormalization", {}, [IMAGE], IMAGE, [(4,), (4,)]),
+    E("GaussianDropout", {"rate": 0.4}, [IMAGE], IMAGE, draws=True),
+    E("AlphaDropout", {"rate": 0.4, "noise_shape": (None, 1, 1, None)}, [IMAGE], IMAGE, draws=True),
+    E("StochasticDepth", {"rate": 0.5}, [IMAGE], IMAGE, draws=True),
+    E("StochasticDepth", {"rate": 0.5}, [IMAGE, IMAGE], IMAGE, draws=True, label="shortcut"),
+    E("AdaptiveAveragePooling1D", {"output_size": 4}, [LINE], (4, 4)),
+    E("AdaptiveAveragePooling2D", {"output_size": (4, 7)}, [IMAGE], (4, 7, 4)),
+    E("AdaptiveAveragePooling2D", {"output_size": (3, 5)}, [IMAGE], (3, 5, 4), label="even"),
+    E("AdaptiveAveragePooling3D", {"output_size": 2}, [VOLUME], (2, 2, 2, 2)),
+    E("AdaptiveMaxPooling1D", {"output_size": 4}, [LINE], (4, 4)),
+    E("AdaptiveMaxPooling2D", {"output_size": (4, 3)}, [IMAGE], (4, 3, 4)),
+    E("AdaptiveMaxPooling3D", {"output_size": (2, 3, 2)}, [VOLUME], (2, 3, 2, 2)),
+    E(
+        "TimeDistributed",
+        {"layer": lambda **more: Conv1D(2, 2, **more)},
+        [(3, 4, 2)],
+        (3, 3, 2),
+        [(2, 2, 2), (2,)],
+    ),
+    E("Wrapper", {"layer": lambda **more: Dense(2, **more)}, [LINE], (9, 2), [(4, 2), (2,)]),
+]
+
 EXAMPLES = list(
     chain(
         CONVOLUTIONS,
@@ -345,5 +385,6 @@ EXAMPLES = list(
         MERGING,
         PREPARATION,
         AUGMENTATION,
+        FOLLOWING,
     )
 )

@@ -1,6 +1,14 @@
 """The layers, by the names Keras users know. A layer declares arguments and weights; the engine computes."""
 
 from kernelearn.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from kernelearn.layers.adaptive_pooling import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveAveragePooling3D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
+    AdaptiveMaxPooling3D,
+)
 from kernelearn.layers.augmentation import (
     RandomContrast,
     RandomCrop,
@@ -24,6 +32,8 @@ from kernelearn.layers.convolution import (
 )
 from kernelearn.layers.dense import Dense
 from kernelearn.layers.einsum_dense import Dot, EinsumDense, dot
+from kernelearn.layers.embedding import Embedding, Masking
+from kernelearn.layers.lengths import GlobalResponseNormalization, RMSNormalization, UnitNormalization
 from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
     Add,
@@ -44,11 +54,14 @@ from kernelearn.layers.merging import (
     subtract,
 )
 from kernelearn.layers.noise import (
+    AlphaDropout,
     Dropout,
+    GaussianDropout,
     GaussianNoise,
     SpatialDropout1D,
     SpatialDropout2D,
     SpatialDropout3D,
+    StochasticDepth,
 )
 from kernelearn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from kernelearn.layers.operation import OperationLayer
@@ -81,6 +94,8 @@ from kernelearn.layers.shaping import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from kernelearn.layers.simple import ActivityRegularization, Identity, RepeatVector
+from kernelearn.layers.wrappers import TimeDistributed, Wrapper
 
 # The other names that Keras has for these layers.
 Convolution1D = Conv1D
@@ -108,7 +123,15 @@ __all__ = [
     "ELU",
     "LAYERS",
     "Activation",
+    "ActivityRegularization",
+    "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -140,7 +163,9 @@ __all__ = [
     "Dot",
     "Dropout",
     "EinsumDense",
+    "Embedding",
     "Flatten",
+    "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
@@ -154,13 +179,16 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GlobalResponseNormalization",
     "GroupNormalization",
+    "Identity",
     "Input",
     "InputLayer",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
     "LocallyConnected2D",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
@@ -174,6 +202,7 @@ __all__ = [
     "OperationLayer",
     "PReLU",
     "Permute",
+    "RMSNormalization",
     "RandomContrast",
     "RandomCrop",
     "RandomFlip",
@@ -181,6 +210,7 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
     "Reshape",
     "Resizing",
@@ -192,10 +222,14 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StochasticDepth",
     "Subtract",
+    "TimeDistributed",
+    "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",

@@ -88,6 +88,7 @@ class Layer(KerasNames, Configurable):
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {"autocast": (True, False, None)}
     outside_config: ClassVar[frozenset[str]] = frozenset({"input_shape"})
     called_training: ClassVar[bool] = False
+    supports_masking: bool = False
 
     def __init__(
         self,

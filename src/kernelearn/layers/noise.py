@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Unpack
 
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
+from kernelearn.engine.reference.activations import SELU_ALPHA, SELU_SCALE
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.arguments import Shape, check_rank
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
@@ -43,6 +45,7 @@ def check_noise_shape(sizes: Any) -> Shape | None:
 class _Dropout(_Random):
     """Dropout with a mask of the shape that `_mask_shape` gives; None: that of the input."""
 
+    supports_masking = True
     rate: float
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -141,6 +144,7 @@ class SpatialDropout3D(_SpatialDropout):
 class GaussianNoise(_Random):
     """In training, add normal noise of standard deviation `stddev`."""
 
+    supports_masking = True
     stddev: float
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Unpack[LayerOptions]) -> None:
@@ -153,3 +157,102 @@ class GaussianNoise(_Random):
         if not graph.training or self.stddev == 0:
             return x
         return graph.add("gaussian_noise", x, *graph.clock(), stddev=self.stddev, stream=self.stream(graph))
+
+
+@LAYERS.register()
+class GaussianDropout(_Random):
+    """In training, multiply by normal numbers of mean 1 and standard deviation sqrt(rate / (1 - rate)).
+
+    Args:
+        rate: as of `Dropout`, whose noise has this deviation; at least 0 and below 1.
+        seed: mixed into the random stream of this layer.
+    """
+
+    supports_masking = True
+    rate: float
+
+    def __init__(self, rate: float, seed: int | None = None, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(**options)
+        self.keep(locals())
+        _check_share(rate)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        if not graph.training or self.rate == 0:
+            return x
+        deviation = math.sqrt(self.rate / (1 - self.rate))
+        ones = graph.add("fill_like", x, value=1.0, dtype=x.dtype)
+        factors = graph.add(
+            "gaussian_noise", ones, *graph.clock(), stddev=deviation, stream=self.stream(graph)
+        )
+        return graph.add("multiply", x, factors)
+
+
+@LAYERS.register()
+class AlphaDropout(_Dropout):
+    """Dropout for `selu`: what is dropped becomes the value that selu tends to, and mean and variance stay.
+
+    Args:
+        rate: probability to be dropped, at least 0 and below 1.
+        noise_shape, seed: as of `Dropout`.
+    Source: Klambauer et al. (2017), https://arxiv.org/abs/1706.02515, section "new dropout technique".
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.keep(locals())
+        _check_share(rate)
+        self.noise_shape = check_noise_shape(noise_shape)
+
+    def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        if not graph.training or self.rate == 0:
+            return x
+        low = -SELU_ALPHA * SELU_SCALE
+        scale = ((1 - self.rate) * (1 + self.rate * low**2)) ** -0.5
+        # a (x m + low (1 - m)) - a low rate, with the dropped mask m / (1 - rate) of ones
+        amount = scale * (1 - self.rate)
+        kept = super().lower(graph, graph.add("fill_like", x, value=amount, dtype=x.dtype))
+        moved = graph.add("multiply", graph.add("scale", x, offset=-low), kept)
+        return graph.add("scale", moved, offset=low * amount)
+
+    def _mask_shape(self, x: Buffer) -> Shape | None:
+        return self.noise_shape
+
+
+@LAYERS.register()
+class StochasticDepth(_Dropout):
+    """In training, drop the whole branch of an image, or scale it by 1 / (1 - rate).
+
+    Takes the branch, or a list [shortcut, branch] of which it gives the sum.
+
+    Args:
+        rate: probability to be dropped.
+        seed: mixed into the random stream of this layer.
+    Source: Huang et al. (2016), https://arxiv.org/abs/1603.09382.
+    """
+
+    def __init__(self, rate: float = 0.5, seed: int | None = None, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(**options)
+        self.keep(locals())
+        check_rate(rate)
+
+    def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
+        if len(inputs) > 2:
+            raise ArgumentError(
+                f"StochasticDepth takes a branch, or a shortcut and a branch, got {len(inputs)} inputs."
+            )
+        branch = super().lower(graph, inputs[-1])
+        return branch if len(inputs) == 1 else graph.add("add", inputs[0], branch)
+
+    def _mask_shape(self, x: Buffer) -> Shape:
+        return (None, *(1 for _ in x.shape[1:]))
+
+
+def _check_share(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise ArgumentError(f"rate must be at least 0 and below 1, got {rate!r}.")

@@ -9,6 +9,7 @@ Integers become floats; float64 stays float64. Nothing is trained here: gradient
 
 from kernelearn.ops import image as image
 from kernelearn.ops import random as random
+from kernelearn.ops.adaptive import adaptive_average_pool, adaptive_max_pool
 from kernelearn.ops.arithmetic import (
     add,
     arctan2,
@@ -235,6 +236,8 @@ __all__ = [
     "acos",
     "acosh",
     "activation",
+    "adaptive_average_pool",
+    "adaptive_max_pool",
     "add",
     "affine_transform",
     "all",

@@ -70,6 +70,39 @@ def dense_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
     return [np.broadcast_to(any_of(wanted, (-1,), keepdims=True), call.inputs[0]).copy(), None]
 
 
+def matmul_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    """Whole rows of the first factor, whole columns of the second."""
+    if wanted.ndim == 1:  # one row for each image
+        wanted = wanted[None]
+    rows, columns = any_of(wanted, (-1,), keepdims=True), any_of(wanted, (-2,), keepdims=True)
+    rows = rows.swapaxes(-1, -2) if call.attrs["transpose_a"] else rows
+    columns = columns.swapaxes(-1, -2) if call.attrs["transpose_b"] else columns
+    return [
+        np.broadcast_to(_unbroadcast(mask, sizes), sizes).copy()
+        for mask, sizes in zip((rows, columns), call.inputs)
+    ]
+
+
+def gather_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    """Numbers of images choose from a table; where images are chosen from, they are seen whole."""
+    axis, (table, indices) = call.attrs["axis"] - 1, call.inputs
+    if axis < 0:
+        return [None, any_of(wanted, tuple(range(len(indices), wanted.ndim)))]
+    places = tuple(range(axis, wanted.ndim - len(table) + axis + 1))
+    chosen = np.expand_dims(any_of(wanted, places), axis)
+    return [np.broadcast_to(chosen, table).copy(), None]
+
+
+def sum_to_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    kept = tuple(1 if i + 1 in call.attrs["axes"] else size for i, size in enumerate(call.inputs[0]))
+    return [np.broadcast_to(wanted.reshape(kept), call.inputs[0]).copy()]
+
+
+def source_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    """Of what is computed from nothing."""
+    return []
+
+
 def _by_group(wanted: Mask, groups: int) -> np.ndarray:
     """(1, *outputs, groups): 1 where any channel of the group is wanted."""
     grouped = any_of(wanted.reshape(*wanted.shape[:-1], groups, -1), (-1,))

@@ -81,6 +81,42 @@ def dense_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
     return [(*box[:-1], whole(call.inputs[0][-1])), None]
 
 
+def matmul_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    (a, b), lead, inner = call.inputs, box[:-2], call.inputs[0][-2 if call.attrs["transpose_a"] else -1]
+    if len(box) == 1:  # one row for each image
+        return [(whole(inner),), None]
+    first, second = (box[-2], whole(inner)), (whole(inner), box[-1])
+    return [
+        (*(_unbroadcast(lead, sizes[:-2], call.output[:-2]) or ()), *(pair[::-1] if is_turned else pair))
+        if len(sizes) == len(box)
+        else None
+        for sizes, pair, is_turned in (
+            (a, first, call.attrs["transpose_a"]),
+            (b, second, call.attrs["transpose_b"]),
+        )
+    ]
+
+
+def gather_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    axis, (table, indices) = call.attrs["axis"] - 1, call.inputs
+    if axis < 0:
+        return [None, tuple(box[: len(indices)])]
+    behind = box[len(box) - len(table) + axis + 1 :]
+    return [(*box[:axis], whole(table[axis]), *behind), None]
+
+
+def sum_to_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    sizes, axes = call.inputs[0], [axis - 1 for axis in call.attrs["axes"]]
+    has_kept = len(call.output) == len(sizes)
+    rest = iter(span for i, span in enumerate(box) if not (has_kept and i in axes))
+    return [tuple(whole(size) if i in axes else next(rest) for i, size in enumerate(sizes))]
+
+
+def source_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    """Of what is computed from nothing."""
+    return []
+
+
 def _groups(span: Span, outputs: int, inputs: int, groups: int) -> Span:
     """The channels of the groups that these output channels belong to."""
     first, last = (index // (outputs // groups) for index in (span.low, span.high))
