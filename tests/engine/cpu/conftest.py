@@ -1,8 +1,23 @@
 """Fixtures of the tests of the CPU engine's machinery."""
 
+from pathlib import Path
+
 import pytest
 
 from kernelearn.engine.cpu.machine import compiler, threads
+
+# Kernels are compiled for the widest vectors and the narrowest. What is between is left to the slow tests,
+# but for the examples of every operator.
+BETWEEN, ALWAYS = "avx2", "test_examples"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the target between the others as slow: compiling is most of what these tests do."""
+    for item in items:
+        target = getattr(item, "callspec", None) and item.callspec.params.get("target")
+        if target == BETWEEN and item.path.parent == Path(__file__).parent and item.originalname != ALWAYS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

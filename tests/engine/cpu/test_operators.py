@@ -1,6 +1,7 @@
 """Every compiled operator against the float64 reference: all examples of the table, and random shapes.
 
-KERNELEARN_SWEEP is the number of random problems per family and target; a release is tested with 500.
+KERNELEARN_SWEEP is the number of random problems per family and target in the slow tests; a release is tested
+with 500. The others take a few.
 """
 
 import os
@@ -23,7 +24,7 @@ from tests.engine.cpu.harness import (
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
 
-SWEEP = int(os.environ.get("KERNELEARN_SWEEP", "24"))
+SWEEP, FEW = int(os.environ.get("KERNELEARN_SWEEP", "24")), 6
 # Functions of numbers have tests of their own, in test_math.py and test_entrywise.py.
 FUNCTIONS = {case.operator for case in cases.FUNCTIONS}
 OPERATORS = sorted({case.operator for case in cases.ALL} - FUNCTIONS)
@@ -65,7 +66,7 @@ def sweep(family: str, target: str, seed: int, count: int) -> list[Problem]:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_shapes(family, target):
-    for problem in sweep(family, target, 0, SWEEP):
+    for problem in sweep(family, target, 0, FEW):
         check(problem, target)
 
 
@@ -73,7 +74,23 @@ def test_random_shapes(family, target):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_shapes_stay_inside_of_their_buffers(family, target):
-    check_guarded(sweep(family, target, 1, max(SWEEP // 2, 1)), target)
+    check_guarded(sweep(family, target, 1, FEW // 2), target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_many_random_shapes(family, target):
+    for problem in sweep(family, target, 3, SWEEP):
+        check(problem, target)
+
+
+@guarded
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_many_random_shapes_stay_inside_of_their_buffers(family, target):
+    check_guarded(sweep(family, target, 4, max(SWEEP // 2, 1)), target)
 
 
 def poisoned(problem: Problem, value: float, rng: np.random.Generator) -> Problem:
@@ -88,7 +105,7 @@ def poisoned(problem: Problem, value: float, rng: np.random.Generator) -> Proble
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f != "update"])
 def test_what_is_no_number_comes_out_where_the_reference_has_it(family, target, value):
     rng = np.random.default_rng(5)
-    for problem in sweep(family, target, 2, max(SWEEP // 3, 1)):
+    for problem in sweep(family, target, 2, FEW // 2):
         if problem.arrays[0].ndim:
             # NOTE: statistics are joined from those of images, tiles hold differences of pixels, and infinity
             # less infinity is NaN. A pixel's difference is in the gradients of all weights of its window.
