@@ -69,7 +69,7 @@ PUBLIC = {
         SeparableConvolution1D SeparableConvolution2D Softmax SpatialDropout1D SpatialDropout2D
         SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
         ZeroPadding3D add average concatenate maximum minimum multiply subtract
-        OperationLayer
+        Lambda OperationLayer
         Dot EinsumDense dot
         ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
         AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AlphaDropout Embedding GaussianDropout

@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from kernelearn import layers, ops
 from kernelearn.layers import Conv1D, Dense
 from tests.layers.contract import Example
 
@@ -258,6 +259,16 @@ MERGING = [
     E("Add", {}, [IMAGE, (1, 1, 4)], IMAGE, label="broadcast"),
     E("Subtract", {}, [IMAGE, IMAGE], IMAGE),
     E("Concatenate", {}, [IMAGE, (6, 5, 1), IMAGE], (6, 5, 9)),
+    E("Lambda", {"function": ops.relu, "arguments": {"negative_slope": 0.5}}, [IMAGE], IMAGE),
+    E("Dense", {"units": 3, "activation": ops.square}, [(4,)], (3,), [(4, 3), (3,)], label="function"),
+    E(
+        "Dense",
+        {"units": 3, "activation": layers.ELU()},
+        [(4,)],
+        (3,),
+        [(4, 3), (3,)],
+        label="layer",
+    ),
     E(
         "OperationLayer",
         {"function": "subtract", "arguments": [{"input": 1}], "keywords": {"x2": {"input": 0}}},

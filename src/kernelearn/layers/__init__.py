@@ -33,6 +33,7 @@ from kernelearn.layers.convolution import (
 from kernelearn.layers.dense import Dense
 from kernelearn.layers.einsum_dense import Dot, EinsumDense, dot
 from kernelearn.layers.embedding import Embedding, Masking
+from kernelearn.layers.functions import Lambda
 from kernelearn.layers.lengths import GlobalResponseNormalization, RMSNormalization, UnitNormalization
 from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
@@ -184,6 +185,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",

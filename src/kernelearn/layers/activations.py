@@ -14,19 +14,23 @@ from kernelearn.layers.arguments import (
     ActivationLike,
     Ints,
     Shape,
-    activation_name,
     check_axis,
+    kept_activation,
     known_sizes,
     known_sizes_at,
     whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 from kernelearn.regularizers import RegularizerLike
+from kernelearn.tracing import Traced, lifted, tracing
 
 
 def lower_activation(graph: ProgramBuilder, x: Buffer, activation: ActivationLike, **attrs: Any) -> Buffer:
-    """Add an activation to the program; "linear" (or None) adds nothing."""
-    name = activation_name(activation)
+    """Add an activation to the program; "linear" (or None) adds nothing, a function is traced."""
+    name = kept_activation(activation)
+    if not isinstance(name, str):
+        with tracing(graph):
+            return lifted(graph, name(Traced(graph, x))).buffer
     if name == "linear":
         return x
     if name in ALONG_AXIS:
@@ -39,18 +43,19 @@ def is_constant_softmax(layer: Layer, output_shape: Shape) -> bool:
     if isinstance(layer, Softmax):
         sizes = [output_shape[axis] for axis in layer.axes(len(output_shape))]
         return all(size == 1 for size in sizes)
-    return getattr(layer, "activation", None) in ALONG_AXIS and output_shape[-1] == 1
+    activation = getattr(layer, "activation", None)
+    return isinstance(activation, str) and activation in ALONG_AXIS and output_shape[-1] == 1
 
 
 @LAYERS.register()
 class Activation(Layer):
-    """An activation function by name.
+    """An activation function by name, or one of one's own.
 
     Args:
-        activation: for example "relu", "gelu", "softmax".
+        activation: for example "relu", "gelu", "softmax", or a function of `kernelearn.ops`.
     """
 
-    activation: str
+    activation: Any
 
     def __init__(self, activation: ActivationLike, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)

@@ -10,6 +10,7 @@ from kernelearn._configurable import is_whole, plain_value
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.errors import ArgumentError, ArgumentTypeError, ShapeError, unknown_name
+from kernelearn.layers.structure import decoded, encoded
 
 DATA_FORMATS = ("channels_last", "channels_first")
 # Functions along an axis; all other activations act entry by entry and stand in the engine's table.
@@ -18,7 +19,7 @@ ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 
 Shape = tuple[int | None, ...]
 Ints = int | Sequence[int]
-# A name, None for none, or a function of `kernelearn.activations`.
+# A name, None for none, or a function (of `kernelearn.activations` or of one's own) or a layer.
 ActivationLike = str | Callable[..., Any] | None
 
 
@@ -42,7 +43,7 @@ def as_json(name: str, value: Any) -> Any:
     if stem and family in _FAMILIES:
         return _FAMILIES[family].serialize(value)
     if name == "activation":
-        return activation_name(value)
+        return encoded(kept_activation(value), "An activation")
     return _lists(value)
 
 
@@ -61,13 +62,23 @@ def activation_name(identifier: Any) -> str:
     name = "linear" if identifier is None else getattr(identifier, "activation", identifier)
     if not isinstance(name, str) or isinstance(identifier, type):
         raise ArgumentTypeError(
-            f"activation must be a name such as 'relu', got {identifier!r}. For one with arguments, such as "
-            "LeakyReLU(0.2), leave activation=None and add it as the next layer."
+            f"activation must be a name such as 'relu', a function or a layer, got {identifier!r}."
         )
     name = ALIASES.get(name, name)
     if name not in ACTIVATIONS and name not in ALONG_AXIS:
         raise unknown_name("activation", identifier, [*ACTIVATIONS, *ALONG_AXIS, *ALIASES])
     return name
+
+
+def kept_activation(identifier: Any) -> Any:
+    """An activation as its layer keeps it: by its name, or a function or layer of its own as it is.
+
+    Raises: UnknownNameError listing the known names; ArgumentTypeError for anything else.
+    """
+    given = decoded(identifier)
+    has_name = hasattr(given, "activation") and not hasattr(given, "get_config")
+    is_own = callable(given) and not isinstance(given, type | np.ufunc) and not has_name
+    return given if is_own else activation_name(given)
 
 
 def check_data_format(value: str | None) -> str:
@@ -80,7 +91,7 @@ def check_data_format(value: str | None) -> str:
 
 _FAMILIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "activation": activation_name,
+    "activation": kept_activation,
     "data_format": check_data_format,
 }
 

@@ -27,7 +27,6 @@ from kernelearn.layers.arguments import (
     ActivationLike,
     Ints,
     Shape,
-    activation_name,
     channels_last,
     check_positive,
     check_rank,
@@ -99,7 +98,7 @@ class _BaseConv(Layer):
 
     def _activated(self, graph: ProgramBuilder, y: Buffer) -> Buffer:
         """Activation, and the axis order of the caller."""
-        if activation_name(self.activation) in ALONG_AXIS:
+        if not isinstance(self.activation, str) or self.activation in ALONG_AXIS:
             return lower_activation(graph, from_channels_last(graph, y, self.data_format), self.activation)
         return from_channels_last(graph, lower_activation(graph, y, self.activation), self.data_format)
 

@@ -84,11 +84,14 @@ def _is_own(cls: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # written in C
+        return ()
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a method names this argument."""
+    """Whether a function or method names this argument."""
     return name in _parameters(getattr(function, "__func__", function))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from kernelearn._configurable import is_whole
 from kernelearn._serializable import holds_references, need_object, registered_name
 from kernelearn.errors import ArgumentError
+from kernelearn.tracing import functions
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def encoded(value: Any, owner: str) -> Any:
     name = registered_name(value) if callable(value) else None
     if name is not None:
         return {"function": name}
+    if getattr(value, "operation_name", None) in functions():
+        return {"operation": value.operation_name}
     for kind, (cls, to_json, _) in _KINDS.items():
         if isinstance(value, cls):
             return {kind: _encoded_parts(to_json(value), owner)}
@@ -129,7 +132,7 @@ def encoded(value: Any, owner: str) -> Any:
 
 
 class _Registered:
-    """Stands in the table for classes and functions that `encoded` has looked up before."""
+    """Stands in the table for functions, which `encoded` has looked up by name before."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ _KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "slice": (slice, lambda s: [s.start, s.stop, s.step], lambda held: slice(*(decoded(p) for p in held))),
     "ellipsis": (type(...), lambda _: True, lambda _: ...),
     "dict": (dict, dict, _decoded_dict),
+    "operation": (_Registered, str, lambda held: functions()[str(held)]),
     "function": (_Registered, str, lambda held: need_object(str(held))),
 }
 

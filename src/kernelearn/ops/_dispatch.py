@@ -48,6 +48,7 @@ def operation_named(function: Callable[..., Any], name: str | None) -> Callable[
             return symbol.apply(public, args, keywords)
         return function(*args, **keywords)
 
+    setattr(call, "operation_name", public)  # noqa: B010 - by which a config names it
     FUNCTIONS[public] = call
     return call
 

@@ -10,10 +10,14 @@ from kernelearn.errors import ShapeError
 
 
 def _reshape_shape(x: Spec, *, shape: Shape) -> tuple[Spec]:
-    known = [s for s in shape if s is not None]
-    if math.prod(known) != math.prod(s for s in x.shape if s is not None):
+    entries, known = (math.prod(s for s in sizes if s is not None) for sizes in (x.shape, shape))
+    sizes = tuple(shape)
+    if None in sizes and None not in x.shape and known and entries % known == 0:
+        # Images of a fixed number, such as those of two batches joined.
+        entries, sizes = known, (entries // known, *sizes[1:])
+    if known != entries:
         raise ShapeError(f"Cannot reshape {x.shape} to {tuple(shape)}: the number of entries differs.")
-    return (Spec(tuple(shape), x.dtype),)
+    return (Spec(sizes, x.dtype),)
 
 
 def _reshape_gradient(c: Context) -> Gradients:
