@@ -81,6 +81,8 @@ PUBLIC = {
         clone_model model_from_json
     """,
     "kernelearn.losses": """
+        CTC CategoricalGeneralizedCrossEntropy Circle Dice Tversky categorical_generalized_cross_entropy
+        circle ctc dice tversky
         BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy LOSSES
         CategoricalFocalCrossentropy CategoricalHinge CosineSimilarity Hinge Huber KLDivergence
         LogCosh Loss MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError

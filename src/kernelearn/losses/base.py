@@ -84,6 +84,10 @@ class Loss(Configurable):
         """Boolean array of the samples that count, of the shape of `call`'s result; None if all do."""
         return None
 
+    def counted(self, values: Any) -> Any:
+        """Where a value counts, as booleans, from the values themselves; None: everywhere."""
+        return None
+
     def check_targets(self, y_true: NDArray[Any]) -> None:
         """Refuse targets for which this loss means nothing: done for every batch, before the engine sees it.
 
@@ -125,11 +129,13 @@ class Loss(Configurable):
         self.check_targets(targets)
         values = np.asarray(self.call(targets, predictions))
         mask = self.mask(targets, predictions)
+        mask = self.counted(values) if mask is None else mask
         factors = sample_factors(values.shape, values.dtype, sample_weight, mask, self.reduction)
         return values * factors if self.reduction in (None, "none") else float(np.sum(values * factors))
 
     def traced(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss as a traced number: what calling the loss gives in code that is traced."""
+        from kernelearn import ops
         from kernelearn.losses import traced
 
         mask = None
@@ -146,6 +152,8 @@ class Loss(Configurable):
                     f"It gave {values!r} of type {type(values).__name__}, which does not depend on its "
                     "arguments. Compute it from y_true and y_pred with functions of kernelearn.ops."
                 )
+            chosen = self.counted(values)
+            mask = None if chosen is None else ops.cast(chosen, values.dtype)
         return traced.reduced(values, sample_weight, self.reduction, mask)
 
 
