@@ -75,6 +75,7 @@ PUBLIC = {
         AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AlphaDropout Embedding GaussianDropout
         GlobalResponseNormalization Identity Masking RMSNormalization RepeatVector StochasticDepth
         TimeDistributed UnitNormalization Wrapper
+        AdditiveAttention Attention GroupQueryAttention MultiHeadAttention
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo

@@ -5,6 +5,7 @@ equal to channels last, both float types, inference that does not change weights
 every weight, and a step of `fit` that changes what is trained and is repeated exactly by a clone.
 """
 
+import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.layers import LAYERS, Input
+from kernelearn.layers.own import is_own
 
 BATCH = 3
 
@@ -71,7 +73,14 @@ def check_layer(example: Example) -> None:
 
 def call(layer: layers.Layer, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The layer on arrays, one or several, in inference."""
-    return layer(arrays[0] if len(arrays) == 1 else list(arrays), training=False)
+    return layer(*arguments(layer, arrays), training=False)
+
+
+def arguments(layer: layers.Layer, parts: Sequence[Any]) -> tuple[Any, ...]:
+    """Inputs as the layer is called on them: one, a list of them, or, in attention with heads, one by one."""
+    if "query" in inspect.signature(layer.call).parameters:
+        return tuple(parts)
+    return (parts[0] if len(parts) == 1 else list(parts),)
 
 
 def randomize(layer: layers.Layer) -> None:
@@ -83,9 +92,10 @@ def randomize(layer: layers.Layer) -> None:
 def check_shapes(example: Example) -> None:
     layer = example.make()
     batch_shapes = [(None, *shape) for shape in example.shapes]
-    assert layer.compute_output_shape(*batch_shapes) == (None, *example.output)
+    given = arguments(layer, batch_shapes) if is_own(type(layer)) else batch_shapes
+    assert layer.compute_output_shape(*given) == (None, *example.output)
     tensors = [Input(shape) for shape in example.shapes]
-    symbolic = layer(tensors if len(tensors) > 1 else tensors[0])
+    symbolic = layer(*arguments(layer, tensors))
     assert symbolic.shape == (None, *example.output) and layer.output is symbolic
     assert call(layer, example.inputs()).shape == (BATCH, *example.output)
     assert call(layer, [a[:1] for a in example.inputs()]).shape == (1, *example.output)
@@ -190,6 +200,6 @@ def one_layer_model(example: Example) -> Model:
     """Inputs, the layer with random weights, its output."""
     tensors = [Input(shape) for shape in example.shapes]
     layer = example.make()
-    model = Model(tensors, layer(tensors if len(tensors) > 1 else tensors[0]))
+    model = Model(tensors, layer(*arguments(layer, tensors)))
     randomize(layer)
     return model

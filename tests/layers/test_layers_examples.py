@@ -6,7 +6,10 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["dense", "preprocessing", "augmentation"])
+@pytest.mark.parametrize(
+    "module",
+    ["dense", "preprocessing", "augmentation", "einsum_dense", "attention", "multi_head_attention"],
+)
 def test_examples(module):
     results = doctest.testmod(importlib.import_module(f"kernelearn.layers.{module}"))
     assert results.attempted > 0 and results.failed == 0

@@ -9,6 +9,7 @@ from kernelearn.layers.adaptive_pooling import (
     AdaptiveMaxPooling2D,
     AdaptiveMaxPooling3D,
 )
+from kernelearn.layers.attention import AdditiveAttention, Attention
 from kernelearn.layers.augmentation import (
     RandomContrast,
     RandomCrop,
@@ -54,6 +55,7 @@ from kernelearn.layers.merging import (
     multiply,
     subtract,
 )
+from kernelearn.layers.multi_head_attention import GroupQueryAttention, MultiHeadAttention
 from kernelearn.layers.noise import (
     AlphaDropout,
     Dropout,
@@ -132,7 +134,9 @@ __all__ = [
     "AdaptiveMaxPooling2D",
     "AdaptiveMaxPooling3D",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -182,6 +186,7 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GlobalResponseNormalization",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
     "Input",
     "InputLayer",
@@ -199,6 +204,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "OperationLayer",

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,11 +113,23 @@ def build(layer: Layer, given: Given, shapes: Sequence[Shape]) -> None:
         return
     if layer.built:
         return
-    args, _ = given.filled([as_declared(shape) for shape in shapes])
-    parameters = inspect.signature(layer.build).parameters.values()
+    args, named = given.filled([as_declared(shape) for shape in shapes])
+    parameters = list(inspect.signature(layer.build).parameters.values())
+    by_name = _shapes_by_name(layer, args, named)
+    first = [p.name for p in parameters if p.default is p.empty] or [p.name for p in parameters[:1]]
+    if all(name in by_name for name in first):
+        found = (by_name.get(p.name) for p in parameters)
+        layer.ensure_built(list(takewhile(lambda shape: shape is not None, found)))
+        return
     is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     layer.ensure_built(args if is_open else args[:count])
+
+
+def _shapes_by_name(layer: Layer, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """ "x_shape" -> shape, for every argument x of `call` that was given."""
+    bound = inspect.signature(layer.call).bind_partial(*args, **named)
+    return {f"{name}_shape": value for name, value in bound.arguments.items()}
 
 
 def infer(layer: Layer, specs: Specs, given: Given | None) -> Specs:

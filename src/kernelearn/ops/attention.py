@@ -58,7 +58,7 @@ def dot_product_attention(
         check_axes(tensor, 4, name, "(images, positions, heads, channels)")
     _check_heads(query, key, value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    logits = _logits(multiply(query, float(factor)), key)
+    logits = logits_of(multiply(query, float(factor)), key)
     if bias is not None:
         logits = add(logits, bias)
     return combined(softmax(masked(logits, causal(mask, logits) if is_causal else mask)), value)
@@ -74,7 +74,7 @@ def _check_heads(query: Value, key: Value, value: Value) -> None:
         )
 
 
-def _logits(query: Value, key: Value) -> Value:
+def logits_of(query: Value, key: Value) -> Value:
     """(n, t, heads, d) with (n, s, key heads, d) -> (n, heads, t, s)."""
     queries, keys = (transposed(x, (0, 2, 1, 3)) for x in (query, key))
     n, heads, t, d = shape_of(queries)
