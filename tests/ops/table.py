@@ -6,7 +6,8 @@ them. A file of examples a family; `EXAMPLES` is all of them.
 
 from tests.ops.examples_choosing import CHOOSING
 from tests.ops.examples_entrywise import ENTRYWISE
+from tests.ops.examples_networks import NETWORKS
 from tests.ops.examples_reductions import REDUCTIONS
 from tests.ops.examples_shaping import SHAPING
 
-EXAMPLES = [*ENTRYWISE, *REDUCTIONS, *SHAPING, *CHOOSING]
+EXAMPLES = [*ENTRYWISE, *REDUCTIONS, *SHAPING, *CHOOSING, *NETWORKS]

@@ -116,7 +116,7 @@ def test_new_arrays_are_those_of_numpy():
     for found, expected in [
         (ops.zeros((2, 3)), np.zeros((2, 3), "float32")),
         (ops.ones(2, "int32"), np.ones(2, "int32")),
-        (ops.full((2,), 7), np.full(2, 7, "int32")),
+        (ops.full((2,), 7), np.full(2, 7, "float32")),
         (ops.full((2, 2), [1.0, 2.0], "float64"), np.full((2, 2), [1.0, 2.0])),
         (ops.arange(5), np.arange(5, dtype="int32")),
         (ops.arange(0, 1, 0.25), np.arange(0, 1, 0.25, "float32")),

@@ -65,6 +65,7 @@ def test_in_a_model():
 
 def test_every_function_has_an_example():
     elsewhere = {  # functions with tests of their own, by file
+        "adaptive_average_pool", "adaptive_max_pool",
         "activation", "affine_transform", "average_pool", "batch_normalization", "bias_add",
         "binary_crossentropy", "categorical_crossentropy", "celu", "conv", "conv_grad_input",
         "conv_grad_kernel", "conv_transpose", "dense", "depthwise_conv", "dropout", "elu", "exponential",

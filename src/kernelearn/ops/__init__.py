@@ -85,6 +85,11 @@ from kernelearn.ops.creation import (
     zeros,
     zeros_like,
 )
+from kernelearn.ops.crossentropy import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
 from kernelearn.ops.einsum import einsum
 from kernelearn.ops.functions import (
     abs,
@@ -129,12 +134,18 @@ from kernelearn.ops.functions import (
 )
 from kernelearn.ops.images import affine_transform, resize, upsample
 from kernelearn.ops.indexing import get_item
+from kernelearn.ops.networks import (
+    depth_to_space,
+    glu,
+    multi_hot,
+    normalize,
+    rms_normalization,
+    space_to_depth,
+)
 from kernelearn.ops.pointwise import (
     activation,
     batch_normalization,
     bias_add,
-    binary_crossentropy,
-    categorical_crossentropy,
     celu,
     dense,
     dropout,
@@ -161,7 +172,6 @@ from kernelearn.ops.pointwise import (
     softmax,
     softplus,
     softsign,
-    sparse_categorical_crossentropy,
     sparse_plus,
     sparse_sigmoid,
     squareplus,
@@ -287,6 +297,7 @@ __all__ = [
     "cumprod",
     "cumsum",
     "dense",
+    "depth_to_space",
     "depthwise_conv",
     "diag",
     "diagonal",
@@ -314,6 +325,7 @@ __all__ = [
     "get_item",
     "global_average_pool",
     "global_max_pool",
+    "glu",
     "greater",
     "greater_equal",
     "hard_shrink",
@@ -360,12 +372,14 @@ __all__ = [
     "mod",
     "moments",
     "moveaxis",
+    "multi_hot",
     "multiply",
     "nan_to_num",
     "ndim",
     "negative",
     "nonzero",
     "norm",
+    "normalize",
     "not_equal",
     "one_hot",
     "ones",
@@ -381,6 +395,7 @@ __all__ = [
     "repeat",
     "reshape",
     "resize",
+    "rms_normalization",
     "roll",
     "rot90",
     "round",
@@ -406,6 +421,7 @@ __all__ = [
     "softplus",
     "softsign",
     "sort",
+    "space_to_depth",
     "sparse_categorical_crossentropy",
     "sparse_plus",
     "sparse_sigmoid",

@@ -58,8 +58,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     is_given = isinstance(fill_value, Traced | Symbolic)
     kind = dtypes.checked(dtype) if dtype is not None else None
     if kind is None and not is_given:
-        kind = _float(None) if isinstance(fill_value, float) else str(np.asarray(fill_value).dtype)
-        kind = dtypes.INDEX if isinstance(fill_value, int) and not isinstance(fill_value, bool) else kind
+        kind = _float(None)
     value = fill_value if is_given else np.asarray(fill_value, kind)
     if any(isinstance(s, ImageCount) for s in sizes) or is_given:
         return broadcast_to(value, sizes)

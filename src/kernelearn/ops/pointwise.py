@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.reference.activations import ACTIVATIONS
-from kernelearn.engine.reference.losses import LOSSES
 from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, check_axes, floats, moved, reshaped, run, transposed, values
@@ -237,33 +236,3 @@ def dropout(x: Value, rate: float, seed: int = 0, step: int = 0, engine: str | N
     else:
         clock, stream = [np.asarray(seed, np.int64), np.asarray(step, np.int64)], 1
     return run("dropout", (x, *clock), engine, rate=float(rate), stream=stream)
-
-
-@operation
-def categorical_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
-    """-sum(target * log(output)) along the last axis, per sample.
-
-    >>> import numpy as np
-    >>> from kernelearn import ops
-    >>> ops.categorical_crossentropy(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]])).round(4)
-    array([0.6931])
-    """
-    output, target = floats(output, target)
-    return LOSSES["categorical_crossentropy"].value(target, output, from_logits=from_logits)
-
-
-@operation
-def sparse_categorical_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
-    """`categorical_crossentropy` with class numbers (n, ...) as target."""
-    (output,) = floats(output)
-    return LOSSES["sparse_categorical_crossentropy"].value(
-        np.asarray(target), output, from_logits=from_logits
-    )
-
-
-@operation
-def binary_crossentropy(target: Value, output: Value, from_logits: bool = False) -> Any:
-    """-(t log(p) + (1 - t) log(1 - p)) for every entry, not averaged."""
-    output, target = floats(output, target)
-    value = LOSSES["binary_crossentropy"].value
-    return value(target[..., None], output[..., None], from_logits=from_logits)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kernelearn.ops import random
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, cast_to, emit, floats
+from kernelearn.ops._run import Value, cast_to, floats
 from kernelearn.ops._shapes import dtype_name, inner_sizes
 from kernelearn.ops.convolution import depthwise_conv
 from kernelearn.ops.image.batches import as_batch
@@ -54,7 +54,7 @@ def _bell(size: int, sigma: float) -> NDArray[Any]:
 
 @operation(name="image.sobel_edges")
 def sobel_edges(images: Value, data_format: str | None = None) -> Any:
-    """Edges by Sobel's kernels, down and across: an axis of two more; the border is reflected.
+    """Edges by Sobel's kernels, down and across, as an axis more; zeros are around the images.
 
     >>> import numpy as np
     >>> from kernelearn import ops
@@ -65,20 +65,11 @@ def sobel_edges(images: Value, data_format: str | None = None) -> Any:
     (x,) = floats(x)
     slope, smooth = np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 1.0])
     channels = inner_sizes(x)[-1]
-    wide = pad_border(x)
     found = []
     for kernel in (np.outer(slope, smooth), np.outer(smooth, slope)):
         spread = np.broadcast_to(kernel[:, :, None, None], (3, 3, channels, 1)).astype(dtype_name(x))
-        found.append(back(depthwise_conv(wide, spread, padding="valid")))
+        found.append(back(depthwise_conv(x, spread, padding="same")))
     return stack(found, -1)
-
-
-def pad_border(x: Value) -> Value:
-    """One pixel more on each side, the last one again."""
-    height, width, _ = inner_sizes(x)
-    rows, columns = np.clip(np.arange(-1, height + 1), 0, height - 1), np.arange(-1, width + 1)
-    x = emit("gather", x, rows, axis=1)
-    return emit("gather", x, np.clip(columns, 0, width - 1), axis=2)
 
 
 @operation(name="image.elastic_transform")
