@@ -8,10 +8,12 @@ from kernelearn.errors import ArgumentError, DataError
 from kernelearn.explain.experiments import (
     EXPERIMENTS,
     Activation,
+    Augmentation,
     Depth,
     ExperimentSettings,
     Frozen,
     Initialisation,
+    Pooling,
     Problem,
     Sharing,
     Transfer,
@@ -140,6 +142,32 @@ def test_activations_start_from_the_same_weights_and_none_is_linear(stripes, tin
     np.testing.assert_allclose(flat[1], 3 * flat[0], rtol=1e-4, atol=1e-5)
     both = model.feature_maps(case.draw.x + 2 * case.draw.x[::-1], ["flatten"])[0]
     np.testing.assert_allclose(both, flat[0] + flat[2], rtol=1e-4, atol=1e-5)
+
+
+def test_poolings_start_from_the_same_kernels_and_end_in_maps_of_their_size(stripes, tiny):
+    case = Case(Pooling(), stripes, tiny)
+    sizes = {}
+    for name in case.names:
+        model = case.network(name)
+        for layer in ("conv1", "conv2"):
+            first = case.network("max").get_layer(layer).get_weights()[0]
+            np.testing.assert_array_equal(model.get_layer(layer).get_weights()[0], first)
+        sizes[name] = model.get_layer("classifier").input.shape[1]
+    assert sizes == {"max": 128, "average": 128, "strides": 128, "none": 2048, "global average": 32}
+
+
+def test_augmentation_changes_training_alone(stripes, tiny):
+    case = Case(Augmentation(), stripes, tiny)
+    plain = case.network("none")
+    for name in case.names:
+        model = case.network(name)
+        for ours, theirs in zip(model.get_weights(), plain.get_weights()):
+            np.testing.assert_array_equal(ours, theirs)
+        x = case.draw.x[:4]
+        np.testing.assert_array_equal(model.predict(x, verbose=0), plain.predict(x, verbose=0))
+        changes = [layer for layer in model.layers if type(layer).__name__.startswith("Random")]
+        changed = x if not changes else changes[0](x, training=True)
+        assert np.array_equal(changed, x) == (name == "none")
 
 
 def test_untied_and_dense_start_as_the_convolution(stripes, tiny):

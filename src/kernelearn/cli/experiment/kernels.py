@@ -1,4 +1,4 @@
-"""`kernelearn experiment frozen|initialisation|activation|sharing|transfer|depth`: questions about kernels.
+"""`kernelearn experiment ...`: questions about kernels.
 
 Each command says what is compared; options, progress, table, files and Ctrl-C are the same for all.
 """
@@ -123,6 +123,28 @@ def activation() -> dict[str, Any]:
 
 
 @_with_common_options
+def pooling() -> dict[str, Any]:
+    """What does pooling do to what the kernels learn?
+
+    Maxima, means, strides in place of pooling, none at all, and a mean over each whole map.
+
+    **Example**: `kernelearn experiment pooling -o pooling.png`
+    """
+    return {}
+
+
+@_with_common_options
+def augmentation() -> dict[str, Any]:
+    """What does it do to change images at random while training?
+
+    None, moved, turned, zoomed, contrast, mirrored, and three of these together.
+
+    **Example**: `kernelearn experiment augmentation --epochs 20`
+    """
+    return {}
+
+
+@_with_common_options
 def sharing() -> dict[str, Any]:
     """What does it gain that a convolution shares one kernel between all positions?
 
@@ -167,7 +189,16 @@ def depth(
     return {"depths": counts(depths, "--depths"), "match": match, "width": width}
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (frozen, initialisation, activation, sharing, transfer, depth)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    frozen,
+    initialisation,
+    activation,
+    pooling,
+    augmentation,
+    sharing,
+    transfer,
+    depth,
+)
 
 
 def _run(name: str, own: dict[str, Any], options: Options) -> None:

@@ -5,11 +5,13 @@ on the same images and gives an `ExperimentResult`. One file each; `kernelearn e
 """
 
 from kernelearn.explain.experiments.activation import Activation
+from kernelearn.explain.experiments.augmentation import Augmentation
 from kernelearn.explain.experiments.base import Experiment, ExperimentSettings
 from kernelearn.explain.experiments.catalogue import EXPERIMENTS
 from kernelearn.explain.experiments.depth import Depth
 from kernelearn.explain.experiments.frozen import Frozen
 from kernelearn.explain.experiments.initialisation import Initialisation
+from kernelearn.explain.experiments.pooling import Pooling
 from kernelearn.explain.experiments.problem import Draw, Problem
 from kernelearn.explain.experiments.result import ExperimentResult, Row
 from kernelearn.explain.experiments.runner import Progress, run_experiment
@@ -20,6 +22,7 @@ from kernelearn.explain.experiments.transfer import Transfer
 __all__ = [
     "EXPERIMENTS",
     "Activation",
+    "Augmentation",
     "Comparison",
     "Depth",
     "Draw",
@@ -28,6 +31,7 @@ __all__ = [
     "ExperimentSettings",
     "Frozen",
     "Initialisation",
+    "Pooling",
     "Problem",
     "Progress",
     "Row",

@@ -53,7 +53,8 @@ def run_experiment(
     number of updates with the same optimiser, and start from the same weights where they have the same.
 
     Args:
-        experiment: "frozen", "initialisation", "activation", "sharing", "transfer", "depth", or an object.
+        experiment: "frozen", "initialisation", "activation", "pooling", "augmentation", "sharing",
+            "transfer", "depth", or an object.
         data: anything that `kernelearn.data.load` reads, or a `Problem`.
         settings: None for the defaults.
         progress: called after each condition. after_seed: called with the result so far after each seed.
