@@ -106,6 +106,15 @@ def as_examples(x: Any, what: str) -> Any:
     return joined([np.asarray(item) for item in x], what)
 
 
+def inputs_of_examples(x: Sequence[Any]) -> Any:
+    """Several inputs of which some are lists of arrays, one for each example; anything else as it is."""
+    if not all(isinstance(part, np.ndarray) or _is_list_of_arrays(part) for part in x):
+        return x
+    return [
+        part if isinstance(part, np.ndarray) else as_examples(part, f"x[{i}]") for i, part in enumerate(x)
+    ]
+
+
 def maps_as_examples(value: Any, rows: int, what: str) -> Any:
     """Targets or weights in which lists of `rows` arrays of several sizes are one for each example.
 

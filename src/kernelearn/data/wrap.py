@@ -20,7 +20,14 @@ from kernelearn.data.arrays import (
 )
 from kernelearn.data.dataset import Dataset
 from kernelearn.data.layout import to_channels_last
-from kernelearn.data.ragged import Ragged, as_examples, each, is_examples, maps_as_examples
+from kernelearn.data.ragged import (
+    Ragged,
+    as_examples,
+    each,
+    inputs_of_examples,
+    is_examples,
+    maps_as_examples,
+)
 from kernelearn.data.stores import ArrayStore
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import ArgumentError, DataError, ShapeError
@@ -72,6 +79,8 @@ def as_dataset(
         return StreamDataset(x, size, class_names, channels_first)
     if is_examples(x, y) if ragged is None else ragged:
         x = as_examples(x, "x")
+    elif isinstance(x, list | tuple) and any(isinstance(part, list | tuple) for part in x):
+        x = inputs_of_examples(x)
     features = _features(x, channels_first)
     rows = len(next(leaves(features)))
     y = maps_as_examples(y, rows, "y")

@@ -13,6 +13,7 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.training.feeds import program_inputs
+from kernelearn.training.signature import is_open
 from kernelearn.training.step import input_name
 
 _DIRECTION = "direction"
@@ -48,6 +49,11 @@ class OutputGradients:
             raise ArgumentError(
                 "Output gradients need a built model with one input and one output; "
                 f"{model.name!r} has {len(model.inputs)} and {len(model.outputs)}."
+            )
+        if is_open(model.inputs):
+            raise ArgumentError(
+                f"Output gradients need a model for images of one size; {model.name!r} takes "
+                f"{model.input_shape[1:]}. Build it with a fixed Input and take over the weights."
             )
         self.model = model
         self.weights = list(model.trainable_weights)

@@ -263,8 +263,7 @@ class Model(Trainer, Layer):
             finally:
                 shown.reset(token)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
-        self.programs.look_for_changes()
-        result = self.programs.step_for("predict", batch).run(batch)
+        result = self.programs.step_on("predict", batch).run(batch)
         return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
     def __call__(self, *args: Any, training: bool | None = None, **keywords: Any) -> Any:

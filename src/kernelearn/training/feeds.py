@@ -34,7 +34,18 @@ def make_dataset(
     """
     if isinstance(x, Dataset | StreamDataset):
         return as_dataset(x, y, sample_weight)
+    if _is_grey_list(x, tensors):
+        x = [image[..., None] for image in x]
     return as_dataset(_as_floats(x), y, sample_weight, ragged=_is_ragged(x, y, tensors))
+
+
+def _is_grey_list(x: Any, tensors: Sequence[Tensor] | None) -> bool:
+    """Whether x is a list of grey images (h, w) for a model whose one input has a last axis of size 1."""
+    if not isinstance(x, list | tuple) or not tensors or len(tensors) != 1:
+        return False
+    shape = tensors[0].shape
+    is_grey = shape[-1] == 1 and len(shape) > 3
+    return is_grey and all(isinstance(image, np.ndarray) and image.ndim == len(shape) - 2 for image in x)
 
 
 def _is_ragged(x: Any, y: Any, tensors: Sequence[Tensor] | None) -> bool:
@@ -50,6 +61,8 @@ def _as_floats(x: Any) -> Any:
     """Integer and boolean arrays as floats, inside lists and dicts too; anything else as it is."""
     if isinstance(x, list | tuple) and x and all(hasattr(part, "shape") for part in x):
         return type(x)(_as_floats(part) for part in x)
+    if isinstance(x, list | tuple) and any(isinstance(p, list) and p and hasattr(p[0], "shape") for p in x):
+        return [_as_floats(part) for part in x]
     if isinstance(x, Mapping):
         return {key: _as_floats(part) for key, part in x.items()}
     if isinstance(x, np.ndarray) and x.dtype == object and is_examples(x):
@@ -180,6 +193,9 @@ def _checked(x: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
         hint = ""
         if x.ndim == 4 and len(wanted) == 4 and x.shape[1] == wanted[-1]:
             hint = " These look like channels-first images: x.transpose(0, 2, 3, 1)."
+        elif x.ndim == len(wanted) > 2 and x.shape[-1] == wanted[-1]:
+            any_size = (*[None] * (x.ndim - 2), wanted[-1])
+            hint = f" A model for any size is made with Input({any_size}), see the documentation of data."
         raise ShapeError(f"Input {name!r} takes arrays of shape {wanted}; got {x.shape}.{hint}")
     return np.ascontiguousarray(x, tensor.dtype)
 

@@ -328,6 +328,11 @@ class Programs:
             several = shapes if isinstance(shapes, list) else [shapes]
             self._made(of_shapes(several, self.model.inputs) if met is None else met, "train")
 
+    def step_on(self, kind: str, batch: Batch) -> StepProgram:
+        """The step that takes a batch, with everything that was changed since the last one; see `step`."""
+        self.look_for_changes()
+        return self.step_for(kind, batch)
+
     def step_for(self, kind: str, batch: Batch, buffers: Mapping[str, str] | None = None) -> StepProgram:
         """The step that takes a batch of these sizes and as it is weighted; see `step`.
 

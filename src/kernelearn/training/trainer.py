@@ -400,8 +400,7 @@ class Trainer(keras_names.TrainerNames):
         with progress.quiet():
             batch = Batch.of({input_name(0): np.ascontiguousarray(x)})
             self.input_range.meet(batch)
-            self.programs.look_for_changes()
-            result = self.programs.step_for("predict", batch).run(batch)
+            result = self.programs.step_on("predict", batch).run(batch)
         return self.arranged([result.prediction(i) for i in range(len(self.outputs))])
 
     def train_on_batch(

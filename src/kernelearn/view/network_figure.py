@@ -267,6 +267,11 @@ def plot_neurons(model: Any) -> Any:
     Raises: ArgumentError for a network that is too large to draw so, or no chain; MissingDependencyError.
     """
     layers = _chain(model)
+    if None in model.inputs[0].shape[1:]:
+        raise ArgumentError(
+            f"Every neuron can be drawn where their number is known; {model.name!r} takes images of any "
+            "size. plot_network draws any network."
+        )
     sizes = [
         prod(int(s or 0) for s in model.inputs[0].shape[1:]),
         *(prod(layer.output.shape[1:]) for layer in layers),

@@ -47,8 +47,7 @@ def factors_of(
     (20,)
     """
     batch = model.batch(x, y, sample_weight)
-    model.programs.look_for_changes()
-    step = model.programs.step_for("train", batch)
+    step = model.programs.step_on("train", batch)
     names = {id(w): path for path, w in model.weight_paths().items()}
     paths = {name: names[id(v)] for name, v in step.variables.items() if id(v) in names}
     taps = find_taps(step.program, paths)

@@ -149,11 +149,12 @@ def _on(model: Any, layer: str, images: np.ndarray, step: int | None) -> Activat
 
 
 def _replayed(model: Any, images: np.ndarray) -> Replay:
-    program = model.step("predict").program
-    wanted = {name: name for op in program.operations for name in op.outputs}
     batch = Batch.of(program_inputs(images, model.inputs, model.input_names))
-    found = model.step("predict").keeping(wanted).run(batch).outputs
-    weights = {name: variable.numpy() for name, variable in model.step("predict").variables.items()}
+    step = model.programs.step_on("predict", batch)
+    program = step.program
+    wanted = {name: name for op in program.operations for name in op.outputs}
+    found = step.keeping(wanted).run(batch).outputs
+    weights = {name: variable.numpy() for name, variable in step.variables.items()}
     return Replay(
         program, {**weights, **batch.arrays, **{n: np.asarray(found[n]) for n in wanted}}, len(images)
     )

@@ -81,8 +81,8 @@ def replay_prediction(model: Any, image: Any) -> Replay:
         image: (h, w, c), or a batch of one.
     Raises: ShapeError for something that is not one image of the model's size.
     """
-    step = model.step("predict")
     array = one_image(model, image)
+    step = model.step("predict", array.shape[1:])
     wanted = {name: name for op in step.program.operations for name in op.outputs}
     batch = Batch.of(program_inputs(array, model.inputs, model.input_names))
     found = step.keeping(wanted).run(batch).outputs
@@ -97,8 +97,8 @@ def replay_training(model: Any, x: Any, y: Any, sample_weight: Any = None, seed:
         seed: of dropout and augmentation.
     Raises: NotBuiltError for a model without a loss.
     """
-    step = model.step("train")
     batch = model.batch(x, y, sample_weight)
+    step = model.programs.step_on("train", batch)
     clock = Clock.of(model.optimizer, seed)
     computed = (op for op in step.program.operations if op.phase != "update")
     wanted = {name: name for op in computed for name in op.outputs if _is_value(step.program.buffers[name])}
