@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, Sequential, layers
+from kernelearn import Input, Model, Sequential, layers, ops
 from kernelearn.errors import ArgumentError, NotBuiltError, UnknownNameError
 from tests.tracing.test_own_layers import Gate
 
@@ -128,3 +128,34 @@ def test_what_is_said_of_a_model_without_call():
     empty.compile("sgd", "mse")
     with pytest.raises(ArgumentError, match=r"Empty .* define call"):
         empty.fit(X, Y, verbose=0)
+
+
+class Joined(Model):
+    """Two batches as one, through layers that know only images; the batch against itself."""
+
+    def __init__(self):
+        super().__init__()
+        conv = layers.Conv2D(3, 3, padding="same", activation="relu", kernel_initializer="he_normal")
+        self.net = Sequential([conv, layers.BatchNormalization(), layers.Flatten(), layers.Dense(2)])
+
+    def call(self, x):
+        both = self.net(ops.concatenate([x, -2 * x], axis=0))
+        n = ops.shape(x)[0]
+        likeness = ops.matmul(both[:n], ops.transpose(both[n:]))
+        self.add_loss(ops.mean(ops.square(likeness - ops.eye(n))))
+        return ops.reshape(both[:n] + both[n:], (-1, 2))
+
+
+def test_code_that_needs_the_number_of_images():
+    images = RNG.normal(size=(7, 4, 5, 2)).astype("float32")
+    first = Joined()
+    first.build((None, 4, 5, 2))
+    assert first.output_shape == (None, 2)
+    losses = []
+    for engine in ("cpu", "reference"):
+        model = first.clone()
+        model.compile("sgd", "mse", engine=engine)
+        history = model.fit(images, np.zeros((7, 2)), batch_size=4, epochs=2, verbose=0, shuffle=False)
+        losses.append(history.history["loss"])
+        assert model.predict(images, batch_size=4, verbose=0).shape == (7, 2)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

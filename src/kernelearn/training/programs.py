@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
 
 KINDS = ("train", "test", "predict")
+# Images of a step that is looked at before any batch came, where it is for one number of them.
+USUAL_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,13 @@ class Programs:
         if kind not in KINDS:
             raise ArgumentError(f'A step is "train", "test" or "predict", got {kind!r}.')
         self.look_for_changes()
-        return self._made(self.usual() if shapes is None else of_shapes(shapes, self.model.inputs), kind)
+        signature = self.usual() if shapes is None else of_shapes(shapes, self.model.inputs)
+        return self._made_for(self._rows_met(), signature, kind, ())[1]
+
+    def _rows_met(self) -> int:
+        """The number of images that a program was last made for; that of a usual batch if none was."""
+        met = [signature.rows for signature in self._steps if signature.rows is not None]
+        return met[-1] if met else USUAL_ROWS
 
     @property
     def has_own_targets(self) -> bool:

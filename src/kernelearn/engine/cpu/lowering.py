@@ -24,6 +24,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_wi
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_single
 from kernelearn.engine.cpu.kernels.entrywise.channel_scale import lower_scale
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS
+from kernelearn.engine.cpu.kernels.fixed_images import as_images, fixed_images
 from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warping
 from kernelearn.engine.cpu.kernels.losses import loss
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
@@ -154,10 +155,19 @@ def lower(program: Program, target: Target) -> Plan:
 
 def lower_operation(plan: Plan, operation: Operation) -> None:
     """Add one operation to the plan: by the first rule that can, a fused one perhaps part by part."""
-    if any(rule(plan, operation) for rule in RULES.get(operation.operator, ())):
+    if _is_lowered(plan, operation):
         return
     if operation.operator == "fused":
         for part in operation.attrs["body"].operations:
             lower_operation(plan, part)
         return
     plan.steps.append(Fallback(operation))
+
+
+def _is_lowered(plan: Plan, operation: Operation) -> bool:
+    """Whether a rule could add the operation to the plan."""
+    rules, count = RULES.get(operation.operator, ()), fixed_images(plan, operation)
+    if count is None:
+        return any(rule(plan, operation) for rule in rules)
+    with as_images(plan, operation, count):
+        return any(rule(plan, operation) for rule in rules)
