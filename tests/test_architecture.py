@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "formats": BASE,
     "layers": BASE | {"tracing", "ops", "engine", "initializers", "regularizers", "constraints"},
     "activations": {"layers", "ops"},
-    "training": BASE | DECLARATIONS | {"tracing", "ops", "layers", "engine", "data", "formats"},
+    "training": BASE | DECLARATIONS | {"tracing", "ops", "utils", "layers", "engine", "data", "formats"},
     "callbacks": {"training"},
     "saving": BASE | DECLARATIONS | {"layers", "models"},
     "models": BASE | DECLARATIONS | {"tracing", "training", "layers", "engine", "formats"},

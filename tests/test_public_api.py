@@ -156,6 +156,7 @@ PUBLIC = {
     """,
     "kernelearn.utils": """
         clear_session floatx set_floatx set_random_seed to_categorical
+        unpack_x_y_sample_weight
     """,
 }
 

@@ -10,7 +10,14 @@ from kernelearn.config import floatx, set_floatx, set_random_seed
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.naming import reset_names
 
-__all__ = ["clear_session", "floatx", "set_floatx", "set_random_seed", "to_categorical"]
+__all__ = [
+    "clear_session",
+    "floatx",
+    "set_floatx",
+    "set_random_seed",
+    "to_categorical",
+    "unpack_x_y_sample_weight",
+]
 
 
 __getattr__: Callable[[str], Any]
@@ -24,6 +31,22 @@ __getattr__, __dir__ = on_first_use(
 def clear_session() -> None:
     """Start the automatic layer names again (conv2d, conv2d_1, ...)."""
     reset_names()
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) of what a `train_step` is given; None for what is not there.
+
+    >>> unpack_x_y_sample_weight(("images", "labels"))
+    ('images', 'labels', None)
+    """
+    if not isinstance(data, tuple):
+        return data, None, None
+    if len(data) > 3:
+        raise ArgumentError(
+            f"A batch is x, (x, y) or (x, y, sample_weight); got a tuple of {len(data)} parts."
+        )
+    x, y, weight = (*data, None, None)[:3]
+    return x, y, weight
 
 
 def to_categorical(y, num_classes: int | None = None) -> np.ndarray:

@@ -18,7 +18,8 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.regularizers import penalty
 from kernelearn.training.objectives import Objective
 from kernelearn.training.own.afterwards import Afterwards, labelled
-from kernelearn.training.own_losses import overrides, own_loss, own_total
+from kernelearn.training.own.fitting import overrides
+from kernelearn.training.own_losses import own_loss, own_total
 from kernelearn.training.signature import ANY, Signature
 from kernelearn.training.step import (
     LEARNING_RATE,

@@ -17,6 +17,7 @@ from kernelearn.data.arrays import as_target, map_arrays
 from kernelearn.errors import ArgumentError
 from kernelearn.training import feeds
 from kernelearn.training.callbacks.base import Callback, KnownLogs, overrides
+from kernelearn.training.own.fitting import data_of
 from kernelearn.training.step_cache import SIGNATURES_KEPT
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def check_fit(model: Trainer, plan: FitPlan, loop: CallbackList) -> None:
     if plan.validation is not None:
         _check_data(model, plan.validation.data.data, None)
     logs = _check_data(model, plan.data, plan.class_weight)
-    known = _known_logs(logs, plan, loop)
+    known = _known_logs(logs, plan, loop, model.programs.own_steps.has("train"))
     for callback in loop:
         callback.check(known)
 
@@ -77,6 +78,8 @@ def _check_lasts(data: Any, steps: int | None, passes: int, what: str, argument:
 
 def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | None) -> dict[str, Any]:
     """Look at the images' shape, all targets and all weights; gives logs of the kind that comes."""
+    if model.programs.own_steps.has("train"):
+        return _own_logs(model, data, class_weight)
     if not isinstance(data, Dataset):
         _check_stream(model, data)
         return model.results()
@@ -96,6 +99,17 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
     logs = results.try_metrics(batch, objectives, model.dtype)
     results.reset()
     return logs
+
+
+def _own_logs(model: Trainer, data: Any, class_weight: Any) -> dict[str, Any]:
+    """The names that a step of the model's own reports, for a batch that is like those that come."""
+    if class_weight is not None:
+        raise ArgumentError("A train_step of the model's own takes sample_weight, not class_weight.")
+    if not isinstance(data, Dataset):
+        return {"loss": 0.0}
+    size = len(data) if model.plan is None or model.plan.batch_size is None else model.plan.batch_size
+    batch = next(iter(data.batches(min(size, len(data)))))
+    return dict.fromkeys(model.programs.own_steps.names("train", data_of(*batch)), 0.0)
 
 
 def _check_stream(model: Trainer, data: Any) -> None:
@@ -122,15 +136,15 @@ def _parts(data: Dataset) -> Iterator[tuple[Any, int]]:
         yield targets, len(part)
 
 
-def _known_logs(batch: dict[str, Any], plan: FitPlan, loop: CallbackList) -> KnownLogs:
+def _known_logs(batch: dict[str, Any], plan: FitPlan, loop: CallbackList, is_open: bool) -> KnownLogs:
     validation = {f"val_{name}": value for name, value in batch.items()} if plan.validation else {}
     added = {name: 0.5 for callback in loop for name in callback.adds_to_logs}
     return KnownLogs(
         batch=batch,
         epoch={**batch, **validation, **added},
         validates_each_epoch=plan.validation is not None and plan.validation.every == 1,
-        batch_may_grow=any(_may_add(c, "on_train_batch_end", "on_batch_end") for c in loop),
-        epoch_may_grow=any(_may_add(c, "on_epoch_end") for c in loop),
+        batch_may_grow=is_open or any(_may_add(c, "on_train_batch_end", "on_batch_end") for c in loop),
+        epoch_may_grow=is_open or any(_may_add(c, "on_epoch_end") for c in loop),
     )
 
 

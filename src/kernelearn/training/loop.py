@@ -12,10 +12,11 @@ import numpy as np
 
 from kernelearn import config
 from kernelearn.engine import progress
-from kernelearn.errors import NonFiniteError
+from kernelearn.errors import ArgumentError, NonFiniteError
 from kernelearn.training import checks, feeds
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.diagnosis import diagnose_non_finite
+from kernelearn.training.own.fitting import data_of
 from kernelearn.training.plan import Feed, FitPlan, Pass, warn_of_end
 from kernelearn.training.predictions import Predictions
 from kernelearn.training.state import FitState
@@ -77,21 +78,70 @@ def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Fe
     """Train on the rest of one epoch."""
     is_checked = plan.stops_at_non_finite and not any(isinstance(c, TerminateOnNaN) for c in watchers)
     state, rows = feed.state, plan.rows(feed.state)
+    model.programs.own_steps.loss.reset_state()
     watchers.on_epoch_begin(state.epoch)
     model.programs.look_for_changes()
     for bx, by, weight in feed.epoch():
         watchers.on_train_batch_begin(state.batch)
-        batch = model.batch_of(bx, by, weight, plan.class_weight)
-        own = None if model.watched is None else rows.of(state.data_pass, state.pass_batch)
-        loss = train_on(model, batch, state.seed, own)
-        if is_checked and not np.isfinite(loss):
-            step = model.programs.step_for("train", batch)
-            raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
+        if model.programs.own_steps.has("train"):
+            run_own(model, "train", (bx, by, weight), state.seed, _number(state), is_checked)
+        else:
+            batch = model.batch_of(bx, by, weight, plan.class_weight)
+            own = None if model.watched is None else rows.of(state.data_pass, state.pass_batch)
+            loss = train_on(model, batch, state.seed, own)
+            if is_checked and not np.isfinite(loss):
+                step = model.programs.step_for("train", batch)
+                raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
         state.count_batch()
         watchers.on_train_batch_end(state.batch - 1, model.programs.results.logs())
         if model.stop_training:
             return
     feed.end_epoch()
+
+
+def _number(state: FitState) -> int:
+    """The number of a step of the model's own, for its random numbers: the same after a resume."""
+    return state.epoch * 2**24 + state.batch
+
+
+def run_own(
+    model: Trainer,
+    kind: str,
+    batch: tuple[Any, Any, Any],
+    seed: int,
+    number: int,
+    is_checked: bool = False,
+) -> dict[str, Any]:
+    """Run a step of the model's own on (x, y, sample weight); its logs.
+
+    Raises: NonFiniteError for a loss that is not finite, if asked to look.
+    """
+    if model.watched is not None:
+        model.programs.step(kind)  # raises: there are no buffers to watch
+    logs = model.programs.own_steps.run(kind, data_of(*batch), seed, number)
+    model.programs.results.note(logs)
+    loss = logs.get("loss", 0.0)
+    if is_checked and not np.all(np.isfinite(loss)):
+        raise NonFiniteError(
+            f"The loss of {type(model).__name__}.{kind}_step is not finite: {loss}. Lower the learning rate, "
+            "or look for a division by zero or a logarithm of zero in the step."
+        )
+    return logs
+
+
+def own_on_batch(model: Trainer, kind: str, x: Any, y: Any, weight: Any, class_weight: Any) -> dict[str, Any]:
+    """One step of the model's own on one batch of arrays.
+
+    Raises: ArgumentError for class weights.
+    """
+    if class_weight is not None:
+        raise ArgumentError("A train_step of the model's own takes sample_weight, not class_weight.")
+    data = feeds.make_dataset(x, y, weight, model.inputs)
+    batch = next(iter(data.batches(max(len(data), 1))))
+    model.programs.results.reset()
+    model.programs.own_steps.loss.reset_state()
+    seed, model.own_count = model.train_seed(), model.own_count + 1
+    return run_own(model, kind, batch, seed, model.own_count)
 
 
 def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = None) -> float:
@@ -131,13 +181,20 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
     aside = results.state()
     results.reset()
     watchers.on_test_begin()
+    tracker = programs.own_steps.loss
+    so_far = tracker.get_state()
+    tracker.reset_state()
     for number, (bx, by, weight) in enumerate(plan.batches()):
         watchers.on_test_batch_begin(number)
-        batch = model.batch_of(bx, by, weight)
-        if number == 0:
-            model.input_range.meet(batch)
-        results.add(programs.step_for("test", batch).run(batch), batch)
+        if programs.own_steps.has("test"):
+            run_own(model, "test", (bx, by, weight), 0, number)
+        else:
+            batch = model.batch_of(bx, by, weight)
+            if number == 0:
+                model.input_range.meet(batch)
+            results.add(programs.step_for("test", batch).run(batch), batch)
         watchers.on_test_batch_end(number, results.logs())
+    tracker.set_state(so_far)
     logs = results.logs()
     results.restore(aside)
     watchers.on_test_end(logs)

@@ -12,7 +12,7 @@ from kernelearn.errors import ArgumentError, KernelearnError, ShapeError, Tracin
 from kernelearn.metrics import Metric
 from kernelearn.tracing import Traced
 from kernelearn.tracing.where import line_of
-from kernelearn.training.own.forms import put_together
+from kernelearn.training.own.forms import put_together, taken_apart
 from kernelearn.training.signature import Signature
 from kernelearn.training.step import Given, input_name, target_name, weight_name
 
@@ -87,12 +87,6 @@ def _shown(value: Traced) -> str:
 
 
 # --- a loss of the model's own
-
-
-def overrides(model: Any, method: str) -> bool:
-    """Whether the class of a model defines a method of a trainer itself."""
-    found = getattr(type(model), method, None)
-    return found is not None and not getattr(found, "__module__", "").startswith("kernelearn.")
 
 
 def own_metrics(model: Any) -> list[Metric]:
@@ -175,6 +169,24 @@ def compiled_loss(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
             "let compute_loss give a loss of its own."
         )
     return total
+
+
+def compiled_metrics(model: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+    """The metrics of `compile`, updated with traced values."""
+    objectives = model.programs.objectives
+    targets, predictions = _per_output(y, objectives), _per_output(y_pred, objectives)
+    for objective, target, prediction in zip(objectives, targets, predictions):
+        for metric in objective.metrics:
+            metric.update_state(target, prediction)
+        for metric in objective.weighted:
+            metric.update_state(target, prediction, sample_weight)
+    return {name: metric.result() for name, metric in model.programs.results.metrics.items()}
+
+
+def rows_of(x: Any) -> int:
+    """The number of samples of a batch that a step of the model's own was traced for."""
+    leaves, _ = taken_apart(x)
+    return int(leaves[0].shape[0] or 1)
 
 
 def _per_output(value: Any, objectives: Sequence[Objective]) -> list[Any]:

@@ -21,7 +21,8 @@ from kernelearn.training import building
 from kernelearn.training.changes import Reading
 from kernelearn.training.objectives import Objective, make_objectives
 from kernelearn.training.own.afterwards import Afterwards
-from kernelearn.training.own_losses import overrides, own_metrics
+from kernelearn.training.own.fitting import OwnSteps, overrides
+from kernelearn.training.own_losses import own_metrics
 from kernelearn.training.ownership import claimed
 from kernelearn.training.running import RunningResults
 from kernelearn.training.signature import ANY, Signature, is_open, of_batch, of_shapes
@@ -130,6 +131,7 @@ class Programs:
         self._token = object()  # stands for the model where it must outlive it
         self._steps: StepCache[StepProgram] = StepCache()
         self._reading: Reading | None = None
+        self.own_steps = OwnSteps(model)  # type: ignore[arg-type]
         self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
         self._trained: Mapping[str, Variable] = {}
 
@@ -139,6 +141,7 @@ class Programs:
         if optimizer is not self.optimizer:
             self.is_averaged = False
         self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
+        self.own_steps = OwnSteps(self.model)  # type: ignore[arg-type]
         self.forget()
         if self.model.outputs:
             self.finish()
@@ -165,7 +168,7 @@ class Programs:
         self._objectives = make_objectives(
             shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
         )
-        self._results = RunningResults(self._objectives, own_metrics(model))
+        self._results = RunningResults(self._objectives, lambda: own_metrics(model))
         self._warn_of_constants()
         self._reading = Reading(model, self._objectives, optimizer)
         if self.has_loss and not self.is_open and not self.has_own_targets and not self.has_own_total:
@@ -189,6 +192,8 @@ class Programs:
         Raises: NotBuiltError before the shapes are known.
         """
         if not self.model.outputs:
+            if self.own_steps.has("train"):
+                return
             raise NotBuiltError(
                 "The model has no shapes yet: give input_shape, call build(), or fit it first."
             )
@@ -291,6 +296,12 @@ class Programs:
         """
         if kind not in KINDS:
             raise ArgumentError(f'A step is "train", "test" or "predict", got {kind!r}.')
+        if self.own_steps.has(kind):
+            raise ArgumentError(
+                f"Model {self.model.name!r} says itself what a {kind!r} step does: it is no one program "
+                "whose buffers could be recorded or explained. Override compute_loss instead of the step "
+                "where you want that."
+            )
         self.look_for_changes()
         signature = self.usual() if shapes is None else of_shapes(shapes, self.model.inputs)
         return self._made_for(self._rows_met(), signature, kind, ())[1]

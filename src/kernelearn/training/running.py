@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,21 +21,36 @@ class RunningResults:
     The loss of an epoch is the mean of the batches' losses, weighted by their numbers of samples.
 
     Attributes:
-        metrics: name in the logs -> metric.
+        objectives: the losses and metrics of outputs.
     Args:
-        own: metrics that the model holds and updates itself.
+        own: gives the metrics that the model holds and updates itself.
     """
 
-    def __init__(self, objectives: Sequence[Objective], own: Sequence[Metric] = ()) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], own: Callable[[], Sequence[Metric]] | None = None
+    ) -> None:
         self.objectives = objectives
         self._names = loss_names(objectives)
-        self.metrics: dict[str, Metric] = {**named_metrics(objectives), **{m.name: m for m in own}}
+        self._named = named_metrics(objectives)
+        self._own = own
+        self._reported: dict[str, Any] | None = None
         self.reset()
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Name in the logs -> metric."""
+        own = () if self._own is None else self._own()
+        return {**self._named, **{metric.name: metric for metric in own}}
+
+    def note(self, logs: dict[str, Any]) -> None:
+        """Take what a step of the model's own has reported: the logs from now on."""
+        self._reported = logs
 
     def reset(self) -> None:
         """Start an epoch."""
         self._sums = np.zeros(len(self._names))
         self._count = 0
+        self._reported = None
         for metric in self.metrics.values():
             metric.reset_state()
 
@@ -76,7 +91,9 @@ class RunningResults:
                 metric.update_state(target, prediction, batch.weight(i))
 
     def logs(self) -> dict[str, Any]:
-        """Name -> value so far, the loss first."""
+        """Name -> value so far, the loss first; of a step of the model's own, what it reported last."""
+        if self._reported is not None:
+            return dict(self._reported)
         means = self._sums / max(self._count, 1)
         logs: dict[str, Any] = dict(zip(self._names, means.tolist()))
         for name, metric in self.metrics.items():

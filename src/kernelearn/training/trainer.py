@@ -17,10 +17,11 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, loop, own_losses
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
+from kernelearn.training.own.overriding import Overridable
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.signature import Signature, of_shapes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH = 32
 
 
-class Trainer(keras_names.TrainerNames):
+class Trainer(Overridable, keras_names.TrainerNames):
     """The training half of a model.
 
     Attributes:
@@ -50,6 +51,7 @@ class Trainer(keras_names.TrainerNames):
         watched, watched_at: buffers of the next step that a callback asked for with `watch_step`, by label,
             and the sizes of images at which alone some of them are wanted.
         last_step: the report of that step.
+        own_count: steps of the model's own on single batches so far.
     """
 
     # What a model gives: see `Trainable`.
@@ -95,6 +97,7 @@ class Trainer(keras_names.TrainerNames):
         self.watched: dict[str, str] | None = None
         self.watched_at: dict[str, Signature] = {}
         self._seed: int | None = None
+        self.own_count = 0
         self.input_range = InputRange()
         self.plan: FitPlan | None = None
         self._when_saved: list[Callable[[], None]] = []
@@ -226,28 +229,6 @@ class Trainer(keras_names.TrainerNames):
     def results(self) -> dict[str, Any]:
         """Loss and metrics so far: of the epoch, or of the last batch or evaluation."""
         return self.programs.results.logs()
-
-    # --- what a subclass may define itself
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """The number that training makes smaller, in code that is traced: override it for a loss of the
-        model's own, such as that of an autoencoder, of distillation, or of contrast.
-
-        This one gives the losses of `compile`, weighted, plus `losses`: what layers add by `add_loss`, and
-        the penalties of regularisers. Only what it returns is trained on.
-
-        Args:
-            x, y, sample_weight: the batch as it was given to `fit`, traced; None where there is none.
-            y_pred: what the model gave for x.
-        """
-        return own_losses.compiled_loss(self, y, y_pred, sample_weight)
 
     # --- fit
 
@@ -412,24 +393,32 @@ class Trainer(keras_names.TrainerNames):
         return_dict: bool = False,
     ) -> Any:
         """One update on one batch of arrays; gives its loss and metrics."""
+        if self.programs.own_steps.has("train"):
+            return _returned(loop.own_on_batch(self, "train", x, y, sample_weight, class_weight), return_dict)
         batch = self.batch(x, y, sample_weight, class_weight)
-        if self._seed is None:
-            self._seed = config.next_seed()
         self.programs.look_for_changes()
         self.programs.results.reset()
-        loop.train_on(self, batch, self._seed)
+        loop.train_on(self, batch, self.train_seed())
         return _returned(self.results(), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch of arrays, in inference mode."""
+        if self.programs.own_steps.has("test"):
+            return _returned(loop.own_on_batch(self, "test", x, y, sample_weight, None), return_dict)
         batch = self.batch(x, y, sample_weight)
         self.programs.look_for_changes()
         self.programs.results.reset()
         self.input_range.meet(batch)
         self.programs.results.add(self.programs.step_for("test", batch).run(batch), batch)
         return _returned(self.results(), return_dict)
+
+    def train_seed(self) -> int:
+        """The seed of steps on single batches, drawn once."""
+        if self._seed is None:
+            self._seed = config.next_seed()
+        return self._seed
 
     # --- what a checkpoint holds
 
@@ -476,7 +465,7 @@ class Trainer(keras_names.TrainerNames):
             yield watchers
 
     def _prepare_for(self, data: Any) -> None:
-        if not self.outputs:
+        if not self.outputs and not self.programs.own_steps.has("train"):
             self.ensure_shape(data)
 
 

@@ -73,6 +73,15 @@ class OwnFunction:
         self._calls += 1
         return result
 
+    def run_as(self, args: tuple[Any, ...], seed: int, number: int) -> Any:
+        """What a call gives with the random numbers of this seed and step."""
+        step, arrays = self._step(args, {})
+        return step.run(arrays, seed, number)
+
+    def form_of(self, args: tuple[Any, ...]) -> Form:
+        """The form of what a call gives, from tracing it alone."""
+        return self._step(args, {})[0].form
+
     def programs(self, *args: Any, **keywords: Any) -> list[Program]:
         """What a call with these arguments runs, to print or inspect: one program, or several in order."""
         step, _ = self._step(args, keywords)

@@ -40,7 +40,7 @@ class OwnStep:
         given: Any,
         engine: str | None,
     ) -> None:
-        self._outputs, self._form, self._given = outputs, form, given
+        self._outputs, self.form, self._given = outputs, form, given
         self._uses: Sequence[Use] = builder.groups.uses
         self._afterwards = afterwards
         self._segments: list[tuple[Segment, Executable]] = [
@@ -76,7 +76,7 @@ class OwnStep:
             self._run_segment(segment, executable, values)
         for action in self._afterwards:
             action.do(values)
-        return put_together([_plain(output.of(values)) for output in self._outputs], self._form)
+        return put_together([_plain(output.of(values)) for output in self._outputs], self.form)
 
     def _run_segment(self, segment: Segment, executable: Executable, values: Arrays) -> None:
         """Run a program, and note its updates where its losses are finite."""
