@@ -194,6 +194,22 @@ def test_random_numbers_follow_from_the_seed_and_the_call():
     assert (a == c).all() and (b == d).all() and (a != b).any()
 
 
+def test_images_that_a_step_makes_itself():
+    """No input tells their number; behind an update they are a program of their own."""
+    net = Sequential([Input((3,)), layers.Dense(2, kernel_initializer="ones")])
+    optimizer = SGD(0.0)
+
+    @kernelearn.function
+    def step(noise):
+        first = kernelearn.minimize(squares(net(noise[0])), optimizer, net)
+        return first, squares(net(noise[1]))
+
+    noise = np.random.default_rng(0).normal(size=(2, 5, 3))
+    sums = noise.sum(-1)
+    np.testing.assert_allclose(step(noise), 2 * (sums**2).sum(-1), rtol=1e-5)
+    assert len(step.programs(noise)) == 2
+
+
 @pytest.mark.parametrize(
     ("loss", "variables", "error", "says"),
     [

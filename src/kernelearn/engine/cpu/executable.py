@@ -44,6 +44,9 @@ class CpuExecutable:
         self._wanted = [_Wanted.of(buffer) for buffer in self._inputs]
         # The input that tells the number of images.
         self._counted = next((wanted.name for wanted in self._wanted if wanted.has_images), None)
+        # Where none does: how many images there are that come from values of fixed shape; 1 if none do.
+        opened = (op.attrs["images"] for op in program.operations if op.operator == "open_images")
+        self._opened = next(opened, 1)
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
         self.stretches = schedule.stretches(self.plan.steps, self.plan)
@@ -137,8 +140,8 @@ class CpuExecutable:
         return images != ()
 
     def images(self, arrays: Mapping[str, Array]) -> int:
-        """Number of images of these inputs; 1 if the program has none."""
-        return 1 if self._counted is None else len(arrays[self._counted])
+        """Number of images of these inputs; where none has images, of the values that become images."""
+        return self._opened if self._counted is None else len(arrays[self._counted])
 
     def binding(self, arrays: Mapping[str, Array]) -> Binding:
         """Memory and jobs for the number of images of these inputs."""
