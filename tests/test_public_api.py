@@ -76,6 +76,9 @@ PUBLIC = {
         GlobalResponseNormalization Identity Masking RMSNormalization RepeatVector StochasticDepth
         TimeDistributed UnitNormalization Wrapper
         AdditiveAttention Attention GroupQueryAttention MultiHeadAttention
+        CutMix MixUp RandomBrightness RandomColorDegeneration RandomColorJitter RandomErasing
+        RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPosterization RandomSaturation
+        RandomSharpness Solarization
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo

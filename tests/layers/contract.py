@@ -33,6 +33,8 @@ class Example:
         weights: shapes of the weights in order.
         draws: whether training differs from inference by random numbers.
         vocabulary: inputs are whole numbers below this; 0: any numbers.
+        is_smooth: whether a gradient reaches the inputs.
+        mixes: whether the images of a batch depend on each other: a program is for one number of them.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Example:
     weights: Sequence[tuple[int, ...]] = ()
     draws: bool = False
     vocabulary: int = 0
+    is_smooth: bool = True
+    mixes: bool = False
     label: str = field(default="")
 
     def __str__(self) -> str:
@@ -150,7 +154,7 @@ def training_step(
     layer = example.make(dtype=dtype)
     call(layer, example.inputs(dtype))
     randomize(layer)
-    graph = ProgramBuilder(training=True, dtype=dtype)
+    graph = ProgramBuilder(training=True, dtype=dtype, batch=BATCH if example.mixes else None)
     inputs = [graph.input(f"input_{i}", (None, *shape)) for i, shape in enumerate(example.shapes)]
     with graph.scope(layer.name):
         y = layer.lower(graph, *inputs)
@@ -171,7 +175,7 @@ def check_training(example: Example) -> None:
     for weight in layer.trainable_weights:
         assert results[weight.path].shape == weight.shape
         assert np.abs(results[weight.path]).max() > 0, f"{example}: no gradient reaches {weight.name}"
-    for i, shape in enumerate(() if example.vocabulary else example.shapes):
+    for i, shape in enumerate(example.shapes if example.is_smooth else ()):
         assert results[f"input_{i}"].shape == (BATCH, *shape)
     again = training_step(example)[2]
     np.testing.assert_array_equal(output, again)

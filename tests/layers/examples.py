@@ -397,7 +397,22 @@ AUGMENTATION = [
 ]
 
 SEQUENCE = (5, 3)
+PHOTO, UNIT = (6, 5, 3), {"value_range": [-4.0, 4.0]}
 FOLLOWING = [
+    E("RandomBrightness", {"factor": 0.3, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomSaturation", {"factor": [0.2, 0.8], **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomHue", {"factor": 0.5, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomColorDegeneration", {"factor": 0.5, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomPosterization", {"factor": [3, 6], **UNIT}, [PHOTO], PHOTO, draws=True, is_smooth=False),
+    E("RandomInvert", {"factor": 0.5, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomGrayscale", {"factor": 0.5}, [PHOTO], PHOTO, draws=True),
+    E("Solarization", {"threshold_factor": 0.5, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomColorJitter", {"brightness_factor": 0.2, "hue_factor": 0.2, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomSharpness", {"factor": 0.9, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomGaussianBlur", {"kernel_size": (3, 5), **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("RandomErasing", {"scale": [0.2, 0.5], "fill_value": 1.0, **UNIT}, [PHOTO], PHOTO, draws=True),
+    E("MixUp", {"alpha": 0.5}, [PHOTO], PHOTO, draws=True, mixes=True),
+    E("CutMix", {}, [PHOTO], PHOTO, draws=True, mixes=True),
     E("Identity", {}, [IMAGE], IMAGE),
     E("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, [IMAGE], IMAGE),
     E("RepeatVector", {"n": 3}, [(4,)], (3, 4)),
@@ -408,6 +423,7 @@ FOLLOWING = [
         (5, 4),
         [(6, 4)],
         vocabulary=6,
+        is_smooth=False,
     ),
     E("Masking", {"mask_value": 0.5}, [SEQUENCE], SEQUENCE),
     E("UnitNormalization", {"axis": (1, -1)}, [IMAGE], IMAGE),

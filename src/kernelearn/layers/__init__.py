@@ -19,6 +19,17 @@ from kernelearn.layers.augmentation import (
     RandomZoom,
 )
 from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.colours import (
+    RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    Solarization,
+)
 from kernelearn.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -55,6 +66,7 @@ from kernelearn.layers.merging import (
     multiply,
     subtract,
 )
+from kernelearn.layers.mixing import CutMix, MixUp
 from kernelearn.layers.multi_head_attention import GroupQueryAttention, MultiHeadAttention
 from kernelearn.layers.noise import (
     AlphaDropout,
@@ -68,6 +80,7 @@ from kernelearn.layers.noise import (
 )
 from kernelearn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from kernelearn.layers.operation import OperationLayer
+from kernelearn.layers.patches import RandomErasing, RandomGaussianBlur, RandomSharpness
 from kernelearn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -162,6 +175,7 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "CutMix",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
@@ -204,6 +218,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "MultiHeadAttention",
     "Multiply",
     "Normalization",
@@ -211,10 +226,21 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPosterization",
     "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
@@ -227,6 +253,7 @@ __all__ = [
     "SeparableConvolution1D",
     "SeparableConvolution2D",
     "Softmax",
+    "Solarization",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
