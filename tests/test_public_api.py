@@ -122,6 +122,9 @@ PUBLIC = {
         add get_item maximum minimum multiply negative subtract
         diagonal dot dot_product_attention einsum inner kron matmul outer tensordot trace vdot vecdot
         depth_to_space glu multi_hot normalize rms_normalization space_to_depth
+        append argpartition bincount diagflat digitize dsplit dstack empty_like
+        extract_sequences fliplr flipud geomspace hsplit isin logspace segment_min
+        unravel_index vsplit
         arange argsort array array_split atleast_1d atleast_2d broadcast_to concatenate
         convert_to_numpy convert_to_tensor diag empty expand_dims eye flip full
         full_like hstack identity in_top_k is_tensor linspace meshgrid moveaxis ndim nonzero

@@ -124,6 +124,8 @@ def test_new_arrays_are_those_of_numpy():
         (ops.identity(2), np.eye(2, dtype="float32")),
         (ops.tri(3, k=-1), np.tri(3, k=-1, dtype="float32")),
         (ops.linspace(0, 2, 4, endpoint=False), np.linspace(0, 2, 4, False).astype("float32")),
+        (ops.logspace(0, 2, 3), np.array([1, 10, 100], "float32")),
+        (ops.geomspace(1, 4, 3), np.array([1, 2, 4], "float32")),
         (ops.empty((1, 2)), np.zeros((1, 2), "float32")),
         (ops.convert_to_tensor([1, 2]), np.array([1, 2], "int32")),
         (ops.convert_to_numpy([1.5]), np.array([1.5])),

@@ -75,7 +75,8 @@ def test_every_function_has_an_example():
         "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign",
         "sparse_categorical_crossentropy", "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh",
         "tanh_shrink", "threshold", "upsample", "arange", "convert_to_numpy", "empty", "eye", "full",
-        "identity", "is_tensor", "linspace", "ndim", "nonzero", "ones", "shape", "size", "tri",
+        "geomspace", "identity", "logspace", "is_tensor", "linspace", "ndim", "nonzero", "ones",
+        "shape", "size", "tri",
         "zeros", "diagonal", "dot", "dot_product_attention", "einsum", "inner", "kron",
         "matmul", "outer", "tensordot", "trace", "vdot", "vecdot",
     }  # fmt: skip

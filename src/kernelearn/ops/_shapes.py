@@ -83,6 +83,18 @@ def inner_sizes(x: Value) -> tuple[int, ...]:
     return tuple(int(s or 0) for s in x.shape[1:])
 
 
+def open_shape(x: Value) -> tuple[int | None, ...]:
+    """The shape, with None for the axis of images of a traced value."""
+    return x.buffer.shape if isinstance(x, Traced) else x.shape
+
+
+def window(x: Value, axis: int, start: int, stop: int) -> Value:
+    """Entries [start, stop) of an axis."""
+    if (start, stop) == (0, x.shape[axis]):
+        return x
+    return emit("slice", x, bounds=tuple((start, stop) if i == axis else None for i in range(x.ndim)))
+
+
 def known_shape(x: Value) -> tuple[Value, tuple[int, ...]]:
     """A value whose sizes are all numbers, and these; see `tracing.fixed`."""
     x = fixed(x)
@@ -120,3 +132,9 @@ def _completed(sizes: Sequence[Any], total: int) -> list[int] | None:
     if -1 in sizes and known and total % known == 0:
         return [total // known if s == -1 else s for s in sizes]
     return list(sizes) if -1 not in sizes and known == total else None
+
+
+def check_whole(indices: Value, what: str, of: str = "indices") -> None:
+    """Raises: ArgumentError for indices that are no whole numbers."""
+    if not dtype_name(indices).startswith(("int", "uint")):
+        raise ArgumentError(f"{what} takes integer {of}, got type {dtype_name(indices)}; cast them first.")

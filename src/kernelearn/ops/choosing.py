@@ -1,4 +1,4 @@
-"""Choosing entries by their numbers, sorting, and adding up what belongs together.
+"""Choosing entries by their numbers, and other entries in their places.
 
 Numbers of entries count from 0, negative ones from the end. One that is no entry is an error; where a program
 computes it, the result is NaN.
@@ -16,12 +16,17 @@ from kernelearn import config
 from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, cast_to, emit, moved, values
-from kernelearn.ops._shapes import alike, axis_of, dtype_name, known_shape, one, reshaped_to
-from kernelearn.ops.shaping import expand_dims
-from kernelearn.tracing import Traced, fixed, program_of
-
-# --- by numbers
+from kernelearn.ops._run import Value, emit, moved, values
+from kernelearn.ops._shapes import (
+    alike,
+    axis_of,
+    check_whole,
+    known_shape,
+    one,
+    open_shape,
+    reshaped_to,
+)
+from kernelearn.tracing import fixed, program_of
 
 
 @operation
@@ -35,7 +40,7 @@ def take(x: Value, indices: Value, axis: int | None = None) -> Any:
     [[30, 10]]
     """
     x, indices = values(x, indices)
-    _check_whole(indices, "take")
+    check_whole(indices, "take")
     if axis is None:
         return emit("gather", reshaped_to(x, (-1,)), indices, axis=0)
     return emit("gather", x, indices, axis=axis_of(axis, x.ndim, "take"))
@@ -50,7 +55,7 @@ def take_along_axis(x: Value, indices: Value, axis: int | None = -1) -> Any:
     [[2], [3]]
     """
     x, indices = values(x, indices)
-    _check_whole(indices, "take_along_axis")
+    check_whole(indices, "take_along_axis")
     if axis is None:
         x, axis = reshaped_to(x, (-1,)), 0
     if x.ndim != indices.ndim:
@@ -63,27 +68,17 @@ def take_along_axis(x: Value, indices: Value, axis: int | None = -1) -> Any:
 
 def _spread(x: Value, indices: Value, axis: int) -> tuple[Value, Value]:
     """Both with the same sizes on all axes but one."""
-    pairs = list(zip(_sizes(x), _sizes(indices)))
+    pairs = list(zip(open_shape(x), open_shape(indices)))
     whole = [b if a == 1 else a for a, b in pairs]
     shapes = [
         [pair[i] if n == axis else size for n, (pair, size) in enumerate(zip(pairs, whole))] for i in (0, 1)
     ]
     found = []
     for value, other, shape in ((x, indices, shapes[0]), (indices, x, shapes[1])):
-        same = tuple(shape) == _sizes(value)
+        same = tuple(shape) == open_shape(value)
         like = (other,) if shape[:1] == [None] else ()
         found.append(value if same else emit("broadcast_to", value, *like, shape=tuple(shape)))
     return found[0], found[1]
-
-
-def _sizes(x: Value) -> tuple[int | None, ...]:
-    return x.buffer.shape if isinstance(x, Traced) else x.shape
-
-
-def _check_whole(indices: Value, what: str, of: str = "indices") -> None:
-    """Raises: ArgumentError for indices that are no whole numbers."""
-    if not dtype_name(indices).startswith(("int", "uint")):
-        raise ArgumentError(f"{what} takes integer {of}, got type {dtype_name(indices)}; cast them first.")
 
 
 @operation
@@ -101,7 +96,7 @@ def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None, spars
     if sparse:
         raise ArgumentError("one_hot(sparse=True): kernelearn has no sparse arrays; leave it out.")
     x = one(x)
-    _check_whole(x, "one_hot", "class numbers")
+    check_whole(x, "one_hot", "class numbers")
     kind = config.floatx() if dtype is None else dtypes.checked(dtype)
     graph = program_of([x])
     kind = graph.dtype if graph is not None and dtype is None else kind
@@ -155,7 +150,7 @@ def _pair(indices: Any, rows: Any) -> list[Value]:
 
 def _row_numbers(indices: Value, shape: tuple[int, ...], what: str) -> tuple[Value, int, tuple[int, ...]]:
     """Places along the first axes as numbers of rows; how many rows there are, and the shape of one."""
-    _check_whole(indices, what)
+    check_whole(indices, what)
     axes = int(indices.shape[-1]) if indices.ndim == 2 else 0
     if not 1 <= axes <= len(shape):
         raise ShapeError(
@@ -167,139 +162,21 @@ def _row_numbers(indices: Value, shape: tuple[int, ...], what: str) -> tuple[Val
     return numbers, math.prod(shape[:axes]), shape[axes:]
 
 
-# --- what belongs together
-
-
 @operation
-def segment_sum(
-    data: Value, segment_ids: Value, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """Sums of the entries along the first axis that have the same number.
-
-    Args:
-        segment_ids: one number for each entry.
-        num_segments: of the result; None: the largest number plus one, of arrays only.
-        sorted: the ids are in order; without effect here.
+def unravel_index(indices: Value, shape: Sequence[int]) -> Any:
+    """Places along each axis of an array of this shape, from numbers of entries in one row.
 
     >>> from kernelearn import ops
-    >>> ops.segment_sum([1.0, 2.0, 3.0], [0, 1, 0], 2).tolist()
-    [4.0, 2.0]
-    """
-    data, ids, count = _segments(data, segment_ids, num_segments, "segment_sum")
-    return emit("scatter_add", data, ids, axis=0, shape=(count, *data.shape[1:]))
-
-
-@operation
-def segment_max(
-    data: Value, segment_ids: Value, num_segments: int | None = None, sorted: bool = False
-) -> Any:
-    """Largest of the entries along the first axis that have the same number; see `segment_sum`.
-
-    A number that no entry has gives the least number of the type: -inf for floats.
-    """
-    data, ids, count = _segments(data, segment_ids, num_segments, "segment_max")
-    return emit("segment_max", data, ids, count=count)
-
-
-def _segments(data: Any, ids: Any, count: int | None, what: str) -> tuple[Value, Value, int]:
-    data, ids = values(data, ids)
-    _check_whole(ids, what)
-    if count is None and isinstance(ids, Traced):
-        raise ArgumentError(f"{what} in a program needs num_segments: the size of its result.")
-    found = int(ids.max()) + 1 if count is None else int(count)
-    if _sizes(ids) != _sizes(data)[:1]:
-        raise ShapeError(f"{what} wants one number for each entry of {data.shape}; got {ids.shape}.")
-    return data, ids, found
-
-
-# --- order
-
-
-@operation
-def argsort(x: Value, axis: int | None = -1) -> Any:
-    """Numbers of the entries in ascending order; equal entries keep theirs. None: of all numbers in a row.
-
-    >>> from kernelearn import ops
-    >>> ops.argsort([3, 1, 2]).tolist()
-    [1, 2, 0]
-    """
-    x = one(x)
-    if axis is None:
-        x, axis = reshaped_to(x, (-1,)), 0
-    return emit("argsort", x, axis=axis_of(axis, x.ndim, "argsort"))
-
-
-@operation
-def sort(x: Value, axis: int | None = -1) -> Any:
-    """Entries in ascending order along an axis; the gradient goes back to where they were.
-
-    >>> from kernelearn import ops
-    >>> ops.sort([3, 1, 2]).tolist()
-    [1, 2, 3]
-    """
-    x = one(x)
-    if axis is None:
-        x, axis = reshaped_to(x, (-1,)), 0
-    place = axis_of(axis, x.ndim, "sort")
-    x = fixed(x) if place == 0 else x
-    return emit("gather_along", x, emit("argsort", x, axis=place), axis=place)
-
-
-@operation
-def top_k(x: Value, k: int, sorted: bool = True) -> Any:
-    """The k largest entries along the last axis and their numbers, the largest first; of equals the first.
-
-    Args:
-        sorted: they are always in order here.
-
-    >>> from kernelearn import ops
-    >>> values, numbers = ops.top_k([1, 3, 2], 2)
-    >>> values.tolist(), numbers.tolist()
-    ([3, 2], [1, 2])
-    """
-    x = one(x)
-    if x.ndim < 1:
-        raise ShapeError("top_k takes at least one axis, got a single number.")
-    x = fixed(x) if x.ndim == 1 else x
-    if not 1 <= k <= int(x.shape[-1]):
-        raise ArgumentError(f"top_k takes k from 1 to the {x.shape[-1]} entries of the last axis, got {k!r}.")
-    order = emit("argsort", x, axis=x.ndim - 1, descending=True)
-    if k < int(x.shape[-1]):
-        order = emit("slice", order, bounds=(*[None] * (x.ndim - 1), (0, int(k))))
-    return emit("gather_along", x, order, axis=x.ndim - 1), order
-
-
-@operation
-def in_top_k(targets: Value, predictions: Value, k: int) -> Any:
-    """Whether each target class is among the k highest predictions (n, classes); ties count as among them.
-
-    >>> from kernelearn import ops
-    >>> ops.in_top_k([1, 0], [[0.1, 0.7, 0.2], [0.2, 0.5, 0.3]], 1).tolist()
-    [True, False]
-    """
-    targets, predictions = values(targets, predictions)
-    _check_whole(targets, "in_top_k")
-    if predictions.ndim != targets.ndim + 1:
-        raise ShapeError(
-            f"in_top_k wants predictions (n, classes) for targets (n,); got {predictions.shape}."
-        )
-    own = take_along_axis(predictions, expand_dims(targets, -1), -1)
-    higher = emit("sum_to", cast_to(predictions > own, "int32"), axes=(targets.ndim,), shape=_sizes(targets))
-    return higher < k
-
-
-@operation
-def searchsorted(sorted_sequence: Value, values: Value, side: str = "left") -> Any:
-    """Where each value would be put into a sorted row: before ("left") or behind ("right") its equals.
-
-    >>> from kernelearn import ops
-    >>> ops.searchsorted([1.0, 2.0, 3.0], [2.0, 2.5]).tolist()
+    >>> [int(place) for place in ops.unravel_index(5, (2, 3))]
     [1, 2]
     """
-    if side not in ("left", "right"):
-        raise ArgumentError(f'side must be "left" or "right", got {side!r}.')
-    edges, places = alike(sorted_sequence, values)
-    return emit("searchsorted", edges, places, side=side)
+    numbers = one(indices)
+    check_whole(numbers, "unravel_index")
+    places: list[Value] = []
+    for size in reversed([int(s) for s in shape]):
+        places.insert(0, numbers % size)
+        numbers = numbers // size
+    return tuple(places)
 
 
 @operation
@@ -314,3 +191,22 @@ def nonzero(x: Value) -> Any:
             "ops.where(condition, x, 0), or multiply by the condition."
         )
     return tuple(np.asarray(places, dtypes.INDEX) for places in np.nonzero(np.asarray(x)))
+
+
+@operation
+def extract_sequences(x: Value, sequence_length: int, sequence_stride: int) -> Any:
+    """Windows of the last axis, as an axis more: (..., windows, sequence_length).
+
+    >>> from kernelearn import ops
+    >>> ops.extract_sequences([1, 2, 3, 4, 5], 3, 2).tolist()
+    [[1, 2, 3], [3, 4, 5]]
+    """
+    x = one(x)
+    last = (fixed(x) if x.ndim == 1 else x).shape[-1]
+    count = 1 + (int(last) - int(sequence_length)) // int(sequence_stride)
+    if count < 1 or sequence_length < 1:
+        raise ShapeError(
+            f"Sequences of {sequence_length} entries do not fit into the last axis of {x.shape}."
+        )
+    places = np.arange(count)[:, None] * int(sequence_stride) + np.arange(int(sequence_length))
+    return take(x, places, x.ndim - 1)

@@ -52,7 +52,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
 
     The first size may be the number of images: `ops.full((ops.shape(x)[0], 3), 1.0)`.
     """
-    from kernelearn.ops.shaping import broadcast_to
+    from kernelearn.ops.repeating import broadcast_to
 
     sizes = sizes_of(shape)
     is_given = isinstance(fill_value, Traced | Symbolic)
@@ -75,6 +75,12 @@ def zeros_like(x: Value, dtype: Any = None) -> Any:
 def ones_like(x: Value, dtype: Any = None) -> Any:
     """Ones of the shape of x, and of its type."""
     return _like(x, 1, dtype)
+
+
+@operation
+def empty_like(x: Value, dtype: Any = None) -> Any:
+    """As `zeros_like`: nothing here is left without a number."""
+    return _like(x, 0, dtype)
 
 
 @operation
@@ -160,6 +166,26 @@ def linspace(
     made, distance = np.linspace(start, stop, int(num), endpoint, retstep=True, axis=axis)
     found = np.asarray(made, _float(dtype))
     return (found, distance) if retstep else found
+
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
+) -> NDArray[Any]:
+    """Powers of `base`, the exponents at equal distances from start to stop."""
+    return np.logspace(start, stop, int(num), endpoint, base, axis=axis).astype(_float(dtype))
+
+
+def geomspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> NDArray[Any]:
+    """Numbers from start to stop, each the same multiple of the one before."""
+    return np.geomspace(start, stop, int(num), endpoint, axis=axis).astype(_float(dtype))
 
 
 # --- from and to other kinds

@@ -12,10 +12,11 @@ from kernelearn.ops._shapes import axis_of, dtype_name, inner_sizes, one, reshap
 from kernelearn.ops.arithmetic import maximum, minimum
 from kernelearn.ops.choosing import one_hot
 from kernelearn.ops.functions import rsqrt, square
+from kernelearn.ops.joining import split
 from kernelearn.ops.reductions import max as largest
 from kernelearn.ops.reductions import mean, norm
 from kernelearn.ops.reductions import sum as total
-from kernelearn.ops.shaping import shape, split
+from kernelearn.ops.shaping import shape
 
 # Keras's smallest divisor.
 EPSILON = 1e-7

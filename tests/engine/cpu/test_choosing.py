@@ -37,6 +37,17 @@ def test_a_number_that_is_no_entry_is_named(engine):
         _table([1, 3], engine)
 
 
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_a_sum_into_no_entry_is_named(engine):
+    graph = ProgramBuilder()
+    values, numbers = graph.input("values", (None, 2)), graph.input("numbers", (None,), "int64")
+    graph.outputs = {"y": graph.add("scatter_add", values, numbers, axis=0, shape=(20, 2)).name}
+    run = prepare(graph.build(), {}, engine).run
+    assert run({"values": np.ones((2, 2)), "numbers": np.array([19, -1])})["y"][19, 0] == 2
+    with pytest.raises(ArgumentError, match=r"Index 20 is out of bounds"):
+        run({"values": np.ones((2, 2)), "numbers": np.array([0, 20])})
+
+
 def test_a_computed_number_that_is_no_entry_gives_nan():
     graph = ProgramBuilder()
     x = graph.input("x", (None, 3))

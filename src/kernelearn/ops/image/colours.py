@@ -14,7 +14,7 @@ from kernelearn.ops._shapes import dtype_name
 from kernelearn.ops.arithmetic import clip, maximum, minimum, mod
 from kernelearn.ops.conditions import where
 from kernelearn.ops.image.batches import Back, as_batch
-from kernelearn.ops.shaping import concatenate, split
+from kernelearn.ops.joining import concatenate, split
 
 # Weights of red, green and blue, as in TensorFlow's `rgb_to_grayscale`.
 GREY = (0.2989, 0.5870, 0.1140)

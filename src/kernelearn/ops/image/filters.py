@@ -15,7 +15,8 @@ from kernelearn.ops._shapes import dtype_name, inner_sizes
 from kernelearn.ops.convolution import depthwise_conv
 from kernelearn.ops.image.batches import as_batch
 from kernelearn.ops.image.sampling import _check_mode, _pixels, read_images
-from kernelearn.ops.shaping import shape, stack
+from kernelearn.ops.joining import stack
+from kernelearn.ops.shaping import shape
 
 
 @operation(name="image.gaussian_blur")

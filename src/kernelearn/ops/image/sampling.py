@@ -20,7 +20,9 @@ from kernelearn.ops.choosing import take, take_along_axis
 from kernelearn.ops.conditions import logical_and, where
 from kernelearn.ops.functions import floor, sign
 from kernelearn.ops.image.batches import as_batch
-from kernelearn.ops.shaping import broadcast_to, concatenate, expand_dims, shape, unstack
+from kernelearn.ops.joining import concatenate, unstack
+from kernelearn.ops.repeating import broadcast_to
+from kernelearn.ops.shaping import expand_dims, shape
 from kernelearn.tracing import Symbolic, Traced
 
 ORDERS = {"nearest": 0, "bilinear": 1}

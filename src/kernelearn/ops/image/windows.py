@@ -17,7 +17,7 @@ from kernelearn.ops._shapes import dtype_name, inner_sizes, reshaped_to
 from kernelearn.ops.arithmetic import clip
 from kernelearn.ops.functions import round as rounded
 from kernelearn.ops.image.batches import as_batch
-from kernelearn.ops.shaping import concatenate
+from kernelearn.ops.joining import concatenate
 
 
 @operation(name="image.resize")

@@ -68,14 +68,17 @@ def _copied(k: Kernel, inner: int, source: Index, target: Index, is_there: Value
     lanes(k, inner, body)
 
 
-def _added(k: Kernel, inner: int, source: Index, target: Index) -> None:
-    """y[target ..] += x[source ..]"""
+def _added(k: Kernel, inner: int, source: Index, target: Index, is_there: Value) -> None:
+    """y[target ..] += x[source ..], or NaN."""
     if inner == 1:
-        k.store_one(k.load_one("y", target) + k.load_one("x", source), "y", target)
+        one = is_there.choose(k.load_one("x", source), math.nan)
+        k.store_one(k.load_one("y", target) + one, "y", target)
         return
+    nan = k.constant(math.nan)
 
     def body(at: Index | int, mask: Value | None) -> None:
-        k.store(k.load("y", target + at, mask) + k.load("x", source + at, mask), "y", target + at, mask)
+        value = is_there.choose(k.load("x", source + at, mask), nan)
+        k.store(k.load("y", target + at, mask) + value, "y", target + at, mask)
 
     lanes(k, inner, body)
 
@@ -158,6 +161,7 @@ def lower_scatter_add(plan: Plan, op: Operation) -> bool:
     tasks, rows = found
     reads = {"x": values, "i": indices}
     flops = float(rows.outer * rows.count * rows.inner)
+    _note_check(plan, indices, rows.size)
     if op.attrs["axis"]:
         plan.call(op, ScatterAdd(rows), reads, {"y": target}, tasks, flops=(flops, 0.0), note="add up")
         return True
@@ -185,8 +189,8 @@ class ScatterAdd:
             _zeros(k, start, start + r.size * r.inner)
             with k.loop(0, r.count) as number:
                 entry, is_there = r.entry(k, number)
-                with k.when(is_there):
-                    _added(k, r.inner, (block * r.count + number) * r.inner, start + entry * r.inner)
+                source = (block * r.count + number) * r.inner
+                _added(k, r.inner, source, start + entry * r.inner, is_there)
 
 
 @dataclass(frozen=True)
@@ -206,9 +210,9 @@ class ScatterRows:
             _zeros(k, first * r.inner, end * r.inner)
             with k.loop(0, total) as number:
                 entry, is_there = r.entry(k, number)
-                own = k.compare("sge", entry, first), k.compare("slt", entry, end)
-                with k.all_of([is_there, *own]):
-                    _added(k, r.inner, number * r.inner, entry * r.inner)
+                # NOTE: what has no row makes the first one NaN, so that it is not lost without a word.
+                with k.all_of([k.compare("sge", entry, first), k.compare("slt", entry, end)]):
+                    _added(k, r.inner, number * r.inner, entry * r.inner, is_there)
 
 
 # --- a number for every entry
@@ -276,6 +280,7 @@ def lower_scatter_add_along(plan: Plan, op: Operation) -> bool:
         return False
     tasks, rows = found
     reads = {"x": values, "i": indices}
+    _note_check(plan, indices, rows.size)
     plan.call(op, ScatterAddAlong(rows), reads, {"y": target}, tasks, note="add up")
     return True
 
@@ -287,8 +292,8 @@ class ScatterAddAlong:
     rows: Rows
 
     def emit(self, k: Kernel) -> None:
-        with _each_number(k, self.rows, before=True) as (at, place, is_there), k.when(is_there):
-            _added(k, 1, at, place)
+        with _each_number(k, self.rows, before=True) as (at, place, is_there):
+            _added(k, 1, at, place, is_there)
 
 
 # --- numbers as rows, and one number everywhere
