@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, layers
+from kernelearn import Input, Model, layers, ops
 from kernelearn.engine.cpu import rewrites
 from kernelearn.engine.cpu.rewrites import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
@@ -52,7 +52,40 @@ def branching_network() -> Model:
     return Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
 
 
+class OwnNormalization(layers.Layer):
+    """Batch normalisation, or with axis=-1 that of layers, as users write it."""
+
+    def __init__(self, axis, **options):
+        super().__init__(**options)
+        self.axis = axis
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(shape=input_shape[-1:], initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="beta")
+
+    def call(self, x):
+        mean = ops.mean(x, axis=self.axis, keepdims=True)
+        variance = ops.mean(ops.square(x - mean), axis=self.axis, keepdims=True)
+        return (x - mean) * ops.rsqrt(variance + 1e-3) * self.gamma + self.beta
+
+
+class OwnGate(layers.Layer):
+    def call(self, x):
+        return x * ops.sigmoid(x) + ops.mean(x, axis=(1, 2), keepdims=True)
+
+
+def own_network() -> Model:
+    """Normalisations and a gate of one's own."""
+    x = inputs = Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same")(x)
+    x = OwnNormalization((0, 1, 2))(x)
+    x = layers.Conv2D(6, 3, padding="same")(OwnGate()(x))
+    x = layers.Conv2D(5, 3)(OwnNormalization(-1)(x))
+    return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
 NETWORKS = {
+    "own": own_network,
     "branching": branching_network,
     "pooled": pooled_network,
     "residual": residual_network,
@@ -223,3 +256,30 @@ def test_a_weight_is_updated_after_its_last_use_and_after_the_loss():
     for i, op in updates:
         later = [o for o in program.operations[i + 1 :] if o.phase != "update"]
         assert not any(name in o.inputs for o in later for name in op.outputs)
+
+
+def traffic(layer) -> int:
+    """Tensors as large as the maps that a training step with this layer reads and writes."""
+    x = inputs = Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same")(x)
+    x = layers.Conv2D(6, 3, padding="same")(layer(x))
+    model = Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    model.compile("sgd", "mse", engine="reference")
+    program = rewrites.optimise(model.program("train"))
+    names = [n for op in program.operations for n in (*op.inputs, *op.outputs)]
+    return sum(program.buffers[n].shape == (None, 8, 8, 6) for n in names)
+
+
+def test_a_normalisation_of_ones_own_moves_as_much_memory_as_the_built_in_one():
+    assert traffic(OwnNormalization((0, 1, 2))) <= traffic(layers.BatchNormalization())
+
+
+def test_a_gate_of_ones_own_is_recomputed_and_not_kept():
+    program = rewrites.optimise(program_of("own", "train")[0])
+    backward = [op for op in program.operations if op.phase == "backward"]
+    assert any(
+        "sigmoid" in str(part)
+        for op in backward
+        if op.operator == "fused"
+        for part in op.attrs["body"].operations
+    )

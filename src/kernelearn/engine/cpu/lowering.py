@@ -66,7 +66,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "loss_grad": (loss.lower_loss_grad,),
     # reductions
     **dict.fromkeys(KINDS, (lower_reduction,)),
-    "entry_count": (running.lower_count,),
+    "image_count": (running.lower_count,),
     "argmax": (running.lower_place,),
     "argmin": (running.lower_place,),
     "cumsum": (running.lower_running,),

@@ -41,7 +41,8 @@ def _mean_gradient(c: Context) -> Gradients:
     (g,) = terms(c.builder, c.grad)
     if None in sizes:
         (whole,) = terms(c.builder, x)
-        share = g / whole.apply("entry_count", axes=c.attrs["axes"], dtype=x.dtype)
+        known = math.prod(size for size in sizes if size is not None)
+        share = g * (1 / known) / whole.apply("image_count", dtype=x.dtype)
     else:
         share = g * (1 / math.prod(sizes))
     return (spread(c.builder, _open(c, share.buffer), x),)
@@ -72,7 +73,7 @@ def _prod_gradient(c: Context) -> Gradients:
     return ((g * none.apply("where", product / others, alone)).buffer,)
 
 
-def _count_shape(x: Spec, *, axes: Sizes, dtype: str) -> tuple[Spec]:
+def _count_shape(x: Spec, *, dtype: str) -> tuple[Spec]:
     return (Spec((), dtype),)
 
 
@@ -133,7 +134,7 @@ operator("reduce_mean", _reduced_shape, reference.reduce_mean, _mean_gradient, a
 operator("reduce_max", _reduced_shape, reference.reduce_max, _extreme_gradient, attrs=_AXES)
 operator("reduce_min", _reduced_shape, reference.reduce_min, _extreme_gradient, attrs=_AXES)
 operator("reduce_prod", _reduced_shape, reference.reduce_prod, _prod_gradient, attrs=_AXES)
-operator("entry_count", _count_shape, reference.entry_count, no_gradient, attrs=required("axes", "dtype"))
+operator("image_count", _count_shape, reference.image_count, no_gradient, attrs=required("dtype"))
 operator("argmax", _place_shape, reference.argmax, no_gradient, attrs={**_AXIS, "keepdims": False})
 operator("argmin", _place_shape, reference.argmin, no_gradient, attrs={**_AXIS, "keepdims": False})
 operator(

@@ -27,9 +27,9 @@ def reduce_prod(x: Array, *, axes: tuple[int, ...], keepdims: bool) -> Array:
     return x.prod(axis=axes, keepdims=keepdims, dtype=x.dtype)
 
 
-def entry_count(x: Array, *, axes: tuple[int, ...], dtype: str) -> Array:
-    """How many entries of x a reduction over `axes` joins."""
-    return np.asarray(np.prod([x.shape[a] for a in axes]), dtype)
+def image_count(x: Array, *, dtype: str) -> Array:
+    """How many images x holds, as a float."""
+    return np.asarray(x.shape[0], dtype)
 
 
 def argmax(x: Array, *, axis: int, keepdims: bool) -> Array:

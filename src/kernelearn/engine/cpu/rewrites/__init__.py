@@ -11,10 +11,14 @@ from kernelearn.engine.cpu.rewrites.batchnorm_statistics import split_statistics
 from kernelearn.engine.cpu.rewrites.chains import fuse_chains
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.cpu.rewrites.gradients_before_pooling import take_before_pooling
+from kernelearn.engine.cpu.rewrites.mean_and_variance import find_at_once
 from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
+from kernelearn.engine.cpu.rewrites.repeated_operations import do_once
 from kernelearn.engine.cpu.rewrites.rewrite import Rewrite, in_order
+from kernelearn.engine.cpu.rewrites.shapes import ask_inputs
+from kernelearn.engine.cpu.rewrites.sums_of_products import take_out_factors
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
 from kernelearn.engine.cpu.rewrites.unread_pixels import crop_unread
 from kernelearn.engine.program import Program
@@ -29,7 +33,12 @@ REWRITES = in_order(
     Rewrite("batchnorm gradient", split_gradient, after=("batchnorm statistics",)),
     Rewrite("normalization coefficients", use_coefficients, after=("batchnorm gradient",)),
     Rewrite("turned products", take_orders),
-    Rewrite("chains", fuse_chains, after=("unread pixels", "normalization coefficients", "turned products")),
+    Rewrite("repeated operations", do_once, after=("normalization coefficients",)),
+    Rewrite("mean and variance", find_at_once, after=("repeated operations",)),
+    Rewrite("sums of products", take_out_factors, after=("mean and variance",)),
+    Rewrite("repeated sums", do_once, after=("sums of products",)),
+    Rewrite("shapes", ask_inputs, after=("sums of products",)),
+    Rewrite("chains", fuse_chains, after=("unread pixels", "repeated sums", "shapes", "turned products")),
     Rewrite("pooled chains", pool_at_once, after=("chains",)),
     Rewrite("early updates", update_early, after=("pooled chains",)),
 )

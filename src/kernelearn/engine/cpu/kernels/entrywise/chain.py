@@ -20,7 +20,7 @@ from kernelearn.engine.cpu.kernels.entrywise.elements import (
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, has_code, read_inputs
 from kernelearn.engine.cpu.kernels.entrywise.places import Spread, find_spread
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat, lanes
+from kernelearn.engine.cpu.language.loops import BLOCK, blocks, emit_flat, lanes
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
 from kernelearn.engine.program import Buffer, Operation
@@ -254,31 +254,22 @@ class ChainPass:
 
 
 def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> None:
-    """Row by row of the last axis. Few channels: their weights stay in registers over all rows."""
-    pieces = [(c, k.mask(channels - c)) for c in range(0, channels, k.width)]
-    rows = [e for e in chain.externals if e.kind != "full"]
-    if len(pieces) * len(rows) <= k.target.registers // 2:
+    """Row by row of the last axis, so many vectors at a time that their weights stay in registers."""
+    small = [e for e in chain.externals if e.kind != "full"]
+    for first, tile in blocks(k, channels, max(k.target.registers // 2 // len(small), 1)):
         held = [
             {
                 e.role: load_everywhere(k, e.role, 0, e.dtype)
                 if e.kind == "scalar"
-                else load(k, e.role, c, mask, e.dtype)
-                for e in rows
+                else load(k, e.role, first + c, mask, e.dtype)
+                for e in small
             }
-            for c, mask in pieces
+            for c, mask in tile
         ]
         with k.loop(lo, hi) as row:
-            at = row * channels
-            for (c, mask), known in zip(pieces, held):
-                chain.apply(k, (), at + c, c, mask, known)
-        return
-    full = channels // k.width * k.width
-    with k.loop(lo, hi) as row:
-        at = row * channels
-        with k.loop(0, full, k.width) as column:
-            chain.apply(k, (), at + column, column)
-        if full < channels:
-            chain.apply(k, (), at + full, full, k.mask(channels - full))
+            at = row * channels + first
+            for (c, mask), known in zip(tile, held):
+                chain.apply(k, (), at + c, first + c, mask, known)
 
 
 def _lower_spread(plan: Plan, op: Operation, chain: Chain, shape: tuple[int | None, ...]) -> bool:
