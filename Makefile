@@ -113,6 +113,7 @@ docs: $(VENV)/.installed-docs ## draw the pictures anew and build the documentat
 
 parity: $(PEERS)/.installed ## compare layers with the living Keras and PyTorch (large download)
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest tests/parity/live*.py $(PYTEST_ARGS)
+	$(TEST_THREADS) $(PEERS)/bin/python -m pytest -n 2 tests/parity/compositions_live.py $(PYTEST_ARGS)
 
 replicate-kernels: install ## replicate the tables of Lanckriet et al., 2004
 	$(VENV)/bin/python benchmarks/replicate_kernels.py

@@ -244,6 +244,7 @@ ELEMENTWISE = [
         lambda x, shape: np.stack([np.stack([row[0]] * 4) for row in x])[None].repeat(2, 0),
         terms=1,
         smooth=(0,),
+        images=(),
     ),
     Case(
         "sum_to",

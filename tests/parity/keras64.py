@@ -1,4 +1,4 @@
-"""Keras on JAX, in float64 throughout: import this before keras.
+"""Keras in float64 throughout, on JAX unless KERAS_BACKEND says otherwise: import this before keras.
 
 Keras rounds through float32 in mean, variance, tanh and others on every backend but TensorFlow, whatever
 float type is
@@ -7,7 +7,7 @@ asked for: its table of result types maps float64 to float32. The entry is taken
 
 import os
 
-os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ["JAX_ENABLE_X64"] = "1"
 # Every geometry is compiled and run once: compile time is what counts.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

@@ -51,19 +51,24 @@ def result_type(
 
     Args:
         dtypes: of the arrays.
-        numbers: Python numbers beside them, which are weak.
+        numbers: Python numbers beside them, which are weak; NumPy's float64 is one, but keeps its type where
+            no array is of floats.
         floats: the type of a float number beside integers; the default float if None.
 
     >>> result_type(["int64", "float32"])
     'float32'
     >>> result_type(["uint8"], [2]), result_type(["uint8"], [0.5]), result_type(["bool"], [2])
     ('uint8', 'float32', 'int32')
+    >>> result_type(["float32"], [np.float64(2)]), result_type([], [np.float64(2)])
+    ('float32', 'float64')
     """
     given = list(dict.fromkeys(dtypes))
     wide = [d for d in given if is_float(d)]
     if wide:
         return max(wide)
     told = list(numbers)
+    if floats is None and any(isinstance(number, np.float64) for number in told):
+        return "float64"
     if any(isinstance(number, float) for number in told):
         return floats or config.floatx()
     has_integer = not all(isinstance(number, bool) for number in told)

@@ -71,6 +71,14 @@ def is_open(x: Value) -> bool:
     return isinstance(x, Traced) and x.buffer.shape[:1] == (None,)
 
 
+def counted(x: Value, other: Value) -> tuple[Value, Value]:
+    """Both with the number of images itself, where one has images on its first axis and the other numbers."""
+    closed = [value for value in (x, other) if not is_open(value)]
+    if len(closed) == 1 and closed[0].shape[:1] != (1,):
+        return fixed(x), fixed(other)
+    return x, other
+
+
 def means_images(size: Any, x: Value) -> bool:
     """Whether a size asked for stands for the number of images of x."""
     return (

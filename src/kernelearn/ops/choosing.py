@@ -21,6 +21,7 @@ from kernelearn.ops._shapes import (
     alike,
     axis_of,
     check_whole,
+    counted,
     known_shape,
     one,
     open_shape,
@@ -63,7 +64,7 @@ def take_along_axis(x: Value, indices: Value, axis: int | None = -1) -> Any:
             f"take_along_axis wants as many axes of indices as of x; got {indices.shape} for {x.shape}."
         )
     place = axis_of(axis, x.ndim, "take_along_axis")
-    return emit("gather_along", *_spread(x, indices, place), axis=place)
+    return emit("gather_along", *_spread(*counted(x, indices), place), axis=place)
 
 
 def _spread(x: Value, indices: Value, axis: int) -> tuple[Value, Value]:

@@ -11,6 +11,7 @@ from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, emit, values
 from kernelearn.ops._shapes import (
     check_whole,
+    counted,
     one,
     open_shape,
     reshaped_to,
@@ -87,6 +88,7 @@ def _segments(data: Any, ids: Any, count: int | None, what: str) -> tuple[Value,
     if count is None and isinstance(ids, Traced):
         raise ArgumentError(f"{what} in a program needs num_segments: the size of its result.")
     found = int(ids.max()) + 1 if count is None else int(count)
+    data, ids = counted(data, ids)
     if open_shape(ids) != open_shape(data)[:1]:
         raise ShapeError(f"{what} wants one number for each entry of {data.shape}; got {ids.shape}.")
     return data, ids, found

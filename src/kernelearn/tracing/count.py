@@ -35,7 +35,7 @@ class ImageCount:
     def __hash__(self) -> int:
         return id(self.value.graph)
 
-    def _needed(self, *others: Any) -> NoReturn:
+    def _needed(self, *others: Any, **options: Any) -> NoReturn:
         raise BatchSizeNeeded(
             f"{user_line()} computes with the number of images, which is not known here: a program for any "
             "number of images cannot be made of it."
@@ -44,4 +44,5 @@ class ImageCount:
     __index__ = __int__ = __float__ = __bool__ = __neg__ = __abs__ = _needed
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _needed
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _needed
+    __array__ = _needed
     __pow__ = __rpow__ = __lt__ = __le__ = __gt__ = __ge__ = _needed
