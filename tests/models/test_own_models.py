@@ -159,3 +159,32 @@ def test_code_that_needs_the_number_of_images():
         losses.append(history.history["loss"])
         assert model.predict(images, batch_size=4, verbose=0).shape == (7, 2)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+class Recurrent(layers.Layer):
+    """A state that begins with zeros for each image, and what is trained on added by the layer itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = layers.Dense(3, activation="tanh")
+
+    def call(self, x):
+        state, doubled = ops.zeros((x.shape[0], 3)), ops.zeros((2 * x.shape[0], 1))
+        for t in range(x.shape[1]):
+            state = self.step(ops.concatenate([x[:, t], state], axis=-1))
+        self.add_loss(ops.mean(ops.square(state)) + ops.sum(doubled))
+        return state
+
+
+def test_the_number_of_images_from_the_shape_and_training_on_add_loss_alone():
+    sequences = RNG.normal(size=(6, 3, 2)).astype("float32")
+    model = Sequential([Input((3, 2)), Recurrent()])
+    model.compile("adam")
+    before = np.mean(model.predict(sequences, verbose=0) ** 2)
+    history = model.fit(sequences, epochs=2, batch_size=6, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(before, rel=1e-4)
+    assert history.history["loss"][1] < before
+    nothing = Sequential([Input((3, 2)), layers.Flatten()])
+    nothing.compile("adam")
+    with pytest.raises(NotBuiltError, match="no layer adds one with add_loss"):
+        nothing.fit(sequences, verbose=0)

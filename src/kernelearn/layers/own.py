@@ -111,6 +111,9 @@ def run_call(layer: Layer, graph: ProgramBuilder, args: Sequence[Any], keywords:
     except BatchSizeNeeded:
         raise
     except Exception as error:
+        if graph.batch is None and isinstance(error, TypeError) and "NoneType" in str(error):
+            # NOTE: x.shape[0] is None in a program for any number of images, and a number in one for that.
+            raise BatchSizeNeeded(f"{line_of(error.__traceback__)} needs the number of images.") from error
         raise _located(error, layer, (args, keywords)) from error
     if innermost() is None:
         for path, weight in layer.weight_paths().items():

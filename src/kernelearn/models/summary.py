@@ -16,6 +16,9 @@ from kernelearn.models.engine_summary import engine_lines
 from kernelearn.storage import readable_size
 
 _PLAIN_WIDTH = 98
+_DENSE = {"kernel", "bias"}
+# Weights of a layer whose sizes are written out.
+_LISTED_WEIGHTS = 5
 _PLAIN_WIDTH_OF_GRAPHS = 132
 
 
@@ -156,7 +159,9 @@ def parameter_formula(layer: Any) -> str:
     shapes = {weight.name: weight.shape for weight in layer.weights if weight.shape}
     if not shapes:
         return ""
-    if set(shapes) <= {"kernel", "bias"} and "kernel" in shapes:
+    if len(layer.weights) > _LISTED_WEIGHTS:
+        return f"{len(layer.weights)} weights"
+    if list(shapes) == [weight.name for weight in layer.weights] and {"kernel"} <= set(shapes) <= _DENSE:
         return _kernel_formula(layer, shapes)
     if len(shapes) == len(layer.weights) and len(set(shapes.values())) == 1:
         return _times(len(shapes), next(iter(shapes.values())))

@@ -11,7 +11,7 @@ import numpy as np
 from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._run import Value, cast_to, emit, values
-from kernelearn.tracing import Traced, fixed
+from kernelearn.tracing import Traced, current, fixed
 from kernelearn.tracing.count import ImageCount
 
 
@@ -64,6 +64,15 @@ def sizes_of(shape: Any) -> list[Any]:
     if isinstance(shape, int | np.integer | ImageCount):
         shape = (shape,)
     return [s if s is None or isinstance(s, ImageCount) else int(s) for s in shape]
+
+
+def counted(sizes: list[Any]) -> list[Any]:
+    """Sizes with the count of the images of the program in place of a first None, such as x.shape[0] is."""
+    graph = current()
+    if graph is None or sizes[:1] != [None]:
+        return sizes
+    images = next((b for b in graph.buffers.values() if b.shape[:1] == (None,)), None)
+    return sizes if images is None else [ImageCount(Traced(graph, images)), *sizes[1:]]
 
 
 def is_open(x: Value) -> bool:

@@ -14,7 +14,7 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import ArgumentError, ShapeError
+from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.regularizers import penalty
 from kernelearn.training.objectives import Objective
 from kernelearn.training.own.afterwards import Afterwards, labelled
@@ -193,8 +193,9 @@ def _add_loss(
                 part if objective.weight == 1.0 else graph.add("scale", part, factor=objective.weight)
             )
     if not parts and not graph.penalties:
-        raise ArgumentError(
-            "The model has no loss to train on; give compile(loss=...), for example loss='mse'."
+        raise NotBuiltError(
+            "The model was compiled without a loss, and no layer adds one with add_loss; give "
+            "compile(loss=...), for example loss='mse'."
         )
     total, *rest = (*parts, *graph.penalties, *_weight_penalties(graph, model))
     for part in rest:

@@ -279,6 +279,8 @@ def check_one_size(data: Any) -> None:
 
 def program_targets(y: Any, weight: Any, objectives: Sequence[Objective], rows: int, dtype: str) -> Arrays:
     """Targets and sample weights of a batch as program inputs."""
+    if y is None and not any(objective.is_used for objective in objectives):
+        return {}  # layers add what is trained on
     if y is None:
         raise ArgumentError("Training and evaluation need targets: give y, or a dataset with labels.")
     targets, weights = _per_output(y, objectives, "y"), weights_per_output(weight, objectives)

@@ -389,8 +389,6 @@ class Programs:
         elif kind == "test":
             objectives = self.objectives_at(signature)
             built = building.build_test(self.model, objectives, positions, signature)
-        elif self.objectives and not self.has_loss:
-            raise NotBuiltError("The model was compiled without a loss; give compile(loss=...) to train it.")
         else:
             optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
             built = building.build_training(self.model, objectives, optimizer, positions, signature)
