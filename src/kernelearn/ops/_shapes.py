@@ -66,7 +66,7 @@ def sizes_of(shape: Any) -> list[Any]:
     return [s if s is None or isinstance(s, ImageCount) else int(s) for s in shape]
 
 
-def counted(sizes: list[Any]) -> list[Any]:
+def with_count(sizes: list[Any]) -> list[Any]:
     """Sizes with the count of the images of the program in place of a first None, such as x.shape[0] is."""
     graph = current()
     if graph is None or sizes[:1] != [None]:

@@ -16,7 +16,7 @@ from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, values
-from kernelearn.ops._shapes import counted, dtype_name, one, sizes_of
+from kernelearn.ops._shapes import dtype_name, one, sizes_of, with_count
 from kernelearn.tracing import Symbolic, Traced, current
 from kernelearn.tracing.count import ImageCount
 
@@ -54,7 +54,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     """
     from kernelearn.ops.repeating import broadcast_to
 
-    sizes = counted(sizes_of(shape))
+    sizes = with_count(sizes_of(shape))
     is_given = isinstance(fill_value, Traced | Symbolic)
     kind = dtypes.checked(dtype) if dtype is not None else None
     if kind is None and not is_given:

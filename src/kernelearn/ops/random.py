@@ -25,7 +25,7 @@ from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, floats
-from kernelearn.ops._shapes import axis_of, counted, one, sizes_of
+from kernelearn.ops._shapes import axis_of, one, sizes_of, with_count
 from kernelearn.ops.choosing import take
 from kernelearn.ops.joining import stack, unstack
 from kernelearn.ops.ordering import top_k
@@ -100,7 +100,7 @@ def _draw(kind: str, shape: Any, seed: Seed, dtype: str | None = None, **attrs: 
 
     Raises: ShapeError for a shape with None: the number of images is `ops.shape(x)[0]`.
     """
-    sizes = counted(sizes_of(shape))
+    sizes = with_count(sizes_of(shape))
     counts = [size for size in sizes if isinstance(size, ImageCount)]
     graph = counts[0].value.graph if counts else current()
     if None in sizes:
