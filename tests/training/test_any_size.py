@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernelearn import Input, Model, Sequential, explain, layers, load_model
+from kernelearn import Input, Model, Sequential, explain, layers, load_model, ops
 from kernelearn.callbacks import BackupAndRestore, Callback
 from kernelearn.cli import main
 from kernelearn.data import as_dataset, load
@@ -184,12 +184,25 @@ def test_the_cache_of_programs_is_bounded():
     for signature in signatures:
         cache.step(signature, "train", object)
     first = cache.step(signatures[0], "train", object)
-    with pytest.warns(UserWarning, match=f"more than {SIGNATURES_KEPT} sizes.*pad_to_multiple_of") as found:
+    with pytest.warns(UserWarning, match=f"more than {SIGNATURES_KEPT} sizes.*multiple_of=32") as found:
         for size in (100, 101):
             cache.step(Signature(((None, size),)), "train", object)
     assert len(found) == 1 and len(cache) == SIGNATURES_KEPT
     assert cache.step(signatures[0], "train", object) is first and signatures[1] not in cache
     assert cache.latest() == signatures[0]
+
+
+def test_large_programs_are_kept_in_smaller_number(monkeypatch):
+    class Step:
+        class executable:
+            arena_bytes = 400
+
+    monkeypatch.setattr("kernelearn.training.step_cache.BYTES_KEPT", 1000)
+    cache = StepCache()
+    with pytest.warns(UserWarning, match="more than 3 sizes"):
+        for size in range(5):
+            cache.step(Signature(((None, size),)), "train", Step)
+    assert [signature.shapes[0][1] for signature in cache] == [2, 3, 4]
 
 
 def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch):
@@ -204,6 +217,34 @@ def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch):
         assert net.predict(np.ones((1, 6, 2), "float32"), verbose=0).shape == (1, 2)
     gc.collect()
     assert held() is None
+
+
+def test_a_size_that_only_the_first_data_told_opens_when_another_comes():
+    class Own(Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = layers.Conv2D(2, 3), layers.Dense(2)
+
+        def call(self, x):
+            return self.head(ops.mean(self.conv(x), axis=(1, 2)))
+
+    chain = [layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    flat = Sequential([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)])
+    first, other = pictures((8, 8))[0], pictures((8, 9))[0]
+    for net in (Sequential(chain), Own()):
+        net.compile("sgd", "mse")
+        net.fit(first, np.zeros((5, 2)), verbose=0)
+        before = net.get_weights(), net.predict(first, verbose=0)
+        assert net.input_shape == (None, 8, 8, 2) and net.predict(other, verbose=0).shape == (5, 2)
+        lines = []
+        net.summary(print_fn=lines.append)
+        assert net.input_shape == (None, 8, None, 2) and "(None, 6, None, 2)" in lines[0]
+        np.testing.assert_array_equal(net.predict(first, verbose=0), before[1])
+        assert all(np.array_equal(a, b) for a, b in zip(before[0], net.get_weights()))
+    flat.predict(first, verbose=0)
+    with pytest.raises(ShapeError, match=r"shape \('n', 8, 8, 2\).*Input\(\(None, None, 2\)\)"):
+        flat.predict(other, verbose=0)
+    assert flat.predict(first, verbose=0).shape == (5, 2)
 
 
 def test_fits():

@@ -389,6 +389,10 @@ class Layer(KerasNames, Configurable):
         """Remember a call."""
         self._nodes.append(node)
 
+    def drop_node(self, node: Node) -> None:
+        """Forget a call that another one stands for."""
+        self._nodes = [other for other in self._nodes if other is not node]
+
     def infer_specs(
         self, specs: Sequence[tuple[Shape, str]], given: Given | None = None
     ) -> list[tuple[Shape, str]]:

@@ -25,7 +25,7 @@ from kernelearn.errors import ArgumentTypeError, ShapeError
 from kernelearn.layers import own
 from kernelearn.layers.structure import Given, Place, filled, taken_apart
 from kernelearn.layers.tensor import Node, Tensor
-from kernelearn.layers.unknown_sizes import as_declared, inferred
+from kernelearn.layers.unknown_sizes import as_declared, as_noted, inferred
 from kernelearn.regularizers import activity_penalty
 from kernelearn.tracing import BatchSizeNeeded, Traced, active, current, lifted, opened, unwrapped, wrapped
 
@@ -181,7 +181,7 @@ def _traced(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any], train
         add_activity_penalties(graph, layer, results)
         graph.note_result(layer, results[0])
     own.check_made_outside(layer)
-    layer.notes.shapes = tuple(buffer.shape for buffer in results)
+    layer.notes.shapes = as_noted(layer.notes.shapes, tuple(buffer.shape for buffer in results))
     return result
 
 

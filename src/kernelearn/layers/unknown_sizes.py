@@ -20,7 +20,8 @@ Specs = list[tuple[Shape, str]]
 # than a window. None is a usual number of channels, which would be mistaken for it.
 TRIALS = ((704, 832), (44, 52), (960, 1920), (2520, 5040))
 
-_running: ContextVar[int | None] = ContextVar("running", default=None)
+# The trial that is running: its number, 0 or 1, and its size.
+_running: ContextVar[tuple[int, int] | None] = ContextVar("running", default=None)
 
 
 def has_unknown(shape: Shape) -> bool:
@@ -37,6 +38,17 @@ def fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
     return len(shape) == len(wanted) and all(w is None or s == w for s, w in zip(shape, wanted))
 
 
+def opened(shape: Shape, other: Shape) -> Shape | None:
+    """A shape with None where another one has another size; None for shapes that differ in more than sizes.
+
+    >>> opened((None, 8, 8, 3), (None, 8, 9, 3))
+    (None, 8, None, 3)
+    """
+    if len(shape) != len(other) or shape[-1] != other[-1]:
+        return None
+    return tuple(a if a == b else None for a, b in zip(shape, other))
+
+
 def inferred(infer: Callable[[Specs], Specs], specs: Specs) -> Specs:
     """What `infer` gives for (shape, type) of every input, also where sizes are unknown.
 
@@ -49,7 +61,7 @@ def inferred(infer: Callable[[Specs], Specs], specs: Specs) -> Specs:
     error: ShapeError | None = None
     for trial in TRIALS:
         try:
-            first, second = (_tried(infer, specs, size) for size in trial)
+            first, second = (_tried(infer, specs, number, size) for number, size in enumerate(trial))
         except ShapeError as found:
             error = error or found
         else:
@@ -66,12 +78,30 @@ def inferred(infer: Callable[[Specs], Specs], specs: Specs) -> Specs:
 def as_declared(shape: Shape) -> Shape:
     """A shape met while shapes are inferred, with None for what is the running trial size; else as it is."""
     trial = _running.get()
-    return shape if trial is None else (*shape[:1], *(None if size == trial else size for size in shape[1:]))
+    if trial is None:
+        return shape
+    return (*shape[:1], *(None if size == trial[1] else size for size in shape[1:]))
 
 
-def _tried(infer: Callable[[Specs], Specs], specs: Specs, size: int) -> Specs:
+def as_noted(before: tuple[Shape, ...], now: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """What is remembered of the shapes that a layer gives inside of a `call`, for the summary of its model.
+
+    Args:
+        before: what is remembered; `now`: what was met. Of two trials the sizes that agree are known, and the
+            program of one size does not fix those that are not.
+    """
+    trial = _running.get()
+    has_pairs = len(before) == len(now) and all(len(b) == len(n) for b, n in zip(before, now))
+    if has_pairs and trial is None and all(fits(n, b) for b, n in zip(before, now)):
+        return before
+    if has_pairs and trial is not None and trial[0] == 1:
+        return tuple(tuple(a if a == b else None for a, b in zip(*pair)) for pair in zip(before, now))
+    return now
+
+
+def _tried(infer: Callable[[Specs], Specs], specs: Specs, number: int, size: int) -> Specs:
     """What `infer` gives with one size in place of all that are unknown."""
-    token = _running.set(size)
+    token = _running.set((number, size))
     try:
         return infer([_filled(spec, size) for spec in specs])
     finally:

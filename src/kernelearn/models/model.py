@@ -22,7 +22,7 @@ from kernelearn.layers.merging import Input
 from kernelearn.layers.own import is_own
 from kernelearn.layers.structure import Given, decoded, encoded, filled, is_shape, with_places
 from kernelearn.layers.tensor import Node, Tensor
-from kernelearn.layers.unknown_sizes import fits, has_unknown
+from kernelearn.layers.unknown_sizes import fits, has_unknown, opened
 from kernelearn.layers.weight import Weight
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.training import feeds
@@ -209,6 +209,24 @@ class Model(Trainer, Layer):
         shapes: list[Any] = []
         form = with_places(shape, is_shape, shapes, each_once=False)
         self.connect(filled(form, [(None, *sizes) for sizes in shapes]))
+
+    def open_to(self, shape: Any) -> None:
+        before = self.inputs[0].shape
+        wider = None if fits((None, *shape), before) else opened(before, (None, *shape))
+        if wider is None:
+            return
+        try:
+            self._connect_to(wider)
+        except ShapeError:  # a layer needs the size: what does not fit is refused where it is met
+            self._connect_to(before)
+        self.programs.forget()
+
+    def _connect_to(self, shape: Shape) -> None:
+        """Trace a `call` of its own again, with an input of this shape (batch first) and the same weights."""
+        if is_own(type(self)):
+            self._nodes.pop(0)
+            given = with_places(self._built_for, is_shape, [], each_once=False)
+            self.connect(*filled(given, [shape]))
 
     def infer_specs(
         self, specs: Sequence[tuple[Shape, str]], given: Given | None = None

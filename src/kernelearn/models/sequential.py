@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.base import LAYERS, Layer, Shape
 from kernelearn.layers.merging import Input, InputLayer
 from kernelearn.layers.tensor import Tensor
 from kernelearn.models.model import Model
@@ -86,10 +86,7 @@ class Sequential(Model):
         """Make the weights for inputs of this shape, batch first: `build((None, 28, 28, 1))`."""
         if self.outputs or self._start is not None:
             return
-        shape = input_shapes[0]
-        self._begin(Input(tuple(shape)[1:], dtype=self.dtype))
-        for layer in self.layers:
-            self._extend(layer)
+        self._connect_shape(tuple(input_shapes[0]))
         self.built = True
 
     def ensure_shape(self, x: Any) -> None:
@@ -99,6 +96,19 @@ class Sequential(Model):
                 "The model has no input shape, and the data does not tell one: call build(input_shape)."
             )
         self.build((None, *shape))
+
+    def _connect_to(self, shape: Shape) -> None:
+        """Call the layers again, on an input of this shape (batch first); their weights stay."""
+        for call in self._calls:
+            call.layer.drop_node(call)
+        self._layers, self._start, self.inputs, self.outputs, self._calls = self.layers, None, [], [], []
+        self._connect_shape(shape)
+
+    def _connect_shape(self, shape: Shape) -> None:
+        """Call the layers one after another, on an input of this shape (batch first)."""
+        self._begin(Input(shape[1:], dtype=self.dtype))
+        for layer in self.layers:
+            self._extend(layer)
 
     def get_config(self) -> dict[str, Any]:
         """Input shape and layers as JSON values; without weights."""

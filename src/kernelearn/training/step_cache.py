@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 from kernelearn.training.signature import Signature
 
-# Sizes of images that a model has programs for at the same time.
+# Sizes of images (and numbers of them, where a program needs it) that a model has programs for at the same
+# time, and the memory for computed values beyond which fewer are kept, but always two.
 SIGNATURES_KEPT = 16
+BYTES_KEPT = 2 << 30
 
 S = TypeVar("S")
 
@@ -35,6 +37,12 @@ class Made(Generic[S]):
 
     steps: dict[Any, S] = field(default_factory=dict)
     objectives: list[Objective] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the steps hold for what they compute."""
+        engines = (getattr(step, "executable", None) for step in self.steps.values())
+        return sum(getattr(engine, "arena_bytes", 0) for engine in engines)
 
 
 class StepCache(Generic[S]):
@@ -53,9 +61,10 @@ class StepCache(Generic[S]):
         found = self._made.get(signature)
         if found is None:
             found = self._made[signature] = Made()
-            while len(self._made) > SIGNATURES_KEPT:
+            while len(self._made) > SIGNATURES_KEPT or (len(self._made) > 2 and self._nbytes() > BYTES_KEPT):
+                count = len(self._made) - 1
                 self._made.popitem(last=False)
-                self._warn()
+                self._warn(count)
         else:
             self._made.move_to_end(signature)
         return found
@@ -78,15 +87,18 @@ class StepCache(Generic[S]):
         """The signatures, the least recently used one first."""
         return iter(self._made)
 
-    def _warn(self) -> None:
+    def _nbytes(self) -> int:
+        return sum(made.nbytes for made in self._made.values())
+
+    def _warn(self, kept: int) -> None:
         if self._has_warned:
             return
         self._has_warned = True
         warnings.warn(
-            f"The model has met more than {SIGNATURES_KEPT} sizes of images. It has a program of its own "
-            "for each size and keeps the last ones used: another one is built again when it comes again, "
+            f"The model has met more than {kept} sizes of images or batches. It has a program of its own for "
+            f"each and keeps the {kept} that were used last: any other is built again when it comes again, "
             "which takes much longer than a step. Bring the images to fewer sizes: resize them, or let "
-            "batches be padded (pad_to_multiple_of=32 in as_dataset).",
+            "batches be padded: as_dataset(x, y).padded(multiple_of=32).",
             UserWarning,
             stacklevel=6,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelearn import config, optimizers
-from kernelearn.data import StreamDataset
+from kernelearn.data import Dataset, StreamDataset
 from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
@@ -46,6 +46,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         programs: the steps, and what `compile` said.
         stop_training: a callback sets it to end `fit` after the batch.
         history: the `History` of the last `fit`.
+        is_shaped_by_data: whether its input shape is that of the first data it met, not one that it was told.
         fit_state: where `fit` stands; None before the first.
         plan, fit_data: what `fit` is doing and what it is training on, for callbacks.
         watched, watched_at: buffers of the next step that a callback asked for with `watch_step`, by label,
@@ -100,6 +101,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         self.own_count = 0
         self.input_range = InputRange()
         self.plan: FitPlan | None = None
+        self.is_shaped_by_data = False
         self._when_saved: list[Callable[[], None]] = []
 
     # --- compile
@@ -285,6 +287,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         self._prepare_for(data)
         validation = None
         if held_out is not None:
+            self._prepare_for(held_out)
             size = _batch_size(held_out, validation_batch_size or batch_size)
             validation = Validation(Pass(held_out, size, validation_steps), validation_freq)
         plan = FitPlan(
@@ -448,6 +451,12 @@ class Trainer(Overridable, keras_names.TrainerNames):
     def ensure_shape(self, x: Any) -> None:
         """Give the model its input shape from a first batch; models that have one ignore it."""
 
+    def open_to(self, shape: Any) -> None:
+        """Take images of another size from now on, where the size of the first ones was all that said one.
+
+        Nothing changes for a model whose layers do not take it, or that was told its input shape.
+        """
+
     def _pass_over(self, data: Data, batch_size: int | None, steps: int | None) -> Pass:
         """One pass over data for `evaluate` or `predict`."""
         self._prepare_for(data)
@@ -467,6 +476,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
     def _prepare_for(self, data: Any) -> None:
         if not self.outputs and not self.programs.own_steps.has("train"):
             self.ensure_shape(data)
+            self.is_shaped_by_data = True
+        elif self.is_shaped_by_data and isinstance(data, Dataset) and len(self.inputs) == 1:
+            self.open_to(data.x_shape)
 
 
 def _check_counts(least: int, **counts: Any) -> None:
