@@ -43,7 +43,15 @@ def problems() -> list[Problem]:
         matmul(normal(3, 45, 33), normal(3, 33, 1), (True, False)),
         matmul(normal(2, 4, 3, 5), normal(1, 1, 5, 40), images=(0,)),
         matmul(normal(1, 1, 3, 5), normal(2, 4, 5, 40), images=(1,)),
+        matmul(normal(1, MANY, LONG), normal(1, LONG, 140), (True, False)),
+        *(kernel_gradient(*sizes) for sizes in ((9, 33, 17, 40), (2, 300, 20, 37), (1, 2 * 21, MANY, 300))),
     ]
+
+
+def kernel_gradient(images: int, rows: int, inner: int, outer: int) -> Problem:
+    """Of a dense layer on many rows an image; more shards than images among them."""
+    arrays = normal(images, rows, inner), normal(images, rows, outer, seed=1)
+    return Problem("dense_grad_kernel", arrays, terms=images * rows)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -78,6 +86,13 @@ def test_bfloat16_rounds_the_operands():
     a, b = normal(2, 5, 40), normal(2, 40, 9)
     attrs = {"precision": "bfloat16"}
     check(Problem("matmul", (a, b), attrs, terms=40))
+    check(Problem("dense_grad_kernel", (normal(2, 40, 16), normal(2, 40, 9)), attrs, terms=80))
+
+
+def test_a_dense_layer_on_many_rows_packs_its_weights():
+    problem = Problem("dense", (normal(2, 40, 130), normal(130, 150)), terms=130)
+    assert [call.note for call in Bench(problem).executable.plan.prologue] == ["pack weights"]
+    check(problem)
 
 
 def attention_step() -> tuple[CpuExecutable, dict[str, np.ndarray]]:

@@ -32,6 +32,8 @@ from kernelearn.engine.program import Operation
 
 # Rows of a register tile, largest first; a remainder is done with the smaller ones.
 ROWS = (8, 4, 2, 1)
+# Rows of an image from which on weights that are not transposed are packed too, if they are more numbers.
+PACKING_ROWS, PACKED = 32, 2**14
 
 
 def choose_vectors(channels: int, target: Target, limit: int = 2) -> int:
@@ -157,9 +159,9 @@ def lower_product(
     if pairs:
         source = packed_pairs(plan, op, source, blocks, 1, inner, 1, transposed)
         x, inner = channel_pairs(plan, op, x, inner), -(-inner // 2)
-    elif transposed:
-        source = packed_weights(plan, op, source, blocks, 1, inner, 1, True)
-    is_packed = pairs or transposed
+    elif transposed or (rows >= PACKING_ROWS and inner * outer > PACKED):
+        source = packed_weights(plan, op, source, blocks, 1, inner, 1, transposed)
+    is_packed = source != op.inputs[1]
     code = Product(inner, outer, rows, blocks, is_packed, pairs, chain)
     few = blocks if is_packed else Blocks(outer, plan.target.width, choose_few_vectors(outer, plan.target))
     split = None

@@ -20,6 +20,8 @@ FEW_ROWS = 4
 # Rows of `a` from which on a block of `b` that lies apart is copied; smaller matrices than this stay where
 # they are, numbers.
 COPYING_ROWS, NEAR = 32, 8192
+# Blocks of `b` from which on the rows of a transposed `a` are copied.
+COPYING_BLOCKS = 4
 # Rows and columns of a unit.
 UNIT_ROWS, UNIT_COLUMNS = 128, 256
 
@@ -83,8 +85,9 @@ def choose_code(found: Matrices, target: Target, chain: Chain | None) -> MatrixP
         return DotProducts(found, target.width, chain)
     blocks = Blocks(found.n, target.width, choose_vectors(found.n, target))
     is_apart = found.m >= COPYING_ROWS and found.k * found.b.row > NEAR and found.n > blocks.lanes
+    is_gathered = found.a.row == 1 and found.k * found.a.column > NEAR and blocks.count >= COPYING_BLOCKS
     shares = Shares(UNIT_ROWS, max(UNIT_COLUMNS // blocks.lanes, 1))
-    return MatrixProduct(found, blocks, shares, 8, is_turned or is_apart, chain)
+    return MatrixProduct(found, blocks, shares, 8, is_turned or is_apart, is_gathered, chain)
 
 
 def _note(code: MatrixProduct | DotProducts) -> str:

@@ -1,9 +1,9 @@
 """Products of matrices in register tiles: 8 rows times a few vectors of columns.
 
 for unit (matrix, some rows, some columns):
-    for chunk of the inner index:
-        for block of columns:  copy the chunk of b next to each other, if it lies apart
-            for 8 rows:        8 x vectors sums in registers
+    for chunk of the inner index:  copy the rows of a, if it is transposed and large
+        for block of columns:      copy the chunk of b next to each other, if it lies apart
+            for 8 rows:            8 x vectors sums in registers
 
     k ->              v0 v1 v2      a row of the block of b, in registers
     a[row + 0, k]     s  s  s
@@ -14,14 +14,14 @@ for unit (matrix, some rows, some columns):
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks
+from kernelearn.engine.cpu.kernels.products.copies import gather_tile, pack_columns, pack_rows
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import tiles
-from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.values import Value
 
 # Rows of b that are multiplied before the sums go back to memory: a block of them stays in the first cache.
@@ -47,6 +47,7 @@ class MatrixProduct:
     Attributes:
         rows: of a full tile.
         is_packed: whether blocks of b are copied; a transposed b is turned there.
+        is_gathered: whether the rows of a unit are copied, of a transposed a.
         by_unit: whether tasks are units.
         chain: what is done with the sums; None: they are stored in "y".
     """
@@ -56,6 +57,7 @@ class MatrixProduct:
     shares: Shares
     rows: int
     is_packed: bool
+    is_gathered: bool
     chain: Chain | None
     by_unit: bool = False
 
@@ -71,8 +73,7 @@ class MatrixProduct:
 
     def emit(self, k: Kernel) -> None:
         found = self.matrices
-        if self.is_packed:
-            k.local("packed", self.depth * self.blocks.lanes)
+        self.make_room(k)
         down, across = self.shares.counts(found.m, self.blocks.count)
         scale = self.units if found.has_images and not self.by_unit else 1
         with k.loop(k.lo * scale, k.hi * scale) as unit:
@@ -82,20 +83,29 @@ class MatrixProduct:
             starts = starts_of(found, image, rest // (down * across))
             self._emit_unit(k, *starts, part // across, part % across)
 
+    def make_room(self, k: Kernel) -> None:
+        """Places for copies."""
+        if self.is_packed:
+            k.local("packed", self.depth * self.blocks.lanes)
+        if self.is_gathered:
+            rows = min(self.shares.rows, self.matrices.m)
+            k.local("left", -(-rows // self.rows) * self.rows * self.depth)
+
     def _emit_unit(self, k: Kernel, a: Index, b: Index, y: Index, down: Index, across: Index) -> None:
         """Some rows and columns of one product."""
+        unit = Unit(self, k, a, b, y, down * self.shares.rows, across * self.shares.blocks)
         chunks = -(-self.matrices.k // CHUNK)
-        first = across * self.shares.blocks
+        if chunks == 1:
+            unit.emit(k.const(0), self.matrices.k)
+            return
         with k.loop(0, chunks) as chunk:
-            unit = _Unit(self, k, a, b, y, down * self.shares.rows, chunk if chunks > 1 else None)
-            for start, count, vectors, channels in self.blocks.kinds():
-                low, high = first, first + self.shares.blocks
-                if self.blocks.count <= self.shares.blocks:
-                    low, high = k.const(0), k.const(count)
-                else:
-                    low, high = k.maximum(low - start, 0), k.minimum(high - start, count)
-                with k.loop(low, high) as block:
-                    unit.emit_block((block + start) * self.blocks.lanes, vectors, channels)
+            is_first, is_last = k.compare("eq", chunk, 0), k.compare("eq", chunk, chunks - 1)
+            unit.emit(*self.part(k, chunk), is_first, is_last)
+
+    def part(self, k: Kernel, chunk: Index) -> tuple[Index, Index | int]:
+        """Where a chunk of the inner index begins, and how long it is."""
+        start, inner = chunk * CHUNK, self.matrices.k
+        return start, inner if inner <= CHUNK else k.minimum(k.const(inner) - start, CHUNK)
 
 
 def starts_of(found: Matrices, image: Index, matrix: Index) -> tuple[Index, Index, Index]:
@@ -115,8 +125,13 @@ def side_start(image: Index, side: Side) -> Index:
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """Some rows of a product on one chunk of the inner index; a, b, y: where its matrices begin."""
+class Unit:
+    """Some rows and columns of a product.
+
+    Attributes:
+        a, b, y: where its matrices begin.
+        row, block: the first of its rows, and of its blocks of columns.
+    """
 
     code: MatrixProduct
     k: Kernel
@@ -124,55 +139,117 @@ class _Unit:
     b: Index
     y: Index
     row: Index
-    chunk: Index | None
+    block: Index
+
+    def emit(
+        self, start: Index, depth: Index | int, is_first: Value | None = None, is_last: Value | None = None
+    ) -> None:
+        """Add the products over a chunk of the inner index.
+
+        Args:
+            start, depth: where the chunk begins, and how long it is.
+            is_first, is_last: whether the sums begin here, and end; None for yes, both.
+        """
+        chunk = _Chunk(self, start, depth, is_first, is_last)
+        if self.code.is_gathered:
+            chunk.gather()
+        self._each_block(chunk.emit_block)
+
+    def clear(self) -> None:
+        """Store zeros."""
+
+        def block(column: Index, vectors: int, channels: int) -> None:
+            k = self.k
+            with k.loop(self.row, self.row + self.rows) as row:
+                at = self.y + row * self.code.matrices.y.row + column
+                for v in range(vectors):
+                    k.store(k.zero, "y", at + v * k.width, k.mask(channels - v * k.width))
+
+        self._each_block(block)
+
+    def _each_block(self, body: Callable[[Index, int, int], None]) -> None:
+        """body(first column, vectors, channels) for the blocks of columns."""
+        k, code = self.k, self.code
+        for first, count, vectors, channels in code.blocks.kinds():
+            low, high = k.const(0), k.const(count)
+            if code.blocks.count > code.shares.blocks:
+                low = k.maximum(self.block - first, 0)
+                high = k.minimum(self.block + code.shares.blocks - first, count)
+            with k.loop(low, high) as block:
+                body((block + first) * code.blocks.lanes, vectors, channels)
 
     @property
-    def inner(self) -> tuple[Index, Index | int]:
-        """First row of b in the chunk, and how many there are."""
-        total = self.code.matrices.k
-        if self.chunk is None:
-            return self.k.const(0), total
-        start = self.chunk * CHUNK
-        return start, self.k.minimum(self.k.const(total) - start, CHUNK)
+    def rows(self) -> Index | int:
+        """How many rows it has."""
+        m, share = self.code.matrices.m, self.code.shares.rows
+        return m if share >= m else self.k.minimum(self.k.const(m) - self.row, share)
+
+    def each_tile(self, body: Callable[[Index, int], None]) -> None:
+        """body(first row, rows) for the full tiles and what is left."""
+        k, size, m = self.k, self.code.rows, self.code.matrices.m
+        rows, left = self.rows, m % size
+        full = (rows // size) * size
+        with k.loop(self.row, self.row + full, size) as row:
+            body(row, size)
+        if left and isinstance(rows, int):
+            body(self.row + full, left)
+        elif left:
+            with k.when(k.compare("sgt", rows, full)):
+                body(self.row + full, left)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A unit on a chunk of the inner index; attributes as of `Unit.emit`."""
+
+    unit: Unit
+    start: Index
+    depth: Index | int
+    is_first: Value | None
+    is_last: Value | None
+
+    @property
+    def k(self) -> Kernel:
+        return self.unit.k
+
+    @property
+    def code(self) -> MatrixProduct:
+        return self.unit.code
+
+    def gather(self) -> None:
+        """Copy the rows of a."""
+        unit, side = self.unit, self.code.matrices.a
+
+        def copy(row: Index, rows: int) -> None:
+            source = unit.a + row * side.row + self.start * side.column
+            gather_tile(self.k, source, side, self.depth, self._place(row), (self.code.rows, rows))
+
+        unit.each_tile(copy)
+
+    def _place(self, row: Index) -> Index:
+        """Where the copy of a tile begins."""
+        return (row - self.unit.row) * self.code.depth
 
     def emit_block(self, column: Index, vectors: int, channels: int) -> None:
         """All rows of the unit times a block of columns."""
-        k, code = self.k, self.code
-        start, depth = self.inner
+        code, side = self.code, self.code.matrices.b
         if code.is_packed:
-            source = self.b + start * code.matrices.b.row + column * code.matrices.b.column
-            pack = _pack_rows if code.matrices.b.column == 1 else _pack_columns
-            pack(k, source, code.matrices.b, depth, vectors, channels)
-        m, share, size = code.matrices.m, code.shares.rows, code.rows
-        rows: Index | int = m if share >= m else k.minimum(k.const(m) - self.row, share)
-        full = (rows // size) * size
-        with k.loop(self.row, self.row + full, size) as row:
-            self._emit_tile(row, size, column, vectors, channels, start, depth)
-        left = m % size
-        if left and share >= m:
-            self._emit_tile(self.row + full, left, column, vectors, channels, start, depth)
-        elif left:
-            with k.when(k.compare("sgt", rows, full)):
-                self._emit_tile(self.row + full, left, column, vectors, channels, start, depth)
+            source = self.unit.b + self.start * side.row + column * side.column
+            pack = pack_rows if side.column == 1 else pack_columns
+            pack(self.k, source, side, self.depth, vectors, channels)
+        self.unit.each_tile(lambda row, rows: self._emit_tile(row, rows, column, vectors, channels))
 
-    def _emit_tile(
-        self,
-        row: Index,
-        rows: int,
-        column: Index,
-        vectors: int,
-        channels: int,
-        start: Index,
-        depth: Index | int,
-    ) -> None:
+    def _emit_tile(self, row: Index, rows: int, column: Index, vectors: int, channels: int) -> None:
         """rows x vectors sums in registers."""
-        k, found = self.k, self.code.matrices
+        k, found, depth = self.k, self.code.matrices, self.depth
         masks = [k.mask(channels - v * k.width) for v in range(vectors)]
-        y = self.y + row * found.y.row + column
+        y = self.unit.y + row * found.y.row + column
         begin = self._starts(y, rows, masks)
         sums = {place: k.register(start=value) for place, value in begin.items()}
-        a = self.a + row * found.a.row + start * found.a.column
-        b = self.b + start * found.b.row + column
+        role, a, steps = "a", self.unit.a + row * found.a.row + self.start * found.a.column, found.a
+        if self.code.is_gathered:
+            role, a, steps = "left", self._place(row), Side(0, (), 1, self.code.rows)
+        b = self.unit.b + self.start * found.b.row + column
 
         def turn(inner: Index) -> None:
             held = []
@@ -182,7 +259,7 @@ class _Unit:
                 else:
                     held.append(k.load("b", b + inner * found.b.row + v * k.width, mask))
             for r in range(rows):
-                value = k.broadcast("a", a + inner * found.a.column + r * found.a.row)
+                value = k.broadcast(role, a + inner * steps.column + r * steps.row)
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
@@ -198,12 +275,12 @@ class _Unit:
     def _starts(self, y: Index, rows: int, masks: list[Value | None]) -> dict[tuple[int, int], Value]:
         """First values of the sums: zero, after the first chunk what is there already."""
         k, places = self.k, [(r, v) for r in range(rows) for v in range(len(masks))]
-        if self.chunk is None:
+        if self.is_first is None:
             return dict.fromkeys(places, k.zero)
-        result, is_first = {}, k.compare("eq", self.chunk, 0)
+        result = {}
         for r, v in places:
             at = y + r * self.code.matrices.y.row + v * k.width
-            result[r, v] = is_first.choose(k.zero, k.load(self._target, at, masks[v]))
+            result[r, v] = self.is_first.choose(k.zero, k.load(self._target, at, masks[v]))
         return result
 
     @property
@@ -226,44 +303,10 @@ class _Unit:
                 else:
                     through.apply(k, (value,), at, column + v * k.width, masks[v])
 
-        if self.chunk is None or chain is None:
+        if self.is_last is None or chain is None:
             each(chain)
             return
-        last = -(-self.code.matrices.k // CHUNK) - 1
-        with k.when(k.compare("eq", self.chunk, last)):
+        with k.when(self.is_last):
             each(chain)
-        with k.when(k.compare("ne", self.chunk, last)):
+        with k.when(~self.is_last):
             each(None)
-
-
-def _pack_rows(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
-    """Rows of a block that lie apart, next to each other."""
-    with k.loop(0, depth) as row:
-        for v in range(vectors):
-            mask = k.mask(channels - v * k.width)
-            value = k.load("b", b + row * side.row + v * k.width, mask)
-            k.store(value, "packed", row * (vectors * k.width) + v * k.width)
-
-
-def _pack_columns(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
-    """Columns of a block, whose numbers follow each other in memory, turned in squares in registers."""
-
-    def square(start: Index, lanes: int | None, mask: Value | None) -> None:
-        for v in range(vectors):
-            columns = range(v * k.width, (v + 1) * k.width)
-            held = [
-                k.load("b", b + start + c * side.column, mask) if c < channels else k.zero for c in columns
-            ]
-            for i, row in enumerate(transpose(k, held)[:lanes]):
-                k.store(row, "packed", (start + i) * (vectors * k.width) + v * k.width)
-
-    if isinstance(depth, int):
-        for start, count in tiles(k, depth):
-            square(start, count, k.mask(count))
-        return
-    full = (depth // k.width) * k.width
-    with k.loop(0, full, k.width) as start:
-        square(start, None, None)
-    with k.when(k.compare("slt", full, depth)):
-        # NOTE: CHUNK is a whole number of vectors, so that rows of a rest that do not exist have a place.
-        square(full, None, k.mask_below(depth - full))

@@ -1,0 +1,60 @@
+"""Copies of parts of operands that products read many times: in the order in which they are read.
+
+"packed"   a block of b, a row of it after another
+"left"     rows of a transposed a, tile by tile: 8 numbers of a column after another
+"""
+
+from __future__ import annotations
+
+from kernelearn.engine.cpu.kernels.products.matrices import Side
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import tiles
+from kernelearn.engine.cpu.language.shuffles import transpose
+from kernelearn.engine.cpu.language.values import Value
+
+
+def pack_rows(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
+    """Rows of a block that lie apart, next to each other."""
+    with k.loop(0, depth) as row:
+        for v in range(vectors):
+            mask = k.mask(channels - v * k.width)
+            value = k.load("b", b + row * side.row + v * k.width, mask)
+            k.store(value, "packed", row * (vectors * k.width) + v * k.width)
+
+
+def pack_columns(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
+    """Columns of a block, whose numbers follow each other in memory, turned in squares in registers."""
+
+    def square(start: Index, lanes: int | None, mask: Value | None) -> None:
+        for v in range(vectors):
+            columns = range(v * k.width, (v + 1) * k.width)
+            held = [
+                k.load("b", b + start + c * side.column, mask) if c < channels else k.zero for c in columns
+            ]
+            for i, row in enumerate(transpose(k, held)[:lanes]):
+                k.store(row, "packed", (start + i) * (vectors * k.width) + v * k.width)
+
+    if isinstance(depth, int):
+        for start, count in tiles(k, depth):
+            square(start, count, k.mask(count))
+        return
+    full = (depth // k.width) * k.width
+    with k.loop(0, full, k.width) as start:
+        square(start, None, None)
+    with k.when(k.compare("slt", full, depth)):
+        # NOTE: a chunk is a whole number of vectors, so that rows of a rest that do not exist have a place.
+        square(full, None, k.mask_below(depth - full))
+
+
+def gather_tile(
+    k: Kernel, a: Index, side: Side, depth: Index | int, place: Index, tile: tuple[int, int]
+) -> None:
+    """The first rows of a transposed a, whose numbers lie together, for `depth` indices.
+
+    tile: (rows of a full tile, rows that there are).
+    """
+    size, rows = tile
+    with k.loop(0, depth) as inner:
+        for v in range(0, size, k.width):
+            value = k.load("a", a + inner * side.column + v, k.mask(max(rows - v, 0)))
+            k.store(value, "left", place + inner * size + v, k.mask(size - v))
