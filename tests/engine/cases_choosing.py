@@ -147,18 +147,6 @@ CHOOSING = [
         images=(),
     ),
     Case(
-        "segment_max_grad",
-        (
-            np.array([[6.0], [8.0]]),
-            np.array([[1.0], [1.0], [3.0]]),
-            np.array([0, 0, 1]),
-            np.array([[1.0], [3.0]]),
-        ),
-        {},
-        lambda g, x, s, y: np.array([[3.0], [3.0], [8.0]]),
-        images=(),
-    ),
-    Case(
         "one_hot",
         (np.array([[0, 2], [-1, 1], [3, 2]]),),
         {"depth": 3, "dtype": "float32"},

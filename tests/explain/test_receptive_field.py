@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernelearn import Input, Model, Sequential, config, layers
+from kernelearn import Input, Model, Sequential, config, layers, ops
 from kernelearn.engine.geometry import receptive_field as stack_of_windows
 from kernelearn.errors import ArgumentError, KernelearnError, NotBuiltError, UnknownNameError
 from kernelearn.explain.sight.fields import receptive_field, receptive_fields
@@ -135,6 +135,19 @@ def test_moves(name):
     first = [layers.Reshape((1, 13, 2))] if name == "repeated" else []
     after = layers.Conv2D(1, 2) if first else layers.Conv1D(1, 3)
     check_all_units(Sequential([Input((13, 2)), *first, Moved(operator, **attrs), after]))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "symmetric", "edge", "wrap"])
+def test_borders_look_at_the_pixels_that_they_repeat(mode):
+    x = Input((9, 2))
+    check_all_units(Model(x, layers.Conv1D(2, 3)(ops.pad(x, ((0, 0), (3, 2), (0, 0)), mode))))
+
+
+def test_sorted_numbers_may_come_from_anywhere_along_their_axis():
+    x = Input((4, 5, 3))
+    found = receptive_field(Model(x, ops.sort(x, 2)), unit=(1, 2, 0))
+    np.testing.assert_array_equal(found.mask, np.arange(4)[:, None] == np.ones((1, 5)))
+    assert found.channels.tolist() == [True, False, False]
 
 
 def test_three_dimensions():

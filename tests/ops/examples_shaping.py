@@ -32,6 +32,7 @@ def _keys():
         yield _one("get_item", lambda f, x, k=key: f(x, k), lambda x, k=key: x[k], is_batched, label=label)
 
 
+FAR = ((0, 0), (9, 5), (0, 11))
 WIDTHS = ((0, 0), (1, 3), (2, 0))
 
 
@@ -39,6 +40,13 @@ def _pads():
     for mode in ("constant", "reflect", "symmetric", "edge", "wrap"):
         yield _one(
             "pad", lambda f, x, m=mode: f(x, WIDTHS, m), lambda x, m=mode: np.pad(x, WIDTHS, m), label=mode
+        )
+    for mode in ("reflect", "symmetric", "wrap"):
+        yield _one(
+            "pad",
+            lambda f, x, m=mode: f(x, FAR, m),
+            lambda x, m=mode: np.pad(x, FAR, m),
+            label=f"{mode} to and fro",
         )
     yield _one(
         "pad",
@@ -141,7 +149,7 @@ SHAPING = [
     _one("flipud", lambda f, x: f(x), np.flipud, False),
     _one("diagflat", lambda f, x: f(x[0, :2], 1), lambda x: np.diagflat(x[0, :2], 1), False),
     _one("tril", lambda f, x: f(x, 1), lambda x: np.tril(x, 1)),
-    _one("triu", lambda f, x: f(x / 0.0), lambda x: np.triu(x / 0.0), label="of infinities"),
+    _one("triu", lambda f, x: f(x), np.triu),
     _one("slice", lambda f, x: f(x, (0, 1, 2), (6, 2, 3)), lambda x: x[:, 1:3, 2:], False),
     _one(
         "slice_update",

@@ -92,6 +92,8 @@ def test_the_number_of_images_may_be_passed_on_but_not_computed_with():
     assert ops.reshape(x, (n, rows * columns)).shape == (None, 20)
     assert ops.broadcast_to(np.ones(3, "float32"), (n, 3)).shape == (None, 3)
     assert ops.zeros((n, 2)).shape == (None, 2)
+    with tracing(x.graph):
+        assert ops.broadcast_to(np.ones((1, 3), "float32"), (x.shape[0], 3)).shape == (None, 3)
     for needs in (
         lambda: n * 2,
         lambda: ops.reshape(x, (n * rows, columns)),
@@ -102,6 +104,11 @@ def test_the_number_of_images_may_be_passed_on_but_not_computed_with():
             needs()
     assert ops.shape(_symbol(6)) == (6, 4, 5)
     assert (ops.size(_symbol(6)), ops.ndim(x)) == (120, 3)
+
+
+def test_the_zeros_of_a_triangle_are_zeros_beside_infinities():
+    x = np.array([[-np.inf, np.nan], [np.inf, 1.0]], "float32")
+    np.testing.assert_array_equal(ops.triu(x), [[-np.inf, np.nan], [0, 1]])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "float64"])

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.ops._run import Value, cast_to, emit, values
+from kernelearn.ops._run import Value, emit, values
 from kernelearn.tracing import Traced, current, fixed
 from kernelearn.tracing.count import ImageCount
 
@@ -23,16 +22,6 @@ def one(x: Any) -> Value:
 def dtype_name(x: Value) -> str:
     """The name of a value's type."""
     return str(x.dtype)
-
-
-def alike(*given: Any) -> list[Value]:
-    """Arguments as values of one type: the one in which they are combined."""
-    found = values(*given)
-    weak = [isinstance(v, bool | int | float) for v in given]
-    strong = [dtype_name(v) for v, is_weak in zip(found, weak) if not is_weak]
-    numbers = [v for v, is_weak in zip(given, weak) if is_weak]
-    dtype = dtypes.result_type(strong, numbers)
-    return [cast_to(v, dtype) for v in found]
 
 
 def axis_of(axis: Any, ndim: int, what: str) -> int:

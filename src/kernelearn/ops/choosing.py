@@ -16,9 +16,8 @@ from kernelearn import config
 from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, emit, moved, values
+from kernelearn.ops._run import Value, combined, emit, moved, values
 from kernelearn.ops._shapes import (
-    alike,
     axis_of,
     check_whole,
     counted,
@@ -137,7 +136,7 @@ def scatter_update(inputs: Value, indices: Value, updates: Value) -> Any:
     >>> ops.scatter_update(np.zeros(3), [[1]], [5.0]).tolist()
     [0.0, 5.0, 0.0]
     """
-    x, updates = alike(inputs, updates)
+    x, updates = combined(inputs, updates)
     x, whole = known_shape(x)
     places, rows = _pair(indices, updates)
     numbers, count, rest = _row_numbers(places, whole, "scatter_update")

@@ -9,8 +9,8 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, emit, reshaped, values
-from kernelearn.ops._shapes import alike, reshaped_to
+from kernelearn.ops._run import Value, combined, emit, reshaped, values
+from kernelearn.ops._shapes import reshaped_to
 from kernelearn.tracing import Traced, fixed, program_of
 
 # (start, count, step) of an axis; None: all of it.
@@ -132,5 +132,5 @@ def _chosen(x: Value, parts: Sequence[Any]) -> Value:
     sizes = [int(s) for s in y.shape[first : last + 1]]
     shape = y.buffer.shape
     flat = reshaped_to(y, [*shape[:first], int(np.prod(sizes)), *shape[last + 1 :]])
-    numbers = emit("flat_index", *alike(*[parts[i] for i in at]), sizes=tuple(sizes))
+    numbers = emit("flat_index", *combined(*[parts[i] for i in at]), sizes=tuple(sizes))
     return emit("gather", flat, numbers, axis=first)

@@ -9,9 +9,8 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, emit
+from kernelearn.ops._run import Value, combined, emit
 from kernelearn.ops._shapes import (
-    alike,
     axis_of,
     one,
     window,
@@ -28,7 +27,7 @@ def concatenate(xs: Sequence[Value], axis: int = 0) -> Any:
     >>> ops.concatenate([[1, 2], [3]]).tolist()
     [1, 2, 3]
     """
-    parts = alike(*_several(xs, "concatenate"))
+    parts = combined(*_several(xs, "concatenate"))
     place = axis_of(axis, parts[0].ndim, "concatenate")
     return emit("concatenate", *parts, axis=place) if len(parts) > 1 else parts[0]
 
@@ -47,7 +46,7 @@ def stack(x: Sequence[Value], axis: int = 0) -> Any:
     >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
     [[1, 3], [2, 4]]
     """
-    parts = alike(*_several(x, "stack"))
+    parts = combined(*_several(x, "stack"))
     return concatenate([expand_dims(part, axis) for part in parts], axis)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, cast_to, emit, values
+from kernelearn.ops._run import Value, cast_to, combined, emit, values
 from kernelearn.ops._shapes import (
-    alike,
     axis_of,
     check_whole,
     one,
@@ -105,7 +104,7 @@ def searchsorted(sorted_sequence: Value, values: Value, side: str = "left") -> A
     """
     if side not in ("left", "right"):
         raise ArgumentError(f'side must be "left" or "right", got {side!r}.')
-    edges, places = alike(sorted_sequence, values)
+    edges, places = combined(sorted_sequence, values)
     return emit("searchsorted", edges, places, side=side)
 
 
@@ -135,7 +134,7 @@ def isin(x1: Value, x2: Value, assume_unique: bool = False, invert: bool = False
     Args:
         assume_unique: without effect here; invert: whether it is none of them.
     """
-    first, second = alike(x1, x2)
+    first, second = combined(x1, x2)
     rows = expand_dims(first, -1) == reshaped_to(second, (1,) * first.ndim + (-1,))
     found = emit("reduce_max", rows, axes=(first.ndim,))
     return ~found if invert else found

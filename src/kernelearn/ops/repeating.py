@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
 from kernelearn.ops._dispatch import operation
@@ -17,6 +18,8 @@ from kernelearn.ops._shapes import (
     open_shape,
     reshaped_to,
     sizes_of,
+    window,
+    with_count,
 )
 from kernelearn.ops.shaping import expand_dims
 from kernelearn.tracing import fixed
@@ -31,14 +34,13 @@ def broadcast_to(x: Value, shape: Any) -> Any:
     >>> ops.broadcast_to([1, 2], (2, 2)).tolist()
     [[1, 2], [1, 2]]
     """
-    sizes = sizes_of(shape)
-    count = next((s for s in sizes if isinstance(s, ImageCount)), None)
-    if count is not None:
-        x, like = values(x, count.value)
-        return emit("broadcast_to", x, like, shape=(None, *[int(s) for s in sizes[1:]]))
-    x = one(x)
+    x, sizes = one(x), sizes_of(shape)
     if is_open(x) and len(sizes) == x.ndim and means_images(sizes[0], x):
         return emit("broadcast_to", x, shape=(None, *[int(s) for s in sizes[1:]]))
+    sizes = with_count(sizes)
+    if sizes and isinstance(sizes[0], ImageCount):
+        x, like = values(x, sizes[0].value)
+        return emit("broadcast_to", x, like, shape=(None, *[int(s) for s in sizes[1:]]))
     return emit("broadcast_to", fixed(x), shape=tuple(int(s) for s in sizes))
 
 
@@ -156,13 +158,40 @@ def pad(x: Value, pad_width: Any, mode: str = "constant", constant_values: float
 def _bordered(x: Value, axis: int, lo: int, hi: int, mode: str) -> Value:
     """One axis with a border that is made of its own entries."""
     length = int(x.shape[axis])
-    places = np.arange(-lo, length + hi)
     if mode == "edge":
-        chosen = np.clip(places, 0, length - 1)
-    elif mode == "wrap":
-        chosen = places % length
+        parts = [_edge(x, axis, 0, lo), x, _edge(x, axis, length - 1, hi)]
+    elif mode == "wrap" and max(lo, hi) <= length:
+        parts = [_run(x, axis, length - lo, lo, 1), x, _run(x, axis, 0, hi, 1)]
+    elif mode in ("reflect", "symmetric") and max(lo, hi) <= length - (mode == "reflect"):
+        skipped = int(mode == "reflect")
+        parts = [_run(x, axis, lo - 1 + skipped, lo, -1), x, _run(x, axis, length - 1 - skipped, hi, -1)]
     else:
-        period = 2 * length if mode == "symmetric" else max(2 * length - 2, 1)
-        inside = places % period
-        chosen = np.where(inside < length, inside, (period if mode == "reflect" else period - 1) - inside)
-    return emit("gather", x, chosen, axis=axis)
+        return emit("gather", x, _folded(np.arange(-lo, length + hi), length, mode), axis=axis)
+    there = [part for part in parts if part is not None]
+    return emit("concatenate", *there, axis=axis)
+
+
+def _run(x: Value, axis: int, start: int, count: int, step: int) -> Value | None:
+    """So many entries of an axis, forwards or backwards; None for none."""
+    if not count:
+        return None
+    return emit(
+        "strided_slice", x, places=tuple((start, count, step) if i == axis else None for i in range(x.ndim))
+    )
+
+
+def _edge(x: Value, axis: int, place: int, count: int) -> Value | None:
+    """One entry of an axis so many times; None for none."""
+    if not count:
+        return None
+    shape = tuple(count if i == axis else s for i, s in enumerate(open_shape(x)))
+    return emit("broadcast_to", window(x, axis, place, place + 1), shape=shape)
+
+
+def _folded(places: NDArray[Any], length: int, mode: str) -> NDArray[Any]:
+    """The entries that stand at any places: a border wider than the axis goes to and fro."""
+    if mode == "wrap":
+        return places % length
+    period = 2 * length if mode == "symmetric" else max(2 * length - 2, 1)
+    inside = places % period
+    return np.where(inside < length, inside, (period if mode == "reflect" else period - 1) - inside)

@@ -6,8 +6,8 @@ from typing import Any
 
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, emit
-from kernelearn.ops._shapes import alike, known_shape, one
+from kernelearn.ops._run import Value, combined, emit
+from kernelearn.ops._shapes import known_shape, one
 from kernelearn.tracing import Symbolic, Traced, fixed
 
 
@@ -37,7 +37,7 @@ def slice_update(inputs: Value, start_indices: Any, updates: Value) -> Any:
     >>> ops.slice_update(np.zeros(4), (1,), np.array([5.0, 6.0])).tolist()
     [0.0, 5.0, 6.0, 0.0]
     """
-    x, updates = (fixed(v) for v in alike(inputs, updates))
+    x, updates = (fixed(v) for v in combined(inputs, updates))
     x, old = _window_of(x, start_indices, updates.shape)
     return _updated(x, updates, [int(start) for start in start_indices], old, 0)
 

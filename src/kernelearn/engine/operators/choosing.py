@@ -11,11 +11,11 @@ import numpy as np
 
 from kernelearn.engine.arrays import Shape, Sizes
 from kernelearn.engine.dtypes import INDEX
+from kernelearn.engine.operators.expressions import terms
 from kernelearn.engine.operators.table import (
     Context,
     Gradients,
     Spec,
-    like,
     no_gradient,
     operator,
     required,
@@ -127,8 +127,12 @@ def _segment_shape(x: Spec, segments: Spec, *, count: int) -> tuple[Spec]:
 
 
 def _segment_max_gradient(c: Context) -> Gradients:
-    x, segments = c.inputs
-    return c.builder.add("segment_max_grad", c.grad, x, segments, c.outputs[0]), None
+    """To the maxima, in equal shares."""
+    x, best, grad = terms(c.builder, c.inputs[0], c.outputs[0], c.grad)
+    (segments,) = terms(c.builder, c.inputs[1])
+    won = x.apply("equal", best.apply("gather", segments, axis=0)).apply("cast", dtype=c.inputs[0].dtype)
+    winners = won.apply("scatter_add", segments, axis=0, shape=best.shape).apply("maximum", 1.0)
+    return (won * (grad / winners).apply("gather", segments, axis=0)).buffer, None
 
 
 def _one_hot_shape(indices: Spec, *, depth: int, dtype: str) -> tuple[Spec]:
@@ -178,7 +182,6 @@ _enter(
 _enter("scatter_set", _scatter_set_shape, reference.scatter_set, _scatter_set_gradient, {})
 _enter("is_last", _is_last_shape, reference.is_last, None, required("size", "dtype"))
 _enter("segment_max", _segment_shape, reference.segment_max, _segment_max_gradient, required("count"))
-_enter("segment_max_grad", like(1), reference.segment_max_grad, None, {}, True)
 _enter("one_hot", _one_hot_shape, reference.one_hot, no_gradient, required("depth", "dtype"))
 _enter(
     "argsort",

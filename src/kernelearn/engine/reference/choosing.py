@@ -85,13 +85,6 @@ def segment_max(x: Array, segments: Array, *, count: int) -> Array:
     return y
 
 
-def segment_max_grad(grad_y: Array, x: Array, segments: Array, y: Array) -> Array:
-    """dL/dx of `segment_max`: to the maxima, in equal shares."""
-    won = (x == y[segments]).astype(x.dtype)
-    winners = scatter_add(won, segments, axis=0, shape=y.shape)
-    return won * (grad_y / np.maximum(winners, 1))[segments]
-
-
 def one_hot(indices: Array, *, depth: int, dtype: str) -> Array:
     """(...) -> (..., depth): 1 at the index, 0 elsewhere; a number that is no class gives zeros."""
     return np.asarray(indices[..., None] == np.arange(depth)).astype(dtype)

@@ -31,6 +31,7 @@ _REDUCE = GeometryRule(support.reduce_rule, window.reduce_rule)
 _FUNCTIONS = (*SLOPES, *PAIR_SLOPES, *CONDITIONS, "power_by", "cast", "stop_gradient", "where")
 
 GEOMETRY_RULES: dict[str, GeometryRule] = {
+    "argsort": _ALONG_AXIS,
     **dict.fromkeys(_FUNCTIONS, _ENTRY_BY_ENTRY),
     "activation": _ENTRY_BY_ENTRY,
     "add": _ENTRY_BY_ENTRY,
@@ -47,6 +48,7 @@ GEOMETRY_RULES: dict[str, GeometryRule] = {
     "fill": GeometryRule(support.source_rule, window.source_rule),
     "fill_like": _ENTRY_BY_ENTRY,
     "gather": GeometryRule(support.gather_rule, window.gather_rule),
+    "gather_along": GeometryRule(support.gather_along_rule, window.gather_along_rule),
     "gaussian_noise": _ENTRY_BY_ENTRY,
     "log_softmax": _ALONG_AXIS,
     "matmul": GeometryRule(support.matmul_rule, window.matmul_rule),

@@ -169,6 +169,13 @@ def strided_place_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
     return [shaping.strided_slice(wanted, places=call.attrs["places"][1:])]
 
 
+def gather_along_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
+    """Any entry along the axis, and the numbers by which it is chosen."""
+    axis = call.attrs["axis"] - 1
+    reached = np.broadcast_to(any_of(wanted, (axis,), keepdims=True), call.inputs[0]).copy()
+    return [reached, wanted]
+
+
 def pad_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
     inner = (slice(lo, lo + size) for (lo, _), size in zip(call.attrs["padding"][1:], call.inputs[0]))
     return [wanted[tuple(inner)]]

@@ -266,6 +266,12 @@ def _placed(span: Span, place: tuple[int, int, int] | None) -> Span | None:
     return Span(found[0], found[-1], _scaled(span.jump, Fraction(1, step))) if found else None
 
 
+def gather_along_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
+    """Any entry along the axis, and the numbers by which it is chosen."""
+    axis = call.attrs["axis"] - 1
+    return [tuple(whole(call.inputs[0][i]) if i == axis else span for i, span in enumerate(box)), box]
+
+
 def pad_rule(box: tuple[Span, ...], call: Applied) -> list[Box]:
     return [tuple(map(_moved, box, [-before for before, _ in call.attrs["padding"][1:]]))]
 
