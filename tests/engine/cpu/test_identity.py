@@ -34,11 +34,17 @@ def networks() -> Iterator[Model]:
         yield model
 
 
+# What layers leave to the reference engine: draws that reject numbers, and orders.
+LEFT = {"draw", "draw_gamma", "argsort"}
+
+
 def calls_of(program: Program) -> Iterator[Call]:
     """Everything that may run, the alternatives for few images too."""
     plan = lower(optimise(program), current_target())
     for step in (*plan.prologue, *plan.steps):
-        assert not isinstance(step, Fallback), f"no kernel for {step.operation}"
+        if isinstance(step, Fallback):
+            assert step.operation.operator in LEFT, f"no kernel for {step.operation}"
+            continue
         yield step
         if step.alternative is not None:
             yield step.alternative
