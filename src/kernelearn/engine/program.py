@@ -141,6 +141,7 @@ class ProgramBuilder:
         batch: the number of images that the program is for; None for any number, the usual case.
     Attributes:
         afterwards: what traced code wants done with its values behind a run; see `tracing.later`.
+        masks: name of a buffer -> buffer that says which of its steps count; see `layers.masks`.
     """
 
     def __init__(self, training: bool = False, dtype: str = "float32", batch: int | None = None) -> None:
@@ -158,6 +159,7 @@ class ProgramBuilder:
         self.afterwards: list[Any] = []
         self.variables: dict[str, Variable] = {}
         self.results: dict[str, Buffer] = {}
+        self.masks: dict[str, Buffer] = {}
         self.called: dict[int, Any] = {}
         self._names: dict[int, str] = {}
         self._assigned: dict[str, Buffer] = {}

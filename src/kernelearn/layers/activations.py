@@ -55,6 +55,8 @@ class Activation(Layer):
         activation: for example "relu", "gelu", "softmax", or a function of `kernelearn.ops`.
     """
 
+    supports_masking = True
+
     activation: Any
 
     def __init__(self, activation: ActivationLike, **options: Unpack[LayerOptions]) -> None:
@@ -67,6 +69,8 @@ class Activation(Layer):
 
 class _ParametrisedActivation(Layer):
     """An activation whose arguments are attributes of the same name."""
+
+    supports_masking = True
 
     kind = ""
     arguments: tuple[str, ...] = ()
@@ -136,6 +140,8 @@ class Softmax(Layer):
         axis: an axis, or a list of them; the batch is none of them.
     """
 
+    supports_masking = True
+
     def __init__(self, axis: Ints = -1, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         chosen = whole_numbers(axis, "axis")
@@ -184,6 +190,8 @@ class PReLU(Layer):
         alpha_initializer, alpha_regularizer, alpha_constraint: as everywhere.
         shared_axes: axes (from 1) along which alpha is shared, (1, 2) for one alpha per channel of an image.
     """
+
+    supports_masking = True
 
     def __init__(
         self,

@@ -80,6 +80,7 @@ class Layer(KerasNames, Configurable):
         learning_rate_multiplier: scales the learning rate of this layer's weights.
     Attributes:
         notes: what it remembers of its calls.
+        supports_masking: whether the mask of an input holds for the output as well; see `compute_mask`.
         called_training: the mode of a call on arrays that does not say `training=`: inference, but for the
             layers that are there to change images at random.
     """
@@ -89,6 +90,7 @@ class Layer(KerasNames, Configurable):
     outside_config: ClassVar[frozenset[str]] = frozenset({"input_shape"})
     called_training: ClassVar[bool] = False
     supports_masking: bool = False
+    loses_masks_silently: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -192,6 +194,18 @@ class Layer(KerasNames, Configurable):
         library: Any = next(cls for cls in type(self).__mro__ if "lower" in cls.__dict__)
         made = library.lower(self, graph, *unwrapped([opened(lifted(graph, part)) for part in parts]))
         return wrapped(graph, list(made) if isinstance(made, tuple) else made)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Which steps of the output count, in code that is traced: by default those of the input.
+
+        Only where `supports_masking` is True, or where a class says something else here.
+
+        Args:
+            inputs: a traced value, or a list of several.
+            mask: (n, steps) booleans, or None for all; a list of them for several inputs.
+        """
+        given = mask if isinstance(mask, list | tuple) else [mask]
+        return next((one for one in given if one is not None), None)
 
     def add_loss(self, loss: Any) -> None:
         """Add a penalty to the loss that is trained on: a value of `call`; of several numbers their sum.

@@ -23,6 +23,7 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentTypeError, ShapeError
 from kernelearn.layers import own
+from kernelearn.layers.masks import pass_masks
 from kernelearn.layers.structure import Given, Place, filled, taken_apart
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import as_declared, as_noted, inferred
@@ -69,9 +70,7 @@ def _one_structure(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any]
 
     Raises: ArgumentTypeError for other arguments.
     """
-    unknown = [
-        name for name, value in keywords.items() if value is not None and name not in ("inputs", "mask")
-    ]
+    unknown = [name for name, value in keywords.items() if value is not None and name != "inputs"]
     inputs = (*args, *(keywords[name] for name in ("inputs",) if name in keywords))
     if unknown or len(inputs) != 1:
         what = f"the argument {unknown[0]!r}" if unknown else f"{len(inputs)} arguments"
@@ -173,11 +172,13 @@ def _traced(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any], train
         values = given.filled(values)[0][0]
     with own.outside():
         build(layer, given, [(None, *value.buffer.shape[1:]) for value in values])
+    own_call = own.is_own(type(layer))
     frame = own.innermost()
     name = frame.paths.get(id(layer), layer.name) if frame else layer.name
     with graph.scope(name), mode(graph, layer, training):
         result = _result(layer, graph, given, values)
         results = [value.buffer for value in taken_apart((result,), {}, _is_value)[1]]
+        pass_masks(layer, graph, _first_of(given.filled(values) if own_call else ((values,), {})), results)
         add_activity_penalties(graph, layer, results)
         graph.note_result(layer, results[0])
     own.check_made_outside(layer)
@@ -193,6 +194,13 @@ def _result(layer: Layer, graph: ProgramBuilder, given: Given, values: list[Trac
         return result
     made = layer.lower(graph, *unwrapped([opened(value) for value in values]))
     return wrapped(graph, list(made) if isinstance(made, tuple) else made)
+
+
+def _first_of(arguments: tuple[Any, dict[str, Any]]) -> Any:
+    """The first argument of a call; one in a list of its own is taken out of it."""
+    args, named = arguments
+    first = next(iter((*args, *named.values())), None)
+    return first[0] if isinstance(first, list | tuple) and len(first) == 1 else first
 
 
 @contextmanager
@@ -221,6 +229,10 @@ def lower_node(graph: ProgramBuilder, node: Node, inputs: Sequence[Buffer]) -> t
     layer = node.layer
     with graph.scope(layer.name), mode(graph, layer, node.training):
         results = as_tuple(layer.lower_given(graph, node.given, inputs))
+        values = [Traced(graph, buffer) for buffer in inputs]
+        pass_masks(
+            layer, graph, _first_of(node.given.filled(values) if node.given else ((values,), {})), results
+        )
         add_activity_penalties(graph, layer, results)
         graph.note_result(layer, results[0])
     return results

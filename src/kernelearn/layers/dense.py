@@ -33,6 +33,8 @@ class Dense(Layer):
     (None, 3)
     """
 
+    supports_masking = True
+
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "lora_rank": (None,)}
     activation: str
     use_bias: bool

@@ -28,6 +28,8 @@ class Lambda(Layer):
     array([[8.]], dtype=float32)
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         function: Callable[..., Any],

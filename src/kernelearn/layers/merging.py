@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar, TypedDict, Unpack
 
-from kernelearn import config
+from kernelearn import config, ops
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
@@ -96,8 +97,18 @@ def Input(
     return InputLayer(sizes, dtype=dtype or config.floatx(), name=name, **options).output
 
 
+def either(masks: Any) -> Any:
+    """Where any of several masks holds; None, which holds everywhere, if one of them is None."""
+    given = masks if isinstance(masks, list | tuple) else [masks]
+    if any(one is None for one in given):
+        return None
+    return functools.reduce(ops.logical_or, given)
+
+
 class _Merge(Layer):
     """Combine tensors entry by entry; sizes may differ where NumPy would broadcast them."""
+
+    supports_masking = True
 
     operator = "add"
 
@@ -106,6 +117,10 @@ class _Merge(Layer):
             raise ArgumentError(
                 f"{type(self).__name__} takes a list of at least two tensors, got {len(input_shapes)}."
             )
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Steps that count in any of the inputs; None if all do in one of them."""
+        return either(mask)
 
     def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
         return reduce(lambda a, b: graph.add(self.operator, a, b), inputs)
@@ -199,6 +214,8 @@ class Concatenate(Layer):
         axis: -1 joins channels.
     """
 
+    supports_masking = True
+
     axis: int
 
     def __init__(self, axis: int = -1, **options: Unpack[LayerOptions]) -> None:
@@ -210,6 +227,13 @@ class Concatenate(Layer):
             raise ArgumentError(f"Concatenate takes a list of at least two tensors, got {len(input_shapes)}.")
         if check_axis(self.axis, input_shapes[0], "Concatenate") == 0:
             raise ArgumentError("Concatenate cannot join along the batch axis 0.")
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """One after the other where steps are joined, else steps that count in any of the inputs."""
+        if self.axis % len(inputs[0].shape) != 1 or all(one is None for one in mask):
+            return either(mask)
+        every = [ops.ones_like(x[:, :, 0], dtype="bool") for x in inputs]
+        return ops.concatenate([m if one is None else one for one, m in zip(mask, every)], axis=1)
 
     def lower(self, graph: ProgramBuilder, *inputs: Buffer) -> Buffer:
         return graph.add("concatenate", *inputs, axis=self.axis % len(inputs[0].shape))

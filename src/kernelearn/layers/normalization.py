@@ -19,6 +19,8 @@ from kernelearn.regularizers import RegularizerLike
 class _Scaled(Layer):
     """A normalisation followed by a learned scale (gamma) and shift (beta)."""
 
+    supports_masking = True
+
     epsilon: float
     center: bool
     scale: bool

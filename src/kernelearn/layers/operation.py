@@ -29,6 +29,8 @@ class OperationLayer(Layer):
         arguments, keywords: as they were given, with a `Place` for each tensor; or as a config has them.
     """
 
+    loses_masks_silently = True
+
     def __init__(
         self,
         function: str,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
+from kernelearn import ops
 from kernelearn.engine.geometry import normalize_tuple, resolve_padding
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
@@ -17,6 +18,7 @@ from kernelearn.layers.arguments import (
     to_channels_last,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.tracing import Traced, tracing, unwrapped
 
 
 class _Pooling(Layer):
@@ -87,7 +89,23 @@ class _GlobalPooling(Layer):
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         first = 1 if self.data_format == "channels_last" else 2
         axes = tuple(range(first, first + self.rank))
+        if self.rank == 1 and self.operator == "reduce_mean" and x.name in graph.masks:
+            return self._mean_of_counted(graph, x, graph.masks[x.name], first)
         return graph.add(self.operator, x, axes=axes, keepdims=self.keepdims)
+
+    def _mean_of_counted(self, graph: ProgramBuilder, x: Buffer, mask: Buffer, axis: int) -> Buffer:
+        """The mean over the steps that count."""
+        with tracing(graph):
+            counts = ops.expand_dims(Traced(graph, mask), 3 - axis)
+            values = ops.where(counts, Traced(graph, x), 0.0)
+            total = ops.sum(values, axis=axis, keepdims=self.keepdims)
+            number = ops.sum(ops.cast(counts, x.dtype), axis=axis, keepdims=self.keepdims)
+            result: Buffer = unwrapped(total / number)
+        return result
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """None: there are no steps any more."""
+        return None
 
 
 @LAYERS.register("MaxPool1D")

@@ -54,6 +54,8 @@ class Rescaling(Layer):
     array([[-1.,  0.,  1.]], dtype=float32)
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.scale = _as_number_or_list(scale, "scale")
@@ -86,6 +88,8 @@ class Normalization(Layer):
     >>> layer(np.array([[0.0, 9.0]]))
     array([[-1.,  1.]], dtype=float32)
     """
+
+    supports_masking = True
 
     def __init__(
         self,

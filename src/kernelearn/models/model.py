@@ -46,6 +46,8 @@ class Model(Trainer, Layer):
     (None, 4)
     """
 
+    loses_masks_silently = True
+
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True
     ) -> None:

@@ -52,6 +52,12 @@ class Traced(Operators):
         return size
 
     @property
+    def mask(self) -> Any:
+        """Which steps of it count, as a traced value; None: all do. See `layers.Layer.compute_mask`."""
+        mask = self.graph.masks.get(self.buffer.name)
+        return None if mask is None else Traced(self.graph, mask)
+
+    @property
     def T(self) -> Any:
         """The value with its axes in reverse."""
         return function("transpose")(self)

@@ -15,6 +15,7 @@ from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
+from kernelearn.layers.masks import masked_weights
 from kernelearn.regularizers import penalty
 from kernelearn.training.objectives import Objective
 from kernelearn.training.own.afterwards import Afterwards, labelled
@@ -218,6 +219,9 @@ def _output_loss(
     target = graph.input(target_name(index), target_shape, dtype)
     weights = graph.input(weight_name(index), objective.value_shape if by_position else (None,))
     reduction = loss.reduction
+    if prediction.name in graph.masks:
+        rank = len(objective.value_shape)
+        weights = masked_weights(graph, graph.masks[prediction.name], weights, rank, reduction)
     if reduction in (None, "none"):
         raise ArgumentError(
             f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
