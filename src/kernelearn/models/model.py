@@ -379,24 +379,18 @@ class Model(Trainer, Layer):
 
     def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:
         """Outputs of the named layers ("outer/inner" in nested models) for a batch, in inference mode."""
-        outputs = [self.tensor_of(name) for name in layers]
-        maps = Model(self.inputs, outputs).predict(x, verbose=0)
+        maps = self.model_of(layers).predict(x, verbose=0)
         return maps if isinstance(maps, list) else [maps]
 
-    def tensor_of(self, name: str) -> Tensor:
-        """What the first call of a layer in this model gives; other models may call it elsewhere."""
-        self.get_layer(name)
-        first, _, rest = name.partition("/")
-        found = next((t for t in self.inputs if t.node.layer.name == first), None)
-        if found is not None:
-            return found
-        call = next(call for call in self._calls if call.layer.name == first)
-        if not rest:
-            return call.outputs[0]
-        inner = call.layer
-        assert isinstance(inner, Model)  # get_layer has found the rest of the path in it
-        part: Tensor = Model(inner.inputs, inner.tensor_of(rest))(list(call.inputs))
-        return part
+    def model_of(self, layers: Sequence[str]) -> Model:
+        """A model with the same inputs whose outputs are what these layers give at their first call here."""
+        from kernelearn.models.inner_outputs import InnerOutputs
+
+        given = {t.node.layer.name: t for t in self.need_shapes().inputs}
+        inside = [name for name in layers if name not in given]
+        made = InnerOutputs(self, inside)(list(self.inputs)) if inside else []
+        found = {**given, **dict(zip(inside, made if isinstance(made, list) else [made]))}
+        return Model(self.inputs, [found[name] for name in layers])
 
     def summary(
         self,

@@ -34,9 +34,8 @@ def _from_model(model: Any) -> FeatureFunction:
     # NOTE: `model.feature_maps` builds its program anew at every call; here all batches share one.
     @cache
     def part_up_to(names: tuple[str, ...]) -> Any:
-        from kernelearn.models import Model
 
-        return Model(model.inputs, [model.tensor_of(name) for name in names])
+        return model.model_of(names)
 
     def features(x: np.ndarray, layers: Sequence[str] | None) -> Mapping[str, np.ndarray]:
         names = tuple(layer.name for layer in model.layers) if layers is None else tuple(layers)

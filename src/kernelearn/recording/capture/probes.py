@@ -9,7 +9,6 @@ import numpy as np
 
 from kernelearn.data import Dataset
 from kernelearn.engine.backends import prepare
-from kernelearn.models import Model
 from kernelearn.recording.files.layout import Field, little
 from kernelearn.training.building import build_prediction
 from kernelearn.training.feeds import program_inputs
@@ -31,7 +30,7 @@ class Probes:
 
     def __init__(self, model: Any, inputs: Mapping[str, np.ndarray], ids: np.ndarray, layers: Sequence[str]):
         self.inputs, self.ids, self.layers = dict(inputs), np.asarray(ids, np.int64), list(layers)
-        part = Model(model.inputs, [model.tensor_of(name) for name in layers], name=f"{model.name}_maps")
+        part = model.model_of(layers)
         built = build_prediction(part, of_batch(Batch.of(self.inputs), part.inputs))
         program = built.program
         self._outputs = [program.buffers[program.outputs[prediction_name(i)]] for i in range(len(layers))]

@@ -319,7 +319,7 @@ def about_model(model: Any) -> dict[str, Any]:
     """What the manifest says of the whole run."""
     names = getattr(model.fit_data, "class_names", None)
     return {
-        "model": LAYERS.serialize(model),
+        "model": None if LAYERS.why_not_saved(model) else LAYERS.serialize(model),
         "metadata": model.metadata,
         "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
         "engine": model.engine,
