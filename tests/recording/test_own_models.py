@@ -1,4 +1,4 @@
-"""Models with a `call` of their own are recorded and explained like others, under the paths of their layers."""
+"""Models with a `call` of their own are recorded and explained, under the paths of their layers."""
 
 import numpy as np
 import pytest
@@ -38,8 +38,8 @@ class Registered(Net):
     pass
 
 
-def recorded(model, folder):
-    model.compile("sgd", "sparse_categorical_crossentropy")
+def recorded(model, folder, engine=None):
+    model.compile("sgd", "sparse_categorical_crossentropy", engine=engine)
     model.fit(X, Y, batch_size=4, epochs=1, verbose=0, callbacks=[Recorder(folder, layers="all")])
     return Run(folder)
 
@@ -62,7 +62,7 @@ def test_a_run_of_an_own_model_is_explained(tmp_path):
 
 
 def test_a_run_of_an_own_model_that_is_not_registered_holds_everything_but_the_model(tmp_path):
-    run = recorded(Net(), tmp_path / "run")
+    run = recorded(Net(), tmp_path / "run", engine="reference")
     assert LAYER in run.layers and len(run.ledger_steps)
     with pytest.raises(ArgumentError, match="does not say what its model is"):
         run.model(int(run.model_steps[-1]))
