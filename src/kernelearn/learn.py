@@ -1,7 +1,7 @@
 """`CNNClassifier` and `CNNRegressor`: convolutional networks as scikit-learn estimators.
 
-They work in Pipeline, GridSearchCV and cross_val_score. X are images (n, h, w, c) or (n, h, w), or flat rows
-(n, features) that `image_shape` says how to fold.
+They work in Pipeline, GridSearchCV and cross_val_score. X are images (n, h, w, c) or (n, h, w), a list of
+images of several sizes, or flat rows (n, features) that `image_shape` says how to fold.
 """
 
 # ruff: noqa: E402 - scikit-learn is optional: asking for it comes before importing from it
@@ -15,8 +15,11 @@ import numpy as np
 
 from kernelearn import config
 from kernelearn._optional import require
+from kernelearn.data.arrays import check_features
+from kernelearn.data.ragged import each, joined
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers import LAYERS, Conv2D, Dense, Flatten, Input
+from kernelearn.layers.unknown_sizes import fits
 from kernelearn.models import Model, Sequential, zoo
 
 require("sklearn", "CNNClassifier and CNNRegressor")
@@ -25,7 +28,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 __all__ = ["CNNClassifier", "CNNRegressor"]
 
@@ -53,12 +63,14 @@ class _CNN(BaseEstimator):
     callbacks: Sequence[Any] | None
     random_state: Any
     verbose: Any
-    image_shape_: tuple[int, int, int]
+    image_shape_: tuple[Any, Any, int]
 
     # --- X to images
 
-    def _images(self, X: Any, y: Any = None, fitting: bool = False) -> tuple[np.ndarray, Any]:
+    def _images(self, X: Any, y: Any = None, fitting: bool = False) -> tuple[Any, Any]:
         """(images (n, h, w, c), y), checked; in fitting, `image_shape_` and the scale are set."""
+        if _has_several_sizes(X) or (not fitting and None in self.image_shape_):
+            return self._images_of_several_sizes(X, y, fitting)
         X, y = self._validated(X, y, fitting)
         shape = self._shape_of_images(X) if fitting else self.image_shape_
         if X.ndim == 2:
@@ -73,6 +85,33 @@ class _CNN(BaseEstimator):
             self.image_shape_ = shape
             self._set_scale(X)
         return ((X - self.mean_) / self.scale_).astype(config.floatx()), y
+
+    def _images_of_several_sizes(self, X: Any, y: Any, fitting: bool) -> tuple[Any, Any]:
+        """As `_images`, for arrays (h, w, c) or (h, w), one for each image."""
+        items = [np.asarray(image, np.float64) for image in X]
+        items = [image[..., None] if image.ndim == 2 else image for image in items]
+        images = joined([check_features(image[None], f"X[{i}]")[0] for i, image in enumerate(items)], "X")
+        shape = (None, None, images.shape[-1]) if fitting else self.image_shape_
+        if images.ndim != 4 or not fits(images.shape[1:], shape):
+            raise ShapeError(
+                f"X holds images of shape {images.shape[1:]}, the network was fitted to {tuple(shape)}."
+            )
+        if fitting:
+            self.image_shape_ = shape
+            self._set_scale_of_channels(images)
+            check_consistent_length(X, y)
+            many = self._takes_many_targets()
+            y = check_array(y, ensure_2d=False, dtype=np.float64) if many else column_or_1d(y, warn=True)
+        return each(lambda image: ((image - self.mean_) / self.scale_).astype(config.floatx()), images), y
+
+    def _set_scale_of_channels(self, images: Any) -> None:
+        """Mean and spread of each channel over the pixels of all images."""
+        channels = images.shape[-1]
+        self.mean_, self.scale_ = np.zeros(channels), np.ones(channels)
+        if self.standardize:
+            pixels = np.concatenate([image.reshape(-1, channels) for image in images])
+            spread = pixels.std(axis=0)
+            self.mean_, self.scale_ = pixels.mean(axis=0), np.where(spread > 0, spread, 1.0)
 
     def _validated(self, X: Any, y: Any, fitting: bool) -> tuple[np.ndarray, Any]:
         """X as floats of 2 to 4 axes; y as its kind of estimator takes it."""
@@ -142,7 +181,8 @@ class _CNN(BaseEstimator):
         if isinstance(self.model, Model):
             network = self.model.clone()
         elif isinstance(self.model, str):
-            make = _small if self._is_tiny() else zoo.get("lenet" if self.model == "auto" else self.model)
+            usual = "lenet" if None not in self.image_shape_ else "vgg_small"
+            make = _small if self._is_tiny() else zoo.get(usual if self.model == "auto" else self.model)
             network = make(self.image_shape_, outputs, classifier_activation=activation)
         elif callable(self.model):
             network = self.model(self.image_shape_, outputs)
@@ -154,7 +194,8 @@ class _CNN(BaseEstimator):
         return network
 
     def _is_tiny(self) -> bool:
-        return self.model == "auto" and min(self.image_shape_[:2]) < _LENET_SIDE
+        sides = [side for side in self.image_shape_[:2] if side is not None]
+        return self.model == "auto" and bool(sides) and min(sides) < _LENET_SIDE
 
     def _check_fits(self, network: Model, outputs: int) -> None:
         if not network.built:
@@ -167,7 +208,7 @@ class _CNN(BaseEstimator):
             )
 
     def _train(
-        self, images: np.ndarray, targets: np.ndarray, outputs: int, weight: Any, loss: str, metrics: Any
+        self, images: Any, targets: np.ndarray, outputs: int, weight: Any, loss: str, metrics: Any
     ) -> None:
         """Set `model_` and `history_`."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -201,7 +242,7 @@ class _CNN(BaseEstimator):
         # A fresh one: an object given as parameter must not carry state from one fit to the next.
         return type(optimizer).from_config(values)
 
-    def _divided(self, images: np.ndarray, targets: np.ndarray, weight: Any, seed: int) -> dict[str, tuple]:
+    def _divided(self, images: Any, targets: np.ndarray, weight: Any, seed: int) -> dict[str, tuple]:
         """All rows for training, or some held out to know when to stop."""
         if self.patience is None:
             return {"train": (images, targets, weight)}
@@ -248,13 +289,21 @@ class _CNN(BaseEstimator):
             self.model_.metadata = saved[2]
 
 
+def _has_several_sizes(X: Any) -> bool:
+    """Whether X holds one array for each image, of different sizes."""
+    is_listed = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object)
+    if not is_listed or not all(isinstance(image, np.ndarray) and image.ndim > 1 for image in X):
+        return False
+    return len({image.shape for image in X}) > 1
+
+
 class CNNClassifier(ClassifierMixin, _CNN):
     """A convolutional network that sorts images into classes.
 
     Args:
-        model: "auto" (lenet; for images below 4 pixels a single convolution), a name of `models.zoo`, a
-            function of (input_shape, classes) that returns an uncompiled model whose last layer is a softmax,
-            or such a model, which is copied with its weights.
+        model: "auto" (lenet; for images below 4 pixels a single convolution, for images of several sizes
+            vgg_small), a name of `models.zoo`, a function of (input_shape, classes) that returns an
+            uncompiled model whose last layer is a softmax, or such a model, which is copied with its weights.
         image_shape: (height, width) or (height, width, channels) of flat rows; None takes X's own shape, and
             rows as images of one line.
         epochs: passes over the data.
@@ -321,7 +370,8 @@ class CNNClassifier(ClassifierMixin, _CNN):
         """Train.
 
         Args:
-            X: (n, features), (n, h, w) or (n, h, w, c).
+            X: (n, features), (n, h, w) or (n, h, w, c); or a list of images (h, w) or (h, w, c) of several
+                sizes, for a network that takes any.
             y: (n,) labels of any kind.
             sample_weight: (n,) factors of each row's loss.
         Raises: ShapeError, ArgumentError, ValueError for data that cannot be used.
@@ -425,7 +475,8 @@ class CNNRegressor(RegressorMixin, _CNN):
         """Train.
 
         Args:
-            X: (n, features), (n, h, w) or (n, h, w, c).
+            X: (n, features), (n, h, w) or (n, h, w, c); or a list of images (h, w) or (h, w, c) of several
+                sizes, for a network that takes any.
             y: (n,) or (n, k) numbers.
             sample_weight: (n,) factors of each row's loss.
         Raises: ShapeError, ArgumentError, ValueError for data that cannot be used.

@@ -571,3 +571,24 @@ def test_commands(photos, tmp_path, capsys, monkeypatch):
     assert "conv" in run("explain", "field", "a", "--input-shape", "9x9x3").out
     assert "--input-shape" in run("explain", "field", "a").err
     assert "resnet20" in run("train", photos, "--resize", "keep", "--run", "c").err
+
+
+def test_estimators():
+    from kernelearn import CNNClassifier
+
+    rng, labels = np.random.default_rng(0), np.repeat(["dark", "light"], 8)
+    images = [rng.random((8 + i % 2, 8)) * (1 + 9 * (y == "light")) for i, y in enumerate(labels)]
+
+    def network(shape, outputs):
+        chain = [layers.Conv2D(2, 3), layers.GlobalAveragePooling2D(), layers.Dense(outputs, "softmax")]
+        return Sequential([Input(shape), *chain])
+
+    found = CNNClassifier(network, epochs=60, learning_rate=0.05, class_weight="balanced", random_state=0)
+    assert found.fit(images, labels).score(images, labels) == 1
+    assert found.image_shape_ == (None, None, 1)
+    alone = found.predict_proba(np.stack(images[::2]))
+    np.testing.assert_allclose(found.predict_proba(images)[::2], alone, rtol=1e-5)
+    with pytest.raises(ShapeError, match="lenet has a dense layer"):
+        CNNClassifier("lenet").fit(images, labels)
+    with pytest.raises(ShapeError, match="fitted to"):
+        CNNClassifier(network, epochs=1).fit(np.stack(images[::2]), labels[::2]).predict(images)

@@ -92,7 +92,7 @@ def as_dataset(
 def _is_stream(x: Any) -> bool:
     """Whether x yields batches instead of being them: it can be iterated or called and is no array."""
     if (
-        isinstance(x, list | tuple | dict | str | bytes)
+        isinstance(x, list | tuple | dict | str | bytes | Ragged)
         or hasattr(x, "__array__")
         or (is_torch(x) and hasattr(x, "shape"))
     ):
