@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -66,7 +67,8 @@ class StepCache(Generic[S]):
                 self._made.popitem(last=False)
                 self._warn(count)
         else:
-            self._made.move_to_end(signature)
+            with suppress(KeyError):  # another thread has dropped it meanwhile
+                self._made.move_to_end(signature)
         return found
 
     def step(self, signature: Signature, key: Any, make: Callable[[], S]) -> S:
