@@ -125,6 +125,7 @@ PUBLIC = {
         append argpartition bincount diagflat digitize dsplit dstack empty_like
         extract_sequences fliplr flipud geomspace hsplit isin logspace segment_min
         unravel_index vsplit
+        diff median percentile psnr quantile select unfold
         arange argsort array array_split atleast_1d atleast_2d broadcast_to concatenate
         convert_to_numpy convert_to_tensor diag empty expand_dims eye flip full
         full_like hstack identity in_top_k is_tensor linspace meshgrid moveaxis ndim nonzero

@@ -161,6 +161,33 @@ CHOOSING = [
         lambda f, x: f(x, 3, 2),
         lambda x: np.lib.stride_tricks.sliding_window_view(x, 3, -1)[..., ::2, :],
     ),
+    *[
+        Example(
+            "quantile",
+            lambda f, x, a=axis, m=method: f(x, [0.0, 0.3, 0.65], a, m),
+            lambda x, a=axis, m=method: np.quantile(x, [0.0, 0.3, 0.65], axis=a, method=m),
+            is_batched=False,
+            label=f"{axis} {method}",
+        )
+        for axis, method in (
+            (None, "linear"),
+            (1, "lower"),
+            ((0, 2), "higher"),
+            (-1, "nearest"),
+            (2, "midpoint"),
+        )
+    ],
+    Example("median", lambda f, x: f(x, (1, 2), True), lambda x: np.median(x, (1, 2), keepdims=True)),
+    Example("percentile", lambda f, x: f(x, 40, 1), lambda x: np.percentile(x, 40, 1)),
+    Example("diff", lambda f, x: f(x, 2), lambda x: np.diff(x, 2)),
+    Example(
+        "diff", lambda f, x: f(x, axis=0), lambda x: np.diff(x, axis=0), is_batched=False, label="images"
+    ),
+    Example(
+        "select",
+        lambda f, x: f([x > 1, x > 0], [x, 2 * x], -x),
+        lambda x: np.select([x > 1, x > 0], [x, 2 * x], -x),
+    ),
     Example("empty_like", lambda f, x: f(x), np.zeros_like),
     Example("zeros_like", lambda f, x: f(x), np.zeros_like),
     Example("ones_like", lambda f, x: f(x, "int32"), lambda x: np.ones(x.shape, "int32"), **INDEX),

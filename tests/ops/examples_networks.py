@@ -86,6 +86,26 @@ NETWORKS = [
         (_first(MAPS).copy(),),
         label="channels first",
     ),
+    Example(
+        "unfold",
+        lambda f, x: f(x, (3, 2), dilation=(1, 1), padding=(1, 0), stride=(2, 1)),
+        lambda x: np.stack(
+            [
+                np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))[:, :, i : i + 3, j : j + 2].reshape(6, -1)
+                for i in (0, 2)
+                for j in range(1)
+            ],
+            -1,
+        ),
+        (_first(MAPS)[:, :3].copy(),),
+    ),
+    Example(
+        "psnr",
+        lambda f, x, y: f(x, y, 2.0),
+        lambda x, y: np.asarray(10 * np.log10(4 / ((x - y) ** 2).mean())),
+        (NORMAL, UNIT),
+        False,
+    ),
     Example("space_to_depth", lambda f, x: f(_call_shuffle(x), 2), lambda x: x, (MAPS,)),
     Example(
         "space_to_depth",

@@ -99,6 +99,28 @@ def test_filters():
     np.testing.assert_allclose(image.elastic_transform(X, alpha=0.0), X, atol=1e-6)
 
 
+def test_similarity():
+    other = np.clip(X + 0.1 * np.random.default_rng(1).normal(size=X.shape), 0, 1).astype("float32")
+    found = image.ssim(X, other, filter_size=5, filter_sigma=1.0)
+    bell = np.exp(-0.5 * np.arange(-2, 3) ** 2)
+    kernel = np.outer(bell, bell) / bell.sum() ** 2
+
+    def local(x):
+        return ndimage.convolve(x, kernel)[2:-2, 2:-2]
+
+    for n in range(len(X)):
+        values = []
+        for c in range(3):
+            a, b = X[n, :, :, c].astype("float64"), other[n, :, :, c].astype("float64")
+            ma, mb = local(a), local(b)
+            va, vb, ab = local(a * a) - ma**2, local(b * b) - mb**2, local(a * b) - ma * mb
+            values.append(
+                (2 * ma * mb + 1e-4) * (2 * ab + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+            )
+        np.testing.assert_allclose(found[n], np.mean(values), rtol=1e-4)
+    np.testing.assert_allclose(image.ssim(X[0], X[0], filter_size=3), 1, rtol=1e-5)
+
+
 def test_sizes():
     np.testing.assert_array_equal(image.crop_images(X, 1, 2, 2, 1), X[:, 1:4, 2:6])
     np.testing.assert_array_equal(

@@ -33,6 +33,7 @@ from kernelearn.ops.choosing import (
     one_hot,
     scatter,
     scatter_update,
+    select,
     take,
     take_along_axis,
     unravel_index,
@@ -152,8 +153,10 @@ from kernelearn.ops.networks import (
     glu,
     multi_hot,
     normalize,
+    psnr,
     rms_normalization,
     space_to_depth,
+    unfold,
 )
 from kernelearn.ops.ordering import argpartition, argsort, digitize, in_top_k, isin, searchsorted, sort, top_k
 from kernelearn.ops.pointwise import (
@@ -196,6 +199,7 @@ from kernelearn.ops.pointwise import (
 )
 from kernelearn.ops.pooling import average_pool, global_average_pool, global_max_pool, max_pool
 from kernelearn.ops.products import diagonal, dot, inner, kron, matmul, outer, tensordot, trace, vdot, vecdot
+from kernelearn.ops.quantiles import diff, median, percentile, quantile
 from kernelearn.ops.reductions import (
     all,
     amax,
@@ -308,6 +312,7 @@ __all__ = [
     "diag",
     "diagflat",
     "diagonal",
+    "diff",
     "digitize",
     "divide",
     "dot",
@@ -383,6 +388,7 @@ __all__ = [
     "max_pool",
     "maximum",
     "mean",
+    "median",
     "meshgrid",
     "min",
     "minimum",
@@ -404,8 +410,11 @@ __all__ = [
     "ones_like",
     "outer",
     "pad",
+    "percentile",
     "power",
     "prod",
+    "psnr",
+    "quantile",
     "ravel",
     "reciprocal",
     "relu",
@@ -424,6 +433,7 @@ __all__ = [
     "segment_max",
     "segment_min",
     "segment_sum",
+    "select",
     "selu",
     "separable_conv",
     "shape",
@@ -472,6 +482,7 @@ __all__ = [
     "triu",
     "true_divide",
     "trunc",
+    "unfold",
     "unravel_index",
     "unstack",
     "upsample",

@@ -26,6 +26,7 @@ from kernelearn.ops._shapes import (
     open_shape,
     reshaped_to,
 )
+from kernelearn.ops.conditions import where
 from kernelearn.tracing import fixed, program_of
 
 
@@ -102,6 +103,25 @@ def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None, spars
     kind = graph.dtype if graph is not None and dtype is None else kind
     found = emit("one_hot", x, depth=int(num_classes), dtype=kind)
     return moved(found, -1, axis_of(axis, found.ndim, "one_hot"))
+
+
+@operation
+def select(condlist: Sequence[Value], choicelist: Sequence[Value], default: Any = 0) -> Any:
+    """Entry by entry the first of the choices whose condition holds.
+
+    >>> from kernelearn import ops
+    >>> x = ops.arange(4)
+    >>> ops.select([x < 1, x < 3], [x + 10, x + 20], -1).tolist()
+    [10, 21, 22, -1]
+    """
+    if len(condlist) != len(choicelist) or not condlist:
+        raise ArgumentError(
+            f"select wants as many conditions as choices, got {len(condlist)} and {len(choicelist)}."
+        )
+    found: Any = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist)):
+        found = where(condition, choice, found)
+    return found
 
 
 @operation

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from kernelearn.engine.geometry import normalize_tuple, output_sizes
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, floats, transposed, values
 from kernelearn.ops._shapes import axis_of, dtype_name, inner_sizes, one, reshaped_to
 from kernelearn.ops.arithmetic import maximum, minimum
 from kernelearn.ops.choosing import one_hot
-from kernelearn.ops.functions import rsqrt, square
-from kernelearn.ops.joining import split
+from kernelearn.ops.functions import log10, rsqrt, square
+from kernelearn.ops.joining import concatenate, split
 from kernelearn.ops.reductions import max as largest
 from kernelearn.ops.reductions import mean, norm
 from kernelearn.ops.reductions import sum as total
@@ -147,3 +150,53 @@ def multi_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None, spa
     """
     rows = one_hot(x, num_classes, axis, dtype, sparse)
     return largest(rows, 1 if one(x).ndim > 1 else 0)
+
+
+@operation
+def psnr(x1: Value, x2: Value, max_val: float) -> Any:
+    """Peak signal to noise ratio of two arrays in decibel: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> float(ops.psnr(np.zeros(3), np.full(3, 0.1), 1.0).round(4))
+    20.0
+    """
+    x1, x2 = floats(x1, x2)
+    if x1.shape[1:] != x2.shape[1:] or x1.ndim != x2.ndim:
+        raise ShapeError(f"psnr compares arrays of one shape, got {x1.shape} and {x2.shape}.")
+    return 20 * math.log10(max_val) - 10 * log10(mean(square(x1 - x2)))
+
+
+@operation
+def unfold(
+    input: Value,
+    kernel_size: int | Sequence[int],
+    dilation: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+) -> Any:
+    """Windows of images as columns, channels first as in PyTorch.
+
+    Args:
+        input: (n, c, height, width).
+    Returns: (n, c * kernel_height * kernel_width, windows).
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> ops.unfold(np.zeros((2, 3, 5, 4)), 2).shape
+    (2, 12, 12)
+    """
+    x, _ = _images(input, "unfold", "channels_first")
+    kernel = normalize_tuple(kernel_size, 2, "kernel_size")
+    rate, step = normalize_tuple(dilation, 2, "dilation"), normalize_tuple(stride, 2, "stride")
+    border = normalize_tuple(padding, 2, "padding", minimum=0)
+    if any(border):
+        x = emit("pad", x, padding=((0, 0), (0, 0), *((b, b) for b in border)))
+    channels, *sizes = inner_sizes(x)
+    counts = output_sizes(sizes, kernel, step, rate, ((0, 0), (0, 0)))
+    windows = []
+    for tap in itertools.product(*map(range, kernel)):
+        places = [(t * r, count, s) for t, r, count, s in zip(tap, rate, counts, step)]
+        taken = emit("strided_slice", x, places=(None, None, *places))
+        windows.append(reshaped_to(taken, (shape(x)[0], channels, 1, counts[0] * counts[1])))
+    return reshaped_to(concatenate(windows, 2), (shape(x)[0], channels * len(windows), counts[0] * counts[1]))

@@ -5,7 +5,7 @@ data_format="channels_first". Gradients go to the images, and to the places that
 """
 
 from kernelearn.ops.image.colours import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
-from kernelearn.ops.image.filters import elastic_transform, gaussian_blur, sobel_edges
+from kernelearn.ops.image.filters import elastic_transform, gaussian_blur, sobel_edges, ssim
 from kernelearn.ops.image.sampling import affine_transform, map_coordinates, perspective_transform
 from kernelearn.ops.image.windows import crop_images, extract_patches, extract_patches_3d, pad_images, resize
 
@@ -24,4 +24,5 @@ __all__ = [
     "rgb_to_grayscale",
     "rgb_to_hsv",
     "sobel_edges",
+    "ssim",
 ]

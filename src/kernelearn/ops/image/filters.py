@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelearn.errors import ShapeError
 from kernelearn.ops import random
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, floats
-from kernelearn.ops._shapes import dtype_name, inner_sizes
+from kernelearn.ops._shapes import dtype_name, inner_sizes, one
 from kernelearn.ops.convolution import depthwise_conv
 from kernelearn.ops.image.batches import as_batch
 from kernelearn.ops.image.sampling import _check_mode, _pixels, read_images
 from kernelearn.ops.joining import stack
-from kernelearn.ops.shaping import shape
+from kernelearn.ops.reductions import mean
+from kernelearn.ops.shaping import shape, squeeze
 
 
 @operation(name="image.gaussian_blur")
@@ -71,6 +73,54 @@ def sobel_edges(images: Value, data_format: str | None = None) -> Any:
         spread = np.broadcast_to(kernel[:, :, None, None], (3, 3, channels, 1)).astype(dtype_name(x))
         found.append(back(depthwise_conv(x, spread, padding="same")))
     return stack(found, -1)
+
+
+@operation(name="image.ssim")
+def ssim(
+    image1: Value,
+    image2: Value,
+    max_val: float = 1.0,
+    filter_size: int = 11,
+    filter_sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    data_format: str | None = None,
+) -> Any:
+    """Structural similarity of two images: one number each, 1 for equal ones.
+
+    Args:
+        max_val: the largest value that a pixel can have.
+        filter_size, filter_sigma: of the window, a normal distribution.
+    Source: Wang, Bovik, Sheikh, Simoncelli (2004), "Image quality assessment".
+
+    >>> import numpy as np
+    >>> from kernelearn import ops
+    >>> float(ops.image.ssim(np.ones((12, 12, 1)), np.ones((12, 12, 1))))
+    1.0
+    """
+    kind = dtype_name(one(image1))
+    first, _ = as_batch(image1, data_format, "ssim")
+    second, _ = as_batch(image2, data_format, "ssim")
+    a, b = floats(first, second)
+    if inner_sizes(a) != inner_sizes(b):
+        raise ShapeError(f"ssim compares images of one shape, got {a.shape} and {b.shape}.")
+    bell = _bell(filter_size, filter_sigma)
+    kernel = np.broadcast_to(
+        np.outer(bell, bell)[:, :, None, None], (*[filter_size] * 2, inner_sizes(a)[-1], 1)
+    )
+
+    def local(x: Value) -> Value:
+        return depthwise_conv(x, kernel.astype(dtype_name(a)), padding="valid")
+
+    mean_a, mean_b = local(a), local(b)
+    spread_a, spread_b = local(a * a) - mean_a * mean_a, local(b * b) - mean_b * mean_b
+    together = local(a * b) - mean_a * mean_b
+    c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
+    shares = (2.0 * mean_a * mean_b + c1) * (2.0 * together + c2)
+    found = mean(
+        shares / ((mean_a * mean_a + mean_b * mean_b + c1) * (spread_a + spread_b + c2)), axis=(1, 2, 3)
+    )
+    return cast_to(squeeze(found, 0) if one(image1).ndim == 3 else found, kind)
 
 
 @operation(name="image.elastic_transform")
