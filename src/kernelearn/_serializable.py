@@ -131,3 +131,38 @@ def by_reference() -> Iterator[None]:
 def holds_references() -> bool:
     """Whether configs may hold classes themselves."""
     return _by_reference.get()
+
+
+FUNCTION = "function"  # the class_name of a function in a config
+
+
+def function_config(function: Callable[..., Any], what: str) -> dict[str, Any]:
+    """A registered function as a config.
+
+    Raises: ArgumentError for one that is not registered.
+    """
+    name: Any = registered_name(function)
+    if name is None and holds_references():
+        name = function
+    if name is None:
+        shown = getattr(function, "__name__", repr(function))
+        raise ArgumentError(
+            f"{what} is the function {shown}, which cannot be saved: it is not registered. Write "
+            "@kernelearn.saving.register() above it (before a file with it is read, too)."
+        )
+    return {"class_name": FUNCTION, "config": {"name": name}}
+
+
+def is_function_config(config: Any) -> bool:
+    """Whether a config is one of `function_config`."""
+    return isinstance(config, Mapping) and config.get("class_name") == FUNCTION
+
+
+def function_of(config: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function that a config of `function_config` means.
+
+    Raises: UnknownNameError if it is not registered here.
+    """
+    name = config["config"]["name"]
+    found: Callable[..., Any] = name if callable(name) else need_object(str(name))
+    return found

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config
 from kernelearn._configurable import Configurable
+from kernelearn._serializable import function_config, function_of, is_function_config
 from kernelearn.engine.reference.constraints import CONSTRAINTS as ENGINE_CONSTRAINTS
 from kernelearn.errors import ArgumentError
 from kernelearn.registry import Registry
@@ -128,17 +129,21 @@ def get(identifier: Any) -> Any:
     """The constraint that a name, a config, a class or an object stands for; a function stays as it is."""
     if isinstance(identifier, Constraint):
         return identifier
+    if is_function_config(identifier):
+        return function_of(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Constraint):
         return identifier()
     return CONSTRAINTS.get(identifier, allow_callable=True)
 
 
 def serialize(constraint: Constraint | None) -> dict[str, Any] | None:
-    """The JSON config of a constraint."""
+    """The JSON config of a constraint; of a function its registered name."""
+    if callable(constraint) and not isinstance(constraint, Constraint):
+        return function_config(constraint, "A constraint")
     return CONSTRAINTS.serialize(constraint)
 
 
 def deserialize(config: dict[str, Any]) -> Constraint:
     """The constraint of a config made by `serialize`."""
-    constraint: Constraint = CONSTRAINTS.get(config)
+    constraint: Constraint = get(config)
     return constraint

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kernelearn import config
 from kernelearn._configurable import Configurable
+from kernelearn._serializable import function_config, function_of, is_function_config
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.regularizers import REGULARIZERS as ENGINE_REGULARIZERS
 from kernelearn.errors import ArgumentError, ShapeError
@@ -189,6 +190,8 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, Regularizer):
         return identifier
+    if is_function_config(identifier):
+        return FunctionRegularizer(function_of(identifier))
     if isinstance(identifier, type) and issubclass(identifier, Regularizer):
         return identifier()
     if callable(identifier) and not isinstance(identifier, type):
@@ -222,11 +225,13 @@ def penalty_attrs(rule: Any) -> dict[str, Any]:
 
 
 def serialize(regularizer: Regularizer | None) -> dict[str, Any] | None:
-    """The JSON config of a regulariser."""
+    """The JSON config of a regulariser; of a function its registered name."""
+    if isinstance(regularizer, FunctionRegularizer):
+        return function_config(regularizer.function, "A regularizer")
     return REGULARIZERS.serialize(regularizer)
 
 
 def deserialize(config: dict[str, Any]) -> Regularizer:
     """The regulariser of a config made by `serialize`."""
-    regularizer: Regularizer = REGULARIZERS.get(config)
+    regularizer: Regularizer = get(config)
     return regularizer

@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, Sequential, layers, losses, metrics, ops, set_random_seed
-from kernelearn.errors import ShapeError, TracingError
+from kernelearn import (
+    Input,
+    Model,
+    Sequential,
+    layers,
+    load_model,
+    losses,
+    metrics,
+    ops,
+    saving,
+    set_random_seed,
+)
+from kernelearn.errors import ArgumentError, ShapeError, TracingError
 from kernelearn.losses.traced import VALUES
 from kernelearn.optimizers import SGD
 
@@ -229,3 +240,44 @@ def test_penalties_and_projections_as_functions():
     assert model.losses[0] == pytest.approx(0.01 * np.square(kernel).sum(), rel=1e-6)
     with pytest.raises(ShapeError, match="one number for the weight 'dense"):
         net(lambda w: 0.1 * w, None)
+
+
+@saving.register(package="tests")
+def registered_loss(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+
+@saving.register(package="tests")
+def registered_rule(w):
+    return 0.01 * ops.sum(ops.square(w))
+
+
+@saving.register(package="tests")
+def registered_bound(w):
+    return ops.clip(w, -0.5, 0.5)
+
+
+def test_registered_functions_are_saved_by_their_names(tmp_path):
+    rules = {"kernel_regularizer": registered_rule, "kernel_constraint": registered_bound}
+    model = Sequential([Input((6,)), layers.Dense(3, **rules)])
+    model.compile(SGD(0.1), registered_loss, metrics=[registered_loss])
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "model.kernelearn")
+    twin = load_model(tmp_path / "model.kernelearn")
+    assert twin.evaluate(X, Y, verbose=0) == pytest.approx(model.evaluate(X, Y, verbose=0))
+    assert twin.metrics_names == ["loss", "registered_loss"] and twin.layers[0].kernel_constraint is not None
+    wanted, got = (m.fit(X, Y, verbose=0, seed=1).history for m in (model, twin))
+    assert wanted == got
+
+
+@pytest.mark.parametrize("part", ["loss", "metrics", "rule"])
+def test_a_function_that_is_not_registered_is_named_before_a_file_is_written(tmp_path, part):
+    def mine(*arrays):
+        return ops.mean(ops.square(arrays[0] - arrays[-1]))
+
+    rules = {"kernel_regularizer": mine} if part == "rule" else {}
+    model = Sequential([Input((6,)), layers.Dense(3, **rules)])
+    model.compile(SGD(0.1), mine if part == "loss" else "mse", metrics=[mine] if part == "metrics" else None)
+    with pytest.raises(ArgumentError, match=r"function mine, which cannot be saved.*saving\.register"):
+        model.save(tmp_path / "model.kernelearn")
+    assert not list(tmp_path.iterdir())

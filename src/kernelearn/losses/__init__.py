@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from kernelearn._serializable import function_config, function_of, is_function_config
 from kernelearn.losses import functions
 from kernelearn.losses.base import LOSSES, FunctionLoss, Loss, sample_factors
 from kernelearn.losses.crossentropy import (
@@ -122,6 +123,8 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, Loss):
         return identifier
+    if is_function_config(identifier):
+        return FunctionLoss(function_of(identifier))
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier) and not isinstance(identifier, type):
@@ -138,11 +141,13 @@ def _from_function(function: Callable[..., Any]) -> Loss:
 
 
 def serialize(loss: Loss | None) -> dict[str, Any] | None:
-    """The JSON config of a loss."""
+    """The JSON config of a loss; of a function its registered name."""
+    if isinstance(loss, FunctionLoss):
+        return function_config(loss.function, "The loss")
     return LOSSES.serialize(loss)
 
 
 def deserialize(config: dict[str, Any]) -> Loss:
     """The loss of a config made by `serialize`."""
-    loss: Loss = LOSSES.get(config)
+    loss: Loss = get(config)
     return loss

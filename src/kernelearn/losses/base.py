@@ -245,7 +245,6 @@ class FunctionLoss(Loss):
 
     Args:
         function: gives one value per sample or position, or one number, with functions of `ops`.
-        arguments: further arguments of the function.
     """
 
     def __init__(
@@ -253,14 +252,12 @@ class FunctionLoss(Loss):
         function: Callable[..., Any],
         name: str | None = None,
         reduction: str | None = "sum_over_batch_size",
-        **arguments: Any,
     ) -> None:
         super().__init__(name or getattr(function, "__name__", type(function).__name__), reduction)
         self.function = function
-        self.arguments = arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred, **self.arguments)
+        return self.function(y_true, y_pred)
 
 
 def last_axis(axis: int) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kernelearn import losses
+from kernelearn._serializable import function_config, function_of, is_function_config
 from kernelearn.errors import ArgumentError
 from kernelearn.metrics.accuracy import (
     Accuracy,
@@ -123,6 +124,8 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, Metric):
         return identifier
+    if is_function_config(identifier):
+        return MeanMetricWrapper(function_of(identifier))
     if isinstance(identifier, losses.Loss):
         return LossMetric(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
@@ -142,13 +145,15 @@ def _from_loss_name(name: str) -> Metric:
 
 
 def serialize(metric: Metric | None) -> dict[str, Any] | None:
-    """The JSON config of a metric, without its state."""
+    """The JSON config of a metric, without its state; of a function its registered name."""
+    if type(metric) is MeanMetricWrapper and not metric.arguments:
+        return function_config(metric.fn, "A metric")
     return METRICS.serialize(metric)
 
 
 def deserialize(config: dict[str, Any]) -> Metric:
     """The metric of a config made by `serialize`."""
-    metric: Metric = METRICS.get(config)
+    metric: Metric = get(config)
     return metric
 
 

@@ -212,7 +212,7 @@ def compile_config(model: Model) -> dict[str, Any]:
 
 
 def _metric_config(metric: Any) -> Any:
-    return metric if isinstance(metric, str) else metrics.serialize(metric)
+    return metric if isinstance(metric, str) else metrics.serialize(metrics.get(metric))
 
 
 def _map(value: Any, function: Any) -> Any:
