@@ -285,8 +285,14 @@ ELEMENTWISE = [
         smooth=(0, 1),
     ),
     Case("prelu", (distinct(2, 3, 4, 5), normal(1, 1, 5)), {}, smooth=(0, 1), label="shared"),
-    Case("prelu_grad_input", (_X, distinct(3, 5), _ALPHA), {}, lambda g, x, a: g * np.where(x > 0, 1, a)),
-    Case("prelu_grad_alpha", (_X, distinct(3, 5)), {}, lambda g, x: g * np.minimum(x, 0)),
+    Case(
+        "prelu_grad_input",
+        (_X, distinct(3, 5), _ALPHA),
+        {},
+        lambda g, x, a: g * np.where(x > 0, 1, a),
+        smooth=(0, 2),
+    ),
+    Case("prelu_grad_alpha", (_X, distinct(3, 5)), {}, lambda g, x: g * np.minimum(x, 0), smooth=(0, 1)),
     Case(
         "penalty",
         (_WEIGHT,),
@@ -299,6 +305,7 @@ ELEMENTWISE = [
         (np.array(1.5), _WEIGHT),
         {"l1": 0.1, "l2": 0.2},
         lambda g, w, **a: 1.5 * (0.1 * np.sign(w) + 0.4 * w),
+        smooth=(0, 1),
     ),
 ]
 
@@ -491,6 +498,7 @@ NORMALIZATION = [
         "normalize_grad",
         (_MAPS, normal(2, 3, 4, 5, seed=1), abs(normal(5))),
         {"axes": (0, 1, 2), "epsilon": 1e-3},
+        smooth=(0, 1, 2),
     ),
     Case(
         "standardize",
@@ -634,6 +642,7 @@ LOSS = [
         (np.array(1.5), distinct(3, 4)),
         {"l1": 0.1, "l2": 0.2},
         lambda g, x, **a: 0.5 * (0.1 * np.sign(x) + 0.4 * x),
+        smooth=(0, 1),
     ),
 ]
 

@@ -1,11 +1,12 @@
 """Operators entry by entry: activations, sums and products of tensors, scaling, penalties on weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kernelearn.engine.arrays import Shape, Sizes
-from kernelearn.engine.operators.expressions import unbroadcast
+from kernelearn.engine.operators.expressions import Term, terms, unbroadcast
 from kernelearn.engine.operators.second_derivatives import activation_grad_gradient
 from kernelearn.engine.operators.table import (
     Context,
@@ -19,7 +20,7 @@ from kernelearn.engine.operators.table import (
 from kernelearn.engine.reference import elementwise as reference
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.engine.reference.regularizers import REGULARIZERS
-from kernelearn.errors import ShapeError
+from kernelearn.errors import KernelearnError, ShapeError
 
 
 def broadcast_shape(x: Spec, y: Spec, **attrs: Any) -> tuple[Spec]:
@@ -110,6 +111,27 @@ def _prelu_gradient(c: Context) -> Gradients:
     return grad_x, unbroadcast(c.builder, c.builder.add("prelu_grad_alpha", c.grad, x), alpha)
 
 
+def _prelu_grad_input_gradient(c: Context) -> Gradients:
+    """Of g where x is positive, else alpha g."""
+    g, x, alpha = c.inputs
+    to_g = c.builder.add("prelu_grad_input", c.grad, x, alpha) if c.needs[0] else None
+    return to_g, None, _below(c, g, x).to(alpha) if c.needs[2] else None
+
+
+def _prelu_grad_alpha_gradient(c: Context) -> Gradients:
+    """Of x g where x is not positive, else 0."""
+    g, x = c.inputs
+    to_g = c.builder.add("prelu_grad_alpha", c.grad, x) if c.needs[0] else None
+    return to_g, _below(c, g, x).buffer if c.needs[1] else None
+
+
+def _below(c: Context, g: Any, x: Any) -> Term:
+    """What comes in times g, where x is not positive, else 0."""
+    h, g_term, x_term = terms(c.builder, c.grad, g, x)
+    is_positive = x_term.apply("greater", x_term.constant(0.0))
+    return is_positive.apply("where", h.constant(0.0), h * g_term)
+
+
 def _affine_gradient(c: Context) -> Gradients:
     x, gamma, beta = c.inputs
     grad_x = c.builder.add("multiply", c.grad, gamma) if c.needs[0] else None
@@ -119,6 +141,29 @@ def _affine_gradient(c: Context) -> Gradients:
 
 def _penalty_gradient(c: Context) -> Gradients:
     return (c.builder.add("penalty_grad", c.grad, c.inputs[0], **c.attrs),)
+
+
+def penalty_grad_gradient(kind: str) -> Callable[[Context], Gradients]:
+    """The gradient rule of the operator `kind`, `penalty_grad` or `activity_penalty_grad`."""
+    return lambda c: _penalty_grad_gradient(c, kind)
+
+
+def _penalty_grad_gradient(c: Context, kind: str) -> Gradients:
+    """Of g (2 l2 w + l1 sign(w)): by g the sum of what comes in, h, times that, by w 2 l2 g h."""
+    g, weight = c.inputs
+    if c.attrs["kind"] != "l1l2":
+        raise KernelearnError(
+            f"The penalty {c.attrs['kind']!r} has no second derivative; write it with functions of "
+            "kernelearn.ops instead."
+        )
+    one = c.builder.add("fill", shape=(), value=1.0, dtype=g.dtype)
+    to_g = to_weight = None
+    if c.needs[0]:
+        slope, h = terms(c.builder, c.builder.add(kind, one, weight, **c.attrs), c.grad)
+        to_g = (slope * h).apply("sum_to", axes=tuple(range(len(weight.shape))), shape=()).buffer
+    if c.needs[1]:
+        to_weight = c.builder.add(kind, g, c.grad, **{**c.attrs, "l1": 0.0})
+    return to_g, to_weight
 
 
 def _scalar(x: Spec, **attrs: Any) -> tuple[Spec]:
@@ -160,7 +205,27 @@ operator(
 operator("scale", same_as_first, reference.scale, _scale_gradient, attrs={"factor": 1.0, "offset": 0.0})
 operator("affine", same_as_first, reference.affine, _affine_gradient)
 operator("prelu", same_as_first, reference.prelu, _prelu_gradient)
-operator("prelu_grad_input", same_as_first, reference.prelu_grad_input, is_linear=True)
-operator("prelu_grad_alpha", same_as_first, reference.prelu_grad_alpha, is_linear=True)
+operator(
+    "prelu_grad_input",
+    same_as_first,
+    reference.prelu_grad_input,
+    _prelu_grad_input_gradient,
+    is_linear=True,
+)
+operator(
+    "prelu_grad_alpha",
+    same_as_first,
+    reference.prelu_grad_alpha,
+    _prelu_grad_alpha_gradient,
+    is_linear=True,
+)
 operator("penalty", _scalar, reference.penalty, _penalty_gradient, attrs=PENALTY, kinds=PENALTIES)
-operator("penalty_grad", like(1), reference.penalty_grad, attrs=PENALTY, kinds=PENALTIES, is_linear=True)
+operator(
+    "penalty_grad",
+    like(1),
+    reference.penalty_grad,
+    penalty_grad_gradient("penalty_grad"),
+    attrs=PENALTY,
+    kinds=PENALTIES,
+    is_linear=True,
+)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.arrays import Array, Sizes
-from kernelearn.engine.operators.elementwise import PENALTIES, PENALTY
+from kernelearn.engine.operators.elementwise import PENALTIES, PENALTY, penalty_grad_gradient
 from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import elementwise
 from kernelearn.engine.reference.losses import LOSSES
@@ -108,4 +108,11 @@ operator(
     attrs=PENALTY,
     kinds=PENALTIES,
 )
-operator("activity_penalty_grad", _second, elementwise.activity_penalty_grad, attrs=PENALTY, kinds=PENALTIES)
+operator(
+    "activity_penalty_grad",
+    _second,
+    elementwise.activity_penalty_grad,
+    penalty_grad_gradient("activity_penalty_grad"),
+    attrs=PENALTY,
+    kinds=PENALTIES,
+)
