@@ -31,7 +31,8 @@ class NoSecond(Exception):
 def differentiated(case):
     """A program that gives s * dL/dx, L = sum(r * output), as `g` and its own gradient as `h`."""
     builder = ProgramBuilder(dtype="float64")
-    inputs = [builder.input(f"x{i}", np.shape(a), np.asarray(a).dtype.name) for i, a in enumerate(case.inputs)]
+    arrays = enumerate(map(np.asarray, case.inputs))
+    inputs = [builder.input(f"x{i}", array.shape, array.dtype.name) for i, array in arrays]
     made = builder.add(case.operator, *inputs, **case.attrs)
     output, wanted = made[0] if isinstance(made, tuple) else made, f"x{case.smooth[0]}"
     try:
