@@ -212,8 +212,11 @@ def activity_penalty(graph: ProgramBuilder, rule: Any, x: Buffer) -> Buffer:
     if not rule.is_traced:
         made: Buffer = graph.add("activity_penalty", x, **penalty_attrs(rule))
         return made
-    images = graph.add("entry_count", x, axes=(0,), dtype=x.dtype)
-    whole: Buffer = graph.add("divide", traced_penalty(graph, rule, x), images)
+    value = traced_penalty(graph, rule, x)
+    if x.shape[0] is not None:
+        whole: Buffer = graph.add("scale", value, factor=1 / x.shape[0])
+        return whole
+    whole = graph.add("divide", value, graph.add("image_count", x, dtype=x.dtype))
     return whole
 
 

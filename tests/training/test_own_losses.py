@@ -12,6 +12,7 @@ from kernelearn import (
     losses,
     metrics,
     ops,
+    regularizers,
     saving,
     set_random_seed,
 )
@@ -238,6 +239,13 @@ def test_penalties_and_projections_as_functions():
     np.testing.assert_allclose(kernel, twin.get_weights()[0], rtol=1e-6)
     assert np.abs(kernel).max() == np.float32(0.22)
     assert model.losses[0] == pytest.approx(0.01 * np.square(kernel).sum(), rel=1e-6)
+    acting = []
+    for rule in (lambda x: 0.1 * ops.sum(ops.abs(x)), regularizers.L1(0.1)):
+        set_random_seed(1)
+        model = Sequential([Input((6,)), layers.Dense(3, activity_regularizer=rule)])
+        model.compile(SGD(0.1), "mse")
+        acting.append(model.fit(X, Y, epochs=2, batch_size=8, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(*acting, rtol=1e-5)
     with pytest.raises(ShapeError, match="one number for the weight 'dense"):
         net(lambda w: 0.1 * w, None)
 

@@ -4,6 +4,7 @@ Layers use the first ones. Those whose names begin with `batch_` are made by rew
 batch normalisation falls into when as much of it as possible is done in passes that happen anyway.
 """
 
+import math
 from typing import Any
 
 from kernelearn.engine.arrays import Sizes
@@ -44,8 +45,10 @@ def _opened(c: Context, x: Any, statistics: Any) -> Term:
 
 def _over(c: Context, x: Any, value: Term) -> Term:
     """A value divided by the number of entries that a statistic is taken over."""
+    sizes = [x.shape[axis] for axis in c.attrs["axes"]]
+    share: Term = value * (1 / math.prod(size for size in sizes if size is not None))
     (whole,) = terms(c.builder, x)
-    return value / whole.apply("entry_count", axes=c.attrs["axes"], dtype=x.dtype)
+    return share / whole.apply("image_count", dtype=x.dtype) if None in sizes else share
 
 
 def _zeros(c: Context, x: Any) -> Any:
