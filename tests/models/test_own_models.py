@@ -188,3 +188,51 @@ def test_the_number_of_images_from_the_shape_and_training_on_add_loss_alone():
     nothing.compile("adam")
     with pytest.raises(NotBuiltError, match="no layer adds one with add_loss"):
         nothing.fit(sequences, verbose=0)
+
+
+class Remembering(layers.Layer):
+    """Counts how often it is traced, and keeps what it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.traced, self.factor = 0, 1.0
+
+    def call(self, x):
+        self.traced += 1
+        self.seen = x
+        return self.factor * x
+
+
+def test_a_call_is_traced_once_for_each_program_and_a_setting_that_changes_is_noticed():
+    layer = Remembering()
+    model = Sequential([Input((4,)), layer, layers.Dense(3, use_bias=False, kernel_initializer="ones")])
+    model.compile("sgd", "mse", engine="reference")
+    model.fit(X, Y, batch_size=4, epochs=3, verbose=0)
+    before = layer.traced
+    for _ in range(3):
+        model.train_on_batch(X, Y)
+    assert layer.traced == before
+    layer.factor = 3.0
+    expected = 3 * X @ model.get_weights()[0]
+    np.testing.assert_allclose(model.predict_on_batch(X), expected, rtol=1e-5)
+    with pytest.warns(UserWarning, match=r"attribute 'factor' of 'remembering.*add_weight") as said:
+        for number in range(12):
+            layer.factor = float(number)
+            model.train_on_batch(X, Y)
+    assert len(said) == 1
+
+
+def test_a_number_that_a_model_keeps_may_change():
+    class Scaled(Model):
+        def __init__(self):
+            super().__init__()
+            self.factor = 2.0
+
+        def call(self, x):
+            return self.factor * x
+
+    model = Scaled()
+    model.compile("sgd", "mse", engine="reference")
+    assert model.evaluate(X, 2 * X, verbose=0) == 0
+    model.factor = 1.0
+    assert model.evaluate(X, X, verbose=0) == 0

@@ -68,6 +68,7 @@ class Model(Trainer, Layer):
         # The names that a dict of inputs or outputs gives.
         self.input_keys, self.output_keys = _keys(inputs), _keys(outputs)
         self.has_tuple_outputs = isinstance(outputs, tuple) and len(outputs) > 1
+        self._base_attributes = frozenset({*vars(self), "_base_attributes", "built"})
         if inputs is not None:
             self._connect(_tensors(inputs, "inputs"), _tensors(outputs, "outputs"))
         if not trainable:
@@ -92,6 +93,10 @@ class Model(Trainer, Layer):
         if is_own(type(self)):
             return super().sublayers()
         return [(layer.name, layer) for layer in self._layers]
+
+    def settings(self) -> dict[str, Any]:
+        """What a class of one's own keeps in its models: a `call` may read it while it is traced."""
+        return {name: value for name, value in vars(self).items() if name not in self._base_attributes}
 
     def flat_layers(self) -> list[Layer]:
         """All layers that are not models, those of nested models included, each once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kernelearn.layers.own import is_own
 from kernelearn.training.objectives import Objective
 from kernelearn.training.trainable import Trainable
 
@@ -29,12 +30,14 @@ class Reading:
     ) -> None:
         losses = [objective.loss for objective in objectives if objective.loss is not None]
         self._read(list(model.flat_layers()), losses, optimizer)
+        self._models = [(own, own.settings()) for own in _own_models(model)]
 
     @classmethod
     def of_layers(cls, layers: Sequence[Layer]) -> Reading:
         """What a program of one's own read from layers."""
         made = cls.__new__(cls)
         made._read(layers, (), None)
+        made._models = []
         return made
 
     def _read(self, given: Sequence[Layer], losses: Sequence[Any], optimizer: Optimizer | None) -> None:
@@ -50,6 +53,7 @@ class Reading:
         try:
             return (
                 all(before == vars(thing) for thing, before in self._things)
+                and all(before == own.settings() for own, before in self._models)
                 and all(
                     weight.trainable is trainable
                     and weight.regularizer is penalty
@@ -60,6 +64,23 @@ class Reading:
             )
         except ValueError:  # another array where an array was
             return False
+
+    def change(self) -> str:
+        """What has changed, in words."""
+        pairs = [(thing, before, vars(thing)) for thing, before in self._things]
+        pairs += [(own, before, own.settings()) for own, before in self._models]
+        for thing, before, now in pairs:
+            for name in (*before, *now):
+                if before.get(name) is not now.get(name):
+                    owner = getattr(thing, "name", type(thing).__name__)
+                    return f"attribute {name!r} of {owner!r}, which is {now.get(name)!r} now"
+        return "a setting of the model, its weights or its optimiser"
+
+
+def _own_models(model: Any) -> list[Any]:
+    """The models with a `call` of their own: what they keep may stand in it."""
+    below = [layer for _, layer in model.descendants()] if hasattr(model, "descendants") else []
+    return [part for part in (model, *below) if hasattr(part, "settings") and is_own(type(part))]
 
 
 def rule_of(optimizer: Optimizer | None) -> Any:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 KINDS = ("train", "test", "predict")
 # Images of a step that is looked at before any batch came, where it is for one number of them.
 USUAL_ROWS = 32
+# Times in a row that steps are built anew for hardly any batch, after which that is said.
+HASTY = 5
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class Programs:
         self._token = object()  # stands for the model where it must outlive it
         self._steps: StepCache[StepProgram] = StepCache()
         self._reading: Reading | None = None
+        # Batches since the steps were built anew, and how often in a row there were hardly any.
+        self._handed_out = self._hasty = 0
         self.own_steps = OwnSteps(model)  # type: ignore[arg-type]
         self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
         self._trained: Mapping[str, Variable] = {}
@@ -198,8 +202,24 @@ class Programs:
                 "The model has no shapes yet: give input_shape, call build(), or fit it first."
             )
         if self._reading is None or not self._reading.is_current():
+            if self._reading is not None and len(self._steps):
+                self._count_rebuilding(self._reading)
             self._steps.clear()
             self._reading = Reading(self.model, self._objectives or (), self.optimizer)
+
+    def _count_rebuilding(self, reading: Reading) -> None:
+        """Say once where steps are built anew again and again, each for a step or two."""
+        self._hasty = self._hasty + 1 if self._handed_out <= 2 else 0
+        self._handed_out = 0
+        if self._hasty == HASTY:
+            warnings.warn(
+                f"The steps of model {self.model.name!r} are built anew before nearly every batch, because "
+                f"something that they are made from changes: {reading.change()}. That takes far longer than "
+                "a step. Keep a number that changes in a weight, self.rate = self.add_weight(shape=(), "
+                "trainable=False), and change it by self.rate.assign(value).",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def clock(self, seed: int) -> Clock:
         """The clock of the next training step."""
@@ -358,6 +378,7 @@ class Programs:
         Args:
             buffers: label -> name of a buffer that the step is to give too; made once for each set of them.
         """
+        self._handed_out += 1
         signature = self.signature(batch)
         positions = () if kind == "predict" else batch.weighted_positions(len(self.objectives))
         signature, step = self._made_for(batch.rows, signature, kind, positions)
@@ -393,6 +414,8 @@ class Programs:
             optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
             built = building.build_training(self.model, objectives, optimizer, positions, signature)
             self._trained = built.variables
+        if self._reading is not None:  # code that is traced may have kept something in its layers
+            self._reading = Reading(self.model, self._objectives or (), self.optimizer)
         executable = prepare(built.program, built.variables, self.engine)
         return StepProgram(kind, executable, built.afterwards)
 
