@@ -120,7 +120,7 @@ PUBLIC = {
         sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy
         sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold upsample
         add get_item maximum minimum multiply negative subtract
-        diagonal dot dot_product_attention einsum inner kron matmul outer tensordot trace vdot vecdot
+        cross diagonal dot dot_product_attention einsum inner kron matmul outer tensordot trace vdot vecdot
         depth_to_space glu multi_hot normalize rms_normalization space_to_depth
         append argpartition bincount diagflat digitize dsplit dstack empty_like
         extract_sequences fliplr flipud geomspace hsplit isin logspace segment_min

@@ -6,7 +6,7 @@ Their numbers against Keras's are in tests/parity/test_golden_attention.py.
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, explain, ops
+from kernelearn import Input, Model, explain, ops, regularizers
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.explain.gradient.model_factors import factors_of
 from kernelearn.layers import (
@@ -111,6 +111,19 @@ def test_a_projection_inside_has_a_ledger():
     np.testing.assert_array_equal(book.inputs, X[..., 5].ravel().astype(float))
     output = explain.ledger(factors_of(model, X, np.ones((4, 2)), "heads/attention_output"), weight=(1, 2, 5))
     assert output.relative_residual < 1e-5
+
+
+def test_an_activity_penalty_is_on_what_every_projection_gives():
+    model = network(layer := MultiHeadAttention(2, 4, activity_regularizer=regularizers.L2(0.1)))
+    model.compile("sgd", "mse")
+    gives = [dense(X) for dense in (layer.query, layer.key, layer.value)]
+    plain = MultiHeadAttention(2, 4)
+    plain(X, X)
+    plain.set_weights(layer.get_weights())
+    gives.append(plain(X, X))
+    y = model.predict(X, verbose=0)
+    penalty = sum(0.1 * float((g.astype(float) ** 2).sum()) / len(X) for g in gives)
+    assert model.evaluate(X, np.zeros((4, 2)), verbose=0) == pytest.approx(penalty + np.mean(y * y), rel=1e-5)
 
 
 def test_attention_gives_zeros_where_the_query_is_masked():

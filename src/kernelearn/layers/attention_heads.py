@@ -66,6 +66,8 @@ class Heads(Layer):
         inside = letters[len(free) : len(shape)]
         made = letters[len(shape) : len(shape) + len(units)]
         rules = {rule: getattr(self, rule) for rule in RULES}
+        # NOTE: what the last one gives is what the layer gives, whose own penalty that is.
+        rules["activity_regularizer"] = None if name == "attention_output" else self.activity_regularizer
         layer = EinsumDense(
             f"{free}{inside},{inside}{made}->{free}{made}",
             [None] * (len(free) - 1) + list(units),

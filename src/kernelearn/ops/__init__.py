@@ -198,7 +198,19 @@ from kernelearn.ops.pointwise import (
     threshold,
 )
 from kernelearn.ops.pooling import average_pool, global_average_pool, global_max_pool, max_pool
-from kernelearn.ops.products import diagonal, dot, inner, kron, matmul, outer, tensordot, trace, vdot, vecdot
+from kernelearn.ops.products import (
+    cross,
+    diagonal,
+    dot,
+    inner,
+    kron,
+    matmul,
+    outer,
+    tensordot,
+    trace,
+    vdot,
+    vecdot,
+)
 from kernelearn.ops.quantiles import diff, median, percentile, quantile
 from kernelearn.ops.reductions import (
     all,
@@ -304,6 +316,7 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cross",
     "cumprod",
     "cumsum",
     "dense",

@@ -173,6 +173,31 @@ def kron(x1: Value, x2: Value) -> Any:
 
 
 @operation
+def cross(
+    x1: Value, x2: Value, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    """The vector product of vectors of three numbers, or of two: then the third of the product alone.
+
+    Args:
+        axisa, axisb: axes of the vectors; axisc: of the result. axis: all three at once.
+
+    >>> from kernelearn import ops
+    >>> ops.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    array([0., 0., 1.])
+    """
+    axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis, axis, axis)
+    a, b = (moved(x, at, -1) for x, at in zip(typed(x1, x2), (axisa, axisb)))
+    sizes = (a.shape[-1], b.shape[-1])
+    if sizes == (2, 2):
+        return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    if sizes != (3, 3):
+        raise ShapeError(f"cross takes vectors of three numbers, or all of two; got {sizes}.")
+    roll = function("roll")
+    y = roll(a, -1, -1) * roll(b, -2, -1) - roll(a, -2, -1) * roll(b, -1, -1)
+    return y if axisc in (-1, y.ndim - 1) else moved(y, -1, axisc)
+
+
+@operation
 def diagonal(x: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonal of two axes, as the last axis of the result.
 

@@ -11,6 +11,7 @@ from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, produc
 from kernelearn.engine.cpu.kernels.products.dots import DotProducts
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Stored, find_matrices
 from kernelearn.engine.cpu.kernels.products.tiles import MatrixProduct, Shares
+from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images
 from kernelearn.engine.program import Operation
@@ -86,6 +87,7 @@ def choose_code(found: Matrices, target: Target, chain: Chain | None) -> MatrixP
     blocks = Blocks(found.n, target.width, choose_vectors(found.n, target))
     is_apart = found.m >= COPYING_ROWS and found.k * found.b.row > NEAR and found.n > blocks.lanes
     is_gathered = found.a.row == 1 and found.k * found.a.column > NEAR and blocks.count >= COPYING_BLOCKS
+    is_gathered = is_gathered and stack.is_deep()
     shares = Shares(UNIT_ROWS, max(UNIT_COLUMNS // blocks.lanes, 1))
     return MatrixProduct(found, blocks, shares, 8, is_turned or is_apart, is_gathered, chain)
 
