@@ -14,6 +14,7 @@ from kernelearn.engine.reference.optimizers import (
     one_step,
 )
 from kernelearn.engine.updates import UPDATES
+from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.optimizers.schedules import ExponentialDecay
 
@@ -33,10 +34,23 @@ EXAMPLES = [
     optimizers.Lion(0.01, weight_decay=0.1),
     optimizers.Ftrl(0.5, l2_regularization_strength=0.01),
     optimizers.Lamb(0.05),
+    optimizers.Adafactor(0.2),
     optimizers.ScheduleFreeAdamW(0.05, warmup_steps=10),
 ]
 # Those whose step keeps the weight as it is, if no gradient moves it.
-NAMES = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"]
+NAMES = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "Adagrad",
+    "Adadelta",
+    "Adamax",
+    "Nadam",
+    "Lion",
+    "Lamb",
+    "Adafactor",
+]
 
 
 def start(optimizer, param):
@@ -136,6 +150,27 @@ def test_config_with_a_schedule_and_with_arguments_of_keras():
     again = optimizers.Adam.from_config(json.loads(json.dumps(config)))
     again.iterations = 10
     assert again.learning_rate == 0.05
+
+
+def test_muon_makes_steps_of_matrices_orthogonal_and_leaves_the_rest_to_adam():
+    muon = optimizers.Muon(1.0, rms_rate=None, momentum=0.0, exclude_layers=["head"], weight_decay=None)
+    grad = np.random.default_rng(0).normal(size=(4, 7))
+    moved, _ = one_step("muon_update", np.zeros((4, 7)), grad, np.zeros((4, 7)), learning_rate=1.0, step=1,
+                        **muon.attrs())  # fmt: skip
+    sizes = np.linalg.svd(moved, compute_uv=False)
+    assert sizes.min() > 0.6 and sizes.max() < 1.3  # what the iteration is made for, whatever the gradient
+    for path, shape, kind in (
+        ("d/kernel", (3, 2), "muon_update"),
+        ("d/bias", (2,), "adam_update"),
+        ("c/kernel", (3, 3, 1, 2), "adam_update"),
+        ("head/kernel", (3, 2), "adam_update"),
+        ("embedding/embeddings", (3, 2), "adam_update"),
+    ):
+        weight = Variable(np.zeros(shape), path)
+        assert muon.kind_for(weight) == kind
+        assert list(muon.slots_for(weight)) == UPDATES[kind].slots_with(
+            {**muon.attrs(weight), "amsgrad": False}
+        )
 
 
 def test_scaling_the_loss_is_said_to_change_nothing():

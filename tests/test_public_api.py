@@ -143,7 +143,7 @@ PUBLIC = {
     """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get
-        Ftrl Lamb LossScaleOptimizer ScheduleFreeAdamW
+        Adafactor Ftrl Lamb LossScaleOptimizer Muon ScheduleFreeAdamW
         schedules serialize
     """,
     "kernelearn.optimizers.schedules": """

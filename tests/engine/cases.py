@@ -703,6 +703,10 @@ UPDATE = [
             ("sgd_update", 1, {"momentum": 0.9, "every": 2}, "not due"),
         )
     ],
+    Case("muon_update", (_X, _Y, np.array(0.1), np.array(3), _X), {"nesterov": False}),
+    Case(
+        "adafactor_update", (_X, _Y, np.array(0.1), np.array(3), abs(_X[:, 0]), abs(_X[0]), np.array(0.0)), {}
+    ),
     Case("nadam_update", (_X, _Y, np.array(0.1), np.array(3), _X, abs(_Y), np.array(0.5)), {}),
 ]
 

@@ -28,6 +28,8 @@ OPTIMIZERS = {
     "ftrl": lambda: optimizers.Ftrl(0.1, l1_regularization_strength=0.01, weight_decay=0.1),
     "lamb": lambda: optimizers.Lamb(0.01, weight_decay=0.1, clipnorm=0.1),
     "schedule-free": lambda: optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3),
+    "adafactor": lambda: optimizers.Adafactor(0.1, weight_decay=0.1),
+    "muon": lambda: optimizers.Muon(0.01, clipnorm=0.5),
     "lion": lambda: optimizers.Lion(0.002, weight_decay=0.1),
 }
 SAMPLES, CLASSES = 40, 3

@@ -4,6 +4,7 @@ from typing import Any
 
 from kernelearn.optimizers import schedules
 from kernelearn.optimizers.base import OPTIMIZERS, Optimizer, Slot
+from kernelearn.optimizers.matrices import Adafactor, Muon
 from kernelearn.optimizers.methods import (
     SGD,
     Adadelta,
@@ -20,6 +21,7 @@ from kernelearn.optimizers.special import Ftrl, Lamb, LossScaleOptimizer, Schedu
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -28,6 +30,7 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "Muon",
     "Nadam",
     "Optimizer",
     "RMSprop",

@@ -240,6 +240,14 @@ class Optimizer(Configurable):
         accumulated = {"every": self.steps_per_update} if self.gradient_accumulation_steps else {}
         return {**attributes, "weight_decay": decay, **accumulated}
 
+    def kind_for(self, variable: Any) -> str:
+        """Name of the update operator of one variable."""
+        return self.kind
+
+    def slots_for(self, variable: Any) -> dict[str, Slot]:
+        """`slots` of one variable."""
+        return self.slots(variable.shape)
+
     def slots(self, shape: Sequence[int]) -> dict[str, Slot]:
         """The arrays to keep for a variable of this shape, in the order the update operator takes them."""
         return {name: Slot(tuple(shape), 0.0) for name in self._slot_names()}

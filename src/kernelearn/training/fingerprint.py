@@ -153,7 +153,8 @@ def _optimizer(model: Trainer) -> Any:
     parts = [optimizer.kind, optimizer.attrs(), optimizer.clipping, without_decay]
     # NOTE: only where there is one, so that a training from before there were averages goes on.
     averaged = [optimizer.ema_momentum, optimizer.ema_overwrite_frequency] if optimizer.use_ema else []
-    return [*parts, *averaged]
+    others = [optimizer.attrs(w) for w in model.weights if optimizer.kind_for(w) != optimizer.kind]
+    return [*parts, *averaged, *others]
 
 
 def rate_text(rate: float, optimizer: Optimizer | None) -> str:

@@ -51,10 +51,13 @@ def add_updates(
         graph.layer = name.rpartition("/")[0]
         carried = [
             _slot(graph, f"optimizer/{name}/{key}", slot.shape, weight, optimizer, slot.value)
-            for key, slot in optimizer.slots(weight.shape).items()
+            for key, slot in optimizer.slots_for(weight).items()
         ]
-        attrs = {**optimizer.attrs(weight), "multiplier": multipliers.get(id(weight), 1.0)}
-        graph.update(optimizer.kind, (param, grad, rate, step, *carried), (param, *carried), **attrs)
+        attrs = optimizer.attrs(weight)
+        attrs["multiplier"] = attrs.get("multiplier", 1.0) * multipliers.get(id(weight), 1.0)
+        graph.update(
+            optimizer.kind_for(weight), (param, grad, rate, step, *carried), (param, *carried), **attrs
+        )
         if optimizer.use_ema:
             _average(graph, param, weight, optimizer, step)
         constraint = getattr(weight, "constraint", None)

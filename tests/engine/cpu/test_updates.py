@@ -43,7 +43,8 @@ VARIANTS = [
 
 
 def test_every_optimiser_is_tried():
-    assert {operator for operator, _, _ in VARIANTS} == set(UPDATES)
+    by_entries = {name for name, update in UPDATES.items() if update.whole is None}
+    assert {operator for operator, _, _ in VARIANTS} == by_entries
 
 
 def problem(operator: str, slots: int, attrs: dict, shape=(3, 5, 7), step: int = 3) -> Problem:

@@ -92,7 +92,7 @@ def one_step(
     """
     begun = _begin(kind, param, grad, slots, float(learning_rate), int(step), attrs)
     first = begun.first
-    if begun.factor is not None:
+    if UPDATES[kind].whole is None and begun.factor is not None:
         first = begun.param - begun.factor * first
     return (first, *begun.slots)
 
@@ -120,6 +120,11 @@ def _begin(
 ) -> _Begun:
     # NOTE: a NumPy float64 scalar as the rate would turn float32 parameters into float64.
     update = UPDATES[kind]
+    if update.whole is not None:
+        param = param * float(kept(attrs, rate)) if attrs["weight_decay"] else param
+        done = update.whole(attrs, rate, step, param, grad, slots)
+        kinds = (np.asarray(new, old.dtype) for new, old in zip(done.slots, slots))
+        return _Begun(param, done.param, tuple(kinds), done.factor)
     split = len(slots) - len(update.numbers)
     numbers = dict(zip(update.numbers, slots[split:]))
     math_of_step = FloatNumbers(step, numbers)

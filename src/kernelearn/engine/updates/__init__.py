@@ -6,12 +6,14 @@ and the explanations of updates all read it. What its entries are made of is in 
 
 from kernelearn.engine.updates import (
     adadelta,
+    adafactor,
     adagrad,
     adam,
     adamax,
     ftrl,
     lamb,
     lion,
+    muon,
     nadam,
     rmsprop,
     schedule_free_adamw,
@@ -30,5 +32,7 @@ UPDATES: dict[str, Update] = {
     "lion_update": lion.UPDATE,
     "ftrl_update": ftrl.UPDATE,
     "lamb_update": lamb.UPDATE,
+    "adafactor_update": adafactor.UPDATE,
+    "muon_update": muon.UPDATE,
     "schedule_free_adamw_update": schedule_free_adamw.UPDATE,
 }

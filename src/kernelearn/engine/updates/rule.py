@@ -4,6 +4,7 @@
     step(math, attrs, c, param, grad, *slots) -> (param, *slots)   entry by entry
     linear(math, attrs, rate, grad, old, new) -> LinearStep        of one update that was done
     factor(math, attrs, rate, param, direction) -> number          from sums of squares, see below
+    whole(attrs, rate, number, param, grad, slots) -> Whole        of arrays, for steps of whole matrices
 
 `math` is the arithmetic of whoever asks, see `arithmetic`. Weight decay is decoupled in every optimiser and
 comes before its step: see `arithmetic.kept`.
@@ -45,6 +46,20 @@ class LinearStep:
     slot: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A step on arrays: the parameter, its slots, and the number that `linear` gets as `math.factor`."""
+
+    param: Array
+    slots: tuple[Array, ...]
+    factor: float
+
+
+def no_step(*_: Any) -> tuple[Any, ...]:
+    """The step of an update that is not made entry by entry."""
+    raise NotImplementedError("This update is computed on whole arrays.")
+
+
 @dataclass(frozen=True)
 class Update:
     """One kind of optimiser.
@@ -59,19 +74,21 @@ class Update:
         coefficient_names: what `coefficients` gives besides, where there are numbers.
         factor: for an update whose length depends on norms: `step` gives a direction d in the place of the
             parameter, which becomes param - factor * d. It is made from the sums of the squares of both.
+        whole: the step of an update on whole matrices, which has no kernel: NumPy computes it.
         is_followed: whether `linear` says all that an update leaves to the next, so that a history of one
             number can be followed through many.
     """
 
     slots: tuple[str, ...]
     attrs: Mapping[str, Any]
-    step: Callable[..., tuple[Any, ...]]
     linear: Callable[..., LinearStep]
+    step: Callable[..., tuple[Any, ...]] = no_step
     coefficients: Callable[..., dict[str, Any]] = only_rate
     optional: Mapping[str, str] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     coefficient_names: tuple[str, ...] = ()
     factor: Callable[..., Any] | None = None
+    whole: Callable[..., Whole] | None = None
     is_followed: bool = True
 
     def slots_with(self, attrs: Mapping[str, Any]) -> list[str]:

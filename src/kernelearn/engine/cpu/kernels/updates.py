@@ -61,7 +61,7 @@ class StepNumbers:
 def lower_update(plan: Plan, op: Operation) -> bool:
     """param, *slots <- one step; operands (param, grad, learning rate, step, *slots)."""
     rate, step, *slots = op.inputs[2:]
-    if not _fits(plan, op, slots):
+    if UPDATES[op.operator].whole is not None or not _fits(plan, op, slots):
         return False
     numbers = UPDATES[op.operator].numbers
     arrays = slots[: len(slots) - len(numbers)]
