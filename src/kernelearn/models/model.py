@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,9 @@ class Model(Trainer, Layer):
     """
 
     loses_masks_silently = True
+
+    # What a functional model is made of; a model with a `call` of its own has no use for it.
+    outside_config: ClassVar[frozenset[str]] = Layer.outside_config | {"inputs", "outputs"}
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True
