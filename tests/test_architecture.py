@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "regularizers": BASE | {"tracing", "engine"},
     "constraints": BASE | {"tracing", "engine"},
     "losses": BASE | {"tracing", "ops", "engine"},
-    "metrics": BASE | {"tracing", "engine", "losses"},
+    "metrics": BASE | {"tracing", "engine", "initializers", "losses"},
     "optimizers": BASE | {"tracing", "engine", "schedules"},
     "tracing": BASE | {"engine"},
     "ops": BASE | {"engine", "tracing"},

@@ -289,3 +289,56 @@ def test_a_function_that_is_not_registered_is_named_before_a_file_is_written(tmp
     with pytest.raises(ArgumentError, match=r"function mine, which cannot be saved.*saving\.register"):
         model.save(tmp_path / "model.kernelearn")
     assert not list(tmp_path.iterdir())
+
+
+class Hits(metrics.Metric):
+    """As in Keras's guide: variables, computed with functions of `ops`."""
+
+    def __init__(self, name="hits", **options):
+        super().__init__(name=name, **options)
+        self.hits = self.add_variable(shape=(), initializer="zeros", name="hits")
+        self.seen = self.add_weight(name="seen", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        right = ops.cast(ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32")), "float32")
+        self.hits.assign(self.hits + ops.sum(right))
+        self.seen.assign_add(float(right.shape[0]))
+
+    def result(self):
+        return self.hits / self.seen
+
+
+def test_a_metric_with_variables_and_accuracy_by_the_targets():
+    def loss(y_true, y_pred):
+        return losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+    hits = Hits()
+    model = Sequential([Input((6,)), layers.Dense(3, "softmax")])
+    model.compile(SGD(0.1), loss, metrics=[hits, "accuracy"])
+    history = model.fit(X, LABELS, epochs=2, verbose=0).history
+    assert history["hits"] == pytest.approx(history["accuracy"])
+    values = model.evaluate(X, LABELS, verbose=0, return_dict=True)
+    assert values["accuracy"] == (model.predict(X, verbose=0).argmax(-1) == LABELS).mean()
+    assert values["hits"] == pytest.approx(values["accuracy"])
+    state, twin = hits.get_state(), Hits()
+    twin.set_state(state)
+    assert [v.name for v in twin.variables] == ["hits", "seen"] and float(twin.hits) == float(hits.hits)
+    twin.reset_state()
+    assert float(twin.seen) == 0.0
+    one_hot = Sequential([Input((6,)), layers.Dense(3, "softmax")])
+    one_hot.set_weights(model.get_weights())
+    one_hot.compile(SGD(0.1), squares, metrics=["accuracy"])
+    found = one_hot.evaluate(X, np.eye(3)[LABELS], verbose=0, return_dict=True)
+    assert found["accuracy"] == values["accuracy"]
+
+
+def test_projections_are_part_of_the_program():
+    model = Sequential([Input((6,)), layers.Dense(3, kernel_constraint=lambda w: ops.maximum(w, 0.0))])
+    model.compile(SGD(0.5), "mse")
+    model.fit(X, Y, verbose=0)
+    assert "constrain" not in {op.operator for op in model.program("train").operations}
+    kernel = model.get_weights()[0]
+    assert kernel.min() == 0.0 and kernel.max() > 0.0
+    model.layers[0].kernel.constraint = lambda w: w[0]
+    with pytest.raises(ShapeError, match="must keep its shape"):
+        model.fit(X, Y, verbose=0)

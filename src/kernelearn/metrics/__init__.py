@@ -190,6 +190,8 @@ def resolve(
         metric = get(identifier)
     else:
         form = _form_of_targets(loss, output_shape, target_shape)
+        if form == "categorical" and target_shape is None and (loss is None or loss.is_traced):
+            form = "any"  # the loss does not tell: the first targets do
         metric = _FORMS[choice[identifier.lower()], form](bool(getattr(loss, "from_logits", False)))
     metric.name = identifier
     return metric
@@ -208,9 +210,24 @@ def _form_of_targets(loss: Any, output_shape: Any, target_shape: Any) -> str:
     return "binary" if output_shape is None and kind.startswith("binary") else "categorical"
 
 
+class _ByTargets(MeanMetric):
+    """Accuracy or cross-entropy in the form that the targets have: class numbers, or one-hot rows."""
+
+    def __init__(self, what: str, from_logits: bool) -> None:
+        super().__init__(what)
+        self.what, self.from_logits = what, from_logits
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        is_sparse = y_true.ndim < y_pred.ndim or (y_true.shape[-1] == 1 and y_pred.shape[-1] != 1)
+        form = _FORMS[self.what, "sparse" if is_sparse else "categorical"](self.from_logits)
+        return form.values(y_true, y_pred)
+
+
 _FORMS: dict[tuple[str, str], Any] = {
     ("accuracy", "binary"): lambda logits: BinaryAccuracy(threshold=0.0 if logits else 0.5),
     ("accuracy", "sparse"): lambda logits: SparseCategoricalAccuracy(),
+    ("accuracy", "any"): lambda logits: _ByTargets("accuracy", logits),
+    ("crossentropy", "any"): lambda logits: _ByTargets("crossentropy", logits),
     ("accuracy", "categorical"): lambda logits: CategoricalAccuracy(),
     ("crossentropy", "binary"): lambda logits: BinaryCrossentropy(from_logits=logits),
     ("crossentropy", "sparse"): lambda logits: SparseCategoricalCrossentropy(from_logits=logits),

@@ -1,24 +1,29 @@
 """What all metrics share: a state that grows batch by batch, and means over samples.
 
-Your own metric: subclass `Metric` with `update_state` and `result`, numbers and arrays kept in `self.state`;
+Your own metric: subclass `Metric` with `update_state` and `result`, numbers kept by `add_variable` or in
+`self.state`;
 or `MeanMetric` with `values(y_true, y_pred)`; or give `compile` a function of (y_true, y_pred).
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kernelearn import initializers
 from kernelearn._configurable import Configurable
 from kernelearn.engine.variable import Variable, ViewVariable
 from kernelearn.errors import ArgumentError
+from kernelearn.initializers.base import InitializerLike
 from kernelearn.losses.base import expanded_weight, leading_weight
+from kernelearn.metrics.variables import MetricVariable
 from kernelearn.registry import Registry
 from kernelearn.tracing import read_later, updated_later
 
 METRICS = Registry("metric")
+_ADDED = "variable:"  # what a state calls the variables that `add_variable` made
 
 
 class MetricOptions(TypedDict, total=False):
@@ -46,6 +51,35 @@ class Metric(Configurable):
         self.refuse_rest(keras_options)
         self.name = name or self.default_name or type(self).__name__.lower()
         self.state: dict[str, Any] = {}
+        self._added: list[MetricVariable] = []
+
+    def add_variable(
+        self,
+        shape: Sequence[int] = (),
+        initializer: InitializerLike = "zeros",
+        dtype: str | None = None,
+        aggregation: str | None = None,
+        name: str | None = None,
+    ) -> MetricVariable:
+        """A number or array that the metric keeps, as in Keras: `self.total.assign(self.total + value)`.
+
+        Args:
+            aggregation: of no effect: there is one process.
+        """
+        start = np.asarray(initializers.get(initializer)(tuple(shape), dtype=dtype or "float32"))
+        made = MetricVariable(start.astype(dtype or "float32"), name or f"variable_{len(self._added)}")
+        self._added.append(made)
+        return made
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: InitializerLike = "zeros",
+        dtype: str | None = None,
+        name: str | None = None,
+    ) -> MetricVariable:
+        """The older name of `add_variable`."""
+        return self.add_variable(shape, initializer, dtype, None, name)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -76,29 +110,36 @@ class Metric(Configurable):
     def reset_state(self) -> None:
         """Forget everything: called at the start of every epoch."""
         self.state = self.initial_state()
+        for variable in self._added:
+            variable.assign(variable.first)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of the state as arrays, from which `set_state` goes on exactly where this metric is."""
-        return {name: np.array(value) for name, value in self.state.items()}
+        own = {name: np.array(value) for name, value in self.state.items()}
+        return {**own, **{f"{_ADDED}{v.name}": v.numpy() for v in self._added}}
 
     def set_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Put back what `get_state` gave.
 
         Raises: ArgumentError if it belongs to another metric.
         """
-        expected = set(self.initial_state())
+        added = {f"{_ADDED}{variable.name}": variable for variable in self._added}
+        expected = {*self.initial_state(), *added}
         if not expected <= set(state):
             raise ArgumentError(f"The state of {self.name} needs {sorted(expected)}, got {sorted(state)}.")
-        arrays = {name: np.array(value) for name, value in state.items()}
+        for name, variable in added.items():
+            variable.assign(state[name])
+        arrays = {name: np.array(value) for name, value in state.items() if name not in added}
         self.state = {name: array if array.ndim else array.item() for name, array in arrays.items()}
 
     @property
     def variables(self) -> list[Variable]:
         """The state as variables, as in Keras: reading gives what it is now, assigning sets it."""
-        return [
+        own: list[Variable] = [
             ViewVariable(np.array(value), name, functools.partial(self.state.__setitem__, name))
             for name, value in self.state.items()
         ]
+        return [*own, *self._added]
 
     @property
     def dtype(self) -> str:

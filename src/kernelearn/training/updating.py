@@ -11,12 +11,15 @@ import itertools
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelearn import tracing
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
+from kernelearn.errors import ShapeError, TracingError
+from kernelearn.tracing import Traced
 from kernelearn.training.rules import constraint_attrs
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def add_updates(
             _average(graph, param, weight, optimizer, step)
         constraint = getattr(weight, "constraint", None)
         if constraint is not None:
-            graph.update("constrain", (param,), (param,), **constraint_attrs(constraint))
+            _constrain(graph, param, constraint)
     graph.layer = ""
 
 
@@ -118,6 +121,38 @@ def _average(
     frequency = optimizer.ema_overwrite_frequency
     if frequency is not None:
         graph.update("overwrite_weight", (param, average, step), (param,), frequency=frequency, every=every)
+
+
+def _constrain(graph: ProgramBuilder, param: Buffer, constraint: Any) -> None:
+    """Project a weight: by the engine's kernel, by traced code, or, for code in NumPy, on the host."""
+    if getattr(constraint, "kind", "custom") == "custom":
+        value = _traced(graph, param, constraint)
+        if value is not None:
+            graph.update("assign", (value,), (param,))
+            return
+    graph.update("constrain", (param,), (param,), **constraint_attrs(constraint))
+
+
+def _traced(graph: ProgramBuilder, param: Buffer, constraint: Any) -> Buffer | None:
+    """What a constraint of the user's own makes of a weight, as operations; None for code in NumPy.
+
+    Raises: ShapeError for a value of another shape.
+    """
+    before = len(graph.operations)
+    with _phase(graph, "update"), tracing.tracing(graph):
+        try:
+            value = constraint(Traced(graph, param))
+        except TracingError:
+            value = None
+    if not isinstance(value, Traced):
+        del graph.operations[before:]
+        return None
+    if value.buffer.shape != param.shape:
+        raise ShapeError(
+            f"The constraint of {param.name!r} must keep its shape {param.shape}; it gave "
+            f"{value.buffer.shape}."
+        )
+    return value.buffer
 
 
 class Carried(Variable):
