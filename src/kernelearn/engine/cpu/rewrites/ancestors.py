@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from kernelearn.engine.cpu.kernels.reductions.reduced import is_reduction
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 
 
 class Ancestors:
-    """For every operation all that have to be done before it, as bits of one whole number."""
+    """For every operation all that have to be done before it, as bits of one whole number.
+
+    Attributes:
+        reductions: places of the operations that reduce.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -21,6 +26,8 @@ class Ancestors:
                 made = graph.place_of(name)
                 bits |= self._bits[made] if 0 <= made < place else 0
             self._bits.append(bits)
+        buffers = graph.program.buffers
+        self.reductions = [i for i, op in enumerate(graph.program.operations) if is_reduction(op, buffers)]
 
     def reaches(self, name: str, members: Iterable[int]) -> bool:
         """Whether a buffer is made from results of some operations."""

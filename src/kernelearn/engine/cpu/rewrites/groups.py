@@ -103,8 +103,9 @@ class Group:
             for reader in self.graph.readers(name):
                 self._try_reduction(reader)
         if self.reductions:
-            for op in self.graph.program.operations[min(self.members) :]:
-                self._try_reduction(op)
+            for place in self.ancestors.reductions:
+                if place > min(self.members):
+                    self._try_reduction(self.graph.program.operations[place])
 
     def _try_reduction(self, op: Operation) -> None:
         place = self.graph.place(op)

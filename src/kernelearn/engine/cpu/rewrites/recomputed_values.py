@@ -39,10 +39,9 @@ class Readers:
 
     def __init__(self, graph: Graph, groups: Sequence[Group]) -> None:
         self._groups: dict[str, dict[int, Group]] = {}
+        self._names: dict[int, set[str]] = {}
         for group in groups:
-            for op in group.operations:
-                for name in read_inputs(op):
-                    self._groups.setdefault(name, {})[id(group)] = group
+            self.look(group)
         inside = {place for group in groups for place in group.members}
         self._loose = {
             name
@@ -50,6 +49,14 @@ class Readers:
             if place not in inside
             for name in op.inputs
         }
+
+    def look(self, group: Group) -> None:
+        """Look again at what a group reads."""
+        for name in self._names.get(id(group), ()):
+            del self._groups[name][id(group)]
+        names = self._names[id(group)] = {name for op in group.operations for name in read_inputs(op)}
+        for name in names:
+            self._groups.setdefault(name, {})[id(group)] = group
 
     def is_loose(self, name: str) -> bool:
         """Whether an operation outside of all groups reads a buffer."""
@@ -66,10 +73,11 @@ class Readers:
 
 def compute_again(graph: Graph, groups: Sequence[Group], buffers: dict[str, Buffer]) -> None:
     """Give groups operations of others, where that saves a tensor; buffers of the copies are entered."""
+    readers = Readers(graph, groups)
     for group in groups:
         numbers = math.prod(size for size in group.shape if size is not None)
         if numbers >= (2 if None in group.shape else LARGE):
-            _Values(graph, Readers(graph, groups), group, buffers).share()
+            _Values(graph, readers, group, buffers).share()
 
 
 class _Values:
@@ -162,6 +170,7 @@ class _Values:
         moved = [replace(op, inputs=tuple(names.get(n, n) for n in op.inputs)) for op in other.operations]
         anchor = 1 if other.is_anchored else 0
         other.operations = [*moved[:anchor], *copies, *moved[anchor:]]
+        self.readers.look(other)
 
 
 def _read_by_product(group: Group) -> tuple[str, ...]:

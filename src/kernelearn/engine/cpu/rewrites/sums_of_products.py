@@ -85,10 +85,11 @@ class _Terms:
 
     def _is_from_a_sum(self, name: str, ancestors: Ancestors) -> bool:
         """Whether a buffer is made from a sum of the same phase over the same axes."""
-        operations = self.graph.program.operations
+        operations, last = self.graph.program.operations, self.graph.place(self.op)
+        sums = [(place, operations[place]) for place in ancestors.reductions if place < last]
         return any(
             ancestors.reaches(name, (place,))
-            for place, op in enumerate(operations[: self.graph.place(self.op)])
+            for place, op in sums
             if op.operator in SUMS
             and op.phase == self.op.phase
             and self.buffers[op.inputs[0]].shape == self.shape
