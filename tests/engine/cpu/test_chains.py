@@ -160,3 +160,21 @@ def test_reductions_over_the_same_axes_are_one_pass():
     expected = prepare(graph.build(), {}, "reference").run(inputs)
     for name, value in CpuExecutable(graph.build(), {}).run(inputs).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_factors_leave_sums_only_where_whole_tensors_remain():
+    """m / r is as large as neither of them; the sum of what is the same everywhere is a multiple of it."""
+    graph = ProgramBuilder()
+    m, r = Term(graph, graph.input("m", (3, 1, 7))), Term(graph, graph.input("r", (3, 4, 1)))
+    x = Term(graph, graph.input("x", (3, 4, 7)))
+    one = Term(graph, graph.input("one", (1, 1, 1)))
+    for number, y in enumerate(
+        (m / r, (x + one) * r, (m * r) - x * 2.0, one.apply("broadcast_to", shape=(3, 4, 7)))
+    ):
+        for axes, shape in (((2,), (3, 4)), ((0, 1), (7,)), ((0, 1, 2), ())):
+            graph.outputs[f"{number} {axes}"] = y.apply("sum_to", axes=axes, shape=shape).buffer.name
+            graph.outputs[f"mean {number} {axes}"] = y.apply("reduce_mean", axes=axes).buffer.name
+    inputs = {b.name: numbers(*b.shape) for b in graph.build().inputs()}
+    expected = prepare(graph.build(), {}, "reference").run(inputs)
+    for name, value in CpuExecutable(graph.build(), {}).run(inputs).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)

@@ -54,8 +54,9 @@ def take_out_factors(program: Program) -> Program:
     for op in program.operations:
         if op.operator in SUMS and program.buffers[op.inputs[0]].dtype == "float32" and op.phase != "update":
             terms = _Terms(graph, ancestors, op).found
-            if terms is not None:
-                changes.append((op, _Writer(program, op, buffers).written(terms)))
+            written = None if terms is None else _Writer(program, op, buffers).written(terms)
+            if written is not None:
+                changes.append((op, written))
     return graph.replaced(changes, buffers)
 
 
@@ -97,8 +98,9 @@ class _Terms:
         )
 
     def _terms(self, name: str) -> list[Term]:
+        """Terms of a tensor as large as all."""
         made = self.graph.producer(name)
-        if made is None or self.buffers[name].shape != self.shape:
+        if made is None:
             return [Term((name,))]
         if made.phase != self.op.phase and made.operator not in ("multiply", "divide", "scale"):
             return [Term((name,))]
@@ -110,26 +112,32 @@ class _Terms:
             factor, offset = float(op.attrs["factor"]), op.attrs["offset"]
             terms = [replace(term, factor=term.factor * factor) for term in self._terms(op.inputs[0])]
             return terms if offset == 0 else None
-        if op.operator in ("add", "subtract"):
+        if op.operator in ("add", "subtract") and all(map(self._is_usable, op.inputs)):
             sign = -1.0 if op.operator == "subtract" else 1.0
             first, second = (self._summand(name) for name in op.inputs)
             return [*first, *(replace(term, factor=term.factor * sign) for term in second)]
         if op.operator == "multiply":
             return self._product(*op.inputs)
-        if op.operator == "divide" and self._is_small(op.inputs[1]):
+        if op.operator == "divide" and self._is_small(op.inputs[1]) and self._is_whole(op.inputs[0]):
             return [term.times(Term((), (), (op.inputs[1],))) for term in self._terms(op.inputs[0])]
         if op.operator == "broadcast_to" and self._is_small(op.inputs[0]):
             return [Term((), (op.inputs[0],))]
         return None
+
+    def _is_whole(self, name: str) -> bool:
+        return self.buffers[name].shape == self.shape
+
+    def _is_usable(self, name: str) -> bool:
+        return self._is_whole(name) or self._is_small(name)
 
     def _summand(self, name: str) -> list[Term]:
         return [Term((), (name,))] if self._is_small(name) else self._terms(name)
 
     def _product(self, a: str, b: str) -> list[Term] | None:
         for one, other in ((a, b), (b, a)):
-            if self._is_small(one) and self.buffers[other].shape == self.shape:
+            if self._is_small(one) and self._is_whole(other):
                 return [term.times(Term((), (one,))) for term in self._terms(other)]
-        if self.buffers[a].shape != self.shape or self.buffers[b].shape != self.shape:
+        if not self._is_whole(a) or not self._is_whole(b):
             return None
         factors = [self._terms(name) for name in (a, b)]
         if any(len(terms) > 1 for terms in factors):
@@ -147,11 +155,14 @@ class _Writer:
         self.kept = tuple(1 if i in self.axes else s for i, s in enumerate(self.source.shape))
         self.operations: list[Operation] = []
 
-    def written(self, terms: Sequence[Term]) -> list[Operation]:
+    def written(self, terms: Sequence[Term]) -> list[Operation] | None:
+        """None if the result would have to be repeated."""
         total = ""
         for term in terms:
             part = self._part(term)
             total = self._add("add", total, part) if total else part
+        if self.buffers[total].shape != self.kept:
+            return None
         shape = self.known[self.op.outputs[0]].shape
         attrs = OPERATORS["reshape"].whole({"shape": shape})
         last = replace(self.op, operator="reshape", inputs=(total,), attrs=attrs)
