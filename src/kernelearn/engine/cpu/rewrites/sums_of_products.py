@@ -161,7 +161,7 @@ class _Writer:
         for term in terms:
             part = self._part(term)
             total = self._add("add", total, part) if total else part
-        if self.buffers[total].shape != self.kept:
+        if (self.buffers.get(total) or self.known[total]).shape != self.kept:
             return None
         shape = self.known[self.op.outputs[0]].shape
         attrs = OPERATORS["reshape"].whole({"shape": shape})
