@@ -66,6 +66,12 @@ ENTRYWISE = [
     ),
     *[_pair(name, getattr(np, name)) for name in TWO],
     _pair("atan2", np.arctan2),
+    Example(
+        "cross",
+        lambda f, x, y: f(x[:, :, :3], y[:, :, 1:4]),
+        lambda x, y: np.cross(x[:, :, :3], y[:, :, 1:4]),
+        (NORMAL, POSITIVE),
+    ),
     _pair("power", np.power, (POSITIVE, NORMAL)),
     *[
         Example("power", lambda f, x, p=p: f(x, p), lambda x, p=p: x**p, (POSITIVE,), label=str(p))
