@@ -43,10 +43,12 @@ class Loss(Configurable):
         kind: the engine's name of the loss, "custom" for a class of your own.
         target_range: the smallest and largest target for which the loss has a meaning; None where any has.
         target_hint: what to do about others.
+        axis: where the classes of y_pred are, or what is averaged over; the last axis in most losses.
         is_elementwise: whether the value is a mean over the last axis, of something for each number there.
     """
 
     kind: ClassVar[str] = "custom"
+    axis: Any = -1
     target_range: ClassVar[tuple[float, float] | None] = None
     target_hint: ClassVar[str] = ""
     is_elementwise: ClassVar[bool] = False
@@ -82,6 +84,14 @@ class Loss(Configurable):
 
     def mask(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any] | None:
         """Boolean array of the samples that count, of the shape of `call`'s result; None if all do."""
+        return None
+
+    def laid_out(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Targets and predictions as the engine takes them; for a loss of one's own as they are."""
+        return y_true, y_pred
+
+    def order(self, rank: int) -> tuple[int, ...] | None:
+        """The order of axes in which a loss of the engine takes predictions; None as they are."""
         return None
 
     def counted(self, values: Any) -> Any:
@@ -141,6 +151,7 @@ class Loss(Configurable):
         mask = None
         values: Any
         if self.kind != "custom":
+            y_true, y_pred = self.laid_out(y_true, y_pred)
             values = traced.VALUES[self.kind](y_true, y_pred, **self.attrs())
             ignored = getattr(self, "ignore_class", None)
             mask = None if ignored is None else traced.mask_like(y_true, ignored, values)
@@ -233,11 +244,42 @@ class EngineLoss(Loss):
         own = [n for n in arguments_of(type(self)).kinds if n not in ("name", "reduction", "axis")]
         return {name: getattr(self, name) for name in own}
 
+    def order(self, rank: int) -> tuple[int, ...] | None:
+        """The order of so many axes in which that of the loss is the last; None if it is.
+
+        Raises: ShapeError for an axis that there is not.
+        """
+        if self.axis == -1:
+            return None
+        if not -rank <= self.axis < rank or self.axis % rank == 0:
+            raise ShapeError(
+                f"{self.name} works along axis {self.axis}, which predictions of {rank} axes, batch first, "
+                "do not have besides the batch."
+            )
+        axis = self.axis % rank
+        return None if axis == rank - 1 else (*(i for i in range(rank) if i != axis), axis)
+
+    def laid_out(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Targets and predictions, arrays or traced, with the axis of the loss at the end."""
+        order = self.order(len(y_pred.shape))
+        if order is None:
+            return y_true, y_pred
+        return _moved(y_true, order), _moved(y_pred, order)
+
     def call(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return ENGINE_LOSSES[self.kind].value(y_true, y_pred, **self.attrs())
+        return ENGINE_LOSSES[self.kind].value(*self.laid_out(y_true, y_pred), **self.attrs())
 
     def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
-        return ENGINE_LOSSES[self.kind].gradient(y_true, y_pred, **self.attrs())
+        order = self.order(y_pred.ndim)
+        slopes = ENGINE_LOSSES[self.kind].gradient(*self.laid_out(y_true, y_pred), **self.attrs())
+        return slopes if order is None else slopes.transpose(np.argsort(order))
+
+
+def _moved(values: Any, order: tuple[int, ...]) -> Any:
+    """Axes in this order, where there are so many: class numbers have one less, and stay."""
+    from kernelearn import ops
+
+    return ops.transpose(values, order) if len(values.shape) == len(order) else values
 
 
 class FunctionLoss(Loss):
@@ -258,12 +300,3 @@ class FunctionLoss(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)
-
-
-def last_axis(axis: int) -> int:
-    """-1, the only axis along which losses reduce; ArgumentError for any other."""
-    if axis != -1:
-        raise ArgumentError(
-            f"axis must be -1: classes are on the last axis, got {axis!r}. Permute the output."
-        )
-    return axis

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
-from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions, last_axis
+from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions
 
 _BINARY_HINT = "Divide masks of 0 and 255 by 255, and number the two classes 0 and 1."
 _ONE_HOT_HINT = "Targets are one-hot rows; for class numbers use 'sparse_categorical_crossentropy'."
@@ -24,7 +24,6 @@ class _CrossEntropy(EngineLoss):
     axis: int
 
     def _check_common(self) -> None:
-        last_axis(self.axis)
         if not 0 <= self.label_smoothing <= 1:
             raise ArgumentError(f"label_smoothing must be between 0 and 1, got {self.label_smoothing!r}.")
 
@@ -116,7 +115,8 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     def mask(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any] | None:
         if self.ignore_class is None:
             return None
-        return np.asarray(y_true != self.ignore_class).reshape(y_pred.shape[:-1])
+        _, laid_out = self.laid_out(y_true, y_pred)
+        return np.asarray(y_true != self.ignore_class).reshape(laid_out.shape[:-1])
 
 
 @LOSSES.register("binary_focal_crossentropy")

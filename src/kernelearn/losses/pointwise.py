@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from kernelearn.errors import ArgumentError
-from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions, last_axis
+from kernelearn.losses.base import LOSSES, EngineLoss, LossOptions
 
 
 @LOSSES.register("mean_squared_error", "mse", "MSE")
@@ -119,4 +119,4 @@ class CosineSimilarity(EngineLoss):
         **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(reduction, name, **options)
-        self.axis = last_axis(axis)
+        self.keep(locals())

@@ -134,8 +134,9 @@ class Poisson(_NamedLossMetric):
 class _CrossentropyMetric(LossMetric):
     """A cross-entropy with its arguments, as Keras has them."""
 
-    fixed, outside_config = frozenset({"loss"}), frozenset({"axis"})
+    fixed = frozenset({"loss"})
     loss_class: ClassVar[Any]
+    axis: int
     from_logits: bool
     label_smoothing: float
 
@@ -176,7 +177,8 @@ class SparseCategoricalCrossentropy(LossMetric):
     """
 
     default_name = "sparse_categorical_crossentropy"
-    fixed, outside_config = frozenset({"loss"}), frozenset({"axis"})
+    fixed = frozenset({"loss"})
+    axis: int
     from_logits: bool
     ignore_class: int | None
 
@@ -194,10 +196,16 @@ class SparseCategoricalCrossentropy(LossMetric):
 
 
 @METRICS.register("cosine_similarity")
-class CosineSimilarity(_NamedLossMetric):
-    """Mean cosine of the angle between y_true and y_pred, 1 for the same direction; minus the loss."""
+class CosineSimilarity(LossMetric):
+    """Mean cosine of the angle between y_true and y_pred, along `axis`: 1 for the same direction."""
 
-    kind, higher_is_better = "cosine_similarity", True
+    default_name, higher_is_better = "cosine_similarity", True
+    fixed = frozenset({"loss"})
+    axis: int
+
+    def __init__(self, name: str | None = None, axis: int = -1, **options: Unpack[MetricOptions]) -> None:
+        super().__init__(losses.CosineSimilarity(axis), name, **options)
+        self.keep(locals())
 
     def values(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         return -super().values(y_true, y_pred)

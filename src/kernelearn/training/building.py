@@ -228,6 +228,10 @@ def _output_loss(
         )
     if loss.is_traced:
         return own_loss(graph, loss, target, prediction, weights)
+    order = loss.order(len(prediction.shape))
+    if order is not None:
+        prediction = graph.add("transpose", prediction, axes=order)
+        target = target if objective.has_integer_targets else graph.add("transpose", target, axes=order)
     custom = {} if loss.kind != "custom" else {"custom": loss}
     value: Buffer
     value, _ = graph.add(

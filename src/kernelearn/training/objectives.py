@@ -61,12 +61,18 @@ class Objective:
     @property
     def value_shape(self) -> tuple[int | None, ...]:
         """Of the values of the loss before they are summed: one for each sample and position."""
-        return self.shape[:-1]
+        return self.loss_shape[:-1]
+
+    @property
+    def loss_shape(self) -> tuple[int | None, ...]:
+        """Of the predictions, with the axis along which the loss works at the end."""
+        order = None if self.loss is None else self.loss.order(len(self.shape))
+        return self.shape if order is None else tuple(self.shape[i] for i in order)
 
     @property
     def target_shape(self) -> tuple[int | None, ...]:
         """Of the targets, batch first."""
-        return self.shape[:-1] if self.has_integer_targets else self.shape
+        return self.value_shape if self.has_integer_targets else self.shape
 
     def target(self, y: Any, dtype: str) -> np.ndarray:
         """Targets in the shape and type that the loss takes.
@@ -117,8 +123,8 @@ class Objective:
         Raises: ArgumentError for targets whose class has no factor.
         """
         labels = np.asarray(y)
-        if not self.has_integer_targets and labels.ndim == len(self.shape) and self.shape[-1] != 1:
-            labels = labels.argmax(-1)
+        if not self.has_integer_targets and labels.ndim == len(self.shape) and self.loss_shape[-1] != 1:
+            labels = labels.argmax(-1 if self.loss is None else self.loss.axis)
         while labels.ndim > max(len(self.value_shape), 1) and labels.shape[-1] == 1:
             labels = labels[..., 0]
         ignored = getattr(self.loss, "ignore_class", None)
@@ -134,7 +140,7 @@ class Objective:
         return found
 
     def _class_numbers(self, array: np.ndarray) -> np.ndarray:
-        classes, ignored = self.shape[-1], getattr(self.loss, "ignore_class", None)
+        classes, ignored = self.loss_shape[-1], getattr(self.loss, "ignore_class", None)
         counted = array if ignored is None else array[array != ignored]
         if counted.size and (counted.min() < 0 or counted.max() >= (classes or 0)):
             raise DataError(
