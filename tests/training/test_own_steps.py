@@ -246,3 +246,20 @@ class Trainer:
 
 def test_a_method_is_a_function_too():
     assert Trainer().run(ONE) == 9.0
+
+
+def test_the_sum_of_two_losses_may_be_given_back_behind_both_updates():
+    """The first loss is looked at before its update, though only the second program reads it."""
+    first, second, a, b = two_scales()
+
+    @kernelearn.function(engine="reference")
+    def step(x):
+        one = ops.sum(first(x))
+        kernelearn.minimize(one, optimizer=SGD(0.1), variables=first.trainable_weights)
+        two = ops.sum(first(x) * second(x))
+        kernelearn.minimize(two, optimizer=SGD(0.1), variables=second.trainable_weights)
+        return one + two
+
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_allclose(step(x), np.sum(a) + np.sum((a - 0.1) * b), rtol=1e-6)
+    np.testing.assert_allclose(second.scale.value, b - 0.1 * (a - 0.1), rtol=1e-6)

@@ -195,6 +195,14 @@ def _curves(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     return found
 
 
+def _own_code(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
+    pairs = [row for row in rows if "own" in row]
+    lines = [[r["what"], _ms(r["built_in"]), _ms(r["own"]), f"{r['ratio']:.2f}"] for r in pairs]
+    notes = [f"{row['what']}: {_ms(row['trace'])} ms" for row in rows if "trace" in row]
+    columns = ["", "built-in, ms a step", "own, ms a step", "own / built-in"]
+    return [Table("Code of one's own, beside the same built in", columns, lines, notes)]
+
+
 _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "training": _comparisons("Training"),
     "inference": _comparisons("Inference"),
@@ -203,6 +211,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "memory": _memory,
     "recorder": _recorder,
     "curves": _curves,
+    "own-code": _own_code,
 }
 
 

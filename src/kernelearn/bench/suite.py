@@ -170,7 +170,7 @@ Section = Callable[[Bench], list[Any]]
 
 def sections() -> dict[str, Section]:
     """The sections by name, in order."""
-    from kernelearn.bench import conv_layers, curves, inference, memory, recorder, training
+    from kernelearn.bench import conv_layers, curves, inference, memory, own_code, recorder, training
 
     return {
         "training": training.run,
@@ -180,6 +180,7 @@ def sections() -> dict[str, Section]:
         "memory": memory.run,
         "recorder": recorder.run,
         "curves": curves.run,
+        "own-code": own_code.run,
     }
 
 

@@ -16,18 +16,19 @@ from kernelearn import config
 from kernelearn.engine import dtypes
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
-from kernelearn.ops._run import Value, combined, emit, moved, values
+from kernelearn.ops._run import Value, cast_to, combined, emit, moved, values
 from kernelearn.ops._shapes import (
     axis_of,
     check_whole,
     counted,
+    dtype_name,
     known_shape,
     one,
     open_shape,
     reshaped_to,
 )
 from kernelearn.ops.conditions import where
-from kernelearn.tracing import fixed, program_of
+from kernelearn.tracing import Traced, fixed, program_of
 
 
 @operation
@@ -87,6 +88,7 @@ def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None, spars
     """Class numbers as rows of zeros with one 1, along a new axis. A number that is no class gives zeros.
 
     Args:
+        x: whole numbers, of a float type too: losses get class numbers so.
         dtype: of the result; None: the default float.
         sparse: there are no sparse arrays here.
 
@@ -96,13 +98,22 @@ def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None, spars
     """
     if sparse:
         raise ArgumentError("one_hot(sparse=True): kernelearn has no sparse arrays; leave it out.")
-    x = one(x)
-    check_whole(x, "one_hot", "class numbers")
+    x = _class_numbers(one(x))
     kind = config.floatx() if dtype is None else dtypes.checked(dtype)
     graph = program_of([x])
     kind = graph.dtype if graph is not None and dtype is None else kind
     found = emit("one_hot", x, depth=int(num_classes), dtype=kind)
     return moved(found, -1, axis_of(axis, found.ndim, "one_hot"))
+
+
+def _class_numbers(x: Value) -> Value:
+    """Whole numbers in a type for them. Raises: ArgumentError for arrays of others."""
+    if not dtypes.is_float(dtype_name(x)):
+        check_whole(x, "one_hot", "class numbers")
+        return x
+    if not isinstance(x, Traced) and not np.array_equal(x, np.rint(x)):
+        raise ArgumentError("one_hot takes class numbers; these are not whole. Round or cast them first.")
+    return cast_to(x, dtypes.INDEX)
 
 
 @operation

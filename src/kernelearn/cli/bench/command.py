@@ -22,6 +22,7 @@ def bench(
     memory: options.MEMORY = False,
     recorder: options.RECORDER = False,
     curves: options.CURVES = False,
+    own_code: options.OWN_CODE = False,
     threads: options.THREADS = None,
     batch: options.BATCH = None,
     dtype: options.DTYPE = "float32",
@@ -38,7 +39,7 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder and --curves all of them are measured, which takes about an hour with all peers.
+    --recorder, --curves and --own-code all of them are measured: about an hour with all peers.
 
     **Examples**
 
@@ -58,6 +59,7 @@ def bench(
         "memory": memory,
         "recorder": recorder,
         "curves": curves,
+        "own-code": own_code,
     }
     settings = Settings(
         against=_words(against),

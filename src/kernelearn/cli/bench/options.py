@@ -24,6 +24,7 @@ LAYERS = Annotated[
 ]
 MEMORY = Annotated[bool, typer.Option("--memory", help="Peak memory of a training process.")]
 RECORDER = Annotated[bool, typer.Option("--recorder", help="What recording costs.")]
+OWN_CODE = Annotated[bool, typer.Option("--own-code", help="Own layers and losses, beside built-in ones.")]
 CURVES = Annotated[bool, typer.Option("--curves", help="Cost over batch, images, channels.")]
 
 # --- how

@@ -93,6 +93,9 @@ class _Cut:
     def _as_late_as_possible(self) -> None:
         """What only a later program reads is made there: less has to be kept."""
         readers: dict[str, int] = {}
+        for at, use in enumerate(self.builder.groups.uses):
+            if use.loss:  # looked at before its update
+                readers[use.loss] = min(readers.get(use.loss, self._at(at)), self._at(at))
         kept = set(self.builder.outputs.values())
         for op in reversed(self.operations):
             if op.phase != "update" and not kept.intersection(op.outputs):
