@@ -236,3 +236,27 @@ def test_a_number_that_a_model_keeps_may_change():
     assert model.evaluate(X, 2 * X, verbose=0) == 0
     model.factor = 1.0
     assert model.evaluate(X, X, verbose=0) == 0
+
+
+class Bag(Model):
+    """Whole numbers that choose rows of a table, beside numbers that a layer of the library takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = self.add_weight(shape=(9, 3), initializer="random_normal", name="table")
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        return ops.mean(ops.take(self.table, inputs["words"], axis=0), axis=1) + self.dense(inputs["words"])
+
+
+def test_whole_numbers_stay_whole_numbers(tmp_path):
+    words = RNG.integers(0, 9, (12, 5))
+    bag = Bag()
+    bag.compile("sgd", "mse", engine="reference")
+    bag.fit({"words": words}, Y, verbose=0)
+    assert [tensor.dtype for tensor in bag.inputs] == ["int32"] == [t.dtype for t in bag.clone().inputs]
+    kernel, bias = bag.dense.kernel.numpy(), bag.dense.bias.numpy()
+    expected = bag.table.numpy()[words].mean(axis=1) + words @ kernel + bias
+    np.testing.assert_allclose(bag({"words": words}), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(bag.predict({"words": words}, verbose=0), expected, rtol=1e-4, atol=1e-5)

@@ -55,14 +55,20 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _is_array(value: Any) -> bool:
+def has_tensors(args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+    """Whether a call is one on symbolic tensors."""
+    return bool(taken_apart(args, keywords, _is_tensor)[1])
+
+
+def is_array(value: Any) -> bool:
+    """Whether an argument holds numbers: of NumPy, a weight, or of another library."""
     return isinstance(value, Variable | np.generic) or (
         hasattr(value, "__array__") and hasattr(value, "shape")
     )
 
 
 def _is_value(value: Any) -> bool:
-    return isinstance(value, Traced) or _is_array(value)
+    return isinstance(value, Traced) or is_array(value)
 
 
 def _one_structure(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
@@ -192,7 +198,8 @@ def _result(layer: Layer, graph: ProgramBuilder, given: Given, values: list[Trac
         result = own.run_call(layer, graph, args, keywords)
         layer.notes.is_traced = True
         return result
-    made = layer.lower(graph, *unwrapped([opened(value) for value in values]))
+    floats = [value if value.dtype.startswith("float") else value.astype(graph.dtype) for value in values]
+    made = layer.lower(graph, *unwrapped([opened(value) for value in floats]))
     return wrapped(graph, list(made) if isinstance(made, tuple) else made)
 
 
@@ -245,7 +252,7 @@ def _on_arrays(layer: Layer, args: tuple[Any, ...], keywords: dict[str, Any], tr
     if not own.is_own(type(layer)):
         arrays = [np.asarray(part) for part in _one_structure(layer, args, keywords)]
         return layer.run_on_arrays(arrays, training)
-    given, leaves = taken_apart(args, keywords, _is_array)
+    given, leaves = taken_apart(args, keywords, is_array)
     arrays = [np.asarray(leaf) for leaf in leaves]
     build(layer, given, [_open_shape(layer, array, arrays[0]) for array in arrays])
     results = run_alone(layer, arrays, training, given)

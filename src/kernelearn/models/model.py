@@ -17,20 +17,21 @@ from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.base import LAYERS, Layer, Shape
-from kernelearn.layers.calling import lower_node, shown
-from kernelearn.layers.merging import Input
+from kernelearn.layers.calling import has_tensors, lower_node, shown
 from kernelearn.layers.own import is_own
-from kernelearn.layers.structure import Given, decoded, encoded, filled, is_shape, with_places
+from kernelearn.layers.structure import Given
 from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.layers.unknown_sizes import fits, has_unknown, opened
 from kernelearn.layers.weight import Weight
 from kernelearn.models.graph import calls_between, unique_layers
+from kernelearn.models.own_call import OwnCall, keys_of
+from kernelearn.tracing import active
 from kernelearn.training import feeds
 from kernelearn.training.trainer import Trainer
 
 
 @LAYERS.register("Functional")
-class Model(Trainer, Layer):
+class Model(OwnCall, Trainer, Layer):
     """A network from input tensors to output tensors.
 
     Args:
@@ -69,7 +70,7 @@ class Model(Trainer, Layer):
         self._layers: list[Layer] = []
         self._built_for: tuple[Any, ...] | None = None
         # The names that a dict of inputs or outputs gives.
-        self.input_keys, self.output_keys = _keys(inputs), _keys(outputs)
+        self.input_keys, self.output_keys = keys_of(inputs), keys_of(outputs)
         self.has_tuple_outputs = isinstance(outputs, tuple) and len(outputs) > 1
         self._base_attributes = frozenset({*vars(self), "_base_attributes", "built"})
         if inputs is not None:
@@ -96,10 +97,6 @@ class Model(Trainer, Layer):
         if is_own(type(self)):
             return super().sublayers()
         return [(layer.name, layer) for layer in self._layers]
-
-    def settings(self) -> dict[str, Any]:
-        """What a class of one's own keeps in its models: a `call` may read it while it is traced."""
-        return {name: value for name, value in vars(self).items() if name not in self._base_attributes}
 
     def flat_layers(self) -> list[Layer]:
         """All layers that are not models, those of nested models included, each once."""
@@ -173,53 +170,6 @@ class Model(Trainer, Layer):
 
     # --- what a layer gives
 
-    def build(self, *input_shapes: Any, **unused: Any) -> None:
-        """Make the weights of a model with a `call` of its own, for inputs of these shapes (batch first).
-
-        A functional model is built when it is made.
-        """
-        if is_own(type(self)) and self.has_usual_build():
-            self.connect(*input_shapes)
-
-    @classmethod
-    def has_usual_build(cls) -> bool:
-        return cls.build is Model.build or super().has_usual_build()
-
-    def connect(self, *input_shapes: Any) -> None:
-        """Trace a `call` of its own once with inputs of these shapes, which makes all weights.
-
-        Args:
-            input_shapes: batch first, one for each argument of `call`, in the lists and dicts that it takes.
-        """
-        shapes: list[Any] = []
-        given = with_places(input_shapes, is_shape, shapes, each_once=False)
-        inputs = [Input(tuple(shape)[1:], dtype=self.dtype) for shape in shapes]
-        Layer.__call__(self, *filled(given, inputs))
-        node = self._nodes.pop()
-        self._nodes.insert(0, node)
-        self.inputs, self.outputs = inputs, list(node.outputs)
-        first = filled(given, inputs)[0]
-        self.input_keys, self.output_keys = _keys(first), _keys(filled(node.form, node.outputs))
-        self._built_for = input_shapes
-        self.has_tuple_outputs = isinstance(node.form, tuple) and len(node.outputs) > 1
-        self.built = True
-
-    def ensure_shape(self, x: Any) -> None:
-        if not is_own(type(self)):
-            raise ArgumentError(
-                f"{type(self).__name__} {self.name!r} has neither inputs and outputs, Model(inputs, outputs),"
-                " nor says what it computes: define call(self, x) with its layers."
-            )
-        shape = x.x_shape
-        if shape is None:
-            raise NotBuiltError(
-                f"Model {self.name!r} has no shapes yet, and the data does not tell them: call "
-                "build(input_shape)."
-            )
-        shapes: list[Any] = []
-        form = with_places(shape, is_shape, shapes, each_once=False)
-        self.connect(filled(form, [(None, *sizes) for sizes in shapes]))
-
     def open_to(self, shape: Any) -> None:
         before = self.inputs[0].shape
         wider = None if fits((None, *shape), before) else opened(before, (None, *shape))
@@ -234,9 +184,7 @@ class Model(Trainer, Layer):
     def _connect_to(self, shape: Shape) -> None:
         """Trace a `call` of its own again, with an input of this shape (batch first) and the same weights."""
         if is_own(type(self)):
-            self._nodes.pop(0)
-            given = with_places(self._built_for, is_shape, [], each_once=False)
-            self.connect(*filled(given, [shape]))
+            self.connect_again(shape)
 
     def infer_specs(
         self, specs: Sequence[tuple[Shape, str]], given: Given | None = None
@@ -300,6 +248,8 @@ class Model(Trainer, Layer):
         Raises: ShapeError for another number of inputs than the model has.
         """
         if is_own(type(self)):
+            if not active() and not has_tensors(args, keywords):
+                return self.called_on_arrays(args, training, keywords)
             return super().__call__(*args, training=training, **keywords)
         if args:
             args = (self._in_order(args[0]), *args[1:])
@@ -429,16 +379,6 @@ class Model(Trainer, Layer):
 
         return super().get_config() if is_own(type(self)) else functional_config(self)
 
-    def get_build_config(self) -> dict[str, Any] | None:
-        """The input shapes that a model with a `call` of its own was built for; None for a functional one."""
-        if not is_own(type(self)) or self._built_for is None:
-            return None
-        return {"input_shapes": [encoded(shape, self.name) for shape in self._built_for]}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Make the weights for the shapes that `get_build_config` gave."""
-        self.connect(*(decoded(shape) for shape in config["input_shapes"]))
-
     def to_json(self, **options: Any) -> str:
         """The structure as text, from which `kernelearn.models.model_from_json` makes a new model.
 
@@ -531,11 +471,6 @@ def _tensors(value: Any, what: str) -> list[Tensor]:
     if not parts or not all(isinstance(t, Tensor) for t in parts):
         raise ArgumentError(f"{what} must be tensors made by Input and by calling layers; got {value!r}.")
     return parts
-
-
-def _keys(tensors: Any) -> list[str] | None:
-    """The names that a dict of tensors gives."""
-    return [str(key) for key in tensors] if isinstance(tensors, dict) else None
 
 
 def _one_or_list(values: Sequence[Any]) -> Any:

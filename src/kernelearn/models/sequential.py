@@ -89,8 +89,8 @@ class Sequential(Model):
         self._connect_shape(tuple(input_shapes[0]))
         self.built = True
 
-    def ensure_shape(self, x: Any) -> None:
-        shape = x.x_shape
+    def ensure_shape(self, data: Any, given: Any = None) -> None:
+        shape = data.x_shape
         if shape is None or isinstance(shape, list | dict):
             raise NotBuiltError(
                 "The model has no input shape, and the data does not tell one: call build(input_shape)."

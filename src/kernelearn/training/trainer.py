@@ -198,7 +198,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         found = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
         if found is None:
             data = feeds.make_dataset(x, y, sample_weight, self.inputs)
-            self._prepare_for(data)
+            self._prepare_for(data, x)
             feeds.check_one_size(data)
             found = next(iter(data.batches(max(len(data), 1))))
         bx, by, weight = found
@@ -284,7 +284,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         data, held_out = feeds.training_and_validation(
             (x, y, sample_weight), validation_split, validation_data, self.inputs
         )
-        self._prepare_for(data)
+        self._prepare_for(data, x)
         validation = None
         if held_out is not None:
             self._prepare_for(held_out)
@@ -355,7 +355,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         Returns: the loss, or [loss, metric, ...] if there are metrics; with `return_dict` a dict by name.
         """
         data = feeds.make_dataset(x, y, sample_weight, self.inputs)
-        plan = self._pass_over(data, batch_size, steps)
+        plan = self._pass_over(data, batch_size, steps, x)
         with self._watching(plan, callbacks, verbose) as watchers:
             logs = loop.test(self, plan, watchers)
         return _returned(logs, return_dict)
@@ -373,7 +373,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         An output whose size follows the images is a list of arrays, one for each image, where these are of
         several sizes: `predict([first, second])` gives two maps.
         """
-        plan = self._pass_over(feeds.make_dataset(x, tensors=self.inputs), batch_size, steps)
+        plan = self._pass_over(feeds.make_dataset(x, tensors=self.inputs), batch_size, steps, x)
         with self._watching(plan, callbacks, verbose) as watchers:
             return self.arranged(loop.predict(self, plan, watchers))
 
@@ -448,7 +448,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
 
     # --- shared by the methods above
 
-    def ensure_shape(self, x: Any) -> None:
+    def ensure_shape(self, data: Any, given: Any = None) -> None:
         """Give the model its input shape from a first batch; models that have one ignore it."""
 
     def open_to(self, shape: Any) -> None:
@@ -457,9 +457,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
         Nothing changes for a model whose layers do not take it, or that was told its input shape.
         """
 
-    def _pass_over(self, data: Data, batch_size: int | None, steps: int | None) -> Pass:
+    def _pass_over(self, data: Data, batch_size: int | None, steps: int | None, given: Any) -> Pass:
         """One pass over data for `evaluate` or `predict`."""
-        self._prepare_for(data)
+        self._prepare_for(data, given)
         feeds.check_sizes(data, self.inputs, self.input_names)
         plan = Pass(data, _batch_size(data, batch_size), steps)
         checks.check_step_count("steps", steps, plan.there)
@@ -473,9 +473,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
         with watchers, progress.quiet(verbose == 0):
             yield watchers
 
-    def _prepare_for(self, data: Any) -> None:
+    def _prepare_for(self, data: Any, given: Any = None) -> None:
         if not self.outputs and not self.programs.own_steps.has("train"):
-            self.ensure_shape(data)
+            self.ensure_shape(data, given)
             self.is_shaped_by_data = True
         elif self.is_shaped_by_data and isinstance(data, Dataset) and len(self.inputs) == 1:
             self.open_to(data.x_shape)
