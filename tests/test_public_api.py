@@ -141,6 +141,11 @@ PUBLIC = {
         not_equal power prod reciprocal round rsqrt sign sin sinh sqrt square std
         stop_gradient sum tan true_divide trunc var where
     """,
+    "kernelearn.ops.image": """
+        affine_transform crop_images elastic_transform extract_patches extract_patches_3d gaussian_blur
+        hsv_to_rgb map_coordinates pad_images perspective_transform resize rgb_to_grayscale rgb_to_hsv
+        sobel_edges ssim
+    """,
     "kernelearn.optimizers": """
         Adadelta Adagrad Adam AdamW Adamax Lion Nadam Optimizer RMSprop SGD Slot deserialize get
         Adafactor Ftrl Lamb LossScaleOptimizer Muon ScheduleFreeAdamW

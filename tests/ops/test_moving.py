@@ -80,6 +80,35 @@ def test_gradients_are_differences(example):
     np.testing.assert_allclose(slopes, change / STEP, rtol=1e-8, atol=1e-9)
 
 
+SMOOTH = {e.name: e for e in EXAMPLES if e.dtype == "float32" and e.arrays[0].dtype == np.float32}
+
+
+@pytest.mark.parametrize("name", [n for n in SMOOTH if not n.endswith("_like")])
+def test_gradients_have_gradients(name):
+    """Of the sum of squares: the second derivative in a direction against differences of the first."""
+    example, graph = SMOOTH[name], ProgramBuilder(dtype="float64")
+    graph.batch = 6
+    results, given = traced(example, graph)
+    x = NORMAL.astype("float64") if example.arrays[0] is NORMAL else example.arrays[0].astype("float64")
+    direction = np.random.default_rng(3).normal(size=x.shape)
+    with tracing(graph):
+        loss = sum((ops.sum(ops.square(r)) for r in results), 0.0)
+    first = add_gradients(graph, loss.buffer, (given[0],))[given[0].name]
+    with tracing(graph):
+        along = ops.sum(Traced(graph, first) * ops.array(direction))
+    second = add_gradients(graph, along.buffer, (given[0],))[given[0].name]
+    graph.outputs = {"first": first.name, "second": second.name}
+    run = prepare(graph.build(), graph.variables, "reference").run
+    inputs = {f"x{id(a)}": a for a in example.arrays}
+
+    def at(step):
+        return run({**inputs, given[0].name: x + step * direction})
+
+    np.testing.assert_allclose(
+        at(0)["second"], (at(STEP)["first"] - at(-STEP)["first"]) / (2 * STEP), rtol=1e-6, atol=1e-8
+    )
+
+
 def _symbol(batch=None):
     graph = ProgramBuilder()
     graph.batch = batch
