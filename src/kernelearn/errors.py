@@ -27,6 +27,10 @@ class UnknownNameError(KernelearnError, ValueError):
     """A string names nothing that is registered (layer, loss, optimiser, ...)."""
 
 
+class UnregisteredError(UnknownNameError):
+    """A file names a class or function of somebody's own that no module has registered."""
+
+
 class DataError(KernelearnError, ValueError):
     """A data source is missing, broken, inconsistent or unsafe to unpack."""
 

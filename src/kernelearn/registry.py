@@ -9,7 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from kernelearn._serializable import holds_references, registered_name, registered_object
-from kernelearn.errors import ArgumentError, KernelearnError, UnknownNameError, unknown_name
+from kernelearn.errors import (
+    ArgumentError,
+    KernelearnError,
+    UnregisteredError,
+    unknown_name,
+)
 
 T = TypeVar("T", bound=type)
 
@@ -167,7 +172,7 @@ class Registry:
         same = [key for key in known if key.lower() == name.lower()]
         if not same and ">" in name:
             package, _, own = name.partition(">")
-            raise UnknownNameError(
+            raise UnregisteredError(
                 f"The class {name!r} is not registered, and nothing is run because a file names it. Import "
                 f"the module that defines it under @kernelearn.saving.register(package={package!r}), or load "
                 f"with custom_objects={{{own!r}: {own}}}."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kernelearn.cli.application import app
 from kernelearn.cli.output import say_error
-from kernelearn.errors import KernelearnError
+from kernelearn.errors import ArgumentError, KernelearnError, UnregisteredError
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except UnregisteredError as error:
+        say_error(ArgumentError(f"{error} On the command line: kernelearn --code FILE.py COMMAND ..."))
+        return ERROR
     except (KernelearnError, OSError) as error:
         say_error(error)
         return ERROR

@@ -1,5 +1,6 @@
 """The commands put together. Each command's own file is light; what it needs is imported when it runs."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -73,5 +74,17 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    code: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--code",
+            metavar="FILE.py",
+            help="Run this file first: it registers layers and functions of your own that files name.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if code:
+        from kernelearn.cli.networks import run_python
+
+        for path in code:
+            run_python(path)

@@ -91,13 +91,29 @@ def file_digest(spec: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> "Model":
-    module_spec = importlib.util.spec_from_file_location(f"kernelearn_user_{path.stem}", path)
-    assert module_spec is not None and module_spec.loader is not None  # a path that ends in .py has both
-    module = importlib.util.module_from_spec(module_spec)
+def run_python(path: Path) -> Any:
+    """The module that a Python file of the user's makes.
+
+    Raises: ArgumentError if there is no such file, or it fails.
+    """
+    if path.suffix != ".py" or not path.is_file():
+        raise ArgumentError(f"There is no Python file {str(path)!r}.")
+    spec = importlib.util.spec_from_file_location(f"kernelearn_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # a path that ends in .py has both
+    module = importlib.util.module_from_spec(spec)
     try:
-        module_spec.loader.exec_module(module)
-        build = getattr(module, "build", None)
+        spec.loader.exec_module(module)
+    except KernelearnError:
+        raise
+    except Exception as error:
+        raise ArgumentError(f"{str(path)!r} failed with {type(error).__name__}: {error}") from error
+    return module
+
+
+def _from_python(path: Path, input_shape: tuple[int, ...], classes: int) -> "Model":
+    module = run_python(path)
+    build = getattr(module, "build", None)
+    try:
         model = build(input_shape, classes or 1) if callable(build) else getattr(module, "model", None)
     except KernelearnError:
         raise

@@ -92,6 +92,7 @@ def _prepare(job: Job) -> "tuple[Training, Data, Model]":
         run = _checked_resume(Training.load(job.folder), data, job)
     class_weights(job.settings.class_weight, data)  # says what is wrong with it before anything is written
     model = _make_model(job.settings, data)
+    model.check_savable()
     check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
     if not job.is_resumed:
         run_folder.clear(job.folder)
