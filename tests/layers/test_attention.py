@@ -13,6 +13,7 @@ from kernelearn.layers import (
     AdditiveAttention,
     Attention,
     Dense,
+    Embedding,
     GlobalAveragePooling1D,
     GroupQueryAttention,
     MultiHeadAttention,
@@ -61,6 +62,18 @@ def test_a_mask_may_be_an_input_of_the_model():
     model = Model([x, m], layer(x, x, attention_mask=m))
     found = model.predict([X, np.broadcast_to(mask, (4, 6, 6))], verbose=0)
     np.testing.assert_allclose(found, layer(X, X, use_causal_mask=True), rtol=1e-5, atol=1e-6)
+
+
+def test_masks_that_travel_with_sequences_are_seen_and_passed_on():
+    numbers = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]], "int32")
+    i = Input((5,), dtype="int32")
+    x = Embedding(10, 8, mask_zero=True)(i)
+    y, weights = MultiHeadAttention(2, 4)(x, x, return_attention_scores=True)
+    z = Attention()([x, x])
+    model = Model(i, [y, weights, GlobalAveragePooling1D()(y), z])
+    y, weights, mean, z = model.predict(numbers, verbose=0)
+    assert np.all(weights[0, :, :3, 3:] == 0) and np.all(weights[1] > 0) and np.all(z[0, 3:] == 0)
+    np.testing.assert_allclose(mean, [y[0, :3].mean(0), y[1].mean(0)], rtol=1e-5, atol=1e-7)
 
 
 def test_positions_beyond_a_causal_mask_change_nothing():
