@@ -82,7 +82,7 @@ def _largest(column: Column) -> list[Value]:
 
 
 def emit_softmax(column: Column) -> None:
-    """Largest number; exponentials and their sum; division."""
+    """Largest number; exponentials and their sum; their shares of it."""
     top = _largest(column)
 
     def exponential(row: Index, v: int) -> Value:
@@ -90,8 +90,8 @@ def emit_softmax(column: Column) -> None:
         column.store(e, row, v)
         return e
 
-    total = column.sum(exponential)
-    column.write(lambda row, v: column.load("out", row, v) / total[v])
+    inverse = [1.0 / total for total in column.sum(exponential)]
+    column.write(lambda row, v: column.load("out", row, v) * inverse[v])
 
 
 def emit_log_softmax(column: Column) -> None:

@@ -71,7 +71,10 @@ class AlongAxis:
 
 
 def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
-    """Largest number; exponentials and their sum; division."""
+    """Largest number; exponentials and their sum; their shares of it.
+
+    NOTE: one division a row: a vector of them takes as long as the exponentials.
+    """
     top, held = row_max(k, row, "x", at)
     total = k.register(start=k.zero)
 
@@ -83,10 +86,10 @@ def _emit_softmax(k: Kernel, row: Row, at: Index) -> None:
         return e
 
     held = row.each(exponential, held)
-    divisor = lane_sum(k.get(total))
+    inverse = 1.0 / lane_sum(k.get(total))
 
     def share(c: Index | int, mask: Value | None, e: Value | None) -> None:
-        k.store((e or k.load("out", at + c, mask)) / divisor, "out", at + c, mask)
+        k.store((e or k.load("out", at + c, mask)) * inverse, "out", at + c, mask)
 
     row.each(share, held)
 
