@@ -36,6 +36,8 @@ def fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
     >>> fits((8, 20, 30, 3), (None, None, None, 3)), fits((8, 20, 3), (None, None, None, 3))
     (True, False)
     """
+    if shape[1:] == wanted[1:] and (wanted[:1] == (None,) or shape[:1] == wanted[:1]):
+        return len(shape) == len(wanted)  # the usual case, told faster
     return len(shape) == len(wanted) and all(w is None or s == w for s, w in zip(shape, wanted))
 
 

@@ -286,7 +286,9 @@ class Programs:
 
     def signature(self, batch: Batch) -> Signature:
         """What the programs for a batch are made for, but for the number of images."""
-        found = replace(of_batch(batch, self.model.inputs), given=batch.given)
+        found = of_batch(batch, self.model.inputs)
+        if batch.given is not None:
+            found = replace(found, given=batch.given)
         return found.with_targets(batch, len(self.objectives)) if self.has_own_targets else found
 
     @property
