@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.data.arrays import as_float, as_target, leaves, map_arrays, map_weights
+from kernelearn.data.by_size import BySize, is_shape
 from kernelearn.data.fingerprint import Digest, fingerprint, hash_array
 from kernelearn.data.order import (
     batch_count,
@@ -23,7 +24,7 @@ from kernelearn.data.order import (
 )
 from kernelearn.data.padding import Padding, padded_batch
 from kernelearn.data.prefetch import prefetch
-from kernelearn.data.ragged import Ragged, agreed, each, shapes_of
+from kernelearn.data.ragged import Ragged, each
 from kernelearn.data.stores import Store
 from kernelearn.errors import ArgumentError, DataError
 
@@ -31,7 +32,7 @@ Batch = tuple[Any, Any, Any]
 _READ_AT_ONCE = 256
 
 
-class Dataset:
+class Dataset(BySize):
     """Labelled examples with random access.
 
     Made by `load` or `as_dataset`, not by hand.
@@ -55,9 +56,8 @@ class Dataset:
         rows: np.ndarray | None = None,
         padding: Padding | None = None,
     ) -> None:
+        super().__init__()
         self._store, self._rows, self._padding = store, rows, padding
-        self._groups: np.ndarray | None = None
-        self._shapes: np.ndarray | None = None
         self.labels, self.sample_weight = labels, sample_weight
         self.class_names = None if class_names is None else list(class_names)
 
@@ -72,40 +72,6 @@ class Dataset:
     def size(self) -> int:
         """Number of examples; the same property of a `StreamDataset` may be None."""
         return len(self)
-
-    @property
-    def x_shape(self) -> Any:
-        """Shape of one example, without the batch axis; a structure of shapes for several inputs.
-
-        None stands for sizes that differ among the examples.
-        """
-        whole = self._store.x_shape
-        if not _is_shape(whole) or (self._padding is None and self._store.shapes is None):
-            return whole
-        shapes = self.shapes if self._padding is None else self._padding.rounded(self.shapes)
-        return agreed(np.unique(shapes, axis=0).tolist())
-
-    @property
-    def shapes(self) -> np.ndarray:
-        """(n, axes) shape of every example, before any padding; of several inputs one after another."""
-        if self._shapes is None:
-            found = self._store.shapes
-            if found is None:
-                one = [np.array(shape, np.int64) for shape in leaves(_listed(self._store.x_shape))]
-                self._shapes = np.tile(np.concatenate(one), (len(self), 1))
-            else:
-                self._shapes = found[self._store_rows(slice(None))]
-        return self._shapes
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether images are padded to the size of their batch; see `padded`."""
-        return self._padding is not None
-
-    @property
-    def has_several_sizes(self) -> bool:
-        """Whether not all examples can be in one batch as they are."""
-        return self._groups_of_sizes() is not None
 
     @property
     def dtype(self) -> Any:
@@ -145,25 +111,9 @@ class Dataset:
 
     def steps(self, batch_size: int, drop_remainder: bool = False) -> int:
         """Number of batches in one epoch."""
-        groups = self._groups_of_sizes()
+        groups = self.groups
         counts = [len(self)] if groups is None else np.bincount(groups).tolist()
         return sum(batch_count(n, check_batch_size(batch_size), drop_remainder) for n in counts)
-
-    def of_most_common_size(self) -> "Dataset":
-        """The examples of the size that most have, for what takes images of one size; all if there is one."""
-        return self.subset(self.rows_of_most_common_size()) if self.has_several_sizes else self
-
-    def rows_of_most_common_size(self) -> np.ndarray:
-        """(k,) numbers of the examples of the size that most have; of all where any can be in one batch."""
-        groups = self._groups_of_sizes()
-        return (
-            np.arange(len(self)) if groups is None else np.flatnonzero(groups == np.bincount(groups).argmax())
-        )
-
-    def first_of_each_size(self) -> np.ndarray:
-        """(k,) numbers of the first example of each size, in order; [0] where batches hold any sizes."""
-        groups = self._groups_of_sizes()
-        return np.array([0]) if groups is None else np.sort(np.unique(groups, return_index=True)[1])
 
     def padded(self, multiple_of: int | None = 1, by_size: bool = False) -> "Dataset":
         """The same examples in batches that are padded to one size: zeros below and to the right of images.
@@ -186,7 +136,7 @@ class Dataset:
         """
         if multiple_of is None:
             return Dataset(self._store, self.labels, self.sample_weight, self.class_names, self._rows)
-        if not _is_shape(self._store.x_shape):
+        if not is_shape(self._store.x_shape):
             raise ArgumentError("padded() takes data with one input; pad several inputs before.")
         rule = Padding(multiple_of, by_size)
         return Dataset(self._store, self.labels, self.sample_weight, self.class_names, self._rows, rule)
@@ -242,33 +192,13 @@ class Dataset:
         self, batch_size: int, shuffle: bool, seed: int, epoch: int, drop_remainder: bool = False
     ) -> list[Any]:
         """What `batch_rows` gives, as slices where the examples come as they stand."""
-        groups = self._groups_of_sizes()
+        groups = self.groups
         if groups is not None:
             key = check_seed(seed) if shuffle else None
             return list(batches_by_group(groups, check_batch_size(batch_size), key, epoch, drop_remainder))
         slices = batch_slices(len(self), check_batch_size(batch_size), 0, drop_remainder)
         order = epoch_order(len(self), seed, epoch) if shuffle else None
         return [part if order is None else order[part] for part in slices]
-
-    def _groups_of_sizes(self) -> np.ndarray | None:
-        """(n,) number of the group of examples that can be in one batch; None where all can."""
-        if self._padding is not None and not self._padding.by_size:
-            return None
-        if self._groups is None:
-            self._groups = self._grouped()
-        return self._groups if self._groups.any() else None
-
-    def _grouped(self) -> np.ndarray:
-        if self._padding is not None:
-            columns = [self._padding.rounded(self.shapes)]
-        else:
-            ragged = [a for a in (*leaves(self.labels), *leaves(self.sample_weight)) if isinstance(a, Ragged)]
-            columns = [shapes_of(array) for array in ragged]
-            columns += [] if self._store.shapes is None else [self.shapes]
-        if not columns:
-            return np.zeros(len(self), np.int64)
-        found: np.ndarray = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)[1]
-        return found.reshape(-1)
 
     def subset(self, indices: Any) -> "Dataset":
         """The examples at `indices` (integers, a slice or a bool mask), in that order; copies no images."""
@@ -373,13 +303,3 @@ def relabel(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     return Dataset(
         dataset._store, labels, dataset.sample_weight, class_names, dataset._rows, dataset._padding
     )
-
-
-def _is_shape(shape: Any) -> bool:
-    """Whether this is the shape of one input, not a structure of several."""
-    return isinstance(shape, tuple) and all(size is None or isinstance(size, int) for size in shape)
-
-
-def _listed(shapes: Any) -> Any:
-    """The shape of one input as the only one of a list."""
-    return [shapes] if _is_shape(shapes) else shapes
