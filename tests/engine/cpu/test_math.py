@@ -93,7 +93,7 @@ FUNCTIONS = {
     "arctanh": (angles.arctanh, np.arctanh, EVERYWHERE, 5.0),
     "log2": (powers.log2, np.log2, EVERYWHERE, 1.0),
     "log10": (powers.log10, np.log10, EVERYWHERE, 1.0),
-    "erf": (powers.erf, special.erf, EVERYWHERE, 3.0),
+    "erf": (powers.erf, special.erf, EVERYWHERE, 7.0),
     "erfinv": (powers.erfinv, special.erfinv, EVERYWHERE, 8.0),
     "power -1.5": (lambda x: powers.power_by(x, -1.5), lambda x: x**-1.5, positive(near(0, 9)), 4.0),
     "power 2.2": (

@@ -12,8 +12,9 @@ from kernelearn.engine.cpu.rewrites.ancestors import Ancestors
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation
 
-# Tensors and rows of weights that one kernel reads at most, behind a product and over memory; reductions.
-MAX_BEHIND, MAX_EXTERNALS, MAX_REDUCTIONS = 8, 12, 4
+# Tensors and rows of weights that one kernel reads at most, behind a product and over memory; reductions that
+# it does; operations, so that code stays small.
+MAX_BEHIND, MAX_EXTERNALS, MAX_REDUCTIONS, MAX_OPERATIONS = 8, 12, 4, 64
 
 
 def starts(graph: Graph, op: Operation) -> bool:
@@ -168,7 +169,9 @@ class Group:
     def _with_sources(self, place: int) -> Iterator[int]:
         """Take an operation if it fits, and those that only it needs; the places taken."""
         op = self.graph.program.operations[place]
-        if place in self.taken or place in self.members or not self._has_code(op):
+        if place in self.taken or place in self.members or len(self.members) >= MAX_OPERATIONS:
+            return
+        if not self._has_code(op):
             return
         outside = self._outside(op)
         if all(map(self._is_readable, outside)) and len(self.externals | set(outside)) <= self.most:
@@ -186,6 +189,8 @@ class Group:
         readers = {self.graph.place(reader) for reader in self.graph.readers(name)}
         outside = self._outside(made)
         count = len((self.externals - {name}) | set(outside))
+        if len(self.members) >= MAX_OPERATIONS:
+            return
         if place in self.taken or not readers <= set(self.members) or count > self.most:
             return
         if all(map(self._is_readable, outside)):
