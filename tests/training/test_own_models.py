@@ -357,6 +357,24 @@ def test_the_default_steps_are_code_like_any_other():
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
 
+class Called(Autoencoder):
+    """A step of its own, and a call."""
+
+    def train_step(self, data):
+        loss = ops.mean(ops.square(self(data, training=True) - data))
+        return {"loss": kernelearn.minimize(loss, self.optimizer, self.trainable_weights)}
+
+
+def test_a_model_with_a_step_predicts_and_evaluates_as_it_is_called():
+    model = Called()
+    model.compile(optimizers.SGD(0.1), "mse")
+    history = model.fit(X, epochs=2, verbose=0, validation_data=(X, X)).history
+    assert list(history) == ["loss", "val_loss"]
+    mean = np.square(model.predict(X, verbose=0) - X).mean()
+    assert model.evaluate(X, X, verbose=0) == pytest.approx(mean, rel=1e-5)
+    assert model.train_on_batch(X) == pytest.approx(mean, rel=1e-5)
+
+
 class Wrong(Model):
     def __init__(self):
         super().__init__()
@@ -391,3 +409,24 @@ def test_steps_that_cannot_be():
         model.fit(X, LABELS, class_weight={0: 1.0}, verbose=0)
     with pytest.raises(ArgumentError, match="whose buffers could be recorded"):
         model.step("train")
+
+
+def test_a_training_is_another_where_the_users_code_is():
+    def printed(loss):
+        class Look(kernelearn.callbacks.Callback):
+            def on_train_begin(self, logs=None):
+                found.append(self.model.training_fingerprint()["loss"])
+
+        found = []
+        model = Sequential([Input((6,)), layers.Dense(6)])
+        model.compile("sgd", loss)
+        model.fit(X, X, verbose=0, callbacks=[Look()])
+        return found[0]
+
+    def one(y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred))
+
+    def two(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred))
+
+    assert printed(one) == printed(one) != printed(two)

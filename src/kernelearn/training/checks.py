@@ -36,7 +36,7 @@ def check_fit(model: Trainer, plan: FitPlan, loop: CallbackList) -> None:
     """
     _check_steps(plan)
     if plan.validation is not None:
-        _check_data(model, plan.validation.data.data, None)
+        _check_data(model, plan.validation.data.data, None, "test")
     logs = _check_data(model, plan.data, plan.class_weight)
     known = _known_logs(logs, plan, loop, model.programs.own_steps.has("train"))
     for callback in loop:
@@ -76,10 +76,12 @@ def _check_lasts(data: Any, steps: int | None, passes: int, what: str, argument:
         )
 
 
-def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | None) -> dict[str, Any]:
+def _check_data(
+    model: Trainer, data: Any, class_weight: Mapping[Any, Any] | None, kind: str = "train"
+) -> dict[str, Any]:
     """Look at the images' shape, all targets and all weights; gives logs of the kind that comes."""
-    if model.programs.own_steps.has("train"):
-        return _own_logs(model, data, class_weight)
+    if model.programs.own_steps.has(kind):
+        return _own_logs(model, data, class_weight, kind)
     if not isinstance(data, Dataset):
         _check_stream(model, data)
         return model.results()
@@ -101,7 +103,7 @@ def _check_data(model: Trainer, data: Any, class_weight: Mapping[Any, Any] | Non
     return logs
 
 
-def _own_logs(model: Trainer, data: Any, class_weight: Any) -> dict[str, Any]:
+def _own_logs(model: Trainer, data: Any, class_weight: Any, kind: str) -> dict[str, Any]:
     """The names that a step of the model's own reports, for a batch that is like those that come."""
     if class_weight is not None:
         raise ArgumentError("A train_step of the model's own takes sample_weight, not class_weight.")
@@ -109,7 +111,7 @@ def _own_logs(model: Trainer, data: Any, class_weight: Any) -> dict[str, Any]:
         return {"loss": 0.0}
     size = len(data) if model.plan is None or model.plan.batch_size is None else model.plan.batch_size
     batch = next(iter(data.batches(min(size, len(data)))))
-    return dict.fromkeys(model.programs.own_steps.names("train", data_of(*batch)), 0.0)
+    return dict.fromkeys(model.programs.own_steps.names(kind, data_of(*batch)), 0.0)
 
 
 def _check_stream(model: Trainer, data: Any) -> None:

@@ -19,6 +19,7 @@ from kernelearn import losses, metrics, optimizers
 from kernelearn.data.fingerprint import is_same_data, why_not_comparable
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.base import LAYERS
+from kernelearn.training.own.fitting import overrides
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
@@ -62,7 +63,7 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
         "validation_steps": _NONE if validation is None else _validation(validation),
         "class_weight": _text(sorted((plan.class_weight or {}).items())),
         "network": network_fingerprint(model),
-        "loss": _text([_objective(objective) for objective in model.programs.objectives]),
+        "loss": _text([*map(_objective, model.programs.objectives), *_own_code(model)]),
         "optimizer": _text(_optimizer(model)),
         "learning_rate": rate_text(model.programs.clock(0).learning_rate, model.optimizer),
         "policy": model.policy,
@@ -135,6 +136,12 @@ def _numbered(key: str, part: Any, numbers: dict[str, int]) -> Any:
     return _without_names(part, numbers)
 
 
+def _own_code(model: Trainer) -> list[str]:
+    """The texts of the methods of training that a model defines itself."""
+    names = ("compute_loss", "compute_metrics", "train_step")
+    return [_function(getattr(type(model), name)) for name in names if overrides(model, name)]
+
+
 def _objective(objective: Objective) -> Any:
     measured = (*objective.metrics, *objective.weighted)
     return [
@@ -173,7 +180,8 @@ def _config(family: Any, value: Any) -> Any:
     try:
         return family.serialize(value)
     except ArgumentError:
-        return _function(type(value))
+        # NOTE: what a function of the user's own is wrapped in says nothing; its text does.
+        return _function(getattr(value, "function", getattr(value, "fn", type(value))))
 
 
 def _function(value: Any) -> str:

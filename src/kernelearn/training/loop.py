@@ -137,6 +137,7 @@ def own_on_batch(model: Trainer, kind: str, x: Any, y: Any, weight: Any, class_w
     if class_weight is not None:
         raise ArgumentError("A train_step of the model's own takes sample_weight, not class_weight.")
     data = feeds.make_dataset(x, y, weight, model.inputs)
+    model.prepare_for(data, x)
     batch = next(iter(data.batches(max(len(data), 1))))
     model.programs.results.reset()
     model.programs.own_steps.loss.reset_state()

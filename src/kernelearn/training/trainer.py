@@ -198,7 +198,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         found = feeds.ready_batch(x, y, self.inputs) if sample_weight is None else None
         if found is None:
             data = feeds.make_dataset(x, y, sample_weight, self.inputs)
-            self._prepare_for(data, x)
+            self.prepare_for(data, x)
             feeds.check_one_size(data)
             found = next(iter(data.batches(max(len(data), 1))))
         bx, by, weight = found
@@ -284,10 +284,10 @@ class Trainer(Overridable, keras_names.TrainerNames):
         data, held_out = feeds.training_and_validation(
             (x, y, sample_weight), validation_split, validation_data, self.inputs
         )
-        self._prepare_for(data, x)
+        self.prepare_for(data, x)
         validation = None
         if held_out is not None:
-            self._prepare_for(held_out)
+            self.prepare_for(held_out)
             size = _batch_size(held_out, validation_batch_size or batch_size)
             validation = Validation(Pass(held_out, size, validation_steps), validation_freq)
         plan = FitPlan(
@@ -459,7 +459,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
 
     def _pass_over(self, data: Data, batch_size: int | None, steps: int | None, given: Any) -> Pass:
         """One pass over data for `evaluate` or `predict`."""
-        self._prepare_for(data, given)
+        self.prepare_for(data, given)
         feeds.check_sizes(data, self.inputs, self.input_names)
         plan = Pass(data, _batch_size(data, batch_size), steps)
         checks.check_step_count("steps", steps, plan.there)
@@ -473,9 +473,13 @@ class Trainer(Overridable, keras_names.TrainerNames):
         with watchers, progress.quiet(verbose == 0):
             yield watchers
 
-    def _prepare_for(self, data: Any, given: Any = None) -> None:
-        if not self.outputs and not self.programs.own_steps.has("train"):
-            self.ensure_shape(data, given)
+    def prepare_for(self, data: Any, given: Any = None) -> None:
+        """Give the model the shapes that data has, where it has none yet."""
+        if not self.outputs:
+            # NOTE: a train_step of the model's own may do without a call and without known shapes.
+            is_free = self.programs.own_steps.has("train")
+            with contextlib.suppress(*([NotBuiltError, ArgumentError] if is_free else [])):
+                self.ensure_shape(data, given)
             self.is_shaped_by_data = True
         elif self.is_shaped_by_data and isinstance(data, Dataset) and len(self.inputs) == 1:
             self.open_to(data.x_shape)
