@@ -123,8 +123,6 @@ def test_an_own_layer_may_take_its_options_out_of_a_dict():
         lambda: optimizers.Adam(gradient_accumulation_steps=1),
         lambda: optimizers.Adam(ema_overwrite_frequency=10),
         lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5),
-        lambda: layers.LayerNormalization(rms_scaling=True),
-        lambda: layers.BatchNormalization(synchronized=True),
         lambda: S.ExponentialDecay("a", 10, 0.5),
     ],
 )
@@ -160,7 +158,7 @@ def test_numbers_of_numpy_are_taken_and_become_plain():
         lambda: optimizers.Adam(loss_scale_factor=1024.0, jit_compile=True),
         lambda: layers.Dense(3, autocast=True, lora_rank=None),
         lambda: layers.BatchNormalization(synchronized=False),
-        lambda: layers.LayerNormalization(rms_scaling=False),
+        lambda: layers.BatchNormalization(synchronized=True),
         lambda: layers.Conv2DTranspose(3, 2, groups=1),
     ],
 )

@@ -79,6 +79,7 @@ PUBLIC = {
         CutMix MixUp RandomBrightness RandomColorDegeneration RandomColorJitter RandomErasing
         RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPosterization RandomSaturation
         RandomSharpness Solarization
+        SpectralNormalization
     """,
     "kernelearn.models": """
         Input Model Sequential load_model zoo

@@ -448,6 +448,15 @@ FOLLOWING = [
         (3, 3, 2),
         [(2, 2, 2), (2,)],
     ),
+    E(
+        "SpectralNormalization",
+        {"layer": lambda **more: Conv1D(3, 2, **more), "power_iterations": 2},
+        [LINE],
+        (8, 3),
+        [(1, 3), (2, 4, 3), (3,)],
+    ),
+    E("LayerNormalization", {"rms_scaling": True}, [IMAGE], IMAGE, [(4,)], label="rms"),
+    E("GroupNormalization", {"groups": 3, "axis": 1}, [IMAGE], IMAGE, [(6,), (6,)], label="axis"),
     E("Wrapper", {"layer": lambda **more: Dense(2, **more)}, [LINE], (9, 2), [(4, 2), (2,)]),
 ]
 

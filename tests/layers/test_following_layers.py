@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelearn import Input, Model, Sequential, layers, ops
+from kernelearn import Input, Model, Sequential, layers, ops, optimizers
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.explain.sight.fields import receptive_field
 
@@ -130,6 +130,56 @@ def test_adaptive_pools_are_windows_in_numpy(size):
     for pool, reduce in ((ops.adaptive_average_pool, np.mean), (ops.adaptive_max_pool, np.max)):
         rows = [[reduce(x[:, r, c], (1, 2)) for c in windows(6, size[1])] for r in windows(5, size[0])]
         np.testing.assert_allclose(pool(x, size), np.moveaxis(np.array(rows), 2, 0), rtol=1e-12)
+
+
+def test_a_kernel_is_divided_by_its_largest_singular_value():
+    x = wave(1, 4, 2)
+    layer = layers.SpectralNormalization(layers.Dense(3), power_iterations=2)
+    layer.build(x.shape)
+    layer.set_weights([wave(*w.shape) for w in layer.get_weights()])
+    keras = [1.5227, -0.539, -1.3838, 0.5741, 0.1355, -0.609]  # with training=True, on jax
+    np.testing.assert_allclose(np.ravel(layer(x, training=True))[:6], keras, atol=2e-4)
+    model = Sequential([Input((2,)), layers.SpectralNormalization(layers.Dense(3, use_bias=False))])
+    model.compile(optimizers.SGD(0.1), "mse")
+    model.fit(wave(8, 2), wave(8, 3), epochs=20, verbose=0)
+    kernel = model.layers[-1].layer.kernel.numpy()
+    largest = np.linalg.svd(kernel, compute_uv=False)[0]
+    np.testing.assert_allclose(model(np.eye(2)), kernel / largest, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ArgumentError, match="neither"):
+        layers.SpectralNormalization(layers.ReLU())(x)
+
+
+def test_the_gradient_of_a_divided_kernel_counts_the_division():
+    """The length of a kernel does not matter to what it gives, so no gradient goes along it."""
+    model = Sequential([Input((2,)), layers.SpectralNormalization(layers.Dense(3, use_bias=False), 30)])
+    model.compile(optimizers.SGD(1.0), "mse")
+    before = model.layers[-1].layer.kernel.numpy()
+    model.fit(wave(8, 2), wave(8, 3), batch_size=8, verbose=0)
+    moved = model.layers[-1].layer.kernel.numpy() - before
+    assert np.abs(moved).max() > 1e-3
+    assert abs((moved * before).sum()) < 1e-4 * np.linalg.norm(moved) * np.linalg.norm(before)
+
+
+NORMED = [
+    (
+        lambda: layers.GroupNormalization(2, axis=1),
+        [wave(4), wave(4) * 0.5],
+        [1.7398, 0.0452, 0.223, -0.2741, -1.3491, 0.5118, -0.2189, 0.7603],
+    ),
+    (
+        lambda: layers.LayerNormalization(rms_scaling=True),
+        [wave(2)],
+        [1.5749, 0.1046, -1.292, -0.1777, 1.056, 0.2385, -0.8291, -0.297],
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "weights", "expected"), NORMED, ids=["group", "rms"])
+def test_normalisations_along_other_axes_are_those_of_keras(make, weights, expected):
+    layer, x = make(), wave(1, 4, 2)
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    np.testing.assert_allclose(np.ravel(layer(x)), expected, atol=2e-4)
 
 
 def test_functional_models_of_these_layers_come_back_from_files(tmp_path):

@@ -202,6 +202,17 @@ class ProgramBuilder:
         self.update("assign", (value,), (self.buffers[name],))
         self._assigned[name] = value
 
+    @contextmanager
+    def in_place_of(self, variable: Variable, value: Buffer) -> Iterator[None]:
+        """Who asks for a weight inside gets this value, which may be computed from it; the weight stays."""
+        name = self._names[id(variable)]
+        before = dict(self._assigned)
+        self._assigned[name] = value
+        try:
+            yield
+        finally:
+            self._assigned = before
+
     def state(self, name: str, variable: Variable) -> Buffer:
         """The buffer of an array that belongs to no layer, such as an optimiser's."""
         self.variables[name] = variable

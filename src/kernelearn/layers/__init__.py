@@ -111,7 +111,7 @@ from kernelearn.layers.shaping import (
     ZeroPadding3D,
 )
 from kernelearn.layers.simple import ActivityRegularization, Identity, RepeatVector
-from kernelearn.layers.wrappers import TimeDistributed, Wrapper
+from kernelearn.layers.wrappers import SpectralNormalization, TimeDistributed, Wrapper
 
 # The other names that Keras has for these layers.
 Convolution1D = Conv1D
@@ -257,6 +257,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StochasticDepth",
     "Subtract",
     "TimeDistributed",

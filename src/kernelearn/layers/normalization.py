@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
+from kernelearn import ops
 from kernelearn._configurable import is_whole
 from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
@@ -14,6 +15,20 @@ from kernelearn.layers.arguments import Ints, Shape, check_axis, known_sizes, kn
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
 from kernelearn.layers.weight import Weight
 from kernelearn.regularizers import RegularizerLike
+from kernelearn.tracing import Traced, tracing, unwrapped
+
+
+def channel_last_order(axis: int, rank: int) -> tuple[int, ...] | None:
+    """The permutation that brings an axis to the end; None if it is there."""
+    axis = axis % rank
+    if axis == rank - 1:
+        return None
+    return (*(i for i in range(rank) if i != axis), axis)
+
+
+def inverse_order(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes another."""
+    return tuple(order.index(i) for i in range(len(order)))
 
 
 class _Scaled(Layer):
@@ -63,7 +78,7 @@ class BatchNormalization(_Scaled):
 
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **Layer.without_effect,
-        "synchronized": (False,),
+        "synchronized": (False, True, None),
     }
     axis: int
     momentum: float
@@ -101,7 +116,7 @@ class BatchNormalization(_Scaled):
             setattr(self, name, self.add_weight(name, shape, trainable=False, **self.rules(name)))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
-        order = self._channel_last_order(len(x.shape))
+        order = channel_last_order(self.axis, len(x.shape))
         if order is not None:
             x = graph.add("transpose", x, axes=order)
         if graph.training and self._trainable:
@@ -111,7 +126,7 @@ class BatchNormalization(_Scaled):
             y = graph.add("standardize", x, mean, variance, epsilon=self.epsilon)
         y = self._scale_and_shift(graph, y)
         if order is not None:
-            y = graph.add("transpose", y, axes=tuple(order.index(i) for i in range(len(order))))
+            y = graph.add("transpose", y, axes=inverse_order(order))
         return y
 
     def _with_batch_statistics(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
@@ -122,13 +137,6 @@ class BatchNormalization(_Scaled):
             graph.update("moving_average", (state, value), (state,), momentum=self.momentum)
         return y
 
-    def _channel_last_order(self, rank: int) -> tuple[int, ...] | None:
-        """The permutation that brings `axis` to the end; None if it is there."""
-        axis = self.axis % rank
-        if axis == rank - 1:
-            return None
-        return (*(i for i in range(rank) if i != axis), axis)
-
 
 @LAYERS.register()
 class LayerNormalization(_Scaled):
@@ -136,13 +144,11 @@ class LayerNormalization(_Scaled):
 
     Args:
         axis: the last axis (default), or a list of the last axes.
+        rms_scaling: divide by the standard deviation and scale, but leave the mean where it is.
     Weights: gamma and beta with the sizes of `axis`. Source: Ba, Kiros and Hinton 2016.
     """
 
-    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        **Layer.without_effect,
-        "rms_scaling": (False,),
-    }
+    rms_scaling: bool
 
     def __init__(
         self,
@@ -156,6 +162,7 @@ class LayerNormalization(_Scaled):
         gamma_regularizer: RegularizerLike = None,
         beta_constraint: ConstraintLike = None,
         gamma_constraint: ConstraintLike = None,
+        rms_scaling: bool = False,
         **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
@@ -165,7 +172,11 @@ class LayerNormalization(_Scaled):
 
     def build(self, input_shape: Shape) -> None:
         axes = self._axes(len(input_shape))
-        self._add_scale_and_shift(known_sizes_at(input_shape, axes, "LayerNormalization"))
+        sizes = known_sizes_at(input_shape, axes, "LayerNormalization")
+        if self.rms_scaling:
+            self.gamma, self.beta = self.add_weight("gamma", sizes, "ones", True), None
+        else:
+            self._add_scale_and_shift(sizes)
 
     def _axes(self, rank: int) -> tuple[int, ...]:
         axes = tuple(sorted(check_axis(a, (None,) * rank, "LayerNormalization") for a in self.axis))
@@ -177,8 +188,18 @@ class LayerNormalization(_Scaled):
         return axes
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        if self.rms_scaling:
+            return self._scale_and_shift(graph, self._divided(graph, x))
         y, _, _ = graph.add("normalize", x, axes=self._axes(len(x.shape)), epsilon=self.epsilon)
         return self._scale_and_shift(graph, y)
+
+    def _divided(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        """Divided by the standard deviation, with the mean where it is."""
+        with tracing(graph):
+            value = Traced(graph, x)
+            variance = ops.var(value, axis=self._axes(len(x.shape)), keepdims=True)
+            result: Buffer = unwrapped(value * ops.rsqrt(variance + self.epsilon))
+        return result
 
 
 @LAYERS.register()
@@ -187,7 +208,7 @@ class GroupNormalization(_Scaled):
 
     Args:
         groups: number of groups; -1 for one channel each (instance normalisation).
-        axis: the channel axis; only the last one.
+        axis: the channel axis.
     Weights: gamma and beta, each (channels,). Source: Wu and He 2018.
     """
 
@@ -218,17 +239,21 @@ class GroupNormalization(_Scaled):
             )
 
     def build(self, input_shape: Shape) -> None:
-        (channels,) = known_sizes_at(input_shape, [-1], "GroupNormalization")
-        if self.axis not in (-1, len(input_shape) - 1):
-            raise ArgumentError(
-                f"GroupNormalization works on the last axis; got axis={self.axis}. Permute first."
-            )
+        axis = check_axis(self.axis, input_shape, "GroupNormalization")
+        (channels,) = known_sizes_at(input_shape, [axis], "GroupNormalization")
         groups = channels if self.groups == -1 else self.groups
         if channels % groups:
             raise ArgumentError(f"groups={self.groups} must divide the number of channels, {channels}.")
         self._add_scale_and_shift((channels,))
 
     def lower(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
+        order = channel_last_order(self.axis, len(x.shape))
+        if order is not None:
+            x = graph.add("transpose", x, axes=order)
+        y = self._by_groups(graph, x)
+        return y if order is None else graph.add("transpose", y, axes=inverse_order(order))
+
+    def _by_groups(self, graph: ProgramBuilder, x: Buffer) -> Buffer:
         channels, rank = known_sizes(x)[-1], len(x.shape)
         groups = channels if self.groups == -1 else self.groups
         split = graph.add("reshape", x, shape=(*x.shape[:-1], groups, channels // groups))
