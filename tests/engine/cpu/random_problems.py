@@ -200,7 +200,13 @@ def reduction(rng: Rng) -> Problem:
     axes = tuple(range(1, len(shape) - 1)) or (1,)
     grad = normal(rng, *shape)
     count = shape[axis]
+    some = tuple(sorted(int(a) for a in rng.choice(len(shape), rng.integers(1, len(shape) + 1), False)))
+    kept = tuple(s for i, s in enumerate(shape) if i not in some)
+    images = None if rng.random() < 0.5 else ()
     choices = (
+        Problem("reduce_min", (x,), {"axes": some}, ulps=0.5, images=images),
+        Problem("reduce_mean", (x,), {"axes": some}, terms=x.size + 1, images=images),
+        Problem("sum_to", (x,), {"axes": some, "shape": kept}, terms=x.size, images=()),
         Problem("softmax", (x,), {"axis": axis}, ulps=64 + count),
         Problem("softmax_grad", (grad, y), {"axis": axis}, ulps=64 + 4 * count),
         Problem("log_softmax", (x,), {"axis": axis}, ulps=64 + count),
