@@ -35,10 +35,10 @@ class Bent(layers.Layer):
 
 @saving.register(package="tests")
 class Net(Model):
-    """Its constructor takes no name."""
+    """Its constructor hands on what a model takes."""
 
-    def __init__(self, units=3):
-        super().__init__()
+    def __init__(self, units=3, **options):
+        super().__init__(**options)
         self.bent = Bent(units, bend, layers.Dense(2, kernel_regularizer="l2"), np.arange(float(units)))
 
     def call(self, inputs):
@@ -51,7 +51,7 @@ def functional():
 
 
 def own():
-    net = Net(units=4)
+    net = Net(units=4, name="net")
     net.build({"x": (None, 4)})
     return net
 

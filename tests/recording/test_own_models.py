@@ -62,7 +62,8 @@ def test_a_run_of_an_own_model_is_explained(tmp_path):
 
 
 def test_a_run_of_an_own_model_that_is_not_registered_holds_everything_but_the_model(tmp_path):
-    run = recorded(Net(), tmp_path / "run", engine="reference")
+    with pytest.warns(UserWarning, match="not say what its model is.*Net cannot be saved"):
+        run = recorded(Net(), tmp_path / "run", engine="reference")
     assert LAYER in run.layers and len(run.ledger_steps)
     with pytest.raises(ArgumentError, match="does not say what its model is"):
         run.model(int(run.model_steps[-1]))

@@ -166,14 +166,23 @@ def _with(call, **methods):
 
 
 def _forgets_super():
-    class Forgets(layers.Layer):
+    class Forgets(Model):
         def __init__(self):
-            self.dense = layers.Dense(2)
+            self.parts = [layers.Dense(2)]
 
         def call(self, x):
-            return self.dense(x)
+            return self.parts[0](x)
 
     return Forgets()
+
+
+def _begins_late():
+    class Late(Model):
+        def __init__(self):
+            self.dense = layers.Dense(2)
+            super().__init__()
+
+    return Late()
 
 
 def _late(self, x):
@@ -191,6 +200,7 @@ def _makes_layers(self, x):
 
 
 REFUSED = [
+    (_begins_late, NotBuiltError, r"Late\.__init__ \(test_own_layers\.py, line \d+\).*first line"),
     (
         _forgets_super,
         NotBuiltError,

@@ -119,17 +119,22 @@ class Layer(KerasNames, Configurable):
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Weight) and not value.has_own_name:
             value.take_name(name)
+        if "_nodes" not in self.__dict__ and isinstance(value, Layer | Weight):
+            raise self._without_init()
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name in _MADE_BY_INIT and "_nodes" not in self.__dict__:
-            code = getattr(type(self).__init__, "__code__", None)
-            where = f" ({code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno})" if code else ""
-            raise NotBuiltError(
-                f"{type(self).__name__}.__init__{where} does not call super().__init__(): write it as its "
-                "first line."
-            )
+            raise self._without_init()
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def _without_init(self) -> NotBuiltError:
+        code = getattr(type(self).__init__, "__code__", None)
+        where = f" ({code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno})" if code else ""
+        return NotBuiltError(
+            f"{type(self).__name__}.__init__{where} does not begin with super().__init__(): write it as its "
+            "first line."
+        )
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -7,7 +7,7 @@ a functional one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class OwnCall(Layer):
         has_tuple_outputs: whether several outputs come as a tuple.
     """
 
+    outside_config: ClassVar[frozenset[str]] = Layer.outside_config | {"inputs", "outputs"}
     inputs: list[Tensor]
     outputs: list[Tensor]
     input_keys: list[str] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -316,10 +317,17 @@ def compiled_as(model: Any) -> dict[str, Any] | None:
 
 
 def about_model(model: Any) -> dict[str, Any]:
-    """What the manifest says of the whole run."""
-    names = getattr(model.fit_data, "class_names", None)
+    """What the manifest says of the whole run; not what the model is, where that cannot be written down."""
+    names, reason = getattr(model.fit_data, "class_names", None), LAYERS.why_not_saved(model)
+    if reason is not None:
+        warnings.warn(
+            f"The run will not say what its model is, so that Run.model and explanations that need it cannot "
+            f"be asked of it; everything else is recorded. {reason}",
+            UserWarning,
+            stacklevel=2,
+        )
     return {
-        "model": None if LAYERS.why_not_saved(model) else LAYERS.serialize(model),
+        "model": LAYERS.serialize(model) if reason is None else None,
         "metadata": model.metadata,
         "weights": {path: list(weight.shape) for path, weight in model.weight_paths().items()},
         "engine": model.engine,
