@@ -210,6 +210,27 @@ def test_images_that_a_step_makes_itself():
     assert len(step.programs(noise)) == 2
 
 
+def test_gradients_in_a_loop_are_compiled_once():
+    traces = []
+
+    def f(x):
+        traces.append(x.shape)
+        return squares(x)
+
+    first, _, a, _ = two_scales()
+    optimizer = SGD(0.1)
+    for _ in range(3):
+        assert kernelearn.grad(f)(np.ones(2)).tolist() == [2.0, 2.0]
+        loss, grads = kernelearn.value_and_grad(lambda x: squares(first(x)), variables=first)(ONE)
+        optimizer.apply_gradients(zip(grads, first.trainable_variables))
+        assert loss == pytest.approx((a**2).sum(), rel=1e-6)
+        a = a - 0.1 * 2 * a
+    assert len(traces) == 1
+    with pytest.warns(UserWarning, match="made anew each time"):
+        for _ in range(10):
+            kernelearn.grad(lambda x: squares(x))(np.ones(2))
+
+
 @pytest.mark.parametrize(
     ("loss", "variables", "error", "says"),
     [

@@ -194,6 +194,9 @@ class Optimizer(Configurable):
             raise NotBuiltError("Import kernelearn.models (or use kernelearn.value_and_grad) before this.")
         Optimizer.applied_by(self, grads_and_vars)
 
+    def build(self, variables: Iterable[Any]) -> None:
+        """As in Keras, and of no effect: what is carried for a weight is made by its first update."""
+
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any]) -> None:
         """`apply_gradients` with gradients and weights apart."""
         self.apply_gradients(zip(grads, trainable_variables, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -118,9 +120,7 @@ class GradientOf:
         if tracing.active():
             return self._traced(*args, **keywords)
         if self._compiled is None:
-            from kernelearn.training.own.functions import OwnFunction
-
-            self._compiled = OwnFunction(self._traced, name=getattr(self.function, "__name__", "function"))
+            self._compiled = _COMPILED.of(self)
         asked = [n for n in self._numbers() if n < len(args)]
         arrays = [_numbers_as_array(arg) if i in asked else arg for i, arg in enumerate(args)]
         return self._compiled(*arrays, **keywords)
@@ -169,6 +169,50 @@ class GradientOf:
             return given
         own = by_weights[0] if isinstance(self.variables, Variable) else by_weights
         return (given, own) if by_args else own
+
+
+class _Compiled:
+    """The compiled gradients of functions, so that `value_and_grad(f)(x)` in a loop compiles once.
+
+    A function that is made anew at each call is another function each time: that is noticed, and said once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._made: Counter[Any] = Counter()
+
+    def of(self, wanted: GradientOf) -> Any:
+        """The compiled form of `wanted`."""
+        from kernelearn.training.own.functions import OwnFunction
+
+        weights = () if wanted.variables is None else tuple(map(id, _listed(wanted.variables)))
+        numbers = None if wanted.argnums is None else str(wanted.argnums)
+        key = (wanted.function, numbers, weights, wanted.has_aux, wanted.with_value)
+        if key not in self._kept:
+            name = getattr(wanted.function, "__name__", "function")
+            self._note(wanted.function, name)
+            self._kept[key] = OwnFunction(wanted._traced, name=name)
+            while len(self._kept) > FUNCTIONS_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _note(self, function: Callable[..., Any], name: str) -> None:
+        code = getattr(function, "__code__", None)
+        self._made[code] += 1
+        if code is not None and self._made[code] == MANY_FUNCTIONS:
+            warnings.warn(
+                f"The gradient of {name} has been compiled {MANY_FUNCTIONS} times, because the function was "
+                "made anew each time. Make it once, outside of the loop, and give it what changes as arrays; "
+                "or write the whole step under @kernelearn.function.",
+                UserWarning,
+                stacklevel=5,
+            )
+
+
+FUNCTIONS_KEPT = 64
+MANY_FUNCTIONS = 8
+_COMPILED = _Compiled()
 
 
 def value_and_grad(
