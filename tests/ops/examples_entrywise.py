@@ -30,7 +30,7 @@ def _of_conditions(name):
     return lambda x: getattr(np, name)(x > 0, x < 1)
 
 
-_BOOL = {"dtype": "bool"}
+_BOOL, _INDEX = {"dtype": "bool"}, {"dtype": "int32"}
 # Names that only a newer NumPy has.
 OLDER = {f"a{name}": f"arc{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")}
 ANYWHERE = [
@@ -109,6 +109,50 @@ ENTRYWISE = [
     ),
     Example("cast", lambda f, x: f(x * 9, "int32"), lambda x: (x * 9).astype("int32"), dtype="int32"),
     Example("cast", lambda f, x: f(x > 0, "float32"), lambda x: (x > 0) * 1.0, label="bool"),
+    Example("abs", lambda f, x: f(x > 0), lambda x: (x > 0) * 1, label="bool", **_INDEX),
+    Example(
+        "square",
+        lambda f, x: f(ops.cast(x * 9, "int32")),
+        lambda x: (x * 9).astype(int) ** 2,
+        label="int",
+        **_INDEX,
+    ),
+    Example(
+        "round",
+        lambda f, x: f(ops.cast(x * 9, "int32")),
+        lambda x: (x * 9).astype(int),
+        label="int",
+        **_INDEX,
+    ),
+    Example(
+        "floor", lambda f, x: f(ops.cast(x * 9, "int32")), lambda x: (x * 9).astype(int) * 1.0, label="int"
+    ),
+    Example(
+        "add",
+        lambda f, x: f(ops.cast(x * 9, "int32"), 1),
+        lambda x: (x * 9).astype(int) + 1,
+        label="int",
+        **_INDEX,
+    ),
+    Example(
+        "add",
+        lambda f, x: f(ops.cast(x * 9, "int32"), 0.5),
+        lambda x: (x * 9).astype(int) + 0.5,
+        label="weak",
+    ),
+    Example(
+        "maximum",
+        lambda f, x: f(ops.cast(x * 9, "int64"), x),
+        lambda x: np.maximum((x * 9).astype(int), x),
+        label="mixed",
+    ),
+    Example(
+        "mod",
+        lambda f, x: f(ops.cast(x * 9, "int32"), 3),
+        lambda x: (x * 9).astype(int) % 3,
+        label="int",
+        **_INDEX,
+    ),
     Example("zeros_like", lambda f, x: f(x), np.zeros_like),
     Example("ones_like", lambda f, x: f(x, dtype="int32"), lambda x: np.ones_like(x, "int32"), dtype="int32"),
     Example("full_like", lambda f, x: f(x, 2.5), lambda x: np.full_like(x, 2.5)),

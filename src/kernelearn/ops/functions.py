@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kernelearn.engine.dtypes import as_float, is_float
+from kernelearn.engine.dtypes import INDEX, as_float, is_float
 from kernelearn.ops._dispatch import operation, operation_named
-from kernelearn.ops._run import Value, emit, floats, values
+from kernelearn.ops._run import Value, cast_to, emit, floats, values
 from kernelearn.ops.arithmetic import multiply
 from kernelearn.ops.conditions import equal, isnan, where
 
@@ -52,31 +52,24 @@ reciprocal = _named("reciprocal", "1 / x.")
 
 
 def _kept(name: str, text: str) -> Callable[[Value], Any]:
-    """The function of this name that keeps integers what they are; without effect on them if it rounds."""
+    """The function of this name that keeps integers what they are; booleans become int32."""
 
     def function(x: Value) -> Any:
         (x,) = values(x)
-        if is_float(str(x.dtype)):
-            return emit(name, x)
-        return _of_integers(name, x)
+        x = cast_to(x, INDEX) if x.dtype == "bool" else x
+        return x if name == "round" and not is_float(str(x.dtype)) else emit(name, x)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = text
     return operation_named(function, name)
 
 
-def _of_integers(name: str, x: Value) -> Value:
-    if name in ("floor", "ceil", "round") or x.dtype == "bool":
-        return emit("logical_and", x, x) if x.dtype == "bool" else x
-    return emit(name, x)
-
-
 abs = _kept("abs", "The size of x without its sign.")
 absolute = abs
 sign = _kept("sign", "-1, 0 or 1; its gradient is zero.")
 square = _kept("square", "x * x.")
-floor = _kept("floor", "The largest whole number up to x; its gradient is zero.")
-ceil = _kept("ceil", "The smallest whole number from x on; its gradient is zero.")
+floor = _named("floor", "The largest whole number up to x, as a float; its gradient is zero.")
+ceil = _named("ceil", "The smallest whole number from x on, as a float; its gradient is zero.")
 _round = _kept("round", "")
 
 
