@@ -570,6 +570,10 @@ def test_commands(photos, tmp_path, capsys, monkeypatch):
     assert "conv" in run("explain", "field", "a", "--input-shape", "9x9x3").out
     assert "--input-shape" in run("explain", "field", "a").err
     assert "resnet20" in run("train", photos, "--resize", "keep", "--run", "c").err
+    Sequential([Input((None, None, 3)), layers.Conv2D(2, 3)]).save("maps.kernelearn")
+    assert (
+        "gives maps, of shape (6, 6, 2)" in run("predict", "maps.kernelearn", photos / "dark" / "0.png").err
+    )
 
 
 def test_estimators():

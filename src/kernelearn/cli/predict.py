@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelearn.cli.explain.answers import PLACE
+from kernelearn.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,9 +72,17 @@ def _scores(network: "Model", paths: Sequence[Path], resize: bool) -> "Iterator[
 
 
 def _result(network: "Model", path: Path, scores: "np.ndarray", top: int) -> dict[str, Any]:
-    """What the network says about one picture; plain values where it was trained without classes."""
+    """What the network says about one picture; plain values where it was trained without classes.
+
+    Raises: ArgumentError for a network whose answer is no row of numbers.
+    """
     from kernelearn.cli.run_folder import class_names
 
+    if scores.ndim != 1:
+        raise ArgumentError(
+            f"This network gives maps, of shape {scores.shape} for {path}: no class to name. Use "
+            "model.predict in Python, which gives arrays."
+        )
     names = class_names(network, len(scores))
     if network.metadata.get("classes") == 0 or len(names) != len(scores):
         return {"image": str(path), "values": [float(value) for value in scores]}
