@@ -210,6 +210,20 @@ def test_images_that_a_step_makes_itself():
     assert len(step.programs(noise)) == 2
 
 
+def test_products_are_as_precise_as_the_policy_says():
+    net = Sequential([Input((3,)), layers.Dense(2)])
+    f = kernelearn.function(lambda x: net(x))
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    exact = f(x)
+    kernelearn.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        rounded = f(x)
+    finally:
+        kernelearn.mixed_precision.set_global_policy("float32")
+    assert 0 < np.abs(rounded - exact).max() < 0.05
+    np.testing.assert_array_equal(f(x), exact)
+
+
 def test_gradients_in_a_loop_are_compiled_once():
     traces = []
 

@@ -20,6 +20,8 @@ _LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "binary_crossentropy": ("activation", {"kind": "sigmoid"}),
 }
 
+# Precision policy -> precision of the operands of convolutions and dense layers.
+PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 # Operators that multiply two tensors and take `precision`.
 PRODUCTS = (
     "conv",

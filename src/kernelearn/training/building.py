@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
-from kernelearn.engine.rewrites import fuse_softmax_crossentropy, with_products_in
+from kernelearn.engine.rewrites import PRODUCTS_OF, fuse_softmax_crossentropy, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.layers.masks import masked_weights
@@ -37,9 +37,6 @@ from kernelearn.training.updating import add_updates
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
-
-# Precision policy -> precision of the operands of convolutions and dense layers.
-PRODUCTS_OF = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
 
 
 def build_prediction(model: Trainable, signature: Signature = ANY) -> Built:

@@ -77,7 +77,7 @@ class OwnSteps:
             method: Callable[..., Any] = getattr(self._model, _METHODS[kind])
             self._check_code(kind, method)
             engine = self._model.programs.engine
-            self._functions[kind] = OwnFunction(method, self._name(kind), engine)
+            self._functions[kind] = OwnFunction(method, self._name(kind), engine, self._model.policy)
         return self._functions[kind]
 
     def _name(self, kind: str) -> str:

@@ -45,14 +45,20 @@ class OwnFunction:
         function: what to trace.
         name: for messages.
         engine: "cpu", "reference" or None for the default.
+        policy: of precision; None for `config.policy()` when it is called.
     """
 
     def __init__(
-        self, function: Callable[..., Any], name: str | None = None, engine: str | None = None
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        engine: str | None = None,
+        policy: str | None = None,
     ) -> None:
         self.function = function
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.engine = engine
+        self.policy = policy
         self._steps: OrderedDict[Any, OwnStep] = OrderedDict()
         self._numbers: dict[Any, set[Any]] = {}
         self._has_warned = False
@@ -91,11 +97,12 @@ class OwnFunction:
         given, form = taken_apart((args, keywords))
         given = [_as_array(leaf) for leaf in given]
         leaves = tuple(map(_leaf, given))
-        key = (form, leaves, config.floatx())
+        policy = self.policy or config.policy()
+        key = (form, leaves, config.floatx(), policy)
         step = self._steps.get(key)
         if step is None or not step.is_current():
             self._note_numbers(form, leaves)
-            step = self._steps[key] = traced_step(self.function, given, form, self.engine, self.name)
+            step = self._steps[key] = traced_step(self.function, given, form, self.engine, policy)
             while len(self._steps) > SIGNATURES_KEPT:
                 self._steps.popitem(last=False)
         self._steps.move_to_end(key)
@@ -138,7 +145,8 @@ def function(given: Any = None, /, *, engine: str | None = None) -> Any:
     Arrays of floats are taken in the process's float type. Python numbers, strings and objects are part of
     the code: another one is another trace. Results are arrays, and Python numbers for single ones. Random
     numbers follow from the seed (`kernelearn.set_random_seed`) and the number of the call. Models called in
-    it work for inference unless they are called with training=True, as in Keras.
+    it work for inference unless they are called with training=True, as in Keras. Products are as precise as
+    the process's policy says (`kernelearn.mixed_precision`).
 
     Args:
         engine: "cpu", "reference" or None for the default.

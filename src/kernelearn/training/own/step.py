@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from kernelearn import config, tracing
 from kernelearn.engine.backends import Executable, prepare, resolve_engine
 from kernelearn.engine.program import Program
+from kernelearn.engine.rewrites import PRODUCTS_OF, with_products_in
 from kernelearn.engine.variable import Variable
 from kernelearn.tracing import Traced
 from kernelearn.training.own.afterwards import Afterwards, Output, labelled, output
@@ -39,13 +41,14 @@ class OwnStep:
         afterwards: Sequence[Afterwards],
         given: Any,
         engine: str | None,
+        policy: str,
     ) -> None:
         self._outputs, self.form, self._given = outputs, form, given
         self._uses: Sequence[Use] = builder.groups.uses
         self._afterwards = afterwards
         self._segments: list[tuple[Segment, Executable]] = [
             (segment, prepare(segment.program, builder.variables, resolve_engine(engine)))
-            for segment in segments_of(builder)
+            for segment in _in_policy(segments_of(builder), policy)
         ]
         self._sources = Sources(builder)
 
@@ -99,16 +102,15 @@ def traced_step(
     given: Sequence[Any],
     form: Form,
     engine: str | None,
-    name: str,
-    training: bool = False,
+    policy: str,
 ) -> OwnStep:
     """The step that a function does on arguments of these shapes.
 
     Args:
         given: the leaves of (args, keywords), arrays and other things, in the form `form`.
-        training: the mode of layers that are called without one.
+        policy: of precision.
     """
-    builder = StepBuilder(training, config.floatx(), _images(given))
+    builder = StepBuilder(False, config.floatx(), _images(given))
     leaves = _arguments(builder, given)
     with tracing.tracing(builder):
         args, keywords = put_together(leaves, form)
@@ -117,7 +119,13 @@ def traced_step(
         outputs = [output(builder, leaf, f"out_{i}") for i, leaf in enumerate(found)]
         actions = labelled(builder)
     objects = [leaf for leaf in given if not isinstance(leaf, np.ndarray)]
-    return OwnStep(builder, outputs, result_form, actions, objects, engine)
+    return OwnStep(builder, outputs, result_form, actions, objects, engine, policy)
+
+
+def _in_policy(segments: Sequence[Segment], policy: str) -> list[Segment]:
+    """The programs with products as precise as a policy says; those in float64 keep theirs."""
+    precision = PRODUCTS_OF[policy] if config.floatx() == "float32" else "float32"
+    return [replace(s, program=with_products_in(s.program, precision)) for s in segments]
 
 
 def argument_name(index: int) -> str:
