@@ -17,6 +17,7 @@ from kernelearn.layers import (
     GlobalAveragePooling1D,
     GroupQueryAttention,
     MultiHeadAttention,
+    Softmax,
 )
 
 RNG = np.random.default_rng(0)
@@ -137,6 +138,16 @@ def test_an_activity_penalty_is_on_what_every_projection_gives():
     y = model.predict(X, verbose=0)
     penalty = sum(0.1 * float((g.astype(float) ** 2).sum()) / len(X) for g in gives)
     assert model.evaluate(X, np.zeros((4, 2)), verbose=0) == pytest.approx(penalty + np.mean(y * y), rel=1e-5)
+
+
+def test_a_softmax_takes_a_mask_in_every_form():
+    mask, layer = np.tri(6, 8, dtype=bool), Softmax()
+    expected = np.exp(X) * mask / (np.exp(X) * mask).sum(-1, keepdims=True)
+    np.testing.assert_allclose(layer(X, mask=mask), expected, rtol=1e-5, atol=1e-7)
+    x, m = Input((6, 8)), Input((6, 8), dtype="bool")
+    model = Model([x, m], layer(x, mask=m))
+    found = model.predict([X, np.broadcast_to(mask, X.shape)], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_attention_gives_zeros_where_the_query_is_masked():

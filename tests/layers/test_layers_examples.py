@@ -8,7 +8,15 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["dense", "preprocessing", "augmentation", "einsum_dense", "attention", "multi_head_attention"],
+    [
+        "activations",
+        "dense",
+        "preprocessing",
+        "augmentation",
+        "einsum_dense",
+        "attention",
+        "multi_head_attention",
+    ],
 )
 def test_examples(module):
     results = doctest.testmod(importlib.import_module(f"kernelearn.layers.{module}"))

@@ -21,8 +21,9 @@ from kernelearn.layers.arguments import (
     whole_numbers,
 )
 from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.ops.attention import MASKED
 from kernelearn.regularizers import RegularizerLike
-from kernelearn.tracing import Traced, lifted, tracing
+from kernelearn.tracing import Traced, function, lifted, tracing
 
 
 def lower_activation(graph: ProgramBuilder, x: Buffer, activation: ActivationLike, **attrs: Any) -> Buffer:
@@ -138,9 +139,20 @@ class Softmax(Layer):
 
     Args:
         axis: an axis, or a list of them; the batch is none of them.
+
+    >>> import numpy as np
+    >>> from kernelearn.layers import Softmax
+    >>> Softmax()(np.zeros((1, 4)), mask=np.array([[True, True, False, False]]))
+    array([[0.5, 0.5, 0. , 0. ]], dtype=float32)
     """
 
     supports_masking = True
+
+    def __call__(self, *args: Any, training: bool | None = None, mask: Any = None, **keywords: Any) -> Any:
+        """Apply; see `Layer`. mask: True where an entry counts, broadcast to the input; others get none."""
+        if mask is not None and args:
+            args = (function("where")(mask, args[0], MASKED), *args[1:])
+        return super().__call__(*args, training=training, **keywords)
 
     def __init__(self, axis: Ints = -1, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
