@@ -63,7 +63,7 @@ def test_nobody_borrows_a_private_name_of_a_model():
     ("text", "is_found"),
     [
         ("model._in_order(x)", True),
-        ("self.model._prepare_for(x)", True),
+        ("self.model._as_batches(x)", True),
         ("class A:\n    def f(self, model):\n        self._in_order = model._in_order", True),
         ("class A:\n    def _in_order(self, other):\n        return other._in_order(self)", False),
         ("super()._run_on_arrays(x)", False),

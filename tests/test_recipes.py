@@ -16,6 +16,7 @@ from kernelearn.data import ACCEPTED, sources
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.updates import UPDATES
 from kernelearn.explain.sight.geometry_rules import GEOMETRY_RULES
+from tests.layers.contract import call
 from tests.layers.examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ def operators_in_inference(example):
     arrays = inputs if isinstance(inputs, list | tuple) else [inputs]
     shapes = [(None, *array.shape[1:]) for array in arrays]
     graph = ProgramBuilder(training=False, dtype="float32")
-    layer.ensure_built(shapes)
+    call(layer, arrays)
     layer.lower(graph, *(graph.input(f"x_{i}", shape) for i, shape in enumerate(shapes)))
     return {operation.operator for operation in graph.operations}
 
