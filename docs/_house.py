@@ -44,14 +44,20 @@ def imports(folder: Path, package: str) -> Graph:
 
 def _imported(path: Path) -> Iterable[str]:
     """Dotted names of what a file imports, wherever in it; imports for type checkers are left out."""
-    tree = ast.parse(path.read_text("utf-8"))
-    typed = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
-    hidden = {id(n) for block in typed for n in ast.walk(block)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in hidden:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import) and id(node) not in hidden:
-            yield from (alias.name for alias in node.names)
+    yield from _imported_below(ast.parse(path.read_text("utf-8")))
+
+
+def _imported_below(node: ast.AST) -> Iterable[str]:
+    """Imports are statements, so expressions are not looked into: they are most of a tree."""
+    fields = ("body", "orelse", "handlers", "finalbody", "cases")
+    for below in (found for field in fields for found in getattr(node, field, ())):
+        if isinstance(below, ast.If) and "TYPE_CHECKING" in ast.unparse(below.test):
+            continue
+        if isinstance(below, ast.ImportFrom):
+            yield from (f"{below.module}.{alias.name}" for alias in below.names)
+        elif isinstance(below, ast.Import):
+            yield from (alias.name for alias in below.names)
+        yield from _imported_below(below)
 
 
 def without(graph: Graph, rooms: Iterable[str]) -> Graph:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -135,14 +136,23 @@ def template(name: str) -> Callable[[Callable[[Draw], str]], Callable[[Draw], st
     return enter
 
 
+def _templates() -> dict[str, Callable[["Draw"], str]]:
+    """All makers; their order belongs to a seed."""
+    for module in ("composition_templates", "composition_moves"):
+        import_module(f"tests.parity.{module}")
+    return TEMPLATES
+
+
 def _available(ops: Any) -> list[Callable[[Draw], str]]:
     """The makers whose function is there."""
-    return [make for name, make in TEMPLATES.items() if hasattr(ops, name.partition(":")[0])]
+    return [make for name, make in _templates().items() if hasattr(ops, name.partition(":")[0])]
 
 
 def missing(ops: Any) -> list[str]:
     """Functions of the table that a library has not."""
-    return sorted({name.partition(":")[0] for name in TEMPLATES if not hasattr(ops, name.partition(":")[0])})
+    return sorted(
+        {name.partition(":")[0] for name in _templates() if not hasattr(ops, name.partition(":")[0])}
+    )
 
 
 def _called(text: str) -> set[str]:
@@ -151,8 +161,6 @@ def _called(text: str) -> set[str]:
 
 def compose(seed: int, ops: Any) -> Composition:
     """The composition of a seed, made of the functions that `ops` has; evaluated with it on the way."""
-    from tests.parity import composition_templates  # noqa: F401  (enters the templates)
-
     draw = Draw(seed)
     batched = draw.flip()
     inputs = tuple(_first_values(draw, batched))
