@@ -108,6 +108,17 @@ def test_ways_to_read_labels_are_counted_one_by_one():
         assert losses.ctc(np.array([labels]), logits)[0] == pytest.approx(-np.log(total), rel=1e-9)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "mean_with_sample_weight"])
+def test_one_number_for_a_batch_counts_once(reduction):
+    model = Sequential([Input((3,)), layers.Dense(2, "sigmoid")])
+    loss = losses.Dice(reduction=reduction)
+    model.compile("sgd", loss)
+    x, y = wave(5, 3), (wave(5, 2) > 0) * 1.0
+    assert model.evaluate(x, y, batch_size=5, verbose=0) == pytest.approx(
+        losses.Dice()(y, model(x)), rel=1e-5
+    )
+
+
 def test_what_these_losses_cannot_be_given():
     with pytest.raises(ArgumentError, match="got 1"):
         losses.CategoricalGeneralizedCrossEntropy(q=1.5)

@@ -58,7 +58,8 @@ def reduced(values: Value, sample_weight: Value, reduction: str | None, mask: Va
     if weights is not None and not weights.dtype.startswith("float"):
         weights = ops.cast(weights, graph.dtype)
     if weights is not None:
-        weights = _spread(weights, values)
+        # NOTE: one number for a whole batch has one weight, the mean: a sum is to count it only once.
+        weights = _spread(weights, values) if values.ndim else ops.mean(weights)
         values = values * weights
     if mask is not None:
         values = values * mask
