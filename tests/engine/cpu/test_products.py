@@ -10,7 +10,7 @@ from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.kernels.products import product, tiles
 from kernelearn.engine.cpu.kernels.products.matrices import Stored, find_matrices
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
-from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.gradients import add_gradients, gradients_of
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
@@ -189,3 +189,19 @@ def test_large_products_of_an_image_are_done_one_after_another():
     assert bytes_of((6, 5), (5, 8), dense=True) == 0
     assert schedule.chunk_size(64, 1, True, schedule.CHUNK_BYTES // 3) == 3
     assert schedule.chunk_size(64, 2, True, 3 * schedule.CHUNK_BYTES) == 1
+
+
+def test_one_matrix_for_a_known_number_of_rows_has_a_compiled_gradient():
+    g = ProgramBuilder()
+    a, b = g.input("a", (3, 5, 20)), g.input("b", (20, 9))
+    y = g.add("matmul", a, b)
+    grads = gradients_of(g, y, ("a", "b"), g.input("r", y.shape))
+    g.outputs = {"a": grads["a"].name, "b": grads["b"].name}
+    executable = CpuExecutable(g.build(), {})
+    assert all(row.is_native for row in executable.work())
+    inputs = {"a": normal(3, 5, 20), "b": normal(20, 9), "r": normal(3, 5, 9)}
+    found = executable.run(inputs)
+    np.testing.assert_allclose(found["a"], inputs["r"] @ inputs["b"].T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found["b"], np.einsum("abc,abf->cf", inputs["a"], inputs["r"]), rtol=1e-4, atol=1e-5
+    )

@@ -1,5 +1,6 @@
 """The operator of products of matrices."""
 
+import math
 from typing import Any
 
 from kernelearn.engine.arrays import Shape
@@ -68,10 +69,18 @@ def _grad_b(c: Context) -> Any:
     if len(b.shape) == 2 and not is_stored:
         # One matrix for all: the sum over leading axes (and images) is part of the product.
         pair = (c.grad, a) if c.attrs["transpose_b"] else (a, c.grad)
-        return c.builder.add("dense_grad_kernel", *pair, precision=c.attrs["precision"])
+        if a.shape[0] is None:
+            return c.builder.add("dense_grad_kernel", *pair, precision=c.attrs["precision"])
+        first, second = (_rows(c, x) for x in pair)
+        return _product(c, first, second, True, False)
     if c.attrs["transpose_b"]:
         return _product(c, c.grad, a, True, is_stored)
     return _product(c, a, c.grad, not is_stored, False)
+
+
+def _rows(c: Context, x: Any) -> Any:
+    """All rows of a tensor as those of one matrix."""
+    return c.builder.add("reshape", x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _product(c: Context, a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
