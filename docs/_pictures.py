@@ -45,6 +45,12 @@ def main() -> None:
             "filmstrip": explain.plot_filmstrip(run, "edges", filters=(0, 1, 3, 4)),
             "ledger": explain.plot_ledger(explain.ledger(run, "edges", step, weight=(1, 1, 0, 3))),
             "dense": explain.plot_dense_equivalent(explain.dense_equivalent(layer, data.input_shape)),
+            "unit": explain.plot_unit(explain.unit(run, "edges", 3, image=images[0])),
+            "neuron": explain.plot_unit_neuron(explain.unit(run, "edges", 3, image=images[0])),
+            "delta": explain.plot_delta(explain.delta(run, "edges", data.train, filter=3, step=step)),
+            "activation": explain.plot_activation(
+                explain.activation(run, "edges", images), images, channels=(0, 1, 3)
+            ),
             "maps": explain.plot_feature_maps(
                 explain.feature_maps(run.model(), images, ["edges"])["edges"], images, "edges"
             ),
