@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +15,9 @@ from kernelearn.errors import ArgumentError, ShapeError, TracingError
 from kernelearn.optimizers import Optimizer
 from kernelearn.tracing import Traced, user_line
 from kernelearn.training.own.builder import StepBuilder, base_name
+from kernelearn.training.own.compiled import COMPILED
 from kernelearn.training.own.forms import put_together, taken_apart
+from kernelearn.training.own.functions import OwnFunction
 from kernelearn.training.updating import add_updates
 
 # What names weights: a layer or model, or weights of it.
@@ -78,8 +78,6 @@ def apply_gradients(optimizer: Any, pairs: Any) -> None:
 
 
 def _apply_now(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
-    from kernelearn.training.own.functions import OwnFunction
-
     variables = [v for _, v in pairs]
     step = optimizer.applied
     key = tuple(map(id, variables))
@@ -118,14 +116,16 @@ class GradientOf:
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         if tracing.active():
-            return self._traced(*args, **keywords)
+            return self.traced(*args, **keywords)
         if self._compiled is None:
-            self._compiled = _COMPILED.of(self)
+            weights = () if self.variables is None else _listed(self.variables)
+            self._compiled = COMPILED.of(self, weights)
         asked = [n for n in self._numbers() if n < len(args)]
         arrays = [_numbers_as_array(arg) if i in asked else arg for i, arg in enumerate(args)]
         return self._compiled(*arrays, **keywords)
 
-    def _traced(self, *args: Any, **keywords: Any) -> Any:
+    def traced(self, *args: Any, **keywords: Any) -> Any:
+        """Add the function and its gradient to the program under construction."""
         graph = tracing.current()
         assert graph is not None
         args, asked = self._own_arguments(args)
@@ -169,50 +169,6 @@ class GradientOf:
             return given
         own = by_weights[0] if isinstance(self.variables, Variable) else by_weights
         return (given, own) if by_args else own
-
-
-class _Compiled:
-    """The compiled gradients of functions, so that `value_and_grad(f)(x)` in a loop compiles once.
-
-    A function that is made anew at each call is another function each time: that is noticed, and said once.
-    """
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._made: Counter[Any] = Counter()
-
-    def of(self, wanted: GradientOf) -> Any:
-        """The compiled form of `wanted`."""
-        from kernelearn.training.own.functions import OwnFunction
-
-        weights = () if wanted.variables is None else tuple(map(id, _listed(wanted.variables)))
-        numbers = None if wanted.argnums is None else str(wanted.argnums)
-        key = (wanted.function, numbers, weights, wanted.has_aux, wanted.with_value)
-        if key not in self._kept:
-            name = getattr(wanted.function, "__name__", "function")
-            self._note(wanted.function, name)
-            self._kept[key] = OwnFunction(wanted._traced, name=name)
-            while len(self._kept) > FUNCTIONS_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    def _note(self, function: Callable[..., Any], name: str) -> None:
-        code = getattr(function, "__code__", None)
-        self._made[code] += 1
-        if code is not None and self._made[code] == MANY_FUNCTIONS:
-            warnings.warn(
-                f"The gradient of {name} has been compiled {MANY_FUNCTIONS} times, because the function was "
-                "made anew each time. Make it once, outside of the loop, and give it what changes as arrays; "
-                "or write the whole step under @kernelearn.function.",
-                UserWarning,
-                stacklevel=5,
-            )
-
-
-FUNCTIONS_KEPT = 64
-MANY_FUNCTIONS = 8
-_COMPILED = _Compiled()
 
 
 def value_and_grad(
