@@ -56,8 +56,9 @@ class Group:
         shaped = first.inputs[0] if self.is_reduction else first.outputs[0]
         self.phase, self.shape = first.phase, graph.program.buffers[shaped].shape
         self.reductions: list[int] = []
-        self.values: set[str] = set()
-        self.externals: set[str] = set()
+        # NOTE: dictionaries keep an order; that of sets would depend on what layers are called.
+        self.values: dict[str, None] = {}
+        self.externals: dict[str, None] = {}
         self.members: list[int] = []
         if self.is_reduction:
             self._reduce(start)
@@ -100,7 +101,7 @@ class Group:
 
     def _add_reductions(self) -> None:
         """Take reductions of what the group makes or reads whole, and of what a chain makes from that."""
-        for name in (*self.values, *sorted(self.externals)):
+        for name in (*self.values, *self.externals):
             for reader in self.graph.readers(name):
                 self._try_reduction(reader)
         if self.reductions:
@@ -152,7 +153,7 @@ class Group:
         op = self.graph.program.operations[place]
         self.members.append(place)
         self.reductions.append(place)
-        self.externals.update(n for n in op.inputs if n not in self.values)
+        self.externals.update(dict.fromkeys(n for n in op.inputs if n not in self.values))
 
     def _grow(self, start: int) -> None:
         frontier = self._readers(start)
@@ -174,7 +175,7 @@ class Group:
         if not self._has_code(op):
             return
         outside = self._outside(op)
-        if all(map(self._is_readable, outside)) and len(self.externals | set(outside)) <= self.most:
+        if all(map(self._is_readable, outside)) and len({*self.externals, *outside}) <= self.most:
             self._take(place, outside)
             yield place
             for name in outside:
@@ -188,13 +189,13 @@ class Group:
         place = self.graph.place(made)
         readers = {self.graph.place(reader) for reader in self.graph.readers(name)}
         outside = self._outside(made)
-        count = len((self.externals - {name}) | set(outside))
+        count = len({*self.externals, *outside} - {name})
         if len(self.members) >= MAX_OPERATIONS:
             return
         if place in self.taken or not readers <= set(self.members) or count > self.most:
             return
         if all(map(self._is_readable, outside)):
-            self.externals.discard(name)
+            self.externals.pop(name, None)
             self._take(place, outside)
             yield place
             for source in outside:
@@ -221,6 +222,6 @@ class Group:
 
     def _take(self, place: int, outside: Sequence[str]) -> None:
         self.members.append(place)
-        self.values.update(self.graph.program.operations[place].outputs)
-        self.externals.update(outside)
-        self.externals -= self.values
+        self.values.update(dict.fromkeys(self.graph.program.operations[place].outputs))
+        names = (*self.externals, *outside)
+        self.externals = dict.fromkeys(name for name in names if name not in self.values)
