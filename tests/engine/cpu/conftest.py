@@ -6,17 +6,17 @@ import pytest
 
 from kernelearn.engine.cpu.machine import compiler, threads
 
-# Kernels are compiled for the widest vectors and the narrowest. What is between is left to the slow tests,
-# but for the examples of every operator.
-BETWEEN, ALWAYS = "avx2", "test_examples"
+# Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for the examples
+# of every operator: compiling is most of what these tests do.
+NARROWER, ALWAYS = ("avx2", "baseline"), "test_examples"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests of the target between the others as slow: compiling is most of what these tests do."""
+    """Mark the tests of narrower targets as slow."""
     for item in items:
         target = getattr(item, "callspec", None) and item.callspec.params.get("target")
-        if target == BETWEEN and item.path.parent == Path(__file__).parent and item.originalname != ALWAYS:
+        if target in NARROWER and item.path.parent == Path(__file__).parent and item.originalname != ALWAYS:
             item.add_marker(pytest.mark.slow)
 
 
