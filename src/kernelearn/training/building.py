@@ -216,14 +216,16 @@ def _output_loss(
     target = graph.input(target_name(index), target_shape, dtype)
     weights = graph.input(weight_name(index), objective.value_shape if by_position else (None,))
     reduction = loss.reduction
-    if prediction.name in graph.masks:
+    is_masked = prediction.name in graph.masks
+    if is_masked:
         rank = len(objective.value_shape)
         weights = masked_weights(graph, graph.masks[prediction.name], weights, rank, reduction)
     if reduction in (None, "none"):
         raise ArgumentError(
             f"Loss {loss.name!r} has reduction=None, which gives no single number to train on."
         )
-    if loss.is_traced:
+    # NOTE: the loss operator has a kernel for weights of images only, so with a mask it is made of operators.
+    if loss.is_traced or (is_masked and loss.kind != "custom"):
         return own_loss(graph, loss, target, prediction, weights)
     order = loss.order(len(prediction.shape))
     if order is not None:
