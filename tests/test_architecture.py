@@ -158,7 +158,7 @@ def _targets(node: ast.AST, modules: frozenset[str]) -> list[str]:
 
 
 def part_of(module: str) -> str:
-    """The part of a module: "kernelearn.layers.base" is of "layers"; the package itself of ""."""
+    """The part of a module: "kernelearn.layers.core.base" is of "layers"; the package itself of ""."""
     return [*module.split("."), ""][1]
 
 
@@ -420,3 +420,13 @@ def test_the_checks_of_cycles_and_optional_packages():
     assert cycles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     found = list(imports_of("import torch\nimport numpy\ndef f():\n    import keras"))
     assert [is_optional_at_load("data", i) for i in found] == [True, False, False]
+
+
+def test_a_room_can_be_seen_at_a_glance():
+    """No folder holds more modules than somebody takes in who lists it."""
+    crowded = {
+        str(folder.relative_to(SOURCE)): count
+        for folder in (SOURCE, *(path for path in SOURCE.rglob("*") if path.is_dir()))
+        if (count := len(list(folder.glob("*.py")))) > 22
+    }
+    assert not crowded

@@ -9,7 +9,7 @@ from kernelearn import callbacks, constraints, initializers, layers, losses, met
 from kernelearn import schedules as S
 from kernelearn._configurable import Configurable, arguments_of
 from kernelearn.errors import ArgumentError, ArgumentTypeError, UnknownNameError
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.core.base import LAYERS
 from kernelearn.losses.base import LOSSES
 from kernelearn.metrics.base import METRICS
 from kernelearn.optimizers.base import OPTIMIZERS

@@ -6,7 +6,7 @@ Each may also be given to a layer: `Conv2D(8, 3, activation=activations.relu)`, 
 from typing import Any
 
 from kernelearn import ops
-from kernelearn.layers.arguments import activation_name
+from kernelearn.layers.core.arguments import activation_name
 from kernelearn.ops import (
     celu,
     elu,

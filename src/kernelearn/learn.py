@@ -19,7 +19,7 @@ from kernelearn.data.arrays import check_features
 from kernelearn.data.ragged import each, joined
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers import LAYERS, Conv2D, Dense, Flatten, Input
-from kernelearn.layers.unknown_sizes import fits
+from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.models import Model, Sequential, zoo
 
 require("sklearn", "CNNClassifier and CNNRegressor")

@@ -8,7 +8,7 @@ import numpy as np
 from kernelearn._lazy import on_first_use
 from kernelearn.config import floatx, set_floatx, set_random_seed
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.naming import reset_names
+from kernelearn.layers.core.naming import reset_names
 
 __all__ = [
     "clear_session",

@@ -18,7 +18,7 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.layers import LAYERS, Input
-from kernelearn.layers.own import is_own
+from kernelearn.layers.core.own import is_own
 
 BATCH = 3
 

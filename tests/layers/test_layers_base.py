@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn import layers as L
-from kernelearn.layers.naming import reset_names, snake_case
+from kernelearn.layers.core.naming import reset_names, snake_case
 from kernelearn.utils import set_random_seed
 
 NAMES = {

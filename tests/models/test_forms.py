@@ -10,7 +10,7 @@ import pytest
 from kernelearn import Input, Model, Sequential, layers, optimizers
 from kernelearn.callbacks import Callback
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.core.base import LAYERS
 from kernelearn.models import load_model
 
 RNG = np.random.default_rng(8)

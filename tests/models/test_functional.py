@@ -268,7 +268,7 @@ def test_calling_a_model_on_arrays_predicts(engine):
 
 
 def test_calling_a_model_makes_its_program_once(monkeypatch):
-    from kernelearn.training import building
+    from kernelearn.training.steps import building
 
     made = []
     real = building.build_prediction

@@ -7,7 +7,7 @@ from kernelearn import Input, Model, Sequential, layers, optimizers
 from kernelearn.callbacks import Callback
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.initializers import FromLayer, SobelBank
-from kernelearn.training.step import Clock
+from kernelearn.training.steps.step import Clock
 
 RNG = np.random.default_rng(4)
 X = RNG.random((20, 8, 8, 1), "float32")

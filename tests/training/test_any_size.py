@@ -14,10 +14,10 @@ from kernelearn.cli import main
 from kernelearn.data import as_dataset, load
 from kernelearn.errors import ArgumentError, DataError, NotBuiltError, ShapeError
 from kernelearn.explain.gradient.model_factors import factors_of
-from kernelearn.layers.unknown_sizes import fits, inferred
+from kernelearn.layers.core.unknown_sizes import fits, inferred
 from kernelearn.recording import Recorder, Run
-from kernelearn.training.signature import Signature
-from kernelearn.training.step_cache import SIGNATURES_KEPT, StepCache
+from kernelearn.training.steps.signature import Signature
+from kernelearn.training.steps.step_cache import SIGNATURES_KEPT, StepCache
 from tests.layers.examples import EXAMPLES
 
 ANY = (None, None, None, 3)
@@ -199,7 +199,7 @@ def test_large_programs_are_kept_in_smaller_number(monkeypatch):
         class executable:
             arena_bytes = 400
 
-    monkeypatch.setattr("kernelearn.training.step_cache.BYTES_KEPT", 1000)
+    monkeypatch.setattr("kernelearn.training.steps.step_cache.BYTES_KEPT", 1000)
     cache = StepCache()
     with pytest.warns(UserWarning, match="more than 3 sizes"):
         for size in range(5):
@@ -211,7 +211,7 @@ def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch):
     import gc
     import weakref
 
-    monkeypatch.setattr("kernelearn.training.step_cache.SIGNATURES_KEPT", 1)
+    monkeypatch.setattr("kernelearn.training.steps.step_cache.SIGNATURES_KEPT", 1)
     net = Sequential([Input((None, 2)), layers.Conv1D(2, 3), layers.GlobalMaxPooling1D()])
     net.predict(np.ones((1, 5, 2), "float32"), verbose=0)
     held = weakref.ref(net.step("predict").executable)

@@ -11,7 +11,7 @@ from kernelearn.bench.blueprint import make_images
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
-from kernelearn.training.step import Clock
+from kernelearn.training.steps.step import Clock
 
 BATCH = 32
 # Seconds of a burst: a layer takes less than a step, and there are many.

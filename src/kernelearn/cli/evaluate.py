@@ -77,7 +77,7 @@ def new_data(network: "Model", data: str, part: str | None) -> "Dataset":
     from kernelearn.cli.run_folder import image_shape
     from kernelearn.cli.train.settings import as_resize, parts_of
     from kernelearn.data import load
-    from kernelearn.layers.unknown_sizes import fits
+    from kernelearn.layers.core.unknown_sizes import fits
 
     shape = image_shape(network)
     resize = as_resize(network.metadata.get("resize") or ("keep" if None in shape else None))

@@ -42,7 +42,7 @@ def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, 
 
     Raises: ArgumentError if it takes other images, or has no dense layer at its end to replace.
     """
-    from kernelearn.layers.unknown_sizes import fits
+    from kernelearn.layers.core.unknown_sizes import fits
 
     if not fits(input_shape, model.input_shape[1:]):
         raise ArgumentError(
@@ -70,7 +70,7 @@ def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, 
 
 def _with_units(model: "Model", head: str, units: int) -> "Model":
     """A copy of a network whose dense layer `head` has another number of units and new weights."""
-    from kernelearn.layers.base import LAYERS
+    from kernelearn.layers.core.base import LAYERS
 
     config = LAYERS.serialize(model)
     assert config is not None  # only a model that is None has none

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.gradient.pairs import operator_index
-from kernelearn.layers.unknown_sizes import fits
+from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.recording.run import Run
 
 

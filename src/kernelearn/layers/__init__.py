@@ -9,27 +9,8 @@ from kernelearn.layers.adaptive_pooling import (
     AdaptiveMaxPooling2D,
     AdaptiveMaxPooling3D,
 )
-from kernelearn.layers.attention import AdditiveAttention, Attention
-from kernelearn.layers.augmentation import (
-    RandomContrast,
-    RandomCrop,
-    RandomFlip,
-    RandomRotation,
-    RandomTranslation,
-    RandomZoom,
-)
-from kernelearn.layers.base import LAYERS, Layer
-from kernelearn.layers.colours import (
-    RandomBrightness,
-    RandomColorDegeneration,
-    RandomColorJitter,
-    RandomGrayscale,
-    RandomHue,
-    RandomInvert,
-    RandomPosterization,
-    RandomSaturation,
-    Solarization,
-)
+from kernelearn.layers.attention.multi_head import GroupQueryAttention, MultiHeadAttention
+from kernelearn.layers.attention.plain import AdditiveAttention, Attention
 from kernelearn.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -42,10 +23,34 @@ from kernelearn.layers.convolution import (
     SeparableConv1D,
     SeparableConv2D,
 )
+from kernelearn.layers.core.base import LAYERS, Layer
+from kernelearn.layers.core.operation import OperationLayer
 from kernelearn.layers.dense import Dense
 from kernelearn.layers.einsum_dense import Dot, EinsumDense, dot
 from kernelearn.layers.embedding import Embedding, Masking
 from kernelearn.layers.functions import Lambda
+from kernelearn.layers.images.augmentation import (
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
+from kernelearn.layers.images.colours import (
+    RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    Solarization,
+)
+from kernelearn.layers.images.mixing import CutMix, MixUp
+from kernelearn.layers.images.patches import RandomErasing, RandomGaussianBlur, RandomSharpness
+from kernelearn.layers.images.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
 from kernelearn.layers.lengths import GlobalResponseNormalization, RMSNormalization, UnitNormalization
 from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
@@ -66,8 +71,6 @@ from kernelearn.layers.merging import (
     multiply,
     subtract,
 )
-from kernelearn.layers.mixing import CutMix, MixUp
-from kernelearn.layers.multi_head_attention import GroupQueryAttention, MultiHeadAttention
 from kernelearn.layers.noise import (
     AlphaDropout,
     Dropout,
@@ -79,8 +82,6 @@ from kernelearn.layers.noise import (
     StochasticDepth,
 )
 from kernelearn.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
-from kernelearn.layers.operation import OperationLayer
-from kernelearn.layers.patches import RandomErasing, RandomGaussianBlur, RandomSharpness
 from kernelearn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -95,7 +96,6 @@ from kernelearn.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from kernelearn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
 from kernelearn.layers.shaping import (
     Cropping1D,
     Cropping2D,

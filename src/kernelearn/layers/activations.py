@@ -9,7 +9,7 @@ from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.initializers.base import InitializerLike
-from kernelearn.layers.arguments import (
+from kernelearn.layers.core.arguments import (
     ALONG_AXIS,
     ActivationLike,
     Ints,
@@ -20,8 +20,8 @@ from kernelearn.layers.arguments import (
     known_sizes_at,
     whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.ops.attention import MASKED
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.ops.products.attention import MASKED
 from kernelearn.regularizers import RegularizerLike
 from kernelearn.tracing import Traced, function, lifted, tracing
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Unpack
 
 from kernelearn import ops
-from kernelearn.layers.arguments import Ints, Shape, check_rank, whole_numbers
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.arguments import Ints, Shape, check_rank, whole_numbers
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
 
 
 class _AdaptivePooling(Layer):

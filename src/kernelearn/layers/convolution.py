@@ -22,7 +22,7 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
-from kernelearn.layers.arguments import (
+from kernelearn.layers.core.arguments import (
     ALONG_AXIS,
     ActivationLike,
     Ints,
@@ -35,8 +35,8 @@ from kernelearn.layers.arguments import (
     known_sizes_at,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

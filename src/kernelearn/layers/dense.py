@@ -9,9 +9,9 @@ from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
-from kernelearn.layers.arguments import ActivationLike, Shape, check_positive, known_sizes_at
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.arguments import ActivationLike, Shape, check_positive, known_sizes_at
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

@@ -11,11 +11,11 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.initializers.base import InitializerLike
 from kernelearn.layers.activations import lower_activation
-from kernelearn.layers.arguments import ActivationLike, Shape
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions, Weight
+from kernelearn.layers.core.arguments import ActivationLike, Shape
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions, Weight
 from kernelearn.ops._run import Value, emit
-from kernelearn.ops.arithmetic import add
-from kernelearn.ops.einsum import einsum, parsed, shape_of, shaped
+from kernelearn.ops.entrywise.arithmetic import add
+from kernelearn.ops.products.einsum import einsum, parsed, shape_of, shaped
 from kernelearn.regularizers import RegularizerLike
 from kernelearn.tracing import Traced, function, tracing
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Unpack
 from kernelearn import ops
 from kernelearn.constraints import ConstraintLike
 from kernelearn.initializers.base import InitializerLike
-from kernelearn.layers.arguments import Shape, check_positive
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.arguments import Shape, check_positive
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 
 

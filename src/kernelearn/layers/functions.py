@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from kernelearn.errors import ArgumentTypeError
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.own import takes
-from kernelearn.layers.structure import decoded, encoded
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.own import takes
+from kernelearn.layers.core.structure import decoded, encoded
 
 
 @LAYERS.register()

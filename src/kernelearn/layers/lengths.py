@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 from kernelearn import ops
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import Ints, Shape, check_axis, known_sizes_at, whole_numbers
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.arguments import Ints, Shape, check_axis, known_sizes_at, whole_numbers
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 
 
 @LAYERS.register()

@@ -18,7 +18,8 @@ from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.initializers.base import InitializerLike
-from kernelearn.layers.arguments import (
+from kernelearn.layers.convolution import _BaseConv
+from kernelearn.layers.core.arguments import (
     ActivationLike,
     Ints,
     Shape,
@@ -27,8 +28,7 @@ from kernelearn.layers.arguments import (
     known_sizes_at,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, LayerOptions
-from kernelearn.layers.convolution import _BaseConv
+from kernelearn.layers.core.base import LAYERS, LayerOptions
 from kernelearn.regularizers import RegularizerLike
 
 

@@ -11,9 +11,9 @@ from kernelearn import config, ops
 from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import Shape, check_axis
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.tensor import Node, Tensor
+from kernelearn.layers.core.arguments import Shape, check_axis
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.tensor import Node, Tensor
 
 
 class InputOptions(TypedDict, total=False):

@@ -10,8 +10,8 @@ from kernelearn._configurable import is_whole
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.activations import SELU_ALPHA, SELU_SCALE
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import Shape, check_rank
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.arguments import Shape, check_rank
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
 
 
 class _Random(Layer):

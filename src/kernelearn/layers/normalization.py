@@ -11,9 +11,16 @@ from kernelearn.constraints import ConstraintLike
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.initializers.base import InitializerLike
-from kernelearn.layers.arguments import Ints, Shape, check_axis, known_sizes, known_sizes_at, whole_numbers
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.arguments import (
+    Ints,
+    Shape,
+    check_axis,
+    known_sizes,
+    known_sizes_at,
+    whole_numbers,
+)
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 from kernelearn.regularizers import RegularizerLike
 from kernelearn.tracing import Traced, tracing, unwrapped
 

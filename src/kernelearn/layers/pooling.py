@@ -8,7 +8,7 @@ from kernelearn import ops
 from kernelearn.engine.geometry import normalize_tuple, resolve_padding
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.arguments import (
+from kernelearn.layers.core.arguments import (
     Ints,
     Shape,
     channels_last,
@@ -17,7 +17,7 @@ from kernelearn.layers.arguments import (
     known_sizes,
     to_channels_last,
 )
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
 from kernelearn.tracing import Traced, tracing, unwrapped
 
 

@@ -13,7 +13,7 @@ from kernelearn.engine.geometry import normalize_tuple
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.engine.reference.shaping import RESIZE_WINDOWS
 from kernelearn.errors import ArgumentError, ShapeError, unknown_name
-from kernelearn.layers.arguments import (
+from kernelearn.layers.core.arguments import (
     Ints,
     Shape,
     check_rank,
@@ -22,9 +22,9 @@ from kernelearn.layers.arguments import (
     to_channels_last,
     whole_numbers,
 )
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
-from kernelearn.layers.structure import Given
-from kernelearn.layers.unknown_sizes import has_unknown
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.structure import Given
+from kernelearn.layers.core.unknown_sizes import has_unknown
 
 
 @LAYERS.register()

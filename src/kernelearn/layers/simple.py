@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from kernelearn import ops
-from kernelearn.layers.arguments import Shape, check_positive, check_rank
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.arguments import Shape, check_positive, check_rank
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
 from kernelearn.regularizers import L1L2
 
 

@@ -7,10 +7,10 @@ from typing import Any, Self, Unpack
 from kernelearn import ops
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.initializers.random_values import TruncatedNormal
-from kernelearn.layers.arguments import Shape, check_positive
-from kernelearn.layers.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.arguments import Shape, check_positive
+from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
+from kernelearn.layers.core.weight import Weight
 from kernelearn.layers.dense import Dense
-from kernelearn.layers.weight import Weight
 from kernelearn.tracing import current
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from kernelearn.errors import FormatError
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.core.base import LAYERS, Layer
+from kernelearn.layers.core.structure import Given
+from kernelearn.layers.core.tensor import Tensor
 from kernelearn.layers.merging import Input, InputLayer
-from kernelearn.layers.structure import Given
-from kernelearn.layers.tensor import Tensor
 from kernelearn.models.model import Model
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from kernelearn._serializable import by_reference
 from kernelearn.engine.variable import Variable
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.core.base import LAYERS
 from kernelearn.models.model import Model
 from kernelearn.training.input_range import InputRange
 

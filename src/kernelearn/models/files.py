@@ -18,11 +18,11 @@ from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS, Layer
-from kernelearn.layers.own import is_own
+from kernelearn.layers.core.base import LAYERS, Layer
+from kernelearn.layers.core.own import is_own
 from kernelearn.models.model import Model
 from kernelearn.training.input_range import InputRange
-from kernelearn.training.programs import CompileArguments
+from kernelearn.training.steps.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
 _SHAPE = {

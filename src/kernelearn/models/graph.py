@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.base import Layer
+from kernelearn.layers.core.base import Layer
+from kernelearn.layers.core.tensor import Node, Tensor
 from kernelearn.layers.merging import InputLayer
-from kernelearn.layers.tensor import Node, Tensor
 
 
 def calls_between(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Node]:

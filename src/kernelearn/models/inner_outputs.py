@@ -7,7 +7,7 @@ from typing import Any
 
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.base import Layer
+from kernelearn.layers.core.base import Layer
 
 
 class InnerOutputs(Layer):

@@ -13,8 +13,8 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.signature import is_open
-from kernelearn.training.step import input_name
+from kernelearn.training.steps.signature import is_open
+from kernelearn.training.steps.step import input_name
 
 _DIRECTION = "direction"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kernelearn.errors import ArgumentError, FormatError
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.core.base import LAYERS, Layer
+from kernelearn.layers.core.structure import Given
+from kernelearn.layers.core.tensor import Node, Tensor
 from kernelearn.layers.merging import InputLayer
-from kernelearn.layers.structure import Given
-from kernelearn.layers.tensor import Node, Tensor
 from kernelearn.models.model import Model
 from kernelearn.models.sequential import Sequential
 

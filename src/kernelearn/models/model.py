@@ -16,13 +16,13 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
 from kernelearn.errors import unknown_name as unknown_name_error
 from kernelearn.initializers.from_layer import values_follow
-from kernelearn.layers.base import LAYERS, Layer, Shape
-from kernelearn.layers.calling import has_tensors, lower_node, shown
-from kernelearn.layers.own import is_own
-from kernelearn.layers.structure import Given
-from kernelearn.layers.tensor import Node, Tensor
-from kernelearn.layers.unknown_sizes import fits, has_unknown, opened
-from kernelearn.layers.weight import Weight
+from kernelearn.layers.core.base import LAYERS, Layer, Shape
+from kernelearn.layers.core.calling import has_tensors, lower_node, shown
+from kernelearn.layers.core.own import is_own
+from kernelearn.layers.core.structure import Given
+from kernelearn.layers.core.tensor import Node, Tensor
+from kernelearn.layers.core.unknown_sizes import fits, has_unknown, opened
+from kernelearn.layers.core.weight import Weight
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.models.own_call import OwnCall, keys_of
 from kernelearn.tracing import active

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.layers.base import Layer, Shape
-from kernelearn.layers.calling import is_array
+from kernelearn.layers.core.base import Layer, Shape
+from kernelearn.layers.core.calling import is_array
+from kernelearn.layers.core.own import is_own
+from kernelearn.layers.core.structure import decoded, encoded, filled, is_shape, taken_apart, with_places
+from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.layers.merging import Input
-from kernelearn.layers.own import is_own
-from kernelearn.layers.structure import decoded, encoded, filled, is_shape, taken_apart, with_places
-from kernelearn.layers.unknown_sizes import fits
 from kernelearn.training import feeds
 
 if TYPE_CHECKING:
-    from kernelearn.layers.tensor import Tensor
-    from kernelearn.training.programs import Programs
+    from kernelearn.layers.core.tensor import Tensor
+    from kernelearn.training.steps.programs import Programs
 
 
 class OwnCall(Layer):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.layers.base import LAYERS, Layer, Shape
+from kernelearn.layers.core.base import LAYERS, Layer, Shape
+from kernelearn.layers.core.tensor import Tensor
 from kernelearn.layers.merging import Input, InputLayer
-from kernelearn.layers.tensor import Tensor
 from kernelearn.models.model import Model
 
 

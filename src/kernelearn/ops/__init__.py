@@ -10,7 +10,43 @@ Integers become floats; float64 stays float64. Nothing is trained here: gradient
 from kernelearn.ops import image as image
 from kernelearn.ops import random as random
 from kernelearn.ops.adaptive import adaptive_average_pool, adaptive_max_pool
-from kernelearn.ops.arithmetic import (
+from kernelearn.ops.choosing.entries import (
+    extract_sequences,
+    nonzero,
+    one_hot,
+    scatter,
+    scatter_update,
+    select,
+    take,
+    take_along_axis,
+    unravel_index,
+)
+from kernelearn.ops.choosing.ordering import (
+    argpartition,
+    argsort,
+    digitize,
+    in_top_k,
+    isin,
+    searchsorted,
+    sort,
+    top_k,
+)
+from kernelearn.ops.choosing.quantiles import diff, median, percentile, quantile
+from kernelearn.ops.choosing.segments import bincount, segment_max, segment_min, segment_sum
+from kernelearn.ops.convolution import (
+    conv,
+    conv_grad_input,
+    conv_grad_kernel,
+    conv_transpose,
+    depthwise_conv,
+    separable_conv,
+)
+from kernelearn.ops.crossentropy import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from kernelearn.ops.entrywise.arithmetic import (
     add,
     arctan2,
     atan2,
@@ -26,19 +62,7 @@ from kernelearn.ops.arithmetic import (
     subtract,
     true_divide,
 )
-from kernelearn.ops.attention import dot_product_attention
-from kernelearn.ops.choosing import (
-    extract_sequences,
-    nonzero,
-    one_hot,
-    scatter,
-    scatter_update,
-    select,
-    take,
-    take_along_axis,
-    unravel_index,
-)
-from kernelearn.ops.conditions import (
+from kernelearn.ops.entrywise.conditions import (
     cast,
     equal,
     greater,
@@ -55,43 +79,7 @@ from kernelearn.ops.conditions import (
     not_equal,
     where,
 )
-from kernelearn.ops.convolution import (
-    conv,
-    conv_grad_input,
-    conv_grad_kernel,
-    conv_transpose,
-    depthwise_conv,
-    separable_conv,
-)
-from kernelearn.ops.creation import (
-    arange,
-    array,
-    convert_to_numpy,
-    convert_to_tensor,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    geomspace,
-    identity,
-    is_tensor,
-    linspace,
-    logspace,
-    ones,
-    ones_like,
-    tri,
-    zeros,
-    zeros_like,
-)
-from kernelearn.ops.crossentropy import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    sparse_categorical_crossentropy,
-)
-from kernelearn.ops.diagonals import diag, diagflat, tril, triu
-from kernelearn.ops.einsum import einsum
-from kernelearn.ops.functions import (
+from kernelearn.ops.entrywise.functions import (
     abs,
     absolute,
     acos,
@@ -132,34 +120,7 @@ from kernelearn.ops.functions import (
     tan,
     trunc,
 )
-from kernelearn.ops.images import affine_transform, resize, upsample
-from kernelearn.ops.indexing import get_item
-from kernelearn.ops.joining import (
-    append,
-    array_split,
-    concatenate,
-    dsplit,
-    dstack,
-    hsplit,
-    hstack,
-    split,
-    stack,
-    unstack,
-    vsplit,
-    vstack,
-)
-from kernelearn.ops.networks import (
-    depth_to_space,
-    glu,
-    multi_hot,
-    normalize,
-    psnr,
-    rms_normalization,
-    space_to_depth,
-    unfold,
-)
-from kernelearn.ops.ordering import argpartition, argsort, digitize, in_top_k, isin, searchsorted, sort, top_k
-from kernelearn.ops.pointwise import (
+from kernelearn.ops.entrywise.pointwise import (
     activation,
     batch_normalization,
     bias_add,
@@ -197,8 +158,82 @@ from kernelearn.ops.pointwise import (
     tanh_shrink,
     threshold,
 )
+from kernelearn.ops.images import affine_transform, resize, upsample
+from kernelearn.ops.moving.creation import (
+    arange,
+    array,
+    convert_to_numpy,
+    convert_to_tensor,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    geomspace,
+    identity,
+    is_tensor,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    tri,
+    zeros,
+    zeros_like,
+)
+from kernelearn.ops.moving.diagonals import diag, diagflat, tril, triu
+from kernelearn.ops.moving.indexing import get_item
+from kernelearn.ops.moving.joining import (
+    append,
+    array_split,
+    concatenate,
+    dsplit,
+    dstack,
+    hsplit,
+    hstack,
+    split,
+    stack,
+    unstack,
+    vsplit,
+    vstack,
+)
+from kernelearn.ops.moving.repeating import broadcast_to, meshgrid, pad, repeat, tile
+from kernelearn.ops.moving.shaping import (
+    atleast_1d,
+    atleast_2d,
+    expand_dims,
+    flip,
+    fliplr,
+    flipud,
+    moveaxis,
+    ndim,
+    ravel,
+    reshape,
+    roll,
+    rot90,
+    shape,
+    size,
+    squeeze,
+    swapaxes,
+    transpose,
+)
+from kernelearn.ops.moving.windows import (
+    slice,
+    slice_update,
+)
+from kernelearn.ops.networks import (
+    depth_to_space,
+    glu,
+    multi_hot,
+    normalize,
+    psnr,
+    rms_normalization,
+    space_to_depth,
+    unfold,
+)
 from kernelearn.ops.pooling import average_pool, global_average_pool, global_max_pool, max_pool
-from kernelearn.ops.products import (
+from kernelearn.ops.products.attention import dot_product_attention
+from kernelearn.ops.products.einsum import einsum
+from kernelearn.ops.products.matrices import (
     cross,
     diagonal,
     dot,
@@ -211,7 +246,6 @@ from kernelearn.ops.products import (
     vdot,
     vecdot,
 )
-from kernelearn.ops.quantiles import diff, median, percentile, quantile
 from kernelearn.ops.reductions import (
     all,
     amax,
@@ -232,31 +266,6 @@ from kernelearn.ops.reductions import (
     std,
     sum,
     var,
-)
-from kernelearn.ops.repeating import broadcast_to, meshgrid, pad, repeat, tile
-from kernelearn.ops.segments import bincount, segment_max, segment_min, segment_sum
-from kernelearn.ops.shaping import (
-    atleast_1d,
-    atleast_2d,
-    expand_dims,
-    flip,
-    fliplr,
-    flipud,
-    moveaxis,
-    ndim,
-    ravel,
-    reshape,
-    roll,
-    rot90,
-    shape,
-    size,
-    squeeze,
-    swapaxes,
-    transpose,
-)
-from kernelearn.ops.windows import (
-    slice,
-    slice_update,
 )
 
 __all__ = [

@@ -14,12 +14,12 @@ from kernelearn.engine import geometry
 from kernelearn.errors import ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, floats
-from kernelearn.ops.choosing import take
+from kernelearn.ops.choosing.entries import take
 from kernelearn.ops.convolution import _back, channels_to_end
+from kernelearn.ops.moving.shaping import moveaxis, reshape
 from kernelearn.ops.pooling import average_pool, max_pool
-from kernelearn.ops.products import tensordot
+from kernelearn.ops.products.matrices import tensordot
 from kernelearn.ops.reductions import max as largest
-from kernelearn.ops.shaping import moveaxis, reshape
 
 Ints = int | Sequence[int]
 

@@ -14,12 +14,12 @@ from kernelearn.errors import ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, floats, values
 from kernelearn.ops._shapes import axis_of, dtype_name
-from kernelearn.ops.arithmetic import clip, maximum
-from kernelearn.ops.choosing import take_along_axis
-from kernelearn.ops.functions import exp, log, log1p
-from kernelearn.ops.pointwise import log_softmax
+from kernelearn.ops.choosing.entries import take_along_axis
+from kernelearn.ops.entrywise.arithmetic import clip, maximum
+from kernelearn.ops.entrywise.functions import exp, log, log1p
+from kernelearn.ops.entrywise.pointwise import log_softmax
+from kernelearn.ops.moving.shaping import expand_dims, squeeze
 from kernelearn.ops.reductions import sum as total
-from kernelearn.ops.shaping import expand_dims, squeeze
 
 
 def _log_probabilities(output: Value, from_logits: bool, axis: int) -> Value:

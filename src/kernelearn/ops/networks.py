@@ -12,14 +12,14 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, floats, transposed, values
 from kernelearn.ops._shapes import axis_of, dtype_name, inner_sizes, one, reshaped_to
-from kernelearn.ops.arithmetic import maximum, minimum
-from kernelearn.ops.choosing import one_hot
-from kernelearn.ops.functions import log10, rsqrt, square
-from kernelearn.ops.joining import concatenate, split
+from kernelearn.ops.choosing.entries import one_hot
+from kernelearn.ops.entrywise.arithmetic import maximum, minimum
+from kernelearn.ops.entrywise.functions import log10, rsqrt, square
+from kernelearn.ops.moving.joining import concatenate, split
+from kernelearn.ops.moving.shaping import shape
 from kernelearn.ops.reductions import max as largest
 from kernelearn.ops.reductions import mean, norm
 from kernelearn.ops.reductions import sum as total
-from kernelearn.ops.shaping import shape
 
 # Keras's smallest divisor.
 EPSILON = 1e-7

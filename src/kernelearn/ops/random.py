@@ -26,11 +26,11 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, floats
 from kernelearn.ops._shapes import axis_of, one, sizes_of, with_count
-from kernelearn.ops.choosing import take
-from kernelearn.ops.joining import stack, unstack
-from kernelearn.ops.ordering import top_k
-from kernelearn.ops.repeating import broadcast_to
-from kernelearn.ops.shaping import expand_dims, squeeze
+from kernelearn.ops.choosing.entries import take
+from kernelearn.ops.choosing.ordering import top_k
+from kernelearn.ops.moving.joining import stack, unstack
+from kernelearn.ops.moving.repeating import broadcast_to
+from kernelearn.ops.moving.shaping import expand_dims, squeeze
 from kernelearn.tracing import Traced, current, fixed
 from kernelearn.tracing.count import ImageCount
 

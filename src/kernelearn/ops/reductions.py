@@ -17,9 +17,9 @@ from kernelearn.engine.dtypes import INDEX, as_sum, checked
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation, operation_named
 from kernelearn.ops._run import Value, cast_to, emit, floats, reshaped, values
-from kernelearn.ops.arithmetic import add, maximum, minimum, power, subtract
-from kernelearn.ops.conditions import isfinite, not_equal, where
-from kernelearn.ops.functions import abs, exp, log, sqrt, square, stop_gradient
+from kernelearn.ops.entrywise.arithmetic import add, maximum, minimum, power, subtract
+from kernelearn.ops.entrywise.conditions import isfinite, not_equal, where
+from kernelearn.ops.entrywise.functions import abs, exp, log, sqrt, square, stop_gradient
 from kernelearn.tracing import fixed
 
 # One axis, several, or None for all.

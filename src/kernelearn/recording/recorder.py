@@ -33,7 +33,7 @@ from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
 from kernelearn.training.fingerprint import Fingerprint
-from kernelearn.training.step import StepReport
+from kernelearn.training.steps.step import StepReport
 
 DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000

@@ -485,7 +485,7 @@ class Run:
         """
         import kernelearn.models  # noqa: F401  (a model is known by name once its class is loaded)
         from kernelearn.initializers.from_layer import values_follow
-        from kernelearn.layers.base import LAYERS
+        from kernelearn.layers.core.base import LAYERS
 
         if self.about.model is None:
             raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")

@@ -16,7 +16,7 @@ from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.storage import PathLike
-from kernelearn.training.step import Arrays
+from kernelearn.training.steps.step import Arrays
 
 if TYPE_CHECKING:
     from kernelearn.engine.variable import Variable

@@ -18,7 +18,7 @@ from kernelearn.errors import ArgumentError
 from kernelearn.training import feeds
 from kernelearn.training.callbacks.base import Callback, KnownLogs, overrides
 from kernelearn.training.own.fitting import data_of
-from kernelearn.training.step_cache import SIGNATURES_KEPT
+from kernelearn.training.steps.step_cache import SIGNATURES_KEPT
 
 if TYPE_CHECKING:
     from kernelearn.training.callbacks import CallbackList

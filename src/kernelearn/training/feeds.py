@@ -13,13 +13,13 @@ from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
 from kernelearn.data.ragged import is_examples
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.layers.unknown_sizes import fits, has_unknown
-from kernelearn.training.objectives import Objective, check_outputs
+from kernelearn.layers.core.unknown_sizes import fits, has_unknown
 from kernelearn.training.own.forms import taken_apart
-from kernelearn.training.step import Arrays, Batch, Given, input_name, target_name, weight_name
+from kernelearn.training.steps.objectives import Objective, check_outputs
+from kernelearn.training.steps.step import Arrays, Batch, Given, input_name, target_name, weight_name
 
 if TYPE_CHECKING:
-    from kernelearn.layers.tensor import Tensor
+    from kernelearn.layers.core.tensor import Tensor
 
 
 def make_dataset(

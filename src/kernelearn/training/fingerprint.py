@@ -18,13 +18,13 @@ import numpy as np
 from kernelearn import losses, metrics, optimizers
 from kernelearn.data.fingerprint import is_same_data, why_not_comparable
 from kernelearn.errors import ArgumentError
-from kernelearn.layers.base import LAYERS
+from kernelearn.layers.core.base import LAYERS
 from kernelearn.training.own.fitting import overrides
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
-    from kernelearn.training.objectives import Objective
     from kernelearn.training.plan import FitPlan, Validation
+    from kernelearn.training.steps.objectives import Objective
     from kernelearn.training.trainer import Trainer
 
 # Name of a part -> what the text is about, for people.

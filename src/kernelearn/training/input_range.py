@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from itertools import count, takewhile
 
-from kernelearn.training.step import Batch, input_name
+from kernelearn.training.steps.step import Batch, input_name
 
 _FAR = 16  # how many times larger the largest value is where the scale must be another: 255 is, 2 or 3 is not
 

@@ -8,7 +8,7 @@ from kernelearn._configurable import is_whole
 from kernelearn.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from kernelearn.training.programs import Programs
+    from kernelearn.training.steps.programs import Programs
 
 
 class TrainerNames:

@@ -20,7 +20,7 @@ from kernelearn.training.own.fitting import data_of
 from kernelearn.training.plan import Feed, FitPlan, Pass, warn_of_end
 from kernelearn.training.predictions import Predictions
 from kernelearn.training.state import FitState
-from kernelearn.training.step import Batch, StepReport
+from kernelearn.training.steps.step import Batch, StepReport
 
 if TYPE_CHECKING:
     from kernelearn.training.trainer import Trainer

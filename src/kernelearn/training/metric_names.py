@@ -7,11 +7,11 @@ from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from kernelearn.errors import ArgumentError
-from kernelearn.training.step import LOSS
+from kernelearn.training.steps.step import LOSS
 
 if TYPE_CHECKING:
     from kernelearn.metrics import Metric
-    from kernelearn.training.objectives import Objective
+    from kernelearn.training.steps.objectives import Objective
 
 
 def loss_names(objectives: Sequence[Objective]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.data.ragged import Ragged, joined
 from kernelearn.training.plan import Pass
-from kernelearn.training.step import Batch, input_name
+from kernelearn.training.steps.step import Batch, input_name
 
 
 class Predictions:

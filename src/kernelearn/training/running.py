@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelearn.training.metric_names import loss_names, named_metrics
-from kernelearn.training.objectives import Objective
-from kernelearn.training.step import Arrays, Batch, StepResult, prediction_name
+from kernelearn.training.steps.objectives import Objective
+from kernelearn.training.steps.step import Arrays, Batch, StepResult, prediction_name
 
 if TYPE_CHECKING:
     from kernelearn.metrics import Metric

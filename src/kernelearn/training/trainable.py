@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from kernelearn.engine.program import ProgramBuilder
-    from kernelearn.layers.base import Layer
-    from kernelearn.layers.tensor import Tensor
-    from kernelearn.layers.weight import Weight
+    from kernelearn.layers.core.base import Layer
+    from kernelearn.layers.core.tensor import Tensor
+    from kernelearn.layers.core.weight import Weight
 
 
 class Trainable(Protocol):

@@ -23,16 +23,16 @@ from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
 from kernelearn.training.own.overriding import Overridable
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
-from kernelearn.training.programs import CompileArguments, Programs, StepProgram
-from kernelearn.training.signature import Signature, of_shapes
 from kernelearn.training.state import FitState
-from kernelearn.training.step import Arrays, Batch, StepReport, input_name
+from kernelearn.training.steps.programs import CompileArguments, Programs, StepProgram
+from kernelearn.training.steps.signature import Signature, of_shapes
+from kernelearn.training.steps.step import Arrays, Batch, StepReport, input_name
 
 if TYPE_CHECKING:
     from kernelearn.engine.program import ProgramBuilder
-    from kernelearn.layers.base import Layer
-    from kernelearn.layers.tensor import Tensor
-    from kernelearn.layers.weight import Weight
+    from kernelearn.layers.core.base import Layer
+    from kernelearn.layers.core.tensor import Tensor
+    from kernelearn.layers.core.weight import Weight
     from kernelearn.metrics import Metric
     from kernelearn.optimizers import Optimizer
 

@@ -16,7 +16,7 @@ from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import POOL
 from kernelearn.errors import ArgumentError
-from kernelearn.training.programs import StepProgram
+from kernelearn.training.steps.programs import StepProgram
 from tests.engine.cpu.harness import Bench, Problem
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

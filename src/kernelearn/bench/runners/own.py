@@ -10,7 +10,7 @@ import numpy as np
 from kernelearn.bench.blueprint import load_weights, make_images
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
-from kernelearn.training.step import Batch, input_name
+from kernelearn.training.steps.step import Batch, input_name
 
 
 def load(threads: int) -> Own:

@@ -11,7 +11,7 @@ from kernelearn.errors import ArgumentError, unknown_name
 
 if TYPE_CHECKING:
     from kernelearn.data import Data
-    from kernelearn.layers.base import Layer
+    from kernelearn.layers.core.base import Layer
     from kernelearn.models import Model
     from kernelearn.optimizers import Optimizer
     from kernelearn.schedules import LearningRateSchedule

@@ -13,7 +13,7 @@ import numpy as np
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.recording.capture.taps import Use, find_taps
 from kernelearn.recording.factors import Factors, Part
-from kernelearn.training.step import Clock, class_numbers
+from kernelearn.training.steps.step import Clock, class_numbers
 
 _OWN = ("x", "delta", "gradient")
 

@@ -19,7 +19,7 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.explain.kernel.tied_matrix import ChainEquivalent, DenseEquivalent
 from kernelearn.explain.kernel.ties import Side, Ties, conv_ties, transposed
 from kernelearn.layers import LocallyConnected2D
-from kernelearn.layers.base import Layer
+from kernelearn.layers.core.base import Layer
 from kernelearn.recording.factors import KINDS
 
 

@@ -14,7 +14,7 @@ from kernelearn.explain.passes.slopes import vector_product
 from kernelearn.explain.sight.network import images_for
 from kernelearn.explain.table import Table
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.step import Batch
+from kernelearn.training.steps.step import Batch
 
 
 @dataclass(frozen=True, eq=False)

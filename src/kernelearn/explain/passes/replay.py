@@ -17,7 +17,7 @@ from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.explain.sight.network import images_for
 from kernelearn.recording.factors import KINDS
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.step import Batch, Clock
+from kernelearn.training.steps.step import Batch, Clock
 
 Index = tuple[int, ...]
 

@@ -19,11 +19,11 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
 from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError, unknown_name
 from kernelearn.layers import InputLayer
-from kernelearn.layers.unknown_sizes import fits
+from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.models import Model
 from kernelearn.training.feeds import check_one_size, program_inputs
-from kernelearn.training.signature import is_open, of_shapes
-from kernelearn.training.step import Clock, input_name
+from kernelearn.training.steps.signature import is_open, of_shapes
+from kernelearn.training.steps.step import Clock, input_name
 
 BATCH_SIZE = 64
 _ACTIVATIONS = ("activation", "softmax", "log_softmax", "prelu")

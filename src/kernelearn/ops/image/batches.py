@@ -9,7 +9,7 @@ from kernelearn.errors import ShapeError
 from kernelearn.ops._run import Value
 from kernelearn.ops._shapes import one
 from kernelearn.ops.convolution import _back, channels_to_end
-from kernelearn.ops.shaping import expand_dims, squeeze
+from kernelearn.ops.moving.shaping import expand_dims, squeeze
 
 # From (n, *sizes, c) to the form in which images came.
 Back = Callable[[Value], Value]

@@ -11,10 +11,10 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, floats
 from kernelearn.ops._shapes import dtype_name
-from kernelearn.ops.arithmetic import clip, maximum, minimum, mod
-from kernelearn.ops.conditions import where
+from kernelearn.ops.entrywise.arithmetic import clip, maximum, minimum, mod
+from kernelearn.ops.entrywise.conditions import where
 from kernelearn.ops.image.batches import Back, as_batch
-from kernelearn.ops.joining import concatenate, split
+from kernelearn.ops.moving.joining import concatenate, split
 
 # Weights of red, green and blue, as in TensorFlow's `rgb_to_grayscale`.
 GREY = (0.2989, 0.5870, 0.1140)

@@ -16,9 +16,9 @@ from kernelearn.ops._shapes import dtype_name, inner_sizes, one
 from kernelearn.ops.convolution import depthwise_conv
 from kernelearn.ops.image.batches import as_batch
 from kernelearn.ops.image.sampling import _check_mode, _pixels, read_images
-from kernelearn.ops.joining import stack
+from kernelearn.ops.moving.joining import stack
+from kernelearn.ops.moving.shaping import shape, squeeze
 from kernelearn.ops.reductions import mean
-from kernelearn.ops.shaping import shape, squeeze
 
 
 @operation(name="image.gaussian_blur")

@@ -15,14 +15,14 @@ from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, floats, run, values
 from kernelearn.ops._shapes import dtype_name, inner_sizes, known_shape, reshaped_to
-from kernelearn.ops.arithmetic import clip, minimum, mod
-from kernelearn.ops.choosing import take, take_along_axis
-from kernelearn.ops.conditions import logical_and, where
-from kernelearn.ops.functions import floor, sign
+from kernelearn.ops.choosing.entries import take, take_along_axis
+from kernelearn.ops.entrywise.arithmetic import clip, minimum, mod
+from kernelearn.ops.entrywise.conditions import logical_and, where
+from kernelearn.ops.entrywise.functions import floor, sign
 from kernelearn.ops.image.batches import as_batch
-from kernelearn.ops.joining import concatenate, unstack
-from kernelearn.ops.repeating import broadcast_to
-from kernelearn.ops.shaping import expand_dims, shape
+from kernelearn.ops.moving.joining import concatenate, unstack
+from kernelearn.ops.moving.repeating import broadcast_to
+from kernelearn.ops.moving.shaping import expand_dims, shape
 from kernelearn.tracing import Symbolic, Traced
 
 ORDERS = {"nearest": 0, "bilinear": 1}

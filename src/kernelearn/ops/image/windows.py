@@ -14,10 +14,10 @@ from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, cast_to, emit, floats, run, transposed
 from kernelearn.ops._shapes import dtype_name, inner_sizes, reshaped_to
-from kernelearn.ops.arithmetic import clip
-from kernelearn.ops.functions import round as rounded
+from kernelearn.ops.entrywise.arithmetic import clip
+from kernelearn.ops.entrywise.functions import round as rounded
 from kernelearn.ops.image.batches import as_batch
-from kernelearn.ops.joining import concatenate
+from kernelearn.ops.moving.joining import concatenate
 
 
 @operation(name="image.resize")

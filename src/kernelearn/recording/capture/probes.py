@@ -10,11 +10,11 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.engine.backends import prepare
 from kernelearn.recording.files.layout import Field, little
-from kernelearn.training.building import build_prediction
 from kernelearn.training.feeds import program_inputs
-from kernelearn.training.programs import StepProgram
-from kernelearn.training.signature import of_batch
-from kernelearn.training.step import Batch, input_name, prediction_name
+from kernelearn.training.steps.building import build_prediction
+from kernelearn.training.steps.programs import StepProgram
+from kernelearn.training.steps.signature import of_batch
+from kernelearn.training.steps.step import Batch, input_name, prediction_name
 
 DEFAULT_COUNT = 8
 

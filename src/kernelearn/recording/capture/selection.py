@@ -11,7 +11,7 @@ from kernelearn import optimizers
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.layers.base import LAYERS, Layer
+from kernelearn.layers.core.base import LAYERS, Layer
 from kernelearn.recording.capture.taps import Taps, Use, find_taps
 from kernelearn.recording.files.layout import Field, Layout, little
 from kernelearn.recording.schedule import FULL_PARTS, Cost, Stream, costs, in_full

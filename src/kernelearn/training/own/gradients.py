@@ -18,7 +18,7 @@ from kernelearn.training.own.builder import StepBuilder, base_name
 from kernelearn.training.own.compiled import COMPILED
 from kernelearn.training.own.forms import put_together, taken_apart
 from kernelearn.training.own.functions import OwnFunction
-from kernelearn.training.updating import add_updates
+from kernelearn.training.steps.updating import add_updates
 
 # What names weights: a layer or model, or weights of it.
 Variables = Any

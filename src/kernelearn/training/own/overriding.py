@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernelearn.training import own_losses
 from kernelearn.training.own.gradients import minimize
+from kernelearn.training.steps import own_losses
 from kernelearn.utils import unpack_x_y_sample_weight
 
 if TYPE_CHECKING:
-    from kernelearn.layers.weight import Weight
+    from kernelearn.layers.core.weight import Weight
     from kernelearn.optimizers import Optimizer
-    from kernelearn.training.programs import Programs
+    from kernelearn.training.steps.programs import Programs
 
 
 class Overridable:

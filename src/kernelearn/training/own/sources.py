@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelearn.layers.base import Layer
-from kernelearn.training.changes import Reading, rule_of
+from kernelearn.layers.core.base import Layer
 from kernelearn.training.own.builder import StepBuilder
+from kernelearn.training.steps.changes import Reading, rule_of
 
 
 class Sources:

@@ -1,0 +1,1 @@
+"""What every layer is made of: the base, its weights and calls, configs, masks, symbolic tensors."""

@@ -1,0 +1,1 @@
+"""Functions that choose, order and count entries."""

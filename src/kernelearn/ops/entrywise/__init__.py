@@ -1,0 +1,1 @@
+"""Functions entry by entry."""

@@ -1,0 +1,1 @@
+"""What a step is: its programs, losses and updates, made for the sizes that a batch brings."""
