@@ -7,6 +7,8 @@ PEERS ?= .venv-peers
 PYTEST_ARGS ?=
 # More arguments of kernelearn bench: make bench BENCH_ARGS="--quick --training"
 BENCH_ARGS ?=
+# Two processes; a file belongs to one of them, so that what its tests share is made once.
+IN_TWO = -n 2 --dist loadfile
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FUZZ ?= 100000
@@ -65,13 +67,13 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 	@echo "  $(VENV)/bin/kernelearn explain --help"
 
 test: install ## run the tests, all but the slow sweeps
-	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	$(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" $(PYTEST_ARGS)
 
 test-slow: install ## run the slow sweeps
-	$(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+	$(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m slow $(PYTEST_ARGS)
 
 test-target: install ## run what depends on the processor once more, as on another one: TARGET=baseline
-	KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest -n 2 -m "not slow" \
+	KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" \
 		$(TARGET_TESTS) $(PYTEST_ARGS)
 
 fuzz: install ## damage files of every kind that is read, and tell what became of them: FUZZ=1000000 of them
