@@ -11,11 +11,11 @@ import pytest
     [
         "activations",
         "dense",
-        "preprocessing",
-        "augmentation",
+        "images.preprocessing",
+        "images.augmentation",
         "einsum_dense",
-        "attention",
-        "multi_head_attention",
+        "attention.plain",
+        "attention.multi_head",
     ],
 )
 def test_examples(module):
