@@ -9,6 +9,7 @@ from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.cpu.rewrites.chains import fuse_chains
 from kernelearn.engine.operators.expressions import Term
 from kernelearn.engine.program import ProgramBuilder
+from kernelearn.engine.variable import Variable
 from tests.engine.cases_functions import FUNCTIONS, PAIRS
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special, problem_of
 from tests.engine.cpu.memory import needs_guard_pages
@@ -200,3 +201,19 @@ def test_groups_do_not_depend_on_names():
             " | ".join(str(op.attrs.get("body", op.operator)) for op in fuse_chains(graph.build()).operations)
         )
     assert len(found) == 1
+
+
+def test_no_group_needs_itself_by_way_of_another():
+    """Sums of a and of what products of a go into read one tensor, but cannot be made in one pass."""
+    builder = ProgramBuilder()
+    g, h = (builder.input(name, (None, 12, 8)) for name in "gh")
+    kernel = builder.variable(Variable(np.eye(8, dtype="float32"), "kernel"))
+    a = builder.add("add", g, h)
+    product = builder.add("multiply", builder.add("dense", a, kernel), h)
+    late = builder.add("add", builder.add("scale", g, factor=2.0), product)
+    sums = [builder.add("bias_grad", part) for part in (g, a, late)]
+    builder.outputs = {str(i): total.name for i, total in enumerate(sums)}
+    program, arrays = builder.build(), {"g": numbers(3, 12, 8), "h": numbers(3, 12, 8)}
+    got = CpuExecutable(program, builder.variables).run(arrays)
+    for label, expected in prepare(program, builder.variables, "reference").run(arrays).items():
+        np.testing.assert_allclose(got[label], expected, rtol=1e-4, atol=1e-4)

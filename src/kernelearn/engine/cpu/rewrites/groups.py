@@ -120,7 +120,10 @@ class Group:
             made = self.graph.producer(name)
             if made is None or not self._shares_a_tensor(made):
                 return
-            for _ in self._with_sources(self.graph.place(made)):
+            source = self.graph.place(made)
+            if self.ancestors.needs(self.members, source):  # then it would need itself, by way of another
+                return
+            for _ in self._with_sources(source):
                 pass
         if name in self.values or name in self.externals:
             self._reduce(place)
