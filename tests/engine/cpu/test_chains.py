@@ -7,6 +7,7 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.cpu.rewrites.chains import fuse_chains
+from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.operators.expressions import Term
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -217,3 +218,28 @@ def test_no_group_needs_itself_by_way_of_another():
     got = CpuExecutable(program, builder.variables).run(arrays)
     for label, expected in prepare(program, builder.variables, "reference").run(arrays).items():
         np.testing.assert_allclose(got[label], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_values_that_are_computed_again_stand_behind_what_they_are_made_from():
+    """A gate squared: the backward pass computes the gate and its sigmoid again, one of the other."""
+    builder = ProgramBuilder(training=True)
+    x, target, weight = (
+        builder.input("x", (None, 8)),
+        builder.input("t", (None, 4)),
+        builder.input("w", (None,)),
+    )
+    kernels = [
+        builder.variable(Variable(numbers(*shape), name)) for name, shape in (("a", (8, 8)), ("b", (8, 4)))
+    ]
+    y = builder.add("dense", x, kernels[0])
+    gate = builder.add("activation", builder.add("scale", y, factor=1.7), kind="sigmoid")
+    squared = builder.add("square", builder.add("multiply", y, gate))
+    z = builder.add("dense", squared, kernels[1])
+    loss, _ = builder.add("loss", z, target, weight, kind="mean_squared_error")
+    gradients = add_gradients(builder, loss)
+    builder.outputs = {name: buffer.name for name, buffer in gradients.items()}
+    program = builder.build()
+    arrays = {"x": numbers(5, 8), "t": numbers(5, 4), "w": np.ones(5, "float32")}
+    got = CpuExecutable(program, builder.variables).run(arrays)
+    for label, expected in prepare(program, builder.variables, "reference").run(arrays).items():
+        np.testing.assert_allclose(got[label], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

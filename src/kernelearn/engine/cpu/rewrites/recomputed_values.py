@@ -169,8 +169,31 @@ class _Values:
         ]
         moved = [replace(op, inputs=tuple(names.get(n, n) for n in op.inputs)) for op in other.operations]
         anchor = 1 if other.is_anchored else 0
-        other.operations = [*moved[:anchor], *copies, *moved[anchor:]]
+        other.operations = in_order([*moved[:anchor], *copies, *moved[anchor:]])
         self.readers.look(other)
+
+
+def in_order(operations: Sequence[Operation]) -> list[Operation]:
+    """Operations each behind those that it reads; else their order stays.
+
+    Copies may read copies that another value has brought before.
+    """
+    makers = {name: op for op in operations for name in op.outputs}
+    placed: set[int] = set()
+    result: list[Operation] = []
+
+    def place(op: Operation) -> None:
+        if id(op) in placed:
+            return
+        placed.add(id(op))
+        for name in op.inputs:
+            if name in makers:
+                place(makers[name])
+        result.append(op)
+
+    for op in operations:
+        place(op)
+    return result
 
 
 def _read_by_product(group: Group) -> tuple[str, ...]:
