@@ -6,11 +6,13 @@ import pytest
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.plan import Call
+from kernelearn.engine.cpu.rewrites.ancestors import in_order_of_need
 from kernelearn.engine.cpu.rewrites.chains import fuse_chains
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.operators.expressions import Term
-from kernelearn.engine.program import ProgramBuilder
+from kernelearn.engine.program import Buffer, Operation, Program, ProgramBuilder
 from kernelearn.engine.variable import Variable
+from kernelearn.errors import KernelearnError
 from tests.engine.cases_functions import FUNCTIONS, PAIRS
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special, problem_of
 from tests.engine.cpu.memory import needs_guard_pages
@@ -243,3 +245,10 @@ def test_values_that_are_computed_again_stand_behind_what_they_are_made_from():
     got = CpuExecutable(program, builder.variables).run(arrays)
     for label, expected in prepare(program, builder.variables, "reference").run(arrays).items():
         np.testing.assert_allclose(got[label], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_operations_in_a_circle_are_told_and_not_waited_for():
+    buffers = {name: Buffer(name, (None, 4), "float32") for name in "xab"}
+    circle = (Operation("add", ("x", "b"), ("a",)), Operation("add", ("a", "x"), ("b",)))
+    with pytest.raises(KernelearnError, match="circle"):
+        in_order_of_need(Program(buffers, circle, {"y": "b"}), {}, set())

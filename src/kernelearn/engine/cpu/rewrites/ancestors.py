@@ -8,6 +8,7 @@ from dataclasses import replace
 from kernelearn.engine.cpu.kernels.reductions.reduced import is_reduction
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
+from kernelearn.errors import KernelearnError
 
 
 class Ancestors:
@@ -54,10 +55,13 @@ def in_order_of_need(program: Program, changed: Mapping[int, Operation], dropped
     """The program with other operations at some places, in an order in which each finds what it reads.
 
     An operation moves forward if one that stands before it needs it; else the order stays.
+
+    Raises: KernelearnError if operations need each other in a circle: then a rewrite is wrong.
     """
     operations = [(i, changed.get(i, op)) for i, op in enumerate(program.operations) if i not in dropped]
     makers = {n: op for _, op in operations if op.phase != "update" for n in op.outputs}
     done: set[int] = set()
+    begun: set[int] = set()
     result: list[Operation] = []
     for _, op in operations:
         waiting = [op]
@@ -67,6 +71,9 @@ def in_order_of_need(program: Program, changed: Mapping[int, Operation], dropped
                 maker for n in last.inputs if (maker := makers.get(n)) is not None and id(maker) not in done
             ]
             if missing and id(last) not in done and last.phase != "update":
+                if id(last) in begun:
+                    raise KernelearnError(f"Operations need each other in a circle: {last}. This is a fault.")
+                begun.add(id(last))
                 waiting += [maker for maker in missing if maker is not last]
                 continue
             waiting.pop()
