@@ -201,8 +201,8 @@ class Adadelta(Optimizer):
         return "accumulated_grad", "accumulated_delta_var"
 
 
-class _TwoBetas(Optimizer):
-    """The arguments that Adamax and Nadam share with Adam."""
+class TwoBetas(Optimizer):
+    """The arguments that Adamax, Nadam and Lamb share with Adam."""
 
     _attributes = ("beta_1", "beta_2", "epsilon")
     beta_1: float
@@ -223,7 +223,7 @@ class _TwoBetas(Optimizer):
 
 
 @OPTIMIZERS.register("adamax")
-class Adamax(_TwoBetas):
+class Adamax(TwoBetas):
     """Adam with the decayed maximum of |g| in place of the mean square. Arguments as `Adam`."""
 
     kind = "adamax_update"
@@ -233,7 +233,7 @@ class Adamax(_TwoBetas):
 
 
 @OPTIMIZERS.register("nadam")
-class Nadam(_TwoBetas):
+class Nadam(TwoBetas):
     """Adam with Nesterov momentum. Arguments as `Adam`."""
 
     kind = "nadam_update"

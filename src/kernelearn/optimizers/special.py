@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from kernelearn.errors import ArgumentError
 from kernelearn.optimizers.base import OPTIMIZERS, LearningRateLike, Optimizer, OptimizerOptions, Slot
-from kernelearn.optimizers.methods import require_share
+from kernelearn.optimizers.methods import TwoBetas, require_share
 
 
 @OPTIMIZERS.register("ftrl")
@@ -64,31 +64,13 @@ class Ftrl(Optimizer):
 
 
 @OPTIMIZERS.register("lamb")
-class Lamb(Optimizer):
+class Lamb(TwoBetas):
     """Adam whose step for a weight is as long as the weight, times the learning rate: for large batches.
 
-    Args:
-        beta_1, beta_2: share of the old mean kept at each step, of the gradient and of its square.
-        epsilon: added to the root of the second mean.
+    Arguments as `Adam`.
     """
 
     kind = "lamb_update"
-    _attributes = ("beta_1", "beta_2", "epsilon")
-    beta_1: float
-    beta_2: float
-    epsilon: float
-
-    def __init__(
-        self,
-        learning_rate: LearningRateLike = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Unpack[OptimizerOptions],
-    ) -> None:
-        super().__init__(learning_rate, **options)
-        require_share(beta_1=beta_1, beta_2=beta_2)
-        self.keep(locals())
 
     def _slot_names(self) -> tuple[str, ...]:
         return ("momentum", "velocity")

@@ -421,7 +421,7 @@ class Run:
         why = "was frozen" if is_frozen else "was not recorded"
         return ArgumentError(
             f"{name} {why} at step {step}, so that there is no ledger of it. "
-            + (f"Steps with one are {_some(there)}." if len(there) else "There is none in this run.")
+            + (f"Steps with one are {steps_in_words(there)}." if len(there) else "There is none in this run.")
         )
 
     def _part(self, values: dict[str, Any], step: int) -> Part:
@@ -502,7 +502,7 @@ class Run:
             return value
         raise ArgumentError(
             f"Not all weights of step {step} are recorded ({name!r} is not). The model is known at steps "
-            f"{_some(self.model_steps)}."
+            f"{steps_in_words(self.model_steps)}."
         )
 
     # --- finding records
@@ -593,7 +593,7 @@ class Run:
         what = self._said(stream, field)
         raise ArgumentError(
             f"Step {step} has no record of {what}. Recorded are the steps "
-            f"{_some(recorded)}{self._nearest(recorded, step)}."
+            f"{steps_in_words(recorded)}{self._nearest(recorded, step)}."
         )
 
     @staticmethod
@@ -661,9 +661,9 @@ def _joined(parts: list[Trace]) -> Trace:
     return steps[is_last], values[is_last]
 
 
-def _some(steps: np.ndarray) -> str:
+def steps_in_words(steps: Iterable[int]) -> str:
     """Steps in words, shortened."""
-    shown = [str(step) for step in steps.tolist()]
+    shown = [str(int(step)) for step in steps]
     return ", ".join(shown) if len(shown) <= 8 else f"{', '.join(shown[:4])}, ..., {shown[-1]}"
 
 

@@ -9,12 +9,10 @@ import numpy as np
 
 from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.explain.passes.replay import Replay
+from kernelearn.explain.passes.replay import Replay, replay_prediction
 from kernelearn.explain.passes.slopes import vector_product
 from kernelearn.explain.sight.network import images_for
 from kernelearn.explain.table import Table
-from kernelearn.training.feeds import program_inputs
-from kernelearn.training.steps.step import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,24 +137,12 @@ def activation_history(run: Any, layer: str, x: Any = None) -> Table:
 
 
 def _on(model: Any, layer: str, images: np.ndarray, step: int | None) -> Activation:
-    replay = _replayed(model, images)
+    replay = replay_prediction(model, images)
     op = _activation_of(replay, layer)
     before, after = (replay.value(name).astype(np.float64) for name in (op.inputs[0], op.outputs[0]))
     slopes = vector_product(replay, op, 0, slice(None), np.ones_like(after))
     return Activation(
         op.layer, str(op.attrs.get("kind", op.operator)), step, before, after, slopes, _kept(replay, op)
-    )
-
-
-def _replayed(model: Any, images: np.ndarray) -> Replay:
-    batch = Batch.of(program_inputs(images, model.inputs, model.input_names))
-    step = model.programs.step_on("predict", batch)
-    program = step.program
-    wanted = {name: name for op in program.operations for name in op.outputs}
-    found = step.keeping(wanted).run(batch).outputs
-    weights = {name: variable.numpy() for name, variable in step.variables.items()}
-    return Replay(
-        program, {**weights, **batch.arrays, **{n: np.asarray(found[n]) for n in wanted}}, len(images)
     )
 
 

@@ -21,7 +21,7 @@ from kernelearn.explain.passes import backward_text as text
 from kernelearn.explain.passes.ends import LossEnd, loss_end
 from kernelearn.explain.passes.forward import Unit, unit_in
 from kernelearn.explain.passes.replay import Index, Replay, replay_training
-from kernelearn.explain.passes.run_steps import recorded_error, replay_step, row_of
+from kernelearn.explain.passes.run_steps import recorded_error, replay_step, replayable_steps, row_of
 from kernelearn.explain.passes.slopes import normalization_parts, slopes_of
 from kernelearn.explain.passes.windows import check_unit
 from kernelearn.explain.table import Table
@@ -207,7 +207,7 @@ def last_replayable(run: Any) -> int:
 
     Raises: ArgumentError if there is none.
     """
-    known = [int(k) + 1 for k in run.model_steps if int(k) < run.last_step]
+    known = replayable_steps(run)
     with_ledger = [k for k in known if k in set(run.ledger_steps.tolist())]
     if not known:
         raise ArgumentError("This run holds no step before which all weights are recorded.")

@@ -19,7 +19,7 @@ from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.passes import text
 from kernelearn.explain.passes.pools import Pool, pools_of
-from kernelearn.explain.passes.replay import Index, Replay, replay_prediction
+from kernelearn.explain.passes.replay import Index, Replay, one_image, replay_prediction
 from kernelearn.explain.passes.windows import Window, check_unit, window_of
 from kernelearn.explain.table import Table
 
@@ -188,7 +188,7 @@ def unit(
     ((3, 3, 1), True)
     """
     model, picture, at_step = _opened(source, image, step)
-    replay = replay_prediction(model, picture)
+    replay = replay_prediction(model, one_image(model, picture))
     return unit_in(replay, layer, filter, at, at_step)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Replay:
     values: Mapping[str, np.ndarray]
     rows: int
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
         """The program as a graph."""
         return Graph(self.program)
@@ -74,19 +75,13 @@ def _makes_units(op: Operation) -> bool:
     return op.phase == "forward" and op.operator in KINDS
 
 
-def replay_prediction(model: Any, image: Any) -> Replay:
-    """Run a model on one image, in inference mode.
-
-    Args:
-        image: (h, w, c), or a batch of one.
-    Raises: ShapeError for something that is not one image of the model's size.
-    """
-    array = one_image(model, image)
-    step = model.step("predict", array.shape[1:])
+def replay_prediction(model: Any, images: np.ndarray) -> Replay:
+    """Run a model on images (n, ...) of its single input, in inference mode; see `one_image`."""
+    batch = Batch.of(program_inputs(images, model.inputs, model.input_names))
+    step = model.programs.step_on("predict", batch)
     wanted = {name: name for op in step.program.operations for name in op.outputs}
-    batch = Batch.of(program_inputs(array, model.inputs, model.input_names))
     found = step.keeping(wanted).run(batch).outputs
-    return Replay(step.program, {**_weights(step), **batch.arrays, **_kept(found, wanted)}, 1)
+    return Replay(step.program, {**_weights(step), **batch.arrays, **_kept(found, wanted)}, len(images))
 
 
 def replay_training(model: Any, x: Any, y: Any, sample_weight: Any = None, seed: int = 0) -> Replay:

@@ -13,7 +13,7 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.passes.replay import Replay, replay_training
-from kernelearn.recording.run import Run
+from kernelearn.recording.run import Run, steps_in_words
 
 
 def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
@@ -57,15 +57,20 @@ def row_of(run: Run, step: int, image: int) -> int:
     return int(places[0])
 
 
+def replayable_steps(run: Run) -> list[int]:
+    """The steps before which all weights are recorded."""
+    return [int(k) + 1 for k in run.model_steps if int(k) < run.last_step]
+
+
 def _model_before(run: Run, step: int) -> Any:
     """The compiled model with the weights before a step."""
-    known = [int(k) + 1 for k in run.model_steps if int(k) < run.last_step]
+    known = replayable_steps(run)
     if step not in known:
         near = min(known, key=lambda k: abs(k - step), default=None)
         raise ArgumentError(
             f"The errors of step {step} cannot be followed: that needs all weights before the step, which "
             "are recorded "
-            + (f"for the steps {_some(known)}; the nearest is {near}." if known else "for no step.")
+            + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
         )
     compiled = _begun(run, step).get("compiled")
     if compiled is None:
@@ -96,8 +101,3 @@ def _rows(run: Run, step: int, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             "the data that the run was trained on."
         )
     return np.asarray(images)[numbers], np.asarray(targets)[numbers]
-
-
-def _some(steps: list[int]) -> str:
-    shown = [str(step) for step in steps]
-    return ", ".join(shown) if len(shown) <= 8 else f"{', '.join(shown[:4])}, ..., {shown[-1]}"

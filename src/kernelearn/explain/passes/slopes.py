@@ -20,14 +20,11 @@ from kernelearn.engine.operators.table import Context
 from kernelearn.engine.program import Operation, ProgramBuilder
 from kernelearn.explain.passes.pools import windows_of
 from kernelearn.explain.passes.replay import Index, Replay
+from kernelearn.explain.sight.geometry_rules import is_entry_by_entry
 from kernelearn.recording.factors import KINDS
 
 # Results of one image up to which an operation without a way of its own is asked result by result.
 MOST_RESULTS = 2048
-ENTRY_BY_ENTRY = frozenset(
-    {"activation", "add", "affine", "bias_add", "dropout", "gaussian_noise", "maximum", "minimum", "multiply"}
-    | {"prelu", "scale", "standardize", "subtract", "unstandardize"}
-)
 # Linear in the first input, image by image, so that a single 1 sent through gives the numbers.
 _MOVING = frozenset(
     {"average_pool", "pad", "reduce_mean", "reshape", "slice", "transpose", "upsample", "resize"}
@@ -59,7 +56,7 @@ def slopes_of(replay: Replay, op: Operation, operand: int, row: int, place: Inde
         return _of_kernel(replay, op, row, place)
     if op.operator in ("max_pool", "reduce_max") and operand == 0:
         return [Slope(at, share) for at, share in windows_of(replay, op, row, place)]
-    if op.operator in ENTRY_BY_ENTRY and _is_same_size(replay, op, operand):
+    if is_entry_by_entry(op.operator) and _is_same_size(replay, op, operand):
         return _entry_by_entry(replay, op, operand, row, place)
     if op.operator == "concatenate":
         return [_joined(replay, op, operand, place)]

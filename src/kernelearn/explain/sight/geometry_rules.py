@@ -77,3 +77,8 @@ GEOMETRY_RULES: dict[str, GeometryRule] = {
     "unstandardize": _ENTRY_BY_ENTRY,
     "upsample": GeometryRule(support.upsample_rule, window.upsample_rule),
 }
+
+
+def is_entry_by_entry(operator: str) -> bool:
+    """Whether each result of an operator depends on one number of each input, at its own place."""
+    return GEOMETRY_RULES.get(operator) is _ENTRY_BY_ENTRY
