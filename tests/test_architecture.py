@@ -62,6 +62,9 @@ ALLOWED: dict[str, set[str]] = {
     "callbacks": {"training"},
     "saving": BASE | DECLARATIONS | {"layers", "models"},
     "models": BASE | DECLARATIONS | {"tracing", "training", "layers", "engine", "formats"},
+    "conversion": BASE
+    | DECLARATIONS
+    | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
     "random": {"ops"},

@@ -13,12 +13,15 @@ _EXTRAS = {
     "cvxpy": ("cvxpy", "kernels"),
     "safetensors": ("safetensors", "interop"),
     "h5py": ("h5py", "interop"),
+    "starlette": ("starlette", "view"),
+    "uvicorn": ("uvicorn", "view"),
+    "anywidget": ("anywidget", "notebook"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "datasets": ("datasets", "huggingface"),
     "torch": ("torch", "bench"),
     "keras": ("keras", "bench"),
     "jax": ("jax", "bench"),
-    "onnx": ("onnx", "bench"),
+    "onnx": ("onnx", "interop"),
     "onnxruntime": ("onnxruntime", "bench"),
 }
 

@@ -8,7 +8,7 @@ from kernelearn.formats.endings import check_own_ending
 from kernelearn.models import zoo
 
 
-@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5", "m.ONNX", "m.pt", "m.safetensors"])
+@pytest.mark.parametrize("name", ["m.pb", "m.tflite", "m.NPZ", "m.pkl", "m.json", "m.joblib"])
 def test_endings_of_other_programs_are_refused_before_anything_is_written(tmp_path, name):
     model = zoo.lenet((8, 8, 1), 3)
     for write in (model.save, model.save_weights, ModelCheckpoint):

@@ -1,4 +1,7 @@
-"""Endings that promise another program's format: no file of the own format is written under one of them."""
+"""Endings that promise a format that is not written here: no file of the own format gets one of them.
+
+Those that are written are in `model_files.FORMATS`.
+"""
 
 import os
 from pathlib import PurePath
@@ -7,13 +10,6 @@ from kernelearn.errors import ArgumentError
 from kernelearn.storage import PathLike
 
 _FOREIGN = {
-    ".keras": "Keras",
-    ".h5": "HDF5",
-    ".hdf5": "HDF5",
-    ".onnx": "ONNX",
-    ".pt": "PyTorch",
-    ".pth": "PyTorch",
-    ".safetensors": "safetensors",
     ".pb": "TensorFlow",
     ".tflite": "TensorFlow Lite",
     ".npz": "NumPy",

@@ -1,4 +1,7 @@
-"""Models and weights as files of the own format (`formats.native`): JSON and plain arrays, no code."""
+"""Models and weights as files of the own format (`formats.native`): JSON and plain arrays, no code.
+
+Files of other programs, told by ending and content (`formats.model_files`), are handed to `conversion`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from kernelearn.formats import native
 from kernelearn.formats.endings import check_own_ending
 from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import Every, check_json
+from kernelearn.formats.model_files import format_to_read, format_to_write
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.initializers.from_layer import values_follow
 from kernelearn.layers.core.base import LAYERS, Layer
@@ -41,6 +45,10 @@ _SHAPE = {
 def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     """Write a model: structure, weights, metadata; if compiled, also loss, metrics and optimiser state."""
     _check_overwrite(path, overwrite)
+    foreign = format_to_write(path)
+    if foreign is not None:
+        foreign.function("save_model", path)(model, path)
+        return
     arrays = {f"weights/{name}": w.numpy() for name, w in model.weight_paths().items()}
     arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
     native.write(path, model_config(model), arrays)
@@ -87,14 +95,18 @@ def _has_name(layer: Layer) -> bool:
 
 
 def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> Any:
-    """Read a model written by `Model.save`.
+    """Read a model written by `Model.save`, by Keras, as ONNX, by torch.export or as safetensors.
 
     Args:
+        path: of the file; which kind it is follows from what is in it.
         custom_objects: name in the file -> class or function of yours that is not registered.
         compile: also restore optimiser, loss and metrics, so that training can go on.
     Raises: FormatError if the file is damaged, foreign or no model.
     """
+    foreign = format_to_read(path)
     with custom_object_scope(custom_objects):
+        if foreign is not None:
+            return foreign.function("load_model", path)(path, custom_objects, compile)
         return _loaded(path, compile)
 
 
@@ -132,19 +144,35 @@ def _with_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.nda
 def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
     """Write the weights alone."""
     _check_overwrite(path, overwrite)
+    foreign = format_to_write(path)
+    if foreign is not None:
+        foreign.function("save_weights", path)(model, path)
+        return
     native.write(
         path, {"kind": WEIGHTS}, {f"weights/{n}": w.numpy() for n, w in model.weight_paths().items()}
     )
     model.note_saved()
 
 
-def load_weights(model: Model, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
+def load_weights(
+    model: Model,
+    path: Any,
+    by_name: bool = False,
+    skip_mismatch: bool = False,
+    by_position: bool = False,
+) -> list[str]:
     """Read weights into a model: all of them, or by name those that it has.
 
     All of them are paired by name where the file has the model's names, whatever their order; by order where
     it has other names.
     """
     model.need_shapes()
+    foreign = format_to_read(path)
+    if foreign is not None:
+        read: list[str] = foreign.function("load_weights", path)(
+            model, path, by_name, skip_mismatch, by_position
+        )
+        return read
     _, arrays = native.read(path)
     saved = _with_prefix("weights/", arrays)
     if not by_name:

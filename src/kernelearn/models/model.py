@@ -403,7 +403,10 @@ class Model(OwnCall, Trainer, Layer):
         return twin
 
     def save(self, path: Any, overwrite: bool = True) -> None:
-        """Write the model to one `.kernelearn` file, atomically: structure, weights and optimiser state."""
+        """Write the model to one file, atomically: structure, weights and optimiser state.
+
+        The ending says in which format: `.kernelearn`, or `.keras`, `.h5`, `.onnx`, `.safetensors`.
+        """
         from kernelearn.models.files import save_model
 
         save_model(self, path, overwrite)
@@ -426,17 +429,20 @@ class Model(OwnCall, Trainer, Layer):
 
         save_weights(self, path, overwrite)
 
-    def load_weights(self, path: Any, by_name: bool = False, skip_mismatch: bool = False) -> list[str]:
-        """Read weights from a file of `save` or `save_weights`.
+    def load_weights(
+        self, path: Any, by_name: bool = False, skip_mismatch: bool = False, by_position: bool = False
+    ) -> list[str]:
+        """Read weights from a file of `save` or `save_weights`, or of another program.
 
         Args:
             by_name: take what has the name of one of this model's weights, leave the rest as it is.
             skip_mismatch: with `by_name`, leave out weights of another shape instead of raising.
+            by_position: pair weights of another program by their order, where its names are not the model's.
         Returns: names of the weights read.
         """
         from kernelearn.models.files import load_weights
 
-        return load_weights(self, path, by_name, skip_mismatch)
+        return load_weights(self, path, by_name, skip_mismatch, by_position)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Models are pickled and copied by their config, weights and training state."""
