@@ -16,12 +16,16 @@ FUZZ ?= 100000
 TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
+# Comparisons with other libraries that every change has to pass; `make parity` runs them all.
+LIVE_TESTS = $(wildcard tests/parity/live_*_files.py tests/parity/live_torch*.py tests/parity/live_onnx*.py \
+	tests/parity/live_watch*.py tests/parity/live_delta*.py tests/parity/live_transfer*.py)
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-target fuzz kills lint dist check-dist bench bench-alone docs parity replicate-kernels clean
+.PHONY: help install demo test test-slow test-target test-peers fuzz kills lint dist check-dist bench bench-alone docs parity \
+	replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +79,9 @@ test-slow: install ## run the slow sweeps
 test-target: install ## run what depends on the processor once more, as on another one: TARGET=baseline
 	KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" \
 		$(TARGET_TESTS) $(PYTEST_ARGS)
+
+test-peers: $(PEERS)/.installed ## run what a living Keras, PyTorch and ONNX Runtime are needed for, all but the slow sweeps
+	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_TESTS) $(PYTEST_ARGS)
 
 fuzz: install ## damage files of every kind that is read, and tell what became of them: FUZZ=1000000 of them
 	$(TEST_THREADS) $(VENV)/bin/python -m tests.fuzz --mutations $(FUZZ)
