@@ -48,7 +48,17 @@ def _sequential(reader: Reader, config: Any, build: Any) -> Sequential:
     if not made.outputs and parts and isinstance(shape, list):
         made.build((None, *reader.plain(shape)[1:]))
     made.mark_trainable(config.get("trainable", True) is not False)
-    return made
+    return _in_type_of_layers(made)
+
+
+def _in_type_of_layers(model: Any) -> Any:
+    """A model computes in the float type of its layers, whatever the process's default is."""
+    types = {layer.dtype for layer in model.flat_layers() if layer.dtype in ("float32", "float64")}
+    weighted = {layer.dtype for layer in model.flat_layers() if layer.weights}
+    chosen = weighted or types
+    if len(chosen) == 1:
+        model.dtype = chosen.pop()
+    return model
 
 
 @dataclass
@@ -95,7 +105,7 @@ class _Graph:
         outputs = self.arranged(self.config["output_layers"])
         made = Model(inputs, outputs, name=self.reader.name(self.config))
         made.mark_trainable(self.config.get("trainable", True) is not False)
-        return made
+        return _in_type_of_layers(made)
 
     def add(self, given: Any) -> None:
         """Make a layer, and note its calls."""

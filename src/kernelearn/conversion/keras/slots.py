@@ -172,7 +172,7 @@ def state(model: Model) -> list[np.ndarray]:
     optimizer = model.programs.compiled_optimizer()
     made = [np.asarray(int(optimizer.iterations), np.int32)]
     if optimizer.schedule is None:
-        made.append(np.asarray(float(optimizer.learning_rate), np.float32))
+        made.append(np.asarray(float(optimizer.learning_rate), model.dtype))
     weights = trained_in_order(model)
     return made + [_value(model, entry, weights) for entry in entries(optimizer, weights)]
 

@@ -15,7 +15,7 @@ from kernelearn import constraints, initializers, regularizers
 from kernelearn.conversion.keras import known, operations
 from kernelearn.conversion.keras.states import layers_in_order
 from kernelearn.errors import ArgumentError
-from kernelearn.layers import Activation, InputLayer, Layer, OperationLayer
+from kernelearn.layers import Cropping1D, InputLayer, Layer, OperationLayer, ZeroPadding1D
 from kernelearn.layers.core.structure import Given
 from kernelearn.layers.core.tensor import Node, Tensor
 from kernelearn.models import Model, Sequential
@@ -95,15 +95,10 @@ def _json(value: Any) -> Any:
 
 
 class Writer:
-    """Writes one model.
-
-    Attributes:
-        shared: id of a layer -> number, for layers that stand in several models.
-    """
+    """Writes one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.shared: dict[int, int] = {}
 
     def config(self) -> dict[str, Any]:
         """The config of the whole model.
@@ -122,25 +117,22 @@ class Writer:
         return self.layer(self.model)
 
     def _check_no_layer_twice(self) -> None:
-        """Number the layers that more than one model holds."""
-        seen: set[int] = set()
+        """Raises: ArgumentError for a layer in several models, from which Keras cannot read its own files either."""
+        seen: dict[int, str] = {}
         for model in _models(self.model):
             for layer in model.layers:
-                if id(layer) in seen and not isinstance(layer, InputLayer):
-                    self.shared[id(layer)] = len(self.shared) + 1
-                seen.add(id(layer))
+                if not isinstance(layer, InputLayer) and seen.setdefault(id(layer), model.name) != model.name:
+                    raise self._refused(
+                        layer, f"both {seen[id(layer)]!r} and {model.name!r} hold it, which Keras cannot read again"
+                    )
 
     def layer(self, layer: Layer) -> dict[str, Any]:
         """The config of a layer, or of a model."""
         if type(layer) is Model:
-            written = _object("keras.src.models.functional", "Functional", self.functional(layer), "Functional")
-        elif type(layer) is Sequential:
-            written = _object("keras", "Sequential", self.sequential(layer))
-        else:
-            written = self.usual_layer(layer)
-        if id(layer) in self.shared:
-            written["shared_object_id"] = self.shared[id(layer)]
-        return written
+            return _object("keras.src.models.functional", "Functional", self.functional(layer), "Functional")
+        if type(layer) is Sequential:
+            return _object("keras", "Sequential", self.sequential(layer))
+        return self.usual_layer(layer)
 
     def usual_layer(self, layer: Layer) -> dict[str, Any]:
         name = type(layer).__name__
@@ -152,11 +144,7 @@ class Writer:
             config = self.layer_config(layer)
         except ArgumentError as error:
             raise self._refused(layer, str(error).rstrip(".")) from error
-        written = _object("keras.layers", known.keras_name(type(layer)), config)
-        shapes = _input_shapes(layer)
-        if layer.weights and shapes and len(shapes) == 1:
-            written["build_config"] = {"input_shape": list(shapes[0])}
-        return written
+        return _object("keras.layers", known.keras_name(type(layer)), config)
 
     def _refused(self, layer: Layer, why: str) -> ArgumentError:
         return ArgumentError(
@@ -283,15 +271,13 @@ def _input_config(layer: InputLayer) -> dict[str, Any]:
     }
 
 
-def _input_shapes(layer: Layer) -> list[tuple[int | None, ...]]:
-    nodes = layer._nodes
-    return [tensor.shape for tensor in nodes[0].inputs] if nodes else []
-
-
 def _as_keras_3_reads(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
     """Values in the form that Keras 3 takes."""
-    if isinstance(layer, Activation) or "activation" in config:
-        config["activation"] = config.get("activation") or "linear"
+    if "activation" in config:
+        config["activation"] = config["activation"] or "linear"
+    if isinstance(layer, ZeroPadding1D | Cropping1D):
+        key = "padding" if isinstance(layer, ZeroPadding1D) else "cropping"
+        (config[key],) = config[key]  # one pair
     return config
 
 
