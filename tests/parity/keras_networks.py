@@ -141,14 +141,15 @@ class _Maker:
         return la.Dense(classes, activation=self.one("softmax", "sigmoid", None), **self.rules())(flat)
 
     def optimizer(self):
+        # NOTE: a gradient that is zero but for rounding becomes a whole step where epsilon is small.
         made = self.keras.optimizers
         return self.one(
-            lambda: made.SGD(0.01),
-            lambda: made.SGD(0.01, momentum=0.9),
-            lambda: made.Adam(0.001),
-            lambda: made.AdamW(0.001),
-            lambda: made.RMSprop(0.001),
-            lambda: made.Lion(0.001),
+            lambda: made.SGD(1e-4),
+            lambda: made.SGD(1e-4, momentum=0.9),
+            lambda: made.Adam(0.001, epsilon=1e-2),
+            lambda: made.AdamW(0.001, epsilon=1e-2),
+            lambda: made.RMSprop(0.001, epsilon=1e-3),
+            lambda: made.Adagrad(0.001),
         )()
 
 

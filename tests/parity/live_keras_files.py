@@ -192,7 +192,7 @@ def test_losses(case, tmp_path):
     ours = models.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
     ours.compile("sgd", getattr(kernelearn.losses, name)(**arguments))
     x, y = np.random.default_rng(1).normal(size=(6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
-    if name in ("SparseCategoricalCrossentropy", "Circle"):
+    if name in ("SparseCategoricalCrossentropy", "Circle", "CategoricalGeneralizedCrossEntropy"):
         y = y.argmax(1)
     ours.save(tmp_path / "m.keras")
     theirs = keras.models.load_model(tmp_path / "m.keras")
@@ -208,6 +208,8 @@ METRICS = {
     "MeanIoU": {"num_classes": 3},
     "OneHotIoU": {"num_classes": 3, "target_class_ids": [0, 1]},
     "OneHotMeanIoU": {"num_classes": 3},
+    "TopKCategoricalAccuracy": {"k": 2},
+    "SparseTopKCategoricalAccuracy": {"k": 2},
     "PrecisionAtRecall": {"recall": 0.5},
     "RecallAtPrecision": {"precision": 0.5},
     "SensitivityAtSpecificity": {"specificity": 0.5},
@@ -222,7 +224,7 @@ def test_metrics(name, tmp_path):
     x, y = np.random.default_rng(1).normal(size=(6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     y = y.argmax(1)[:, None] if name.startswith("Sparse") else y
     if name.startswith("Sparse"):
-        theirs.compile("sgd", "sparse_categorical_crossentropy", metrics=[getattr(keras.metrics, name)()])
+        theirs.compile("sgd", "sparse_categorical_crossentropy", metrics=[getattr(keras.metrics, name)(**METRICS.get(name, {}))])
     theirs.save(tmp_path / "k.keras")
     ours = load_model(tmp_path / "k.keras")
     agree(ours.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), 1e-6)

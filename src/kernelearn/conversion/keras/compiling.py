@@ -22,10 +22,16 @@ def compiled(reader: Reader, model: Model, config: dict[str, Any]) -> bool:
             _optimizer(reader, optimizer),
             _map(config.get("loss"), lambda given: _loss(reader, given)),
             reader.plain(config.get("loss_weights")),
-            _map(config.get("metrics"), lambda given: _metric(reader, given)),
-            _map(config.get("weighted_metrics"), lambda given: _metric(reader, given)),
+            _map(_of_one(model, config.get("metrics")), lambda given: _metric(reader, given)),
+            _map(_of_one(model, config.get("weighted_metrics")), lambda given: _metric(reader, given)),
         )
     return True
+
+
+def _of_one(model: Model, given: Any) -> Any:
+    """Keras 2 writes a list of metrics for each output, of a single one too."""
+    is_nested = isinstance(given, list) and len(given) == 1 and isinstance(given[0], list)
+    return given[0] if is_nested and len(model.outputs) == 1 else given
 
 
 def _optimizer(reader: Reader, given: Any) -> Any:

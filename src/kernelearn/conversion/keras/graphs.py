@@ -115,8 +115,8 @@ class _Graph:
         held = given.get("config")
         name = given.get("name") or (held.get("name") if isinstance(held, dict) else None)
         if not isinstance(name, str) or name in self.parts:
-            raise self.reader.refuse(f"layers of one model need names of their own; found {name!r} twice or not at all.")
-        if module.startswith(("keras.src.ops.", "keras.ops")):
+            raise self.reader.refuse(f"layers need names of their own; found {name!r} twice or not at all.")
+        if module.startswith(("keras.src.ops.", "keras.ops")) or self.is_old_operation(given):
             self.parts[name] = _Part(self.operation(name, given), list(given.get("inbound_nodes", [])))
             return
         layer = self.reader.layer(given)
@@ -124,6 +124,12 @@ class _Graph:
         if isinstance(layer, InputLayer):
             part.made.append([layer.output])
         self.parts[name] = part
+
+    def is_old_operation(self, given: Mapping[str, Any]) -> bool:
+        """Whether a config of an `.h5` of Keras 3, which says no module, is an operation: layers have a dtype."""
+        held = given.get("config")
+        is_old = self.reader.version[0] >= 3 and "module" not in given and isinstance(held, dict)
+        return is_old and not {"dtype", "trainable", "layers"} & set(held or {})
 
     def first_call(self, layer: Any) -> int:
         """The number of a layer's first call: models count the one that made them, in Keras 2 Sequential too."""
@@ -135,8 +141,7 @@ class _Graph:
         stem = snake_case(str(given.get("class_name")))
         module = str(given.get("module")).rpartition(".")[2]
         function = next(
-            (known_name for known_name in (_OPERATIONS.get(stem, stem), f"{module}.{stem}") if known_name in functions()),
-            None,
+            (n for n in (_OPERATIONS.get(stem, stem), f"{module}.{stem}") if n in functions()), None
         )
         if function is None:
             raise self.reader.refuse(
@@ -212,7 +217,7 @@ class _Graph:
     def value(self, value: Any) -> Any:
         """A value of Keras 3's calls."""
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-            return self.tensor(value["config"]["keras_history"])
+            return self.tensor(value["config"]["keras_history"], 0)
         if isinstance(value, list):
             return [self.value(part) for part in value]
         if isinstance(value, dict) and "class_name" not in value:
@@ -245,16 +250,19 @@ class _Graph:
             return [self.old_value(part) for part in value]
         return self.reader.plain(value)
 
-    def tensor(self, place: Any) -> Tensor:
+    def tensor(self, place: Any, first_call: int | None = None) -> Tensor:
         """The tensor that [layer, call, output] means.
 
+        Args:
+            first_call: the number of the first call, where it is not that of the layer: in the calls of Keras 3
+                models are counted like other layers, among the outputs they are not.
         Raises: _Missing if the call is not made yet; FormatError if there is no such layer.
         """
         if not _is_place(place) or place[0] not in self.parts:
             raise self.reader.refuse(f"a tensor of the layer {place!r}, which the model does not have.")
         name, call, index = place[:3]
         part = self.parts[name]
-        number = call - part.first_call
+        number = call - (part.first_call if first_call is None else first_call)
         if not 0 <= number < len(part.made) + len(part.waiting):
             raise self.reader.refuse(f"call {call} of {name!r}, which is never made.")
         if number >= len(part.made):

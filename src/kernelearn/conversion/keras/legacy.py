@@ -127,7 +127,7 @@ def _take_optimizer(reader: Reader, model: Model, tree: Group) -> None:
     if not stored:
         return
     if reader.version[0] >= 3:
-        slots.take(model, [array for _, array in stored], reader.what)
+        slots.take(model, [array for _, array in stored], reader.what, reader.version)
         return
     _take_old(model, stored, _old_paths(model, tree.group(_WEIGHTS)), reader.what)
 

@@ -104,8 +104,8 @@ def _of_layers(pairs: Pairs, model: Any, group: Group, place: str) -> None:
         return
     if not pairs.by_position and any(_holds_arrays(inner) for inner in inside.values()):
         raise FormatError(
-            f"{pairs.what}: its groups do not say the names of their layers, as those of early versions of "
-            "Keras 3. Load with by_position=True to pair them by their order, as Keras does."
+            f"{pairs.what}: its groups do not say the names of their layers, as in files of Keras 2 "
+            "and of early versions of Keras 3. Load with by_position=True to pair them by their order, as Keras does."
         )
     used = set()
     for child in children(model):

@@ -28,6 +28,7 @@ _FAMILY_OF_KEY = ("initializer", "regularizer", "constraint")
 _FLOATS = ("float32", "float64")
 # Policies whose numbers are computed in float32 here, which is said.
 _NARROW = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
+_ADAPTED = {("optimizer", "decay")}  # keys that become something else
 _CODE = ("__lambda__", "__typespec__", "__class__")
 
 
@@ -167,7 +168,7 @@ class Reader:
             ours = renames.get((name, key), renames.get(("*", key), key))
             if known.harmless(family, cls.__name__, key, value) and ours not in taken:
                 continue
-            if ours not in taken and closed:
+            if ours not in taken and closed and (family, key) not in _ADAPTED:
                 raise self.refuse(
                     f"the attribute {key}={_shown(value)} has no counterpart here. Set it to what it is by "
                     "default in Keras and save again, or leave the layer out."
@@ -197,8 +198,10 @@ class Reader:
             values["reduction"] = "sum_over_batch_size"
         if family == "optimizer":
             values.pop("name", None)
+            if not values.get("use_ema"):
+                values.pop("ema_overwrite_frequency", None)  # Keras 2 writes one all the same
             decay = values.pop("decay", 0.0)
-            if decay:
+            if decay:  # lr / (1 + decay * step), of Keras 2
                 start = known.FAMILIES["schedule"]["InverseTimeDecay"]
                 values["learning_rate"] = start(values.get("learning_rate", 0.001), 1, decay)
         if family == "metric" and values.get("thresholds") is not None and name == "AUC":

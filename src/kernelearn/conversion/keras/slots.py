@@ -92,11 +92,12 @@ _SPECIAL: dict[str, Callable[[Any, Sequence[Weight]], Iterator[Entry]]] = {"Adaf
 # --- reading
 
 
-def take(model: Model, stored: Sequence[Array], what: str) -> None:
+def take(model: Model, stored: Sequence[Array], what: str, version: tuple[int, int]) -> None:
     """Give a compiled model's optimiser what Keras has saved of it.
 
     Args:
         stored: the arrays in Keras's order.
+        version: of the Keras that wrote them; Keras 2 leaves the learning rate out.
     Arrays that are not those of this optimiser and these weights are left out, with a warning.
     """
     optimizer = model.programs.compiled_optimizer()
@@ -104,7 +105,7 @@ def take(model: Model, stored: Sequence[Array], what: str) -> None:
         return
     rest = list(stored)
     steps = rest.pop(0)
-    has_rate = optimizer.schedule is None
+    has_rate = optimizer.schedule is None and version[0] >= 3
     rate = rest.pop(0) if has_rate and rest else None
     wanted = list(entries(optimizer, trained_in_order(model)))
     if not rest and wanted and int(_number(steps, what)) == 0:
@@ -183,11 +184,11 @@ def _value(model: Model, entry: Entry, weights: Sequence[Weight]) -> np.ndarray:
     if weight is None or not entry.slot:
         return np.ones(entry.shape, np.float32) if weight is None else np.zeros(entry.shape, weight.dtype)
     found = carried(model, weight, entry.slot)
+    if entry.slot == ACCUMULATED and int(optimizer.iterations) % optimizer.steps_per_update == 0:
+        found = None  # Keras empties it after an update, the next step does so here
     if found is not None:
         value = found.numpy()
-    elif entry.slot == ACCUMULATED:
-        value = np.zeros(weight.shape, weight.dtype)
-    elif entry.slot == _AVERAGE:
+    elif entry.slot in (ACCUMULATED, _AVERAGE):
         value = np.zeros(weight.shape, weight.dtype)
     else:
         start = optimizer.slots_for(weight)[entry.slot]

@@ -32,6 +32,7 @@ _OURS_ALONE: dict[tuple[str, str], tuple[Any, ...]] = {
     ("Identity", "groups"): (1,),
     ("Identity", "per_channel"): (False,),
     ("SparseCategoricalCrossentropy", "label_smoothing"): (0.0, 0),
+    ("metric BinaryCrossentropy", "axis"): (-1,),
 }
 # Keys that a constructor of Keras does not take, whatever their value says here.
 _DROPPED = {("SpatialDropout1D", "trainable"), ("SpatialDropout2D", "trainable"), ("SpatialDropout3D", "trainable")}
@@ -49,7 +50,7 @@ def config_of(family: str, value: Any) -> Any:
     if known.FAMILIES[family].get(known.keras_name(cls)) is not cls:
         name = getattr(value, "__name__", cls.__name__)
         raise ArgumentError(f"the {family} {name} has no counterpart in Keras")
-    config = _checked(cls.__name__, value.get_config())
+    config = _checked(f"metric {cls.__name__}" if family == "metric" else cls.__name__, value.get_config())
     for key, held in list(config.items()):
         if isinstance(held, dict) and "class_name" in held and key == "learning_rate":
             config[key] = config_of("schedule", value.schedule)
@@ -208,13 +209,13 @@ class Writer:
             calls.setdefault(id(call.layer), []).append(call)
         layers = layers_in_order(model)
         # Calls of a layer are numbered as they can be made one after another.
-        numbers = {id(c): n + _first_call(c.layer) for made in calls.values() for n, c in enumerate(made)}
+        numbers = {id(call): number for made in calls.values() for number, call in enumerate(made)}
         return {
             "name": model.name,
             "trainable": model.trainable,
             "layers": [self.in_graph(layer, calls.get(id(layer), []), numbers) for layer in layers],
             "input_layers": _arranged([_place(t, numbers) for t in model.inputs], model.input_keys),
-            "output_layers": _arranged([_place(t, numbers) for t in model.outputs], model.output_keys),
+            "output_layers": _arranged([_output(t, numbers) for t in model.outputs], model.output_keys),
         }
 
     def in_graph(self, layer: Layer, calls: list[Node], numbers: Mapping[int, int]) -> dict[str, Any]:
@@ -244,13 +245,14 @@ def _models(model: Model) -> list[Model]:
     return [model, *inner]
 
 
-def _first_call(layer: Layer) -> int:
-    """Keras counts the call that made a functional model."""
-    return 1 if type(layer) is Model else 0
-
-
 def _place(tensor: Tensor, numbers: Mapping[int, int]) -> list[Any]:
     return [tensor.node.layer.name, numbers.get(id(tensor.node), 0), tensor.index]
+
+
+def _output(tensor: Tensor, numbers: Mapping[int, int]) -> list[Any]:
+    """Among the outputs Keras counts the call that made a functional model, too."""
+    name, call, index = _place(tensor, numbers)
+    return [name, call + (type(tensor.node.layer) is Model), index]
 
 
 def _tensor(tensor: Tensor, numbers: Mapping[int, int]) -> dict[str, Any]:

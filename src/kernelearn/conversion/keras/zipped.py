@@ -50,7 +50,7 @@ def load_model(path: PathLike, custom_objects: Mapping[str, Any] | None, compile
             pairs = pairing.of_groups(model, tree, what, not _has_names(tree))
             pairing.assign(model, pairs, False, False, COPY)
             if compile and compiled(reader, model, dict(config.get("compile_config") or {})):
-                slots.take(model, _optimizer(tree), what)
+                slots.take(model, _optimizer(tree), what, reader.version)
             _take_own(model, metadata.get("kernelearn"))
             reader.warn_of_policies()
     return model
