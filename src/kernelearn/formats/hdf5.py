@@ -219,13 +219,10 @@ class _Walker:
         count = prod(shape)
         if count > MAX_NAMES:
             raise self.refuse(place, f"is a list of {count} entries, more than any network needs.")
-        is_text = isinstance(kind, self.h5py.h5t.TypeStringID)
-        if is_text and not kind.is_variable_str():
-            self.text += count * kind.get_size()
-        if self.text > MAX_TEXT or self.text > self.file_bytes:
-            raise self.refuse(place, f"claims texts of {readable_size(self.text)}, more than are there.")
-        if not is_text:
+        if not isinstance(kind, self.h5py.h5t.TypeStringID):
             self.type(kind, place)
+        elif not kind.is_variable_str() and count * kind.get_size() > self.file_bytes:
+            raise self.refuse(place, "claims more text than the file has.")
         array = np.empty(shape, attribute.dtype)
         if array.size:
             attribute.read(array)
