@@ -10,8 +10,15 @@ from kernelearn import Sequential, layers
 
 def two_dense(first, second):
     """Two layers of one shape, with different weights."""
-    model = Sequential([layers.Input((4,)), layers.Dense(4, name=first), layers.Dense(4, name=second)], name="two")
-    model.set_weights([np.random.default_rng(i).normal(size=w.shape).astype("float32") for i, w in enumerate(model.get_weights())])
+    model = Sequential(
+        [layers.Input((4,)), layers.Dense(4, name=first), layers.Dense(4, name=second)], name="two"
+    )
+    model.set_weights(
+        [
+            np.random.default_rng(i).normal(size=w.shape).astype("float32")
+            for i, w in enumerate(model.get_weights())
+        ]
+    )
     return model
 
 

@@ -22,7 +22,9 @@ Y = np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]
 def network():
     start = layers.Input((8, 8, 2), name="start")
     shared = layers.Conv2D(2, 3, padding="same", activation=layers.LeakyReLU(0.2), name="shared")
-    inner = Sequential([layers.Input((8, 8, 2)), layers.BatchNormalization(), layers.PReLU(shared_axes=[1, 2])], name="inner")
+    inner = Sequential(
+        [layers.Input((8, 8, 2)), layers.BatchNormalization(), layers.PReLU(shared_axes=[1, 2])], name="inner"
+    )
     x = layers.Add()([shared(shared(start)), inner(start)])
     x = ops.mean(x * 2.0, axis=(1, 2)) + 1.0
     return Model(start, layers.Dense(3, activation="softmax", kernel_regularizer="l2")(x))
@@ -127,9 +129,15 @@ def test_what_keras_lacks_is_named_and_nothing_is_written(tmp_path):
     for model, words in (
         (odd, r"'slow' \(Dense\).*learning_rate_multiplier=0.5"),
         (Model(start, inner(twice(start))), r"'twice' \(Dense\).*inner"),
-        (Model(start, layers.Dropout(0.5, name="drop")(start, training=True)), r"'drop' \(Dropout\).*training=True"),
+        (
+            Model(start, layers.Dropout(0.5, name="drop")(start, training=True)),
+            r"'drop' \(Dropout\).*training=True",
+        ),
         (Model(start, ops.cumsum(start, axis=1)), r"ops.cumsum"),
-        (Sequential([layers.Input((4,)), layers.Dense(2, activation=lambda x: x * x, name="own")]), r"'own' \(Dense\)"),
+        (
+            Sequential([layers.Input((4,)), layers.Dense(2, activation=lambda x: x * x, name="own")]),
+            r"'own' \(Dense\)",
+        ),
     ):
         with pytest.raises(ArgumentError, match=words):
             model.save(tmp_path / "m.keras")
@@ -137,15 +145,28 @@ def test_what_keras_lacks_is_named_and_nothing_is_written(tmp_path):
 
 
 def a_layer(class_name, module="keras.layers", **config):
-    return {"module": module, "class_name": class_name, "config": {"name": "it", **config}, "registered_name": None}
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": {"name": "it", **config},
+        "registered_name": None,
+    }
 
 
 REFUSED = {
     "unknown class of Keras": (a_layer("LSTM", units=3), UnknownNameError, r"'it' \(LSTM\)"),
     "unknown code": (a_layer("Evil", "os.path"), UnregisteredError, r"Evil.*custom_objects"),
-    "registered elsewhere": ({**a_layer("Mine", "mine"), "registered_name": "pack>Mine"}, UnregisteredError, "pack>Mine"),
+    "registered elsewhere": (
+        {**a_layer("Mine", "mine"), "registered_name": "pack>Mine"},
+        UnregisteredError,
+        "pack>Mine",
+    ),
     "unknown attribute": (a_layer("Dense", units=4, magic=3), FormatError, r"'it' \(Dense\).*magic=3"),
-    "a value that changes something": (a_layer("BatchNormalization", renorm=True), FormatError, "renorm=True"),
+    "a value that changes something": (
+        a_layer("BatchNormalization", renorm=True),
+        FormatError,
+        "renorm=True",
+    ),
     "adapters": (a_layer("Dense", units=4, lora_rank=2), FormatError, "lora_rank=2"),
     "a bad value": (a_layer("Dense", units=-4), FormatError, r"'it' \(Dense\)"),
     "a lambda": (
@@ -153,14 +174,24 @@ REFUSED = {
         FormatError,
         r"'it' \(Lambda\).*never run.*custom_objects",
     ),
-    "code as an argument": (a_layer("Dense", units={"class_name": "__lambda__", "config": {}}), FormatError, "never run"),
+    "code as an argument": (
+        a_layer("Dense", units={"class_name": "__lambda__", "config": {}}),
+        FormatError,
+        "never run",
+    ),
     "an unknown function": (
-        a_layer("Activation", activation={"module": "builtins", "class_name": "function", "config": "system"}),
+        a_layer(
+            "Activation", activation={"module": "builtins", "class_name": "function", "config": "system"}
+        ),
         UnregisteredError,
         "system",
     ),
     "an unknown type": (
-        a_layer("Dense", units=4, dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}}),
+        a_layer(
+            "Dense",
+            units=4,
+            dtype={"class_name": "QuantizedDTypePolicy", "config": {"name": "int8_from_float32"}},
+        ),
         FormatError,
         "int8_from_float32",
     ),
@@ -192,7 +223,9 @@ def test_a_lambda_is_given_under_the_name_of_its_layer(tmp_path):
     model = load_model(path, custom_objects={"it": lambda x: x * 3.0})
     x = np.ones((1, 4), "float32")
     hidden = np.asarray(model.get_layer("one")(x)) * 3.0
-    np.testing.assert_allclose(model.predict(x, verbose=0), np.asarray(model.get_layer("two")(hidden)), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), np.asarray(model.get_layer("two")(hidden)), rtol=1e-6
+    )
 
 
 def test_layers_of_ones_own_are_given_by_name(tmp_path):
@@ -212,7 +245,9 @@ def test_hard_sigmoid_is_that_of_the_version(tmp_path):
         layer = a_layer("Activation", activation="hard_sigmoid")
         path = changed(tmp_path, lambda config: config["config"]["layers"].append(layer), version)
         activation = load_model(path).get_layer("it")
-        np.testing.assert_allclose(np.asarray(activation(np.full((1, 4), 0.5, "float32"))), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            np.asarray(activation(np.full((1, 4), 0.5, "float32"))), expected, rtol=1e-6
+        )
     load_model(path).save(tmp_path / "m.kernelearn")
     load_model(tmp_path / "m.kernelearn")
 
@@ -243,7 +278,10 @@ def test_deflated_zips_are_read(tmp_path):
     model = two_dense("one", "two")
     model.save(tmp_path / "a.keras")
     packed(tmp_path / "b.keras", members(tmp_path / "a.keras"), zipfile.ZIP_DEFLATED)
-    assert all(np.array_equal(a, b) for a, b in zip(load_model(tmp_path / "b.keras").get_weights(), model.get_weights()))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(load_model(tmp_path / "b.keras").get_weights(), model.get_weights())
+    )
 
 
 @pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])

@@ -53,5 +53,7 @@ def test_weights_alone(case):
     np.testing.assert_allclose(fresh.predict(known["x"], verbose=0), known["predicted"], rtol=1e-5, atol=1e-6)
     fresh.set_weights([np.zeros_like(w) for w in fresh.get_weights()])
     for ending in (".h5", ".keras"):
-        assert len(fresh.load_weights(FOLDER / f"{case}{ending}", by_position=ending == ".keras")) == len(read)
+        assert len(fresh.load_weights(FOLDER / f"{case}{ending}", by_position=ending == ".keras")) == len(
+            read
+        )
         assert all(np.array_equal(a, b) for a, b in zip(fresh.get_weights(), trained.get_weights()))

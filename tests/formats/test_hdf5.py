@@ -25,7 +25,12 @@ def read(content, **options):
 
 
 def test_what_is_written_comes_back():
-    numbers = {"a": np.arange(6.0).reshape(2, 3), "b": np.float32(3), "c": np.zeros((0, 2), "int64"), "d": np.array([True])}
+    numbers = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": np.float32(3),
+        "c": np.zeros((0, 2), "int64"),
+        "d": np.array([True]),
+    }
     inner = hdf5.Group({name: hdf5.held(np.asarray(array)) for name, array in numbers.items()}, {"name": "x"})
     buffer = io.BytesIO()
     hdf5.write(buffer, hdf5.Group({"inner": inner}, {"names": ["one", "two"], "text": "t" * 70000}))
@@ -46,7 +51,9 @@ def test_long_lists_of_names_are_split_as_keras_does():
 
 def test_gzip_shuffle_and_other_byte_orders_are_read():
     numbers = np.arange(4000, dtype=">f4").reshape(40, 100)
-    arrays, _ = opened(lambda f: f.create_dataset("a", data=numbers, chunks=(10, 50), compression="gzip", shuffle=True))
+    arrays, _ = opened(
+        lambda f: f.create_dataset("a", data=numbers, chunks=(10, 50), compression="gzip", shuffle=True)
+    )
     np.testing.assert_array_equal(arrays["a"], numbers)
     assert arrays["a"].dtype == np.dtype("float32")
 

@@ -50,7 +50,18 @@ class _Maker:
         return found
 
     def activation(self):
-        names = ["relu", "gelu", "tanh", "sigmoid", "silu", "elu", "softplus", "hard_sigmoid", None, "leaky_relu"]
+        names = [
+            "relu",
+            "gelu",
+            "tanh",
+            "sigmoid",
+            "silu",
+            "elu",
+            "softplus",
+            "hard_sigmoid",
+            None,
+            "leaky_relu",
+        ]
         if self.flip(0.2):
             return self.one(self.la.LeakyReLU(0.2), self.la.PReLU(), self.la.ReLU(6.0), self.la.ELU(0.7))
         return names[self.rng.integers(len(names))]
@@ -63,7 +74,10 @@ class _Maker:
     def convolution(self, x):
         channels = x.shape[-1]
         size, kind = self.one(1, 2, 3, (3, 2)), self.rng.integers(4)
-        more = {"padding": self.one("same", "valid") if min(x.shape[1:3]) > 6 else "same", "use_bias": self.flip(0.7)}
+        more = {
+            "padding": self.one("same", "valid") if min(x.shape[1:3]) > 6 else "same",
+            "use_bias": self.flip(0.7),
+        }
         rules = self.rules()
         if kind == 0:
             window = self.window() if isinstance(size, int) else {}
@@ -73,14 +87,18 @@ class _Maker:
         if kind == 2 and min(x.shape[1:3]) < 8:
             return self.la.Conv2DTranspose(4, size, strides=self.one(1, 2), **more, **rules)(x)
         groups = 2 if channels % 2 == 0 and self.flip(0.3) else 1
-        layer = self.la.Conv2D(4, size, groups=groups, activation=self.activation(), **more, **self.window(), **rules)
+        layer = self.la.Conv2D(
+            4, size, groups=groups, activation=self.activation(), **more, **self.window(), **rules
+        )
         return layer(x)
 
     def norm(self, x):
         la, channels = self.la, x.shape[-1]
         kind = self.rng.integers(4)
         if kind == 0:
-            return la.BatchNormalization(scale=self.flip(), center=self.flip(), momentum=self.one(0.9, 0.99))(x)
+            return la.BatchNormalization(scale=self.flip(), center=self.flip(), momentum=self.one(0.9, 0.99))(
+                x
+            )
         if kind == 1:
             return la.LayerNormalization(axis=self.one(-1, [-1], [1, 2, 3]), scale=self.flip(0.8))(x)
         if kind == 2:
@@ -103,9 +121,13 @@ class _Maker:
         if kind == 5:
             return la.Activation(self.one("relu", "mish", "softsign"))(x)
         if kind == 6:
-            return self.one(la.PReLU(shared_axes=[1, 2]), la.LeakyReLU(), la.ReLU(max_value=4.0), la.Softmax())(x)
+            return self.one(
+                la.PReLU(shared_axes=[1, 2]), la.LeakyReLU(), la.ReLU(max_value=4.0), la.Softmax()
+            )(x)
         self.is_random = True
-        return self.one(la.Dropout(0.3), la.GaussianNoise(0.1), la.SpatialDropout2D(0.2), la.GaussianDropout(0.1))(x)
+        return self.one(
+            la.Dropout(0.3), la.GaussianNoise(0.1), la.SpatialDropout2D(0.2), la.GaussianDropout(0.1)
+        )(x)
 
     def merged(self, x):
         la, other = self.la, self.la.Conv2D(x.shape[-1], 1)(x)
@@ -127,7 +149,9 @@ class _Maker:
             inner = keras.Sequential([keras.Input(x.shape[1:]), la.Conv2D(4, 1), la.BatchNormalization()])
         else:
             start = keras.Input(x.shape[1:])
-            inner = keras.Model(start, la.Add()([la.Conv2D(4, 1)(start), la.Conv2D(4, 1, activation="relu")(start)]))
+            inner = keras.Model(
+                start, la.Add()([la.Conv2D(4, 1)(start), la.Conv2D(4, 1, activation="relu")(start)])
+            )
         result = inner(x)
         return inner(la.Conv2D(x.shape[-1], 1)(result)) if self.flip(0.3) else result
 
@@ -168,6 +192,8 @@ def random_network(keras, seed):
     model = keras.Model(start, outputs if len(outputs) > 1 else outputs["one"])
     several = len(outputs) > 1
     loss_weights = {"one": 1.0, "two": 0.5} if several else None
-    model.compile(maker.optimizer(), {"one": "mse", "two": "mae"} if several else "mse", loss_weights=loss_weights)
+    model.compile(
+        maker.optimizer(), {"one": "mse", "two": "mae"} if several else "mse", loss_weights=loss_weights
+    )
     images, targets = data(4, 3, first, seed)
     return model, images, {"one": targets, "two": targets[:, :2]} if several else targets, maker.is_random

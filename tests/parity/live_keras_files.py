@@ -52,7 +52,9 @@ def agree(ours, theirs, tolerance=1e-9):
     for one, other in zip(ours, theirs, strict=True):
         one, other = np.asarray(one), np.asarray(other)
         assert one.shape == other.shape
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max(initial=0)))
+        np.testing.assert_allclose(
+            one, other, rtol=tolerance, atol=tolerance * max(1, np.abs(other).max(initial=0))
+        )
 
 
 def same_weights(ours, theirs):
@@ -66,7 +68,9 @@ def same_weights(ours, theirs):
 def scrambled(model, seed=0):
     """A model with weights that are no zeros or ones."""
     rng = np.random.default_rng(seed)
-    values = [rng.uniform(0.2, 1.2, np.shape(w)) if np.ndim(w) else np.array(7.0) for w in model.get_weights()]
+    values = [
+        rng.uniform(0.2, 1.2, np.shape(w)) if np.ndim(w) else np.array(7.0) for w in model.get_weights()
+    ]
     model.set_weights([value.astype(np.asarray(w).dtype) for value, w in zip(values, model.get_weights())])
     return model
 
@@ -83,7 +87,12 @@ def _is_known(example):
 OURS_ALONE = {"function", "rms"}
 # NOTE: the backends of Keras differ in what SpectralNormalization divides, Keras does not crop in inference,
 # cannot run RMSNormalization over several axes, and writes negative factors for RandomColorDegeneration.
-OTHERWISE_IN_KERAS = {"SpectralNormalization", "RandomCrop", "RMSNormalization-axes", "RandomColorDegeneration"}
+OTHERWISE_IN_KERAS = {
+    "SpectralNormalization",
+    "RandomCrop",
+    "RMSNormalization-axes",
+    "RandomColorDegeneration",
+}
 KNOWN = [
     e
     for e in EXAMPLES
@@ -125,7 +134,11 @@ def test_a_layer_goes_to_keras_and_back(example, ending, tmp_path):
     agree(again.predict(inputs, verbose=0), theirs.predict(inputs, verbose=0))
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if (not _is_known(e) and e.name != "OperationLayer") or e.label in OURS_ALONE], ids=str)
+@pytest.mark.parametrize(
+    "example",
+    [e for e in EXAMPLES if (not _is_known(e) and e.name != "OperationLayer") or e.label in OURS_ALONE],
+    ids=str,
+)
 def test_a_layer_that_keras_lacks_is_refused_by_name(example, tmp_path):
     model = model_of(example)
     with pytest.raises(kernelearn.errors.ArgumentError, match=rf"'it' \({example.name}\)"):
@@ -224,7 +237,11 @@ def test_metrics(name, tmp_path):
     x, y = np.random.default_rng(1).normal(size=(6, 4)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     y = y.argmax(1)[:, None] if name.startswith("Sparse") else y
     if name.startswith("Sparse"):
-        theirs.compile("sgd", "sparse_categorical_crossentropy", metrics=[getattr(keras.metrics, name)(**METRICS.get(name, {}))])
+        theirs.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            metrics=[getattr(keras.metrics, name)(**METRICS.get(name, {}))],
+        )
     theirs.save(tmp_path / "k.keras")
     ours = load_model(tmp_path / "k.keras")
     agree(ours.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), 1e-6)

@@ -41,7 +41,8 @@ def functional(keras):
     la = keras.layers
     start = keras.Input((6, 6, 2), name="image")
     shared = la.Conv2D(2, 3, padding="same", name="shared")
-    inner = keras.Sequential([la.Conv2D(2, 1, name="inside", input_shape=(6, 6, 2)), la.BatchNormalization(name="bn")], name="inner")
+    parts = [la.Conv2D(2, 1, name="inside", input_shape=(6, 6, 2)), la.BatchNormalization(name="bn")]
+    inner = keras.Sequential(parts, name="inner")
     inner.get_layer("bn").trainable = False
     both = la.Concatenate(name="both")([shared(shared(start)), inner(start)])
     bent = la.LeakyReLU(0.2, name="bent")(both)

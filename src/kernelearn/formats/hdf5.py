@@ -140,7 +140,9 @@ class _Walker:
     def member(self, group: Any, raw: bytes, place: str, depth: int) -> Group | Array:
         kind = group.links.get_info(raw).type
         if kind != self.h5py.h5l.TYPE_HARD:
-            raise self.refuse(place, "is a link to another place or file; only what lies in the file is read.")
+            raise self.refuse(
+                place, "is a link to another place or file; only what lies in the file is read."
+            )
         found = self.h5py.h5o.open(group, raw)
         if isinstance(found, self.h5py.h5g.GroupID):
             return self.group(found, place, depth + 1)
@@ -171,7 +173,8 @@ class _Walker:
         dtype = np.dtype(kind.dtype)
         if dtype.kind not in _KINDS or dtype.itemsize > 8 or dtype.hasobject:
             raise self.refuse(place, f"holds numbers of type {dtype}, expected floats, integers or booleans.")
-        return np.dtype(dtype.newbyteorder("="))
+        native: np.dtype[Any] = dtype.newbyteorder("=")
+        return native
 
     def storage(self, dataset: Any, nbytes: int, place: str) -> None:
         """Refuse data that lies elsewhere, foreign filters, and sizes that the stored bytes cannot hold."""
@@ -182,11 +185,15 @@ class _Walker:
         filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
         foreign = [number for number in filters if number not in (_GZIP, _SHUFFLE)]
         if foreign:
-            raise self.refuse(place, f"is packed by the filter {foreign[0]}; only gzip and shuffle are taken.")
+            raise self.refuse(
+                place, f"is packed by the filter {foreign[0]}; only gzip and shuffle are taken."
+            )
         stored = int(dataset.get_storage_size())
         most = stored * (_MOST_PACKED ** filters.count(_GZIP) if _GZIP in filters else 1)
         if filters.count(_GZIP) > 1 or stored > self.file_bytes or nbytes > most:
-            raise self.refuse(place, f"claims {readable_size(nbytes)}, and {readable_size(stored)} are stored.")
+            raise self.refuse(
+                place, f"claims {readable_size(nbytes)}, and {readable_size(stored)} are stored."
+            )
         if layout == h5d.CHUNKED:
             piece = prod(plan.get_chunk()) * dataset.get_type().get_size()
             if piece > max(4 * nbytes, 1 << 20):
@@ -233,7 +240,9 @@ class _Walker:
         if isinstance(value, bytes):
             self.text += len(value)
             if self.text > MAX_TEXT:
-                raise self.refuse(place, f"brings the texts of the file to more than {readable_size(MAX_TEXT)}.")
+                raise self.refuse(
+                    place, f"brings the texts of the file to more than {readable_size(MAX_TEXT)}."
+                )
             try:
                 return value.decode()
             except UnicodeDecodeError:
@@ -286,9 +295,9 @@ def names_of(attributes: Mapping[str, Any], name: str) -> list[str]:
     if name in attributes:
         values = attributes[name]
         return [str(value) for value in values] if isinstance(values, list) else [str(values)]
-    parts = itertools.takewhile(lambda part: part is not None, (
-        attributes.get(f"{name}{number}") for number in itertools.count()
-    ))
+    parts = itertools.takewhile(
+        lambda part: part is not None, (attributes.get(f"{name}{number}") for number in itertools.count())
+    )
     return [str(value) for part in parts for value in (part if isinstance(part, list) else [part])]
 
 

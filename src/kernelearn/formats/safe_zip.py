@@ -27,9 +27,7 @@ class SafeZip:
     Raises: FormatError.
     """
 
-    def __init__(
-        self, file: BinaryIO, path: PathLike, max_bytes: int, may_be_deflated: bool = False
-    ) -> None:
+    def __init__(self, file: BinaryIO, path: PathLike, max_bytes: int, may_be_deflated: bool = False) -> None:
         self._path = os.fspath(path)
         with refused(repr(self._path), FormatError, COPY):
             self._archive = zipfile.ZipFile(file)

@@ -69,8 +69,6 @@ _WRAPPERS = ("MeanMetricWrapper", "SumOverBatchSizeMetricWrapper")
 _BY_TARGETS = ("accuracy", "acc", "crossentropy", "ce")
 
 
-
-
 def _map(value: Any, function: Any) -> Any:
     """Apply a function to the leaves of nested lists and dicts (a config dict is a leaf)."""
     if value is None:
@@ -112,5 +110,3 @@ def _written(family: str, value: Any, config_of: Any) -> Any:
         return value
     found = (losses if family == "loss" else metrics).get(value)
     return config_of(family, found)
-
-

@@ -100,7 +100,9 @@ class _Graph:
         while any(part.waiting for part in self.parts.values()):
             if not sum(self.called(name, part) for name, part in self.parts.items()):
                 waiting = [name for name, part in self.parts.items() if part.waiting]
-                raise self.reader.refuse(f"the calls of {waiting[:5]} read what nothing makes, or each other.")
+                raise self.reader.refuse(
+                    f"the calls of {waiting[:5]} read what nothing makes, or each other."
+                )
         inputs = self.arranged(self.config["input_layers"])
         outputs = self.arranged(self.config["output_layers"])
         made = Model(inputs, outputs, name=self.reader.name(self.config))
@@ -201,7 +203,11 @@ class _Graph:
         if not results or not all(isinstance(tensor, Tensor) for tensor in results):
             raise self.reader.refuse(f"ops.{layer.function} gives no tensor here.")
         made: Layer = results[0].node.layer
-        made.name = layer.name if not any(part.made for part in self.parts.values() if part.layer is layer) else made.name
+        made.name = (
+            layer.name
+            if not any(part.made for part in self.parts.values() if part.layer is layer)
+            else made.name
+        )
         return list(results)
 
     def arguments(self, call: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -309,5 +315,3 @@ def _has_modes(layer: Any) -> bool:
     from kernelearn.layers import BatchNormalization
 
     return isinstance(layer, Dropout | BatchNormalization) or bool(getattr(layer, "called_training", False))
-
-

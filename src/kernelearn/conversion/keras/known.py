@@ -6,6 +6,7 @@ other value, and any other key, is refused by name.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -98,6 +99,12 @@ MODULES = {
 OWN_NAMES = {ours: theirs for theirs, ours in _OTHER_NAMES.items() if theirs.startswith("Grouped")}
 MODELS = ("Functional", "Model", "Sequential")
 
+# Layers that compute something else than Keras's of the same name: said when they are read or written.
+DIFFERENT = {
+    "SpectralNormalization": "the kernel is divided here in training and inference; Keras's backends differ in that",
+    "RandomCrop": "images are cropped here in inference, too; Keras leaves them as they are",
+}
+
 ANY = object()  # any value is harmless
 
 # (class or "*", key) -> the name here. "*" of a family is for all of its classes.
@@ -122,10 +129,22 @@ WITHOUT_MEANING: dict[str, dict[tuple[str, str], Any]] = {
         ("BatchNormalization", "fused"): ANY,  # how Keras 2 computes it
         ("BatchNormalization", "virtual_batch_size"): (None,),
         ("BatchNormalization", "adjustment"): (None,),
-        **{("DepthwiseConv2D", f"kernel_{rule}"): ANY for rule in ("initializer", "regularizer", "constraint")},
-        **{("DepthwiseConv1D", f"kernel_{rule}"): ANY for rule in ("initializer", "regularizer", "constraint")},
-        **{("SeparableConv2D", f"kernel_{rule}"): ANY for rule in ("initializer", "regularizer", "constraint")},
-        **{("SeparableConv1D", f"kernel_{rule}"): ANY for rule in ("initializer", "regularizer", "constraint")},
+        **{
+            ("DepthwiseConv2D", f"kernel_{rule}"): ANY
+            for rule in ("initializer", "regularizer", "constraint")
+        },
+        **{
+            ("DepthwiseConv1D", f"kernel_{rule}"): ANY
+            for rule in ("initializer", "regularizer", "constraint")
+        },
+        **{
+            ("SeparableConv2D", f"kernel_{rule}"): ANY
+            for rule in ("initializer", "regularizer", "constraint")
+        },
+        **{
+            ("SeparableConv1D", f"kernel_{rule}"): ANY
+            for rule in ("initializer", "regularizer", "constraint")
+        },
         **{(f"{kind}Conv{rank}D", "groups"): (1,) for kind in ("Depthwise", "Separable") for rank in (1, 2)},
         **{(f"Conv{rank}DTranspose", "groups"): (1,) for rank in (1, 2, 3)},
         ("Embedding", "input_length"): ANY,  # the shape says it
@@ -146,7 +165,11 @@ WITHOUT_MEANING: dict[str, dict[tuple[str, str], Any]] = {
         ("*", "input_axes"): (None,),
         ("*", "output_axes"): (None,),
     },
-    "optimizer": {("*", "is_legacy_optimizer"): ANY, ("*", "loss_scale_factor"): ANY, ("*", "jit_compile"): ANY},
+    "optimizer": {
+        ("*", "is_legacy_optimizer"): ANY,
+        ("*", "loss_scale_factor"): ANY,
+        ("*", "jit_compile"): ANY,
+    },
     "loss": {("*", "dtype"): ANY, ("*", "fn"): ANY},
     "metric": {
         ("*", "dtype"): ANY,
@@ -177,7 +200,10 @@ def is_keras_module(module: Any) -> bool:
     if module is None:
         return True
     parts = str(module).split(".")
-    return parts[0] in ("keras", "tf_keras") or parts[:2] in (["tensorflow", "keras"], ["tensorflow", "python"])
+    return parts[0] in ("keras", "tf_keras") or parts[:2] in (
+        ["tensorflow", "keras"],
+        ["tensorflow", "python"],
+    )
 
 
 def harmless(family: str, owner: str, key: str, value: Any) -> bool:
@@ -190,3 +216,12 @@ def harmless(family: str, owner: str, key: str, value: Any) -> bool:
 def safe_name(name: str) -> str:
     """The name of a layer, which may not have slashes here."""
     return name.replace("/", "_").replace("\\", "_")
+
+
+def warn_of_difference(what: str, layer: Any) -> None:
+    """Say where a layer computes something else than Keras's of the same name."""
+    note = DIFFERENT.get(type(layer).__name__)
+    if note is not None:
+        warnings.warn(
+            f"{what}: layer {layer.name!r} ({type(layer).__name__}): {note}.", UserWarning, stacklevel=8
+        )

@@ -38,7 +38,7 @@ def _table() -> dict[str, _Written]:
         "nn": "Relu Relu6 Sigmoid Softplus Softsign Silu LogSigmoid Selu HardSigmoid HardSilu",
         "math": "Rsqrt Erf",
     }
-    made = {
+    made: dict[str, dict[str, tuple[str, ...]]] = {
         "numpy": {
             **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Prod", "Var", "Std"), ("axis", "keepdims")),
             "Reshape": ("newshape",),

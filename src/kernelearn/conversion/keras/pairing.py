@@ -122,7 +122,9 @@ def _by_names(pairs: Pairs, model: Any, inside: dict[str, tuple[str, Group]], pl
         if layer.name in inside:
             spot, group = inside[layer.name]
             _of_group(pairs, layer, group, f"{place}/{spot}")
-    pairs.unused += [f"{n!r} ({place}/{s})" for n, (s, g) in inside.items() if n not in names and _holds_arrays(g)]
+    pairs.unused += [
+        f"{n!r} ({place}/{s})" for n, (s, g) in inside.items() if n not in names and _holds_arrays(g)
+    ]
 
 
 def _holds_arrays(group: Group) -> bool:
@@ -210,7 +212,9 @@ def _by_endings(
     """Each weight with the one stored name whose end is most like its path; None where that does not tell."""
     matched = []
     for weight, path in wanted:
-        likeness = [(_common_end(path, tuple(name.split("/")), weight), (name, array)) for name, array in stored]
+        likeness = [
+            (_common_end(path, tuple(name.split("/")), weight), (name, array)) for name, array in stored
+        ]
         best = max(score for score, _ in likeness)
         chosen = [entry for score, entry in likeness if score == best]
         if best == 0 or len(chosen) != 1:
@@ -236,9 +240,7 @@ def _common_end(path: tuple[str, ...], name: tuple[str, ...], weight: Weight) ->
 # --- putting them in
 
 
-def assign(
-    model: Model, pairs: Pairs, by_name: bool, skip_mismatch: bool, remedy: str
-) -> list[str]:
+def assign(model: Model, pairs: Pairs, by_name: bool, skip_mismatch: bool, remedy: str) -> list[str]:
     """Give the weights their arrays, all of them or (with `by_name`) those that were found.
 
     Args:
@@ -278,7 +280,11 @@ def _check_complete(model: Model, pairs: Pairs, paths: dict[int, str], remedy: s
     lacking = [path for key, path in paths.items() if key not in found]
     if lacking or pairs.unused:
         parts = [f"nothing for {lacking[:5]}"] if lacking else []
-        parts += [f"weights of {', '.join(pairs.unused[:5])}, which the model does not have"] if pairs.unused else []
+        parts += (
+            [f"weights of {', '.join(pairs.unused[:5])}, which the model does not have"]
+            if pairs.unused
+            else []
+        )
         raise FormatError(f"{pairs.what} has {', and '.join(parts)}. {remedy}")
 
 
@@ -291,4 +297,3 @@ BY_POSITION = (
 def total(arrays: Iterable[Any]) -> int:
     """How many numbers a tree holds."""
     return sum(prod(member.shape) for member in arrays if isinstance(member, Array))
-

@@ -282,7 +282,9 @@ class Reader:
             values["input_shape"] = tuple(batch_shape)[1:]
         if "dtype" in arguments_of(cls).kinds:
             values["dtype"] = dtype
-        return cls(**values)
+        made = cls(**values)
+        known.warn_of_difference(self.what, made)
+        return made
 
     def own_layer(self, cls: Any, given: Mapping[str, Any], values: dict[str, Any]) -> Any:
         """A layer of a class that the caller has registered, from its own config."""

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from kernelearn.conversion.keras.known import stored_name
-from kernelearn.layers import GroupQueryAttention, InputLayer, MultiHeadAttention, OperationLayer, SpectralNormalization
+from kernelearn.layers import (
+    GroupQueryAttention,
+    InputLayer,
+    MultiHeadAttention,
+    OperationLayer,
+    SpectralNormalization,
+)
 from kernelearn.layers.core.base import Layer
 from kernelearn.layers.core.tensor import Node
 from kernelearn.layers.core.weight import Weight
@@ -48,7 +54,7 @@ def own_weights(layer: Layer) -> list[Weight]:
     return layer.own_weights
 
 
-def is_plain_model(layer: Layer) -> bool:
+def is_plain_model(layer: Layer) -> TypeGuard[Model]:
     """Whether a layer is a `Sequential` or a functional model, not one with code of its own."""
     return isinstance(layer, Sequential) or type(layer) is Model
 

@@ -35,7 +35,11 @@ _OURS_ALONE: dict[tuple[str, str], tuple[Any, ...]] = {
     ("metric BinaryCrossentropy", "axis"): (-1,),
 }
 # Keys that a constructor of Keras does not take, whatever their value says here.
-_DROPPED = {("SpatialDropout1D", "trainable"), ("SpatialDropout2D", "trainable"), ("SpatialDropout3D", "trainable")}
+_DROPPED = {
+    ("SpatialDropout1D", "trainable"),
+    ("SpatialDropout2D", "trainable"),
+    ("SpatialDropout3D", "trainable"),
+}
 _FUNCTION = "is a function of yours, which Keras does not have"
 
 
@@ -124,7 +128,8 @@ class Writer:
             for layer in model.layers:
                 if not isinstance(layer, InputLayer) and seen.setdefault(id(layer), model.name) != model.name:
                     raise self._refused(
-                        layer, f"both {seen[id(layer)]!r} and {model.name!r} hold it, which Keras cannot read again"
+                        layer,
+                        f"both {seen[id(layer)]!r} and {model.name!r} hold it, which Keras cannot read again",
                     )
 
     def layer(self, layer: Layer) -> dict[str, Any]:
@@ -145,6 +150,7 @@ class Writer:
             config = self.layer_config(layer)
         except ArgumentError as error:
             raise self._refused(layer, str(error).rstrip(".")) from error
+        known.warn_of_difference("The file for Keras", layer)
         return _object("keras.layers", known.keras_name(type(layer)), config)
 
     def _refused(self, layer: Layer, why: str) -> ArgumentError:
@@ -284,8 +290,34 @@ def _as_keras_3_reads(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
 
 
 _ACTIVATIONS = frozenset(
-    """celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid
-    log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus
-    sparse_sigmoid squareplus tanh tanh_shrink threshold""".split()
+    [
+        "celu",
+        "elu",
+        "exponential",
+        "gelu",
+        "hard_shrink",
+        "hard_sigmoid",
+        "hard_silu",
+        "hard_tanh",
+        "leaky_relu",
+        "linear",
+        "log_sigmoid",
+        "log_softmax",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "soft_shrink",
+        "softmax",
+        "softplus",
+        "softsign",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "squareplus",
+        "tanh",
+        "tanh_shrink",
+        "threshold",
+    ]
 )
-

@@ -72,7 +72,11 @@ def save_model(model: Model, path: PathLike) -> None:
     """
     config = written_config(model)
     own = {"metadata": model.metadata, "input_range": model.input_range.largest}
-    metadata = {"keras_version": WRITTEN_VERSION, "written_by": f"kernelearn {__version__}", "kernelearn": own}
+    metadata = {
+        "keras_version": WRITTEN_VERSION,
+        "written_by": f"kernelearn {__version__}",
+        "kernelearn": own,
+    }
     weights = io.BytesIO()
     hdf5.write(weights, weights_tree(model, with_optimizer=model.compiled))
     members = {METADATA: _text(metadata), CONFIG: _text(config), WEIGHTS: weights.getvalue()}
