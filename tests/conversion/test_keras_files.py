@@ -243,7 +243,9 @@ def test_layers_of_ones_own_are_given_by_name(tmp_path):
 def test_hard_sigmoid_is_that_of_the_version(tmp_path):
     for version, expected in (("2.15.0", 0.6), ("3.1.0", 0.5 + 0.5 / 6)):
         layer = a_layer("Activation", activation="hard_sigmoid")
-        path = changed(tmp_path, lambda config: config["config"]["layers"].append(layer), version)
+        path = changed(
+            tmp_path, lambda config, layer=layer: config["config"]["layers"].append(layer), version
+        )
         activation = load_model(path).get_layer("it")
         np.testing.assert_allclose(
             np.asarray(activation(np.full((1, 4), 0.5, "float32"))), expected, rtol=1e-6
@@ -255,7 +257,7 @@ def test_hard_sigmoid_is_that_of_the_version(tmp_path):
 def test_calls_that_say_training_are_followed_as_their_keras_did(tmp_path):
     start = layers.Input((4,))
     Model(start, layers.Dropout(0.5, name="drop")(start, training=False)).save(tmp_path / "m.keras")
-    with pytest.warns(UserWarning, match="drop.*training=False"):
+    with pytest.warns(UserWarning, match=r"drop.*training=False"):
         load_model(tmp_path / "m.keras")
 
 
@@ -330,7 +332,7 @@ def test_layouts_of_other_times_are_refused(attribute, tmp_path):
     two_dense("one", "two").save(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file.attrs[attribute[0]] = attribute[1]
-    with pytest.raises(FormatError, match="Keras 1|Theano"):
+    with pytest.raises(FormatError, match=r"Keras 1|Theano"):
         load_model(tmp_path / "a.h5")
 
 

@@ -1,4 +1,4 @@
-"""Files that Keras 2 and 3 have written (tests/parity/make_golden_keras_files.py): weights, predictions, training."""
+"""Files that Keras 2 and 3 have written, by tests/parity/make_golden_keras_files.py."""
 
 from pathlib import Path
 

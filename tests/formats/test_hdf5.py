@@ -119,7 +119,7 @@ def deep(file):
 
 def doubled(file):
     group = file.create_group("g0")
-    for number in range(60):
+    for _ in range(60):
         inner = group.create_group("x")
         group["y"] = inner
         group = inner
@@ -143,7 +143,7 @@ HOSTILE += [huge_piece, texts, records, references, circle, deep, doubled, type_
 
 @pytest.mark.parametrize("write", HOSTILE, ids=lambda f: f.__name__)
 def test_hostile_files_are_refused(write):
-    with pytest.raises(FormatError, match="'f.h5'"):
+    with pytest.raises(FormatError, match=r"'f\.h5'"):
         opened(write)
 
 
@@ -151,7 +151,7 @@ def test_more_than_the_limit_is_refused_before_it_is_read():
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["a"] = np.zeros(1000)
-    with pytest.raises(FormatError, match="more than 4.0 kB"):
+    with pytest.raises(FormatError, match=r"more than 4\.0 kB"):
         read(buffer.getvalue(), max_bytes=4000)
 
 

@@ -266,7 +266,7 @@ def _own_kinds(folder: Path) -> list[Kind]:
 
 
 def _keras_kinds(folder: Path) -> list[Kind]:
-    """Files of Keras: HDF5 has no checksums, so that damage may change numbers; the zip around it has them."""
+    """Files of Keras: HDF5 has no checksums, so that damage may change numbers; the zip has them."""
     model = _network()
     paths = [
         folder / name / f"m{ending}" for name, ending in (("k", ".keras"), ("h", ".h5"), ("w", ".weights.h5"))

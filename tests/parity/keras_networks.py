@@ -1,4 +1,4 @@
-"""Random convolutional networks in Keras, made of every kind of layer that its files and ours have in common."""
+"""Random convolutional networks in Keras, made of the layers that its files and ours have in common."""
 
 import numpy as np
 

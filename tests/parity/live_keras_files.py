@@ -1,8 +1,8 @@
-"""Files of the living Keras, in and out, in float64: weights bitwise, predictions and training steps within rounding.
+"""Files of the living Keras, in and out, in float64: weights bitwise, predictions and steps within rounding.
 
 Run by `make parity`; not collected by `make test`. Every layer of the examples, every activation, loss,
-metric, optimiser, and random networks: 25 of them, or KERNELEARN_KERAS_FILES (200 for all). The backend is JAX,
-or that of KERAS_BACKEND.
+metric, optimiser, and random networks: 25 of them, or KERNELEARN_KERAS_FILES (200 for all). The backend is
+JAX, or that of KERAS_BACKEND.
 """
 
 from tests.parity.keras64 import keras  # isort: skip  (sets JAX to 64 bits, so it comes before it)
@@ -69,7 +69,7 @@ def scrambled(model, seed=0):
     """A model with weights that are no zeros or ones."""
     rng = np.random.default_rng(seed)
     values = [
-        rng.uniform(0.2, 1.2, np.shape(w)) if np.ndim(w) else np.array(7.0) for w in model.get_weights()
+        rng.uniform(0.05, 0.35, np.shape(w)) if np.ndim(w) else np.array(7.0) for w in model.get_weights()
     ]
     model.set_weights([value.astype(np.asarray(w).dtype) for value, w in zip(values, model.get_weights())])
     return model
@@ -276,7 +276,7 @@ def test_random_networks(seed, ending, tmp_path):
 
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_weights_alone(seed, tmp_path):
-    theirs, x, _, _ = networks.random_network(keras, seed)
+    theirs, _, _, _ = networks.random_network(keras, seed)
     ours_file, theirs_file = tmp_path / "ours.weights.h5", tmp_path / "theirs.weights.h5"
     theirs.save(tmp_path / "k.keras")
     ours = load_model(tmp_path / "k.keras")
@@ -299,3 +299,17 @@ def test_networks_of_the_zoo(name, tmp_path):
     agree(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
     for _ in range(3):
         agree(ours.train_on_batch(x, [0, 3]), theirs.train_on_batch(x, np.array([0, 3])), 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_living_models(seed):
+    theirs, x, _, _ = networks.random_network(keras, seed)
+    ours = kernelearn.from_keras(theirs)
+    same_weights(ours, theirs)
+    back = kernelearn.to_keras(ours)
+    same_weights(ours, back)
+    agree(back.predict(x, verbose=0), theirs.predict(x, verbose=0))
+    with pytest.raises(TypeError, match="to_keras"):
+        kernelearn.to_keras(theirs)
+    with pytest.raises(TypeError, match="from_keras"):
+        kernelearn.from_keras(ours)

@@ -1,8 +1,9 @@
 """HDF5 files from unknown hands, read through h5py into a plain tree; and written from one.
 
-A file can point to other files (external links, external storage, virtual datasets), ask for filters that load
-code, go round in circles, and claim any size. Everything is looked at before a number is read: links must be
-hard ones, data must lie in the file itself, packed by gzip or not at all, and fit to the bytes that are there.
+A file can point to other files (external links, external storage, virtual datasets), ask for filters that
+load code, go round in circles, and claim any size. Everything is looked at before a number is read: links
+must be hard ones, data must lie in the file itself, packed by gzip or not at all, and fit to the bytes that
+are there.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def reading(file: BinaryIO, what: str, max_bytes: int = DEFAULT_MAX_BYTES) -> It
 
 
 class _Walker:
-    """Looks at every object of a file, through h5py's low-level functions: these follow no links by themselves."""
+    """Looks at every object of a file, by h5py's low-level functions, which follow no links by themselves."""
 
     def __init__(self, h5py: Any, what: str, file_bytes: int, max_bytes: int) -> None:
         self.h5py, self.what = h5py, what

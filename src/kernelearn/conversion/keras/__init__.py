@@ -1,6 +1,6 @@
 """Files of Keras, in and out: `.keras`, `.weights.h5` and the older `.h5`.
 
-known        what a class name of a file means here: tables; nothing is imported or run because a file names it
+known        what a class name of a file means here: tables; nothing is imported because a file names it
 reader       configs -> objects: layers, rules for weights, losses, optimisers
 graphs       configs -> models
 compiling    what `compile` was told, both ways

@@ -1,4 +1,4 @@
-"""What `compile` was told, from Keras's configs and into them: optimiser, losses, metrics, weights of losses."""
+"""What `compile` was told, from and into Keras's configs: optimiser, losses, metrics, weights of losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models from Keras's configs: `Sequential`, functional graphs in both spellings of their calls, and operations.
+"""Models from Keras's configs: `Sequential`, functional graphs with calls in both spellings, operations.
 
 Keras 3 writes a call as {args, kwargs} with tensors as {"class_name": "__keras_tensor__", ...}; Keras 2 as a
 list of [layer, call, output, keywords]. Calls are made as soon as what they read is there.
@@ -128,13 +128,13 @@ class _Graph:
         self.parts[name] = part
 
     def is_old_operation(self, given: Mapping[str, Any]) -> bool:
-        """Whether a config of an `.h5` of Keras 3, which says no module, is an operation: layers have a dtype."""
+        """Whether a config of an `.h5` of Keras 3, without a module, is an operation: layers have a dtype."""
         held = given.get("config")
         is_old = self.reader.version[0] >= 3 and "module" not in given and isinstance(held, dict)
         return is_old and not {"dtype", "trainable", "layers"} & set(held or {})
 
     def first_call(self, layer: Any) -> int:
-        """The number of a layer's first call: models count the one that made them, in Keras 2 Sequential too."""
+        """The number of a layer's first call: models count the one that made them; Sequential in Keras 2."""
         if not isinstance(layer, Model):
             return 0
         return 1 if not isinstance(layer, Sequential) or self.reader.version[0] < 3 else 0
@@ -179,7 +179,7 @@ class _Graph:
         return list(layer.last_node().outputs)
 
     def training(self, layer: Any, given: Any) -> bool | None:
-        """Keras 2 follows what a call says; in Keras 3 `fit`, `evaluate` and `predict` say it, whatever was written."""
+        """Keras 2 follows what a call says; in Keras 3 `fit`, `evaluate` and `predict` say it, always."""
         if not isinstance(given, bool):
             return None
         if self.reader.version[0] < 3:
@@ -187,8 +187,8 @@ class _Graph:
         parts = [layer, *(part for _, part in layer.descendants())]
         if any(_has_modes(part) for part in parts):
             warnings.warn(
-                f"{self.reader.what}: layer {layer.name!r} was called with training={given}. Keras 3 does not "
-                "follow that in fit, evaluate and predict, and neither does this model. To keep statistics as "
+                f"{self.reader.what}: layer {layer.name!r} was called with training={given}. Keras 3 does "
+                "not follow that in fit, evaluate and predict, nor does this model. To keep statistics as "
                 "they are, set layer.trainable = False.",
                 UserWarning,
                 stacklevel=8,
@@ -260,8 +260,8 @@ class _Graph:
         """The tensor that [layer, call, output] means.
 
         Args:
-            first_call: the number of the first call, where it is not that of the layer: in the calls of Keras 3
-                models are counted like other layers, among the outputs they are not.
+            first_call: the number of the first call, where it is not that of the layer: in the calls of Keras
+                3 models are counted like other layers, among the outputs they are not.
         Raises: _Missing if the call is not made yet; FormatError if there is no such layer.
         """
         if not _is_place(place) or place[0] not in self.parts:

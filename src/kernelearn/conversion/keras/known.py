@@ -64,7 +64,8 @@ FAMILIES: dict[str, dict[str, type]] = {
     ),
     "optimizer": _table(
         optimizers,
-        "SGD Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion Muon Nadam RMSprop ScheduleFreeAdamW",
+        "SGD Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion Muon Nadam RMSprop "
+        "ScheduleFreeAdamW",
     ),
     "loss": _table(
         losses,
@@ -101,7 +102,7 @@ MODELS = ("Functional", "Model", "Sequential")
 
 # Layers that compute something else than Keras's of the same name: said when they are read or written.
 DIFFERENT = {
-    "SpectralNormalization": "the kernel is divided here in training and inference; Keras's backends differ in that",
+    "SpectralNormalization": "the kernel is divided in training and inference; Keras's backends differ",
     "RandomCrop": "images are cropped here in inference, too; Keras leaves them as they are",
 }
 

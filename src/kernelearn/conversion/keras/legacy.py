@@ -1,4 +1,4 @@
-"""`.h5`: one HDF5 file with structure, weights and training state, as Keras 2 wrote it and Keras 3 still does."""
+"""`.h5`: one HDF5 file of structure, weights, training state, as Keras 2 wrote it and Keras 3 still can."""
 
 from __future__ import annotations
 
@@ -95,13 +95,14 @@ def _check_origin(tree: Group, what: str) -> None:
     for attributes in (tree.attributes, inside.attributes):
         if attributes.get("backend") == "theano":
             raise FormatError(
-                f"{what} was written under Theano, which turns the kernels of convolutions round. Open it with "
-                "Keras 2 under TensorFlow and save it again."
+                f"{what} was written under Theano, which turns the kernels of convolutions round. Open it "
+                "with Keras 2 under TensorFlow and save it again."
             )
     version = tree.attributes.get("keras_version", inside.attributes.get("keras_version"))
     if str(version).startswith("1.") or (version is None and "model_config" in tree.attributes):
         raise FormatError(
-            f"{what} was written by Keras 1, whose weights have another layout. Open it with Keras 2 and save again."
+            f"{what} was written by Keras 1, whose weights have another layout. Open it with Keras 2 and "
+            "save it again."
         )
 
 
@@ -159,8 +160,8 @@ def _take_old(model: Model, stored: list[tuple[str, Array]], paths: Mapping[str,
     odd = [w.path for w, slot, a in found if slot not in optimizer.slots_for(w) or w.shape != a.shape]
     if unknown or odd or steps is None:
         warnings.warn(
-            f"{what}: the state of its optimiser is not read ({', '.join([*unknown, *odd][:3]) or 'no steps'}): "
-            "training goes on as from its first step.",
+            f"{what}: the state of its optimiser is not read "
+            f"({', '.join([*unknown, *odd][:3]) or 'no steps'}): training goes on as from its first step.",
             UserWarning,
             stacklevel=6,
         )
@@ -251,8 +252,12 @@ def _optimizer_group(model: Model) -> Group:
     optimizer = model.programs.compiled_optimizer()
     heads = ["iteration"] + (["learning_rate"] if optimizer.schedule is None else [])
     entries = [
-        f"{entry.weight.path.replace('/', '_') if entry.weight is not None else 'all'}_{entry.slot or 'unused'}_{i}"
+        f"{_flat_path(entry.weight)}_{entry.slot or 'unused'}_{i}"
         for i, entry in enumerate(slots.entries(optimizer, weights))
     ]
     names = [f"{optimizer.name}/{name}" for name in (*heads, *entries)]
     return _named(zip(names, slots.state(model), strict=True))
+
+
+def _flat_path(weight: Weight | None) -> str:
+    return "all" if weight is None else weight.path.replace("/", "_")

@@ -34,7 +34,8 @@ def _table() -> dict[str, _Written]:
     plain = {
         "numpy": """Add Subtract Multiply Divide Maximum Minimum Power Negative Absolute Square Sqrt
         Reciprocal Exp Expm1 Log Log1p Log2 Log10 Sin Cos Tan Sinh Cosh Tanh Arcsin Arccos Arctan Sign Floor
-        Ceil Matmul Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr LogicalNot Where""",
+        Ceil Matmul Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr LogicalNot
+        Where""",
         "nn": "Relu Relu6 Sigmoid Softplus Softsign Silu LogSigmoid Selu HardSigmoid HardSilu",
         "math": "Rsqrt Erf",
     }

@@ -1,7 +1,7 @@
 """Which array of a file is which weight of a model: by true names, or, where that is asked for, by position.
 
-Keras itself pairs by position alone. Two layers of one shape that have changed places are then swapped without
-a word, so positions count here only where the caller says so.
+Keras itself pairs by position alone. Two layers of one shape that have changed places are then swapped
+without a word, so positions count here only where the caller says so.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _of_group(pairs: Pairs, layer: Layer, group: Group, place: str) -> None:
         own = own[1:]
     if len(own) != len(stored):
         pairs.odd.append(
-            f"layer {layer.name!r} ({type(layer).__name__}) has {len(own)} weights of its own, {place or '/'} "
-            f"{len(stored)}"
+            f"layer {layer.name!r} ({type(layer).__name__}) has {len(own)} weights of its own, "
+            f"{place or '/'} {len(stored)}"
         )
     else:
         pairs.found += [(w, a, f"{place}/vars/{i}") for i, (w, a) in enumerate(zip(own, stored))]
@@ -88,8 +88,8 @@ def _numbered(group: Group, place: str, what: str) -> list[Array]:
     if not all(isinstance(array, Array) for array in arrays):
         odd = sorted(name for name in group.members if not name.isdigit())
         raise FormatError(
-            f"{what}: {place} holds {odd or sorted(group.members)}, expected arrays numbered from 0. Weights of "
-            "quantised or adapted (LoRA) layers have no counterpart here: save the merged model."
+            f"{what}: {place} holds {odd or sorted(group.members)}, expected arrays numbered from 0. Weights "
+            "of quantised or adapted (LoRA) layers have no counterpart here: save the merged model."
         )
     return arrays  # type: ignore[return-value]
 
@@ -105,7 +105,8 @@ def _of_layers(pairs: Pairs, model: Any, group: Group, place: str) -> None:
     if not pairs.by_position and any(_holds_arrays(inner) for inner in inside.values()):
         raise FormatError(
             f"{pairs.what}: its groups do not say the names of their layers, as in files of Keras 2 "
-            "and of early versions of Keras 3. Load with by_position=True to pair them by their order, as Keras does."
+            "and of early versions of Keras 3. Load with by_position=True to pair them by their order, as "
+            "Keras does."
         )
     used = set()
     for child in children(model):
@@ -185,8 +186,8 @@ def _old_layer(
         matched = list(zip(weights, stored))
     if matched is None:
         pairs.odd.append(
-            f"the names of the weights in {place!r}, {[name for name, _ in stored][:4]}, do not tell which of "
-            f"layer {layer.name!r} they are"
+            f"the names of the weights in {place!r}, {[name for name, _ in stored][:4]}, do not tell which "
+            f"of layer {layer.name!r} they are"
         )
         return
     pairs.found += [(weight, array, f"{place}: {name}") for weight, (name, array) in matched]
@@ -258,7 +259,8 @@ def assign(model: Model, pairs: Pairs, by_name: bool, skip_mismatch: bool, remed
         _check_complete(model, pairs, paths, remedy)
     if not fitting and paths:
         raise ArgumentError(
-            f"{pairs.what}: no layer of the file has the name of one of the model's {list(paths.values())[:4]} ... "
+            f"{pairs.what}: no layer of the file has the name of one of the model's "
+            f"{list(paths.values())[:4]} ... "
             f"{remedy}"
         )
     for weight, array in [(weight, array.read()) for weight, array in fitting]:

@@ -1,7 +1,7 @@
 """Configs of Keras files -> our objects: layers, initialisers, regularisers, constraints, activations.
 
-A `Reader` belongs to one file. It looks names up in `known` and in what the caller has registered, and refuses
-by name what is not there: layer, class, key, value, and what to do.
+A `Reader` belongs to one file. It looks names up in `known` and in what the caller has registered, and
+refuses by name what is not there: layer, class, key, value, and what to do.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ class Reader:
 
     def refuse(self, text: str) -> FormatError:
         """An error that says where in the file something is."""
-        where = f" {' > '.join(self.path)}:" if self.path else ""
-        return FormatError(f"{self.what}:{where} {text}")
+        return FormatError(f"{self.place()}: {text}")
+
+    def place(self) -> str:
+        """The file and the place in it."""
+        return ": ".join([self.what, *([" > ".join(self.path)] if self.path else [])])
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
@@ -72,7 +75,9 @@ class Reader:
         except (FormatError, UnregisteredError, MemoryError):
             raise
         except UnknownNameError as error:
-            raise UnknownNameError(f"{self.what}: {' > '.join(self.path)}: {error}") from error
+            if str(error).startswith(self.what):
+                raise
+            raise UnknownNameError(f"{self.place()}: {error}") from error
         except KernelearnError as error:
             raise self.refuse(reason(error) + ".") from error
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
@@ -110,7 +115,7 @@ class Reader:
     # --- objects
 
     def object(self, family: str, given: Any) -> Any:
-        """An initialiser, regulariser, constraint, schedule, loss, metric or optimiser; a name stays a name."""
+        """An initialiser, regulariser, constraint, schedule, loss, metric or optimiser; names stay names."""
         if given is None or isinstance(given, str):
             return given
         if not isinstance(given, dict) or not isinstance(given.get("class_name"), str):
@@ -150,9 +155,9 @@ class Reader:
                 f"write one yourself with the same arguments and load with custom_objects={{{name!r}: ...}}."
             )
         raise UnregisteredError(
-            f"{self.what}: {' > '.join(self.path)}: the {family} {full or name!s} is code of somebody's own, and nothing "
-            f"is run because a file names it. Load with custom_objects={{{name!r}: YourClass}}, a class for "
-            "kernelearn, or put @kernelearn.saving.register() above it."
+            f"{self.place()}: the {family} {full or name!s} is code of somebody's own, and "
+            f"nothing is run because a file names it. Load with custom_objects={{{name!r}: YourClass}}, a "
+            "class for kernelearn, or put @kernelearn.saving.register() above it."
         )
 
     def arguments(self, family: str, cls: Any, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,8 +240,8 @@ class Reader:
         if family in ("loss", "metric"):
             return name
         raise UnregisteredError(
-            f"{self.what}: {' > '.join(self.path)}: the {family} is the function {name!r}, and nothing is run because a "
-            f"file names it. Load with custom_objects={{{name!r}: your_function}}."
+            f"{self.place()}: the {family} is the function {name!r}, and nothing is run "
+            f"because a file names it. Load with custom_objects={{{name!r}: your_function}}."
         )
 
     # --- layers
@@ -349,7 +354,7 @@ class Reader:
         if names:
             warnings.warn(
                 f"{self.what} was made under the policy {', '.join(names)}: weights are read exactly, and "
-                'everything is computed in float32. compile(policy="mixed_bfloat16") makes products in bfloat16.',
+                'everything is computed in float32. compile(policy="mixed_bfloat16") rounds products.',
                 UserWarning,
                 stacklevel=6,
             )

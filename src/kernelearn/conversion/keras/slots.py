@@ -115,8 +115,8 @@ def take(model: Model, stored: Sequence[Array], what: str, version: tuple[int, i
         warnings.warn(
             f"{what}: the state of its optimiser is not read: its arrays have the shapes {found[:6]} "
             f"({len(found)} of them); {type(optimizer).__name__} with this model's "
-            f"{len(trained_in_order(model))} trained weights has {expected[:6]} ({len(expected)}). Training goes "
-            "on as from its first step.",
+            f"{len(trained_in_order(model))} trained weights has {expected[:6]} ({len(expected)}). Training "
+            "goes on as from its first step.",
             UserWarning,
             stacklevel=6,
         )

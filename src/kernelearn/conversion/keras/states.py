@@ -40,7 +40,7 @@ class Child:
     """A layer inside of another one.
 
     Attributes:
-        places: its groups below that of the outer one, in the spellings of several versions, the newest first.
+        places: its groups below that of the outer one, as several versions spell them, the newest first.
     """
 
     places: tuple[str, ...]
@@ -125,7 +125,7 @@ def layers_in_order(model: Model) -> list[Layer]:
 
 
 def _walk(model: Model) -> tuple[dict[int, tuple[int, Layer]], list[Node]]:
-    """Layers in the order in which a walk back from the outputs meets them, and calls behind what they read."""
+    """Layers as a walk back from the outputs meets them, and calls behind what they read."""
     starts = {id(t) for t in model.inputs}
     met: dict[int, tuple[int, Layer]] = {}
     done: set[int] = set()

@@ -122,7 +122,7 @@ class Writer:
         return self.layer(self.model)
 
     def _check_no_layer_twice(self) -> None:
-        """Raises: ArgumentError for a layer in several models, from which Keras cannot read its own files either."""
+        """Raises: ArgumentError for a layer in several models: Keras cannot read its own files of those."""
         seen: dict[int, str] = {}
         for model in _models(self.model):
             for layer in model.layers:
