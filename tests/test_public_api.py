@@ -21,13 +21,14 @@ PUBLIC = {
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
         metrics mixed_precision models ops optimizers random recording regularizers saving schedules
         set_num_threads set_random_seed utils
-        function grad minimize value_and_grad
+        function grad minimize value_and_grad conversion from_keras to_keras
     """,
     "kernelearn.saving": """
         CustomObjectScope custom_object_scope deserialize_keras_object get_custom_objects
         get_registered_name get_registered_object load_model register register_keras_serializable
         save_model serialize_keras_object
     """,
+    "kernelearn.conversion": "from_keras to_keras",
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
         linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus

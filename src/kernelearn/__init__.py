@@ -16,6 +16,8 @@ _OBJECTS = {
     "Sequential": "kernelearn.models",
     "Model": "kernelearn.models",
     "load_model": "kernelearn.models",
+    "from_keras": "kernelearn.conversion",
+    "to_keras": "kernelearn.conversion",
     "Input": "kernelearn.layers",
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
@@ -33,6 +35,7 @@ _MODULES = (
     "callbacks",
     "config",
     "constraints",
+    "conversion",
     "data",
     "engine",
     "errors",
@@ -66,10 +69,12 @@ __all__ = [
     "callbacks",
     "config",
     "constraints",
+    "conversion",
     "data",
     "engine",
     "errors",
     "explain",
+    "from_keras",
     "function",
     "get_num_threads",
     "grad",
@@ -92,6 +97,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "set_random_seed",
+    "to_keras",
     "utils",
     "value_and_grad",
 ]
@@ -107,6 +113,7 @@ if TYPE_CHECKING:
         callbacks,
         config,
         constraints,
+        conversion,
         data,
         engine,
         errors,
@@ -129,6 +136,7 @@ if TYPE_CHECKING:
         utils,
     )
     from kernelearn.config import set_random_seed
+    from kernelearn.conversion import from_keras, to_keras
     from kernelearn.engine.cpu.machine.threads import get_num_threads, set_num_threads
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor

@@ -49,7 +49,13 @@ class Kind:
 def make_kinds(folder: Path) -> list[Kind]:
     """All kinds, their good files written below `folder`."""
     warnings.simplefilter("ignore")
-    kinds = [*_numpy_kinds(folder), *_archive_kinds(folder), *_pictures(folder), *_own_kinds(folder)]
+    kinds = [
+        *_numpy_kinds(folder),
+        *_archive_kinds(folder),
+        *_pictures(folder),
+        *_own_kinds(folder),
+        *_keras_kinds(folder),
+    ]
     for kind in kinds:
         kind.good = kind.path.read_bytes()
         kind.damage = {"raw": mutate.some_bytes, **kind.damage}
@@ -256,6 +262,31 @@ def _own_kinds(folder: Path) -> list[Kind]:
             False,
             {"value": mutate.json_file},
         ),
+    ]
+
+
+def _keras_kinds(folder: Path) -> list[Kind]:
+    """Files of Keras: HDF5 has no checksums, so that damage may change numbers; the zip has them."""
+    model = _network()
+    paths = [
+        folder / name / f"m{ending}" for name, ending in (("k", ".keras"), ("h", ".h5"), ("w", ".weights.h5"))
+    ]
+    for path in paths:
+        path.parent.mkdir()
+        (model.save_weights if path.name.endswith(".weights.h5") else model.save)(path)
+
+    def whole(path: Path) -> bytes:
+        return _digest([weight.numpy() for weight in models.load_model(path).weights])
+
+    def weights() -> bytes:
+        other = _network()
+        other.load_weights(paths[2])
+        return _digest(other.get_weights())
+
+    return [
+        Kind(".keras", paths[0], lambda: whole(paths[0]), True, {"member": mutate.member_of_zip}),
+        Kind(".h5", paths[1], lambda: whole(paths[1]), False, {}),
+        Kind(".weights.h5", paths[2], weights, False, {}),
     ]
 
 

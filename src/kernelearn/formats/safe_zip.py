@@ -12,6 +12,7 @@ from kernelearn.formats.foreign import refused
 from kernelearn.storage import PathLike, readable_size
 
 _MAX_MEMBERS = 100_000
+_MOST_DEFLATED = 1040  # times that deflate makes at best of its input, with some room
 COPY = "Nothing was loaded; use another copy of the file."
 
 
@@ -22,17 +23,20 @@ class SafeZip:
         file: open for reading.
         path: its name, for messages.
         max_bytes: largest total size of the content, in bytes.
+        may_be_deflated: also take members that are deflated, to sizes that deflating can reach.
     Raises: FormatError.
     """
 
-    def __init__(self, file: BinaryIO, path: PathLike, max_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, path: PathLike, max_bytes: int, may_be_deflated: bool = False) -> None:
         self._path = os.fspath(path)
         with refused(repr(self._path), FormatError, COPY):
             self._archive = zipfile.ZipFile(file)
         entries = self._archive.infolist()
         self._check_names([entry.filename for entry in entries])
-        self._check_stored(entries)
-        self._check_size(sum(e.file_size for e in entries), os.fstat(file.fileno()).st_size, max_bytes)
+        if not may_be_deflated:
+            self._check_stored(entries)
+        most = sum(self._most_bytes(entry) for entry in entries)
+        self._check_size(sum(e.file_size for e in entries), most, file, max_bytes)
         self._entries = {entry.filename: entry for entry in entries}
 
     def names(self) -> set[str]:
@@ -68,8 +72,25 @@ class SafeZip:
                     "uncompressed ones. If you packed it yourself, pack it without compression (zip -0)."
                 )
 
-    def _check_size(self, total: int, file_bytes: int, max_bytes: int) -> None:
-        if total > file_bytes:
+    def _most_bytes(self, entry: zipfile.ZipInfo) -> int:
+        """How much can be in a member with so many bytes in the file.
+
+        Raises: FormatError for a method of packing that is not taken.
+        """
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
+            raise FormatError(
+                f"{self._path!r} has the member {entry.filename!r}, which is encrypted or packed by a method "
+                "other than deflate. Pack it again (zip -0)."
+            )
+        is_stored = entry.compress_type == zipfile.ZIP_STORED
+        most = entry.compress_size if is_stored else entry.compress_size * _MOST_DEFLATED
+        if entry.file_size > most:
+            raise damaged(self._path, f"{entry.filename!r} claims more than is there")
+        return most
+
+    def _check_size(self, total: int, most: int, file: BinaryIO, max_bytes: int) -> None:
+        file_bytes = os.fstat(file.fileno()).st_size
+        if total > most or sum(e.compress_size for e in self._archive.infolist()) > file_bytes:
             claim = f"its members claim {readable_size(total)}, the file has {readable_size(file_bytes)}"
             raise damaged(self._path, claim)
         if total > max_bytes:

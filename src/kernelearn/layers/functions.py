@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
+from kernelearn import ops
+from kernelearn._serializable import register
 from kernelearn.errors import ArgumentTypeError
 from kernelearn.layers.core.base import LAYERS, Layer, LayerOptions
 from kernelearn.layers.core.own import takes
@@ -59,3 +61,9 @@ class Lambda(Layer):
         known = {"mask": mask if self.mask is None else self.mask, "training": training}
         extra = {name: value for name, value in known.items() if takes(self.function, name)}
         return self.function(inputs, **{**extra, **self.arguments})
+
+
+@register(package="keras2", name="hard_sigmoid")
+def hard_sigmoid_of_keras_2(x: Any) -> Any:
+    """0.2 x + 0.5 between 0 and 1: what Keras 2 (and ONNX) call hard_sigmoid; Keras 3 has x / 6 + 0.5."""
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
