@@ -16,6 +16,10 @@ _OBJECTS = {
     "Sequential": "kernelearn.models",
     "Model": "kernelearn.models",
     "load_model": "kernelearn.models",
+    "from_torch": "kernelearn.conversion.torch",
+    "load_torch_state_dict": "kernelearn.conversion.torch",
+    "to_torch": "kernelearn.conversion.torch",
+    "to_torch_state_dict": "kernelearn.conversion.torch",
     "Input": "kernelearn.layers",
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
@@ -70,6 +74,7 @@ __all__ = [
     "engine",
     "errors",
     "explain",
+    "from_torch",
     "function",
     "get_num_threads",
     "grad",
@@ -78,6 +83,7 @@ __all__ = [
     "layers",
     "learn",
     "load_model",
+    "load_torch_state_dict",
     "losses",
     "metrics",
     "minimize",
@@ -92,6 +98,8 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "set_random_seed",
+    "to_torch",
+    "to_torch_state_dict",
     "utils",
     "value_and_grad",
 ]
@@ -129,6 +137,12 @@ if TYPE_CHECKING:
         utils,
     )
     from kernelearn.config import set_random_seed
+    from kernelearn.conversion.torch import (
+        from_torch,
+        load_torch_state_dict,
+        to_torch,
+        to_torch_state_dict,
+    )
     from kernelearn.engine.cpu.machine.threads import get_num_threads, set_num_threads
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor

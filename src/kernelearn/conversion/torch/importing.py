@@ -43,9 +43,14 @@ def from_torch(
     model, notes = model_of(source, data_format, name or _name_of(module))
     if check:
         _compare(model, source, data_format)
-    for note in notes:
-        warnings.warn(f"from_torch: {note}", UserWarning, stacklevel=2)
+    warn(notes, "from_torch")
     return model
+
+
+def warn(notes: list[str], who: str) -> None:
+    """Tell what is not as it was."""
+    for note in notes:
+        warnings.warn(f"{who}: {note}", UserWarning, stacklevel=3)
 
 
 def _name_of(module: Any) -> str:
@@ -65,6 +70,7 @@ def model_of(source: Exported, data_format: str, name: str | None) -> tuple[Mode
         "kernelearn": __version__,
         "data_format": data_format,
         "weights": dict(walk.net.taken),
+        "shapes": dict(walk.net.shapes),
         "notes": list(walk.net.notes),
     }
     return model, walk.net.notes

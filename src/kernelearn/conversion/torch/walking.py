@@ -27,6 +27,7 @@ from kernelearn.models import Model
 
 # Module classes of torch.nn that hold others: what runs in them is named after itself, too.
 _CONTAINERS = re.compile("Sequential|ModuleList|ModuleDict|Transformer")
+_WEIGHTED = re.compile("Conv|Linear|Bilinear|Embedding|BatchNorm|LayerNorm|GroupNorm|PReLU")
 # Operations along the steps of (n, c, steps): what meets one first has its channels on axis 1.
 _ALONG_STEPS = re.compile(
     r"conv1d|conv_transpose1d|pool1d|batch_norm|instance_norm|linear1d|nearest1d|(flect|plicat)ion_pad1d"
@@ -214,6 +215,8 @@ class Walk:
         path, kind = _module_of(node)
         module = self.source.modules.get(path)
         is_leaf = bool(kind) and not _CONTAINERS.search(kind)
+        if is_leaf and _WEIGHTED.match(kind) and not any(hasattr(v, "detach") for v in arguments.values()):
+            is_leaf = False  # what comes before or behind the operation that has the module's weights
         name = path if is_leaf else f"{path}.{node.name}".strip(".")
         if getattr(module, "momentum", 0.0) is None and kind.startswith(("BatchNorm", "SyncBatchNorm")):
             arguments = {**arguments, "momentum_is_none": True}
@@ -250,6 +253,8 @@ class Walk:
             self.net.origins[id(made)] = origins
             self._note_computed(call, origins)
         self.values[("held", node)] = made  # keeps its id its own
+        if operator_stem_of(call.operator) in _SAME_ORDER and hasattr(given[0], "detach"):
+            self.net.roots[id(made)] = self.net.roots.get(id(given[0]), given[0])
         if len(shapes) == 1 and shapes[0][:1] == (IMAGES,):
             source = given[0] if hasattr(given[0], "detach") and self._is_only_repeated(call) else made
             return shaping.for_every_image(self.net, call, source, shapes[0])
@@ -276,6 +281,7 @@ class Walk:
         return args, keywords
 
 
+_SAME_ORDER = frozenset("view reshape unsqueeze squeeze flatten unflatten".split())
 _MOVING = frozenset(
     [
         "view",

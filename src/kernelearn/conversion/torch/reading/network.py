@@ -41,6 +41,8 @@ class Network:
         origins: id of a tensor that was computed from others of the module -> what it was computed from.
         taken: weight here, "features.0/kernel" -> its name in the state dict.
         notes: what is not as it was, one sentence each.
+        roots: id of a tensor that has the numbers of one of the module in another shape -> that one.
+        shapes: name of an array that is no weight of a layer -> its shape in PyTorch.
         start: the first input, of which arrays that are the same for every image take the number of images.
     """
 
@@ -49,6 +51,8 @@ class Network:
     origins: dict[int, tuple[str, ...]] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    roots: dict[int, Any] = field(default_factory=dict)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
     start: Any = None
     _layer_names: set[str] = field(default_factory=set)
     _shared: dict[Any, Any] = field(default_factory=dict)

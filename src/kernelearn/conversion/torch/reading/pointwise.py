@@ -307,9 +307,11 @@ def learned_array(net: Network, call: Call, tensor: Any, rank: int) -> Placed:
         )
     own = tuple(tensor.shape[1:]) if tensor.ndim == rank else tuple(tensor.shape)
     shape = (1,) * (rank - 1 - len(own)) + own
+    tensor = net.roots.get(id(tensor), tensor)
     name = net.names.get(id(tensor)) or next(iter(net.origins.get(id(tensor), ())), f"{call.name}.array")
     owner = Call(call.operator, call.node, call.path, name, {})
     learned = {"array": Learned(tensor, lambda v: v.reshape(shape))}
+    net.shapes[name] = list(tensor.shape)
     y = net.layer(owner, layers.LearnedArray, net.start, learned, shape=list(shape))
     return Placed(y, (IMAGES, *shape), tuple(range(rank)))
 

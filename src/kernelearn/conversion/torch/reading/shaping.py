@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from kernelearn import layers
-from kernelearn.conversion.torch.placed import IMAGES, Placed, Reshaped, reshaped, segments, unflattened
+from kernelearn.conversion.torch.placed import IMAGES, Placed
 from kernelearn.conversion.torch.reading.convolution import ZEROS
 from kernelearn.conversion.torch.reading.network import Network, shown
 from kernelearn.conversion.torch.reading.pointwise import learned_array
 from kernelearn.conversion.torch.reading.table import Call, reads
+from kernelearn.conversion.torch.shapes import reshaped_by
 
 
 @reads("view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int")
@@ -32,42 +33,22 @@ def reshape(net: Network, call: Call) -> Placed:
 
 def with_shape(net: Network, call: Call, x: Placed, shape: Sequence[int]) -> Placed:
     """A value in another shape of the module; numbers stay where they are if they can."""
-    if tuple(shape) == x.shape:
-        return x
-    again = unflattened(x, shape)
-    if again is not None:
-        return _made(net, call, x, shape, again)
-    x = net.in_order(call, x)
-    found = reshaped(x, shape)
-    if found is None:
-        x = net.ordered(call, x, _in_runs(call, x, shape))
-        found = reshaped(x, shape)
-    if found is None:
-        call.refuse(
-            f"brings {shown(x.shape)} to {shown(shape)}, which mixes images with each other",
-            "Keep the first axis for the images, as x.shape[0] or -1.",
-        )
-    return _made(net, call, x, shape, found)
 
+    def reshape(tensor: Any, sizes: tuple[int, ...]) -> Any:
+        if len(sizes) == 1:
+            return net.layer(call, layers.Flatten, tensor)
+        return net.layer(call, layers.Reshape, tensor, target_shape=list(sizes))
 
-def _in_runs(call: Call, x: Placed, shape: Sequence[int]) -> tuple[int, ...]:
-    """An order in which axes that become one stand beside each other, and the rest where it is."""
-    parts = sorted(
-        segments(x.shape, shape), key=lambda part: min((x.order.index(a) for a in part.before), default=0)
+    return reshaped_by(
+        x,
+        tuple(shape),
+        lambda value: net.in_order(call, value),
+        lambda value, order: net.ordered(call, value, order),
+        reshape,
+    ) or call.refuse(
+        f"brings {shown(x.shape)} to {shown(shape)}, which mixes images with each other",
+        "Keep the first axis for the images, as x.shape[0] or -1.",
     )
-    order = [axis for part in parts for axis in part.before]
-    return (x.images_axis, *(axis for axis in order if axis != x.images_axis))
-
-
-def _made(net: Network, call: Call, x: Placed, shape: Sequence[int], found: Reshaped) -> Placed:
-    shape = tuple(shape)
-    if found.sizes == x.sizes:
-        return Placed(x.tensor, shape, found.order, found.places)
-    if len(found.sizes) == 1:
-        tensor = net.layer(call, layers.Flatten, x.tensor)
-    else:
-        tensor = net.layer(call, layers.Reshape, x.tensor, target_shape=list(found.sizes))
-    return Placed(tensor, shape, found.order, found.places)
 
 
 @reads("permute.default", "transpose.int", "t.default", "movedim.int", "movedim.intlist", "swapaxes.default")
