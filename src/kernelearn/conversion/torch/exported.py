@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,8 +119,9 @@ def _is_shape(value: Any) -> bool:
 
 
 def _twice(value: Any) -> Any:
-    """At least two images: PyTorch takes a size of 1 for a constant."""
+    """At least two images, as PyTorch takes a size of 1 for a constant; numbers that float32 holds, as data has."""
     torch = require("torch", "reading modules of PyTorch")
+    value = value.float().double() if value.dtype == torch.float64 else value
     return value if value.shape[0] > 1 else torch.cat([value, value])
 
 
@@ -140,8 +142,12 @@ def _program(torch: Any, module: Any, inputs: Sequence[Any]) -> Any:
 
 
 def _export(torch: Any, module: Any, inputs: Sequence[Any]) -> Any:
-    sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
-    return torch.export.export(module, tuple(inputs), dynamic_shapes=sizes, strict=False)
+    sizes: list[Any] = [{0: torch.export.Dim.DYNAMIC} for _ in inputs]
+    named = list(inspect.signature(module.forward).parameters.values())
+    listed = next((i for i, p in enumerate(named) if p.kind is p.VAR_POSITIONAL), None)
+    if listed is not None:  # forward(x, *others)
+        sizes[listed:] = [tuple(sizes[listed:])]
+    return torch.export.export(module, tuple(inputs), dynamic_shapes=tuple(sizes), strict=False)
 
 
 def _refusal(cause: Exception) -> ArgumentError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelearn import __version__
 from kernelearn._optional import require
@@ -40,10 +42,10 @@ def from_torch(
         exactly; MissingDependencyError without PyTorch.
     """
     source = exported(module, example)
-    model, notes = model_of(source, data_format, name or _name_of(module))
+    model, walk = model_of(source, data_format, name or _name_of(module))
     if check:
-        _compare(model, source, data_format)
-    warn(notes, "from_torch")
+        _compare(model, source, walk)
+    warn(walk.net.notes, "from_torch")
     return model
 
 
@@ -57,8 +59,8 @@ def _name_of(module: Any) -> str:
     return type(module).__name__.lower()
 
 
-def model_of(source: Exported, data_format: str, name: str | None) -> tuple[Model, list[str]]:
-    """The model of an exported program, and what is not as it was."""
+def model_of(source: Exported, data_format: str, name: str | None) -> tuple[Model, Walk]:
+    """The model of an exported program, and the walk that made it."""
     torch = require("torch", "reading modules of PyTorch")
     if data_format not in ("channels_last", "channels_first"):
         raise ArgumentError(f'data_format must be "channels_last" or "channels_first", got {data_format!r}.')
@@ -73,32 +75,35 @@ def model_of(source: Exported, data_format: str, name: str | None) -> tuple[Mode
         "shapes": dict(walk.net.shapes),
         "notes": list(walk.net.notes),
     }
-    return model, walk.net.notes
+    return model, walk
 
 
-def _compare(model: Model, source: Exported, data_format: str) -> None:
+def _compare(model: Model, source: Exported, walk: Walk) -> None:
     """Raise ArgumentError if the model does not predict what the module predicts for the example."""
-    torch = require("torch", "reading modules of PyTorch")
-    wanted = torch.utils._pytree.tree_leaves(source.results)
-    given = [_ours(x, tensor.shape) for x, tensor in zip(source.examples, model.inputs)]
-    found = model.predict(given if len(given) > 1 else given[0], verbose=0)
-    listed = (
-        found if isinstance(found, list) else list(found.values()) if isinstance(found, dict) else [found]
-    )
-    for i, (ours, theirs) in enumerate(zip(listed, wanted)):
-        array = _ours(theirs, (None, *ours.shape[1:]))
+    given = [_ours(x, placed.order) for x, placed in zip(source.examples, walk.inputs)]
+    found = outputs_of(model.predict(given if len(given) > 1 else given[0], verbose=0), model.output_keys)
+    wanted = outputs_of(source.results, model.output_keys)
+    for i, (ours, theirs, order) in enumerate(zip(found, wanted, walk.output_orders)):
+        array = _ours(theirs, order)
         size = float(np.abs(array).max(initial=0)) + 1e-6
         difference = float(np.abs(ours - array).max(initial=0)) / size
         if not difference <= _BOUND.get(str(ours.dtype), 1e-3):
             raise ArgumentError(
-                f"Output {i} of the model differs from the module's by {difference:.1e} of its largest number: the "
-                "conversion is wrong, please report the module. With check=False you get the model as it is."
+                f"Output {i} of the model differs from the module's by {difference:.1e} of its largest number: "
+                "the conversion is wrong, please report the module. With check=False you get the model as it is."
             )
 
 
-def _ours(tensor: Any, shape: tuple[Any, ...]) -> np.ndarray:
-    """A tensor of PyTorch in the order of axes that a tensor of the model has."""
-    array = tensor.detach().cpu().numpy()
-    if array.ndim > 2 and tuple(array.shape[1:]) != tuple(shape[1:]):
-        return np.moveaxis(array, 1, -1)
+def _ours(tensor: Any, order: Sequence[int]) -> NDArray[Any]:
+    """A tensor of PyTorch with its axes in this order."""
+    array: NDArray[Any] = tensor.detach().cpu().numpy().transpose(order)
     return array
+
+
+def outputs_of(found: Any, keys: Sequence[str] | None) -> list[Any]:
+    """Outputs one after the other, in the order of their keys where they have keys."""
+    if isinstance(found, dict):
+        return [found[key] for key in keys or found]
+    if isinstance(found, list | tuple):
+        return [part for entry in found for part in outputs_of(entry, None)]
+    return [found]

@@ -54,8 +54,8 @@ def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> A
     """
     require("torch", "reading programs of torch.export")
     program = _program(path)
-    model, notes = model_of(Exported(program), "channels_last", _name_of(path))
-    warn(notes, "load_model")
+    model, walk = model_of(Exported(program), "channels_last", _name_of(path))
+    warn(walk.net.notes, "load_model")
     return model
 
 

@@ -51,13 +51,14 @@ class Walk:
         self.source, self.data_format = source, data_format
         self.tensors = self._tensors()
         floats = [t for t in self.tensors.values() if t.is_floating_point()]
-        double = any(str(t.dtype) == "torch.float64" for t in floats)
+        double = any(str(t.dtype) == "torch.float64" for t in (*floats, *source.examples))
         self.net = Network("float64" if double else "float32")
         for name in sorted({str(t.dtype) for t in floats} - {"torch.float32", "torch.float64"}):
             self.net.note(f"Weights of {name} are computed with in {self.net.dtype} here.")
         self.net.names = {id(t): name for name, t in reversed(list(self._named().items()))}
         self.values: dict[Any, Any] = {}
         self.inputs: list[Placed] = []
+        self.output_orders: list[tuple[int, ...]] = []
 
     def _named(self) -> dict[str, Any]:
         """Parameters and buffers by their names in the state dict."""
@@ -146,6 +147,7 @@ class Walk:
             value = self.net.ordered(call, value, channels_last(value.rank))
         elif value.rank != 3 or self.data_format == "channels_first":
             value = self.net.plain(call, value)
+        self.output_orders.append(value.order)
         if any(value.tensor is x.tensor for x in self.inputs):
             return self.net.layer(call, layers.Identity, value.tensor)
         return value.tensor
@@ -217,7 +219,7 @@ class Walk:
         is_leaf = bool(kind) and not _CONTAINERS.search(kind)
         if is_leaf and _WEIGHTED.match(kind) and not any(hasattr(v, "detach") for v in arguments.values()):
             is_leaf = False  # what comes before or behind the operation that has the module's weights
-        name = path if is_leaf else f"{path}.{node.name}".strip(".")
+        name = (path or kind.lower()) if is_leaf else f"{path}.{node.name}".strip(".")
         if getattr(module, "momentum", 0.0) is None and kind.startswith(("BatchNorm", "SyncBatchNorm")):
             arguments = {**arguments, "momentum_is_none": True}
         if str(node.target) == OPERATOR:

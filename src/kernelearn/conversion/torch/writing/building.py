@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
+from kernelearn.conversion.torch.importing import outputs_of
 from kernelearn.conversion.torch.writing.plan import Plan, Ref, Step
 from kernelearn.conversion.torch.writing.planning import plan_of
 from kernelearn.errors import ArgumentError, ArgumentTypeError
@@ -170,9 +171,8 @@ def _compare(torch: Any, plan: Plan, model: Model, module: Any) -> None:
     with torch.no_grad():
         theirs = outputs_of(module(*turned), model.output_keys)
     listed = outputs_of(ours, model.output_keys)
-    for i, (a, b) in enumerate(zip(listed, theirs)):
-        b = b.numpy()
-        b = np.moveaxis(b, 1, -1) if b.ndim > 3 or b.shape != a.shape else b
+    for i, (a, b, order) in enumerate(zip(listed, theirs, plan.output_orders)):
+        b = b.numpy().transpose([order.index(axis) for axis in range(len(order))])
         size = float(np.abs(a).max(initial=0)) + 1e-6
         difference = float(np.abs(a - b).max(initial=0)) / size
         if not difference <= _BOUND.get(str(a.dtype), 1e-3):
@@ -180,13 +180,6 @@ def _compare(torch: Any, plan: Plan, model: Model, module: Any) -> None:
                 f"Output {i} of the module differs from the model's by {difference:.1e} of its largest number: the "
                 "conversion is wrong, please report the model. With check=False you get the module as it is."
             )
-
-
-def outputs_of(found: Any, keys: list[str] | None) -> list[Any]:
-    """Outputs one after the other, in the order of their keys where they have keys."""
-    if isinstance(found, dict):
-        return [found[key] for key in keys or found]
-    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 def _example(rng: np.random.Generator, tensor: Any) -> np.ndarray:

@@ -78,6 +78,7 @@ class Plan:
         self.inputs: list[Ref] = []
         self.orders: list[tuple[int, ...]] = []  # which axis of the model stands where, for each input
         self.outputs: list[Ref] = []
+        self.output_orders: list[tuple[int, ...]] = []
         self.output_keys: list[str] | None = None
         self._names: dict[str, int] = {}
         self._shared: dict[tuple[int, str], str] = {}

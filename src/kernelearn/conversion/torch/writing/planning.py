@@ -69,6 +69,7 @@ def _output(plan: Plan, model: Model, x: Placed) -> Ref:
         x = plan.images(at, x)
     elif x.rank < 3:
         x = plan.plain(at, x)
+    plan.output_orders.append(x.order)
     return x.tensor
 
 
