@@ -35,6 +35,14 @@ ACTIVATIONS = (
 )
 
 
+JOINS = {
+    "add": lambda a, b: a + b,
+    "mul": lambda a, b: a * torch.sigmoid(b),
+    "cat": lambda a, b: torch.cat([a, b], 1),
+    "": lambda a, b: b,
+}
+
+
 class RandomNet(nn.Module):
     """A chain of random blocks on maps of one to three axes, some around a shortcut, then a head."""
 
@@ -68,13 +76,20 @@ class RandomNet(nn.Module):
     def forward(self, x: Any) -> Any:
         for block, kind in zip(self.blocks, self.shortcuts):
             y = block(x)
-            x = {"add": lambda a, b: a + b, "mul": lambda a, b: a * torch.sigmoid(b)}.get(
-                kind, lambda a, b: torch.cat([a, b], 1) if kind == "cat" else b
-            )(x, y)
+            x = JOINS[kind](x, y)
         return self.head(x)
 
     def block(self, r: random.Random, x: Any) -> nn.Module:
-        makers = (self.conv, self.conv, self.conv, self.transposed, self.pool, self.norm, self.resize, self.border)
+        makers = (
+            self.conv,
+            self.conv,
+            self.conv,
+            self.transposed,
+            self.pool,
+            self.norm,
+            self.resize,
+            self.border,
+        )
         return r.choice(makers)(r, x.shape[1], x.shape[2:])
 
     def each(self, r: random.Random, low: int, high: int) -> tuple[int, ...]:
@@ -92,7 +107,15 @@ class RandomNet(nn.Module):
         if mode == "reflect" and self.rank == 3:
             mode = "zeros"
         made = make(
-            channels, groups * r.randint(1, 3), size, stride, padding, dilation, groups, r.random() < 0.7, mode
+            channels,
+            groups * r.randint(1, 3),
+            size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            r.random() < 0.7,
+            mode,
         )
         return nn.Sequential(made, r.choice(ACTIVATIONS)(r))
 
@@ -102,7 +125,9 @@ class RandomNet(nn.Module):
         extra = tuple(r.randint(0, s - 1) for s in stride)
         make = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[self.rank - 1]
         size, padding = self.each(r, 1, 4), self.each(r, 0, 1)
-        return make(channels, groups * r.randint(1, 3), size, stride, padding, extra, groups, r.random() < 0.7)
+        return make(
+            channels, groups * r.randint(1, 3), size, stride, padding, extra, groups, r.random() < 0.7
+        )
 
     def pool(self, r: random.Random, channels: int, sizes: Any) -> nn.Module:
         size = self.each(r, 1, 3)
@@ -130,9 +155,13 @@ class RandomNet(nn.Module):
             make = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[self.rank - 1]
             return make(channels, eps, r.choice((0.1, 0.3)), affine)
         if kind == "instance" and min(sizes) > 1:
-            return (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)[self.rank - 1](channels, eps, affine=affine)
+            return (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)[self.rank - 1](
+                channels, eps, affine=affine
+            )
         if kind == "group":
-            return nn.GroupNorm(r.choice([g for g in (1, channels) if channels % g == 0]), channels, eps, affine)
+            return nn.GroupNorm(
+                r.choice([g for g in (1, channels) if channels % g == 0]), channels, eps, affine
+            )
         if kind == "layer":
             return nn.LayerNorm([channels, *sizes], eps, affine)
         return nn.PReLU(r.choice((1, channels)), 0.3)
@@ -178,7 +207,10 @@ def settled(net: Any) -> Any:
         if getattr(part, "running_mean", None) is not None:
             part.running_mean.uniform_(-0.3, 0.3)
             part.running_var.uniform_(0.5, 1.5)
-        if isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm) and part.weight is not None:
+        if (
+            isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm)
+            and part.weight is not None
+        ):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.uniform_(part.bias, -0.5, 0.5)
     return net
@@ -186,7 +218,8 @@ def settled(net: Any) -> Any:
 
 # --- models of ours
 
-NAMED = "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid tanh softplus softsign hard_sigmoid hard_silu".split()
+NAMED = ("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh")
+NAMED += ("softplus", "softsign", "hard_sigmoid", "hard_silu")
 
 
 def random_model(seed: int) -> Model:
@@ -215,17 +248,27 @@ def _our_block(r: random.Random, rank: int, x: Any) -> Any:
     channels = x.shape[-1]
     if kind == "conv" or (kind in ("depthwise", "separable") and rank == 3):
         groups = r.choice([g for g in (1, channels) if channels % g == 0])
-        window = {"strides": each(1, 2)} if r.random() < 0.5 else {"dilation_rate": each(1, 2) if not small else 1}
+        window = (
+            {"strides": each(1, 2)} if r.random() < 0.5 else {"dilation_rate": each(1, 2) if not small else 1}
+        )
         size = each(1, 2) if padding == "valid" else each(1, 4)
         return getattr(layers, f"Conv{rank}D")(
-            groups * r.randint(1, 3), size, padding=padding, groups=groups, activation=activation,
-            use_bias=r.random() < 0.7, bias_initializer="random_normal", **window,
+            groups * r.randint(1, 3),
+            size,
+            padding=padding,
+            groups=groups,
+            activation=activation,
+            use_bias=r.random() < 0.7,
+            bias_initializer="random_normal",
+            **window,
         )(x)
     if kind == "depthwise":
         made = getattr(layers, f"DepthwiseConv{rank}D")
         return made(2, padding=padding, depth_multiplier=r.randint(1, 2), strides=r.randint(1, 2))(x)
     if kind == "separable":
-        return getattr(layers, f"SeparableConv{rank}D")(r.randint(1, 4), 3, padding="same", activation=activation)(x)
+        return getattr(layers, f"SeparableConv{rank}D")(
+            r.randint(1, 4), 3, padding="same", activation=activation
+        )(x)
     if kind == "transposed":
         if max(x.shape[1:-1]) > 16:
             return x
@@ -241,7 +284,9 @@ def _our_block(r: random.Random, rank: int, x: Any) -> Any:
     if kind == "norm":
         return r.choice(
             (
-                layers.BatchNormalization(momentum=0.8, epsilon=r.choice((1e-3, 1e-5)), scale=r.random() < 0.7),
+                layers.BatchNormalization(
+                    momentum=0.8, epsilon=r.choice((1e-3, 1e-5)), scale=r.random() < 0.7
+                ),
                 layers.BatchNormalization(axis=1),
                 layers.LayerNormalization(axis=list(range(-r.randint(1, rank + 1), 0))),
                 layers.GroupNormalization(groups=r.choice((1, -1))),

@@ -147,7 +147,8 @@ def write(path: PathLike, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[
         if np.dtype(array.dtype.newbyteorder("<")) not in _KNOWN:
             raise ArgumentError(f"{name!r} has type {array.dtype}, which safetensors does not have.")
     content = library.save(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata)
+        {name: np.asarray(array, array.dtype.newbyteorder("="), order="C") for name, array in arrays.items()},
+        dict(metadata),
     )
     with atomic_write(path) as file:
         file.write(content)
@@ -181,7 +182,8 @@ def load_model(path: PathLike, custom_objects: Any = None, compile: bool = True)
     if _OWN not in metadata:
         raise FormatError(
             f"{os.fspath(path)!r} holds weights alone, no structure of a model ({len(arrays)} arrays, "
-            f"{', '.join(list(arrays)[:3])} ...). Build the model and give it the weights: model.load_weights(path), "
+            f"{', '.join(list(arrays)[:3])} ...). Build the model and give it the weights: "
+            "model.load_weights(path), "
             "or kernelearn.load_torch_state_dict(model, path) for the names and layouts of PyTorch."
         )
     values = parse_json(metadata[_OWN].encode(), f"{os.fspath(path)!r}: the config", FormatError, COPY)
@@ -221,7 +223,8 @@ def load_weights(
     odd = [name for name in own if name in arrays and own[name].shape != arrays[name].shape]
     if odd and not skip_mismatch:
         raise ShapeError(
-            f"{os.fspath(path)!r}: {odd[0]!r} has shape {arrays[odd[0]].shape}, in the model {own[odd[0]].shape}. "
+            f"{os.fspath(path)!r}: {odd[0]!r} has shape {arrays[odd[0]].shape}, in the model "
+            f"{own[odd[0]].shape}. "
             "Nothing was assigned; skip_mismatch=True leaves such weights as they are."
         )
     taken = [name for name in own if name in arrays and name not in odd]
@@ -235,7 +238,9 @@ def _check_names(path: PathLike, own: list[str], arrays: Arrays, by_name: bool) 
     if (by_name and len(missing) < len(own)) or not (missing or extra):
         return
     raise FormatError(
-        f"{os.fspath(path)!r} has other names than the model. Only the model has {missing[:6]}, only the file has "
-        f"{extra[:6]}. Weights of PyTorch go in by kernelearn.load_torch_state_dict(model, path); by_name=True takes "
+        f"{os.fspath(path)!r} has other names than the model. Only the model has {missing[:6]}, only "
+        "the file has "
+        f"{extra[:6]}. Weights of PyTorch go in by kernelearn.load_torch_state_dict(model, path); "
+        "by_name=True takes "
         "what agrees."
     )

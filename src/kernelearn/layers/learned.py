@@ -18,7 +18,7 @@ from kernelearn.regularizers import RegularizerLike
 class LearnedArray(Layer):
     """The same learned array for every image: called on any tensor, it gives (n, *shape).
 
-    Joined to the network by `Add`, `Multiply` or `Concatenate`: `Add()([tokens, LearnedArray((49, 64))(tokens)])`.
+    Joined to the network by `Add`, `Multiply` or `Concatenate`: `Add()([x, LearnedArray((49, 64))(x)])`.
 
     Args:
         shape: without the batch.

@@ -79,7 +79,8 @@ def _pool(
     pairs = resolve_pairs(padding, x.shape[1:-1], size, stride, (1,) * rank)
     if any(before >= k or behind >= k or min(before, behind) < 0 for (before, behind), k in zip(pairs, size)):
         raise ArgumentError(
-            f"padding of a pool must be from 0 to below the pool_size {size} on every side, got {padding!r}: a window "
+            f"padding of a pool must be from 0 to below the pool_size {size} on every side, got "
+            f"{padding!r}: a window "
             "would lie outside of the image."
         )
     return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)

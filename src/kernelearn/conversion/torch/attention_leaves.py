@@ -14,19 +14,17 @@ OPERATOR = "kernelearn.multi_head_attention.default"
 def _operations() -> Any:
     """The operation that stands for the module, and the one for the weights that nobody asks for."""
     torch = require("torch", "reading modules of PyTorch")
-    tensor = torch.Tensor
 
-    def whole(query: tensor, key: tensor, value: tensor, path: str) -> tensor:
+    def whole(query: Any, key: Any, value: Any, path: Any) -> Any:
         return torch.empty_like(query)
 
-    def weights(query: tensor, key: tensor, path: str) -> tensor:
+    def weights(query: Any, key: Any, path: Any) -> Any:
         return torch.empty((*query.shape[:-1], key.shape[-2]), dtype=query.dtype)
 
     made = []
     for name, function in (("multi_head_attention", whole), ("attention_weights", weights)):
-        function.__annotations__ = {
-            k: (str if v == "str" else tensor) for k, v in function.__annotations__.items()
-        }
+        names = [*function.__annotations__]
+        function.__annotations__ = {n: str if n == "path" else torch.Tensor for n in names}
         operation = torch.library.custom_op(f"kernelearn::{name}", function, mutates_args=())
         operation.register_fake(function)
         made.append(operation)
@@ -37,7 +35,9 @@ def _operations() -> Any:
 def _leaf_class() -> Any:
     nn = require("torch.nn", "reading modules of PyTorch")
 
-    class Leaf(nn.Module):  # type: ignore[misc]
+    base: Any = nn.Module
+
+    class Leaf(base):  # type: ignore[misc]
         """Stands for an attention module; with masks, the module itself computes."""
 
         def __init__(self, module: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""A module as an exported program: which operations it runs, on which parameters, for any number of images."""
+"""A module as an exported program: its operations and parameters, for any number of images."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def examples_of(example: Any, torch: Any, dtype: Any) -> tuple[Any, ...]:
             value = torch.from_numpy(np.ascontiguousarray(value))
         if not isinstance(value, torch.Tensor) or value.ndim < 2:
             raise ArgumentTypeError(
-                "example must be what the module takes, images first: a tensor or array such as (1, 3, 32, 32), "
+                "example must be what the module takes, images first: a tensor or array such as (1, 3, "
+                "32, 32), "
                 f"its shape, or a tuple of them for several inputs; got {type(value).__name__} "
                 f"{tuple(getattr(value, 'shape', ()))}."
             )
@@ -119,7 +120,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _twice(value: Any) -> Any:
-    """At least two images, as PyTorch takes a size of 1 for a constant; numbers that float32 holds, as data has."""
+    """At least two images, as PyTorch takes a size of 1 for a constant; numbers that float32 holds."""
     torch = require("torch", "reading modules of PyTorch")
     value = value.float().double() if value.dtype == torch.float64 else value
     return value if value.shape[0] > 1 else torch.cat([value, value])

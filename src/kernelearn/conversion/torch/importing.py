@@ -16,7 +16,8 @@ from kernelearn.conversion.torch.walking import Walk
 from kernelearn.errors import ArgumentError
 from kernelearn.models import Model
 
-# Largest difference from PyTorch's own prediction, relative to the largest number: what rounding cannot explain.
+# Largest difference from PyTorch's own prediction, relative to the largest number: what rounding cannot
+# explain.
 _BOUND = {"float32": 1e-3, "float64": 1e-9}
 
 
@@ -31,10 +32,11 @@ def from_torch(
 
     Args:
         module: a `torch.nn.Module`.
-        example: what it takes, images first and channels second: a tensor, an array, its shape (1, 3, 32, 32),
-            or a tuple of them for several inputs. Sizes are those of the example, the number of images is free.
-        data_format: "channels_first" for a model that takes and gives axes in PyTorch's order. Inputs of three
-            axes are turned round only where the module convolves or pools along the last one.
+        example: what it takes, images first and channels second: a tensor, an array, its shape such as
+            (1, 3, 32, 32), or a tuple of them for several inputs. Sizes are those of the example, the number
+            of images is free.
+        data_format: "channels_first" for a model that takes and gives axes in PyTorch's order. Inputs of
+            three axes are turned round only where the module convolves or pools along the last one.
         name: of the model; that of the module's class if None.
         check: compare one prediction of the model with the module's.
     Returns: a functional model, not compiled; `model.metadata["from_torch"]` says what was read, and notes.
@@ -89,8 +91,10 @@ def _compare(model: Model, source: Exported, walk: Walk) -> None:
         difference = float(np.abs(ours - array).max(initial=0)) / size
         if not difference <= _BOUND.get(str(ours.dtype), 1e-3):
             raise ArgumentError(
-                f"Output {i} of the model differs from the module's by {difference:.1e} of its largest number: "
-                "the conversion is wrong, please report the module. With check=False you get the model as it is."
+                f"Output {i} of the model differs from the module's by {difference:.1e} of its largest "
+                "number: "
+                "the conversion is wrong, please report the module. With check=False you get the model "
+                "as it is."
             )
 
 

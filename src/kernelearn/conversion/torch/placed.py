@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Stands for the number of images in shapes of the origin: a prime that no real size reaches or is a multiple of.
+# Stands for the number of images in shapes of the origin: a prime that no real size reaches or is a
+# multiple of.
 IMAGES = 2_147_483_647
 
 

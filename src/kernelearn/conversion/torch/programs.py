@@ -1,4 +1,4 @@
-"""`.pt2`: programs of `torch.export.save`. PyTorch's own loader unpickles and evaluates texts; this one does not.
+"""`.pt2`: programs of `torch.export.save`. PyTorch's own loader unpickles and evaluates texts; not this one.
 
 The archive is read here: the weights from their plain bytes, the program from its JSON, once all operators in
 it are known ones, all sizes are plain expressions, and nothing is pickled.
@@ -7,7 +7,6 @@ it are known ones, all sizes are plain expressions, and nothing is pickled.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from typing import Any
@@ -50,7 +49,7 @@ _TYPES = {
 def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> Any:
     """The model of a program that was exported for any number of images.
 
-    Raises: FormatError for what is damaged or would run code; ArgumentError for an operator that is not known.
+    Raises: FormatError for what is damaged or would run code; ArgumentError for an unknown operator.
     """
     require("torch", "reading programs of torch.export")
     program = _program(path)
@@ -95,7 +94,8 @@ class _Archive:
         whole = f"{self._root}/{name}"
         if whole not in self._zip.names():
             raise FormatError(
-                f"{self._path!r} has no {name}: it is no program of torch.export.save of PyTorch 2.8 or newer. "
+                f"{self._path!r} has no {name}: it is no program of torch.export.save of PyTorch 2.8 or "
+                "newer. "
                 "Export it again."
             )
         return self._zip.read(whole)
@@ -120,11 +120,12 @@ class _Archive:
                 f"{self._path!r}: {key!r} has the file {file_name!r} and type {meta['dtype']!r}."
             )
         kind, name = _TYPES[meta["dtype"]]
-        shape, strides = ([int(size["as_int"]) for size in meta[field]] for field in ("sizes", "strides"))
+        shape = [int(size["as_int"]) for size in meta["sizes"]]
+        strides = [int(size["as_int"]) for size in meta["strides"]]
         content = np.frombuffer(self.read(f"{folder}/{file_name}"), kind)
         offset = int(meta["storage_offset"]["as_int"])
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
-        if min([*shape, *strides, offset], default=0) < 0 or (math.prod(shape) and last >= content.size):
+        if min([*shape, *strides, offset], default=0) < 0 or (0 not in shape and last >= content.size):
             raise FormatError(
                 f"{self._path!r}: {key!r} of shape {shape} reaches over its {content.size} numbers."
             )

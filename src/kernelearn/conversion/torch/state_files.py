@@ -26,7 +26,8 @@ def tensors_of(path: Any) -> Any:
             raise
         except Exception as cause:
             raise FormatError(
-                f"{os.fspath(path)!r} cannot be read as weights alone ({type(cause).__name__}). A whole module is "
+                f"{os.fspath(path)!r} cannot be read as weights alone ({type(cause).__name__}). A whole "
+                "module is "
                 "code, which is not run here: save its weights with torch.save(module.state_dict(), path)."
             ) from cause
     return held(content, path)

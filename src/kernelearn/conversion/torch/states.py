@@ -65,7 +65,7 @@ def load_torch_state_dict(
         names: layer -> module, {"conv1": "features.0"}; the others keep their names.
         strict: refuse what is left over on either side; False takes what fits by name.
     Returns: weight here -> entry of the state dict.
-    Raises: ArgumentError listing both sides, ShapeError, FormatError for a file that is damaged or holds code.
+    Raises: ArgumentError listing both sides, ShapeError, FormatError for damage and for code in a file.
     """
     if not isinstance(state_dict, str | os.PathLike):
         return assign(model, as_arrays(state_dict), names, strict)
@@ -110,7 +110,8 @@ def _check(key: str, state: State, other: str, array: NDArray[Any]) -> None:
     there = state.to_torch()
     if there.shape != array.shape:
         raise ShapeError(
-            f"{other!r} has shape {array.shape} in the state dict, where {key!r} of the model has {there.shape} "
+            f"{other!r} has shape {array.shape} in the state dict, where {key!r} of the model has "
+            f"{there.shape} "
             "in PyTorch's layout. Nothing was assigned."
         )
     if state.from_torch is None and not key.endswith(_COUNTERS) and not np.array_equal(there, array):
@@ -190,7 +191,8 @@ def _by_order(known: Mapping[str, State], arrays: Arrays) -> dict[str, str]:
 def _told(pairs: dict[str, str]) -> dict[str, str]:
     shown = ", ".join(f"{key} <- {other}" for key, other in list(pairs.items())[:4])
     warnings.warn(
-        f"No name of the state dict is one of the model's: weights were paired by their order ({shown}, ...). Two "
+        f"No name of the state dict is one of the model's: weights were paired by their order ({shown}, "
+        "...). Two "
         "layers of one shape that changed places would not be seen; names={...} says which is which.",
         UserWarning,
         stacklevel=5,
@@ -204,8 +206,10 @@ def _both_sides(
     ours = "\n".join(f"  {key} {_shape(known[key])}" for key in missing[:20]) or "  (none)"
     theirs = "\n".join(f"  {name} {arrays[name].shape}" for name in extra[:20]) or "  (none)"
     return (
-        f"{what}; nothing was assigned.\nOnly the model has ({len(missing)}):\n{ours}\nOnly the state dict has "
-        f'({len(extra)}):\n{theirs}\nSay which is which with names={{"layer": "module"}}, or take what agrees '
+        f"{what}; nothing was assigned.\nOnly the model has ({len(missing)}):\n{ours}\nOnly the state "
+        "dict has "
+        f'({len(extra)}):\n{theirs}\nSay which is which with names={{"layer": "module"}}, or take what '
+        "agrees "
         "with strict=False."
     )
 
@@ -260,6 +264,7 @@ def held(content: Any, path: Any) -> Any:
         or not content
     ):
         raise FormatError(
-            f"{os.fspath(path)!r} holds no state dict of PyTorch. Save one with torch.save(module.state_dict(), path)."
+            f"{os.fspath(path)!r} holds no state dict of PyTorch. Save one with "
+            "torch.save(module.state_dict(), path)."
         )
     return content

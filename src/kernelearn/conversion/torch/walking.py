@@ -138,7 +138,8 @@ class Walk:
         value = self.values.get(node)
         if not isinstance(value, Placed):
             raise ArgumentError(
-                f"Output {getattr(node, 'name', node)!r} of the module does not follow from its inputs as a tensor "
+                f"Output {getattr(node, 'name', node)!r} of the module does not follow from its inputs "
+                "as a tensor "
                 "of every image; return tensors that do."
             )
         call = Call("output", node.name, "", f"{node.name}.output", {})
@@ -283,7 +284,7 @@ class Walk:
         return args, keywords
 
 
-_SAME_ORDER = frozenset("view reshape unsqueeze squeeze flatten unflatten".split())
+_SAME_ORDER = frozenset(["view", "reshape", "unsqueeze", "squeeze", "flatten", "unflatten"])
 _MOVING = frozenset(
     [
         "view",

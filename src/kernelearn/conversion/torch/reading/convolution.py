@@ -12,7 +12,7 @@ from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.reading.network import Learned, Network
 from kernelearn.conversion.torch.reading.table import Call, pair, reads
 
-CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+CONV: dict[int, Any] = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
 TRANSPOSED = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
 ZEROS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}
@@ -37,7 +37,7 @@ def conv(net: Network, call: Call) -> Placed:
         "use_bias": call["bias"] is not None,
     }
     channels, kind = x.shape[1], CONV[rank]
-    moved = conv_kernel
+    moved: Any = conv_kernel
     if groups == channels > 1 and rank in DEPTHWISE:
         kind, given["depth_multiplier"] = DEPTHWISE[rank], weight.shape[0] // channels
         moved = lambda w: depthwise_kernel(w, channels)  # noqa: E731
@@ -135,11 +135,16 @@ def _by_groups(net: Network, call: Call, x: Placed, groups: int, given: dict[str
         part = net.op(
             call, "get_item", x.tensor, (..., slice(g * width, (g + 1) * width)), suffix=f".part{g}"
         )
-        learned = {"kernel": Learned(weight, lambda w, g=g: conv_kernel(w[g * width : (g + 1) * width]))}
+        learned = {"kernel": Learned(weight, _rows(g, width, conv_kernel))}
         if bias is not None:
-            learned["bias"] = Learned(bias, lambda b, g=g: b[g * filters : (g + 1) * filters])
+            learned["bias"] = Learned(bias, _rows(g, filters, np.asarray))
         found.append(net.layer(call, kind, part, learned, suffix=f".group{g}", **given))
     return found
+
+
+def _rows(group: int, count: int, moved: Any) -> Any:
+    """The part of a group, in the layout that it has here."""
+    return lambda array: moved(array[group * count : (group + 1) * count])
 
 
 @reads("linear.default")
@@ -184,7 +189,8 @@ def embedding(net: Network, call: Call) -> Placed:
         net.note(f"{call.name}: scale_grad_by_freq and sparse change gradients in PyTorch, and do not here.")
     if call["padding_idx"] >= 0:
         net.note(
-            f"{call.name}: padding_idx={call['padding_idx']} keeps a row from training in PyTorch; here it trains."
+            f"{call.name}: padding_idx={call['padding_idx']} keeps a row from training in PyTorch; here "
+            "it trains."
         )
     y = net.layer(
         call,

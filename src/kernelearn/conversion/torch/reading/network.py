@@ -1,4 +1,4 @@
-"""The network under construction: layers with the names and weights of the module, and values moved in place."""
+"""The network under construction: layers with names and weights of the module, values moved in place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Learned:
     """
 
     tensor: Any
-    moved: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
+    moved: Callable[[Any], Any] = np.asarray
 
 
 @dataclass
@@ -137,7 +137,8 @@ class Network:
         for name in self._sources(weights):
             if self._owner.setdefault(name, use) != use:
                 call.refuse(
-                    f"uses {name!r}, which another operation uses too, in another way: tied weights would come "
+                    f"uses {name!r}, which another operation uses too, in another way: tied weights "
+                    "would come "
                     "apart in training",
                     "Give each its own copy of the parameter before converting.",
                 )
@@ -174,7 +175,8 @@ class Network:
             return x
         if order[0] != x.order[0]:
             call.refuse(
-                f"needs axis {order[0]} of its input first, where the images (axis {x.order[0]}) have to stay",
+                f"needs axis {order[0]} of its input first, where the images (axis {x.order[0]}) have "
+                "to stay",
                 "Keep the images on axis 0 of the module.",
             )
         dims = [x.order.index(axis) for axis in order[1:]]

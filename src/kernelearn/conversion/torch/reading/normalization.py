@@ -30,7 +30,8 @@ def batch_norm(net: Network, call: Call) -> Placed:
     x = call.placed("input")
     if call["training"] or call["running_mean"] is None:
         call.refuse(
-            "uses the statistics of the batch in inference as well (track_running_stats=False, or train mode)",
+            "uses the statistics of the batch in inference as well (track_running_stats=False, or train "
+            "mode)",
             "Keep running statistics, and convert the module in eval mode.",
         )
     if call.get("momentum_is_none"):
@@ -55,7 +56,8 @@ def batch_norm(net: Network, call: Call) -> Placed:
         **has,
     )
     net.note(
-        "BatchNormalization: PyTorch keeps the unbiased running variance; training here goes on with the biased one."
+        "BatchNormalization: PyTorch keeps the unbiased running variance; training here goes on with "
+        "the biased one."
     )
     return Placed(y, call.shapes[0], x.order, places)
 
@@ -91,7 +93,7 @@ def layer_norm(net: Network, call: Call) -> Placed:
 
 
 def _trailing(net: Network, call: Call) -> tuple[Placed, tuple[int, ...]]:
-    """The input with the normalised axes, PyTorch's last ones, at its end; and in which order they stand there."""
+    """The input with the normalised axes, PyTorch's last ones, at its end; and their order there."""
     x = net.in_order(call, call.placed("input"))
     count = len(call["normalized_shape"])
     wanted = set(range(x.rank - count, x.rank))

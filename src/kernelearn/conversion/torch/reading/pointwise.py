@@ -87,7 +87,7 @@ def function_of_one(net: Network, call: Call) -> Placed:
 @reads(*_both("relu", "relu6"))
 def relu(net: Network, call: Call) -> Placed:
     x = call.placed("self")
-    largest = {"max_value": 6.0} if stem(call) == "relu6" else {}
+    largest: dict[str, Any] = {"max_value": 6.0} if stem(call) == "relu6" else {}
     return like(x, net.layer(call, layers.ReLU, x.tensor, **largest))
 
 
@@ -169,7 +169,7 @@ def shrink(net: Network, call: Call) -> Placed:
 @reads(*_both("threshold"))
 def threshold(net: Network, call: Call) -> Placed:
     x = call.placed("self")
-    given = {"threshold": float(call["threshold"]), "default_value": float(call["value"])}
+    given: dict[str, Any] = {"threshold": float(call["threshold"]), "default_value": float(call["value"])}
     return like(x, net.op(call, "threshold", x.tensor, **given))
 
 
@@ -346,7 +346,7 @@ def _entries(x: Placed) -> int:
 
 
 def _widened(net: Network, call: Call, x: Placed, rank: int) -> Placed:
-    """A value with axes of size 1 in front, as PyTorch broadcasts it: only where that leaves the images alone."""
+    """A value of so many axes. Raises: ArgumentError where axes are missing in front of the images."""
     if x.rank == rank:
         return x
     call.refuse(

@@ -126,11 +126,9 @@ def multi_head_attention(net: Network, call: Call) -> Placed:
     learned = {}
     for name in ("query", "key", "value"):
         weight, bias, rows = parts[name]
-        learned[f"{name}/kernel"] = Learned(
-            weight, lambda w, r=rows: _rows(w, r, heads * width).T.reshape(-1, heads, width)
-        )
+        learned[f"{name}/kernel"] = Learned(weight, _projection(rows, heads, width))
         if bias is not None:
-            learned[f"{name}/bias"] = Learned(bias, lambda b, r=rows: b[r].reshape(heads, width))
+            learned[f"{name}/bias"] = Learned(bias, _part_of_bias(rows, heads, width))
     weight, bias, _ = parts["output"]
     learned["attention_output/kernel"] = Learned(weight, lambda w: w.T.reshape(heads, width, w.shape[0]))
     if bias is not None:
@@ -148,6 +146,15 @@ def multi_head_attention(net: Network, call: Call) -> Placed:
     return Placed(y, call.shapes[0], x["query"].order)
 
 
-def _rows(weight: Any, rows: slice, count: int) -> Any:
-    """The rows of one projection, of a weight that holds all three or this one alone."""
-    return weight if weight.shape[0] == count else weight[rows]
+def _projection(rows: slice, heads: int, width: int) -> Any:
+    """The kernel of one projection, of a weight that holds all three or this one alone."""
+
+    def moved(weight: Any) -> Any:
+        part = weight if weight.shape[0] == heads * width else weight[rows]
+        return part.T.reshape(-1, heads, width)
+
+    return moved
+
+
+def _part_of_bias(rows: slice, heads: int, width: int) -> Any:
+    return lambda bias: bias[rows].reshape(heads, width)

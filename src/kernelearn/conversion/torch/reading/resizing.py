@@ -1,7 +1,7 @@
 """Enlarging and shrinking maps: PyTorch's rule of places, axis by axis.
 
-Nearest takes entries. Every other mode is, along each axis, a product with a matrix that PyTorch itself gives:
-what it makes of the unit vectors.
+Nearest takes entries. Every other mode is, along each axis, a product with a matrix that PyTorch itself
+gives: what it makes of the unit vectors.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ def _whole(net: Network, call: Call, value: Any) -> Placed:
 
 
 def for_every_image(net: Network, call: Call, tensor: Any, shape: Sequence[int]) -> Placed:
-    """A tensor of the module repeated for every image, and where the shape asks for more, along other axes."""
+    """A tensor of the module repeated for every image, and along other axes where the shape asks for it."""
     x = learned_array(net, call, tensor, len(shape))
     if x.shape == tuple(shape):
         return x

@@ -1,4 +1,4 @@
-"""The table of operators that can be read, and what a reader is given: one operation with all its arguments."""
+"""The table of operators that can be read, and what a reader is given: one operation, all arguments."""
 
 from __future__ import annotations
 

@@ -177,7 +177,8 @@ def _compare(torch: Any, plan: Plan, model: Model, module: Any) -> None:
         difference = float(np.abs(a - b).max(initial=0)) / size
         if not difference <= _BOUND.get(str(a.dtype), 1e-3):
             raise ArgumentError(
-                f"Output {i} of the module differs from the model's by {difference:.1e} of its largest number: the "
+                f"Output {i} of the module differs from the model's by {difference:.1e} of its largest "
+                "number: the "
                 "conversion is wrong, please report the model. With check=False you get the module as it is."
             )
 

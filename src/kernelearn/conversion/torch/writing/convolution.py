@@ -1,4 +1,4 @@
-"""Convolutions, pooling and dense layers. PyTorch pads both sides alike: other borders are modules of their own."""
+"""Convolutions, pooling, dense layers. PyTorch pads both sides alike: other borders are modules."""
 
 from __future__ import annotations
 

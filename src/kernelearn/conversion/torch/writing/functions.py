@@ -50,14 +50,12 @@ _BINARY = {
     "logical_or": "torch.logical_or",
     "logaddexp": "torch.logaddexp",
 }
+_SAME_NAMES = (
+    *("abs", "exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "rsqrt", "square", "sin", "cos", "tan"),
+    *("sinh", "cosh", "erf", "sign", "floor", "ceil", "trunc", "reciprocal", "isnan", "isinf"),
+)
 _UNARY = {
-    **{
-        name: f"torch.{name}"
-        for name in "abs exp log log2 log10 log1p expm1 sqrt rsqrt square sin cos tan".split()
-    },
-    **{
-        name: f"torch.{name}" for name in "sinh cosh erf sign floor ceil trunc reciprocal isnan isinf".split()
-    },
+    **{name: f"torch.{name}" for name in _SAME_NAMES},
     "absolute": "torch.abs",
     "negative": "torch.neg",
     "arcsin": "torch.asin",
@@ -176,7 +174,7 @@ def reduction(plan: Plan, at: Site, x: Placed, axis: Any = None, keepdims: bool 
     if 0 in axes or axis is None:
         at.refuse("goes over the images of a batch", "Give it axis=.")
     name = _REDUCTIONS[at.layer.function]
-    more = {"correction": 0} if name in ("torch.var", "torch.std") else {}
+    more: dict[str, Any] = {"correction": 0} if name in ("torch.var", "torch.std") else {}
     y = plan.call(at, name, x.tensor, dim=[x.axis(a) for a in axes], keepdim=bool(keepdims), **more)
     if keepdims:
         return Placed(y, at.shapes[0], x.order)
@@ -317,7 +315,7 @@ def pad(
         x, count = plan.in_order(at, x), x.rank - 1
     ordered = [widths[axis] for axis in x.order][-count:]
     flat = [p for pair in reversed(ordered) for p in pair]
-    value = {"value": float(constant_values or 0.0)} if mode == "constant" else {}
+    value: dict[str, Any] = {"value": float(constant_values or 0.0)} if mode == "constant" else {}
     y = plan.call(at, "torch.nn.functional.pad", x.tensor, flat, mode=_PAD_MODES[mode], **value)
     return Placed(y, at.shapes[0], x.order)
 
@@ -421,7 +419,7 @@ def attention(
         )
     q, k, v = (plan.ordered(at, x, (0, 2, 1, 3)).tensor for x in (query, key, value))
     fixed = bias if mask is None else mask
-    given = {}
+    given: dict[str, Any] = {}
     if fixed is not None:
         array = np.asarray(fixed, np.bool_ if bias is None else plan.dtype)
         given["attn_mask"] = plan.state(at, State(lambda: array, None, False, True), "_mask")

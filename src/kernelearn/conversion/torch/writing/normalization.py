@@ -61,7 +61,8 @@ def batch_norm(plan: Plan, at: Site, values: list[Placed]) -> Placed:
     kind = f"BatchNorm{max(x.rank - 2, 1)}d"
     if not layer.trainable:
         plan.note(
-            f"{at.name}: frozen BatchNormalization uses its moving statistics here; in PyTorch call .eval() on it."
+            f"{at.name}: frozen BatchNormalization uses its moving statistics here; in PyTorch call "
+            ".eval() on it."
         )
     given = {"eps": layer.epsilon, "momentum": 1 - layer.momentum, "affine": "weight" in states}
     return like(x, plan.module(at, kind, x.tensor, count, track_running_stats=True, states=states, **given))

@@ -65,7 +65,7 @@ class Step:
     target: str
     args: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[Ref, ...] = ()
+    inputs: tuple[Any, ...] = ()
     states: Mapping[str, State] = field(default_factory=dict)
 
 
@@ -98,13 +98,13 @@ class Plan:
         self,
         at: Site,
         target: str,
-        x: Ref,
+        x: Any,
         *args: Any,
         states: Mapping[str, State] | None = None,
         suffix: str = "",
         **keywords: Any,
     ) -> Ref:
-        """A module of torch.nn applied to a value. Calls of one layer share the module."""
+        """A module of torch.nn applied to a value, or to a tuple of them. Calls of one layer share it."""
         key = (id(at.layer), suffix)
         if states and key in self._shared:
             name = self._shared[key]
@@ -222,7 +222,7 @@ class Site:
         trained = not is_buffer and bool(self.layer.trainable and weight.trainable)
 
         def take(array: Array) -> None:
-            weight.assign(np.ascontiguousarray(from_torch(np.asarray(array, weight.dtype))))
+            weight.assign(from_torch(np.asarray(array, weight.dtype)))
 
         path = f"{self.name}/{name}"
         return State(lambda: to_torch(weight.numpy()), take, trained, is_buffer, (path,))

@@ -1,4 +1,4 @@
-"""The walk over a model, call after call, models within models included, that gives the plan of its module."""
+"""The walk over a model, call after call, inner models included, that gives the plan of its module."""
 
 from __future__ import annotations
 

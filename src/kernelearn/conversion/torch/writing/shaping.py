@@ -114,7 +114,7 @@ def combined_with(plan: Plan, at: Site, x: Placed, value: Any, function: str, su
 def constant(plan: Plan, at: Site, array: Any, x: Placed, suffix: str = "_constant") -> Ref:
     """A fixed array as a buffer, with its axes where those of a value stand."""
     kind = plan.dtype if np.issubdtype(array.dtype, np.floating) else array.dtype
-    placed = np.ascontiguousarray(aligned_array(array, x).astype(kind))
+    placed = aligned_array(array, x).astype(kind)
     return plan.state(at, State(lambda: placed, None, False, True), suffix)
 
 
@@ -251,7 +251,7 @@ def _projections(at: Site, e: int) -> dict[str, State]:
 
         def write(array: Any) -> None:
             for w, piece in zip(weights, np.split(np.asarray(array), 3)):
-                w.assign(np.ascontiguousarray((piece.T if part == "kernel" else piece).reshape(w.shape)))
+                w.assign((piece.T if part == "kernel" else piece).reshape(w.shape))
 
         trained = all(w.trainable for w in weights) and layer.trainable
         return State(read, write, trained, False, tuple(f"{at.name}/{name}/{part}" for name in names))
