@@ -109,7 +109,7 @@ def _place(path: PathLike, name: str, entry: Any) -> tuple[int, int, str]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         _refuse(path, f"{name!r} has no dtype, shape and data_offsets")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise FormatError(
             f"{os.fspath(path)!r}: {name!r} is of type {kind!r}, which cannot be read here; known types are "
             f"{', '.join(_TYPES)}. Save it as F32."

@@ -73,8 +73,10 @@ def exported(module: Any, example: Any) -> Exported:
     torch = require("torch", "reading modules of PyTorch")
     if not isinstance(module, torch.nn.Module):
         raise ArgumentTypeError(f"from_torch takes a torch.nn.Module, got {type(module).__name__}.")
-    inputs = tuple(_twice(value) for value in examples_of(example, torch, _dtype(module)))
     twin = copy.deepcopy(module).eval()
+    if _dtype(module) in (torch.float16, torch.bfloat16):
+        twin = twin.float()  # float32 holds every number of theirs
+    inputs = tuple(_twice(value) for value in examples_of(example, torch, _dtype(twin)))
     modules = dict(twin.named_modules())
     with torch.no_grad():
         results = twin(*inputs)

@@ -53,7 +53,8 @@ def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> A
     """
     require("torch", "reading programs of torch.export")
     program = _program(path)
-    model, walk = model_of(Exported(program), "channels_last", _name_of(path))
+    with refused(repr(os.fspath(path)), FormatError, COPY, passing=(KernelearnError,)):
+        model, walk = model_of(Exported(program), "channels_last", _name_of(path))
     warn(walk.net.notes, "load_model")
     return model
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kernelearn import layers
+from kernelearn._optional import require
 from kernelearn.conversion.torch.attention_leaves import OPERATOR, weights_of
 from kernelearn.conversion.torch.exported import Exported, is_in_place, operator_stem
 from kernelearn.conversion.torch.placed import IMAGES, Placed, channels_last
@@ -22,11 +24,19 @@ from kernelearn.conversion.torch.reading import (  # noqa: F401 - each enters it
 )
 from kernelearn.conversion.torch.reading.network import Network
 from kernelearn.conversion.torch.reading.table import READERS, Call, Missing
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.formats.foreign import reason
 from kernelearn.models import Model
 
 # Module classes of torch.nn that hold others: what runs in them is named after itself, too.
 _CONTAINERS = re.compile("Sequential|ModuleList|ModuleDict|Transformer")
+_DROPOUTS = {
+    "Dropout": "dropout",
+    "Dropout1d": "feature_dropout",
+    "Dropout2d": "feature_dropout",
+    "Dropout3d": "feature_dropout",
+    "AlphaDropout": "alpha_dropout",
+}
 _WEIGHTED = re.compile("Conv|Linear|Bilinear|Embedding|BatchNorm|LayerNorm|GroupNorm|PReLU")
 # Operations along the steps of (n, c, steps): what meets one first has its channels on axis 1.
 _ALONG_STEPS = re.compile(
@@ -48,13 +58,13 @@ class Walk:
     """
 
     def __init__(self, source: Exported, data_format: str) -> None:
-        self.source, self.data_format = source, data_format
+        self.source, self.data_format = replace(source, program=_decomposed(source.program)), data_format
         self.tensors = self._tensors()
         floats = [t for t in self.tensors.values() if t.is_floating_point()]
         double = any(str(t.dtype) == "torch.float64" for t in (*floats, *source.examples))
         self.net = Network("float64" if double else "float32")
-        for name in sorted({str(t.dtype) for t in floats} - {"torch.float32", "torch.float64"}):
-            self.net.note(f"Weights of {name} are computed with in {self.net.dtype} here.")
+        for kind in sorted({str(t.dtype) for t in floats} - {"torch.float32", "torch.float64"}):
+            self.net.note(f"Weights of {kind} are computed with in {self.net.dtype} here.")
         self.net.names = {id(t): name for name, t in reversed(list(self._named().items()))}
         self.values: dict[Any, Any] = {}
         self.inputs: list[Placed] = []
@@ -172,7 +182,7 @@ class Walk:
         elif stem in ("sym_size", "size"):
             self.values[node] = call["self"].shape[call["dim"]]
         else:
-            self.values[node] = self._reader(call)(self.net, call)
+            self.values[node] = self._read(call)
         if is_in_place(node):
             self._rebind(node)
 
@@ -182,6 +192,17 @@ class Walk:
         for other, value in self.values.items():
             if value is before:
                 self.values[other] = after
+
+    def _read(self, call: Call) -> Any:
+        try:
+            return self._reader(call)(self.net, call)
+        except KernelearnError:
+            raise
+        except Exception as cause:  # an argument of another version of PyTorch, or of a kind that nobody met
+            shown = {name: type(value).__name__ for name, value in call.arguments.items()}
+            call.refuse(
+                f"cannot be read ({reason(cause)}) with the arguments {shown}", "Please report the module."
+            )
 
     def _reader(self, call: Call) -> Callable[[Network, Call], Any]:
         name = call.operator.removeprefix("aten.")
@@ -229,7 +250,11 @@ class Walk:
             name = path or "attention"
             more = {"num_heads": part.num_heads, "dropout": part.dropout, "weights": weights_of(part)}
             arguments = {**arguments, **more}
-        return Call(str(node.target), node.name, path, name, arguments, kind, _shapes(node.meta.get("val")))
+        target = str(node.target)
+        if kind in _DROPOUTS and target == "aten.clone.default" and module is not None:
+            target = f"aten.{_DROPOUTS[kind]}.default"  # what is left of it where operators were decomposed
+            arguments = {"input": arguments["self"], "p": module.p, "train": False}
+        return Call(target, node.name, path, name, arguments, kind, _shapes(node.meta.get("val")))
 
     # --- what does not follow from the input
 
@@ -258,7 +283,7 @@ class Walk:
         self.values[("held", node)] = made  # keeps its id its own
         if operator_stem_of(call.operator) in _SAME_ORDER and hasattr(given[0], "detach"):
             self.net.roots[id(made)] = self.net.roots.get(id(given[0]), given[0])
-        if len(shapes) == 1 and shapes[0][:1] == (IMAGES,):
+        if len(shapes) == 1 and shapes[0][:1] == (IMAGES,) and hasattr(made, "detach"):
             source = given[0] if hasattr(given[0], "detach") and self._is_only_repeated(call) else made
             return shaping.for_every_image(self.net, call, source, shapes[0])
         return made
@@ -308,6 +333,21 @@ _MOVING = frozenset(
         "unflatten",
     ]
 )
+
+
+def _decomposed(program: Any) -> Any:
+    """The program with operators that have no reader taken apart, where PyTorch knows how."""
+    export = require("torch.export", "reading modules of PyTorch")
+    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    unknown = {t for t in targets if hasattr(t, "_schema") and str(t).removeprefix("aten.") not in READERS}
+    if not any(str(t).startswith("aten.") and not _CHECKS.match(str(t).split(".")[1]) for t in unknown):
+        return program
+    table = export.default_decompositions()
+    known = {t: table[t] for t in table if t in unknown}
+    try:
+        return program.run_decompositions(known) if known else program
+    except Exception:  # NOTE: the walk then refuses the operator by its name, which says more.
+        return program
 
 
 def operator_stem_of(text: str) -> str:

@@ -230,12 +230,15 @@ def place_of_largest(net: Network, call: Call) -> Placed:
     return without_axes(y, call.shapes[0], x, axes, keeps)
 
 
+@reads("var.dim", "std.dim", "var.default", "std.default")
 @reads("var.correction", "std.correction")
 def variance(net: Network, call: Call) -> Placed:
     x = net.in_order(call, call.placed("self"))
-    axes, keeps = reduced_axes(call, x), bool(call["keepdim"])
+    axes, keeps = reduced_axes(call, x), bool(call.get("keepdim", False))
     count = math.prod(x.shape[axis] for axis in axes)
-    correction = 1 if call["correction"] is None else call["correction"]
+    correction = int(call.get("unbiased", True))
+    if call.get("correction") is not None:
+        correction = call["correction"]
     if count <= correction:
         call.refuse(f"has correction={correction} for {count} numbers", "It divides by zero.")
     places = tuple(sorted(x.axis(axis) for axis in axes))
@@ -245,3 +248,25 @@ def variance(net: Network, call: Call) -> Placed:
     if call.operator.startswith("aten.std"):
         y = net.op(call, "sqrt", y, suffix=".root")
     return without_axes(y, call.shapes[0], x, axes, keeps)
+
+
+@reads("linalg_vector_norm.default", "norm.ScalarOpt_dim")
+def length(net: Network, call: Call) -> Placed:
+    """The Euclidean length along axes."""
+    order = call.get("ord", call.get("p"))
+    if order not in (None, 2) or call.get("dtype") is not None:
+        call.refuse(f"has ord={order}", "The Euclidean length, ord=2, can be taken over.")
+    x = net.in_order(call, call.placed("self"))
+    axes, keeps = reduced_axes(call, x), bool(call["keepdim"])
+    squares = net.op(call, "square", x.tensor, suffix=".square")
+    places = tuple(sorted(x.axis(axis) for axis in axes))
+    total = net.op(call, "sum", squares, axis=places, keepdims=keeps, suffix=".sum")
+    return without_axes(net.op(call, "sqrt", total), call.shapes[0], x, axes, keeps)
+
+
+@reads("cumsum.default", "cumprod.default")
+def running(net: Network, call: Call) -> Placed:
+    x = net.in_order(call, call.placed("self"))
+    axes = reduced_axes(call, x)
+    function = call.operator.split(".")[1]
+    return Placed(net.op(call, function, x.tensor, axis=x.axis(axes[0])), x.shape, x.order)

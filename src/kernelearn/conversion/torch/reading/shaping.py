@@ -251,8 +251,7 @@ def expand(net: Network, call: Call) -> Placed:
         return x
     if len(shape) != x.rank or shape[x.images_axis] != IMAGES:
         call.refuse(f"expands {shown(x.shape)} to {shown(shape)}", "Only axes of size 1 can be expanded.")
-    sizes = [shape[axis] for axis in x.order[1:]]
-    factors = [size // old for size, old in zip(sizes, x.sizes)]
+    factors = [shape[axis] // old for axis, old in zip(x.order[1:], x.sizes)]
     return Placed(net.op(call, "tile", x.tensor, [1, *factors]), shape, x.order)
 
 
