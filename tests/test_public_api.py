@@ -22,6 +22,7 @@ PUBLIC = {
         metrics mixed_precision models ops optimizers random recording regularizers saving schedules
         set_num_threads set_random_seed utils
         function grad minimize value_and_grad conversion from_keras to_keras
+        from_torch load_torch_state_dict to_torch to_torch_state_dict
     """,
     "kernelearn.saving": """
         CustomObjectScope custom_object_scope deserialize_keras_object get_custom_objects
@@ -64,6 +65,7 @@ PUBLIC = {
         GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D
         GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D
         GlobalMaxPooling3D GroupNormalization Input InputLayer LAYERS Layer LayerNormalization LeakyReLU
+        LearnedArray
         LocallyConnected2D MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum
         Minimum Multiply Normalization PReLU Permute RandomContrast RandomCrop RandomFlip RandomRotation
         RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv1D SeparableConv2D

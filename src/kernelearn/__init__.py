@@ -18,6 +18,10 @@ _OBJECTS = {
     "load_model": "kernelearn.models",
     "from_keras": "kernelearn.conversion",
     "to_keras": "kernelearn.conversion",
+    "from_torch": "kernelearn.conversion.torch",
+    "load_torch_state_dict": "kernelearn.conversion.torch",
+    "to_torch": "kernelearn.conversion.torch",
+    "to_torch_state_dict": "kernelearn.conversion.torch",
     "Input": "kernelearn.layers",
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
@@ -75,6 +79,7 @@ __all__ = [
     "errors",
     "explain",
     "from_keras",
+    "from_torch",
     "function",
     "get_num_threads",
     "grad",
@@ -83,6 +88,7 @@ __all__ = [
     "layers",
     "learn",
     "load_model",
+    "load_torch_state_dict",
     "losses",
     "metrics",
     "minimize",
@@ -98,6 +104,8 @@ __all__ = [
     "set_num_threads",
     "set_random_seed",
     "to_keras",
+    "to_torch",
+    "to_torch_state_dict",
     "utils",
     "value_and_grad",
 ]
@@ -137,6 +145,12 @@ if TYPE_CHECKING:
     )
     from kernelearn.config import set_random_seed
     from kernelearn.conversion import from_keras, to_keras
+    from kernelearn.conversion.torch import (
+        from_torch,
+        load_torch_state_dict,
+        to_torch,
+        to_torch_state_dict,
+    )
     from kernelearn.engine.cpu.machine.threads import get_num_threads, set_num_threads
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor

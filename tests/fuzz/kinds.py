@@ -215,6 +215,8 @@ def _own_kinds(folder: Path) -> list[Kind]:
     )
     saved, checkpoint = folder / "m" / "m.kernelearn", folder / "c" / "c.kernelearn"
     model.save(saved)
+    tensors = folder / "s" / "m.safetensors"
+    model.save(tensors)
     save_checkpoint(checkpoint, model)
     about = {
         "arguments": {"data": "x"},
@@ -250,6 +252,13 @@ def _own_kinds(folder: Path) -> list[Kind]:
             lambda: weights(models.load_model(saved)),
             True,
             {"value": mutate.own_format(saved)},
+        ),
+        Kind(
+            "safetensors",
+            tensors,
+            lambda: weights(models.load_model(tensors)),
+            False,
+            {"header": mutate.header_of_safetensors},
         ),
         Kind("checkpoint", checkpoint, restored, True, {"value": mutate.own_format(checkpoint)}),
         Kind("manifest", run / "manifest.json", recorded, True, {"value": mutate.manifest}),

@@ -102,6 +102,19 @@ def chunk_of_png(content, random):
     )
 
 
+def header_of_safetensors(content, random):
+    """One value of the header changed, or of the config in its metadata; its length made right."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    if random.random() < 0.5:
+        config = json_value(json.loads(header["__metadata__"]["kernelearn"]), random)
+        header["__metadata__"]["kernelearn"] = json.dumps(config)
+    else:
+        header = json_value(header, random)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
 def json_value(value, random):
     """A copy with one value, or one key, that is something else."""
     changed = copy.deepcopy(value)

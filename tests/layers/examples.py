@@ -127,6 +127,7 @@ CONVOLUTIONS = [
 
 DENSE = [
     E("Dense", {"units": 3}, [(7,)], (3,), [(7, 3), (3,)]),
+    E("LearnedArray", {"shape": (2, 3)}, [(7,)], (2, 3), [(2, 3)], is_smooth=False),
     E(
         "EinsumDense",
         {"equation": "abc,cde->abde", "output_shape": (None, 2, 3), "bias_axes": "de", "activation": "tanh"},

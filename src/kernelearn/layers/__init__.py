@@ -51,6 +51,7 @@ from kernelearn.layers.images.colours import (
 from kernelearn.layers.images.mixing import CutMix, MixUp
 from kernelearn.layers.images.patches import RandomErasing, RandomGaussianBlur, RandomSharpness
 from kernelearn.layers.images.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
+from kernelearn.layers.learned import LearnedArray
 from kernelearn.layers.lengths import GlobalResponseNormalization, RMSNormalization, UnitNormalization
 from kernelearn.layers.locally_connected import LocallyConnected2D
 from kernelearn.layers.merging import (
@@ -208,6 +209,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "LearnedArray",
     "LocallyConnected2D",
     "Masking",
     "MaxPool1D",

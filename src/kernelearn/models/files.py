@@ -29,6 +29,8 @@ from kernelearn.training.input_range import InputRange
 from kernelearn.training.steps.programs import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
+# Before the names of arrays in a file of a whole model.
+WEIGHTS_OF, SLOTS = "weights/", "slots/"
 _SHAPE = {
     "model": {"class_name": str, "config": dict, "build_config?": dict},
     "metadata?": dict,
@@ -49,10 +51,15 @@ def save_model(model: Model, path: Any, overwrite: bool = True) -> None:
     if foreign is not None:
         foreign.function("save_model", path)(model, path)
         return
-    arrays = {f"weights/{name}": w.numpy() for name, w in model.weight_paths().items()}
-    arrays.update((f"slots/{name}", slot.numpy()) for name, slot in model.programs.slots.items())
-    native.write(path, model_config(model), arrays)
+    native.write(path, *model_parts(model))
     model.note_saved()
+
+
+def model_parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a file of a whole model holds, whatever its kind: JSON values, and arrays by name."""
+    arrays = {f"{WEIGHTS_OF}{name}": w.numpy() for name, w in model.weight_paths().items()}
+    arrays.update((f"{SLOTS}{name}", slot.numpy()) for name, slot in model.programs.slots.items())
+    return model_config(model), arrays
 
 
 def model_config(model: Model) -> dict[str, Any]:
@@ -111,19 +118,30 @@ def load_model(path: Any, custom_objects: Any = None, compile: bool = True) -> A
 
 
 def _loaded(path: Any, compile: bool) -> Any:
-    values, arrays = native.read(path)
-    if values.get("kind") != MODEL:
+    return model_from_parts(*native.read(path), path, compile)
+
+
+def model_from_parts(values: Any, arrays: dict[str, np.ndarray], path: Any, compile: bool) -> Model:
+    """The model that `model_parts` describes, read from a file by somebody who need not be trusted.
+
+    Raises: FormatError, UnknownNameError.
+    """
+    if not isinstance(values, dict) or values.get("kind") != MODEL:
         raise FormatError(
-            f"{str(path)!r} holds {values.get('kind')!r}, not a model. Weights are read by the "
+            f"{str(path)!r} holds {_kind_of(values)!r}, not a model. Weights are read by the "
             "load_weights of a model that is built."
         )
     check_json(values, _SHAPE, repr(str(path)), FormatError)
     # A file can be whole and hold values that no class takes; a name that is not known says what to register.
     with refused(repr(str(path)), FormatError, COPY, passing=(FormatError, UnknownNameError)):
-        model = _model_of(values, _with_prefix("weights/", arrays), path)
+        model = _model_of(values, _with_prefix(WEIGHTS_OF, arrays), path)
         if compile and "compile" in values:
             _restore_compiled(model, values, arrays)
     return model
+
+
+def _kind_of(values: Any) -> Any:
+    return values.get("kind") if isinstance(values, dict) else type(values).__name__
 
 
 def _model_of(values: dict[str, Any], weights: dict[str, np.ndarray], path: Any) -> Model:
@@ -149,7 +167,7 @@ def save_weights(model: Model, path: Any, overwrite: bool = True) -> None:
         foreign.function("save_weights", path)(model, path)
         return
     native.write(
-        path, {"kind": WEIGHTS}, {f"weights/{n}": w.numpy() for n, w in model.weight_paths().items()}
+        path, {"kind": WEIGHTS}, {f"{WEIGHTS_OF}{n}": w.numpy() for n, w in model.weight_paths().items()}
     )
     model.note_saved()
 
@@ -174,7 +192,7 @@ def load_weights(
         )
         return read
     _, arrays = native.read(path)
-    saved = _with_prefix("weights/", arrays)
+    saved = _with_prefix(WEIGHTS_OF, arrays)
     if not by_name:
         own = list(model.weight_paths())
         if set(own) == set(saved):
@@ -268,6 +286,6 @@ def _restore_compiled(model: Model, values: dict[str, Any], arrays: dict[str, np
     )
     optimizer.iterations = values["iterations"]
     for name, array in arrays.items():
-        if name.startswith("slots/"):
-            slot = model.programs.slots.setdefault(name.removeprefix("slots/"), Variable(array, name))
+        if name.startswith(SLOTS):
+            slot = model.programs.slots.setdefault(name.removeprefix(SLOTS), Variable(array, name))
             slot.assign(array)

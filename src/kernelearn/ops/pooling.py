@@ -9,7 +9,7 @@ from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, floats, run
-from kernelearn.ops.convolution import _back, channels_to_end
+from kernelearn.ops.convolution import Padding, _back, channels_to_end, resolve_pairs
 
 Ints = int | Sequence[int]
 
@@ -19,7 +19,7 @@ def max_pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     engine: str | None = None,
 ) -> Any:
@@ -29,7 +29,8 @@ def max_pool(
         x: (n, *spatial, c), or (n, c, *spatial) with data_format="channels_first".
         pool_size: an int or one per spatial axis.
         strides: None for pool_size.
-        padding: "valid" or "same"; padded pixels never win.
+        padding: "valid", "same", an int, or one pair (before, after) per spatial axis; padded pixels never
+            win.
         engine: "cpu" (compiled, float32), "reference" (NumPy) or None for the default one.
     Returns: (n, *outputs, c), in the data format of x.
 
@@ -46,7 +47,7 @@ def average_pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     engine: str | None = None,
 ) -> Any:
@@ -65,7 +66,7 @@ def _pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None,
-    padding: str,
+    padding: Padding,
     data_format: str | None,
     engine: str | None,
 ) -> Value:
@@ -73,9 +74,15 @@ def _pool(
     rank = x.ndim - 2
     size = geometry.normalize_tuple(pool_size, rank, "pool_size")
     stride = size if strides is None else geometry.normalize_tuple(strides, rank, "strides")
-    if padding not in ("valid", "same"):
-        raise ArgumentError(f"padding of a pool must be 'valid' or 'same', got {padding!r}.")
-    pairs = tuple(geometry.resolve_padding(padding, *axis) for axis in zip(x.shape[1:-1], size, stride))
+    if isinstance(padding, str) and padding.lower() not in ("valid", "same"):
+        raise ArgumentError(f"padding of a pool must be 'valid', 'same', an int or pairs, got {padding!r}.")
+    pairs = resolve_pairs(padding, x.shape[1:-1], size, stride, (1,) * rank)
+    if any(before >= k or behind >= k or min(before, behind) < 0 for (before, behind), k in zip(pairs, size)):
+        raise ArgumentError(
+            f"padding of a pool must be from 0 to below the pool_size {size} on every side, got "
+            f"{padding!r}: a window "
+            "would lie outside of the image."
+        )
     return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)
 
 
