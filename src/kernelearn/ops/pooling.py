@@ -9,7 +9,7 @@ from kernelearn.engine import geometry
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.ops._dispatch import operation
 from kernelearn.ops._run import Value, floats, run
-from kernelearn.ops.convolution import _back, channels_to_end
+from kernelearn.ops.convolution import Padding, _back, channels_to_end, resolve_pairs
 
 Ints = int | Sequence[int]
 
@@ -19,7 +19,7 @@ def max_pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     engine: str | None = None,
 ) -> Any:
@@ -29,7 +29,8 @@ def max_pool(
         x: (n, *spatial, c), or (n, c, *spatial) with data_format="channels_first".
         pool_size: an int or one per spatial axis.
         strides: None for pool_size.
-        padding: "valid" or "same"; padded pixels never win.
+        padding: "valid", "same", an int, or one pair (before, after) per spatial axis; padded pixels
+            never win.
         engine: "cpu" (compiled, float32), "reference" (NumPy) or None for the default one.
     Returns: (n, *outputs, c), in the data format of x.
 
@@ -46,7 +47,7 @@ def average_pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None = None,
-    padding: str = "valid",
+    padding: Padding = "valid",
     data_format: str | None = None,
     engine: str | None = None,
 ) -> Any:
@@ -65,7 +66,7 @@ def _pool(
     x: Value,
     pool_size: Ints,
     strides: Ints | None,
-    padding: str,
+    padding: Padding,
     data_format: str | None,
     engine: str | None,
 ) -> Value:
@@ -73,10 +74,20 @@ def _pool(
     rank = x.ndim - 2
     size = geometry.normalize_tuple(pool_size, rank, "pool_size")
     stride = size if strides is None else geometry.normalize_tuple(strides, rank, "strides")
-    if padding not in ("valid", "same"):
-        raise ArgumentError(f"padding of a pool must be 'valid' or 'same', got {padding!r}.")
-    pairs = tuple(geometry.resolve_padding(padding, *axis) for axis in zip(x.shape[1:-1], size, stride))
+    if isinstance(padding, str) and padding not in ("valid", "same"):
+        raise ArgumentError(f"padding of a pool must be 'valid', 'same', an int or pairs, got {padding!r}.")
+    pairs = resolve_pairs(padding, x.shape[1:-1], size, stride, (1,) * rank)
+    _check_filled(pairs, size)
     return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)
+
+
+def _check_filled(pairs: Sequence[tuple[int, int]], size: Sequence[int]) -> None:
+    """Raise ShapeError where a window would hold nothing but padding."""
+    if any(min(pair) < 0 or max(pair) >= window for pair, window in zip(pairs, size)):
+        raise ShapeError(
+            f"The padding of a pool must be at least 0 and smaller than its window on every side; got "
+            f"{tuple(pairs)} for windows of {tuple(size)}."
+        )
 
 
 @operation
