@@ -17,7 +17,7 @@ NAMES = (
     "npz", "npz, deflated", "npy", "zip of pictures", "tar", "tar.gz", "CIFAR", "IDX", "IDX, gzipped",
     "PNG", "PNG, palette", "PNG, 16 bits", "JPEG", "BMP", "GIF", "WebP", "WebP, lossless",
     "TIFF", "TIFF, LZW", "TIFF, 16 bits", "PPM", "PGM, 16 bits", "PGM, text",
-    "model", "checkpoint", "manifest", "events", "segment", "run.json",
+    "model", "checkpoint", "manifest", "events", "segment", "run.json", "ONNX",
 )  # fmt: skip
 
 
