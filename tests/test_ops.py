@@ -209,7 +209,10 @@ ERRORS = [
     (lambda: ops.conv_transpose(Y, W, padding="causal"), "'valid' or 'same'"),
     (lambda: ops.depthwise_conv(X, W[0, 0, 0]), "depthwise kernel"),
     (lambda: ops.max_pool(X, 7), "does not fit"),
-    (lambda: ops.max_pool(X, 2, padding="causal"), "'valid' or 'same'"),
+    (lambda: ops.max_pool(X, 2, padding="causal"), "'valid', 'same', an int or pairs"),
+    (lambda: ops.max_pool(X, 2, padding=((2, 0), (0, 0))), "smaller than its window"),
+    (lambda: ops.average_pool(X, 2, padding=((0, -1), (0, 0))), "at least 0"),
+    (lambda: ops.max_pool(X, 2, padding=((0, 1),)), "2 pairs"),
     (lambda: ops.average_pool(X[0, 0], 2), "must have 3 to 5 axes"),
     (lambda: ops.activation(X, "rellu"), "Did you mean"),
     (lambda: ops.softmax(X, axis=4), "axis=4"),
@@ -246,3 +249,27 @@ MODULES = sorted({getattr(ops, name).__module__ for name in ops.__all__})
 def test_examples_of_the_docstrings(module):
     results = doctest.testmod(importlib.import_module(module))
     assert results.attempted > 0 and results.failed == 0
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_pools_take_pairs_of_padding(engine):
+    x = np.arange(6.0, dtype="float32").reshape(1, 6, 1)
+    pad = ((1, 0),)
+    np.testing.assert_array_equal(ops.max_pool(x, 2, padding=pad, engine=engine).ravel(), [0, 2, 4])
+    np.testing.assert_array_equal(ops.average_pool(x, 2, padding=pad, engine=engine).ravel(), [0, 1.5, 3.5])
+    same = ops.max_pool(x, 3, 1, padding=1, engine=engine)
+    np.testing.assert_array_equal(same, ops.max_pool(x, 3, 1, padding="same", engine=engine))
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_groups_of_a_transposed_convolution_do_not_mix(engine):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 3, 6)).astype("float32")
+    kernel = rng.normal(size=(3, 2, 4, 6)).astype("float32")
+    found = ops.conv_transpose(x, kernel, strides=2, groups=2, engine=engine)
+    halves = [
+        ops.conv_transpose(x[..., part], kernel[..., part], strides=2, engine=engine)
+        for part in (slice(0, 3), slice(3, 6))
+    ]
+    assert found.shape == (2, 9, 6, 8)
+    np.testing.assert_allclose(found, np.concatenate(halves, -1), rtol=1e-5, atol=1e-5)

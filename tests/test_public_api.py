@@ -72,7 +72,7 @@ PUBLIC = {
         SeparableConvolution1D SeparableConvolution2D Softmax SpatialDropout1D SpatialDropout2D
         SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
         ZeroPadding3D add average concatenate maximum minimum multiply subtract
-        Lambda OperationLayer
+        Lambda OperationLayer WeightedOperation
         Dot EinsumDense dot
         ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
         AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AlphaDropout Embedding GaussianDropout
@@ -87,6 +87,9 @@ PUBLIC = {
     "kernelearn.models": """
         Input Model Sequential load_model zoo
         clone_model model_from_json
+    """,
+    "kernelearn.conversion.onnx": """
+        export_model from_onnx load_model save_model to_onnx
     """,
     "kernelearn.losses": """
         CTC CategoricalGeneralizedCrossEntropy Circle Dice Tversky categorical_generalized_cross_entropy

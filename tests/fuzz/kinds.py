@@ -24,6 +24,7 @@ from kernelearn.recording import Recorder, Run
 from kernelearn.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.data.picture_bytes import png, tiff
 from tests.fuzz import mutate
+from tests.fuzz.onnx_parts import part_of_onnx
 
 
 @dataclass
@@ -55,6 +56,7 @@ def make_kinds(folder: Path) -> list[Kind]:
         *_pictures(folder),
         *_own_kinds(folder),
         *_keras_kinds(folder),
+        *_foreign_kinds(folder),
     ]
     for kind in kinds:
         kind.good = kind.path.read_bytes()
@@ -205,6 +207,23 @@ def _network() -> Any:
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], engine="reference")
     return model
+
+
+def _foreign_kinds(folder: Path) -> list[Kind]:
+    """Models of other programs."""
+    path = folder / "onnx" / "a.onnx"
+    inputs = layers.Input((8, 8, 2))
+    y = layers.Conv2D(4, 3, strides=2, padding="same", name="first")(inputs)
+    y = layers.GroupNormalization(2, name="groups")(layers.PReLU(shared_axes=[1, 2], name="slopes")(y))
+    y = layers.UpSampling2D(2, name="larger")(layers.AveragePooling2D(2, name="means")(y))
+    y = layers.Conv2DTranspose(2, 3, padding="same", name="back")(layers.DepthwiseConv2D(3, name="deep")(y))
+    y = layers.Dense(3, activation="softmax", name="last")(layers.Flatten(name="flat")(y))
+    models.Model(inputs, y).save(path)
+
+    def loaded() -> bytes:
+        return _digest([weight.numpy() for weight in models.load_model(path).weights])
+
+    return [Kind("ONNX", path, loaded, False, {"part": part_of_onnx})]
 
 
 def _own_kinds(folder: Path) -> list[Kind]:

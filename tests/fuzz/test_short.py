@@ -18,7 +18,7 @@ NAMES = (
     "PNG", "PNG, palette", "PNG, 16 bits", "JPEG", "BMP", "GIF", "WebP", "WebP, lossless",
     "TIFF", "TIFF, LZW", "TIFF, 16 bits", "PPM", "PGM, 16 bits", "PGM, text",
     "model", "safetensors", "checkpoint", "manifest", "events", "segment", "run.json",
-    ".keras", ".h5", ".weights.h5",
+    ".keras", ".h5", ".weights.h5", "ONNX",
 )  # fmt: skip
 
 

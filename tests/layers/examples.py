@@ -322,6 +322,17 @@ MERGING = [
         label="layer",
     ),
     E(
+        "WeightedOperation",
+        {
+            "function": "multiply",
+            "arguments": [{"input": 0}, {"input": 1}],
+            "weight_shapes": [(6, 1, 4)],
+        },
+        [IMAGE],
+        IMAGE,
+        [(6, 1, 4)],
+    ),
+    E(
         "OperationLayer",
         {"function": "subtract", "arguments": [{"input": 1}], "keywords": {"x2": {"input": 0}}},
         [IMAGE, IMAGE],

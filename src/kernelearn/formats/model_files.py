@@ -28,9 +28,11 @@ class ModelFormat:
         endings: of file names, the longest first.
         module: of `kernelearn.conversion`; it has those of these functions that make sense for the kind:
             `load_model(path, custom_objects, compile)`, `save_model(model, path)`,
+            `export_model(model, path, **options)`,
             `load_weights(model, path, by_name, skip_mismatch, by_position)`, `save_weights(model, path)`.
         is_like: whether a file with these first bytes and, in a zip, these members, is of the kind.
         weights_only: whether a file with this ending holds weights and no structure.
+        exports_as: the name in `Model.export(format=...)`; "" for kinds that are saved, not exported.
     """
 
     title: str
@@ -38,6 +40,7 @@ class ModelFormat:
     module: str
     is_like: Callable[[bytes, set[str]], bool]
     weights_only: bool = False
+    exports_as: str = ""
 
     def function(self, name: str, path: PathLike) -> Any:
         """A function of the module.
@@ -59,6 +62,7 @@ class ModelFormat:
 _FUNCTIONS = {
     "load_model": "loading a model from",
     "save_model": "saving a model as",
+    "export_model": "exporting a model to",
     "load_weights": "loading weights from",
     "save_weights": "saving weights as",
 }
@@ -94,11 +98,27 @@ FORMATS = (
     ModelFormat("Keras", (".keras",), "kernelearn.conversion.keras.zipped", _is_keras_zip),
     ModelFormat("Keras weights", (".weights.h5",), "kernelearn.conversion.keras.weights", _is_hdf5, True),
     ModelFormat("Keras HDF5", (".h5", ".hdf5"), "kernelearn.conversion.keras.legacy", _is_hdf5),
-    ModelFormat("ONNX", (".onnx",), "kernelearn.conversion.onnx", _is_onnx),
+    ModelFormat("ONNX", (".onnx",), "kernelearn.conversion.onnx", _is_onnx, exports_as="onnx"),
     ModelFormat("torch.export", (".pt2",), "kernelearn.conversion.torch.programs", _is_torch_program),
     ModelFormat("PyTorch", (".pt", ".pth"), "kernelearn.conversion.torch.state_files", _is_torch_zip, True),
     ModelFormat("safetensors", (".safetensors",), "kernelearn.conversion.safetensors", _is_safetensors),
 )
+
+
+def format_to_export(path: PathLike, name: str | None) -> ModelFormat:
+    """The kind of file that an export makes: by its name, or by the ending.
+
+    Raises: ArgumentError for another one, listing those that are possible.
+    """
+    wanted = format_to_write(path) if name is None else None
+    for kind in FORMATS:
+        if kind.exports_as and (kind is wanted or kind.exports_as == name):
+            return kind
+    known = ", ".join(f"{kind.exports_as!r} ({kind.endings[0]})" for kind in FORMATS if kind.exports_as)
+    asked = f"format={name!r}" if name is not None else f"{os.fspath(path)!r}"
+    raise ArgumentError(
+        f"A model is exported as {known}; got {asked}. model.save(path) writes the other formats."
+    )
 
 
 def format_to_write(path: PathLike) -> ModelFormat | None:

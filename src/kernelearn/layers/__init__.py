@@ -112,6 +112,7 @@ from kernelearn.layers.shaping import (
     ZeroPadding3D,
 )
 from kernelearn.layers.simple import ActivityRegularization, Identity, RepeatVector
+from kernelearn.layers.weighted_operation import WeightedOperation
 from kernelearn.layers.wrappers import SpectralNormalization, TimeDistributed, Wrapper
 
 # The other names that Keras has for these layers.
@@ -267,6 +268,7 @@ __all__ = [
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "WeightedOperation",
     "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",

@@ -411,6 +411,20 @@ class Model(OwnCall, Trainer, Layer):
 
         save_model(self, path, overwrite)
 
+    def export(self, filepath: Any, format: str | None = None, **options: Any) -> None:
+        """Write the network for prediction elsewhere, atomically; layers are not kept, but what they compute.
+
+        Args:
+            filepath: of the file.
+            format: "onnx"; None to go by the ending.
+            options: of the format; for ONNX `input_layout` ("NHWC" or "NCHW") and `input_shape`, see
+                `kernelearn.conversion.onnx.to_onnx`.
+        Raises: ArgumentError for another format or option, and for a layer that the format has no word for.
+        """
+        from kernelearn.formats.model_files import format_to_export
+
+        format_to_export(filepath, format).function("export_model", filepath)(self, filepath, **options)
+
     def check_savable(self) -> None:
         """Look whether `save` can write the model down.
 

@@ -134,13 +134,14 @@ def conv_transpose(
     padding: str = "valid",
     output_padding: Ints | None = None,
     dilation_rate: Ints = 1,
+    groups: int = 1,
     data_format: str | None = None,
     engine: str | None = None,
 ) -> Any:
     """Transposed convolution: the input gradient of a convolution, used to enlarge feature maps.
 
     Args:
-        kernel: (*size, filters, c).
+        kernel: (*size, filters // groups, c).
         padding: "valid" or "same".
         output_padding: pixels added to the smallest output; None for Keras's default size, n * stride for
             "same".
@@ -165,7 +166,7 @@ def conv_transpose(
     sizes = tuple(
         geometry.transpose_output_size(n, *axis, p) for n, axis, p in zip(x.shape[1:-1], axes, crop)
     )
-    attrs: dict[str, Any] = {"stride": stride, "padding": crop, "dilation": dilation, "groups": 1}
+    attrs: dict[str, Any] = {"stride": stride, "padding": crop, "dilation": dilation, "groups": groups}
     return _back(run("conv_transpose", (x, kernel), engine, output_size=sizes, **attrs), data_format)
 
 

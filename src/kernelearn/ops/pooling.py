@@ -29,8 +29,8 @@ def max_pool(
         x: (n, *spatial, c), or (n, c, *spatial) with data_format="channels_first".
         pool_size: an int or one per spatial axis.
         strides: None for pool_size.
-        padding: "valid", "same", an int, or one pair (before, after) per spatial axis; padded pixels never
-            win.
+        padding: "valid", "same", an int, or one pair (before, after) per spatial axis; padded pixels
+            never win.
         engine: "cpu" (compiled, float32), "reference" (NumPy) or None for the default one.
     Returns: (n, *outputs, c), in the data format of x.
 
@@ -77,13 +77,17 @@ def _pool(
     if isinstance(padding, str) and padding.lower() not in ("valid", "same"):
         raise ArgumentError(f"padding of a pool must be 'valid', 'same', an int or pairs, got {padding!r}.")
     pairs = resolve_pairs(padding, x.shape[1:-1], size, stride, (1,) * rank)
-    if any(before >= k or behind >= k or min(before, behind) < 0 for (before, behind), k in zip(pairs, size)):
-        raise ArgumentError(
-            f"padding of a pool must be from 0 to below the pool_size {size} on every side, got "
-            f"{padding!r}: a window "
-            "would lie outside of the image."
-        )
+    _check_filled(pairs, size)
     return _back(run(operator, (x,), engine, size=size, stride=stride, padding=pairs), data_format)
+
+
+def _check_filled(pairs: Sequence[tuple[int, int]], size: Sequence[int]) -> None:
+    """Raise ShapeError where a window would hold nothing but padding."""
+    if any(min(pair) < 0 or max(pair) >= window for pair, window in zip(pairs, size)):
+        raise ShapeError(
+            f"The padding of a pool must be at least 0 and smaller than its window on every side; got "
+            f"{tuple(pairs)} for windows of {tuple(size)}."
+        )
 
 
 @operation
