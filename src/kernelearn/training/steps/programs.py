@@ -162,6 +162,12 @@ class Programs:
         self._trained = {}
         self._objectives = self._results = None
 
+    def build_anew(self) -> None:
+        """Make the steps again when they are next wanted: what they are made of is another now."""
+        self._steps.clear()
+        self._reading = None
+        self._trained = {}
+
     def finish(self) -> None:
         """Resolve losses and metrics and build the training step, now that shapes are known."""
         optimizer = self.compiled_optimizer()

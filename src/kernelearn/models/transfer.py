@@ -1,0 +1,296 @@
+"""Transfer learning on the structure of a model: which layers are frozen, other heads, the part behind a frozen one.
+
+Nothing here copies a weight: what is made shares its layers with the model that it is made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernelearn.engine.program import ProgramBuilder
+from kernelearn.errors import ArgumentError
+from kernelearn.layers.core.calling import as_tuple, lower_node
+from kernelearn.layers.core.own import is_own
+from kernelearn.layers.core.tensor import Node, Tensor
+from kernelearn.layers.merging import Input
+
+if TYPE_CHECKING:
+    from kernelearn.layers.core.base import Layer
+    from kernelearn.models.model import Model
+
+POOLINGS = ("avg", "max", "flatten")
+
+
+def set_trainable(model: Model, value: bool, until: str | None) -> None:
+    """Freeze or release layers: all, or in the order of their first use those up to and including `until`.
+
+    Raises: UnknownNameError for a layer that is not there; nothing is changed then.
+    """
+    if until is None:
+        model.trainable = value
+        return
+    _set_until(model, model.get_layer(until), value)
+
+
+def _set_until(owner: Layer, last: Layer, value: bool) -> bool:
+    """Set the layers below `owner` up to `last`; whether that was among them."""
+    for _, layer in owner.sublayers():
+        if last is not layer and any(part is last for _, part in layer.descendants()):
+            return _set_until(layer, last, value)
+        layer.trainable = value
+        if layer is last:
+            return True
+    return False
+
+
+# --- heads
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of a network: a last layer with weights, and what follows it without any.
+
+    Attributes:
+        node: the call of the layer with weights.
+        behind: the calls after it, in order, without a last activation.
+        has_activation: whether the answer goes through an activation at the end.
+    """
+
+    node: Node
+    behind: list[Node]
+    has_activation: bool
+
+
+def replace_head(model: Model, classes: int, activation: Any, name: str | None) -> Model:
+    """See `Model.replace_head`."""
+    from kernelearn.models.model import Model
+
+    _check_one_output(model.need_shapes(), "replace_head")
+    last = model.outputs[0].node
+    if isinstance(last.layer, Model) and last in model.calls and not is_own(type(last.layer)):
+        inner = replace_head(last.layer, classes, activation, name)
+        return Model(_inputs(model), recall(last, last.inputs, inner)[0], name=model.name)
+    head = _head(model)
+    layer = _new_head(model, head, classes, activation, name)
+    x: Any = layer(head.node.inputs[0])
+    for node in head.behind:
+        x = recall(node, [x])[0]
+    if head.behind and activation is not None:
+        x = _activation(model, activation)(x)
+    return Model(_inputs(model), x, name=model.name)
+
+
+def add_head(model: Model, classes: int, activation: Any, pooling: str, name: str | None) -> Model:
+    """See `Model.add_head`."""
+    from kernelearn.layers import Dense
+    from kernelearn.models.model import Model
+
+    _check_one_output(model.need_shapes(), "add_head")
+    if pooling not in POOLINGS:
+        raise ArgumentError(f"pooling must be one of {', '.join(map(repr, POOLINGS))}; got {pooling!r}.")
+    x: Any = model.outputs[0]
+    if len(x.shape) > 2:
+        x = _pooling(len(x.shape) - 2, pooling)(x)
+    return Model(_inputs(model), _named(model, Dense(classes, activation=activation, name=name))(x))
+
+
+def head_layer(model: Model) -> Layer:
+    """The layer that `replace_head` would replace.
+
+    Raises: ArgumentError if there is none.
+    """
+    _check_one_output(model.need_shapes(), "replace_head")
+    last = model.outputs[0].node.layer
+    from kernelearn.models.model import Model
+
+    return head_layer(last) if isinstance(last, Model) and not is_own(type(last)) else _head(model).node.layer
+
+
+def _check_one_output(model: Model, what: str) -> None:
+    if len(model.outputs) != 1 or is_own(type(model)):
+        raise ArgumentError(
+            f"{what} needs a model of joined layers with one output; {model.name!r} has "
+            + ("a call of its own." if is_own(type(model)) else f"{len(model.outputs)}: {model.output_names}.")
+        )
+
+
+def _head(model: Model) -> Head:
+    """Walk back from the output over calls without weights, to the layer that makes the classes."""
+    from kernelearn.layers import Activation, Conv1D, Conv2D, Conv3D, Dense, Softmax
+
+    behind: list[Node] = []
+    node = model.outputs[0].node
+    has_activation = isinstance(node.layer, Activation | Softmax)
+    while node in model.calls and not node.layer.weights and len(node.inputs) == 1:
+        behind.insert(0, node)
+        node = node.inputs[0].node
+    layer = node.layer if node in model.calls else None
+    is_map = len(model.outputs[0].shape) > 2
+    is_conv = isinstance(layer, Conv1D | Conv2D | Conv3D)
+    is_pointwise = is_conv and set(layer.kernel_size) == {1}  # type: ignore[union-attr]
+    if not isinstance(layer, Dense) and not (is_conv and (is_map or is_pointwise)):
+        found = f"ends in {type(layer).__name__} {layer.name!r}" if layer else "has no layer with weights at its end"
+        raise ArgumentError(
+            "replace_head needs a model with one output that ends in a Dense layer, or in a convolution of "
+            f"size 1 (pooling, Flatten and an Activation may follow); {model.name!r} {found}. For a "
+            "network without a head use add_head(classes)."
+        )
+    return Head(node, behind[:-1] if has_activation else behind, has_activation)
+
+
+def _new_head(model: Model, head: Head, classes: int, activation: Any, name: str | None) -> Layer:
+    """A layer of the same kind for other classes, with fresh weights."""
+    old = head.node.layer
+    config = {k: v for k, v in old.get_config().items() if k not in ("name", "trainable")}
+    size = "units" if "units" in config else "filters"
+    # What stands behind it keeps the layer's own activation in front of it: ReLU before a pooling.
+    own = activation if not head.behind else (config.get("activation") if head.has_activation else None)
+    return _named(model, type(old).from_config({**config, size: classes, "activation": own, "name": name}))
+
+
+def _activation(model: Model, activation: Any) -> Layer:
+    from kernelearn.layers import Activation
+
+    return _named(model, Activation(activation))
+
+
+def _named(model: Model, layer: Any) -> Any:
+    """The layer, with a name that the model has not."""
+    taken = {other.name for other in model.layers}
+    stem, number = layer.name, 1
+    while layer.name in taken:
+        layer.name, number = f"{stem}_{number}", number + 1
+    return layer
+
+
+def _pooling(axes: int, kind: str) -> Layer:
+    from kernelearn import layers
+
+    if kind == "flatten":
+        return layers.Flatten()
+    made: Layer = getattr(layers, f"Global{'Average' if kind == 'avg' else 'Max'}Pooling{axes}D")()
+    return made
+
+
+def _inputs(model: Model) -> Any:
+    """The inputs as the model was given them."""
+    return dict(zip(model.input_keys, model.inputs)) if model.input_keys else model.inputs
+
+
+def recall(call: Node, tensors: Sequence[Tensor], layer: Layer | None = None) -> list[Tensor]:
+    """The outputs of a call made again on other tensors, of the same layer or of another one."""
+    layer = layer or call.layer
+    inputs = list(tensors)
+    plain: tuple[Any, dict[str, Any]] = ((inputs if len(inputs) > 1 else inputs[0],), {})
+    args, keywords = call.given.filled(inputs) if call.given else plain
+    layer(*args, training=call.training, **keywords)
+    return list(layer.last_node().outputs)
+
+
+# --- the part behind a frozen one
+
+
+@dataclass(frozen=True)
+class Split:
+    """A model in two: `base` gives what `head` takes; both share their layers with the model.
+
+    Attributes:
+        names: of the tensors between them, the keys of `base`'s outputs and of `head`'s inputs.
+    """
+
+    base: Model
+    head: Model
+    names: list[str]
+
+
+def split_at_frozen(model: Model) -> Split:
+    """The part that training leaves as it is and that gives the same for the same picture, and the rest.
+
+    Raises: ArgumentError, with the layer and the reason, where there is no such part or no rest.
+    """
+    from kernelearn.models.model import Model
+
+    if is_own(type(model.need_shapes())):
+        raise ArgumentError(f"Model {model.name!r} has a call of its own: where to divide it is not known.")
+    known, reason = _unchanging(model)
+    rest = [call for call in model.calls if id(call) not in known]
+    if not known:
+        raise ArgumentError(f"Nothing at the beginning of {model.name!r} is the same in every step: {reason}")
+    if not rest or not any(call.layer.trainable_weights for call in rest):
+        raise ArgumentError(f"Model {model.name!r} has nothing to train behind its frozen layers.")
+    border = _border(model, rest)
+    names = [_name_of(tensor, border) for tensor in border]
+    starts = [Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in border]
+    made = {id(tensor): start for tensor, start in zip(border, starts)}
+    for call in rest:
+        results = recall(call, [made[id(tensor)] for tensor in call.inputs])
+        made.update((id(tensor), result) for tensor, result in zip(call.outputs, results))
+    outputs: Any = [made[id(tensor)] for tensor in model.outputs]
+    if model.output_keys:
+        outputs = dict(zip(model.output_keys, outputs))
+    base = Model(_inputs(model), border, name=f"{model.name}_frozen")
+    _check_no_masks(base)
+    return Split(base, Model(starts, outputs, name=model.name), names)
+
+
+def _check_no_masks(base: Model) -> None:
+    graph = ProgramBuilder(dtype=base.dtype)
+    starts = [graph.input(f"x_{i}", t.shape, t.dtype) for i, t in enumerate(base.inputs)]
+    results = as_tuple(base.lower(graph, *starts))
+    if any(buffer.name in graph.masks for buffer in results):
+        raise ArgumentError(
+            f"The frozen layers of {base.name!r} hand a mask on to those behind them, and stored features have "
+            "none. Train without storing them."
+        )
+
+
+def _unchanging(model: Model) -> tuple[set[int], str]:
+    """ids of the calls that give the same in every step, and why the first other one does not."""
+    constant = {id(tensor) for tensor in model.inputs}
+    known: set[int] = set()
+    reason = ""
+    for call in model.calls:
+        why = why_changing(call)
+        if why is None and all(id(tensor) in constant for tensor in call.inputs):
+            known.add(id(call))
+            constant.update(id(tensor) for tensor in call.outputs)
+        reason = reason or (why or "")
+    return known, reason
+
+
+def why_changing(call: Node) -> str | None:
+    """Why a call may give another result in the next step; None if it cannot."""
+    layer = call.layer
+    if any(part.trainable_weights and part.learning_rate_multiplier for part in layer.flat_layers()):
+        return f"layer {layer.name!r} is trained. Freeze it: model.freeze(until={layer.name!r})."
+    if _operations(call, True) == _operations(call, False):
+        return None
+    return (
+        f"layer {layer.name!r} ({type(layer).__name__}) does something else in every step of training, such as "
+        "changing images at random, and one stored answer for each picture would leave that out. Train "
+        "without it, or do not store the features."
+    )
+
+
+def _operations(call: Node, training: bool) -> list[Any]:
+    graph = ProgramBuilder(training, call.layer.dtype)
+    inputs = [graph.input(f"x_{i}", t.shape, t.dtype) for i, t in enumerate(call.inputs)]
+    lower_node(graph, call, inputs)
+    return graph.operations
+
+
+def _border(model: Model, rest: Sequence[Node]) -> list[Tensor]:
+    """The tensors that the rest reads and does not make itself, in the order in which it reads them."""
+    own = {id(tensor) for call in rest for tensor in call.outputs}
+    read: Iterator[Tensor] = (t for call in rest for t in call.inputs)
+    wanted = {id(t): t for t in read if id(t) not in own}
+    wanted.update((id(t), t) for t in model.outputs if id(t) not in own)
+    return list(wanted.values())
+
+
+def _name_of(tensor: Tensor, border: Sequence[Tensor]) -> str:
+    name = tensor.node.layer.name
+    alike = [t for t in border if t.node.layer.name == name]
+    return name if len(alike) == 1 else f"{name}_{alike.index(tensor)}"
