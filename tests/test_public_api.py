@@ -82,7 +82,7 @@ PUBLIC = {
         SpectralNormalization
     """,
     "kernelearn.models": """
-        Input Model Sequential load_model zoo
+        CachedFeatures Input Model Sequential load_model zoo
         clone_model model_from_json
     """,
     "kernelearn.losses": """

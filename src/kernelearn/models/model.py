@@ -327,6 +327,14 @@ class Model(OwnCall, Trainer, Layer):
         """
         return transfer.add_head(self, classes, activation, pooling, name)
 
+    def split_at_frozen(self) -> transfer.Split:
+        """The frozen beginning of the model and the rest, as two models that share its layers.
+
+        Returns: `base`, `head`, and the `names` of the tensors between them.
+        Raises: ArgumentError, with the layer and the reason, where there is no such part.
+        """
+        return transfer.split_at_frozen(self)
+
     # --- looking at it
 
     def feature_maps(self, x: Any, layers: Sequence[str]) -> list[np.ndarray]:

@@ -232,7 +232,8 @@ def split_at_frozen(model: Model) -> Split:
         outputs = dict(zip(model.output_keys, outputs))
     base = Model(_inputs(model), border, name=f"{model.name}_frozen")
     _check_no_masks(base)
-    return Split(base, Model(starts, outputs, name=model.name), names)
+    given: Any = dict(zip(names, starts)) if len(starts) > 1 else starts
+    return Split(base, Model(given, outputs, name=model.name), names)
 
 
 def _check_no_masks(base: Model) -> None:
