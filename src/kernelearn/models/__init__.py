@@ -8,4 +8,13 @@ from kernelearn.models.model import Model
 from kernelearn.models.sequential import Sequential
 from kernelearn.training.cached_features import CachedFeatures
 
-__all__ = ["CachedFeatures", "Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "zoo"]
+__all__ = [
+    "CachedFeatures",
+    "Input",
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_json",
+    "zoo",
+]

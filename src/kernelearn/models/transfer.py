@@ -112,7 +112,11 @@ def _check_one_output(model: Model, what: str) -> None:
     if len(model.outputs) != 1 or is_own(type(model)):
         raise ArgumentError(
             f"{what} needs a model of joined layers with one output; {model.name!r} has "
-            + ("a call of its own." if is_own(type(model)) else f"{len(model.outputs)}: {model.output_names}.")
+            + (
+                "a call of its own."
+                if is_own(type(model))
+                else f"{len(model.outputs)}: {model.output_names}."
+            )
         )
 
 
@@ -131,7 +135,11 @@ def _head(model: Model) -> Head:
     is_conv = isinstance(layer, Conv1D | Conv2D | Conv3D)
     is_pointwise = is_conv and set(layer.kernel_size) == {1}  # type: ignore[union-attr]
     if not isinstance(layer, Dense) and not (is_conv and (is_map or is_pointwise)):
-        found = f"ends in {type(layer).__name__} {layer.name!r}" if layer else "has no layer with weights at its end"
+        found = (
+            f"ends in {type(layer).__name__} {layer.name!r}"
+            if layer
+            else "has no layer with weights at its end"
+        )
         raise ArgumentError(
             "replace_head needs a model with one output that ends in a Dense layer, or in a convolution of "
             f"size 1 (pooling, Flatten and an Activation may follow); {model.name!r} {found}. For a "

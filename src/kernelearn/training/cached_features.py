@@ -1,7 +1,7 @@
 """Feature extraction: each picture goes once through the frozen part of a model, the rest trains on what it gave.
 
-    cached = CachedFeatures(model)         # what is frozen at the beginning, and the rest
-    cached.fit(x, y, epochs=20)            # trains the rest, as model.fit would, in a part of the time
+cached = CachedFeatures(model)         # what is frozen at the beginning, and the rest
+cached.fit(x, y, epochs=20)            # trains the rest, as model.fit would, in a part of the time
 """
 
 from __future__ import annotations
@@ -177,7 +177,9 @@ class CachedFeatures:
             if not found:
                 size = sum(len(data) * row.nbytes // len(row) for row in outputs.values())
                 place = self._place(key, size)
-                found = {n: self._empty(place, n, (len(data), *o.shape[1:]), o.dtype) for n, o in outputs.items()}
+                found = {
+                    n: self._empty(place, n, (len(data), *o.shape[1:]), o.dtype) for n, o in outputs.items()
+                }
             rows = len(next(iter(outputs.values())))
             for name, output in outputs.items():
                 found[name][first : first + rows] = output

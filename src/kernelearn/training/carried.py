@@ -16,7 +16,6 @@ from kernelearn.training.steps.updating import Carried, carried_shapes, kind_of
 
 if TYPE_CHECKING:
     from kernelearn.engine.variable import Variable
-    from kernelearn.optimizers import Optimizer
     from kernelearn.training.trainer import Trainer
 
 Flags = dict[str, list[bool]]
@@ -79,7 +78,9 @@ class SavedSlots:
     def _check(self) -> None:
         optimizer = self.optimizer
         expected = [carried_shapes(optimizer, weight) if optimizer else {} for weight in self.weights]
-        shapes = [{k: a.shape for (n, k), (_, a) in self.found.items() if n == i} for i in range(len(expected))]
+        shapes = [
+            {k: a.shape for (n, k), (_, a) in self.found.items() if n == i} for i in range(len(expected))
+        ]
         fits = all(saved in ({}, wanted) for saved, wanted in zip(shapes, expected))
         if not fits or (optimizer and optimizer.carried and not self.found):
             raise FormatError("The saved state belongs to another model or optimiser: it has other arrays.")

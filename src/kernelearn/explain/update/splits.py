@@ -227,9 +227,7 @@ def split_update(
     old, new = before.astype(np.float64), final.astype(np.float64)
     bound = _rounding(before.dtype, old, new, parts)
     scaling, multiplier = _scaling(parts, step), float(attrs.get("multiplier", 1.0))
-    return UpdateSplit(
-        layer, weight, (k, k), kind, old, new, parts, scaling, bound, step, multiplier
-    )
+    return UpdateSplit(layer, weight, (k, k), kind, old, new, parts, scaling, bound, step, multiplier)
 
 
 def clip(
