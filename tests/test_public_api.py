@@ -34,7 +34,8 @@ PUBLIC = {
         softsign sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold
     """,
     "kernelearn.callbacks": """
-        BackupAndRestore CSVLogger Callback CallbackList EarlyStopping GradualUnfreezing History LambdaCallback
+        BackupAndRestore CSVLogger Callback CallbackList EarlyStopping GradualUnfreezing History
+        LambdaCallback
         LearningRateScheduler ModelCheckpoint ProgbarLogger ProgressBar ReduceLROnPlateau
         SwapEMAWeights TensorBoard TerminateOnNaN
     """,

@@ -1,4 +1,4 @@
-"""Transfer learning on the structure of a model: which layers are frozen, other heads, the part behind a frozen one.
+"""Transfer learning on the structure of a model: what is frozen, other heads, the part behind a frozen one.
 
 Nothing here copies a weight: what is made shares its layers with the model that it is made from.
 """
@@ -155,7 +155,8 @@ def _new_head(model: Model, head: Head, classes: int, activation: Any, name: str
     size = "units" if "units" in config else "filters"
     # What stands behind it keeps the layer's own activation in front of it: ReLU before a pooling.
     own = activation if not head.behind else (config.get("activation") if head.has_activation else None)
-    return _named(model, type(old).from_config({**config, size: classes, "activation": own, "name": name}))
+    made: Layer = type(old).from_config({**config, size: classes, "activation": own, "name": name})
+    return _named(model, made)
 
 
 def _activation(model: Model, activation: Any) -> Layer:
@@ -164,7 +165,7 @@ def _activation(model: Model, activation: Any) -> Layer:
     return _named(model, Activation(activation))
 
 
-def _named(model: Model, layer: Any) -> Any:
+def _named(model: Model, layer: Layer) -> Layer:
     """The layer, with a name that the model has not."""
     taken = {other.name for other in model.layers}
     stem, number = layer.name, 1
@@ -250,8 +251,8 @@ def _check_no_masks(base: Model) -> None:
     results = as_tuple(base.lower(graph, *starts))
     if any(buffer.name in graph.masks for buffer in results):
         raise ArgumentError(
-            f"The frozen layers of {base.name!r} hand a mask on to those behind them, and stored features have "
-            "none. Train without storing them."
+            f"The frozen layers of {base.name!r} hand a mask on to those behind them, and stored features "
+            "have none. Train without storing them."
         )
 
 
@@ -277,8 +278,8 @@ def why_changing(call: Node) -> str | None:
     if _operations(call, True) == _operations(call, False):
         return None
     return (
-        f"layer {layer.name!r} ({type(layer).__name__}) does something else in every step of training, such as "
-        "changing images at random, and one stored answer for each picture would leave that out. Train "
+        f"layer {layer.name!r} ({type(layer).__name__}) does something else in every step of training, such "
+        "as changing images at random, and one stored answer for each picture would leave that out. Train "
         "without it, or do not store the features."
     )
 

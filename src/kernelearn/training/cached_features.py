@@ -1,4 +1,4 @@
-"""Feature extraction: each picture goes once through the frozen part of a model, the rest trains on what it gave.
+"""Feature extraction: each picture goes once through the frozen part of a model, the rest trains on that.
 
 cached = CachedFeatures(model)         # what is frozen at the beginning, and the rest
 cached.fit(x, y, epochs=20)            # trains the rest, as model.fit would, in a part of the time
@@ -51,10 +51,10 @@ class CachedFeatures:
     """The frozen part of a model, run once over data, and the rest of the model trained on what it gave.
 
     The frozen part is everything from the inputs on that no step of training changes and that gives the same
-    for the same picture: frozen layers, layers without weights, BatchNormalization that is frozen. Layers that
-    change pictures at random, or drop parts of them, are refused there: one stored answer would leave out
-    what they do. Features follow the weights and the data: where one of them has changed, they are computed
-    again.
+    for the same picture: frozen layers, layers without weights, BatchNormalization that is frozen. Layers
+    that change pictures at random, or drop parts of them, end it, and are refused at its beginning: one
+    stored answer would leave out what they do. Features follow the weights and the data: where one of them
+    has changed, they are computed again.
 
     Args:
         model: compiled, with layers frozen at its beginning.
@@ -114,7 +114,7 @@ class CachedFeatures:
         return self.head.fit(self.dataset(data), validation_data=validation, **options)
 
     def dataset(self, x: Any, y: Any = None, sample_weight: Any = None) -> Dataset:
-        """The data with features in the place of pictures, for `head.fit`, `head.evaluate` and `head.predict`.
+        """The data with features in the place of pictures, for `fit`, `evaluate` and `predict` of the head.
 
         Raises: ArgumentError for a stream, which gives something else each time; DataError for pictures of
             several sizes.
@@ -142,7 +142,7 @@ class CachedFeatures:
 
     def _check_frozen(self) -> None:
         """Raise ArgumentError if the frozen part is trained by now."""
-        if self.base.trainable_weights and any(  # type: ignore[attr-defined]
+        if any(
             layer.trainable_weights and layer.learning_rate_multiplier for layer in self.base.flat_layers()
         ):
             raise ArgumentError(
@@ -164,7 +164,7 @@ class CachedFeatures:
     def _digest_of_weights(self) -> str:
         state = hashlib.blake2b(network_fingerprint(self.base).encode(), digest_size=16)
         for weight in self.base.weights:
-            state.update(np.ascontiguousarray(weight.numpy()).reshape(-1).view(np.uint8))
+            state.update(np.ascontiguousarray(weight.numpy()).tobytes())
         return state.hexdigest()
 
     def _computed(self, key: str, data: Dataset) -> dict[str, np.ndarray]:
@@ -215,7 +215,7 @@ class CachedFeatures:
         return place / f"{self.names.index(name)}.npy"
 
     def _finished(self, place: Path, written: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The files, whole from now on: what has no `features.json` was being written when a process ended."""
+        """The files, whole from now on: what has no `features.json` was left by a process that was ended."""
         for array in written.values():
             array.flush()  # type: ignore[attr-defined]
         sizes = {name: os.path.getsize(self._file(place, name)) for name in written}

@@ -78,9 +78,9 @@ class SavedSlots:
     def _check(self) -> None:
         optimizer = self.optimizer
         expected = [carried_shapes(optimizer, weight) if optimizer else {} for weight in self.weights]
-        shapes = [
-            {k: a.shape for (n, k), (_, a) in self.found.items() if n == i} for i in range(len(expected))
-        ]
+        shapes: list[dict[str, tuple[int, ...]]] = [{} for _ in expected]
+        for (number, kind), (_, array) in self.found.items():
+            shapes[number][kind] = array.shape
         fits = all(saved in ({}, wanted) for saved, wanted in zip(shapes, expected))
         if not fits or (optimizer and optimizer.carried and not self.found):
             raise FormatError("The saved state belongs to another model or optimiser: it has other arrays.")

@@ -1,4 +1,4 @@
-"""A network as a folder that needs Python and NumPy alone: `predict.py`, one readable file, and `weights.npz`."""
+"""A network as a folder that needs NumPy alone: `predict.py`, one readable file, and `weights.npz`."""
 
 from kernelearn.conversion.standalone.exporting import export_standalone
 

@@ -35,11 +35,12 @@ def export_standalone(
         model: built; it need not be compiled.
         directory: made if it is not there; other files in it stay.
         overwrite: replace an export that is there already.
-        input_shape: of one sample, for a model that takes any size: (64, 64, 3), or a list for several inputs.
+        input_shape: of one sample, for a model that takes any size: (64, 64, 3), or a list for several
+            inputs.
         class_names: for the command line of `predict.py`; those of the training if None.
     Returns: the paths of the two files.
-    Raises: ArgumentError naming the operators that have no formula in NumPy, such as code of your own; nothing
-        is written then. NotBuiltError before shapes are known. StorageError.
+    Raises: ArgumentError naming the operators that have no formula in NumPy, such as code of your own;
+        nothing is written then. NotBuiltError before shapes are known. StorageError.
 
     >>> import tempfile
     >>> from kernelearn import Sequential, layers

@@ -1,7 +1,7 @@
 """What an exported predictor does besides computing: reading pictures and arrays, and its command line.
 
-These functions are not used here. Their text goes into `predict.py`, so they need nothing but Python and NumPy;
-Pillow, where it is there, reads more kinds of pictures.
+These functions are not used here. Their text goes into `predict.py`, so they need nothing but Python and
+NumPy; Pillow, where it is there, reads more kinds of pictures.
 """
 
 import argparse
@@ -22,7 +22,8 @@ def read_png(path, content):
 
     Source: Portable Network Graphics (PNG) Specification, W3C.
     """
-    chunks, at, kind = {}, len(_PNG_START), b""
+    at, kind = len(_PNG_START), b""
+    chunks: dict[bytes, bytes] = {}
     while kind != b"IEND":
         size = int.from_bytes(content[at : at + 4], "big")
         kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + size]
@@ -124,7 +125,7 @@ def read_picture(path, shape, resize):
     try:
         from PIL import Image
     except ImportError:
-        Image = None
+        Image = None  # type: ignore[assignment]
     wanted = tuple(shape[:2])
     if Image is not None:
         image = Image.open(path).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])

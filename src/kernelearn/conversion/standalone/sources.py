@@ -147,11 +147,9 @@ class Collected:
         patches = [*self._renames(source, node), *_annotations(source.lines, node)]
         if name != chosen:
             patches.append(_name_patch(source.lines, node, name, chosen))
-        first = node.decorator_list[0] if getattr(node, "decorator_list", None) else node  # type: ignore[union-attr]
-        start = (first.lineno, 0)
-        text = _patched(
-            source.lines, start, (int(node.end_lineno or 0), int(node.end_col_offset or 0)), patches
-        )
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+        start = (min([node.lineno, *(part.lineno for part in decorators)]), 0)
+        text = _patched(source.lines, start, _end(node), patches)
         return _without_tests(text)
 
     def _renames(self, source: Source, node: ast.AST) -> Iterator[tuple[Any, Any, str]]:
