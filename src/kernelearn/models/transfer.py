@@ -304,3 +304,40 @@ def _name_of(tensor: Tensor, border: Sequence[Tensor]) -> str:
     name = tensor.node.layer.name
     alike = [t for t in border if t.node.layer.name == name]
     return name if len(alike) == 1 else f"{name}_{alike.index(tensor)}"
+
+
+# --- layers in front
+
+
+def in_front(model: Model, layers: Sequence[Layer]) -> Model:
+    """A model with layers between its input and what reads that; it shares all layers with this one.
+
+    Raises: ArgumentError for several inputs, or a model with a call of its own.
+    """
+    from kernelearn.models.model import Model
+    from kernelearn.models.sequential import Sequential
+
+    if len(model.need_shapes().inputs) != 1 or is_own(type(model)):
+        raise ArgumentError(
+            f"A layer in front needs a model of joined layers with one input; {model.name!r} has "
+            f"{len(model.inputs)} inputs" + (" and a call of its own." if is_own(type(model)) else ".")
+        )
+    old = model.inputs[0]
+    start = Input(old.shape[1:], dtype=old.dtype, name=_new_name(old.node.layer.name, layers))
+    if isinstance(model, Sequential):
+        return Sequential([start, *layers, *model.layers], name=model.name)
+    x: Any = start
+    for layer in layers:
+        x = layer(x)
+    made = {id(old): x}
+    for call in model.calls:
+        results = recall(call, [made[id(tensor)] for tensor in call.inputs])
+        made.update((id(tensor), result) for tensor, result in zip(call.outputs, results))
+    outputs: Any = [made[id(tensor)] for tensor in model.outputs]
+    if model.output_keys:
+        outputs = dict(zip(model.output_keys, outputs))
+    return Model({model.input_keys[0]: start} if model.input_keys else start, outputs, name=model.name)
+
+
+def _new_name(name: str, layers: Sequence[Layer]) -> str:
+    return name if all(layer.name != name for layer in layers) else f"{name}_0"

@@ -124,10 +124,12 @@ def read_picture(path, shape, resize):
         raise ValueError(f"The network takes {channels} channels, which no picture has. Give a .npy file.")
     try:
         from PIL import Image
+
+        has_pillow = True
     except ImportError:
-        Image = None  # type: ignore[assignment]
+        has_pillow = False
     wanted = tuple(shape[:2])
-    if Image is not None:
+    if has_pillow:
         image = Image.open(path).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
         if resize and None not in wanted:
             image = image.resize(wanted[::-1], Image.Resampling.BILINEAR)
@@ -137,7 +139,7 @@ def read_picture(path, shape, resize):
     else:
         raise ValueError(f"{path} is no PNG file: other pictures need Pillow (pip install pillow).")
     if any(want is not None and have != want for have, want in zip(pixels.shape, wanted)):
-        remedy = "give --resize" if Image is not None else "resize it, or install Pillow and give --resize"
+        remedy = "give --resize" if has_pillow else "resize it, or install Pillow and give --resize"
         raise ValueError(
             f"{path} is {pixels.shape[0]} x {pixels.shape[1]}, the network takes {wanted}: {remedy}."
         )
