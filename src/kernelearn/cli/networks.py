@@ -1,4 +1,4 @@
-"""What `--model` may be: a name of the zoo, a Python file, a JSON config, a file with a model, a run folder."""
+"""What `--model` may be: a name of the zoo, a Python file, a JSON config, a file with a model, a run."""
 
 import hashlib
 import importlib.util
@@ -36,7 +36,9 @@ def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> 
         if not path.is_file():
             raise ArgumentError(f"--model: there is no file {spec!r}.")
         return _from_python(path, input_shape, data_classes) if path.suffix == ".py" else _from_json(path)
-    raise unknown_name("model", spec, [*zoo.MODELS, "FILE.py", "CONFIG.json", "MODEL.kernelearn", "MODEL.keras", "RUN"])
+    raise unknown_name(
+        "model", spec, [*zoo.MODELS, "FILE.py", "CONFIG.json", "MODEL.kernelearn", "MODEL.keras", "RUN"]
+    )
 
 
 def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, spec: str) -> "Model":

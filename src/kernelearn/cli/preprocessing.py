@@ -1,4 +1,4 @@
-"""What a model that was trained elsewhere does not say: the range of its images, and the names of its classes.
+"""What a model from elsewhere does not say: the range of its images, and the names of its classes.
 
 Pictures come in [0, 1]. A network that was trained on others gets a layer in front of it, once, and is from
 then on like any other.
@@ -26,8 +26,8 @@ _FAR = 16  # an input that is larger than this is no number in [0, 1] or [-1, 1]
 SCALE = Annotated[
     str | None,
     typer.Option(
-        help="What the network takes for black and white: 0..1, 0..255, -1..1, or imagenet (mean and deviation "
-        "of its colours). [default: what the file says, else 0..1]"
+        help="What the network takes for black and white: 0..1, 0..255, -1..1, or imagenet (mean and "
+        "deviation of its colours). [default: what the file says, else 0..1]"
     ),
 ]
 CLASS_NAMES = Annotated[
@@ -122,7 +122,9 @@ def prepared(model: "Model", scale: str | None, class_names: str | None = None) 
 
 def _check_colours(model: "Model", scale: str) -> None:
     if scale == IMAGENET and model.input_shape[-1] != len(_MEAN):
-        raise ArgumentError(f"--scale imagenet is for three colours; the model takes {model.input_shape[1:]}.")
+        raise ArgumentError(
+            f"--scale imagenet is for three colours; the model takes {model.input_shape[1:]}."
+        )
 
 
 def with_front(model: "Model", layers: "list[Layer]") -> "Model":
@@ -132,7 +134,9 @@ def with_front(model: "Model", layers: "list[Layer]") -> "Model":
     if not layers:
         return model
     if any(layer.name == FRONT for layer in model.layers) and any(layer.name == FRONT for layer in layers):
-        raise ArgumentError("The model has a layer in front that scales its images already; leave out --scale.")
+        raise ArgumentError(
+            "The model has a layer in front that scales its images already; leave out --scale."
+        )
     made = in_front(model, layers)
     made.metadata = dict(model.metadata)
     return made
@@ -151,3 +155,37 @@ def names_for(model: "Model", text: str) -> list[str]:
     if count is not None and len(names) != count:
         raise ArgumentError(f"--class-names gives {len(names)} names; the model has {count} outputs.")
     return names
+
+
+def compiled(model: "Model", has_classes: bool, shape: object) -> None:
+    """Give a model without a loss the usual one for its data, and say so.
+
+    Args:
+        shape: of one image, for a model that takes any size.
+    """
+    from kernelearn.cli.output import say
+    from kernelearn.losses import BinaryCrossentropy, SparseCategoricalCrossentropy
+
+    if model.compiled and model.programs.has_loss:
+        return
+    last = _last_operation(model, shape)
+    loss: object = "mse"
+    told = "mean squared error"
+    if has_classes:
+        is_one = model.output_shape[-1] == 1
+        is_probability = last == ("activation sigmoid" if is_one else "softmax")
+        loss = (BinaryCrossentropy if is_one else SparseCategoricalCrossentropy)(
+            from_logits=not is_probability
+        )
+        told = "cross-entropy" + ("" if is_probability else " of numbers that are no probabilities yet")
+    model.compile(loss=loss, metrics=["accuracy"] if has_classes else ["mae"])
+    say(f"Loss: the file names none; {told} is taken.", to_stderr=True)
+
+
+def _last_operation(model: "Model", shape: object) -> str:
+    """The last operation of a prediction, but for those that only move numbers."""
+    is_any = None in model.inputs[0].shape[1:]
+    for op in reversed(model.program("predict", shape if is_any else None).operations):
+        if op.operator not in ("reshape", "transpose"):
+            return f"{op.operator} {op.attrs['kind']}" if op.operator == "activation" else op.operator
+    return ""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernelearn.engine.program import ProgramBuilder
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers.core.calling import as_tuple, lower_node
 from kernelearn.layers.core.own import is_own
 from kernelearn.layers.core.tensor import Node, Tensor
+from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.layers.merging import Input
 
 if TYPE_CHECKING:
@@ -341,3 +342,30 @@ def in_front(model: Model, layers: Sequence[Layer]) -> Model:
 
 def _new_name(name: str, layers: Sequence[Layer]) -> str:
     return name if all(layer.name != name for layer in layers) else f"{name}_0"
+
+
+def with_input_shape(model: Model, shape: Sequence[int | None]) -> Model:
+    """A copy of a model of one input that takes samples of this shape, with the same weights; not compiled.
+
+    Raises: ShapeError where the shape does not fit what the layers were made for.
+    """
+    from kernelearn.initializers.from_layer import values_follow
+    from kernelearn.layers.core.base import LAYERS
+
+    own = model.need_shapes().inputs[0].shape[1:]
+    if len(model.inputs) != 1 or is_own(type(model)) or not fits(tuple(shape), own):
+        raise ShapeError(
+            f"Model {model.name!r} takes inputs of shape {own}; {tuple(shape)} does not fit that."
+        )
+    config = LAYERS.serialize(model)
+    assert config is not None  # a model has one
+    values = config["config"]
+    if "inputs" in values:
+        values["inputs"][0]["shape"] = list(shape)
+    else:
+        values["input_shape"] = list(shape)
+    with values_follow():
+        made: Model = LAYERS.get(config)
+    made.set_weights(model.get_weights())
+    made.metadata = dict(model.metadata)
+    return made

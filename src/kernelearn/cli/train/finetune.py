@@ -28,9 +28,7 @@ _FREEZE = Annotated[
     str | None,
     typer.Option(help="Freeze the layers up to and including this one.", rich_help_panel=_PANEL),
 ]
-_HEAD = Annotated[
-    bool, typer.Option("--head", help="Train the last layer alone.", rich_help_panel=_PANEL)
-]
+_HEAD = Annotated[bool, typer.Option("--head", help="Train the last layer alone.", rich_help_panel=_PANEL)]
 _NEW_HEAD = Annotated[
     bool,
     typer.Option(

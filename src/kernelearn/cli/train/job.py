@@ -77,8 +77,9 @@ def train(job: Job) -> Training:
 
 
 def is_tidy(run: Training, folder: Path) -> bool:
-    """Whether a finished run has its picture and no checkpoint any more."""
-    return "kernels" in run.results and not (folder / run_folder.CHECKPOINT).exists()
+    """Whether a finished run has its picture, and nothing any more that only a running one needs."""
+    left = any((folder / name).exists() for name in (run_folder.CHECKPOINT, run_folder.START))
+    return "kernels" in run.results and not left
 
 
 def tidy(run: Training, model: "Model", folder: Path) -> None:
@@ -102,7 +103,9 @@ def _prepare(job: Job) -> "tuple[Training, Data, Model]":
     if not job.is_resumed:
         run_folder.clear(job.folder)
     run.save(job.folder)
-    if job.settings.finetune is not None and not (job.is_resumed and (job.folder / run_folder.START).exists()):
+    if job.settings.finetune is not None and not (
+        job.is_resumed and (job.folder / run_folder.START).exists()
+    ):
         model.save(job.folder / run_folder.START)
     return run, data, model
 
@@ -114,7 +117,7 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
     shape: Any = data.input_shape if settings.resize != KEEP else (None, None, data.input_shape[-1])
     plan = None if settings.finetune is None else transfer.Plan(**settings.finetune)
     if plan is None:
-        model, new = make_network(settings.model, shape, data.classes), []
+        model = make_network(settings.model, shape, data.classes)
         freeze_layers(model, settings.freeze)
         model = augmented(model, settings.augment, shape)
     else:

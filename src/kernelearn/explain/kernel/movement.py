@@ -85,7 +85,7 @@ class Movement:
         kept = [row for row in self.layers if row.state == KEPT]
         share = 100 * self.taken_over / max(self.total, 1)
         words = f"{self.taken_over:,} of {self.total:,} weights ({share:.1f} %) were taken over"
-        words += f"; {len(moved)} layers moved, {len(kept)} are as they were"
+        words += f"; layers that moved: {len(moved)}, as they were: {len(kept)}"
         return f"{words}; new: {', '.join(row.layer for row in new)}." if new else f"{words}; none is new."
 
     def table(self) -> Table:
@@ -158,7 +158,9 @@ def movement(before: Any, after: Any, new: Collection[str] = ()) -> Movement:
     for name in now:
         groups.setdefault(name.rpartition("/")[0], []).append(name)
     frozen = _frozen(after)
-    return Movement(tuple(_row(layer, names, then, now, layer in new, frozen) for layer, names in groups.items()))
+    return Movement(
+        tuple(_row(layer, names, then, now, layer in new, frozen) for layer, names in groups.items())
+    )
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:

@@ -12,7 +12,17 @@ from typing import Any
 from kernelearn import __version__
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.storage import PathLike, atomic_write
-from kernelearn.view.report import ending, films, filters, learning, network, outcome, sight, transfer, weights
+from kernelearn.view.report import (
+    ending,
+    films,
+    filters,
+    learning,
+    network,
+    outcome,
+    sight,
+    transfer,
+    weights,
+)
 from kernelearn.view.report.markup import Html, escaped, join, paragraph, tag
 from kernelearn.view.report.material import Material
 
