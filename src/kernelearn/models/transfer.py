@@ -5,7 +5,8 @@ Nothing here copies a weight: what is made shares its layers with the model that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers.core.calling import as_tuple, lower_node
 from kernelearn.layers.core.own import is_own
 from kernelearn.layers.core.tensor import Node, Tensor
-from kernelearn.layers.core.unknown_sizes import fits
+from kernelearn.layers.core.unknown_sizes import fits, has_unknown
 from kernelearn.layers.merging import Input
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kernelearn.models.model import Model
 
 POOLINGS = ("avg", "max", "flatten")
+_TRIED = (32, 64, 16, 8, 128, 256)  # sizes of images
 
 
 def set_trainable(model: Model, value: bool, until: str | None) -> None:
@@ -247,9 +249,12 @@ def split_at_frozen(model: Model) -> Split:
 
 
 def _check_no_masks(base: Model) -> None:
-    graph = ProgramBuilder(dtype=base.dtype)
-    starts = [graph.input(f"x_{i}", t.shape, t.dtype) for i, t in enumerate(base.inputs)]
-    results = as_tuple(base.lower(graph, *starts))
+    """Raise ArgumentError if a mask would get lost between the two parts."""
+
+    def lower(graph: ProgramBuilder, inputs: list[Any]) -> Any:
+        return as_tuple(base.lower(graph, *inputs))
+
+    graph, results = _tried(lower, base.inputs, base, False)
     if any(buffer.name in graph.masks for buffer in results):
         raise ArgumentError(
             f"The frozen layers of {base.name!r} hand a mask on to those behind them, and stored features "
@@ -286,10 +291,28 @@ def why_changing(call: Node) -> str | None:
 
 
 def _operations(call: Node, training: bool) -> list[Any]:
-    graph = ProgramBuilder(training, call.layer.dtype)
-    inputs = [graph.input(f"x_{i}", t.shape, t.dtype) for i, t in enumerate(call.inputs)]
-    lower_node(graph, call, inputs)
-    return graph.operations
+    """What a call adds to a program."""
+
+    def lower(graph: ProgramBuilder, inputs: list[Any]) -> Any:
+        return lower_node(graph, call, inputs)
+
+    return _tried(lower, call.inputs, call.layer, training)[0].operations
+
+
+def _tried(
+    lower: Callable[[ProgramBuilder, list[Any]], Any], tensors: Sequence[Tensor], layer: Layer, training: bool
+) -> tuple[ProgramBuilder, Any]:
+    """A program and what was added to it; sizes that are known only with a batch are tried.
+
+    Raises: ArgumentError where no size fits.
+    """
+    for size in _TRIED if any(has_unknown(t.shape) for t in tensors) else _TRIED[:1]:
+        graph = ProgramBuilder(training, layer.dtype)
+        shapes = [(t.shape[0], *(size if s is None else s for s in t.shape[1:])) for t in tensors]
+        inputs = [graph.input(f"x_{i}", s, t.dtype) for i, (s, t) in enumerate(zip(shapes, tensors))]
+        with contextlib.suppress(ShapeError):
+            return graph, lower(graph, inputs)
+    raise ArgumentError(f"Layer {layer.name!r} takes none of the sizes {_TRIED}: fix the input shape.")
 
 
 def _border(model: Model, rest: Sequence[Node]) -> list[Tensor]:

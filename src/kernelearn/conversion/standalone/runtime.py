@@ -28,11 +28,13 @@ def read_png(path, content):
         size = int.from_bytes(content[at : at + 4], "big")
         kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + size]
         check = int.from_bytes(content[at + 8 + size : at + 12 + size], "big")
-        if len(body) < size or zlib.crc32(kind + body) != check:
+        if len(content) < at + 12 + size or zlib.crc32(kind + body) != check:
             raise ValueError(f"{path} is damaged or truncated.")
         chunks[kind] = chunks.get(kind, b"") + body
         at += 12 + size
-    header = chunks[b"IHDR"]
+    header = chunks.get(b"IHDR", b"")
+    if len(header) != 13 or b"IDAT" not in chunks:
+        raise ValueError(f"{path} is damaged: it has no header or no pixels.")
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     depth, colour, interlaced = header[8], header[9], header[12]
     if interlaced or colour not in _PNG_CHANNELS or not 0 < width * height <= _MAX_PIXELS:

@@ -35,7 +35,6 @@ _OWN_NAMES = {
     "INPUTS",
     "CLASS_NAMES",
     "OUTPUT_KEYS",
-    "main",
     "Path",
 }
 
