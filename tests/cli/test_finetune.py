@@ -59,7 +59,7 @@ def test_the_head_alone_on_stored_features(run, finished, tmp_path):
     )
     assert done.code == 0, done.err
     assert "goes once through the frozen layers (up to dense)" in done.out
-    assert states(tmp_path / "r")["dense_1"] == ("new", False)
+    assert states(tmp_path / "r")["head"] == ("new", False)
     plain = (
         "finetune",
         finished,

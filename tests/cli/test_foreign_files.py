@@ -44,12 +44,19 @@ def test_summary_network_and_explain(run, foreign, tmp_path):
     summary = run("summary", foreign, "--json")
     assert [layer["name"] for layer in summary.json["layers"]][:2] == ["conv1", "pool1"]
     assert run("network", foreign, "--figure", tmp_path / "n.svg").code == 0
-    bank = run("explain", "bank", foreign, "--layer", "conv1", "--json", "-")
-    assert bank.code == 0 and json.loads(bank.out)
-    fields = run("explain", "receptive-field", foreign, "--json", "-")
-    assert fields.code == 0, fields.err
-    maps = run("explain", "maps", foreign, "--layer", "conv1", "--data", "digits", "--json", "-")
-    assert maps.code == 0, maps.err
+    data = ("--data", "digits")
+    for words in (
+        ("filters", foreign),
+        ("field", foreign, "--layer", "conv2"),
+        ("dense", foreign),
+        ("maps", foreign, "--layer", "conv1", *data),
+        ("patches", foreign, "--layer", "conv1", *data),
+        ("saliency", foreign, *data),
+        ("unit", foreign, *data),
+        ("activation", foreign, *data),
+    ):
+        done = run("explain", *words, "--json", "-")
+        assert done.code == 0 and json.loads(done.out), (words, done.err)
 
 
 def test_predict_with_names_and_range(run, foreign, pictures, tmp_path):
@@ -112,9 +119,10 @@ def test_what_is_no_model_is_told(run, tmp_path, foreign):
     assert missing.code == 1 and "no run folder and no model file" in missing.err
     damaged = tmp_path / "damaged.fake"
     damaged.write_bytes(foreign.read_bytes()[:200])
-    for command in (["summary"], ["explain", "bank"], ["evaluate"]):
+    for command in (["summary"], ["explain", "filters"], ["evaluate"]):
         refused = run(*command, damaged)
         assert refused.code == 1 and "damaged.fake" in refused.err
     weights = tmp_path / "w.fakeweights"
     kernelearn.load_model(foreign).save_weights(weights)
-    assert run("convert", weights, tmp_path / "x.kernelearn").code == 0, "the content says another kind"
+    refused = run("convert", weights, tmp_path / "x.kernelearn")
+    assert refused.code == 1 and "--weights-into" in refused.err

@@ -29,7 +29,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="The file: .kernelearn, .keras, .h5, .onnx, .pt2, .safetensors; .weights.h5, .pt for weights.",
+            help="The file: .kernelearn, .keras, .h5, .onnx, .pt2, .safetensors; .weights.h5, .pt.",
             show_default=False,
         ),
     ],

@@ -114,16 +114,23 @@ def _with_head(
     if not isinstance(shape, tuple):
         raise ArgumentError(f"{spec} has several outputs, {model.output_names}; fine-tuning takes one.")
     if len(shape) > 2:
-        made = model.add_head(outputs, activation)
+        made = model.add_head(outputs, activation, name=_free_name(model))
         told = f"{spec} gives maps {shape[1:]}: a pooling and a new layer for {outputs} classes follow it."
     elif shape[-1] == outputs and not is_anew:
         say(f"Head: the {outputs} outputs of {spec} are kept as they were trained.", to_stderr=True)
         return model, []
     else:
-        made = model.replace_head(outputs, activation)
+        made = model.replace_head(outputs, activation, name=_free_name(model))
         told = f"the last layer of {spec} had {shape[-1]} outputs and begins anew with {outputs}."
     say(f"Head: {told}", to_stderr=True)
     return made, [path for path, layer in made.descendants() if id(layer) not in known and layer.own_weights]
+
+
+def _free_name(model: "Model") -> str:
+    """A name for the new layer that is the same when a run goes on in another process."""
+    taken = {layer.name for _, layer in model.descendants()}
+    numbered = ("head", *(f"head_{number}" for number in range(1, len(taken) + 1)))
+    return next(name for name in numbered if name not in taken)
 
 
 def _freeze(model: "Model", plan: Plan, new: list[str]) -> None:

@@ -61,7 +61,7 @@ def export_standalone(
     there = [name for name in (PREDICTOR, WEIGHTS) if (folder / name).exists()]
     if there and not overwrite:
         raise ArgumentError(
-            f"{str(folder)!r} holds {there[0]} already; choose another folder or overwrite it."
+            f"{str(folder)!r} holds {there[0]} already; choose another folder, or pass overwrite=True."
         )
     make_folder(folder)
     check_writable(folder, sum(array.nbytes for array in weights.values()) + _TEXT_BYTES)

@@ -135,7 +135,8 @@ def movement(before: Any, after: Any, new: Collection[str] = ()) -> Movement:
     """How far each layer of a network has moved from another state of it.
 
     Args:
-        before: the network, or path of a weight -> array as `weight_paths` names them, as it was.
+        before: the network as it was (a clone, or read from its file: what shares layers with `after` moves
+            along), or path of a weight -> array as `weight_paths` names them.
         after: the network as it is.
         new: paths of layers that began anew, whatever `before` has under their names.
     Raises: ArgumentError where the two have no weight in common.
