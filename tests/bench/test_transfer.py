@@ -29,9 +29,7 @@ def test_frozen_layers_have_no_backward_operations(task):
 
 def test_rows_and_table(task, monkeypatch):
     monkeypatch.setattr(transfer, "BURST", 0.0)
-    settings = SimpleNamespace(
-        plan=Rounds(1, 0.01), threads=1, nets=("lenet",), batches_of=lambda net: (2,)
-    )
+    settings = SimpleNamespace(plan=Rounds(1, 0.01), threads=1, nets=("lenet",), batches_of=lambda net: (2,))
     bench = SimpleNamespace(settings=settings, say=str, task=lambda *_: {**task, "engine": "reference"})
     rows = transfer.run(bench)
     (table,) = report._transfer(rows, Ceilings())

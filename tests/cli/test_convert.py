@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn import Input, Sequential, layers, utils
+from kernelearn import Input, Model, Sequential, layers, utils
 from kernelearn.cli.convert import comparing, origins
 from kernelearn.errors import MissingDependencyError
 from tests import fake_format
@@ -107,6 +107,14 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(run, small, tmp_path):
         refused = run("convert", small, target)
         assert refused.code == 1 and message in refused.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.kernelearn"]
+
+
+def test_images_for_several_inputs_are_refused(run, tmp_path):
+    a, b = Input((3,), name="a"), Input((3,), name="b")
+    Model([a, b], layers.Add()([a, b])).save(tmp_path / "two.kernelearn")
+    assert run("convert", tmp_path / "two.kernelearn", tmp_path / "two.fake").code == 0
+    refused = run("convert", tmp_path / "two.kernelearn", tmp_path / "b.fake", "--check", "digits")
+    assert refused.code == 1 and "one input" in refused.err
 
 
 # --- against the programs that files are from

@@ -75,6 +75,13 @@ def test_what_is_no_factor_is_refused_and_changes_nothing(wrong):
     assert set(factors(model).values()) == {1.0} and not model.compiled
 
 
+def test_a_wrong_optimizer_changes_no_factor():
+    model = network()
+    with pytest.raises(UnknownNameError, match="sgdd"):
+        model.compile("sgdd", LOSS, learning_rate_multipliers={"conv1": 0.5})
+    assert set(factors(model).values()) == {1.0}
+
+
 def test_a_name_without_a_layer_is_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'conv1'"):
         network().compile("sgd", LOSS, learning_rate_multipliers={"head": 0.5, "conv_1": 0.1})

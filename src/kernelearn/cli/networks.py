@@ -61,8 +61,8 @@ def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, 
     if type(head).__name__ != "Dense":
         raise ArgumentError(
             f"--model {spec} has {outputs} outputs, the data {wanted} classes, and its last layer "
-            f"{head.name!r} is not Dense, so that it cannot be replaced. Give a FILE.py that "
-            "builds the network."
+            f"{head.name!r} is not Dense, so that it cannot be replaced here. Use kernelearn "
+            "finetune, or give a FILE.py that builds the network."
         )
     say(
         f"Head: layer {head.name!r} of {spec} has {outputs} outputs, the data {wanted} classes; it begins "

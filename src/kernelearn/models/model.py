@@ -23,7 +23,7 @@ from kernelearn.layers.core.structure import Given
 from kernelearn.layers.core.tensor import Node, Tensor
 from kernelearn.layers.core.unknown_sizes import fits, has_unknown, opened
 from kernelearn.layers.core.weight import Weight
-from kernelearn.models import transfer
+from kernelearn.models import heads, transfer
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.models.own_call import OwnCall, keys_of
 from kernelearn.tracing import active
@@ -311,7 +311,7 @@ class Model(OwnCall, Trainer, Layer):
         Returns: a new functional model that shares all other layers with this one.
         Raises: ArgumentError for a model without such an end, or with several outputs.
         """
-        return transfer.replace_head(self, classes, activation, name)
+        return heads.replace_head(self, classes, activation, name)
 
     def add_head(
         self, classes: int, activation: Any = "softmax", pooling: str = "avg", name: str | None = None
@@ -325,7 +325,7 @@ class Model(OwnCall, Trainer, Layer):
             name: of the Dense layer.
         Returns: a new functional model that shares its layers with this one.
         """
-        return transfer.add_head(self, classes, activation, pooling, name)
+        return heads.add_head(self, classes, activation, pooling, name)
 
     def split_at_frozen(self) -> transfer.Split:
         """The frozen beginning of the model and the rest, as two models that share its layers.

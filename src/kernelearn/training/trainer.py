@@ -146,9 +146,10 @@ class Trainer(Overridable, keras_names.TrainerNames):
         """
         engine = keras_names.engine_of(engine, run_eagerly)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
+        used = optimizers.get(optimizer)
         layer_rates.set_multipliers(self, learning_rate_multipliers)
         self.programs.compile(
-            optimizers.get(optimizer),
+            used,
             CompileArguments(loss, loss_weights, metrics, weighted_metrics),
             resolve_engine(engine),
             config.policy() if policy is None else config.check_policy(policy),

@@ -168,6 +168,17 @@ def test_what_has_no_formula_is_refused_by_name_and_nothing_is_written(tmp_path)
         export_standalone(Sequential([layers.Dense(2)]), tmp_path / "out")
 
 
+def test_code_for_one_number_of_images_is_refused(tmp_path):
+    class Counting(layers.Layer):
+        def call(self, x):
+            return ops.reshape(x, (x.shape[0] * 3,))[:, None]
+
+    model = Sequential([Input((3,)), Counting(name="counting")])
+    with pytest.raises(ArgumentError, match="one number of images"):
+        export_standalone(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_operator_of_a_prediction_has_its_text():
     """Those without are updates of weights, which no prediction has."""
     left = []

@@ -134,6 +134,8 @@ def _images(model: "Model", data: str | None) -> "list[np.ndarray]":
 
     from kernelearn.cli.evaluate import new_data
 
+    if data is not None and len(model.inputs) != 1:
+        raise ArgumentError(f"--check takes a network of one input; this one has {model.input_names}.")
     if data is not None:
         dataset = new_data(model, data, None)
         x, _ = dataset.subset(range(min(len(dataset), _MOST_IMAGES))).arrays()

@@ -138,7 +138,7 @@ def _freeze(model: "Model", plan: Plan, new: list[str]) -> None:
 
     Raises: UnknownNameError for a layer that is not there, ArgumentError if nothing is left to train.
     """
-    from kernelearn.models.transfer import head_layer
+    from kernelearn.models.heads import head_layer
 
     if plan.until is not None:
         model.freeze(until=plan.until)

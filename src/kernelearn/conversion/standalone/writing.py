@@ -77,6 +77,8 @@ def check_exportable(program: Program) -> None:
 def _why_not(op: Operation) -> str | None:
     if {"seed", "step"} & set(op.inputs):
         return "it draws random numbers in predictions too"
+    if op.operator == "fix_images":
+        return "its code is made for one number of images"
     try:
         for value in op.attrs.values():
             literal(value)
