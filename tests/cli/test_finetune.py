@@ -1,6 +1,7 @@
 """`kernelearn finetune`: what is frozen, new and moved; what is assumed; interrupted and gone on bitwise."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -182,7 +183,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(run, finished, tmp
     "words", [("--freeze", "conv1"), ("--head", "--new-head"), ("--gradual",)], ids=lambda w: w[0]
 )
 def test_interrupted_and_gone_on_bitwise(run, finished, tmp_path, monkeypatch, words):
-    arguments = ("finetune", finished, "digits", *words, "--epochs", "3", "--augment", "none", "-q")
+    origin = tmp_path / "origin"
+    shutil.copytree(finished, origin)
+    arguments = ("finetune", origin, "digits", *words, "--epochs", "3", "--augment", "none", "-q")
     assert run(*arguments, "--run", tmp_path / "whole").code == 0
 
     class Stop(Callback):
@@ -195,7 +198,8 @@ def test_interrupted_and_gone_on_bitwise(run, finished, tmp_path, monkeypatch, w
         patched.setattr(job, "_callbacks", lambda data, one: [Stop(), *usual(data, one)])
         stopped = run(*arguments, "--run", tmp_path / "r")
     assert stopped.code != 0 and (tmp_path / "r" / "start.kernelearn").exists()
-    resumed = run("finetune", "--resume", "--run", tmp_path / "r", "-q")
+    shutil.rmtree(origin)  # the run has what it needs
+    resumed = run("train" if "--gradual" in words else "finetune", "--resume", "--run", tmp_path / "r", "-q")
     assert resumed.code == 0, resumed.err
     first, last = (
         kernelearn.load_model(tmp_path / n / "model.kernelearn").get_weights() for n in ("whole", "r")

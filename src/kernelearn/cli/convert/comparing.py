@@ -88,7 +88,9 @@ def exact_outputs(model: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     step = model.step("predict", [array.shape[1:] for array in inputs] if is_any else None)
     values = {name: _wide(variable.numpy()) for name, variable in step.variables.items()}
     values.update((input_name(i), _wide(np.asarray(array))) for i, array in enumerate(inputs))
-    values.update((b.name, np.zeros((), np.int64)) for b in step.program.inputs() if b.name not in values)  # a clock
+    values.update(
+        (b.name, np.zeros((), np.int64)) for b in step.program.inputs() if b.name not in values
+    )  # a clock
     for op in step.program.operations:
         results = OPERATORS[op.operator].function(*(values[name] for name in op.inputs), **op.attrs)
         values.update(zip(op.outputs, results if isinstance(results, tuple) else (results,)))

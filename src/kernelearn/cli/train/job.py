@@ -97,20 +97,26 @@ def _prepare(job: Job) -> "tuple[Training, Data, Model]":
     if job.is_resumed:
         run = _checked_resume(Training.load(job.folder), data, job)
     class_weights(job.settings.class_weight, data)  # says what is wrong with it before anything is written
-    model = _make_model(job.settings, data)
+    start = job.folder / run_folder.START
+    has_start = job.is_resumed and start.exists()
+    model = _make_model(job.settings, data, start if has_start else None)
     model.check_savable()
     check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
     if not job.is_resumed:
         run_folder.clear(job.folder)
     run.save(job.folder)
-    if job.settings.finetune is not None and not (
-        job.is_resumed and (job.folder / run_folder.START).exists()
-    ):
-        model.save(job.folder / run_folder.START)
+    if job.settings.finetune is not None and not has_start:
+        model.save(start)
     return run, data, model
 
 
-def _make_model(settings: Settings, data: "Data") -> "Model":
+def _make_model(settings: Settings, data: "Data", start: Path | None) -> "Model":
+    """The network, compiled.
+
+    Args:
+        start: what a fine-tuning that goes on began with, whatever has become of the file that it is from.
+    """
+    from kernelearn.models import load_model
     from kernelearn.utils import set_random_seed
 
     set_random_seed(settings.seed)
@@ -120,6 +126,8 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
         model = make_network(settings.model, shape, data.classes)
         freeze_layers(model, settings.freeze)
         model = augmented(model, settings.augment, shape)
+    elif start is not None:
+        model = load_model(start, compile=False)
     else:
         model, new = transfer.adapted(settings.model, plan, data, shape, settings.augment)
         model.metadata["new_layers"] = new
