@@ -113,6 +113,19 @@ def test_files_where_memory_is_too_small_and_they_go_with_it():
     assert not place.exists()
 
 
+def test_memory_is_bounded_for_all_data_together_and_old_files_go():
+    model = ready(plain)
+    size = 40 * 16 * 4 * 4  # features of all pictures, float32
+    cached = CachedFeatures(model, max_bytes=size + 1)
+    assert not isinstance(cached.dataset(X, Y)._store.x, np.memmap)
+    assert isinstance(cached.dataset(X + 1, Y)._store.x, np.memmap)
+    for shift in range(2, 8):
+        cached.dataset(X + shift, Y)
+    from pathlib import Path
+
+    assert len(list(Path(cached._temporary).iterdir())) <= 4
+
+
 def test_a_folder_serves_the_next_program_and_half_written_files_do_not(tmp_path):
     model = ready(plain)
     first = CachedFeatures(model, folder=tmp_path)

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,8 @@ class CachedFeatures:
     Args:
         model: compiled, with layers frozen at its beginning.
         folder: where features are kept from one program to the next; None for the time of this one.
-        max_bytes: what may be in memory; more is written into `folder`, or a temporary folder, and mapped.
+        max_bytes: what may be in memory, of all data together; more is written into `folder`, or a temporary
+            folder, and mapped.
         batch_size: pictures that go through the frozen part together.
     Attributes:
         base, head: the two parts. They share their layers with the model: training the head trains the model.
@@ -154,12 +155,23 @@ class CachedFeatures:
         weights = self._digest_of_weights()
         key = hashlib.blake2b(f"{weights} {data.fingerprint}".encode(), digest_size=16).hexdigest()
         # What other weights gave is of no use any more.
-        self._entries = {k: e for k, e in self._entries.items() if e.weights == weights}
+        self._keep_only([k for k, entry in self._entries.items() if entry.weights == weights])
         if key not in self._entries:
-            found = self._read(key) or self._computed(key, data)
-            self._entries = dict([*self._entries.items()][-_KEPT + 1 :])
-            self._entries[key] = _Entry(weights, found)
+            self._keep_only(list(self._entries)[-_KEPT + 1 :])
+            self._entries[key] = _Entry(weights, self._read(key) or self._computed(key, data))
         return self._entries[key].features
+
+    def _keep_only(self, keys: Collection[str]) -> None:
+        """Forget all others, and delete their files where these are nobody else's."""
+        for key in [key for key in self._entries if key not in keys]:
+            del self._entries[key]
+            if self._temporary is not None:
+                shutil.rmtree(Path(self._temporary) / f"features-{key}", ignore_errors=True)
+
+    def _in_memory(self) -> int:
+        """Bytes of the features that are no files."""
+        arrays = [array for entry in self._entries.values() for array in entry.features.values()]
+        return sum(array.nbytes for array in arrays if not isinstance(array, np.memmap))
 
     def _digest_of_weights(self) -> str:
         state = hashlib.blake2b(network_fingerprint(self.base).encode(), digest_size=16)
@@ -193,7 +205,7 @@ class CachedFeatures:
 
     def _place(self, key: str, size: int) -> Path | None:
         """Where the features go; None for memory."""
-        if self.folder is None and size <= self.max_bytes:
+        if self.folder is None and size + self._in_memory() <= self.max_bytes:
             return None
         if self.folder is None and self._temporary is None:
             self._temporary = tempfile.mkdtemp(prefix="kernelearn-features-")
