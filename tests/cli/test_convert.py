@@ -83,7 +83,7 @@ def test_names_have_to_agree_or_it_is_said(run, small, tmp_path):
         tmp_path / "other.kernelearn",
     )
     refused = run(*words)
-    assert refused.code == 1 and "by_position" in refused.err
+    assert refused.code == 1 and "--by-position" in refused.err
     assert not (tmp_path / "o.kernelearn").exists()
     assert run(*words, "--by-position").code == 0
 

@@ -59,7 +59,7 @@ def test_the_head_alone_on_stored_features(run, finished, tmp_path):
         tmp_path / "r",
     )
     assert done.code == 0, done.err
-    assert "goes once through the frozen layers (up to dense)" in done.out
+    assert "goes once through the frozen layers (up to dense)" in done.err
     assert states(tmp_path / "r")["head"] == ("new", False)
     plain = (
         "finetune",
@@ -76,6 +76,12 @@ def test_the_head_alone_on_stored_features(run, finished, tmp_path):
     stored, usual = (kernelearn.load_model(tmp_path / n / "model.kernelearn").get_weights() for n in "rp")
     for a, b in zip(stored, usual):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_json_is_all_that_is_printed(run, finished, tmp_path):
+    words = ("--head", "--epochs", 1, "--augment", "none", "--json", "--run", tmp_path / "r")
+    done = run("finetune", finished, "digits", *words)
+    assert done.json["results"]["transfer"]["taken_over"] == 53002
 
 
 def test_features_are_not_stored_behind_augmentation(run, finished, tmp_path):

@@ -175,7 +175,11 @@ def cached(model: "Model", plan: Plan, is_recorded: bool, data: "Data") -> Any:
         say(f"Features are not stored: {error}", to_stderr=True)
         return None
     last = found.names[0]
-    say(f"Each image goes once through the frozen layers (up to {last}), which are the same in every epoch.")
+    say(
+        f"Features: each image goes once through the frozen layers (up to {last}), which are the same in "
+        "every epoch.",
+        to_stderr=True,
+    )
     return found
 
 
