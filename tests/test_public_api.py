@@ -36,7 +36,8 @@ PUBLIC = {
         softsign sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold
     """,
     "kernelearn.callbacks": """
-        BackupAndRestore CSVLogger Callback CallbackList EarlyStopping History LambdaCallback
+        BackupAndRestore CSVLogger Callback CallbackList EarlyStopping GradualUnfreezing History
+        LambdaCallback
         LearningRateScheduler ModelCheckpoint ProgbarLogger ProgressBar ReduceLROnPlateau
         SwapEMAWeights TensorBoard TerminateOnNaN
     """,
@@ -85,7 +86,7 @@ PUBLIC = {
         SpectralNormalization
     """,
     "kernelearn.models": """
-        Input Model Sequential load_model zoo
+        CachedFeatures Input Model Sequential load_model zoo
         clone_model model_from_json
     """,
     "kernelearn.conversion.onnx": """

@@ -289,3 +289,136 @@ def test_a_frozen_model_within_a_model():
 
 def _ends(model):
     return model.inputs, model.get_layer("flat").output
+
+
+# Heads of networks from elsewhere
+
+
+def test_freezing_until_a_layer_of_a_nested_model():
+    inner = Sequential(
+        [Input((8, 8, 1)), layers.Conv2D(2, 3, name="a"), layers.Conv2D(2, 3, name="b")], name="base"
+    )
+    model = Sequential([Input((8, 8, 1)), inner, layers.Flatten(), layers.Dense(3, name="head")])
+    model.freeze(until="base/a")
+    assert [w.path for w in model.trainable_weights] == ["b/kernel", "b/bias", "head/kernel", "head/bias"]
+    model.unfreeze()
+    model.freeze(until="base")
+    assert [w.path for w in model.trainable_weights] == ["head/kernel", "head/bias"]
+
+
+HEADS = {
+    "pooling, Dense": [layers.GlobalAveragePooling2D, lambda: layers.Dense(3, name="old")],
+    "Flatten, Dense, Softmax": [layers.Flatten, lambda: layers.Dense(3, name="old"), layers.Softmax],
+    "Dense, Dropout, Activation": [
+        layers.Flatten,
+        lambda: layers.Dense(3, name="old"),
+        lambda: layers.Dropout(0.5),
+        lambda: layers.Activation("softmax"),
+    ],
+    "Conv 1 x 1, ReLU, pooling, Activation": [
+        lambda: layers.Conv2D(3, 1, activation="relu", name="old"),
+        layers.GlobalAveragePooling2D,
+        lambda: layers.Activation("softmax"),
+    ],
+    "Conv 1 x 1 as a map, Flatten": [
+        layers.GlobalAveragePooling2D,
+        lambda: layers.Reshape((1, 1, 4)),
+        lambda: layers.Conv2D(3, 1, name="old"),
+        layers.Flatten,
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_replace_head_of_each_kind(kind):
+    model = Sequential(
+        [Input((8, 8, 1)), layers.Conv2D(4, 3, name="conv"), *(make() for make in HEADS[kind])]
+    )
+    new = model.replace_head(5)
+    assert new.output_shape == (None, 5)
+    np.testing.assert_allclose(new.predict(X, verbose=0).sum(-1), 1, rtol=1e-5)
+    assert new.get_layer("conv") is model.get_layer("conv")
+    weights_of = [layer.name for layer in new.layers if layer.weights]
+    assert weights_of[0] == "conv" and len(weights_of) == 2 and "old" not in weights_of
+    assert model.output_shape == (None, 3), "the model itself stays"
+    new.compile("adam", LOSS)
+    new.fit(X, RNG.integers(0, 5, 20), 8, verbose=0)
+
+
+def test_replace_head_of_a_model_within_a_model_and_of_maps():
+    inner = network()
+    x = Input((8, 8, 1))
+    model = Model(x, inner(layers.RandomFlip(name="flip")(x)))
+    new = model.replace_head(7)
+    assert new.output_shape == (None, 7) and inner.output_shape == (None, 3)
+    maps = Sequential([Input((8, 8, 1)), layers.Conv2D(3, 3, padding="same", name="old")])
+    assert maps.replace_head(6).output_shape == (None, 8, 8, 6)
+
+
+def test_add_head_to_a_network_without_one():
+    base = Sequential([Input((8, 8, 1)), layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization()])
+    with pytest.raises(ArgumentError, match="add_head"):
+        Sequential([Input((8, 8, 1)), *base.layers, layers.GlobalAveragePooling2D()]).replace_head(3)
+    assert base.add_head(5).output_shape == (None, 5)
+    assert base.add_head(5, pooling="flatten").layers[-1].kernel.shape == (144, 5)
+    assert base.add_head(1, activation=None, name="value").layers[-1].name == "value"
+    with pytest.raises(ArgumentError, match="'avg', 'max', 'flatten'"):
+        base.add_head(5, pooling="mean")
+
+
+def test_layers_in_front_keep_paths_and_results():
+    from kernelearn.models.transfer import in_front
+
+    x = Input((8, 8, 1), name="pixels")
+    functional = Model({"pixels": x}, {"out": layers.Dense(2, name="d")(layers.Flatten(name="f")(x))})
+    for model in (network(), functional):
+        made = in_front(model, [layers.Rescaling(255.0, name="scale")])
+        assert list(made.weight_paths()) == list(model.weight_paths())
+        given = {"pixels": X} if model is functional else X
+        found = made.predict(given, verbose=0)
+        expected = model.predict({"pixels": 255 * X} if model is functional else 255 * X, verbose=0)
+        for a, b in zip(*(list(r.values()) if isinstance(r, dict) else [r] for r in (found, expected))):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_an_open_input_shape_is_fixed():
+    from kernelearn.errors import ShapeError
+    from kernelearn.models.transfer import with_input_shape
+
+    x = Input((None, None, 1))
+    body = [layers.Conv2D(2, 3, name="c"), layers.GlobalAveragePooling2D()]
+    for model in (Sequential([x, *body]), Model(x, body[1](body[0](x)))):
+        fixed = with_input_shape(model, (8, 8, 1))
+        assert fixed.input_shape == (None, 8, 8, 1)
+        np.testing.assert_array_equal(fixed.predict(X, verbose=0), model.predict(X, verbose=0))
+        with pytest.raises(ShapeError, match="does not fit"):
+            with_input_shape(model, (8, 8, 3))
+
+
+def test_first_values_from_a_file_of_another_program(tmp_path, monkeypatch):
+    from kernelearn import load_model
+    from tests import fake_format
+
+    fake_format.enter(monkeypatch)
+    teacher = network()
+    for name in ("teacher.fake", "teacher.kernelearn"):
+        teacher.save(tmp_path / name)
+        start = FromLayer(load_model(tmp_path / name), "conv1")
+        student = Sequential([Input((8, 8, 1)), layers.Conv2D(4, 3, kernel_initializer=start)])
+        np.testing.assert_array_equal(student.get_weights()[0], teacher.get_weights()[0])
+
+
+def test_first_values_from_a_model_of_keras():
+    """As far as `FromLayer` sees one: layers whose weights give arrays by `numpy()` alone."""
+
+    class Weight:
+        value = None
+
+        def numpy(self):
+            return np.ones((3, 3, 1, 4))
+
+    class Foreign:
+        def get_layer(self, name):
+            return type("Layer", (), {"kernel": Weight()})()
+
+    np.testing.assert_array_equal(FromLayer(Foreign(), "conv")((3, 3, 1, 4)), np.ones((3, 3, 1, 4)))

@@ -163,8 +163,8 @@ def _compare(bench: Bench, name: str) -> dict[str, Any]:
     bench.say(f"own code: {name}")
     steps = [_step_of(make()) for make in PAIRS[name]]
     rounds = bench.settings.plan.rounds
-    counts = [max(1, int(BURST / max(_seconds(step, 3), 1e-6))) for step in steps]
-    times = [[_seconds(step, n) for step, n in zip(steps, counts)] for _ in range(rounds)]
+    counts = [max(1, int(BURST / max(seconds_of(step, 3), 1e-6))) for step in steps]
+    times = [[seconds_of(step, n) for step, n in zip(steps, counts)] for _ in range(rounds)]
     built_in, own = (median(row[i] for row in times) for i in (0, 1))
     return {
         "what": name,
@@ -184,7 +184,7 @@ def _step_of(model: Any) -> Callable[[], Any]:
     return lambda: model.train_on_batch(x, y)
 
 
-def _seconds(step: Callable[[], Any], count: int) -> float:
+def seconds_of(step: Callable[[], Any], count: int) -> float:
     """Seconds of one of so many steps."""
     start = time.perf_counter()
     for _ in range(count):

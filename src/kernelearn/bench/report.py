@@ -203,6 +203,21 @@ def _own_code(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     return [Table("Code of one's own, beside the same built in", columns, lines, notes)]
 
 
+def _transfer(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
+    lines = [
+        [
+            f"{row['net']}, batch {row['batch']}",
+            row["what"],
+            str(row["backward"]),
+            _ms(row["step"]),
+            f"{100 * row['share']:.0f}",
+        ]
+        for row in rows
+    ]
+    columns = ["", "", "backward operations", "ms a step", "% of none frozen"]
+    return [Table("Training steps with frozen layers", columns, lines)]
+
+
 _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "training": _comparisons("Training"),
     "inference": _comparisons("Inference"),
@@ -212,6 +227,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "recorder": _recorder,
     "curves": _curves,
     "own-code": _own_code,
+    "transfer": _transfer,
 }
 
 

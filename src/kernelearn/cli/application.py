@@ -7,11 +7,13 @@ import typer
 from typer.core import TyperGroup
 
 from kernelearn.cli.bench.command import bench
+from kernelearn.cli.convert.command import convert
 from kernelearn.cli.data import data
 from kernelearn.cli.doctor import doctor
 from kernelearn.cli.evaluate import evaluate
 from kernelearn.cli.experiment.kernel_head import experiment
 from kernelearn.cli.explain.weights import explain
+from kernelearn.cli.export import export
 from kernelearn.cli.kernels.fit import fit
 from kernelearn.cli.kernels.show import show
 from kernelearn.cli.network import network
@@ -20,6 +22,7 @@ from kernelearn.cli.report import report
 from kernelearn.cli.runs import app as recordings
 from kernelearn.cli.summary import summary
 from kernelearn.cli.train.command import train
+from kernelearn.cli.train.finetune import finetune
 
 _EPILOG = "Start with: kernelearn train digits --run runs/demo"
 
@@ -51,7 +54,7 @@ _kernels = typer.Typer(
 _kernels.command("show")(show)
 _kernels.command("fit")(fit)
 
-for _command in (train, evaluate, predict, summary, network, data, report):
+for _command in (train, finetune, evaluate, predict, summary, network, data, report, convert, export):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelearn.cli.explain.answers import PLACE
+from kernelearn.cli.preprocessing import CLASS_NAMES, SCALE
 from kernelearn.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def evaluate(
         str | None, typer.Option(help="test, validation, train or all. [default: test; all for new DATA]")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 256,
+    scale: SCALE = None,
+    class_names: CLASS_NAMES = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:
     """Test a trained network: loss, accuracy, and for each class how many of its images are recognised.
@@ -33,12 +36,16 @@ def evaluate(
 
     - `kernelearn evaluate runs/demo`
     - `kernelearn evaluate runs/demo new-photos/ --json`
+    - `kernelearn evaluate model.onnx photos/ --scale imagenet`
     """
     from kernelearn.cli.output import say_json
+    from kernelearn.cli.preprocessing import compiled, prepared
     from kernelearn.cli.run_folder import load_trained
 
     network, run = load_trained(model)
+    network = prepared(network, scale, class_names)
     dataset = _chosen(network, run, data, part)
+    compiled(network, dataset.has_classes, dataset.x_shape)
     results: dict[str, Any] = network.evaluate(dataset, batch_size=batch_size, return_dict=True, verbose=0)
     report = {"examples": len(dataset), "metrics": results}
     if dataset.has_classes:

@@ -15,6 +15,7 @@ _OPTIONS = {
     "class_weight": "--class-weight",
     "patience": "--patience",
     "overwrite": "--overwrite",
+    "by_position": "--by-position",
     "layer": "--layer",
     "step": "--step",
     "filters": "--filters",

@@ -13,7 +13,8 @@ def network(
         str,
         typer.Argument(
             metavar="RUN|MODEL|NAME",
-            help="A run folder, a .kernelearn file, FILE.py, CONFIG.json, or lenet, vgg_small, ...",
+            help="A run folder, a file with a model (.kernelearn, .keras, .onnx, ...), FILE.py, CONFIG.json, "
+            "or lenet, vgg_small, ...",
             show_default=False,
         ),
     ],

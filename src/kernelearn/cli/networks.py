@@ -1,4 +1,4 @@
-"""What `--model` may be: a name of the zoo, a Python file, a JSON config, a saved model or a run folder."""
+"""What `--model` may be: a name of the zoo, a Python file, a JSON config, a file with a model, a run."""
 
 import hashlib
 import importlib.util
@@ -25,16 +25,20 @@ def make_network(spec: str, input_shape: tuple[int, ...], data_classes: int) -> 
     if spec in zoo.MODELS:
         activation = "softmax" if data_classes else None
         return zoo.get(spec)(input_shape, data_classes or 1, classifier_activation=activation)
-    path = Path(spec)
-    if path.is_dir() or path.suffix == ".kernelearn":
-        from kernelearn.cli.run_folder import load_trained
+    from kernelearn.cli.run_folder import is_model_file, load_trained
+    from kernelearn.formats.model_files import format_to_write
 
+    path = Path(spec)
+    is_named_like_one = path.suffix == ".kernelearn" or format_to_write(path) is not None
+    if path.is_dir() or is_model_file(path) or is_named_like_one:
         return _with_head(load_trained(path)[0], input_shape, data_classes, spec)
     if path.suffix in (".py", ".json"):
         if not path.is_file():
             raise ArgumentError(f"--model: there is no file {spec!r}.")
         return _from_python(path, input_shape, data_classes) if path.suffix == ".py" else _from_json(path)
-    raise unknown_name("model", spec, [*zoo.MODELS, "FILE.py", "CONFIG.json", "MODEL.kernelearn", "RUN"])
+    raise unknown_name(
+        "model", spec, [*zoo.MODELS, "FILE.py", "CONFIG.json", "MODEL.kernelearn", "MODEL.keras", "RUN"]
+    )
 
 
 def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, spec: str) -> "Model":
@@ -57,8 +61,8 @@ def _with_head(model: "Model", input_shape: tuple[int, ...], data_classes: int, 
     if type(head).__name__ != "Dense":
         raise ArgumentError(
             f"--model {spec} has {outputs} outputs, the data {wanted} classes, and its last layer "
-            f"{head.name!r} is not Dense, so that it cannot be replaced. Give a FILE.py that "
-            "builds the network."
+            f"{head.name!r} is not Dense, so that it cannot be replaced here. Use kernelearn "
+            "finetune, or give a FILE.py that builds the network."
         )
     say(
         f"Head: layer {head.name!r} of {spec} has {outputs} outputs, the data {wanted} classes; it begins "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelearn.cli.explain.answers import PLACE
+from kernelearn.cli.preprocessing import CLASS_NAMES, SCALE
 from kernelearn.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def predict(
     resize: Annotated[
         bool, typer.Option("--resize", help="Stretch images of another size to what the network expects.")
     ] = False,
+    scale: SCALE = None,
+    class_names: CLASS_NAMES = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write a table with all probabilities; - prints it.")
     ] = None,
@@ -46,12 +49,14 @@ def predict(
     - `kernelearn predict runs/demo digit.png --resize`
     - `kernelearn predict runs/photos new/ --top 1 --csv new.csv`
     - `kernelearn predict runs/photos *.jpg --json`
+    - `kernelearn predict model.keras photo.jpg --scale 0..255 --class-names names.txt`
     """
     from kernelearn.cli.output import say_json, write_text
     from kernelearn.cli.pictures import picture_paths
+    from kernelearn.cli.preprocessing import prepared
     from kernelearn.cli.run_folder import load_trained
 
-    network, _ = load_trained(model)
+    network = prepared(load_trained(model)[0], scale, class_names)
     paths = picture_paths(images)
     results = [_result(network, path, row, top) for path, row in zip(paths, _scores(network, paths, resize))]
     if as_json:

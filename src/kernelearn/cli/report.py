@@ -52,7 +52,7 @@ def report(
         **_examples(images_if_known(source, data)),
         experiments=_results(experiments),
         title=title,
-        about=_about(source.training),
+        about=_about(source.training, source.folder),
     )
     say(f"Report: {written} ({readable_size(written.stat().st_size)}; open it in a browser)")
 
@@ -65,12 +65,16 @@ def _examples(dataset: "Dataset | None") -> dict[str, Any]:
     return {"images": images, "labels": labels if dataset.has_classes else None}
 
 
-def _about(training: "Training | None") -> dict[str, Any]:
-    """What run.json knows of the training."""
+def _about(training: "Training | None", folder: Path) -> dict[str, Any]:
+    """What run.json knows of the training, and transfer.json of a fine-tuning."""
+    from kernelearn.cli.train.transfer import read_report
+
     if training is None:
         return {}
     names = ("command", "arguments", "versions", "results", "data")
-    return {name: getattr(training, name) for name in names}
+    moved = read_report(folder)
+    about = {name: getattr(training, name) for name in names}
+    return about if moved is None else {**about, "transfer": moved}
 
 
 def _results(place: Path | None) -> "list[ExperimentResult]":

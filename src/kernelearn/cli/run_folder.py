@@ -6,6 +6,8 @@ history.csv         one line an epoch
 checkpoint/         the whole state, while the run is not finished
 record/             every step, with --record: what `kernelearn.recording.Run` reads
 kernels.png         every kernel of the first convolution
+start.kernelearn    the network that a fine-tuning began with, while it is not finished
+transfer.json       what a fine-tuning took over, what is new, how far each layer moved
 report.html         what `kernelearn report` made of the recording
 writer.lock         while a training writes here
 """
@@ -34,6 +36,8 @@ CHECKPOINT = "checkpoint"
 RECORD = "record"
 KERNELS = "kernels.png"
 REPORT = "report.html"
+START = "start.kernelearn"
+TRANSFER = "transfer.json"
 _VERSION = 1
 # What run.json may hold under each name, and what of it no run can do without.
 _TYPES: dict[str, type] = {
@@ -183,7 +187,7 @@ def holds_run(folder: Path) -> bool:
 
 def clear(folder: Path) -> None:
     """Remove the files of a run but run.json, and only those; a new run.json takes the place of the old."""
-    for name in (MODEL, HISTORY, KERNELS, REPORT):
+    for name in (MODEL, HISTORY, KERNELS, REPORT, START, TRANSFER):
         (folder / name).unlink(missing_ok=True)
     remove_checkpoint(folder)
     _remove_recording(folder / RECORD)
@@ -208,8 +212,21 @@ def _remove_recording(folder: Path) -> None:
 # --- its model
 
 
+def model_endings() -> str:
+    """The endings of files that hold a whole model, for help and messages."""
+    from kernelearn.formats.model_files import FORMATS
+
+    foreign = [ending for kind in FORMATS if not kind.weights_only for ending in kind.endings]
+    return ", ".join([".kernelearn", *foreign])
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file is to be opened as a model: what exists and is neither code nor a description."""
+    return path.is_file() and path.suffix not in (".py", ".json")
+
+
 def load_trained(place: Path) -> "tuple[Model, Training | None]":
-    """(model, its run or None) of a run folder or a .kernelearn file.
+    """(model, its run or None) of a run folder or a file with a model: our own, or another program's.
 
     Raises: ArgumentError if there is no model there, FormatError for another kind of file.
     """
@@ -226,7 +243,7 @@ def load_trained(place: Path) -> "tuple[Model, Training | None]":
     if not place.is_file():
         raise ArgumentError(
             f"There is no run folder and no model file at {str(place)!r}. "
-            "Give the folder of a training (runs/...) or a file with the ending .kernelearn."
+            f"Give the folder of a training (runs/...) or a file with one of the endings {model_endings()}."
         )
     return load_model(place), None
 

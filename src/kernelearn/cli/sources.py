@@ -1,7 +1,7 @@
 """Where `kernelearn explain` and `kernelearn report` take runs, models and images from.
 
 A place is the folder of a training (run.json, a model and, with --record, a recording), a folder of a
-recording alone, or a .kernelearn file.
+recording alone, or a file with a model: `run_folder.load_trained` opens them all.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,8 @@ def summary(
         str,
         typer.Argument(
             metavar="RUN|MODEL|NAME",
-            help="A run folder, a .kernelearn file, FILE.py, CONFIG.json, or lenet, vgg_small, ...",
+            help="A run folder, a file with a model (.kernelearn, .keras, .onnx, ...), FILE.py, CONFIG.json, "
+            "or lenet, vgg_small, ...",
             show_default=False,
         ),
     ],
@@ -50,11 +51,11 @@ def summary(
 def find_network(model: str, input_shape: str, classes: int) -> "Model":
     """The network that a RUN|MODEL|NAME means."""
     from kernelearn.cli.networks import make_network
-    from kernelearn.cli.run_folder import load_trained
+    from kernelearn.cli.run_folder import is_model_file, load_trained
     from kernelearn.models import zoo
 
     path = Path(model)
-    is_trained = model not in zoo.MODELS and path.suffix not in (".py", ".json") and path.exists()
+    is_trained = model not in zoo.MODELS and (path.is_dir() or is_model_file(path))
     return load_trained(path)[0] if is_trained else make_network(model, sizes_of_image(input_shape), classes)
 
 

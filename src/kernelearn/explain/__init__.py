@@ -46,6 +46,9 @@ _OBJECTS = {
     "learning_curves": "kernel.curves",
     "compare_layers": "kernel.curves",
     "LearningCurves": "kernel.curves",
+    # What fine-tuning made of a network.
+    "movement": "kernel.movement",
+    "Movement": "kernel.movement",
     "kernel_health": "kernel.health",
     "KernelHealth": "kernel.health",
     "channel_activity": "kernel.activity",

@@ -62,7 +62,8 @@ class FromLayer(Initializer):
     initialiser made from a config is therefore a placeholder (`is_placeholder`) and refuses to be called.
 
     Args:
-        other_model: a built model with `get_layer(name)`, of kernelearn or Keras.
+        other_model: a built model with `get_layer(name)`: of kernelearn, also one that `load_model` has read
+            from another program's file, or of Keras.
         name: name of the layer.
         variable: which of its weights: "kernel", "bias", "depthwise_kernel", ...
     """
@@ -103,7 +104,9 @@ class FromLayer(Initializer):
                 f"Layer {self.name!r} has no weight {self.variable!r}, or its model is not built yet: "
                 "call the model once or give it an input shape."
             )
-        return np.array(getattr(weight, "value", weight))
+        # NOTE: with PyTorch behind it, Keras's `value` is a tensor that NumPy refuses; `numpy()` is not.
+        read = getattr(weight, "numpy", None)
+        return np.array(read() if callable(read) else getattr(weight, "value", weight))
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "variable": self.variable}

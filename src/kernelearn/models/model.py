@@ -23,6 +23,7 @@ from kernelearn.layers.core.structure import Given
 from kernelearn.layers.core.tensor import Node, Tensor
 from kernelearn.layers.core.unknown_sizes import fits, has_unknown, opened
 from kernelearn.layers.core.weight import Weight
+from kernelearn.models import heads, transfer
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.models.own_call import OwnCall, keys_of
 from kernelearn.tracing import active
@@ -220,10 +221,6 @@ class Model(OwnCall, Trainer, Layer):
         inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
         return list({id(w): w for w in (*own, *inner)}.values())
 
-    def mark_trainable(self, value: bool) -> None:
-        """Set the model's own flag alone; every layer keeps its own."""
-        self._trainable = bool(value)
-
     def run_on_arrays(self, arrays: list[np.ndarray], training: bool | None) -> Any:
         """Predictions, by the program of `predict`, which is made once; other shapes get one of their own.
 
@@ -289,49 +286,54 @@ class Model(OwnCall, Trainer, Layer):
 
         It counts from the next step on. Frozen layers cost no gradient work; frozen BatchNormalization uses
         its moving statistics.
+
+        Args:
+            until: name or path ("outer/inner" of a nested model) in the order of first use; None for all.
+        Raises: UnknownNameError for a layer that is not there.
         """
-        self._set_trainable(False, until)
+        transfer.set_trainable(self, False, until)
 
     def unfreeze(self, until: str | None = None) -> None:
         """Train layers again: all, or those up to and including `until`."""
-        self._set_trainable(True, until)
-
-    def _set_trainable(self, value: bool, until: str | None) -> None:
-        if until is None:
-            self.trainable = value
-            return
-        self.get_layer(until)
-        for path, layer in self.sublayers():
-            layer.trainable = value
-            if until in (path, layer.name):
-                return
+        transfer.set_trainable(self, True, until)
 
     def replace_head(self, classes: int, activation: Any = "softmax", name: str | None = None) -> Model:
-        """A model with the same layers (and their weights) but a new last Dense layer for other classes.
+        """A model with the same layers (and their weights) but a new last layer for other classes.
+
+        The last layer is the Dense at the end, or a convolution of size 1 (of any size where the answer is a
+        map). What follows it without weights stays, but for an Activation at the end, which gives way to
+        `activation`. Where a model within the model is the end, its last layer is meant.
 
         Args:
             classes: number of outputs of the new layer; its weights start afresh.
-            activation: of the new layer.
+            activation: of the answer.
             name: of the new layer; made from the class name if None.
         Returns: a new functional model that shares all other layers with this one.
-        Raises: ArgumentError if the model does not end in one Dense layer (an Activation may follow it).
+        Raises: ArgumentError for a model without such an end, or with several outputs.
         """
-        from kernelearn.layers import Activation, Dense, Softmax
+        return heads.replace_head(self, classes, activation, name)
 
-        self.need_shapes()
-        last = self._calls[-1] if self._calls else None
-        if (
-            last is not None
-            and isinstance(last.layer, Activation | Softmax)
-            and last.inputs[0].node in self._calls
-        ):
-            last = last.inputs[0].node
-        if last is None or not isinstance(last.layer, Dense) or len(self.outputs) != 1:
-            raise ArgumentError("replace_head needs a model with one output that ends in a Dense layer.")
-        head = Dense(classes, activation=activation, name=name)
-        if any(layer.name == head.name for layer in self._layers):
-            head.name = f"{head.name}_{classes}"
-        return Model(self.inputs, head(last.inputs[0]), name=self.name)
+    def add_head(
+        self, classes: int, activation: Any = "softmax", pooling: str = "avg", name: str | None = None
+    ) -> Model:
+        """A model that goes on behind this one, a network without its head: pooling, then a Dense layer.
+
+        Args:
+            classes: number of outputs.
+            activation: of the answer.
+            pooling: what makes a row of numbers of feature maps: "avg", "max" or "flatten".
+            name: of the Dense layer.
+        Returns: a new functional model that shares its layers with this one.
+        """
+        return heads.add_head(self, classes, activation, pooling, name)
+
+    def split_at_frozen(self) -> transfer.Split:
+        """The frozen beginning of the model and the rest, as two models that share its layers.
+
+        Returns: `base`, `head`, and the `names` of the tensors between them.
+        Raises: ArgumentError, with the layer and the reason, where there is no such part.
+        """
+        return transfer.split_at_frozen(self)
 
     # --- looking at it
 

@@ -16,6 +16,7 @@ from kernelearn.formats.foreign import refused
 from kernelearn.formats.json_shape import Every, check_json
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.storage import PathLike
+from kernelearn.training.carried import SavedSlots, flags_of, owners_of, restore_flags
 from kernelearn.training.steps.step import Arrays
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 KIND = "training checkpoint"
 _ARRAY = "__array__"
 _RESULTS = "results/"
+_SLOTS = "slots/"
+_OTHER = "The saved state belongs to another model or optimiser:"
 _SHAPE = {
     "about": dict,
     "training": {
@@ -33,6 +36,8 @@ _SHAPE = {
         "iterations?": int,
         "learning_rate?": float,
         "fit?": {"seed": int, "epoch": int, "batch": int},
+        "trainable?": {"layers": [bool], "weights": [bool]},
+        "slots_of?": [int],
     },
     "stop_training": bool,
     "callbacks": Every(object),
@@ -119,6 +124,9 @@ def state_of(model: "Trainer") -> tuple[dict[str, Any], Arrays]:
         values["iterations"] = optimizer.iterations
         if optimizer.schedule is None:
             values["learning_rate"] = optimizer.learning_rate
+    owners = owners_of(model)
+    if owners is not None:
+        values["trainable"], values["slots_of"] = flags_of(model), owners
     if model.fit_state is not None:
         values["fit"] = model.fit_state.to_config()
     return values, arrays
@@ -129,14 +137,11 @@ def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> N
 
     Raises: FormatError if it belongs to another model or optimiser; nothing is changed then.
     """
-    expected = _variables(model)
     saved = {name: array for name, array in arrays.items() if not name.startswith(_RESULTS)}
-    if [_place(n, v.shape) for n, v in expected.items()] != [_place(n, a.shape) for n, a in saved.items()]:
-        raise FormatError(
-            "The saved state belongs to another model or optimiser: kinds or shapes of arrays differ."
-        )
-    for variable, array in zip(expected.values(), saved.values(), strict=True):
-        variable.assign(array)
+    if "slots_of" in values:
+        _restore_by_weight(model, values, saved)
+    else:
+        _restore_in_order(model, saved)
     results, optimizer = model.programs.known_results, model.optimizer
     found = {n.removeprefix(_RESULTS): a for n, a in arrays.items() if n.startswith(_RESULTS)}
     if found and results is not None:
@@ -151,10 +156,33 @@ def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> N
         model.fit_state.restore(values["fit"])
 
 
+def _restore_by_weight(model: "Trainer", values: dict[str, Any], saved: Arrays) -> None:
+    """Weights by their order, the optimiser's arrays by the weights that they are carried for."""
+    slots = {n.removeprefix(_SLOTS): a for n, a in saved.items() if n.startswith(_SLOTS)}
+    weights = [array for name, array in saved.items() if not name.startswith(_SLOTS)]
+    if [weight.shape for weight in model.weights] != [array.shape for array in weights]:
+        raise FormatError(f"{_OTHER} kinds or shapes of arrays differ.")
+    found = SavedSlots(model, values["slots_of"], slots)
+    has_other_layers = restore_flags(model, values["trainable"])
+    for weight, array in zip(model.weights, weights, strict=True):
+        weight.assign(array)
+    if found.restore() or has_other_layers:
+        model.programs.build_anew()
+
+
+def _restore_in_order(model: "Trainer", saved: Arrays) -> None:
+    """Everything by its order: a state that does not say whose the optimiser's arrays are."""
+    expected = _variables(model)
+    if [_place(n, v.shape) for n, v in expected.items()] != [_place(n, a.shape) for n, a in saved.items()]:
+        raise FormatError(f"{_OTHER} kinds or shapes of arrays differ.")
+    for variable, array in zip(expected.values(), saved.values(), strict=True):
+        variable.assign(array)
+
+
 def _variables(model: "Trainer") -> dict[str, "Variable"]:
     """What training changes: weights by their number, slots of the optimiser by name."""
     weights: dict[str, Variable] = {f"weights/{i:04d}": w for i, w in enumerate(model.weights)}
-    return {**weights, **{f"slots/{name}": slot for name, slot in model.programs.slots.items()}}
+    return {**weights, **{f"{_SLOTS}{name}": slot for name, slot in model.programs.slots.items()}}
 
 
 def _place(name: str, shape: tuple[int, ...]) -> tuple[list[str], tuple[int, ...]]:

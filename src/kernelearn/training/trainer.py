@@ -17,7 +17,7 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, layer_rates, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
@@ -119,6 +119,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         steps_per_execution: int | str = 1,
         jit_compile: bool | str | None = "auto",
         auto_scale_loss: bool = True,
+        learning_rate_multipliers: layer_rates.Multipliers = None,
     ) -> None:
         """Say what training does.
 
@@ -137,12 +138,18 @@ class Trainer(Overridable, keras_names.TrainerNames):
             run_eagerly: True is another word for engine="reference": one operator after another, in NumPy.
             steps_per_execution, jit_compile, auto_scale_loss: as in Keras, and without effect on results:
                 every step is compiled, callbacks hear of each, and losses need no scaling.
-        Raises: ArgumentError.
+            learning_rate_multipliers: factors of the learning rate of single layers, by name, path or
+                pattern: {"backbone": 0.1, "conv*": 0.01}; or one number, such as 0.4: each layer with weights
+                learns that much slower than the one behind it. They are the layers' own
+                `learning_rate_multiplier` from now on; 0 leaves weights alone and costs no gradient.
+        Raises: ArgumentError, UnknownNameError for a layer that is not there.
         """
         engine = keras_names.engine_of(engine, run_eagerly)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
+        used = optimizers.get(optimizer)
+        layer_rates.set_multipliers(self, learning_rate_multipliers)
         self.programs.compile(
-            optimizers.get(optimizer),
+            used,
             CompileArguments(loss, loss_weights, metrics, weighted_metrics),
             resolve_engine(engine),
             config.policy() if policy is None else config.check_policy(policy),

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 PLACE = Annotated[
     Path,
-    typer.Argument(metavar="RUN|MODEL", help="A run folder or a .kernelearn file.", show_default=False),
+    typer.Argument(
+        metavar="RUN|MODEL",
+        help="A run folder or a file with a model (.kernelearn, .keras, .onnx, ...).",
+        show_default=False,
+    ),
 ]
 RUN = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run that was recorded.", show_default=False)

@@ -161,6 +161,7 @@ def _parts_content(split: "UpdateSplit", index: tuple[int, ...]) -> dict[str, An
         "index": index,
         "step": split.steps[0],
         "optimizer": split.optimizer,
+        "multiplier": split.to_dict()["multiplier"],
         "of_the_number": split.at(index),
         "is_exact": split.is_exact,
         "of_the_weight": {row["part"]: row for row in split.table()},
@@ -174,7 +175,8 @@ def _parts_table(split: "UpdateSplit", index: tuple[int, ...]) -> "Table":
     size = values["update"] or 1.0
     rows = [(name, f"{value:+.9g}", f"{100 * value / size:z.1f} %") for name, value in values.items()]
     title = (
-        f"Update {split.steps[0]} of {split.layer}/{split.weight}{list(index)} by {split.optimizer}: "
+        f"Update {split.steps[0]} of {split.layer}/{split.weight}{list(index)} by "
+        f"{split.optimizer}{split.rate_note}: "
         f"{float(split.before[index]):.9g} -> {float(split.after[index]):.9g}"
     )
     return Table(("part", "value", "share of the update"), tuple(rows), title)

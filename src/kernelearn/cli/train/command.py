@@ -90,12 +90,12 @@ def train(
     }
     verbose: str | int = 0 if quiet or as_json else "auto"
     if resume:
-        _report(*_resumed(given, run, verbose), as_json)
+        report(*resumed(given, run, verbose), as_json)
     else:
-        _report(*_new(given, run, overwrite, verbose), as_json)
+        report(*begin(given, run, overwrite, verbose), as_json)
 
 
-def _new(
+def begin(
     given: dict[str, Any], wanted: Path | None, overwrite: bool, verbose: str | int
 ) -> "tuple[Training, Path]":
     """Train in a folder that is free, or that may be replaced."""
@@ -116,7 +116,7 @@ def _new(
         return job.train(job.Job(settings, folder, verbose=verbose)), folder
 
 
-def _resumed(given: dict[str, Any], folder: Path | None, verbose: str | int) -> "tuple[Training, Path]":
+def resumed(given: dict[str, Any], folder: Path | None, verbose: str | int) -> "tuple[Training, Path]":
     """Go on with the training that a folder holds; its own options count, and others are refused."""
     from kernelearn.cli import run_folder
     from kernelearn.cli.train import job
@@ -152,17 +152,19 @@ def _already_finished(run: "Training", folder: Path) -> "Training":
     return run
 
 
-def _report(run: "Training", folder: Path, as_json: bool) -> None:
+def report(run: "Training", folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from kernelearn.cli import run_folder
     from kernelearn.cli.output import metric_text, say, say_json
+    from kernelearn.cli.train.transfer import show_report
 
     if as_json:
         say_json({"run": str(folder), **asdict(run)})
         return
     for name, value in sorted(run.results.get("test", {}).items()):
         say(f"Test {metric_text(name, value)}")
+    show_report(folder)
     if run.results.get("kernels"):
         say(f"Kernels: {run.results['kernels']}")
     say(f"Model: {folder / run_folder.MODEL}")

@@ -13,6 +13,7 @@ from kernelearn.cli import run_folder
 from kernelearn.cli.networks import file_digest, make_network
 from kernelearn.cli.output import say
 from kernelearn.cli.run_folder import Training, shape_text
+from kernelearn.cli.train import transfer
 from kernelearn.cli.train.recipe import augmented, class_weights, freeze_layers, make_optimizer
 from kernelearn.cli.train.settings import KEEP, Settings, load_data
 from kernelearn.errors import ArgumentError, DataError, MissingDependencyError
@@ -66,6 +67,9 @@ def train(job: Job) -> Training:
         run.save(job.folder)
         raise
     model.save(job.folder / run_folder.MODEL)
+    if job.settings.finetune is not None:
+        moved = transfer.write_report(job.folder, model, job.settings.model)
+        results["transfer"] = {"taken_over": moved.taken_over, "total": moved.total}
     run.results, run.status = results, "finished"
     run.save(job.folder)
     tidy(run, model, job.folder)
@@ -73,13 +77,15 @@ def train(job: Job) -> Training:
 
 
 def is_tidy(run: Training, folder: Path) -> bool:
-    """Whether a finished run has its picture and no checkpoint any more."""
-    return "kernels" in run.results and not (folder / run_folder.CHECKPOINT).exists()
+    """Whether a finished run has its picture, and nothing any more that only a running one needs."""
+    left = any((folder / name).exists() for name in (run_folder.CHECKPOINT, run_folder.START))
+    return "kernels" in run.results and not left
 
 
 def tidy(run: Training, model: "Model", folder: Path) -> None:
     """What is left to do for a finished run: its checkpoint goes, and its kernels are drawn."""
     run_folder.remove_checkpoint(folder)
+    (folder / run_folder.START).unlink(missing_ok=True)
     run.results["kernels"] = _draw_kernels(model, folder / run_folder.KERNELS)
     run.save(folder)
 
@@ -91,23 +97,40 @@ def _prepare(job: Job) -> "tuple[Training, Data, Model]":
     if job.is_resumed:
         run = _checked_resume(Training.load(job.folder), data, job)
     class_weights(job.settings.class_weight, data)  # says what is wrong with it before anything is written
-    model = _make_model(job.settings, data)
+    start = job.folder / run_folder.START
+    has_start = job.is_resumed and start.exists()
+    model = _make_model(job.settings, data, start if has_start else None)
     model.check_savable()
     check_writable(job.folder, 5 * sum(w.value.nbytes for w in model.weights) + _MARGIN_BYTES)
     if not job.is_resumed:
         run_folder.clear(job.folder)
     run.save(job.folder)
+    if job.settings.finetune is not None and not has_start:
+        model.save(start)
     return run, data, model
 
 
-def _make_model(settings: Settings, data: "Data") -> "Model":
+def _make_model(settings: Settings, data: "Data", start: Path | None) -> "Model":
+    """The network, compiled.
+
+    Args:
+        start: what a fine-tuning that goes on began with, whatever has become of the file that it is from.
+    """
+    from kernelearn.models import load_model
     from kernelearn.utils import set_random_seed
 
     set_random_seed(settings.seed)
     shape: Any = data.input_shape if settings.resize != KEEP else (None, None, data.input_shape[-1])
-    model = make_network(settings.model, shape, data.classes)
-    freeze_layers(model, settings.freeze)
-    model = augmented(model, settings.augment, shape)
+    plan = None if settings.finetune is None else transfer.Plan(**settings.finetune)
+    if plan is None:
+        model = make_network(settings.model, shape, data.classes)
+        freeze_layers(model, settings.freeze)
+        model = augmented(model, settings.augment, shape)
+    elif start is not None:
+        model = load_model(start, compile=False)
+    else:
+        model, new = transfer.adapted(settings.model, plan, data, shape, settings.augment)
+        model.metadata["new_layers"] = new
     steps = (data.train.steps(settings.batch_size) or 1) * settings.epochs
     model.compile(
         optimizer=make_optimizer(settings.optimizer, settings.lr, settings.schedule, steps),
@@ -115,6 +138,7 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
         metrics=["accuracy"] if data.classes else ["mae"],
         engine=settings.engine,
         policy=settings.policy,
+        learning_rate_multipliers=None if plan is None else transfer.multipliers(plan.rates),
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = settings.resize
@@ -180,7 +204,9 @@ def _announce(job: Job, data: "Data", model: "Model") -> None:
 
 def _fit(model: "Model", data: "Data", job: Job) -> "History":
     settings = job.settings
-    return model.fit(
+    plan = None if settings.finetune is None else transfer.Plan(**settings.finetune)
+    stored = None if plan is None else transfer.cached(model, plan, settings.record is not None, data)
+    return (model if stored is None else stored).fit(
         data.train,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -202,6 +228,8 @@ def _callbacks(data: "Data", job: Job) -> "list[Callback]":
     if settings.patience is not None:
         monitor = "loss" if data.validation is None else "val_loss"
         callbacks.append(EarlyStopping(monitor, patience=settings.patience, restore_best_weights=True))
+    if settings.finetune is not None:
+        callbacks += transfer.callbacks_of(transfer.Plan(**settings.finetune), job.verbose)
     if settings.record is not None:
         from kernelearn.recording import Recorder
 

@@ -56,6 +56,11 @@ def default_recipe(source: str, has_optimizer: bool) -> Recipe:
     return replace(recipe, lr=None) if has_optimizer else recipe
 
 
+def usual_rate(optimizer: str) -> float:
+    """The highest learning rate of an optimizer that is told none."""
+    return _RATES.get(optimizer.lower(), 1e-3)
+
+
 def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: int) -> "Optimizer":
     """An optimizer with the learning rate going its way over `total_steps` updates.
 
@@ -68,7 +73,7 @@ def make_optimizer(name: str, rate: float | None, schedule: str, total_steps: in
     if rate is not None and not rate > 0:
         raise ArgumentError(f"--lr must be greater than 0, got {rate}.")
     optimizer = optimizers.get(name)
-    peak = rate if rate is not None else _RATES.get(name.lower(), 1e-3)
+    peak = rate if rate is not None else usual_rate(name)
     config = {**optimizer.get_config(), "learning_rate": SCHEDULES[schedule](peak, max(1, total_steps))}
     if name.lower() == "sgd" and not config.get("momentum"):
         config["momentum"] = 0.9

@@ -42,6 +42,7 @@ class Settings:
     freeze: Sequence[str] = ()
     class_weight: str | None = None
     pad: int | None = None
+    finetune: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -85,6 +86,7 @@ def make_settings(given: dict[str, Any]) -> Settings:
         freeze=words(values.get("freeze")),
         class_weight=values.get("class_weight"),
         pad=values.get("pad"),
+        finetune=values.get("finetune"),
     )
 
 

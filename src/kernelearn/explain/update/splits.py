@@ -15,6 +15,7 @@ update within the rounding of the weight's precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,8 @@ class UpdateSplit:
             it is contained in the part. Empty for an optimiser without.
         rounding: largest difference that rounding explains.
         step: coefficients of a single update, see `linear_steps`; None for a sum.
+        multiplier: the layer's factor of the learning rate, which is in every part but the constraint's; NaN
+            for a sum of updates with different ones.
 
     >>> split = split_update(np.array([1.0]), np.array([0.5]), {"momentum": np.array([-0.2])},
     ...     kind="sgd_update", attrs={"momentum": 0.9}, learning_rate=0.1, iteration=7)
@@ -75,6 +78,7 @@ class UpdateSplit:
     scaling: dict[str, NDArray[Any]]
     rounding: NDArray[Any] = field(repr=False)
     step: LinearStep | None = field(default=None, repr=False)
+    multiplier: float = 1.0
 
     @property
     def update(self) -> NDArray[Any]:
@@ -126,7 +130,18 @@ class UpdateSplit:
         first, last = self.steps
         steps = f"step {last}" if first == last else f"steps {first} to {last}"
         where = f"{self.layer}/{self.weight}" if self.layer else self.weight
-        return f"Update of {where}, {steps}, {self.optimizer.removesuffix('_update')}"
+        return f"Update of {where}, {steps}, {self.optimizer.removesuffix('_update')}{self.rate_note}"
+
+    @property
+    def rate_note(self) -> str:
+        """The layer's factor of the learning rate, as the end of a title; empty where it has none."""
+        if self.multiplier == 1.0:
+            return ""
+        return (
+            " at several learning rates"
+            if math.isnan(self.multiplier)
+            else f" at {self.multiplier:g} times the learning rate"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the coefficients, as JSON values."""
@@ -135,6 +150,7 @@ class UpdateSplit:
             "weight": self.weight,
             "steps": list(self.steps),
             "optimizer": self.optimizer,
+            "multiplier": None if math.isnan(self.multiplier) else self.multiplier,
             "before": self.before.tolist(),
             "after": self.after.tolist(),
             "parts": {name: part.tolist() for name, part in self.parts.items()},
@@ -210,7 +226,8 @@ def split_update(
     k = int(iteration) if number is None else int(number)
     old, new = before.astype(np.float64), final.astype(np.float64)
     bound = _rounding(before.dtype, old, new, parts)
-    return UpdateSplit(layer, weight, (k, k), kind, old, new, parts, _scaling(parts, step), bound, step)
+    scaling, multiplier = _scaling(parts, step), float(attrs.get("multiplier", 1.0))
+    return UpdateSplit(layer, weight, (k, k), kind, old, new, parts, scaling, bound, step, multiplier)
 
 
 def clip(
@@ -323,12 +340,14 @@ class _Sum:
         self.parts: dict[str, NDArray[Any]] = {}
         self.scaling: dict[str, NDArray[Any]] = {}
         self.optimizers: set[str] = set()
+        self.multipliers: set[float] = set()
         self.rounded: NDArray[Any] = np.zeros(())
         self.sizes: NDArray[Any] = np.zeros(())
 
     def add(self, split: UpdateSplit) -> None:
         self.first, self.last = self.first or split, split
         self.optimizers.add(split.optimizer)
+        self.multipliers.add(split.multiplier)
         self.parts = _added(self.parts, split.parts)
         self.scaling = _added(self.scaling, split.scaling)
         self.rounded = self.rounded + np.clip(split.residual, -split.rounding, split.rounding)
@@ -350,6 +369,7 @@ class _Sum:
             self.parts,
             self.scaling,
             np.abs(self.rounded) + 4 * count * np.finfo(np.float64).eps * self.sizes,
+            multiplier=first.multiplier if len(self.multipliers) == 1 else math.nan,
         )
 
 

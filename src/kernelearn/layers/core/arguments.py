@@ -1,5 +1,6 @@
 """Checks and conversions of constructor arguments that several layer families share."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -45,6 +46,17 @@ def as_json(name: str, value: Any) -> Any:
     if name == "activation":
         return encoded(kept_activation(value), "An activation")
     return _lists(value)
+
+
+def checked_factor(value: Any, name: str = "learning_rate_multiplier") -> float:
+    """A factor of a learning rate.
+
+    Raises: ArgumentError for anything but a finite number of at least 0.
+    """
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:
+        raise ArgumentError(f"{name} must be a number of at least 0 (0 leaves weights alone), got {value!r}.")
+    return float(value)
 
 
 def _lists(value: Any) -> Any:

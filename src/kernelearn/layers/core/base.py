@@ -23,7 +23,7 @@ from kernelearn._configurable import Configurable, describes_itself
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import NotBuiltError, ShapeError, TracingError
 from kernelearn.layers.core import calling, tracking
-from kernelearn.layers.core.arguments import as_json, kept
+from kernelearn.layers.core.arguments import as_json, checked_factor, kept
 from kernelearn.layers.core.keras_names import KerasNames
 from kernelearn.layers.core.making_weights import made_weight
 from kernelearn.layers.core.naming import check_name, snake_case, unique_name
@@ -77,7 +77,8 @@ class Layer(KerasNames, Configurable):
         input_shape: shape of one sample, without the batch; lets `Sequential` build at once.
         dtype: float type of the weights; the process's default if None.
         activity_regularizer: penalty on the layer's output, divided by the number of images.
-        learning_rate_multiplier: scales the learning rate of this layer's weights.
+        learning_rate_multiplier: scales the learning rate of this layer's weights; 0 leaves them alone and
+            costs no gradient (to freeze batch statistics as well, set `trainable`).
     Attributes:
         notes: what it remembers of its calls.
         supports_masking: whether the mask of an input holds for the output as well; see `compute_mask`.
@@ -109,7 +110,7 @@ class Layer(KerasNames, Configurable):
         self.built = False
         self.dtype = dtype or config.floatx()
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.learning_rate_multiplier = float(learning_rate_multiplier)
+        self.learning_rate_multiplier = checked_factor(learning_rate_multiplier)
         self.declared_input_shape = None if input_shape is None else (None, *input_shape)
         self._trainable = bool(trainable)
         self._weights: list[Weight] = []
@@ -279,6 +280,10 @@ class Layer(KerasNames, Configurable):
         self._trainable = bool(value)
         for _, layer in self.sublayers():
             layer.trainable = bool(value)
+
+    def mark_trainable(self, value: bool) -> None:
+        """Set the layer's own flag alone; every layer that it holds keeps its own."""
+        self._trainable = bool(value)
 
     @property
     def own_weights(self) -> list[Weight]:

@@ -6,6 +6,7 @@ from kernelearn.training.callbacks.base import Callback
 from kernelearn.training.callbacks.callback_list import CallbackList
 from kernelearn.training.callbacks.csv_logger import CSVLogger
 from kernelearn.training.callbacks.early_stopping import EarlyStopping
+from kernelearn.training.callbacks.gradual_unfreezing import GradualUnfreezing
 from kernelearn.training.callbacks.history import History
 from kernelearn.training.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from kernelearn.training.callbacks.model_checkpoint import ModelCheckpoint
@@ -22,6 +23,7 @@ __all__ = [
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",

@@ -150,6 +150,18 @@ class Programs:
         if self.model.outputs:
             self.finish()
 
+    def compile_like(self, other: Programs) -> None:
+        """Train as another model does, with the same optimizer: for a model that shares its layers.
+
+        Raises: NotBuiltError before that was compiled.
+        """
+        optimizer, arguments = other.compiled_optimizer(), other.arguments
+        self._token = other._token
+        if self.optimizer is optimizer and self.arguments is arguments and self.engine == other.engine:
+            return
+        assert arguments is not None and other.engine is not None and other.policy is not None
+        self.compile(optimizer, arguments, other.engine, other.policy)
+
     @property
     def slots(self) -> dict[str, Variable]:
         """Name -> array that the optimiser carries from step to step; empty before `compile`."""
@@ -161,6 +173,12 @@ class Programs:
         self._reading = None
         self._trained = {}
         self._objectives = self._results = None
+
+    def build_anew(self) -> None:
+        """Make the steps again when they are next wanted: what they are made of is another now."""
+        self._steps.clear()
+        self._reading = None
+        self._trained = {}
 
     def finish(self) -> None:
         """Resolve losses and metrics and build the training step, now that shapes are known."""

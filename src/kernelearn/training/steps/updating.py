@@ -33,6 +33,19 @@ def average_name(weight: str) -> str:
     return f"average/{weight}"
 
 
+def kind_of(name: str) -> str:
+    """What an array of an optimiser is, from its name: "momentum", "gradient_accumulator", "average"."""
+    return "average" if name.startswith(average_name("")) else name.rpartition("/")[2]
+
+
+def carried_shapes(optimizer: Optimizer, weight: Variable) -> dict[str, tuple[int, ...]]:
+    """Kind -> shape of everything that is carried from step to step for a weight."""
+    shapes = {key: tuple(slot.shape) for key, slot in optimizer.slots_for(weight).items()}
+    if optimizer.steps_per_update > 1:
+        shapes[ACCUMULATED] = tuple(weight.shape)
+    return {**shapes, "average": tuple(weight.shape)} if optimizer.use_ema else shapes
+
+
 def add_updates(
     graph: ProgramBuilder,
     grads: Mapping[str, Buffer],
@@ -45,9 +58,11 @@ def add_updates(
     Args:
         grads: name of the weight -> its gradient.
         clock: learning rate (float64) and number of the update (int64), single numbers.
-        multipliers: id(weight) -> factor of the learning rate.
+        multipliers: id(weight) -> factor of the learning rate; a weight with 0 is left alone.
     """
     rate, step = clock
+    # What nothing reads is not computed: a weight that does not move costs no gradient.
+    grads = {n: g for n, g in grads.items() if multipliers.get(id(graph.variables[n]), 1.0) != 0}
     grads = _clipped(graph, _accumulated(graph, grads, optimizer, step), optimizer)
     for name, grad in grads.items():
         weight, param = graph.variables[name], graph.buffers[name]
@@ -177,6 +192,8 @@ def _slot(
     if known is None or carried[known].shape != tuple(shape):
         known = known or _unused(name, carried)
         carried[known] = Carried(np.full(shape, value, weight.dtype), known, weight)
+    elif not isinstance(carried[known], Carried):  # it came from a file, and says from now on whose it is
+        carried[known] = Carried(carried[known].numpy(), known, weight)
     return graph.state(known, carried[known])
 
 

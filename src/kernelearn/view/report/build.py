@@ -12,13 +12,24 @@ from typing import Any
 from kernelearn import __version__
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.storage import PathLike, atomic_write
-from kernelearn.view.report import ending, films, filters, learning, network, outcome, sight, weights
+from kernelearn.view.report import (
+    ending,
+    films,
+    filters,
+    learning,
+    network,
+    outcome,
+    sight,
+    transfer,
+    weights,
+)
 from kernelearn.view.report.markup import Html, escaped, join, paragraph, tag
 from kernelearn.view.report.material import Material
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
     ("learning", "Learning", learning.learning),
     ("network", "The network", network.section),
+    ("transfer", "Taken over from another network", transfer.section),
     ("kernels", "Kernels over time", films.section),
     ("weights", "Why weights changed", weights.section),
     ("filters", "What the kernels are", filters.bank_section),
@@ -112,6 +123,7 @@ def render_report(
     material = Material(found, images=images, labels=labels, about=about or {}, experiments=experiments)
     left_out = {"experiments"} if not experiments else set()
     left_out |= {"outcome"} if labels is None else set()
+    left_out |= {"transfer"} if "transfer" not in material.about else set()
     shown = [(name, heading, make) for name, heading, make in _SECTIONS if name not in left_out]
     sections = [
         tag("section", tag("h2", heading), _made(material, make), id=name) for name, heading, make in shown

@@ -1,0 +1,5 @@
+"""A network as a folder that needs NumPy alone: `predict.py`, one readable file, and `weights.npz`."""
+
+from kernelearn.conversion.standalone.exporting import export_standalone
+
+__all__ = ["export_standalone"]
