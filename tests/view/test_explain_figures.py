@@ -186,7 +186,7 @@ def test_stacked_parts_sum_to_the_update(recorded):
 
 def test_signed_maps_have_one_range_around_zero(recorded):
     images = [i for axis in explain.plot_filmstrip(recorded, "edges").axes for i in axis.images]
-    limits = {image.get_clim() for image in images if image.get_cmap().name == "RdBu_r"}
+    limits = {image.get_clim() for image in images if image.get_cmap().name == "weights"}
     ((low, high),) = limits
     assert low == -high
     shown = np.concatenate([image.get_array().ravel() for image in images if image.get_clim() == (low, high)])
