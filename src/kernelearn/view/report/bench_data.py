@@ -53,7 +53,7 @@ class Panel:
 
     Attributes:
         layer, weight: its name and that of its kernel.
-        kind: "conv", "conv_transpose" or "dense"; taps: shape of a kernel's slice, of a dense layer its inputs.
+        kind: "conv", "conv_transpose" or "dense"; taps: shape of a kernel's slice, or of a dense one.
         geometry: stride, dilation and padding before, one for each axis.
         total: numbers of steps with a ledger, of images, filters and channels that there are.
         steps, images, labels: which are here; images and labels for each step.
@@ -125,7 +125,8 @@ def panel_of(run: Any, source: RecordedColumns, layer: str, weight: str, room: i
     cut = _cut(every, room)
     steps = sorted({first_step, *map(int, some_steps(ledgers, size.steps))})
     if len(steps) > size.steps:
-        steps.remove(next(k for k in reversed(steps) if k != first_step))
+        others = [k for k in steps[1:-1] if k != first_step] or [k for k in steps if k != first_step]
+        steps.remove(min(others, key=lambda k: abs(k - first_step)))
     built = _Builder(run, source, layer, weight, filters, channel, size, cut)
     found = built.panel(steps, first_step, index, (tap, channel, filter_number))
     del book
@@ -181,9 +182,7 @@ def _cut(every: Columns, room: int) -> int | None:
     return _SIDE if every.kind == "conv" and large and _bytes(every, least) > room // 2 else None
 
 
-def _filters(
-    run: Any, layer: str, weight: str, every: Columns, chosen: int, size: Size
-) -> list[int]:
+def _filters(run: Any, layer: str, weight: str, every: Columns, chosen: int, size: Size) -> list[int]:
     """The filters to show: that of the weight, and those that moved most."""
     there = every.columns[0].values.shape[-1]
     if there <= size.filters:
@@ -209,7 +208,9 @@ class _Builder:
     size: Size
     cut: int | None
 
-    def panel(self, steps: list[int], first: int, index: tuple[int, ...], place: tuple[int, int, int]) -> Panel:
+    def panel(
+        self, steps: list[int], first: int, index: tuple[int, ...], place: tuple[int, int, int]
+    ) -> Panel:
         tap, channel, filter_number = place
         rows = {step: self._rows(step, index) for step in steps}
         opened = {step: self.source.at(self.layer, self.weight, step, rows[step]) for step in steps}

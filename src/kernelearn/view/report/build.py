@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,14 +11,16 @@ from typing import Any
 from kernelearn import __version__
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.storage import PathLike, atomic_write
-from kernelearn.view.report import ending, films, filters, learning, network, outcome, sight, weights
+from kernelearn.view.report import bench, ending, films, filters, learning, network, outcome, sight, weights
 from kernelearn.view.report.markup import Html, escaped, join, paragraph, tag
 from kernelearn.view.report.material import Material
+from kernelearn.view.report.style import asset, style
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
+    ("passes", "One number, forward and back", bench.section),
+    ("kernels", "Kernels over time", films.section),
     ("learning", "Learning", learning.learning),
     ("network", "The network", network.section),
-    ("kernels", "Kernels over time", films.section),
     ("weights", "Why weights changed", weights.section),
     ("filters", "What the kernels are", filters.bank_section),
     ("curves", "How far they moved", filters.curves_section),
@@ -57,6 +58,7 @@ def write_report(
     *,
     images: Any = None,
     labels: Any = None,
+    training: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
@@ -74,6 +76,9 @@ def write_report(
         images: (n, ...) images as the network takes them, to search for patches; None takes the run's probe
             images.
         labels: (n,) class numbers of `images`, to compare with what the network finds; None leaves that out.
+        training: the data that the run was trained on, a Dataset or (x, y), to compute chosen steps once
+            more: the record of a step has the errors of a layer's sums, but not those behind them. None shows
+            what the record has.
         experiments: `explain.ExperimentResult`s to include.
         title: heading; made from the data if None.
         about: what else is known of the training: "command", "arguments", "versions", "results", "data".
@@ -88,7 +93,8 @@ def write_report(
         raise ArgumentError(
             f"A report is an HTML file; give a name such as report.html, not {target.name!r}."
         )
-    text = render_report(run, images=images, labels=labels, experiments=experiments, title=title, about=about)
+    given = {"images": images, "labels": labels, "training": training, "experiments": experiments}
+    text = render_report(run, **given, title=title, about=about)
     with atomic_write(target) as file:
         file.write(text.encode("utf-8"))
     return target
@@ -99,6 +105,7 @@ def render_report(
     *,
     images: Any = None,
     labels: Any = None,
+    training: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
@@ -109,7 +116,8 @@ def render_report(
     found = Run(run) if isinstance(run, str | os.PathLike) else run
     if not len(found.steps):
         raise ArgumentError(f"The run {str(found.folder)!r} holds no step yet; there is nothing to report.")
-    material = Material(found, images=images, labels=labels, about=about or {}, experiments=experiments)
+    known = about or {}
+    material = Material(found, images, labels, known, experiments, training)
     left_out = {"experiments"} if not experiments else set()
     left_out |= {"outcome"} if labels is None else set()
     shown = [(name, heading, make) for name, heading, make in _SECTIONS if name not in left_out]
@@ -122,8 +130,8 @@ def render_report(
         overview=learning.overview(material),
         links=join(tag("li", tag("a", heading, href=f"#{name}")) for name, heading, _ in shown),
         sections=join(sections),
-        style=_asset("report.css"),
-        script=_asset("report.js"),
+        style=style(),
+        script=asset("report.js") + asset("bench.js"),
     )
 
 
@@ -139,7 +147,3 @@ def _title(material: Material) -> str:
     data = {**material.run.about.metadata, **material.about.get("data", {})}
     name = data.get("name")
     return f"How the kernels learned: {name}" if name else "How the kernels learned"
-
-
-def _asset(name: str) -> str:
-    return (files("kernelearn.view.report") / "assets" / name).read_text("utf-8")

@@ -11,10 +11,11 @@ from kernelearn.explain.choices import some_steps
 from kernelearn.explain.kernel.curves import LearningCurves, compare_layers, learning_curves
 from kernelearn.explain.kernel.filter_banks import FilterBank, filter_bank, filter_bank_history
 from kernelearn.explain.kernel.health import KernelHealth, kernel_health
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, map_picture
 from kernelearn.view.report.svg import Line, line_chart
 
 _FIRST_ROWS, _MOST_ROWS = 12, 64
@@ -93,7 +94,7 @@ def _kernel_picture(bank: FilterBank, i: int, limit: float) -> Html:
     words = f"filter {bank.labels[i]}" + (f", input channel {channel}" if one.shape[-1] > 1 else "")
     if flat.size <= 49:
         words += ": " + "; ".join(" ".join(f"{v:.2f}" for v in row) for row in flat)
-    return img(signed_pixels(flat, limit), words, 40)
+    return map_picture(flat, limit, WEIGHTS, words, 40)
 
 
 def _health_words(health: KernelHealth) -> Html:

@@ -8,10 +8,11 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.ledgers import Ledger
+from kernelearn.view.families import ACTIVATIONS, ERRORS
 from kernelearn.view.report.decimals import Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, image_pixels, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, image_pixels, img, map_picture
 from kernelearn.view.report.svg import bar_chart
 from kernelearn.view.windows import cell_of, window_picture
 
@@ -108,7 +109,7 @@ def _read(book: Ledger, one: Any, limit: float) -> Html:
     words = "what the kernel read there"
     if flat.size <= 49:
         words = "read: " + "; ".join(" ".join(brief(v, 3) for v in row) for row in flat)
-    picture = img(signed_pixels(flat, limit), words, 44)
+    picture = map_picture(flat, limit, ACTIVATIONS, words, 44)
     cell = cell_of(book, flat)
     if cell is None:
         return tag("span", picture, class_="board")
@@ -176,6 +177,6 @@ def _position_map(book: Ledger) -> list[Html]:
         return []
     flat = flat_picture(sums)
     limit = float(np.abs(flat).max())
-    picture = img(signed_pixels(flat, limit), "sum of the terms at each position", 190)
+    picture = map_picture(flat, limit, ERRORS, "sum of the terms at each position", 190)
     words = f"Sum over the images at each position. Strongest colour: \u00b1{brief(limit, 3)}; red adds."
     return [figure(tag("span", picture, class_="board"), words)]

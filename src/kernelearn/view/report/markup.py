@@ -31,7 +31,7 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
     """
     given = {key.rstrip("_").replace("_", "-"): v for key, v in attributes.items() if v is not None}
     written = "".join(f' {key}="{html.escape(str(value))}"' for key, value in given.items())
-    if name in ("img", "br", "input", "meta"):
+    if name in ("img", "br", "input", "meta", "source"):
         return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{join(content)}</{name}>")
 

@@ -13,9 +13,10 @@ from kernelearn.explain.kernel.tied_matrix import ChainEquivalent
 from kernelearn.explain.sight.network import read_by
 from kernelearn.models.summary import summary_rows, totals
 from kernelearn.view.blocks import block_of
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import img, signed_pixels
+from kernelearn.view.report.pictures import map_picture
 
 # A picture has one pixel for each entry of the matrix; larger maps would show nothing.
 _LONGEST_SIDE = 1024
@@ -69,11 +70,12 @@ def _matrix(m: Material, layer: str) -> Html:
     if max(values.shape) > _LONGEST_SIDE:
         return paragraph(counts)
     limit = float(np.nanmax(np.abs(values))) or 1.0
-    pixels = signed_pixels(values, limit)
     words = (
         f"From the first input channel to the first filter: {values.shape[0]} outputs down, "
         f"{values.shape[1]} inputs across. Each diagonal is one number of the kernel; what is blank is zero "
         "whatever it learns."
     )
-    picture = tag("span", img(pixels, words, max(_PICTURE_SIDE, *values.shape)), class_="board")
+    picture = tag(
+        "span", map_picture(values, limit, WEIGHTS, words, max(_PICTURE_SIDE, *values.shape)), class_="board"
+    )
     return join([paragraph(counts), scrolling(figure(picture, words))])
