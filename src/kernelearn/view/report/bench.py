@@ -18,7 +18,7 @@ from kernelearn.view.maps import flat, limit_of
 from kernelearn.view.report.bench_data import Panel, panels
 from kernelearn.view.report.cells import NUMBERED, crossings, number_table
 from kernelearn.view.report.chosen import Chosen
-from kernelearn.view.report.decimals import brief, column_for
+from kernelearn.view.report.decimals import brief, cell_column
 from kernelearn.view.report.error_path import path_part
 from kernelearn.view.report.markup import Html, join, paragraph, tag
 from kernelearn.view.report.material import Material
@@ -199,7 +199,7 @@ def _kernel_tiles(one: Chosen) -> tuple[Html, Html]:
     tables = []
     for several, family in zip(shown, (WEIGHTS, ERRORS)):
         limit = limit_of(*several)
-        column = column_for([limit], 3)
+        column = cell_column([limit])
         if max(max(part.shape) for part in several) <= NUMBERED:
             scaled = [part / 10.0**column.exponent for part in several]
             board = number_table(scaled, limit / 10.0**column.exponent, family, column.places)

@@ -17,7 +17,7 @@ from kernelearn.view.report.material import Material
 from kernelearn.view.report.style import asset, style
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
-    ("passes", "One number, forward and back", bench.section),
+    ("forward-and-back", "One number, forward and back", bench.section),
     ("kernels", "Kernels over time", films.section),
     ("learning", "Learning", learning.learning),
     ("network", "The network", network.section),
@@ -128,7 +128,10 @@ def render_report(
         version=__version__,
         title=escaped(title or _title(material)),
         overview=learning.overview(material),
-        links=join(tag("li", tag("a", heading, href=f"#{name}")) for name, heading, _ in shown),
+        links=join(
+            tag("li", tag("a", name.capitalize().replace("-", " "), href=f"#{name}", title=heading))
+            for name, heading, _ in shown
+        ),
         sections=join(sections),
         style=style(),
         script=asset("report.js") + asset("bench.js"),

@@ -18,8 +18,8 @@ import numpy as np
 from kernelearn.explain.choices import some_steps
 from kernelearn.explain.kernel.source import as_filters, layer_kind
 from kernelearn.view.families import WEIGHTS
-from kernelearn.view.report.cells import cell_text, number_table
-from kernelearn.view.report.markup import Html, details, join, paragraph, scrolling, tag
+from kernelearn.view.report.cells import cell_text, crossings, number_table
+from kernelearn.view.report.markup import Html, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import flat_picture, map_picture
 
@@ -133,7 +133,8 @@ def section(m: Material) -> Html:
             paragraph(
                 "Each square is one weight, with its number. Orange is positive, violet is negative, and the "
                 "paler the closer to zero; all kernels of a layer share one range. It begins with the "
-                "numbers that the layer was made with. Move the slider, or use "
+                "numbers that the layer was made with, and plays once when it is first seen, unless your "
+                "system asks for less motion. Move the slider, or use "
                 f"the arrow keys and the space bar. {shown}"
             ),
             _controls(m, steps),
@@ -175,7 +176,7 @@ def _film_block(film: Film, steps: np.ndarray) -> Html:
         tag("h3", film.layer),
         paragraph(words, class_="note"),
         tag("div", *tiles, class_="tiles", data_film=film.layer),
-        details("Filmstrip", _strip(film, steps)),
+        _strip(film, steps),
         class_="film",
     )
 
@@ -198,13 +199,17 @@ def _bias_text(film: Film, tile: int) -> list[Html | str]:
 def _strip(film: Film, steps: np.ndarray) -> Html:
     """Eight steps side by side, as pictures."""
     places = np.unique(np.linspace(0, len(steps) - 1, 8).round().astype(int))
-    head = tag("tr", tag("th", ""), *(tag("th", f"step {int(steps[i]):,}", scope="col") for i in places))
+    head = tag("tr", tag("th", ""), *(_frame_head(int(i), int(steps[i])) for i in places))
     rows = []
     for tile in range(len(film.places)):
         cells = [tag("td", _picture(film, tile, int(i), int(steps[i]))) for i in places]
         rows.append(tag("tr", tag("th", film.name(tile), scope="row"), *cells))
     strip = tag("table", tag("thead", head), tag("tbody", *rows), class_="strip")
     return scrolling(strip)
+
+
+def _frame_head(frame: int, step: int) -> Html:
+    return tag("th", f"step {step:,}", scope="col", data_frame=frame)
 
 
 def _picture(film: Film, tile: int, frame: int, step: int) -> Html:
@@ -217,6 +222,7 @@ def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
     content: dict[str, Any] = {
         "steps": [int(step) for step in steps],
         "notes": _notes(m, steps),
+        "crossings": crossings(),
         "films": [
             {
                 "layer": film.layer,

@@ -8,7 +8,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.ledgers import Ledger
-from kernelearn.view.families import ACTIVATIONS, ERRORS
+from kernelearn.view.families import ACTIVATIONS, ERRORS, Family
 from kernelearn.view.report.decimals import Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
@@ -159,12 +159,14 @@ def _sums(m: Material, book: Ledger) -> list[Html]:
     return found
 
 
-def adding_bars(names: list[str], values: list[float], total: float, title: str) -> Html:
+def adding_bars(
+    names: list[str], values: list[float], total: float, title: str, family: Family = ERRORS
+) -> Html:
     """Bars whose numbers share one unit, and their sum."""
     column = column_for([*values, total], 4)
     unit = f", \u00d7 {column.unit}" if column.unit else ""
     texts = [column.text(v) for v in values]
-    chart = bar_chart(names, values, f"{title}{unit}; in all {column.text(total)}", texts)
+    chart = bar_chart(names, values, f"{title}{unit}; in all {column.text(total)}", texts, family)
     return tag("figure", chart)
 
 

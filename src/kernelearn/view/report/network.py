@@ -30,13 +30,18 @@ def section(m: Material) -> Html:
 
 def _layers(m: Material) -> Html:
     rows = [
-        [row.name, row.kind, row.shape, f"{row.count:,}" if row.count else "", row.formula, _state(row)]
+        [row.name, row.kind, row.shape, _count_words(row), f"{row.count:,}" if row.count else "", _state(row)]
         for row in summary_rows(m.model)
     ]
     counts = totals(m.model).lines()
-    columns = ("layer", "kind", "output", "numbers", "how they are counted", "")
-    found = table(columns, rows, None, (False, False, False, True, False, False))
+    columns = ("layer", "kind", "output", "how its numbers are counted", "numbers", "")
+    found = table(columns, rows, None, (False, False, False, False, True, False))
     return join([found, *(paragraph(line, class_="note") for line in counts)])
+
+
+def _count_words(row: Any) -> str:
+    """(9*1 + 1) * 32 = 320."""
+    return f"{row.formula} = {row.count:,}" if row.formula and row.count else ""
 
 
 def _state(row: Any) -> str:

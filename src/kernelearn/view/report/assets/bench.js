@@ -39,6 +39,12 @@
     return { exponent, places, whole, ofWhole, text: (v, plus) => ofWhole(whole(v), plus), unit: exponent ? raised(exponent) : "" };
   }
 
+  // As report.decimals.cell_column: three digits for narrow cells.
+  function cellColumn(limit) {
+    const first = limit ? Math.floor(Math.log10(limit)) : 0, exponent = first >= -1 && first <= 2 ? 0 : first;
+    return { exponent, places: Math.max(0, 2 - (first - exponent)), unit: exponent ? raised(exponent) : "" };
+  }
+
   function brief(value, digits = 4) {
     if (!isFinite(value)) return "-";
     if (Number.isInteger(value) && Math.abs(value) < 1e9) return signed(value.toLocaleString("en"));
@@ -249,7 +255,7 @@
 
   function numbers(parts, shape, limit, token, chosen, pick) {
     const table = element("table", { class: "kernel" });
-    const unit = column([limit], 3), scale = 10 ** unit.exponent;
+    const unit = cellColumn(limit), scale = 10 ** unit.exponent;
     const [rows, columns] = flatShape(shape);
     parts.forEach((values, s) => {
       const body = element("tbody");
@@ -528,7 +534,7 @@
     const at = state.position.length ? ` at (${state.position.join(", ")})` : "";
     const table = element("table", { class: "sum" }, element("caption", {}, `The neuron of ${panel.isDense ? "unit" : "filter"} ${panel.filters[state.filter]}${at}`));
     const head = ["input", "x", "W", unit.unit ? `product, \u00d7 ${unit.unit}` : "product"];
-    table.append(element("thead", {}, element("tr", {}, ...head.map((h, i) => element("th", { scope: "col", class: i ? "n" : null, colspan: i === 3 ? null : null }, h)), element("td", { class: "line", "aria-hidden": "true" }))));
+    table.append(element("thead", {}, element("tr", {}, ...head.map((h, i) => element("th", { scope: "col", class: i ? "n" : null, colspan: i === 3 ? null : null }, h)), element("td", { class: "line" }))));
     const body = element("tbody"), most = Math.max(...rows.map((r) => Math.abs(r.product)), 1e-30);
     rows.forEach((row, i) => {
       const is = row.i === state.tap && row.s === state.channel;
@@ -536,7 +542,7 @@
         element("th", { scope: "row" }, row.name),
         element("td", { class: "n a" }, brief(row.x)), element("td", { class: "n w" }, brief(row.w)),
         element("td", { class: "n" }, unit.text(row.product, true)));
-      if (i === 0) line.append(neuronCell(panel, rows, most));
+      if (i === 0) line.append(neuronCell(panel, rows, most, z));
       line.addEventListener("click", () => { state.channel = row.s; state.tap = row.i; panel.pinned = null; render(panel); });
       body.append(line);
     });
@@ -557,18 +563,31 @@
 
   function atPool(panel, one) { return at(panel.map("v", "p"), panel.pooled(one)); }
 
-  // Lines from the products to their sum: as thick as the product is large, in the hue of the weight.
-  function neuronCell(panel, rows, most) {
-    const high = 1.5 * rows.length, middle = high / 2;
+  // Lines from the products to their sum, as thick as the product is large, in the hue of the weight; behind the
+  // sum what is made of it.
+  function neuronCell(panel, rows, most, z) {
+    const high = 24, all = high * rows.length, middle = all / 2;
     const lines = rows.map((row, i) => {
-      const y = 1.5 * i + 0.75, thick = (0.05 + 0.3 * Math.abs(row.product) / most).toFixed(3);
-      return `<path d="M0 ${y} C2.4 ${y} 1.6 ${middle} 3.6 ${middle}" stroke="var(--${row.w >= 0 ? "wp" : "wn"})" stroke-width="${thick}" fill="none"/>`;
+      const y = high * (i + 0.5), thick = (0.6 + 5 * Math.abs(row.product) / most).toFixed(2);
+      return `<path d="M0 ${y} C34 ${y} 16 ${middle} 46 ${middle}" stroke="var(--${row.w >= 0 ? "wp" : "wn"})" stroke-width="${thick}" fill="none"/>`;
     });
+    const text = (x, y, words, kind) => `<text x="${x}" y="${y}" class="${kind}">${words}</text>`;
+    const body = `<circle cx="58" cy="${middle}" r="13"/>${text(58, middle + 5, "\u03a3", "mid")}${text(58, middle - 20, `z ${brief(z, 3)}`, "mid small")}`;
+    const shape = panel.columns.find((one) => one.key === "a");
+    const after = shape ? `<path d="M71 ${middle}H84" class="ink"/><rect x="84" y="${middle - 13}" width="30" height="26"/>${activationCurve(shape, middle)}${text(99, middle + 30, brief(panel.value("v", "a"), 3), "mid small")}${text(99, middle - 20, shape.kind || shape.operator, "mid small")}` : "";
     const cell = element("td", { class: "line", rowspan: rows.length, "aria-hidden": "true" });
-    cell.innerHTML = `<svg viewBox="0 0 5.5 ${high}" preserveAspectRatio="none" height="${rows.length * 22}">${lines.join("")}</svg>`;
-    const label = element("span", { class: "sigma" }, "\u03a3");
-    cell.append(label);
+    cell.innerHTML = `<svg viewBox="0 0 118 ${all}" width="118" height="${all}">${lines.join("")}<g class="body">${body}${after}</g></svg>`;
     return cell;
+  }
+
+  // The numbers of the map itself: z across, what the activation makes of it upwards.
+  function activationCurve(one, middle) {
+    const panel = panels.find((p) => p.columns.includes(one)), before = panel.columns[one.number - 1];
+    const z = panel.map("v", before.key).values, a = panel.map("v", one.key).values;
+    const ofZ = limitOf({ values: z }), ofA = limitOf({ values: a }), low = a.some((v) => v < -0.05 * ofA);
+    const points = Array.from(z, (v, i) => [v, a[i]]).filter(([v, w]) => isFinite(v) && isFinite(w)).sort((p, q) => p[0] - q[0]);
+    const drawn = points.map(([v, w]) => `${(99 + 13 * v / ofZ).toFixed(1)},${(middle + (low ? 0 : 10) - (low ? 10 : 20) * w / ofA).toFixed(1)}`);
+    return `<polyline points="${drawn.join(" ")}" class="curve"/>`;
   }
 
   // --- in words
