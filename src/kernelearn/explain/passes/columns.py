@@ -155,7 +155,7 @@ def _next(replay: Replay, last: _Place, keys: list[str]) -> _Place | None:
         return _Place("p", pools[0], channel) if pools and "p" not in keys else None
     key = _KEYS[STAGES[following.operator]]
     # NOTE: behind an activation only dropout belongs to this layer; another sum is the next one's business.
-    is_late = "a" in keys and key != "d"
+    is_late = key in keys[:-1] or ("a" in keys and key != "d")
     is_wider = replay.value(following.outputs[0]).shape != replay.value(output).shape
     return None if is_late or is_wider else _Place(key, following, channel)
 

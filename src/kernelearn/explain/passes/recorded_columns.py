@@ -11,11 +11,12 @@ import numpy as np
 
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Operation
-from kernelearn.errors import KernelearnError
+from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.choices import batch_images
 from kernelearn.explain.passes.columns import Column, Columns, columns_of
 from kernelearn.explain.passes.replay import Replay, replay_prediction
 from kernelearn.explain.passes.run_steps import StepReplays
+from kernelearn.explain.sight.network import images_for
 from kernelearn.recording.factors import KINDS, Part
 from kernelearn.recording.run import Run
 
@@ -48,6 +49,20 @@ class RecordedColumns:
             return columns_of(replay, layer, rows, op), ""
         missing = reason or "the step computed once more is not what was recorded; this is the record alone"
         return self._from_record(layer, weight, step, rows, part), missing
+
+    def of_probes(self, layer: str, step: int, rows: np.ndarray) -> Columns:
+        """The columns of a layer for probe images, which the network was not trained on: without errors.
+
+        Raises: UnknownNameError for a layer without a kernel.
+        """
+        replay, reason = self._once("probes", step, lambda: self._probes(step))
+        if replay is None:
+            raise ArgumentError(reason)
+        return columns_of(replay, layer, rows)
+
+    def _probes(self, step: int) -> Replay:
+        model = self.run.model(step)
+        return replay_prediction(model, images_for(model, self.run.probe_images))
 
     def replay(self, step: int) -> tuple[Replay | None, str]:
         """(the step computed once more, "") or (None, why not); the last one is kept."""

@@ -113,10 +113,10 @@ def _kernel_words(p: Panel) -> str:
 
 def _limits(p: Panel) -> str:
     """What is embedded, of how much."""
+    of_batch = "images of each batch (those that gave most to the gradient)"
     parts = [
-        f"{len(p.steps):,} of {p.total.steps:,} steps with a ledger",
-        f"{max(map(len, p.images))} of {p.total.images:,} images of each batch (those that gave most to the "
-        "gradient)",
+        f"{len(p.steps):,} of {p.total.steps:,} steps with {'a ledger' if p.is_trained else 'all weights'}",
+        f"{max(map(len, p.images))} of {p.total.images:,} {of_batch if p.is_trained else 'probe images'}",
         f"{len(p.filters):,} of {p.total.filters:,} {'units' if p.is_dense else 'filters'}",
     ]
     if p.total.channels > 1:
@@ -136,6 +136,8 @@ def _missing(p: Panel) -> Html:
     words = next((one for one in p.missing if one), "")
     if not words:
         return Html("")
+    if not p.is_trained:
+        return paragraph(f"The lower row is not recorded: {words}", class_="missing")
     return paragraph(
         f"The errors behind the sum z are not recorded, and could not be computed once more: {words}. "
         "kernelearn report takes the training's own data for it; write_report(training=...) does in Python.",
@@ -157,14 +159,14 @@ def _tiles(one: Chosen) -> list[tuple[Html, Html]]:
                 "f",
                 "x",
                 "x input",
-                _pictures(reads, ACTIVATIONS, "input"),
+                _pictures(_lines(p, reads), ACTIVATIONS, "input"),
                 f"image {image}",
             ),
             _tile(
                 "b",
                 "x",
                 "x \u00b7 \u03b4 terms",
-                _pictures(terms, ERRORS, "terms"),
+                _pictures(_lines(p, terms), ERRORS, "terms") if np.isfinite(terms).all() else _not_recorded(),
                 _sum(terms),
             ),
         ),
@@ -174,17 +176,21 @@ def _tiles(one: Chosen) -> list[tuple[Html, Html]]:
         key, name = column["key"], _name(column)
         values, back = one.map("v", key), one.map("e", key)
         limit = limit_of(values) if key == "n" else maps
-        upper = _pictures([values], ACTIVATIONS, name, limit)
-        lower: Any = _pictures([back], ERRORS, f"errors of {name}", errors)
+        upper = _pictures(_lines(p, [values]), ACTIVATIONS, name, limit)
+        lower: Any = _pictures(_lines(p, [back]), ERRORS, f"errors of {name}", errors)
         if not np.isfinite(back).any():
-            lower = tag("p", _no_error(column), class_="missing")
+            lower = tag("p", _no_error(column), class_="quiet")
         found.append((_tile("f", key, name, upper, ""), _tile("b", key, f"\u03b4 at {key}", lower, "")))
     return found
 
 
 def _sum(terms: list[np.ndarray]) -> str:
     total = float(np.sum(terms))
-    return f"sum {brief(total, 3)}" if len(terms) == 1 else ""
+    return f"sum {brief(total, 3)}" if len(terms) == 1 and np.isfinite(total) else ""
+
+
+def _not_recorded() -> Html:
+    return tag("p", "not recorded", class_="missing")
 
 
 def _no_error(column: dict[str, Any]) -> str:
@@ -199,18 +205,24 @@ def _kernel_tiles(one: Chosen) -> tuple[Html, Html]:
     tables = []
     for several, family in zip(shown, (WEIGHTS, ERRORS)):
         limit = limit_of(*several)
-        column = cell_column([limit])
-        if max(max(part.shape) for part in several) <= NUMBERED:
+        wide = max(part.shape[1] for part in several)
+        is_narrow = wide > 3 or len(one.panel.columns) > 3
+        column = cell_column([limit], 2 if is_narrow else 3)
+        if not np.isfinite(several).any():
+            tables.append((_not_recorded(), ""))
+            continue
+        if wide <= 5 and max(part.shape[0] for part in several) <= NUMBERED:
             scaled = [part / 10.0**column.exponent for part in several]
-            board = number_table(scaled, limit / 10.0**column.exponent, family, column.places)
+            board = number_table(scaled, limit / 10.0**column.exponent, family, column.places, is_narrow)
         else:
             board = _pictures(several, family, "kernel", limit)
         tables.append((board, f"in units of {column.unit}" if column.unit else ""))
     step = one.panel.steps[one.step]
     (upper, unit), (lower, of_gradient) = tables
-    words = ", ".join(filter(None, [f"before step {step:,}", unit]))
+    when = "before" if one.panel.is_trained else "after"
+    words = ", ".join(filter(None, [f"{when} step {step:,}", unit]))
     filter_name = f"{'unit' if one.panel.is_dense else 'filter'} {one.panel.filters[one.filter]}"
-    back = ", ".join(filter(None, ["of the whole batch", of_gradient]))
+    back = ", ".join(filter(None, ["of the whole batch" if one.panel.is_trained else "", of_gradient]))
     return (
         _tile("f", "W", f"W {filter_name}", upper, words),
         _tile("b", "W", "\u2202L/\u2202W", lower, back),
@@ -241,6 +253,12 @@ def _name(column: dict[str, Any]) -> str:
         what = "largest" if "max" in column["operator"] else "mean"
         return f"{what} of " + (" \u00d7 ".join(map(str, size)) if size else "all")
     return "z = x\u2217W + b" if key == "z" else NAMES[key]
+
+
+def _lines(p: Panel, values: list[np.ndarray]) -> list[np.ndarray]:
+    """The maps of a sequence as lines; rows of features are folded into blocks elsewhere."""
+    is_sequence = not p.is_dense and len(p.taps) == 1
+    return [one[None] for one in values] if is_sequence else values
 
 
 def _pictures(values: list[np.ndarray], family: Family, words: str, limit: float | None = None) -> Html:

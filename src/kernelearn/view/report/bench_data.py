@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.explain.choices import filters_that_moved_most, ledger_step, moved_most, some_steps
-from kernelearn.explain.gradient.ledgers import ledger
-from kernelearn.explain.passes.columns import Column, Columns
+from kernelearn.errors import KernelearnError
+from kernelearn.explain.choices import filters_that_moved_most, moved_most, some_steps
+from kernelearn.explain.passes.columns import Columns
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
+from kernelearn.view.report.bench_sources import LedgerSteps, ProbeSteps
 
+Source = LedgerSteps | ProbeSteps
 # At most so much of each; and what is given up, in this order, until a layer fits into its room.
 _MOST = {"steps": 12, "images": 4, "filters": 6, "channels": 8}
 _GIVEN_UP: tuple[dict[str, int], ...] = (
@@ -53,6 +55,7 @@ class Panel:
 
     Attributes:
         layer, weight: its name and that of its kernel.
+        is_trained: whether its images are those of batches, with errors, and not probe images.
         kind: "conv", "conv_transpose" or "dense"; taps: shape of a kernel's slice, or of a dense one.
         geometry: stride, dilation and padding before, one for each axis.
         total: numbers of steps with a ledger, of images, filters and channels that there are.
@@ -69,6 +72,7 @@ class Panel:
     layer: str
     weight: str
     kind: str
+    is_trained: bool
     taps: tuple[int, ...]
     geometry: dict[str, list[int]]
     total: Size
@@ -92,7 +96,7 @@ class Panel:
     def to_json(self) -> dict[str, Any]:
         """For the script."""
         names = ("layer", "kind", "taps", "geometry", "steps", "images", "labels", "filters", "channels")
-        more = ("inputs", "first", "columns", "missing", "origin")
+        more = ("inputs", "first", "columns", "missing", "origin", "is_trained")
         found = {name: getattr(self, name) for name in (*names, *more)}
         found["slices"] = self.total.channels
         found["arrays"] = {
@@ -112,31 +116,34 @@ def panel_of(run: Any, source: RecordedColumns, layer: str, weight: str, room: i
 
     Args:
         room: bytes that its numbers may take.
-    Raises: KernelearnError for a layer without ledgers, or that cannot be opened.
+    Raises: KernelearnError for a layer that neither ledgers nor probe images show, or that cannot be opened.
     """
     index = moved_most(run, layer, 1, weight)[0]
-    ledgers = run.ledger_steps_of(layer, weight)
-    first_step = ledger_step(run, layer, index, weight)
-    book = ledger(run, layer, first_step, (weight, *index))
-    every = source.at(layer, weight, first_step, np.arange(1))[0]
-    tap, channel, filter_number = _place_in_kernel(every, run.shape_of(layer, weight), index)
-    size = _fitting(every, _total(run, every, ledgers, first_step), room)
-    filters = _filters(run, layer, weight, every, filter_number, size)
-    cut = _cut(every, room)
-    steps = sorted({first_step, *map(int, some_steps(ledgers, size.steps))})
-    if len(steps) > size.steps:
-        others = [k for k in steps[1:-1] if k != first_step] or [k for k in steps if k != first_step]
-        steps.remove(min(others, key=lambda k: abs(k - first_step)))
-    built = _Builder(run, source, layer, weight, filters, channel, size, cut)
-    found = built.panel(steps, first_step, index, (tap, channel, filter_number))
-    del book
-    return found
+    has_ledger = len(run.ledger_steps_of(layer, weight)) > 0
+    opened = (LedgerSteps if has_ledger else ProbeSteps)(run, source, layer, weight)
+    first_step = opened.first(index)
+    every = opened.columns(first_step, np.arange(1))[0]
+    place = _place_in_kernel(every, run.shape_of(layer, weight), index)
+    total = _total(opened, every, first_step)
+    size = _fitting(every, total, room)
+    filters = _filters(run, layer, weight, every, place[2], size)
+    builder = _Builder(opened, total, filters, place, size, _cut(every, room))
+    return builder.panel(_steps(opened.steps, first_step, size.steps), first_step, index)
 
 
-def _total(run: Any, every: Columns, ledgers: np.ndarray, step: int) -> Size:
+def _steps(known: np.ndarray, first: int, count: int) -> list[int]:
+    """The first one and others, spread evenly."""
+    steps = sorted({first, *map(int, some_steps(known, count))})
+    if len(steps) > count:
+        others = [k for k in steps[1:-1] if k != first] or [k for k in steps if k != first]
+        steps.remove(min(others, key=lambda k: abs(k - first)))
+    return steps
+
+
+def _total(opened: Source, every: Columns, step: int) -> Size:
     filters = every.columns[0].values.shape[-1]
     channels = 1 if every.kind == "dense" else _slices(every)
-    return Size(len(ledgers), len(run.batch(step).images), filters, channels)
+    return Size(len(opened.steps), len(opened.images(step)[0]), filters, channels)
 
 
 def _slices(every: Columns) -> int:
@@ -199,66 +206,54 @@ def _filters(run: Any, layer: str, weight: str, every: Columns, chosen: int, siz
 class _Builder:
     """Collects the numbers of the chosen steps, images, filters and channels."""
 
-    run: Any
-    source: RecordedColumns
-    layer: str
-    weight: str
+    opened: Source
+    total: Size
     filters: list[int]
-    channel: int
+    place: tuple[int, int, int]
     size: Size
     cut: int | None
 
-    def panel(
-        self, steps: list[int], first: int, index: tuple[int, ...], place: tuple[int, int, int]
-    ) -> Panel:
-        tap, channel, filter_number = place
-        rows = {step: self._rows(step, index) for step in steps}
-        opened = {step: self.source.at(self.layer, self.weight, step, rows[step]) for step in steps}
+    def panel(self, steps: list[int], first: int, index: tuple[int, ...]) -> Panel:
+        """Everything about the chosen steps; the first choice is the number at an index of the weight."""
+        rows = {step: self.opened.rows(step, index, self.size.images) for step in steps}
+        opened = {step: self.opened.columns(step, rows[step]) for step in steps}
         found = {step: columns for step, (columns, _) in opened.items()}
         one = found[first]
         keys = _shared(found.values())
+        taps = _inputs(one, self.place[0]) if one.kind == "dense" else None
         channels = [self._channels(one, f) for f in self.filters]
-        taps = _inputs(one, tap) if one.kind == "dense" else None
         inputs = sorted({c for own in channels for c in own})
-        position = _position(one, place, keys)
+        position = _position(one, self.place)
         window = None if self.cut is None else _window(one, position, self.cut, keys)
-        arrays = self._arrays(found, keys, channels, inputs, taps, window)
-        batches = {step: self.run.batch(step) for step in steps}
-        at = self.filters.index(filter_number)
-        begin = {
-            "step": steps.index(first),
-            "image": 0,
-            "filter": at,
-            "channel": self._slices_of(one, at).index(channel),
-            "tap": tap if taps is None else taps.index(tap),
-            "position": position,
-        }
+        batches = {step: self.opened.images(step) for step in steps}
         return Panel(
-            layer=self.layer,
-            weight=self.weight,
+            layer=self.opened.layer,
+            weight=self.opened.weight,
             kind=one.kind,
+            is_trained=self.opened.is_trained,
             taps=tuple(one.kernel.shape[:-2]) if taps is None else (len(taps),),
             geometry=_geometry(one),
-            total=_total(self.run, one, self.run.ledger_steps_of(self.layer, self.weight), first),
+            total=self.total,
             steps=steps,
-            images=[batches[k].images[rows[k]].tolist() for k in steps],
-            labels=[None if (own := batches[k].labels) is None else own[rows[k]].tolist() for k in steps],
+            images=[batches[k][0][rows[k]].tolist() for k in steps],
+            labels=[None if (own := batches[k][1]) is None else own[rows[k]].tolist() for k in steps],
             filters=self.filters,
             channels=channels,
             inputs=inputs if taps is None else taps,
-            first=begin,
+            first={"step": steps.index(first), "image": 0, **self._begin(one, taps), "position": position},
             columns=[_described(one, key, window) for key in keys],
-            arrays=arrays,
+            arrays=self._arrays(found, keys, inputs, taps, window),
             missing=[opened[k][1] for k in steps],
             origin=None if window is None else {"x": window["x"][0], "z": window["z"][0]},
             residual=max(columns.residual for columns in found.values()),
         )
 
-    def _rows(self, step: int, index: tuple[int, ...]) -> np.ndarray:
-        """The images of a step that gave most to the gradient of the weight."""
-        book = ledger(self.run, self.layer, step, (self.weight, *index))
-        sums = np.bincount(book.rows, book.terms, len(self.run.batch(step).images))
-        return np.argsort(-np.abs(sums), kind="stable")[: self.size.images]
+    def _begin(self, one: Columns, taps: list[int] | None) -> dict[str, int]:
+        """Where filter, channel and tap of the first choice stand in the lists."""
+        tap, channel, number = self.place
+        at = self.filters.index(number)
+        found = {"filter": at, "channel": self._slices_of(one, at).index(channel)}
+        return {**found, "tap": tap if taps is None else taps.index(tap)}
 
     def _slices_of(self, one: Columns, at: int) -> list[int]:
         """Which slices of the kernel of a filter are here."""
@@ -269,8 +264,8 @@ class _Builder:
             return list(range(count))
         weights = _filter_kernel(one, self.filters[at])
         strength = np.abs(weights).sum(axis=tuple(range(weights.ndim - 1)))
-        order = [int(c) for c in np.argsort(-strength, kind="stable") if c != self.channel]
-        return sorted([self.channel, *order][: self.size.channels])
+        order = [int(c) for c in np.argsort(-strength, kind="stable") if c != self.place[1]]
+        return sorted([self.place[1], *order][: self.size.channels])
 
     def _channels(self, one: Columns, number: int) -> list[int]:
         """The input channels that the slices of a filter read."""
@@ -286,7 +281,6 @@ class _Builder:
         self,
         found: dict[int, Columns],
         keys: list[str],
-        channels: list[list[int]],
         inputs: list[int],
         taps: list[int] | None,
         window: Any,
@@ -297,7 +291,7 @@ class _Builder:
             arrays.setdefault(name, []).append(value)
 
         for step, one in found.items():
-            whole = self._gradient(step, one)
+            whole = self.opened.gradient(step, one.kernel.shape)
             add("W", np.stack([self._weights(one, one.kernel, at, taps) for at in range(len(self.filters))]))
             add("G", np.stack([self._weights(one, whole, at, taps) for at in range(len(self.filters))]))
             add("b", np.zeros(len(self.filters)) if one.bias is None else one.bias[self.filters])
@@ -317,10 +311,6 @@ class _Builder:
             )
             for name, several in arrays.items()
         }
-
-    def _gradient(self, step: int, one: Columns) -> np.ndarray:
-        factors = self.run.ledger(self.layer, step, self.weight)
-        return factors.from_data.astype(np.float64).reshape(one.kernel.shape)
 
     def _weights(self, one: Columns, kernel: np.ndarray, at: int, taps: list[int] | None) -> np.ndarray:
         """(slices, taps) of one filter."""
@@ -387,7 +377,7 @@ def _geometry(one: Columns) -> dict[str, list[int]]:
     return {**{name: [int(v) for v in values] for name, values in given.items()}, "before": before}
 
 
-def _position(one: Columns, place: tuple[int, int, int], keys: Sequence[str]) -> list[int]:
+def _position(one: Columns, place: tuple[int, int, int]) -> list[int]:
     """Where the weight has its largest term in the first image; where the sum is largest without errors."""
     tap, channel, number = place
     column = one.columns[0]
@@ -435,7 +425,8 @@ def _window(one: Columns, position: list[int], side: int, keys: Sequence[str]) -
         strides = list(pool.attrs.get("stride") or sizes)
         counts = pool.values.shape[1:-1]
         ends = [min(n, -(-e // s)) for e, s, n in zip(stop, strides, counts)]
-        found["p"] = ([b // s for b, s in zip(start, strides)], ends)
+        later = keys[keys.index("p") :]
+        found.update({key: ([b // s for b, s in zip(start, strides)], ends) for key in later})
     return found
 
 
@@ -446,7 +437,10 @@ def _described(one: Columns, key: str, window: Any) -> dict[str, Any]:
     shape = list(column.values.shape[1:-1])
     if window is not None:
         shape = [e - b for b, e in zip(*window[key])]
-    pool = {name: _plain(column.attrs.get(name)) for name in ("size", "stride", "padding")}
+    before = [other.key for other in one.columns[: one.columns.index(column) + 1]]
+    pooling = one.column("p") if "p" in before else None
+    attrs = {} if pooling is None else pooling.attrs
+    pool = {name: _plain(attrs.get(name)) for name in ("size", "stride", "padding")}
     return {
         "key": key,
         "operator": column.operator,
@@ -454,7 +448,7 @@ def _described(one: Columns, key: str, window: Any) -> dict[str, Any]:
         "kind": column.kind,
         "shape": shape,
         "start": [0] * len(shape) if window is None else list(window[key][0]),
-        "pool": pool if key == "p" else None,
+        "pool": None if pooling is None else pool,
         "stops": column.opens is not None,
     }
 
@@ -469,13 +463,8 @@ def panels(
     run: Any, source: RecordedColumns, layers: dict[str, str], room: int
 ) -> Iterator[tuple[str, Panel | str]]:
     """(layer, its panel, or why it has none) of several layers that share the room."""
-    from kernelearn.errors import KernelearnError
-
     for layer, weight in layers.items():
         try:
             yield layer, panel_of(run, source, layer, weight, room // max(len(layers), 1))
         except KernelearnError as error:
             yield layer, str(error)
-
-
-__all__ = ["Column", "Panel", "Size", "panel_of", "panels"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -35,12 +34,13 @@ def cell_style(value: float, limit: float) -> str:
 
 
 def number_table(
-    slices: Sequence[np.ndarray], limit: float, family: Family, places: int = 3, **attributes: Any
+    slices: Sequence[np.ndarray], limit: float, family: Family, places: int = 3, is_narrow: bool = False
 ) -> Html:
     """Matrices below each other as one table; with their numbers where these are few."""
     is_small = max(max(one.shape) for one in slices) <= NUMBERED
     bodies = [tag("tbody", *(_row(row, limit, family, is_small, places) for row in one)) for one in slices]
-    return tag("table", *bodies, class_="kernel" if is_small else "kernel dense", **attributes)
+    name = "kernel dense" if not is_small else "kernel narrow" if is_narrow else "kernel"
+    return tag("table", *bodies, class_=name)
 
 
 def _row(row: np.ndarray, limit: float, family: Family, is_small: bool, places: int) -> Html:

@@ -58,14 +58,24 @@ class Chosen:
 
     def value(self, kind: str, key: str) -> float:
         """At the chosen position."""
-        values = self.map(kind, key)
-        place = (self.filter,) if values.ndim == 1 and not self.position else self.local(key)
-        return float(values[place])
+        return float(self.map(kind, key)[self.local(key)])
 
     def local(self, key: str) -> tuple[int, ...]:
-        """The position in the part of a map that is here."""
-        start = next(c["start"] for c in self.panel.columns if c["key"] == key)
-        return tuple(p - s for p, s in zip(self.position, start))
+        """Where the position stands in the part of a map that is here; behind a pooling, its first window."""
+        if not self.position:
+            return (self.filter,)
+        column = next(c for c in self.panel.columns if c["key"] == key)
+        if column["pool"] is None:
+            return tuple(p - s for p, s in zip(self.position, column["start"]))
+        pool, shape = column["pool"], column["shape"]
+        if not pool["size"]:
+            return (0,) * len(shape)
+        found = []
+        axes = zip(self.position, pool["size"], pool["stride"], pool["padding"])
+        for axis, (p, size, stride, (before, _)) in enumerate(axes):
+            first = max(0, -(-(p + before - size + 1) // stride))
+            found.append(int(np.clip(first - column["start"][axis], 0, shape[axis] - 1)))
+        return tuple(found)
 
     def pixel(self, tap: tuple[int, ...], position: tuple[int, ...]) -> tuple[int, ...] | None:
         """Which cell of x a tap reads at a position; None beside the image."""

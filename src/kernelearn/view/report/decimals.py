@@ -52,8 +52,8 @@ def column_for(values: Sequence[float], digits: int = 6) -> Column:
     return Column(exponent, max(0, digits - 1 - (first - exponent)))
 
 
-def cell_column(values: Sequence[float]) -> Column:
-    """A column for the narrow cells of a small matrix: three digits, at most two zeros before them.
+def cell_column(values: Sequence[float], digits: int = 3) -> Column:
+    """A column for the narrow cells of a small matrix: few digits, at most one zero before them.
 
     >>> cell_column([-0.1234]), cell_column([0.0618])
     (Column(exponent=0, places=3), Column(exponent=-2, places=2))
@@ -61,7 +61,7 @@ def cell_column(values: Sequence[float]) -> Column:
     largest = max((abs(v) for v in values if isfinite(v)), default=0.0)
     first = floor(log10(largest)) if largest else 0
     exponent = 0 if -1 <= first <= 2 else first
-    return Column(exponent, max(0, 2 - (first - exponent)))
+    return Column(exponent, max(0, digits - 1 - (first - exponent)))
 
 
 def closing(column: Column, total: float, shown: Sequence[float]) -> Decimal:

@@ -137,7 +137,8 @@ def _seen(m: Material, step: int, one: Any) -> Html:
     if whole is None or whole.ndim != 3 or len(one.crop_window) != 2:
         return img(image_pixels(one.crop), f"part of image {one.image}", 44)
     spans = tuple((s.start, s.stop) for s in one.crop_window)
-    picture = img(image_pixels(whole), f"image {one.image}", 64)
+    side = 64 if max(whole.shape[:2]) <= 64 else 48
+    picture = img(image_pixels(whole), f"image {one.image}", side)
     return tag("span", picture, _frame(whole.shape, spans), class_="framed")
 
 

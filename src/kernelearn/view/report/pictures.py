@@ -48,6 +48,7 @@ def data_uri(pixels: np.ndarray, palette: np.ndarray | None = None) -> str:
 
 def img(pixels: np.ndarray, alt: str, size: int, palette: np.ndarray | None = None) -> Html:
     """An <img> whose longer side has `size` pixels of the page."""
+    pixels = pixels if palette is not None else smaller(pixels, max(size, 48)).astype(np.uint8)
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
     return tag(
@@ -58,6 +59,19 @@ def img(pixels: np.ndarray, alt: str, size: int, palette: np.ndarray | None = No
         height=max(1, round(height * scale)),
         loading="lazy",
     )
+
+
+def smaller(values: np.ndarray, most: int) -> np.ndarray:
+    """A picture of at most so many cells a side: means of blocks, which a screen would show anyway."""
+    step = -(-max(values.shape[:2]) // most)
+    if step < 2:
+        return values
+    for axis in (0, 1):
+        starts = np.arange(0, values.shape[axis], step)
+        counts = np.diff([*starts, values.shape[axis]])
+        sums = np.add.reduceat(values.astype(np.float64), starts, axis=axis)
+        values = sums / counts.reshape([-1 if a == axis else 1 for a in range(sums.ndim)])
+    return values
 
 
 def grey_pixels(image: np.ndarray) -> np.ndarray:
@@ -88,7 +102,7 @@ def map_picture(values: np.ndarray, limit: float, family: Family, words: str, si
         words: what it shows, for those who cannot see it.
         size: its longer side in pixels of the page.
     """
-    levels, light, dark = _levels(values, limit, family)
+    levels, light, dark = _levels(smaller(values, max(size, 64)), limit, family)
     other = tag("source", srcset=data_uri(levels, dark), media="(prefers-color-scheme: dark)")
     return tag("picture", other, img(levels, words, size, light))
 

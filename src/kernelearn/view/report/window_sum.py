@@ -90,26 +90,9 @@ def _rest_words(one: Chosen, rows: int) -> str:
 
 def _behind(one: Chosen) -> list[tuple[str, float]]:
     """(name, value) of the columns behind z; of a pooling what its window gives."""
-    found: list[tuple[str, Any]] = []
-    for column in one.panel.columns[1:]:
-        key = column["key"]
-        if key == "p":
-            place = pooled_place(one, column)
-            values = one.map("v", "p")
-            found.append(("pooled", float(values[place])))
-        else:
-            found.append((column["kind"] or column["operator"].replace("_", " "), one.value("v", key)))
-    return found
+    return [(_word(c), one.value("v", c["key"])) for c in one.panel.columns[1:]]
 
 
-def pooled_place(one: Chosen, column: dict[str, Any]) -> tuple[int, ...]:
-    """The first pooling window that the position falls into, in the part of the map that is here."""
-    pool, shape = column["pool"], column["shape"]
-    if not pool["size"]:
-        return (0,) * len(shape)
-    found = []
-    axes = zip(one.position, pool["size"], pool["stride"], pool["padding"])
-    for axis, (p, size, stride, (before, _)) in enumerate(axes):
-        first = max(0, -(-(p + before - size + 1) // stride))
-        found.append(int(np.clip(first - column["start"][axis], 0, shape[axis] - 1)))
-    return tuple(found)
+def _word(column: dict[str, Any]) -> str:
+    names = {"p": "pooled", "n": "normalised", "s": "sum of branches", "d": "behind dropout"}
+    return names.get(column["key"]) or column["kind"] or column["operator"].replace("_", " ")

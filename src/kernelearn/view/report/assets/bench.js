@@ -40,9 +40,9 @@
   }
 
   // As report.decimals.cell_column: three digits for narrow cells.
-  function cellColumn(limit) {
+  function cellColumn(limit, digits) {
     const first = limit ? Math.floor(Math.log10(limit)) : 0, exponent = first >= -1 && first <= 2 ? 0 : first;
-    return { exponent, places: Math.max(0, 2 - (first - exponent)), unit: exponent ? raised(exponent) : "" };
+    return { exponent, places: Math.max(0, digits - 1 - (first - exponent)), unit: exponent ? raised(exponent) : "" };
   }
 
   function brief(value, digits = 4) {
@@ -64,6 +64,7 @@
       this.state = { ...about.first, position: [...about.first.position] };
       this.pinned = null;
       this.isDense = about.kind === "dense";
+      this.isLine = !this.isDense && this.state.position.length === 1; // a sequence
       this.sizes = about.arrays.x.shape.slice(3);
       this.columns.forEach((one, i) => { one.number = i; });
     }
@@ -94,14 +95,11 @@
       return all.shape.length === 1 ? all : this.part(kind + key, step, image, filter);
     }
 
-    local(key) {
-      const one = this.columns.find((c) => c.key === key);
-      return this.state.position.map((p, i) => p - one.start[i]);
-    }
-
+    // Where the position stands in a column; behind a pooling, its first window.
     place(key) {
-      const found = this.map("v", key);
-      return found.shape.length === 1 && !this.state.position.length ? [this.state.filter] : this.local(key);
+      const one = this.columns.find((c) => c.key === key);
+      if (!this.state.position.length) return [this.state.filter];
+      return one.pool ? this.pooled(one) : this.state.position.map((p, i) => p - one.start[i]);
     }
 
     value(kind, key) { return at(this.map(kind, key), this.place(key)); }
@@ -179,7 +177,8 @@
   // --- pictures
 
   // Rows and columns of a picture: volumes slice below slice, a long row of features as a block.
-  function flatShape(shape) {
+  function flatShape(shape, isLine) {
+    if (isLine) return [1, shape[0]];
     if (shape.length > 1) {
       const wide = shape[shape.length - 1];
       return [shape.reduce((a, b) => a * b, 1) / wide, wide];
@@ -190,11 +189,11 @@
   }
 
   function painted(map, limit, family, look = {}) {
-    const [rows, columns] = flatShape(map.shape);
+    const [rows, columns] = flatShape(map.shape, look.isLine);
     const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
     const cell = Math.max(1, (look.side || SIDE) / Math.max(rows, columns));
     const ratio = Math.min(3, window.devicePixelRatio || 1);
-    const width = Math.round(cell * columns), height = Math.max(6, Math.round(cell * rows));
+    const width = Math.round(cell * columns), height = Math.max(look.isLine ? 20 : 6, Math.round(cell * rows));
     canvas.width = width * ratio; canvas.height = height * ratio;
     canvas.style.width = `${width}px`;
     context.scale(ratio, ratio);
@@ -253,9 +252,9 @@
     return found;
   }
 
-  function numbers(parts, shape, limit, token, chosen, pick) {
-    const table = element("table", { class: "kernel" });
-    const unit = cellColumn(limit), scale = 10 ** unit.exponent;
+  function numbers(parts, shape, limit, token, chosen, pick, isNarrow) {
+    const table = element("table", { class: isNarrow ? "kernel narrow" : "kernel" });
+    const unit = cellColumn(limit, isNarrow ? 2 : 3), scale = 10 ** unit.exponent;
     const [rows, columns] = flatShape(shape);
     parts.forEach((values, s) => {
       const body = element("tbody");
@@ -337,7 +336,7 @@
     const frames = (s) => [...(panel.isDense ? [] : cells), ...(one && s === state.channel ? [[ravel(one, maps[0].shape)]] : [])];
     const label = panel.labels[state.step] ? `, class ${panel.labels[state.step][state.image]}` : "";
     const image = `image ${panel.images[state.step][state.image]}${label}`;
-    const pictures = maps.map((map, i) => painted(map, limit, "a", { side, frames: frames(shown[i]) }));
+    const pictures = maps.map((map, i) => painted(map, limit, "a", { side, isLine: panel.isLine, frames: frames(shown[i]) }));
     pictures.forEach((picture, i) => {
       const title = panel.isDense ? "inputs" : `input channel ${panel.slices()[shown[i]]}`;
       live(panel, picture, `${title}, ${image}`, (cell) => chooseInput(panel, shown[i], cell, maps[i].shape));
@@ -346,7 +345,7 @@
     if (held !== "fx") fill(panel, "fx", "x input", pictures, image + which);
     const total = terms[shown.indexOf(state.channel)].values.reduce((a, b) => a + b, 0);
     const lower = terms.map((map, i) => {
-      const picture = painted(map, ofTerms, "e", { side, frames: one && shown[i] === state.channel ? [[ravel(one, map.shape)]] : [] });
+      const picture = painted(map, ofTerms, "e", { side, isLine: panel.isLine, frames: one && shown[i] === state.channel ? [[ravel(one, map.shape)]] : [] });
       live(panel, picture, `terms of ${weightName(panel)}: sum ${brief(total)}`, (cell) => chooseInput(panel, shown[i], cell, map.shape));
       return picture;
     });
@@ -386,18 +385,20 @@
   function drawKernel(panel) {
     const { state } = panel, shown = panel.shown();
     const [rows, columns] = flatShape(panel.taps);
-    const isSmall = Math.max(rows, columns) <= NUMBERED;
+    const isSmall = Math.max(rows, columns) <= NUMBERED && columns <= 5;
+    const isNarrow = columns > 3 || panel.columns.length > 3;
     const name = `${panel.isDense ? "unit" : "filter"} ${panel.filters[state.filter]}`;
     const pick = (s, i) => { state.channel = shown[s]; state.tap = i; panel.pinned = null; render(panel); };
     const chosen = (s, i) => shown[s] === state.channel && i === state.tap;
     for (const [key, array, token, title, words] of [
-      ["fW", "W", "w", `W ${name}`, `before step ${panel.steps[state.step].toLocaleString("en")}`],
+      ["fW", "W", "w", `W ${name}`, `${panel.is_trained ? "before" : "after"} step ${panel.steps[state.step].toLocaleString("en")}`],
       ["bW", "G", "e", "\u2202L/\u2202W", "of the whole batch"],
     ]) {
       const parts = shown.map((s) => panel.weights(array, s));
       const limit = limitOf(...parts.map((values) => ({ values })));
+      if (!parts.some((values) => values.some(isFinite))) { fill(panel, key, title, [missing("not recorded")], ""); continue; }
       if (isSmall) {
-        const { table, unit } = numbers(parts, panel.taps, limit, token, chosen, pick);
+        const { table, unit } = numbers(parts, panel.taps, limit, token, chosen, pick, isNarrow);
         fill(panel, key, title, [table], words + (unit.unit ? `, in units of ${unit.unit}` : ""));
       } else {
         const boards = parts.map((values, s) => {
@@ -423,20 +424,21 @@
       const closed = one.stops ? open.values.map((v) => !v) : null;
       const before = panel.columns[i - 1];
       const isPool = panel.columns[i + 1]?.operator === "max_pool";
-      const place = one.key === "p" ? panel.pooled(one) : panel.place(one.key);
+      const place = panel.place(one.key);
       const frames = [[ravel(place, values.shape)]];
-      const cut = before && before.stops && before.key !== "p" && one.key !== "p" ? panel.map("o", before.key).values.map((v) => !v) : null;
+      const cut = before && before.stops && one.key !== "p" ? panel.map("o", before.key).values.map((v) => !v) : null;
       const dots = isPool ? open.values : null;
       const choose = (cell) => choosePlace(panel, one, cell, values.shape);
-      const upper = painted(values, one.key === "n" ? limitOf(values) : ofMaps, "a", { frames, closed: cut, dots });
+      const isOwn = one.key === "n" || one.operator.endsWith("softmax");
+      const upper = painted(values, isOwn ? limitOf(values) : ofMaps, "a", { frames, closed: cut, dots, isLine: panel.isLine });
       const name = nameOf(one);
       live(panel, upper, `${name}, at (${state.position.join(", ")}) ${brief(at(values, place))}`, choose);
       upper.tabIndex = 0;
       upper.addEventListener("keydown", (event) => moveByKey(panel, event, `f${one.key}`));
-      const share = cut ? `${cut.reduce((a, b) => a + b, 0)} of ${cut.length} cut to 0` : one.key === "z" ? (panel.bias() ? `b = ${brief(panel.bias(), 3)}` : "no bias") : one.key === "p" ? one.layer : "";
-      if (held !== `f${one.key}`) fill(panel, `f${one.key}`, name, [upper], share || `\u00b1${brief(ofMaps, 3)}`);
+      const share = cut && cut.some(Boolean) ? `${cut.reduce((a, b) => a + b, 0)} of ${cut.length} cut to 0` : one.key === "z" ? (panel.bias() ? `b = ${brief(panel.bias(), 3)}` : "no bias") : one.key === "p" ? one.layer : "";
+      if (held !== `f${one.key}`) fill(panel, `f${one.key}`, name, [upper], share || `\u00b1${brief(isOwn ? limitOf(values) : ofMaps, 3)}`);
       const isThere = errors.values.some(isFinite);
-      const lower = isThere ? painted(errors, ofErrors, "e", { frames, closed, dots }) : missing(noError(one));
+      const lower = isThere ? painted(errors, ofErrors, "e", { frames, closed, dots, isLine: panel.isLine }) : element("p", { class: "quiet" }, noError(one));
       if (isThere) live(panel, lower, `error at ${one.key}, at (${state.position.join(", ")}) ${brief(at(errors, place))}`, choose);
       const words = !isThere ? "" : closed ? (isPool ? "hatched: lost its pool" : "hatched: slope 0") : `\u00b1${brief(ofErrors, 2)}`;
       const all = isThere && errors.values.every((v) => v === 0) ? "nothing came back" : words;
@@ -458,13 +460,14 @@
     if (cell >= shape.reduce((a, b) => a * b, 1)) return;
     const place = unravel(cell, shape);
     if (!panel.state.position.length) { panel.state.filter = place[0]; return; }
-    if (one.key !== "p") { panel.state.position = place.map((p, i) => p + one.start[i]); return; }
+    if (!one.pool) { panel.state.position = place.map((p, i) => p + one.start[i]); return; }
     if (one.pool.size) panel.state.position = winner(panel, one, place);
   }
 
   // The number that won a pooling window; of a mean its first.
   function winner(panel, one, place) {
-    const before = panel.columns[one.number - 1], values = panel.map("v", before.key);
+    const pooling = panel.columns.find((c) => c.key === "p");
+    const before = panel.columns[pooling.number - 1], values = panel.map("v", before.key);
     const starts = place.map((p, i) => (p + one.start[i]) * one.pool.stride[i] - one.pool.padding[i][0] - before.start[i]);
     let best = null;
     const count = one.pool.size.reduce((a, b) => a * b, 1);
@@ -472,7 +475,7 @@
       const here = unravel(k, one.pool.size).map((offset, i) => starts[i] + offset);
       if (here.some((p, i) => p < 0 || p >= values.shape[i])) continue;
       if (!best || at(values, here) > at(values, best)) best = here;
-      if (!one.operator.includes("max")) break;
+      if (!pooling.operator.includes("max")) break;
     }
     return (best || starts.map(() => 0)).map((p, i) => p + before.start[i]);
   }
@@ -554,14 +557,12 @@
     if (rest || left) add(rest ? `${rest.toLocaleString("en")} other products` : "rounding", unit.ofWhole(left, true));
     add("z, their sum", unit.text(z, true), "total");
     for (const one of panel.columns.slice(1)) {
-      const value = one.key === "p" ? atPool(panel, one) : panel.value("v", one.key);
-      add(one.key === "p" ? "pooled" : one.kind || one.operator.replaceAll("_", " "), brief(value));
+      const value = panel.value("v", one.key);
+      add({ p: "pooled", n: "normalised", s: "sum of branches", d: "behind dropout" }[one.key] || one.kind || one.operator.replaceAll("_", " "), brief(value));
     }
     table.append(body, foot);
     return table;
   }
-
-  function atPool(panel, one) { return at(panel.map("v", "p"), panel.pooled(one)); }
 
   // Lines from the products to their sum, as thick as the product is large, in the hue of the weight; behind the
   // sum what is made of it.
@@ -569,14 +570,14 @@
     const high = 24, all = high * rows.length, middle = all / 2;
     const lines = rows.map((row, i) => {
       const y = high * (i + 0.5), thick = (0.6 + 5 * Math.abs(row.product) / most).toFixed(2);
-      return `<path d="M0 ${y} C34 ${y} 16 ${middle} 46 ${middle}" stroke="var(--${row.w >= 0 ? "wp" : "wn"})" stroke-width="${thick}" fill="none"/>`;
+      return `<path d="M0 ${y} C30 ${y} 14 ${middle} 41 ${middle}" stroke="var(--${row.w >= 0 ? "wp" : "wn"})" stroke-width="${thick}" fill="none"/>`;
     });
     const text = (x, y, words, kind) => `<text x="${x}" y="${y}" class="${kind}">${words}</text>`;
-    const body = `<circle cx="58" cy="${middle}" r="13"/>${text(58, middle + 5, "\u03a3", "mid")}${text(58, middle - 20, `z ${brief(z, 3)}`, "mid small")}`;
+    const body = `<circle cx="54" cy="${middle}" r="13"/>${text(54, middle + 5, "\u03a3", "mid")}${text(52, middle - 20, `z ${brief(z, 3)}`, "mid small")}`;
     const shape = panel.columns.find((one) => one.key === "a");
-    const after = shape ? `<path d="M71 ${middle}H84" class="ink"/><rect x="84" y="${middle - 13}" width="30" height="26"/>${activationCurve(shape, middle)}${text(99, middle + 30, brief(panel.value("v", "a"), 3), "mid small")}${text(99, middle - 20, shape.kind || shape.operator, "mid small")}` : "";
+    const after = shape ? `<path d="M67 ${middle}H76" class="ink"/><rect x="76" y="${middle - 13}" width="30" height="26"/>${activationCurve(shape, middle)}${text(91, middle + 30, brief(panel.value("v", "a"), 3), "mid small")}${text(95, middle - 20, shape.kind || shape.operator, "mid small")}` : "";
     const cell = element("td", { class: "line", rowspan: rows.length, "aria-hidden": "true" });
-    cell.innerHTML = `<svg viewBox="0 0 118 ${all}" width="118" height="${all}">${lines.join("")}<g class="body">${body}${after}</g></svg>`;
+    cell.innerHTML = `<svg viewBox="0 0 110 ${all}" width="110" height="${all}">${lines.join("")}<g class="body">${body}${after}</g></svg>`;
     return cell;
   }
 
@@ -586,7 +587,7 @@
     const z = panel.map("v", before.key).values, a = panel.map("v", one.key).values;
     const ofZ = limitOf({ values: z }), ofA = limitOf({ values: a }), low = a.some((v) => v < -0.05 * ofA);
     const points = Array.from(z, (v, i) => [v, a[i]]).filter(([v, w]) => isFinite(v) && isFinite(w)).sort((p, q) => p[0] - q[0]);
-    const drawn = points.map(([v, w]) => `${(99 + 13 * v / ofZ).toFixed(1)},${(middle + (low ? 0 : 10) - (low ? 10 : 20) * w / ofA).toFixed(1)}`);
+    const drawn = points.map(([v, w]) => `${(91 + 13 * v / ofZ).toFixed(1)},${(middle + (low ? 0 : 10) - (low ? 10 : 20) * w / ofA).toFixed(1)}`);
     return `<polyline points="${drawn.join(" ")}" class="curve"/>`;
   }
 
@@ -608,7 +609,7 @@
       const before = panel.columns[one.number - 1];
       const won = before.stops && panel.value("o", before.key);
       const words = one.operator.includes("max") ? (won ? "it wins its pool" : "it loses its pool to") : "its pool's mean is";
-      return won && one.operator.includes("max") ? words : `${words} ${brief(atPool(panel, one))}`;
+      return won && one.operator.includes("max") ? words : `${words} ${brief(panel.value("v", "p"))}`;
     }
     return `${nameOf(one).split(" =")[0]} = ${brief(panel.value("v", one.key))}`;
   }
@@ -617,7 +618,7 @@
     const found = [], error = panel.value("e", "z");
     const steps = [...panel.columns].reverse().filter((one) => panel.map("e", one.key).values.some(isFinite));
     steps.forEach((one, i) => {
-      const value = one.key === "p" ? at(panel.map("e", "p"), panel.pooled(one)) : panel.value("e", one.key);
+      const value = panel.value("e", one.key);
       if (i === 0) { found.push(`${brief(value)} ${one.key === "z" ? "at z" : "from above"}`); return; }
       const is = panel.value("o", one.key), next = panel.columns[one.number + 1];
       const how = !one.stops ? "" : next.key === "p" ? (is ? "it won its pool: " : "it lost its pool: ") : is ? "passed by the slope: " : "slope 0, nothing passes: ";
@@ -651,7 +652,7 @@
       const names = panels.map((one) => one.layer);
       parts.push(select(panel, "layer", names, panel.number, (i) => showPanel(i)));
     }
-    parts.push(select(panel, "step", panel.steps.map((k, i) => k.toLocaleString("en") + (i === panel.first.step ? " (moved it most)" : "")), state.step, (i) => {
+    parts.push(select(panel, "step", panel.steps.map((k, i) => k.toLocaleString("en") + (i === panel.first.step && panel.is_trained ? " (moved it most)" : "")), state.step, (i) => {
       state.step = i;
       state.image = Math.min(state.image, panel.images[i].length - 1);
     }));
