@@ -105,7 +105,7 @@ def columns_of(
     x = replay.value(op.inputs[0])[at].astype(np.float64)
     kernel = replay.value(op.inputs[1]).astype(np.float64)
     places = list(_places(replay, op))
-    following = [later.op for later in places[1:]] + [None]
+    following = [*places[1:], None]
     columns = tuple(_column(replay, place, after, at) for place, after in zip(places, following))
     return Columns(
         layer=layer,
@@ -121,11 +121,18 @@ def columns_of(
 
 @dataclass(frozen=True)
 class _Place:
-    """An operation whose result is a column, and the axis of its result that holds the channels."""
+    """An operation whose result is a column.
+
+    Attributes:
+        channel: the axis of its result that holds the channels.
+        source, source_channel: the same of what it reads of the column before it, which may have been turned.
+    """
 
     key: str
     op: Operation
     channel: int
+    source: str = ""
+    source_channel: int = 0
 
 
 def _places(replay: Replay, op: Operation) -> Iterator[_Place]:
@@ -152,12 +159,12 @@ def _next(replay: Replay, last: _Place, keys: list[str]) -> _Place | None:
             turned = _Place(last.key, turns[0], axes.index(channel))
             return _next(replay, turned, keys)
         pools = [r for r in readers if r.operator in _POOLS and _is_pool(replay, r, channel)]
-        return _Place("p", pools[0], channel) if pools and "p" not in keys else None
+        return _Place("p", pools[0], channel, output, channel) if pools and "p" not in keys else None
     key = _KEYS[STAGES[following.operator]]
     # NOTE: behind an activation only dropout belongs to this layer; another sum is the next one's business.
     is_late = key in keys[:-1] or ("a" in keys and key != "d")
     is_wider = replay.value(following.outputs[0]).shape != replay.value(output).shape
-    return None if is_late or is_wider else _Place(key, following, channel)
+    return None if is_late or is_wider else _Place(key, following, channel, output, channel)
 
 
 def _is_pool(replay: Replay, op: Operation, channel: int) -> bool:
@@ -168,7 +175,7 @@ def _is_pool(replay: Replay, op: Operation, channel: int) -> bool:
     return rank > 2 and sorted(op.attrs["axes"]) == [axis for axis in range(1, rank) if axis != channel]
 
 
-def _column(replay: Replay, place: _Place, after: Operation | None, rows: np.ndarray) -> Column:
+def _column(replay: Replay, place: _Place, after: _Place | None, rows: np.ndarray) -> Column:
     output = place.op.outputs[0]
     rank = replay.value(place.op.inputs[0]).ndim
     errors = replay.gradient(output)
@@ -180,17 +187,18 @@ def _column(replay: Replay, place: _Place, after: Operation | None, rows: np.nda
         attrs=dict(place.op.attrs),
         values=_last(replay.value(output)[rows].astype(np.float64), place.channel, rank),
         errors=None if errors is None else _last(errors[rows].astype(np.float64), place.channel, rank),
-        opens=None if after is None else _opens(replay, after, output, place, rows),
+        opens=None if after is None else _opens(replay, after, rows),
     )
 
 
-def _opens(replay: Replay, op: Operation, name: str, place: _Place, rows: np.ndarray) -> np.ndarray | None:
+def _opens(replay: Replay, after: _Place, rows: np.ndarray) -> np.ndarray | None:
     """Where the slope of the next operation is not 0."""
-    if op.operator not in _STOPPING or name not in op.inputs:
+    op = after.op
+    if op.operator not in _STOPPING or after.source not in op.inputs:
         return None
     ones = np.ones((len(rows), *replay.value(op.outputs[0]).shape[1:]))
-    slopes = vector_product(replay, op, op.inputs.index(name), rows, ones)
-    return np.asarray(_last(slopes, place.channel, slopes.ndim) != 0)
+    slopes = vector_product(replay, op, op.inputs.index(after.source), rows, ones)
+    return np.asarray(_last(slopes, after.source_channel, slopes.ndim) != 0)
 
 
 def _last(values: np.ndarray, channel: int, rank: int) -> np.ndarray:
