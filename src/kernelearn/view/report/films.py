@@ -199,7 +199,7 @@ def _bias_text(film: Film, tile: int) -> list[Html | str]:
 def _strip(film: Film, steps: np.ndarray) -> Html:
     """Eight steps side by side, as pictures."""
     places = np.unique(np.linspace(0, len(steps) - 1, 8).round().astype(int))
-    head = tag("tr", tag("th", ""), *(_frame_head(int(i), int(steps[i])) for i in places))
+    head = tag("tr", tag("td", ""), *(_frame_head(int(i), int(steps[i])) for i in places))
     rows = []
     for tile in range(len(film.places)):
         cells = [tag("td", _picture(film, tile, int(i), int(steps[i]))) for i in places]

@@ -75,7 +75,7 @@ def table(
 
 def scrolling(content: Any) -> Html:
     """Something wide that scrolls by itself, also with the keyboard."""
-    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label="table")
+    return tag("div", content, class_="scroll", tabindex="0", role="group", aria_label="table")
 
 
 def _cell(name: str, content: Any, is_numeric: bool, scope: str | None = None) -> Html:

@@ -34,7 +34,7 @@ def _layers(m: Material) -> Html:
         for row in summary_rows(m.model)
     ]
     counts = totals(m.model).lines()
-    columns = ("layer", "kind", "output", "how its numbers are counted", "numbers", "")
+    columns = ("layer", "kind", "output", "how its numbers are counted", "numbers", "state")
     found = table(columns, rows, None, (False, False, False, False, True, False))
     return join([found, *(paragraph(line, class_="note") for line in counts)])
 
@@ -45,7 +45,7 @@ def _count_words(row: Any) -> str:
 
 
 def _state(row: Any) -> str:
-    return "frozen" if row.is_frozen else ""
+    return "frozen" if row.is_frozen else "trained" if row.count else ""
 
 
 def _dense(m: Material) -> Html:
