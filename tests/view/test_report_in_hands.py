@@ -60,13 +60,10 @@ def bench(page):
 
 def sums(page):
     """(numbers of the column of products, z) as they stand in the table."""
-    rows = (
-        bench(page)
-        .locator(".sum tr")
-        .evaluate_all(
-            "rows => rows.map(r => [r.querySelector('th')?.textContent, [...r.querySelectorAll('td.n')].pop()?.textContent])"
-        )
-    )
+    read = """rows => rows.map((row) => [
+        row.querySelector("th")?.textContent, [...row.querySelectorAll("td.n")].pop()?.textContent
+    ])"""
+    rows = bench(page).locator(".sum tr").evaluate_all(read)
     end = next(i for i, row in enumerate(rows) if row[0] == "z, their sum")
     return [number(row[1]) for row in rows[1:end]], number(rows[end][1])
 
@@ -161,7 +158,7 @@ def test_no_barriers_and_no_sideways_scroll(browser, address, scheme, width):
 
 
 def moved(page):
-    """Whether the slider has left its beginning, a moment later; the page's policy forbids to wait by script."""
+    """Whether the slider has left its beginning, a moment later; the page forbids to wait by script."""
     page.wait_for_timeout(100)
     return page.locator("#step").input_value() != "0"
 
