@@ -177,6 +177,14 @@ def test_without_the_training_data_the_record_tells_what_it_has(opened, tmp_path
     assert "could not be computed once more" in text and "not recorded" in text
 
 
+def test_a_step_too_large_to_keep_is_told_from_its_record(recorded, monkeypatch):
+    from kernelearn.explain.passes import recorded_columns
+
+    monkeypatch.setattr(recorded_columns, "MOST_NUMBERS", 100)
+    found = panel(recorded, *bars_of(), "edges")
+    assert "numbers between its layers" in found.missing[0] and np.isfinite(found.arrays["ez"]).all()
+
+
 def test_the_record_is_enough_where_nothing_is_augmented(recorded):
     found = panel_of(recorded, RecordedColumns(recorded), "edges", "kernel", 400_000)
     assert not any(found.missing)

@@ -5,6 +5,8 @@ record, else from the record alone, which has what the layer read and the errors
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from kernelearn.recording.run import Run
 
 # Engines round differently from thread to thread; a wrong image or seed is another number altogether.
 _AGREES = 1e-3
+# Numbers of a step up to which all of them are kept, forward and back: 1 GB of float32.
+MOST_NUMBERS = 100_000_000
 
 
 class RecordedColumns:
@@ -66,7 +70,24 @@ class RecordedColumns:
 
     def replay(self, step: int) -> tuple[Replay | None, str]:
         """(the step computed once more, "") or (None, why not); the last one is kept."""
+        numbers = self._numbers(step)
+        if numbers > MOST_NUMBERS:
+            return None, (
+                f"a step of this network holds about {numbers:,} numbers between its layers, more than the "
+                f"{MOST_NUMBERS:,} that are kept for it; explain.delta follows single errors"
+            )
         return self._once("train", step, lambda: self._replays.at(step))
+
+    def _numbers(self, step: int) -> int:
+        """About how many numbers the layers give for the batch of a step; 0 where sizes are not known."""
+        outputs = [getattr(layer, "output", None) for layer in self._network.layers]
+        shapes = [one.shape[1:] for one in outputs if hasattr(one, "shape")]
+        known = [prod(shape) for shape in shapes if None not in shape]
+        return len(self.run.batch(step).images) * sum(known)
+
+    @cached_property
+    def _network(self) -> Any:
+        return self.run.untrained_model()
 
     def _once(self, kind: str, step: int, make: Any) -> tuple[Replay | None, str]:
         if (kind, step) not in self._kept:
