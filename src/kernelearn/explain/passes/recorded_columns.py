@@ -80,10 +80,9 @@ class RecordedColumns:
 
     def _numbers(self, step: int) -> int:
         """About how many numbers the layers give for the batch of a step; 0 where sizes are not known."""
-        outputs = [getattr(layer, "output", None) for layer in self._network.layers]
-        shapes = [one.shape[1:] for one in outputs if hasattr(one, "shape")]
-        known = [prod(shape) for shape in shapes if None not in shape]
-        return len(self.run.batch(step).images) * sum(known)
+        shapes = [getattr(getattr(layer, "output", None), "shape", (None,)) for layer in self._network.layers]
+        known = [prod(shape[1:]) for shape in shapes if None not in shape[1:] and len(shape) > 1]
+        return len(self.run.batch(step).images) * int(sum(known))
 
     @cached_property
     def _network(self) -> Any:
