@@ -202,7 +202,7 @@ def test_reports_of_a_run_are_the_same(recorded, text):
 
 def test_the_network_and_how_its_numbers_are_counted(text, page):
     assert "The network" in page.headings and "edges as a dense layer" in page.headings
-    assert "(3*3*1 + 1) * 4" in text and "Total params" in text
+    assert "(3*3*1 + 1) * 4 = 40" in text.replace("\u00a0", " ") and "Total params" in text
     # 8 x 8 inputs to 6 x 6 x 4 outputs: nine places of the window each, tied to 36 numbers of the kernel.
     assert f"{64 * 144:,} entries" in text
     assert f"the other {9 * 144:,} are 36 numbers" in text

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+# The sign of a number, which has a character of its own; dashes in words stay.
+_NEGATIVE = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def table_of(found: Any, title: str | None = None) -> Html:
     """An `explain.Table` as HTML."""
     return table(
         [name.replace("_", " ") for name in found.columns],
-        found.cells(),
+        [[_NEGATIVE.sub("\u2212", str(cell)) for cell in row] for row in found.cells()],
         found.title if title is None else title,
         found.is_numeric,
     )

@@ -30,13 +30,24 @@ def section(m: Material) -> Html:
 
 def _layers(m: Material) -> Html:
     rows = [
-        [row.name, row.kind, row.shape, _count_words(row), f"{row.count:,}" if row.count else "", _state(row)]
+        [
+            row.name,
+            row.kind,
+            _unbroken(row.shape),
+            _unbroken(_count_words(row)),
+            f"{row.count:,}" if row.count else "",
+            _state(row),
+        ]
         for row in summary_rows(m.model)
     ]
     counts = totals(m.model).lines()
     columns = ("layer", "kind", "output", "how its numbers are counted", "numbers", "state")
     found = table(columns, rows, None, (False, False, False, False, True, False))
     return join([found, *(paragraph(line, class_="note") for line in counts)])
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\u00a0")
 
 
 def _count_words(row: Any) -> str:

@@ -57,7 +57,6 @@ def img(pixels: np.ndarray, alt: str, size: int, palette: np.ndarray | None = No
         alt=alt,
         width=max(1, round(width * scale)),
         height=max(1, round(height * scale)),
-        loading="lazy",
     )
 
 
