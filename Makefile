@@ -61,10 +61,15 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 	$(VENV)/bin/kernelearn explain history runs/demo
 	@echo
 	@echo "The weight above is explained in full: every update that made it what it is."
+	@echo "Below, one pixel of a feature map: its window, times the kernel, plus the bias, activated and pooled."
+	@echo
+	$(VENV)/bin/kernelearn explain unit runs/demo --filter 1 --top 9
+	@echo
 	@echo "The kernels as a picture:              $(CURDIR)/runs/demo/kernels.png"
 	@echo "How all of them learned, in a browser: $(CURDIR)/runs/demo/report.html"
 	@echo
 	@echo "Next, in this folder:"
+	@echo "  $(VENV)/bin/kernelearn explain delta runs/demo         # where the error of a pixel comes from"
 	@echo "  $(VENV)/bin/kernelearn explain ledger runs/demo        # one gradient, term by term"
 	@echo "  $(VENV)/bin/kernelearn explain update runs/demo        # one update: gradient, momentum, decay"
 	@echo "  $(VENV)/bin/kernelearn explain history runs/demo --weight 0,0,0,0"

@@ -10,7 +10,7 @@ import pytest
 from kernelearn import Input, Model, Sequential, config, explain
 from kernelearn import layers as L
 from kernelearn.errors import ArgumentError, ShapeError, UnknownNameError
-from kernelearn.explain.passes.activations import activation_history
+from kernelearn.explain.passes.activations import activation_history, activations
 from kernelearn.explain.passes.geometry import geometry_of
 from tests.explain.layer_grid import GRID
 from tests.explain.training_runs import data, small_network, train
@@ -260,8 +260,19 @@ def test_an_activation_before_and_behind():
 def test_an_activation_over_a_run(run):
     table = activation_history(run, "conv")
     assert table["step"] == run.model_steps.tolist()
-    last = explain.activation(run, "conv")
-    assert table["share set to 0"][-1] == last.zeros
+    for step, share, dead in zip(table["step"], table["share set to 0"], table["dead channels"]):
+        found = explain.activation(run, "conv", step=step)
+        assert (found.zeros, len(found.dead)) == (share, dead)
+
+
+def test_histories_and_hints_open_the_network_once(run, monkeypatch):
+    opened = []
+    untrained = type(run).untrained_model
+    monkeypatch.setattr(type(run), "untrained_model", lambda self: opened.append(1) or untrained(self))
+    activation_history(run, "conv")
+    assert len(opened) == 1
+    assert [layer for layer, _ in activations(run, ["conv", "conv", "dense"])][:2] == ["conv", "conv"]
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,18 @@ def bars_of(count=64, seed=0):
     return images, classes
 
 
-def record(folder, stack, images, targets, loss="sparse_categorical_crossentropy", epochs=2, **recorder):
-    """Train a stack of layers and give its Run."""
+def record(folder, stack, images, targets, **options):
+    """Train a stack of layers and give its Run; options as in `record_model`."""
     set_random_seed(0)
-    model = Sequential([layers.Input(images.shape[1:]), *stack])
+    return record_model(
+        folder, Sequential([layers.Input(images.shape[1:]), *stack]), images, targets, **options
+    )
+
+
+def record_model(
+    folder, model, images, targets, loss="sparse_categorical_crossentropy", epochs=2, **recorder
+):
+    """Train a model and give its Run; further options are those of the Recorder."""
     # The reference engine: the pictures of figures are compared, and its numbers are the same everywhere.
     model.compile("adam", loss, engine="reference")
     options = {"kernels_every": 1, "ledger_every": 1, "gradients_every": 1, "maps_every": 4, **recorder}

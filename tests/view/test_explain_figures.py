@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from kernelearn import explain
+from kernelearn import Sequential, explain, layers, view
 from kernelearn.errors import ArgumentError
 from kernelearn.recording import Run
 from kernelearn.view import save_figure
@@ -59,6 +59,14 @@ def drawn_preferred(run):
 
 def drawn_path(run):
     return explain.plot_delta(explain.delta(run, "edges", *bars_of(), filter=1, step=3))
+
+
+def small_dense():
+    """A network small enough to draw all its neurons, with weights of its own."""
+    model = Sequential([layers.Dense(4, activation="relu", input_shape=(3,)), layers.Dense(2)])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
+    return model
 
 
 FIGURES = {
@@ -112,6 +120,14 @@ FIGURES = {
     "signed saliency": lambda run: drawn_attribution(run, method="gradient_times_input"),
     "grad-cam": drawn_cam,
     "preferred images": drawn_preferred,
+    "kernels": lambda run: view.plot_kernels(run.model(), "edges"),
+    "course of a training": lambda run: view.plot_history(
+        {"loss": [1.0, 0.5, 0.3], "val_loss": [1.1, 0.6, 0.5], "accuracy": [0.4, 0.7, 0.9]}
+    ),
+    "images": lambda run: view.plot_data_grid(*bars_of(6), ["upright", "level"], [0, 1, 0, 1, 0, 1]),
+    "network": lambda run: view.plot_network(run.model()),
+    "neurons": lambda run: view.plot_neurons(small_dense()),
+    "runs compared": lambda run: view.plot_runs_compared(explain.compare_runs([run, run], ["one", "other"])),
 }
 
 
@@ -186,7 +202,7 @@ def test_stacked_parts_sum_to_the_update(recorded):
 
 def test_signed_maps_have_one_range_around_zero(recorded):
     images = [i for axis in explain.plot_filmstrip(recorded, "edges").axes for i in axis.images]
-    limits = {image.get_clim() for image in images if image.get_cmap().name == "RdBu_r"}
+    limits = {image.get_clim() for image in images if image.get_cmap().name == "weights"}
     ((low, high),) = limits
     assert low == -high
     shown = np.concatenate([image.get_array().ravel() for image in images if image.get_clim() == (low, high)])
@@ -218,7 +234,6 @@ def test_refusals(recorded):
 
 
 def test_figures_of_explanations_are_those_of_view():
-    from kernelearn import view
 
     names = [n for n in dir(view) if re.match("plot_(?!kernels|history|data|experiment)", n)]
     assert len(names) >= 14

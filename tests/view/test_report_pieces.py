@@ -7,15 +7,18 @@ import re
 import numpy as np
 import pytest
 
+from kernelearn.view.families import ERRORS, FAMILIES, colour_of
+from kernelearn.view.report.cells import cell_class
+from kernelearn.view.report.decimals import cell_column
 from kernelearn.view.report.markup import Html, details, join, table, table_of, tag
 from kernelearn.view.report.pictures import (
     flat_picture,
     grey_pixels,
     image_pixels,
     img,
+    map_picture,
     png,
-    positive_pixels,
-    signed_pixels,
+    smaller,
 )
 from kernelearn.view.report.svg import Line, bar_chart, line_chart
 
@@ -56,17 +59,50 @@ def test_an_image_keeps_its_form_and_says_what_it_is():
     assert data.startswith(b"\x89PNG")
 
 
-def test_signed_pixels_let_zero_through_and_tell_the_signs():
-    red, blue, none = signed_pixels(np.array([[2.0, -1.0, 0.0]]), 2.0)[0]
-    assert red[3] == 255 and red[0] > red[2]
-    assert blue[3] == 127 and blue[2] > blue[0]
-    assert none[3] == 0
-    assert signed_pixels(np.zeros((2, 2)), 0.0)[..., 3].max() == 0
+def test_a_map_has_the_colours_of_its_family_on_light_and_on_dark_pages():
+    image = pytest.importorskip("PIL.Image")
+    values = np.array([[2.0, -1.0, 0.0, np.nan]])
+    found = str(map_picture(values, 2.0, ERRORS, "a map", 40))
+    dark, light = (base64.b64decode(text) for text in re.findall(r"base64,([^\"]+)", found))
+    assert "prefers-color-scheme: dark" in found and 'alt="a map"' in found
+    for is_dark, data in ((False, light), (True, dark)):
+        pixels = np.asarray(image.open(io.BytesIO(data)).convert("RGBA")).astype(int)[0]
+        for pixel, share in zip(pixels, (1.0, -0.5, 0.0)):
+            expected = 255 * np.array(colour_of(ERRORS, share, is_dark))
+            assert np.abs(pixel[:3] - expected).max() <= 2 and pixel[3] == 255
+        assert pixels[3, 3] == 0
 
 
-def test_positive_pixels_grow_brighter():
-    bright = positive_pixels(np.linspace(0, 1, 50)[None], 1.0).astype(int).sum(axis=-1)[0]
-    assert (np.diff(bright) >= -6).all() and bright[-1] - bright[0] > 300
+def test_large_pictures_are_shown_in_small_as_means():
+    values = RNG.random((100, 70))
+    small = smaller(values, 50)
+    assert small.shape == (50, 35)
+    np.testing.assert_allclose(small[3, 4], values[6:8, 8:10].mean())
+    assert smaller(values, 100) is values and smaller(RNG.random((7, 5, 3)), 3).shape == (3, 2, 3)
+
+
+def test_text_on_cells_is_readable_in_every_hue():
+    for family in FAMILIES:
+        for is_dark in (False, True):
+            for share in np.linspace(-1, 1, 41):
+                assert contrast(share, family, is_dark) > 4.5
+
+
+def contrast(share, family, is_dark):
+    """Of the text of a cell, as its classes have it, with the colour behind it."""
+    marks = cell_class(float(share), 1.0, family).split()[1:]
+    is_white = ("d" not in marks) if is_dark else ("l" in marks)
+    light = np.array(colour_of(family, float(share), is_dark))
+    linear = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+    return 1.05 / (luminance + 0.05) if is_white else (luminance + 0.05) / 0.05
+
+
+def test_narrow_cells_have_few_digits():
+    assert (
+        cell_column([0.0618]).text(-0.0579) == "\u22125.79" and cell_column([0.0618]).unit == "10\u207b\u00b2"
+    )
+    assert cell_column([0.116]).text(-0.065) == "\u22120.065" and cell_column([12.3], 2).text(5.0) == "5"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def report(
     """
     from kernelearn.cli import run_folder
     from kernelearn.cli.output import say
-    from kernelearn.cli.sources import images_if_known, open_source
+    from kernelearn.cli.sources import images_if_known, open_source, training_if_known
     from kernelearn.storage import readable_size
     from kernelearn.view import write_report
 
@@ -50,6 +50,7 @@ def report(
         source.recording,
         output or source.folder / run_folder.REPORT,
         **_examples(images_if_known(source, data)),
+        training=training_if_known(source),
         experiments=_results(experiments),
         title=title,
         about=_about(source.training, source.folder),

@@ -140,6 +140,14 @@ def images_if_known(source: Source, data: str | None) -> "Dataset | None":
         return None
 
 
+def training_if_known(source: Source) -> "Dataset | None":
+    """The images that a run was trained on; None where they are not to be had."""
+    try:
+        return images_of(source, None, "train")
+    except (KernelearnError, OSError):
+        return None
+
+
 def weight_of(text: str) -> tuple[str | int, ...]:
     """ "1,0,0,3" or "bias,3" as an index, or a name and an index.
 

@@ -14,7 +14,7 @@ import numpy as np
 from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import is_convolution, kernel_layers
 from kernelearn.explain.kernel.health import kernel_health
-from kernelearn.explain.passes.activations import activation
+from kernelearn.explain.passes.activations import activations
 from kernelearn.explain.table import Table
 
 # From here on something is said.
@@ -168,11 +168,8 @@ def _still_layers(run: Any) -> Iterator[Hint]:
 def _dead_channels(run: Any) -> Iterator[Hint]:
     if run.probe_images is None or not len(run.model_steps):
         return
-    for layer in (name for name in kernel_layers(run) if is_convolution(run, name)):
-        try:
-            found = activation(run, layer)
-        except KernelearnError:
-            continue
+    layers = [name for name in kernel_layers(run) if is_convolution(run, name)]
+    for layer, found in activations(run, layers):
         count, channels = len(found.dead), found.after.shape[-1]
         if count > DEAD_SHARE * channels:
             text = (

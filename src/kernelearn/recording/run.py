@@ -473,10 +473,16 @@ class Run:
         model = self.untrained_model()
         if step is None and not len(self.model_steps):
             return model
-        step = int(self.model_steps[-1]) if step is None else step
+        self.assign(model, int(self.model_steps[-1]) if step is None else step)
+        return model
+
+    def assign(self, model: Any, step: int) -> None:
+        """Give a model of this run the weights of one of `model_steps`.
+
+        Raises: ArgumentError for a step at which not all weights are known.
+        """
         for name, variable in model.weight_paths().items():
             variable.assign(self._weight_of_model(name, step))
-        return model
 
     def untrained_model(self) -> Any:
         """The model from its config, with whatever weights.

@@ -1,7 +1,7 @@
-"""The colours of all figures, told apart with every common form of colour blindness.
+"""Colours of lines, bars and areas side by side, told apart with every common form of colour blindness.
 
-Signed numbers are red (positive) and blue (negative), white at 0. Activations and other numbers without a
-sign run from dark blue to yellow. Line styles and markers change too: nothing rests on colour alone.
+What a number is (weight, activation, error) has its hues in `families`; these tell runs, classes and layers
+apart. Line styles and markers change too: nothing rests on colour alone.
 """
 
 # Okabe and Ito: https://jfly.uni-koeln.de/color/; their yellow is left out, it is too faint on white.
@@ -12,10 +12,6 @@ STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # What is pointed out: a wrong class, a frame.
 MARK = COLOURS[1]
-# ColorBrewer's red-blue, and the ends of it for bars: negative and positive.
-DIVERGING = "RdBu_r"
-ENDS = ("#2166AC", "#B2182B")
-SEQUENTIAL = "cividis"
 # Nothing: between maps, and lines behind others.
 GAP = "#b5b5b5"
 FAINT = "#9a9a9a"

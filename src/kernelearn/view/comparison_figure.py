@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.view import maps
 from kernelearn.view.colours import COLOURS, STYLES
-from kernelearn.view.drawing import limit_of, tidy
-from kernelearn.view.families import HAIR, WEIGHTS, colour_map
+from kernelearn.view.drawing import tidy
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.figure import new_figure
 
 _FILTERS = 12
@@ -57,14 +58,11 @@ def _draw_kernels(figure: Any, found: Any, layer: str) -> None:
     """One row for each run, one column for each filter; one range for all."""
     kernels = [_slices(kernel) for kernel in found.kernels[layer]]
     count = min(kernels[0].shape[-1], _FILTERS)
-    limit = limit_of(*[kernel[..., :count] for kernel in kernels])
+    limit = maps.limit_of(*[kernel[..., :count] for kernel in kernels])
     axes = figure.subplots(len(kernels), count, squeeze=False)
     for row, (run, kernel) in enumerate(zip(found.names, kernels)):
         for column, axis in enumerate(axes[row]):
-            axis.imshow(kernel[..., column], cmap=colour_map(WEIGHTS), vmin=-limit, vmax=limit)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_color(HAIR)
+            maps.draw(axis, kernel[..., column], WEIGHTS, limit)
         axes[row, 0].set_ylabel(run, fontsize=7, rotation=0, ha="right", va="center")
     figure.suptitle(f"{layer}: the same filters, first input channel", fontsize=9)
 

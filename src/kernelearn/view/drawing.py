@@ -1,6 +1,6 @@
-"""What the figures of explanations share: maps of signed and of positive numbers, bars, captions.
+"""What the figures of explanations share: pictures, bars, captions.
 
-Signed numbers have one range for all maps of a figure. Whatever matters is there as a number or a label, too.
+Whatever matters is there as a number or a label, too. Maps are drawn by `maps`.
 """
 
 from __future__ import annotations
@@ -11,38 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._optional import require
-from kernelearn.view.colours import DIVERGING, ENDS, GAP, SEQUENTIAL
+from kernelearn.view.families import HAIR, INK, Family
 from kernelearn.view.figures import displayable
-
-
-def limit_of(*arrays: Any) -> float:
-    """Largest absolute number of all arrays, 1 if all are 0: one range for all maps of a figure."""
-    sizes = [float(np.nanmax(np.abs(a))) for a in arrays if np.size(a) and np.isfinite(a).any()]
-    return max(sizes, default=0.0) or 1.0
-
-
-def signed(axis: Any, values: np.ndarray, limit: float) -> Any:
-    """Draw a matrix of signed numbers; gives the image, for a colour bar."""
-    return _matrix(axis, values, DIVERGING, -limit, limit)
-
-
-def positive(axis: Any, values: np.ndarray, limit: float) -> Any:
-    """Draw a matrix of numbers from 0 to `limit`."""
-    return _matrix(axis, values, SEQUENTIAL, 0.0, limit)
+from kernelearn.view.maps import limit_of
 
 
 def grey(axis: Any, image: np.ndarray) -> Any:
     """Draw an image (h, w) or (h, w, 3) with values in [0, 1]."""
-    return _matrix(axis, image, "gray", 0.0, 1.0)
-
-
-def _matrix(axis: Any, values: np.ndarray, colours: str, low: float, high: float) -> Any:
-    scale = require("matplotlib", "drawing figures").colormaps[colours].with_extremes(bad=GAP)
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.spines[:].set_visible(False)
-    return axis.imshow(values, cmap=scale, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
+    axis.spines[:].set_color(HAIR)
+    look = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest", "aspect": "equal"}
+    return axis.imshow(image, **look)
 
 
 def shown_images(images: Any) -> np.ndarray:
@@ -55,12 +35,12 @@ def shown_images(images: Any) -> np.ndarray:
     return displayable(found)
 
 
-def bars(axis: Any, names: Sequence[str], values: Sequence[float], digits: int = 3) -> None:
-    """Horizontal bars, blue to the left of 0 and red to the right, each with its number."""
+def bars(axis: Any, names: Sequence[str], values: Sequence[float], family: Family, digits: int = 3) -> None:
+    """Horizontal bars left and right of 0 in the hues of a family, each with its number."""
     numbers = np.asarray(values, np.float64)
     places = np.arange(len(numbers))
-    axis.barh(places, numbers, color=[ENDS[int(v > 0)] for v in numbers], height=0.7)
-    axis.axvline(0, color="black", linewidth=0.8)
+    axis.barh(places, numbers, color=[family.plus if v > 0 else family.minus for v in numbers], height=0.7)
+    axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_yticks(places, names, fontsize=8)
     axis.invert_yaxis()
     limit = 1.75 * limit_of(numbers)

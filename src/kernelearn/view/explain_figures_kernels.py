@@ -10,17 +10,13 @@ import numpy as np
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.choices import filters_that_moved_most, some_steps
 from kernelearn.explain.kernel.source import as_filters, layer_kind
-from kernelearn.view.colours import COLOURS, FAINT, MARK, MARKERS, STYLES
-from kernelearn.view.drawing import (
-    caption,
-    limit_of,
-    positive,
-    signed,
-    tidy,
-)
+from kernelearn.view import maps
+from kernelearn.view.colours import COLOURS, FAINT, MARKERS, STYLES
+from kernelearn.view.drawing import caption, tidy
+from kernelearn.view.families import INK, NEUTRAL, WEIGHTS, colour_of, text_on
 from kernelearn.view.figure import new_figure
 
-_NUMBER_SIZE = 7  # kernels up to 7 x 7 show their numbers
+_NUMBERED = 5  # kernels of a filmstrip up to 5 x 5 show their numbers
 
 
 def plot_filter_bank(bank: Any, health: Any = None, rows: int = 32) -> Any:
@@ -46,8 +42,8 @@ def plot_filter_bank(bank: Any, health: Any = None, rows: int = 32) -> Any:
         figure,
         [
             "Numbers: best |cosine| with a filter of the family, over scale, angle and sign. Frame: best "
-            "family, where random kernels reach it with p at most 0.05. Red: positive weights, blue: "
-            f"negative, one range.{left_out}"
+            "family, where random kernels reach it with p at most 0.05. Orange: positive weights, "
+            f"violet: negative, one range.{left_out}"
         ],
     )
     return figure
@@ -69,11 +65,11 @@ def _strongest_slices(bank: Any, count: int) -> list[np.ndarray]:
 
 def _draw_tiles(figure: Any, axis: Any, tiles: list[np.ndarray]) -> None:
     """The kernels in one column of tiles, each one unit high."""
-    limit = limit_of(*tiles)
+    limit = maps.limit_of(*tiles)
     axis.set_xlim(-0.5, 0.5)
     axis.set_ylim(len(tiles) + 0.5, -0.5)
     for row, tile in enumerate(tiles):
-        image = signed(axis, tile, limit)
+        image = maps.draw(axis, tile, WEIGHTS, limit)
         scale = 0.44 / max(tile.shape)
         height, width = (scale * size for size in tile.shape)
         image.set_extent((-width, width, row + height, row - height))
@@ -84,10 +80,10 @@ def _draw_tiles(figure: Any, axis: Any, tiles: list[np.ndarray]) -> None:
 
 def _draw_similarity(axis: Any, bank: Any, health: Any, count: int) -> None:
     shown = np.vstack([bank.similarity[:count], bank.baseline])
-    positive(axis, shown, 1.0)
+    maps.draw(axis, shown, NEUTRAL, 1.0)
     axis.set_aspect("auto")
     for (row, column), value in np.ndenumerate(shown):
-        colour = "black" if value > 0.55 else "white"
+        colour = text_on(colour_of(NEUTRAL, float(value)))
         axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     for row in range(count):
         if bank.best[row] and bank.p_best[row] <= 0.05:
@@ -102,7 +98,7 @@ def _draw_similarity(axis: Any, bank: Any, health: Any, count: int) -> None:
 def _frame(axis: Any, column: int, row: int) -> None:
     sides = (column - 0.46, column + 0.46, row + 0.44, row - 0.44)
     left, right, low, high = sides
-    axis.plot([left, right, right, left, left], [low, low, high, high, low], color=MARK, linewidth=1.8)
+    axis.plot([left, right, right, left, left], [low, low, high, high, low], color=INK, linewidth=1.8)
 
 
 def _kernel_words(bank: Any, health: Any, row: int) -> str:
@@ -177,7 +173,7 @@ def plot_filmstrip(
     picked = films[..., channel, :][..., rows]
     figure = new_figure((0.9 + 1.15 * len(shown), 1.3 + 1.15 * len(rows)))
     axes = figure.subplots(len(rows), len(shown), squeeze=False)
-    limit = limit_of(picked)
+    limit = maps.limit_of(picked)
     for i, row in enumerate(rows):
         for j, step in enumerate(shown):
             image = _draw_kernel(axes[i, j], picked[j, ..., i], limit)
@@ -192,11 +188,9 @@ def plot_filmstrip(
 def _draw_kernel(axis: Any, kernel: np.ndarray, limit: float) -> Any:
     flat = np.atleast_2d(kernel)
     flat = flat.reshape(-1, flat.shape[-1])
-    image = signed(axis, flat, limit)
-    if max(flat.shape) <= min(_NUMBER_SIZE, 5):
-        for (i, j), value in np.ndenumerate(flat):
-            colour = "white" if abs(value) > 0.6 * limit else "black"
-            axis.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize=5.5, color=colour)
+    image = maps.draw(axis, flat, WEIGHTS, limit)
+    if max(flat.shape) <= _NUMBERED:
+        maps.draw_numbers(axis, flat, WEIGHTS, limit, 2, 5.5)
     return image
 
 
@@ -218,13 +212,13 @@ def plot_learning_curves(curves: Any) -> Any:
     )
     for axis, (at, values, title) in zip(axes, panels):
         axis.plot(at, values, color=FAINT, linewidth=0.5, alpha=0.7)
-        axis.plot(at, np.median(values, axis=1), color=COLOURS[0], linewidth=2, label="median filter")
+        axis.plot(at, np.median(values, axis=1), color=WEIGHTS.plus, linewidth=2, label="median filter")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("step", fontsize=9)
         tidy(axis)
     places = np.searchsorted(steps, curves.settled)
     heights = curves.to_end[places, np.arange(len(places))]
-    axes[1].plot(curves.settled, heights, "o", color=COLOURS[1], markersize=3.5, label="settled")
+    axes[1].plot(curves.settled, heights, "o", color=INK, markersize=3.5, label="settled")
     axes[1].legend(frameon=False, fontsize=8)
     figure.suptitle(
         f"How the {curves.norm.shape[1]} filters of {curves.layer or 'the kernel'} moved", fontsize=11

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.view.drawing import caption, grey, limit_of, shown_images
-from kernelearn.view.families import ACTIVATIONS, ERRORS, HAIR, INK, QUIET, WEIGHTS, Family, colour_map
+from kernelearn.view import maps
+from kernelearn.view.drawing import caption, grey, shown_images
+from kernelearn.view.families import ACTIVATIONS, ERRORS, HAIR, INK, WEIGHTS
 from kernelearn.view.figure import new_figure
 
 _CHANNELS = 3
@@ -47,14 +48,14 @@ def plot_image_pass(found: Any) -> Any:
 def _draw_layer(axes: Any, one: Any, found: Any) -> None:
     """One layer: its maps above, their errors below, the same channels."""
     channels = _strongest(one)
-    limits = limit_of(one.maps), limit_of(one.errors) if one.errors is not None else 1.0
+    limits = maps.limit_of(one.maps), maps.limit_of(one.errors) if one.errors is not None else 1.0
     axes[0].set_title(f"{one.layer}\n{' x '.join(map(str, one.shape))}", fontsize=7.5)
     for row, channel in enumerate(channels):
-        _map(axes[row], _channel(one.maps, channel), ACTIVATIONS, limits[0])
+        maps.draw(axes[row], maps.channel_of(one.maps, channel), ACTIVATIONS, limits[0])
         if one.errors is not None:
-            errors = _channel(one.errors, channel)
+            errors = maps.channel_of(one.errors, channel)
             axis = axes[_CHANNELS + row]
-            _map(axis, errors, ERRORS, limits[1])
+            maps.draw(axis, errors, ERRORS, limits[1])
             if not row:
                 axis.set_title(f"largest {limits[1]:.2g}", fontsize=7)
 
@@ -66,28 +67,6 @@ def _strongest(one: Any) -> list[int]:
     measured = one.errors if one.errors is not None else one.maps
     strength = np.abs(measured).max(axis=tuple(range(measured.ndim - 1)))
     return sorted(np.argsort(-strength, kind="stable")[:_CHANNELS].tolist())
-
-
-def _channel(values: np.ndarray, channel: int) -> np.ndarray:
-    """A channel as a picture; a row of features as a block."""
-    if values.ndim > 1:
-        flat = values[..., channel]
-        return np.asarray(flat[None] if flat.ndim == 1 else flat.reshape(-1, flat.shape[-1]))
-    wide = int(np.ceil(np.sqrt(values.size)))
-    rows = -(-values.size // wide)
-    return np.pad(values.astype(np.float64), (0, rows * wide - values.size), constant_values=np.nan).reshape(
-        rows, wide
-    )
-
-
-def _map(axis: Any, values: np.ndarray, family: Family, limit: float) -> None:
-    axis.set_axis_on()
-    axis.imshow(
-        values, cmap=colour_map(family), vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal"
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.spines[:].set_color(HAIR)
 
 
 def plot_activation(found: Any, images: Any = None, channels: Any = None) -> Any:
@@ -108,15 +87,15 @@ def plot_activation(found: Any, images: Any = None, channels: Any = None) -> Any
     columns = 2 * len(chosen) + (images is not None)
     figure = new_figure((1.25 * columns + 0.4, 1.35 * rows + 1.2))
     axes = figure.subplots(rows, columns, squeeze=False)
-    limit = limit_of(found.before[..., chosen], found.after[..., chosen])
+    limit = maps.limit_of(found.before[..., chosen], found.after[..., chosen])
     for row in range(rows):
         if images is not None:
             grey(axes[row, 0], shown_images(images)[row])
         for k, channel in enumerate(chosen):
             first = 2 * k + (images is not None)
-            _map(axes[row, first], _channel(found.before[row], channel), ACTIVATIONS, limit)
-            _map(axes[row, first + 1], _channel(found.after[row], channel), ACTIVATIONS, limit)
-            _hatch(axes[row, first + 1], _channel(found.slopes[row], channel) == 0)
+            maps.draw(axes[row, first], maps.channel_of(found.before[row], channel), ACTIVATIONS, limit)
+            maps.draw(axes[row, first + 1], maps.channel_of(found.after[row], channel), ACTIVATIONS, limit)
+            maps.hatch(axes[row, first + 1], maps.channel_of(found.slopes[row], channel) == 0)
             if not row:
                 axes[0, first].set_title(f"z, channel {channel}", fontsize=7.5)
                 axes[0, first + 1].set_title(found.kind, fontsize=7.5)
@@ -135,13 +114,6 @@ def _plot_slopes(found: Any) -> Any:
     figure.suptitle(f"{found.kind} of {found.layer}", fontsize=11)
     caption(figure, found.lines)
     return figure
-
-
-def _hatch(axis: Any, closed: np.ndarray) -> None:
-    patches = require("matplotlib.patches", "drawing figures")
-    look = {"fill": False, "edgecolor": QUIET, "hatch": "/////", "linewidth": 0.0, "alpha": 0.5}
-    for i, j in np.argwhere(closed):
-        axis.add_patch(patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **look))
 
 
 def plot_geometry(found: Any) -> Any:

@@ -10,24 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._optional import require
-from kernelearn.view.drawing import caption, limit_of, signed_text
+from kernelearn.view import maps
+from kernelearn.view.drawing import caption, signed_text
 from kernelearn.view.families import (
     ACTIVATIONS,
     ERRORS,
-    HAIR,
     INK,
     QUIET,
     WEIGHTS,
     Family,
-    colour_map,
     colour_of,
     text_on,
 )
 from kernelearn.view.figure import new_figure
 
-# Cells with numbers in them: kernels up to so many a side.
-_NUMBERED = 7
 _SLICES = 4
 _LINES = 12
 
@@ -41,20 +37,21 @@ def plot_unit(unit: Any) -> Any:
     Raises: MissingDependencyError without matplotlib.
     """
     slices = _slices(unit)
-    maps = [("z", unit.map)] if not unit.stages else _maps(unit)
-    columns = 4 + len(maps)
+    shown = [("z", unit.map)] if not unit.stages else _maps(unit)
+    columns = 4 + len(shown)
     figure = new_figure((2.05 * columns, 1.1 + 2.0 * len(slices)))
     grid = figure.add_gridspec(len(slices), columns)
-    limits = limit_of(unit.input_maps), limit_of(unit.window.weights), limit_of(unit.window.products)
+    window = unit.window
+    limits = tuple(map(maps.limit_of, (unit.input_maps, window.weights, window.products)))
     for row, channel in enumerate(slices):
         axes = [figure.add_subplot(grid[row, column]) for column in range(4)]
         _draw_slice(axes, unit, channel, limits, is_first=row == 0)
-    limit = limit_of(*(values for _, values in maps))
-    for column, (name, values) in enumerate(maps):
+    limit = maps.limit_of(*(values for _, values in shown))
+    for column, (name, values) in enumerate(shown):
         axis = figure.add_subplot(grid[:, 4 + column])
-        _map(axis, values, ACTIVATIONS, limit)
+        maps.draw(axis, maps.flat(values), ACTIVATIONS, limit)
         if column:
-            _hatch(axis, values == 0)
+            maps.hatch(axis, maps.flat(values == 0))
         axis.set_title(name, fontsize=9)
         _frame(axis, unit.position)
     figure.suptitle(_title(unit), fontsize=11)
@@ -136,7 +133,7 @@ def _maps(unit: Any) -> list[tuple[str, np.ndarray]]:
 
 
 def _draw_slice(
-    axes: Sequence[Any], unit: Any, channel: int, limits: tuple[float, float, float], is_first: bool
+    axes: Sequence[Any], unit: Any, channel: int, limits: tuple[float, ...], is_first: bool
 ) -> None:
     """Input with its window, window, kernel and products of one input channel."""
     window = unit.window
@@ -147,7 +144,7 @@ def _draw_slice(
         for array in (window.inputs, window.weights, window.products)
     )
     whole = window.inputs if is_dense else unit.input_maps[..., number]
-    _map(axes[0], whole, ACTIVATIONS, limits[0])
+    maps.draw(axes[0], maps.flat(whole), ACTIVATIONS, limits[0])
     if not is_dense:
         _outline(axes[0], window)
     _cells(axes[1], inputs, ACTIVATIONS, limits[0])
@@ -157,64 +154,16 @@ def _draw_slice(
         for axis, name in zip(axes, ("input x", "window", "\u00d7 kernel W", "= products")):
             axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("" if is_dense else f"channel {number}", fontsize=8)
-    axes[3].set_xlabel(f"sum {fixed(float(products.sum()), decimals)}", fontsize=8)
-
-
-def _map(axis: Any, values: np.ndarray, family: Family, limit: float) -> None:
-    """A map as colours."""
-    flat = _flat(values)
-    axis.imshow(
-        flat, cmap=colour_map(family), vmin=-limit, vmax=limit, interpolation="nearest", aspect="equal"
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.spines[:].set_color(HAIR)
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """As a picture: a row of numbers becomes one as square as it can be, volumes stand below each other."""
-    found = np.asarray(values, np.float64)
-    if found.ndim > 2:
-        return found.reshape(-1, found.shape[-1])
-    if found.ndim == 2:
-        return found
-    wide = int(np.ceil(np.sqrt(found.size))) if found.size > 2 * _NUMBERED else found.size
-    rows = -(-found.size // wide)
-    return np.pad(found.ravel(), (0, rows * wide - found.size), constant_values=np.nan).reshape(rows, wide)
+    axes[3].set_xlabel(f"sum {maps.fixed(float(products.sum()), decimals)}", fontsize=8)
 
 
 def _cells(axis: Any, values: np.ndarray, family: Family, limit: float) -> int:
     """A small matrix as colours with numbers; gives the decimals of these."""
-    _map(axis, values, family, limit)
-    flat, decimals = _flat(values), _decimals(limit)
-    if max(flat.shape) > _NUMBERED:
-        return decimals
-    size = 8.5 if max(flat.shape) <= 3 else 6.5 if max(flat.shape) <= 5 else 5.0
-    for (i, j), value in np.ndenumerate(flat):
-        if np.isfinite(value):
-            ink = text_on(colour_of(family, float(value) / limit))
-            axis.text(j, i, fixed(float(value), decimals), ha="center", va="center", fontsize=size, color=ink)
+    flat, decimals = maps.flat(values), maps.decimals_of(limit)
+    maps.draw(axis, flat, family, limit)
+    if max(flat.shape) <= maps.NUMBERED:
+        maps.draw_numbers(axis, flat, family, limit, decimals)
     return decimals
-
-
-def _decimals(limit: float) -> int:
-    """Decimals that give the largest number three digits: all have them, so that a picture adds up."""
-    return int(np.clip(2 - np.floor(np.log10(limit)), 0, 6))
-
-
-def fixed(value: float, decimals: int) -> str:
-    """A number with so many decimals and a true minus; 0 where it is exactly that."""
-    return "0" if value == 0 else f"{value:z.{decimals}f}".replace("-", "\u2212")
-
-
-def _hatch(axis: Any, closed: np.ndarray) -> None:
-    """Hatching over the cells where nothing passes."""
-    patches = require("matplotlib.patches", "drawing figures")
-    flat = _flat(closed)
-    for i, j in np.argwhere(flat == 1):
-        corner = (j - 0.5, i - 0.5)
-        look = {"fill": False, "edgecolor": QUIET, "hatch": "////", "linewidth": 0.0, "alpha": 0.55}
-        axis.add_patch(patches.Rectangle(corner, 1, 1, **look))
 
 
 def _outline(axis: Any, window: Any) -> None:
@@ -222,23 +171,17 @@ def _outline(axis: Any, window: Any) -> None:
     pixels = window.pixels.reshape(-1, window.pixels.shape[-1])[window.is_inside.ravel()]
     if pixels.shape[-1] == 2 and len(pixels):
         (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0)
-        _rectangle(axis, top, left, bottom, right)
+        maps.frame(axis, top, left, bottom, right)
     elif pixels.shape[-1] == 1 and len(pixels):
-        _rectangle(axis, 0, int(pixels.min()), 0, int(pixels.max()))
+        maps.frame(axis, 0, int(pixels.min()), 0, int(pixels.max()))
 
 
 def _frame(axis: Any, position: tuple[int, ...]) -> None:
     """A frame around one cell of a map."""
     if len(position) == 2:
-        _rectangle(axis, *position, *position)
+        maps.frame(axis, *position, *position)
     elif len(position) == 1:
-        _rectangle(axis, 0, position[0], 0, position[0])
-
-
-def _rectangle(axis: Any, top: int, left: int, bottom: int, right: int) -> None:
-    patches = require("matplotlib.patches", "drawing figures")
-    corner, width, height = (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1
-    axis.add_patch(patches.Rectangle(corner, width, height, fill=False, edgecolor=INK, linewidth=1.8))
+        maps.frame(axis, 0, position[0], 0, position[0])
 
 
 def _input_line(unit: Any, i: int) -> tuple[str, float | None, float | None, float]:
@@ -257,9 +200,9 @@ def _input_line(unit: Any, i: int) -> tuple[str, float | None, float | None, flo
 
 def _draw_inputs(axis: Any, unit: Any, lines: Sequence[Any], middle: float) -> None:
     """Inputs as circles, lines with their weights to the sum."""
-    sizes = limit_of([line[1] or 0 for line in lines]), limit_of(unit.window.weights)
+    sizes = maps.limit_of([line[1] or 0 for line in lines]), maps.limit_of(unit.window.weights)
     for row, (name, value, weight, product) in enumerate(lines):
-        thick = 0.6 + 3.0 * abs(product) / limit_of([line[3] for line in lines])
+        thick = 0.6 + 3.0 * abs(product) / maps.limit_of([line[3] for line in lines])
         hue = QUIET if weight is None else WEIGHTS.plus if weight > 0 else WEIGHTS.minus
         axis.plot([2.0, 6.0], [row, middle], color=hue, linewidth=thick, alpha=0.75, zorder=1)
         axis.text(1.1, row, name, ha="right", va="center", fontsize=7.5, color=QUIET)
@@ -336,7 +279,7 @@ def _draw_hop(axis: Any, hop: Any) -> None:
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_yticks(places, names, fontsize=7)
     axis.invert_yaxis()
-    limit = 1.9 * limit_of(values)
+    limit = 1.9 * maps.limit_of(values)
     axis.set_xlim(-limit, limit)
     for place, value in enumerate(values):
         side = "left" if value >= 0 else "right"

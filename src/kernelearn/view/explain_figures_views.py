@@ -10,18 +10,10 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 from kernelearn.view.colours import COLOURS, STYLES
-from kernelearn.view.drawing import (
-    caption,
-    class_name,
-    grey,
-    limit_of,
-    positive,
-    shown_images,
-    signed,
-    signed_text,
-    tidy,
-)
+from kernelearn.view.drawing import caption, class_name, grey, shown_images, signed_text, tidy
+from kernelearn.view.families import ACTIVATIONS, ERRORS, Family
 from kernelearn.view.figure import new_figure
+from kernelearn.view.maps import draw, limit_of
 
 _MOST_MAPS = 12
 _MOST_IMAGES = 6
@@ -36,7 +28,7 @@ def plot_feature_maps(
         maps: (n, *positions, channels) as `explain.feature_maps` gives for a layer.
         images: (n, ...) shown at the left.
         channels: which; None for the twelve with the largest values.
-    Returns: matplotlib Figure. Maps with negative values are red and blue, others dark to yellow.
+    Returns: matplotlib Figure. Green is positive, brown negative.
     """
     found = np.asarray(maps, np.float64)[:_MOST_IMAGES]
     if found.ndim < 3:
@@ -52,11 +44,10 @@ def plot_feature_maps(
         for axis, image in zip(axes[:, 0], shown_images(images)[: len(found)]):
             grey(axis, image)
         axes[0, 0].set_title("image", fontsize=8)
-    draw = signed if (found < 0).any() else positive
     limit = limit_of(found[..., chosen])
     for row, values in enumerate(found):
         for axis, channel in zip(axes[row, columns - len(chosen) :], chosen):
-            image = draw(axis, values[..., channel], limit)
+            image = draw(axis, values[..., channel], ACTIVATIONS, limit)
             if row == 0:
                 axis.set_title(f"{channel}", fontsize=8)
     figure.colorbar(image, ax=axes, fraction=0.02, pad=0.01, label="activation")
@@ -146,7 +137,8 @@ def plot_attribution(found: Any, images: Any, class_names: Sequence[str] | None 
         found: what `explain.saliency`, `smooth_grad`, `integrated_gradients` or `grad_cam` gives.
         images: (n, ...) the explained images.
         class_names: names of the classes.
-    Returns: matplotlib Figure. Signed methods are red for and blue against, magnitudes dark to yellow.
+    Returns: matplotlib Figure. Signed methods are red for and blue against; Grad-CAM is made of maps
+        and has their green.
     """
     is_cam = hasattr(found, "heatmaps")
     method = "grad_cam" if is_cam else found.method
@@ -160,7 +152,7 @@ def plot_attribution(found: Any, images: Any, class_names: Sequence[str] | None 
         target = found.targets[i]
         name = class_name(class_names, target) if isinstance(target, int) else str(target)
         axes[0, i].set_title(f"{name}\nscore {signed_text(float(found.scores[i]), 3)}", fontsize=8)
-        drawn = _draw_map(axes[1, i], maps[i], limit_of(maps), is_signed)
+        drawn = _draw_map(axes[1, i], maps[i], limit_of(maps), ACTIVATIONS if is_cam else ERRORS)
     figure.colorbar(drawn, ax=axes[1], fraction=0.02, pad=0.01)
     title = f"Grad-CAM of {found.layer}" if is_cam else method.replace("_", " ").capitalize()
     figure.suptitle(f"{title}: which pixels the score depends on", fontsize=11)
@@ -177,10 +169,10 @@ _METHOD_WORDS = {
 }
 
 
-def _draw_map(axis: Any, values: np.ndarray, limit: float, is_signed: bool) -> Any:
+def _draw_map(axis: Any, values: np.ndarray, limit: float, family: Family) -> Any:
     flat = np.atleast_2d(values)
     flat = flat.reshape(-1, flat.shape[-1])
-    return signed(axis, flat, limit) if is_signed else positive(axis, flat, limit)
+    return draw(axis, flat, family, limit)
 
 
 def plot_preferred(found: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.choices import batch_images, by_number
+from kernelearn.view import maps
 from kernelearn.view.blocks import block_of
 from kernelearn.view.colours import COLOURS, MORE_COLOURS
 from kernelearn.view.drawing import (
@@ -17,12 +18,11 @@ from kernelearn.view.drawing import (
     caption,
     class_name,
     grey,
-    limit_of,
     shown_images,
-    signed,
     signed_text,
     tidy,
 )
+from kernelearn.view.families import ACTIVATIONS, ERRORS, INK, WEIGHTS
 from kernelearn.view.figure import new_figure
 from kernelearn.view.windows import window_picture
 
@@ -93,13 +93,13 @@ def _draw_terms(figure: Any, book: Any, top: list[Any], images: Any, names: Any)
     axes = figure.subplots(1, len(top), squeeze=False)[0]
     if images is None:
         pictures = [window_picture(book, one) for one in top]
-        limit = limit_of(*pictures)
+        limit = maps.limit_of(*pictures)
     else:
         wholes = [np.asarray(images(one.image) if callable(images) else images[one.image]) for one in top]
         pictures = list(shown_images(np.stack(wholes)))
     for axis, one, picture in zip(axes, top, pictures):
         if images is None:
-            signed(axis, picture, limit)
+            maps.draw(axis, picture, ACTIVATIONS, limit)
         else:
             grey(axis, picture)
             _outline(axis, one.crop_window)
@@ -116,12 +116,8 @@ def _outline(axis: Any, window: Any) -> None:
     """The part of the image that a unit sees."""
     if window is None or len(window) != 2:
         return
-    patches = require("matplotlib.patches", "drawing figures")
-    (top, bottom), (left, right) = ((s.start - 0.5, s.stop - 0.5) for s in window)
-    corner = (left, top)
-    axis.add_patch(
-        patches.Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=COLOURS[4], linewidth=2)
-    )
+    (top, bottom), (left, right) = ((s.start, s.stop - 1) for s in window)
+    maps.frame(axis, top, left, bottom, right, ACTIVATIONS.plus)
 
 
 def _draw_sums(axis: Any, book: Any, by: str, names: Any) -> None:
@@ -133,13 +129,13 @@ def _draw_sums(axis: Any, book: Any, by: str, names: Any) -> None:
     if len(rest):
         labels.append(f"{len(rest)} others")
         values.append(float(sums.sums[rest].sum()))
-    bars(axis, labels, values, digits=2)
+    bars(axis, labels, values, ERRORS, digits=2)
     axis.set_title(f"sum of the terms of each {by}", fontsize=9)
 
 
 def _draw_positions(figure: Any, axis: Any, values: np.ndarray) -> None:
     flat = values.reshape(-1, values.shape[-1])
-    image = signed(axis, flat, limit_of(flat))
+    image = maps.draw(axis, flat, ERRORS, maps.limit_of(flat))
     axis.set_title("sum at each position", fontsize=9)
     bar = figure.colorbar(image, ax=axis, fraction=0.05, pad=0.03)
     bar.ax.tick_params(labelsize=7)
@@ -168,7 +164,7 @@ def plot_update_split(splits: Any, index: Sequence[int], step: int | None = None
     if len(found) > 1:
         _stack_parts(axes[0], steps, found, place)
     values = chosen.at(place)
-    bars(axes[-1], [name.replace("_", " ") for name in values], list(values.values()), digits=4)
+    bars(axes[-1], [name.replace("_", " ") for name in values], list(values.values()), WEIGHTS, digits=4)
     axes[-1].set_title(f"update {at}", fontsize=9)
     figure.suptitle(
         f"Updates of {chosen.layer}/{chosen.weight}{list(place)} ({chosen.optimizer})", fontsize=11
@@ -210,10 +206,8 @@ def _stack_parts(axis: Any, steps: list[int], splits: list[Any], place: tuple[in
         )
         above, below = above + np.maximum(values, 0), below + np.minimum(values, 0)
     updates = [float(one.update[place]) for one in splits]
-    axis.plot(
-        steps, updates, color="black", marker="o", markersize=3.5, linewidth=0.8, label="update, their sum"
-    )
-    axis.axhline(0, color="black", linewidth=0.8)
+    axis.plot(steps, updates, color=INK, marker="o", markersize=3.5, linewidth=0.8, label="update, their sum")
+    axis.axhline(0, color=INK, linewidth=0.8)
     axis.set_xlabel("update", fontsize=9)
     axis.set_title("parts of each recorded update, stacked", fontsize=9)
     axis.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
@@ -235,10 +229,10 @@ def plot_weight_history(past: Any, trace: Any, class_names: Sequence[str] | None
     axes = figure.subplots(1, count, squeeze=False)[0]
     _draw_trace(axes[0], past, trace)
     parts = {**past.totals, "residual": past.residual, "change": past.change}
-    bars(axes[1], [name.replace("_", " ") for name in parts], list(parts.values()))
+    bars(axes[1], [name.replace("_", " ") for name in parts], list(parts.values()), WEIGHTS)
     axes[1].set_title("what the change is the sum of", fontsize=9)
     if sums is not None and count == 3:
-        bars(axes[2], [class_name(class_names, key) for key in sums.keys], sums.sums.tolist())
+        bars(axes[2], [class_name(class_names, key) for key in sums.keys], sums.sums.tolist(), WEIGHTS)
         axes[2].set_title(f"by class, in {len(past.ledger_steps)} steps with a ledger", fontsize=9)
     figure.suptitle(f"History of {past.layer}/{past.weight}{list(past.index)}", fontsize=11)
     caption(figure, [f"{past.after:.9g} \u2212 {past.before:.9g} = {past.change:.6g}. {past.note()}"])
@@ -255,10 +249,10 @@ def _knows_classes(past: Any) -> bool:
 
 def _draw_trace(axis: Any, past: Any, trace: Any) -> None:
     steps, values = (np.asarray(part) for part in trace)
-    axis.plot(steps, values, color=COLOURS[0], linewidth=1.2)
+    axis.plot(steps, values, color=WEIGHTS.plus, linewidth=1.2)
     marked = np.isin(steps, past.ledger_steps)
-    axis.plot(steps[marked], values[marked], "o", color=COLOURS[1], markersize=4, label="has a ledger")
-    axis.axhline(0, color="black", linewidth=0.8)
+    axis.plot(steps[marked], values[marked], "D", color=ERRORS.plus, markersize=4, label="has a ledger")
+    axis.axhline(0, color=INK, linewidth=0.8)
     axis.set_xlabel("step", fontsize=9)
     axis.set_title("the weight after each step", fontsize=9)
     if marked.any():
@@ -278,7 +272,7 @@ def plot_dense_equivalent(wide: Any, channel: int = 0, filter: int = 0) -> Any:
     values, ties, kernel = block_of(wide, channel, filter)
     figure = new_figure((11.0, 5.2))
     axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 0.45))
-    image = signed(axes[0], values, limit_of(kernel))
+    image = maps.draw(axes[0], values, WEIGHTS, maps.limit_of(kernel))
     axes[0].set_title("values (grey: zero, whatever the kernel is)", fontsize=9)
     figure.colorbar(image, ax=axes[0], fraction=0.045, pad=0.02, label="weight")
     _draw_ties(axes[1], ties, kernel.size)

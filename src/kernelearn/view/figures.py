@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._optional import require
 from kernelearn.errors import ArgumentError, DataError, NotBuiltError
 from kernelearn.storage import PathLike, atomic_write
-from kernelearn.view.colours import COLOURS, DIVERGING, GAP, MARK
+from kernelearn.view import maps
+from kernelearn.view.colours import COLOURS, MARK
+from kernelearn.view.families import WEIGHTS, colour_map
 from kernelearn.view.figure import new_figure
 from kernelearn.view.mosaic import Mosaic, arrange_kernels, kernel_grid
 
@@ -24,7 +25,7 @@ _LONG_SIDE_INCHES = 14.0
 
 
 def plot_kernels(model_or_layer: Any, layer: str | int | None = None, title: str | None = None) -> Any:
-    """Every kernel of a layer, in one colour scale whose white is 0.
+    """Every kernel of a layer, orange above 0 and violet below, in one range.
 
     A row is an input channel, a column a filter. Where there is one input channel only, or one filter, the
     kernels fill a block row by row. 3-D kernels show one slice below the other, 1-D ones a single line.
@@ -200,11 +201,12 @@ def _draw_mosaic(mosaic: Mosaic, title: str, show_numbers: bool) -> Any:
     axis = figure.subplots()
     finite = mosaic.values[np.isfinite(mosaic.values)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
-    colormap = require("matplotlib", "drawing figures").colormaps[DIVERGING].with_extremes(bad=GAP)
-    image = axis.imshow(mosaic.values, cmap=colormap, vmin=-limit, vmax=limit, interpolation="nearest")
+    image = axis.imshow(
+        mosaic.values, cmap=colour_map(WEIGHTS), vmin=-limit, vmax=limit, interpolation="nearest"
+    )
     _label_tiles(axis, mosaic, width * inches)
     if show_numbers:
-        _write_numbers(axis, mosaic.values, limit)
+        maps.draw_numbers(axis, mosaic.values, WEIGHTS, limit, 2 if limit < 10 else 1, 6.5)
     axis.set_title(title, fontsize=11)
     figure.colorbar(image, ax=axis, label="weight", fraction=0.05, pad=0.02, aspect=25)
     return figure
@@ -229,14 +231,6 @@ def _label_tiles(axis: Any, mosaic: Mosaic, inches: float) -> None:
 def _label_step(count: int, inches: float) -> int:
     room = max(1, int(inches / 0.3))
     return next((step for step in (1, 2, 4, 8, 16, 32, 64, 128) if count / step <= room), 256)
-
-
-def _write_numbers(axis: Any, values: np.ndarray, limit: float) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            colour = "white" if abs(value) > 0.6 * limit else "black"
-            text = f"{value:z.2f}" if limit < 10 else f"{value:z.1f}"
-            axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
 
 
 def _of_one_size(images: Any) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from kernelearn.engine.program import Operation
-from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.errors import ArgumentError, UnknownNameError, unknown_name
 from kernelearn.explain.passes.replay import Replay, replay_prediction
 from kernelearn.explain.passes.slopes import vector_product
 from kernelearn.explain.sight.network import images_for
@@ -118,7 +119,7 @@ def activation(source: Any, layer: str, x: Any = None, step: int | None = None) 
         raise ArgumentError("An activation is looked at on images: give x, an array (n, ...).")
     if not is_run and step is not None:
         raise ArgumentError("step= needs a recorded run; a model has the weights that it has.")
-    return _on(model, layer, images_for(model, images), step)
+    return _on(replay_prediction(model, images_for(model, images)), layer, step)
 
 
 def activation_history(run: Any, layer: str, x: Any = None) -> Table:
@@ -128,16 +129,41 @@ def activation_history(run: Any, layer: str, x: Any = None) -> Table:
         run: a recorded run.
         layer, x: as in `activation`.
     """
+    model, images = _opened(run, x)
     rows = []
-    for step in run.model_steps:
-        found = activation(run, layer, x, int(step))
+    for step in run.model_steps:  # one network, whose weights are exchanged
+        run.assign(model, int(step))
+        found = _on(replay_prediction(model, images), layer, int(step))
         rows.append((int(step), found.zeros, found.closed, len(found.dead)))
     columns = ("step", "share set to 0", "share without slope", "dead channels")
     return Table(columns, tuple(rows), f"{layer} over the run")
 
 
-def _on(model: Any, layer: str, images: np.ndarray, step: int | None) -> Activation:
+def activations(run: Any, layers: Iterable[str], x: Any = None) -> Iterator[tuple[str, Activation]]:
+    """(layer, its `activation`) at the last step with all weights: one run of the network for all of them.
+
+    Layers that no activation follows are left out.
+    """
+    model, images = _opened(run, x)
+    run.assign(model, int(run.model_steps[-1]))
     replay = replay_prediction(model, images)
+    for layer in layers:
+        try:
+            yield layer, _on(replay, layer, None)
+        except UnknownNameError:
+            continue
+
+
+def _opened(run: Any, x: Any) -> tuple[Any, np.ndarray]:
+    """(the network, images to look at it on)."""
+    given = run.probe_images if x is None else x
+    if given is None:
+        raise ArgumentError("An activation is looked at on images: give x, an array (n, ...).")
+    model = run.untrained_model()
+    return model, images_for(model, given)
+
+
+def _on(replay: Replay, layer: str, step: int | None) -> Activation:
     op = _activation_of(replay, layer)
     before, after = (replay.value(name).astype(np.float64) for name in (op.inputs[0], op.outputs[0]))
     slopes = vector_product(replay, op, 0, slice(None), np.ones_like(after))

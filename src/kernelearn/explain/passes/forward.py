@@ -281,9 +281,9 @@ def _stages(replay: Replay, op: Operation, row: int, place: Index, total: float)
     stages: list[Stage] = []
     value, at = total, _At(op, place, len(place) - 1)
     while True:
-        following = _following(replay, at.op)
+        following = following_of(replay, at.op)
         if following is None:
-            turns = [r for r in replay.readers(at.op.outputs[0]) if _turns_maps(r)]
+            turns = [r for r in replay.readers(at.op.outputs[0]) if turns_maps(r)]
             if not turns:
                 return stages, at
             at = at.turned(turns[0])
@@ -292,11 +292,11 @@ def _stages(replay: Replay, op: Operation, row: int, place: Index, total: float)
         value, at = stages[-1].value, replace(at, op=following)
 
 
-def _turns_maps(op: Operation) -> bool:
+def turns_maps(op: Operation) -> bool:
     return op.operator == "transpose" and op.attrs["axes"][0] == 0
 
 
-def _following(replay: Replay, op: Operation) -> Operation | None:
+def following_of(replay: Replay, op: Operation) -> Operation | None:
     """The operation that takes the number further entry by entry; None where it is pooled or read on."""
     readers = [r for r in replay.readers(op.outputs[0]) if r.operator in STAGES]
     same = [r for r in readers if r.layer == op.layer]

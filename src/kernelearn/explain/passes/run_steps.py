@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.explain.choices import batch_images
 from kernelearn.explain.passes.replay import Replay, replay_training
 from kernelearn.recording.run import Run, steps_in_words
 
@@ -25,11 +26,79 @@ def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
     Raises: ArgumentError for a step without that, for a run of an earlier version, for data that has no
         numbers of images, or fewer images.
     """
-    model = _model_before(run, step)
-    images, targets = _rows(run, step, x, y)
-    begun = _begun(run, step)
-    model.optimizer.iterations = run.iteration(step) - 1
-    return replay_training(model, images, targets, seed=int(begun["seed"]))
+    return StepReplays(run, x, y).at(step)
+
+
+class StepReplays:
+    """Recorded steps computed once more, one after another: one network, whose weights are exchanged.
+
+    Args:
+        run: a recorded run.
+        x, y: the data that it was trained on, arrays or a Dataset. None takes what the record has: the images
+            of ledger steps as the first layer got them, and class numbers.
+    """
+
+    def __init__(self, run: Run, x: Any = None, y: Any = None) -> None:
+        self.run = run
+        self._data = (x, y)
+        self._model: Any = None
+        self._compiled: Any = None
+
+    def at(self, step: int) -> Replay:
+        """All numbers of one step; errors as `replay_step`."""
+        _check_replayable(self.run, step)
+        images, targets = self._rows(step)
+        begun = _begun(self.run, step)
+        model = self._model_before(step, begun)
+        model.optimizer.iterations = self.run.iteration(step) - 1
+        return replay_training(model, images, targets, seed=int(begun["seed"]))
+
+    def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = self._data
+        return _rows(self.run, step, x, y) if x is not None else _recorded_rows(self.run, step)
+
+    def _model_before(self, step: int, begun: dict[str, Any]) -> Any:
+        """The compiled model with the weights before a step; compiled again where the loss is another."""
+        compiled = begun.get("compiled")
+        if compiled is None:
+            raise ArgumentError(
+                "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
+                "written down. Give a compiled model: explain.delta(model, layer, x, y)."
+            )
+        if self._model is None or compiled != self._compiled:
+            self._model, self._compiled = self.run.untrained_model(), compiled
+            # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
+            self._model.compile(
+                "sgd",
+                compiled["loss"],
+                compiled["loss_weights"],
+                policy=compiled.get("policy", "float32"),
+                engine=self.run.about.engine,
+            )
+        self.run.assign(self._model, step - 1)
+        return self._model
+
+
+def _check_replayable(run: Run, step: int) -> None:
+    known = replayable_steps(run)
+    if step not in known:
+        near = min(known, key=lambda k: abs(k - step), default=None)
+        raise ArgumentError(
+            f"The errors of step {step} cannot be followed: that needs all weights before the step, which "
+            "are recorded "
+            + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
+        )
+
+
+def _recorded_rows(run: Run, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images and classes of a step out of the record of its ledger."""
+    images, labels = batch_images(run, step), run.batch(step).labels
+    if images is None or labels is None:
+        raise ArgumentError(
+            f"The record of step {step} does not hold its images and classes: give the data that the run was "
+            "trained on."
+        )
+    return images, labels
 
 
 def recorded_error(run: Run, step: int, layer: str, row: int, unit: tuple[int, ...]) -> float | None:
@@ -60,29 +129,6 @@ def row_of(run: Run, step: int, image: int) -> int:
 def replayable_steps(run: Run) -> list[int]:
     """The steps before which all weights are recorded."""
     return [int(k) + 1 for k in run.model_steps if int(k) < run.last_step]
-
-
-def _model_before(run: Run, step: int) -> Any:
-    """The compiled model with the weights before a step."""
-    known = replayable_steps(run)
-    if step not in known:
-        near = min(known, key=lambda k: abs(k - step), default=None)
-        raise ArgumentError(
-            f"The errors of step {step} cannot be followed: that needs all weights before the step, which "
-            "are recorded "
-            + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
-        )
-    compiled = _begun(run, step).get("compiled")
-    if compiled is None:
-        raise ArgumentError(
-            "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
-            "written down. Give a compiled model: explain.delta(model, layer, x, y)."
-        )
-    model = run.model(step - 1)
-    # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
-    precision, engine = compiled.get("policy", "float32"), run.about.engine
-    model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
-    return model
 
 
 def _begun(run: Run, step: int) -> dict[str, Any]:

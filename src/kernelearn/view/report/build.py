@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,6 +12,7 @@ from kernelearn import __version__
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.storage import PathLike, atomic_write
 from kernelearn.view.report import (
+    bench,
     ending,
     films,
     filters,
@@ -25,12 +25,14 @@ from kernelearn.view.report import (
 )
 from kernelearn.view.report.markup import Html, escaped, join, paragraph, tag
 from kernelearn.view.report.material import Material
+from kernelearn.view.report.style import asset, style
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Material], Html]], ...] = (
+    ("forward-and-back", "One number, forward and back", bench.section),
+    ("kernels", "Kernels over time", films.section),
     ("learning", "Learning", learning.learning),
     ("network", "The network", network.section),
     ("transfer", "Taken over from another network", transfer.section),
-    ("kernels", "Kernels over time", films.section),
     ("weights", "Why weights changed", weights.section),
     ("filters", "What the kernels are", filters.bank_section),
     ("curves", "How far they moved", filters.curves_section),
@@ -68,6 +70,7 @@ def write_report(
     *,
     images: Any = None,
     labels: Any = None,
+    training: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
@@ -85,6 +88,9 @@ def write_report(
         images: (n, ...) images as the network takes them, to search for patches; None takes the run's probe
             images.
         labels: (n,) class numbers of `images`, to compare with what the network finds; None leaves that out.
+        training: the data that the run was trained on, a Dataset or (x, y), to compute chosen steps once
+            more: the record of a step has the errors of a layer's sums, but not those behind them. None shows
+            what the record has.
         experiments: `explain.ExperimentResult`s to include.
         title: heading; made from the data if None.
         about: what else is known of the training: "command", "arguments", "versions", "results", "data".
@@ -99,7 +105,8 @@ def write_report(
         raise ArgumentError(
             f"A report is an HTML file; give a name such as report.html, not {target.name!r}."
         )
-    text = render_report(run, images=images, labels=labels, experiments=experiments, title=title, about=about)
+    given = {"images": images, "labels": labels, "training": training, "experiments": experiments}
+    text = render_report(run, **given, title=title, about=about)
     with atomic_write(target) as file:
         file.write(text.encode("utf-8"))
     return target
@@ -110,6 +117,7 @@ def render_report(
     *,
     images: Any = None,
     labels: Any = None,
+    training: Any = None,
     experiments: Sequence[Any] = (),
     title: str | None = None,
     about: dict[str, Any] | None = None,
@@ -120,7 +128,8 @@ def render_report(
     found = Run(run) if isinstance(run, str | os.PathLike) else run
     if not len(found.steps):
         raise ArgumentError(f"The run {str(found.folder)!r} holds no step yet; there is nothing to report.")
-    material = Material(found, images=images, labels=labels, about=about or {}, experiments=experiments)
+    known = about or {}
+    material = Material(found, images, labels, known, experiments, training)
     left_out = {"experiments"} if not experiments else set()
     left_out |= {"outcome"} if labels is None else set()
     left_out |= {"transfer"} if "transfer" not in material.about else set()
@@ -132,10 +141,13 @@ def render_report(
         version=__version__,
         title=escaped(title or _title(material)),
         overview=learning.overview(material),
-        links=join(tag("li", tag("a", heading, href=f"#{name}")) for name, heading, _ in shown),
+        links=join(
+            tag("li", tag("a", name.capitalize().replace("-", " "), href=f"#{name}", title=heading))
+            for name, heading, _ in shown
+        ),
         sections=join(sections),
-        style=_asset("report.css"),
-        script=_asset("report.js"),
+        style=style(),
+        script=asset("report.js") + asset("bench.js"),
     )
 
 
@@ -151,7 +163,3 @@ def _title(material: Material) -> str:
     data = {**material.run.about.metadata, **material.about.get("data", {})}
     name = data.get("name")
     return f"How the kernels learned: {name}" if name else "How the kernels learned"
-
-
-def _asset(name: str) -> str:
-    return (files("kernelearn.view.report") / "assets" / name).read_text("utf-8")

@@ -52,6 +52,18 @@ def column_for(values: Sequence[float], digits: int = 6) -> Column:
     return Column(exponent, max(0, digits - 1 - (first - exponent)))
 
 
+def cell_column(values: Sequence[float], digits: int = 3) -> Column:
+    """A column for the narrow cells of a small matrix: few digits, at most one zero before them.
+
+    >>> cell_column([-0.1234]), cell_column([0.0618])
+    (Column(exponent=0, places=3), Column(exponent=-2, places=2))
+    """
+    largest = max((abs(v) for v in values if isfinite(v)), default=0.0)
+    first = floor(log10(largest)) if largest else 0
+    exponent = 0 if -1 <= first <= 2 else first
+    return Column(exponent, max(0, digits - 1 - (first - exponent)))
+
+
 def closing(column: Column, total: float, shown: Sequence[float]) -> Decimal:
     """What is left of a total beside the numbers shown, so that the column adds up to the last digit."""
     return column.rounded(total) - sum(map(column.rounded, shown), start=Decimal(0))

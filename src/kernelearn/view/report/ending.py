@@ -83,7 +83,7 @@ def reproduce(m: Material) -> Html:
     if command:
         parts += [
             paragraph("The command that trained this network:"),
-            tag("pre", " ".join(map(str, command))),
+            tag("pre", " ".join(map(str, command)), tabindex="0"),
         ]
     arguments = m.about.get("arguments", {})
     facts = {
@@ -121,4 +121,4 @@ def _config(title: str, values: Any) -> Html:
     if not values:
         return Html("")
     text = json.dumps(values, indent=1, default=str)
-    return details(title, tag("pre", text))
+    return details(title, tag("pre", text, tabindex="0"))

@@ -17,10 +17,11 @@ import numpy as np
 
 from kernelearn.explain.choices import some_steps
 from kernelearn.explain.kernel.source import as_filters, layer_kind
-from kernelearn.view.report.decimals import MINUS
-from kernelearn.view.report.markup import Html, details, join, paragraph, scrolling, tag
+from kernelearn.view.families import WEIGHTS
+from kernelearn.view.report.cells import cell_text, crossings, number_table
+from kernelearn.view.report.markup import Html, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, map_picture
 
 _TILES = 12
 # Filters of layers with at most so many input channels are shown whole, slice below slice.
@@ -130,9 +131,10 @@ def section(m: Material) -> Html:
     return join(
         [
             paragraph(
-                "Each square is one weight, with its number. Red is positive, blue is negative, and the "
+                "Each square is one weight, with its number. Orange is positive, violet is negative, and the "
                 "paler the closer to zero; all kernels of a layer share one range. It begins with the "
-                "numbers that the layer was made with. Move the slider, or use "
+                "numbers that the layer was made with, and plays once when it is first seen, unless your "
+                "system asks for less motion. Move the slider, or use "
                 f"the arrow keys and the space bar. {shown}"
             ),
             _controls(m, steps),
@@ -174,7 +176,7 @@ def _film_block(film: Film, steps: np.ndarray) -> Html:
         tag("h3", film.layer),
         paragraph(words, class_="note"),
         tag("div", *tiles, class_="tiles", data_film=film.layer),
-        details("Filmstrip", _strip(film, steps)),
+        _strip(film, steps),
         class_="film",
     )
 
@@ -182,11 +184,9 @@ def _film_block(film: Film, steps: np.ndarray) -> Html:
 def _tile(film: Film, tile: int) -> Html:
     """The last frame of a tile as a table; the script rewrites its numbers."""
     values = film.values[-1, tile]
-    is_small = film.has_text
-    rows = [tag("tr", *(_number_cell(v, film.limit, is_small) for v in row)) for row in values]
-    height = len(rows) // len(film.places[tile][0])
-    slices = [tag("tbody", *rows[top : top + height]) for top in range(0, len(rows), height)]
-    body = tag("table", *slices, class_="kernel" if is_small else "kernel dense")
+    height = len(values) // len(film.places[tile][0])
+    slices = [values[top : top + height] for top in range(0, len(values), height)]
+    body = number_table(slices, film.limit, WEIGHTS)
     return tag("figure", body, tag("figcaption", film.name(tile), *_bias_text(film, tile)), class_="tile")
 
 
@@ -196,33 +196,10 @@ def _bias_text(film: Film, tile: int) -> list[Html | str]:
     return [", bias ", tag("span", cell_text(film.biases[-1, tile]), class_="bias")]
 
 
-def _number_cell(value: float, limit: float, is_small: bool) -> Html:
-    text = cell_text(value)
-    return tag(
-        "td", text if is_small else "", class_=cell_class(value, limit), style=cell_style(value, limit)
-    )
-
-
-def cell_text(value: float) -> str:
-    """Three decimals; the script writes the same."""
-    return f"{float(value):z.3f}".replace("-", MINUS)
-
-
-def cell_class(value: float, limit: float) -> str:
-    """Sign, and whether the colour is so strong that the number is written in white."""
-    return ("p" if value >= 0 else "q") + (" s" if abs(value) > 0.7 * limit else "")
-
-
-def cell_style(value: float, limit: float) -> str:
-    """How strong the colour is; a number that is not finite has none."""
-    value = float(value) if np.isfinite(value) else 0.0
-    return f"--t:{100 * abs(value) / limit:.0f}%"
-
-
 def _strip(film: Film, steps: np.ndarray) -> Html:
     """Eight steps side by side, as pictures."""
     places = np.unique(np.linspace(0, len(steps) - 1, 8).round().astype(int))
-    head = tag("tr", tag("th", ""), *(tag("th", f"step {int(steps[i]):,}", scope="col") for i in places))
+    head = tag("tr", tag("td", ""), *(_frame_head(int(i), int(steps[i])) for i in places))
     rows = []
     for tile in range(len(film.places)):
         cells = [tag("td", _picture(film, tile, int(i), int(steps[i]))) for i in places]
@@ -231,9 +208,13 @@ def _strip(film: Film, steps: np.ndarray) -> Html:
     return scrolling(strip)
 
 
+def _frame_head(frame: int, step: int) -> Html:
+    return tag("th", f"step {step:,}", scope="col", data_frame=frame)
+
+
 def _picture(film: Film, tile: int, frame: int, step: int) -> Html:
     values = film.values[frame, tile]
-    return img(signed_pixels(values, film.limit), f"{film.name(tile)} at step {step}", 44)
+    return map_picture(values, film.limit, WEIGHTS, f"{film.name(tile)} at step {step}", 44)
 
 
 def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
@@ -241,6 +222,7 @@ def _data(m: Material, steps: np.ndarray, found: Sequence[Film]) -> Html:
     content: dict[str, Any] = {
         "steps": [int(step) for step in steps],
         "notes": _notes(m, steps),
+        "crossings": crossings(),
         "films": [
             {
                 "layer": film.layer,

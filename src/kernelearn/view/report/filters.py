@@ -11,15 +11,17 @@ from kernelearn.explain.choices import some_steps
 from kernelearn.explain.kernel.curves import LearningCurves, compare_layers, learning_curves
 from kernelearn.explain.kernel.filter_banks import FilterBank, filter_bank, filter_bank_history
 from kernelearn.explain.kernel.health import KernelHealth, kernel_health
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, map_picture
 from kernelearn.view.report.svg import Line, line_chart
 
 _FIRST_ROWS, _MOST_ROWS = 12, 64
 _HISTORY_STEPS = 24
 _SAMPLES = 999
+_LEVEL = 0.05
 
 
 def bank_section(m: Material) -> Html:
@@ -51,7 +53,21 @@ def _bank(m: Material, layer: str, name: str) -> Html:
     if len(rows) > _FIRST_ROWS:
         more = table(columns, rows[_FIRST_ROWS:], None, right)
         found.append(details(f"{len(rows) - _FIRST_ROWS} more kernels", more))
-    return join([tag("h3", layer), _health_words(health), *found, _history(m, layer, name)])
+    return join([tag("h3", layer), _answer(bank), _health_words(health), *found, _history(m, layer, name)])
+
+
+def _answer(bank: FilterBank) -> Html:
+    """How many are more like a classical filter than chance gives, and how many chance alone would."""
+    count, several = len(bank.labels), np.asarray(bank.p_best)
+    found = int((several <= _LEVEL).sum())
+    best = [bank.best[i].replace("_", " ") for i in np.argsort(several, kind="stable")[:found]]
+    kinds = ", ".join(f"{name} {best.count(name)}" for name in dict.fromkeys(best))
+    verb = "resembles" if found == 1 else "resemble"
+    words = (
+        f"{found} of {count} {verb} a classical filter more than chance does (p at most {_LEVEL}), where "
+        f"{_LEVEL * count:.1f} would be expected"
+    )
+    return tag("p", tag("strong", "Answer. "), words + (f": {kinds}." if kinds else "."))
 
 
 def _most_telling(bank: FilterBank) -> np.ndarray:
@@ -93,7 +109,7 @@ def _kernel_picture(bank: FilterBank, i: int, limit: float) -> Html:
     words = f"filter {bank.labels[i]}" + (f", input channel {channel}" if one.shape[-1] > 1 else "")
     if flat.size <= 49:
         words += ": " + "; ".join(" ".join(f"{v:.2f}" for v in row) for row in flat)
-    return img(signed_pixels(flat, limit), words, 40)
+    return map_picture(flat, limit, WEIGHTS, words, 40)
 
 
 def _health_words(health: KernelHealth) -> Html:

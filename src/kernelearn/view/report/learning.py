@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.explain.findings import Hint, hints
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, join, paragraph, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.svg import Line, line_chart
+from kernelearn.view.report.svg import OF_LOSS, Line, line_chart
 
 _COUNTS = ("epoch", "batch", "iteration", "learning_rate")
 
@@ -50,8 +51,44 @@ def learning(m: Material) -> Html:
                 "it jumps; metrics are means over the epoch so far. Validation is measured after each epoch, "
                 "on images that no update has seen."
             ),
+            _hints(m),
             tag("div", *charts, class_="charts"),
         ]
+    )
+
+
+# What a hint's command looks at -> the section of the report that shows it.
+_PLACES = {
+    "update": "weights",
+    "curves": "curves",
+    "filters": "filters",
+    "activation": "forward-and-back",
+}
+
+
+def _hints(m: Material) -> Html:
+    """What the numbers say is wrong, each linked to where its number stands."""
+    found = hints(m.run)
+    if not found:
+        return paragraph(
+            "Nothing stands out: the loss stayed finite and ended near its best, no layer stood still, no "
+            "update was large for its weights, and hardly any channel is dead or repeats another."
+        )
+    return join([tag("h3", "What stands out"), tag("ul", *map(_hint, found), class_="hints")])
+
+
+def _hint(hint: Hint) -> Html:
+    command = hint.look.split()[0]
+    place = "learning" if not hint.layer and command == "curves" else _PLACES.get(command, "learning")
+    link = tag("a", "see", href=f"#{place}")
+    return tag(
+        "li",
+        tag("b", f"{hint.kind.capitalize()}. "),
+        hint.text,
+        " ",
+        link,
+        ", or ",
+        tag("code", f"kernelearn explain {hint.look}"),
     )
 
 
@@ -63,9 +100,12 @@ def _spans_decades(m: Material, name: str) -> bool:
 
 def _chart(m: Material, name: str, is_log: bool = False) -> Html:
     steps, values = m.run.scalars(name)
-    lines = [Line("each update" if name == "loss" else "training", steps, values, 0, is_thin=name == "loss")]
+    look = OF_LOSS if name == "loss" else 0
+    lines = [
+        Line("each update" if name == "loss" else "training", steps, values, look, is_thin=name == "loss")
+    ]
     if name == "loss":
-        lines.append(Line("mean of the epoch", *_epoch_means(m, steps, values), 0))
+        lines.append(Line("mean of the epoch", *_epoch_means(m, steps, values), look))
     if f"val_{name}" in m.run.scalar_names:
         at, measured = m.run.scalars(f"val_{name}")
         lines.append(Line("validation", at, measured, 1))

@@ -8,10 +8,11 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.ledgers import Ledger
+from kernelearn.view.families import ACTIVATIONS, ERRORS, Family
 from kernelearn.view.report.decimals import Column, brief, closing, column_for
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import flat_picture, image_pixels, img, signed_pixels
+from kernelearn.view.report.pictures import flat_picture, image_pixels, img, map_picture
 from kernelearn.view.report.svg import bar_chart
 from kernelearn.view.windows import cell_of, window_picture
 
@@ -108,7 +109,7 @@ def _read(book: Ledger, one: Any, limit: float) -> Html:
     words = "what the kernel read there"
     if flat.size <= 49:
         words = "read: " + "; ".join(" ".join(brief(v, 3) for v in row) for row in flat)
-    picture = img(signed_pixels(flat, limit), words, 44)
+    picture = map_picture(flat, limit, ACTIVATIONS, words, 44)
     cell = cell_of(book, flat)
     if cell is None:
         return tag("span", picture, class_="board")
@@ -136,7 +137,8 @@ def _seen(m: Material, step: int, one: Any) -> Html:
     if whole is None or whole.ndim != 3 or len(one.crop_window) != 2:
         return img(image_pixels(one.crop), f"part of image {one.image}", 44)
     spans = tuple((s.start, s.stop) for s in one.crop_window)
-    picture = img(image_pixels(whole), f"image {one.image}", 64)
+    side = 64 if max(whole.shape[:2]) <= 64 else 48
+    picture = img(image_pixels(whole), f"image {one.image}", side)
     return tag("span", picture, _frame(whole.shape, spans), class_="framed")
 
 
@@ -158,12 +160,14 @@ def _sums(m: Material, book: Ledger) -> list[Html]:
     return found
 
 
-def adding_bars(names: list[str], values: list[float], total: float, title: str) -> Html:
+def adding_bars(
+    names: list[str], values: list[float], total: float, title: str, family: Family = ERRORS
+) -> Html:
     """Bars whose numbers share one unit, and their sum."""
     column = column_for([*values, total], 4)
     unit = f", \u00d7 {column.unit}" if column.unit else ""
     texts = [column.text(v) for v in values]
-    chart = bar_chart(names, values, f"{title}{unit}; in all {column.text(total)}", texts)
+    chart = bar_chart(names, values, f"{title}{unit}; in all {column.text(total)}", texts, family)
     return tag("figure", chart)
 
 
@@ -176,6 +180,6 @@ def _position_map(book: Ledger) -> list[Html]:
         return []
     flat = flat_picture(sums)
     limit = float(np.abs(flat).max())
-    picture = img(signed_pixels(flat, limit), "sum of the terms at each position", 190)
+    picture = map_picture(flat, limit, ERRORS, "sum of the terms at each position", 190)
     words = f"Sum over the images at each position. Strongest colour: \u00b1{brief(limit, 3)}; red adds."
     return [figure(tag("span", picture, class_="board"), words)]

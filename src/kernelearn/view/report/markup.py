@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+# The sign of a number, which has a character of its own; dashes in words stay.
+_NEGATIVE = re.compile(r"(?<![\w.)\]])-(?=\.?\d)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
     """
     given = {key.rstrip("_").replace("_", "-"): v for key, v in attributes.items() if v is not None}
     written = "".join(f' {key}="{html.escape(str(value))}"' for key, value in given.items())
-    if name in ("img", "br", "input", "meta"):
+    if name in ("img", "br", "input", "meta", "source"):
         return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{join(content)}</{name}>")
 
@@ -75,7 +79,7 @@ def table(
 
 def scrolling(content: Any) -> Html:
     """Something wide that scrolls by itself, also with the keyboard."""
-    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label="table")
+    return tag("div", content, class_="scroll", tabindex="0", role="group", aria_label="table")
 
 
 def _cell(name: str, content: Any, is_numeric: bool, scope: str | None = None) -> Html:
@@ -86,7 +90,7 @@ def table_of(found: Any, title: str | None = None) -> Html:
     """An `explain.Table` as HTML."""
     return table(
         [name.replace("_", " ") for name in found.columns],
-        found.cells(),
+        [[_NEGATIVE.sub("\u2212", str(cell)) for cell in row] for row in found.cells()],
         found.title if title is None else title,
         found.is_numeric,
     )

@@ -26,6 +26,7 @@ class Material:
         labels: (n,) their class numbers, or None.
         about: "command", "arguments", "versions", "results", "data" of the training, as far as known.
         experiments: `explain.ExperimentResult`s.
+        training: the data that the run was trained on: a Dataset, (x, y), or None.
     """
 
     run: Any
@@ -33,6 +34,7 @@ class Material:
     labels: Any = None
     about: dict[str, Any] = field(default_factory=dict)
     experiments: Sequence[Any] = ()
+    training: Any = None
     _batches: dict[int, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -42,6 +44,14 @@ class Material:
         Raises: KernelearnError if the run cannot rebuild it.
         """
         return self.run.model()
+
+    @property
+    def training_arrays(self) -> tuple[Any, Any]:
+        """(x, y) of what the run was trained on, or (None, None)."""
+        if self.training is None or not isinstance(self.training, tuple | list):
+            return self.training, None
+        x, y = self.training
+        return x, y
 
     @property
     def class_names(self) -> Sequence[str] | None:

@@ -13,9 +13,10 @@ from kernelearn.explain.kernel.tied_matrix import ChainEquivalent
 from kernelearn.explain.sight.network import read_by
 from kernelearn.models.summary import summary_rows, totals
 from kernelearn.view.blocks import block_of
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.report.markup import Html, figure, join, paragraph, scrolling, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.pictures import img, signed_pixels
+from kernelearn.view.report.pictures import map_picture
 
 # A picture has one pixel for each entry of the matrix; larger maps would show nothing.
 _LONGEST_SIDE = 1024
@@ -29,17 +30,33 @@ def section(m: Material) -> Html:
 
 def _layers(m: Material) -> Html:
     rows = [
-        [row.name, row.kind, row.shape, f"{row.count:,}" if row.count else "", row.formula, _state(row)]
+        [
+            row.name,
+            row.kind,
+            _unbroken(row.shape),
+            _unbroken(_count_words(row)),
+            f"{row.count:,}" if row.count else "",
+            _state(row),
+        ]
         for row in summary_rows(m.model)
     ]
     counts = totals(m.model).lines()
-    columns = ("layer", "kind", "output", "numbers", "how they are counted", "")
-    found = table(columns, rows, None, (False, False, False, True, False, False))
+    columns = ("layer", "kind", "output", "how its numbers are counted", "numbers", "state")
+    found = table(columns, rows, None, (False, False, False, False, True, False))
     return join([found, *(paragraph(line, class_="note") for line in counts)])
 
 
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\u00a0")
+
+
+def _count_words(row: Any) -> str:
+    """(9*1 + 1) * 32 = 320."""
+    return f"{row.formula} = {row.count:,}" if row.formula and row.count else ""
+
+
 def _state(row: Any) -> str:
-    return "frozen" if row.is_frozen else ""
+    return "frozen" if row.is_frozen else "trained" if row.count else ""
 
 
 def _dense(m: Material) -> Html:
@@ -69,11 +86,12 @@ def _matrix(m: Material, layer: str) -> Html:
     if max(values.shape) > _LONGEST_SIDE:
         return paragraph(counts)
     limit = float(np.nanmax(np.abs(values))) or 1.0
-    pixels = signed_pixels(values, limit)
     words = (
         f"From the first input channel to the first filter: {values.shape[0]} outputs down, "
         f"{values.shape[1]} inputs across. Each diagonal is one number of the kernel; what is blank is zero "
         "whatever it learns."
     )
-    picture = tag("span", img(pixels, words, max(_PICTURE_SIDE, *values.shape)), class_="board")
+    picture = tag(
+        "span", map_picture(values, limit, WEIGHTS, words, max(_PICTURE_SIDE, *values.shape)), class_="board"
+    )
     return join([paragraph(counts), scrolling(figure(picture, words))])

@@ -13,6 +13,7 @@ from kernelearn.explain.sight.class_maps import grad_cam
 from kernelearn.explain.sight.fields import receptive_field, receptive_fields
 from kernelearn.explain.sight.maps import feature_maps
 from kernelearn.explain.sight.patches import top_patches
+from kernelearn.view.families import ACTIVATIONS, ERRORS, Family
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.markup import Html, join, paragraph, scrolling, table_of, tag
 from kernelearn.view.report.material import Material
@@ -21,8 +22,7 @@ from kernelearn.view.report.pictures import (
     flat_picture,
     grey_pixels,
     img,
-    positive_pixels,
-    signed_pixels,
+    map_picture,
 )
 from kernelearn.view.report.svg import LOOKS
 
@@ -117,7 +117,8 @@ def _maps(m: Material) -> Html:
     blocks = [_map_table(layer, maps, shown) for layer, maps in found.items()]
     words = paragraph(
         "What the kernels of a layer answer to an image, after the activation: one column per channel, the "
-        f"twelve with the largest answers. Yellow is large; one range per layer.{m.which_layers()}"
+        "twelve with the largest answers. Green is positive, brown negative; one range per layer."
+        f"{m.which_layers()}"
     )
     return join([words, *blocks])
 
@@ -126,13 +127,16 @@ def _map_table(layer: str, maps: np.ndarray, images: list[np.ndarray]) -> Html:
     values = np.asarray(maps, np.float64)
     strength = np.abs(values).max(axis=tuple(range(values.ndim - 1)))
     channels = sorted(np.argsort(-strength, kind="stable")[:_CHANNELS].tolist())
-    limit, is_signed = float(np.abs(values).max()), bool((values < 0).any())
-    paint = signed_pixels if is_signed else positive_pixels
+    limit = float(np.abs(values).max())
     rows = []
     for number, image in enumerate(images):
         cells = [
-            img(
-                paint(flat_picture(values[number, ..., c]), limit), f"{layer} channel {c}, image {number}", 48
+            map_picture(
+                flat_picture(values[number, ..., c]),
+                limit,
+                ACTIVATIONS,
+                f"{layer} channel {c}, image {number}",
+                48,
             )
             for c in channels
         ]
@@ -195,10 +199,8 @@ def _why(m: Material) -> Html:
         _row("image", [img(p, f"image {i}", 64) for i, p in enumerate(displayed(images))]),
         _row("class found", [m.class_name(t) for t in slope.targets]),
         _row("score", [brief(float(s), 3) for s in slope.scores]),
-        _row("pixel \u00d7 gradient", [_map(signed_pixels, one, limit, "saliency") for one in maps]),
-        _row(
-            f"Grad-CAM of {cam.layer}", [_map(positive_pixels, one, heat, "Grad-CAM") for one in cam.heatmaps]
-        ),
+        _row("pixel \u00d7 gradient", [_map(ERRORS, one, limit, "saliency") for one in maps]),
+        _row(f"Grad-CAM of {cam.layer}", [_map(ACTIVATIONS, one, heat, "Grad-CAM") for one in cam.heatmaps]),
     ]
     words = paragraph(
         "The class with the highest score is explained. Pixel \u00d7 gradient: red speaks for the class, "
@@ -213,5 +215,5 @@ def _row(name: str, cells: list[Any]) -> Html:
     return tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
 
 
-def _map(paint: Any, values: np.ndarray, limit: float, words: str) -> Html:
-    return tag("span", img(paint(flat_picture(values), limit), words, 64), class_="board")
+def _map(family: Family, values: np.ndarray, limit: float, words: str) -> Html:
+    return tag("span", map_picture(flat_picture(values), limit, family, words, 64), class_="board")

@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.view.families import ERRORS, Family
 from kernelearn.view.report.decimals import brief
-from kernelearn.view.report.markup import Html, join, tag
+from kernelearn.view.report.markup import Html, join, scrolling, tag
 
 _WIDTH, _HEIGHT = 460.0, 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 12.0, 12.0, 34.0
 _MOST_POINTS = 460
 # Colours with dash patterns in the style sheet.
 LOOKS = 7
+# The look of a weight's own line: the hue of weights.
+OF_WEIGHT = -1
+# That of a loss: grey.
+OF_LOSS = -2
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,7 @@ def line_chart(
     ]
     body += [_drawn(line, frame) for line in shown]
     legend = [
-        tag("span", tag("i", class_=f"key k{line.look % LOOKS}{' thin' if line.is_thin else ''}"), line.label)
-        for line in shown
-        if line.label
+        tag("span", tag("i", class_=f"key {_class_of(line)}"), line.label) for line in shown if line.label
     ]
     chart = tag(
         "svg", tag("title", title), *body, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img", class_="chart"
@@ -139,12 +142,18 @@ def _cleaned(line: Line, is_log: bool) -> Line:
     return Line(line.label, x, y, line.look, line.is_thin, line.dots)
 
 
+def _class_of(line: Line) -> str:
+    own = {OF_WEIGHT: "kw", OF_LOSS: "kq"}
+    name = own.get(line.look) or f"k{line.look % LOOKS}"
+    return f"{name} thin" if line.is_thin else name
+
+
 def _drawn(line: Line, frame: _Frame) -> Html:
     places = list(zip(frame.x(line.x), frame.y(line.y)))
-    look = f"line k{line.look % LOOKS}{' thin' if line.is_thin else ''}"
+    look = f"line {_class_of(line)}"
     found = [tag("polyline", points=" ".join(f"{_f(x)},{_f(y)}" for x, y in places), class_=look)]
     if line.dots:
-        circle = {"r": 3, "class_": f"dot k{line.look % LOOKS}"}
+        circle = {"r": 3, "class_": f"dot {_class_of(line)}"}
         found += [tag("circle", cx=_f(x), cy=_f(y), **circle) for x, y in places]
     return join(found)
 
@@ -164,7 +173,11 @@ def _f(value: Any) -> str:
 
 
 def bar_chart(
-    names: Sequence[Any], values: Sequence[float], title: str, texts: Sequence[str] | None = None
+    names: Sequence[Any],
+    values: Sequence[float],
+    title: str,
+    texts: Sequence[str] | None = None,
+    family: Family = ERRORS,
 ) -> Html:
     """Bars left and right of zero, each with its name and number, as a table that reads aloud."""
     limit = max((abs(v) for v in values), default=0.0) or 1.0
@@ -181,6 +194,5 @@ def bar_chart(
                 tag("td", text, class_="n"),
             )
         )
-    return tag(
-        "div", tag("table", tag("caption", title), tag("tbody", *rows), class_="bars"), class_="scroll"
-    )
+    bars = tag("table", tag("caption", title), tag("tbody", *rows), class_=f"bars of-{family.name[0]}")
+    return scrolling(bars)

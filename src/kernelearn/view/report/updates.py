@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.gradient.ledger_text import NOTE
 from kernelearn.explain.update.histories import History, history
 from kernelearn.explain.update.run_updates import RunUpdates
+from kernelearn.view.families import WEIGHTS
 from kernelearn.view.report.decimals import MINUS, brief, closing, column_for
 from kernelearn.view.report.ledgers import adding_bars
 from kernelearn.view.report.markup import Html, details, join, paragraph, table, tag
@@ -27,22 +30,41 @@ def update_part(m: Material, layer: str, name: str, index: tuple[int, ...], step
     update = values.pop("update")
     values.pop("residual")
     column = column_for([*values.values(), update])
+    fall = waterfall(list(values.values()), update)
     rows = [
-        [part.replace("_", " "), column.text(v, plus=True), _share(v, update)] for part, v in values.items()
+        [part.replace("_", " "), column.text(v, plus=True), _share(v, update), bar]
+        for (part, v), bar in zip(values.items(), fall)
     ]
     left = closing(column, update, list(values.values()))
     if left:
-        rows.append(["rounding", column.text(left, plus=True), ""])
+        rows.append(["rounding", column.text(left, plus=True), "", ""])
     unit = f" (\u00d7 {column.unit})" if column.unit else ""
-    foot = [[_difference("update", after, before), column.text(update, plus=True), "100 %"]]
+    foot = [[_difference("update", after, before), column.text(update, plus=True), "100 %", fall[-1]]]
     found = table(
-        ["part", f"moved the weight by{unit}", "share"],
+        ["part", f"moved the weight by{unit}", "share", "one behind the other"],
         rows,
         f"Update {step} by {split.optimizer.removesuffix('_update')}: what the optimiser made of it",
-        [False, True, True],
+        [False, True, True, False],
         foot,
     )
-    return join([tag("h4", "Update"), tag("div", found, class_="update")])
+    return join([tag("h4", "Update"), tag("div", found, class_="update fall")])
+
+
+def waterfall(parts: list[float], total: float) -> list[Html]:
+    """A bar for each part of a sum, each beginning where the one before it ended, and one for the sum."""
+    ends = [0.0]
+    for part in parts:
+        ends.append(ends[-1] + part)
+    low, high = min(*ends, total), max(*ends, total)
+    span = (high - low) or 1.0
+
+    def bar(start: float, end: float, kind: str) -> Html:
+        left, wide = 100 * (min(start, end) - low) / span, 100 * abs(end - start) / span
+        piece = tag("i", class_=f"bar {kind}", style=f"left:{left:.1f}%;width:{max(wide, 0.6):.1f}%")
+        return tag("div", piece, "\u00a0", class_="track")
+
+    found = [bar(a, b, "pos" if b >= a else "neg") for a, b in pairwise(ends)]
+    return [*found, bar(0.0, total, "all")]
 
 
 def _difference(name: str, after: float, before: float) -> str:
@@ -121,4 +143,4 @@ def _by_class(m: Material, past: History) -> list[Html]:
         return []
     title = f"What each class changed, in the {len(past.ledger_steps)} steps with a ledger"
     labels = [f"class {m.class_name(key)}" for key in sums.keys]
-    return [adding_bars(labels, sums.sums.tolist(), past.covered_change, title)]
+    return [adding_bars(labels, sums.sums.tolist(), past.covered_change, title, WEIGHTS)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import ledger_step, moved_most
 from kernelearn.explain.gradient.ledger_text import NOTE
 from kernelearn.explain.gradient.ledgers import ledger
+from kernelearn.explain.passes.joint import joint
 from kernelearn.view.report.choice import choice
 from kernelearn.view.report.decimals import brief
 from kernelearn.view.report.ledgers import ledger_part
-from kernelearn.view.report.markup import Html, join, paragraph, tag
+from kernelearn.view.report.markup import Html, join, paragraph, table, tag
 from kernelearn.view.report.material import Material
-from kernelearn.view.report.svg import Line, line_chart
+from kernelearn.view.report.svg import OF_WEIGHT, Line, line_chart
 from kernelearn.view.report.updates import history_part, over_the_steps, update_part
 
 # Weights of a layer, and ledgers of a weight, that the reader can choose from; a deep network shows one each.
@@ -41,7 +43,35 @@ def section(m: Material) -> Html:
     )
     note = [] if _mixes_no_images(m) else [paragraph(NOTE, class_="note")]
     count = _WEIGHTS if len(chosen) <= _MANY_LAYERS else 1
-    return join([intro, dense, *note, *(_layer(m, layer, name, count) for layer, name in chosen.items())])
+    blocks = [_layer(m, layer, name, count) for layer, name in chosen.items()]
+    return join([intro, dense, *note, _joint(m), *blocks])
+
+
+def _joint(m: Material) -> Html:
+    """One number of every weight in the same step: kernels, biases and dense weights are trained together."""
+    try:
+        found = joint(m.run)
+    except KernelearnError as error:
+        return paragraph(str(error), class_="missing")
+    words = (
+        "Are kernels and dense weights trained together? Yes: the same step moves all of them by the same "
+        "rule. A kernel's gradient has a term for each image and position, a dense weight's one an image."
+    )
+    rows = [[_joint_cell(cell) for cell in row] for row in found.rows]
+    right = (False, True, True, True, True, True)
+    return join(
+        [
+            tag("h3", "All weights in one step"),
+            paragraph(words),
+            table(found.columns, rows, found.title, right),
+        ]
+    )
+
+
+def _joint_cell(cell: object) -> str:
+    if cell is None:
+        return "-"
+    return cell if isinstance(cell, str) else brief(float(cell))  # type: ignore[arg-type]
 
 
 def _layer(m: Material, layer: str, name: str, count: int) -> Html:
@@ -80,7 +110,9 @@ def _weight(m: Material, layer: str, name: str, index: tuple[int, ...]) -> Html:
     moved = f"It went from {brief(float(values[0]))} to {brief(float(values[-1]))}."
     words = " ".join(filter(None, [_in_words(m, layer, index), moved]))
     path = line_chart(
-        [Line("", steps, values)], f"{title} after each step; the line marks step {step}", marks=[step]
+        [Line("", steps, values, OF_WEIGHT)],
+        f"{title} after each step; the line marks step {step}",
+        marks=[step],
     )
     return tag(
         "article",

@@ -49,16 +49,23 @@
       const share = Math.abs(value) / film.limit;
       if (film.hasText) cell.textContent = text(value);
       else cell.title = text(value);
-      cell.className = (value >= 0 ? "p" : "q") + (share > 0.7 ? " s" : "");
-      cell.style.setProperty("--t", `${Math.round(100 * share)}%`);
+      const token = value >= 0 ? "wp" : "wn";
+      const marks = ["l", "d"].filter((_, k) => share >= data.crossings[token][k]);
+      cell.className = [token, ...marks].join(" ");
+      cell.style.setProperty("--t", `${Math.round(100 * share ** 0.85)}%`);
     });
     film.biasCells.forEach((cell, i) => {
       cell.textContent = text(film.biases[frame * film.biasCells.length + i]);
     });
   }
 
+  const heads = Array.from(document.querySelectorAll("th[data-frame]"));
   function show(frame) {
     slider.value = String(frame);
+    for (const head of heads) {
+      const near = heads.filter((one) => one.parentNode === head.parentNode && Number(one.dataset.frame) <= frame);
+      head.classList.toggle("now", near[near.length - 1] === head);
+    }
     const words = `step ${data.steps[frame].toLocaleString("en")}, ${data.notes[frame]}`;
     where.textContent = words;
     slider.setAttribute("aria-valuetext", words);
@@ -75,8 +82,9 @@
     }
   }
 
-  let timer = null;
+  let timer = null, isTouched = false;
   function stop() {
+    isTouched = true;
     clearInterval(timer);
     timer = null;
     play.textContent = "Play";
@@ -122,4 +130,14 @@
   addEventListener("hashchange", fromAddress);
   show(0);
   fromAddress();
+  // It plays once, from the random start on, when the kernels are first seen.
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (!isCalm && Number(slider.value) === 0 && "IntersectionObserver" in window) {
+    const watch = new IntersectionObserver(([seen]) => {
+      if (!seen.isIntersecting) return;
+      watch.disconnect();
+      if (!isTouched && timer === null) toggle();
+    }, { threshold: 0.6 });
+    watch.observe(document.querySelector("#kernels .tiles"));
+  }
 })();
