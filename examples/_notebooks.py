@@ -38,10 +38,22 @@ def tidy(book: Any) -> Any:
         cell.metadata = {}
         cell.id = f"cell-{number}"
         if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = _small(output.data["image/png"])
     return book
+
+
+def _joined(outputs: Any) -> list[Any]:
+    """Text that came in pieces as one."""
+    found: list[Any] = []
+    for output in outputs:
+        if output.output_type == "stream" and found and found[-1].get("name") == output.name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def _small(picture: str) -> str:
