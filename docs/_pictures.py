@@ -5,13 +5,15 @@ these pages runs; those of pages about a figure of the library are that figure.
 """
 
 import tempfile
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import _backward_figures as backward
 import _forward_figures as forward
 import _learned_figures as learned
 from _story import FILTER, LAYER, Story
-from _svg import THEMES
+from _svg import THEMES, Drawing, Theme
 
 from kernelearn import explain
 
@@ -39,11 +41,15 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         story = Story(folder)
-        for draw in DRAWN:
-            for theme in THEMES:
-                draw(story, theme).save(PICTURES / f"{draw.__name__}-{theme.name}.svg")
+        for draw, theme in drawings():
+            draw(story, theme).save(PICTURES / f"{draw.__name__}-{theme.name}.svg")
         for name, figure in library_figures(story).items():
             figure.savefig(PICTURES / f"{name}.png", dpi=_DPI)
+
+
+def drawings() -> Iterator[tuple[Callable[[Story, Theme], Drawing], Theme]]:
+    """Each drawing with each theme."""
+    yield from product(DRAWN, THEMES)
 
 
 def library_figures(story: Story) -> dict:

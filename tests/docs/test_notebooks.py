@@ -1,4 +1,4 @@
-"""The notebooks under examples/ run from a bare folder, and what is stored in them is what they show, without traces.
+"""The notebooks under examples/ run from a bare folder, and show what is stored in them, without traces.
 
 Run anew and stored by `python examples/_notebooks.py`; see there.
 """

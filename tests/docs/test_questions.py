@@ -1,4 +1,4 @@
-"""The table of 61 questions: all are there, every link leads to a section that exists, every command can be read.
+"""The table of 61 questions: all are there, every link leads to a section, every command can be read.
 
 Sections of all pages are held to the same rule: a link to a heading that was renamed shows.
 """
