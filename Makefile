@@ -24,7 +24,7 @@ PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-target test-peers fuzz kills lint dist check-dist bench bench-alone docs parity \
+.PHONY: help install demo test test-slow test-target test-peers fuzz kills lint dist check-dist bench bench-alone docs notebooks parity \
 	replicate-kernels clean
 
 help: ## list the commands
@@ -124,6 +124,9 @@ docs: $(VENV)/.installed-docs ## draw the pictures anew and build the documentat
 	$(VENV)/bin/python docs/_house.py
 	$(VENV)/bin/python docs/_pictures.py
 	$(VENV)/bin/mkdocs build --strict
+
+notebooks: install ## run the notebooks under examples/ and store what they show
+	$(VENV)/bin/python examples/_notebooks.py
 
 parity: $(PEERS)/.installed ## compare layers with the living Keras and PyTorch (large download)
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest tests/parity/live*.py $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ from kernelearn.layers import (
 )
 from kernelearn.models import Sequential
 
-NONE, ALL = "none", "moved, turned, zoomed"
+NONE, ALL = "none", "all three"
 _LAYERS: dict[str, list[Callable[[], Any]]] = {
     NONE: [],
     "moved": [lambda: RandomTranslation(0.1, 0.1)],
@@ -36,7 +36,7 @@ _ABOUT = {
     "zoomed": "in or out by up to 15 %",
     "contrast": "changed by up to 40 %",
     "mirrored": "left and right exchanged in half of the cases, which is wrong for digits",
-    ALL: "all three at once",
+    ALL: "moved, turned and zoomed at once",
 }
 
 
