@@ -21,7 +21,10 @@ PUBLIC = {
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
         metrics mixed_precision models ops optimizers random recording regularizers saving schedules
         set_num_threads set_random_seed utils
-        function grad minimize value_and_grad
+        function grad minimize value_and_grad watch watching
+    """,
+    "kernelearn.watching": """
+        NumberedLoader Watcher watch
     """,
     "kernelearn.saving": """
         CustomObjectScope custom_object_scope deserialize_keras_object get_custom_objects

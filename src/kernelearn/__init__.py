@@ -26,6 +26,7 @@ _OBJECTS = {
     "value_and_grad": "kernelearn.training.own",
     "get_num_threads": "kernelearn.engine.cpu.machine.threads",
     "set_num_threads": "kernelearn.engine.cpu.machine.threads",
+    "watch": "kernelearn.watching",
 }
 
 _MODULES = (
@@ -53,6 +54,7 @@ _MODULES = (
     "saving",
     "schedules",
     "utils",
+    "watching",
 )
 
 __all__ = [
@@ -94,6 +96,8 @@ __all__ = [
     "set_random_seed",
     "utils",
     "value_and_grad",
+    "watch",
+    "watching",
 ]
 
 # Estimators stand on scikit-learn: without it `import *` gives all the other names instead of an error.
@@ -127,6 +131,7 @@ if TYPE_CHECKING:
         saving,
         schedules,
         utils,
+        watching,
     )
     from kernelearn.config import set_random_seed
     from kernelearn.engine.cpu.machine.threads import get_num_threads, set_num_threads
@@ -134,6 +139,7 @@ if TYPE_CHECKING:
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
     from kernelearn.training.own import function, grad, minimize, value_and_grad
+    from kernelearn.watching import watch
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]

@@ -1,4 +1,4 @@
-"""Trainings in a living PyTorch, watched: ledgers against PyTorch's own gradients, updates against its optimisers.
+"""Trainings in a living PyTorch, watched: ledgers against its gradients, updates against its optimisers.
 
 Run by `make parity`.
 """
@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: E402
 from kernelearn import explain  # noqa: E402
 from kernelearn.errors import ArgumentError  # noqa: E402
 from kernelearn.recording import Run  # noqa: E402
-from kernelearn.watch import NumberedLoader, watch  # noqa: E402
+from kernelearn.watching import NumberedLoader, watch  # noqa: E402
 
 
 class Residual(nn.Module):
@@ -375,7 +375,7 @@ def test_nothing_is_left_behind(folder):
 
 
 def test_an_error_of_the_recording_ends_the_recording_alone(folder, monkeypatch):
-    from kernelearn.watch import book
+    from kernelearn.watching import book
 
     module, shape = made("residual")
     optimizer = torch.optim.SGD(module.parameters(), 0.05)
@@ -404,10 +404,10 @@ def test_what_cannot_be_watched_is_refused_by_name(module, message, folder):
 
 
 def test_a_foreign_optimiser_and_a_used_folder_are_refused(folder):
-    module, shape = made("residual")
+    module, _ = made("residual")
     with pytest.raises(ArgumentError, match="none of the module's parameters"):
         watch(module, torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1), folder)
-    with pytest.raises(ArgumentError, match="optimiser of torch.optim"):
+    with pytest.raises(ArgumentError, match=r"optimiser of torch\.optim"):
         watch(module, object(), folder)
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
     watch(module, optimizer, folder).stop()

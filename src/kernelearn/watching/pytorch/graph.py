@@ -1,9 +1,9 @@
 """Uses of weights in a step, found in autograd's graph: nothing of the module is wrapped or changed.
 
-From the outputs of a forward pass, `grad_fn` and `next_functions` lead to every convolution and matrix product
-whose gradient will be computed. A node keeps the input that it used, in the type that it used; a hook before it
-gets the gradient of its output, for exactly this call. So a shared module gives one use a call, an own module
-that calls functions is seen too, and in-place operations behind a layer disturb nothing.
+From the outputs of a forward pass, `grad_fn` and `next_functions` lead to every convolution and matrix
+product whose gradient will be computed. A node keeps the input that it used, in the type that it used; a hook
+before it gets the gradient of its output, for exactly this call. So a shared module gives one use a call, an
+own module that calls functions is seen too, and in-place operations behind a layer disturb nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.watch.pytorch.layouts import array_of, images_last, kernel_last
-from kernelearn.watch.seen import Array
+from kernelearn.watching.pytorch.layouts import array_of, images_last, kernel_last
+from kernelearn.watching.seen import Array
 
 # Nodes through which the gradient of a weight passes as it is, but for its axes.
 _TURNS = ("TBackward", "TransposeBackward")
@@ -57,8 +57,8 @@ class Use:
 class Inputs:
     """Where the inputs of uses are read: from the graph, or from what modules were called with.
 
-    A tensor that activation checkpointing saved may be unpacked once, by PyTorch itself. The modules around it
-    are hooked in the next recorded pass, and what they are called with is kept.
+    A tensor that activation checkpointing saved may be unpacked once, by PyTorch itself. The modules around
+    it are hooked in the next recorded pass, and what they are called with is kept.
 
     Args:
         own: ids of the parameters of the module that is watched; other networks may stand before it.
@@ -229,7 +229,7 @@ def _product(position: int, other: str, bias: int | None) -> Reader:
     return reader
 
 
-# Beginning of a node's name -> who reads it: operand that may be the weight, where the other is kept, the bias.
+# Beginning of a node's name -> who reads it: operand that may be the weight, where the other is, the bias.
 _PRODUCTS: Mapping[str, Reader] = {
     "AddmmBackward": _product(2, "_saved_mat1", 0),
     "MmBackward": _product(1, "_saved_self", None),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kernelearn.watch.pytorch.layouts import array_of, kernel_last, weight_name
-from kernelearn.watch.seen import Array, SeenWeight
+from kernelearn.watching.pytorch.layouts import array_of, kernel_last, weight_name
+from kernelearn.watching.seen import Array, SeenWeight
 
 Turn = Callable[[Array], Array]
 _WRAPPERS = ("module.", "_orig_mod.")

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from kernelearn._lazy import on_first_use
 
 _OBJECTS = {
-    "NumberedLoader": "kernelearn.watch.pytorch.loaders",
-    "Watcher": "kernelearn.watch.pytorch.watcher",
-    "watch": "kernelearn.watch.pytorch.watcher",
+    "NumberedLoader": "kernelearn.watching.pytorch.loaders",
+    "Watcher": "kernelearn.watching.pytorch.watcher",
+    "watch": "kernelearn.watching.pytorch.watcher",
 }
 
 __all__ = ["NumberedLoader", "Watcher", "watch"]
 
 if TYPE_CHECKING:
-    from kernelearn.watch.pytorch.loaders import NumberedLoader
-    from kernelearn.watch.pytorch.watcher import Watcher, watch
+    from kernelearn.watching.pytorch.loaders import NumberedLoader
+    from kernelearn.watching.pytorch.watcher import Watcher, watch
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]

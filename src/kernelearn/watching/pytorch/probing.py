@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from kernelearn.watch.pytorch.hooks import Hook
-from kernelearn.watch.pytorch.layouts import array_of, images_last
-from kernelearn.watch.pytorch.names import Names
-from kernelearn.watch.seen import Array
+from kernelearn.watching.pytorch.hooks import Hook
+from kernelearn.watching.pytorch.layouts import array_of, images_last
+from kernelearn.watching.pytorch.names import Names
+from kernelearn.watching.seen import Array
 
 
 class Probing:
@@ -42,10 +42,7 @@ class Probing:
 
         found: dict[str, Array] = {}
         handles = [
-            owner.register_forward_hook(
-                Hook(lambda _m, _x, out, name=name: found.update({name: _channels_last(out)}))
-            )
-            for name, owner in self._owners.items()
+            owner.register_forward_hook(Hook(_keeper(found, name))) for name, owner in self._owners.items()
         ]
         parameter = next(self._module.parameters(), None)
         images = self._images if parameter is None else self._images.to(parameter.device)
@@ -57,6 +54,13 @@ class Probing:
             for handle in handles:
                 handle.remove()
         return found
+
+
+def _keeper(found: dict[str, Array], name: str) -> Callable[..., None]:
+    def keep(module: Any, arguments: Any, output: Any) -> None:
+        found[name] = _channels_last(output)
+
+    return keep
 
 
 def _channels_last(tensor: Any) -> Array:

@@ -17,7 +17,7 @@ from kernelearn.recording.capture.selection import (
 )
 from kernelearn.recording.files.layout import Field, Layout
 from kernelearn.recording.schedule import Cost, Stream, costs
-from kernelearn.watch.seen import Array, SeenModel, SeenStep, SeenUse
+from kernelearn.watching.seen import Array, SeenModel, SeenStep, SeenUse
 
 _FLOAT = "<f4"
 Read = Callable[[], Array]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.watch.seen import Array
+from kernelearn.watching.seen import Array
 
 
 class NumberedLoader:
@@ -32,7 +32,8 @@ class NumberedLoader:
                 f"{type(loader.dataset).__name__} without a batch sampler. Leave it out: images are then "
                 "numbered in the order in which they come."
             )
-        self.loader, self.images, self.epoch = loader, None, -1
+        self.loader, self.epoch = loader, -1
+        self.images: Array | None = None
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -65,14 +66,7 @@ class NumberedLoader:
                     drawn.append(np.asarray(list(numbers), np.int64))
                     yield numbers
 
-        workers = (
-            {
-                "prefetch_factor": given.prefetch_factor,
-                "multiprocessing_context": given.multiprocessing_context,
-            }
-            if given.num_workers
-            else {}
-        )
+        names = ("prefetch_factor", "multiprocessing_context") if given.num_workers else ()
         return DataLoader(
             given.dataset,
             batch_sampler=Noting(),  # type: ignore[arg-type]
@@ -82,5 +76,5 @@ class NumberedLoader:
             timeout=given.timeout,
             worker_init_fn=given.worker_init_fn,
             generator=given.generator,
-            **workers,
+            **{name: getattr(given, name) for name in names},
         )

@@ -1,8 +1,8 @@
-"""From the passes of a step to what is seen of it: uses joined over passes, gradients scaled as the step has them.
+"""From the passes of a step to what is seen of it: uses joined over passes, gradients scaled as in the step.
 
 Several passes before one update (accumulated gradients, real and false images of a GAN) are one batch, one
-behind the other. The gradient that reaches the optimiser may be that of the passes times a number: a scaler of
-mixed precision, clipping by the norm, an average; the factors are then those times the same number.
+behind the other. The gradient that reaches the optimiser may be that of the passes times a number: a scaler
+of mixed precision, clipping by the norm, an average; the factors are then those times the same number.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kernelearn.watch.pytorch.graph import Pass, Use
-from kernelearn.watch.pytorch.names import Names
-from kernelearn.watch.seen import Array, SeenPart, SeenUse
+from kernelearn.watching.pytorch.graph import Pass, Use
+from kernelearn.watching.pytorch.names import Names
+from kernelearn.watching.seen import Array, SeenPart, SeenUse
 
 # Relative difference to a multiple that is not rounding.
 _CLEAN = 1e-4
@@ -77,9 +77,8 @@ def _joined(passes: Sequence[Sequence[Use]], rows: Sequence[int]) -> list[_Joine
     parts = []
     for index in range(max(map(len, passes))):
         first = next(uses[index] for uses in passes if len(uses) > index)
-        pairs = [
-            _by_image(uses[index] if len(uses) > index else None, n, first) for uses, n in zip(passes, rows)
-        ]
+        here = (uses[index] if len(uses) > index else None for uses in passes)
+        pairs = [_by_image(use, count, first) for use, count in zip(here, rows)]
         if any(pair is None for pair in pairs):
             return None
         known = [pair for pair in pairs if pair is not None]
@@ -131,11 +130,10 @@ def _scaled(
             found.mixed.append(path)
         elif abs(scale - 1) > _CLEAN:
             found.scales[path] = scale
+    own = own if len(parts) == 1 else None
     seen = tuple(
-        SeenPart(
-            p.first.kind, p.first.attrs, p.x, p.delta * np.float32(scale), own if len(parts) == 1 else None
-        )
-        for p in parts
+        SeenPart(part.first.kind, part.first.attrs, part.x, part.delta * np.float32(scale), own)
+        for part in parts
     )
     return SeenUse(first.kernel_shape, names.path(first.bias) if first.bias is not None else None, seen)
 

@@ -41,11 +41,10 @@ def plain_optimizer(optimizer: Any) -> Any:
 
 def kind_of(optimizer: Any) -> str:
     """Kind of its update; the class with its module for one that cannot be taken apart."""
-    cls = type(optimizer)
-    is_torchs = cls.__module__.startswith("torch.optim")
-    return (
-        _KINDS.get(cls.__name__, f"torch.{cls.__name__}") if is_torchs else f"{cls.__module__}.{cls.__name__}"
-    )
+    name, module = type(optimizer).__name__, type(optimizer).__module__
+    if module.startswith("torch.optim"):
+        return _KINDS.get(name, f"torch.{name}")
+    return f"{module}.{name}"
 
 
 def attrs_of(optimizer: Any, group: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from kernelearn.recording.files.writer import RunWriter, remove_run
 from kernelearn.recording.index import update_index
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable
-from kernelearn.watch.seen import Array, SeenModel, SeenStep
-from kernelearn.watch.selection import WatchSelection, factor_arrays, select
+from kernelearn.watching.seen import Array, SeenModel, SeenStep
+from kernelearn.watching.selection import WatchSelection, factor_arrays, select
 
 _MARGIN_BYTES = 1_000_000
 
@@ -59,8 +59,8 @@ class WatchBook:
         if (self.folder / MANIFEST).exists():
             if not overwrite:
                 raise ArgumentError(
-                    f"There is a recorded run in {str(self.folder)!r} already; choose another folder with run=, "
-                    "or pass overwrite=True."
+                    f"There is a recorded run in {str(self.folder)!r} already; choose another folder with "
+                    "run=, or pass overwrite=True."
                 )
             with FolderLock(self.folder):
                 remove_run(self.folder)
@@ -122,8 +122,8 @@ class WatchBook:
         needed = book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS)
         if not book.has_room(needed):
             raise StorageError(
-                f"The first state of the model takes {needed:,} bytes, and max_bytes has no room for it. Raise "
-                "max_bytes."
+                f"The first state of the model takes {needed:,} bytes, and max_bytes has no room for it. "
+                "Raise max_bytes."
             )
         if self._maps is not None:
             book.put(Stream.PROBES, self.step, self._probes)

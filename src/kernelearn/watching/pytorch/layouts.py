@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.watch.seen import Array
+from kernelearn.watching.seen import Array
 
 
 def array_of(tensor: Any) -> Array:
