@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "conversion": BASE
     | DECLARATIONS
     | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
+    "watching": BASE | {"recording"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
     "random": {"ops"},

@@ -21,7 +21,7 @@ PUBLIC = {
         data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
         metrics mixed_precision models ops optimizers random recording regularizers saving schedules
         set_num_threads set_random_seed utils
-        function grad minimize value_and_grad conversion from_keras to_keras
+        function grad minimize value_and_grad conversion from_keras watch watching to_keras
         from_torch load_torch_state_dict to_torch to_torch_state_dict
     """,
     "kernelearn.saving": """

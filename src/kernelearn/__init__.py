@@ -32,6 +32,7 @@ _OBJECTS = {
     "value_and_grad": "kernelearn.training.own",
     "get_num_threads": "kernelearn.engine.cpu.machine.threads",
     "set_num_threads": "kernelearn.engine.cpu.machine.threads",
+    "watch": "kernelearn.watching",
 }
 
 _MODULES = (
@@ -60,6 +61,7 @@ _MODULES = (
     "saving",
     "schedules",
     "utils",
+    "watching",
 )
 
 __all__ = [
@@ -108,6 +110,8 @@ __all__ = [
     "to_torch_state_dict",
     "utils",
     "value_and_grad",
+    "watch",
+    "watching",
 ]
 
 # Estimators stand on scikit-learn: without it `import *` gives all the other names instead of an error.
@@ -142,6 +146,7 @@ if TYPE_CHECKING:
         saving,
         schedules,
         utils,
+        watching,
     )
     from kernelearn.config import set_random_seed
     from kernelearn.conversion import from_keras, to_keras
@@ -156,6 +161,7 @@ if TYPE_CHECKING:
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
     from kernelearn.training.own import function, grad, minimize, value_and_grad
+    from kernelearn.watching import watch
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]

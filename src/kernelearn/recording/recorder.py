@@ -133,7 +133,7 @@ class Recorder(Callback):
         self.overwrite = overwrite
         self.run: str | None = None
         self._place = Place(0, 0)
-        self._book: BudgetedWriter | None = None
+        self._book: BudgetedWriter[Selection] | None = None
         self._probes: Probes | None = None
         self._has_begun = self._has_failed = False
         self._full: Any = ()  # what `select` is told of the layers to record in full
@@ -210,7 +210,9 @@ class Recorder(Callback):
         self._full, strides = self._full_layers(), self._strides()
         if self._full == ():
             strides[Stream.FULL] = 0
-        self._book = book = BudgetedWriter(self._open(fingerprint), self.max_bytes, strides, automatic)
+        self._book = book = BudgetedWriter[Selection](
+            self._open(fingerprint), self.max_bytes, strides, automatic
+        )
         self.overwrite, self.run = False, book.writer.content["run"]
         self._probes = self._make_probes() if book.every[Stream.MAPS] else None
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
@@ -275,7 +277,7 @@ class Recorder(Callback):
         layers = select(self.model, self.layers, (), 1, shapes=self._shapes).about["layers"]
         return make_probes(self.model, self.probe_images, list(layers))
 
-    def _open_segment(self, book: BudgetedWriter, capacity: int, has_start: bool = True) -> None:
+    def _open_segment(self, book: BudgetedWriter[Selection], capacity: int, has_start: bool = True) -> None:
         """Go on with the layout of the run, or begin a segment of another one.
 
         Args:
@@ -285,14 +287,14 @@ class Recorder(Callback):
         selection = select(self.model, self.layers, names, capacity, self._probes, self._full, self._shapes)
         ids = "rows" if isinstance(self.model.fit_data, Dataset) else "order"
         about = {**selection.about, "offset": self._place.offset, "ids": ids}
-        if book.writer.content["segments"] and is_same(book.writer.segment, selection, about):
+        if book.writer.content["segments"] and is_same(book.writer.segment, selection.layouts, about):
             book.go_on_with(selection)
             return
         book.begin_segment(selection, self._place.step, about)
         if has_start:
             self._write_start(book, selection)
 
-    def _write_start(self, book: BudgetedWriter, selection: Selection) -> None:
+    def _write_start(self, book: BudgetedWriter[Selection], selection: Selection) -> None:
         """The state before the first step of a segment, under the step before it."""
         full = (Stream.FULL,) if book.every[Stream.FULL] else ()
         step = self._place.step
@@ -321,7 +323,7 @@ class Recorder(Callback):
         logs = self.model.results()
         return [n for n, value in logs.items() if n not in STEP_FIELDS and np.ndim(value) == 0]
 
-    def _look_ahead(self, book: BudgetedWriter) -> None:
+    def _look_ahead(self, book: BudgetedWriter[Selection]) -> None:
         """Let what is still to come of this fit have room."""
         if book.is_planned(self._place.step):
             return
@@ -337,7 +339,7 @@ class Recorder(Callback):
             return selection.gradient_buffers
         return selection.full_buffers if Stream.FULL in self._due else {}
 
-    def _record_step(self, book: BudgetedWriter, batch: int, logs: Mapping[str, Any]) -> None:
+    def _record_step(self, book: BudgetedWriter[Selection], batch: int, logs: Mapping[str, Any]) -> None:
         report, step = self.model.last_step, self.model.optimizer.iterations + self._place.offset
         if step == self._place.step:
             book.event("not finite", step, loss=report.loss)
@@ -353,7 +355,9 @@ class Recorder(Callback):
         book.writer.commit()
         self._place = Place(step, self._place.offset)
 
-    def _record_due(self, book: BudgetedWriter, step: int, buffers: Mapping[str, Any], rows: int) -> None:
+    def _record_due(
+        self, book: BudgetedWriter[Selection], step: int, buffers: Mapping[str, Any], rows: int
+    ) -> None:
         """Everything that is due at the step, as far as it has room; a ledger only with its gradients."""
         due, taken = self._due_here(book, step, buffers), book.selection
         if Stream.KERNELS in due:
@@ -374,12 +378,14 @@ class Recorder(Callback):
         if taken.is_small and is_beside_ledger:
             self._record_all(book, step)
 
-    def _record_all(self, book: BudgetedWriter, step: int) -> None:
+    def _record_all(self, book: BudgetedWriter[Selection], step: int) -> None:
         """All weights of the model: once at a step, whatever they are wanted for."""
         if self._whole_at != step and book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot):
             self._whole_at = step
 
-    def _due_here(self, book: BudgetedWriter, step: int, buffers: Mapping[str, Any]) -> frozenset[Stream]:
+    def _due_here(
+        self, book: BudgetedWriter[Selection], step: int, buffers: Mapping[str, Any]
+    ) -> frozenset[Stream]:
         """What is due, without a ledger of images of other sizes: the next batch of its own has one."""
         if Stream.LEDGER not in self._due:
             return self._due
@@ -390,7 +396,7 @@ class Recorder(Callback):
 
     def _record_numbers(
         self,
-        book: BudgetedWriter,
+        book: BudgetedWriter[Selection],
         step: int,
         batch: int,
         report: StepReport,
@@ -416,7 +422,7 @@ class Recorder(Callback):
         self._seen += rows
         return np.arange(self._seen - rows, self._seen)
 
-    def _record_epoch(self, book: BudgetedWriter, epoch: int, logs: Mapping[str, Any]) -> None:
+    def _record_epoch(self, book: BudgetedWriter[Selection], epoch: int, logs: Mapping[str, Any]) -> None:
         step = self._place.step
         if book.schedule.ends_epoch(epoch) or epoch + 1 == self.params.get("epochs"):
             self._record_all(book, step)
@@ -425,14 +431,14 @@ class Recorder(Callback):
 
     # --- ending
 
-    def _end(self, book: BudgetedWriter, kind: str) -> None:
+    def _end(self, book: BudgetedWriter[Selection], kind: str) -> None:
         """Finish the run."""
         book.writer.take_back()
         book.event(kind, self._place.step)
         if kind == "finished":
             self._make_index(book)
 
-    def _make_index(self, book: BudgetedWriter) -> None:
+    def _make_index(self, book: BudgetedWriter[Selection]) -> None:
         """Bring the index up to date; it is left out where it breaks the budget after all."""
         if not book.has_index:
             return

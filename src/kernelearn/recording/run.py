@@ -285,7 +285,9 @@ class Run:
         "constraint" (attributes or None); empty for a weight that is not trained."""
         rule = dict(self._about(step).get("updates", {}).get(self._name(layer, weight), {}))
         # NOTE: a run of an earlier version may lack attributes that an operator has got since.
-        return {**rule, "attrs": OPERATORS[rule["kind"]].whole(rule["attrs"])} if rule else rule
+        # The updates of another program are no operators.
+        operator = OPERATORS.get(rule.get("kind", ""))
+        return {**rule, "attrs": operator.whole(rule["attrs"])} if operator is not None else rule
 
     def optimizer_state(self, layer: str, step: int, weight: str = "kernel") -> dict[str, np.ndarray]:
         """Slot name -> array of the optimiser for a weight, after the update of a step."""

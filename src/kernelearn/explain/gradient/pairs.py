@@ -59,11 +59,11 @@ def pairs_of(part: Part, index: Index, kernel_shape: Sequence[int]) -> Pairs:
 
 def channels_of(part: Part, index: Index, kernel_shape: Sequence[int]) -> tuple[int, int]:
     """(input channel, output channel) that the weight at `index` connects."""
-    if part.kind != "conv":
-        return (index[-1], index[-2]) if part.kind == "conv_transpose" else (index[-2], index[-1])
-    groups = int(part.attrs["groups"])
-    group = index[-1] // (kernel_shape[-1] // groups)
-    return group * kernel_shape[-2] + index[-2], index[-1]
+    if part.kind == "dense":
+        return index[-2], index[-1]
+    group = index[-1] // (kernel_shape[-1] // int(part.attrs["groups"]))
+    of_group = group * kernel_shape[-2] + index[-2]
+    return (index[-1], of_group) if part.kind == "conv_transpose" else (of_group, index[-1])
 
 
 def tap_pixels(tap: Index, attrs: Any, positions: Sequence[int]) -> list[np.ndarray]:
@@ -89,13 +89,15 @@ def window_at(part: Part, row: int, position: Index, kernel_shape: Sequence[int]
     """What a whole kernel reads of the input at one position, with zeros in the padding.
 
     Returns: (*kernel, c // groups) for a convolution, with the channels of the group of `channel`; the pixel
-        (1, ..., c) for a transposed convolution; the features (c,) for a dense layer.
+        (1, ..., c // groups) for a transposed convolution; the features (c,) for a dense layer.
     """
     if part.kind == "dense":
         return np.asarray(part.x[(row, *position)])
     if part.kind == "conv_transpose":
+        each = kernel_shape[-1] // int(part.attrs["groups"])
+        first = channel // each * each
         pixel = tuple(slice(p, p + 1) for p in position)
-        return np.asarray(part.x[row][pixel])
+        return np.asarray(part.x[row][pixel][..., first : first + each])
     pixels = []
     for axis, taps in enumerate(kernel_shape[:-2]):
         stride, dilation = part.attrs["stride"][axis], part.attrs["dilation"][axis]

@@ -12,7 +12,7 @@ is. Each optimiser's coefficients stand beside its step in `engine.updates`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from kernelearn.engine.reference.optimizers import FloatNumbers, length_factor, 
 from kernelearn.engine.updates import UPDATES
 from kernelearn.engine.updates.rule import LinearStep, Slots
 from kernelearn.errors import ArgumentError, unknown_name
+from kernelearn.explain.update.torch_steps import TORCH_STEPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,10 @@ def replay(
         iteration: number of the step for the optimiser, from 1.
     Raises: UnknownNameError for another kind, ArgumentError if slots are missing.
     """
+    if kind in TORCH_STEPS:
+        return _replay_of_torch(before, gradient, slots, kind, attrs, learning_rate, iteration)
     if kind not in UPDATES:
-        raise unknown_name("update", kind, UPDATES)
+        raise unknown_name("update that can be taken apart", kind, [*UPDATES, *TORCH_STEPS])
     own = OPERATORS[kind].whole(attrs)
     rate, every = float(learning_rate) * float(own.pop("multiplier")), int(own.pop("every"))
     names = [name for name in UPDATES[kind].slots if name in slots]
@@ -75,8 +78,36 @@ def replay(
     return Replay(weight, new, replace(step, decay=step.decay + decay))
 
 
+def _replay_of_torch(
+    before: NDArray[Any],
+    gradient: NDArray[Any],
+    slots: Slots,
+    kind: str,
+    attrs: Mapping[str, Any],
+    learning_rate: float,
+    iteration: int,
+) -> Replay:
+    """The same for an update that PyTorch did."""
+    own = {**TORCH_STEPS[kind].attrs, **attrs}
+    _check_there(kind, list(TORCH_STEPS[kind].slots_with(own)), list(slots))
+    rate = float(learning_rate) * float(own.get("multiplier", 1.0))
+    weight, after, step = TORCH_STEPS[kind].step(before, gradient, slots, own, rate, int(iteration))
+    return Replay(weight, after, step)
+
+
+def is_followed(kind: str, attrs: Mapping[str, Any]) -> bool:
+    """Whether the steps of an optimiser say all that an update leaves to the next: see `Update`."""
+    if kind in TORCH_STEPS:
+        return TORCH_STEPS[kind].is_followed({**TORCH_STEPS[kind].attrs, **attrs})
+    return UPDATES[kind].is_followed
+
+
 def _check_slots(kind: str, attrs: Mapping[str, Any], names: list[str]) -> None:
-    missing = [name for name in UPDATES[kind].slots_with(attrs) if name not in names]
+    _check_there(kind, UPDATES[kind].slots_with(attrs), names)
+
+
+def _check_there(kind: str, needed: Sequence[str], names: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in names]
     if missing:
         raise ArgumentError(
             f"{kind} carries the arrays {missing} from step to step; slots has {names}. Give those from "

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelearn.engine.updates import UPDATES
 from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.pairs import Index
-from kernelearn.explain.update.linear_steps import replay
+from kernelearn.explain.update.linear_steps import is_followed, replay
 from kernelearn.explain.update.run_updates import RunUpdates, clips_globally
 from kernelearn.explain.update.splits import clip, is_overwritten
 
@@ -220,7 +219,7 @@ class WeightUpdates:
 
 
 def _check_can_be_followed(rule: Mapping[str, Any]) -> None:
-    if not UPDATES[rule["kind"]].is_followed:
+    if not is_followed(rule["kind"], rule["attrs"]):
         raise ArgumentError(
             f"What {rule['kind'].removesuffix('_update')} does to one number of a weight depends on all of "
             "it, or on its own value: a history cannot follow it. explain.update_split splits each update."

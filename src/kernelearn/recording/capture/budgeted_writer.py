@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import StorageError
-from kernelearn.recording.capture.selection import Selection
 from kernelearn.recording.capture.step_timer import StepTimer
 from kernelearn.recording.files.events import event_bytes
+from kernelearn.recording.files.layout import Layout
 from kernelearn.recording.files.writer import RunWriter
 from kernelearn.recording.index import EMPTY_INDEX_BYTES, index_bytes
-from kernelearn.recording.schedule import Schedule, Stream, schedules_of, thinned
+from kernelearn.recording.schedule import Cost, Schedule, Stream, schedules_of, thinned
 from kernelearn.storage import readable_size
 
 # Steps that are planned ahead where their number is not known.
@@ -28,7 +28,29 @@ _ENDING = 512
 Arrays = Mapping[str, Any]
 
 
-class BudgetedWriter:
+class Selected(Protocol):
+    """What is taken of a training, and how its records are laid out."""
+
+    @property
+    def layouts(self) -> Mapping[str, Layout]:
+        """Stream -> layout."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the manifest says of the segment; "metrics" is there."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all weights are recorded on both sides of each ledger."""
+
+    def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
+        """Bytes of one time of every schedule."""
+
+
+TakenT = TypeVar("TakenT", bound=Selected)
+
+
+class BudgetedWriter(Generic[TakenT]):
     """A run's writer with a selection of what to write and a limit of bytes.
 
     Args:
@@ -47,7 +69,7 @@ class BudgetedWriter:
         self.writer, self.max_bytes, self.schedule = writer, max_bytes, Schedule(every)
         self._wished = dict(every)  # as far as there is room
         self.timer = StepTimer({name: every[name] for name in automatic if every[name]})
-        self._selection: Selection | None = None
+        self._selection: TakenT | None = None
         self._bytes: dict[str, int] = {}  # stream -> bytes of a record
         # What a small run has room for is its records: all that an index holds is in them.
         self.has_index = max_bytes >= _WITH_INDEX
@@ -62,19 +84,19 @@ class BudgetedWriter:
         return self.schedule.every
 
     @property
-    def selection(self) -> Selection:
+    def selection(self) -> TakenT:
         """What to write."""
         assert self._selection is not None
         return self._selection
 
-    def begin_segment(self, selection: Selection, step: int, about: Mapping[str, Any]) -> None:
+    def begin_segment(self, selection: TakenT, step: int, about: Mapping[str, Any]) -> None:
         """Go on with another selection, in records of its layouts."""
         self.go_on_with(selection)
         before = self.writer.used_bytes()
         self.writer.begin_segment(step, selection.layouts.values(), **about)
         self.used += self.writer.used_bytes() - before
 
-    def go_on_with(self, selection: Selection) -> None:
+    def go_on_with(self, selection: TakenT) -> None:
         """Write what is selected into the segment there is."""
         self._selection = selection
         self.timer.is_small = selection.is_small

@@ -238,7 +238,7 @@ def _layouts(
         Stream.STATE: _of_variables(state),
         Stream.LEDGER: [_of_buffer(program, name, name) for name in factors],
         Stream.SNAPSHOTS: _of_variables(snapshot),
-        Stream.STEPS: _of_step(metrics),
+        Stream.STEPS: step_fields(metrics),
         **({} if probes is None else {Stream.PROBES: probes.fields(), Stream.MAPS: probes.map_fields()}),
     }
     if full:
@@ -260,7 +260,8 @@ def _of_buffer(program: Program, field: str, buffer: str) -> Field:
     return Field(field, little(spec.dtype), spec.shape)
 
 
-def _of_step(metrics: Iterable[str]) -> list[Field]:
+def step_fields(metrics: Iterable[str]) -> list[Field]:
+    """The fields of the numbers of a step."""
     numbers = [Field(name, "<f8", ()) for name in (*_NUMBERS, *metrics)]
     counts = [Field(name, "<i8", ()) for name in _COUNTS]
     return [*numbers, *counts, *(Field(name, "<i8", (None,)) for name in _BY_IMAGE)]
@@ -336,11 +337,11 @@ def about_model(model: Any) -> dict[str, Any]:
     }
 
 
-def is_same(segment: Mapping[str, Any], selection: Selection, about: Mapping[str, Any]) -> bool:
+def is_same(segment: Mapping[str, Any], layouts: Mapping[str, Layout], about: Mapping[str, Any]) -> bool:
     """Whether a segment of the manifest describes what was selected."""
-    layouts = {name: layout.checksum for name, layout in selection.layouts.items()}
+    selected = {name: layout.checksum for name, layout in layouts.items()}
     recorded = {name: stream["checksum"] for name, stream in segment["streams"].items()}
-    return layouts == recorded and all(segment.get(key) == _json(value) for key, value in about.items())
+    return selected == recorded and all(segment.get(key) == _json(value) for key, value in about.items())
 
 
 def _json(value: Any) -> Any:

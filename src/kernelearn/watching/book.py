@@ -1,0 +1,231 @@
+"""Writes a watched training into a run folder: what is due, in segments of equal layout, under a budget.
+
+It knows no program: `seen` is all that it is told. The rules of what is recorded with what, how much room and
+how much time it may take are those of the Recorder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelearn.errors import ArgumentError, StorageError
+from kernelearn.locks import FolderLock
+from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
+from kernelearn.recording.capture.selection import is_same
+from kernelearn.recording.files.layout import Field
+from kernelearn.recording.files.manifest import MANIFEST
+from kernelearn.recording.files.writer import RunWriter, remove_run
+from kernelearn.recording.index import update_index
+from kernelearn.recording.schedule import Stream
+from kernelearn.storage import PathLike, check_writable
+from kernelearn.watching.seen import Array, SeenModel, SeenStep
+from kernelearn.watching.selection import WatchSelection, factor_arrays, select
+
+_MARGIN_BYTES = 1_000_000
+
+
+class WatchBook:
+    """A run that is being written.
+
+    Args:
+        folder: of the run; a run that is there is refused unless `overwrite`.
+        about: what the manifest says of the whole run.
+        every: stream -> stride.
+        automatic: streams that may come less often to save time.
+        layers: to record; see `selection.chosen`.
+        max_bytes: size of all files, at most.
+    Attributes:
+        step: number of the last step.
+        due: streams with a record of the next step.
+    Raises: ArgumentError if there is a run; StorageError if the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: PathLike,
+        about: Mapping[str, Any],
+        every: Mapping[str, int],
+        automatic: Sequence[str],
+        layers: Any,
+        max_bytes: int,
+        overwrite: bool,
+    ) -> None:
+        self.folder, self.layers = Path(folder), layers
+        check_writable(self.folder, _MARGIN_BYTES)
+        if (self.folder / MANIFEST).exists():
+            if not overwrite:
+                raise ArgumentError(
+                    f"There is a recorded run in {str(self.folder)!r} already; choose another folder with "
+                    "run=, or pass overwrite=True."
+                )
+            with FolderLock(self.folder):
+                remove_run(self.folder)
+        self._writer = BudgetedWriter[WatchSelection](
+            RunWriter.create(self.folder, about), max_bytes, every, automatic
+        )
+        self.step = 0
+        self.due: frozenset[Stream] = self._writer.schedule.due(1)
+        self._whole_at = -1
+        self._probes: Mapping[str, Array] = {}
+        self._maps: Callable[[], Mapping[str, Array]] | None = None
+        self._seen = 0
+        self._writer.event("begun", 0, every=dict(every))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the state before the first step is written."""
+        return bool(self._writer.writer.content["segments"])
+
+    def watch_probes(self, images: Mapping[str, Array], maps: Callable[[], Mapping[str, Array]]) -> None:
+        """Record feature maps of probe images; said before the first step."""
+        self._probes, self._maps = images, maps
+
+    def event(self, kind: str, **about: Any) -> None:
+        """Note what happened besides steps."""
+        self._writer.event(kind, self.step, **about)
+
+    def arrive(self) -> None:
+        """A step has been trained: what happens until `leave` is recording."""
+        self._writer.timer.arrive(Stream.LEDGER in self.due)
+
+    def pause(self) -> None:
+        """What happens until the next step is none of training."""
+        self._writer.timer.pause()
+
+    # --- segments
+
+    def prepare(self, model: SeenModel, step: SeenStep) -> None:
+        """Called before an update of which a ledger is due: begin a segment where its layout is new."""
+        selection = self._select(model, step)
+        if self.has_begun and is_same(self._writer.writer.segment, selection.layouts, selection.about):
+            self._writer.go_on_with(selection)
+            return
+        self._writer.begin_segment(selection, self.step, selection.about)
+        self._write_start(selection, step)
+
+    def _select(self, model: SeenModel, step: SeenStep) -> WatchSelection:
+        capacity = step.rows
+        if self.has_begun:
+            kept = self._writer.writer.streams[Stream.STEPS].layout.capacity
+            capacity = kept if step.rows <= kept else max(step.rows, 2 * kept)
+        probes = [Field(name, _kind(array), array.shape) for name, array in self._probes.items()]
+        maps = [] if self._maps is None else [Field(n, "<f4", a.shape) for n, a in self._maps().items()]
+        return select(model, step, self.layers, capacity, probes, maps)
+
+    def _write_start(self, selection: WatchSelection, step: SeenStep) -> None:
+        """The state before the first step of a segment."""
+        book = self._writer
+        needed = book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS)
+        if not book.has_room(needed):
+            raise StorageError(
+                f"The first state of the model takes {needed:,} bytes, and max_bytes has no room for it. "
+                "Raise max_bytes."
+            )
+        if self._maps is not None:
+            book.put(Stream.PROBES, self.step, self._probes)
+            book.put(Stream.MAPS, self.step, self._maps())
+        book.put(Stream.SNAPSHOTS, self.step, _now(selection.snapshot))
+        self._whole_at = self.step
+        book.put(Stream.STATE, self.step, _now(selection.state))
+        book.put(Stream.KERNELS, self.step, _now(selection.weights))
+        self._put_numbers(self.step, SeenStep(0, step.learning_rate), 0)
+        book.writer.commit()
+        book.look_ahead(self.step, None, None)
+
+    # --- steps
+
+    def record(self, seen: SeenStep) -> None:
+        """Write what is due of a step that has been trained, and say what is due of the next."""
+        step, book = self.step + 1, self._writer
+        book.check_room()
+        if not book.is_planned(step):
+            book.look_ahead(self.step, None, None)
+        if self.due or np.isfinite(seen.loss) or seen.images is not None:
+            self._record_due(step, seen)
+            self._put_numbers(step, seen, seen.rows)
+            book.writer.commit()
+        self.step = step
+        if book.timer.leave():
+            book.save_time(step, None)
+        self.due = self._due_next()
+
+    def skip(self) -> None:
+        """A step of which nothing is recorded."""
+        self.step += 1
+        self._writer.timer.leave()
+        self.due = self._due_next()
+
+    def _due_next(self) -> frozenset[Stream]:
+        return self._writer.schedule.due(self.step + 1)
+
+    def _record_due(self, step: int, seen: SeenStep) -> None:
+        book, taken = self._writer, self._writer.selection
+        if Stream.KERNELS in self.due:
+            book.put_if_room(Stream.KERNELS, step, lambda: _now(taken.weights))
+        if Stream.STATE in self.due:
+            book.put_if_room(Stream.STATE, step, lambda: _now(taken.state))
+        gradients = [field.name for field in taken.layouts[Stream.GRADIENTS].fields]
+        if Stream.GRADIENTS in self.due and all(name in seen.gradients for name in gradients):
+            found = {name: seen.gradients[name] for name in gradients}
+            has_gradients = book.put_if_room(Stream.GRADIENTS, step, found)
+            if has_gradients and Stream.LEDGER in self.due and seen.uses:
+                factors = factor_arrays(seen.uses, list(taken.about["uses"]))
+                book.put_if_room(Stream.LEDGER, step, factors, seen.rows)
+        if self._maps is not None and Stream.MAPS in self.due:
+            book.put_if_room(Stream.MAPS, step, self._maps)
+        if taken.is_small and (Stream.LEDGER in self.due or book.schedule.is_beside_ledger(step)):
+            self._record_all(step)
+
+    def _record_all(self, step: int) -> None:
+        taken = self._writer.selection
+        if self._whole_at != step and self._writer.put_if_room(
+            Stream.SNAPSHOTS, step, lambda: _now(taken.snapshot)
+        ):
+            self._whole_at = step
+
+    def _put_numbers(self, step: int, seen: SeenStep, rows: int) -> None:
+        images = seen.images
+        if images is None:
+            images = np.arange(self._seen, self._seen + rows)
+            self._seen += rows
+        capacity = self._writer.writer.streams[Stream.STEPS].layout.capacity
+        rows = min(rows, capacity)
+        counts = seen.epoch, 0, step, seen.labels is not None
+        labels = -1 if seen.labels is None else seen.labels[:rows]
+        arrays = {"images": images[:rows], "labels": labels}
+        self._writer.put_step(step, (seen.loss, seen.learning_rate, *counts), arrays, rows)
+
+    # --- ending
+
+    def end_epoch(self, epoch: int) -> None:
+        """All weights at the end of a pass through the data."""
+        if self.has_begun:
+            self._record_all(self.step)
+            self._writer.event("epoch", self.step, epoch=epoch, logs={})
+            self._writer.writer.commit()
+
+    def close(self, kind: str = "finished") -> None:
+        """Finish the run and close its files; twice does no harm."""
+        book = self._writer
+        try:
+            if self.has_begun:
+                book.writer.take_back()
+                self._record_all(self.step)
+                book.writer.commit()
+            book.event(kind, self.step)
+            if kind == "finished" and self.has_begun and book.has_index:
+                update_index(self.folder)
+        finally:
+            book.writer.close()
+
+
+def _now(reads: Mapping[str, Callable[[], Array]]) -> dict[str, Array]:
+    return {name: read() for name, read in reads.items()}
+
+
+def _kind(array: Array) -> str:
+    return "<i8" if array.dtype.kind in "iu" else "<f4"

@@ -1,0 +1,1 @@
+"""A training in PyTorch, seen without changing it: by hooks, and in autograd's graph."""

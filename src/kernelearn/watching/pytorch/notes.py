@@ -1,0 +1,65 @@
+"""What a watcher has to say: once each, as a warning and as an event of the run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from kernelearn.watching.pytorch.assembling import Assembled
+from kernelearn.watching.pytorch.graph import Pass
+from kernelearn.watching.pytorch.names import Names
+
+
+class Notes:
+    """Tells what cannot be recorded, and why.
+
+    Args:
+        event: writes an event of the run.
+    """
+
+    def __init__(self, names: Names, event: Callable[..., None], is_shared: bool) -> None:
+        self._names, self._event, self._is_shared = names, event, is_shared
+        self._said: set[str] = set()
+
+    def of_pass(self, found: Pass) -> None:
+        """What stands in the way of seeing a forward pass."""
+        if found.is_checkpointed:
+            self.say(
+                "What runs inside torch.utils.checkpoint(..., use_reentrant=True) is not seen: its layers "
+                "have no ledgers. Call checkpoint(..., use_reentrant=False)."
+            )
+        paths = sorted({self._names.path(parameter) or "" for parameter in found.derived} - {""})
+        if paths:
+            self.say(
+                f"Kernels are made from {', '.join(paths)} by other code before they are used (a "
+                "parametrisation, weight norm): what is recorded are these parameters and their gradients, "
+                "without ledgers."
+            )
+
+    def of_uses(self, found: Assembled) -> None:
+        """What is not as one expects of the gradients of a step."""
+        if found.unmatched:
+            self.say(
+                f"The inputs of {', '.join(found.unmatched)} cannot be told apart by image: there is no "
+                "ledger of them."
+            )
+        if found.mixed:
+            why = (
+                "other processes add theirs"
+                if self._is_shared
+                else "something changed them before the update"
+            )
+            self.say(
+                f"Gradients are not those of the images alone ({', '.join(found.mixed[:4])}): {why}. Ledgers "
+                "tell the part of the images."
+            )
+        if found.scales:
+            self._event("gradients scaled", factors=found.scales)
+
+    def say(self, text: str) -> None:
+        """Say it, unless it was said before."""
+        if text in self._said:
+            return
+        self._said.add(text)
+        self._event("note", text=text)
+        warnings.warn(f"watch: {text}", UserWarning, stacklevel=2)

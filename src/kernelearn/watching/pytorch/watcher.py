@@ -1,0 +1,388 @@
+"""`watch`: a training in PyTorch's own loop writes the run folder that all explanations read.
+
+    forward of the module    on recorded steps: find the uses of weights in the graph and hook them
+    backward                 the hooks take inputs and gradients of outputs
+    optimizer.step, before   gradients as they reach the optimiser; weights are still those before the update
+    optimizer.step, after    weights and the optimiser's arrays; everything is written
+
+On all other steps four hooks look at one flag each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kernelearn._optional import require
+from kernelearn.errors import KernelearnError
+from kernelearn.recording.schedule import Stream
+from kernelearn.storage import PathLike
+from kernelearn.watching.book import WatchBook
+from kernelearn.watching.pytorch import checks
+from kernelearn.watching.pytorch.assembling import assemble
+from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
+from kernelearn.watching.pytorch.hooks import Hook
+from kernelearn.watching.pytorch.layouts import array_of
+from kernelearn.watching.pytorch.notes import Notes
+from kernelearn.watching.pytorch.probing import Probing
+from kernelearn.watching.pytorch.trained import Trained
+from kernelearn.watching.seen import Array, SeenStep
+
+# Steps between ledgers, and between feature maps, where the user does not say.
+_USUAL = {Stream.KERNELS: 1, Stream.LEDGER: 100, Stream.MAPS: 100}
+_NEVER: dict[str, int] = {Stream.GRADIENTS: 0, Stream.FULL: 0, Stream.SNAPSHOTS: 1}
+_PURPOSE = "watching a training in PyTorch"
+
+
+def watch(
+    module: Any,
+    optimizer: Any,
+    run: PathLike = "runs/watched",
+    every: int | None = None,
+    *,
+    kernels_every: int | None = None,
+    maps_every: int | None = None,
+    layers: Any = None,
+    probe_images: Any = None,
+    criterion: Any = None,
+    loader: Any = None,
+    class_names: Any = None,
+    max_bytes: int = 2**30,
+    overwrite: bool = False,
+) -> Watcher:
+    """Record how a module of PyTorch learns, in the loop that trains it.
+
+    Args:
+        module: the `torch.nn.Module` that is trained; its weights, and all that is called below it, are seen.
+        optimizer: that updates them; a step of it is a step of the run.
+        run: folder of the run.
+        every: record the factors of the gradients every so many steps, and at the first. None for every 100
+            steps, as far as recording stays under 5 % of the training's time.
+        kernels_every: record the weights every so many steps; None for every step, as far as the 5 % allow.
+        maps_every: the same for feature maps of the probe images; None as `every`.
+        layers: names of the modules to record, or "all"; None for all with a convolution, and small others.
+        probe_images: (n, ...) tensor as the module takes it.
+        criterion: the module that computes the loss from (outputs, targets): the run has its losses, and the
+            classes of the images. Without it say them: `watcher.note(loss=..., labels=...)`.
+        loader: a `NumberedLoader`, which knows the numbers of the images.
+        class_names: names of the classes, in the order of their numbers.
+        max_bytes, overwrite: as for the Recorder.
+    Returns: a Watcher; `stop()` ends it, and so does leaving `with watch(...)`.
+    Raises: ArgumentError for what cannot be watched, with what to do; StorageError for the folder;
+        MissingDependencyError without PyTorch.
+
+    Training computes the same with it. An error while recording ends the recording, with a warning.
+    """
+    require("torch", _PURPOSE)
+    strides = {
+        Stream.KERNELS: kernels_every,
+        Stream.LEDGER: every,
+        Stream.MAPS: 0 if probe_images is None else maps_every,
+    }
+    for name, stride in strides.items():
+        checks.check_stride(name, stride)
+    checks.check_module(module)
+    trained = Trained(module, optimizer)
+    checks.check_optimizer(trained.optimizer, trained.names)
+    if criterion is not None:
+        checks.check_criterion(criterion)
+    if checks.processes(module)[0]:  # every process trains; the first one records
+        return Watcher(trained, None, None, None)
+    book = WatchBook(
+        run,
+        trained.about(class_names),
+        {str(n): _USUAL[n] if stride is None else stride for n, stride in strides.items()} | _NEVER,
+        [str(name) for name, stride in strides.items() if stride is None],
+        layers,
+        max_bytes,
+        overwrite,
+    )
+    if probe_images is not None:
+        probing = Probing(module, trained.names, probe_images)
+        book.watch_probes(probing.images(), probing.maps)
+    return Watcher(trained, book, criterion, loader)
+
+
+@dataclass
+class _Step:
+    """What is known so far of the step that is being computed.
+
+    raw: id of a parameter -> it, and its gradient as the backward passes left it.
+    """
+
+    passes: list[Pass] = field(default_factory=list)
+    raw: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    losses: list[Any] = field(default_factory=list)
+    labels: list[Array] = field(default_factory=list)
+    images: list[Array] = field(default_factory=list)
+    rows: int = 0
+    seen: SeenStep | None = None
+
+    def complete(self, seen: SeenStep, epoch: int) -> SeenStep:
+        """Add loss, classes and numbers of the images, where they are known of all images."""
+        losses = [float(loss) for loss in self.losses]
+        seen.epoch, seen.loss = max(epoch, 0), sum(losses) / len(losses) if losses else math.nan
+        images, labels = _joined(self.images), _joined(self.labels)
+        seen.images = images if images is not None and len(images) == seen.rows else None
+        seen.labels = labels if labels is not None and len(labels) == seen.rows else None
+        return seen
+
+
+class Watcher:
+    """A training that is being watched; made by `watch`.
+
+    Attributes:
+        folder: of the run; None in the other processes of a training by several.
+    """
+
+    def __init__(self, trained: Trained, book: WatchBook | None, criterion: Any, loader: Any) -> None:
+        self._trained, self._book, self._loader = trained, book, loader
+        self.folder = None if book is None else book.folder
+        self._share = checks.processes(trained.module)[1]
+        self._notes = Notes(trained.names, self.event, self._share < 1)
+        self._inputs = Inputs(trained.names.paths)
+        self._is_compiled = hasattr(trained.module, "_orig_mod")
+        self._step, self._epoch = _Step(), -1
+        self._handles: list[Any] = []
+        self._of_step: list[Any] = []  # handles of hooks that a recorded step has
+        self._is_on = book is not None
+        if book is not None:
+            self._hook(criterion)
+
+    # --- what the user calls
+
+    def note(
+        self, loss: Any = None, labels: Any = None, images: Any = None, epoch: int | None = None
+    ) -> None:
+        """Say what cannot be seen of the step that comes next: before `optimizer.step()`.
+
+        Args:
+            loss: of the batch, a number or a tensor.
+            labels: (n,) class numbers of its images.
+            images: (n,) numbers of its images in the data.
+            epoch: number of the pass through the data, from 0.
+        """
+        step = self._step
+        if loss is not None:
+            step.losses = [loss.detach() if hasattr(loss, "detach") else float(loss)]
+        if labels is not None:
+            step.labels = [np.asarray(labels).reshape(-1)]
+        if images is not None:
+            step.images = [np.asarray(images).reshape(-1)]
+        if epoch is not None:
+            self._begin_epoch(int(epoch))
+
+    def event(self, kind: str, **about: Any) -> None:
+        """Note what happened, at the step that was done last."""
+        if self._book is not None and self._is_on:
+            self._book.event(kind, **about)
+
+    def stop(self) -> None:
+        """End the recording: all hooks are removed, the files are closed."""
+        self._end("finished")
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._end("finished" if kind is None else "interrupted")
+
+    # --- hooks
+
+    def _hook(self, criterion: Any) -> None:
+        module, optimizer = self._trained.module, self._trained.optimizer
+        self._handles += [
+            module.register_forward_pre_hook(self._guarded(self._before_forward)),
+            module.register_forward_hook(self._guarded(self._after_forward), with_kwargs=True),
+            optimizer.register_step_pre_hook(self._guarded(self._before_update)),
+            optimizer.register_step_post_hook(self._guarded(self._after_update)),
+        ]
+        if criterion is not None:
+            self._handles.append(criterion.register_forward_hook(self._guarded(self._after_loss)))
+        self._prepare_next()
+
+    def _guarded(self, function: Callable[..., None]) -> Hook:
+        """The function, whose errors end the recording and not the training."""
+
+        def call(*arguments: Any) -> None:
+            if not self._is_on:
+                return
+            try:
+                function(*arguments)
+            except Exception as error:
+                self._give_up(error)
+
+        return Hook(call)
+
+    @property
+    def _is_ledger_due(self) -> bool:
+        book = self._book
+        return book is not None and (Stream.LEDGER in book.due or not book.has_begun)
+
+    def _before_forward(self, module: Any, arguments: Any) -> None:
+        if not (self._inputs.are_needed and self._is_ledger_due):
+            return
+        self._inputs.kept.clear()
+        for owner in module.modules():
+            weight = owner._parameters.get("weight")
+            if weight is not None and not list(owner.children()):
+                self._of_step.append(owner.register_forward_pre_hook(Hook(self._keeper(weight))))
+
+    def _keeper(self, weight: Any) -> Callable[..., None]:
+        """A hook that keeps what a module is called with, for the weight that it uses."""
+
+        def keep(module: Any, arguments: Any) -> None:
+            if arguments and self._is_on:
+                values = np.array(array_of(arguments[0]), np.float32)
+                self._inputs.kept.setdefault(id(weight), []).append(values)
+
+        return keep
+
+    def _after_forward(self, module: Any, arguments: Any, options: Any, outputs: Any) -> None:
+        import torch
+
+        results = [output for output in _tensors(outputs) if output.grad_fn is not None]
+        if not (torch.is_grad_enabled() and results):
+            return
+        self._forget_if_dropped()
+        first = next(_tensors((arguments, options)), None)
+        rows = 0 if first is None or not first.dim() else int(first.shape[0])
+        self._step.rows += rows
+        if self._loader is not None and self._loader.images is not None:
+            self._step.images.append(self._loader.images)
+        if self._is_ledger_due:
+            self._remove_step_hooks()
+            found = find_uses(results, rows, self._inputs)
+            self._step.passes.append(found)
+            self._is_compiled |= found.is_compiled
+            self._notes.of_pass(found)
+            for weight in {id(use.weight): use.weight for use in found.uses}.values():
+                self._of_step.append(weight.register_post_accumulate_grad_hook(Hook(self._keep_raw)))
+
+    def _forget_if_dropped(self) -> None:
+        """Forget passes whose update never came: their gradients were thrown away (a scaler skipped it)."""
+        uses = [use for found in self._step.passes for use in found.uses]
+        has_been_back = any(use.delta is not None for use in uses)
+        if has_been_back and all(_is_zero(use.weight.grad) for use in uses[:4]):
+            self.event("step skipped")
+            self._forget_step()
+
+    def _keep_raw(self, parameter: Any) -> None:
+        if not parameter.grad.is_sparse:
+            self._step.raw[id(parameter)] = parameter, parameter.grad.detach().clone()
+
+    def _after_loss(self, criterion: Any, arguments: Any, loss: Any) -> None:
+        if not getattr(loss, "requires_grad", False):
+            return
+        self._step.losses.append(loss.detach())
+        target = arguments[1] if len(arguments) > 1 else None
+        if target is not None and target.dim() == 1 and not target.is_floating_point():
+            self._step.labels.append(target.detach().cpu().numpy())
+
+    def _before_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
+        book, trained = self._book, self._trained
+        assert book is not None
+        seen = SeenStep(self._step.rows, trained.learning_rate)
+        if self._is_ledger_due:
+            passes = self._step.passes
+            # NOTE: before gradients are read, because uses say how weights are laid out.
+            trained.names.learn(use for found in passes for use in found.uses)
+            seen.gradients = trained.gradients()
+            raw = {key: trained.names.turned(p, before) for key, (p, before) in self._step.raw.items()}
+            found = assemble(passes, trained.names, raw, seen.gradients, self._share)
+            seen.uses = found.uses
+            self._notes.of_uses(found)
+            if not found.uses and any(p.is_compiled for p in passes):
+                return  # the next step runs without compiled code, and begins the run
+            book.prepare(trained.model(book.step, self._loader is not None), seen)
+        elif Stream.GRADIENTS in book.due:
+            seen.gradients = trained.gradients()
+        self._step.seen = seen
+
+    def _after_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
+        book, seen = self._book, self._step.seen
+        assert book is not None
+        book.arrive()
+        if self._loader is not None:
+            self._begin_epoch(self._loader.epoch)
+        if seen is None or not book.has_begun:
+            book.skip()
+        else:
+            book.record(self._step.complete(seen, self._epoch))
+        self._forget_step()
+        self._prepare_next()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if epoch != self._epoch and self._epoch >= 0 and self._book is not None:
+            self._book.end_epoch(self._epoch)
+        self._epoch = epoch
+
+    def _prepare_next(self) -> None:
+        """A compiled module hides what it does: the next recorded step runs without its compiled code."""
+        if self._is_compiled:
+            import torch
+
+            torch.compiler.set_stance("force_eager" if self._is_ledger_due else "default")
+
+    # --- ending
+
+    def _forget_step(self) -> None:
+        self._remove_step_hooks()
+        for found in self._step.passes:
+            found.release()
+        self._inputs.kept.clear()
+        self._step = _Step()
+
+    def _remove_step_hooks(self) -> None:
+        for handle in self._of_step:
+            handle.remove()
+        self._of_step = []
+
+    def _give_up(self, error: Exception) -> None:
+        said = str(error) if isinstance(error, KernelearnError) else f"{type(error).__name__}: {error}"
+        warnings.warn(
+            f"watch: {said} Recording ends; training goes on without it. What is recorded can be read.",
+            UserWarning,
+            stacklevel=3,
+        )
+        with contextlib.suppress(Exception):
+            self._end("interrupted")
+        self._is_on = False
+
+    def _end(self, kind: str) -> None:
+        if not self._is_on:
+            return
+        self._is_on = False
+        self._forget_step()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self._is_compiled:
+            import torch
+
+            torch.compiler.set_stance("default")
+        if self._book is not None:
+            self._book.close(kind)
+
+
+def _is_zero(gradient: Any) -> bool:
+    return gradient is None or not bool(gradient.any())
+
+
+def _tensors(values: Any) -> Iterator[Any]:
+    """The tensors in nested arguments or results."""
+    if hasattr(values, "grad_fn"):
+        yield values
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _tensors(value)
+
+
+def _joined(parts: list[Array]) -> Array | None:
+    return np.concatenate(parts).astype(np.int64) if parts else None

@@ -1,0 +1,178 @@
+"""What of a watched model is recorded, and how its records are laid out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernelearn.errors import unknown_name
+from kernelearn.recording.capture.selection import (
+    ALL_LAYERS,
+    SMALL_LAYER,
+    SMALL_MODEL,
+    layer_of,
+    step_fields,
+)
+from kernelearn.recording.files.layout import Field, Layout
+from kernelearn.recording.schedule import Cost, Stream, costs
+from kernelearn.watching.seen import Array, SeenModel, SeenStep, SeenUse
+
+_FLOAT = "<f4"
+Read = Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class WatchSelection:
+    """What is taken of a watched model, for `BudgetedWriter`.
+
+    Attributes:
+        weights, snapshot, state: path -> how to read it: recorded layers, the whole model, the optimiser.
+        layouts: stream -> Layout.
+        about: what the manifest says of the segment.
+    """
+
+    weights: Mapping[str, Read]
+    snapshot: Mapping[str, Read]
+    state: Mapping[str, Read]
+    layouts: Mapping[str, Layout]
+    about: Mapping[str, Any]
+    numbers: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all weights are recorded on both sides of each ledger."""
+        return self.numbers <= SMALL_MODEL
+
+    def costs(self, steps_per_epoch: float) -> dict[str, Cost]:
+        """Bytes of one time of every schedule."""
+        sizes = {name: layout.record_bytes for name, layout in self.layouts.items()}
+        return costs(sizes, steps_per_epoch, self.is_small)
+
+
+def chosen(model: SeenModel, uses: Mapping[str, SeenUse], wanted: Any) -> list[str]:
+    """Names of the layers to record, by the rule of the Recorder.
+
+    Raises: UnknownNameError for a name that is no layer with weights.
+    """
+    known = list(dict.fromkeys(map(layer_of, model.weights)))
+    if isinstance(wanted, str) and wanted == ALL_LAYERS:
+        return known
+    if wanted is not None:
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        for name in names:
+            if name not in known:
+                raise unknown_name("layer with weights", name, known)
+        return [name for name in known if name in names]
+    trained = {layer_of(path) for path in model.rules}
+    convolved = {layer_of(path) for path, use in uses.items() if use.parts[0].kind != "dense"}
+    sizes = {
+        name: sum(math.prod(w.shape) for p, w in model.weights.items() if layer_of(p) == name)
+        for name in known
+    }
+    return [
+        name
+        for name in known
+        if name in trained and (not convolved or name in convolved or sizes[name] <= SMALL_LAYER)
+    ]
+
+
+def select(
+    model: SeenModel,
+    step: SeenStep,
+    wanted: Any,
+    capacity: int,
+    probes: Sequence[Field] = (),
+    maps: Sequence[Field] = (),
+) -> WatchSelection:
+    """Work out what to record, from a step whose uses are known."""
+    layers = chosen(model, step.uses, wanted)
+    taken = [path for path in model.weights if layer_of(path) in layers]
+    trained = [path for path in taken if path in model.rules]
+    state = {f"{p}/{slot}": read for p in trained for slot, read in model.rules[p].slots.items()}
+    uses = {path: use for path, use in step.uses.items() if path in taken}
+    fields = {
+        Stream.KERNELS: [_field(path, model.weights[path].shape) for path in taken],
+        Stream.GRADIENTS: [_field(path, model.weights[path].shape) for path in trained],
+        Stream.STATE: [_field(f, model.weights[f.rpartition("/")[0]].shape) for f in state],
+        Stream.LEDGER: [f for path, use in uses.items() for f in _factor_fields(path, use)],
+        Stream.SNAPSHOTS: [_field(path, weight.shape) for path, weight in model.weights.items()],
+        Stream.STEPS: step_fields(()),
+        **({Stream.PROBES: list(probes), Stream.MAPS: list(maps)} if probes else {}),
+    }
+    return WatchSelection(
+        {path: model.weights[path].read for path in taken},
+        {path: weight.read for path, weight in model.weights.items()},
+        state,
+        {name: Layout(name, tuple(content), capacity) for name, content in fields.items()},
+        _about(model, layers, taken, trained, uses),
+        sum(math.prod(weight.shape) for weight in model.weights.values()),
+    )
+
+
+def _field(name: str, shape: Sequence[int]) -> Field:
+    return Field(name, _FLOAT, tuple(shape))
+
+
+def part_names(path: str, index: int) -> tuple[str, str, str]:
+    """Names of the fields of one use: input, gradient of the output, own gradient of the kernel."""
+    return f"{path}#{index}.x", f"{path}#{index}.delta", f"{path}#{index}.gradient"
+
+
+def _factor_fields(path: str, use: SeenUse) -> list[Field]:
+    found = []
+    for index, part in enumerate(use.parts):
+        x, delta, gradient = part_names(path, index)
+        found += [
+            Field(x, _FLOAT, (None, *part.x.shape[1:])),
+            Field(delta, _FLOAT, (None, *part.delta.shape[1:])),
+        ]
+        if part.gradient is not None:
+            found.append(_field(gradient, part.gradient.shape))
+    return found
+
+
+def factor_arrays(uses: Mapping[str, SeenUse], paths: Sequence[str]) -> dict[str, Array]:
+    """Field -> array of the ledgers of these kernels."""
+    found: dict[str, Array] = {}
+    for path in paths:
+        for index, part in enumerate(uses[path].parts):
+            x, delta, gradient = part_names(path, index)
+            found.update({x: part.x, delta: part.delta})
+            if part.gradient is not None:
+                found[gradient] = part.gradient
+    return found
+
+
+def _about(
+    model: SeenModel, layers: list[str], taken: list[str], trained: list[str], uses: Mapping[str, SeenUse]
+) -> dict[str, Any]:
+    return {
+        "layers": {name: [p.rpartition("/")[2] for p in taken if layer_of(p) == name] for name in layers},
+        "metrics": [],
+        "optimizer": dict(model.optimizer),
+        "uses": {path: _use(path, use) for path, use in uses.items()},
+        "updates": {
+            path: {
+                "kind": model.rules[path].kind,
+                "attrs": dict(model.rules[path].attrs),
+                "slots": list(model.rules[path].slots),
+                "constraint": None,
+            }
+            for path in trained
+        },
+        "changing": sorted(model.changing),
+        "full_layers": [],
+        "offset": model.offset,
+        "ids": "rows" if model.has_numbers else "order",
+    }
+
+
+def _use(path: str, use: SeenUse) -> dict[str, Any]:
+    parts = []
+    for index, part in enumerate(use.parts):
+        x, delta, gradient = part_names(path, index)
+        own = None if part.gradient is None else gradient
+        parts.append({"kind": part.kind, "x": x, "delta": delta, "gradient": own, "attrs": dict(part.attrs)})
+    return {"kernel_shape": list(use.kernel_shape), "bias": use.bias, "parts": parts}
