@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kernelearn import config
+from tests.docs.pages import blocks_of
 from tests.docs.test_examples import PAGES, ROOT
 
 DOCS = ROOT / "docs"
@@ -89,3 +90,12 @@ def test_a_picture_is_said_in_words_and_comes_in_both_lights(page):
     assert all(f"-{light}.svg" in name for _, name, light in shown)
     lights = [name for _, name, light in shown if light == "light"]
     assert all(name.replace("-light", "-dark") in text for name in lights)
+
+
+def test_the_three_pages_follow_one_training():
+    first, *others = (
+        blocks_of((DOCS / f"{name}.md").read_text(encoding="utf-8"))[0].text.splitlines()
+        for name in ("how-kernels-learn", "how-the-error-comes-back", "what-is-learned")
+    )
+    for other in others:
+        assert [line for line in first if "tested" not in line] == other
