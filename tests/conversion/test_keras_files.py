@@ -133,6 +133,10 @@ def test_what_keras_lacks_is_named_and_nothing_is_written(tmp_path):
             Model(start, layers.Dropout(0.5, name="drop")(start, training=True)),
             r"'drop' \(Dropout\).*training=True",
         ),
+        (
+            Model(start, layers.Dense(2, activation=layers.PReLU(), name="bent")(start)),
+            r"'bent' \(Dense\).*PReLU",
+        ),
         (Model(start, ops.cumsum(start, axis=1)), r"ops.cumsum"),
         (
             Sequential([layers.Input((4,)), layers.Dense(2, activation=lambda x: x * x, name="own")]),

@@ -63,7 +63,7 @@ class _Maker:
             "leaky_relu",
         ]
         if self.flip(0.2):
-            return self.one(self.la.LeakyReLU(0.2), self.la.PReLU(), self.la.ReLU(6.0), self.la.ELU(0.7))
+            return self.one(self.la.LeakyReLU(0.2), self.la.ReLU(6.0), self.la.ELU(0.7))
         return names[self.rng.integers(len(names))]
 
     def window(self, share=0.4):

@@ -182,6 +182,10 @@ class Writer:
             raise ArgumentError(f"{key}: {error}") from error
 
     def activation(self, layer: Layer, value: Any) -> Any:
+        if isinstance(value, Layer) and value.weights:
+            raise ArgumentError(
+                f"its activation {type(value).__name__} has weights, which Keras cannot load there"
+            )
         if isinstance(value, Layer):
             return self.layer(value)
         if value is None or isinstance(value, str):
