@@ -369,18 +369,19 @@ def clamp(net: Network, call: Call) -> Placed:
 
 @reads("where.self", "where.ScalarOther", "where.ScalarSelf")
 def where(net: Network, call: Call) -> Placed:
-    condition = call.placed("condition")
-    condition = net.in_order(call, condition)
-    values = []
-    for name in ("self", "other"):
-        value = call[name]
-        if isinstance(value, Placed):
-            if value.rank != condition.rank:
-                call.refuse("broadcasts its condition", "Give condition and values the same axes.")
-            values.append(net.ordered(call, value, condition.order).tensor)
-        else:
-            values.append(fixed(net, value, condition))
-    return Placed(net.op(call, "where", condition.tensor, *values), call.shapes[0], condition.order)
+    given = [call[name] for name in ("condition", "self", "other")]
+    lead = net.in_order(call, next(value for value in given if isinstance(value, Placed)))
+    if len(call.shapes[0]) != lead.rank:
+        call.refuse("broadcasts its condition or values", "Give all of them the same axes.")
+    parts = []
+    for value in given:
+        if not isinstance(value, Placed):
+            parts.append(fixed(net, value, lead))
+            continue
+        if value.rank != lead.rank:
+            call.refuse("broadcasts its condition or values", "Give all of them the same axes.")
+        parts.append(net.ordered(call, value, lead.order).tensor)
+    return Placed(net.op(call, "where", *parts), call.shapes[0], lead.order)
 
 
 @reads("to.dtype", "to.dtype_layout", "_to_copy.default", "to.device", "type_as.default", "float.default")

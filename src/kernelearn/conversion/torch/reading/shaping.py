@@ -342,3 +342,28 @@ def channel_shuffle(net: Network, call: Call) -> Placed:
     x, groups = net.in_order(call, call.placed("self")), int(call["groups"])
     places = np.arange(x.shape[1]).reshape(groups, -1).T.ravel()
     return Placed(net.op(call, "take", x.tensor, places, axis=x.axis(1)), call.shapes[0], x.order)
+
+
+@reads("slice_scatter.default", "select_scatter.default")
+def scatter(net: Network, call: Call) -> Placed:
+    """A value with a part replaced: what lies before, the new part, what lies behind."""
+    x = net.in_order(call, call.placed("self"))
+    axis, new = call["dim"] % x.rank, _whole(net, call, call["src"])
+    if "select" in call.operator:
+        start = int(call["index"]) % x.shape[axis]
+        stop, new = start + 1, with_shape(net, call, new, (*new.shape[:axis], 1, *new.shape[axis:]))
+    else:
+        start, stop, step = slice(call["start"], call["end"], call["step"]).indices(x.shape[axis])
+        if step != 1:
+            call.refuse(f"replaces every {step}th entry", "Write whole runs of entries.")
+    if (start, stop) == (0, x.shape[axis]):
+        return new
+    if axis == x.images_axis:
+        call.refuse("replaces a part of the images", "A model computes every image of a batch.")
+    new = net.ordered(call, new, x.order)
+    parts = [new.tensor]
+    if start > 0:
+        parts.insert(0, part(net, call, x, axis, slice(0, start), ".before"))
+    if stop < x.shape[axis]:
+        parts.append(part(net, call, x, axis, slice(stop, None), ".behind"))
+    return Placed(net.layer(call, layers.Concatenate, parts, axis=x.axis(axis)), x.shape, x.order)
