@@ -51,6 +51,17 @@ def test_there_and_back(run, small, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, last))
 
 
+def test_factors_of_the_learning_rate_are_left_out_and_told(run, small, tmp_path):
+    model = kernelearn.load_model(small)
+    model.get_layer("head").learning_rate_multiplier = 2.0
+    model.save(tmp_path / "rates.kernelearn")
+    done = run("convert", tmp_path / "rates.kernelearn", tmp_path / "rates.fake", "--json")
+    assert "factors of the learning rate of single layers" in done.json["not_carried"]
+    assert kernelearn.load_model(tmp_path / "rates.fake").get_layer("head").learning_rate_multiplier == 1.0
+    own = run("convert", tmp_path / "rates.kernelearn", tmp_path / "own.kernelearn", "--json")
+    assert own.json["not_carried"] == []
+
+
 def test_ours_loses_nothing(run, small, tmp_path):
     done = run("convert", small, tmp_path / "same.kernelearn", "--json")
     assert done.json["not_carried"] == [] and done.json["not_compared"] == []

@@ -38,6 +38,8 @@ def not_carried(model: Any, path: Path, back: Any) -> list[str]:
             found.append(what)
     if model.input_range.largest and not back.input_range.largest:
         found.append("the range of numbers that it was trained on, which is compared when it meets others")
+    if _rates(model) and sorted(_rates(back).values()) != sorted(_rates(model).values()):
+        found.append("factors of the learning rate of single layers")
     if _frozen(model) and _frozen(back) != _frozen(model):
         found.append(f"which layers are frozen ({', '.join(_frozen(model)[:5])})")
     names, others = [list(one.weight_paths()) for one in (model, back)]
@@ -77,6 +79,14 @@ def _frozen(model: Any) -> list[str]:
     return [layer.name for layer in model.flat_layers() if layer.own_weights and not layer.trainable]
 
 
+def _rates(model: Any) -> dict[int, float]:
+    """id(layer) -> factor of its learning rate, where it has one."""
+    layers = model.flat_layers()
+    return {
+        id(layer): layer.learning_rate_multiplier for layer in layers if layer.learning_rate_multiplier != 1
+    }
+
+
 def _training_layers(model: Any) -> list[str]:
     """Layers that change what goes through them at random."""
     return [layer.name for layer in model.flat_layers() if layer.called_training or hasattr(layer, "rate")]
@@ -95,8 +105,15 @@ def write(model: Any, path: Path) -> None:
         )
     if kind is not None and kind.weights_only:
         model.save_weights(path)
-    else:
+        return
+    rates = _rates(model)
+    try:
+        for layer in model.flat_layers() if kind is not None else ():
+            layer.learning_rate_multiplier = 1.0  # no other program has them
         model.save(path)
+    finally:
+        for layer in model.flat_layers():
+            layer.learning_rate_multiplier = rates.get(id(layer), 1.0)
 
 
 def try_back(path: Path, model: Any) -> tuple[Any, str]:
