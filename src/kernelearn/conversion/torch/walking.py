@@ -40,7 +40,7 @@ _DROPOUTS = {
 _WEIGHTED = re.compile("Conv|Linear|Bilinear|Embedding|BatchNorm|LayerNorm|GroupNorm|PReLU")
 # Operations along the steps of (n, c, steps): what meets one first has its channels on axis 1.
 _ALONG_STEPS = re.compile(
-    r"conv1d|conv_transpose1d|pool1d|batch_norm|instance_norm|linear1d|nearest1d|(flect|plicat)ion_pad1d"
+    r"conv1d|conv_transpose1d|pool1d|batch_norm|instance_norm|linear1d|nearest1d|nearest_exact1d|(flect|plicat)ion_pad1d"
 )
 # What passes axes on as they are.
 _PASSING = re.compile(
