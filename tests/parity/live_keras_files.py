@@ -172,6 +172,8 @@ def small():
 def test_training_goes_on_as_in_keras(case, ending, tmp_path):
     name, arguments = case
     arguments = dict(arguments)
+    # NOTE: Keras computes a part of this step in float32, and wrongly (in place) under torch.
+    tolerance = 1e-5 if name == "ScheduleFreeAdamW" else 1e-8
     if arguments.get("learning_rate") == "schedule":
         arguments["learning_rate"] = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
     theirs, (x, y) = small(), networks.data(8, 3)
@@ -186,13 +188,13 @@ def test_training_goes_on_as_in_keras(case, ending, tmp_path):
     else:
         theirs_again = keras.models.load_model(tmp_path / f"theirs{ending}")
     for _ in range(3):
-        agree(ours.train_on_batch(x, y), theirs_again.train_on_batch(x, y), 1e-8)
-    agree(ours.get_weights(), [np.asarray(w) for w in theirs_again.weights], 1e-8)
+        agree(ours.train_on_batch(x, y), theirs_again.train_on_batch(x, y), tolerance)
+    agree(ours.get_weights(), [np.asarray(w) for w in theirs_again.weights], tolerance)
     ours.save(tmp_path / "ours.keras")
     back = keras.models.load_model(tmp_path / "ours.keras")
     same_weights(ours, back)
     for _ in range(3):
-        agree(ours.train_on_batch(x, y), back.train_on_batch(x, y), 1e-8)
+        agree(ours.train_on_batch(x, y), back.train_on_batch(x, y), tolerance)
 
 
 LOSSES = [(n, {}) for n in sorted(known.FAMILIES["loss"]) if n != "CTC"]

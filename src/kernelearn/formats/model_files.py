@@ -4,7 +4,6 @@ The readers and writers of other programs' files stand above the models, in `con
 by name when a file of their kind is first used.
 """
 
-import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -144,7 +143,7 @@ def format_to_read(path: PathLike) -> ModelFormat | None:
 
 def _members(file: Any) -> set[str]:
     try:
-        with zipfile.ZipFile(io.BufferedReader(file)) as archive:
+        with zipfile.ZipFile(file) as archive:
             return set(archive.namelist())
     except Exception:  # NOTE: a damaged zip is told by the reader of the own format, by name.
         return set()
