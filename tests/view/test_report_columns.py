@@ -14,8 +14,8 @@ from kernelearn import Input, Model, explain
 from kernelearn import layers as L
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
 from kernelearn.view.report import render_report
-from kernelearn.view.report.bench_data import panel_of
-from kernelearn.view.report.chosen import Chosen
+from kernelearn.view.report.columns.bench_data import panel_of
+from kernelearn.view.report.columns.chosen import Chosen
 from tests.view.small_runs import bars_of, record, record_model, recorded_bars
 
 

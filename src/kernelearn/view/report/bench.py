@@ -15,15 +15,15 @@ from kernelearn.explain.choices import is_convolution
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
 from kernelearn.view.families import ACTIVATIONS, ERRORS, FAMILIES, WEIGHTS, Family, shades
 from kernelearn.view.maps import flat, limit_of
-from kernelearn.view.report.bench_data import Panel, panels
 from kernelearn.view.report.cells import NUMBERED, crossings, number_table
-from kernelearn.view.report.chosen import Chosen
+from kernelearn.view.report.columns.bench_data import Panel, panels
+from kernelearn.view.report.columns.chosen import Chosen
+from kernelearn.view.report.columns.error_path import path_part
+from kernelearn.view.report.columns.window_sum import window_sum
 from kernelearn.view.report.decimals import brief, cell_column
-from kernelearn.view.report.error_path import path_part
 from kernelearn.view.report.markup import Html, join, paragraph, tag
 from kernelearn.view.report.material import Material
 from kernelearn.view.report.pictures import map_picture
-from kernelearn.view.report.window_sum import window_sum
 
 # Bytes of numbers, for all layers together.
 _ROOM = 720_000

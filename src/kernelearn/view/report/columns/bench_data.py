@@ -17,7 +17,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import filters_that_moved_most, moved_most, some_steps
 from kernelearn.explain.passes.columns import Columns
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
-from kernelearn.view.report.bench_sources import LedgerSteps, ProbeSteps
+from kernelearn.view.report.columns.bench_sources import LedgerSteps, ProbeSteps
 
 Source = LedgerSteps | ProbeSteps
 # At most so much of each; and what is given up, in this order, until a layer fits into its room.
