@@ -20,6 +20,7 @@ from kernelearn.cli.report import report
 from kernelearn.cli.runs import app as recordings
 from kernelearn.cli.summary import summary
 from kernelearn.cli.train.command import train
+from kernelearn.cli.view import view
 
 _EPILOG = "Start with: kernelearn train digits --run runs/demo"
 
@@ -51,7 +52,7 @@ _kernels = typer.Typer(
 _kernels.command("show")(show)
 _kernels.command("fit")(fit)
 
-for _command in (train, evaluate, predict, summary, network, data, report):
+for _command in (train, evaluate, predict, summary, network, data, report, view):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")
