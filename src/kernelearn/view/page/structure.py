@@ -75,6 +75,8 @@ def _made(page_run: PageRun, run: Run) -> Structure:
     try:
         model = untrained(page_run)
         network = open_network(model)
+        for place, buffer in enumerate(network.outputs):  # a program keeps what leads to its outputs
+            network.graph.outputs[f"y_{place}"] = buffer.name
         graph = Graph(network.graph.build())
     except KernelearnError:
         return Structure({name: _recorded(run, name) for name in run.layers}, None, False)
