@@ -23,6 +23,7 @@ from kernelearn.recording.capture.selection import (
     about_model,
     compiled_as,
     is_same,
+    layer_of,
     select,
 )
 from kernelearn.recording.capture.sizes import usual_shapes
@@ -197,6 +198,34 @@ class Recorder(Callback):
         if self._book is not None:
             self._guarded(self._end, self._book, "interrupted")
         self._release()
+
+    # --- what others ask and tell it
+
+    @property
+    def last_step(self) -> int:
+        """Number of updates recorded."""
+        return self._place.step
+
+    def note(self, kind: str, **about: Any) -> None:
+        """Record an event at the last step, such as something that was done to the training by hand."""
+        if self._book is not None:
+            self._guarded(self._note, self._book, kind, about)
+
+    def _note(self, book: BudgetedWriter, kind: str, about: Mapping[str, Any]) -> None:
+        book.event(kind, self._place.step, **about)
+
+    def reselect(self) -> None:
+        """What is trained was changed between two steps: go on with records that fit."""
+        if self._book is not None:
+            self._guarded(self._reselect, self._book)
+
+    def _reselect(self, book: BudgetedWriter) -> None:
+        asked = self._full
+        if isinstance(asked, list | tuple):
+            trained = {layer_of(p) for p, weight in self.model.weight_paths().items() if weight.trainable}
+            self._full = tuple(n for n in asked if getattr(n, "name", n) in trained)
+        self._open_segment(book, book.writer.streams[Stream.STEPS].layout.capacity)
+        self._full = asked
 
     # --- beginning
 

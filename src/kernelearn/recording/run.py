@@ -14,12 +14,13 @@ from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unkn
 from kernelearn.formats.foreign import refused
 from kernelearn.locks import is_locked
 from kernelearn.recording.about import RunAbout
-from kernelearn.recording.factors import Factors, Part
+from kernelearn.recording.factors import Factors, Part, StageRecord
 from kernelearn.recording.files.events import Event, read_events
 from kernelearn.recording.files.manifest import MANIFEST, read_manifest, run_folder
 from kernelearn.recording.files.segment import Segment
 from kernelearn.recording.files.streams import StreamReader
 from kernelearn.recording.files.writer import EVENTS
+from kernelearn.recording.interventions import BY_HAND, Intervention, of_events, variable_of
 from kernelearn.recording.schedule import SCHEDULED, Stream
 from kernelearn.recording.weights import Weights
 
@@ -246,6 +247,30 @@ class Run:
         after = self.kernels(layer, step, weight).astype(np.float64)
         return np.asarray(after - self.kernels(layer, step - 1, weight))
 
+    @property
+    def interventions(self) -> list[Intervention]:
+        """What was done to the training by hand, in order; `recording.Interventions` does it again."""
+        return of_events(self._events)
+
+    def by_hand(self, layer: str, step: int, weight: str = "kernel") -> list[Intervention]:
+        """What was done by hand to a weight between the updates step-1 and step."""
+        name = self.weight_name(layer, weight)
+        return [
+            one
+            for one in self.interventions
+            if one.kind in BY_HAND and one.step == step - 1 and (one.layer, one.weight) == (layer, name)
+        ]
+
+    def weight_before(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
+        """The weight that the update of a step began with: that of step-1, with what was done by hand since.
+
+        Raises: as `kernels`.
+        """
+        found = self.kernels(layer, step - 1, weight)
+        for done in self.by_hand(layer, step, weight):
+            found = done.changed(found)
+        return found
+
     def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """dL/d(weight) of a step, as the engine computed it, before clipping."""
         return self.read(Stream.GRADIENTS, self._name(layer, weight), step)
@@ -434,6 +459,33 @@ class Run:
             None if own is None else self.read(Stream.LEDGER, own, step),
         )
 
+    def stages(self, layer: str, step: int, weight: str = "kernel") -> tuple[StageRecord, ...]:
+        """What the step of a ledger had at the places behind a kernel: winners of pooling, errors from above.
+
+        Returns: () for runs of earlier versions, and for layers that are called several times.
+        Raises: ArgumentError for a step without a ledger.
+        """
+        uses = self._about(step).get("uses", {}).get(self._name(layer, weight), {})
+        return tuple(self._stage(values, step) for values in uses.get("stages", ()))
+
+    def stage_steps(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: those of `ledger_steps_of` for which `stages` has something."""
+        name = self._name(layer, weight)
+        having = [
+            s.steps(Stream.LEDGER)
+            for s in self._segments
+            if s.about.get("uses", {}).get(name, {}).get("stages")
+        ]
+        return np.unique(np.concatenate(having)) if having else np.zeros(0, np.int64)
+
+    def _stage(self, values: dict[str, Any], step: int) -> StageRecord:
+        arrays = {
+            key: None if values.get(key) is None else self.read(Stream.LEDGER, values[key], step)
+            for key in ("value", "winner", "delta")
+        }
+        attrs = {key: _tuples(value) for key, value in values["attrs"].items()}
+        return StageRecord(values["name"], values["operator"], values["layer"], attrs, **arrays)
+
     def maps(self, layer: str, step: int) -> np.ndarray:
         """(images, ...) output of a layer for the probe images, in inference mode."""
         return self.read(Stream.MAPS, layer, step)
@@ -478,6 +530,18 @@ class Run:
             variable.assign(self._weight_of_model(name, step))
         return model
 
+    def model_before(self, step: int) -> Any:
+        """The model that an update began with: that of step-1, with what was done by hand since.
+
+        Raises: as `model`.
+        """
+        model = self.model(step - 1)
+        for done in self.interventions:
+            if done.kind in BY_HAND and done.step == step - 1:
+                variable = variable_of(model, done.layer, done.weight)
+                variable.assign(done.changed(variable.numpy()))
+        return model
+
     def untrained_model(self) -> Any:
         """The model from its config, with whatever weights.
 
@@ -495,9 +559,16 @@ class Run:
         model.metadata = dict(self.about.metadata)
         return model
 
+    def weight_of_model(self, path: str, step: int) -> np.ndarray | None:
+        """Any weight of the model at a step, by its path "layer/kernel"; None if it is not known there.
+
+        Raises: FormatError if its record is damaged.
+        """
+        found = self._record(Stream.SNAPSHOTS, path, step)
+        return self._weights.value(path, step) if found is None else found[0].read(found[1], found[2])
+
     def _weight_of_model(self, name: str, step: int) -> np.ndarray:
-        found = self._record(Stream.SNAPSHOTS, name, step)
-        value = self._weights.value(name, step) if found is None else found[0].read(found[1], found[2])
+        value = self.weight_of_model(name, step)
         if value is not None:
             return value
         raise ArgumentError(

@@ -34,7 +34,7 @@ _PLACES = {
 # Places in their order; a number passes each at most once, a normalisation in two operators.
 _ORDER = ("z", "norm", "a", "pool")
 # Attributes that say what an operator does.
-_SAID = ("kind", "size", "stride", "padding", "axes")
+_SAID = ("kind", "size", "stride", "padding", "axes", "alpha", "axis")
 
 
 @dataclass(frozen=True)

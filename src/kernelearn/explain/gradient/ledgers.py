@@ -108,6 +108,10 @@ class Ledger:
         """Terms summed over the positions of each image."""
         return _summed(self.images, self.terms)
 
+    def by_row(self) -> Sums:
+        """Terms summed over the positions of each row of the batch: an image that is in it twice has two."""
+        return _summed(self.rows, self.terms)
+
     def by_class(self) -> Sums:
         """Terms summed over each class.
 

@@ -27,7 +27,7 @@ def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
     """
     model = _model_before(run, step)
     images, targets = _rows(run, step, x, y)
-    begun = _begun(run, step)
+    begun = begun(run, step)
     model.optimizer.iterations = run.iteration(step) - 1
     return replay_training(model, images, targets, seed=int(begun["seed"]))
 
@@ -72,20 +72,20 @@ def _model_before(run: Run, step: int) -> Any:
             "are recorded "
             + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
         )
-    compiled = _begun(run, step).get("compiled")
+    compiled = begun(run, step).get("compiled")
     if compiled is None:
         raise ArgumentError(
             "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
             "written down. Give a compiled model: explain.delta(model, layer, x, y)."
         )
-    model = run.model(step - 1)
+    model = run.model_before(step)
     # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
     precision, engine = compiled.get("policy", "float32"), run.about.engine
     model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
     return model
 
 
-def _begun(run: Run, step: int) -> dict[str, Any]:
+def begun(run: Run, step: int) -> dict[str, Any]:
     """What the fit that trained a step said when it began."""
     before = [event for event in run.events if event["kind"] == "begun" and event["step"] < step]
     return dict(before[-1]) if before else {}

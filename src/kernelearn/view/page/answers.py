@@ -17,7 +17,7 @@ from kernelearn.errors import (
     UnknownNameError,
     unknown_name,
 )
-from kernelearn.view.page import filters, findings, gradients, lessons, overview, weights
+from kernelearn.view.page import controlling, filters, findings, gradients, lessons, overview, passes, weights
 from kernelearn.view.page.asking import Ask, NotRecorded, Refused
 from kernelearn.view.page.blocks import Answer, Blocks, blocks_answer, json_answer
 from kernelearn.view.page.library import Library, PageRun
@@ -51,12 +51,17 @@ OF_RUN: dict[str, Route] = {
     "film": _binary(weights.film, "layer weight count steps filter channel"),
     "trace": _binary(weights.trace, "layer weight index"),
     "distances": _binary(overview.distances, "layer weight"),
+    "batch": _binary(passes.batch, "layer step rows only filter channel"),
+    "probe": _binary(passes.probe, "layer step rows only filter channel picture"),
+    "network": _binary(passes.network, "step row probe picture"),
+    "path": _json(passes.path, "layer step row filter at most"),
     "ledger": _json(gradients.ledger_of, "layer weight step index"),
     "update": _json(gradients.update, "layer weight step index"),
     "history": _json(gradients.history_of, "layer weight index"),
     "dense": _json(filters.dense, "layer weight step filter channel"),
     "families": _json(filters.families, "layer weight step"),
     "hints": _json(findings.hints),
+    "control": _json(controlling.state),
 }
 # Address -> what answers of the whole page.
 OF_PAGE: dict[str, Route] = {
@@ -135,7 +140,9 @@ def error_answer(error: Exception) -> Answer:
     for kind, status, name in _ERRORS:
         if isinstance(error, kind):
             return _error(name, str(error), status)
-    words = f"The server met an error that it did not expect ({type(error).__name__}). Its terminal says more."
+    words = (
+        f"The server met an error that it did not expect ({type(error).__name__}). Its terminal says more."
+    )
     return _error("unexpected", words, 500)
 
 

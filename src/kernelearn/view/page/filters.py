@@ -8,7 +8,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.kernel.filter_banks import FilterBank, filter_bank
-from kernelearn.explain.kernel.health import KernelHealth, kernel_health
+from kernelearn.explain.kernel.health import KernelHealth, cosine_by_chance, kernel_health
 from kernelearn.explain.kernel.matrices import dense_equivalent
 from kernelearn.explain.kernel.shapes import frequency_response
 from kernelearn.explain.kernel.tied_matrix import ChainEquivalent, DenseEquivalent
@@ -77,7 +77,11 @@ def _block(wide: DenseEquivalent, channel: int, one: int) -> tuple[np.ndarray, n
     """(row, column, kernel entry) of the entries from one channel to one filter, counted in positions."""
     filters, channels = wide.output_shape[-1], wide.input_shape[-1]
     is_here = (wide.ties.rows % filters == one) & (wide.ties.columns % channels == channel)
-    return wide.ties.rows[is_here] // filters, wide.ties.columns[is_here] // channels, wide.ties.kernel[is_here]
+    return (
+        wide.ties.rows[is_here] // filters,
+        wide.ties.columns[is_here] // channels,
+        wide.ties.kernel[is_here],
+    )
 
 
 def families(page_run: PageRun, ask: Ask) -> dict[str, Any]:
@@ -145,15 +149,9 @@ def _filter(number: int, health: KernelHealth, bank: FilterBank | None) -> dict[
 
 
 def _by_chance(health: KernelHealth) -> dict[str, float]:
-    """What random kernels of the same size and number have: how alike the two that are most alike are."""
-    count = len(health.norm)
-    flat = np.random.default_rng(0).standard_normal((20, int(np.prod(health.kernels.values.shape[:-1])), count))
-    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
-    cosines = np.abs(np.einsum("spf,spg->sfg", unit, unit)) - np.eye(count)
-    return {
-        "p_below_0.05": 0.05 * count,
-        "largest_cosine": float(np.median(cosines.max(axis=(1, 2)))) if count > 1 else 0.0,
-    }
+    """What random kernels of the same size and number have."""
+    count, size = len(health.norm), int(np.prod(health.kernels.values.shape[:-1]))
+    return {"p_below_0.05": 0.05 * count, "largest_cosine": cosine_by_chance(size, count)}
 
 
 def _or_none(number: Any) -> int | None:

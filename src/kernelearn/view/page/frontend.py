@@ -101,7 +101,9 @@ class Frontend:
     @staticmethod
     def _own_file(folder: Path, path: str) -> Asset:
         parts = path.split("/")
-        if any(part in ("", "..", ".") or part.startswith(".") or "\\" in part or "\0" in part for part in parts):
+        if any(
+            part in ("", "..", ".") or part.startswith(".") or "\\" in part or "\0" in part for part in parts
+        ):
             raise _nothing(path)
         found = folder.joinpath(*parts).resolve()
         if not found.is_relative_to(folder) or not found.is_file() or found.stat().st_size > _LARGEST:

@@ -39,7 +39,9 @@ def ledger_of(page_run: PageRun, ask: Ask) -> dict[str, Any]:
     layer, weight = layer_and_weight(run, ask)
     index = index_of(run, layer, weight, ask)
     check_ledger(run, layer, weight, step)
-    book = page_run.keep(("ledger", layer, weight, step, index), lambda: ledger(run, layer, step, (weight, *index)))
+    book = page_run.keep(
+        ("ledger", layer, weight, step, index), lambda: ledger(run, layer, step, (weight, *index))
+    )
     return {
         **{name: getattr(book, name) for name in ("layer", "weight", "step", "kind", "gradient", "total")},
         "index": list(book.index),
@@ -64,7 +66,9 @@ def check_ledger(run: Run, layer: str, weight: str, step: int) -> None:
     if step in steps:
         return
     if run.is_frozen(layer, step, weight):
-        raise NotRecorded(absent(f"{layer}/{weight} was frozen at step {step}: nothing moved it.", steps, step))
+        raise NotRecorded(
+            absent(f"{layer}/{weight} was frozen at step {step}: nothing moved it.", steps, step)
+        )
     if not len(steps):
         raise NotRecorded(absent(f"No ledger of {layer}/{weight} is recorded in this run."))
     raise NotRecorded(absent(f"No ledger is recorded at step {step}.", steps, step))
@@ -72,11 +76,17 @@ def check_ledger(run: Run, layer: str, weight: str, step: int) -> None:
 
 def _by_row(book: Ledger) -> list[dict[str, Any]]:
     """Images by the size of their sums; each row of the batch by itself."""
-    rows, first = np.unique(book.rows, return_index=True)
-    sums = np.bincount(book.rows, book.terms, int(rows.max(initial=-1)) + 1)[rows]
-    order = np.argsort(-np.abs(sums), kind="stable")
+    found = book.by_row()
+    first = np.searchsorted(book.rows, found.keys) if (np.diff(book.rows) >= 0).all() else None
+    places = [int(np.flatnonzero(book.rows == key)[0]) for key in found.keys] if first is None else first
+    order = np.argsort(-np.abs(found.sums), kind="stable")
     return [
-        {"row": int(rows[i]), "image": int(book.images[first[i]]), "label": _label(book, first[i]), "sum": sums[i]}
+        {
+            "row": int(found.keys[i]),
+            "image": int(book.images[places[i]]),
+            "label": _label(book, int(places[i])),
+            "sum": found.sums[i],
+        }
         for i in order
     ]
 
@@ -90,9 +100,7 @@ def _by_class(book: Ledger) -> list[dict[str, Any]]:
         return []
     found = book.by_class()
     order = np.argsort(-np.abs(found.sums), kind="stable")
-    return [
-        {"label": int(found.keys[i]), "sum": found.sums[i], "terms": int(found.counts[i])} for i in order
-    ]
+    return [{"label": int(found.keys[i]), "sum": found.sums[i], "terms": int(found.counts[i])} for i in order]
 
 
 def _by_position(book: Ledger) -> dict[str, Any] | None:
@@ -188,7 +196,8 @@ def history_of(page_run: PageRun, ask: Ask) -> dict[str, Any]:
         "start": past.before,
         "end": past.after,
         "parts": [
-            {"name": name, "words": WORDS.get(name, name), "value": value} for name, value in past.totals.items()
+            {"name": name, "words": WORDS.get(name, name), "value": value}
+            for name, value in past.totals.items()
         ],
         "residual": past.residual,
         "is_exact": past.is_exact,

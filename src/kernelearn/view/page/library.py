@@ -34,12 +34,15 @@ class PageRun:
         key: its name in addresses; name: as its folder is called; path: of the folder.
         lock: held while something is computed from the run.
         identity: changes when another run is in its place.
+        pictures: those that readers gave; pictures_taken: how many there were.
     """
 
     def __init__(self, key: str, path: Path) -> None:
         self.key, self.path = key, path
         self.name = path.name if path.name != "record" else path.parent.name
         self.lock = threading.RLock()
+        self.pictures: dict[str, Any] = {}
+        self.pictures_taken = 0
         self.identity = ""
         self._run: Run | None = None
         self._looked = 0.0

@@ -36,9 +36,8 @@ def opening(run: Run) -> dict[str, Any]:
 def _largest(run: Run, layer: str, weight: str, index: tuple[int, ...], step: int) -> dict[str, Any]:
     """The image with the largest sum, and the position of its largest term that lies inside the image."""
     book = ledger(run, layer, step, (weight, *index))
-    rows = np.unique(book.rows)
-    sums = np.bincount(book.rows, book.terms, len(rows))
-    row = int(np.abs(sums).argmax())
+    sums = book.by_row()
+    row = int(sums.keys[np.abs(sums.sums).argmax()])
     is_there = (book.rows == row) & ~book.in_padding
     terms = np.where(is_there, np.abs(book.terms), -1.0)
     place = int(terms.argmax())

@@ -77,9 +77,7 @@ class _Guarded:
             return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         try:
-            is_new = self.site.gate.check(
-                scope["method"], headers, scope["query_string"].decode("latin-1")
-            )
+            is_new = self.site.gate.check(scope["method"], headers, scope["query_string"].decode("latin-1"))
         except Refused as error:
             await _response(error_answer(error))(scope, receive, _with_headers(send))
             return
@@ -177,7 +175,9 @@ def _post(site: Site, what: str) -> Any:
         except Refused as error:
             return _response(error_answer(error))
         kind = request.headers.get("content-type", "")
-        return _response(await in_thread(_safely, _posted, site, what, request.path_params["run"], body, kind))
+        return _response(
+            await in_thread(_safely, _posted, site, what, request.path_params["run"], body, kind)
+        )
 
     return handle
 

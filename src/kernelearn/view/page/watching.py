@@ -38,7 +38,9 @@ class Watcher:
         try:
             run = page_run.open()
         except KernelearnError as error:
-            is_there = any((folder / MANIFEST).exists() for folder in (page_run.path, page_run.path / "record"))
+            is_there = any(
+                (folder / MANIFEST).exists() for folder in (page_run.path, page_run.path / "record")
+            )
             event = "change" if is_there else "gone"
             return {"event": event, "data": {"status": "broken", "problem": str(error)}}
         data = {

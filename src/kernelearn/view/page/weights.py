@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
 from kernelearn.explain.choices import some_steps
 from kernelearn.explain.gradient.pairs import operator_index
 from kernelearn.recording.run import Run
@@ -36,7 +36,9 @@ def recorded_layer(run: Run, ask: Ask) -> str:
     layer = ask.text("layer")
     if layer not in run.layers and run.about.weights_of(layer):
         raise NotRecorded(
-            absent(f"The weights of {layer} are not recorded in this run: train with --record-layers {layer}.")
+            absent(
+                f"The weights of {layer} are not recorded in this run: train with --record-layers {layer}."
+            )
         )
     run.weights(layer)
     return layer
@@ -58,9 +60,14 @@ def index_of(run: Run, layer: str, weight: str, ask: Ask) -> tuple[int, ...]:
 def weights(page_run: PageRun, ask: Ask) -> Blocks:
     """All weights of a layer at a step and before it, and their gradients."""
     run = page_run.open()
-    layer, step = recorded_layer(run, ask), ask.number("step")
+    layer, step = ask.text("layer"), ask.number("step")
+    names = run.about.weights_of(layer) if layer not in run.layers else run.weights(layer)
+    if not names:
+        raise unknown_name(
+            "layer with weights", layer, {path.rpartition("/")[0] for path in run.about.weights}
+        )
     blocks = Blocks(header={"layer": layer, "step": step, "frozen": []})
-    for weight in run.weights(layer):
+    for weight in names:
         _add_weight(blocks, run, layer, weight, step)
     return blocks
 
@@ -71,6 +78,10 @@ def _add_weight(blocks: Blocks, run: Run, layer: str, weight: str, step: int) ->
             blocks.arrays[name] = value_at(run, layer, weight, at)
         except NotRecorded as error:
             blocks.missing[name] = error.about
+    if layer not in run.layers:
+        why = f"Of {layer} only weights are recorded, at some steps: its gradients are not."
+        blocks.missing[f"{weight}:gradient"] = absent(why)
+        return
     if step > 0 and run.is_frozen(layer, step, weight):
         blocks.header["frozen"].append(weight)
     gradients = run.gradient_steps_of(layer, weight)
@@ -86,11 +97,11 @@ def value_at(run: Run, layer: str, weight: str, step: int) -> np.ndarray:
 
     Raises: NotRecorded.
     """
-    steps = run.weight_steps(layer, weight)
-    if step in steps:
-        return run.kernels(layer, step, weight)
-    if step in run.model_steps:
-        return run.read("snapshots", f"{layer}/{weight}", step)
+    found = run.weight_of_model(f"{layer}/{weight}", step) if step >= 0 else None
+    if found is not None:
+        return found
+    own = run.weight_steps(layer, weight) if layer in run.layers else np.zeros(0, np.int64)
+    steps = np.union1d(own, run.model_steps)
     if step < 0:
         raise NotRecorded(absent("There is nothing before the first state.", steps, step))
     raise NotRecorded(absent(f"{layer}/{weight} is not recorded at step {step}.", steps, step))
