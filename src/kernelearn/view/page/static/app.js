@@ -209,6 +209,19 @@ export class App {
     const isThere = has(layer.steps, step);
     const wanted = isThere ? step : nearest(layer.ledgers.length ? layer.ledgers : layer.steps, step) ?? step;
     this.state.set({ layer: name, step: wanted, kernel: this.kernelOf.get(name) ?? 0, slice: 0, weight: [], at: [], image: -1 });
+    void this.liveliest();
+  }
+
+  /** Of a dense layer whose weight nobody chose, the one with the largest gradient: the middle one may read nothing. */
+  async liveliest() {
+    await this.settled;
+    const { layer, stage } = this.frame;
+    const gradient = layer.isDense && stage?.hasErrors ? stage.kernel("gradient") : null;
+    if (!gradient) return;
+    let best = 0;
+    for (let tap = 1; tap < layer.taps; tap++) if (Math.abs(gradient[tap]) > Math.abs(gradient[best])) best = tap;
+    this.chooseTap(best);
+    await this.settled;
   }
 
   /** @param {number} tap */
@@ -330,6 +343,7 @@ export class App {
     this.waterfall.render(frame);
     this.time.render(frame);
     this.live.render(frame);
+    attribute(this.skeleton, "data-step", frame.step);
   }
 
   /** @param {any} selection */

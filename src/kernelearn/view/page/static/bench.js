@@ -55,6 +55,7 @@ export class BenchView {
     this.columns = names.map((name, place) => ({ name, up: this.#tile(name, "f", place), down: this.#tile(name, "d", place) }));
     this.stages.style.setProperty("--columns", String(names.length));
     for (const { up, down } of this.columns) this.stages.insertBefore(up.element, this.gap).after(down.element);
+    this.columns[this.columns.length - 1].down.element.classList.add("last");
   }
 
   /** @param {string} name @param {"f" | "d"} row @param {number} place */
@@ -203,13 +204,13 @@ export class BenchView {
     const { frame } = this;
     const { stage, row, layer, selection } = frame;
     const from = layer.about.reads?.[0] ?? "input";
-    const isImage = from === "input" || !frame.run.layer(from)?.about.weights || frame.run.open[0] === layer;
+    const isImage = frame.run.readsImage(layer);
     const map = layer.input(selection.kernel, selection.slice);
     const who = this.page.nameOf(frame, row);
     const label = stage.labels[row] >= 0 ? `, class ${frame.run.className(stage.labels[row])}` : "";
     const values = stage.x(row);
     const cell = cellText(this.ranges.x, false);
-    const what = layer.isDense ? ` all of ${from}` : isImage ? (layer.slices > 1 ? ` channel ${map}` : " image") : ` map ${map} of ${from}`;
+    const what = layer.isDense ? ` from ${from}` : isImage ? (layer.slices > 1 ? ` channel ${map}` : " image") : ` map ${map}, ${from}`;
     this.#show(up, {
       values, sizes: stage.geometry.input, range: this.ranges.x, family: "a", format: cell.format, hatched: null, dots: null,
       caption: [["A", "x"], what], label: `Input x: ${who}${isImage ? "" : what}`, sub: isImage ? who + label : `${who}, ± ${digits(this.ranges.x, 2)}`, op: "",
@@ -247,20 +248,21 @@ export class BenchView {
       const isOne = selection.scope === "image";
       const values = (isOne ? stage.gradientOf(row) : stage.kernel("gradient") ?? stage.gradient) ?? new Float64Array(0);
       const range = largest(values);
-      const cell = cellText(range, true);
+      const cell = cellText(range, true, 2, -1);
       const who = isOne ? "this image" : `all ${stage.rows}`;
       this.#show(down, { values, sizes: layer.window, range, family: "e", format: cell.format, hatched: unused(layer), dots: null, caption: [["E", "∂L/∂W"], ` ${who}`], label: `Gradient of kernel ${selection.kernel}, ${isOne ? "part of this image" : "all images"}`, sub: range === 0 ? "nothing came back" : cell.unit.replace(/^, /, "") || `± ${digits(range, 2)}`, op: "Σ→" });
       return;
     }
     const values = stage.error(name, row) ?? new Float64Array(volume(stage.sizes(name))).fill(NaN);
-    const cell = cellText(this.ranges.e, true, 1);
+    const cell = cellText(this.ranges.e, true, 1, -1);
     const isLast = name === stage.end;
     const { hatched, sub } = this.#hatching(name, values);
     const units = cell.unit.replace(/^, /, "");
+    const joined = stage.missing[`d${name}`];
     const caption = isLast ? [["E", "δ"], " from above"] : [["E", "δ"], ` at ${name === "norm" ? "n" : name}`];
     this.#show(down, {
       values, sizes: stage.sizes(name), range: this.ranges.e, family: "e", format: cell.format, hatched, dots: name === this.#beforePool() ? Array.from(stage.winners(row) ?? []).filter((w) => w >= 0) : null,
-      caption, label: isLast ? "δ from the layers above" : `δ at ${name}`, sub: this.ranges.e === 0 ? "nothing came back" : sub || units || `± ${digits(this.ranges.e, 2)}`, op: isLast && name === "z" ? "" : "←",
+      caption, label: isLast ? "δ from the layers above" : `δ at ${name}`, sub: joined ? joined.why : this.ranges.e === 0 ? "nothing came back" : sub || units || `± ${digits(this.ranges.e, 2)}`, op: isLast && name === "z" ? "" : "←",
     });
   }
 
@@ -275,7 +277,7 @@ export class BenchView {
     const flatAt = slopeIsZero(this.frame);
     if (name !== "pool" && name !== "a" && stage.columns.includes("a") && flatAt) return { hatched: (/** @type {number} */ at) => flatAt(at) || unknown(at), sub: "hatched: slope 0" };
     const isBlank = blank(stage, layer);
-    return { hatched: (/** @type {number} */ at) => unknown(at) && !isBlank?.(at), sub: Array.from(values).some(unknown) && !stage.showsUnits ? "hatched: not recorded" : "" };
+    return { hatched: (/** @type {number} */ at) => unknown(at) && !isBlank?.(at), sub: Array.from(values).some((_, at) => unknown(at)) && !stage.showsUnits ? "hatched: not recorded" : "" };
   }
 
   /** @param {any} down @param {readonly number[]} weight */

@@ -17,7 +17,7 @@ export class DenseView {
     this.weights = h("canvas", { role: "img", tabindex: 0 });
     this.gradient = h("canvas", { role: "img", tabindex: 0 });
     this.captionW = h("span", {}, h("b", { class: "W", text: "Weights" }), ": a row an output, a column an input");
-    this.captionG = h("span", {}, h("b", { class: "E", text: "Gradient" }), " of a free dense layer, this image: δ · x");
+    this.captionG = h("span", {}, h("b", { class: "E", text: "Gradient" }), " of a free dense layer: δ · x");
     this.wordsW = h("p");
     this.wordsG = h("p");
     this.missing = h("div", { class: "empty", hidden: true });

@@ -45,7 +45,7 @@ export class FamiliesView {
     const twins = found.filters.filter((/** @type {any} */ one) => one.duplicate_of != null).length;
     const low = found.filters.filter((/** @type {any} */ one) => one.p != null && one.p < 0.05).length;
     const chance = found.expected_by_chance ?? {};
-    rich(this.words, [["b", count(low)], ` of ${count(found.filters.length)} kernels are closer to a classical filter than 95 % of random ones (chance gives ${fixed(chance["p_below_0.05"], 1)}); `, ["b", count(dead)], " dead, ", ["b", count(twins)], ` repeat another; the most alike of random kernels have a cosine of ${digits(chance.largest_cosine, 2)}. Effective rank ${fixed(found.effective_rank, 1)} of ${count(found.rank)}.`]);
+    rich(this.words, [["b", count(low)], ` of ${count(found.filters.length)} kernels are closer to a classical filter than 95 % of random ones (chance gives ${fixed(chance["p_below_0.05"], 1)}); `, ["b", count(dead)], " dead, ", ["b", count(twins)], ` repeat another; the most alike of random kernels have a cosine of ${digits(chance.largest_cosine, 2)}. Effective rank ${fixed(found.effective_rank, 1)} of ${count(found.rank)}${found.filters.every((/** @type {any} */ one) => one.is_redundant) ? ", so that each kernel is a sum of others" : ""}.`]);
   }
 
   /** @param {any} frame @param {any} found @param {any} selection */
@@ -54,6 +54,7 @@ export class FamiliesView {
     const block = weightBlock(frame);
     const range = block ? largest(...Array.from({ length: layer.filters }, (_, f) => layer.cut(block.data, selection.slice, f))) : 1;
     const response = found.response;
+    const all = found.filters.every((/** @type {any} */ one) => one.is_redundant);
     const order = selection.order === "number" ? found.filters : [...found.filters].sort((/** @type {any} */ a, /** @type {any} */ b) => (b.similarity ?? 0) - (a.similarity ?? 0));
     children(this.body, order, () => this.#row(), (row, one) => {
       row._filter = one.filter;
@@ -68,7 +69,7 @@ export class FamiliesView {
       text(p, digits(one.p, 2));
       this.#frequency(frequency, response, one.filter);
       text(size, digits(one.norm, 3));
-      const told = [one.is_dead ? "dead" : "", one.duplicate_of != null ? `like kernel ${one.duplicate_of}` : one.cosine > 0.9 && one.nearest != null ? `near kernel ${one.nearest} (${fixed(one.cosine, 2)})` : "", one.is_redundant ? "sum of others" : ""];
+      const told = [one.is_dead ? "dead" : "", one.duplicate_of != null ? `like kernel ${one.duplicate_of}` : one.cosine > 0.9 && one.nearest != null ? `near kernel ${one.nearest} (${fixed(one.cosine, 2)})` : "", one.is_redundant && !all ? "a sum of others" : ""];
       text(remarks, told.filter(Boolean).join(", "));
     });
   }

@@ -105,7 +105,7 @@ function rowOf(frame, selection) {
 /** @param {any} answer @param {any} layer @param {number} step @param {any} run */
 function gapOf(answer, layer, step, run) {
   if (answer?.refused) return { ...around(layer.ledgers, step), why: answer.refused.message, isBroken: answer.refused.status === 422, isNew: answer.refused.kind !== "not held" };
-  const found = answer?.missing?.z ?? answer?.missing?.x ?? (typeof answer?.missing?.why === "string" ? answer.missing : null);
+  const found = answer?.missing?.z ?? answer?.missing?.x ?? answer?.missing?.["*"] ?? (typeof answer?.missing?.why === "string" ? answer.missing : null);
   if (found) return found;
   if (!run.probes) return { ...around(layer.ledgers, step), why: `No ledger at step ${step}, and the run holds no probe images.` };
   return { ...around(layer.ledgers, step), why: "This layer's maps are not recorded at this step." };
@@ -131,7 +131,8 @@ function backGap(frame, answer) {
   const near = around(layer.ledgers, step);
   if (source === "batch") {
     if (answer?.refused) return { ...near, why: answer.refused.message, isBroken: answer.refused.status === 422 };
-    return { ...near, ...(answer?.missing?.dz ?? {}), why: answer?.missing?.dz?.why ?? "No error came back to this layer." };
+    const told = answer?.missing?.dz ?? answer?.missing?.["*"];
+    return { ...near, ...(told ?? {}), why: told?.why ?? "No error came back to this layer." };
   }
   if (has(layer.ledgers, step)) return { ...near, nearest: step, why: source === "own" ? "Your picture is watched, not trained on: no error comes back." : "A probe image is watched, not trained on: no error comes back.", isProbe: true };
   if (!layer.ledgers.length) return { ...near, why: layer.about.trainable === false ? "The layer is frozen: no gradient is formed, and none recorded." : "This run recorded no ledger of this layer." };

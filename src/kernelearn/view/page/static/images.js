@@ -17,7 +17,7 @@ export class ImagesView {
     this.all = button("all", () => page.choose({ scope: "batch" }));
     this.batch = button("batch", () => page.choose({ source: "batch" }));
     this.probe = button("probe", () => page.choose({ source: "probe" }));
-    this.own = button("your own", () => page.openPicture());
+    this.own = button("own", () => page.openPicture());
     this.sep = h("span", { class: "sep" });
     this.tableButton = h("button", { class: "tbl", type: "button", title: "table", "aria-label": "Table of contributions", text: "▦", onclick: () => this.#table() });
     const seg = h("div", { class: "seg", role: "group", "aria-label": "Images" }, this.one, this.all, this.sep, this.batch, this.probe, this.own, this.tableButton);

@@ -12,7 +12,7 @@ const ORDERS = [
   ["number", "number"],
   ["size", "size"],
   ["change", "change"],
-  ["filter", "likeness to a filter"],
+  ["filter", "likeness"],
 ];
 
 /** Pictures to choose from: buttons, or one canvas with a frame where there are very many. */
@@ -204,7 +204,7 @@ class Way {
     this.change = new Tile();
     this.note = h("p", { class: "note" });
     this.since = h("span", { text: "change since" });
-    this.element = h("div", {}, h("div", { class: "hd" }, this.title),
+    this.element = h("div", { class: "way" }, h("div", { class: "hd" }, this.title),
       h("div", { class: "trio" },
         h("figure", {}, h("figcaption", {}, h("span", { text: "at step" }), this.step), this.then.element),
         h("figure", {}, h("figcaption", {}, this.since), this.change.element)), this.note);

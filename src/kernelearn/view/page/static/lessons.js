@@ -89,6 +89,8 @@ export class Lessons {
     this.made = "";
     this.page.choose(values);
     await this.page.settled;
+    if (/** @type {any} */ (values).weight?.length === 0) await this.page.liveliest();
+    if (this.page.frame) this.render(this.page.frame);
     if (!isRestored) this.page.say(this.list.querySelector("[aria-current]")?.textContent ?? "");
     this.#light();
   }

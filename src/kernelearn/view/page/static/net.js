@@ -48,7 +48,7 @@ export class NetView {
     } else {
       text(name, layer.name + (layer.about.trainable === false ? " · frozen" : ""));
       text(first, shape(layer.about.output_shape ?? []));
-      text(second, countOf(layer));
+      text(second, countOf(layer, run));
     }
     const answer = frame.network?.blocks ? frame.network : null;
     this.#maps(node, layer, frame, answer);
@@ -98,14 +98,14 @@ export class NetView {
   }
 }
 
-/** @param {any} layer */
-function countOf(layer) {
+/** @param {any} layer @param {any} run */
+function countOf(layer, run) {
   const { about } = layer;
   if (about.how && about.parameters) return about.how.replace(/\*/g, "·").replace(/ /g, "").replace("=", " = ");
   if (about.parameters) return `${about.parameters.toLocaleString("en")} numbers`;
-  const size = about.pool_size ?? null;
-  if (/^MaxPooling/.test(about.class)) return size ? `largest of ${shape(size)}` : "the largest";
-  if (/^AveragePooling/.test(about.class)) return size ? `mean of ${shape(size)}` : "the mean";
+  const size = run.pools.get(layer.name)?.size ?? null;
+  if (/Max/.test(about.class)) return size ? `largest of ${shape(size)}` : "the largest";
+  if (/Average/.test(about.class)) return size ? `mean of ${shape(size)}` : "the mean";
   return about.class;
 }
 

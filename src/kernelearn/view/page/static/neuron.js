@@ -113,7 +113,8 @@ export class NeuronView {
     const name = columns[columns.length - 1];
     const before = name === "a" ? stage.value(beforeActivation(stage), row, unit) : z;
     const range = largest(...stage.columns.map((/** @type {string} */ one) => stage.map(one, row)));
-    const kind = layer.columns.find((/** @type {any} */ one) => one.name === name)?.kind ?? name;
+    const column = layer.columns.find((/** @type {any} */ one) => one.name === name);
+    const kind = column?.kind ?? column?.operator ?? name;
     const words = /** @type {any} */ ({ relu: "ReLU", norm: "norm", leaky_relu: "leaky" })[kind] ?? kind;
     return (/** @type {number} */ cy) => [
       s("path", { d: `M252 ${cy}H262M294 ${cy}H300`, stroke: "var(--ink2)" }),
@@ -157,9 +158,9 @@ export class NeuronView {
       label: `The error of this neuron: ${count(inAll)} terms from above, sum ${digits(hop.total, 4, true)}, δ at z ${digits(delta, 4, true)}`,
     });
     const above = top[0].layer;
-    const units = top.slice(0, 3).map((/** @type {any} */ part) => wherePart(part)).join(", ");
+    const units = top.slice(0, 2).map((/** @type {any} */ part) => wherePart(part)).join(", ");
     const scaled = exponent ? ` Errors × ${power(exponent)}.` : "";
-    rich(this.formula, [["b", `δ from above = Σ δ(${above}) · w`], ` over the ${count(inAll)} units of ${above} that read this value: largest ${units}.${scaled}`]);
+    rich(this.formula, [["b", `δ from above = Σ δ(${above}) · w`], ` over ${count(inAll)} units: largest ${units}.${scaled}`]);
     this.told = { title: `Error of the neuron at ${placed(at)}: the largest terms from above`, head: ["unit above", "δ", "weight", "product"], rows: [...hop.parts.map((/** @type {any} */ part) => [wherePart(part), part.error, part.factor, part.term]), ["sum", "", "", hop.total]] };
     void layer;
     void selection;
@@ -211,7 +212,8 @@ export class NeuronView {
           ];
         }),
         s("rect", { x: 300, y: cy - 12, width: 24, height: 24, fill: this.page.colours.fill(delta, range, "e"), stroke: "var(--mark)", "stroke-width": 1.6 }),
-        s("text", { x: 326, y: cy + 26, "text-anchor": "end", "font-size": 11, class: "strong halo", text: fixed(delta * scale, 4, true) }),
+        s("path", { d: `M312 ${cy + 12}V${cy + 17 * boxes.length + 4}`, stroke: "var(--line)" }),
+        s("text", { x: 326, y: cy + Math.max(26, 17 * boxes.length + 16), "text-anchor": "end", "font-size": 11, class: "strong halo", text: fixed(delta * scale, 4, true) }),
         s("text", { x: 326, y: cy - 18, "text-anchor": "end", "font-size": 9.5, class: "quiet", text: "δ at z" }),
       ];
     };

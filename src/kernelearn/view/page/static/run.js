@@ -16,6 +16,8 @@ export class Run {
     this.ledgers = stepsOf(about.steps?.ledgers);
     this.classes = about.class_names ?? [];
     this.last = about.last_step ?? 0;
+    /** Layer that pools -> sizes of its window, as the layer below knows them. */
+    this.pools = new Map(this.layers.flatMap((layer) => layer.columns.filter((one) => one.name === "pool" && one.layer).map((one) => [one.layer, one])));
     this.probes = about.probe?.count ?? 0;
   }
 
@@ -32,6 +34,18 @@ export class Run {
   /** @param {string} name */
   layer(name) {
     return this.byName.get(name) ?? null;
+  }
+
+  /** Whether a layer reads the pictures themselves, perhaps shifted or turned. @param {Layer} layer */
+  readsImage(layer) {
+    let [name] = layer.about.reads ?? [];
+    for (let hop = 0; name && hop < 50; hop++) {
+      const below = this.layer(name);
+      if (!below) return true;
+      if (below.weight || below.about.parameters || !QUIET.test(below.about.class)) return false;
+      [name] = below.about.reads ?? [];
+    }
+    return true;
   }
 
   /** @param {number} label */

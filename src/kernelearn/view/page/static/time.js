@@ -25,7 +25,7 @@ export class TimeView {
     this.plot = find("plot");
     this.step = h("b");
     this.more = h("span");
-    this.now.append(this.step, this.more, h("button", { class: "tbl", type: "button", title: "table", "aria-label": "Table of the steps", text: "▦", onclick: () => this.#table() }));
+    this.now.append(h("div", { class: "at" }, this.step, h("button", { class: "tbl", type: "button", title: "table", "aria-label": "Table of the steps", text: "▦", onclick: () => this.#table() })), this.more);
     this.curve.addEventListener("change", () => page.choose({ curve: this.curve.value }));
     this.film = h("canvas", { class: "film", "aria-hidden": "true" });
     this.parts = {
@@ -127,12 +127,14 @@ export class TimeView {
     const loss = scalarAt(frame, "loss", step);
     const rate = scalarAt(frame, "learning_rate", step);
     const epoch = scalarAt(frame, "epoch", step);
-    const first = `of ${count(run.last)}${epoch !== null ? `, epoch ${count(epoch + (run.about.epochs_from_zero === false ? 0 : 1))}` : ""}`;
+    const epochs = scalar(frame, "epoch")?.values;
+    const all = run.isGrowing || !epochs?.length ? "" : ` of ${count(epochs[epochs.length - 1] + 1)}`;
+    const first = `of ${count(run.last)}${epoch !== null ? `, epoch ${count(epoch + 1)}${all}` : ""}`;
     const second = step === 0 ? "before the first update" : [loss !== null ? `batch loss ${digits(loss, 3)}` : "", rate !== null ? `rate ${digits(rate, 3)}` : ""].filter(Boolean).join(", ");
-    const words = `${first}\n${second} `;
+    const words = `${first}\n${second}`;
     if (this.told !== words) {
       this.told = words;
-      this.more.replaceChildren(first, h("br"), `${second} `);
+      this.more.replaceChildren(h("span", { text: first }), h("span", { text: second }));
     }
   }
 
@@ -251,7 +253,8 @@ export class TimeView {
     text(value, isHere && !isSmall ? `${layer.named(selection.weight)} = ${fixed(found.values[at], 4, true)}` : "");
     const other = this.page.otherTrace(frame);
     attribute(second, "d", other ? `M${points(other, x, y, width)}` : "");
-    attributes(legend, { x: width - MARGIN, y: from + 9 });
+    const isLeft = x(step) > width - 480;
+    attributes(legend, { x: isLeft ? MARGIN + 14 : width - MARGIN, y: from + 9, "text-anchor": isLeft ? "start" : "end" });
     const [grey, line, dashed] = legend.children;
     const name = (this.curve.value || "loss").replaceAll("_", " ");
     text(grey, isSmall ? "" : `grey: ${name === "loss" ? "loss of each batch" : name}${LOGARITHMIC.test(name) ? " (log)" : ""}`);

@@ -1,6 +1,6 @@
 /** Why a weight moved at a step: the update as bars that add up, with the numbers as they are shown. */
 import { attribute, attributes, children, h, rich, s, show, text } from "kl/dom";
-import { asShown, count, decimalsOf, digits, fixed } from "kl/format";
+import { asShown, count, decimalsOf, digits, fixed, largest } from "kl/format";
 
 const WIDTH = 328;
 
@@ -39,7 +39,8 @@ export class WaterfallView {
   #draw(found) {
     const parts = found.parts.filter((/** @type {any} */ part) => part.value !== 0 || part.name === "gradient");
     const values = parts.map((/** @type {any} */ part) => part.value);
-    const decimals = decimalsOf([...values, found.update], 5, 4, 12);
+    const decimals = decimalsOf([...values, found.update], 5, 4, 9);
+    this.isTiny = largest([...values, found.update]) < 10 ** -decimals;
     const scale = 10 ** decimals;
     const [before, after] = [Math.round(found.before * scale) / scale, Math.round(found.after * scale) / scale];
     const shown = asShown(values, after - before, decimals);
@@ -87,10 +88,12 @@ export class WaterfallView {
     const [fresh, old] = [Math.abs(parts.gradient ?? 0), Math.abs(parts.momentum ?? 0)];
     const share = fresh + old ? Math.round((100 * fresh) / (fresh + old)) : null;
     const gradient = found.gradient ?? gradientOf(frame);
-    const lines = [["b", "W after = W before + the parts"], `: ${title}${rate}.`];
-    if (gradient !== null && Number.isFinite(gradient)) lines.push(` g = ${digits(gradient, 4, true)}.`);
-    if (share !== null && old) lines.push(` ${share} % by this batch, ${100 - share} % by the gradients before it.`);
+    const lines = [["b", title], rate];
+    if (gradient !== null && Number.isFinite(gradient)) lines.push(`, gradient ${digits(gradient, 4, true)}.`);
+    else lines.push(".");
+    if (share !== null && old) lines.push(` ${share} % by this batch, ${100 - share} % by the gradients before.`);
     else if (frame.step === 1 && share !== null) lines.push(" No memory yet: the first step.");
+    if (this.isTiny) lines.push(" All parts are smaller than the last digit shown.");
     for (const event of found.by_hand ?? []) lines.push(` By hand: ${event.words ?? event.kind ?? "changed"}.`);
     rich(this.formula, /** @type {any} */ (lines));
   }

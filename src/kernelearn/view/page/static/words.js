@@ -9,10 +9,10 @@ const FORMULAS = {
 };
 const OPS = { relu: "ReLU", leaky_relu: "leaky", sigmoid: "σ", linear: "", softmax: "softmax" };
 
-/** How numbers are written in cells: decimals that fit, or a stated unit. @param {number} range @param {boolean} signed @param {number} [figures] behind the point, in units */
-export function cellText(range, signed, figures = 2) {
+/** How numbers are written in cells: decimals that fit, or a stated unit. @param {number} range @param {boolean} signed @param {number} [figures] behind the point, in units @param {number} [least] exponent from which on numbers are shown as they are */
+export function cellText(range, signed, figures = 2, least = -2) {
   const exponent = exponentOf(range);
-  if (range > 0 && exponent < -2) {
+  if (range > 0 && exponent < least) {
     const scale = 10 ** exponent;
     return { format: (/** @type {number} */ v) => fixed(v / scale, figures, signed), unit: `, in units of ${power(exponent)}` };
   }
@@ -48,7 +48,7 @@ export function columnWords(frame, name) {
   if (name === "norm") return { caption: [["A", "n"], " normalised"], label: "n: z normalised over the batch, scaled and shifted", sub: column.layer ?? "", op: "norm" };
   if (name === "a") {
     const source = beforeActivation(stage) === "norm" ? "n" : "z";
-    const kind = column.kind ?? "";
+    const kind = column.kind ?? column.operator ?? "";
     const formula = (FORMULAS[/** @type {keyof typeof FORMULAS} */ (kind)] ?? `${kind} {}`).replaceAll("{}", source);
     const flatAt = slopeIsZero(frame);
     const values = stage.map("a", row) ?? [];
@@ -79,11 +79,13 @@ export class Words {
     const where = volume(stage.geometry.output) > 1 ? `at (${at.join(", ")})` : layer.isDense ? `unit ${selection.kernel}` : "";
     const products = neuron.z - neuron.bias;
     const forward = [`${where}: products ${fixed(products, 4, true)}${neuron.hasBias ? `, bias ${fixed(neuron.bias, 4, true)}` : ""} → `, ["A", `z = ${fixed(neuron.z, 4, true)}`]];
+    const isCut = slopeIsZero(frame)?.(stage.showsUnits ? stage.filter : place);
     for (const name of stage.columns.slice(1)) {
+      if (name === "pool" && isCut) continue;
       if (name === "pool") forward.push(` → ${this.#pooling(frame, at, place)}`);
       else forward.push(" → ", ["A", `${name === "norm" ? "n" : name} = ${fixed(stage.value(name, row, place), 4, name === "norm")}`]);
     }
-    if (slopeIsZero(frame)?.(stage.showsUnits ? stage.filter : place)) forward.push(" → cut, nothing passes");
+    if (isCut) forward.push(" → cut, nothing passes");
     return { forward, backward: this.#backward(frame, selection, at, place) };
   }
 
@@ -107,7 +109,9 @@ export class Words {
     const delta = stage.delta(row)?.[place] ?? NaN;
     const names = stage.columns;
     const above = this.fromAbove(frame, at, place);
-    if (names.length > 1) {
+    const joined = stage.missing[`d${stage.end}`];
+    if (joined) parts.push("from the loss → ");
+    else if (names.length > 1) {
       parts.push(Number.isFinite(above) ? ["E", digits(above, 3, true)] : "from above: not recorded", Number.isFinite(above) ? " from above → " : " → ");
       const winners = names.includes("pool") ? stage.winners(row) : null;
       if (winners && !stage.pooled(at).some((/** @type {number} */ p) => winners[p] === place)) return [...parts, "another position won → ", ["b", "δ = 0"], ", it teaches nothing here"];
