@@ -3,7 +3,7 @@
  * stands below; a column is a place in the network, and its two tiles have the same shape.
  */
 import { attribute, h, rich, s, show, text } from "kl/dom";
-import { cellText, columnWords, slopeIsZero } from "kl/words";
+import { cellText, columnWords, kernelText, slopeIsZero } from "kl/words";
 import { count, digits, fixed, largest, sum } from "kl/format";
 import { clamped, flat, frame as windowFrame, pixel, unflat, volume } from "kl/geometry";
 import { figureTile, Thumbnail } from "kl/tile";
@@ -53,7 +53,8 @@ export class BenchView {
       column.down.element.remove();
     }
     this.columns = names.map((name, place) => ({ name, up: this.#tile(name, "f", place), down: this.#tile(name, "d", place) }));
-    this.stages.style.setProperty("--columns", String(names.length));
+    // NOTE: a column is as wide in a layer of three as in one of five: what one looked at stays where it was.
+    this.stages.style.setProperty("--columns", String(Math.max(5, names.length)));
     for (const { up, down } of this.columns) this.stages.insertBefore(up.element, this.gap).after(down.element);
     this.columns[this.columns.length - 1].down.element.classList.add("last");
   }
@@ -180,7 +181,7 @@ export class BenchView {
     if (name === "x") return this.#input(up);
     if (name === "w") {
       const values = this.#kernel();
-      const cell = cellText(this.ranges.w, true);
+      const cell = kernelText(this.ranges.w, layer);
       const words = frame.isBefore ? `before step ${count(frame.step)}` : `after step ${count(frame.step)}`;
       const noun = layer.isDense ? "unit" : layer.slices > 1 ? "" : "kernel";
       const caption = [["W", "W"], ` ${noun} ${selection.kernel}${layer.slices > 1 ? `, slice ${selection.slice}` : ""}`.replace("  ", " ")];
@@ -248,7 +249,7 @@ export class BenchView {
       const isOne = selection.scope === "image";
       const values = (isOne ? stage.gradientOf(row) : stage.kernel("gradient") ?? stage.gradient) ?? new Float64Array(0);
       const range = largest(values);
-      const cell = cellText(range, true, 2, -1);
+      const cell = kernelText(range, layer, -1);
       const who = isOne ? "this image" : `all ${stage.rows}`;
       this.#show(down, { values, sizes: layer.window, range, family: "e", format: cell.format, hatched: unused(layer), dots: null, caption: [["E", "∂L/∂W"], ` ${who}`], label: `Gradient of kernel ${selection.kernel}, ${isOne ? "part of this image" : "all images"}`, sub: range === 0 ? "nothing came back" : cell.unit.replace(/^, /, "") || `± ${digits(range, 2)}`, op: "Σ→" });
       return;

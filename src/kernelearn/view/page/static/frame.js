@@ -40,7 +40,7 @@ export async function assemble(page, selection) {
   const source = isBatch ? "batch" : selection.source === "own" && page.picture ? "own" : "probe";
   const ask = (/** @type {string} */ name, /** @type {any} */ values) => settled(data.get(`${path}/${name}`, values));
   const index = layer.index(selection.weight, selection.slice, selection.kernel).join(",");
-  const film = layer.size > LARGE_FILM ? filterOf(layer, selection) : {};
+  const film = layer.size > LARGE_FILM && !layer.isTransposed && !layer.isDepthwise ? filterOf(layer, selection) : {};
   const [answer, weights, filmAnswer, trace, update, pictures, scalars] = await Promise.all([
     stageAnswer(page, selection, layer, source, ask),
     ask("weights", { layer: layer.name, step }),
@@ -70,7 +70,8 @@ const filterOf = (layer, selection) => ({ filter: selection.kernel, channel: lay
 function stageAnswer(page, selection, layer, source, ask) {
   const isExport = page.data.source.kind === "export";
   const rows = source === "batch" ? 64 : page.run.probes;
-  const cut = !isExport && !layer.isDense && isLarge(layer, rows) ? filterOf(layer, selection) : {};
+  const isPlain = !layer.isDense && !layer.isDepthwise && !layer.isTransposed && (layer.about.operator?.groups ?? 1) === 1;
+  const cut = !isExport && isPlain && isLarge(layer, rows) ? filterOf(layer, selection) : {};
   const values = { layer: layer.name, step: selection.step, ...cut };
   if (source === "batch") return ask("batch", values);
   if (source === "own") return ask("probe", { ...values, picture: page.picture.id });

@@ -1,6 +1,7 @@
 /** Images below the bench: those of the batch by what they gave to the chosen weight, or the probe images. */
 import { attribute, attributes, children, choose, h, rich, roving, s, show, text } from "kl/dom";
 import { count, digits, largest, sum } from "kl/format";
+import { folded } from "kl/layer";
 import { pictureOf } from "kl/net";
 import { Thumbnail } from "kl/tile";
 
@@ -132,7 +133,7 @@ export function showPicture(thumb, picture, colours) {
   const sizes = picture.shape.length > 1 ? picture.shape.slice(0, -1) : picture.shape;
   if (channels !== 3 || sizes.length !== 2) {
     const values = channels === 1 ? picture.data : Float64Array.from({ length: picture.data.length / channels }, (_, at) => picture.data[at * channels]);
-    return thumb.show(values, sizes.length ? sizes : [1, values.length], largest(values), "a", colours);
+    return thumb.show(values, picture.shape.length > 1 ? sizes : folded(values.length), largest(values), "a", colours);
   }
   const [rows, columns] = sizes;
   thumb.canvas.width = columns;
@@ -144,8 +145,8 @@ export function showPicture(thumb, picture, colours) {
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
-  const isUnit = low >= 0 && high <= 1;
-  const [from, to] = isUnit ? [0, 1] : low >= 0 && high <= 255 && high > 1 ? [0, 255] : [low, high];
+  const isBytes = low >= 0 && high > 8 && high <= 255;
+  const [from, to] = low >= 0 && high <= 1 ? [0, 1] : isBytes ? [0, 255] : [low, high];
   for (let at = 0; at < rows * columns; at++) {
     for (let c = 0; c < 3; c++) image.data[4 * at + c] = (255 * (picture.data[3 * at + c] - from)) / (to - from || 1);
     image.data[4 * at + 3] = 255;

@@ -5,6 +5,7 @@ import { count, digits, fixed, largest, shape } from "kl/format";
 import { drawn, volume } from "kl/geometry";
 import { has, nearest } from "kl/data";
 import { paint, Thumbnail, Tile } from "kl/tile";
+import { cellText } from "kl/words";
 
 /** From so many pictures on, they are one canvas and not buttons. */
 const WALL = 128;
@@ -229,10 +230,13 @@ class Way {
     const colours = this.page.colours;
     const noun = layer.isDense ? "Unit" : "Kernel";
     text(this.title, `${noun} ${selection.kernel}, how far it came`);
-    const format = (/** @type {number} */ v) => fixed(v, 2, true);
-    this.then.show({ values: then, sizes: layer.window, range, family: "w", format, colours });
-    this.change.show({ values: change, sizes: layer.window, range, family: "w", format, colours });
-    const told = (/** @type {ArrayLike<number>} */ v) => (v.length <= 49 ? Array.from(v, format).join(" ") : `${v.length} numbers`);
+    const isWide = layer.window[layer.window.length - 1] > 4;
+    const plain = isWide ? cellText(largest(then, now), true, 1, 4) : { format: (/** @type {number} */ v) => fixed(v, 2, true), unit: "" };
+    const changed = isWide || largest(change) < 0.05 ? cellText(largest(change), true, 1, 4) : plain;
+    this.then.show({ values: then, sizes: layer.window, range, family: "w", format: plain.format, colours });
+    this.change.show({ values: change, sizes: layer.window, range, family: "w", format: changed.format, colours });
+    text(this.since, `change${changed.unit ? changed.unit.replace(", in units of ", " in ") : " since"}`);
+    const told = (/** @type {ArrayLike<number>} */ v) => (v.length <= 49 ? Array.from(v, (one) => digits(one, 3, true)).join(" ") : `${v.length} numbers`);
     this.then.label(`${noun} ${selection.kernel} at step ${wanted}: ${told(then)}`);
     this.change.label(`Change since: ${told(change)}`);
     const start = layer.about.initializer ? `${layer.about.initializer} at first` : "Random at first";

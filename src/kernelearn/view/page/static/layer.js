@@ -45,8 +45,16 @@ export class Layer {
     return this.kind === "dense";
   }
 
+  /** Whether each input channel has filters of its own: (window, channels, filters of a channel). */
   get isDepthwise() {
-    return this.weight === "depthwise_kernel";
+    const [c, m] = this.shape.slice(-2);
+    const groups = this.about.operator?.groups ?? 1;
+    return groups > 1 && groups === c && this.about.output_shape?.slice(-1)[0] === c * m;
+  }
+
+  /** Whether filters stand before channels, as a transposed convolution has them. */
+  get isTransposed() {
+    return this.kind === "conv_transpose";
   }
 
   /** Sizes of the window of the weight itself. @returns {number[]} */
@@ -61,11 +69,13 @@ export class Layer {
 
   get filters() {
     const [c, f] = this.shape.slice(-2);
+    if (this.isTransposed) return c;
     return this.isDepthwise ? c * f : f;
   }
 
   /** Slices of one filter. */
   get slices() {
+    if (this.isTransposed) return this.shape[this.shape.length - 1];
     return this.isDense || this.isDepthwise ? 1 : this.shape[this.shape.length - 2];
   }
 
@@ -88,7 +98,7 @@ export class Layer {
       const multiplier = this.shape[this.shape.length - 1];
       return [...weight, Math.floor(filter / multiplier), filter % multiplier];
     }
-    return [...weight, slice, filter];
+    return this.isTransposed ? [...weight, filter, slice] : [...weight, slice, filter];
   }
 
   /** What an index of the weight means here. @param {readonly number[]} index */
@@ -99,6 +109,7 @@ export class Layer {
     }
     const [c, f] = index.slice(-2);
     const weight = index.slice(0, -2);
+    if (this.isTransposed) return { weight, slice: f, filter: c };
     return this.isDepthwise ? { weight, slice: 0, filter: c * this.shape[this.shape.length - 1] + f } : { weight, slice: c, filter: f };
   }
 
@@ -108,7 +119,8 @@ export class Layer {
    */
   cut(kernel, slice, filter, from = 0) {
     const step = this.shape[this.shape.length - 1] * (this.isDense ? 1 : this.shape[this.shape.length - 2]);
-    const start = this.isDense || this.isDepthwise ? filter : slice * this.shape[this.shape.length - 1] + filter;
+    const across = this.shape[this.shape.length - 1];
+    const start = this.isDense || this.isDepthwise ? filter : this.isTransposed ? filter * across + slice : slice * across + filter;
     const found = new Float64Array(volume(this.window)).fill(NaN);
     for (let tap = 0; tap < this.taps; tap++) found[tap] = kernel[from + tap * step + start];
     return found;

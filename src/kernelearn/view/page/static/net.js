@@ -44,7 +44,7 @@ export class NetView {
       text(name, "input");
       text(first, shape(run.about.input_shape ?? []));
       const channels = run.about.input_shape?.slice(-1)[0] ?? 1;
-      text(second, channels === 1 ? "1 channel" : `${channels} channels`);
+      text(second, (run.about.input_shape ?? []).length < 2 ? "numbers" : channels === 1 ? "1 channel" : `${channels} channels`);
     } else {
       text(name, layer.name + (layer.about.trainable === false ? " · frozen" : ""));
       text(first, shape(layer.about.output_shape ?? []));

@@ -136,15 +136,17 @@ export class NeuronView {
     const unit = stage.showsUnits ? stage.filter : flat(at, stage.geometry.output);
     const delta = stage.delta(frame.row)?.[flat(at, stage.geometry.output)] ?? NaN;
     this.#heads(["δ above", "weight", "product"]);
-    const hop = path?.hops?.find((/** @type {any} */ one) => (one.parts_in_all ?? one.parts.length) > 1) ?? path?.hops?.find((/** @type {any} */ one) => one.end);
+    const own = new Set([layer.name, ...layer.columns.map((/** @type {any} */ one) => one.layer)]);
+    const isAbove = (/** @type {any} */ one) => (one.parts_in_all ?? one.parts.length) > 1 && !own.has(one.parts[0].layer);
+    const hop = path?.hops?.find(isAbove) ?? path?.hops?.find((/** @type {any} */ one) => one.end);
     if (!hop || !hop.parts.length) return this.#noError(frame, path, hop, delta, at, unit);
     const top = hop.parts.slice(0, 8);
     const inAll = hop.parts_in_all ?? hop.parts.length;
     const exponent = Math.min(0, exponentOf(hop.total));
     const scale = 10 ** -exponent;
-    const own = top.map((/** @type {any} */ part) => part.term * scale);
-    const rest = hop.total * scale - own.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
-    const shown = asShown(inAll > top.length ? [...own, rest] : own, hop.total * scale, 4);
+    const terms = top.map((/** @type {any} */ part) => part.term * scale);
+    const rest = hop.total * scale - terms.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
+    const shown = asShown(inAll > top.length ? [...terms, rest] : terms, hop.total * scale, 4);
     const range = largest(top.map((/** @type {any} */ part) => part.error));
     const lines = top.map((/** @type {any} */ part, /** @type {number} */ i) => ({
       input: fixed(part.error * scale, 2, true), weight: part.factor, weightText: fixed(part.factor, 4, true), product: fixed(shown.parts[i], 4, true), size: part.term,
@@ -232,7 +234,7 @@ export class NeuronView {
     const step = all > 9 ? 180 / all : 20;
     const top = 22;
     const middle = Math.max(76, top + (step * (all - 1)) / 2);
-    const height = Math.max(top + step * all - 4, 140);
+    const height = Math.max(top + step * all - 4, 150);
     attributes(this.svg, { viewBox: `0 0 ${WIDTH} ${height}`, "aria-label": label });
     const thick = largest(lines.map((line) => line.weight)) || 1;
     children(this.lines, [...lines, ...more], () => this.#line(), (group, line, at) => {

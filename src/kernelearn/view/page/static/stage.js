@@ -270,9 +270,20 @@ export class Stage {
     const own = this.terms(weight, row);
     const sizes = this.geometry.output;
     if (!own) return sizes.map((size) => size >> 1);
-    let best = 0;
-    for (let at = 1; at < own.length; at++) if (Math.abs(own[at]) > Math.abs(own[best])) best = at;
-    return unflat(best, sizes);
+    const better = (/** @type {number} */ best, /** @type {number} */ at) => (best < 0 || Math.abs(own[at]) > Math.abs(own[best]) ? at : best);
+    let [best, inner] = [-1, -1];
+    for (let at = 0; at < own.length; at++) {
+      best = better(best, at);
+      if (this.#isInner(at)) inner = better(inner, at);
+    }
+    // A window that lies whole in the image shows more, unless the term there is small.
+    return unflat(inner >= 0 && Math.abs(own[inner]) > 0.25 * Math.abs(own[best]) ? inner : best, sizes);
+  }
+
+  /** Whether the window at a position reads no padding. @param {number} at */
+  #isInner(at) {
+    const { geometry, layer } = this;
+    return reads(geometry, this.#tap(0))[at] >= 0 && reads(geometry, this.#tap(layer.taps - 1))[at] >= 0;
   }
 
   /** z of the images, in sum and parts, at a position: products of this slice, of the others, bias. @param {number} row @param {number[]} at */

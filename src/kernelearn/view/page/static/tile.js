@@ -59,7 +59,7 @@ export class Tile {
     this.rows = rows;
     this.columns = columns;
     this.width = WIDTH;
-    this.height = Math.max(WIDTH / 5, Math.min(WIDTH * 1.15, (WIDTH * rows) / columns));
+    this.height = rows * columns === 1 ? WIDTH / 3 : Math.max(WIDTH / 3, Math.min(WIDTH * 1.05, (WIDTH * rows) / columns));
     this.dx = this.width / columns;
     this.dy = this.height / rows;
     this.picture = picture;
@@ -120,7 +120,7 @@ export class Tile {
     const size = Math.min(this.dy * 0.42, (this.dx * 0.94) / (0.56 * longest), 13);
     children(
       this.labels,
-      size < 4 ? [] : shown,
+      size < 5 ? [] : shown,
       () => s("text", { "text-anchor": "middle" }),
       (label, at) => {
         const [x, y] = this.#corner(at);

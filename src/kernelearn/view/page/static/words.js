@@ -21,6 +21,12 @@ export function cellText(range, signed, figures = 2, least = -2) {
   return { format: (/** @type {number} */ v) => fixed(v, decimals, signed), unit: "" };
 }
 
+/** The same for the cells of a window: from five across on, tenths of a unit, so that they can be read. @param {number} range @param {any} layer @param {number} [least] */
+export function kernelText(range, layer, least = -2) {
+  const across = layer.window[layer.window.length - 1];
+  return across < 5 ? cellText(range, true, 2, least) : cellText(range, true, 1, 4);
+}
+
 /** Column about of a layer. @param {any} layer @param {string} name */
 const columnOf = (layer, name) => layer.columns.find((/** @type {any} */ column) => column.name === name);
 
