@@ -15,7 +15,7 @@ def view(
     host: Annotated[
         str,
         typer.Option(
-            help="Where to listen. 0.0.0.0 lets a class room in: everybody who has the address that is printed."
+            help="Where to listen. 0.0.0.0 lets a class room in: everybody who has the address printed."
         ),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,

@@ -3,9 +3,9 @@
     server  --- a file for each command, written whole --->  RUN/record/control/
     training --- state.json after each change  ---------->  RUN/record/control/
 
-A command is a file of JSON in a folder beside the records, read in the order of its name and removed before it
-is done. So it needs no port and no common memory, lasts when the server ends, and only who may write into the run
-can give one. Training looks at the folder's time once a step, which takes a microsecond.
+A command is a file of JSON in a folder beside the records, read in the order of its name and removed before
+it is done. So it needs no port and no common memory, lasts when the server ends, and only who may write into
+the run can give one. Training looks at the folder's time once a step, which takes a microsecond.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ class LiveControl:
         note: called with the kind of an event and what it says, to record it.
         reselect: called when a layer was frozen or set free, so that what is recorded fits again.
         is_paused: whether to wait before the first step.
+        rate_before: learning rate, or schedule, of the optimiser before anything was done by hand.
     """
 
     def __init__(
@@ -182,11 +183,13 @@ class LiveControl:
         note: Callable[..., None],
         reselect: Callable[[], None],
         is_paused: bool = False,
+        rate_before: Any = None,
     ) -> None:
         self.folder, self.model = record / FOLDER, model
         self._note, self._reselect = note, reselect
-        self._rate_before = by_hand.rate_of(model.optimizer)
-        self._own_rate: float | None = None
+        now = by_hand.rate_of(model.optimizer)
+        self._rate_before = now if rate_before is None else rate_before
+        self._has_own_rate = self._rate_before is not now and self._rate_before != now
         self._now = _Now("paused" if is_paused else "running")
         self._seen = self._listed = 0  # time of the folder when it was last read, and when that was
         self._beat = 0.0
@@ -270,7 +273,7 @@ class LiveControl:
     def intervene(self, done: Intervention) -> None:
         """Do an intervention and have it recorded."""
         if done.kind == by_hand.RATE:
-            self._own_rate = done.rate
+            self._has_own_rate = done.rate is not None
         by_hand.do(self.model, done, self._rate_before)
         self._note(done.kind, **done.about())
         if done.kind in (by_hand.FROZEN, by_hand.UNFROZEN):
@@ -328,7 +331,7 @@ class LiveControl:
             "step": now.step,
             "stop_at": now.stop_at,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "has_own_rate": self._own_rate is not None,
+            "has_own_rate": self._has_own_rate,
             "frozen": [
                 path for path, layer in self.model.descendants() if layer.weights and not layer.trainable
             ],

@@ -47,11 +47,11 @@ class StageRecord:
 
     Attributes:
         name: "z", "norm", "a" or "pool"; operator, layer, attrs: what leads there.
-        value: (n, ...) the numbers behind a normalisation, as the step had them; None elsewhere: they follow from
-            those before.
+        value: (n, ...) the numbers behind a normalisation, as the step had them; None elsewhere: they follow
+            from those before.
         winner: (n, *windows, f) which cell of its window each maximum is, row-major; -1 for none; or None.
-        delta: (n, ...) dL/d(numbers there) at the last place, what comes from above; None at the others, whose
-            errors follow from it, and if no error was computed there.
+        delta: (n, ...) dL/d(numbers there) at the last place, what comes from above; None at the others,
+            whose errors follow from it, and if no error was computed there.
     """
 
     name: str

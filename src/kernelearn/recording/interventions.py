@@ -1,7 +1,8 @@
 """What somebody did to a training by hand while it ran: each is an event of the run, and can be done again.
 
-An intervention happens between two updates: that of step k after update k and before update k + 1. Its event says
-all that is needed to do it once more, so that a training with the same interventions gives the same numbers.
+An intervention happens between two updates: that of step k after update k and before update k + 1. Its event
+says all that is needed to do it once more, so that a training with the same interventions gives the same
+numbers.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Intervention:
     Attributes:
         kind: one of `KINDS`; step: number of updates done before.
         layer, weight: of "edited" and "reset"; of "frozen" and "unfrozen" the layer alone.
-        index: place in the weight, None for all along an axis; values, before: what stands there now, and what
-            stood there, flat.
+        index: place in the weight, None for all along an axis; values, before: what stands there now, and
+            what stood there, flat.
         rate: of "learning rate"; None gives the optimiser back its own.
     """
 
@@ -88,6 +89,25 @@ class Intervention:
 def of_events(events: Iterable[Mapping[str, Any]]) -> list[Intervention]:
     """The interventions among the events of a run, in order."""
     return [Intervention.of_event(event) for event in events if event["kind"] in KINDS]
+
+
+def standing(done: Iterable[Intervention]) -> list[Intervention]:
+    """Those that still hold at the end: the last learning rate, and what is frozen.
+
+    >>> frozen, free = Intervention(FROZEN, 3, "conv"), Intervention(UNFROZEN, 5, "conv")
+    >>> [one.kind for one in standing([frozen, Intervention(RATE, 4, rate=0.1)])], standing([frozen, free])
+    (['frozen', 'learning rate'], [])
+    """
+    rate: Intervention | None = None
+    frozen: dict[str, Intervention] = {}
+    for one in done:
+        if one.kind == RATE:
+            rate = one if one.rate is not None else None
+        elif one.kind == FROZEN:
+            frozen[one.layer] = one
+        elif one.kind == UNFROZEN:
+            frozen.pop(one.layer, None)
+    return [*frozen.values(), *([rate] if rate is not None else [])]
 
 
 def do(model: Any, intervention: Intervention, rate_before: Any = None) -> None:

@@ -27,9 +27,11 @@ from kernelearn.recording.capture.selection import (
     select,
 )
 from kernelearn.recording.capture.sizes import usual_shapes
+from kernelearn.recording.files.events import read_events
 from kernelearn.recording.files.manifest import MANIFEST
-from kernelearn.recording.files.writer import INDEX, RunWriter, remove_run
+from kernelearn.recording.files.writer import EVENTS, INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
+from kernelearn.recording.interventions import do, of_events, rate_of, standing
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
@@ -132,6 +134,7 @@ class Recorder(Callback):
         self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
         self.max_bytes = _count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
+        self.rate_before: Any = None  # learning rate, or schedule, that the fit began with
         self.run: str | None = None
         self._place = Place(0, 0)
         self._book: BudgetedWriter | None = None
@@ -235,11 +238,16 @@ class Recorder(Callback):
             self._remove_old()
         automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
         fingerprint = self.model.training_fingerprint()
+        self.rate_before = rate_of(self.model.optimizer)
+        is_resumed = self.run is not None and (self.folder / MANIFEST).exists()
         self._shapes, self._owes_ledger = usual_shapes(self.model), False
+        writer = self._open(fingerprint)
+        if is_resumed:
+            self._do_again(writer)
         self._full, strides = self._full_layers(), self._strides()
         if self._full == ():
             strides[Stream.FULL] = 0
-        self._book = book = BudgetedWriter(self._open(fingerprint), self.max_bytes, strides, automatic)
+        self._book = book = BudgetedWriter(writer, self.max_bytes, strides, automatic)
         self.overwrite, self.run = False, book.writer.content["run"]
         self._probes = self._make_probes() if book.every[Stream.MAPS] else None
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
@@ -248,6 +256,20 @@ class Recorder(Callback):
         how = {"seed": self.model.fit_state.seed, "compiled": compiled_as(self.model)}
         book.event("begun", self._place.step, **about, **how)
         self._has_begun = True
+
+    def _do_again(self, writer: RunWriter) -> None:
+        """What was done by hand and still holds, for a training that was killed and resumed.
+
+        Its checkpoint has the weights, but neither a layer that was frozen nor a learning rate.
+        """
+        try:
+            events, _ = read_events(self.folder / EVENTS)
+            before = (one for one in of_events(events) if one.step <= self._place.step)
+            for done in standing(before):
+                do(self.model, done, self.rate_before)
+        except BaseException:
+            writer.close()
+            raise
 
     def _open(self, fingerprint: Fingerprint) -> RunWriter:
         """The run's writer, at the place where this fit goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -696,6 +697,24 @@ class Run:
                 stacklevel=3,
             )
 
+    def widget(self, **options: Any) -> Any:
+        """The microscope over this run, for the last line of a notebook cell.
+
+        Args:
+            options: steps, ledgers, max_bytes, height: see `kernelearn.view.page.widget.widget`.
+        """
+        return _of_view("page.widget").widget(self, **options)
+
+    def export_page(self, path: Any, **options: Any) -> Any:
+        """Write the microscope over this run as one HTML file.
+
+        Args:
+            path: of the file; it ends in .html.
+            options: steps, ledgers, max_bytes, lessons: see `kernelearn.view.export_page`.
+        Returns: an object with `path`, and `holds`: what of the run the file holds, in words.
+        """
+        return _of_view("page.exporting").export(self, path, **options)
+
     def _repr_html_(self) -> str:
         counts = {name: len(self.stream_steps(name)) for name in (Stream.STEPS, *SCHEDULED)}
         rows = [[name, count] for name, count in counts.items() if count]
@@ -708,6 +727,11 @@ class Run:
         return (
             f"<Run {str(self.folder)!r}: {self.last_step} updates, {len(self.layers)} layers, {self.status}>"
         )
+
+
+def _of_view(module: str) -> Any:
+    """A module of `view`. NOTE: the one look upwards here, by name and on use alone."""
+    return importlib.import_module(f"kernelearn.view.{module}")
 
 
 def _updates_with_state(segment: Segment, name: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """One layer in one step, place by place: input, sum, activation, pooling, and the error at each of them.
 
 Forward the numbers follow from the input and the weights, in float64; what a step decided (statistics of a
-normalisation, winners of a pooling) is taken from what it had. Backward the error at the last place comes from
-above; those between follow from it: to the winner alone, times the slope.
+normalisation, winners of a pooling) is taken from what it had. Backward the error at the last place comes
+from above; those between follow from it: to the winner alone, times the slope.
 """
 
 from __future__ import annotations

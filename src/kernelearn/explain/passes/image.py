@@ -249,7 +249,10 @@ def _inference(
 
 
 def inference(model: Any, picture: np.ndarray, replay: Replay, row: int) -> tuple[float, np.ndarray]:
-    """(loss, prediction) of a picture in inference mode, by the loss of a step and the target of one of its rows.
+    """(loss, prediction) of a picture in inference mode, by the loss of a step and a target of its batch.
+
+    Args:
+        row: of the batch, whose target it is.
 
     Raises: ArgumentError for a network with several losses.
     """

@@ -1,8 +1,8 @@
 """A recorded step computed once more from the record alone: without the data that it was trained on.
 
 The ledger of a step holds what went into the first layer with a kernel, and the classes of the images. The
-network is run from that layer on, forward and backward, and the errors that come out are compared with those of
-the record: where they differ, the record does not say all that the step depended on.
+network is run from that layer on, forward and backward, and the errors that come out are compared with those
+of the record: where they differ, the record does not say all that the step depended on.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ class RecordedSteps:
                 or float(np.abs(computed - recorded).max(initial=0.0)) > bound
             ):
                 raise ArgumentError(
-                    f"Step {step} computed once more has other errors at {layer} than its record: it depended "
-                    "on more than the record says, such as weights of images or of classes."
+                    f"Step {step} computed once more has other errors at {layer} than its record: it "
+                    "depended on more than the record says, such as weights of images or of classes."
                 )
 
 

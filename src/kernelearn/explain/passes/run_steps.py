@@ -27,9 +27,9 @@ def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
     """
     model = _model_before(run, step)
     images, targets = _rows(run, step, x, y)
-    begun = begun(run, step)
+    said = begun(run, step)
     model.optimizer.iterations = run.iteration(step) - 1
-    return replay_training(model, images, targets, seed=int(begun["seed"]))
+    return replay_training(model, images, targets, seed=int(said["seed"]))
 
 
 def recorded_error(run: Run, step: int, layer: str, row: int, unit: tuple[int, ...]) -> float | None:

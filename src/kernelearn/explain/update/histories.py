@@ -41,7 +41,8 @@ class History:
         gradients: (s,) gradient of each from the data, before clipping.
         influence: (s,) what one unit of that gradient changed in the weight up to `last`, momentum of later
             steps included (up to the next gap of the recording).
-        totals: name -> what the change is made of: "by_hand" (see `Run.interventions`), "gradient", "penalty" (influence times gradient, summed),
+        totals: name -> what the change is made of: "by_hand" (see `Run.interventions`), "gradient", "penalty"
+            (influence times gradient, summed),
             "earlier_momentum" (from before the span), "weight_decay", "constraint", "unexplained" (steps that
             are not recorded).
         rounding: largest residual that rounding explains: what it did in every step is known, as far as the

@@ -36,7 +36,8 @@ from kernelearn.explain.table import Table
 from kernelearn.explain.update.linear_steps import replay
 
 PARTS = (
-    "by_hand", "gradient", "penalty", "accumulated", "clipping", "momentum", "weight_decay", "averaging", "constraint",
+    "by_hand", "gradient", "penalty", "accumulated", "clipping", "momentum", "weight_decay", "averaging",
+    "constraint",
 )  # fmt: skip
 _SCALED = ("gradient", "penalty", "accumulated", "clipping")
 

@@ -21,8 +21,8 @@ ALL_LAYERS = "all"
 SMALL_LAYER = 4096
 # Layers of at most so many numbers have their whole history recorded without being asked for.
 FULL_LAYER = 1024
-# Models of at most so many numbers are recorded whole before and after the update of each ledger: dense layers
-# that are no kernels to watch, too, because errors come back through them.
+# Models of at most so many numbers are recorded whole before and after the update of each ledger: also dense
+# layers that are recorded at no other step, because errors come back through them.
 SMALL_MODEL = 2**20
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")

@@ -73,7 +73,8 @@ class Use:
     @property
     def buffers(self) -> list[str]:
         """Names of all buffers."""
-        return [name for one in (*self.parts, *self.stages) for name in one.buffers]
+        parts = [name for part in self.parts for name in part.buffers]
+        return [*parts, *(name for stage in self.stages for name in stage.buffers)]
 
 
 @dataclass(frozen=True)

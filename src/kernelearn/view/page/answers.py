@@ -57,6 +57,7 @@ OF_RUN: dict[str, Route] = {
     "path": _json(passes.path, "layer step row filter at most"),
     "ledger": _json(gradients.ledger_of, "layer weight step index"),
     "update": _json(gradients.update, "layer weight step index"),
+    "updates": _binary(gradients.updates, "layer weight step"),
     "history": _json(gradients.history_of, "layer weight index"),
     "dense": _json(filters.dense, "layer weight step filter channel"),
     "families": _json(filters.families, "layer weight step"),

@@ -1,4 +1,4 @@
-"""What kernels are: as a dense layer, beside classical filters and beside each other, each with chance's share."""
+"""What kernels are: as a dense layer, beside classical filters and beside each other, each with chance."""
 
 from __future__ import annotations
 

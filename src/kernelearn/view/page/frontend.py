@@ -1,4 +1,4 @@
-"""The page's own files: page.html with style and import map put in, modules, or a front end of the user's own."""
+"""The page's own files: page.html with style and import map put in, modules; or the user's own front end."""
 
 from __future__ import annotations
 

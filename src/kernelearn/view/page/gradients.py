@@ -1,4 +1,4 @@
-"""Why a weight moved: the ledger of its gradient, the parts of its update, its whole way, the path of an error."""
+"""Why a weight moved: the ledger of its gradient, the parts of its update, its whole way."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.ledgers import Ledger, ledger
 from kernelearn.explain.update.histories import History, history
 from kernelearn.explain.update.run_updates import RunUpdates
+from kernelearn.explain.update.splits import UpdateSplit
 from kernelearn.recording.run import Run
 from kernelearn.view.page.asking import Ask, NotRecorded
-from kernelearn.view.page.blocks import absent
+from kernelearn.view.page.blocks import Blocks, absent
 from kernelearn.view.page.library import PageRun
 from kernelearn.view.page.weights import index_of, layer_and_weight
 
@@ -125,18 +126,50 @@ def _term(book: Ledger, t: int) -> dict[str, Any]:
     }
 
 
+def _split(page_run: PageRun, run: Run, layer: str, weight: str, step: int) -> UpdateSplit:
+    """An update of a weight, split.
+
+    Raises: NotRecorded.
+    """
+    if not (run.is_split(layer, step, weight) and step in run.state_steps_before(layer, weight)):
+        why = (
+            f"Update {step} of {layer}/{weight} is not recorded whole: that takes the weights on both sides, "
+            "the gradient, and the optimiser's arrays."
+        )
+        raise NotRecorded(absent(why, RunUpdates(run, layer, weight).steps(), step))
+    return page_run.keep(("split", layer, weight, step), lambda: RunUpdates(run, layer, weight).split(step))
+
+
+def updates(page_run: PageRun, ask: Ask) -> Blocks:
+    """What one update of a whole weight was made of."""
+    run, step = page_run.open(), ask.number("step", least=1)
+    layer, weight = layer_and_weight(run, ask)
+    if run.is_frozen(layer, step, weight):
+        raise NotRecorded(absent(f"{layer}/{weight} was frozen at step {step}: there was no update."))
+    split = _split(page_run, run, layer, weight, step)
+    arrays = {"before": split.before, "after": split.after, "residual": split.residual}
+    arrays |= {f"part:{name}": part for name, part in split.parts.items()}
+    arrays |= {f"scaling:{name}": part for name, part in split.scaling.items()}
+    header = {
+        "layer": layer,
+        "weight": weight,
+        "step": step,
+        "optimizer": split.optimizer,
+        "learning_rate": run.learning_rate(step),
+        "is_exact": split.is_exact,
+        "words": {name: WORDS.get(name, name) for name in split.parts},
+    }
+    return Blocks(arrays, header)
+
+
 def update(page_run: PageRun, ask: Ask) -> dict[str, Any]:
     """What one update of one weight was made of."""
     run, step = page_run.open(), ask.number("step", least=1)
     layer, weight = layer_and_weight(run, ask)
     index = index_of(run, layer, weight, ask)
-    updates = page_run.keep(("updates", layer, weight), lambda: RunUpdates(run, layer, weight))
     if run.is_frozen(layer, step, weight):
         return _frozen(run, layer, weight, index, step)
-    if not (run.is_split(layer, step, weight) and step in run.state_steps_before(layer, weight)):
-        why = f"Update {step} of {layer}/{weight} is not recorded whole: weights on both sides, gradient, optimiser."
-        raise NotRecorded(absent(why, updates.steps(), step))
-    split = page_run.keep(("split", layer, weight, step), lambda: updates.split(step))
+    split = _split(page_run, run, layer, weight, step)
     shares = split.shares()
     return {
         "layer": layer,
@@ -156,11 +189,16 @@ def update(page_run: PageRun, ask: Ask) -> dict[str, Any]:
         ],
         "scaling": [{"name": name, "value": float(part[index])} for name, part in split.scaling.items()],
         "shares": shares,
+        "by_hand": [done.about() for done in run.by_hand(layer, step, weight)],
     }
 
 
 def _frozen(run: Run, layer: str, weight: str, index: tuple[int, ...], step: int) -> dict[str, Any]:
     value = float(run.kernels(layer, step, weight)[index])
+    before = float(run.kernels(layer, step - 1, weight)[index])
+    hand = (
+        [{"name": "by_hand", "words": WORDS["by_hand"], "value": value - before}] if value != before else []
+    )
     return {
         "layer": layer,
         "weight": weight,
@@ -168,14 +206,15 @@ def _frozen(run: Run, layer: str, weight: str, index: tuple[int, ...], step: int
         "step": step,
         "optimizer": None,
         "learning_rate": run.learning_rate(step),
-        "before": value,
+        "before": before,
         "after": value,
-        "update": 0.0,
+        "update": value - before,
         "residual": 0.0,
         "is_exact": True,
-        "parts": [],
+        "parts": hand,
         "scaling": [],
         "shares": {},
+        "by_hand": [done.about() for done in run.by_hand(layer, step, weight)],
         "is_frozen": True,
     }
 
@@ -205,6 +244,11 @@ def history_of(page_run: PageRun, ask: Ask) -> dict[str, Any]:
         "covered": past.covered,
         "covered_change": past.covered_change if len(past.ledger_steps) else 0.0,
         "by_class": _history_classes(past),
+        "by_hand": [
+            {"step": one.step, **one.about()}
+            for one in run.interventions
+            if (one.layer, one.weight) == (layer, weight)
+        ],
     }
 
 

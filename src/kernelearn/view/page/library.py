@@ -1,4 +1,4 @@
-"""The runs of a page: opened once, followed while they grow, and told apart when they break or are replaced."""
+"""The runs of a page: opened once, followed while they grow, seen when they break or are replaced."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`Microscope`: the callback that records a training and shows it in a page while it runs.
 
-The page is served by a process of its own, which reads the run folder: a server within the training would take
-its time, and hold it up whenever both want Python at once.
+The page is served by a process of its own, which reads the run folder: a server within the training would
+take its time, and hold it up whenever both want Python at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ class Microscope(Recorder):
             Every intervention is an event of the run, see `Run.interventions`.
         start_paused: wait for the page before the first step; needs `control`.
         serve: False records, and listens if `control` says so, without a page of its own.
+        say: is told the address of the page; None prints it.
         recorder: further arguments of `Recorder`, such as ledger_every=50.
     Attributes:
         url: of the page, with its token, once training has begun; None before.
@@ -59,6 +61,7 @@ class Microscope(Recorder):
         control: bool = False,
         start_paused: bool = False,
         serve: bool = True,
+        say: Callable[[str], None] | None = None,
         **recorder: Any,
     ) -> None:
         super().__init__(_next_folder() if run_dir is None else run_dir, **recorder)
@@ -72,6 +75,7 @@ class Microscope(Recorder):
         self.host, self.port, self.browser = host, port, browser
         self.can_control, self.start_paused, self.serves = control, start_paused, serve
         self.url: str | None = None
+        self._say = say or print
         self._server: PageProcess | None = None
         self._control: LiveControl | None = None
 
@@ -80,7 +84,7 @@ class Microscope(Recorder):
         if self.serves and (self._server is None or not self._server.is_alive):
             self._server = PageProcess(self.folder, self.host, self.port, self.can_control)
             self.url = self._server.url
-            print(f"Microscope: {self.url}", flush=True)
+            self._say(f"Microscope: {self.url}")
             if self.browser:
                 threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
 
@@ -88,7 +92,7 @@ class Microscope(Recorder):
         if self.can_control and self._book is not None:
             if self._control is None:
                 self._control = LiveControl(
-                    self.folder, self.model, self.note, self.reselect, self.start_paused
+                    self.folder, self.model, self.note, self.reselect, self.start_paused, self.rate_before
                 )
             self._control.before_step(self.last_step)
         super().on_train_batch_begin(batch, logs)

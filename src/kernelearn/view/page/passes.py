@@ -1,4 +1,4 @@
-"""One layer place by place, forward and back; one image through the whole network; where an error comes from."""
+"""One layer place by place, forward and back; one image through the network; where an error comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of the reader's own: taken in, brought into the shape of the network's input, kept for a while."""
+"""A picture of the reader's own: taken in, brought into the shape of the input, kept for a while."""
 
 from __future__ import annotations
 

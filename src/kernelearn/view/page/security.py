@@ -93,7 +93,7 @@ class Gate:
         is_bare_change = method not in ("GET", "HEAD") and origin is None and not self._is_bearer(headers)
         if is_elsewhere or (is_sent_from_elsewhere and not is_navigation) or is_bare_change:
             raise Refused(
-                f"The request came from another page ({origin or 'unknown'}); only the server's own page may ask.",
+                f"The request came from another page ({origin or 'unknown'}); only the server's own may ask.",
                 403,
                 "origin",
             )

@@ -28,7 +28,9 @@ API = "/api/v1"
 _CHUNK = 256 * 1024
 _LARGEST_BODY = 8_000_000
 _BEAT = 10.0
-Scope, Receive, Send = dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True)

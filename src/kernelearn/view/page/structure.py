@@ -22,7 +22,8 @@ class LayerPart:
     """One layer.
 
     Attributes:
-        kind: class; output_shape: of one image, None where it is not known; formula: "(3*3*1 + 1) * 32 = 320".
+        kind: class; output_shape: of one image, None where it is not known.
+        formula: how the count comes about, "(3*3*1 + 1) * 32 = 320".
         reads: names of the layers before it; operator: attributes of its convolution or dense operator, or
             None; columns: the places behind its sum, as docs/page-api.md describes them.
     """
