@@ -27,6 +27,7 @@ import { play as playSound } from "kl/sound";
 import { Run } from "kl/run";
 import { scalar, TimeView, traceOf } from "kl/time";
 import { skeleton } from "kl/layout";
+import { takenApart } from "kl/above";
 import { WaterfallView } from "kl/waterfall";
 import { Words } from "kl/words";
 
@@ -363,12 +364,13 @@ export class App {
     else parts.push(about.status);
     if (about.parameters) parts.push(` · ${count(about.parameters)} weights`);
     const accuracy = ["val_accuracy", "test_accuracy"].map((name) => scalar(frame, name)).find(Boolean);
-    if (accuracy?.values.length) parts.push(` · validation ${percent(accuracy.values[accuracy.values.length - 1])}`);
+    if (accuracy?.values.length && !this.about.holds) parts.push(` · validation ${percent(accuracy.values[accuracy.values.length - 1])}`);
     if (this.about.holds) parts.push(` · ${this.about.holds}`);
     const problems = about.problems ?? [];
     const key = JSON.stringify([parts, problems.length, this.live.trouble]);
     if (this.told === key) return;
     this.told = key;
+    attribute(facts, "title", this.about.holds ?? null);
     facts.replaceChildren(...parts.map((part) => (Array.isArray(part) ? h("span", { class: part[0], text: part[1] }) : part)));
     if (this.live.trouble) facts.append(" · ", h("span", { class: "alert", role: "alert", text: this.live.trouble }));
     if (problems.length) {
@@ -399,7 +401,7 @@ export class App {
       if (missing.after != null) steps.push(to(missing.after, `step ${count(missing.after)} →`));
       if (!steps.length && missing.nearest != null) steps.push(to(missing.nearest, `step ${count(missing.nearest)}`));
     }
-    element.replaceChildren(missing.isBroken ? h("b", { text: missing.why }) : missing.why, isBox ? h("br") : " ", ...steps.flatMap((one, at) => (at ? ["  ", one] : [one])));
+    element.replaceChildren(missing.isBroken ? h("b", { text: missing.why }) : missing.why, isBox ? h("br") : " ", ...steps.flatMap((one, at) => (at ? [" · ", one] : [one])));
   }
 
   /** What an image is called. @param {any} frame @param {number} row */
@@ -427,7 +429,21 @@ export class App {
     const { layer, step, row } = frame;
     const isUnits = frame.stage.showsUnits || layer.isDense;
     const values = { layer: layer.name, step, row, filter: frame.selection.kernel, ...(isUnits ? {} : { at: at.join(",") }) };
+    if (this.data.source.kind === "export") return this.#apart(frame, at);
     return this.later(`runs/${encodeURIComponent(this.run.key)}/path`, values, () => this.neuron.render(this.frame, this.state.now));
+  }
+
+  /** The same out of what a file holds. @param {any} frame @param {number[]} at */
+  #apart(frame, at) {
+    const key = JSON.stringify([frame.layer.name, frame.step, frame.row, frame.selection.kernel, at]);
+    if (this.apart?.key === key) return this.apart.found;
+    this.apart = { key, found: undefined };
+    void takenApart(this.data, frame, at).then((found) => {
+      if (this.apart.key !== key) return;
+      this.apart.found = found;
+      this.neuron.render(this.frame, this.state.now);
+    });
+    return undefined;
   }
 
   /** An answer that may come later: undefined until then, when something is drawn anew. @param {string} path @param {any} values @param {() => void} then */

@@ -1,12 +1,13 @@
 /** The layer as the dense layer that it is: mostly zeros, the rest the same few numbers along diagonals. */
-import { attribute, attributes, h, rich, show, text } from "kl/dom";
+import { attribute, attributes, h, rich, show } from "kl/dom";
 import { count, digits, fixed, largest } from "kl/format";
-import { flat, unflat, volume } from "kl/geometry";
+import { flat, reads, unflat, volume } from "kl/geometry";
 import { mix } from "kl/scale";
-import { positionOf } from "kl/frame";
+import { kernelOf, positionOf } from "kl/frame";
 
 /** Matrices of more entries are drawn smaller: some of their entries fall on one pixel. */
 const MOST_SIDE = 1024;
+const SHADES = 64;
 
 export class DenseView {
   /** @param {any} page */
@@ -55,51 +56,22 @@ export class DenseView {
 
   /** What an entry is: a position, and the weight that stands there. @param {number} row @param {number} column */
   #meaning(row, column) {
-    const { layer } = this.frame;
-    const tie = this.ties.get(row * this.known.shape[1] + column);
-    const weight = tie == null ? null : this.#weightOf(tie);
-    if (layer.isDense) return weight ? { weight } : {};
-    const sizes = this.known.sizes?.out ?? this.frame.stage?.geometry.output ?? [this.known.shape[0]];
-    return { at: unflat(row, sizes), ...(weight ? { weight } : {}) };
-  }
-
-  /** @param {number} tie */
-  #weightOf(tie) {
-    const index = this.known.indices?.[tie];
-    const { layer } = this.frame;
-    return index ? layer.placeOf(index).weight : unflat(tie, layer.window);
+    const { layer, stage } = this.frame;
+    const tie = this.known.ties.get(row * this.known.shape[1] + column);
+    return { at: unflat(row, stage.geometry.output), ...(tie == null ? {} : { weight: unflat(tie, layer.window) }) };
   }
 
   /** @param {any} frame */
   render(frame) {
     this.frame = frame;
-    const { layer, selection, step } = frame;
-    const path = `runs/${encodeURIComponent(frame.run.key)}/dense`;
-    const values = { layer: layer.name, filter: selection.kernel, channel: layer.isDense ? 0 : layer.input(selection.kernel, selection.slice), step: frame.isBefore ? step - 1 : step };
-    if (layer.isDense) {
-      this.known = null;
-      rich(this.title, [`${layer.name} is a dense layer already: each of its ${count(layer.size)} weights stands once.`]);
-      show(this.pair, false);
-      show(this.missing, false);
-      return;
-    }
-    const found = this.page.later(path, values, () => this.frame.selection.view === "dense" && this.render(this.frame));
-    rich(this.title, [`${layer.name}, kernel ${selection.kernel}${layer.slices > 1 ? `, slice ${selection.slice}` : ""}, written as a dense layer`]);
-    const isHere = Boolean(found?.rows);
+    const { layer, selection, stage } = frame;
+    const isHere = Boolean(stage) && !layer.isDense;
     show(this.pair, isHere);
-    show(this.missing, !isHere);
-    if (!isHere) {
-      this.known = null;
-      if (found === undefined) {
-        /** @type {any} */ (this.missing)._offer = null;
-        return text(this.missing, "Writing the layer as a dense one.");
-      }
-      return this.page.offer(this.missing, found.missing ?? { why: found.refused?.message ?? "Not recorded." }, true);
-    }
-    if (this.known !== found) {
-      this.known = found;
-      this.ties = new Map(found.rows.map((/** @type {number} */ row, /** @type {number} */ at) => [row * found.shape[1] + found.columns[at], found.ties[at]]));
-    }
+    show(this.missing, !stage && !layer.isDense);
+    this.known = isHere ? tiesOf(stage.geometry) : null;
+    if (layer.isDense) return rich(this.title, [`${layer.name} is a dense layer already: each of its ${count(layer.size)} weights stands once.`]);
+    rich(this.title, [`${layer.name}, kernel ${selection.kernel}${layer.slices > 1 ? `, slice ${selection.slice}` : ""}, written as a dense layer`]);
+    if (!stage) return this.page.offer(this.missing, frame.gap, true);
     this.mark(frame, this.page.state.now);
   }
 
@@ -107,29 +79,18 @@ export class DenseView {
   mark(frame, selection) {
     if (!this.known) return;
     const { layer, stage } = frame;
-    const found = this.known;
-    const tie = this.#tieOf(selection.weight);
-    const own = flat(positionOf(frame, selection), stage?.geometry.output ?? found.sizes?.out ?? []);
-    this.#paintWeights(found, tie, own);
-    const number = found.kernel[tie];
-    const times = found.counts[tie] ?? 0;
-    rich(this.wordsW, [`${count(found.entries)} entries: `, ["b", `${count(found.zeros)} always zero`], `, ${count(found.tied)} tied to `, ["b", `${count(found.free)} numbers`], ". ", ["W", `${layer.named(selection.weight)} = ${fixed(number, 4, true)}`], " stands in ", ["b", count(times)], " of them."]);
-    const hasError = Boolean(stage?.hasErrors) && !frame.back;
+    const { entries, tied, counts } = this.known;
+    const kernel = stage.kernel() ?? kernelOf(frame) ?? new Float64Array(layer.taps);
+    const tie = flat(selection.weight, layer.window);
+    this.#paintWeights(kernel, tie, flat(positionOf(frame, selection), stage.geometry.output));
+    rich(this.wordsW, [`${count(entries)} entries: `, ["b", `${count(entries - tied)} always zero`], `, ${count(tied)} tied to `, ["b", `${count(layer.taps)} numbers`], ". ", ["W", `${layer.named(selection.weight)} = ${fixed(kernel[tie], 4, true)}`], " stands in ", ["b", count(counts[tie])], " of them."]);
+    const hasError = stage.hasErrors && !frame.back;
     show(this.gradient, hasError);
-    this.sum = hasError ? this.#paintGradient(found, tie) : null;
-    rich(this.wordsG, hasError ? ["A convolution adds up the diagonal: ", ["E", `Σ = ${digits(this.sum, 4, true)}`], `, this image in ∂L/∂${layer.named(selection.weight)}. No other difference.`] : [frame.back?.why ?? "Choose an image of the batch to see what comes back."]);
-    attribute(this.weights, "aria-label", `Dense matrix of the kernel: ${count(found.entries)} entries, ${count(found.zeros)} fixed at zero, ${count(found.tied)} tied to ${count(found.free)} numbers. Arrow keys move the position.`);
-    attribute(this.gradient, "aria-label", hasError ? `Outer product of error and input; the ties of ${layer.named(selection.weight)} add up to ${digits(this.sum, 4, true)}` : "no gradient");
-    const x = stage ? largest(stage.x(frame.row)) : 0;
-    this.page.legend({ w: largest(found.kernel), a: x, e: hasError ? this.range : null });
-  }
-
-  /** @param {readonly number[]} weight */
-  #tieOf(weight) {
-    const { layer, selection } = this.frame;
-    const wanted = layer.index(weight, selection.slice, selection.kernel).join();
-    const at = this.known.indices?.findIndex((/** @type {number[]} */ index) => index.join() === wanted) ?? -1;
-    return at >= 0 ? at : flat(weight, layer.window);
+    const total = hasError ? this.#paintGradient(tie) : NaN;
+    rich(this.wordsG, hasError ? ["A convolution adds up the diagonal: ", ["E", `Σ = ${digits(total, 4, true)}`], `, this image in ∂L/∂${layer.named(selection.weight)}. No other difference.`] : [frame.back?.why ?? "Choose an image of the batch to see what comes back."]);
+    attribute(this.weights, "aria-label", `Dense matrix of the kernel: ${count(entries)} entries, ${count(entries - tied)} fixed at zero, ${count(tied)} tied to ${count(layer.taps)} numbers. Arrow keys move the position.`);
+    attribute(this.gradient, "aria-label", hasError ? `Outer product of error and input; the ties of ${layer.named(selection.weight)} add up to ${digits(total, 4, true)}` : "no gradient");
+    this.page.legend({ w: largest(kernel), a: largest(stage.x(frame.row)), e: hasError ? this.range : null });
   }
 
   /** @param {any} canvas @param {(row: number, column: number) => number[]} colour */
@@ -152,51 +113,79 @@ export class DenseView {
     context.putImageData(image, 0, 0);
   }
 
-  /** @param {any} found @param {number} tie @param {number} own */
-  #paintWeights(found, tie, own) {
+  /** @param {ArrayLike<number>} kernel @param {number} tie @param {number} own */
+  #paintWeights(kernel, tie, own) {
     const { colours } = this.page;
     const { surface, zero } = colours.tokens;
-    const range = largest(found.kernel);
+    const { ties, shape } = this.known;
+    const range = largest(Array.from(kernel));
     const here = mix(surface, zero, 0.4);
-    const full = found.kernel.map((/** @type {number} */ v) => colours.rgb(v, range, "w"));
-    const pale = full.map((/** @type {any} */ rgb) => mix(rgb, surface, 0.38));
+    const full = Array.from(kernel, (v) => colours.rgb(v, range, "w"));
+    const pale = full.map((rgb) => mix(rgb, surface, 0.38));
     this.#paint(this.weights, (row, column) => {
-      const t = this.ties.get(row * found.shape[1] + column);
+      const t = ties.get(row * shape[1] + column);
       if (t == null) return row === own ? here : surface;
       return t === tie ? full[t] : pale[t];
     });
   }
 
-  /** @param {any} found @param {number} tie @returns {number} sum of the entries that are tied to the weight */
-  #paintGradient(found, tie) {
+  /** @param {number} tie @returns {number} sum of the entries that are tied to the weight */
+  #paintGradient(tie) {
     const { colours } = this.page;
-    const { surface, sel } = colours.tokens;
+    const { sel } = colours.tokens;
     const { stage, row } = this.frame;
+    const { ties, shape } = this.known;
     const delta = stage.delta(row);
     const x = stage.x(row);
     this.range = largest(delta) * largest(x);
-    let total = 0;
+    const [free, tied] = [0.2, 0.45].map((share) => new Map([-1, 1].map((sign) => [sign, this.#faded(sign, share)])));
     this.#paint(this.gradient, (o, i) => {
       const value = delta[o] * x[i];
-      const t = this.ties.get(o * found.shape[1] + i);
-      const rgb = colours.rgb(value, this.range, "e");
-      if (t === tie) return Math.abs(value) < this.range * 0.004 ? sel : rgb;
-      return mix(rgb, surface, t == null ? 0.2 : 0.45);
+      const t = ties.get(o * shape[1] + i);
+      if (t === tie) return Math.abs(value) < this.range * 0.004 ? sel : colours.rgb(value, this.range, "e");
+      const ramp = (t == null ? free : tied).get(value < 0 ? -1 : 1) ?? [];
+      return ramp[Math.round(Math.min(1, this.range ? Math.abs(value) / this.range : 0) * (SHADES - 1))];
     });
-    for (let at = 0; at < found.rows.length; at++) if (found.ties[at] === tie) total += delta[found.rows[at]] * x[found.columns[at]];
-    return total;
+    return stage.gradientOf(row)?.[tie] ?? NaN;
+  }
+
+  /** Colours of errors of one sign, faded into the page: as many as can be told apart. @param {number} sign @param {number} share */
+  #faded(sign, share) {
+    const { colours } = this.page;
+    return Array.from({ length: SHADES }, (_, i) => mix(colours.rgb((sign * i) / (SHADES - 1), 1, "e"), colours.tokens.surface, share));
   }
 
   /** @param {"weights" | "gradient"} which */
   #table(which) {
-    const { known: found, frame } = this;
-    if (!found) return;
-    const { layer, selection, stage } = frame;
-    const tie = this.#tieOf(selection.weight);
-    const at = found.rows.map((_, /** @type {number} */ n) => n).filter((/** @type {number} */ n) => found.ties[n] === tie);
-    const delta = stage?.delta(frame.row);
-    const x = stage?.x(frame.row);
-    const rows = at.map((/** @type {number} */ n) => (which === "weights" ? [`output ${found.rows[n]}`, found.columns[n], found.kernel[tie]] : [`output ${found.rows[n]}`, found.columns[n], delta ? delta[found.rows[n]] * x[found.columns[n]] : null]));
+    if (!this.known) return;
+    const { layer, selection, stage, row } = this.frame;
+    const tie = flat(selection.weight, layer.window);
+    const [delta, x, kernel] = [stage.delta(row), stage.x(row), stage.kernel()];
+    const places = reads(stage.geometry, selection.weight);
+    const rows = Array.from(places, (place, output) => [`output ${output}`, place, which === "weights" ? kernel[tie] : delta ? delta[output] * x[place] : null]).filter(([, place]) => place >= 0);
     this.page.dialogs.rows(`Where ${layer.named(selection.weight)} stands`, ["row", "column", which === "weights" ? "weight" : "δ · x"], rows, `explain.dense_equivalent(model.get_layer("${layer.name}"))`);
   }
+}
+
+/** @type {WeakMap<import("kl/geometry").Geometry, any>} */
+const known = new WeakMap();
+
+/** Which entries of the dense matrix are tied to which weight; `explain.dense_equivalent` has the same. @param {import("kl/geometry").Geometry} geometry */
+function tiesOf(geometry) {
+  const found = known.get(geometry);
+  if (found) return found;
+  const shape = [volume(geometry.output), volume(geometry.input)];
+  const taps = volume(geometry.kernel);
+  const ties = new Map();
+  const counts = new Int32Array(taps);
+  for (let tap = 0; tap < taps; tap++) {
+    reads(geometry, unflat(tap, geometry.kernel)).forEach((place, output) => {
+      if (place < 0) return;
+      ties.set(output * shape[1] + place, tap);
+      counts[tap] += 1;
+    });
+  }
+  const made = { shape, ties, counts, tied: ties.size, entries: shape[0] * shape[1] };
+  known.set(geometry, made);
+  return made;
 }

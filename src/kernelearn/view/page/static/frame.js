@@ -46,7 +46,7 @@ export async function assemble(page, selection) {
     ask("weights", { layer: layer.name, step }),
     ask("film", { layer: layer.name, count: FILM, ...film }),
     ask("trace", { layer: layer.name, index }),
-    step > 0 ? ask("update", { layer: layer.name, step, index }) : Promise.resolve({ missing: { why: "Step 0 is the start: nothing was updated yet.", before: null, after: nearest(layer.gradients, 1), nearest: null } }),
+    step > 0 ? updateOf(page, layer, step, index, ask) : Promise.resolve({ missing: { why: "Step 0 is the start: nothing was updated yet.", before: null, after: nearest(layer.gradients, 1), nearest: null } }),
     isBatch ? picturesOf(page, layer, step, ask) : Promise.resolve(null),
     ask("scalars", {}),
   ]);
@@ -76,6 +76,18 @@ function stageAnswer(page, selection, layer, source, ask) {
   if (source === "batch") return ask("batch", values);
   if (source === "own") return ask("probe", { ...values, picture: page.picture.id });
   return page.run.probes ? ask("probe", values) : null;
+}
+
+/** The update of one weight: by itself from the server, out of that of the whole layer from a file. @param {any} page @param {any} layer @param {number} step @param {string} index @param {any} ask */
+async function updateOf(page, layer, step, index, ask) {
+  if (page.data.source.kind !== "export") return ask("update", { layer: layer.name, step, index });
+  const whole = await ask("updates", { layer: layer.name, step });
+  if (!whole.blocks?.before) return whole.refused ? { missing: { ...around(layer.ledgers, step), why: "This file holds no update of this step." } } : whole;
+  const at = flat(index.split(",").map(Number), layer.shape);
+  const value = (/** @type {string} */ name) => whole.blocks[name].data[at];
+  const { optimizer, learning_rate, words } = whole.header;
+  const parts = Object.keys(words).map((name) => ({ name, words: words[name], value: value(`part:${name}`) }));
+  return { optimizer, learning_rate, before: value("before"), after: value("after"), update: value("after") - value("before"), parts };
 }
 
 /** Pictures that the network got: the input of the first layer with a kernel that reads an image. */

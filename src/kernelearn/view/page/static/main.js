@@ -6,7 +6,13 @@ const held = document.getElementById("kl-answers");
 const source = held ? embedded(JSON.parse(held.textContent ?? "{}")) : server(new URL("api/v1/", location.href).pathname);
 const address = {
   read: () => location.hash,
-  write: (/** @type {string} */ text) => history.replaceState(null, "", `#${text}`),
+  write(/** @type {string} */ text) {
+    try {
+      history.replaceState(null, "", `#${text}`);
+    } catch {
+      // A page inside a frame of a notebook has no address of its own.
+    }
+  },
 };
 
 const root = /** @type {HTMLElement} */ (document.getElementById("kl"));

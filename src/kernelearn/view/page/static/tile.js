@@ -157,7 +157,7 @@ export class Tile {
       marks,
       () => s("rect", { class: "frame" }),
       (frame, { at, size, strong }) => {
-        const place = this.#box(at, size ?? at.map(() => 1));
+        const place = this.#within(this.#box(at, size ?? at.map(() => 1)));
         attributes(frame, { ...place, "stroke-width": strong === false ? 1.2 : 2.3 });
       },
     );
@@ -171,6 +171,14 @@ export class Tile {
     const row = sizes.length === 2 ? at[0] : flat(clamped(at.slice(0, -1), sizes.slice(0, -1)), sizes.slice(0, -1));
     const tall = sizes.length === 2 ? size[0] : size[across - 1];
     return { x: at[across] * this.dx, y: row * this.dy, width: size[across] * this.dx, height: tall * this.dy };
+  }
+
+  /** A frame that reaches over the rim a little, and not into what stands beside. @param {{x: number, y: number, width: number, height: number}} box */
+  #within({ x, y, width, height }) {
+    const rim = 2.5;
+    const cut = (/** @type {number} */ v, /** @type {number} */ most) => Math.max(-rim, Math.min(most + rim, v));
+    const [left, top] = [cut(x, this.width), cut(y, this.height)];
+    return { x: left, y: top, width: cut(x + width, this.width) - left, height: cut(y + height, this.height) - top };
   }
 
   /** Middle of a side of a cell on the screen. @param {number[]} at @param {"left" | "right"} side */
