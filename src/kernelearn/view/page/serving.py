@@ -172,10 +172,10 @@ def serve(
             "Warning: the page is served to the network. Everybody who has this address can see the runs"
             + (" and steer the training." if control else ".")
         )
-    say(f"Microscope: {server.url}")
-    say("Ctrl-C ends it.")
 
     def open_page() -> None:
+        say(f"Microscope: {server.url}")
+        say("Ctrl-C ends it.")
         if browser:
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
 
