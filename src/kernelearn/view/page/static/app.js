@@ -2,7 +2,7 @@
  * The page: holds the selection, fetches what it needs in one go, and tells the views. Everything a view may do
  * goes through here.
  */
-import { addressOf, State } from "kl/state";
+import { State } from "kl/state";
 import { assemble, kernelOf, positionOf } from "kl/frame";
 import { attribute, h, rich, show, text } from "kl/dom";
 import { BenchView } from "kl/bench";
@@ -40,7 +40,7 @@ export class App {
     this.isInside = isInside;
     this.data = new Data(source);
     this.state = new State(address);
-    this.state.mend = (wanted, asked) => this.#mend(wanted, asked);
+    this.state.mend = (wanted, changed, given) => this.#mend(wanted, changed, given);
     this.state.listeners.push((selection, changed, isPassing) => this.#changed(selection, changed, isPassing));
     /** @type {any} */ this.run = null;
     /** @type {any} */ this.frame = null;
@@ -231,7 +231,7 @@ export class App {
   }
 
   /** A selection that can be shown: what is not there gives way to the nearest that is. */
-  #mend(/** @type {any} */ wanted, /** @type {Set<string>} */ asked) {
+  #mend(/** @type {any} */ wanted, /** @type {Set<string>} */ changed, /** @type {Set<string>} */ given) {
     const { run } = this;
     if (!run) return wanted;
     const opening = run.about.opening ?? {};
@@ -244,7 +244,7 @@ export class App {
       found.layer = layer.name;
       if (layer.name === opening.layer && opening.index) {
         const place = layer.placeOf(opening.index);
-        Object.assign(found, asked.has("kernel") ? {} : { kernel: place.filter }, asked.has("slice") ? {} : { slice: place.slice }, asked.has("weight") ? {} : { weight: place.weight });
+        Object.assign(found, found.kernel ? {} : { kernel: place.filter }, found.slice ? {} : { slice: place.slice }, found.weight.length ? {} : { weight: place.weight });
       }
       if (found.step < 0 && opening.step != null && layer.name === opening.layer) found.step = opening.step;
     }
@@ -256,20 +256,21 @@ export class App {
     const middle = layer.window.map((size) => size >> 1);
     found.weight = found.weight.length === layer.window.length ? clamped(found.weight, layer.window) : middle;
     if (flat(found.weight, layer.window) >= layer.taps) found.weight = unflat(layer.taps - 1, layer.window);
-    this.#keepImage(found, asked);
+    this.#keepImage(found, changed, given);
     this.kernelOf.set(layer.name, found.kernel);
     return found;
   }
 
   /** Another step has other images; another weight keeps the image and the position that are looked at. */
-  #keepImage(/** @type {any} */ found, /** @type {Set<string>} */ asked) {
+  #keepImage(/** @type {any} */ found, /** @type {Set<string>} */ changed, /** @type {Set<string>} */ given) {
     const { frame } = this;
-    const isOther = asked.has("step") || asked.has("layer") || asked.has("run");
-    if (isOther && !asked.has("image")) found.image = -1;
-    if (asked.has("layer") && !asked.has("at")) found.at = [];
-    if (isOther || !frame?.stage || !["kernel", "slice", "weight"].some((name) => asked.has(name))) return;
-    if (frame.source === "batch" && found.image < 0 && !asked.has("image") && frame.stage.images.length) found.image = Number(frame.stage.images[frame.row]);
-    if (!found.at.length && !asked.has("at") && !frame.layer.isDense) found.at = positionOf(frame, this.state.pinned);
+    if (!frame) return;
+    const isOther = changed.has("step") || changed.has("layer") || changed.has("run");
+    if (isOther && !given.has("image")) found.image = -1;
+    if (changed.has("layer") && !given.has("at")) found.at = [];
+    if (isOther || !frame.stage || !["kernel", "slice", "weight"].some((name) => changed.has(name))) return;
+    if (frame.source === "batch" && found.image < 0 && !given.has("image") && frame.stage.images.length) found.image = Number(frame.stage.images[frame.row]);
+    if (!found.at.length && !given.has("at") && !frame.layer.isDense) found.at = positionOf(frame, this.state.pinned);
   }
 
   // --- showing
@@ -408,7 +409,8 @@ export class App {
   nameOf(frame, row) {
     if (frame.source === "own") return "your picture";
     const image = frame.stage?.images[row];
-    return frame.source === "batch" ? `image ${image}` : `probe ${image ?? row}`;
+    // Images that were given as they are, and not out of the data, have no number there.
+    return frame.source === "batch" ? `image ${image}` : `probe ${image == null || image < 0 ? row : image}`;
   }
 
   /** Say something to screen readers. @param {string} words */
@@ -513,8 +515,14 @@ export class App {
     return null;
   }
 
-  get hash() {
-    return addressOf(this.state.pinned);
+  /** Wait until nothing is asked for any more. */
+  async idle() {
+    for (let asked = -1; asked !== this.data.asked; ) {
+      asked = this.data.asked;
+      await this.settled;
+      await Promise.allSettled([...this.data.kept.values()].map((entry) => entry.promise));
+      await new Promise((done) => setTimeout(done));
+    }
   }
 }
 

@@ -108,7 +108,6 @@ export function roving(list, columns) {
     if (!next) return;
     next.focus();
     next.click();
-    list.querySelector('[role=option][aria-selected="true"]')?.["focus"]?.();
   });
 }
 

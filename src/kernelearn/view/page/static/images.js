@@ -87,7 +87,7 @@ export class ImagesView {
     const rows = Array.from({ length: stage.rows }, (_, row) => row);
     this.#fill(rows, (button, row) => {
       const label = frame.run.className(stage.labels[row] ?? -1);
-      const who = isOwn ? "your picture" : `${frame.source === "batch" ? "" : "probe "}image ${stage.images[row] ?? row}`;
+      const who = isOwn ? "your picture" : this.page.nameOf(frame, row);
       attributes(button, { "aria-label": `${who}${label ? `, class ${label}` : ""}`, title: who, "data-share": null });
       show(button._bar, false);
       text(button._label, label);

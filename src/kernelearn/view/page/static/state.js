@@ -97,7 +97,7 @@ export class State {
     this.pinned = { ...usual(), ...selectionOf(address.read()) };
     /** @type {Partial<Selection>} */ this.passing = {};
     /** @type {Listener[]} */ this.listeners = [];
-    /** @type {(selection: Selection, changed: Set<string>) => Selection} */ this.mend = (selection) => selection;
+    /** @type {(selection: Selection, changed: Set<string>, given: Set<string>) => Selection} */ this.mend = (selection) => selection;
   }
 
   /** What is shown: the pinned selection under what the pointer says. @returns {Selection} */
@@ -109,9 +109,9 @@ export class State {
   set(values) {
     const before = this.now;
     const wanted = { ...this.pinned, ...values };
-    const asked = new Set(Object.keys(wanted).filter((name) => !same(/** @type {any} */ (wanted)[name], /** @type {any} */ (this.pinned)[name])));
+    const other = new Set(Object.keys(wanted).filter((name) => !same(/** @type {any} */ (wanted)[name], /** @type {any} */ (this.pinned)[name])));
     this.passing = {};
-    this.pinned = this.mend(wanted, asked);
+    this.pinned = this.mend(wanted, other, new Set(Object.keys(values)));
     this.address.write(addressOf(this.pinned));
     this.#tell(before, false);
   }

@@ -152,6 +152,7 @@ export class Tile {
 
   /** Frames. @param {Mark[]} marks */
   mark(marks) {
+    if (!this.picture) return;
     children(
       this.marks,
       marks,
