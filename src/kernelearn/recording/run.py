@@ -65,6 +65,7 @@ class Run:
         self._segments: list[Segment] = []
         self._events: list[Event] = []
         self._damaged_events = 0
+        self._interventions: list[Intervention] | None = None  # of the events, once somebody asked
         self._warned: set[str] = set()
         self.refresh()
 
@@ -82,6 +83,7 @@ class Run:
         for segment in self._segments:
             segment.refresh()
         self._events, self._damaged_events = read_events(self.folder / EVENTS)
+        self._interventions = None
         self._tell_problems()
 
     # --- what there is
@@ -233,7 +235,8 @@ class Run:
             index: (i, j, c, f) of a number; fewer indices or slices give arrays, () the whole weight.
         """
         place = index if isinstance(index, tuple) else (index,)
-        return _joined(self._weights.columns(self._name(layer, weight), place))
+        # NOTE: where a layer was frozen behind an edit, the new stretch begins with what was edited.
+        return _joined(self._weights.columns(self._name(layer, weight), place), is_first=True)
 
     def column(self, stream: str, field: str, index: Any = ()) -> Trace:
         """(steps, values) of one field of all whole records of a stream, or of part of it."""
@@ -251,7 +254,9 @@ class Run:
     @property
     def interventions(self) -> list[Intervention]:
         """What was done to the training by hand, in order; `recording.Interventions` does it again."""
-        return of_events(self._events)
+        if self._interventions is None:
+            self._interventions = of_events(self._events)
+        return list(self._interventions)
 
     def by_hand(self, layer: str, step: int, weight: str = "kernel") -> list[Intervention]:
         """What was done by hand to a weight between the updates step-1 and step."""
@@ -597,7 +602,13 @@ class Run:
 
     @property
     def _weights(self) -> Weights:
-        return Weights(self._segments, self._tell_problems)
+        return Weights(self._segments, self._tell_problems, self._edits)
+
+    def _edits(self, path: str) -> list[Intervention]:
+        """What was done by hand to a weight, by its path."""
+        return [
+            one for one in self.interventions if one.kind in BY_HAND and f"{one.layer}/{one.weight}" == path
+        ]
 
     def fields(self, stream: str) -> list[str]:
         """Names of the fields of a stream's records."""
@@ -746,14 +757,16 @@ def _updates_with_state(segment: Segment, name: str) -> np.ndarray:
     return trained
 
 
-def _joined(parts: list[Trace]) -> Trace:
-    """Traces one after another; where segments meet in one step, the later one counts."""
+def _joined(parts: list[Trace], is_first: bool = False) -> Trace:
+    """Traces one after another; where segments meet in one step, the later one counts, or the first."""
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0)
     steps = np.concatenate([steps for steps, _ in parts])
     values = np.concatenate([values for _, values in parts])
-    is_last = np.append(steps[1:] != steps[:-1], True) if len(steps) else np.zeros(0, bool)
-    return steps[is_last], values[is_last]
+    differ = steps[1:] != steps[:-1]
+    kept = np.append(differ, True) if not is_first else np.insert(differ, 0, True)
+    kept = kept[: len(steps)]
+    return steps[kept], values[kept]
 
 
 def steps_in_words(steps: Iterable[int]) -> str:

@@ -80,6 +80,12 @@ def recorded(folder, name="relu and pool", optimizer="adam", epochs=2, below=(),
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     options = {"kernels_every": 1, "ledger_every": 2, "gradients_every": 1, "maps_every": 2, **recorder}
     model.fit(
-        images, labels, batch_size=8, epochs=epochs, seed=0, verbose=0, callbacks=[Recorder(folder, **options)]
+        images,
+        labels,
+        batch_size=8,
+        epochs=epochs,
+        seed=0,
+        verbose=0,
+        callbacks=[Recorder(folder, **options)],
     )
     return Run(folder), images, labels

@@ -45,7 +45,10 @@ def test_ranges_say_the_steps(steps):
 
 
 def test_numbers_that_are_not_finite_are_null():
-    assert json.loads(json_answer({"a": float("nan"), "b": [np.inf, 1.0]}).body) == {"a": None, "b": [None, 1.0]}
+    assert json.loads(json_answer({"a": float("nan"), "b": [np.inf, 1.0]}).body) == {
+        "a": None,
+        "b": [None, 1.0],
+    }
 
 
 def test_what_is_not_recorded_names_its_neighbours():
@@ -57,8 +60,10 @@ def test_what_is_not_recorded_names_its_neighbours():
 def test_the_run_as_a_whole(ask, small):
     run = small[0]
     about = ask("")
-    assert about["last_step"] == 6 and about["status"] == "finished" and about["parameters"] == sum(
-        int(np.prod(shape)) for shape in run.about.weights.values()
+    assert (
+        about["last_step"] == 6
+        and about["status"] == "finished"
+        and about["parameters"] == sum(int(np.prod(shape)) for shape in run.about.weights.values())
     )
     layer = next(one for one in about["layers"] if one["name"] == "conv")
     assert layer["how"] == "(3*3*1 + 1) * 4 = 40" and layer["parameters"] == 40 and layer["is_full"]
@@ -66,7 +71,9 @@ def test_the_run_as_a_whole(ask, small):
     assert [column["name"] for column in layer["columns"]] == ["z", "a", "pool"]
     assert layer["weights"]["kernel"]["ledgers"] == as_ranges([1, 2, 4, 6])
     opening = about["opening"]
-    assert tuple(opening["index"]) == explain.moved_most(run, "conv")[0] and opening["step"] in run.ledger_steps
+    assert (
+        tuple(opening["index"]) == explain.moved_most(run, "conv")[0] and opening["step"] in run.ledger_steps
+    )
     assert about["probe"]["count"] == len(run.probe_images)
 
 
@@ -107,13 +114,21 @@ def test_a_ledger(ask, small, weight, index):
     run = small[0]
     book = explain.ledger(run, "conv", STEP, (weight, *index))
     told = ask("ledger", layer="conv", step=STEP, weight=weight, index=",".join(map(str, index)))
-    assert told["total"] == book.total and told["gradient"] == book.gradient and told["residual"] == book.residual
+    assert (
+        told["total"] == book.total
+        and told["gradient"] == book.gradient
+        and told["residual"] == book.residual
+    )
     assert told["terms"] == len(book.terms)
     by_image = book.by_image()
-    assert {one["image"]: one["sum"] for one in told["images"]} == dict(zip(by_image.keys.tolist(), by_image.sums))
+    assert {one["image"]: one["sum"] for one in told["images"]} == dict(
+        zip(by_image.keys.tolist(), by_image.sums)
+    )
     sizes = [abs(one["sum"]) for one in told["images"]]
     assert sizes == sorted(sizes, reverse=True)
-    assert np.array_equal(np.reshape(told["positions"]["sums"], told["positions"]["shape"]), book.by_position())
+    assert np.array_equal(
+        np.reshape(told["positions"]["sums"], told["positions"]["shape"]), book.by_position()
+    )
     best = book.top(1)[0]
     assert told["top"][0]["term"] == best.term and told["top"][0]["image"] == best.image
 
@@ -122,7 +137,9 @@ def test_an_update_adds_up(ask, small):
     run, index = small[0], (1, 2, 0, 3)
     split = explain.update_split(run, "conv", STEP)
     told = ask("update", layer="conv", step=STEP, index="1,2,0,3")
-    assert {part["name"]: part["value"] for part in told["parts"]} == {n: p[index] for n, p in split.parts.items()}
+    assert {part["name"]: part["value"] for part in told["parts"]} == {
+        n: p[index] for n, p in split.parts.items()
+    }
     total = told["before"] + sum(part["value"] for part in told["parts"]) + told["residual"]
     assert np.isclose(total, told["after"], rtol=1e-15, atol=0)
     header, arrays = ask("updates", layer="conv", step=STEP)
@@ -145,10 +162,16 @@ def test_a_batch_and_its_cuts(ask, small):
     assert np.array_equal(whole["images"], factors.images) and np.array_equal(whole["labels"], factors.labels)
     assert header["sources"]["dpool"] == "record" and header["sources"]["da"] == "computed"
     _, cut = ask("batch", layer="conv", step=STEP, filter=2, channel=0, rows="5,1")
-    assert np.array_equal(cut["da"], whole["da"][[5, 1]][..., 2]) and np.array_equal(cut["x"], whole["x"][[5, 1]][..., 0])
+    assert np.array_equal(cut["da"], whole["da"][[5, 1]][..., 2]) and np.array_equal(
+        cut["x"], whole["x"][[5, 1]][..., 0]
+    )
     assert np.array_equal(cut["kernel"], whole["kernel"][:, :, 0, 2]) and cut["bias"].shape == ()
     _, cut = ask("batch", layer="conv", step=STEP, channel=0, only="x,kernel")
-    assert set(cut) == {"x", "kernel", "images", "labels"} - {"images", "labels"} and cut["kernel"].shape == (3, 3, 4)
+    assert set(cut) == {"x", "kernel", "images", "labels"} - {"images", "labels"} and cut["kernel"].shape == (
+        3,
+        3,
+        4,
+    )
     header, arrays = ask("batch", layer="answer", step=STEP)
     assert "da" not in arrays and "softmax" in header["missing"]["da"]["why"]
 
@@ -186,16 +209,24 @@ def test_the_way_of_an_error(ask, small):
     number = int(arrays["images"][row])
     theirs = explain.delta(run, "conv", images, labels, filter=f, at=(p, q), image=number, step=STEP)
     told = ask("path", layer="conv", step=STEP, row=row, filter=f, at=f"{p},{q}", most=1)
-    assert np.isclose(told["error"], theirs.error) and np.isclose(told["recorded"], arrays["dz"][row, p, q, f])
+    assert np.isclose(told["error"], theirs.error) and np.isclose(
+        told["recorded"], arrays["dz"][row, p, q, f]
+    )
     assert [hop["operator"] for hop in told["hops"]] == [hop.operator for hop in theirs.hops]
     for hop in told["hops"]:
-        terms = sum(part["term"] for part in hop["parts"]) + hop["rest"] + (hop["end"]["error"] if hop["end"] else 0)
+        terms = (
+            sum(part["term"] for part in hop["parts"])
+            + hop["rest"]
+            + (hop["end"]["error"] if hop["end"] else 0)
+        )
         assert np.isclose(terms, hop["total"])
 
 
 def test_a_layer_as_a_dense_one(ask, small):
     run = small[0]
-    wide = explain.dense_equivalent(run.model().get_layer("conv"), (8, 8, 1)).with_kernel(run.kernels("conv", STEP))
+    wide = explain.dense_equivalent(run.model().get_layer("conv"), (8, 8, 1)).with_kernel(
+        run.kernels("conv", STEP)
+    )
     told = ask("dense", layer="conv", step=STEP, filter=2, channel=0)
     block = np.zeros(told["shape"])
     block[told["rows"], told["columns"]] = np.array(told["kernel"])[told["ties"]]
@@ -225,12 +256,15 @@ def test_two_runs(tmp_path, small):
     library = Library([small[0].folder, other.folder])
     told = got(library, "compare", runs="small,other")
     theirs = explain.compare_runs([small[0], other], ["small", "other"]).to_dict()
-    assert told["settings"] == json.loads(json_answer(theirs["settings"]).body) and len(told["curves"]["loss"]) == 2
+    assert (
+        told["settings"] == json.loads(json_answer(theirs["settings"]).body)
+        and len(told["curves"]["loss"]) == 2
+    )
     assert [one["key"] for one in got(library, "runs")["runs"]] == ["small", "other"]
 
 
 def test_a_layer_that_is_recorded_beside_ledgers_alone(tmp_path, small):
-    run, images, labels = recorded(tmp_path / "few", layers=["conv"], kernels_every=100, ledger_every=4)
+    run, _, _ = recorded(tmp_path / "few", layers=["conv"], kernels_every=100, ledger_every=4)
     library = Library([run.folder])
     _, arrays = got(library, "runs/few/weights", layer="answer", step=STEP)
     assert np.array_equal(arrays["kernel"], run.model(STEP).get_layer("answer").kernel.numpy())

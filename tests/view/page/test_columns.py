@@ -1,4 +1,4 @@
-"""What the page shows of a layer in a step, against every number of that step computed once more from the data."""
+"""What the page shows of a layer in a step, against all numbers of that step computed from the data."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_recording_the_places_leaves_the_training_as_it_is_to_the_bit(name, tmp_
 
 
 def test_numbers_at_every_place(step):
-    run, weight, columns, replay = step
+    _, _, columns, replay = step
     places = stages_of(replay.graph, replay.units_of("conv"))
     assert [place.name for place in places] == list(columns.values)
     assert close(columns.x, replay.value(replay.units_of("conv").inputs[0]))
@@ -49,14 +49,14 @@ def test_numbers_at_every_place(step):
 
 
 def test_errors_at_every_place(step):
-    run, weight, columns, replay = step
+    _, _, columns, replay = step
     for place in stages_of(replay.graph, replay.units_of("conv")):
         assert close(columns.errors[place.name], replay.gradient(place.value)), place.name
     assert not columns.missing
 
 
 def test_winners_are_those_of_the_step(step):
-    run, weight, columns, replay = step
+    _, _, columns, replay = step
     places = stages_of(replay.graph, replay.units_of("conv"))
     if places[-1].winner is None:
         assert columns.winner is None
@@ -72,7 +72,7 @@ def test_the_kernel_is_that_before_the_step_and_the_products_give_its_gradient(s
 
 
 def test_a_step_from_the_record_alone_is_the_step(step):
-    run, weight, columns, replay = step
+    run, weight, columns, _ = step
     again = RecordedSteps(run).at(STEP)
     mine = columns_of_replay(again, "conv", STEP)
     for name, errors in columns.errors.items():
@@ -98,7 +98,7 @@ class _Older:
 
 
 def test_images_in_inference_mode(step):
-    run, weight, _, _ = step
+    run, _, _, _ = step
     images, model = run.probe_images, run.model(STEP)
     columns = columns_of_images(model, "conv", images, STEP)
     names = [layer.name for layer in model.layers]
@@ -113,7 +113,9 @@ def test_a_network_that_augments_is_run_from_what_its_first_kernel_got(tmp_path)
     assert steps.steps() == [1, 2, 4, 6]
     for number in steps.steps():
         replay = steps.at(number)
-        assert np.array_equal(replay.gradient(replay.units_of("conv").outputs[0]), run.ledger("conv", number).delta)
+        assert np.array_equal(
+            replay.gradient(replay.units_of("conv").outputs[0]), run.ledger("conv", number).delta
+        )
         assert np.isclose(replay.value(replay.program.outputs["loss"]), run.scalars("loss")[1][number - 1])
 
 
@@ -124,7 +126,9 @@ def test_a_step_that_depended_on_more_than_the_record_says_is_refused(tmp_path):
     from .runs import answer, pictures
 
     images, labels = pictures((6, 6, 1))
-    model = Sequential([layers.Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(), answer()])
+    model = Sequential(
+        [layers.Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(), answer()]
+    )
     model.compile("sgd", "sparse_categorical_crossentropy")
     recorder = Recorder(tmp_path / "run", ledger_every=1)
     weights = {0: 1.0, 1: 5.0, 2: 0.2}

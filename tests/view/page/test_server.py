@@ -92,7 +92,9 @@ def test_nothing_without_the_token(server, path):
     assert refusal(asked(server, path, token=False, Authorization=f"Bearer {wrong}")) == (403, "token")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "127.0.0.1:1", "[::1", "a:b:c"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "127.0.0.1:1", "[::1", "a:b:c"]
+)
 def test_a_name_that_is_pointed_at_this_machine_is_refused(server, host):
     assert refusal(asked(server, API, Host=host)) == (403, "host")
 
@@ -102,10 +104,14 @@ def test_own_names_are_let_in(server):
         assert asked(server, API, Host=f"{name}:{server.port}")[0] == 200
     open_gate = Gate("0.0.0.0", 80)
     assert open_gate.is_own_host("192.168.1.7:80") and open_gate.is_own_host(socket.gethostname())
-    assert not open_gate.is_own_host("evil.example:80") and not Gate("127.0.0.1", 80).is_own_host("192.168.1.7:80")
+    assert not open_gate.is_own_host("evil.example:80") and not Gate("127.0.0.1", 80).is_own_host(
+        "192.168.1.7:80"
+    )
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1:1"]
+)
 def test_another_page_is_refused(server, origin):
     assert refusal(asked(server, API, Origin=origin)) == (403, "origin")
     assert refusal(asked(server, f"{API}/control", "POST", b"{}", Origin=origin)) == (403, "origin")
@@ -113,9 +119,21 @@ def test_another_page_is_refused(server, origin):
 
 def test_requests_that_another_site_makes_the_browser_send_are_refused(server):
     assert refusal(asked(server, API, Sec_Fetch_Site="cross-site")) == (403, "origin")
-    assert asked(server, f"/?token={server.gate.token}", token=False, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 303
+    assert (
+        asked(
+            server,
+            f"/?token={server.gate.token}",
+            token=False,
+            Sec_Fetch_Site="cross-site",
+            Sec_Fetch_Mode="navigate",
+        )[0]
+        == 303
+    )
     cookie = f"{server.gate.cookie}={server.gate.session}"
-    assert refusal(asked(server, f"{API}/picture", "POST", b"x", token=False, Cookie=cookie)) == (403, "origin")
+    assert refusal(asked(server, f"{API}/picture", "POST", b"x", token=False, Cookie=cookie)) == (
+        403,
+        "origin",
+    )
 
 
 def test_headers_of_every_answer(server):
@@ -167,7 +185,15 @@ def test_control_of_a_run_that_is_not_trained_is_refused(small):
     with serving([small[0].folder], can_control=True) as running:
         assert json.loads(asked(running, "/api/v1/runs")[2])["control"] is True
         assert refusal(asked(running, f"{API}/control", "POST", b'{"do": "pause"}')) == (409, "not trained")
-        for body in (b"", b"[]", b'{"do": "burn"}', b'{"do": "run"}', b'{"do": "run", "steps": -1}', b"\xff", b"[" * 9999):
+        for body in (
+            b"",
+            b"[]",
+            b'{"do": "burn"}',
+            b'{"do": "run"}',
+            b'{"do": "run", "steps": -1}',
+            b"\xff",
+            b"[" * 9999,
+        ):
             status, _, found = asked(running, f"{API}/control", "POST", body)
             assert status in (400, 404, 422), body
             assert json.loads(found)["error"]["message"]
@@ -188,7 +214,9 @@ def test_records_by_range(server, small):
     name = small[0].manifest["segments"][0]["streams"]["steps"]["file"]
     whole = (small[0].folder / name).read_bytes()
     status, headers, body = asked(server, f"{API}/files/{name}", Range="bytes=64-127")
-    assert status == 206 and body == whole[64:128] and headers["content-range"] == f"bytes 64-127/{len(whole)}"
+    assert (
+        status == 206 and body == whole[64:128] and headers["content-range"] == f"bytes 64-127/{len(whole)}"
+    )
     assert asked(server, f"{API}/files/{name}", Range="bytes=-10")[2] == whole[-10:]
     assert asked(server, f"{API}/files/{name}", Range=f"bytes=5-{10**18}")[2] == whole[5:]
     assert asked(server, f"{API}/files/{name}")[2] == whole
@@ -197,7 +225,16 @@ def test_records_by_range(server, small):
 
 @pytest.mark.parametrize(
     "wanted",
-    ["bytes=0-1,2-3", "bytes=0-,0-,0-", "bytes=5-1", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=99999999999-", "bytes=0-" + "9" * 500],
+    [
+        "bytes=0-1,2-3",
+        "bytes=0-,0-,0-",
+        "bytes=5-1",
+        "bytes=-",
+        "bytes=a-b",
+        "lines=1-2",
+        "bytes=99999999999-",
+        "bytes=0-" + "9" * 500,
+    ],
 )
 def test_ranges_that_are_none_or_many_are_refused(server, small, wanted):
     name = small[0].manifest["segments"][0]["streams"]["steps"]["file"]
@@ -214,11 +251,12 @@ def test_a_range_is_bounded():
 
 def test_a_hundred_slow_readers_hold_up_nobody(server):
     slow = []
+    bearer = f"Authorization: Bearer {server.gate.token}"
     for number in range(100):
         line = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         path = f"{API}/batch?layer=conv&step=4" if number % 2 else f"{API}/live"
         half = "" if number % 10 else "GET"  # some do not even finish their request
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {server.gate.token}\r\n\r\n"
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{bearer}\r\n\r\n"
         line.sendall((half or request).encode())
         slow.append(line)
     for _ in range(3):
@@ -252,7 +290,10 @@ def test_changes_are_told_as_they_come(tmp_path):
     run, _, _ = recorded(tmp_path / "run", epochs=1)
     with serving([run.folder]) as running:
         told = events(running, "/api/v1/runs/run/live", 50)
-        assert next(told) == ("change", {"status": "finished", "last_step": 3, "events": 3, "stamp": run.manifest["run"], "problems": 0})
+        assert next(told) == (
+            "change",
+            {"status": "finished", "last_step": 3, "events": 3, "stamp": run.manifest["run"], "problems": 0},
+        )
         recorded(tmp_path / "run", epochs=2, overwrite=True)
         name, data = next(told)
         while data.get("last_step") != 6:
@@ -322,12 +363,15 @@ def test_a_front_end_of_ones_own(tmp_path, small):
     with serving([small[0].folder], frontend=tmp_path) as running:
         status, headers, body = asked(running, "/")
         assert status == 200 and body == b"<script>1</script>"
-        assert "'unsafe-inline'" in headers["content-security-policy"] and "connect-src 'self'" in headers["content-security-policy"]
+        assert (
+            "'unsafe-inline'" in headers["content-security-policy"]
+            and "connect-src 'self'" in headers["content-security-policy"]
+        )
         assert asked(running, "/sub/a.js")[1]["content-type"].startswith("text/javascript")
         for path in ("/.secret", "/link.txt", "/sub/../.secret", "/sub/%2e%2e/.secret", "/sub", "/none"):
             assert asked(running, path)[0] == 404
         assert asked(running, API)[0] == 200
-    with pytest.raises(ArgumentError, match="no index.html"):
+    with pytest.raises(ArgumentError, match=r"no index\.html"):
         Frontend(tmp_path / "sub")
 
 

@@ -17,7 +17,16 @@ from kernelearn.errors import (
     UnknownNameError,
     unknown_name,
 )
-from kernelearn.view.page import controlling, filters, findings, gradients, lessons, overview, passes, weights
+from kernelearn.view.page.addresses import (
+    controlling,
+    filters,
+    findings,
+    gradients,
+    lessons,
+    overview,
+    passes,
+    weights,
+)
 from kernelearn.view.page.asking import Ask, NotRecorded, Refused
 from kernelearn.view.page.blocks import Answer, Blocks, blocks_answer, json_answer
 from kernelearn.view.page.library import Library, PageRun

@@ -185,7 +185,7 @@ def _post(site: Site, what: str) -> Any:
 
 
 def _posted(site: Site, what: str, key: str, body: bytes, kind: str) -> Answer:
-    from kernelearn.view.page import controlling, pictures
+    from kernelearn.view.page.addresses import controlling, pictures
 
     page_run = site.library.of(key)
     if what == "picture":
