@@ -96,10 +96,13 @@ export class NeuronView {
       gates: columns.length ? this.#forwardGates(frame, columns, neuron.z, end, unit) : null,
       label: `One neuron: ${lines.length} inputs times weights${bias === null ? "" : ", bias"}, sum z = ${fixed(shown.total, 4, true)}`,
     });
-    const products = layer.slices > 1 ? `${fixed(neuron.own, 4, true)} (slice ${selection.slice}) ${fixed(neuron.others, 4, true)} (others)` : fixed(neuron.own, 4, true);
+    // What stands in one line adds up too: the products take what rounding leaves.
+    const others = layer.slices > 1 ? shown.parts[sorted.length + (left ? 1 : 0)] : 0;
+    const own = shown.total - others - (bias ?? 0);
+    const products = layer.slices > 1 ? `${fixed(own, 4, true)} (slice ${selection.slice}) ${fixed(others, 4, true)} (others)` : fixed(own, 4, true);
     const positions = volume(stage.geometry.output);
     const serve = layer.slices > 1 || positions <= 1 ? "" : ` The same ${count(layer.taps)} weights${neuron.hasBias ? " and bias" : ""} serve all ${count(positions)} positions.`;
-    rich(this.formula, [["b", `z = Σ x·w${neuron.hasBias ? " + b" : ""}`], ` = ${products}${neuron.hasBias ? ` ${fixed(neuron.bias, 4, true)}` : ""} = `, ["b", fixed(neuron.z, 4, true)], `.${serve}`]);
+    rich(this.formula, [["b", `z = Σ x·w${neuron.hasBias ? " + b" : ""}`], ` = ${products}${bias === null ? "" : ` ${fixed(bias, 4, true)}`} = `, ["b", fixed(shown.total, 4, true)], `.${serve}`]);
     this.told = {
       title: `Neuron at ${placed(at)}: products`, head: ["place in the window", "input x", "weight", "product"],
       rows: [...neuron.rows.map((one) => [placed(unflat(one.tap, layer.window)), one.input, one.weight, one.product]), ...(layer.slices > 1 ? [["other input maps", "", "", neuron.others]] : []), ["bias", "", "", neuron.bias], ["z", "", "", neuron.z]],

@@ -1,5 +1,5 @@
 /** What the page says in words: captions, readouts with their numbers filled in, the Python call behind a picture. */
-import { count, digits, exponentOf, fixed, power, shape } from "kl/format";
+import { asShown, count, digits, exponentOf, fixed, power, shape } from "kl/format";
 import { flat, volume } from "kl/geometry";
 
 const CUT = new Set(["relu", "relu6"]);
@@ -83,7 +83,8 @@ export class Words {
     const neuron = stage.neuron(row, at);
     const place = flat(at, stage.geometry.output);
     const where = volume(stage.geometry.output) > 1 ? `at (${at.join(", ")})` : layer.isDense ? `unit ${selection.kernel}` : "";
-    const products = neuron.z - neuron.bias;
+    const shown = asShown([neuron.bias], neuron.z, 4);
+    const products = shown.total - shown.parts[0];
     const forward = [`${where}: products ${fixed(products, 4, true)}${neuron.hasBias ? `, bias ${fixed(neuron.bias, 4, true)}` : ""} → `, ["A", `z = ${fixed(neuron.z, 4, true)}`]];
     const isCut = slopeIsZero(frame)?.(stage.showsUnits ? stage.filter : place);
     for (const name of stage.columns.slice(1)) {
@@ -102,7 +103,7 @@ export class Words {
     const pooled = stage.pooled(at);
     const winners = stage.winners(row);
     if (!pooled.length) return "in no pool, stops";
-    if (!winners) return `a part of the mean of its ${size}`;
+    if (!winners) return /max/.test(layer.pool?.operator ?? "") ? `the largest of its ${size} passes` : `a part of the mean of its ${size}`;
     return pooled.some((/** @type {number} */ p) => winners[p] === place) ? `largest of its ${size}, passes` : `not the largest of its ${size}, stops`;
   }
 
