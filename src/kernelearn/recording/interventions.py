@@ -134,7 +134,7 @@ def _set_rate(optimizer: Any, rate: float | None, rate_before: Any) -> None:
     elif optimizer.schedule is None:
         optimizer.learning_rate = rate
     else:
-        optimizer.learning_rate = schedules.ExponentialDecay(rate, 1, 1.0)
+        optimizer.learning_rate = schedules.ConstantSchedule(rate)
 
 
 def rate_of(optimizer: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.errors import ArgumentError, FormatError, KernelearnError, unknown_name
-from kernelearn.recording.files.manifest import run_folder
+from kernelearn.recording.files.manifest import MANIFEST, run_folder
 from kernelearn.recording.run import Run
 
 # Seconds for which a run is not looked at again.
@@ -37,8 +37,8 @@ class PageRun:
         pictures: those that readers gave; pictures_taken: how many there were.
     """
 
-    def __init__(self, key: str, path: Path) -> None:
-        self.key, self.path = key, path
+    def __init__(self, key: str, path: Path, is_awaited: bool = False) -> None:
+        self.key, self.path, self._is_awaited = key, path, is_awaited
         self.name = path.name if path.name != "record" else path.parent.name
         self.lock = threading.RLock()
         self.pictures: dict[str, Any] = {}
@@ -87,10 +87,11 @@ class PageRun:
         try:
             run = self.open()
         except KernelearnError as error:
+            is_there = any((folder / MANIFEST).exists() for folder in (self.path, self.path / "record"))
             return {
                 "key": self.key,
                 "name": self.name,
-                "status": "broken",
+                "status": "waiting" if self._is_awaited and not is_there and not self.identity else "broken",
                 "last_step": None,
                 "problem": str(error),
             }
@@ -146,10 +147,9 @@ class Library:
             if not may_be_missing:
                 run_folder(path)
             name = names[place] if names is not None else None
-            self._add(path, name)
+            self._add(PageRun("", path, may_be_missing), name)
 
-    def _add(self, path: Path, name: str | None) -> None:
-        page_run = PageRun("", path)
+    def _add(self, page_run: PageRun, name: str | None) -> None:
         page_run.name = name or page_run.name
         page_run.key = _free_key(page_run.name, self.runs)
         self.runs[page_run.key] = page_run
