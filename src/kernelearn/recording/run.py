@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from kernelearn.recording.interventions import BY_HAND, Intervention, of_events,
 from kernelearn.recording.schedule import SCHEDULED, Stream
 from kernelearn.recording.weights import Weights
 
+_TICK_NS = 100_000_000
 _NOT_SCALARS = ("images", "labels", "has_labels")
 
 Trace = tuple[np.ndarray, np.ndarray]
@@ -65,6 +67,7 @@ class Run:
         self._segments: list[Segment] = []
         self._events: list[Event] = []
         self._damaged_events = 0
+        self._events_stamp: Any = None
         self._interventions: list[Intervention] | None = None  # of the events, once somebody asked
         self._warned: set[str] = set()
         self.refresh()
@@ -82,9 +85,22 @@ class Run:
             self._stamp = stamp
         for segment in self._segments:
             segment.refresh()
-        self._events, self._damaged_events = read_events(self.folder / EVENTS)
-        self._interventions = None
+        self._refresh_events()
         self._tell_problems()
+
+    def _refresh_events(self) -> None:
+        """Read the events again where their file has changed."""
+        try:
+            stat = (self.folder / EVENTS).stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError:
+            stamp = None
+        # NOTE: a file that was written just now may be written again within the same tick of its clock.
+        is_settled = stamp is not None and time.time_ns() - stamp[0] > _TICK_NS
+        if stamp is None or stamp != self._events_stamp:
+            self._events, self._damaged_events = read_events(self.folder / EVENTS)
+            self._interventions = None
+            self._events_stamp = stamp if is_settled else None
 
     # --- what there is
 
