@@ -145,8 +145,15 @@ export class Live {
     const index = layer.index(selection.weight, selection.slice, selection.kernel);
     const told = h("p", { class: "note", role: "status" });
     const send = async (/** @type {any} */ values, /** @type {string} */ words) => {
+      if (Object.values(values).some((value) => Number.isNaN(value))) return text(told, `${words}: give a number.`);
       const answer = await this.command(values);
       text(told, answer.refused ? answer.refused.message : `${words}: taken over at the next step.`);
+      // What only the training can judge, it refuses a moment later.
+      for (const wait of [200, 600, 1500]) {
+        await new Promise((done) => setTimeout(done, wait));
+        await this.#ask();
+        if (this.state?.refused && this.state.refused.id === answer.id) return text(told, this.state.refused.message);
+      }
     };
     const field = (/** @type {string} */ label, /** @type {any} */ value) => h("input", { "aria-label": label, value, inputmode: "decimal" });
     const rate = field("Learning rate", this.state?.learning_rate ?? "");
