@@ -59,7 +59,13 @@ def deep(folder, epochs=4, callbacks=(), images=None, **options):
         ]
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    wanted = {"kernels_every": 1, "ledger_every": 2, "gradients_every": 1, "probe_images": shown[:4], **options}
+    wanted = {
+        "kernels_every": 1,
+        "ledger_every": 2,
+        "gradients_every": 1,
+        "probe_images": shown[:4],
+        **options,
+    }
     model.fit(
         shown,
         classes,

@@ -14,6 +14,12 @@ from .conftest import reading
 from .reader import READY, Reader, number
 
 MOST = 150_000  # bytes of script and style, packed
+CELL = """<!doctype html><title>cell</title><p id=own>own text</p><div id=cell style="width:1100px"></div>
+<script type=module>
+import widget from "./widget.js";
+const traits = await (await fetch("traits.json")).json();
+await widget.render({ model: { get: name => traits[name] }, el: document.getElementById("cell") });
+</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,14 @@ class TestFile:
         for key in ("End", "Home", "Shift+ArrowRight"):
             alone.press(key)
             assert alone.selection()["step"] in stops
-        for address in ("view=dense", "view=families", "view=compare", "lesson=4.2", "layer=conv2&tab=error", "layer=answer"):
+        for address in (
+            "view=dense",
+            "view=families",
+            "view=compare",
+            "lesson=4.2",
+            "layer=conv2&tab=error",
+            "layer=answer",
+        ):
             open_file(alone, file, address)
             assert alone.page.locator("#now").is_visible()
 
@@ -71,7 +84,9 @@ class TestFile:
         assert step in run.ledger_steps
         shown = np.array(alone.numbers("gradient"), float)
         np.testing.assert_allclose(shown, run.gradient("conv1", step)[:, :, 0, 2], rtol=6e-4)
-        cells = alone.page.eval_on_selector_all(".waterfall [data-row]", "all => all.map(one => one.textContent)")
+        cells = alone.page.eval_on_selector_all(
+            ".waterfall [data-row]", "all => all.map(one => one.textContent)"
+        )
         before, *parts, update, after = map(number, cells)
         assert sum(parts) == pytest.approx(update, abs=1e-9)
         assert before + update == pytest.approx(after, abs=1e-9)
@@ -118,9 +133,7 @@ class TestNotebook:
         traits = {name: getattr(made, name) for name in ("_sources", "_style", "_answers", "_address")}
         (tmp_path / "widget.js").write_text(made._esm if isinstance(made._esm, str) else str(made._esm))
         (tmp_path / "traits.json").write_text(json.dumps(traits))
-        (tmp_path / "index.html").write_text("""<!doctype html><title>cell</title><p id=own>own text</p><div id=cell style="width:1100px"></div>
-            <script type=module>import widget from "./widget.js"; const traits = await (await fetch("traits.json")).json();
-            await widget.render({ model: { get: name => traits[name] }, el: document.getElementById("cell") }); document.title = "drawn"</script>""")
+        (tmp_path / "index.html").write_text(CELL)
         with serving_files(tmp_path) as port:
             context = browser.new_context(viewport={"width": 1280, "height": 900})
             page = context.new_page()
@@ -141,7 +154,8 @@ class TestNotebook:
     def test_an_executed_notebook_opened_as_html(self, alone, tmp_path, two_layers):
         nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
         exporter = pytest.importorskip("nbconvert").HTMLExporter()
-        code = f"from kernelearn.view.page.widget import widget\\nwidget({str(two_layers[0].folder)!r}, steps=4, ledgers=2)".replace("\\n", "\n")
+        call = f"widget({str(two_layers[0].folder)!r}, steps=4, ledgers=2)"
+        code = f"from kernelearn.view.page.widget import widget\n{call}"
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
         nbclient.NotebookClient(book, timeout=120).execute()
         text, _ = exporter.from_notebook_node(book)
@@ -154,10 +168,12 @@ class TestNotebook:
         frame.locator(READY).wait_for()
         assert frame.locator(".first h2").inner_text().endswith("kernels of conv1")
         alone.foreign.clear()
-        alone.problems[:] = [one for one in alone.problems if "ERR_FAILED" not in one and "is not defined" not in one]
+        alone.problems[:] = [
+            one for one in alone.problems if "ERR_FAILED" not in one and "is not defined" not in one
+        ]
 
 
-class serving_files:  # noqa: N801
+class serving_files:
     """A plain server over a folder."""
 
     def __init__(self, folder):
@@ -186,14 +202,19 @@ class TestOwnPicture:
         image.fromarray(pixels).save(content, "PNG")
         reader.open("layer=conv1&weight=1,1&step=4")
         reader.page.get_by_role("button", name="own", exact=True).click()
-        reader.page.set_input_files("dialog input[type=file]", {"name": "own.png", "mimeType": "image/png", "buffer": content.getvalue()})
+        reader.page.set_input_files(
+            "dialog input[type=file]",
+            {"name": "own.png", "mimeType": "image/png", "buffer": content.getvalue()},
+        )
         reader.page.wait_for_selector(".imgs h2:has-text('Your own picture')")
         reader.settle()
         assert reader.selection()["source"] == "own"
         shown = np.array(reader.numbers("x"), float)
         assert shown.shape == (8, 8) and np.corrcoef(shown.ravel(), pixels.ravel())[0, 1] > 0.999
         assert "watched, not trained on" in reader.text(".stages .empty:visible")
-        np.testing.assert_allclose(np.array(reader.numbers("w"), float), two_layers[0].kernels("conv1", 4)[:, :, 0, 0], rtol=6e-4)
+        np.testing.assert_allclose(
+            np.array(reader.numbers("w"), float), two_layers[0].kernels("conv1", 4)[:, :, 0, 0], rtol=6e-4
+        )
         reader.press("ArrowRight")
         assert reader.selection()["source"] == "own"
 
@@ -214,7 +235,9 @@ class TestOwnPicture:
     def test_what_is_no_image_is_refused_in_words(self, reader):
         reader.open("layer=conv1&weight=1,1&step=4")
         reader.page.get_by_role("button", name="own", exact=True).click()
-        reader.page.set_input_files("dialog input[type=file]", {"name": "own.png", "mimeType": "image/png", "buffer": b"no image"})
+        reader.page.set_input_files(
+            "dialog input[type=file]", {"name": "own.png", "mimeType": "image/png", "buffer": b"no image"}
+        )
         reader.page.wait_for_selector("dialog [role=status]:has-text('image')")
         assert reader.selection()["source"] == "batch"
         reader.problems = [one for one in reader.problems if "status of 4" not in one]
@@ -230,7 +253,8 @@ def test_timings_are_measured_and_reported(reader, record_property):
     found = reader.in_page("""(() => {
         const middle = list => [...list].sort((a, b) => a - b)[list.length >> 1];
         const { step, hover } = microscope.timings;
-        return { step: middle(step.map(s => s[0])), drawing: middle(step.map(s => s[1])), hover: middle(hover) } })()""")
+        const [all, drawing] = [0, 1].map(at => middle(step.map(one => one[at])));
+        return { step: all, drawing, hover: middle(hover) } })()""")
     for name, value in found.items():
         record_property(f"milliseconds of a {name}", round(value, 1))
     print({name: f"{value:.1f} ms" for name, value in found.items()})

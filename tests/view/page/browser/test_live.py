@@ -1,4 +1,4 @@
-"""A training that is watched and steered from the page: paused, stepped, changed by hand, and gone on with."""
+"""A training that is watched and steered from the page: paused, stepped, changed by hand, resumed."""
 
 import threading
 import time
@@ -18,7 +18,13 @@ class Training:
     def __init__(self, folder, epochs=6):
         self.folder = folder
         watching = Microscope(
-            folder, control=True, start_paused=True, serve=False, kernels_every=1, ledger_every=1, gradients_every=1
+            folder,
+            control=True,
+            start_paused=True,
+            serve=False,
+            kernels_every=1,
+            ledger_every=1,
+            gradients_every=1,
         )
         self.thread = threading.Thread(target=deep, args=(folder, epochs, [watching]), daemon=True)
         self.thread.start()
@@ -158,7 +164,9 @@ def test_what_cannot_be_done_is_said(live, training):
 def test_without_control_nothing_can_be_steered(reader):
     reader.open("")
     assert not reader.page.locator("#live").is_visible()
-    answer = reader.in_page("""microscope.data.source.post(`runs/${microscope.run.key}/control`, {do: 'pause'}).then(() => 'done', error => error.message)""")
+    answer = reader.in_page(
+        """microscope.data.source.post(`runs/${microscope.run.key}/control`, {do: 'pause'})
+        .then(() => 'done', error => error.message)"""
+    )
     assert answer != "done"
     reader.problems[:] = [one for one in reader.problems if "status of 4" not in one]
-

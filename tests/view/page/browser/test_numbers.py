@@ -110,9 +110,11 @@ class TestSums:
         bias = [t for t in reader.svg_texts(".neuron text") if t == "bias b"]
         column = sum(number(part) for part in parts)
         if bias:
-            column += number(reader.in_page("""() => {
+            column += number(
+                reader.in_page("""() => {
                 const all = [...document.querySelectorAll('.neuron text')];
-                return all[all.findIndex(one => one.textContent === 'bias b') - 1].textContent }"""))
+                return all[all.findIndex(one => one.textContent === 'bias b') - 1].textContent }""")
+            )
         total = reader.svg_texts(".neuron [data-sum]")[0]
         assert column == pytest.approx(number(total), abs=1e-9)
 
@@ -132,7 +134,9 @@ class TestSums:
         scale = total / above.total
         assert scale == pytest.approx(10.0 ** round(np.log10(scale)), rel=1e-3)
 
-    @pytest.mark.parametrize("address", ["layer=conv1&step=4&kernel=1", "layer=conv2&step=7", "layer=answer&step=9"])
+    @pytest.mark.parametrize(
+        "address", ["layer=conv1&step=4&kernel=1", "layer=conv2&step=7", "layer=answer&step=9"]
+    )
     def test_the_update(self, reader, address, two_layers):
         reader.open(address)
         cells = reader.page.eval_on_selector_all(
@@ -145,7 +149,10 @@ class TestSums:
         chosen = reader.selection()
         index = (*chosen["weight"], chosen["slice"], chosen["kernel"])
         if chosen["layer"] == "answer":
-            index = (reader.in_page("microscope.frame.layer.index(microscope.state.pinned.weight, 0, 0)[0]"), 0)
+            index = (
+                reader.in_page("microscope.frame.layer.index(microscope.state.pinned.weight, 0, 0)[0]"),
+                0,
+            )
         split = explain.update_split(two_layers[0], chosen["layer"], chosen["step"])
         assert update == pytest.approx(float(split.update[index]), abs=unit)
         for part, (_name, values) in zip(parts, split.parts.items()):
@@ -168,9 +175,11 @@ class TestSums:
             const { takenApart } = await import("kl/above");
             const page = microscope, at = [3, 4], frame = page.frame;
             const own = (await takenApart(page.data, frame, at)).hops[0];
-            const path = await page.data.get(`runs/${page.run.key}/path`, {layer: "conv1", step: 4, row: frame.row, filter: 2, at: "3,4"});
+            const asked = { layer: "conv1", step: 4, row: frame.row, filter: 2, at: "3,4" };
+            const path = await page.data.get(`runs/${page.run.key}/path`, asked);
             const hop = path.hops.find(one => one.parts[0]?.layer === "conv2");
-            return [own.total, hop.total, own.parts.slice(0, 5).map(p => p.term), hop.parts.slice(0, 5).map(p => p.term)] }""")
+            const largest = one => one.parts.slice(0, 5).map(part => part.term);
+            return [own.total, hop.total, largest(own), largest(hop)] }""")
         assert found[0] == pytest.approx(found[1], rel=1e-5)
         assert found[2] == pytest.approx(found[3], rel=1e-5)
 
@@ -178,7 +187,7 @@ class TestSums:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_layer(browser, tmp_path, name):
-    """The page's own sums are the library's, for every kind of layer: gradient, shares, products of a window."""
+    """The page's own sums are the library's, for every kind of layer: gradient, shares, products."""
     run, *_ = recorded(tmp_path / "run", name)
     step = int(run.ledger_steps[-1])
     server = serve([run.folder])
@@ -194,8 +203,10 @@ def check_kind(reader, run, step):
     found = reader.in_page("""() => {
         const { stage, layer, selection, row } = microscope.frame;
         const at = stage.geometry.output.map(size => size >> 1);
-        return { index: layer.index(selection.weight, selection.slice, selection.kernel), shares: [...stage.byImage(selection.weight)],
-                 gradient: [...stage.gradient], engine: [...stage.kernel("gradient")], neuron: stage.neuron(row, at), kernel: [...stage.kernel()] } }""")
+        const { weight, slice, kernel } = selection;
+        return { index: layer.index(weight, slice, kernel), shares: [...stage.byImage(weight)],
+                 gradient: [...stage.gradient], engine: [...stage.kernel("gradient")],
+                 neuron: stage.neuron(row, at) } }""")
     book = explain.ledger(run, "conv", step, tuple(found["index"]))
     shares = np.bincount(book.rows, book.terms, len(found["shares"]))
     size = np.abs(book.terms).sum()
@@ -204,5 +215,7 @@ def check_kind(reader, run, step):
     np.testing.assert_allclose(found["gradient"], engine, atol=1e-4 * np.abs(engine).max() + 1e-9)
     assert float(run.gradient("conv", step)[tuple(found["index"])]) in np.float32(found["engine"])
     if found["neuron"]["others"] == 0:
-        assert found["neuron"]["own"] + found["neuron"]["bias"] == pytest.approx(found["neuron"]["z"], abs=1e-5)
+        assert found["neuron"]["own"] + found["neuron"]["bias"] == pytest.approx(
+            found["neuron"]["z"], abs=1e-5
+        )
     reader.press("e")

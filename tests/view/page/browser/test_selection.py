@@ -38,7 +38,12 @@ class TestAddress:
 
     @pytest.mark.parametrize(
         "address",
-        ["layer=nothing&step=99999&kernel=77&weight=9,9&at=50,50", "step=abc&view=moon&image=1e9", "%%%&=&&lesson=99.99", "probe=-4&slice=-1&kernel=-7"],
+        [
+            "layer=nothing&step=99999&kernel=77&weight=9,9&at=50,50",
+            "step=abc&view=moon&image=1e9",
+            "%%%&=&&lesson=99.99",
+            "probe=-4&slice=-1&kernel=-7",
+        ],
     )
     def test_nonsense_gives_way_to_the_nearest(self, reader, address):
         reader.open(address)
@@ -118,7 +123,19 @@ class TestKeys:
 
     def test_steps_and_ledgers(self, reader):
         reader.open("layer=conv1&weight=1,1&step=4")
-        steps = [reader.press(key).selection()["step"] for key in ("ArrowRight", "ArrowLeft", "ArrowLeft", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowLeft", "Home", "End")]
+        steps = [
+            reader.press(key).selection()["step"]
+            for key in (
+                "ArrowRight",
+                "ArrowLeft",
+                "ArrowLeft",
+                "Shift+ArrowRight",
+                "Shift+ArrowRight",
+                "Shift+ArrowLeft",
+                "Home",
+                "End",
+            )
+        ]
         assert steps == [5, 4, 3, 4, 6, 4, 0, 12]
 
     def test_kernels_weights_and_images(self, reader):
@@ -134,7 +151,17 @@ class TestKeys:
 
     def test_switches(self, reader):
         reader.open("layer=conv1&weight=1,1&step=4")
-        tries = [("f", "rows", "forward"), ("f", "rows", "both"), ("b", "rows", "backward"), ("b", "rows", "both"), ("a", "scope", "batch"), ("e", "tab", "error"), ("d", "view", "dense"), ("d", "view", "bench"), ("m", "signs", True)]
+        tries = [
+            ("f", "rows", "forward"),
+            ("f", "rows", "both"),
+            ("b", "rows", "backward"),
+            ("b", "rows", "both"),
+            ("a", "scope", "batch"),
+            ("e", "tab", "error"),
+            ("d", "view", "dense"),
+            ("d", "view", "bench"),
+            ("m", "signs", True),
+        ]
         for key, name, value in tries:
             assert reader.press(key).selection()[name] == value, (key, name)
         assert reader.press("l").selection()["lesson"] == "1.1"
@@ -169,7 +196,11 @@ class TestKeys:
 
     def test_t_opens_the_table_of_what_is_focused(self, reader):
         reader.open("layer=conv1&kernel=1&weight=1,1&step=4")
-        for selector, title in [("[data-tile=w] .map", "Kernel 1, before step 4"), ("#tab-value", "Neuron at"), (".strip [aria-selected=true]", "What each image gave")]:
+        for selector, title in [
+            ("[data-tile=w] .map", "Kernel 1, before step 4"),
+            ("#tab-value", "Neuron at"),
+            (".strip [aria-selected=true]", "What each image gave"),
+        ]:
             reader.page.focus(selector)
             reader.page.keyboard.press("t")
             assert reader.text("dialog h2").startswith(title)
@@ -205,6 +236,12 @@ class TestKeys:
         found = []
         for _ in range(60):
             reader.page.keyboard.press("Tab")
-            found.append(reader.in_page("""(() => { const e = document.activeElement; return e.closest('figure')?.dataset.tile ?? e.closest('section, nav, header')?.id ?? '' })()"""))
+            found.append(
+                reader.in_page(
+                    """(() => { const e = document.activeElement;
+                    const near = e.closest('section, nav, header');
+                    return e.closest('figure')?.dataset.tile ?? near?.id ?? '' })()"""
+                )
+            )
         for place in ("net", "left", "x", "w", "z", "a", "pool", "terms", "d-z", "right", "time"):
             assert place in found, place

@@ -1,4 +1,4 @@
-"""What the page says when something is not there, not sound, or nothing at all; and ten questions of a learner."""
+"""What the page says when something is not there, not sound, or nothing; ten questions of a learner."""
 
 import shutil
 
@@ -47,7 +47,9 @@ def test_the_start_and_the_end(reader):
 
 def test_nothing_came_back_is_said(browser, tmp_path):
     """Images of zeros: every term is 0, and the page says so."""
-    run, *_ = deep(tmp_path / "zero", epochs=1, images=(np.zeros((16, 8, 8, 1), "float32"), np.zeros(16, int)))
+    run, *_ = deep(
+        tmp_path / "zero", epochs=1, images=(np.zeros((16, 8, 8, 1), "float32"), np.zeros(16, int))
+    )
     server = serve([run.folder])
     try:
         for reader in reading(browser, server):
@@ -162,7 +164,9 @@ class TestLessons:
         from kernelearn.view.page.library import Library
         from kernelearn.view.page.serving import PageServer
 
-        (tmp_path / "9-mine.md").write_text("# <b>Mine</b>\n## One\n{layer: conv2, step: 6, tab: error}\nLook at [<i>W</i>](w).\n")
+        (tmp_path / "9-mine.md").write_text(
+            "# <b>Mine</b>\n## One\n{layer: conv2, step: 6, tab: error}\nLook at [<i>W</i>](w).\n"
+        )
         server = PageServer(Library([two_layers[0].folder], lessons=tmp_path))
         server.start()
         try:
@@ -218,7 +222,9 @@ class TestTenQuestions:
         reader.page.wait_for_selector(f".app[data-step='{falls}']")
         reader.settle()
         assert "Why did W[2,2] move" in reader.text(".why h2")
-        cells = reader.page.eval_on_selector_all(".waterfall [data-row]", "all => all.map(one => one.textContent)")
+        cells = reader.page.eval_on_selector_all(
+            ".waterfall [data-row]", "all => all.map(one => one.textContent)"
+        )
         assert number(cells[-2]) < 0 and len(cells) >= 5
 
     def test_who_moved_it(self, learner):
@@ -237,11 +243,15 @@ class TestTenQuestions:
 
     def test_where_does_its_error_come_from(self, learner):
         learner.press("e")
-        assert "δ(conv2)" in learner.reader.text("#neuron") or "Nothing comes back" in learner.reader.text("#neuron")
+        assert "δ(conv2)" in learner.reader.text("#neuron") or "Nothing comes back" in learner.reader.text(
+            "#neuron"
+        )
 
     def test_how_much_was_remembered(self, learner):
         learner.press("Shift+ArrowRight")
-        assert "% by the gradients before" in learner.reader.text(".why") or "earlier" in learner.reader.page.text_content(".why")
+        assert "% by the gradients before" in learner.reader.text(
+            ".why"
+        ) or "earlier" in learner.reader.page.text_content(".why")
 
     def test_how_did_the_loss_go(self, learner):
         learner.click("#now .tbl")

@@ -25,6 +25,7 @@ from kernelearn.view.page.addresses.gradients import check_ledger
 from kernelearn.view.page.addresses.overview import probe_labels
 from kernelearn.view.page.addresses.pictures import picture_of
 from kernelearn.view.page.addresses.structure import untrained
+from kernelearn.view.page.addresses.weights import kernel_shown
 from kernelearn.view.page.asking import Ask, NotRecorded
 from kernelearn.view.page.blocks import Blocks, absent
 from kernelearn.view.page.library import PageRun
@@ -55,7 +56,7 @@ def batch(page_run: PageRun, ask: Ask) -> Blocks:
 
 def _columns(page_run: PageRun, run: Run, layer: str, step: int) -> Columns:
     """A layer in a step: from its ledger, or else from the step computed once more."""
-    weight = run.about.kernel_name(layer)
+    weight = kernel_shown(run, layer)
     if weight is None:
         raise ArgumentError(f"{layer!r} is no layer with a kernel.")
     if layer in run.layers and step in run.ledger_steps_of(layer, weight):

@@ -25,7 +25,13 @@ def layer_and_weight(run: Run, ask: Ask) -> tuple[str, str]:
     Raises: UnknownNameError; NotRecorded for a layer of the model whose weights are not recorded.
     """
     layer = recorded_layer(run, ask)
-    return layer, run.weight_name(layer, ask.text("weight", "kernel"))
+    return layer, run.weight_name(layer, ask.text("weight", kernel_shown(run, layer) or "kernel"))
+
+
+def kernel_shown(run: Run, layer: str) -> str | None:
+    """The kernel that a page looks at: of a separable layer the second, behind which its bias stands."""
+    names = run.about.weights_of(layer)
+    return "pointwise_kernel" if "pointwise_kernel" in names else run.about.kernel_name(layer)
 
 
 def recorded_layer(run: Run, ask: Ask) -> str:

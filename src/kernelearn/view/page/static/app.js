@@ -3,14 +3,14 @@
  * goes through here.
  */
 import { State } from "kl/state";
-import { assemble, kernelOf, positionOf } from "kl/frame";
-import { attribute, h, rich, show, text } from "kl/dom";
+import { assemble } from "kl/frame";
+import { attribute, h, show, text } from "kl/dom";
 import { BenchView } from "kl/bench";
-import { clamped, flat, unflat } from "kl/geometry";
+import { unflat } from "kl/geometry";
 import { Colours } from "kl/scale";
 import { CompareView } from "kl/compare";
-import { count, digits, percent } from "kl/format";
-import { address, Data, nearest, has, settled } from "kl/data";
+import { digits } from "kl/format";
+import { Data, has, nearest, settled } from "kl/data";
 import { DenseView } from "kl/dense";
 import { Dialogs } from "kl/table";
 import { FamiliesView } from "kl/families";
@@ -27,8 +27,10 @@ import { play as playSound } from "kl/sound";
 import { Run } from "kl/run";
 import { scalar, TimeView, traceOf } from "kl/time";
 import { skeleton } from "kl/layout";
-import { takenApart } from "kl/above";
 import { WaterfallView } from "kl/waterfall";
+import { LateAnswers } from "kl/later";
+import { mended } from "kl/mend";
+import { offer, showFacts } from "kl/status";
 import { Words } from "kl/words";
 
 const SLOW = 160;
@@ -40,7 +42,7 @@ export class App {
     this.isInside = isInside;
     this.data = new Data(source);
     this.state = new State(address);
-    this.state.mend = (wanted, changed, given) => this.#mend(wanted, changed, given);
+    this.state.mend = (wanted, changed, given) => mended(this, wanted, changed, given);
     this.state.listeners.push((selection, changed, isPassing) => this.#changed(selection, changed, isPassing));
     /** @type {any} */ this.run = null;
     /** @type {any} */ this.frame = null;
@@ -89,6 +91,7 @@ export class App {
     if (this.isInside) this.root.classList.add("is-inside");
     this.dialogs = new Dialogs(this.find("dialog"));
     this.words = new Words(this);
+    this.answers = new LateAnswers(this);
     this.net = new NetView(this, this.find("net"));
     this.kernels = new KernelsView(this);
     this.bench = new BenchView(this);
@@ -230,49 +233,6 @@ export class App {
     this.choose({ weight: unflat(tap, this.frame.layer.window) });
   }
 
-  /** A selection that can be shown: what is not there gives way to the nearest that is. */
-  #mend(/** @type {any} */ wanted, /** @type {Set<string>} */ changed, /** @type {Set<string>} */ given) {
-    const { run } = this;
-    if (!run) return wanted;
-    const opening = run.about.opening ?? {};
-    const found = { ...wanted, run: run.key };
-    let layer = run.layer(found.layer);
-    if (!layer?.isOpen) {
-      layer = run.layer(opening.layer);
-      if (!layer?.isOpen) layer = run.open[0];
-      if (!layer) return found;
-      found.layer = layer.name;
-      if (layer.name === opening.layer && opening.index) {
-        const place = layer.placeOf(opening.index);
-        Object.assign(found, found.kernel ? {} : { kernel: place.filter }, found.slice ? {} : { slice: place.slice }, found.weight.length ? {} : { weight: place.weight });
-      }
-      if (found.step < 0 && opening.step != null && layer.name === opening.layer) found.step = opening.step;
-    }
-    const stops = run.stops(layer);
-    if (found.step < 0) found.step = layer.ledgers.length ? layer.ledgers[layer.ledgers.length - 1] : stops[stops.length - 1] ?? 0;
-    found.step = Math.min(found.step, Math.max(run.last, 0));
-    found.kernel = Math.max(0, Math.min(layer.filters - 1, found.kernel));
-    found.slice = Math.max(0, Math.min(layer.slices - 1, found.slice));
-    const middle = layer.window.map((size) => size >> 1);
-    found.weight = found.weight.length === layer.window.length ? clamped(found.weight, layer.window) : middle;
-    if (flat(found.weight, layer.window) >= layer.taps) found.weight = unflat(layer.taps - 1, layer.window);
-    this.#keepImage(found, changed, given);
-    this.kernelOf.set(layer.name, found.kernel);
-    return found;
-  }
-
-  /** Another step has other images; another weight keeps the image and the position that are looked at. */
-  #keepImage(/** @type {any} */ found, /** @type {Set<string>} */ changed, /** @type {Set<string>} */ given) {
-    const { frame } = this;
-    if (!frame) return;
-    const isOther = changed.has("step") || changed.has("layer") || changed.has("run");
-    if (isOther && !given.has("image")) found.image = -1;
-    if (changed.has("layer") && !given.has("at")) found.at = [];
-    if (isOther || !frame.stage || !["kernel", "slice", "weight"].some((name) => changed.has(name))) return;
-    if (frame.source === "batch" && found.image < 0 && !given.has("image") && frame.stage.images.length) found.image = Number(frame.stage.images[frame.row]);
-    if (!found.at.length && !given.has("at") && !frame.layer.isDense) found.at = positionOf(frame, this.state.pinned);
-  }
-
   // --- showing
 
   /** @param {any} selection @param {Set<string>} changed @param {boolean} isPassing */
@@ -307,6 +267,11 @@ export class App {
     if (this.timings.step.length > 500) this.timings.step.shift();
   }
 
+  /** Draw what is here again. */
+  draw() {
+    if (this.frame) this.#draw(this.frame);
+  }
+
   /** Show the same selection again, from what is known now. */
   redraw() {
     return this.#show(this.state.pinned);
@@ -314,18 +279,20 @@ export class App {
 
   /** Say again how the run stands. */
   refreshFacts() {
-    if (this.frame) this.#facts(this.frame);
+    if (this.frame) showFacts(this, this.frame);
   }
 
   #nothing() {
+    for (const element of this.skeleton.querySelectorAll(".centre > *, .left > *, .right > *, #time > *")) show(element, element === this.banner);
     show(this.banner, true);
     text(this.banner, "This run recorded no layer with a kernel: there is nothing to put under the microscope.");
+    attribute(this.skeleton, "data-step", "");
   }
 
   /** @param {any} frame */
   #draw(frame) {
     const { selection } = frame;
-    this.#facts(frame);
+    showFacts(this, frame);
     for (const view of ["bench", "dense", "families", "compare"]) {
       attribute(this.find(`v-${view}`), "aria-pressed", String(selection.view === view));
       show(/** @type {any} */ (this)[view].element, selection.view === view);
@@ -356,53 +323,14 @@ export class App {
     this.neuron.render(frame, selection);
   }
 
-  /** @param {any} frame */
-  #facts(frame) {
-    const { about } = this.run;
-    const facts = this.find("facts");
-    const parts = [];
-    if (about.status === "recording") parts.push(["live", "training"], this.live.isFollowing ? ", the page follows" : "");
-    else parts.push(about.status);
-    if (about.parameters) parts.push(` · ${count(about.parameters)} weights`);
-    const accuracy = ["val_accuracy", "test_accuracy"].map((name) => scalar(frame, name)).find(Boolean);
-    if (accuracy?.values.length && !this.about.holds) parts.push(` · validation ${percent(accuracy.values[accuracy.values.length - 1])}`);
-    if (this.about.holds) parts.push(` · ${this.about.holds}`);
-    const problems = about.problems ?? [];
-    const key = JSON.stringify([parts, problems.length, this.live.trouble]);
-    if (this.told === key) return;
-    this.told = key;
-    attribute(facts, "title", this.about.holds ?? null);
-    facts.replaceChildren(...parts.map((part) => (Array.isArray(part) ? h("span", { class: part[0], text: part[1] }) : part)));
-    if (this.live.trouble) facts.append(" · ", h("span", { class: "alert", role: "alert", text: this.live.trouble }));
-    if (problems.length) {
-      const open = () => this.dialogs.open("What is damaged in this run", h("ul", { class: "plain" }, problems.map((/** @type {string} */ line) => h("li", { text: line }))), h("p", { class: "note", text: "Damaged records are left out; the rest of the page is sound." }));
-      facts.append(" · ", h("button", { class: "alert lnk", type: "button", onclick: open, text: `${count(problems.length)} damaged record${problems.length > 1 ? "s" : ""}` }));
-    }
-  }
-
   /** Ranges of the colours. @param {{w: number, a: number, e: number | null}} ranges */
   legend({ w, a, e }) {
     for (const [name, range] of /** @type {[string, number | null][]} */ ([["w", w], ["a", a], ["e", e]])) text(this.find(`legend-${name}`), range === null ? "no" : `± ${digits(range, 2)}`);
   }
 
-  /**
-   * In the place of what is not there: why, and the nearest step that has it.
-   * @param {HTMLElement} element @param {any} missing @param {boolean} isBox
-   */
+  /** In the place of what is not there: why, and the nearest step that has it. @param {HTMLElement} element @param {any} missing @param {boolean} isBox */
   offer(element, missing, isBox) {
-    const key = JSON.stringify([missing, this.state.pinned.step]);
-    if (/** @type {any} */ (element)._offer === key) return;
-    /** @type {any} */ (element)._offer = key;
-    const to = (/** @type {number} */ step, /** @type {string} */ words) => h("button", { class: "lnk", type: "button", onclick: () => this.go(step, { source: "batch" }), text: words });
-    attribute(element, "role", missing.isBroken ? "alert" : null);
-    const steps = [];
-    if (missing.isProbe) steps.push(h("button", { class: "lnk", type: "button", onclick: () => this.choose({ source: "batch" }), text: "Choose an image of the batch" }));
-    else {
-      if (missing.before != null) steps.push(to(missing.before, `← step ${count(missing.before)}`));
-      if (missing.after != null) steps.push(to(missing.after, `step ${count(missing.after)} →`));
-      if (!steps.length && missing.nearest != null) steps.push(to(missing.nearest, `step ${count(missing.nearest)}`));
-    }
-    element.replaceChildren(missing.isBroken ? h("b", { text: missing.why }) : missing.why, isBox ? h("br") : " ", ...steps.flatMap((one, at) => (at ? [" · ", one] : [one])));
+    offer(this, element, missing, isBox);
   }
 
   /** What an image is called. @param {any} frame @param {number} row */
@@ -428,53 +356,22 @@ export class App {
 
   /** The error of a unit, taken apart; undefined while it is asked for. @param {any} frame @param {number[]} at */
   pathOf(frame, at) {
-    const { layer, step, row } = frame;
-    const isUnits = frame.stage.showsUnits || layer.isDense;
-    const values = { layer: layer.name, step, row, filter: frame.selection.kernel, ...(isUnits ? {} : { at: at.join(",") }) };
-    if (this.data.source.kind === "export") return this.#apart(frame, at);
-    return this.later(`runs/${encodeURIComponent(this.run.key)}/path`, values, () => this.neuron.render(this.frame, this.state.now));
-  }
-
-  /** The same out of what a file holds. @param {any} frame @param {number[]} at */
-  #apart(frame, at) {
-    const key = JSON.stringify([frame.layer.name, frame.step, frame.row, frame.selection.kernel, at]);
-    if (this.apart?.key === key) return this.apart.found;
-    this.apart = { key, found: undefined };
-    void takenApart(this.data, frame, at).then((found) => {
-      if (this.apart.key !== key) return;
-      this.apart.found = found;
-      this.neuron.render(this.frame, this.state.now);
-    });
-    return undefined;
+    return this.answers.path(frame, at);
   }
 
   /** An answer that may come later: undefined until then, when something is drawn anew. @param {string} path @param {any} values @param {() => void} then */
   later(path, values, then) {
-    const known = this.data.peek(path, values) ?? this.failed?.get(address(path, values));
-    if (known !== undefined) return known;
-    this.failed ??= new Map();
-    void settled(this.data.get(path, values)).then((value) => {
-      if (value?.refused) this.failed?.set(address(path, values), value);
-      if (this.failed && this.failed.size > 300) this.failed.clear();
-      then();
-    });
-    return undefined;
+    return this.answers.later(path, values, then);
   }
 
   /** Families of the kernels of the layer; null until they are known. @param {any} frame */
   familiesOf(frame) {
-    const found = this.later(`runs/${encodeURIComponent(this.run.key)}/families`, { layer: frame.layer.name, step: frame.step }, () => this.#draw(this.frame));
-    return found?.filters ? found : null;
+    return this.answers.families(frame);
   }
 
   /** The chosen weight in the other run. @param {any} frame */
   otherTrace(frame) {
-    const [key] = frame.selection.with;
-    if (!key || key === this.run.key) return null;
-    const index = frame.layer.index(frame.selection.weight, frame.selection.slice, frame.selection.kernel).join(",");
-    const found = this.later(`runs/${encodeURIComponent(key)}/trace`, { layer: frame.layer.name, index }, () => this.time.render(this.frame));
-    const name = this.about.runs.find((/** @type {any} */ run) => run.key === key)?.name ?? key;
-    return found?.blocks?.values ? { steps: found.blocks.steps.data, values: found.blocks.values.data, name } : null;
+    return this.answers.otherTrace(frame);
   }
 
   /** Fetch what the next steps need, before they are shown. @param {ArrayLike<number>} steps @param {number} at */
@@ -542,5 +439,3 @@ export async function mount(root, how) {
   }
   return app;
 }
-
-export { kernelOf, rich };

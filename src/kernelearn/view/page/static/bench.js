@@ -4,7 +4,7 @@
  */
 import { attribute, h, rich, s, show, text } from "kl/dom";
 import { cellText, columnWords, kernelText, slopeIsZero } from "kl/words";
-import { count, digits, fixed, largest, sum } from "kl/format";
+import { count, digits, largest, sum } from "kl/format";
 import { clamped, flat, frame as windowFrame, pixel, unflat, volume } from "kl/geometry";
 import { figureTile, Thumbnail } from "kl/tile";
 import { kernelOf, positionOf } from "kl/frame";
@@ -400,5 +400,3 @@ export function places(frame, at, weight) {
   }
   return found;
 }
-
-export { fixed };

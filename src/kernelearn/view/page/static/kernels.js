@@ -1,7 +1,7 @@
 /** Left column: every kernel of the layer, the slices of the chosen one, and how far it came. */
 import { around, kernelOf, weightBlock } from "kl/frame";
 import { attribute, attributes, children, choose, h, roving, s, show, text } from "kl/dom";
-import { count, digits, fixed, largest, shape } from "kl/format";
+import { count, digits, fixed, largest } from "kl/format";
 import { drawn, volume } from "kl/geometry";
 import { has, nearest } from "kl/data";
 import { paint, Thumbnail, Tile } from "kl/tile";
@@ -130,7 +130,7 @@ export class KernelsView {
     const { layer, selection } = frame;
     const block = weightBlock(frame);
     const noun = layer.isDense ? "units" : "kernels";
-    text(this.title, `${count(layer.filters)} ${noun} of ${layer.name}`);
+    text(this.title, `${count(layer.filters)} ${layer.filters === 1 ? noun.slice(0, -1) : noun} of ${layer.name}`);
     this.order.value = selection.order;
     for (const one of [this.kernels.element, this.kernelNote]) show(one, Boolean(block));
     show(this.sliceBox, Boolean(block) && layer.slices > 1);
@@ -169,7 +169,7 @@ export class KernelsView {
     const by = (/** @type {(f: number) => number} */ value) => all.sort((a, b) => value(b) - value(a) || a - b);
     if (selection.order === "size") return by((f) => norm(cuts[f]));
     if (selection.order === "change") {
-      const first = frame.film?.blocks?.kernel;
+      const first = filmBlock(frame);
       if (!first || frame.film.header.filter != null) return all;
       return by((f) => norm(difference(cuts[f], layer.cut(first.data, selection.slice, f))));
     }
@@ -217,8 +217,8 @@ class Way {
     const { layer, selection } = frame;
     const film = frame.film?.blocks;
     const small = layer.slices <= 4 && layer.filters <= 48;
-    show(this.element, Boolean(film?.kernel) && small);
-    if (!film?.kernel || !small) return;
+    show(this.element, Boolean(filmBlock(frame)) && small);
+    if (!filmBlock(frame) || !small) return;
     const steps = film.steps.data;
     const wanted = selection.since >= 0 && has(steps, selection.since) ? selection.since : selection.since >= 0 ? nearest(steps, selection.since) : steps[0];
     this.#steps(steps, wanted);
@@ -254,10 +254,13 @@ class Way {
   }
 }
 
+/** The kernels of the film; null where there is none. @param {any} frame */
+const filmBlock = (frame) => frame.film?.blocks?.[frame.layer.weight] ?? frame.film?.blocks?.kernel ?? null;
+
 /** The chosen slice in a frame of the film. @param {import("kl/frame").Frame} frame @param {number} at @returns {Float64Array | null} */
 export function filmKernel(frame, at) {
-  const { film, layer, selection } = frame;
-  const block = film?.blocks?.kernel;
+  const { layer, selection } = frame;
+  const block = filmBlock(frame);
   if (!block || at < 0) return null;
   const size = volume(block.shape.slice(1));
   if (size === layer.size) return layer.cut(block.data, selection.slice, selection.kernel, at * size);
@@ -276,5 +279,3 @@ export function norm(values) {
 
 /** @param {ArrayLike<number>} a @param {ArrayLike<number>} b */
 export const difference = (a, b) => Float64Array.from(a, (value, at) => value - b[at]);
-
-export { shape };

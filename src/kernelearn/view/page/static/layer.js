@@ -21,7 +21,7 @@ export class Layer {
     this.name = about.name;
     const names = Object.keys(about.weights ?? {});
     /** Name of its kernel; "" without one. */
-    this.weight = names.find((name) => name === "kernel") ?? names.find((name) => name.endsWith("kernel")) ?? "";
+    this.weight = ["kernel", "pointwise_kernel"].find((name) => names.includes(name)) ?? names.find((name) => name.endsWith("kernel")) ?? "";
     this.kind = about.operator?.kind ?? null;
     this.shape = this.weight ? about.weights[this.weight].shape : [];
     this.steps = this.#steps("steps");

@@ -2,7 +2,7 @@
  * Guided tours on the reader's own run. Prose and page advance together: a step sets the selection, a phrase
  * lights the tiles that it speaks of, and the reader stays free to touch everything.
  */
-import { attribute, children, h, show, text } from "kl/dom";
+import { attribute, h, text } from "kl/dom";
 import { count } from "kl/format";
 import { settled, upTo } from "kl/data";
 import { slopeIsZero } from "kl/words";
@@ -214,5 +214,3 @@ function numbersOf(frame) {
 
 /** @param {string} words @param {Record<string, string>} numbers */
 const filled = (words, numbers) => words.replace(/\{(\w+)\}/g, (whole, name) => numbers[name] ?? whole);
-
-export { children, show };

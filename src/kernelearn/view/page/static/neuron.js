@@ -60,7 +60,7 @@ export class NeuronView {
     const at = positionOf(frame, selection);
     const isUnit = stage.layer.isDense && volume(stage.geometry.output) <= 1;
     text(this.title, isUnit ? `Unit ${selection.kernel}` : `Neuron at ${placed(at)}`);
-    if (isError) this.#error(frame, selection, at);
+    if (isError) this.#error(frame, at);
     else this.#value(frame, selection, at);
   }
 
@@ -132,8 +132,8 @@ export class NeuronView {
 
   // --- its error
 
-  /** @param {import("kl/frame").Frame} frame @param {import("kl/state").Selection} selection @param {number[]} at */
-  #error(frame, selection, at) {
+  /** @param {import("kl/frame").Frame} frame @param {number[]} at */
+  #error(frame, at) {
     const path = this.page.pathOf(frame, at);
     const { stage, layer } = frame;
     const unit = stage.showsUnits ? stage.filter : flat(at, stage.geometry.output);
@@ -167,8 +167,6 @@ export class NeuronView {
     const scaled = exponent ? ` Errors × ${power(exponent)}.` : "";
     rich(this.formula, [["b", `δ from above = Σ δ(${above}) · w`], ` over ${count(inAll)} units: largest ${units}.${scaled}`]);
     this.told = { title: `Error of the neuron at ${placed(at)}: the largest terms from above`, head: ["unit above", "δ", "weight", "product"], rows: [...hop.parts.map((/** @type {any} */ part) => [wherePart(part), part.error, part.factor, part.term]), ["sum", "", "", hop.total]] };
-    void layer;
-    void selection;
   }
 
   /** @param {any} frame @param {any} path @param {any} hop @param {number} delta @param {number[]} at @param {number} unit */
@@ -336,5 +334,3 @@ function wherePart(part) {
   if (index.length <= 1) return `unit ${index[0] ?? 0}`;
   return `map ${index[index.length - 1]} at ${placed(index.slice(0, -1))}`;
 }
-
-export { digits };

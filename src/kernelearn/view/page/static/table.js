@@ -26,6 +26,11 @@ export class Dialogs {
     close.focus();
   }
 
+  /** More below what is open, before its end. @param {...any} content */
+  add(...content) {
+    this.dialog.lastElementChild?.before(...content.filter(Boolean));
+  }
+
   /** Rows of text or numbers. @param {string} title @param {string[]} head @param {any[][]} rows @param {string} [python] */
   rows(title, head, rows, python) {
     const shown = rows.slice(0, MOST_ROWS);

@@ -3,7 +3,7 @@
  * frames on what is chosen. Made once, then only changed in place. Above 16 x 16 cells it is a canvas.
  */
 import { attribute, attributes, children, h, s, text } from "kl/dom";
-import { clamped, drawn, flat, unflat, volume } from "kl/geometry";
+import { clamped, drawn, flat, unflat } from "kl/geometry";
 
 const WIDTH = 120;
 const CANVAS_FROM = 17;
@@ -302,7 +302,7 @@ export class Thumbnail {
     if (this.canvas.width !== columns || this.canvas.height !== rows) {
       this.canvas.width = columns;
       this.canvas.height = rows;
-      this.canvas.style.aspectRatio = rows * 4 < columns ? "4" : `${columns} / ${rows}`;
+      this.canvas.style.aspectRatio = String(Math.max(0.75, Math.min(4, columns / rows)));
     }
     paint(this.canvas.getContext("2d"), 0, 0, values, [rows, columns], range, family, colours);
   }
@@ -330,5 +330,3 @@ export function paint(context, x, y, values, [rows, columns], range, family, col
   }
   context.putImageData(image, x, y);
 }
-
-export { volume };

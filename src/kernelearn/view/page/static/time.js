@@ -13,6 +13,8 @@ import { iconPath } from "kl/layout";
 
 const MARGIN = 8;
 const LOGARITHMIC = /loss/;
+/** The grey curve that is no scalar of the run. */
+const DISTANCE = "way_of_the_kernel";
 const CHANGES = new Set(["learning rate", "frozen", "unfrozen", "edited", "reset", "paused", "resumed"]);
 
 export class TimeView {
@@ -108,7 +110,7 @@ export class TimeView {
 
   /** @param {import("kl/frame").Frame} frame */
   render(frame) {
-    const { run, layer, selection, step } = frame;
+    const { run, layer, step } = frame;
     this.frame = frame;
     this.stops = run.stops(layer);
     this.last = Math.max(1, run.last, step);
@@ -117,7 +119,6 @@ export class TimeView {
     this.#about(frame);
     this.#curves(frame);
     this.#draw(frame);
-    void selection;
   }
 
   /** @param {any} frame */
@@ -140,7 +141,8 @@ export class TimeView {
 
   /** Choice of the grey curve. @param {any} frame */
   #curves(frame) {
-    const names = (frame.run.about.scalars ?? []).filter((/** @type {string} */ name) => !["epoch", "batch", "iteration"].includes(name));
+    const own = this.page.data.source.kind === "server" && !frame.layer.isDense ? [DISTANCE] : [];
+    const names = [...(frame.run.about.scalars ?? []).filter((/** @type {string} */ name) => !["epoch", "batch", "iteration"].includes(name)), ...own];
     if (names.join() !== this.named) {
       this.named = names.join();
       this.curve.replaceChildren(...names.map((/** @type {string} */ value) => h("option", { value, text: value.replaceAll("_", " ") })));
@@ -180,7 +182,6 @@ export class TimeView {
     const room = Math.max(2, Math.floor(width / (cell + 5)) - 1);
     const shown = thinned(all, room, step);
     const [rows, columns] = drawn(layer.window);
-    const zoom = Math.max(1, Math.floor(cell / Math.max(rows, columns)));
     const range = largest(...[...kernels.values()].map((k) => k ?? []));
     const ratio = Math.min(2, globalThis.devicePixelRatio || 1);
     if (this.film.width !== Math.round(width * ratio) || this.film.height !== Math.round(cell * ratio)) {
@@ -212,13 +213,12 @@ export class TimeView {
     attribute(this.parts.leader, "d", own2 < 0 ? "" : `M${gap * (own2 + 0.5)} ${top + 1}L${x(step)} ${from - 1}`);
     attributes(this.parts.frame, own2 < 0 ? { width: 0, height: 0 } : { x: gap * (own2 + 0.5) - wide / 2 - 1.5, y: -0.5, width: wide + 3, height: high + 3 });
     children(this.parts.hits, shown, () => s("rect", { class: "hit" }), (hit, k, at) => attributes(hit, { x: gap * at, y: 0, width: gap, height: cell, "data-step": k }));
-    void zoom;
   }
 
   /** @param {any} frame @param {any} place */
-  #curve(frame, { from, to, tall, x }) {
+  #curve(frame, { to, tall, x }) {
     const name = this.curve.value || "loss";
-    const found = scalar(frame, name);
+    const found = name === DISTANCE ? this.#distance(frame) : scalar(frame, name);
     if (!found) return attribute(this.parts.curve, "d", "");
     const isLog = LOGARITHMIC.test(name);
     const finite = Array.from(found.values).filter((v) => Number.isFinite(v) && (!isLog || v > 0));
@@ -229,7 +229,16 @@ export class TimeView {
     const [a, b] = [turn(low), turn(high)];
     const y = (/** @type {number} */ v) => to - ((turn(isLog ? Math.max(v, low) : v) - a) / (b - a || 1)) * tall;
     attribute(this.parts.curve, "d", decimated(found.steps, found.values, x, y));
-    void from;
+  }
+
+  /** How far the chosen kernel is from its start, over the steps; null until it is known. @param {any} frame */
+  #distance(frame) {
+    const { run, layer, selection } = frame;
+    const found = this.page.later(`runs/${encodeURIComponent(run.key)}/distances`, { layer: layer.name }, () => this.render(this.page.frame));
+    const blocks = found?.blocks;
+    if (!blocks?.from_start) return null;
+    const filters = blocks.from_start.shape[1];
+    return { steps: blocks.steps.data, values: Float64Array.from(blocks.steps.data, (_, at) => blocks.from_start.data[at * filters + selection.kernel]) };
   }
 
   /** @param {any} frame @param {any} place */
@@ -265,7 +274,7 @@ export class TimeView {
 
   /** @param {any} frame @param {any} place @param {number} y */
   #rail(frame, { x, width, from, isSmall }, y) {
-    const { layer, step, run } = frame;
+    const { layer, step } = frame;
     const { rail, ledgers, events, ticks, hair, thumb } = this.parts;
     attribute(rail, "d", `M${MARGIN} ${y - 2}H${width - MARGIN}`);
     const many = layer.ledgers.length > width / 8;
@@ -280,7 +289,6 @@ export class TimeView {
     });
     attributes(thumb, { x: x(step) - 5, y: y - 10 });
     attribute(hair, "d", `M${x(step)} ${from}V${y - 10}`);
-    void run;
   }
 
   #table() {

@@ -1,6 +1,7 @@
 /** Why a weight moved at a step: the update as bars that add up, with the numbers as they are shown. */
 import { attribute, attributes, children, h, rich, s, show, text } from "kl/dom";
 import { asShown, count, decimalsOf, digits, fixed, largest } from "kl/format";
+import { openHistory } from "kl/history";
 
 const WIDTH = 328;
 
@@ -10,11 +11,12 @@ export class WaterfallView {
     this.page = page;
     this.title = h("h2");
     const tableButton = h("button", { class: "tbl", type: "button", title: "table", "aria-label": "Table of the update", text: "▦", onclick: () => this.#table() });
+    this.way = h("button", { class: "lnk", type: "button", text: "whole way", title: "What all its updates add up to", onclick: () => void openHistory(page) });
     this.rows = s("g", { "font-size": 11 });
     this.svg = s("svg", { class: "waterfall", role: "img" }, this.rows);
-    this.formula = h("p", { class: "formula" });
+    this.formula = h("span");
     this.missing = h("p", { class: "formula" });
-    this.element = h("div", { class: "why" }, h("div", { class: "hd" }, this.title, tableButton), this.svg, this.formula, this.missing);
+    this.element = h("div", { class: "why" }, h("div", { class: "hd" }, this.title, tableButton), this.svg, h("p", { class: "formula" }, this.formula, " ", this.way), this.missing);
     /** @type {any} */ this.told = null;
   }
 
@@ -22,6 +24,7 @@ export class WaterfallView {
   render(frame) {
     const { layer, selection, update, step } = frame;
     rich(this.title, ["Why did ", ["W", layer.named(selection.weight)], ` move at step ${count(step)}?`]);
+    show(this.way, Boolean(layer.about.is_full) && this.page.data.source.kind === "server");
     const found = update && !update.refused && !update.missing ? update : null;
     show(this.svg, Boolean(found));
     show(this.formula, Boolean(found));
@@ -113,5 +116,3 @@ function gradientOf(frame) {
   const index = layer.index(selection.weight, selection.slice, selection.kernel);
   return block.data[index.reduce((at, i, axis) => at * layer.shape[axis] + i, 0)];
 }
-
-export { show };
