@@ -45,6 +45,7 @@ export class TimeView {
     this.#drag();
     /** @type {ArrayLike<number>} */ this.stops = [];
     this.playing = null;
+    /** @type {Map<string, any>} */ this.made = new Map();
   }
 
   // --- moving
@@ -107,6 +108,15 @@ export class TimeView {
   }
 
   // --- drawing
+
+  /** What follows from the same things as last time. @template T @param {string} name @param {any[]} from @param {() => T} make @returns {T} */
+  #once(name, from, make) {
+    const known = this.made.get(name);
+    if (known && known.from.every((/** @type {any} */ one, /** @type {number} */ at) => Object.is(one, from[at]))) return known.value;
+    const value = make();
+    this.made.set(name, { from, value });
+    return value;
+  }
 
   /** @param {import("kl/frame").Frame} frame */
   render(frame) {
@@ -173,8 +183,9 @@ export class TimeView {
   /** @param {any} frame @param {any} place */
   #film(frame, { width, cell, top, from, x }) {
     const { layer, step } = frame;
-    const steps = Array.from(frame.film?.blocks?.steps?.data ?? []);
-    const kernels = new Map(steps.map((k, at) => [k, filmKernel(frame, at)]));
+    const { kernel: filter, slice } = frame.selection;
+    const recorded = this.#once("film", [frame.film, layer, filter, slice], () => new Map(Array.from(frame.film?.blocks?.steps?.data ?? [], (k, at) => [k, filmKernel(frame, at)])));
+    const kernels = new Map(recorded);
     const own = kernelOf(frame);
     if (own && !frame.isBefore) kernels.set(step, own);
     else if (own && !kernels.has(step)) kernels.set(step, own);
@@ -221,14 +232,8 @@ export class TimeView {
     const found = name === DISTANCE ? this.#distance(frame) : scalar(frame, name);
     if (!found) return attribute(this.parts.curve, "d", "");
     const isLog = LOGARITHMIC.test(name);
-    const finite = Array.from(found.values).filter((v) => Number.isFinite(v) && (!isLog || v > 0));
-    if (!finite.length) return attribute(this.parts.curve, "d", "");
-    const sort = finite.sort((a, b) => a - b);
-    const [low, high] = [sort[0], sort[sort.length - 1]];
-    const turn = isLog ? Math.log10 : (/** @type {number} */ v) => v;
-    const [a, b] = [turn(low), turn(high)];
-    const y = (/** @type {number} */ v) => to - ((turn(isLog ? Math.max(v, low) : v) - a) / (b - a || 1)) * tall;
-    attribute(this.parts.curve, "d", decimated(found.steps, found.values, x, y));
+    const path = this.#once("curve", [found.steps, found.values, to, tall, x(1000)], () => curvePath(found, isLog, to, tall, x));
+    attribute(this.parts.curve, "d", path);
   }
 
   /** How far the chosen kernel is from its start, over the steps; null until it is known. @param {any} frame */
@@ -245,11 +250,11 @@ export class TimeView {
   #trace(frame, { from, to, tall, x, width, isSmall }) {
     const { layer, selection, step } = frame;
     const found = traceOf(frame);
-    const range = largest(found.values) || 1;
+    const range = this.#once("range", [found.values], () => largest(found.values) || 1);
     const y = (/** @type {number} */ v) => (from + to) / 2 - (v / range) * tall * 0.46;
     const many = found.steps.length > width / 6;
     const { trace, dots, current, value, zero, zeroText, second, legend } = this.parts;
-    attribute(trace, "d", found.steps.length ? `M${points(found, x, y, width)}` : "");
+    attribute(trace, "d", this.#once("trace", [found.steps, found.values, tall, from, x(1000)], () => (found.steps.length ? `M${points(found, x, y, width)}` : "")));
     const shown = many ? [] : Array.from(found.steps, (_, at) => at);
     children(dots, shown, () => s("circle", { r: 1.9 }), (dot, at) => attributes(dot, { cx: x(found.steps[at]), cy: y(found.values[at]), fill: `var(--${found.values[at] < 0 ? "wn" : "wp"})` }));
     attribute(zero, "d", `M${MARGIN} ${y(0)}H${width - MARGIN}`);
@@ -337,6 +342,22 @@ export function thinned(all, room, chosen) {
     kept.add(own);
   }
   return [...kept].sort((a, b) => a - b).map((at) => all[at]);
+}
+
+/** @param {{steps: ArrayLike<number>, values: ArrayLike<number>}} found @param {boolean} isLog @param {number} to @param {number} tall @param {(v: number) => number} x */
+function curvePath(found, isLog, to, tall, x) {
+  let [low, high] = [Infinity, -Infinity];
+  for (let at = 0; at < found.values.length; at++) {
+    const value = found.values[at];
+    if (!Number.isFinite(value) || (isLog && value <= 0)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low > high) return "";
+  const turn = isLog ? Math.log10 : (/** @type {number} */ v) => v;
+  const [a, b] = [turn(low), turn(high)];
+  const y = (/** @type {number} */ v) => to - ((turn(isLog ? Math.max(v, low) : v) - a) / (b - a || 1)) * tall;
+  return decimated(found.steps, found.values, x, y);
 }
 
 /** A dense curve as one stroke a pixel column, from its least to its largest. @param {ArrayLike<number>} steps @param {ArrayLike<number>} values @param {(v: number) => number} x @param {(v: number) => number} y */
