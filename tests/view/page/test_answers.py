@@ -375,3 +375,27 @@ def test_names_with_html_in_them_stay_text(tmp_path):
     assert key == "b-run" and got(library, f"runs/{key}")["name"] == "<b>run"
     header, arrays = got(library, f"runs/{key}/weights", layer=name, step=1)
     assert header["layer"] == name and arrays["kernel"].shape == (3, 3, 1, 2)
+
+
+def test_what_is_kept_is_bounded(library):
+    page_run = library.of("small")
+    for number in range(200):
+        page_run.keep(("one", number), lambda: {"a": np.zeros(10)})
+    assert len(page_run._kept) <= 64
+    for number in range(6):
+        page_run.keep(("large", number), lambda: [np.zeros(2**23)])
+    assert len(page_run._kept) == 4
+    assert page_run.keep(("large", 5), lambda: None) is not None
+
+
+def test_a_training_about_to_begin_is_waited_for(tmp_path):
+    library = Library([tmp_path / "run"], may_be_missing=True)
+    assert got(library, "runs")["runs"][0]["status"] == "waiting"
+    recorded(tmp_path / "run", epochs=1)
+    assert got(library, "runs")["runs"][0]["status"] == "finished"
+    from kernelearn.errors import ArgumentError
+
+    with pytest.raises(ArgumentError):
+        Library([tmp_path / "nothing"])
+    with pytest.raises(ArgumentError, match="at least one run"):
+        Library([])

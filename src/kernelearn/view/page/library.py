@@ -6,9 +6,12 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kernelearn.errors import ArgumentError, FormatError, KernelearnError, unknown_name
 from kernelearn.recording.files.manifest import MANIFEST, run_folder
@@ -16,8 +19,8 @@ from kernelearn.recording.run import Run
 
 # Seconds for which a run is not looked at again.
 _FRESH = 0.1
-# Results that are kept for each run; they are numbers of one layer at one step, mostly.
-_KEPT = 64
+# Results that are kept for each run, numbers of one layer at one step mostly: so many, and of so many bytes.
+_KEPT, _KEPT_BYTES = 64, 256 * 2**20
 
 
 class _QuietRun(Run):
@@ -46,6 +49,7 @@ class PageRun:
         self.identity = ""
         self._run: Run | None = None
         self._looked = 0.0
+        self._last_step = -1
         self._problem: str | None = None
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 
@@ -81,6 +85,9 @@ class PageRun:
                 self._run = _QuietRun(self.path)
             self.identity = identity
             self._kept.clear()
+        if self._run.last_step < self._last_step:  # a resumed training took steps back and makes them anew
+            self._kept.clear()
+        self._last_step = self._run.last_step
 
     def about(self) -> dict[str, Any]:
         """What a list of runs says of it; never an error."""
@@ -111,9 +118,15 @@ class PageRun:
                 return self._kept[key]
             found = make()
             self._kept[key] = found
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._forget()
             return found
+
+    def _forget(self) -> None:
+        """Forget what was used longest ago, as far as there is too much."""
+        size = sum(map(bytes_of, self._kept.values()))
+        while len(self._kept) > _KEPT or (size > _KEPT_BYTES and len(self._kept) > 1):
+            _, gone = self._kept.popitem(last=False)
+            size -= bytes_of(gone)
 
 
 class Library:
@@ -162,6 +175,25 @@ class Library:
         if key not in self.runs:
             raise unknown_name("run", key, self.runs)
         return self.runs[key]
+
+
+def bytes_of(value: Any, depth: int = 3) -> int:
+    """Bytes of the arrays in a result: in mappings, sequences and dataclasses, some levels deep.
+
+    >>> bytes_of({"a": np.zeros(4), "b": [np.zeros(2, np.float32)]})
+    40
+    """
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if depth == 0 or isinstance(value, str | bytes | int | float | type(None)):
+        return 0
+    if isinstance(value, Mapping):
+        return sum(bytes_of(one, depth - 1) for one in value.values())
+    if isinstance(value, list | tuple):
+        return sum(bytes_of(one, depth - 1) for one in value)
+    if is_dataclass(value):
+        return sum(bytes_of(getattr(value, one.name, None), depth - 1) for one in fields(value))
+    return 0
 
 
 def _free_key(name: str, taken: Any) -> str:
