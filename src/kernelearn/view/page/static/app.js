@@ -69,9 +69,11 @@ export class App {
     await this.#open(wanted.key);
     this.#build();
     this.#theme();
+    const isBare = !this.state.pinned.weight.length;
     this.state.set({ run: wanted.key });
     this.#changed(this.state.now, new Set(["run"]), false);
     await this.settled;
+    if (isBare) await this.liveliest();
     this.live.start();
     this.lessons.restore();
     void this.#hints();
@@ -219,6 +221,7 @@ export class App {
   /** Of a dense layer whose weight nobody chose, the one with the largest gradient: the middle one may read nothing. */
   async liveliest() {
     await this.settled;
+    if (!this.frame) return;
     const { layer, stage } = this.frame;
     const gradient = layer.isDense && stage?.hasErrors ? stage.kernel("gradient") : null;
     if (!gradient) return;

@@ -12,7 +12,7 @@ import { volume } from "kl/geometry";
 const MARKS = {
   x: ["[data-tile=x]", "A"], w: ["[data-tile=w]", "W"], z: ["[data-tile=z]", "A"], n: ["[data-tile=norm]", "A"], a: ["[data-tile=a]", "A"], pool: ["[data-tile=pool]", "A"],
   terms: ["[data-tile=terms]", "E"], gradient: ["[data-tile=gradient]", "E"], "d-z": ["[data-tile=d-z]", "E"], "d-n": ["[data-tile=d-norm]", "E"], "d-a": ["[data-tile=d-a]", "E"], "d-pool": ["[data-tile=d-pool]", "E"],
-  above: [".tile.down.last", "E"], neuron: [".neuronbox", "A"], update: [".why", "W"], images: [".imgs", "E"], film: ["#plot", "W"], network: ["#net", "A"], dense: [".densebox", "W"], families: [".families", "W"], compare: [".compare", "W"], kernels: [".lesson-kernels", "W"],
+  above: [".tile.down.last", "E"], neuron: [".neuronbox", "A"], update: [".why", "W"], images: [".imgs", "E"], film: ["#plot", "W"], network: ["#net", "A"], dense: [".densebox", "W"], families: [".families", "W"], compare: [".compare", "W"],
 };
 
 export class Lessons {

@@ -122,7 +122,7 @@ export class NeuronView {
     return (/** @type {number} */ cy) => [
       s("path", { d: `M252 ${cy}H262M294 ${cy}H300`, stroke: "var(--ink2)" }),
       s("rect", { x: 262, y: cy - 16, width: 32, height: 32, fill: "var(--surface)", stroke: "var(--line)" }),
-      ...(kind === "relu" ? curve(262, cy, before, range) : [s("text", { x: 278, y: cy + 4, "text-anchor": "middle", "font-size": 8.5, text: words.slice(0, 7) })]),
+      ...(kind === "relu" ? curve(262, cy, before, range) : [s("text", { x: 278, y: cy + 4, "text-anchor": "middle", "font-size": words.length > 5 ? 7.2 : 8.5, text: words.slice(0, 7) })]),
       s("text", { x: 278, y: cy - 21, "text-anchor": "middle", "font-size": 9.5, class: "quiet", text: kind === "relu" ? words : "" }),
       s("rect", { x: 300, y: cy - 12, width: 24, height: 24, fill: colours.fill(end, range, "a"), stroke: "var(--mark)", "stroke-width": 1.6 }),
       s("text", { x: 326, y: cy + 26, "text-anchor": "end", "font-size": 11, class: "strong", text: fixed(end, 4) }),
