@@ -27,6 +27,7 @@ from kernelearn.locks import is_locked
 from kernelearn.recording import interventions as by_hand
 from kernelearn.recording.interventions import Intervention
 from kernelearn.storage import atomic_write
+from kernelearn.training.interrupts import is_stop_requested
 
 FOLDER, STATE = "control", "state.json"
 # Command -> the entries that it needs besides "do".
@@ -211,7 +212,8 @@ class LiveControl:
         self._take()
         if now.state == "paused":
             self._tell()
-            while now.state == "paused":
+            # NOTE: Ctrl-C may only be noted, to stop behind the batch; so a training that waits has to go on.
+            while now.state == "paused" and not is_stop_requested():
                 time.sleep(_POLL)
                 self._take()
         elif time.monotonic() - self._beat > _BEAT:

@@ -1,6 +1,9 @@
 """Live control: what the page does to a training is an event, an explanation, and can be done again."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -251,6 +254,23 @@ def test_ctrl_c_reaches_a_training_that_waits(tmp_path):
         with pytest.raises(Stop):
             train(made(), scope)
     assert time.sleep is original and why_not(folder) and not (folder / FOLDER).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_on_the_command_line_saves_a_training_that_waits(tmp_path):
+    start = "import sys; from kernelearn.cli import main; sys.exit(main())"
+    words = ["train", "digits", "--epochs", "1", "--watch", "--control", "--paused", "--no-browser", "--run"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, *words, str(tmp_path / "run")], stderr=subprocess.PIPE
+    )
+    try:
+        wait_for(lambda: state_of(tmp_path / "run" / "record").get("state") == "paused", 60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130 and b"Go on with: kernelearn train --resume" in errors
+    finally:
+        process.kill()
+        process.wait()
 
 
 # --- resuming

@@ -399,3 +399,7 @@ def library_of(runs: Any, lessons: Any = None) -> Library:
     for page_run in library.runs.values():
         page_run.open()
     return library
+
+
+# The name that it has beside `write_report` in `kernelearn.view`.
+export_page = export

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 
 from kernelearn import __version__
-from kernelearn.errors import KernelearnError
-from kernelearn.explain.choices import is_convolution, kernel_layers
 from kernelearn.recording.run import Run
 from kernelearn.view.page.addresses.opening import opening
 from kernelearn.view.page.addresses.structure import Structure, structure_of
@@ -158,18 +156,3 @@ def distances(page_run: PageRun, ask: Ask) -> Blocks:
         "norm": found.norm,
     }
     return Blocks(arrays, {"layer": layer, "weight": weight})
-
-
-def convolutions(run: Run) -> list[str]:
-    """Recorded layers whose kernels have spatial axes."""
-    return [name for name in kernel_layers(run) if is_convolution(run, name)]
-
-
-def first_kernel(run: Run) -> str | None:
-    """The layer that is shown first."""
-    from kernelearn.explain.choices import first_kernel_layer
-
-    try:
-        return first_kernel_layer(run)
-    except KernelearnError:
-        return None
