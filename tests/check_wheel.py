@@ -10,6 +10,7 @@ COMMANDS = (
     "explain ledger run",
     "explain update run",
     "report run",
+    "view run --export run/page.html",
     "evaluate run digits",
 )
 
@@ -27,7 +28,7 @@ def main() -> int:
             print("$ kernelearn", command, flush=True)
             subprocess.run([program, *command.split()], cwd=folder, check=True)
         made = {path.name for path in (Path(folder) / "run").iterdir()}
-    missing = {"model.kernelearn", "kernels.png", "report.html"} - made
+    missing = {"model.kernelearn", "kernels.png", "report.html", "page.html"} - made
     print(f"Missing: {sorted(missing)}" if missing else "The wheel alone trains, explains and reports.")
     return 1 if missing else 0
 

@@ -87,7 +87,18 @@ ALLOWED_LATE = {"kernel_machines": {"models"}}
 # The order inside a part: a room may import those before it. What stands beside the rooms may use them all.
 INNER_ORDER = {
     "kernel_machines": ("kernels", "solvers", "estimators"),
-    "recording": ("schedule", "factors", "about", "files", "weights", "run", "index", "capture"),
+    "recording": (
+        "schedule",
+        "factors",
+        "stages",
+        "interventions",
+        "about",
+        "files",
+        "weights",
+        "run",
+        "index",
+        "capture",
+    ),
     "explain": ("table", "sight", "gradient", "update", "kernel", "experiments"),
 }
 # The folders of the engine besides `cpu`, each built on those before it and on no later one.

@@ -170,7 +170,7 @@ PUBLIC = {
         truncated_normal uniform
     """,
     "kernelearn.recording": """
-        Factors Part Recorder Run RunWriter export list_runs prune
+        Factors Intervention Interventions Part Recorder Run RunWriter StageRecord export list_runs prune
     """,
     "kernelearn.mixed_precision": """
         global_policy set_global_policy

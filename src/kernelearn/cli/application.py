@@ -23,6 +23,7 @@ from kernelearn.cli.runs import app as recordings
 from kernelearn.cli.summary import summary
 from kernelearn.cli.train.command import train
 from kernelearn.cli.train.finetune import finetune
+from kernelearn.cli.view import view
 
 _EPILOG = "Start with: kernelearn train digits --run runs/demo"
 
@@ -54,7 +55,7 @@ _kernels = typer.Typer(
 _kernels.command("show")(show)
 _kernels.command("fit")(fit)
 
-for _command in (train, finetune, evaluate, predict, summary, network, data, report, convert, export):
+for _command in (train, finetune, evaluate, predict, summary, network, data, report, view, convert, export):
     app.command(no_args_is_help=True)(_command)
 app.add_typer(_kernels, name="kernels", subcommand_metavar="RUN|COMMAND ...")
 app.add_typer(recordings, name="runs")

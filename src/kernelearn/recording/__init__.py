@@ -10,24 +10,41 @@ from kernelearn._lazy import on_first_use
 
 _OBJECTS = {
     "Factors": "kernelearn.recording.factors",
+    "Intervention": "kernelearn.recording.interventions",
+    "Interventions": "kernelearn.recording.repeating",
     "Part": "kernelearn.recording.factors",
     "Recorder": "kernelearn.recording.recorder",
     "Run": "kernelearn.recording.run",
     "RunWriter": "kernelearn.recording.files.writer",
+    "StageRecord": "kernelearn.recording.factors",
     "export": "kernelearn.recording.exporting",
     "list_runs": "kernelearn.recording.catalog",
     "prune": "kernelearn.recording.pruning",
 }
 
-__all__ = ["Factors", "Part", "Recorder", "Run", "RunWriter", "export", "list_runs", "prune"]
+__all__ = [
+    "Factors",
+    "Intervention",
+    "Interventions",
+    "Part",
+    "Recorder",
+    "Run",
+    "RunWriter",
+    "StageRecord",
+    "export",
+    "list_runs",
+    "prune",
+]
 
 if TYPE_CHECKING:
     from kernelearn.recording.catalog import list_runs
     from kernelearn.recording.exporting import export
-    from kernelearn.recording.factors import Factors, Part
+    from kernelearn.recording.factors import Factors, Part, StageRecord
     from kernelearn.recording.files.writer import RunWriter
+    from kernelearn.recording.interventions import Intervention
     from kernelearn.recording.pruning import prune
     from kernelearn.recording.recorder import Recorder
+    from kernelearn.recording.repeating import Interventions
     from kernelearn.recording.run import Run
 
 __getattr__: Callable[[str], Any]

@@ -42,6 +42,28 @@ class Part:
 
 
 @dataclass(frozen=True)
+class StageRecord:
+    """What a step had at one place behind the sum of a kernel, see `stages`.
+
+    Attributes:
+        name: "z", "norm", "a" or "pool"; operator, layer, attrs: what leads there.
+        value: (n, ...) the numbers behind a normalisation, as the step had them; None elsewhere: they follow
+            from those before.
+        winner: (n, *windows, f) which cell of its window each maximum is, row-major; -1 for none; or None.
+        delta: (n, ...) dL/d(numbers there) at the last place, what comes from above; None at the others,
+            whose errors follow from it, and if no error was computed there.
+    """
+
+    name: str
+    operator: str
+    layer: str
+    attrs: Mapping[str, Any]
+    value: np.ndarray | None = None
+    winner: np.ndarray | None = None
+    delta: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Factors:
     """What the gradient of one weight was made of at one step.
 

@@ -23,12 +23,15 @@ from kernelearn.recording.capture.selection import (
     about_model,
     compiled_as,
     is_same,
+    layer_of,
     select,
 )
 from kernelearn.recording.capture.sizes import usual_shapes
+from kernelearn.recording.files.events import read_events
 from kernelearn.recording.files.manifest import MANIFEST
-from kernelearn.recording.files.writer import INDEX, RunWriter, remove_run
+from kernelearn.recording.files.writer import EVENTS, INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
+from kernelearn.recording.interventions import do, of_events, rate_of, standing
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
@@ -131,6 +134,7 @@ class Recorder(Callback):
         self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
         self.max_bytes = _count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
+        self.rate_before: Any = None  # learning rate, or schedule, that the fit began with
         self.run: str | None = None
         self._place = Place(0, 0)
         self._book: BudgetedWriter[Selection] | None = None
@@ -198,6 +202,34 @@ class Recorder(Callback):
             self._guarded(self._end, self._book, "interrupted")
         self._release()
 
+    # --- what others ask and tell it
+
+    @property
+    def last_step(self) -> int:
+        """Number of updates recorded."""
+        return self._place.step
+
+    def note(self, kind: str, **about: Any) -> None:
+        """Record an event at the last step, such as something that was done to the training by hand."""
+        if self._book is not None:
+            self._guarded(self._note, self._book, kind, about)
+
+    def _note(self, book: BudgetedWriter[Selection], kind: str, about: Mapping[str, Any]) -> None:
+        book.event(kind, self._place.step, **about)
+
+    def reselect(self) -> None:
+        """What is trained was changed between two steps: go on with records that fit."""
+        if self._book is not None:
+            self._guarded(self._reselect, self._book)
+
+    def _reselect(self, book: BudgetedWriter[Selection]) -> None:
+        asked = self._full
+        if isinstance(asked, list | tuple):
+            trained = {layer_of(p) for p, weight in self.model.weight_paths().items() if weight.trainable}
+            self._full = tuple(n for n in asked if getattr(n, "name", n) in trained)
+        self._open_segment(book, book.writer.streams[Stream.STEPS].layout.capacity)
+        self._full = asked
+
     # --- beginning
 
     def _begin(self) -> None:
@@ -206,13 +238,16 @@ class Recorder(Callback):
             self._remove_old()
         automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
         fingerprint = self.model.training_fingerprint()
+        self.rate_before = rate_of(self.model.optimizer)
+        is_resumed = self.run is not None and (self.folder / MANIFEST).exists()
         self._shapes, self._owes_ledger = usual_shapes(self.model), False
+        writer = self._open(fingerprint)
+        if is_resumed:
+            self._do_again(writer)
         self._full, strides = self._full_layers(), self._strides()
         if self._full == ():
             strides[Stream.FULL] = 0
-        self._book = book = BudgetedWriter[Selection](
-            self._open(fingerprint), self.max_bytes, strides, automatic
-        )
+        self._book = book = BudgetedWriter[Selection](writer, self.max_bytes, strides, automatic)
         self.overwrite, self.run = False, book.writer.content["run"]
         self._probes = self._make_probes() if book.every[Stream.MAPS] else None
         self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
@@ -221,6 +256,20 @@ class Recorder(Callback):
         how = {"seed": self.model.fit_state.seed, "compiled": compiled_as(self.model)}
         book.event("begun", self._place.step, **about, **how)
         self._has_begun = True
+
+    def _do_again(self, writer: RunWriter) -> None:
+        """What was done by hand and still holds, for a training that was killed and resumed.
+
+        Its checkpoint has the weights, but neither a layer that was frozen nor a learning rate.
+        """
+        try:
+            events, _ = read_events(self.folder / EVENTS)
+            before = (one for one in of_events(events) if one.step <= self._place.step)
+            for done in standing(before):
+                do(self.model, done, self.rate_before)
+        except BaseException:
+            writer.close()
+            raise
 
     def _open(self, fingerprint: Fingerprint) -> RunWriter:
         """The run's writer, at the place where this fit goes on."""

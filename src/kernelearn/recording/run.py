@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -14,15 +16,17 @@ from kernelearn.errors import ArgumentError, FormatError, UnknownNameError, unkn
 from kernelearn.formats.foreign import refused
 from kernelearn.locks import is_locked
 from kernelearn.recording.about import RunAbout
-from kernelearn.recording.factors import Factors, Part
+from kernelearn.recording.factors import Factors, Part, StageRecord
 from kernelearn.recording.files.events import Event, read_events
 from kernelearn.recording.files.manifest import MANIFEST, read_manifest, run_folder
 from kernelearn.recording.files.segment import Segment
 from kernelearn.recording.files.streams import StreamReader
 from kernelearn.recording.files.writer import EVENTS
+from kernelearn.recording.interventions import BY_HAND, Intervention, of_events, variable_of
 from kernelearn.recording.schedule import SCHEDULED, Stream
 from kernelearn.recording.weights import Weights
 
+_TICK_NS = 100_000_000
 _NOT_SCALARS = ("images", "labels", "has_labels")
 
 Trace = tuple[np.ndarray, np.ndarray]
@@ -63,6 +67,8 @@ class Run:
         self._segments: list[Segment] = []
         self._events: list[Event] = []
         self._damaged_events = 0
+        self._events_stamp: Any = None
+        self._interventions: list[Intervention] | None = None  # of the events, once somebody asked
         self._warned: set[str] = set()
         self.refresh()
 
@@ -79,8 +85,22 @@ class Run:
             self._stamp = stamp
         for segment in self._segments:
             segment.refresh()
-        self._events, self._damaged_events = read_events(self.folder / EVENTS)
+        self._refresh_events()
         self._tell_problems()
+
+    def _refresh_events(self) -> None:
+        """Read the events again where their file has changed."""
+        try:
+            stat = (self.folder / EVENTS).stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError:
+            stamp = None
+        # NOTE: a file that was written just now may be written again within the same tick of its clock.
+        is_settled = stamp is not None and time.time_ns() - stamp[0] > _TICK_NS
+        if stamp is None or stamp != self._events_stamp:
+            self._events, self._damaged_events = read_events(self.folder / EVENTS)
+            self._interventions = None
+            self._events_stamp = stamp if is_settled else None
 
     # --- what there is
 
@@ -231,7 +251,8 @@ class Run:
             index: (i, j, c, f) of a number; fewer indices or slices give arrays, () the whole weight.
         """
         place = index if isinstance(index, tuple) else (index,)
-        return _joined(self._weights.columns(self._name(layer, weight), place))
+        # NOTE: where a layer was frozen behind an edit, the new stretch begins with what was edited.
+        return _joined(self._weights.columns(self._name(layer, weight), place), is_first=True)
 
     def column(self, stream: str, field: str, index: Any = ()) -> Trace:
         """(steps, values) of one field of all whole records of a stream, or of part of it."""
@@ -245,6 +266,32 @@ class Run:
         """
         after = self.kernels(layer, step, weight).astype(np.float64)
         return np.asarray(after - self.kernels(layer, step - 1, weight))
+
+    @property
+    def interventions(self) -> list[Intervention]:
+        """What was done to the training by hand, in order; `recording.Interventions` does it again."""
+        if self._interventions is None:
+            self._interventions = of_events(self._events)
+        return list(self._interventions)
+
+    def by_hand(self, layer: str, step: int, weight: str = "kernel") -> list[Intervention]:
+        """What was done by hand to a weight between the updates step-1 and step."""
+        name = self.weight_name(layer, weight)
+        return [
+            one
+            for one in self.interventions
+            if one.kind in BY_HAND and one.step == step - 1 and (one.layer, one.weight) == (layer, name)
+        ]
+
+    def weight_before(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
+        """The weight that the update of a step began with: that of step-1, with what was done by hand since.
+
+        Raises: as `kernels`.
+        """
+        found = self.kernels(layer, step - 1, weight)
+        for done in self.by_hand(layer, step, weight):
+            found = done.changed(found)
+        return found
 
     def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """dL/d(weight) of a step, as the engine computed it, before clipping."""
@@ -436,6 +483,33 @@ class Run:
             None if own is None else self.read(Stream.LEDGER, own, step),
         )
 
+    def stages(self, layer: str, step: int, weight: str = "kernel") -> tuple[StageRecord, ...]:
+        """What the step of a ledger had at the places behind a kernel: winners of pooling, errors from above.
+
+        Returns: () for runs of earlier versions, and for layers that are called several times.
+        Raises: ArgumentError for a step without a ledger.
+        """
+        uses = self._about(step).get("uses", {}).get(self._name(layer, weight), {})
+        return tuple(self._stage(values, step) for values in uses.get("stages", ()))
+
+    def stage_steps(self, layer: str, weight: str = "kernel") -> np.ndarray:
+        """(steps,) int64: those of `ledger_steps_of` for which `stages` has something."""
+        name = self._name(layer, weight)
+        having = [
+            s.steps(Stream.LEDGER)
+            for s in self._segments
+            if s.about.get("uses", {}).get(name, {}).get("stages")
+        ]
+        return np.unique(np.concatenate(having)) if having else np.zeros(0, np.int64)
+
+    def _stage(self, values: dict[str, Any], step: int) -> StageRecord:
+        arrays = {
+            key: None if values.get(key) is None else self.read(Stream.LEDGER, values[key], step)
+            for key in ("value", "winner", "delta")
+        }
+        attrs = {key: _tuples(value) for key, value in values["attrs"].items()}
+        return StageRecord(values["name"], values["operator"], values["layer"], attrs, **arrays)
+
     def maps(self, layer: str, step: int) -> np.ndarray:
         """(images, ...) output of a layer for the probe images, in inference mode."""
         return self.read(Stream.MAPS, layer, step)
@@ -486,6 +560,23 @@ class Run:
         for name, variable in model.weight_paths().items():
             variable.assign(self._weight_of_model(name, step))
 
+    def model_before(self, step: int) -> Any:
+        """The model that an update began with: that of step-1, with what was done by hand since.
+
+        Raises: as `model`.
+        """
+        model = self.untrained_model()
+        self.assign_before(model, step)
+        return model
+
+    def assign_before(self, model: Any, step: int) -> None:
+        """Give a model of this run the weights that an update began with; see `model_before`."""
+        self.assign(model, step - 1)
+        for done in self.interventions:
+            if done.kind in BY_HAND and done.step == step - 1:
+                variable = variable_of(model, done.layer, done.weight)
+                variable.assign(done.changed(variable.numpy()))
+
     def untrained_model(self) -> Any:
         """The model from its config, with whatever weights.
 
@@ -503,9 +594,16 @@ class Run:
         model.metadata = dict(self.about.metadata)
         return model
 
+    def weight_of_model(self, path: str, step: int) -> np.ndarray | None:
+        """Any weight of the model at a step, by its path "layer/kernel"; None if it is not known there.
+
+        Raises: FormatError if its record is damaged.
+        """
+        found = self._record(Stream.SNAPSHOTS, path, step)
+        return self._weights.value(path, step) if found is None else found[0].read(found[1], found[2])
+
     def _weight_of_model(self, name: str, step: int) -> np.ndarray:
-        found = self._record(Stream.SNAPSHOTS, name, step)
-        value = self._weights.value(name, step) if found is None else found[0].read(found[1], found[2])
+        value = self.weight_of_model(name, step)
         if value is not None:
             return value
         raise ArgumentError(
@@ -533,7 +631,13 @@ class Run:
 
     @property
     def _weights(self) -> Weights:
-        return Weights(self._segments, self._tell_problems)
+        return Weights(self._segments, self._tell_problems, self._edits)
+
+    def _edits(self, path: str) -> list[Intervention]:
+        """What was done by hand to a weight, by its path."""
+        return [
+            one for one in self.interventions if one.kind in BY_HAND and f"{one.layer}/{one.weight}" == path
+        ]
 
     def fields(self, stream: str) -> list[str]:
         """Names of the fields of a stream's records."""
@@ -633,6 +737,24 @@ class Run:
                 stacklevel=3,
             )
 
+    def widget(self, **options: Any) -> Any:
+        """The microscope over this run, for the last line of a notebook cell.
+
+        Args:
+            options: steps, ledgers, max_bytes, height: see `kernelearn.view.page.widget.widget`.
+        """
+        return _of_view("page.widget").widget(self, **options)
+
+    def export_page(self, path: Any, **options: Any) -> Any:
+        """Write the microscope over this run as one HTML file.
+
+        Args:
+            path: of the file; it ends in .html.
+            options: steps, ledgers, max_bytes, lessons: see `kernelearn.view.export_page`.
+        Returns: an object with `path`, and `holds`: what of the run the file holds, in words.
+        """
+        return _of_view("page.exporting").export(self, path, **options)
+
     def _repr_html_(self) -> str:
         counts = {name: len(self.stream_steps(name)) for name in (Stream.STEPS, *SCHEDULED)}
         rows = [[name, count] for name, count in counts.items() if count]
@@ -647,6 +769,11 @@ class Run:
         )
 
 
+def _of_view(module: str) -> Any:
+    """A module of `view`. NOTE: the one look upwards here, by name and on use alone."""
+    return importlib.import_module(f"kernelearn.view.{module}")
+
+
 def _updates_with_state(segment: Segment, name: str) -> np.ndarray:
     """Updates of a segment before which all slots of a weight are recorded."""
     rule = segment.about.get("updates", {}).get(name)
@@ -659,14 +786,16 @@ def _updates_with_state(segment: Segment, name: str) -> np.ndarray:
     return trained
 
 
-def _joined(parts: list[Trace]) -> Trace:
-    """Traces one after another; where segments meet in one step, the later one counts."""
+def _joined(parts: list[Trace], is_first: bool = False) -> Trace:
+    """Traces one after another; where segments meet in one step, the later one counts, or the first."""
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0)
     steps = np.concatenate([steps for steps, _ in parts])
     values = np.concatenate([values for _, values in parts])
-    is_last = np.append(steps[1:] != steps[:-1], True) if len(steps) else np.zeros(0, bool)
-    return steps[is_last], values[is_last]
+    differ = steps[1:] != steps[:-1]
+    kept = np.append(differ, True) if not is_first else np.insert(differ, 0, True)
+    kept = kept[: len(steps)]
+    return steps[kept], values[kept]
 
 
 def steps_in_words(steps: Iterable[int]) -> str:

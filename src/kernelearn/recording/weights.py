@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.recording.files.segment import Segment
+from kernelearn.recording.interventions import Intervention
 from kernelearn.recording.schedule import Stream
 
 
@@ -20,10 +21,16 @@ class Weights:
     Args:
         segments: of the run, in order.
         tell: called after damaged records may have been found.
+        edits: path -> what was done to a weight by hand, in order: also one that is frozen may be edited.
     """
 
-    def __init__(self, segments: Sequence[Segment], tell: Callable[[], None] = lambda: None) -> None:
-        self.segments, self.tell = segments, tell
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        tell: Callable[[], None] = lambda: None,
+        edits: Callable[[str], Sequence[Intervention]] = lambda path: (),
+    ) -> None:
+        self.segments, self.tell, self.edits = segments, tell, edits
 
     def steps(self, path: str) -> np.ndarray:
         """(steps,) int64: those at which the weight is known."""
@@ -47,8 +54,16 @@ class Weights:
                 reader, number, field = found
                 return reader.read(number, field)
             if kept is None and self._is_held_at(i, path, step):
-                kept = self._held(i, path)
+                kept = self._edited(i, path, self._held(i, path), step)
         return kept
+
+    def _edited(self, place: int, path: str, value: np.ndarray | None, step: int) -> np.ndarray | None:
+        """A value that was kept in a segment, with what was done to it by hand before a step."""
+        if value is not None:
+            for done in self.edits(path):
+                if self.segments[place].start <= done.step < step:
+                    value = done.changed(value)
+        return value
 
     def is_known(self, path: str, step: int) -> bool:
         """Whether the weight is known at a step."""
@@ -73,8 +88,13 @@ class Weights:
                 continue
             held = self._held(i, path)
             if held is not None:
-                steps, value = segment.steps(Stream.KERNELS), np.asarray(held[index])
-                found.append((steps, np.repeat(value[None], len(steps), axis=0)))
+                steps = segment.steps(Stream.KERNELS)
+                values = np.repeat(np.asarray(held[index])[None], len(steps), axis=0)
+                for done in self.edits(path):
+                    if segment.start <= done.step <= segment.last_step:
+                        held = done.changed(held)
+                        values[steps > done.step] = held[index]
+                found.append((steps, values))
         return found
 
     def _is_known(self, place: int, path: str) -> bool:

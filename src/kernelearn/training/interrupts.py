@@ -6,10 +6,21 @@ Between two batches weights, optimizer and position agree; in the middle of one 
 import signal
 import sys
 import threading
+import weakref
 from types import FrameType
 from typing import Any
 
 _EXIT_CODE = 128
+# All that note signals now.
+_WATCHING: weakref.WeakSet["Interrupts"] = weakref.WeakSet()
+
+
+def is_stop_requested() -> bool:
+    """Whether somebody has noted an interrupt, which will stop the training behind its batch.
+
+    What waits within a batch, such as a training that is paused, has to go on then.
+    """
+    return any(one.requested is not None for one in list(_WATCHING))
 
 
 class Interrupts:
@@ -26,6 +37,7 @@ class Interrupts:
     def watch(self) -> None:
         """Start to note signals that nobody else handles; does nothing outside of the main thread."""
         self.requested = None
+        _WATCHING.add(self)
         if threading.current_thread() is not threading.main_thread():
             return
         defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -35,6 +47,7 @@ class Interrupts:
 
     def stop_watching(self) -> None:
         """Give the signals back."""
+        _WATCHING.discard(self)
         for number in list(self._before):
             signal.signal(number, self._before.pop(number))
 

@@ -33,6 +33,9 @@ _LATER = {
     "plot_network": "network_figure",
     "plot_neurons": "network_figure",
     "write_report": "report",
+    "Microscope": "page.microscope",
+    "serve": "page.serving",
+    "export_page": "page.exporting",
 }
 
 __all__ = ["plot_data_grid", "plot_history", "plot_kernels", "save_figure", *_LATER]

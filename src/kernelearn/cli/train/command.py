@@ -44,6 +44,11 @@ def train(
     record_gradients: recording.GRADIENTS = None,
     record_full: recording.FULL = None,
     record_budget: recording.BUDGET = None,
+    watch: recording.WATCH = False,
+    control: recording.CONTROL = False,
+    paused: recording.PAUSED = False,
+    browser: recording.BROWSER = True,
+    port: recording.PORT = 0,
     quiet: options.QUIET = False,
     as_json: options.AS_JSON = False,
 ) -> None:
@@ -57,13 +62,22 @@ def train(
     - `kernelearn train photos/ --resize 64 --augment flip,crop --model resnet20 --epochs 50`
     - `kernelearn train mnist/ --optimizer sgd --lr 0.1 --schedule one-cycle`
     - `kernelearn train digits --record --run runs/recorded`
+    - `kernelearn train digits --watch --control --run runs/watched`
     - `kernelearn train photos/ --model runs/demo --freeze "conv*" --class-weight balanced`
     - `kernelearn train --resume --run runs/demo`
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
+    watched = recording.watch_options(watch, control, paused, browser, port)
+    is_recorded = record or (watch and not resume)
     recorded = recording.RecordOptions(
-        record, record_layers, record_kernels, record_ledger, record_gradients, record_full, record_budget
+        is_recorded,
+        record_layers,
+        record_kernels,
+        record_ledger,
+        record_gradients,
+        record_full,
+        record_budget,
     )
     given = {
         "data": data,
@@ -90,13 +104,17 @@ def train(
     }
     verbose: str | int = 0 if quiet or as_json else "auto"
     if resume:
-        report(*resumed(given, run, verbose), as_json)
+        report(*resumed(given, run, verbose, watched), as_json)
     else:
-        report(*begin(given, run, overwrite, verbose), as_json)
+        report(*begin(given, run, overwrite, verbose, watched), as_json)
 
 
 def begin(
-    given: dict[str, Any], wanted: Path | None, overwrite: bool, verbose: str | int
+    given: dict[str, Any],
+    wanted: Path | None,
+    overwrite: bool,
+    verbose: str | int,
+    watched: recording.WatchOptions | None = None,
 ) -> "tuple[Training, Path]":
     """Train in a folder that is free, or that may be replaced."""
     from kernelearn.cli import run_folder
@@ -113,10 +131,15 @@ def begin(
                 f"There is a run in {str(folder)!r} already. Use --resume to go on with it, --overwrite to "
                 "replace it, or another --run."
             )
-        return job.train(job.Job(settings, folder, verbose=verbose)), folder
+        return job.train(job.Job(settings, folder, verbose=verbose, watched=watched)), folder
 
 
-def resumed(given: dict[str, Any], folder: Path | None, verbose: str | int) -> "tuple[Training, Path]":
+def resumed(
+    given: dict[str, Any],
+    folder: Path | None,
+    verbose: str | int,
+    watched: recording.WatchOptions | None = None,
+) -> "tuple[Training, Path]":
     """Go on with the training that a folder holds; its own options count, and others are refused."""
     from kernelearn.cli import run_folder
     from kernelearn.cli.train import job
@@ -137,7 +160,9 @@ def resumed(given: dict[str, Any], folder: Path | None, verbose: str | int) -> "
             return _already_finished(run, folder), folder
         source = None if given["data"] is None else located(given["data"])
         settings = Settings.from_dict(run.arguments)
-        return job.train(job.Job(settings, folder, is_resumed=True, source=source, verbose=verbose)), folder
+        if watched is not None and settings.record is None:
+            raise ArgumentError("This run is not recorded, so that there is nothing to --watch.")
+        return job.train(job.Job(settings, folder, True, source, verbose, watched)), folder
 
 
 def _already_finished(run: "Training", folder: Path) -> "Training":

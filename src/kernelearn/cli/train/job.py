@@ -15,6 +15,7 @@ from kernelearn.cli.output import say
 from kernelearn.cli.run_folder import Training, shape_text
 from kernelearn.cli.train import transfer
 from kernelearn.cli.train.recipe import augmented, class_weights, freeze_layers, make_optimizer
+from kernelearn.cli.train.record_options import WatchOptions
 from kernelearn.cli.train.settings import KEEP, Settings, load_data
 from kernelearn.errors import ArgumentError, DataError, MissingDependencyError
 from kernelearn.storage import check_writable
@@ -37,6 +38,7 @@ class Job:
         is_resumed: go on with what the folder holds.
         source: where the data lies now; None where the settings say.
         verbose: as in `fit`; 0 prints nothing but errors.
+        watched: how the microscope shows it, or None.
     """
 
     settings: Settings
@@ -44,6 +46,7 @@ class Job:
     is_resumed: bool = False
     source: str | None = None
     verbose: str | int = "auto"
+    watched: WatchOptions | None = None
 
 
 def train(job: Job) -> Training:
@@ -231,12 +234,30 @@ def _callbacks(data: "Data", job: Job) -> "list[Callback]":
     if settings.finetune is not None:
         callbacks += transfer.callbacks_of(transfer.Plan(**settings.finetune), job.verbose)
     if settings.record is not None:
-        from kernelearn.recording import Recorder
-
-        callbacks.append(Recorder(job.folder / run_folder.RECORD, **settings.record))
+        callbacks.append(_recorder(job, settings.record))
     # The checkpoint stays until run.json says that the run is finished.
     callbacks.append(BackupAndRestore(job.folder / run_folder.CHECKPOINT, delete_checkpoint=False))
     return callbacks
+
+
+def _recorder(job: Job, arguments: dict[str, Any]) -> "Callback":
+    """What records the training, and shows it where that was asked for."""
+    folder, watched = job.folder / run_folder.RECORD, job.watched
+    if watched is None:
+        from kernelearn.recording import Recorder
+
+        return Recorder(folder, **arguments)
+    from kernelearn.view import Microscope
+
+    return Microscope(
+        folder,
+        port=watched.port,
+        browser=watched.browser,
+        control=watched.control,
+        start_paused=watched.paused,
+        say=lambda text: say(text, to_stderr=True),
+        **arguments,
+    )
 
 
 def _save_interrupted(run: Training, model: "Model", job: Job) -> None:

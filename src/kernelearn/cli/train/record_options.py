@@ -64,6 +64,62 @@ BUDGET = Annotated[
     ),
 ]
 
+WATCH = Annotated[
+    bool,
+    typer.Option(
+        "--watch", help="Record, and open the microscope over the training.", rich_help_panel=_PANEL
+    ),
+]
+CONTROL = Annotated[
+    bool,
+    typer.Option(
+        "--control",
+        help="With --watch: let the page pause the training, freeze layers, edit weights.",
+        rich_help_panel=_PANEL,
+    ),
+]
+PAUSED = Annotated[
+    bool,
+    typer.Option(
+        "--paused", help="With --control: wait for the page before the first step.", rich_help_panel=_PANEL
+    ),
+]
+BROWSER = Annotated[
+    bool, typer.Option(help="With --watch: open the page in a browser.", rich_help_panel=_PANEL)
+]
+PORT = Annotated[
+    int,
+    typer.Option(
+        min=0, max=65535, help="With --watch: of the page; 0 takes a free one.", rich_help_panel=_PANEL
+    ),
+]
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """How a training is watched; None in the place of it for one that is not."""
+
+    control: bool = False
+    paused: bool = False
+    browser: bool = True
+    port: int = 0
+
+
+def watch_options(watch: bool, control: bool, paused: bool, browser: bool, port: int) -> WatchOptions | None:
+    """The options as they were given.
+
+    Raises: typer.BadParameter for some without effect.
+    """
+    if not watch:
+        if control or paused or port or not browser:
+            raise typer.BadParameter(
+                "--control, --paused, --port and --no-browser say how to --watch; give that too."
+            )
+        return None
+    if paused and not control:
+        raise typer.BadParameter("--paused waits for the page, which may let it go on with --control only.")
+    return WatchOptions(control, paused, browser, port)
+
 
 @dataclass(frozen=True)
 class RecordOptions:

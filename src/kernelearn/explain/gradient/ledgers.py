@@ -108,6 +108,10 @@ class Ledger:
         """Terms summed over the positions of each image."""
         return _summed(self.images, self.terms)
 
+    def by_row(self) -> Sums:
+        """Terms summed over the positions of each row of the batch: an image that is in it twice has two."""
+        return _summed(self.rows, self.terms)
+
     def by_class(self) -> Sums:
         """Terms summed over each class.
 
@@ -122,7 +126,9 @@ class Ledger:
 
         Raises: ArgumentError for a shared layer whose calls have different sizes.
         """
-        part_sizes = {_positions_of(part) for part in self.factors.parts} if self.factors else set()
+        # A bias has a term for each output, also of a transposed convolution.
+        sizes = _outputs_of if self.kind == "bias" else _positions_of
+        part_sizes = {sizes(part) for part in self.factors.parts} if self.factors else set()
         if len(part_sizes) > 1:
             raise ArgumentError(
                 f"The calls of layer {self.layer!r} have outputs of different sizes ({sorted(part_sizes)}), "
@@ -295,6 +301,10 @@ def _tiled(grid: np.ndarray, images: int) -> np.ndarray:
 
 def _positions_of(part: Part) -> tuple[int, ...]:
     return part.x.shape[1:-1] if part.kind == "conv_transpose" else part.delta.shape[1:-1]
+
+
+def _outputs_of(part: Part) -> tuple[int, ...]:
+    return part.delta.shape[1:-1]
 
 
 def _strides_of(shape: tuple[int, ...]) -> np.ndarray:

@@ -148,6 +148,24 @@ def kernel_health(
     )
 
 
+def cosine_by_chance(size: int, filters: int, samples: int = 20, seed: int = 0) -> float:
+    """The largest |cosine| of two kernels of a layer of random ones: what the most alike have by chance.
+
+    Args:
+        size: numbers in a kernel; filters: kernels in the layer.
+    Returns: the median over so many random layers; 0 for a single kernel.
+
+    >>> cosine_by_chance(9, 32) > cosine_by_chance(9, 4) > cosine_by_chance(900, 4)
+    True
+    """
+    if filters < 2:
+        return 0.0
+    kernels = np.random.default_rng(seed).standard_normal((samples, size, filters))
+    unit = kernels / np.linalg.norm(kernels, axis=1, keepdims=True)
+    cosines = np.abs(unit.transpose(0, 2, 1) @ unit) - np.eye(filters)
+    return float(np.median(cosines.max(axis=(1, 2))))
+
+
 def _model_of(source: Any, step: int | None) -> Any:
     if is_run(source):
         return source.model() if step is None else source.model(step=step)

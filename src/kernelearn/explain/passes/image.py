@@ -16,6 +16,10 @@ from kernelearn.explain.passes.backward import last_replayable
 from kernelearn.explain.passes.replay import Replay
 from kernelearn.explain.passes.run_steps import replay_step, row_of
 from kernelearn.explain.table import Table
+from kernelearn.training.steps.step import LEARNING_RATE, SEED, STEP, UPDATE, target_name, weight_name
+
+# Inputs of a step that are no images.
+_NO_IMAGES = (SEED, STEP, UPDATE, LEARNING_RATE, target_name(0), weight_name(0))
 
 
 @dataclass(frozen=True)
@@ -196,15 +200,14 @@ def image(run: Any, x: Any, y: Any = None, image: int | None = None, step: int |
     """
     at = last_replayable(run) if step is None else int(step)
     replay = replay_step(run, at, x, y)
-    op = _loss_operation(replay)
+    op = loss_operation(replay)
     losses = replay.value(op.outputs[1]).astype(np.float64)
     losses = losses.reshape(len(losses), -1).mean(axis=1)
     row = int(losses.argmax()) if image is None else row_of(run, at, int(image))
     batch = run.batch(at)
     picture = replay.value(replay.program.inputs()[0].name)[row]
-    target = replay.value(op.inputs[1])[row : row + 1]
-    before, _ = _inference(run, at - 1, picture, op, target)
-    after, later = _inference(run, at, picture, op, target)
+    before, _ = _inference(run, at - 1, picture, replay, row)
+    after, later = _inference(run, at, picture, replay, row)
     return ImagePass(
         image=int(batch.images[row]),
         label=None if batch.labels is None else int(batch.labels[row]),
@@ -223,7 +226,7 @@ def image(run: Any, x: Any, y: Any = None, image: int | None = None, step: int |
     )
 
 
-def _loss_operation(replay: Replay) -> Operation:
+def loss_operation(replay: Replay) -> Operation:
     """The loss of a network with one output.
 
     Raises: ArgumentError for one with several, or with a loss of its own.
@@ -237,14 +240,26 @@ def _loss_operation(replay: Replay) -> Operation:
 
 
 def _inference(
-    run: Any, step: int, picture: np.ndarray, op: Operation, target: np.ndarray
+    run: Any, step: int, picture: np.ndarray, replay: Replay, row: int
 ) -> tuple[float | None, np.ndarray | None]:
     """(loss, prediction) of the picture with the weights of a step; None where these are not recorded."""
-    from kernelearn.engine.operators import OPERATORS
-
     if step not in {int(k) for k in run.model_steps}:
         return None, None
-    model = run.model(step)
+    return inference(run.model(step), picture, replay, row)
+
+
+def inference(model: Any, picture: np.ndarray, replay: Replay, row: int) -> tuple[float, np.ndarray]:
+    """(loss, prediction) of a picture in inference mode, by the loss of a step and a target of its batch.
+
+    Args:
+        row: of the batch, whose target it is.
+
+    Raises: ArgumentError for a network with several losses.
+    """
+    from kernelearn.engine.operators import OPERATORS
+
+    op = loss_operation(replay)
+    target = replay.value(op.inputs[1])[row : row + 1]
     prediction = np.asarray(model.predict(picture[None], verbose=0), np.float64)
     attrs = (
         {**op.attrs, "from_logits": False}
@@ -253,6 +268,21 @@ def _inference(
     )
     _, values = OPERATORS["loss"].run(prediction, target, np.ones(1), **attrs)
     return float(np.mean(values)), np.ravel(prediction[0])
+
+
+def loss_in(replay: Replay, row: int) -> float | None:
+    """The loss of one image in a step; None for a network with several losses, or one of its own."""
+    try:
+        op = loss_operation(replay)
+    except ArgumentError:
+        return None
+    return float(np.mean(replay.value(op.outputs[1])[row].astype(np.float64)))
+
+
+def picture_in(replay: Replay, row: int) -> np.ndarray:
+    """One image of a step, as the first layer of it got it."""
+    first = next(buffer for buffer in replay.program.inputs() if buffer.name not in _NO_IMAGES)
+    return np.asarray(replay.value(first.name)[row])
 
 
 def _is_probability(model: Any) -> bool:

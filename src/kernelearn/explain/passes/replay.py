@@ -5,6 +5,7 @@ Forward and backward explanations read these arrays; nothing of the model is cha
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,7 @@ def replay_prediction(model: Any, images: np.ndarray) -> Replay:
     batch = Batch.of(program_inputs(images, model.inputs, model.input_names))
     step = model.programs.step_on("predict", batch)
     wanted = {name: name for op in step.program.operations for name in op.outputs}
-    found = step.keeping(wanted).run(batch).outputs
+    found = _keeping(step, wanted).run(batch).outputs
     return Replay(step.program, {**_weights(step), **batch.arrays, **_kept(found, wanted)}, len(images))
 
 
@@ -100,6 +101,17 @@ def replay_training(model: Any, x: Any, y: Any, sample_weight: Any = None, seed:
     found = step.keeping(wanted).without_updates().run(batch, clock).outputs
     values = {**_weights(step), **batch.arrays, **clock.arrays(), **_kept(found, wanted)}
     return Replay(step.program, values, batch.rows)
+
+
+# Executable of a step -> the same step with all its numbers kept, as long as somebody has the first.
+_KEPT: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def _keeping(step: Any, wanted: Mapping[str, str]) -> Any:
+    """The step that gives all its numbers; made once for each."""
+    if step.executable not in _KEPT:
+        _KEPT[step.executable] = step.keeping(wanted)
+    return _KEPT[step.executable]
 
 
 def one_image(model: Any, image: Any) -> np.ndarray:

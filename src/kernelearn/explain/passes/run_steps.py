@@ -48,18 +48,18 @@ class StepReplays:
         """All numbers of one step; errors as `replay_step`."""
         _check_replayable(self.run, step)
         images, targets = self._rows(step)
-        begun = _begun(self.run, step)
-        model = self._model_before(step, begun)
+        said = begun(self.run, step)
+        model = self._model_before(step, said)
         model.optimizer.iterations = self.run.iteration(step) - 1
-        return replay_training(model, images, targets, seed=int(begun["seed"]))
+        return replay_training(model, images, targets, seed=int(said["seed"]))
 
     def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = self._data
         return _rows(self.run, step, x, y) if x is not None else _recorded_rows(self.run, step)
 
-    def _model_before(self, step: int, begun: dict[str, Any]) -> Any:
+    def _model_before(self, step: int, said: dict[str, Any]) -> Any:
         """The compiled model with the weights before a step; compiled again where the loss is another."""
-        compiled = begun.get("compiled")
+        compiled = said.get("compiled")
         if compiled is None:
             raise ArgumentError(
                 "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
@@ -75,7 +75,7 @@ class StepReplays:
                 policy=compiled.get("policy", "float32"),
                 engine=self.run.about.engine,
             )
-        self.run.assign(self._model, step - 1)
+        self.run.assign_before(self._model, step)
         return self._model
 
 
@@ -131,7 +131,7 @@ def replayable_steps(run: Run) -> list[int]:
     return [int(k) + 1 for k in run.model_steps if int(k) < run.last_step]
 
 
-def _begun(run: Run, step: int) -> dict[str, Any]:
+def begun(run: Run, step: int) -> dict[str, Any]:
     """What the fit that trained a step said when it began."""
     before = [event for event in run.events if event["kind"] == "begun" and event["step"] < step]
     return dict(before[-1]) if before else {}

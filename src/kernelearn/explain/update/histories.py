@@ -41,7 +41,8 @@ class History:
         gradients: (s,) gradient of each from the data, before clipping.
         influence: (s,) what one unit of that gradient changed in the weight up to `last`, momentum of later
             steps included (up to the next gap of the recording).
-        totals: name -> what the change is made of: "gradient", "penalty" (influence times gradient, summed),
+        totals: name -> what the change is made of: "by_hand" (see `Run.interventions`), "gradient", "penalty"
+            (influence times gradient, summed),
             "earlier_momentum" (from before the span), "weight_decay", "constraint", "unexplained" (steps that
             are not recorded).
         rounding: largest residual that rounding explains: what it did in every step is known, as far as the
@@ -235,13 +236,15 @@ def _assembled(updates: WeightUpdates, start: int, end: int) -> History:
     )
     before, after = updates.weight(start), updates.weight(end)
     explained = sum(updates.weight(k) - updates.weight(k - 1) for k in known)
+    is_whole = len(known) + frozen == end - start
     totals = {
+        "by_hand": updates.by_hand_in(start, end) if is_whole else sum(n.by_hand for n in numbers),
         "gradient": sum(i * n.gradient for i, n in zip(influence, numbers)),
         "penalty": sum(i * n.penalty for i, n in zip(influence, numbers)),
         "earlier_momentum": walk.carried,
         "weight_decay": sum(n.decay for n in numbers),
         "constraint": sum(n.constraint for n in numbers),
-        "unexplained": 0.0 if len(known) + frozen == end - start else after - before - explained,
+        "unexplained": 0.0 if is_whole else after - before - explained,
     }
     return History(
         layer=updates.of.layer,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.penalties import Penalties
-from kernelearn.explain.update.splits import UpdateSplit, clip, split_update, summed
+from kernelearn.explain.update.splits import UpdateSplit, clip, split_update, summed, with_hand
 from kernelearn.recording.run import Run
 
 
@@ -28,6 +28,7 @@ class RunUpdates:
     def __init__(self, run: Run, layer: str, weight: str = "kernel") -> None:
         self.run, self.layer, self.weight = run, layer, run.weight_name(layer, weight)
         self.penalties = Penalties(run, layer, self.weight)
+        self._edited: set[int] | None = None  # updates before which it was changed by hand
 
     def steps(self) -> list[int]:
         """Updates for which the weights on both sides, the gradient and the state are recorded."""
@@ -45,7 +46,7 @@ class RunUpdates:
         rule = self.rule(step)
         self._check_recorded(step)
         clipping = self.clipping(step)
-        return split_update(
+        split = split_update(
             self.before(step),
             self.gradient(step),
             self.slots(step),
@@ -63,10 +64,23 @@ class RunUpdates:
             weight=self.weight,
             number=step,
         )
+        return split if not self.by_hand(step) else with_hand(split, self.recorded_before(step))
 
     def before(self, step: int) -> NDArray[Any]:
-        """The weight before an update."""
+        """The weight that an update began with: what was done by hand since the one before is in it."""
+        return self.run.weight_before(self.layer, step, self.weight)
+
+    def recorded_before(self, step: int) -> NDArray[Any]:
+        """The weight after the update before."""
         return self.run.kernels(self.layer, step - 1, self.weight)
+
+    def by_hand(self, step: int) -> bool:
+        """Whether the weight was changed by hand between an update and the one before."""
+        if self._edited is None:
+            run, own = self.run, (self.layer, self.weight)
+            done = (one for one in run.interventions if (one.layer, one.weight) == own)
+            self._edited = {one.step + 1 for one in done}
+        return step in self._edited
 
     def gradient(self, step: int) -> NDArray[Any]:
         """The whole gradient, before clipping."""

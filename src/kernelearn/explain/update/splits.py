@@ -1,5 +1,6 @@
 """What one update was made of: W_after - W_before as a sum of named parts, for every optimiser.
 
+    by_hand       what somebody changed by hand since the update before, while the training waited
     gradient      the new gradient, from the data: what the ledger of the step lists
     penalty       the regulariser's part of the gradient
     accumulated   gradients of earlier steps, where those of several make one update
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ from kernelearn.explain.table import Table
 from kernelearn.explain.update.linear_steps import replay
 
 PARTS = (
-    "gradient", "penalty", "accumulated", "clipping", "momentum", "weight_decay", "averaging", "constraint",
+    "by_hand", "gradient", "penalty", "accumulated", "clipping", "momentum", "weight_decay", "averaging",
+    "constraint",
 )  # fmt: skip
 _SCALED = ("gradient", "penalty", "accumulated", "clipping")
 
@@ -228,6 +230,17 @@ def split_update(
     bound = _rounding(before.dtype, old, new, parts)
     scaling, multiplier = _scaling(parts, step), float(attrs.get("multiplier", 1.0))
     return UpdateSplit(layer, weight, (k, k), kind, old, new, parts, scaling, bound, step, multiplier)
+
+
+def with_hand(split: UpdateSplit, recorded: NDArray[Any]) -> UpdateSplit:
+    """An update with what was done by hand in front of it.
+
+    Args:
+        split: of the update, from the weight that it began with.
+        recorded: the weight after the update before, which somebody then changed.
+    """
+    old = np.asarray(recorded, np.float64)
+    return replace(split, before=old, parts={"by_hand": split.before - old, **split.parts})
 
 
 def clip(

@@ -29,6 +29,7 @@ class UpdateNumbers:
         momentum: the slot before the update.
         direct, history, keep, take: coefficients, see `LinearStep`.
         decay, constraint: what weight decay and the constraint changed.
+        by_hand: what somebody changed by hand since the update before.
         is_first: whether the optimiser began with it.
         size: sum of the absolute numbers that were added, for the bound of rounding.
         rounded: what the update did beyond its parts: rounding, or else a mistake.
@@ -48,6 +49,7 @@ class UpdateNumbers:
     is_first: bool
     size: float
     rounded: float
+    by_hand: float = 0.0
 
     @property
     def whole(self) -> float:
@@ -101,7 +103,7 @@ class WeightUpdates:
     def numbers(self, step: int) -> UpdateNumbers:
         """The numbers of one update at the index of the weight."""
         fit = self._stretch(step)
-        before, gradient = self._weights.at(step - 1), self._gradients.at(step)
+        before, gradient = self._before(step), self._gradients.at(step)
         clipped = self._clipped(step, gradient, fit.clipping)
         slots = {name: column.at(step - 1) for name, column in fit.slots.items()}
         kind, attrs, rate = fit.rule["kind"], fit.rule["attrs"], float(self._rates.at(step)[0])
@@ -147,7 +149,19 @@ class WeightUpdates:
             is_first=is_first,
             size=2 * abs(before) + sum(map(abs, sizes)),
             rounded=self.weight(step) - before - moved,
+            by_hand=before - self.weight(step - 1),
         )
+
+    def _before(self, step: int) -> NDArray[Any]:
+        """(1,) the number that an update began with."""
+        if not self.of.by_hand(step):
+            return self._weights.at(step - 1)
+        return np.asarray(self.of.before(step)[self.index]).reshape(1)
+
+    def by_hand_in(self, start: int, end: int) -> float:
+        """All that was done by hand to the number from behind one update to another."""
+        done = [k for k in range(start + 1, end + 1) if self.of.by_hand(k)]
+        return sum(float(self._before(k)[0]) - self.weight(k - 1) for k in done)
 
     def weight(self, step: int) -> float:
         """The weight after an update."""

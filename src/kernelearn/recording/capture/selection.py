@@ -12,7 +12,7 @@ from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.layers.core.base import LAYERS, Layer
-from kernelearn.recording.capture.taps import Taps, Use, find_taps
+from kernelearn.recording.capture.taps import Taps, Use, find_taps, plain
 from kernelearn.recording.files.layout import Field, Layout, little
 from kernelearn.recording.schedule import FULL_PARTS, Cost, Stream, costs, in_full
 
@@ -21,8 +21,9 @@ ALL_LAYERS = "all"
 SMALL_LAYER = 4096
 # Layers of at most so many numbers have their whole history recorded without being asked for.
 FULL_LAYER = 1024
-# Models of at most so many numbers are recorded whole before and after the update of each ledger.
-SMALL_MODEL = 2**18
+# Models of at most so many numbers are recorded whole before and after the update of each ledger: also dense
+# layers that are recorded at no other step, because errors come back through them.
+SMALL_MODEL = 2**20
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")
 _NORM = "global_norm"
@@ -231,7 +232,7 @@ def _layouts(
     gradients = [_of_buffer(program, path, buffer) for path, buffer in taps.gradients.items()]
     if taps.global_norm is not None:
         gradients.append(_of_buffer(program, _NORM, taps.global_norm))
-    factors = {b: None for use in taps.uses.values() for part in use.parts for b in part.buffers}
+    factors = {name: None for use in taps.uses.values() for name in use.buffers}
     fields = {
         Stream.KERNELS: _of_variables(weights),
         Stream.GRADIENTS: gradients,
@@ -293,7 +294,19 @@ def _use(use: Use) -> dict[str, Any]:
         {"kind": p.kind, "x": p.x, "delta": p.delta, "gradient": p.gradient, "attrs": dict(p.attrs)}
         for p in use.parts
     ]
-    return {"kernel_shape": list(use.kernel_shape), "bias": use.bias, "parts": parts}
+    stages = [
+        {
+            "name": tap.stage.name,
+            "operator": tap.stage.operator,
+            "layer": tap.stage.layer,
+            "attrs": plain(tap.stage.attrs),
+            "value": tap.value,
+            "winner": tap.winner,
+            "delta": tap.delta,
+        }
+        for tap in use.stages
+    ]
+    return {"kernel_shape": list(use.kernel_shape), "bias": use.bias, "parts": parts, "stages": stages}
 
 
 def optimizer_about(optimizer: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 from kernelearn.engine.updates import UPDATES
 from kernelearn.recording.factors import KINDS
+from kernelearn.recording.stages import Stage, stages_of
 
 _KERNEL_GRADIENTS = {
     "conv": "conv_grad_kernel",
@@ -39,12 +40,41 @@ class PartTap:
 
 
 @dataclass(frozen=True)
+class StageTap:
+    """Buffers of one place behind the sum of a kernel: what the part does not hold already.
+
+    value: numbers behind a normalisation, which those before it do not give; winner: cells that won a
+    pooling; delta: the error that comes from above, at the last place alone.
+    """
+
+    stage: Stage
+    value: str | None
+    winner: str | None
+    delta: str | None
+
+    @property
+    def buffers(self) -> list[str]:
+        """Names of the buffers that hold it."""
+        return [name for name in (self.value, self.winner, self.delta) if name is not None]
+
+
+@dataclass(frozen=True)
 class Use:
-    """How a program uses a trained kernel: the operator's kernel shape, the path of the bias, the parts."""
+    """How a program uses a trained kernel: the operator's kernel shape, the path of the bias, the parts.
+
+    stages: the places behind it, where the kernel is used once.
+    """
 
     kernel_shape: tuple[int, ...]
     bias: str | None
     parts: tuple[PartTap, ...]
+    stages: tuple[StageTap, ...] = ()
+
+    @property
+    def buffers(self) -> list[str]:
+        """Names of all buffers."""
+        parts = [name for part in self.parts for name in part.buffers]
+        return [*parts, *(name for stage in self.stages for name in stage.buffers)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +155,25 @@ class _View:
         shape = self.program.buffers[ops[0].inputs[1]].shape
         biases = [self._bias(op) for op in ops]
         bias = next((b for b in biases if b in trained), None)
-        return Use(tuple(int(s or 0) for s in shape), bias, tuple(self._part(op, total) for op in ops))
+        parts = tuple(self._part(op, total) for op in ops)
+        stages = self._stages(ops[0]) if len(ops) == 1 else ()
+        return Use(tuple(int(s or 0) for s in shape), bias, parts, stages)
+
+    def _stages(self, op: Operation) -> tuple[StageTap, ...]:
+        """The places behind an operation, with the buffers that its factors do not hold already.
+
+        NOTE: errors between the places are not taken. They follow from the last one without rounding, and a
+        step that had to give them back would pool and cut in passes of their own: its sums would be in
+        another order, and the training no longer the same to the bit.
+        """
+        held = self.program.gradients[op.outputs[0]]
+        stages = stages_of(self.graph, op)
+        found = []
+        for stage in stages:
+            delta = self.program.gradients.get(stage.value) if stage is stages[-1] else None
+            value = stage.value if stage.name == "norm" else None
+            found.append(StageTap(stage, value, stage.winner, None if delta == held else delta))
+        return tuple(found)
 
     def _part(self, op: Operation, total: str) -> PartTap:
         x, delta = op.inputs[0], self.program.gradients[op.outputs[0]]
