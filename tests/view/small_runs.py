@@ -26,7 +26,14 @@ def record(folder, stack, images, targets, **options):
 
 
 def record_model(
-    folder, model, images, targets, loss="sparse_categorical_crossentropy", epochs=2, **recorder
+    folder,
+    model,
+    images,
+    targets,
+    loss="sparse_categorical_crossentropy",
+    epochs=2,
+    class_weight=None,
+    **recorder,
 ):
     """Train a model and give its Run; further options are those of the Recorder."""
     # The reference engine: the pictures of figures are compared, and its numbers are the same everywhere.
@@ -37,6 +44,7 @@ def record_model(
         targets,
         batch_size=16,
         epochs=epochs,
+        class_weight=class_weight,
         seed=0,
         verbose=0,
         callbacks=[Recorder(folder, **options)],

@@ -156,23 +156,39 @@ def assert_adds_up(table):
     assert sum(number(row[-1]) for row in cells[:end]) == number(cells[end][-1])
 
 
-def test_without_the_training_data_the_record_tells_what_it_has(opened, tmp_path):
-    # Augmentation: the images of the record cannot be sent through the network once more.
+STACK = (
+    lambda: L.Conv2D(2, 3, activation="relu", name="c"),
+    lambda: L.MaxPooling2D(2),
+    lambda: L.Flatten(),
+    lambda: L.Dense(2, activation="softmax", name="d"),
+)
+
+
+def test_a_network_that_augments_is_followed_without_the_training_data(tmp_path):
     images, classes = bars_of(32)
-    stack = [
-        L.RandomTranslation(0.2, 0.2),
-        L.Conv2D(2, 3, activation="relu", name="c"),
-        L.MaxPooling2D(2),
-        L.Flatten(),
-        L.Dense(2, activation="softmax", name="d"),
-    ]
+    stack = [L.RandomTranslation(0.2, 0.2), *(make() for make in STACK)]
     run = record(tmp_path / "run", stack, images, classes, epochs=1)
     known = panel(run, images, classes)
     alone = panel_of(run, RecordedColumns(run), "c", "kernel", 400_000)
-    assert not any(known.missing) and all(alone.missing)
-    np.testing.assert_allclose(alone.arrays["ez"], known.arrays["ez"], rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(alone.arrays["vp"], known.arrays["vp"], rtol=1e-4, atol=1e-6)
-    assert np.isnan(alone.arrays["ea"]).all() and np.isfinite(known.arrays["ea"]).all()
+    assert not any(known.missing) and not any(alone.missing)
+    for name in ("ez", "ea", "ep", "vp"):
+        assert np.isfinite(alone.arrays[name]).all()
+        np.testing.assert_allclose(alone.arrays[name], known.arrays[name], rtol=1e-4, atol=1e-6)
+
+
+def test_without_all_that_a_step_depended_on_the_record_tells_what_it_has(tmp_path):
+    # Weights of classes are not in the record: the errors of a step computed once more are others.
+    images, classes = bars_of(32)
+    stack = [make() for make in STACK]
+    run = record(tmp_path / "run", stack, images, classes, epochs=1, class_weight={0: 1.0, 1: 5.0})
+    alone = panel_of(run, RecordedColumns(run), "c", "kernel", 400_000)
+    assert all("weights of images or of classes" in missing for missing in alone.missing)
+    for step, shown in enumerate(alone.images):
+        numbers = run.batch(alone.steps[step]).images.tolist()
+        recorded = run.ledger("c", alone.steps[step]).delta[[numbers.index(n) for n in shown]]
+        found = np.moveaxis(alone.arrays["ez"][step], 1, -1)
+        np.testing.assert_allclose(found, recorded[..., alone.filters], rtol=1e-4, atol=1e-7)
+    assert np.isnan(alone.arrays["ea"]).all() and np.isfinite(alone.arrays["vp"]).all()
     text = render_report(run)
     assert "could not be computed once more" in text and "not recorded" in text
 

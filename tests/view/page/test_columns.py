@@ -5,8 +5,7 @@ import pytest
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.passes.places import columns_of_images, columns_of_replay, columns_of_step
-from kernelearn.explain.passes.recorded_replay import RecordedSteps
-from kernelearn.explain.passes.run_steps import replay_step
+from kernelearn.explain.passes.run_steps import StepReplays, replay_step
 from kernelearn.layers import RandomTranslation
 from kernelearn.recording import Run
 from kernelearn.recording.stages import stages_of
@@ -73,7 +72,7 @@ def test_the_kernel_is_that_before_the_step_and_the_products_give_its_gradient(s
 
 def test_a_step_from_the_record_alone_is_the_step(step):
     run, weight, columns, _ = step
-    again = RecordedSteps(run).at(STEP)
+    again = StepReplays(run).at(STEP)
     mine = columns_of_replay(again, "conv", STEP)
     for name, errors in columns.errors.items():
         assert close(mine.errors[name], errors), name
@@ -109,7 +108,7 @@ def test_images_in_inference_mode(step):
 
 def test_a_network_that_augments_is_run_from_what_its_first_kernel_got(tmp_path):
     run, _, _ = recorded(tmp_path / "run", below=[RandomTranslation(0.2, 0.2)])
-    steps = RecordedSteps(run)
+    steps = StepReplays(run)
     assert steps.steps() == [1, 2, 4, 6]
     for number in steps.steps():
         replay = steps.at(number)
@@ -134,9 +133,9 @@ def test_a_step_that_depended_on_more_than_the_record_says_is_refused(tmp_path):
     weights = {0: 1.0, 1: 5.0, 2: 0.2}
     model.fit(images, labels, batch_size=8, class_weight=weights, verbose=0, callbacks=[recorder])
     with pytest.raises(ArgumentError, match="other errors at conv than its record"):
-        RecordedSteps(Run(tmp_path / "run")).at(1)
+        StepReplays(Run(tmp_path / "run")).at(1)
 
 
 def test_a_step_without_a_ledger_names_the_nearest(small):
     with pytest.raises(ArgumentError, match="nearest is 4"):
-        RecordedSteps(small[0]).at(5)
+        StepReplays(small[0]).at(5)

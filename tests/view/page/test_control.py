@@ -176,10 +176,10 @@ def test_the_page_tells_it(steered):
 
 
 def test_steps_with_interventions_can_be_computed_once_more(steered):
-    from kernelearn.explain.passes.recorded_replay import RecordedSteps
+    from kernelearn.explain.passes.run_steps import StepReplays
 
     _, run, _ = steered
-    steps = RecordedSteps(run)
+    steps = StepReplays(run)
     assert steps.steps()
     for step in steps.steps():
         replay = steps.at(step)

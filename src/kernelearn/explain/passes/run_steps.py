@@ -1,7 +1,7 @@
 """A recorded step computed once more, so that every number of it can be read: not only those in the record.
 
 The weights before the step are in the record, and so are the images by their numbers, the seed and the loss;
-the images themselves are in the data. What comes out is compared with what was recorded.
+the images themselves are in the data, or what the first kernel got of them in the ledger of the step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError
-from kernelearn.explain.choices import batch_images
+from kernelearn.explain.passes.recorded_batches import RecordedBatches
 from kernelearn.explain.passes.replay import Replay, replay_training
 from kernelearn.recording.run import Run, steps_in_words
 
@@ -30,75 +30,78 @@ def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
 
 
 class StepReplays:
-    """Recorded steps computed once more, one after another: one network, whose weights are exchanged.
+    """Recorded steps computed once more, one after another: one network for each loss, of exchanged weights.
 
     Args:
         run: a recorded run.
-        x, y: the data that it was trained on, arrays or a Dataset. None takes what the record has: the images
-            of ledger steps as the first layer got them, and class numbers.
+        x, y: the data that it was trained on, arrays or a Dataset. None takes what the record has: what went
+            into the first kernel at ledger steps, and class numbers.
     """
 
     def __init__(self, run: Run, x: Any = None, y: Any = None) -> None:
         self.run = run
         self._data = (x, y)
-        self._model: Any = None
-        self._compiled: Any = None
+        self._record = None if x is not None else RecordedBatches(run)
+        self._models: dict[str, Any] = {}
+
+    def steps(self) -> list[int]:
+        """Those that can be computed once more.
+
+        Raises: ArgumentError for a run without ledgers, where there is no data.
+        """
+        known = replayable_steps(self.run)
+        if self._record is None:
+            return known
+        with_ledger = self._record.steps()
+        return [step for step in known if step in with_ledger]
 
     def at(self, step: int) -> Replay:
-        """All numbers of one step; errors as `replay_step`."""
-        _check_replayable(self.run, step)
-        images, targets = self._rows(step)
+        """All numbers of one step; errors as `replay_step`.
+
+        Raises: ArgumentError, from the record alone, for a step that depended on more than it says.
+        """
+        self._check(step)
         said = begun(self.run, step)
         model = self._model_before(step, said)
-        model.optimizer.iterations = self.run.iteration(step) - 1
-        return replay_training(model, images, targets, seed=int(said["seed"]))
+        seed = int(said.get("seed") or 0)
+        if self._record is not None:
+            return self._record.replay(model, step, seed)
+        images, targets = _rows(self.run, step, *self._data)
+        return replay_training(model, images, targets, seed=seed)
 
-    def _rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        x, y = self._data
-        return _rows(self.run, step, x, y) if x is not None else _recorded_rows(self.run, step)
+    def _check(self, step: int) -> None:
+        known = self.steps()
+        if step in known:
+            return
+        near = min(known, key=lambda k: abs(k - step), default=None)
+        needed = "all weights before the step" + ("" if self._record is None else " and its ledger")
+        raise ArgumentError(
+            f"The errors of step {step} cannot be followed: that needs {needed}, which are recorded "
+            + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
+        )
 
     def _model_before(self, step: int, said: dict[str, Any]) -> Any:
-        """The compiled model with the weights before a step; compiled again where the loss is another."""
+        """The compiled model with the weights before a step."""
         compiled = said.get("compiled")
         if compiled is None:
             raise ArgumentError(
                 "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
                 "written down. Give a compiled model: explain.delta(model, layer, x, y)."
             )
-        if self._model is None or compiled != self._compiled:
-            self._model, self._compiled = self.run.untrained_model(), compiled
-            # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
-            self._model.compile(
-                "sgd",
-                compiled["loss"],
-                compiled["loss_weights"],
-                policy=compiled.get("policy", "float32"),
-                engine=self.run.about.engine,
-            )
-        self.run.assign_before(self._model, step)
-        return self._model
+        key = repr(compiled)
+        if key not in self._models:
+            self._models[key] = self._compiled(compiled)
+        model = self._models[key]
+        self.run.assign_before(model, step)
+        model.optimizer.iterations = self.run.iteration(step) - 1
+        return model
 
-
-def _check_replayable(run: Run, step: int) -> None:
-    known = replayable_steps(run)
-    if step not in known:
-        near = min(known, key=lambda k: abs(k - step), default=None)
-        raise ArgumentError(
-            f"The errors of step {step} cannot be followed: that needs all weights before the step, which "
-            "are recorded "
-            + (f"for the steps {steps_in_words(known)}; the nearest is {near}." if known else "for no step.")
-        )
-
-
-def _recorded_rows(run: Run, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The images and classes of a step out of the record of its ledger."""
-    images, labels = batch_images(run, step), run.batch(step).labels
-    if images is None or labels is None:
-        raise ArgumentError(
-            f"The record of step {step} does not hold its images and classes: give the data that the run was "
-            "trained on."
-        )
-    return images, labels
+    def _compiled(self, compiled: dict[str, Any]) -> Any:
+        model = self.run.untrained_model()
+        precision, engine = compiled.get("policy", "float32"), self.run.about.engine
+        # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
+        model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
+        return model
 
 
 def recorded_error(run: Run, step: int, layer: str, row: int, unit: tuple[int, ...]) -> float | None:

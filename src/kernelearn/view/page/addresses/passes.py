@@ -18,8 +18,8 @@ from kernelearn.explain.passes.places import (
     columns_of_step,
     needed_layers,
 )
-from kernelearn.explain.passes.recorded_replay import RecordedSteps
 from kernelearn.explain.passes.replay import Replay
+from kernelearn.explain.passes.run_steps import StepReplays
 from kernelearn.recording.run import Run
 from kernelearn.view.page.addresses.gradients import check_ledger
 from kernelearn.view.page.addresses.overview import probe_labels
@@ -80,10 +80,10 @@ def _no_error(run: Run, columns: Columns, name: str, step: int) -> dict[str, Any
     return absent(why, run.stage_steps(columns.layer, columns.weight), step)
 
 
-def steps_of(page_run: PageRun) -> RecordedSteps:
+def steps_of(page_run: PageRun) -> StepReplays:
     """The steps of a run that can be computed once more; one object, which keeps the network compiled."""
     run = page_run.open()
-    return page_run.keep(("replays",), lambda: RecordedSteps(run))
+    return page_run.keep(("replays",), lambda: StepReplays(run))
 
 
 def replay_of(page_run: PageRun, step: int) -> Replay:
@@ -98,7 +98,7 @@ def replay_of(page_run: PageRun, step: int) -> Replay:
         raise NotRecorded(absent(str(error), _known(steps), step)) from error
 
 
-def _known(steps: RecordedSteps) -> list[int]:
+def _known(steps: StepReplays) -> list[int]:
     try:
         return steps.steps()
     except ArgumentError:

@@ -1,4 +1,4 @@
-"""A recorded step computed once more from the record alone: without the data that it was trained on.
+"""A recorded step computed from the record alone: without the data that it was trained on.
 
 The ledger of a step holds what went into the first layer with a kernel, and the classes of the images. The
 network is run from that layer on, forward and backward, and the errors that come out are compared with those
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,16 +17,16 @@ from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.passes.replay import Replay
-from kernelearn.explain.passes.run_steps import begun, replayable_steps
-from kernelearn.recording.run import Run, steps_in_words
-from kernelearn.training.steps.step import Batch, Clock, input_name
+from kernelearn.recording.factors import KINDS
+from kernelearn.recording.run import Run
+from kernelearn.training.steps.step import Clock
 
 # Errors of the record and of the replay may differ by rounding: of their largest.
 _ROUNDING = 1e-4
 
 
-class RecordedSteps:
-    """Recorded steps that can be computed once more; the network is compiled once.
+class RecordedBatches:
+    """What the ledgers of a run say of its batches, and steps computed from that.
 
     Args:
         run: with ledgers.
@@ -33,37 +34,30 @@ class RecordedSteps:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._models: dict[str, Any] = {}
-        self._programs: dict[str, Any] = {}
+        # By the executable of the step: a network for another loss has another one.
+        self._programs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
-    def steps(self) -> list[int]:
-        """Those with a ledger of the first kernel before which all weights are recorded."""
+    def steps(self) -> set[int]:
+        """Those with a ledger of the first kernel.
+
+        Raises: ArgumentError if there is none.
+        """
         layer, weight = self._first()
-        with_ledger = set(self.run.ledger_steps_of(layer, weight).tolist())
-        return [step for step in replayable_steps(self.run) if step in with_ledger]
+        return set(self.run.ledger_steps_of(layer, weight).tolist())
 
-    def at(self, step: int) -> Replay:
-        """All numbers of a step.
+    def replay(self, model: Any, step: int, seed: int) -> Replay:
+        """All numbers of a step from its first kernel on.
 
+        Args:
+            model: compiled, with the weights before the step.
+            step: one of `steps`; seed: of its fit.
         Raises: ArgumentError for a step that the record does not say enough of.
         """
-        known = self.steps()
-        if step not in known:
-            near = min(known, key=lambda k: abs(k - step), default=None)
-            raise ArgumentError(
-                f"Step {step} cannot be computed once more: that needs its ledger, and all weights before it"
-                + (
-                    f". Both are recorded for the steps {steps_in_words(known)}; the nearest is {near}."
-                    if known
-                    else ""
-                )
-            )
         layer, weight = self._first()
         factors = self.run.ledger(layer, step, weight)
         if factors.labels is None:
             raise ArgumentError("The targets of this run are no class numbers, and so they are not recorded.")
-        model = self._model(step)
-        replay = self._replayed(model, step, factors.parts[0].x, factors.labels, layer)
+        replay = self._replayed(model, seed, factors.parts[0].x, factors.labels, layer)
         self._compare(replay, step)
         return replay
 
@@ -79,44 +73,23 @@ class RecordedSteps:
                 return layer, name
         raise ArgumentError("This run holds no ledger.")
 
-    def _model(self, step: int) -> Any:
-        """The compiled model with the weights before a step."""
-        said = begun(self.run, step)
-        compiled = said.get("compiled")
-        if compiled is None:
-            raise ArgumentError("The run does not say what its loss was.")
-        key = repr(compiled)
-        if key not in self._models:
-            model = self.run.untrained_model()
-            precision, engine = compiled.get("policy", "float32"), self.run.about.engine
-            model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
-            self._models[key] = model
-        model = self._models[key]
-        self.run.assign_before(model, step)
-        model.optimizer.iterations = self.run.iteration(step) - 1
-        return model
-
-    def _replayed(self, model: Any, step: int, x: np.ndarray, labels: np.ndarray, layer: str) -> Replay:
-        sizes = tuple(int(size or 1) for size in model.inputs[0].shape[1:])
+    def _replayed(self, model: Any, seed: int, x: np.ndarray, labels: np.ndarray, layer: str) -> Replay:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ArgumentError("A step is computed once more for networks with one input and one output.")
-        empty = np.zeros((len(labels), *sizes), model.inputs[0].dtype)
-        batch = model.batch(empty, labels)
+        sizes = tuple(int(size or 1) for size in model.inputs[0].shape[1:])
+        batch = model.batch(np.zeros((len(labels), *sizes), model.inputs[0].dtype), labels)
         made = model.programs.step_on("train", batch)
         cut = _use_of(made.program, layer).inputs[0]
         program, wanted = _behind(made.program, cut)
-        key = f"{id(model)} {len(labels)} {cut}"
-        if key not in self._programs:
-            self._programs[key] = made.changed(program)
-        clock = Clock.of(model.optimizer, int(begun(self.run, step).get("seed") or 0))
-        arrays = {**batch.arrays, cut: np.ascontiguousarray(x)}
-        given = {**arrays, **clock.arrays()}
+        if made.executable not in self._programs:
+            self._programs[made.executable] = made.changed(program)
+        clock = Clock.of(model.optimizer, seed)
+        given = {**batch.arrays, cut: np.ascontiguousarray(x), **clock.arrays()}
         needed = {buffer.name: given[buffer.name] for buffer in program.inputs()}
-        rows = Batch({input_name(0): x, **needed}, len(labels))
-        found = self._programs[key].executable.run(needed, is_checked=True)
+        found = self._programs[made.executable].executable.run(needed, is_checked=True)
         weights = {name: variable.numpy() for name, variable in made.variables.items()}
         values = {**weights, **needed, **{name: np.asarray(found[name]) for name in wanted}}
-        return Replay(program, values, rows.rows)
+        return Replay(program, values, len(labels))
 
     def _compare(self, replay: Replay, step: int) -> None:
         """Raise ArgumentError where the errors are not those of the record."""
@@ -143,8 +116,6 @@ class RecordedSteps:
 
 
 def _use_of(program: Program, layer: str) -> Operation:
-    from kernelearn.recording.factors import KINDS
-
     return next(
         op
         for op in program.operations
