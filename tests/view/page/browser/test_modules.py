@@ -73,8 +73,9 @@ def test_selections_and_addresses_are_the_same(reader):
     reader.open("layer=conv1&weight=1,1&step=4")
     found = reader.in_page("""async () => {
         const { addressOf, selectionOf, usual } = await import("kl/state");
-        const wanted = { ...usual(), run: "a&b=c#d/é", layer: "x y", kernel: 3, weight: [1, 2], step: 7,
-                         at: [0, 4], source: "probe", probe: 2, with: ["p,q", "r"], lesson: "2.3", signs: true };
+        const wanted = { ...usual(), run: "a&b=c#d/é", layer: "x y", kernel: 3, weight: [1, 2],
+                         step: 7, at: [0, 4], source: "probe", probe: 2, with: ["p,q", "r"],
+                         lesson: "2.3", signs: true };
         return [wanted, { ...usual(), ...selectionOf("#" + addressOf(wanted)) }] }""")
     assert found[0] == found[1]
 
