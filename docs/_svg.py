@@ -12,17 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernelearn.view.families import ACTIVATIONS, ERRORS, INK, QUIET, WEIGHTS, ZERO, Family, text_on
+from kernelearn.view.families import ACTIVATIONS, ERRORS, EXPONENT, TOKENS, WEIGHTS, text_on
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
-# How depth grows with size, as in `view.families`.
-_EXPONENT = 0.85
-W, A, E = "weights", "activations", "errors"
+W, A, E = WEIGHTS.name, ACTIVATIONS.name, ERRORS.name
 WIDTH = 720
 
 
 class Theme(NamedTuple):
-    """The colours of one picture: page, ink in three depths, rules, zero, and the families by name."""
+    """The colours of one picture: page, ink, quieter ink, rules, zero, and (plus, minus) of each family."""
 
     name: str
     paper: str
@@ -30,23 +28,17 @@ class Theme(NamedTuple):
     quiet: str
     line: str
     zero: str
-    families: dict[str, Family]
+    families: dict[str, tuple[str, str]]
 
 
-LIGHT = Theme("light", "#ffffff", INK, QUIET, "#c9ced2", ZERO, {W: WEIGHTS, A: ACTIVATIONS, E: ERRORS})
-DARK = Theme(
-    "dark",
-    "#191d21",
-    "#eceeef",
-    "#a3acb4",
-    "#454d55",
-    "#23282d",
-    {
-        W: Family(W, "#f59a45", "#a594f7"),
-        A: Family(A, "#3cc4b5", "#d9a93f"),
-        E: Family(E, "#f4709a", "#6db0f5"),
-    },
-)
+def _theme(name: str) -> Theme:
+    """A theme out of the table of the library."""
+    colours = {token: getattr(pair, name) for token, pair in TOKENS.items()}
+    families = {f.name: (colours[f.tokens[0]], colours[f.tokens[1]]) for f in (WEIGHTS, ACTIVATIONS, ERRORS)}
+    return Theme(name, *(colours[token] for token in ("surface", "ink", "ink3", "line", "zero")), families)
+
+
+LIGHT, DARK = _theme("light"), _theme("dark")
 THEMES = (LIGHT, DARK)
 
 
@@ -66,12 +58,12 @@ class Drawing:
 
     def hue(self, family: str, value: float) -> str:
         """The full hue of a sign, for words and bars."""
-        found = self.theme.families[family]
-        return found.plus if value > 0 else found.minus
+        plus, minus = self.theme.families[family]
+        return plus if value > 0 else minus
 
     def shade(self, family: str, t: float) -> str:
         """The colour of a number between -1 and 1 of its range."""
-        depth = min(abs(float(t)), 1.0) ** _EXPONENT
+        depth = min(abs(float(t)), 1.0) ** EXPONENT
         ends = [_rgb(self.theme.zero), _rgb(self.hue(family, t))]
         return "#" + "".join(f"{round(255 * v):02x}" for v in _mixed(*ends, depth))
 

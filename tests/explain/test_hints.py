@@ -51,6 +51,14 @@ def test_a_hint_is_said_from_its_bound_on(kind):
     assert list(look(sound)) == []
 
 
+def test_a_loss_that_rises_near_zero_is_not_overfitting():
+    assert list(module._overfitting(numbers(val_loss=[1.0, 0.14, 0.0023, 0.0068, 0.0096]))) == []
+    assert list(module._overfitting(numbers(val_loss=[1.0, 0.14, 0.0023, 0.0068, 0.0396])))
+    # What is small is measured by the loss itself, whose unit may be any.
+    assert list(module._overfitting(numbers(val_loss=[1e-6, 5e-7, 6e-7])))
+    assert list(module._overfitting(numbers(val_loss=[1.0, 0.0, 0.6]))) == []
+
+
 @pytest.fixture(scope="module")
 def sound():
     return train(small_network(activation="relu"), optimizers.SGD(0.01), ledger_every=2)

@@ -23,7 +23,8 @@ LARGE_UPDATE = 0.05  # norm of an update, by that of the weight
 SMALL_RATE = 1e-7
 STILL = 0.002  # how far a layer went, by its own size ...
 OTHERS_MOVED = 10  # ... while the layer that went farthest went so many times as far
-OVERFIT = 1.1  # validation loss at the end, by its least one
+OVERFIT = 1.1  # validation loss at the end, by its least one ...
+OVERFIT_RISE = 0.02  # ... and how far it rose, by its largest one before that
 RISING = 2.0  # loss at the end, by its least mean
 
 
@@ -104,8 +105,12 @@ def _overfitting(run: Any) -> Iterator[Hint]:
     if len(measured) < 3:
         return
     best = int(measured.argmin())
+    if measured[best] <= 0:  # a ratio says nothing
+        return
     ratio = float(measured[-1] / measured[best])
-    if ratio > OVERFIT and best < len(measured) - 1:
+    # NOTE: near 0 a loss doubles by one image of hundreds; that is no sign of anything.
+    rise = float((measured[-1] - measured[best]) / measured[: best + 1].max())
+    if ratio > OVERFIT and rise > OVERFIT_RISE:
         text = (
             f"Validation loss was least behind epoch {best + 1} ({measured[best]:.4g}) and ended at "
             f"{measured[-1]:.4g}, {ratio:.2f} times that: the network learns its training images by heart."

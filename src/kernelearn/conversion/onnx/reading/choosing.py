@@ -212,7 +212,7 @@ def expand(r: Reader, node: Node) -> None:
 
 def _spread(r: Reader, node: Node, given: Known, target: list[Any]) -> None:
     """The same known numbers for every image: a layer that has them."""
-    rest = [size for size in target[1:] if isinstance(size, int | np.integer)]
+    rest = [int(size) for size in target[1:] if isinstance(size, int | np.integer)]
     if target[0] != Images() or len(rest) < len(target) - 1 or given.array.ndim > len(target):
         r.refuse(node, f"{given.array.shape} to {target}")
     array = given.array[0] if given.array.ndim == len(target) else given.array
