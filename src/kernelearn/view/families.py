@@ -45,7 +45,15 @@ TOKENS = {
     "hair": Pair("#eceded", "#262b30"),
     "mark": Pair("#1b2026", "#ffffff"),
     "sel": Pair("#fff3c9", "#2c2a20"),
+    "blk": Pair("#a9afb4", "#5a636b"),
 }
+
+
+def css_tokens(is_dark: bool) -> str:
+    """The table as declarations of a style sheet, for light pages or for dark ones."""
+    return "".join(f"--{name}:{pair[is_dark]};" for name, pair in TOKENS.items())
+
+
 INK, QUIET, HAIR, PAPER = (TOKENS[name].light for name in ("ink", "ink3", "line", "surface"))
 ZERO = TOKENS["zero"].light
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernelearn.errors import ArgumentError
+from kernelearn.view.families import css_tokens
 from kernelearn.view.page.asking import Refused
 
 STATIC = Path(__file__).parent / "static"
@@ -52,9 +53,19 @@ def modules() -> dict[str, str]:
 
 
 def style() -> str:
-    """The page's style."""
+    """The page's style: the colours of `view.families`, by the system's choice or the reader's, and the rules."""
     path = STATIC / STYLE
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    rules = path.read_text(encoding="utf-8") if path.is_file() else ""
+    light, dark = css_tokens(is_dark=False), css_tokens(is_dark=True)
+    by_system = ':root:not([data-theme="light"]), :host(:not([data-theme="light"]))'
+    return "\n".join(
+        [
+            f":root, :host {{{light}}}",
+            f"@media (prefers-color-scheme: dark) {{ {by_system} {{{dark}}} }}",
+            f':root[data-theme="dark"], :host([data-theme="dark"]) {{{dark}}}',
+            rules,
+        ]
+    )
 
 
 def page() -> str:
@@ -96,7 +107,7 @@ class Frontend:
         names = {one.name for one in STATIC.iterdir() if one.is_file()}
         if not path.startswith("static/") or name not in names:
             raise _nothing(path)
-        return _file(STATIC / name)
+        return Asset(style().encode(), _KINDS[".css"]) if name == STYLE else _file(STATIC / name)
 
     @staticmethod
     def _own_file(folder: Path, path: str) -> Asset:

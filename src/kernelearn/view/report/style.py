@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from kernelearn.view.families import TOKENS
+from kernelearn.view.families import css_tokens
 
 
 def style() -> str:
@@ -13,9 +13,7 @@ def style() -> str:
 
 
 def _tokens() -> str:
-    light, dark = (
-        "".join(f"--{name}:{pair[is_dark]};" for name, pair in TOKENS.items()) for is_dark in (False, True)
-    )
+    light, dark = css_tokens(is_dark=False), css_tokens(is_dark=True)
     return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
 
 
