@@ -13,7 +13,7 @@ import numpy as np
 from kernelearn import config
 from kernelearn.engine import progress
 from kernelearn.errors import ArgumentError, NonFiniteError
-from kernelearn.training import checks, feeds
+from kernelearn.training import checks, feeds, together
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.diagnosis import diagnose_non_finite
 from kernelearn.training.own.fitting import data_of
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> History:
     """Train as planned; see `Trainer.fit`."""
-    seed = config.next_seed() if plan.seed is None else plan.seed
+    seed = together.seed_of(config.next_seed() if plan.seed is None else plan.seed)
+    verbose = together.verbose_here(verbose)
     state = model.fit_state = FitState.at(seed, plan.initial_epoch)
     model.stop_training = False
     model.programs.look_for_changes()
@@ -36,10 +37,17 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     model.input_range.begin()
     params = {"epochs": plan.epochs, "steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
     watchers = CallbackList(callbacks, True, verbose != 0, model, **params)
+    together.drop_writers(watchers)
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
     model.watched_at = {}
-    with watchers, progress.quiet(verbose == 0), contextlib.closing(Feed(plan, state)) as feed:
+    with (
+        together.interrupts_of_first(),
+        watchers,
+        progress.quiet(verbose == 0),
+        contextlib.closing(Feed(plan, state)) as feed,
+    ):
         checks.check_fit(model, plan, watchers)
+        together.check_agreement(model)
         model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
@@ -50,6 +58,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
     """Train until the last epoch is over, the data ends or a callback has set `stop_training`."""
     state, results = feed.state, model.programs.results
     watchers.on_train_begin()
+    together.share_state(model, watchers)
     logs: dict[str, Any] = {}
     while state.epoch < plan.epochs and not model.stop_training:
         if feed.is_exhausted():
@@ -62,6 +71,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         ended = state.end_epoch()
         results.reset()
         watchers.on_epoch_end(ended, _history_order(logs))
+        together.share_stop(model)
     model.programs.finish_averages()
     watchers.on_train_end(logs)
 
@@ -94,6 +104,7 @@ def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Fe
                 raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
         state.count_batch()
         watchers.on_train_batch_end(state.batch - 1, model.programs.results.logs())
+        together.share_stop(model)
         if model.stop_training:
             return
     feed.end_epoch()
@@ -152,7 +163,7 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
     """
     model.input_range.train_on(batch)
-    watched = _watched(model, batch)
+    watched = together.watched_by_first(_watched(model, batch))
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
     loss = result.loss
