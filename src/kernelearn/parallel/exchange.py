@@ -7,6 +7,7 @@ order depends on the number of processes and on the size of messages.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,7 +103,7 @@ class OverMPI:
         """This process's slice of the nodes of all processes."""
         mine = [vector for node in held[self.rank] if (vector := nodes[node]) is not None]
         sizes = np.diff(bounds)
-        given = [vector[a:b] for a, b in zip(bounds, bounds[1:]) for vector in mine]
+        given = [vector[a:b] for a, b in pairwise(bounds) for vector in mine]
         outgoing = np.concatenate(given) if given else like[:0]
         theirs = [[node for node in part if node in is_there] for part in held]
         width = int(sizes[self.rank])
@@ -137,9 +138,5 @@ def _filled(nodes: Mapping[Node, Vector | None]) -> list[Node]:
 
 
 def _sum(shards: int, nodes: Mapping[Node, Vector | None], like: Vector) -> Vector:
-    total = joined((0, shards), nodes, _added)
+    total = joined((0, shards), nodes, np.add)
     return np.zeros_like(like) if total is None else total
-
-
-def _added(first: Vector, second: Vector) -> Vector:
-    return np.add(first, second)

@@ -29,7 +29,7 @@ def cover(root: Node, part: Node) -> Iterator[Node]:
     """The largest nodes below `root` that lie in a range of shards, in order.
 
     >>> list(cover((0, 12), (4, 8)))
-    [(4, 6), (6, 8)]
+    [(4, 5), (5, 6), (6, 8)]
     """
     if part[0] <= root[0] and root[1] <= part[1]:
         yield root

@@ -1,46 +1,67 @@
-"""The processes that train together: who belongs to them, and what each has to agree on before the first step."""
+"""The processes that train together: who belongs to them, and how many shards a batch has."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import traceback
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
-from kernelearn import __version__
 from kernelearn._optional import require
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, MissingDependencyError
+from kernelearn.parallel import ending, meeting
 from kernelearn.parallel.exchange import Alone, Exchange, OverMPI
 
 # Shards of a batch where several processes train and nobody says it: 1, 2, 3, 4, 6 and 12 divide it.
 DEFAULT_SHARDS = 12
 # Set by the starters of MPI programs; each names the number of processes.
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_SIZE", "PALS_SIZE")
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PALS_SIZE", "MPI_LOCALNRANKS")
+# The process that has joined: what it starts inherits the variables above and is no part of the training.
+_MEMBER = "KERNELEARN_MPI_MEMBER"
 
 _current: Exchange = Alone()
 
 
 def distribute() -> Exchange:
-    """Train with all processes that `mpiexec` has started; alone if there are no others.
+    """Train with all processes that `mpiexec` has started; alone where there are no others.
 
-    Called once, before `compile`. Where `mpiexec` is noticed it need not be called: the first `compile` does.
+    Called once, before `compile`. Where a variable of the environment says that `mpiexec` has started several
+    processes it need not be called: the first `compile` does.
 
     Returns: the exchange: `rank`, the number of this process, and `size`, how many there are.
-    Raises: MissingDependencyError without mpi4py; ArgumentError where versions or processors differ.
+    Raises: MissingDependencyError without mpi4py or an MPI library; ArgumentError where the processes have
+        different versions or processors, or where mpi4py belongs to another MPI than `mpiexec`.
+
+    >>> distribute().size
+    1
     """
     global _current
     if isinstance(_current, OverMPI):
         return _current
-    mpi = require("mpi4py.MPI", "training on several processes")
-    world = mpi.COMM_WORLD
-    if world.Get_size() > 1:
-        _current = OverMPI(world)
-        _end_all_with_one(world)
-        check_agreement(_current)
+    communicator = _all_processes()
+    if communicator.Get_size() > 1:
+        together = OverMPI(communicator.Dup())
+        ending.end_all_with_one(communicator)
+        meeting.check_agreement(together)
+        meeting.share_cpus(together)
+        os.environ[_MEMBER] = str(os.getpid())
+        _current = together
+    elif _started() > 1:
+        raise ArgumentError(
+            f"mpiexec has started {_started()} processes, but each is alone: mpi4py uses another MPI "
+            "than mpiexec belongs to. Start with the mpiexec of the MPI that mpi4py loads (python -m mpi4py "
+            "--mpi-library names it)."
+        )
     return _current
+
+
+def _all_processes() -> Any:
+    try:
+        return require("mpi4py.MPI", "training on several processes").COMM_WORLD
+    except RuntimeError as error:  # what mpi4py raises where there is no libmpi
+        raise MissingDependencyError(
+            f"mpi4py found no MPI library ({error}). Install one: pip install mpich, or that of the cluster."
+        ) from error
 
 
 def exchange() -> Exchange:
@@ -52,11 +73,17 @@ def exchange() -> Exchange:
 
 def started_by_mpi() -> bool:
     """Whether a starter of MPI programs has started several processes, this one among them."""
-    return any(int(os.environ.get(name, "1") or 1) > 1 for name in _SIZES)
+    return _started() > 1 and os.environ.get(_MEMBER, str(os.getpid())) == str(os.getpid())
+
+
+def _started() -> int:
+    """Processes that the environment speaks of."""
+    texts = (os.environ.get(name, "") for name in _SIZES)
+    return max((int(text) for text in texts if text.isdecimal()), default=1)
 
 
 def is_first() -> bool:
-    """Whether this is the process that prints and writes."""
+    """Whether this is the process that prints and writes: True where a process trains alone."""
     return exchange().rank == 0
 
 
@@ -71,52 +98,9 @@ def shards_of(asked: int | None) -> int:
     if asked < size:
         raise ArgumentError(
             f"shards={asked} leaves some of the {size} processes without work: give at least {size}, best a "
-            "multiple of it."
+            "multiple of it, or start fewer processes."
         )
     return asked
-
-
-def check_agreement(together: Exchange) -> None:
-    """Make sure that all processes compute with the same code for the same processor.
-
-    Raises: ArgumentError naming what differs.
-    """
-    import numpy as np
-
-    from kernelearn.engine.cpu.machine.target import current_target
-
-    own = {"kernelearn": __version__, "numpy": np.__version__, "processor target": str(current_target().name)}
-    for name, value in own.items():
-        values = together.all_say(value)
-        if len(set(values)) > 1:
-            raise ArgumentError(
-                f"The processes differ in {name}: {sorted(set(values))}. Weights would differ in their bits. "
-                "Install the same everywhere; for processors, set KERNELEARN_CPU_TARGET to the smallest of them."
-            )
-
-
-def agree(what: str, value: Any) -> None:
-    """Make sure that all processes were given the same.
-
-    Raises: ArgumentError naming what differs, on every process.
-    """
-    values = exchange().all_say(value)
-    if any(other != values[0] for other in values):
-        which = next(rank for rank, other in enumerate(values) if other != values[0])
-        raise ArgumentError(f"Process {which} was given another {what} than process 0. Run the same script.")
-
-
-def _end_all_with_one(world: Any) -> None:
-    """Let an error of one process end all: the others would wait for it for ever."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        rank = world.Get_rank()
-        text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(f"\nProcess {rank} of {world.Get_size()} ends the training of all:\n{text}\n")
-        sys.stderr.flush()
-        world.Abort(1)
-
-    sys.excepthook = hook
 
 
 @contextlib.contextmanager

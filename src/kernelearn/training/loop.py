@@ -6,6 +6,7 @@ A loop takes batches from a `Feed` or a `Pass`, runs a step on each, and tells t
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,13 +42,13 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
     model.watched_at = {}
     with (
-        together.interrupts_of_first(),
+        together.one_stops_all(),
         watchers,
         progress.quiet(verbose == 0),
         contextlib.closing(Feed(plan, state)) as feed,
     ):
         checks.check_fit(model, plan, watchers)
-        together.check_agreement(model)
+        together.check_shared(model)
         model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
@@ -81,7 +82,8 @@ def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, A
     if plan.has_ended():
         warn_of_end("the validation", 0, plan.asked)
         return {}
-    return {f"val_{name}": value for name, value in test(model, plan, watchers).items()}
+    logs = test(model, plan, watchers, together.shared_results)
+    return {f"val_{name}": value for name, value in logs.items()}
 
 
 def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Feed) -> None:
@@ -185,8 +187,14 @@ def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
     return {label: name for label, name in asked.items() if only_at.get(label, here) == here}
 
 
-def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
-    """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile."""
+def test(
+    model: Trainer, plan: Pass, watchers: CallbackList, results_of: together.ResultsOf = together.own_results
+) -> dict[str, Any]:
+    """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile.
+
+    Args:
+        results_of: runs the step of a model on batches; see `together`.
+    """
     programs = model.programs
     programs.look_for_changes()
     results = programs.results
@@ -196,21 +204,31 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
     tracker = programs.own_steps.loss
     so_far = tracker.get_state()
     tracker.reset_state()
-    for number, (bx, by, weight) in enumerate(plan.batches()):
-        watchers.on_test_batch_begin(number)
-        if programs.own_steps.has("test"):
-            run_own(model, "test", (bx, by, weight), 0, number)
-        else:
-            batch = model.batch_of(bx, by, weight)
-            if number == 0:
-                model.input_range.meet(batch)
-            results.add(programs.step_for("test", batch).run(batch), batch)
-        watchers.on_test_batch_end(number, results.logs())
+    if programs.own_steps.has("test"):
+        for number, data in enumerate(plan.batches()):
+            watchers.on_test_batch_begin(number)
+            run_own(model, "test", data, 0, number)
+            watchers.on_test_batch_end(number, results.logs())
+    else:
+        begun = _begun(model, plan, watchers)
+        for number, (batch, result) in enumerate(results_of(model, begun)):
+            results.add(result, batch)
+            watchers.on_test_batch_end(number, results.logs())
     tracker.set_state(so_far)
     logs = results.logs()
     results.restore(aside)
     watchers.on_test_end(logs)
     return logs
+
+
+def _begun(model: Trainer, plan: Pass, watchers: CallbackList) -> Iterator[Batch]:
+    """The batches of a test, each announced."""
+    for number, (bx, by, weight) in enumerate(plan.batches()):
+        watchers.on_test_batch_begin(number)
+        batch = model.batch_of(bx, by, weight)
+        if number == 0:
+            model.input_range.meet(batch)
+        yield batch
 
 
 def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[Any]:

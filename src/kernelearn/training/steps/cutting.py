@@ -1,10 +1,10 @@
 """A training step cut in two: what a shard of the batch gives, and what is made of the sum over all shards.
 
     shard    forward and backward pass of some images: loss, gradients, statistics of the batch
-    rest     clipping, the optimiser, averages, constraints, moving statistics: from the weighted means of those
+    rest     clipping, the optimiser, averages, constraints, moving statistics: from the means of those
 
-What the rest reads of the shard are the *cut values*. They are gradients of a mean over images, and means of
-statistics: those of the whole batch are the means over shards, each weighted by its number of images.
+What the rest reads of the shard are the *cut values*. They are gradients of a mean over images, and means
+of statistics: those of the whole batch are the means over shards, each weighted by its number of images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CutStep:
     """The two programs of a step.
 
     Attributes:
-        shard: for some images; its outputs are those of the whole step and the cut values, labelled "cut/...".
+        shard: for some images; its outputs are those of the step and the cut values, labelled "cut/...".
         rest: for the combined values; its inputs are the cut values under their own names.
         values: the cut values.
     """
@@ -72,7 +72,7 @@ def _late(program: Program, totals: set[str]) -> tuple[Operation, ...]:
 def _check(value: Buffer) -> None:
     if None in value.shape:
         raise ArgumentError(
-            f"The update of this model reads {value}, which has a row for each image: with shards= the images "
+            f"The update of this model reads {value}, which has a row an image: with shards= the images "
             "are not in one place. Train without shards, or compute a mean of it in the forward pass."
         )
     if not value.dtype.startswith("float"):

@@ -440,8 +440,8 @@ class Programs:
         reductions = [None if o.loss is None else o.loss.reduction for o in self._objectives or ()]
         if "mean_with_sample_weight" in reductions:
             raise ArgumentError(
-                "reduction='mean_with_sample_weight' divides by the weights of the whole batch, which no shard "
-                "knows. Use reduction='sum_over_batch_size' or 'sum', or train without shards."
+                "reduction='mean_with_sample_weight' divides by the weights of the whole batch, which no "
+                "shard knows. Use reduction='sum_over_batch_size' or 'sum', or train without shards."
             )
         whole = NotRun(built.program, built.variables, resolve_engine(self.engine))
         is_sum = tuple(number for number, reduction in enumerate(reductions) if reduction == "sum")

@@ -69,7 +69,7 @@ class ShardedStep(StepProgram):
     parts: _Parts = field(kw_only=True)
 
     def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
-        """Run the step once, on this process's shards of the batch; a loss that is not finite changes nothing."""
+        """Run the step once, on this process's shards; a loss that is not finite changes nothing."""
         assert clock is not None
         shards, parts = self.shards, self.parts
         root = (0, shards.count)
