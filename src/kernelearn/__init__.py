@@ -20,6 +20,7 @@ _OBJECTS = {
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
     "set_random_seed": "kernelearn.config",
+    "distribute": "kernelearn.parallel",
     "function": "kernelearn.training.own",
     "grad": "kernelearn.training.own",
     "minimize": "kernelearn.training.own",
@@ -47,6 +48,7 @@ _MODULES = (
     "models",
     "ops",
     "optimizers",
+    "parallel",
     "random",
     "recording",
     "regularizers",
@@ -67,6 +69,7 @@ __all__ = [
     "config",
     "constraints",
     "data",
+    "distribute",
     "engine",
     "errors",
     "explain",
@@ -85,6 +88,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "parallel",
     "random",
     "recording",
     "regularizers",
@@ -121,6 +125,7 @@ if TYPE_CHECKING:
         models,
         ops,
         optimizers,
+        parallel,
         random,
         recording,
         regularizers,
@@ -133,6 +138,7 @@ if TYPE_CHECKING:
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
+    from kernelearn.parallel import distribute
     from kernelearn.training.own import function, grad, minimize, value_and_grad
 
 __getattr__: Callable[[str], Any]

@@ -31,8 +31,8 @@ def end_all_with_one(communicator: Any) -> None:
 
 
 def label() -> str:
-    """ "process 2 of 4: " where several train, for messages; else nothing."""
-    if _communicator is None:
+    """ "process 2 of 4: " on another than the first of several, for messages; else nothing."""
+    if _communicator is None or _communicator.Get_rank() == 0:
         return ""
     return f"process {_communicator.Get_rank()} of {_communicator.Get_size()}: "
 

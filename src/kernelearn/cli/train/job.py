@@ -4,6 +4,7 @@ The state of the run lies in its checkpoint until run.json says "finished", and 
 the model and that word: a process killed at any moment leaves what `--resume` needs.
 """
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,14 @@ def train(job: Job) -> Training:
     return run
 
 
+def follow(settings: Settings, source: str | None) -> None:
+    """Train with the first process, which tests and saves."""
+    data = load_data(settings, source)
+    if source is None and file_digest(settings.model) != settings.model_digest:
+        raise ArgumentError(f"The file {settings.model!r} here is another than that of process 0.")
+    _fit(_make_model(settings, data), data, Job(settings, Path(os.devnull), verbose=0))
+
+
 def is_tidy(run: Training, folder: Path) -> bool:
     """Whether a finished run has its picture and no checkpoint any more."""
     return "kernels" in run.results and not (folder / run_folder.CHECKPOINT).exists()
@@ -115,6 +124,7 @@ def _make_model(settings: Settings, data: "Data") -> "Model":
         metrics=["accuracy"] if data.classes else ["mae"],
         engine=settings.engine,
         policy=settings.policy,
+        shards=settings.shards,
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = settings.resize
