@@ -127,7 +127,7 @@ def _own_part(model: Trainer, group: Sequence[Batch], rank: int) -> Any:
 
 @contextlib.contextmanager
 def one_stops_all() -> Iterator[None]:
-    """Let the first process answer Ctrl-C: it saves what there is, and ends all."""
+    """Let the first process answer Ctrl-C and SIGTERM: it saves what there is, and ends all."""
     with ending.noting_stop(), _deaf_unless_first():
         yield
 
@@ -138,8 +138,9 @@ def _deaf_unless_first() -> Iterator[None]:
     if world.is_first() or not is_main:
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
