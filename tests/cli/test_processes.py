@@ -14,6 +14,7 @@ from kernelearn.cli import run_folder
 from kernelearn.cli.application import app
 from kernelearn.cli.train import processes
 from kernelearn.models import load_model
+from kernelearn.parallel import starting
 from kernelearn.training.callbacks.backup import FILE_NAME
 from tests.parallel.mpi import MPIEXEC, environment, needs_mpi
 
@@ -118,7 +119,7 @@ def test_the_command_is_said_again_without_the_number(monkeypatch, tmp_path):
 
 
 def test_without_mpiexec_it_says_what_to_install(monkeypatch, run):
-    monkeypatch.setattr(processes.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(starting.shutil, "which", lambda name, path=None: None)
     pytest.importorskip("mpi4py")
     result = run("train", "digits", "--processes", 2)
     assert result.code == 1

@@ -275,6 +275,23 @@ def test_a_mean_that_no_shard_knows_is_refused():
         plain().compile("sgd", loss, shards=2)
 
 
+def test_synchronized_statistics_are_refused():
+    parts = [layers.Input((6, 6, 1)), layers.BatchNormalization(synchronized=True), layers.Flatten()]
+    model = kl.Sequential([*parts, layers.Dense(3)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ArgumentError, match="synchronized=True"):
+        model.compile("sgd", "mse", shards=2)
+
+
+def test_estimators_train_in_shards():
+    network = {"epochs": 1, "random_state": 0, "model": "lenet", "batch_size": 16}
+    images = np.random.default_rng(0).random((32, 12, 12))
+    found = [kl.CNNClassifier(**network, shards=4).fit(images, np.arange(32) % 2) for _ in range(2)]
+    whole = kl.CNNClassifier(**network).fit(images, np.arange(32) % 2)
+    assert bits(found[0].model_) == bits(found[1].model_)
+    assert bits(found[0].model_) != bits(whole.model_)
+
+
 # --- the cut
 
 

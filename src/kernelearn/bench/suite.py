@@ -170,7 +170,16 @@ Section = Callable[[Bench], list[Any]]
 
 def sections() -> dict[str, Section]:
     """The sections by name, in order."""
-    from kernelearn.bench import conv_layers, curves, inference, memory, own_code, recorder, training
+    from kernelearn.bench import (
+        conv_layers,
+        curves,
+        distributed,
+        inference,
+        memory,
+        own_code,
+        recorder,
+        training,
+    )
 
     return {
         "training": training.run,
@@ -181,6 +190,7 @@ def sections() -> dict[str, Section]:
         "recorder": recorder.run,
         "curves": curves.run,
         "own-code": own_code.run,
+        "distributed": distributed.run,
     }
 
 

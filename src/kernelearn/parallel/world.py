@@ -19,7 +19,8 @@ _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PALS_SIZE"
 # The process that has joined: what it starts inherits the variables above and is no part of the training.
 _MEMBER = "KERNELEARN_MPI_MEMBER"
 
-_current: Exchange = Alone()
+_NOBODY_YET = Alone()
+_current: Exchange = _NOBODY_YET
 
 
 def distribute() -> Exchange:
@@ -66,7 +67,7 @@ def _all_processes() -> Any:
 
 def exchange() -> Exchange:
     """The processes of this training; those of mpiexec where one has started this process."""
-    if isinstance(_current, Alone) and started_by_mpi():
+    if _current is _NOBODY_YET and started_by_mpi():
         return distribute()
     return _current
 

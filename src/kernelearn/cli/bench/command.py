@@ -23,6 +23,7 @@ def bench(
     recorder: options.RECORDER = False,
     curves: options.CURVES = False,
     own_code: options.OWN_CODE = False,
+    distributed: options.DISTRIBUTED = False,
     threads: options.THREADS = None,
     batch: options.BATCH = None,
     dtype: options.DTYPE = "float32",
@@ -39,7 +40,7 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --curves and --own-code all of them are measured: about an hour with all peers.
+    --recorder, --curves, --own-code and --distributed all of them are measured: about an hour with all peers.
 
     **Examples**
 
@@ -60,6 +61,7 @@ def bench(
         "recorder": recorder,
         "curves": curves,
         "own-code": own_code,
+        "distributed": distributed,
     }
     settings = Settings(
         against=_words(against),

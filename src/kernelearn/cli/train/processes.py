@@ -5,20 +5,19 @@ what a user starts with mpiexec, the first process alone prints and writes; the 
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from kernelearn.cli.output import say
-from kernelearn.errors import ArgumentError, MissingDependencyError
+from kernelearn.errors import ArgumentError
 from kernelearn.parallel import world
+from kernelearn.parallel.starting import mpiexec
 
 # Exit codes that the processes have explained themselves: done, an error, a wrong command line, stopped.
 _EXPLAINED = (0, 1, 2, 130, 143)
@@ -56,7 +55,7 @@ def start(context: typer.Context, processes: int) -> int:
     Returns: exit code.
     Raises: MissingDependencyError without mpiexec or mpi4py.
     """
-    command = [*_mpiexec(processes), sys.executable, "-m", "kernelearn", *_words(context)]
+    command = [*mpiexec(processes, "--processes"), sys.executable, "-m", "kernelearn", *_words(context)]
     # The words go to a program, not to a shell: what is shown is for people.
     say(f"Starting {processes} processes: {' '.join(command)}", to_stderr=True)
     code = _run(command)
@@ -67,21 +66,6 @@ def start(context: typer.Context, processes: int) -> int:
             to_stderr=True,
         )
     return code
-
-
-def _mpiexec(processes: int) -> list[str]:
-    """The starter of the MPI beside this Python, else that on the path."""
-    from kernelearn._optional import require
-
-    require("mpi4py", "--processes")
-    folder = Path(sys.executable).parent
-    found = shutil.which("mpiexec", path=str(folder)) or shutil.which("mpiexec") or shutil.which("mpirun")
-    if found is None:
-        raise MissingDependencyError(
-            "--processes needs mpiexec, which is neither beside this Python nor on the path. Install an MPI: "
-            "pip install mpich (or pip install 'kernelearn[mpi]')."
-        )
-    return [found, "-n", str(processes)]
 
 
 def _words(context: typer.Context) -> list[str]:
