@@ -41,8 +41,8 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --curves, --own-code, --transfer and --distributed all of them are measured: about an hour with
-    all peers.
+    --recorder, --curves, --own-code, --transfer and --distributed all are measured: about an hour with all
+    peers.
 
     **Examples**
 
