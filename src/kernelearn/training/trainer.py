@@ -17,13 +17,14 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, layer_rates, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
 from kernelearn.training.own.overriding import Overridable
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.state import FitState
+from kernelearn.training.steps import layer_rates
 from kernelearn.training.steps.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.steps.signature import Signature, of_shapes
 from kernelearn.training.steps.step import Arrays, Batch, StepReport, input_name
