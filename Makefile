@@ -38,10 +38,10 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(VENV)/bin/$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.installed-demo
 
-# The part of it that the demo needs: the core, and pictures.
+# The part of it that the demo needs: the core, pictures, and the page.
 $(VENV)/.installed-demo: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) -e '.[plot]'
+	$(VENV)/bin/$(PIP_INSTALL) -e '.[plot,view]'
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
@@ -69,6 +69,7 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 	@echo "How all of them learned, in a browser: $(CURDIR)/runs/demo/report.html"
 	@echo
 	@echo "Next, in this folder:"
+	@echo "  $(VENV)/bin/kernelearn view runs/demo                  # the same as a page: ask any weight why it moved"
 	@echo "  $(VENV)/bin/kernelearn explain delta runs/demo         # where the error of a pixel comes from"
 	@echo "  $(VENV)/bin/kernelearn explain ledger runs/demo        # one gradient, term by term"
 	@echo "  $(VENV)/bin/kernelearn explain update runs/demo        # one update: gradient, momentum, decay"

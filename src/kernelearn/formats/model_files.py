@@ -54,9 +54,9 @@ class ModelFormat:
         if found is None:
             offered = [other for other in _FUNCTIONS if hasattr(module, other)]
             raise ArgumentError(
-                f"{os.fspath(path)!r}: {_FUNCTIONS[name]} a file of {self.title} is not possible; what is: "
-                + ", ".join(_FUNCTIONS[other] for other in offered)
-                + "."
+                f"{os.fspath(path)!r}: {_FUNCTIONS[name]} a file of {self.title} is not possible; "
+                + ", ".join(f"{_FUNCTIONS[other]} one" for other in offered)
+                + " is."
             )
         return found
 
