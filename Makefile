@@ -17,8 +17,7 @@ TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = $(wildcard tests/parity/live_*_files.py tests/parity/live_torch*.py tests/parity/live_onnx*.py \
-	tests/parity/live_watch*.py tests/parity/live_delta*.py tests/parity/live_transfer*.py)
+LIVE_TESTS = tests/parity/live_delta_paths.py tests/parity/live_onnx.py tests/parity/live_transfer.py tests/parity/live_watch.py
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
@@ -38,10 +37,10 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(VENV)/bin/$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.installed-demo
 
-# The part of it that the demo needs: the core, and pictures.
+# The part of it that the demo needs: the core, pictures, and the page.
 $(VENV)/.installed-demo: pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(PIP_INSTALL) -e '.[plot]'
+	$(VENV)/bin/$(PIP_INSTALL) -e '.[plot,view]'
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
@@ -69,6 +68,7 @@ demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and repo
 	@echo "How all of them learned, in a browser: $(CURDIR)/runs/demo/report.html"
 	@echo
 	@echo "Next, in this folder:"
+	@echo "  $(VENV)/bin/kernelearn view runs/demo                  # the same as a page: ask any weight why it moved"
 	@echo "  $(VENV)/bin/kernelearn explain delta runs/demo         # where the error of a pixel comes from"
 	@echo "  $(VENV)/bin/kernelearn explain ledger runs/demo        # one gradient, term by term"
 	@echo "  $(VENV)/bin/kernelearn explain update runs/demo        # one update: gradient, momentum, decay"

@@ -58,7 +58,9 @@ ALLOWED: dict[str, set[str]] = {
     "formats": BASE,
     "layers": BASE | {"tracing", "ops", "engine", "initializers", "regularizers", "constraints"},
     "activations": {"layers", "ops"},
-    "training": BASE | DECLARATIONS | {"tracing", "ops", "utils", "layers", "engine", "data", "formats"},
+    "training": BASE
+    | DECLARATIONS
+    | {"tracing", "ops", "utils", "layers", "engine", "data", "formats", "parallel"},
     "callbacks": {"training"},
     "saving": BASE | DECLARATIONS | {"layers", "models"},
     "models": BASE | DECLARATIONS | {"tracing", "training", "layers", "engine", "formats"},
@@ -66,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     | DECLARATIONS
     | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
     "watching": BASE | {"recording"},
+    "parallel": BASE | {"engine"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
     "random": {"ops"},

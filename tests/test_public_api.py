@@ -18,9 +18,9 @@ OPTIONAL = {"sklearn", "PIL", "matplotlib", "scipy", "rich", "typer", "torch", "
 PUBLIC = {
     "kernelearn": """
         CNNClassifier CNNRegressor Input Model Sequential __version__ activations callbacks config constraints
-        data engine errors explain get_num_threads initializers kernel_machines layers learn load_model losses
-        metrics mixed_precision models ops optimizers random recording regularizers saving schedules
-        set_num_threads set_random_seed utils
+        data distribute engine errors explain get_num_threads initializers kernel_machines layers learn
+        load_model losses metrics mixed_precision models ops optimizers parallel random recording
+        regularizers saving schedules set_num_threads set_random_seed utils
         function grad minimize value_and_grad conversion from_keras watch watching to_keras
         from_torch load_torch_state_dict to_torch to_torch_state_dict
     """,
@@ -35,6 +35,9 @@ PUBLIC = {
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
         linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus
         softsign sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold
+    """,
+    "kernelearn.parallel": """
+        DEFAULT_SHARDS Exchange distribute exchange is_first
     """,
     "kernelearn.callbacks": """
         BackupAndRestore CSVLogger Callback CallbackList EarlyStopping GradualUnfreezing History

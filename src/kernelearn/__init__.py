@@ -26,6 +26,7 @@ _OBJECTS = {
     "CNNClassifier": "kernelearn.learn",
     "CNNRegressor": "kernelearn.learn",
     "set_random_seed": "kernelearn.config",
+    "distribute": "kernelearn.parallel",
     "function": "kernelearn.training.own",
     "grad": "kernelearn.training.own",
     "minimize": "kernelearn.training.own",
@@ -55,6 +56,7 @@ _MODULES = (
     "models",
     "ops",
     "optimizers",
+    "parallel",
     "random",
     "recording",
     "regularizers",
@@ -77,6 +79,7 @@ __all__ = [
     "constraints",
     "conversion",
     "data",
+    "distribute",
     "engine",
     "errors",
     "explain",
@@ -98,6 +101,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "parallel",
     "random",
     "recording",
     "regularizers",
@@ -140,6 +144,7 @@ if TYPE_CHECKING:
         models,
         ops,
         optimizers,
+        parallel,
         random,
         recording,
         regularizers,
@@ -160,6 +165,7 @@ if TYPE_CHECKING:
     from kernelearn.layers import Input
     from kernelearn.learn import CNNClassifier, CNNRegressor
     from kernelearn.models import Model, Sequential, load_model
+    from kernelearn.parallel import distribute
     from kernelearn.training.own import function, grad, minimize, value_and_grad
     from kernelearn.watching import watch
 

@@ -18,6 +18,7 @@ _EXTRAS = {
     "anywidget": ("anywidget", "notebook"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "datasets": ("datasets", "huggingface"),
+    "mpi4py": ("mpi4py", "mpi"),
     "torch": ("torch", "bench"),
     "keras": ("keras", "bench"),
     "jax": ("jax", "bench"),

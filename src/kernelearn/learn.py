@@ -63,6 +63,7 @@ class _CNN(BaseEstimator):
     callbacks: Sequence[Any] | None
     random_state: Any
     verbose: Any
+    shards: int | None
     image_shape_: tuple[Any, Any, int]
 
     # --- X to images
@@ -215,7 +216,7 @@ class _CNN(BaseEstimator):
         activation = "softmax" if loss == "sparse_categorical_crossentropy" else None
         with config.seeds_from(seed):
             network = self._network(outputs, activation)
-            network.compile(optimizer=self._optimizer(), loss=loss, metrics=metrics)
+            network.compile(self._optimizer(), loss, metrics=metrics, shards=self.shards)
             parts = self._divided(images, targets, weight, seed)
             x, y, weight = parts["train"]
             history = network.fit(
@@ -319,6 +320,7 @@ class CNNClassifier(ClassifierMixin, _CNN):
         callbacks: `kernelearn.callbacks` to use.
         random_state: of weights, order and held-out rows.
         verbose: as in `Model.fit`.
+        shards: as in `Model.compile`: parts of a batch, for the same bits on any number of processes.
 
     Attributes:
         classes_: (k,) the labels.
@@ -351,6 +353,7 @@ class CNNClassifier(ClassifierMixin, _CNN):
         callbacks: Sequence[Any] | None = None,
         random_state: Any = None,
         verbose: Any = 0,
+        shards: int | None = None,
     ) -> None:
         self.model = model
         self.image_shape = image_shape
@@ -365,6 +368,7 @@ class CNNClassifier(ClassifierMixin, _CNN):
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.shards = shards
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CNNClassifier:
         """Train.
@@ -448,6 +452,7 @@ class CNNRegressor(RegressorMixin, _CNN):
         callbacks: Sequence[Any] | None = None,
         random_state: Any = None,
         verbose: Any = 0,
+        shards: int | None = None,
     ) -> None:
         self.model = model
         self.image_shape = image_shape
@@ -462,6 +467,7 @@ class CNNRegressor(RegressorMixin, _CNN):
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.shards = shards
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,6 +9,8 @@ import kernelearn
 from kernelearn import Input, Model, Sequential, layers, utils
 from kernelearn.cli.convert import comparing, origins
 from kernelearn.errors import MissingDependencyError
+from kernelearn.optimizers import Adam
+from kernelearn.schedules import OneCycle
 from tests import fake_format
 
 
@@ -60,6 +62,24 @@ def test_factors_of_the_learning_rate_are_left_out_and_told(run, small, tmp_path
     assert kernelearn.load_model(tmp_path / "rates.fake").get_layer("head").learning_rate_multiplier == 1.0
     own = run("convert", tmp_path / "rates.kernelearn", tmp_path / "own.kernelearn", "--json")
     assert own.json["not_carried"] == []
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_training_without_words_in_the_file_is_left_out_and_told(run, small, tmp_path, ending):
+    model = kernelearn.load_model(small)
+    model.compile(Adam(OneCycle(0.01, 10)), "sparse_categorical_crossentropy")
+    model.save(tmp_path / "cycle.kernelearn")
+    done = run("convert", tmp_path / "cycle.kernelearn", tmp_path / f"x{ending}", "--json")
+    assert done.code == 0, done.err
+    assert "OneCycle" in done.json["why_not"]
+    assert any("the optimiser (Adam)" in line for line in done.json["not_carried"])
+    back = kernelearn.load_model(tmp_path / f"x{ending}")
+    assert not back.compiled and not back.get_layer("conv").trainable
+
+
+def test_files_that_can_only_be_read_are_told(run, small, tmp_path):
+    refused = run("convert", small, tmp_path / "x.pt2")
+    assert refused.code == 1 and "not possible; loading a model from one is." in refused.err
 
 
 def test_ours_loses_nothing(run, small, tmp_path):

@@ -1,6 +1,7 @@
 """`kernelearn view` and `kernelearn train --watch`, as a user meets them."""
 
 import json
+import sys
 
 import pytest
 
@@ -50,3 +51,11 @@ def test_a_run_without_a_record_cannot_be_watched_on(tmp_path, capsys):
     (tmp_path / "run" / "run.json").write_text(json.dumps({**content, "status": "interrupted"}))
     assert main(["train", "--resume", "--run", folder, "--watch", "--no-browser"]) == 1
     assert "not recorded" in capsys.readouterr().err
+
+
+def test_what_the_page_needs_is_looked_for_before_anything_is_begun(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    folder = tmp_path / "run"
+    assert main(["train", "digits", "--epochs", "1", "--watch", "--no-browser", "--run", str(folder)]) == 1
+    assert "kernelearn[view]" in capsys.readouterr().err
+    assert not folder.exists()

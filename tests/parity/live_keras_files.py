@@ -92,7 +92,11 @@ OTHERWISE_IN_KERAS = {
     "RandomCrop",
     "RMSNormalization-axes",
     "RandomColorDegeneration",
+    "MultiHeadAttention-rows",  # Keras puts the axes of the causal mask elsewhere, and raises
 }
+if keras.backend.backend() == "torch":
+    # Its cubic weights are others (a = -0.75, not -0.5).
+    OTHERWISE_IN_KERAS.add("Resizing")
 KNOWN = [
     e
     for e in EXAMPLES
@@ -177,14 +181,21 @@ def test_training_goes_on_as_in_keras(case, ending, tmp_path):
     if arguments.get("learning_rate") == "schedule":
         arguments["learning_rate"] = keras.optimizers.schedules.ExponentialDecay(0.05, 2, 0.5)
     theirs, (x, y) = small(), networks.data(8, 3)
-    theirs.compile(getattr(keras.optimizers, name)(**arguments), "mse")
+    if name == "ScheduleFreeAdamW" and keras.backend.backend() == "torch":
+        pytest.skip("Keras changes the momentum of this step in place under torch")
+    # NOTE: from .h5 files Keras 3 reads no loss that was given by name, and no optimiser by a counted name;
+    # it cannot write two slots of one name.
+    if ending == ".h5" and name == "Adafactor":
+        pytest.skip("Keras 3 cannot write the slots of Adafactor into .h5")
+    optimizer = getattr(keras.optimizers, name)(name=name.lower(), **arguments)
+    theirs.compile(optimizer, keras.losses.MeanSquaredError())
     for _ in range(3):
         theirs.train_on_batch(x, y)
     theirs.save(tmp_path / f"theirs{ending}")
     ours = load_model(tmp_path / f"theirs{ending}")
     same_weights(ours, theirs)
-    if ending == ".h5" and not hasattr(theirs.optimizer, "set_weights"):
-        theirs_again = theirs  # Keras 3 does not read back what it writes of optimisers into .h5
+    if ending == ".h5":
+        theirs_again = theirs  # Keras 3 does not go on with what it writes of optimisers into .h5
     else:
         theirs_again = keras.models.load_model(tmp_path / f"theirs{ending}")
     for _ in range(3):

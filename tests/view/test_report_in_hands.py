@@ -2,18 +2,12 @@
 themes are free of barriers, and it plays by itself only for those who want motion.
 """
 
-import shutil
-
 import numpy as np
 import pytest
 
 from kernelearn import explain
 from kernelearn.view.report import render_report
 from tests.view.small_runs import bars_of
-
-playing = pytest.importorskip("playwright.sync_api")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +17,6 @@ def address(recorded, tmp_path_factory):
     text = render_report(recorded, images=images, labels=classes, training=(images, classes))
     path.write_text(text, "utf-8")
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playing.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture

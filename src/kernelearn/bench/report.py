@@ -218,6 +218,33 @@ def _transfer(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     return [Table("Training steps with frozen layers", columns, lines)]
 
 
+def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
+    """Steps in two processes, exchanges beside what the fitted model says, and what follows for more."""
+    steps = [row for row in rows if "net" in row]
+    exchanges = [row for row in rows if "exchange" in row]
+    cost = rows[-1]
+    lines = [
+        [
+            f"{row['net']}, batch {row['batch']}",
+            *(_ms(row[kind]) for kind in ("alone", "threads", "processes")),
+            f"{row['alone'] / row['processes']:.2f}",
+            f"{row['threads'] / row['processes']:.2f}",
+        ]
+        for row in steps
+    ]
+    columns = ["", "1 x 1 ms", "1 x 2 ms", "2 x 1 ms", "2 x 1 against 1 x 1", "2 x 1 against 1 x 2"]
+    tables = [Table("Processes x threads: a step of the same batch", columns, lines)]
+    sent = [[f"{row['bytes']:,}", _ms(row["exchange"]), _ms(row["predicted"])] for row in exchanges]
+    note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
+    tables.append(Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]))
+    sizes = list(steps[0]["efficiency"]) if steps else []
+    shares = [
+        [row["net"], *(f"{100 * share:.0f} %" for share in row["efficiency"].values())] for row in steps
+    ]
+    title = "Predicted efficiency, of so many processes with a batch each, by the model alone"
+    return [*tables, Table(title, ["", *map(str, sizes)], shares)]
+
+
 _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "training": _comparisons("Training"),
     "inference": _comparisons("Inference"),
@@ -228,6 +255,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "curves": _curves,
     "own-code": _own_code,
     "transfer": _transfer,
+    "distributed": _distributed,
 }
 
 

@@ -173,6 +173,7 @@ def sections() -> dict[str, Section]:
     from kernelearn.bench import (
         conv_layers,
         curves,
+        distributed,
         inference,
         memory,
         own_code,
@@ -191,6 +192,7 @@ def sections() -> dict[str, Section]:
         "curves": curves.run,
         "own-code": own_code.run,
         "transfer": transfer.run,
+        "distributed": distributed.run,
     }
 
 

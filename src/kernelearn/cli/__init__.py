@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error of the data or arguments, told in one message, 2 
 read, 130 stopped by Ctrl-C (143 by SIGTERM). Nothing heavy is imported before a command runs.
 """
 
+import sys
 from collections.abc import Sequence
 
 from kernelearn.cli.application import app
@@ -23,6 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words behind the program's name; None takes those of the process.
     Returns: exit code.
     """
+    code = _run(arguments)
+    if code and (ending := sys.modules.get("kernelearn.parallel.ending")) is not None:
+        ending.end_all(code)  # the other processes of a training would wait for this one
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="kernelearn")
     except SystemExit as end:

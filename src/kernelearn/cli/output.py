@@ -68,10 +68,13 @@ def say_error(error: Exception) -> None:
     """Print what went wrong, in the words of the command line."""
     from kernelearn.cli.hints import in_options
 
-    text = str(error)
+    text, label = str(error), ""
+    if (ending := sys.modules.get("kernelearn.parallel.ending")) is not None:
+        ending.let_first_speak()
+        label = ending.label()
     if isinstance(error, OSError) and not isinstance(error, KernelearnError) and error.filename:
         text = f"{error.strerror or type(error).__name__}: {str(error.filename)!r}."
-    say_lines(f"Error: {in_options(text)}", to_stderr=True)
+    say_lines(f"Error: {label}{in_options(text)}", to_stderr=True)
 
 
 def write_text(path: Path, text: str, what: str, to_stderr: bool = False) -> None:

@@ -9,13 +9,16 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, BinaryIO
 
 from kernelearn.errors import ArgumentError, FormatError
+from kernelearn.formats import native
 from kernelearn.formats.foreign import open_plain
 from kernelearn.storage import PathLike
 
 _START = 4096  # bytes that tell one kind from another
+# A pickled number that stood before everything in files of PyTorch until version 1.6, which were no zips.
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ModelFormat:
 
     Attributes:
         title: what the kind is called.
-        endings: of file names, the longest first.
+        endings: of file names, the longest first; none for what is asked for by name only.
         module: of `kernelearn.conversion`; it has those of these functions that make sense for the kind:
             `load_model(path, custom_objects, compile)`, `save_model(model, path)`,
             `export_model(model, path, **options)`,
@@ -51,9 +54,9 @@ class ModelFormat:
         if found is None:
             offered = [other for other in _FUNCTIONS if hasattr(module, other)]
             raise ArgumentError(
-                f"{os.fspath(path)!r}: {_FUNCTIONS[name]} a file of {self.title} is not possible; what is: "
-                + ", ".join(_FUNCTIONS[other] for other in offered)
-                + "."
+                f"{os.fspath(path)!r}: {_FUNCTIONS[name]} a file of {self.title} is not possible; "
+                + ", ".join(f"{_FUNCTIONS[other]} one" for other in offered)
+                + " is."
             )
         return found
 
@@ -75,7 +78,9 @@ def _is_keras_zip(start: bytes, members: set[str]) -> bool:
     return {"config.json", "metadata.json"} <= members
 
 
-def _is_torch_zip(start: bytes, members: set[str]) -> bool:
+def _is_torch_file(start: bytes, members: set[str]) -> bool:
+    if start.startswith(_OLD_TORCH):
+        return True
     return any(name.endswith("data.pkl") for name in members) and not _is_torch_program(start, members)
 
 
@@ -93,14 +98,19 @@ def _is_onnx(start: bytes, members: set[str]) -> bool:
     return start[:1] == b"\x08" and 0 < start[1] < 64 if len(start) > 1 else False
 
 
+def _is_folder(start: bytes, members: set[str]) -> bool:
+    return False
+
+
 FORMATS = (
     ModelFormat("Keras", (".keras",), "kernelearn.conversion.keras.zipped", _is_keras_zip),
     ModelFormat("Keras weights", (".weights.h5",), "kernelearn.conversion.keras.weights", _is_hdf5, True),
     ModelFormat("Keras HDF5", (".h5", ".hdf5"), "kernelearn.conversion.keras.legacy", _is_hdf5),
     ModelFormat("ONNX", (".onnx",), "kernelearn.conversion.onnx", _is_onnx, exports_as="onnx"),
     ModelFormat("torch.export", (".pt2",), "kernelearn.conversion.torch.programs", _is_torch_program),
-    ModelFormat("PyTorch", (".pt", ".pth"), "kernelearn.conversion.torch.state_files", _is_torch_zip, True),
+    ModelFormat("PyTorch", (".pt", ".pth"), "kernelearn.conversion.torch.state_files", _is_torch_file, True),
     ModelFormat("safetensors", (".safetensors",), "kernelearn.conversion.safetensors", _is_safetensors),
+    ModelFormat("NumPy code", (), "kernelearn.conversion.standalone", _is_folder, exports_as="standalone"),
 )
 
 
@@ -113,7 +123,11 @@ def format_to_export(path: PathLike, name: str | None) -> ModelFormat:
     for kind in FORMATS:
         if kind.exports_as and (kind is wanted or kind.exports_as == name):
             return kind
-    known = ", ".join(f"{kind.exports_as!r} ({kind.endings[0]})" for kind in FORMATS if kind.exports_as)
+    known = " or ".join(
+        f"{kind.exports_as!r} ({kind.endings[0] if kind.endings else 'a folder'})"
+        for kind in FORMATS
+        if kind.exports_as
+    )
     asked = f"format={name!r}" if name is not None else f"{os.fspath(path)!r}"
     raise ArgumentError(
         f"A model is exported as {known}; got {asked}. model.save(path) writes the other formats."
@@ -130,7 +144,8 @@ def format_to_read(path: PathLike) -> ModelFormat | None:
     """The kind of a file by what is in it, and by its ending where several kinds begin alike.
 
     Returns: None for the own format, and for what is unknown (whose reader says so).
-    Raises: FileNotFoundError; FormatError for what is no file.
+    Raises: FileNotFoundError; FormatError for what is no file, and for one of an unknown kind whose ending
+        promises a known one.
     """
     with open_plain(path, FormatError) as file:
         start = file.read(_START)
@@ -138,12 +153,33 @@ def format_to_read(path: PathLike) -> ModelFormat | None:
         members = _members(file) if start.startswith(b"PK") else set()
     alike = [kind for kind in FORMATS if kind.is_like(start, members)]
     promised = format_to_write(path)
-    return promised if promised in alike else (alike[-1] if alike else None)
+    if promised in alike:
+        return promised
+    if promised is not None and not alike and native.HEADER not in members:
+        seems = native.seems(start, members) or _begins(start, members)
+        raise FormatError(
+            f"{os.fspath(path)!r} is not a file of {promised.title}: {seems}. Nothing was loaded."
+        )
+    return alike[-1] if alike else None
 
 
-def _members(file: Any) -> set[str]:
+def _begins(start: bytes, members: set[str]) -> str:
+    """What is in a file of an unknown kind."""
+    if not start:
+        return "it is empty"
+    if members:
+        return f"it is a zip that holds {', '.join(sorted(members)[:3])}"
+    if start.startswith(b"PK"):
+        return "it is a zip that is damaged or cut off"
+    text = start[:24].decode("latin-1").strip()
+    if text.isascii() and text.isprintable():
+        return f"it is text that begins with {text!r}"
+    return f"its first bytes, {start[:8].hex(' ')}, are those of no format that is read here"
+
+
+def _members(file: BinaryIO) -> set[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             return set(archive.namelist())
-    except Exception:  # NOTE: a damaged zip is told by the reader of the own format, by name.
+    except Exception:  # NOTE: a damaged zip is told by its reader, by name.
         return set()

@@ -31,19 +31,19 @@ FORMAT_NAME = "kernelearn"
 FORMAT_VERSION = 1
 DEFAULT_MAX_BYTES = 16 * 2**30
 
-_HEADER = "kernelearn.json"
+HEADER = "kernelearn.json"
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 _NAME_LIMIT = 1000
 
 _FOREIGN = (
-    (b"\x89HDF\r\n\x1a\n", "It is an HDF5 file, as older Keras versions write."),
-    (b"\x80", "It looks like a Python pickle, which is never opened because loading one can run code."),
-    (b"\x93NUMPY", "It is a NumPy .npy file."),
-    (b"{", "It looks like JSON."),
+    (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as older Keras versions write"),
+    (b"\x80", "it looks like a Python pickle, which is never opened because loading one can run code"),
+    (b"\x93NUMPY", "it is a NumPy .npy file"),
+    (b"{", "it looks like JSON"),
 )
 _FOREIGN_MEMBERS = (
-    ("metadata.json", "It looks like a .keras file."),
-    ("data.pkl", "It looks like a PyTorch file."),
+    ("metadata.json", "it looks like a .keras file"),
+    ("data.pkl", "it looks like a PyTorch file"),
 )
 
 
@@ -77,7 +77,7 @@ def write(path: PathLike, config: Mapping[str, Any], arrays: Mapping[str, np.nda
     plain = {name: _plain_array(name, array) for name, array in arrays.items()}
     header = _header_bytes(config, {name: _describe(array) for name, array in plain.items()})
     with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_zip_entry(_HEADER), header)
+        archive.writestr(_zip_entry(HEADER), header)
         for name, array in plain.items():
             archive.writestr(_zip_entry(_member_name(name)), _npy_bytes(array))
 
@@ -106,6 +106,19 @@ def read_config(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str,
     with open_plain(path, FormatError) as file:
         config: dict[str, Any] = _read_header(_open_archive(file, path, max_bytes), path)["config"]
     return config
+
+
+def seems(start: bytes, members: set[str]) -> str:
+    """What a file that is not ours looks like, as a clause; "" for nothing known.
+
+    Args:
+        start: its first bytes.
+        members: of a zip.
+    """
+    names = {name.rpartition("/")[2] for name in members}
+    known = [text for magic, text in _FOREIGN if start.startswith(magic)]
+    known += [text for name, text in _FOREIGN_MEMBERS if name in names]
+    return known[0] if known else ""
 
 
 def _plain_array(name: str, array: Any) -> np.ndarray:
@@ -190,17 +203,15 @@ def _open_archive(file: BinaryIO, path: PathLike, max_bytes: int) -> SafeZip:
     if not start.startswith(b"PK"):
         raise _not_ours(path, start)
     archive = SafeZip(file, path, max_bytes)
-    if _HEADER not in archive.names():
-        members = {name.rpartition("/")[2] for name in archive.names()}
-        hint = next((text for name, text in _FOREIGN_MEMBERS if name in members), "")
-        raise _foreign(path, f"it is a zip without {_HEADER}. {hint}")
+    if HEADER not in archive.names():
+        raise _foreign(path, f"it is a zip without {HEADER}; {seems(b'PK', archive.names())}")
     return archive
 
 
 def _read_header(archive: SafeZip, path: PathLike) -> dict[str, Any]:
-    header = parse_json(archive.read(_HEADER), f"{os.fspath(path)!r}: {_HEADER}", FormatError, COPY)
+    header = parse_json(archive.read(HEADER), f"{os.fspath(path)!r}: {HEADER}", FormatError, COPY)
     if not isinstance(header, dict) or header.get("format") != FORMAT_NAME:
-        raise _foreign(path, f"its {_HEADER} does not say so")
+        raise _foreign(path, f"its {HEADER} does not say so")
     _check_version(header, path)
     _check_header(header, path)
     return header
@@ -219,14 +230,14 @@ def _check_version(header: dict[str, Any], path: PathLike) -> None:
 
 
 def _check_header(header: dict[str, Any], path: PathLike) -> None:
-    check_json(header, _HEADER_SHAPE, f"{os.fspath(path)!r}: {_HEADER}", FormatError)
+    check_json(header, _HEADER_SHAPE, f"{os.fspath(path)!r}: {HEADER}", FormatError)
     for name, about in header["arrays"].items():
         if set(about) != set(_Member._fields):
             raise damaged(path, f"the description of array {name!r} is incomplete")
 
 
 def _check_complete(names: set[str], arrays: Mapping[str, dict[str, Any]], path: PathLike) -> None:
-    expected = {_HEADER, *map(_member_name, arrays)}
+    expected = {HEADER, *map(_member_name, arrays)}
     if expected - names:
         raise damaged(path, f"{min(expected - names)!r} is missing")
     if names - expected:
@@ -248,9 +259,8 @@ def _read_array(archive: SafeZip, member: str, about: _Member, path: PathLike) -
 def _not_ours(path: PathLike, start: bytes) -> FormatError:
     if not start:
         return damaged(path, "it is empty")
-    hint = next((text for magic, text in _FOREIGN if start.startswith(magic)), "")
-    return _foreign(path, hint or f"expected a file with the suffix {SUFFIX}")
+    return _foreign(path, seems(start, set()) or f"expected a file with the suffix {SUFFIX}")
 
 
 def _foreign(path: PathLike, detail: str) -> FormatError:
-    return FormatError(f"{os.fspath(path)!r} is not a kernelearn file: {detail.strip().rstrip('.')}.")
+    return FormatError(f"{os.fspath(path)!r} is not a kernelearn file: {detail.rstrip(' ;')}.")

@@ -78,6 +78,8 @@ class BatchNormalization(_Scaled):
     Args:
         axis: the channel axis.
         momentum, epsilon, center, scale: as in Keras (0.99, 1e-3).
+        synchronized: True asks for statistics of the whole batch. They are that, unless the batch is cut into
+            shards (see `compile`), whose statistics are their own: there it is refused.
 
     Weights: gamma, beta, moving_mean, moving_variance, each (channels,).
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
@@ -109,6 +111,8 @@ class BatchNormalization(_Scaled):
         gamma_constraint: ConstraintLike = None,
         **options: Unpack[LayerOptions],
     ) -> None:
+        # Statistics of the whole batch are asked for, which shards of it do not have: see training in shards.
+        self.is_synchronized = bool(options.get("synchronized"))
         super().__init__(**options)
         self.keep(locals())
         self._check_epsilon()

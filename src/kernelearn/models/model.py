@@ -417,10 +417,12 @@ class Model(OwnCall, Trainer, Layer):
         """Write the network for prediction elsewhere, atomically; layers are not kept, but what they compute.
 
         Args:
-            filepath: of the file.
-            format: "onnx"; None to go by the ending.
+            filepath: of the file; of the folder for "standalone".
+            format: "onnx", or "standalone" for NumPy code that needs no other library; None to go by the
+                ending.
             options: of the format; for ONNX `input_layout` ("NHWC" or "NCHW") and `input_shape`, see
-                `kernelearn.conversion.onnx.to_onnx`.
+                `kernelearn.conversion.onnx.to_onnx`; for NumPy code `input_shape`, `class_names` and
+                `overwrite`, see `kernelearn.conversion.standalone.export_standalone`.
         Raises: ArgumentError for another format or option, and for a layer that the format has no word for.
         """
         from kernelearn.formats.model_files import format_to_export

@@ -100,6 +100,8 @@ class Recorder(Callback):
     array([0, 1, 2])
     """
 
+    on_first_only: ClassVar[bool] = True
+
     state_names: ClassVar[tuple[str, ...]] = ("run",)
 
     def __init__(

@@ -19,6 +19,7 @@ from kernelearn import losses, metrics, optimizers
 from kernelearn.data.fingerprint import is_same_data, why_not_comparable
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.core.base import LAYERS
+from kernelearn.parallel import world
 from kernelearn.training.own.fitting import overrides
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ PARTS = {
     "learning_rate": "the learning rate or its schedule",
     "policy": "the precision policy",
     "batch_size": "the batch size",
+    "shards": "the number of shards of a batch",
     "steps_per_epoch": "steps_per_epoch",
     "shuffle": "shuffle",
     "seed": "the seed",
@@ -68,6 +70,7 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
         "learning_rate": rate_text(model.programs.clock(0).learning_rate, model.optimizer),
         "policy": model.policy,
         "batch_size": str(plan.batch_size),
+        "shards": str(world.shards_of(model.programs.shards)),
         "steps_per_epoch": str(plan.steps),
         "shuffle": str(bool(plan.shuffle)),
         "seed": _NONE if plan.seed is None else str(plan.seed),

@@ -6,6 +6,7 @@ A loop takes batches from a `Feed` or a `Pass`, runs a step on each, and tells t
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from kernelearn import config
 from kernelearn.engine import progress
 from kernelearn.errors import ArgumentError, NonFiniteError
-from kernelearn.training import checks, feeds
+from kernelearn.training import checks, feeds, together
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.diagnosis import diagnose_non_finite
 from kernelearn.training.own.fitting import data_of
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> History:
     """Train as planned; see `Trainer.fit`."""
-    seed = config.next_seed() if plan.seed is None else plan.seed
+    seed = together.seed_of(config.next_seed() if plan.seed is None else plan.seed)
+    verbose = together.verbose_here(verbose)
     state = model.fit_state = FitState.at(seed, plan.initial_epoch)
     model.stop_training = False
     model.programs.look_for_changes()
@@ -36,10 +38,17 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
     model.input_range.begin()
     params = {"epochs": plan.epochs, "steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
     watchers = CallbackList(callbacks, True, verbose != 0, model, **params)
+    together.drop_writers(watchers)
     model.watched, model.last_step, model.fit_data, model.plan = None, None, plan.data, plan
     model.watched_at = {}
-    with watchers, progress.quiet(verbose == 0), contextlib.closing(Feed(plan, state)) as feed:
+    with (
+        together.one_stops_all(),
+        watchers,
+        progress.quiet(verbose == 0),
+        contextlib.closing(Feed(plan, state)) as feed,
+    ):
         checks.check_fit(model, plan, watchers)
+        together.check_shared(model)
         model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
@@ -50,6 +59,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
     """Train until the last epoch is over, the data ends or a callback has set `stop_training`."""
     state, results = feed.state, model.programs.results
     watchers.on_train_begin()
+    together.share_state(model, watchers)
     logs: dict[str, Any] = {}
     while state.epoch < plan.epochs and not model.stop_training:
         if feed.is_exhausted():
@@ -62,6 +72,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         ended = state.end_epoch()
         results.reset()
         watchers.on_epoch_end(ended, _history_order(logs))
+        together.share_stop(model)
     model.programs.finish_averages()
     watchers.on_train_end(logs)
 
@@ -71,7 +82,8 @@ def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, A
     if plan.has_ended():
         warn_of_end("the validation", 0, plan.asked)
         return {}
-    return {f"val_{name}": value for name, value in test(model, plan, watchers).items()}
+    logs = test(model, plan, watchers, together.shared_results)
+    return {f"val_{name}": value for name, value in logs.items()}
 
 
 def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Feed) -> None:
@@ -94,6 +106,7 @@ def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Fe
                 raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
         state.count_batch()
         watchers.on_train_batch_end(state.batch - 1, model.programs.results.logs())
+        together.share_stop(model)
         if model.stop_training:
             return
     feed.end_epoch()
@@ -152,7 +165,7 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
     """
     model.input_range.train_on(batch)
-    watched = _watched(model, batch)
+    watched = together.watched_by_first(_watched(model, batch))
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
     loss = result.loss
@@ -174,8 +187,14 @@ def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
     return {label: name for label, name in asked.items() if only_at.get(label, here) == here}
 
 
-def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
-    """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile."""
+def test(
+    model: Trainer, plan: Pass, watchers: CallbackList, results_of: together.ResultsOf = together.own_results
+) -> dict[str, Any]:
+    """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile.
+
+    Args:
+        results_of: runs the step of a model on batches; see `together`.
+    """
     programs = model.programs
     programs.look_for_changes()
     results = programs.results
@@ -185,21 +204,31 @@ def test(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
     tracker = programs.own_steps.loss
     so_far = tracker.get_state()
     tracker.reset_state()
-    for number, (bx, by, weight) in enumerate(plan.batches()):
-        watchers.on_test_batch_begin(number)
-        if programs.own_steps.has("test"):
-            run_own(model, "test", (bx, by, weight), 0, number)
-        else:
-            batch = model.batch_of(bx, by, weight)
-            if number == 0:
-                model.input_range.meet(batch)
-            results.add(programs.step_for("test", batch).run(batch), batch)
-        watchers.on_test_batch_end(number, results.logs())
+    if programs.own_steps.has("test"):
+        for number, data in enumerate(plan.batches()):
+            watchers.on_test_batch_begin(number)
+            run_own(model, "test", data, 0, number)
+            watchers.on_test_batch_end(number, results.logs())
+    else:
+        begun = _begun(model, plan, watchers)
+        for number, (batch, result) in enumerate(results_of(model, begun)):
+            results.add(result, batch)
+            watchers.on_test_batch_end(number, results.logs())
     tracker.set_state(so_far)
     logs = results.logs()
     results.restore(aside)
     watchers.on_test_end(logs)
     return logs
+
+
+def _begun(model: Trainer, plan: Pass, watchers: CallbackList) -> Iterator[Batch]:
+    """The batches of a test, each announced."""
+    for number, (bx, by, weight) in enumerate(plan.batches()):
+        watchers.on_test_batch_begin(number)
+        batch = model.batch_of(bx, by, weight)
+        if number == 0:
+            model.input_range.meet(batch)
+        yield batch
 
 
 def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[Any]:

@@ -17,13 +17,14 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, layer_rates, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
 from kernelearn.training.own.overriding import Overridable
 from kernelearn.training.plan import Data, FitPlan, Pass, Validation
 from kernelearn.training.state import FitState
+from kernelearn.training.steps import layer_rates
 from kernelearn.training.steps.programs import CompileArguments, Programs, StepProgram
 from kernelearn.training.steps.signature import Signature, of_shapes
 from kernelearn.training.steps.step import Arrays, Batch, StepReport, input_name
@@ -120,6 +121,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         jit_compile: bool | str | None = "auto",
         auto_scale_loss: bool = True,
         learning_rate_multipliers: layer_rates.Multipliers = None,
+        shards: int | None = None,
     ) -> None:
         """Say what training does.
 
@@ -136,6 +138,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
             policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
                 bfloat16; weights and sums stay float32) or None for `config.policy()`.
             run_eagerly: True is another word for engine="reference": one operator after another, in NumPy.
+            shards: cut each batch into so many parts that are computed one by one and added in a fixed order,
+                so that any number of processes gives the same weights, bit by bit. Batch statistics are those
+                of a part. None: the batch as a whole, or 12 parts where several processes train.
             steps_per_execution, jit_compile, auto_scale_loss: as in Keras, and without effect on results:
                 every step is compiled, callbacks hear of each, and losses need no scaling.
             learning_rate_multipliers: factors of the learning rate of single layers, by name, path or
@@ -145,6 +150,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         Raises: ArgumentError, UnknownNameError for a layer that is not there.
         """
         engine = keras_names.engine_of(engine, run_eagerly)
+        _check_counts(1, shards=shards)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
         used = optimizers.get(optimizer)
         layer_rates.set_multipliers(self, learning_rate_multipliers)
@@ -153,6 +159,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
             CompileArguments(loss, loss_weights, metrics, weighted_metrics),
             resolve_engine(engine),
             config.policy() if policy is None else config.check_policy(policy),
+            shards,
         )
 
     @property

@@ -243,7 +243,7 @@ def test_wrong_options_are_told():
         to_onnx(network(), "CHWN")
     with pytest.raises(ArgumentError, match="takes the options input_layout and input_shape; got 'opset'"):
         network().export("m.onnx", opset=12)
-    with pytest.raises(ArgumentError, match=r"exported as 'onnx' \(.onnx\); got format='tflite'"):
+    with pytest.raises(ArgumentError, match=r"exported as 'onnx' \(.onnx\) or .*; got format='tflite'"):
         network().export("m.tflite", format="tflite")
     with pytest.raises(ArgumentError, match=r"got 'm.keras'"):
         network().export("m.keras")

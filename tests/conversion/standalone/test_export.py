@@ -297,3 +297,19 @@ def test_errors_are_one_line(exported, tmp_path):
     for name in ("wrong.npy", "text.png", "missing.png"):
         done = alone(folder, tmp_path / name)
         assert done.returncode == 1 and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
+
+
+def test_a_model_exports_itself(tmp_path):
+    model = Sequential([layers.Dense(2, activation="softmax", input_shape=(3,))])
+    model.export(tmp_path / "a", format="standalone", class_names=["cat", "dog"])
+    export_standalone(model, tmp_path / "b", class_names=["cat", "dog"])
+    for name in ("predict.py", "weights.npz"):
+        assert (tmp_path / "a" / name).exists()
+    assert (tmp_path / "a" / "predict.py").read_text() == (tmp_path / "b" / "predict.py").read_text()
+    with pytest.raises(ArgumentError, match="overwrite=True"):
+        model.export(tmp_path / "a", format="standalone", overwrite=False)
+    with pytest.raises(ArgumentError, match="class_names, input_shape, overwrite; got 'opset'"):
+        model.export(tmp_path / "c", format="standalone", opset=3)
+    with pytest.raises(ArgumentError, match=r"'onnx' \(\.onnx\) or 'standalone' \(a folder\)"):
+        model.export(tmp_path / "c")
+    assert not (tmp_path / "c").exists()

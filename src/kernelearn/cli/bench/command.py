@@ -24,6 +24,7 @@ def bench(
     curves: options.CURVES = False,
     own_code: options.OWN_CODE = False,
     transfer: options.TRANSFER = False,
+    distributed: options.DISTRIBUTED = False,
     threads: options.THREADS = None,
     batch: options.BATCH = None,
     dtype: options.DTYPE = "float32",
@@ -40,7 +41,8 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --curves, --own-code and --transfer all of them are measured: about an hour with all peers.
+    --recorder, --curves, --own-code, --transfer and --distributed all are measured: about an hour with all
+    peers.
 
     **Examples**
 
@@ -62,6 +64,7 @@ def bench(
         "curves": curves,
         "own-code": own_code,
         "transfer": transfer,
+        "distributed": distributed,
     }
     settings = Settings(
         against=_words(against),

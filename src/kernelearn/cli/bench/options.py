@@ -26,6 +26,9 @@ MEMORY = Annotated[bool, typer.Option("--memory", help="Peak memory of a trainin
 RECORDER = Annotated[bool, typer.Option("--recorder", help="What recording costs.")]
 OWN_CODE = Annotated[bool, typer.Option("--own-code", help="Own layers and losses, beside built-in ones.")]
 TRANSFER = Annotated[bool, typer.Option("--transfer", help="Training steps with frozen layers.")]
+DISTRIBUTED = Annotated[
+    bool, typer.Option("--distributed", help="Two processes beside one; what their exchange costs.")
+]
 CURVES = Annotated[bool, typer.Option("--curves", help="Cost over batch, images, channels.")]
 
 # --- how

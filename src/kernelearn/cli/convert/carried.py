@@ -92,28 +92,43 @@ def _training_layers(model: Any) -> list[str]:
     return [layer.name for layer in model.flat_layers() if layer.called_training or hasattr(layer, "rate")]
 
 
-def write(model: Any, path: Path) -> None:
+def write(model: Any, path: Path) -> str:
     """Write a model, or its weights where the kind of file holds no more.
 
+    Returns: why the training was left out, where the kind of file has no words for it; else "".
     Raises: ArgumentError for a kind that cannot be written.
     """
     kind = format_to_write(path)
     if kind is None and path.suffix.lower() != ".kernelearn":
         raise ArgumentError(
             f"{str(path)!r}: the ending says no kind of file that is known. Use .kernelearn, .keras, .h5, "
-            ".onnx, .pt2, .safetensors, or .weights.h5 and .pt for weights alone."
+            ".onnx, .safetensors, or .weights.h5 and .pt for weights alone."
         )
     if kind is not None and kind.weights_only:
         model.save_weights(path)
-        return
+        return ""
     rates = _rates(model)
     try:
         for layer in model.flat_layers() if kind is not None else ():
             layer.learning_rate_multiplier = 1.0  # no other program has them
-        model.save(path)
+        return _saved(model, path, kind is not None)
     finally:
         for layer in model.flat_layers():
             layer.learning_rate_multiplier = rates.get(id(layer), 1.0)
+
+
+def _saved(model: Any, path: Path, is_foreign: bool) -> str:
+    """Save a model; for other programs without its training where that is what stands in the way."""
+    try:
+        model.save(path)
+    except ArgumentError as error:
+        if not (is_foreign and model.compiled):
+            raise
+        bare = model.clone()
+        bare.input_range = model.input_range
+        bare.save(path)  # a layer without a counterpart is refused here again
+        return str(error.__cause__ or error).rstrip(".")
+    return ""
 
 
 def try_back(path: Path, model: Any) -> tuple[Any, str]:

@@ -29,7 +29,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="OUT",
-            help="The file: .kernelearn, .keras, .h5, .onnx, .pt2, .safetensors; .weights.h5, .pt.",
+            help="The file: .kernelearn, .keras, .h5, .onnx, .safetensors; .weights.h5, .pt.",
             show_default=False,
         ),
     ],
@@ -74,18 +74,28 @@ def convert(
         raise ArgumentError(f"{str(target)!r} exists already; choose another name, or give --overwrite.")
     original = _loaded(source, weights_into, by_position, input_shape, classes)
     model = _made_ready(original, input_shape, scale, class_names)
-    carried.write(model, target)
+    left = carried.write(model, target)
     back, why = carried.try_back(target, model)
     lost = [] if back is None else carried.not_carried(model, target, back)
     images = _images(model, check)
     compared, left_out = _compared(original, model, back, source, target, images, check is not None)
     if as_json:
         found = [one.to_dict() for one in compared]
-        say_json({"file": str(target), "not_carried": lost, "compared": found, "not_compared": left_out})
+        say_json(
+            {
+                "file": str(target),
+                "not_carried": lost,
+                "why_not": left,
+                "compared": found,
+                "not_compared": left_out,
+            }
+        )
     else:
         say(f"Written: {target}")
         for line in lost:
             say(f"Not carried: {line}.")
+        if left:
+            say(f"The training was left out since {left}.")
         for line in [*([f"The file cannot be read again here: {why}"] if why else []), *left_out]:
             say(line, to_stderr=True)
         for one in compared:

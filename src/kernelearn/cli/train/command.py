@@ -11,9 +11,11 @@ from kernelearn.errors import ArgumentError
 
 if TYPE_CHECKING:
     from kernelearn.cli.run_folder import Training
+    from kernelearn.cli.train.settings import Settings
 
 
 def train(
+    context: typer.Context,
     data: options.DATA = None,
     model: options.MODEL = None,
     epochs: options.EPOCHS = None,
@@ -28,6 +30,7 @@ def train(
     policy: options.POLICY = None,
     freeze: options.FREEZE = None,
     class_weight: options.CLASS_WEIGHT = None,
+    shards: options.SHARDS = None,
     val: options.VAL = None,
     test: options.TEST = None,
     split_seed: options.SPLIT_SEED = None,
@@ -49,6 +52,7 @@ def train(
     paused: recording.PAUSED = False,
     browser: recording.BROWSER = True,
     port: recording.PORT = 0,
+    processes: options.PROCESSES = None,
     quiet: options.QUIET = False,
     as_json: options.AS_JSON = False,
 ) -> None:
@@ -65,9 +69,15 @@ def train(
     - `kernelearn train digits --watch --control --run runs/watched`
     - `kernelearn train photos/ --model runs/demo --freeze "conv*" --class-weight balanced`
     - `kernelearn train --resume --run runs/demo`
+    - `kernelearn train photos/ --processes 4`
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
+    from kernelearn.cli.train import processes as several
+
+    if processes is not None and several.starts_others(processes):
+        raise typer.Exit(several.start(context, processes))
+    is_first = several.silence_unless_first()
     watched = recording.watch_options(watch, control, paused, browser, port)
     is_recorded = record or (watch and not resume)
     recorded = recording.RecordOptions(
@@ -100,13 +110,34 @@ def train(
         "policy": policy,
         "freeze": freeze,
         "class_weight": class_weight,
+        "shards": shards,
         "record": recorded.recorder_arguments(),
     }
     verbose: str | int = 0 if quiet or as_json else "auto"
-    if resume:
+    if not is_first:
+        _follow(given)
+    elif resume:
         report(*resumed(given, run, verbose, watched), as_json)
     else:
         report(*begin(given, run, overwrite, verbose, watched), as_json)
+
+
+def _follow(given: dict[str, Any]) -> None:
+    """Train with the first process, which has the folder and says how."""
+    from kernelearn.cli.train import job
+    from kernelearn.cli.train.settings import Settings
+    from kernelearn.parallel import exchange
+
+    told = exchange().told(None)
+    if told is not None:
+        job.follow(Settings.from_dict(told["settings"]), told["source"])
+
+
+def _tell(settings: "Settings | None", source: str | None = None) -> None:
+    """Say to the other processes what is trained; None if nothing is."""
+    from kernelearn.parallel import exchange
+
+    exchange().told(None if settings is None else {"settings": settings.to_dict(), "source": source})
 
 
 def begin(
@@ -131,6 +162,7 @@ def begin(
                 f"There is a run in {str(folder)!r} already. Use --resume to go on with it, --overwrite to "
                 "replace it, or another --run."
             )
+        _tell(settings)
         return job.train(job.Job(settings, folder, verbose=verbose, watched=watched)), folder
 
 
@@ -157,11 +189,13 @@ def resumed(
     with run_folder.held(folder):
         run = run_folder.Training.load(folder)
         if run.is_finished(folder):
+            _tell(None)
             return _already_finished(run, folder), folder
         source = None if given["data"] is None else located(given["data"])
         settings = Settings.from_dict(run.arguments)
         if watched is not None and settings.record is None:
             raise ArgumentError("This run is not recorded, so that there is nothing to --watch.")
+        _tell(settings, source)
         return job.train(job.Job(settings, folder, True, source, verbose, watched)), folder
 
 

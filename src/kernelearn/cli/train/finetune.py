@@ -145,6 +145,7 @@ def finetune(
         "scale": scale,
         "cache": not no_cache,
     }
+    _check_alone()
     verbose: str | int = 0 if quiet or as_json else "auto"
     if resume:
         _check_resumed(told)
@@ -153,6 +154,16 @@ def finetune(
         report(*resumed(place, run, verbose), as_json)
     else:
         report(*begin(_settled(given, told), run, overwrite, verbose), as_json)
+
+
+def _check_alone() -> None:
+    from kernelearn.parallel import world
+
+    if world.started_by_mpi():
+        raise ArgumentError(
+            "finetune trains in one process. Start it without mpiexec; kernelearn train --model MODEL takes "
+            "several."
+        )
 
 
 def _check_resumed(told: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ The state of the run lies in its checkpoint until run.json says "finished", and 
 the model and that word: a process killed at any moment leaves what `--resume` needs.
 """
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,14 @@ def train(job: Job) -> Training:
     return run
 
 
+def follow(settings: Settings, source: str | None) -> None:
+    """Train with the first process, which tests and saves."""
+    data = load_data(settings, source)
+    if source is None and file_digest(settings.model) != settings.model_digest:
+        raise ArgumentError(f"The file {settings.model!r} here is another than that of process 0.")
+    _fit(_make_model(settings, data, None), data, Job(settings, Path(os.devnull), verbose=0))
+
+
 def is_tidy(run: Training, folder: Path) -> bool:
     """Whether a finished run has its picture, and nothing any more that only a running one needs."""
     left = any((folder / name).exists() for name in (run_folder.CHECKPOINT, run_folder.START))
@@ -142,6 +151,7 @@ def _make_model(settings: Settings, data: "Data", start: Path | None) -> "Model"
         engine=settings.engine,
         policy=settings.policy,
         learning_rate_multipliers=None if plan is None else transfer.multipliers(plan.rates),
+        shards=settings.shards,
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = settings.resize

@@ -145,6 +145,24 @@ RESUME = Annotated[
 OVERWRITE = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run in --run.", rich_help_panel=_RUN)
 ]
+PROCESSES = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train with so many processes of this machine, by MPI. For several machines start this command "
+        "with mpiexec or srun instead.",
+        rich_help_panel=_RUN,
+    ),
+]
+SHARDS = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Parts of a batch, each computed by one process; the same number gives the same bits with any "
+        "number of processes. [default: 1; 12 with several processes]",
+        rich_help_panel=_LEARNING,
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.", rich_help_panel=_RUN)]
 AS_JSON = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=_RUN)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 
 _PANEL = "Recording"
@@ -108,7 +109,7 @@ class WatchOptions:
 def watch_options(watch: bool, control: bool, paused: bool, browser: bool, port: int) -> WatchOptions | None:
     """The options as they were given.
 
-    Raises: typer.BadParameter for some without effect.
+    Raises: typer.BadParameter for some without effect, MissingDependencyError before anything is begun.
     """
     if not watch:
         if control or paused or port or not browser:
@@ -118,6 +119,8 @@ def watch_options(watch: bool, control: bool, paused: bool, browser: bool, port:
         return None
     if paused and not control:
         raise typer.BadParameter("--paused waits for the page, which may let it go on with --control only.")
+    for module in ("starlette", "uvicorn"):
+        require(module, "the microscope")
     return WatchOptions(control, paused, browser, port)
 
 

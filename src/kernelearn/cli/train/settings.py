@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kernelearn.cli.networks import file_digest
 from kernelearn.cli.train.recipe import default_recipe, part_of_data
 from kernelearn.errors import ArgumentError
+from kernelearn.parallel import world
 
 if TYPE_CHECKING:
     from kernelearn.data import Data, Dataset
@@ -43,6 +44,7 @@ class Settings:
     class_weight: str | None = None
     pad: int | None = None
     finetune: dict[str, Any] | None = None
+    shards: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -87,6 +89,7 @@ def make_settings(given: dict[str, Any]) -> Settings:
         class_weight=values.get("class_weight"),
         pad=values.get("pad"),
         finetune=values.get("finetune"),
+        shards=world.shards_of(values.get("shards")),
     )
 
 

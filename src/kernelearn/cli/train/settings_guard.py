@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kernelearn.cli.train.settings import Settings
 from kernelearn.errors import ArgumentError
@@ -16,6 +16,8 @@ class SettingsGuard(Callback):
         folder: of the run, for the message.
     Raises: ArgumentError, when the checkpoint is restored, if they differ.
     """
+
+    on_first_only: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         super().__init__()

@@ -97,7 +97,6 @@ MODULES = {
     "loss": "keras.losses",
     "metric": "keras.metrics",
 }
-OWN_NAMES = {ours: theirs for theirs, ours in _OTHER_NAMES.items() if theirs.startswith("Grouped")}
 MODELS = ("Functional", "Model", "Sequential")
 
 # Layers that compute something else than Keras's of the same name: said when they are read or written.
@@ -187,13 +186,18 @@ def class_in(family: str, name: str) -> type | None:
 
 
 def keras_name(cls: type) -> str:
-    """The name that Keras has for one of our classes."""
-    return OWN_NAMES.get(cls.__name__, cls.__name__)
+    """The name that Keras has for one of our classes in configs."""
+    return cls.__name__
+
+
+# Classes of Keras that are called otherwise than they are exported.
+_CLASSES = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
 
 
 def stored_name(layer: Any) -> str:
     """What a layer is called in the groups of a `.weights.h5`: its class in small letters."""
-    return snake_case("Functional" if type(layer).__name__ == "Model" else keras_name(type(layer)))
+    name = type(layer).__name__
+    return snake_case(_CLASSES.get(name, name))
 
 
 def is_keras_module(module: Any) -> bool:

@@ -79,6 +79,10 @@ def written(
 
     Raises: ArgumentError for a function, or an argument, that is not in the table.
     """
+    if layer.own_weights:
+        raise ArgumentError(
+            f"it is ops.{layer.function} with weights of its own, which no layer of Keras has"
+        )
     how = _table().get(layer.function)
     if how is None:
         raise ArgumentError(f"ops.{layer.function} is not among the functions that are written for Keras")

@@ -24,14 +24,20 @@ from kernelearn.layers.core.tensor import Node
 from kernelearn.layers.core.weight import Weight
 from kernelearn.models import Model, Sequential
 
-# Attributes that have other names in Keras: ours -> theirs, the newest first.
-_ATTRIBUTES = {
-    "query": ("query_dense", "_query_dense"),
-    "key": ("key_dense", "_key_dense"),
-    "gate": ("gate_dense", "_gate_dense"),
-    "value": ("value_dense", "_value_dense"),
-    "attention_output": ("output_dense", "_output_dense"),
+# Attributes that have other names in Keras: ours -> theirs, the one that is written first. Keras goes through
+# public names before private ones, and not all of these have a public one.
+_PRIVATE = {
+    "query": ("_query_dense", "query_dense"),
+    "key": ("_key_dense", "key_dense"),
+    "gate": ("_gate_dense", "gate_dense"),
+    "value": ("_value_dense", "value_dense"),
+    "attention_output": ("_output_dense", "output_dense"),
     "dropout_layer": ("_dropout_layer",),
+}
+_PUBLIC = {name: places[::-1] for name, places in _PRIVATE.items() if name != "gate"}
+_ATTRIBUTES: dict[type, dict[str, tuple[str, ...]]] = {
+    MultiHeadAttention: {**_PRIVATE, **_PUBLIC},
+    GroupQueryAttention: _PRIVATE,
 }
 
 
@@ -66,11 +72,14 @@ def children(layer: Layer) -> list[Child]:
     found = []
     for name, value in vars(layer).items():
         if isinstance(value, Layer) and name not in _INSIDE:
-            renamed = isinstance(layer, MultiHeadAttention | GroupQueryAttention) and name in _ATTRIBUTES
-            found.append(Child(_ATTRIBUTES[name] if renamed else (name,), value))
+            found.append(Child(_renamed(layer).get(name, (name,)), value))
         elif isinstance(value, list | tuple | dict) and name not in _INSIDE:
             found += _in_container(name, value)
     return found
+
+
+def _renamed(layer: Layer) -> dict[str, tuple[str, ...]]:
+    return next((names for kind, names in _ATTRIBUTES.items() if isinstance(layer, kind)), {})
 
 
 _INSIDE = frozenset({"_layers", "_calls", "_nodes", "inputs", "outputs", "_weights", "given_arguments"})

@@ -16,6 +16,7 @@ from kernelearn.training.steps.step import input_name, prediction_name
 
 PREDICTOR, WEIGHTS = "predict.py", "weights.npz"
 _TEXT_BYTES = 1_000_000
+_OPTIONS = ("class_names", "input_shape", "overwrite")
 
 
 def export_standalone(
@@ -70,6 +71,19 @@ def export_standalone(
     with atomic_write(folder / PREDICTOR) as file:
         file.write(text.encode())
     return [folder / PREDICTOR, folder / WEIGHTS]
+
+
+def export_model(model: Any, path: PathLike, **options: Any) -> None:
+    """`Model.export(path, format="standalone")`; see `export_standalone` for the options.
+
+    Raises: ArgumentError for an unknown option, and what `export_standalone` raises.
+    """
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise ArgumentError(
+            f"export as NumPy code takes the options {', '.join(_OPTIONS)}; got {unknown[0]!r}."
+        )
+    export_standalone(model, path, **options)
 
 
 def _write_arrays(file: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -57,6 +57,8 @@ class BackupAndRestore(Callback):
         FormatError if the saved state is damaged.
     """
 
+    on_first_only: ClassVar[bool] = True
+
     runs_last: ClassVar[bool] = True
 
     def __init__(

@@ -76,6 +76,8 @@ class Callback(Checked):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    # Only writes or prints: of several processes that train together, the first one has it alone.
+    on_first_only: ClassVar[bool] = False
     # Called after all others: what saves the state of the other callbacks has to see them finished.
     runs_last: ClassVar[bool] = False
     # Names that it puts into the logs of an epoch.

@@ -59,6 +59,11 @@ class CallbackList(Callback):
         self._handlers.clear()
         callback.callback_list = self
 
+    def drop(self, is_dropped: Callable[[Callback], bool]) -> None:
+        """Leave out the callbacks for which this is true."""
+        self.callbacks = [callback for callback in self.callbacks if not is_dropped(callback)]
+        self._handlers.clear()
+
     def set_model(self, model: Any) -> None:
         super().set_model(model)
         for callback in self.callbacks:

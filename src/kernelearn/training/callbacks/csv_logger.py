@@ -25,6 +25,8 @@ class CSVLogger(Callback):
     Raises: ArgumentError; StorageError before the first step if the file cannot be written.
     """
 
+    on_first_only: ClassVar[bool] = True
+
     # Where the next line belongs, in bytes; what stands behind it was written by a run that was killed.
     state_names: ClassVar[tuple[str, ...]] = ("position",)
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from kernelearn.errors import ArgumentError
 from kernelearn.training.callbacks.base import KnownLogs, Logs
 from kernelearn.training.callbacks.monitor import MonitorCallback, checked_count
-from kernelearn.training.layer_rates import matching_layers
+from kernelearn.training.steps.layer_rates import matching_layers
 
 
 class GradualUnfreezing(MonitorCallback):

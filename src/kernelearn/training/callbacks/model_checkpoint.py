@@ -54,6 +54,8 @@ class ModelCheckpoint(MonitorCallback):
         be written.
     """
 
+    on_first_only: ClassVar[bool] = True
+
     state_names: ClassVar[tuple[str, ...]] = ("best",)
 
     def __init__(

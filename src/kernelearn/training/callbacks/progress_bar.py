@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from kernelearn.training.callbacks.base import Callback, Logs
 from kernelearn.training.progress import Display, ShownPass, Silent, make_display
@@ -15,6 +15,8 @@ class ProgressBar(Callback):
         display: where to show; None chooses by `params["verbose"]` and by whether stdout is a terminal.
         clock: gives seconds.
     """
+
+    on_first_only: ClassVar[bool] = True
 
     def __init__(
         self, display: Display | None = None, clock: Callable[[], float] = time.perf_counter

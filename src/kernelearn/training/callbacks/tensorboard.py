@@ -41,6 +41,8 @@ class TensorBoard(Callback):
     Raises: ArgumentError; MissingDependencyError and StorageError before the first step.
     """
 
+    on_first_only: ClassVar[bool] = True
+
     state_names: ClassVar[tuple[str, ...]] = ("batches",)
 
     def __init__(

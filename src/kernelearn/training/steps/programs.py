@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelearn import config
-from kernelearn.engine.backends import Executable, prepare
+from kernelearn.engine.backends import Executable, prepare, resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.layers.activations import is_constant_softmax
+from kernelearn.parallel import world
+from kernelearn.parallel.world import shards_of
 from kernelearn.tracing import BatchSizeNeeded
 from kernelearn.training.own.afterwards import Afterwards
 from kernelearn.training.own.fitting import OwnSteps, overrides
@@ -138,9 +140,18 @@ class Programs:
         self.own_steps = OwnSteps(model)  # type: ignore[arg-type]
         self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
         self._trained: Mapping[str, Variable] = {}
+        self.shards: int | None = None
 
-    def compile(self, optimizer: Optimizer, arguments: CompileArguments, engine: str, policy: str) -> None:
+    def compile(
+        self,
+        optimizer: Optimizer,
+        arguments: CompileArguments,
+        engine: str,
+        policy: str,
+        shards: int | None = None,
+    ) -> None:
         """Take over what `compile` says."""
+        self.shards = shards
         optimizer = claimed(optimizer, self._token, self.model.name)
         if optimizer is not self.optimizer:
             self.is_averaged = False
@@ -436,8 +447,31 @@ class Programs:
             self._trained = built.variables
         if self._reading is not None:  # code that is traced may have kept something in its layers
             self._reading = Reading(self.model, self._objectives or (), self.optimizer)
+        if kind == "train" and (shards := shards_of(self.shards)) > 1:
+            return self._in_shards(built, shards)
         executable = prepare(built.program, built.variables, self.engine)
         return StepProgram(kind, executable, built.afterwards)
+
+    def _in_shards(self, built: building.Built, count: int) -> StepProgram:
+        from kernelearn.training.steps.sharded import NotRun, Shards, sharded
+
+        reductions = [None if o.loss is None else o.loss.reduction for o in self._objectives or ()]
+        if "mean_with_sample_weight" in reductions:
+            raise ArgumentError(
+                "reduction='mean_with_sample_weight' divides by the weights of the whole batch, which no "
+                "shard knows. Use reduction='sum_over_batch_size' or 'sum', or train without shards."
+            )
+        for layer in self.model.flat_layers():
+            if getattr(layer, "is_synchronized", False):
+                raise ArgumentError(
+                    f"Layer {layer.name!r} asks for statistics of the whole batch (synchronized=True), but "
+                    f"the batch is cut into {count} shards, each with its own. Leave synchronized out, or "
+                    "train in one process without shards."
+                )
+        whole = NotRun(built.program, built.variables, resolve_engine(self.engine))
+        is_sum = tuple(number for number, reduction in enumerate(reductions) if reduction == "sum")
+        shards = Shards(count, world.exchange(), is_sum)
+        return sharded(StepProgram("train", whole, built.afterwards), shards)
 
     def try_own_code(self, batch: Batch) -> None:
         """Trace losses of the user's own for a batch, so that what is wrong in them is said before the first

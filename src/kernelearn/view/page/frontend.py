@@ -53,7 +53,7 @@ def modules() -> dict[str, str]:
 
 
 def style() -> str:
-    """The page's style: colours of `view.families`, by the system's choice or the reader's, and the rules."""
+    """The page's style: the colours of `view.families`, by the system's or reader's choice, and rules."""
     path = STATIC / STYLE
     rules = path.read_text(encoding="utf-8") if path.is_file() else ""
     light, dark = css_tokens(is_dark=False), css_tokens(is_dark=True)

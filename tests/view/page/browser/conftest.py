@@ -1,7 +1,6 @@
 """One browser and one server for the tests of the page; a page that fails its test if a script fails."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,6 @@ from kernelearn.view.page.library import Library
 
 from ..runs import answer, pictures
 from .reader import Reader
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium, without a window."""
-    api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def serve(folders, **options):

@@ -14,6 +14,7 @@ from kernelearn.conversion.onnx.reading.shapes import with_new_axes, without_axe
 from kernelearn.conversion.onnx.reading.values import Followed, Images, Known, images_like, plain
 from kernelearn.layers import (
     Embedding,
+    LearnedArray,
     Permute,
     Reshape,
     ZeroPadding1D,
@@ -186,10 +187,14 @@ def _trimmed(r: Reader, node: Node, x: Followed, pairs: dict[int, tuple[int, int
 
 def expand(r: Reader, node: Node) -> None:
     r.options(node)
-    x = r.followed(node)
     target = list(np.ravel(r.known(node, 1, "the shape").array)[:64])
     if len(target) > 8:
         r.refuse(node, f"a shape of {len(target)} sizes")
+    given = r.value(node, 0)
+    if isinstance(given, Known):
+        _spread(r, node, given, target)
+        return
+    x = r.followed(node)
     if len(target) > x.rank:
         x = with_new_axes(r, node, x, list(range(len(target) - x.rank)))
     target = [1] * (x.rank - len(target)) + target
@@ -203,6 +208,23 @@ def expand(r: Reader, node: Node) -> None:
         elif have == 1 and want != 1:
             repeats[x.order[axis]] = int(want)
     _repeated(r, node, x, repeats)
+
+
+def _spread(r: Reader, node: Node, given: Known, target: list[Any]) -> None:
+    """The same known numbers for every image: a layer that has them."""
+    rest = [int(size) for size in target[1:] if isinstance(size, int | np.integer)]
+    if target[0] != Images() or len(rest) < len(target) - 1 or given.array.ndim > len(target):
+        r.refuse(node, f"{given.array.shape} to {target}")
+    array = given.array[0] if given.array.ndim == len(target) else given.array
+    if array.size == 0 or math.prod(rest) > 1 << 24:
+        r.refuse(node, f"{given.array.shape} to {target}")
+    try:
+        values = np.broadcast_to(array, rest)
+    except ValueError:
+        r.refuse(node, f"{given.array.shape} to {target}")
+    named = given if given.is_weight else None
+    made = r.call(node, LearnedArray, [r.any_tensor()], [values], named, shape=values.shape)
+    r.give(node, Followed(made, plain(1 + values.ndim)))
 
 
 def tile(r: Reader, node: Node) -> None:

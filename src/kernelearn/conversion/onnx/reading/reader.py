@@ -17,7 +17,7 @@ import numpy as np
 
 from kernelearn.conversion.onnx.reading.constants import CONSTANTS, computed
 from kernelearn.conversion.onnx.reading.file import DOMAINS, Graph, Node
-from kernelearn.conversion.onnx.reading.values import Followed, Known, Unsupported, Value, plain
+from kernelearn.conversion.onnx.reading.values import Followed, Images, Known, Unsupported, Value, plain
 from kernelearn.conversion.onnx.types import PRODUCER
 from kernelearn.errors import FormatError, KernelearnError
 from kernelearn.layers import OperationLayer, Permute, WeightedOperation
@@ -98,9 +98,16 @@ class Reader:
         """What depends on nothing but the file comes first: a rule may then look at what is ahead of it."""
         for node in self.nodes:
             given = [self.values.get(name) for name in node.inputs if name]
-            if all(isinstance(value, Known) for value in given):
+            if all(isinstance(value, Known) for value in given) and not self._is_spread(node):
                 self.read_node(node)
                 self.skip(node)
+
+    def _is_spread(self, node: Node) -> bool:
+        """Whether a node gives known numbers to every image: then it is a layer."""
+        if node.op_type != "Expand" or len(node.inputs) < 2:
+            return False
+        shape = self.values.get(node.inputs[1])
+        return isinstance(shape, Known) and any(isinstance(n, Images) for n in np.ravel(shape.array)[:8])
 
     def _is_known(self, node: Node) -> bool:
         """Whether a node may turn out to depend on nothing but numbers of the file."""
@@ -109,7 +116,7 @@ class Reader:
     def read_node(self, node: Node) -> None:
         """Read one node: compute it if its inputs are known, else by its rule."""
         given = [self.values[name] for name in node.inputs if name]
-        if all(isinstance(value, Known) for value in given):
+        if all(isinstance(value, Known) for value in given) and not self._is_spread(node):
             results = computed(self.opset, node, [self.values.get(n) for n in node.inputs])
             for name, value in zip(node.outputs, results):
                 self.values[name] = value
@@ -166,6 +173,10 @@ class Reader:
                 node, f"input {index} is a constant, where a value that depends on the images is wanted"
             )
         return value
+
+    def any_tensor(self) -> Any:
+        """Something that depends on the images, for a layer that wants nothing but their number."""
+        return next(value.tensor for value in self.values.values() if isinstance(value, Followed))
 
     def known(self, node: Node, index: int, what: str) -> Known:
         """An input that is known."""

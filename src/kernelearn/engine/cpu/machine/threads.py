@@ -31,10 +31,14 @@ SOON = 100e-6
 MAX_THREADS = 256
 
 _threads: int | None = None
+_sharing = 1  # processes of a training that share this process's CPUs
 
 
 def get_num_threads() -> int:
-    """Threads that compiled programs use: as set, else KERNELEARN_NUM_THREADS, else the available CPUs."""
+    """Threads that compiled programs use: as set, else KERNELEARN_NUM_THREADS, else the available CPUs.
+
+    Where several processes train together on one machine, each has its share of the CPUs.
+    """
     if _threads is not None:
         return _threads
     given = os.environ.get("KERNELEARN_NUM_THREADS", "").strip()
@@ -44,7 +48,13 @@ def get_num_threads() -> int:
                 f"KERNELEARN_NUM_THREADS must be a whole number from 1 to {MAX_THREADS}, got {given!r}."
             )
         return int(given)
-    return available_cpus()
+    return max(1, available_cpus() // _sharing)
+
+
+def share_cpus(processes: int) -> None:
+    """Take a share of the CPUs as the default: so many processes of a training are on them."""
+    global _sharing
+    _sharing = processes
 
 
 def set_num_threads(count: int | None) -> None:

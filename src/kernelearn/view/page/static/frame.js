@@ -117,7 +117,7 @@ function rowOf(frame, selection) {
 
 /** @param {any} answer @param {any} layer @param {number} step @param {any} run */
 function gapOf(answer, layer, step, run) {
-  if (answer?.refused) return { ...around(layer.ledgers, step), why: answer.refused.message, isBroken: answer.refused.status === 422, isNew: answer.refused.kind !== "not held" };
+  if (answer?.refused) return { ...around(layer.ledgers, step), why: answer.refused.message, isBroken: answer.refused.status === 422 };
   const found = answer?.missing?.z ?? answer?.missing?.x ?? answer?.missing?.["*"] ?? (typeof answer?.missing?.why === "string" ? answer.missing : null);
   if (found) return found;
   if (!run.probes) return { ...around(layer.ledgers, step), why: `No ledger at step ${step}, and the run holds no probe images.` };

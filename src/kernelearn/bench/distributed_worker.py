@@ -1,0 +1,109 @@
+"""What the two processes of "distributed" do: python -m kernelearn.bench.distributed_worker TASK."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import kernelearn as kl
+from kernelearn.bench.distributed import MARK
+from kernelearn.bench.nets import CLASSES, find_net
+from kernelearn.parallel import DEFAULT_SHARDS, Exchange, world
+from kernelearn.parallel.exchange import Alone
+from kernelearn.parallel.tree import cover, share_of
+
+# Numbers in a vector, and how often each is exchanged in a round.
+LENGTHS, QUICK_LENGTHS, TIMES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000), (1_000, 100_000), 5
+
+Step = Callable[[], Any]
+
+
+def measure(together: Exchange, task: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the section wants, on the first process."""
+    lengths = QUICK_LENGTHS if task["quick"] else LENGTHS
+    return {
+        "steps": [_steps(together, name, task) for name in task["nets"]],
+        "exchanges": [_exchanges(together, length, task["rounds"]) for length in lengths],
+    }
+
+
+def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Seconds a step of a network: alone, alone with two threads, and in two processes."""
+    with world.pretending(Alone()):
+        alone, weights = _step_of(name, task, None)
+    shared, _ = _step_of(name, task, DEFAULT_SHARDS)
+    kinds = {"alone": (alone, 1, False), "threads": (alone, 2, False), "processes": (shared, 1, True)}
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    count = 1
+    for number in range(task["rounds"] + 1):
+        for kind, (step, threads, is_shared) in kinds.items():
+            seconds = _turn(together, step, threads, is_shared, count)
+            if number:
+                times[kind].append(seconds)
+            elif kind == "alone":  # the first round warms up, and says how many steps a burst has
+                count = int(together.told(max(1, int(task["burst"] / max(seconds, 1e-6)))))
+    found = {kind: median(seconds) for kind, seconds in times.items()}
+    return {"net": name, "batch": task["batch"], "weights": weights, **found}
+
+
+def _turn(together: Exchange, step: Step, threads: int, is_shared: bool, count: int) -> float:
+    """Seconds of one of so many steps; those that are not shared run on the first process alone."""
+    _meet(together)
+    if is_shared or together.rank == 0:
+        kl.set_num_threads(threads)
+        with world.pretending(together if is_shared else Alone()):
+            step()
+            start = time.perf_counter()
+            for _ in range(count):
+                step()
+            seconds = (time.perf_counter() - start) / count
+    else:
+        seconds = 0.0
+    _meet(together)
+    return float(together.told(seconds))
+
+
+def _meet(together: Any) -> None:
+    """Wait for the others asleep: MPI would spin."""
+    request = together.communicator.Ibarrier()
+    while not request.Test():
+        time.sleep(0.001)
+
+
+def _step_of(name: str, task: dict[str, Any], shards: int | None) -> tuple[Step, int]:
+    """A training step on random data, and the number of weights."""
+    kl.set_random_seed(0)
+    net, rng = find_net(name), np.random.default_rng(0)
+    model = net.build()
+    model.compile("sgd", "sparse_categorical_crossentropy", engine=task["engine"], shards=shards)
+    x = rng.random((task["batch"], *net.input_shape), "float32")
+    y = rng.integers(0, CLASSES, task["batch"])
+    return lambda: model.train_on_batch(x, y), model.count_params()
+
+
+def _exchanges(together: Exchange, length: int, rounds: int) -> dict[str, Any]:
+    """Seconds of the exchange of vectors of a length."""
+    root = (0, DEFAULT_SHARDS)
+    nodes = list(cover(root, share_of(together.rank, together.size, DEFAULT_SHARDS)))
+    vectors = {node: np.ones(length, np.float32) for node in nodes}
+    like, times = np.zeros(length, np.float32), []
+    for _ in range(rounds + 1):
+        together.told(None)
+        start = time.perf_counter()
+        for _ in range(TIMES):
+            together.combine(DEFAULT_SHARDS, vectors, like)
+        times.append((time.perf_counter() - start) / TIMES)
+    return {"bytes": like.nbytes, "exchange": median(times[1:])}
+
+
+if __name__ == "__main__":
+    others = kl.distribute()
+    result = measure(others, json.loads(sys.argv[1]))
+    if others.rank == 0:
+        print(MARK + json.dumps(result))

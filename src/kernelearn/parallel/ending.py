@@ -1,0 +1,81 @@
+"""How processes end: together. One that fails ends all, since the others would wait for it for ever.
+
+MPI itself ends all when a process is killed. What is left to us are errors, requests to stop, and that no
+process spins while it waits for the last one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+# Where all processes meet the same error, the first one says it; the others wait for it so many seconds.
+_PATIENCE = 1.0
+
+_communicator: Any = None
+_stopped_with: int | None = None
+
+
+def end_all_with_one(communicator: Any) -> None:
+    """From now on an error of one process ends all, and a process that is done waits for the others."""
+    global _communicator
+    _communicator = communicator
+    sys.excepthook = _say_and_end_all
+    atexit.register(_wait_for_all, communicator.Dup())
+
+
+def label() -> str:
+    """ "process 2 of 4: " on another than the first of several, for messages; else nothing."""
+    if _communicator is None or _communicator.Get_rank() == 0:
+        return ""
+    return f"process {_communicator.Get_rank()} of {_communicator.Get_size()}: "
+
+
+def let_first_speak() -> None:
+    """Wait before saying what went wrong: the first process may be about to say the same, and end all."""
+    if _communicator is not None and _communicator.Get_rank() > 0:
+        time.sleep(_PATIENCE)
+
+
+def end_all(code: int) -> None:
+    """End all processes with an exit code, if there are others."""
+    if _communicator is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _communicator.Abort(code)
+
+
+@contextlib.contextmanager
+def noting_stop() -> Iterator[None]:
+    """Remember that this process was asked to stop inside: when its program ends, so do the others."""
+    global _stopped_with
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stopped_with = 130
+        raise
+    except SystemExit as end:
+        _stopped_with = end.code if isinstance(end.code, int) else 1
+        raise
+
+
+def _say_and_end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    let_first_speak()
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(f"\n{label()}an error ends the training of all.\n{text}\n")
+    end_all(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+
+def _wait_for_all(communicator: Any) -> None:
+    """Sleep until all processes are done: MPI itself would spin."""
+    if _stopped_with is not None:
+        end_all(_stopped_with)
+    request = communicator.Ibarrier()
+    while not request.Test():
+        time.sleep(0.02)

@@ -1,0 +1,50 @@
+"""The section "distributed": the model of an exchange, its fit, and two real processes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from kernelearn.bench import distributed, report
+from kernelearn.bench.distributed import Cost, fitted
+from kernelearn.bench.interleave import Rounds
+from kernelearn.bench.suite import Ceilings, Settings
+from tests.parallel.mpi import needs_mpi
+
+SIZES = [1_000, 50_000, 3_000_000]
+
+
+class Bench:
+    """What the section asks a bench for."""
+
+    settings = Settings(nets=("lenet",), plan=Rounds(1, 0.01), quick=True, batches=(16,))
+
+    def say(self, text):
+        pass
+
+
+@pytest.mark.parametrize("processes", [2, 5])
+def test_the_fit_finds_the_cost_that_made_the_times(processes):
+    cost = Cost(3e-5, 2e-10)
+    found = fitted(SIZES, [cost.exchange(processes, size) for size in SIZES], processes)
+    np.testing.assert_allclose([found.latency, found.per_byte], [3e-5, 2e-10], rtol=1e-6)
+
+
+def test_no_cost_is_negative():
+    found = fitted(SIZES, [1e-3, 1e-4, 1e-5])
+    assert min(found.latency, found.per_byte) >= 0
+
+
+def test_more_processes_are_less_efficient():
+    shares = [Cost(1e-5, 1e-9).efficiency(p, 0.01, 10**6) for p in distributed.SIZES]
+    assert all(0 < later < sooner < 1 for sooner, later in itertools.pairwise(shares))
+
+
+@needs_mpi
+def test_two_processes_are_measured_and_shown():
+    rows = distributed.run(Bench())
+    assert all(rows[0][kind] > 0 for kind in ("alone", "threads", "processes"))
+    assert rows[-1].keys() == {"latency", "per_byte"}
+    tables = report._MAKERS["distributed"](rows, Ceilings())
+    assert [len(table.rows) for table in tables] == [1, 2, 1]
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)

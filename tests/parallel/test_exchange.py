@@ -1,0 +1,114 @@
+"""The exchange of several processes gives what one process computes, bit by bit."""
+
+import numpy as np
+import pytest
+
+from kernelearn.errors import ArgumentError
+from kernelearn.parallel import meeting, world
+from kernelearn.parallel.exchange import Alone, OverMPI
+from kernelearn.parallel.tree import cover, share_of, value_of
+from tests.parallel.threads import run_together
+
+
+def parts_of(shards, length, dtype, empty=()):
+    random = np.random.default_rng(shards * 1000 + length)
+    scale = 10.0 ** random.integers(-6, 6, (shards, 1))
+    parts = (random.normal(size=(shards, length)) * scale).astype(dtype)
+    return [None if number in empty else part for number, part in enumerate(parts)]
+
+
+def combined(exchange, parts, length, dtype):
+    shards = len(parts)
+    own = share_of(exchange.rank, exchange.size, shards)
+    nodes = {node: value_of(node, parts.__getitem__, np.add) for node in cover((0, shards), own)}
+    return exchange.combine(shards, nodes, np.zeros(length, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("size", "shards", "length", "empty"),
+    [
+        (2, 12, 100, ()),
+        (3, 12, 7, (1, 11)),
+        (4, 4, 2, (0, 1)),
+        (5, 13, 1, ()),
+        (3, 3, 0, ()),
+        (6, 24, 50, range(24)),
+    ],
+)
+def test_the_sum_has_the_bits_of_one_process(dtype, size, shards, length, empty):
+    parts = parts_of(shards, length, dtype, empty)
+    alone = combined(Alone(), parts, length, dtype)
+    for found in run_together(size, lambda c: combined(OverMPI(c), parts, length, dtype)):
+        assert found.dtype == alone.dtype
+        assert found.tobytes() == alone.tobytes()
+
+
+def test_another_order_gives_other_bits():
+    """Or the test above would not see a wrong order."""
+    parts = parts_of(12, 100, "float32")
+    in_turn = parts[0].copy()
+    for part in parts[1:]:
+        in_turn += part
+    assert combined(Alone(), parts, 100, "float32").tobytes() != in_turn.tobytes()
+
+
+def test_rows_come_in_the_order_of_processes():
+    rows = np.arange(12.0).reshape(6, 2)
+    bounds = [0, 2, 2, 6]
+    for found in run_together(3, lambda c: OverMPI(c).in_order(rows[bounds[c.rank] : bounds[c.rank + 1]])):
+        np.testing.assert_array_equal(found, rows)
+
+
+def test_the_first_tells_and_all_say():
+    found = run_together(3, lambda c: (OverMPI(c).told(c.rank + 5), OverMPI(c).all_say(c.rank)))
+    assert found == [(5, [0, 1, 2])] * 3
+    assert Alone().told("x") == "x"
+    assert Alone().all_say("x") == ["x"]
+
+
+def test_processes_with_the_same_code_agree():
+    run_together(2, lambda c: meeting.check_agreement(OverMPI(c)))
+
+
+@pytest.mark.parametrize("name", ["kernelearn", "numpy", "byte order", "processor target"])
+def test_what_differs_is_named(name):
+    own = meeting.about_this_process()
+    with pytest.raises(ArgumentError, match=rf"differ in {name}.*process 2 has other"):
+        meeting.check_same([own, own, {**own, name: "other"}])
+
+
+def test_shards_that_leave_a_process_without_work_are_refused():
+    exchange = Alone()
+    assert world.shards_of(None) == 1
+    assert world.shards_of(5) == 5
+    exchange.size = 6
+    with world.pretending(exchange):
+        assert world.shards_of(None) == world.DEFAULT_SHARDS
+        with pytest.raises(ArgumentError, match="without work"):
+            world.shards_of(5)
+
+
+def test_what_a_training_process_starts_is_no_part_of_it(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    assert world.started_by_mpi()
+    monkeypatch.setenv("KERNELEARN_MPI_MEMBER", "1")
+    assert not world.started_by_mpi()
+    monkeypatch.setenv("PMI_SIZE", "several")
+    assert not world.started_by_mpi()
+
+
+def test_more_threads_than_cpus_are_warned_about(monkeypatch):
+    monkeypatch.setenv("KERNELEARN_NUM_THREADS", "200")
+    with pytest.warns(UserWarning, match="400 threads in all share"):
+        run_together(2, lambda c: meeting.share_cpus(OverMPI(c)))
+
+
+def test_cpus_are_shared_by_default(monkeypatch):
+    from kernelearn.engine.cpu.machine import threads
+
+    monkeypatch.delenv("KERNELEARN_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "available_cpus", lambda: 8)
+    monkeypatch.setattr(threads, "_sharing", 1)
+    run_together(3, lambda c: meeting.share_cpus(OverMPI(c)))
+    assert threads.get_num_threads() == 2

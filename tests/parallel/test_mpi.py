@@ -1,0 +1,93 @@
+"""Real processes under mpiexec: the same bits for 1, 2 and 3, and the end of all when one fails."""
+
+import functools
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.parallel.mpi import needs_mpi, run, start
+
+pytestmark = needs_mpi
+PROGRAM = Path(__file__).with_name("program.py")
+
+
+@functools.cache
+def wanted():
+    """The hash of one process."""
+    return hash_of(run(1, PROGRAM, "-"))
+
+
+def hash_of(result):
+    code, out, err = result
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith("hash ")]
+    assert len(lines) == 1, out
+    return lines[0].removeprefix("hash ")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_processes_gives_the_same_bits(size):
+    assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size))) == wanted()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("data", "what differs: the training data"),
+        ("network", "what differs: .*the network"),
+    ],
+)
+def test_processes_that_train_something_else_are_refused(fault, said):
+    import re
+
+    code, _, err = run(2, PROGRAM, "-", fault)
+    assert code == 1
+    assert re.search(said, err)
+    assert err.count("an error ends the training of all") == 1
+
+
+def test_an_error_of_one_process_ends_all_with_its_message():
+    code, out, err = run(3, PROGRAM, "-", "raise", 1, 2)
+    assert code == 1
+    assert "hash" not in out
+    assert "process 1 of 3: an error ends the training of all" in err
+    assert err.count("ValueError: a picture was bad") == 1
+
+
+def check_killed_and_resumed(folder, size, rank, step, size_after):
+    process = start(size, PROGRAM, folder, "kill", rank, step)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0, f"{time.monotonic() - began:.0f} s: {err}"
+    assert hash_of(run(size_after, PROGRAM, folder)) == wanted()
+
+
+def test_a_killed_process_ends_all_and_another_number_goes_on(tmp_path):
+    check_killed_and_resumed(tmp_path / "b", 2, 1, 5, 3)
+
+
+def test_a_killed_first_process_ends_all_and_one_goes_on(tmp_path):
+    check_killed_and_resumed(tmp_path / "b", 2, 0, 4, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(30))
+def test_any_killed_process_at_any_step(tmp_path, number):
+    random = np.random.default_rng(number)
+    size = int(random.integers(2, 5))
+    rank, step, after = random.integers(size), random.integers(1, 9), random.integers(1, 5)
+    check_killed_and_resumed(tmp_path / "b", size, int(rank), int(step), int(after))
+
+
+def test_a_request_to_stop_saves_and_ends_all(tmp_path):
+    code, out, err = run(2, PROGRAM, tmp_path / "b", "stop", 0, 3)
+    assert code == 143, err
+    assert "The run is saved" in out
+    assert hash_of(run(1, PROGRAM, tmp_path / "b")) == wanted()
+
+
+def test_weights_of_the_first_process_count():
+    alone = hash_of(run(1, PROGRAM, "-", PROGRAM_SEED="7"))
+    assert hash_of(run(2, PROGRAM, "-", PROGRAM_SEED="7")) == alone

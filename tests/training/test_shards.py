@@ -1,0 +1,310 @@
+"""Training in shards: the same bits for any number of threads and processes, the sums of the whole batch."""
+
+import numpy as np
+import pytest
+
+import kernelearn as kl
+from kernelearn import layers, optimizers
+from kernelearn.errors import ArgumentError, NonFiniteError
+from kernelearn.parallel import world
+from kernelearn.parallel.exchange import OverMPI
+from kernelearn.training.steps.cutting import CUT, cut_step
+from tests.parallel.threads import run_together
+
+ROWS = 28
+X = np.random.default_rng(0).normal(size=(ROWS, 6, 6, 1)).astype("float32")
+Y = np.arange(ROWS) % 3
+LOSS = "sparse_categorical_crossentropy"
+
+
+def plain(**options):
+    kl.set_random_seed(1)
+    return kl.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.Conv2D(4, 3, activation="tanh", **options),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def rich():
+    kl.set_random_seed(1)
+    return kl.Sequential(
+        [
+            layers.Input((6, 6, 1)),
+            layers.RandomFlip(),
+            layers.Conv2D(4, 3, kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def trained(model=None, optimizer="adam", shards=4, loss=LOSS, metrics=("accuracy",), **options):
+    """A model after two epochs of three batches, the last one short, and its history."""
+    model = rich() if model is None else model
+    fitting = {name: options.pop(name) for name in ("sample_weight", "class_weight") if name in options}
+    targets = options.pop("y", Y)
+    model.compile(optimizer, loss, metrics=list(metrics), shards=shards, **options)
+    history = model.fit(X, targets, batch_size=12, epochs=2, verbose=0, seed=3, **fitting)
+    return model, history.history
+
+
+def bits(model):
+    return b"".join(array.tobytes() for array in model.get_weights())
+
+
+def check_close(first, second, tolerance=2e-5):
+    for one, other in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_allclose(one, other, atol=tolerance, rtol=tolerance)
+
+
+# --- the same bits
+
+
+@pytest.mark.parametrize("threads", [2, 3, 13])
+def test_threads_change_no_bit(threads):
+    kl.set_num_threads(1)
+    alone, history = trained()
+    kl.set_num_threads(threads)
+    other, same = trained()
+    assert bits(alone) == bits(other)
+    assert history == same
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_processes_change_no_bit(size):
+    """Shards of several processes, one process after the other, on what the exchange of each would hold."""
+    alone, history = trained(shards=6)
+    logs = as_processes(size, 6)
+    assert all(weights == bits(alone) for weights, _ in logs)
+    assert all(found == history for _, found in logs)
+
+
+def as_processes(size, shards):
+    """(weights, history) of each process; `world` is one a Python process, so steps meet in threads."""
+    import threading
+
+    lock, local = threading.Lock(), threading.local()
+
+    class Each:
+        """The exchange of the thread that asks."""
+
+        def __getattr__(self, name):
+            return getattr(local.exchange, name)
+
+    def work(communicator):
+        local.exchange = OverMPI(communicator)
+        with lock:
+            model = rich()
+            model.compile("adam", LOSS, metrics=["accuracy"], shards=shards)
+            model.build((None, 6, 6, 1))
+        found = model.fit(X, Y, batch_size=12, epochs=2, verbose=0, seed=3)
+        return bits(model), found.history
+
+    with world.pretending(Each()):
+        return run_together(size, work)
+
+
+# --- the sums of the whole batch
+
+
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: optimizers.Adam(0.01),
+    "adamw, clipped": lambda: optimizers.AdamW(0.01, clipnorm=0.1),
+    "clipped by all": lambda: optimizers.SGD(0.05, global_clipnorm=0.1),
+    "rmsprop": lambda: optimizers.RMSprop(0.005),
+    "averaged": lambda: optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5),
+    "accumulated": lambda: optimizers.SGD(0.05, gradient_accumulation_steps=2),
+    "lamb": lambda: optimizers.Lamb(0.01),
+    "adafactor": lambda: optimizers.Adafactor(0.01),
+    "muon": lambda: optimizers.Muon(0.01),
+    "schedule-free": lambda: optimizers.ScheduleFreeAdamW(0.01),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_every_optimizer_learns_as_from_whole_batches(make):
+    """In float64, where no rounding hides an error or is made one by an optimiser that divides by it."""
+    kl.config.set_floatx("float64")
+    whole, history = trained(plain(), make(), None)
+    parts, same = trained(plain(), make(), 5)
+    check_close(whole, parts, 1e-9)
+    np.testing.assert_allclose(history["loss"], same["loss"], rtol=1e-9)
+    assert history["accuracy"] == same["accuracy"]
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize("shards", [2, 7, 12, 40])
+def test_any_number_of_shards_learns_the_same(engine, shards):
+    """Forty: more than a batch has images, so some have none."""
+    whole, history = trained(plain(), shards=None, engine=engine)
+    parts, same = trained(plain(), shards=shards, engine=engine)
+    check_close(whole, parts)
+    np.testing.assert_allclose(history["loss"], same["loss"], rtol=1e-5)
+
+
+WEIGHTS = np.linspace(0, 3, ROWS).astype("float32")
+CASES = {
+    "sample weights": {"sample_weight": WEIGHTS},
+    "class weights": {"class_weight": {0: 1.0, 1: 2.5, 2: 0.5}},
+    "a sum": {"loss": kl.losses.SparseCategoricalCrossentropy(reduction="sum"), "optimizer": "sgd"},
+    "bfloat16": {"policy": "mixed_bfloat16"},
+    "no metrics": {"metrics": ()},
+}
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_weights_and_reductions_are_those_of_the_batch(options):
+    whole, history = trained(plain(), **{**options, "shards": None})
+    parts, same = trained(plain(), **options)
+    check_close(whole, parts, 1e-3 if "policy" in options else 1e-4)
+    np.testing.assert_allclose(history["loss"], same["loss"], rtol=1e-4)
+
+
+def two_outputs():
+    kl.set_random_seed(1)
+    x = layers.Input((6, 6, 1))
+    features = layers.Flatten()(layers.Conv2D(4, 3, activation="tanh")(x))
+    return kl.Model(x, [layers.Dense(3, activation="softmax")(features), layers.Dense(1)(features)])
+
+
+def test_several_outputs():
+    losses = [LOSS, kl.losses.MeanSquaredError(reduction="sum")]
+    targets = [Y, X.mean((1, 2))]
+    options = {"loss": losses, "metrics": (), "y": targets, "optimizer": "sgd", "loss_weights": [1.0, 0.1]}
+    whole, history = trained(two_outputs(), shards=None, **options)
+    parts, same = trained(two_outputs(), **options)
+    check_close(whole, parts, 1e-4)
+    for values, others in zip(history.values(), same.values()):
+        np.testing.assert_allclose(values, others, rtol=1e-4)
+
+
+def test_statistics_are_those_of_shards_merged():
+    norm, other = layers.BatchNormalization(), layers.BatchNormalization()
+    for layer, shards in ((norm, 3), (other, None)):
+        model = kl.Sequential([layers.Input((6, 6, 1)), layer, layers.Flatten(), layers.Dense(3)])
+        trained(model, optimizers.SGD(0.0), shards, kl.losses.SparseCategoricalCrossentropy(True))
+    np.testing.assert_allclose(norm.moving_mean.numpy(), other.moving_mean.numpy(), atol=1e-5)
+    assert not np.array_equal(norm.moving_variance.numpy(), other.moving_variance.numpy())
+
+
+# --- around a step
+
+
+def test_buffers_of_a_step_are_those_of_all_images():
+    """What a ledger multiplies gives the gradient that the step used."""
+    model = plain()
+    model.compile("sgd", LOSS, shards=5)
+    batch = model.batch_of(X, Y, None)
+    step = model.programs.step_for("train", batch)
+    gradients = step.program.gradients
+    kernel = next(b.name for b in step.program.weights() if b.shape == (64, 3))
+    dense = next(op for op in step.program.operations if op.operator == "dense" and kernel in op.inputs)
+    labels = {
+        "x": dense.inputs[0],
+        "grad": gradients[dense.outputs[0]],
+        "kernel": gradients[kernel],
+    }
+    kept = step.keeping(labels)
+    result = kept.run(batch, model.programs.clock(0))
+    assert result.outputs["x"].shape == (ROWS, 64)
+    product = result.outputs["x"].T @ result.outputs["grad"]
+    np.testing.assert_allclose(product, result.outputs["kernel"], atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_and_is_explained():
+    model = plain()
+    model.compile("sgd", LOSS, shards=4)
+    model.fit(X, Y, batch_size=ROWS, epochs=1, verbose=0)
+    before = bits(model)
+    broken = X.copy()
+    broken[-1, 0, 0, 0] = np.inf
+    with pytest.raises((NonFiniteError, kl.errors.DataError)):
+        model.fit(broken, Y, batch_size=ROWS, epochs=1, verbose=0)
+    assert bits(model) == before
+
+
+def test_one_shard_is_the_batch_as_a_whole():
+    assert bits(trained(shards=1)[0]) == bits(trained(shards=None)[0])
+
+
+def test_a_backup_goes_on_with_its_shards_only(tmp_path):
+    backup = kl.callbacks.BackupAndRestore(tmp_path / "b")
+
+    def fit(shards, *callbacks):
+        model = plain()
+        model.compile("adam", LOSS, shards=shards)
+        model.fit(X, Y, batch_size=12, epochs=2, verbose=0, seed=3, callbacks=[backup, *callbacks])
+        return model
+
+    with pytest.raises(ZeroDivisionError):
+        fit(4, kl.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch and 1 / 0))
+    with pytest.raises(ArgumentError, match="number of shards"):
+        fit(5)
+    assert bits(fit(4)) == bits(trained(plain(), metrics=())[0])
+
+
+@pytest.mark.parametrize("shards", [0, -1, 1.5, "4", True])
+def test_shards_are_a_count(shards):
+    with pytest.raises(ArgumentError, match="shards"):
+        plain().compile("sgd", LOSS, shards=shards)
+
+
+def test_steps_of_ones_own_are_refused():
+    class Own(kl.Model):
+        def train_step(self, data):
+            return {"loss": 0.0}
+
+    x = layers.Input((6, 6, 1))
+    model = Own(x, layers.Dense(3)(layers.Flatten()(x)))
+    model.compile("sgd", LOSS, shards=2)
+    with pytest.raises(ArgumentError, match="train_step of its own"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_a_mean_that_no_shard_knows_is_refused():
+    loss = kl.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    with pytest.raises(ArgumentError, match="mean_with_sample_weight"):
+        plain().compile("sgd", loss, shards=2)
+
+
+def test_synchronized_statistics_are_refused():
+    parts = [layers.Input((6, 6, 1)), layers.BatchNormalization(synchronized=True), layers.Flatten()]
+    model = kl.Sequential([*parts, layers.Dense(3)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ArgumentError, match="synchronized=True"):
+        model.compile("sgd", "mse", shards=2)
+
+
+def test_estimators_train_in_shards():
+    network = {"epochs": 1, "random_state": 0, "model": "lenet", "batch_size": 16}
+    images = np.random.default_rng(0).random((32, 12, 12))
+    found = [kl.CNNClassifier(**network, shards=4).fit(images, np.arange(32) % 2) for _ in range(2)]
+    whole = kl.CNNClassifier(**network).fit(images, np.arange(32) % 2)
+    assert bits(found[0].model_) == bits(found[1].model_)
+    assert bits(found[0].model_) != bits(whole.model_)
+
+
+# --- the cut
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_the_cut_parts_every_operation_once(make):
+    model = rich()
+    model.compile(make(), LOSS)
+    program = model.step("train").program
+    cut = cut_step(program)
+    assert len(cut.shard.operations) + len(cut.rest.operations) <= len(program.operations)
+    assert all(op in program.operations for op in (*cut.shard.operations, *cut.rest.operations))
+    updates = [op for op in program.operations if op.phase == "update"]
+    assert all(op in cut.rest.operations for op in updates)
+    made = {name for op in cut.shard.operations for name in op.outputs}
+    assert {value.name for value in cut.values} <= made
+    assert {CUT + value.name for value in cut.values} <= set(cut.shard.outputs)
