@@ -17,6 +17,8 @@ from typing import Any
 
 # Where all processes meet the same error, the first one says it; the others wait for it so many seconds.
 _PATIENCE = 1.0
+# Seconds until what was said has gone through mpiexec, which drops the rest once it ends the processes.
+_ON_ITS_WAY = 0.5
 
 _communicator: Any = None
 _stopped_with: int | None = None
@@ -48,6 +50,7 @@ def end_all(code: int) -> None:
     if _communicator is not None:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_ON_ITS_WAY)
         _communicator.Abort(code)
 
 
