@@ -140,7 +140,7 @@ class Library:
     Attributes:
         runs: key -> run.
         can_control: whether the page may steer trainings.
-    Raises: ArgumentError for no run at all, or a folder that is none.
+    Raises: ArgumentError for no run at all, a folder that is none, or no folder of lessons.
     """
 
     def __init__(
@@ -155,6 +155,10 @@ class Library:
         self.runs: dict[str, PageRun] = {}
         self.can_control = False
         self.lessons = None if lessons is None else Path(lessons)
+        if self.lessons is not None and not self.lessons.is_dir():
+            raise ArgumentError(
+                f"There is no folder {str(self.lessons)!r} of lessons; give one with Markdown files."
+            )
         for place, given in enumerate(paths):
             path = Path(given).resolve()
             if not may_be_missing:

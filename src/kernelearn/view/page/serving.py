@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -135,6 +136,10 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.bind(found[4])
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ArgumentError(
+                f"{host!r} is no address of this machine: give one of its own, or leave --host out."
+            ) from error
         raise ArgumentError(
             f"Port {port} of {host!r} cannot be taken: {error.strerror}. Leave --port out to get a free one."
         ) from error
