@@ -73,10 +73,11 @@ def write_for_ever(folder, pipe):
         os._exit(1)
 
 
-def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path):
-    """The same run is killed and gone on with, 60 times: all that was told as written is there each time."""
+@pytest.mark.parametrize("kills", [KILLS // 3, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path, kills):
+    """The same run is killed and gone on with: all that was told as written is there each time."""
     moments, before = random.Random(0), -1
-    for _ in range(KILLS):
+    for _ in range(kills):
         writer = Writer(tmp_path)
         assert writer.began_behind == before
         time.sleep(moments.uniform(0, 0.02))
@@ -91,7 +92,7 @@ def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path):
             assert np.array_equal(run.kernels("conv", step), kernel_of(step))
             assert run.batch(step).images.tolist() == [step + i for i in range(step % 4 + 1)]
         before = run.last_step
-    assert before > KILLS
+    assert before > kills
     assert assert_is_prefix(Run(tmp_path), before + 1) == before + 1
 
 

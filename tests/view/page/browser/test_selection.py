@@ -12,6 +12,7 @@ ADDRESSES = [
     "layer=conv1&weight=1,1&step=12&view=compare&since=3&curve=val_loss",
     "layer=conv2&weight=0,1&step=2&order=size",
 ]
+REST = [ADDRESSES[0], *ADDRESSES[5:]]
 
 
 def fields(address):
@@ -19,7 +20,9 @@ def fields(address):
 
 
 class TestAddress:
-    @pytest.mark.parametrize("address", ADDRESSES)
+    @pytest.mark.parametrize(
+        "address", [*ADDRESSES[1:5], *(pytest.param(one, marks=pytest.mark.slow) for one in REST)]
+    )
     def test_is_the_screen_and_back(self, reader, address):
         """Address -> screen -> address -> screen is the identity."""
         reader.open(address)
