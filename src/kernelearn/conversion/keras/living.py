@@ -9,7 +9,7 @@ from typing import Any
 
 from kernelearn._optional import require
 from kernelearn.conversion.keras import zipped
-from kernelearn.errors import ArgumentTypeError
+from kernelearn.errors import ArgumentError, ArgumentTypeError
 from kernelearn.models import Model
 
 
@@ -50,4 +50,18 @@ def to_keras(model: Model) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         zipped.save_model(model, path)
-        return keras.models.load_model(path)
+        try:
+            return keras.models.load_model(path)
+        except KeyError as error:
+            raise _because_of_dots(model, error) from error
+
+
+def _because_of_dots(model: Model, error: KeyError) -> Exception:
+    """What Keras on PyTorch says of weights whose names have a dot, in words; or the error as it is."""
+    dotted = [path for path in model.weight_paths() if "." in path]
+    if not dotted or "." not in str(error):
+        return error
+    return ArgumentError(
+        f"Keras on PyTorch takes no dots in the names of parameters, and {dotted[0]!r} has one (of "
+        f"{len(dotted)}). Give layers other names, or start Keras with KERAS_BACKEND=jax."
+    )
