@@ -377,10 +377,10 @@ export class App {
     return this.answers.otherTrace(frame);
   }
 
-  /** Fetch what the next steps need, before they are shown. @param {ArrayLike<number>} steps @param {number} at */
-  prefetch(steps, at) {
+  /** Fetch what steps need that are likely to be shown next. @param {number[]} steps */
+  prefetch(steps) {
     if (this.data.source.kind !== "server") return;
-    for (let i = at + 1; i < Math.min(steps.length, at + 4); i++) void assemble(this, { ...this.state.pinned, step: steps[i], image: -1 }).catch(() => null);
+    for (const step of steps) void assemble(this, { ...this.state.pinned, step, image: -1 }).catch(() => null);
   }
 
   openPicture() {

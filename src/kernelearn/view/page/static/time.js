@@ -75,7 +75,16 @@ export class TimeView {
     const at = upTo(this.stops, this.page.state.pinned.step) + way;
     const isBetween = this.stops[at - way] !== this.page.state.pinned.step;
     const wanted = this.stops[way < 0 && isBetween ? at + 1 : at];
-    if (wanted != null) this.page.go(wanted);
+    if (wanted == null) return;
+    this.page.go(wanted);
+    this.#lookAhead(this.stops, wanted, way);
+  }
+
+  /** What the same key will want next. @param {ArrayLike<number>} steps @param {number} step @param {number} way */
+  #lookAhead(steps, step, way) {
+    const at = Array.from(steps).indexOf(step);
+    const next = [steps[at + way], steps[at + 2 * way]].filter((one) => one != null);
+    void this.page.settled.then(() => this.page.state.pinned.step === step && this.page.prefetch(next));
   }
 
   /** Next or previous step with a ledger. @param {number} way */
@@ -83,8 +92,10 @@ export class TimeView {
     const { layer } = this.page.frame;
     const step = this.page.state.pinned.step;
     const steps = Array.from(layer.ledgers);
-    const wanted = way > 0 ? steps.find((k) => k > step) : steps.reverse().find((k) => k < step);
-    if (wanted != null) this.page.go(wanted, { source: "batch" });
+    const wanted = way > 0 ? steps.find((k) => k > step) : steps.findLast((k) => k < step);
+    if (wanted == null) return;
+    this.page.go(wanted, { source: "batch" });
+    this.#lookAhead(steps, wanted, way);
   }
 
   /** @param {boolean} [isOn] */
@@ -100,7 +111,7 @@ export class TimeView {
       const at = upTo(this.stops, this.page.state.pinned.step) + 1;
       if (at >= this.stops.length || !this.playing) return this.toggle(false);
       this.page.go(this.stops[at], {}, true);
-      this.page.prefetch(this.stops, at);
+      this.page.prefetch(Array.from(this.stops.slice(at + 1, at + 4)));
       await this.page.settled;
       if (this.playing) this.playing = setTimeout(next, each);
     };
