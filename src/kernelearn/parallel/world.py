@@ -66,9 +66,13 @@ def _all_processes() -> Any:
 
 
 def exchange() -> Exchange:
-    """The processes of this training; those of mpiexec where one has started this process."""
-    if _current is _NOBODY_YET and started_by_mpi():
-        return distribute()
+    """The processes of this training; those of mpiexec where one has started this process.
+
+    Every step of a training asks, so the environment is looked at once.
+    """
+    global _current
+    if _current is _NOBODY_YET:
+        _current = distribute() if started_by_mpi() else Alone()
     return _current
 
 
