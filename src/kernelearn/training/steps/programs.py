@@ -453,7 +453,7 @@ class Programs:
         return StepProgram(kind, executable, built.afterwards)
 
     def _in_shards(self, built: building.Built, count: int) -> StepProgram:
-        from kernelearn.training.steps.sharded import NotRun, Shards, sharded
+        from kernelearn.training.steps.sharded import Shards, sharded
 
         reductions = [None if o.loss is None else o.loss.reduction for o in self._objectives or ()]
         if "mean_with_sample_weight" in reductions:
@@ -468,10 +468,10 @@ class Programs:
                     f"the batch is cut into {count} shards, each with its own. Leave synchronized out, or "
                     "train in one process without shards."
                 )
-        whole = NotRun(built.program, built.variables, resolve_engine(self.engine))
         is_sum = tuple(number for number, reduction in enumerate(reductions) if reduction == "sum")
         shards = Shards(count, world.exchange(), is_sum)
-        return sharded(StepProgram("train", whole, built.afterwards), shards)
+        engine = resolve_engine(self.engine)
+        return sharded(built.program, built.variables, engine, built.afterwards, shards)
 
     def try_own_code(self, batch: Batch) -> None:
         """Trace losses of the user's own for a batch, so that what is wrong in them is said before the first

@@ -9,7 +9,7 @@ So the weights do not depend on how many processes share the shards, nor on thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError
 from kernelearn.parallel.exchange import Exchange
 from kernelearn.parallel.tree import Node, cover, rows_of, share_of, value_of
+from kernelearn.training.own.afterwards import Afterwards
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
 from kernelearn.training.steps.programs import StepProgram
 from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult
@@ -97,26 +98,28 @@ class ShardedStep(StepProgram):
     def keeping(self, buffers: Mapping[str, str]) -> ShardedStep:
         """A step that gives these buffers too: those with a row an image from all shards, in order."""
         program = self.program.keeping(**buffers)
-        return _made(self, program, self.shards)
+        engine = self.executable.engine
+        return sharded(program, self.variables, engine, self.afterwards, self.shards)
 
     def changed(self, program: Program) -> StepProgram:
         """Another program with the same variables, on the whole batch at once."""
         return StepProgram(self.kind, prepare(program, self.variables, self.executable.engine))
 
 
-def sharded(step: StepProgram, shards: Shards) -> ShardedStep:
+def sharded(
+    program: Program,
+    variables: Mapping[str, Variable],
+    engine: str,
+    afterwards: Sequence[Afterwards],
+    shards: Shards,
+) -> ShardedStep:
     """A training step, in shards.
 
     Raises: ArgumentError for a step that cannot be cut, see `cut_step`.
     """
-    return _made(step, step.program, shards)
-
-
-def _made(step: StepProgram, program: Program, shards: Shards) -> ShardedStep:
-    engine, variables = step.executable.engine, step.variables
-    whole = NotRun(program, variables, engine)
     parts = _Parts.of(program, variables, engine)
-    return ShardedStep(step.kind, whole, step.afterwards, shards=shards, parts=parts)
+    whole = NotRun(program, variables, engine)
+    return ShardedStep("train", whole, afterwards, shards=shards, parts=parts)
 
 
 @dataclass(frozen=True)
