@@ -74,6 +74,7 @@ def train(
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
     from kernelearn.cli.train import processes as several
+    from kernelearn.cli.train.settings import options_of
 
     if processes is not None and several.starts_others(processes):
         raise typer.Exit(several.start(context, processes))
@@ -89,30 +90,7 @@ def train(
         record_full,
         record_budget,
     )
-    given = {
-        "data": data,
-        "model": model,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "lr": lr,
-        "schedule": schedule,
-        "seed": seed,
-        "split_seed": split_seed,
-        "val": val,
-        "test": test,
-        "augment": augment,
-        "resize": resize,
-        "pad": pad,
-        "channels": channels,
-        "patience": patience,
-        "engine": engine,
-        "policy": policy,
-        "freeze": freeze,
-        "class_weight": class_weight,
-        "shards": shards,
-        "record": recorded.recorder_arguments(),
-    }
+    given = options_of({**locals(), "record": recorded.recorder_arguments()})
     verbose: str | int = 0 if quiet or as_json else "auto"
     if not is_first:
         _follow(given)

@@ -112,30 +112,11 @@ def finetune(
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
     from kernelearn.cli.train.command import begin, report, resumed
+    from kernelearn.cli.train.settings import options_of
 
     recorded = recording.RecordOptions(record, None, None, None, None, None, None)
-    given: dict[str, Any] = {
-        "data": data,
-        "model": model,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "lr": lr,
-        "schedule": schedule,
-        "seed": seed,
-        "split_seed": split_seed,
-        "val": val,
-        "test": test,
-        "augment": augment,
-        "resize": resize,
-        "pad": pad,
-        "channels": channels,
-        "patience": patience,
-        "engine": engine,
-        "policy": policy,
-        "class_weight": class_weight,
-        "record": recorded.recorder_arguments(),
-    }
+    # --freeze is a layer here and no pattern as in `train`: it is among the words of the transfer.
+    given = options_of({**locals(), "freeze": None, "record": recorded.recorder_arguments()})
     told = {
         "until": freeze,
         "head_only": head,

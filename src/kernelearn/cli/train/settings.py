@@ -1,6 +1,6 @@
 """What a training is to do, resolved: options with their defaults filled in, as run.json keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,11 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> "Settings":
         """The settings of a run."""
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+
+def options_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parameters of a command that say what is trained: each is called as in `Settings`."""
+    return {field.name: parameters[field.name] for field in fields(Settings) if field.name in parameters}
 
 
 def make_settings(given: dict[str, Any]) -> Settings:
