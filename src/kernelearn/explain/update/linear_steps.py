@@ -24,7 +24,9 @@ from kernelearn.engine.reference.optimizers import FloatNumbers, length_factor, 
 from kernelearn.engine.updates import UPDATES
 from kernelearn.engine.updates.rule import LinearStep, Slots
 from kernelearn.errors import ArgumentError, unknown_name
-from kernelearn.explain.update.torch_steps import TORCH_STEPS
+from kernelearn.explain.update import torch_steps
+from kernelearn.explain.update.torch_steps import TORCH_STEPS, Before
+from kernelearn.recording.torch_updates import TORCH_UPDATES
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,10 @@ def replay(
     Raises: UnknownNameError for another kind, ArgumentError if slots are missing.
     """
     if kind in TORCH_STEPS:
-        return _replay_of_torch(before, gradient, slots, kind, attrs, learning_rate, iteration)
+        own = TORCH_UPDATES[kind].whole(attrs)
+        _check_there(kind, list(TORCH_UPDATES[kind].slots_with(own)), list(slots))
+        rate = float(learning_rate) * float(own.get("multiplier", 1.0))
+        return Replay(*TORCH_STEPS[kind](Before(before, gradient, slots, own, rate, int(iteration))))
     if kind not in UPDATES:
         raise unknown_name("update that can be taken apart", kind, [*UPDATES, *TORCH_STEPS])
     own = OPERATORS[kind].whole(attrs)
@@ -78,27 +83,10 @@ def replay(
     return Replay(weight, new, replace(step, decay=step.decay + decay))
 
 
-def _replay_of_torch(
-    before: NDArray[Any],
-    gradient: NDArray[Any],
-    slots: Slots,
-    kind: str,
-    attrs: Mapping[str, Any],
-    learning_rate: float,
-    iteration: int,
-) -> Replay:
-    """The same for an update that PyTorch did."""
-    own = {**TORCH_STEPS[kind].attrs, **attrs}
-    _check_there(kind, list(TORCH_STEPS[kind].slots_with(own)), list(slots))
-    rate = float(learning_rate) * float(own.get("multiplier", 1.0))
-    weight, after, step = TORCH_STEPS[kind].step(before, gradient, slots, own, rate, int(iteration))
-    return Replay(weight, after, step)
-
-
 def is_followed(kind: str, attrs: Mapping[str, Any]) -> bool:
     """Whether the steps of an optimiser say all that an update leaves to the next: see `Update`."""
     if kind in TORCH_STEPS:
-        return TORCH_STEPS[kind].is_followed({**TORCH_STEPS[kind].attrs, **attrs})
+        return torch_steps.is_followed(kind, attrs)
     return UPDATES[kind].is_followed
 
 
