@@ -121,7 +121,7 @@ class _Walker:
     def group(self, group: Any, place: str, depth: int) -> Group:
         if depth > MAX_DEPTH:
             raise self.refuse(place, f"lies more than {MAX_DEPTH} groups deep, deeper than any network.")
-        # NOTE: a group with two names can hold one with two names, and so on: few bytes, endlessly many paths.
+        # NOTE: a group with two names can hold one with two names, and so on: few bytes and endless paths.
         first = self.seen.setdefault(int(self.h5py.h5o.get_info(group).addr), place)
         if first != place:
             raise self.refuse(place, f"is the group {first or '/'} once more; each may have one name only.")
