@@ -36,7 +36,7 @@ class WatchBook:
         about: what the manifest says of the whole run.
         every: stream -> stride.
         automatic: streams that may come less often to save time.
-        layers: to record; see `selection.chosen`.
+        layers: to record; see `recording.capture.selection.chosen_layers`.
         max_bytes: size of all files, at most.
     Attributes:
         step: number of the last step.
@@ -164,19 +164,17 @@ class WatchBook:
 
     def _record_due(self, step: int, seen: SeenStep) -> None:
         book, taken = self._writer, self._writer.selection
-        if Stream.KERNELS in self.due:
-            book.put_if_room(Stream.KERNELS, step, lambda: _now(taken.weights))
-        if Stream.STATE in self.due:
-            book.put_if_room(Stream.STATE, step, lambda: _now(taken.state))
+        records: dict[Stream, Any] = {
+            Stream.KERNELS: lambda: _now(taken.weights),
+            Stream.STATE: lambda: _now(taken.state),
+            **({} if self._maps is None else {Stream.MAPS: self._maps}),
+        }
         gradients = [field.name for field in taken.layouts[Stream.GRADIENTS].fields]
-        if Stream.GRADIENTS in self.due and all(name in seen.gradients for name in gradients):
-            found = {name: seen.gradients[name] for name in gradients}
-            has_gradients = book.put_if_room(Stream.GRADIENTS, step, found)
-            if has_gradients and Stream.LEDGER in self.due and seen.uses:
-                factors = factor_arrays(seen.uses, list(taken.about["uses"]))
-                book.put_if_room(Stream.LEDGER, step, factors, seen.rows)
-        if self._maps is not None and Stream.MAPS in self.due:
-            book.put_if_room(Stream.MAPS, step, self._maps)
+        if all(name in seen.gradients for name in gradients):
+            records[Stream.GRADIENTS] = {name: seen.gradients[name] for name in gradients}
+        if seen.uses:
+            records[Stream.LEDGER] = lambda: factor_arrays(seen.uses, list(taken.about["uses"]))
+        book.put_due(step, self.due, records, seen.rows)
         if taken.is_small and (Stream.LEDGER in self.due or book.schedule.is_beside_ledger(step)):
             self._record_all(step)
 
