@@ -28,6 +28,15 @@ from kernelearn.watching.selection import WatchSelection, factor_arrays, select
 _MARGIN_BYTES = 1_000_000
 
 
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise ArgumentError where a run would be written over that nobody gave up."""
+    if (folder / MANIFEST).exists() and not overwrite:
+        raise ArgumentError(
+            f"There is a recorded run in {str(folder)!r} already; choose another folder with run=, or pass "
+            "overwrite=True."
+        )
+
+
 class WatchBook:
     """A run that is being written.
 
@@ -57,11 +66,7 @@ class WatchBook:
         self.folder, self.layers = Path(folder), layers
         check_writable(self.folder, _MARGIN_BYTES)
         if (self.folder / MANIFEST).exists():
-            if not overwrite:
-                raise ArgumentError(
-                    f"There is a recorded run in {str(self.folder)!r} already; choose another folder with "
-                    "run=, or pass overwrite=True."
-                )
+            check_free(self.folder, overwrite)
             with FolderLock(self.folder):
                 remove_run(self.folder)
         self._writer = BudgetedWriter[WatchSelection](
@@ -72,6 +77,7 @@ class WatchBook:
         self._whole_at = -1
         self._probes: Mapping[str, Array] = {}
         self._maps: Callable[[], Mapping[str, Array]] | None = None
+        self._map_fields: list[Field] = []
         self._seen = 0
         self._writer.event("begun", 0, every=dict(every))
 
@@ -113,8 +119,9 @@ class WatchBook:
             kept = self._writer.writer.streams[Stream.STEPS].layout.capacity
             capacity = kept if step.rows <= kept else max(step.rows, 2 * kept)
         probes = [Field(name, _kind(array), array.shape) for name, array in self._probes.items()]
-        maps = [] if self._maps is None else [Field(n, "<f4", a.shape) for n, a in self._maps().items()]
-        return select(model, step, self.layers, capacity, probes, maps)
+        if self._maps is not None and not self._map_fields:
+            self._map_fields = [Field(n, "<f4", a.shape) for n, a in self._maps().items()]
+        return select(model, step, self.layers, capacity, probes, self._map_fields)
 
     def _write_start(self, selection: WatchSelection, step: SeenStep) -> None:
         """The state before the first step of a segment."""
@@ -199,11 +206,11 @@ class WatchBook:
 
     # --- ending
 
-    def end_epoch(self, epoch: int) -> None:
-        """All weights at the end of a pass through the data."""
+    def end_epoch(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """All weights at the end of a pass through the data; what was measured of it is an event."""
         if self.has_begun:
             self._record_all(self.step)
-            self._writer.event("epoch", self.step, epoch=epoch, logs={})
+            self._writer.event("epoch", self.step, epoch=epoch, logs=dict(logs or {}))
             self._writer.writer.commit()
 
     def close(self, kind: str = "finished") -> None:

@@ -18,7 +18,7 @@ from kernelearn.recording.capture.selection import (
 )
 from kernelearn.recording.files.layout import Field, Layout
 from kernelearn.recording.schedule import Cost, Stream, costs
-from kernelearn.watching.seen import Array, SeenModel, SeenStep, SeenUse
+from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenUse
 
 _FLOAT = "<f4"
 Read = Callable[[], Array]
@@ -72,12 +72,13 @@ def select(
     )
     taken = [path for path in model.weights if layer_of(path) in layers]
     trained = [path for path in taken if path in model.rules]
-    state = {f"{p}/{slot}": read for p in trained for slot, read in model.rules[p].slots.items()}
+    slots = [(path, slot) for path in trained for slot in model.rules[path].slots]
+    state = {f"{path}/{slot}": model.rules[path].slots[slot] for path, slot in slots}
     uses = {path: use for path, use in step.uses.items() if path in taken}
     fields = {
         Stream.KERNELS: [_field(path, model.weights[path].shape) for path in taken],
         Stream.GRADIENTS: _gradient_fields(model, trained),
-        Stream.STATE: [_field(f, model.weights[f.rpartition("/")[0]].shape) for f in state],
+        Stream.STATE: [_field(f"{p}/{slot}", _slot_shape(model, p, slot)) for p, slot in slots],
         Stream.LEDGER: [f for path, use in uses.items() for f in _factor_fields(path, use)],
         Stream.SNAPSHOTS: [_field(path, weight.shape) for path, weight in model.weights.items()],
         Stream.STEPS: step_fields(()),
@@ -99,6 +100,10 @@ def _gradient_fields(model: SeenModel, trained: Sequence[str]) -> list[Field]:
     clipping = model.optimizer.get("clipping")
     has_norm = clipping is not None and clipping[0] == "clip_by_global_norm"
     return [*found, _field(NORM, ())] if has_norm else found
+
+
+def _slot_shape(model: SeenModel, path: str, slot: str) -> tuple[int, ...]:
+    return model.rules[path].shapes.get(slot, model.weights[path].shape)
 
 
 def _field(name: str, shape: Sequence[int]) -> Field:
@@ -143,19 +148,21 @@ def _about(
         "metrics": [],
         "optimizer": dict(model.optimizer),
         "uses": {path: _use(path, use) for path, use in uses.items()},
-        "updates": {
-            path: {
-                "kind": model.rules[path].kind,
-                "attrs": dict(model.rules[path].attrs),
-                "slots": list(model.rules[path].slots),
-                "constraint": None,
-            }
-            for path in trained
-        },
+        "updates": {path: _update(model.rules[path]) for path in trained},
         "changing": sorted(model.changing),
         "full_layers": [],
         "offset": model.offset,
         "ids": "rows" if model.has_numbers else "order",
+    }
+
+
+def _update(rule: SeenRule) -> dict[str, Any]:
+    return {
+        "kind": rule.kind,
+        "attrs": dict(rule.attrs),
+        "slots": list(rule.slots),
+        "constraint": rule.constraint,
+        **({"overwriting": rule.overwriting} if rule.overwriting else {}),
     }
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.errors import KernelearnError
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
+from kernelearn.watching.opening import Opening
 from kernelearn.watching.pytorch import checks
 from kernelearn.watching.pytorch.assembling import assemble
 from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
@@ -32,11 +31,9 @@ from kernelearn.watching.pytorch.layouts import array_of
 from kernelearn.watching.pytorch.notes import Notes
 from kernelearn.watching.pytorch.probing import Probing
 from kernelearn.watching.pytorch.trained import Trained
+from kernelearn.watching.sayings import giving_up
 from kernelearn.watching.seen import Array, SeenStep
 
-# Steps between ledgers, and between feature maps, where the user does not say.
-_USUAL = {Stream.KERNELS: 1, Stream.LEDGER: 100, Stream.MAPS: 100}
-_NEVER: dict[str, int] = {Stream.GRADIENTS: 0, Stream.FULL: 0, Stream.SNAPSHOTS: 1}
 _PURPOSE = "watching a training in PyTorch"
 
 
@@ -80,13 +77,8 @@ def watch(
     Training computes the same with it. An error while recording ends the recording, with a warning.
     """
     require("torch", _PURPOSE)
-    strides = {
-        Stream.KERNELS: kernels_every,
-        Stream.LEDGER: every,
-        Stream.MAPS: 0 if probe_images is None else maps_every,
-    }
-    for name, stride in strides.items():
-        checks.check_stride(name, stride)
+    maps = 0 if probe_images is None else maps_every
+    opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite)
     checks.check_module(module)
     trained = Trained(module, optimizer)
     checks.check_optimizer(trained.optimizer, trained.names)
@@ -94,15 +86,7 @@ def watch(
         checks.check_criterion(criterion)
     if checks.processes(module)[0]:  # every process trains; the first one records
         return Watcher(trained, None, None, None)
-    book = WatchBook(
-        run,
-        trained.about(class_names),
-        {str(n): _USUAL[n] if stride is None else stride for n, stride in strides.items()} | _NEVER,
-        [str(name) for name, stride in strides.items() if stride is None],
-        layers,
-        max_bytes,
-        overwrite,
-    )
+    book = opening.book(trained.about(class_names))
     if probe_images is not None:
         probing = Probing(module, trained.names, probe_images)
         book.watch_probes(probing.images(), probing.maps)
@@ -345,12 +329,7 @@ class Watcher:
         self._of_step = []
 
     def _give_up(self, error: Exception) -> None:
-        said = str(error) if isinstance(error, KernelearnError) else f"{type(error).__name__}: {error}"
-        warnings.warn(
-            f"watch: {said} Recording ends; training goes on without it. What is recorded can be read.",
-            UserWarning,
-            stacklevel=3,
-        )
+        giving_up("watch", error)
         with contextlib.suppress(Exception):
             self._end("interrupted")
         self._is_on = False
