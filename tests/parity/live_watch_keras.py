@@ -1,4 +1,4 @@
-"""Trainings by `fit` of a living Keras, watched, on PyTorch, TensorFlow and JAX: ledgers against its gradients.
+"""Trainings by `fit` of a living Keras, watched, on PyTorch, TensorFlow and JAX: ledgers and updates.
 
 Keras has one backend a process, so each backend's tests run in a process of their own:
 
@@ -38,7 +38,12 @@ above = pytest.mark.skipif(BACKEND is not None, reason="runs the processes")
 def test_on(backend, part):
     pytest.importorskip(BACKENDS[backend])
     compiling = "--xla_backend_optimization_level=0 --xla_cpu_use_thunk_runtime=true"
-    environment = {"XLA_FLAGS": compiling, **os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {
+        "XLA_FLAGS": compiling,
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", part, __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""The run of a watched training, opened: the arguments that all programs' watchers share, checked and used."""
+"""The run of a watched training, opened: the arguments that all watchers share, checked and used."""
 
 from __future__ import annotations
 

@@ -27,8 +27,10 @@ class Held:
         """Keep all of these as they are now."""
         self._kept = {key: read() for key, read in reads.items()}
 
-    def __getitem__(self, key: str) -> Array:
-        return self._kept[key]
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """What is kept."""
+        return self._kept
 
     def release(self) -> None:
         """From here on readers give what there is now."""

@@ -1,8 +1,9 @@
-"""What an optimiser of Keras does to a weight, as a run describes it: the same formulas are this library's."""
+"""What an optimiser of Keras does to a weight, in the words of a run: the formulas are known here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ class Rules:
         return 1.0 if factor is None else float(factor)
 
     def done(self) -> int:
-        """How many updates it has done."""
-        return int(array_of(self.optimizer.iterations))
+        """How many steps it has done; with accumulated gradients several make an update."""
+        return int(array_of(self.optimizer._iterations))
 
     def rate(self) -> float:
         """Of the next update."""
@@ -82,14 +83,16 @@ class Rules:
         attrs = {**self.own.attrs(variable), "multiplier": 1.0}
         if not self.optimizer._use_weight_decay(variable):
             attrs["weight_decay"] = 0.0
-        found = self._slots.get(path, {})
+        found = self._slots.get(path)
+        if found is None:  # the optimiser does not say which of its arrays is which
+            return SeenRule(f"keras.{type(self.optimizer).__name__}", {}, {}, {}, constraint, overwriting)
         shapes = {name: slot.shape for name, slot in self.own.slots_for(variable).items()}
         if self.own.gradient_accumulation_steps:
             shapes[ACCUMULATED] = self.names.shapes[path]
         return SeenRule(
             str(self.own.kind_for(variable)),
             attrs,
-            {name: found[name] for name in shapes if name in found},
+            {name: found.get(name, partial(np.zeros, shapes[name], np.float32)) for name in shapes},
             shapes,
             constraint,
             overwriting,
@@ -108,7 +111,7 @@ class Rules:
         wanted = list(entries(self.own, weights))
         if [tuple(v.shape) for v in stored] != [tuple(entry.shape) for entry in wanted]:
             return {}
-        found: dict[str, dict[str, Callable[[], Array]]] = {}
+        found: dict[str, dict[str, Callable[[], Array]]] = {p: {} for p in self.names.variables}
         for entry, variable in zip(wanted, stored):
             for weight in weights if entry.weight is None else [entry.weight]:
                 path = self.names.paths.get(id(weight))

@@ -1,9 +1,9 @@
 """One training step of Keras that is recorded, by backend: it stands in `model.train_function` for that step.
 
-    torch        the model's own train_step, as always; hooks on the outputs of products
-    tensorflow   train_step traced once more, with identities that give the gradients that pass through them
-    jax          the step itself as always; before it, its loss is differentiated once more for the same batch,
-                 weights and seeds, with zeros added to the outputs of products
+torch        the model's own train_step, as always; hooks on the outputs of products
+tensorflow   train_step traced once more, with identities that give the gradients that pass through them
+jax          the step itself as always; before it, its loss is differentiated once more for the same batch,
+             weights and seeds, with zeros added to the outputs of products
 """
 
 from __future__ import annotations
@@ -58,10 +58,8 @@ def _plain(value: Any) -> Array:
 
 
 class RecordedStep:
-    """Computes a step of `fit` in the place of `model.train_function`, and keeps what it saw.
+    """Computes one step of `fit` in the place of `model.train_function`, and keeps what it saw.
 
-    Args:
-        original: the model's train_function.
     Attributes:
         taken: of the last step; None before it.
         error: that kept it from seeing anything; the step was done without it.
@@ -73,8 +71,26 @@ class RecordedStep:
         self.error: Exception | None = None
         self.original: Callable[..., Any] | None = None
 
+    def stand_in(self) -> None:
+        """Be the model's train_function, for the step that comes."""
+        self.original, self.taken, self.error = self.model.train_function, None, None
+        self.model.train_function = self
+
+    def stand_back(self) -> None:
+        """Give the model its own train_function again."""
+        if self.model.train_function is self:
+            self.model.train_function = self.original
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.stand_back()  # first: an error of the training, or an interrupt, leaves nothing behind
+        return self.step(*arguments)
+
+    def step(self, *arguments: Any) -> Any:
+        """What `model.train_function` would do."""
+        raise NotImplementedError
+
     @contextmanager
-    def standing_in(self) -> Iterator[None]:
+    def noting(self) -> Iterator[None]:
         """Keep what the optimiser of the model is given: into `_gradients` and `_loss`."""
         optimizer = self.model.optimizer
         apply, scale_loss = optimizer.apply, optimizer.scale_loss
@@ -114,10 +130,10 @@ class RecordedStep:
 class TorchStep(RecordedStep):
     """On PyTorch nothing is done differently: hooks see the gradients."""
 
-    def __call__(self, data: Any) -> Any:
+    def step(self, data: Any) -> Any:
         taken = self.taken = Taken()
         taken.batch(data[0])
-        with self.looking(self._tap), self.standing_in():
+        with self.looking(self._tap), self.noting():
             logs = self.model.train_step(data[0])
         taken.gradients = {path: array_of(g) for path, g in self._gradients.items()}
         taken.loss = math.nan if self._loss is None else float(self._loss.detach())
@@ -155,7 +171,7 @@ class TensorFlowStep(RecordedStep):
             never(self._traced), reduce_retracing=True, jit_compile=bool(model.jit_compile)
         )
 
-    def __call__(self, iterator: Any) -> Any:
+    def step(self, iterator: Any) -> Any:
         tf = self._tf
         data = self.model._autoconvert_optionals(lambda given: given)(next(iterator))
         try:
@@ -187,7 +203,7 @@ class TensorFlowStep(RecordedStep):
             found.append((product, tf.convert_to_tensor(inputs), came_back))
             return same(output)
 
-        with self.looking(tap), self.standing_in():
+        with self.looking(tap), self.noting():
             logs = self.model.train_step(data)
         # What is computed inside of a loop or of a function of its own cannot be given back from here.
         here = [
@@ -222,7 +238,7 @@ class JaxStep(RecordedStep):
         self._products: list[Product] = []
         self._function = jax.jit(self._differentiated)
 
-    def __call__(self, state: Any, iterator: Any) -> Any:
+    def step(self, state: Any, iterator: Any) -> Any:
         data = next(iterator)
         try:
             self.taken, self.error = self._again(state, data), None

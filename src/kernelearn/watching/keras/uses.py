@@ -16,6 +16,7 @@ from kernelearn.watching.keras.products import Product
 from kernelearn.watching.keras.steps import Taken
 from kernelearn.watching.seen import Array, SeenPart, SeenUse
 
+
 def uses_of(
     taken: Taken, names: Names, before: Mapping[str, Array], scale: float
 ) -> tuple[dict[str, SeenUse], list[str]]:

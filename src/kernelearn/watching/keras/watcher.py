@@ -51,10 +51,10 @@ class KerasWatcher:
         self._book: WatchBook | None = None
         self._sayings = Sayings("watch_keras", self._event)
         self._is_on, self._is_over = False, False
-        self._held, self._held_maps = Held(), None
+        self._held = Held()
+        self._held_maps: Mapping[str, Array] | None = None
         self._probing: Probing | None = None
         self._step: RecordedStep | None = None
-        self._standing: contextlib.ExitStack | None = None
         self._seen_model: SeenModel | None = None
         self._epoch, self._iterations, self._rate = 0, 0, math.nan
 
@@ -94,24 +94,21 @@ class KerasWatcher:
 
     def end_step(self) -> None:
         """A step has been done."""
-        standing, self._standing = self._standing, None
-        if standing is not None:
-            standing.close()
+        if self._step is not None:
+            self._step.stand_back()
         if self._is_on and self._book is not None:
             self._guarded(self._record)
 
     def end_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """A pass through the data has ended."""
         if self._is_on and self._book is not None:
-            numbers = {n: float(v) for n, v in logs.items() if np.ndim(v) == 0}
-            book = self._book
-            self._guarded(lambda: (self._synchronise(), book.end_epoch(epoch, numbers)))
+            self._guarded(lambda: self._record_epoch(epoch, logs))
 
     def end(self, kind: str = "finished") -> None:
         """Training has ended: everything is written and closed."""
-        if self._standing is not None:
-            self._standing.close()
-        self._is_on, self._is_over, self._standing = False, True, None
+        if self._step is not None:
+            self._step.stand_back()
+        self._is_on, self._is_over = False, True
         if self._book is not None:
             self._book.close(kind)
 
@@ -132,12 +129,7 @@ class KerasWatcher:
         if not self._is_ledger_due or self._step is None:
             return
         self._seen_model = self._model_of_now()
-        step, standing = self._step, contextlib.ExitStack()
-        step.original, step.taken, step.error = self._model.train_function, None, None
-        before = self._model.train_function
-        standing.callback(lambda: setattr(self._model, "train_function", before))
-        self._model.train_function = step
-        self._standing = standing
+        self._step.stand_in()
 
     def _open(self) -> None:
         model = self._model
@@ -179,7 +171,7 @@ class KerasWatcher:
         return self._probing.maps() if self._held_maps is None else self._held_maps
 
     def _model_of_now(self) -> SeenModel:
-        """What is known before a step; all arrays are kept, because Keras changes them before they are due."""
+        """What is known before a step; all arrays are kept: Keras changes them before they are due."""
         names, rules, held = self._names, self._rules, self._held
         trained = {id(v) for v in self._model.trainable_variables}
         paths = [path for path, v in names.variables.items() if id(v) in trained]
@@ -227,6 +219,11 @@ class KerasWatcher:
         self._release()
         book.record(seen)
 
+    def _record_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        assert self._book is not None
+        self._synchronise()
+        self._book.end_epoch(epoch, {n: float(v) for n, v in logs.items() if np.ndim(v) == 0})
+
     def _record_plain(self, book: WatchBook, loss: float, rows: int) -> None:
         """A step without a ledger."""
         if not book.has_begun:
@@ -252,13 +249,15 @@ class KerasWatcher:
                 "updates are recorded, without gradients and ledgers."
             )
             return SeenStep(rows, self._rate, loss, self._epoch)
-        uses, unmatched = uses_of(taken, self._names, self._held, self._scale)
+        uses, unmatched = uses_of(taken, self._names, self._held.arrays, self._scale)
         self._tell(uses, unmatched, taken)
-        gradients = {path: g / np.float32(self._scale) for path, g in taken.gradients.items()}
+        gradients: dict[str, Array] = {
+            path: g / np.float32(self._scale) for path, g in taken.gradients.items()
+        }
         clipping = self._rules.clipping
         if clipping is not None and clipping[0] == "clip_by_global_norm":
             squares = (float(np.vdot(g.astype(np.float64), g)) for g in gradients.values())
-            gradients[NORM] = np.float32(math.sqrt(sum(squares)))
+            gradients[NORM] = np.asarray(math.sqrt(sum(squares)), np.float32)
         rows = rows if taken.inputs is None else len(taken.inputs)
         exact = taken.loss / self._scale
         return SeenStep(
@@ -281,8 +280,8 @@ class KerasWatcher:
         unseen = [path for path in kernels if path not in uses and path not in unmatched]
         if unseen:
             self._sayings.say(
-                f"How {', '.join(unseen[:4])} ({len(unseen)} in all) are used is not seen: they are no kernels "
-                "of a convolution or matrix product of their own, or are used inside of a loop. Their weights, "
+                f"How {', '.join(unseen[:4])} ({len(unseen)} in all) are used is not seen: no convolution or "
+                "matrix product has them as its kernel, or it is done inside of a loop. Their weights, "
                 "gradients and updates are recorded, without ledgers."
             )
 
@@ -312,7 +311,9 @@ def class_numbers(targets: Array | None, rows: int) -> Array | None:
     flat = targets.reshape(rows, -1)
     if flat.shape[1] == 1:
         values = flat[:, 0]
-        is_class = values.dtype.kind in "iu" or bool((values == np.round(values)).all() and (values >= 0).all())
+        is_class = values.dtype.kind in "iu" or bool(
+            (values == np.round(values)).all() and (values >= 0).all()
+        )
         return values.astype(np.int64) if is_class else None
     is_hot = targets.ndim == 2 and bool(((flat == 0) | (flat == 1)).all() and (flat.sum(1) == 1).all())
     return flat.argmax(1).astype(np.int64) if is_hot else None
