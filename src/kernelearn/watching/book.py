@@ -90,6 +90,16 @@ class WatchBook:
         """Record feature maps of probe images; said before the first step."""
         self._probes, self._maps = images, maps
 
+    def hold(self, config: Mapping[str, Any], weights: Mapping[str, Sequence[int]]) -> None:
+        """Say what the model is; before the first step.
+
+        Args:
+            config: of the model.
+            weights: path -> shape, as the model has them.
+        """
+        about = self._writer.writer.content["about"]
+        about.update(model=dict(config), weights={path: list(shape) for path, shape in weights.items()})
+
     def event(self, kind: str, **about: Any) -> None:
         """Note what happened besides steps."""
         self._writer.event(kind, self.step, **about)

@@ -26,6 +26,7 @@ from kernelearn.watching.opening import Opening
 from kernelearn.watching.pytorch import checks
 from kernelearn.watching.pytorch.assembling import assemble
 from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
+from kernelearn.watching.pytorch.holding import held_model
 from kernelearn.watching.pytorch.hooks import Hook
 from kernelearn.watching.pytorch.layouts import array_of
 from kernelearn.watching.pytorch.notes import Notes
@@ -50,6 +51,7 @@ def watch(
     criterion: Any = None,
     loader: Any = None,
     class_names: Any = None,
+    hold_model: bool = True,
     max_bytes: int = 2**30,
     overwrite: bool = False,
 ) -> Watcher:
@@ -69,6 +71,8 @@ def watch(
             classes of the images. Without it say them: `watcher.note(loss=..., labels=...)`.
         loader: a `NumberedLoader`, which knows the numbers of the images.
         class_names: names of the classes, in the order of their numbers.
+        hold_model: read the module with `from_torch` before the first update (some seconds, once), so that
+            explanations can compute with the model; where that is not possible, a warning says what works.
         max_bytes, overwrite: as for the Recorder.
     Returns: a Watcher; `stop()` ends it, and so does leaving `with watch(...)`.
     Raises: ArgumentError for what cannot be watched, with what to do; StorageError for the folder;
@@ -90,7 +94,7 @@ def watch(
     if probe_images is not None:
         probing = Probing(module, trained.names, probe_images)
         book.watch_probes(probing.images(), probing.maps)
-    return Watcher(trained, book, criterion, loader)
+    return Watcher(trained, book, criterion, loader, hold_model)
 
 
 @dataclass
@@ -106,6 +110,7 @@ class _Step:
     labels: list[Array] = field(default_factory=list)
     images: list[Array] = field(default_factory=list)
     rows: int = 0
+    example: tuple[Any, ...] | None = None  # what the module was called with, while the model is to be read
     seen: SeenStep | None = None
 
     def complete(self, seen: SeenStep, epoch: int) -> SeenStep:
@@ -125,7 +130,14 @@ class Watcher:
         folder: of the run; None in the other processes of a training by several.
     """
 
-    def __init__(self, trained: Trained, book: WatchBook | None, criterion: Any, loader: Any) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        book: WatchBook | None,
+        criterion: Any,
+        loader: Any,
+        holds_model: bool = False,
+    ) -> None:
         self._trained, self._book, self._loader = trained, book, loader
         self.folder = None if book is None else book.folder
         self._share = checks.processes(trained.module)[1]
@@ -133,6 +145,7 @@ class Watcher:
         self._inputs = Inputs(trained.names.paths)
         self._is_compiled = hasattr(trained.module, "_orig_mod")
         self._step, self._epoch = _Step(), -1
+        self._holds_model = holds_model
         self._handles: list[Any] = []
         self._of_step: list[Any] = []  # handles of hooks that a recorded step has
         self._is_on = book is not None
@@ -242,6 +255,8 @@ class Watcher:
             self._step.images.append(self._loader.images)
         if self._is_ledger_due:
             self._remove_step_hooks()
+            if self._holds_model:
+                self._step.example = _example(arguments, options)
             found = find_uses(results, rows, self._inputs)
             self._step.passes.append(found)
             self._is_compiled |= found.is_compiled
@@ -277,6 +292,8 @@ class Watcher:
             passes = self._step.passes
             # NOTE: before gradients are read, because uses say how weights are laid out.
             trained.names.learn(use for found in passes for use in found.uses)
+            if self._holds_model and any(found.uses for found in passes):
+                self._hold_model(book)
             seen.gradients = trained.gradients()
             raw = {key: trained.names.turned(p, before) for key, (p, before) in self._step.raw.items()}
             found = assemble(passes, trained.names, raw, seen.gradients, self._share)
@@ -288,6 +305,20 @@ class Watcher:
         elif Stream.GRADIENTS in book.due:
             seen.gradients = trained.gradients()
         self._step.seen = seen
+
+    def _hold_model(self, book: WatchBook) -> None:
+        """Read the model, once: the run begins with it."""
+        self._holds_model = False
+        names = self._trained.names
+        held = held_model(self._trained.module, self._step.example, names)
+        if held.config is None:
+            self._notes.say(
+                f"The run does not hold the model: {held.why} Ledgers, updates, histories and the report "
+                "work on it; what computes with the model (explain unit, delta, dense, field) does not."
+            )
+            return
+        names.place(held.placements)
+        book.hold(held.config, {path: seen.shape for path, seen in names.weights().items()})
 
     def _after_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
         book, seen = self._book, self._step.seen
@@ -348,6 +379,12 @@ class Watcher:
             torch.compiler.set_stance("default")
         if self._book is not None:
             self._book.close(kind)
+
+
+def _example(arguments: Any, options: Any) -> tuple[Any, ...] | None:
+    """What a module was called with, where it is tensors alone."""
+    is_plain = bool(arguments) and not options and all(hasattr(a, "grad_fn") for a in arguments)
+    return tuple(a.detach()[:2].cpu() for a in arguments) if is_plain else None
 
 
 def _is_zero(gradient: Any) -> bool:
