@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "conversion": BASE
     | DECLARATIONS
     | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
-    "watching": BASE | {"recording"},
+    "watching": BASE | DECLARATIONS | {"recording", "conversion", "training", "layers", "engine"},
     "parallel": BASE | {"engine"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
