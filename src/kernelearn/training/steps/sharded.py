@@ -168,7 +168,7 @@ class _Parts:
         if not count:
             return None
         share = count / batch.rows
-        arrays = {name: array[taken] for name, array in batch.arrays.items()}
+        arrays = batch.taken(taken)
         for index in shards.is_sum:
             arrays[f"weight_{index}"] = arrays[f"weight_{index}"] / arrays[f"weight_{index}"].dtype.type(
                 share
