@@ -265,14 +265,6 @@ def test_a_mean_that_no_shard_knows_is_refused():
         plain().compile("sgd", loss, shards=2)
 
 
-def test_synchronized_statistics_are_refused():
-    parts = [layers.Input((6, 6, 1)), layers.BatchNormalization(synchronized=True), layers.Flatten()]
-    model = kl.Sequential([*parts, layers.Dense(3)])
-    model.compile("sgd", "mse")
-    with pytest.raises(ArgumentError, match="synchronized=True"):
-        model.compile("sgd", "mse", shards=2)
-
-
 def test_estimators_train_in_shards():
     network = {"epochs": 1, "random_state": 0, "model": "lenet", "batch_size": 16}
     images = np.random.default_rng(0).random((32, 12, 12))
@@ -291,10 +283,11 @@ def test_the_cut_parts_every_operation_once(make):
     model.compile(make(), LOSS)
     program = model.step("train").program
     cut = cut_step(program)
-    assert len(cut.shard.operations) + len(cut.rest.operations) <= len(program.operations)
-    assert all(op in program.operations for op in (*cut.shard.operations, *cut.rest.operations))
+    (shard,) = (stage.program for stage in cut.stages)
+    assert len(shard.operations) + len(cut.rest.operations) <= len(program.operations)
+    assert all(op in program.operations for op in (*shard.operations, *cut.rest.operations))
     updates = [op for op in program.operations if op.phase == "update"]
     assert all(op in cut.rest.operations for op in updates)
-    made = {name for op in cut.shard.operations for name in op.outputs}
+    made = {name for op in shard.operations for name in op.outputs}
     assert {value.name for value in cut.values} <= made
-    assert {CUT + value.name for value in cut.values} <= set(cut.shard.outputs)
+    assert {CUT + value.name for value in cut.values} <= set(shard.outputs)
