@@ -19,9 +19,9 @@ from kernelearn.data import Dataset, StreamDataset
 from kernelearn.data.part import Choice
 from kernelearn.errors import ArgumentError
 from kernelearn.parallel import ending, world
+from kernelearn.parallel.streams import shared_stream
 from kernelearn.parallel.tree import rows_of, share_of
 from kernelearn.training.fingerprint import differences
-from kernelearn.training.shared_stream import shared_stream
 from kernelearn.training.steps.step import Batch, StepResult
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kernelearn.data import StreamDataset
 from kernelearn.errors import DataError
 from kernelearn.parallel.exchange import Exchange
+
+if TYPE_CHECKING:
+    from kernelearn.data import StreamDataset
 
 
 def shared_stream(stream: StreamDataset, together: Exchange, what: str) -> StreamDataset:
