@@ -77,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"tracing", "models", "training", "layers", "engine", "data", "formats"},
     "explain": BASE
     | DECLARATIONS
-    | {"recording", "models", "training", "layers", "engine", "data", "formats"},
+    | {"recording", "models", "training", "layers", "engine", "data", "formats", "parallel"},
     "view": BASE | {"explain", "recording", "models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
     "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},
