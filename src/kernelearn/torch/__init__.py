@@ -13,13 +13,20 @@ from kernelearn._lazy import on_first_use
 from kernelearn._optional import require
 
 _OBJECTS = {
+    "Explanation": "kernelearn.torch.explaining",
+    "arrange": "kernelearn.torch.arranging",
     "compile_graph": "kernelearn.torch.backend",
+    "explain": "kernelearn.torch.explaining",
+    "optimize": "kernelearn.torch.optimizing",
 }
 
-__all__ = ["compile_graph"]
+__all__ = ["Explanation", "arrange", "compile_graph", "explain", "optimize"]
 
 if TYPE_CHECKING:
+    from kernelearn.torch.arranging import arrange
     from kernelearn.torch.backend import compile_graph
+    from kernelearn.torch.explaining import Explanation, explain
+    from kernelearn.torch.optimizing import optimize
 
 _found, __dir__ = on_first_use(__name__, _OBJECTS)
 

@@ -15,6 +15,7 @@ from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from kernelearn.errors import KernelearnError
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.passes import RegionCall
+from kernelearn.torch.translation.region import is_getitem, name_of
 from kernelearn.torch.translation.table import CannotTranslate
 from kernelearn.torch.trial import Trials
 
@@ -157,7 +158,7 @@ def _place_region(done: Assembled, node: Node, writes: list[_Write], every: bool
 
 
 def _names(module: GraphModule) -> str:
-    return ", ".join(str(n.target) for n in calls(module.graph))
+    return ", ".join(name_of(n) for n in calls(module.graph) if not is_getitem(n))
 
 
 def _in_place(node: Node, module: GraphModule, writes: list[_Write]) -> dict[int, tuple[int, _Write]]:
