@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
-from kernelearn.torch.building import Finished, Parts, Result, finish, strides_of
+from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward, strides_of
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
 from kernelearn.torch.translation.values import Order, Value, inverse
 
@@ -96,7 +96,7 @@ class RegionCall:
         self.is_differentiable = bool(finished.gradients)
         self.step = CutStep(finished.program, keeps_constants=not self.is_differentiable)
         self._made_from: Any = None
-        self.given = _given(self.step, region, inputs)
+        self.given = _given(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
             _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
@@ -104,14 +104,14 @@ class RegionCall:
         ]
         self.gradients = _gradients(self.step, finished, region, inputs)
         self.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        self._overwritten = [m.target for m in self.results if m.target is not None]
+        self.overwritten = [m.target for m in self.results if m.target is not None]
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
         self.saved = tuple(g for g in self.given if g.is_later)
         saved = {g.position for g in self.saved}
         others = [
             i for i, n in enumerate(inputs) if isinstance(n.meta["val"], torch.Tensor) and i not in saved
         ]
-        self.others = tuple(i for i in others if i not in self._overwritten)
+        self.others = tuple(i for i in others if i not in self.overwritten)
         self.count = len(inputs)
         self._function = _function(self)
 
@@ -147,8 +147,8 @@ class RegionCall:
         if not self.is_differentiable:
             self._renew(frame, inputs)
         frame.forward()
-        if self._overwritten and not is_again:
-            torch.autograd.graph.increment_version([inputs[i] for i in self._overwritten])
+        if self.overwritten and not is_again:
+            torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
         outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
@@ -199,7 +199,7 @@ class RegionCall:
     def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
         """The same nodes run by PyTorch."""
         results = self.module(*inputs)
-        if not self._overwritten:
+        if not self.overwritten:
             return results
         results = [results] if self.is_single else list(results)
         for number, made in enumerate(self.results):
@@ -242,6 +242,7 @@ def _function(region: RegionCall) -> Any:
             ctx.lease = Lease(region.step, frame)
             ctx.save_for_backward(*[inputs[g.position] for g in region.saved], *[outputs[i] for i in later])
             ctx.others = [(i, inputs[i], inputs[i]._version) for i in region.others]
+            ctx.moving = region.overwritten  # nothing but the next averages is computed from these
             ctx.numbers = [None if isinstance(x, torch.Tensor) else x for x in inputs]
             fixed = [outputs[i] for i in unmoved if outputs[i] is not None]
             if fixed:
@@ -271,7 +272,7 @@ def _function(region: RegionCall) -> Any:
 def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
     """All arguments, also those that only a second backward pass needs."""
     for position, x, version in ctx.others:
-        if x._version != version:
+        if x._version != version and position not in ctx.moving:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace "
                 f"operation: a tensor of shape {tuple(x.shape)} is at version {x._version}; expected version "
@@ -309,7 +310,8 @@ def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
     return buffer.to(made.dtype)
 
 
-def _given(step: CutStep, region: Region, inputs: Sequence[Node]) -> list[_Given]:
+def _given(step: CutStep, region: Region, inputs: Sequence[Node], read: set[str]) -> list[_Given]:
+    """What a region is given; autograd keeps what the backward part reads, or reads a copy of."""
     found = []
     for position, node in enumerate(inputs):
         value = region.declared.get(node)
@@ -318,7 +320,8 @@ def _given(step: CutStep, region: Region, inputs: Sequence[Node]) -> list[_Given
             number = step.number(value.buffer.name)
             dtype = torch.float32 if tensor.dtype.is_floating_point else tensor.dtype
             strides = _strides(tensor, value.order)
-            found.append(_Given(position, value.order, strides, number, dtype, number in step.read_later))
+            is_later = number in step.read_later or value.buffer.name in read
+            found.append(_Given(position, value.order, strides, number, dtype, is_later))
     return found
 
 
