@@ -1,0 +1,1 @@
+"""Their training loop, on our engine."""
