@@ -52,3 +52,6 @@ STANDINS: dict[Any, tuple[Callable[..., Any], Callable[..., tuple[tuple[Any, ...
     aten._native_batch_norm_legit_no_training.default: (batch_norm, _no_training),
     aten._native_batch_norm_legit.no_stats: (batch_norm, _no_stats),
 }
+
+# How many results of a stand-in, from the first, carry a gradient; of others all do.
+CARRYING: dict[Any, int] = {batch_norm: 1}

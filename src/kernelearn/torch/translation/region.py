@@ -16,6 +16,8 @@ from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.torch.translation.table import RULES, CannotTranslate, arguments
 from kernelearn.torch.translation.values import Order, Value, channels_last
 
+# Operators whose result is the memory of what they are given.
+SAME_MEMORY = ("reshape", "fix_images", "open_images", "stop_gradient")
 FLOATS = (torch.float32, torch.bfloat16)
 # How the engine calls the types that an input may have. Numbers of bfloat16 are float32 inside a region.
 NAMES = {
@@ -43,7 +45,7 @@ class Region:
     # ------------------------------------------------------------------ what rules ask for
     def images(self, node: Node) -> Buffer:
         """A tensor of images with channels last."""
-        if not is_batched(node):
+        if self.shape(node)[:1] != (None,):
             raise CannotTranslate(f"the first axis of {tuple(node.meta['val'].shape)} does not count images")
         return self.take(node, channels_last(len(self.shape(node))))
 
@@ -53,7 +55,7 @@ class Region:
 
     def weight(self, node: Node, order: Order) -> Buffer:
         """A tensor without images, with its axes in this order."""
-        if is_batched(node):
+        if self.shape(node)[:1] == (None,):
             raise CannotTranslate(f"a weight of shape {tuple(node.meta['val'].shape)} comes from the images")
         if len(order) != len(self.shape(node)):
             raise CannotTranslate(f"a weight has {len(self.shape(node))} axes; {len(order)} were expected")
@@ -94,7 +96,10 @@ class Region:
 
     def shape(self, node: Node) -> tuple[int | None, ...]:
         """A tensor's sizes in PyTorch's order, None for the number of images."""
-        return sizes(node)
+        value = self._values.get(node)
+        if not isinstance(value, Value):
+            return sizes(node)
+        return tuple(value.buffer.shape[value.order.index(axis)] for axis in range(len(value.order)))
 
     def precision(self, node: Node) -> str:
         """What operands of a product are rounded to."""
@@ -108,7 +113,11 @@ class Region:
     def translate(self, node: Node) -> None:
         """Add a node; what it reads and no node before it made is given to the region."""
         if is_getitem(node):
-            self._values[node] = self._picked(node)
+            source, number = node.args
+            picked = self.picked(source, number)  # type: ignore[arg-type]
+            if picked is None:
+                raise CannotTranslate(f"result {number} of {source} is not computed")
+            self._values[node] = picked
             return
         rule = RULES.get(node.target)
         if rule is None:
@@ -118,20 +127,25 @@ class Region:
         _compare(node, found)
         self._values[node] = found
 
-    def _picked(self, node: Node) -> Value:
-        source, number = node.args
-        values = self._values.get(source)  # type: ignore[arg-type]
-        picked = values[number] if isinstance(values, tuple) else None  # type: ignore[index]
-        if picked is None:
-            raise CannotTranslate(f"result {number} of {name_of(source)} is not computed")  # type: ignore[arg-type]
-        return picked
+    def picked(self, source: Node, number: int) -> Value | None:
+        """One of several results; None if the rule does not give it."""
+        values = self._values.get(source)
+        return values[number] if isinstance(values, tuple) and number < len(values) else None
+
+    def root(self, name: str) -> str:
+        """The buffer whose memory this one is."""
+        made = {op.outputs[0]: op.inputs[0] for op in self.graph.operations if op.operator in SAME_MEMORY}
+        while name in made:
+            name = made[name]
+        return name
 
     def _declare(self, node: Node) -> None:
         """An input of the program, in the order of its memory (the axis of the images is the first)."""
         tensor, shape = node.meta["val"], self.shape(node)
         order = memory_order(tensor, is_batched(node))
         name = f"given/{node.name}"
-        buffer = self.graph.input(name, tuple(shape[axis] for axis in order), NAMES[tensor.dtype])
+        declare = self.graph.input if is_batched(node) else self.graph.given_weight
+        buffer = declare(name, tuple(shape[axis] for axis in order), NAMES[tensor.dtype])
         self.declared[node] = self._values[node] = Value(buffer, order)
 
 
@@ -171,9 +185,11 @@ def lies_in(tensor: torch.Tensor, order: Order) -> bool:
     """Whether a tensor lies in memory in this order of its axes, without gaps."""
     step: Any = 1
     for axis in reversed(order):
-        if tensor.shape[axis] != 1 and tensor.stride(axis) != step:
+        size = tensor.shape[axis]
+        # NOTE: an open size is never compared: that would be a guard of Dynamo's.
+        if (type(size) is not int or size != 1) and tensor.stride(axis) != step:
             return False
-        step = step * tensor.shape[axis]
+        step = step * size
     return True
 
 
@@ -197,6 +213,6 @@ def _compare(node: Node, found: Value | tuple[Value | None, ...]) -> None:
         shape = tuple(tensor.shape)
         said = tuple(shape[axis] for axis in value.order)
         made = value.buffer.shape
-        opened = (None, *said[1:]) if is_batched(node) else said
-        if tuple(made) != opened:
+        opened = (None, *said[1:]) if made[:1] == (None,) else said
+        if len(made) != len(said) or any(type(b) is type(a) and a != b for a, b in zip(made, opened)):
             raise CannotTranslate(f"{name_of(node)} would have shape {made} instead of {said}")
