@@ -63,7 +63,18 @@ __all__ = [
     "rule",
 ]
 
-FAMILIES = ("convolution", "entrywise", "linear", "normalization", "pooling", "shaping")
+FAMILIES = (
+    "activations",
+    "arithmetic",
+    "convolution",
+    "linear",
+    "normalization",
+    "parts",
+    "pooling",
+    "reductions",
+    "resizing",
+    "shaping",
+)
 
 
 def load_families() -> None:

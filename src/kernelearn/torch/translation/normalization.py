@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer
 from kernelearn.torch import standins
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
-from kernelearn.torch.translation.values import Value
+from kernelearn.torch.translation.values import Order, Value
+
+aten = torch.ops.aten
 
 Result = tuple[Value | None, ...]
 
@@ -48,16 +53,128 @@ def batch_norm(
     return Value.images(_scaled(region, y, gamma, beta)), *averages
 
 
-def _scaled(region: Region, y: Buffer, gamma: Node | None, beta: Node | None) -> Buffer:
-    """gamma y + beta; without the one that is not there."""
+def _scaled(
+    region: Region, y: Buffer, gamma: Node | None, beta: Node | None, order: Order = (0,)
+) -> Buffer:
+    """gamma y + beta, without the one that is not there; their axes in this order are the last of y."""
     if gamma is not None and beta is not None:
-        found: Buffer = region.add("affine", y, region.weight(gamma, (0,)), region.weight(beta, (0,)))
+        found: Buffer = region.add("affine", y, region.weight(gamma, order), region.weight(beta, order))
         return found
     if gamma is not None:
-        y = region.add("multiply", y, region.weight(gamma, (0,)))
+        y = region.add("multiply", y, region.weight(gamma, order))
     if beta is not None:
-        y = region.add("bias_add", y, region.weight(beta, (0,)))
+        y = region.add("add", y, region.weight(beta, order))
     return y
+
+
+@rule(aten.layer_norm.default)
+def layer_norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    sizes: Sequence[int],
+    gamma: Node | None,
+    beta: Node | None,
+    epsilon: float,
+    cudnn: bool,
+) -> Value:
+    """Each image, or place, by its own mean and variance over the last axes."""
+    value, rank = region.value(x), len(region.shape(x))
+    last = set(range(rank - len(sizes), rank))
+    if set(value.order[-len(sizes) :]) != last:  # these have to lie at the end for the weights
+        value = Value.plain(region.plain(x))
+    axes = tuple(range(rank - len(sizes), rank))
+    y, _, _ = region.add("normalize", value.buffer, axes=axes, epsilon=epsilon)
+    order = tuple(axis - rank + len(sizes) for axis in value.order[-len(sizes) :])
+    return Value(_scaled(region, y, gamma, beta, order), value.order)
+
+
+@rule(aten.native_layer_norm.default)
+def native_layer_norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    sizes: Sequence[int],
+    gamma: Node | None,
+    beta: Node | None,
+    epsilon: float,
+) -> Result:
+    """The same; its other results are of use to PyTorch only."""
+    return layer_norm(region, node, x, sizes, gamma, beta, epsilon, False), None, None
+
+
+@rule(aten.group_norm.default)
+def group_norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    groups: int,
+    gamma: Node | None,
+    beta: Node | None,
+    epsilon: float,
+    cudnn: bool,
+) -> Value:
+    """Each image by its own mean and variance over the places and some channels."""
+    images = region.images(x)
+    *sizes, channels = images.shape
+    split = region.add("reshape", images, shape=(*sizes, groups, channels // groups))
+    axes = (*range(1, len(sizes)), len(sizes) + 1)
+    y, _, _ = region.add("normalize", split, axes=axes, epsilon=epsilon)
+    return Value.images(_scaled(region, region.add("reshape", y, shape=images.shape), gamma, beta))
+
+
+@rule(aten.native_group_norm.default)
+def native_group_norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    gamma: Node | None,
+    beta: Node | None,
+    images: Any,
+    channels: int,
+    places: int,
+    groups: int,
+    epsilon: float,
+) -> Result:
+    """The same; its other results are of use to PyTorch only."""
+    return group_norm(region, node, x, groups, gamma, beta, epsilon, False), None, None
+
+
+@rule(aten.instance_norm.default)
+def instance_norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    gamma: Node | None,
+    beta: Node | None,
+    mean: Node | None,
+    variance: Node | None,
+    use_input: bool,
+    momentum: float,
+    epsilon: float,
+    cudnn: bool,
+) -> Value:
+    """Each channel of each image by its own mean and variance."""
+    if not use_input or mean is not None:
+        raise CannotTranslate("an instance normalisation with moving averages")
+    images = region.images(x)
+    axes = tuple(range(1, len(images.shape) - 1))
+    y, _, _ = region.add("normalize", images, axes=axes, epsilon=epsilon)
+    return Value.images(_scaled(region, y, gamma, beta))
+
+
+@rule(aten.rms_norm.default)
+def rms_norm(
+    region: Region, node: Node, x: Node, sizes: Sequence[int], gamma: Node | None, epsilon: float | None
+) -> Value:
+    """Divided by the root of the mean square over the last axes."""
+    buffer = region.plain(x)
+    axes = tuple(range(len(buffer.shape) - len(sizes), len(buffer.shape)))
+    square = region.add("reduce_mean", region.add("square", buffer), axes=axes, keepdims=True)
+    least = torch.finfo(torch.float32).eps if epsilon is None else epsilon
+    root = region.add("rsqrt", region.add("scale", square, offset=float(least)))
+    y = region.add("multiply", buffer, root)
+    return Value.plain(_scaled(region, y, gamma, None, tuple(range(len(sizes)))))
 
 
 def _unbiased(region: Region, x: Buffer, variance: Buffer) -> Buffer:
