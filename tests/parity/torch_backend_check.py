@@ -111,7 +111,9 @@ def compared(
     return found.errors(truth), eager.errors(truth), share
 
 
-def wrong(ours: dict[str, float], eager: dict[str, float], factor: float = 16.0, floor: float = 3e-6) -> list[str]:
+def wrong(
+    ours: dict[str, float], eager: dict[str, float], factor: float = 16.0, floor: float = 3e-6
+) -> list[str]:
     """What is farther from the truth than so many times eager's error, which is small for all."""
     usual = sorted(eager.values())[len(eager) // 2] if eager else 0.0
     bounds = {name: floor + factor * max(eager[name], usual) for name in ours}

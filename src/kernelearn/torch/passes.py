@@ -108,10 +108,9 @@ class RegionCall:
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
         self.saved = tuple(g for g in self.given if g.is_later)
         saved = {g.position for g in self.saved}
-        others = [
-            i for i, n in enumerate(inputs) if isinstance(n.meta["val"], torch.Tensor) and i not in saved
-        ]
-        self.others = tuple(i for i in others if i not in self.overwritten)
+        tensors = [i for i, node in enumerate(inputs) if isinstance(node.meta["val"], torch.Tensor)]
+        self.others = tuple(i for i in tensors if i not in saved)
+        self.numbers = tuple(i for i in range(len(inputs)) if i not in tensors)
         self.count = len(inputs)
         self._function = _function(self)
 
@@ -243,7 +242,7 @@ def _function(region: RegionCall) -> Any:
             ctx.save_for_backward(*[inputs[g.position] for g in region.saved], *[outputs[i] for i in later])
             ctx.others = [(i, inputs[i], inputs[i]._version) for i in region.others]
             ctx.moving = region.overwritten  # nothing but the next averages is computed from these
-            ctx.numbers = [None if isinstance(x, torch.Tensor) else x for x in inputs]
+            ctx.numbers = [inputs[i] for i in region.numbers]
             fixed = [outputs[i] for i in unmoved if outputs[i] is not None]
             if fixed:
                 ctx.mark_non_differentiable(*fixed)
@@ -251,9 +250,11 @@ def _function(region: RegionCall) -> Any:
 
         @staticmethod
         def backward(ctx: Any, *tangents: Any) -> Any:
-            inputs, saved = list(ctx.numbers), ctx.saved_tensors
-            for given, x in zip(region.saved, saved):
+            inputs: list[Any] = [None] * region.count
+            for given, x in zip(region.saved, ctx.saved_tensors):
                 inputs[given.position] = x
+            for position, x in zip(region.numbers, ctx.numbers):
+                inputs[position] = x
             if torch.is_grad_enabled():  # gradients of gradients are wanted
                 return region.gradients_in_pytorch(_with_others(ctx, inputs), tangents)
             lease, ctx.lease = ctx.lease, None
