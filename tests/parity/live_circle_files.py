@@ -27,6 +27,8 @@ from tests.conversion.onnx.random_networks import network, randomize
 from tests.parity import keras_networks
 
 COUNT = int(os.environ.get("KERNELEARN_CIRCLE", "4"))
+QUICK = 2  # random networks of every change
+SEEDS = [seed if seed < QUICK else pytest.param(seed, marks=pytest.mark.slow) for seed in range(COUNT)]
 BOUND = 1e-4
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -131,6 +133,7 @@ def random_weights(model, seed):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, shape", [("lenet", (28, 28, 1)), ("vgg_small", (32, 32, 3)), ("resnet20", (32, 32, 3))]
 )
@@ -142,7 +145,7 @@ def test_networks_of_the_zoo(name, shape, order):
     assert made == list(order), refusals
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks_of_keras(seed, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -150,11 +153,15 @@ def test_random_networks_of_keras(seed, tmp_path):
     x = x.astype(np.float32)
     model = random_weights(kl.from_keras(theirs), seed)
     model = through_safetensors(model, x, tmp_path)[1]
-    made, refusals = around(model, x, ("torch", "onnx", "keras"))
+    # NOTE: PyTorch's attention has no other widths than the channels, and Keras has none of the functions
+    # that attention is in ONNX: such networks come from Keras first.
+    has_attention = any(isinstance(layer, kl.layers.MultiHeadAttention) for layer in model.layers)
+    order = ("keras", "torch", "onnx") if has_attention else ("torch", "onnx", "keras")
+    made, refusals = around(model, x, order)
     assert len(made) >= 2, refusals
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks_of_ours(seed):
     model = network(seed)
     x = np.random.default_rng(seed).normal(size=(3, *model.input_shape[1:])).astype(np.float32)
