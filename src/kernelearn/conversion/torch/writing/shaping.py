@@ -124,7 +124,7 @@ def constant(plan: Plan, at: Site, array: Any, x: Placed, suffix: str = "_consta
 
 
 def _buffer(plan: Plan, at: Site, array: Any, x: Placed) -> Ref:
-    """The constant of a layer that came from PyTorch: the buffer, with its axes moved to those of the value."""
+    """The constant of a layer that came from PyTorch: the buffer, its axes moved to those of the value."""
     name, order = plan.buffers[at.name]
     whole = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
     there = whole.transpose(inverse(np.asarray(order)))
