@@ -519,3 +519,28 @@ def test_steps_are_done_again_from_the_record(folder):
     steps = StepReplays(Run(folder))
     assert steps.steps() == [1, 2, 4]
     steps.at(2)  # compares its errors with those of the record
+
+
+@pytest.mark.parametrize("name", ["dampening", "momentum", "adam", "adagrad"])
+def test_a_weight_that_gets_its_first_gradient_late(name, folder):
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS[name](module.parameters())
+    with watch(module, optimizer, folder, every=1, layers="all", hold_model=False):
+        module[0].requires_grad_(False)
+        fit(module, optimizer, shape, 3)
+        module[0].requires_grad_(True)
+        fit(module, optimizer, shape, 3)
+    run = Run(folder)
+    assert run.is_frozen("0.conv1", 2) and not run.is_frozen("0.conv1", 4)
+    for layer, first in (("0.conv1", 4), ("3", 1)):
+        for step in range(first, 7):
+            split = explain.update_split(run, layer, step)
+            assert split.is_exact, (layer, step, np.abs(split.residual).max())
+
+
+def test_a_run_of_gradient_descent_is_one_segment(folder):
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS["momentum"](module.parameters())
+    with watch(module, optimizer, folder, every=2, hold_model=False):
+        fit(module, optimizer, shape, 6)
+    assert len(Run(folder).manifest["segments"]) == 1
