@@ -35,8 +35,15 @@ class Share:
         if isinstance(found, Exception):
             self.refused.append(f"{type(found).__name__}: {found}")
             return
-        self.taken += sum(len(region.names) for region in found.regions)
+        self.taken += sum(len(list(_calls(region))) for region in found.regions)
         self.left |= dict(found.reasons)
+
+
+def _calls(region: Any) -> Any:
+    """The operators of a region."""
+    return (
+        n for n in region.module.graph.nodes if n.op == "call_function" and "getitem" not in str(n.target)
+    )
 
 
 def on_engine(module: Any, share: Share) -> Any:
@@ -111,7 +118,9 @@ def compared(
     return found.errors(truth), eager.errors(truth), share
 
 
-def wrong(ours: dict[str, float], eager: dict[str, float], factor: float = 16.0, floor: float = 3e-6) -> list[str]:
+def wrong(
+    ours: dict[str, float], eager: dict[str, float], factor: float = 16.0, floor: float = 3e-6
+) -> list[str]:
     """What is farther from the truth than so many times eager's error, which is small for all."""
     usual = sorted(eager.values())[len(eager) // 2] if eager else 0.0
     bounds = {name: floor + factor * max(eager[name], usual) for name in ours}

@@ -1,4 +1,4 @@
-"""A trainer as Hugging Face has it: the model gives its loss, gradients are accumulated, the rate warms up."""
+"""A trainer as Hugging Face has it: models give their loss, gradients accumulate, the rate warms up."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,11 @@ class Layer(nn.Module):
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-        self.up, self.down, self.drop = nn.Linear(width, 2 * width), nn.Linear(2 * width, width), nn.Dropout(0.1)
+        self.up, self.down, self.drop = (
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+            nn.Dropout(0.1),
+        )
 
     def forward(self, hidden):
         n, places, width = hidden.shape

@@ -70,7 +70,9 @@ def leaky_relu(region: Region, node: Node, x: Node, slope: float) -> Value:
 
 
 @rule(aten.rrelu.default)
-def rrelu(region: Region, node: Node, x: Node, low: float, high: float, training: bool, generator: Any) -> Value:
+def rrelu(
+    region: Region, node: Node, x: Node, low: float, high: float, training: bool, generator: Any
+) -> Value:
     """A leaky ReLU; its slope is drawn while training, by PyTorch."""
     if training:
         raise CannotTranslate("slopes that are drawn")

@@ -53,9 +53,7 @@ def batch_norm(
     return Value.images(_scaled(region, y, gamma, beta)), *averages
 
 
-def _scaled(
-    region: Region, y: Buffer, gamma: Node | None, beta: Node | None, order: Order = (0,)
-) -> Buffer:
+def _scaled(region: Region, y: Buffer, gamma: Node | None, beta: Node | None, order: Order = (0,)) -> Buffer:
     """gamma y + beta, without the one that is not there; their axes in this order are the last of y."""
     if gamma is not None and beta is not None:
         found: Buffer = region.add("affine", y, region.weight(gamma, order), region.weight(beta, order))

@@ -171,9 +171,7 @@ def constant_pad(region: Region, node: Node, x: Node, widths: Sequence[int], val
 
 
 @rule(aten.pad.default)
-def pad(
-    region: Region, node: Node, x: Node, widths: Sequence[int], mode: str, value: float | None
-) -> Value:
+def pad(region: Region, node: Node, x: Node, widths: Sequence[int], mode: str, value: float | None) -> Value:
     """A border: of one number, of the tensor mirrored, of its outermost entries, or of its other end."""
     if mode == "constant":
         return constant_pad(region, node, x, widths, value or 0.0)

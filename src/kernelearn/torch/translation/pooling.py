@@ -122,9 +122,7 @@ def avg_pool(
     sizes = images.shape[1:-1]
     pads = _borders(sizes, _sizes(node), window, steps, zeros)
     if not count_include_pad and divisor is None:
-        return Value.images(
-            region.add("average_pool", images, size=window, stride=steps, padding=pads)
-        )
+        return Value.images(region.add("average_pool", images, size=window, stride=steps, padding=pads))
     if any(high > zero for (_, high), zero in zip(pads, zeros)) and divisor is None:
         return _partly_beyond(region, images, window, steps, zeros, pads)
     entries = 1

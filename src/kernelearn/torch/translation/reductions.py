@@ -60,7 +60,9 @@ def mean_of_all(region: Region, node: Node, x: Node, dtype: torch.dtype | None) 
 
 
 @rule(aten.sum.dim_IntList)
-def total(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool, dtype: torch.dtype | None) -> Value:
+def total(
+    region: Region, node: Node, x: Node, axes: Axes, keepdims: bool, dtype: torch.dtype | None
+) -> Value:
     """The sum over axes."""
     _no_type(node, dtype)
     value = region.value(x)
@@ -68,7 +70,9 @@ def total(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool, dtype
     shape = tuple(
         1 if k in places else size for k, size in enumerate(value.buffer.shape) if keepdims or k not in places
     )
-    return reduced(region, value, places, keepdims, region.add("sum_to", value.buffer, axes=places, shape=shape))
+    return reduced(
+        region, value, places, keepdims, region.add("sum_to", value.buffer, axes=places, shape=shape)
+    )
 
 
 @rule(aten.sum.default)

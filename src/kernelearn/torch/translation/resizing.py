@@ -52,9 +52,7 @@ def nearest1d(region: Region, node: Node, x: Node, size: Sequence[int], scale: f
 
 @rule(aten.upsample_nearest2d.default, aten.upsample_nearest3d.default)
 @rule(aten._upsample_nearest_exact2d.default, aten._upsample_nearest_exact3d.default)
-def nearest_default(
-    region: Region, node: Node, x: Node, size: Sequence[int], *scales: float | None
-) -> Value:
+def nearest_default(region: Region, node: Node, x: Node, size: Sequence[int], *scales: float | None) -> Value:
     """The same under its other names."""
     return nearest(region, node, x, size, scales)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The same numbers under other axes: views, permutations, squeezing. Most cost nothing: only the order changes."""
+"""The same numbers under other axes: views, permutations, squeezing. Mostly only the order changes."""
 
 from __future__ import annotations
 
