@@ -11,8 +11,11 @@ from torch.fx import Node
 
 from kernelearn.engine.cpu.cut import add_backward
 from kernelearn.engine.program import Buffer, Program
-from kernelearn.torch.translation.region import Region, lies_in, memory_order
+from kernelearn.torch.translation.region import SAME_MEMORY, Region, lies_in, memory_order
 from kernelearn.torch.translation.values import Order, Value
+
+# Operators that only move numbers.
+_MOVING = (*SAME_MEMORY, "transpose")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,17 @@ def _apart(region: Region, buffer: Buffer, taken: set[str]) -> Buffer:
         buffer, root = copied, copied.name
     taken.add(root)
     return buffer
+
+
+def read_by_backward(program: Program) -> set[str]:
+    """What the backward part reads, itself or turned: what PyTorch's own would have kept."""
+    sources = {op.outputs[0]: op.inputs[0] for op in program.operations if op.operator in _MOVING}
+    names = {name for op in program.operations if op.phase != "forward" for name in op.inputs}
+    for name in list(names):
+        while name in sources:
+            name = sources[name]
+            names.add(name)
+    return names
 
 
 def strides_of(shape: Sequence[int], order: Order) -> tuple[int, ...]:

@@ -187,7 +187,7 @@ def _mark(graph: torch.fx.Graph) -> None:
             node.meta["needs"] = node.target is not torch.ops.aten.detach.default and any(
                 n.meta.get("needs") for n in node.all_input_nodes
             )
-        node.meta["needs"] &= not isinstance(val, torch.Tensor) or val.is_floating_point()
+        node.meta["needs"] &= not isinstance(val, torch.Tensor) or val.is_floating_point() or val.is_complex()
         node.meta["of_images"], node.meta["batched"] = mine, mine and _counts(val, images)
         _mark_results(node, images)
 

@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
-from kernelearn.torch.building import Finished, Parts, Result, finish, strides_of
+from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward, strides_of
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
 from kernelearn.torch.translation.values import Order, Value, inverse
 
@@ -96,7 +96,7 @@ class RegionCall:
         self.is_differentiable = bool(finished.gradients)
         self.step = CutStep(finished.program, keeps_constants=not self.is_differentiable)
         self._made_from: Any = None
-        self.given = _given(self.step, region, inputs)
+        self.given = _given(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
             _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
@@ -104,14 +104,13 @@ class RegionCall:
         ]
         self.gradients = _gradients(self.step, finished, region, inputs)
         self.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        self._overwritten = [m.target for m in self.results if m.target is not None]
+        self.overwritten = [m.target for m in self.results if m.target is not None]
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
         self.saved = tuple(g for g in self.given if g.is_later)
         saved = {g.position for g in self.saved}
-        others = [
-            i for i, n in enumerate(inputs) if isinstance(n.meta["val"], torch.Tensor) and i not in saved
-        ]
-        self.others = tuple(i for i in others if i not in self._overwritten)
+        tensors = [i for i, node in enumerate(inputs) if isinstance(node.meta["val"], torch.Tensor)]
+        self.others = tuple(i for i in tensors if i not in saved)
+        self.numbers = tuple(i for i in range(len(inputs)) if i not in tensors)
         self.count = len(inputs)
         self._function = _function(self)
 
@@ -147,8 +146,8 @@ class RegionCall:
         if not self.is_differentiable:
             self._renew(frame, inputs)
         frame.forward()
-        if self._overwritten and not is_again:
-            torch.autograd.graph.increment_version([inputs[i] for i in self._overwritten])
+        if self.overwritten and not is_again:
+            torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
         outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
@@ -160,7 +159,7 @@ class RegionCall:
             if made.tangent is not None:
                 lying = tangent
                 if tangent.stride() != made.strides or tangent.dtype is not torch.float32:
-                    lying = _in_order(tangent, made.order, torch.float32)
+                    lying = in_order(tangent, made.order, torch.float32)
                 kept.append(lying)
                 frame.addresses[made.tangent] = lying.data_ptr()
         grads: list[Any] = [None] * self.count
@@ -180,7 +179,7 @@ class RegionCall:
                 continue
             x = inputs[each.position]
             if x.stride() != each.strides or x.dtype is not each.dtype:
-                x = _in_order(x, each.order, each.dtype)
+                x = in_order(x, each.order, each.dtype)
                 copies.append(x)
             addresses[each.number] = x.data_ptr()
         return copies
@@ -199,7 +198,7 @@ class RegionCall:
     def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
         """The same nodes run by PyTorch."""
         results = self.module(*inputs)
-        if not self._overwritten:
+        if not self.overwritten:
             return results
         results = [results] if self.is_single else list(results)
         for number, made in enumerate(self.results):
@@ -242,7 +241,8 @@ def _function(region: RegionCall) -> Any:
             ctx.lease = Lease(region.step, frame)
             ctx.save_for_backward(*[inputs[g.position] for g in region.saved], *[outputs[i] for i in later])
             ctx.others = [(i, inputs[i], inputs[i]._version) for i in region.others]
-            ctx.numbers = [None if isinstance(x, torch.Tensor) else x for x in inputs]
+            ctx.moving = region.overwritten  # nothing but the next averages is computed from these
+            ctx.numbers = [inputs[i] for i in region.numbers]
             fixed = [outputs[i] for i in unmoved if outputs[i] is not None]
             if fixed:
                 ctx.mark_non_differentiable(*fixed)
@@ -250,9 +250,11 @@ def _function(region: RegionCall) -> Any:
 
         @staticmethod
         def backward(ctx: Any, *tangents: Any) -> Any:
-            inputs, saved = list(ctx.numbers), ctx.saved_tensors
-            for given, x in zip(region.saved, saved):
+            inputs: list[Any] = [None] * region.count
+            for given, x in zip(region.saved, ctx.saved_tensors):
                 inputs[given.position] = x
+            for position, x in zip(region.numbers, ctx.numbers):
+                inputs[position] = x
             if torch.is_grad_enabled():  # gradients of gradients are wanted
                 return region.gradients_in_pytorch(_with_others(ctx, inputs), tangents)
             lease, ctx.lease = ctx.lease, None
@@ -271,7 +273,7 @@ def _function(region: RegionCall) -> Any:
 def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
     """All arguments, also those that only a second backward pass needs."""
     for position, x, version in ctx.others:
-        if x._version != version:
+        if x._version != version and position not in ctx.moving:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace "
                 f"operation: a tensor of shape {tuple(x.shape)} is at version {x._version}; expected version "
@@ -289,7 +291,7 @@ def _versions(tensors: Sequence[torch.Tensor]) -> Any:
         return None
 
 
-def _in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
+def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
     """A copy whose bytes lie as the program reads them."""
     return (
         x.detach()
@@ -309,7 +311,8 @@ def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
     return buffer.to(made.dtype)
 
 
-def _given(step: CutStep, region: Region, inputs: Sequence[Node]) -> list[_Given]:
+def _given(step: CutStep, region: Region, inputs: Sequence[Node], read: set[str]) -> list[_Given]:
+    """What a region is given; autograd keeps what the backward part reads, or reads a copy of."""
     found = []
     for position, node in enumerate(inputs):
         value = region.declared.get(node)
@@ -318,7 +321,8 @@ def _given(step: CutStep, region: Region, inputs: Sequence[Node]) -> list[_Given
             number = step.number(value.buffer.name)
             dtype = torch.float32 if tensor.dtype.is_floating_point else tensor.dtype
             strides = _strides(tensor, value.order)
-            found.append(_Given(position, value.order, strides, number, dtype, number in step.read_later))
+            is_later = number in step.read_later or value.buffer.name in read
+            found.append(_Given(position, value.order, strides, number, dtype, is_later))
     return found
 
 

@@ -57,6 +57,8 @@ def why_not(node: Node) -> str | None:
         CutStep(finish(region, Parts.of_one(node)).program)
     except KernelearnError as error:
         return str(error).splitlines()[0]
+    except Exception as error:  # arguments that nobody thought of: PyTorch has them
+        return f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
 
