@@ -35,8 +35,15 @@ class Share:
         if isinstance(found, Exception):
             self.refused.append(f"{type(found).__name__}: {found}")
             return
-        self.taken += sum(len(region.names) for region in found.regions)
+        self.taken += sum(len(list(_calls(region))) for region in found.regions)
         self.left |= dict(found.reasons)
+
+
+def _calls(region: Any) -> Any:
+    """The operators of a region."""
+    return (
+        n for n in region.module.graph.nodes if n.op == "call_function" and "getitem" not in str(n.target)
+    )
 
 
 def on_engine(module: Any, share: Share) -> Any:

@@ -16,7 +16,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import is_getitem, name_of
-from kernelearn.torch.translation.table import CannotTranslate
+from kernelearn.torch.translation.table import CannotTranslate, arguments
 from kernelearn.torch.trial import Trials
 
 aten = torch.ops.aten
@@ -81,7 +81,17 @@ def assemble(captured: Captured, every: bool = False) -> Assembled:
 
 
 def _is_random(node: Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    """Whether an operator draws numbers; attention is said to, and does only where it drops some."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    given = (
+        dict(zip((a.name for a in node.target._schema.arguments), arguments(node))) if _is_aten(node) else {}
+    )
+    return bool(given.get("dropout_p", True))
+
+
+def _is_aten(node: Node) -> bool:
+    return hasattr(node.target, "_schema")
 
 
 def calls(graph: Graph) -> list[Node]:
