@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "conversion": BASE
     | DECLARATIONS
     | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
-    "watching": BASE | {"recording"},
+    "watching": BASE | DECLARATIONS | {"recording", "conversion", "training", "layers", "engine"},
     "parallel": BASE | {"engine"},
     "torch": BASE | {"engine"},
     "utils": BASE | {"layers"},
@@ -78,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"tracing", "models", "training", "layers", "engine", "data", "formats"},
     "explain": BASE
     | DECLARATIONS
-    | {"recording", "models", "training", "layers", "engine", "data", "formats"},
+    | {"recording", "models", "training", "layers", "engine", "data", "formats", "parallel"},
     "view": BASE | {"explain", "recording", "models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
     "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},
