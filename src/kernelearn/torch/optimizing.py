@@ -26,14 +26,14 @@ def optimize(
     """Run a model on the engine: its forward and backward passes, or whole training steps.
 
     Without an optimiser: what `torch.compile(model, backend="kernelearn")` does, in place, so that the model
-    stays the object that it is, with its `state_dict`; more variants of it are compiled before Dynamo gives up.
+    stays the object that it is, with its `state_dict`; and more variants are compiled before Dynamo gives up.
 
-    With one: a `Step`, to be called as `loss = step(x, y)` in place of `zero_grad`, the forward pass, the loss,
-    `backward` and `optimizer.step`: one program does all of it.
+    With one: a `Step`, to be called as `loss = step(x, y)` in place of `zero_grad`, the forward pass, the
+    loss, `backward` and `optimizer.step`: one program does all of it.
 
     Args:
         optimizer: SGD, Adam or AdamW of PyTorch; with others steps are made in PyTorch, which is said once.
-        loss: function (result of the model, targets) -> number; the cross-entropy of class numbers by default.
+        loss: function (result of the model, targets) -> number; by default the cross-entropy of classes.
         options: of `torch.compile`, such as `dynamic=True`.
     Returns: the model, or a `Step`.
     Raises: ArgumentTypeError for anything else than a module and an optimiser.

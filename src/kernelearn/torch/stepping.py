@@ -28,9 +28,9 @@ aten = torch.ops.aten
 class Step:
     """A training step: `loss = step(x, y)`.
 
-    What `optimizer.zero_grad(); loss = criterion(model(x), y); loss.backward(); optimizer.step()` does, in one
-    program where that can be, else in PyTorch, said once. Weights and the optimiser's state stay where they are,
-    so schedulers, `state_dict` and files work as ever; gradients are kept nowhere (`grad` is None).
+    What `optimizer.zero_grad(); loss = criterion(model(x), y); loss.backward(); optimizer.step()` does, in
+    one program where that can be, else in PyTorch, said once. Weights and the optimiser's state stay where
+    they are, so schedulers, `state_dict` and files work as ever; gradients are kept nowhere (`grad` is None).
 
     Attributes:
         model, optimizer, loss: as given.
@@ -129,8 +129,8 @@ class _Fused:
             self.method = find_method(optimizer)
             captured = capture(gm)
             # Which inputs are which parameters is known only when the function is called.
-            self.captured, self.bound = captured, None
-            self.module = captured.module
+            self.captured = captured
+            self.bound: _Bound | None = None
         except Exception as error:
             raise _NotWhole(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 

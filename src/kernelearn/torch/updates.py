@@ -1,7 +1,7 @@
 """The steps of PyTorch's optimisers as operations of a program, number for number as PyTorch documents them.
 
-Sources: torch.optim.SGD, Adam and AdamW. What changes between steps (rates, corrections of the bias) comes in as
-numbers of a few bytes; what a group of parameters keeps is in the code.
+Sources: torch.optim.SGD, Adam and AdamW. What changes between steps (rates, corrections of the bias) comes in
+as numbers of a few bytes; what a group of parameters keeps is in the code.
 """
 
 from __future__ import annotations
@@ -39,14 +39,13 @@ class Method:
 
     Attributes:
         slots: what it keeps for each parameter, as `optimizer.state` calls it.
-        numbers: (group, number of the step) -> the numbers of this step, in the order in which `step` has them.
-        fixed: settings of a group that the code depends on; `refused` those that have to be false.
+        numbers: (group, number of the step) -> the numbers of this step, in the order that `step` wants.
+        refused: settings of a group that have to be false.
         step: (builder, settings, numbers, parameter, gradient, slots) -> new parameter, new slots.
     """
 
     slots: Callable[[Group], tuple[str, ...]]
     numbers: Callable[[Group, int], Sequence[float]]
-    fixed: tuple[str, ...]
     refused: tuple[str, ...]
     step: Callable[..., tuple[Buffer, ...]]
     counts: bool = False
@@ -95,7 +94,7 @@ def _adam_like(decoupled: bool) -> Callable[..., tuple[Buffer, ...]]:
 
 
 def _adam_numbers(group: Group, count: int) -> Sequence[float]:
-    """Rate over the correction of the mean, 1 / root of that of the squares, and what decay leaves of a weight."""
+    """The rate over the correction of the mean, 1 / root of that of the squares, what decay leaves."""
     beta1, beta2 = group["betas"]
     rate = float(group["lr"])
     return rate / (1 - beta1**count), 1 / math.sqrt(1 - beta2**count), 1 - rate * group["weight_decay"]
@@ -105,7 +104,6 @@ def _adam(decoupled: bool) -> Method:
     return Method(
         slots=lambda group: ("exp_avg", "exp_avg_sq"),
         numbers=_adam_numbers,
-        fixed=("betas", "eps", "weight_decay", "maximize"),
         refused=("amsgrad",),
         step=_adam_like(decoupled),
         counts=True,
@@ -116,7 +114,6 @@ METHODS: dict[type, Method] = {
     torch.optim.SGD: Method(
         slots=lambda group: ("momentum_buffer",) if group["momentum"] else (),
         numbers=lambda group, count: (float(group["lr"]),),
-        fixed=("momentum", "nesterov", "weight_decay", "maximize"),
         refused=("dampening",),
         step=_sgd,
     ),
