@@ -40,4 +40,5 @@ def test_random_modules(seed):
             if not seen:
                 break
         assert not seen, (training, seen, share)
-        assert share.taken > 0 or share.refused, share
+        # NOTE: a momentum of None breaks the graph of Dynamo, so that there may be none.
+        assert share.taken > 0 or share.refused or not share.graphs, share

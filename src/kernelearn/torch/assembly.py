@@ -81,17 +81,12 @@ def assemble(captured: Captured, every: bool = False) -> Assembled:
 
 
 def _is_random(node: Node) -> bool:
-    """Whether an operator draws numbers; attention is said to, and does only where it drops some."""
+    """Whether an operator draws numbers; some that may do so only while training, or with dropout."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
-    given = (
-        dict(zip((a.name for a in node.target._schema.arguments), arguments(node))) if _is_aten(node) else {}
-    )
-    return bool(given.get("dropout_p", True))
-
-
-def _is_aten(node: Node) -> bool:
-    return hasattr(node.target, "_schema")
+    schema = getattr(node.target, "_schema", None)
+    given = dict(zip((argument.name for argument in schema.arguments), arguments(node))) if schema else {}
+    return all(bool(given.get(name, True)) for name in ("dropout_p", "train", "training"))
 
 
 def calls(graph: Graph) -> list[Node]:
