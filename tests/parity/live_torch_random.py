@@ -2,12 +2,10 @@
 
     python -m pytest tests/parity/live_torch_random.py
 
-How many: KERNELEARN_CONVERSION_CASES, 12 by default, 200 for the whole sweep, which also asks
-whether the table of operators was covered.
+200 modules, all but the first twelve marked slow; the whole sweep also asks which operators occurred.
 """
 
 import copy
-import os
 
 import numpy as np
 import pytest
@@ -20,8 +18,7 @@ from kernelearn.conversion.torch.reading.table import READERS
 from tests.parity.live_torch_conversion import assert_alike
 from tests.parity.torch_random import random_module, settled
 
-CASES = int(os.environ.get("KERNELEARN_CONVERSION_CASES", "12"))
-WHOLE = 200
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= 12)) for seed in range(200)]
 RATE, MOMENTUM, STEPS = 0.05, 0.9, 3
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 met: set[str] = set()
@@ -63,7 +60,7 @@ def others(module):
     return found
 
 
-@pytest.mark.parametrize("seed", range(CASES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_there_and_back(seed, tmp_path):
     module = random_module(seed).double()
     example, state = module.example(), module.state_dict()
@@ -132,7 +129,7 @@ def without_chance(module):
     return module
 
 
-@pytest.mark.parametrize("seed", range(CASES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_three_steps_of_training(seed):
     """SGD with momentum on a squared error; statistics of batches included, in their biased form."""
     module = settled(without_chance(random_module(seed))).double()
@@ -191,10 +188,23 @@ def as_unbiased(found, start, momentum, count):
 
 # --- what the sweep covers
 
-# Operators that only modules in tests of their own have, and other spellings of operators that are covered.
-APART = {""}
+# What a network of images is made of: each of these operators has to occur among the random modules.
+FOR_EACH_RANK = """conv{}d.default conv{}d.padding conv_transpose{}d max_pool{}d.default avg_pool{}d.default
+adaptive_avg_pool{}d.default adaptive_max_pool{}d.default upsample_nearest{}d.vec
+_upsample_nearest_exact{}d.vec"""
+OTHERS = """relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid tanh hardsigmoid hardswish hardtanh
+softplus log_sigmoid softshrink hardshrink threshold rrelu prelu softmax log_softmax glu dropout
+alpha_dropout feature_dropout batch_norm layer_norm group_norm instance_norm rms_norm linear
+multi_head_attention einsum matmul upsample_linear1d upsample_bilinear2d upsample_trilinear3d
+upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa pad constant_pad_nd pixel_shuffle
+pixel_unshuffle channel_shuffle flatten reshape transpose movedim cat stack split flip roll
+repeat_interleave expand where clamp maximum minimum mean sum amax amin var std logsumexp logaddexp
+cumsum add sub mul div pow exp log sqrt rsqrt abs sin erf square"""
 
 
-@pytest.mark.skipif(CASES < WHOLE, reason="tells about the whole sweep")
+@pytest.mark.slow
 def test_the_sweep_covers_the_table():
-    print(sorted(set(READERS) - met))
+    wanted = {name for rank in (1, 2, 3) for name in FOR_EACH_RANK.format(*[rank] * 9).split()}
+    wanted |= set(OTHERS.split())
+    found = met | {name.split(".")[0].removesuffix("_") for name in met}
+    assert not wanted - found
