@@ -1,5 +1,6 @@
 """Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, spans
-from kernelearn.engine.cpu.plan import Call
+from kernelearn.engine.cpu.plan import Call, kernel_text
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
 
@@ -87,6 +88,7 @@ def test_a_low_limit_of_the_stack_is_respected():
     "changed",
     [
         {"channels": 3},
+        {"filters": 7},
         {"sizes": (3, 3)},
         {"dilation": (2, 2), "padding": ((2, 2), (2, 2))},
         {"sizes": (1, 20)},
@@ -110,7 +112,7 @@ def test_kernel_gradients_of_few_terms_are_summed_tap_by_tap():
 
 
 @pytest.mark.parametrize("operator", PASSES)
-@pytest.mark.parametrize(("channels", "filters"), [(16, 16), (64, 64), (160, 96)])
+@pytest.mark.parametrize(("channels", "filters"), [(8, 8), (48, 12), (16, 16), (64, 64), (160, 96)])
 def test_it_rounds_no_worse_than_the_sum_tap_by_tap(operator, channels, filters, monkeypatch):
     p = problem(operator, (12, 12), channels, filters)
     exact = expected(p, p.arrays)[0]
@@ -162,3 +164,16 @@ def test_a_lost_product_is_caught(operator):
 
     with pytest.raises(AssertionError, match="entries are off"):
         check(problem(operator), change=drop)
+
+
+@pytest.mark.parametrize(("columns", "clears"), [(11, True), (12, False)])
+def test_tiles_that_do_not_exist_are_zeros_before_they_are_multiplied(columns, clears):
+    """Else they are what the stack holds: often denormal numbers, which make products slow."""
+    bench = Bench(problem("conv", (2 * columns, 2 * columns), images=1), "avx2")
+    calls = [call for call in bench.executable.calls() if isinstance(call, Call)]
+    (call,) = [call for call in calls if isinstance(call.code, WinogradRows)]
+    text, tiles = kernel_text(call, "k", bench.executable.target), call.code.p.tiles
+    assert (columns % tiles > 0) == clears
+    places = set(re.findall(r"(%\w+) = getelementptr float, ptr %local.tiles", text))
+    zeros = re.findall(r"store <8 x float> zeroinitializer, ptr (%\w+)", text)
+    assert bool(places & set(zeros)) == clears
