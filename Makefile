@@ -18,7 +18,8 @@ TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/traini
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
 LIVE_TESTS = tests/parity/live_delta_paths.py tests/parity/live_onnx.py tests/parity/live_transfer.py tests/parity/live_watch.py \
-	tests/parity/live_torch_backend_random.py tests/parity/live_torch_backend_rules.py tests/parity/live_torch_scripts.py
+	tests/parity/live_torch_backend_random.py tests/parity/live_torch_backend_rules.py tests/parity/live_torch_random.py \
+	tests/parity/live_torch_scripts.py
 # Files between Keras, PyTorch and ONNX, with Keras on PyTorch, which compiles nothing.
 LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py tests/parity/live_onnx_training.py \
 	'tests/fuzz/test_short.py::test_damage_is_refused_or_harmless[.pt]' \

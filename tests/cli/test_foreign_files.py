@@ -148,3 +148,24 @@ def test_warnings_are_single_lines(run, tmp_path):
     code = tmp_path / "own.py"
     code.write_text("import warnings\nwarnings.warn('set overwrite=True')\n")
     assert run("--code", code, "summary", "lenet").err == "Warning: set --overwrite\n"
+
+
+@pytest.fixture
+def logits(tmp_path):
+    """A network for pictures of 8 x 8, whose answers are no probabilities."""
+    path = tmp_path / "logits.fake"
+    Sequential([Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]).save(path)
+    return path
+
+
+def test_pictures_become_as_the_network_takes_them(run, logits, pictures):
+    for words in (("evaluate", logits, pictures), ("explain", "saliency", logits, "--data", pictures)):
+        done = run(*words)
+        assert done.code == 0 and "Images: made 8 x 8 x 3" in done.err, done.err
+    assert run("predict", logits, pictures / "cat" / "0.png").code == 0
+
+
+def test_numbers_that_are_no_probabilities_become_some(run, logits, pictures):
+    done = run("predict", logits, pictures / "cat", "--json")
+    assert "the softmax of the outputs" in done.err and done.err.count("softmax") == 1
+    assert all(abs(sum(one["probabilities"].values()) - 1) < 1e-5 for one in done.json)

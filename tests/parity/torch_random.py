@@ -66,7 +66,8 @@ class RandomNet(nn.Module):
                     y = block.eval()(x)
                 except (RuntimeError, IndexError):  # a block that these maps are too small for
                     continue
-                if min(y.shape[2:]) >= 1 and y.numel() < 20_000:
+                # A window of nothing but border gives -inf.
+                if min(y.shape[2:]) >= 1 and y.numel() < 20_000 and y.isfinite().all():
                     break
             kind = r.choice(("add", "cat", "mul", "")) if y.shape == x.shape else ""
             self.blocks.append(block)
