@@ -17,9 +17,9 @@ TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = tests/parity/live_delta_paths.py tests/parity/live_onnx.py tests/parity/live_transfer.py tests/parity/live_watch.py \
-	tests/parity/live_torch_backend_random.py tests/parity/live_torch_backend_rules.py tests/parity/live_torch_random.py \
-	tests/parity/live_torch_scripts.py
+LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py \
+	live_watch_keras.py live_watch_loops.py live_torch_random.py \
+	live_torch_backend.py live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
 # Files between Keras, PyTorch and ONNX, with Keras on PyTorch, which compiles nothing.
 LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py tests/parity/live_onnx_training.py \
 	'tests/fuzz/test_short.py::test_damage_is_refused_or_harmless[.pt]' \

@@ -30,7 +30,7 @@ PUBLIC = {
         save_model serialize_keras_object
     """,
     "kernelearn.conversion": "from_keras to_keras",
-    "kernelearn.watching": "NumberedLoader Watcher watch watch_keras",
+    "kernelearn.watching": "NumberedLoader Watcher ignite_handler lightning_callback trainer_callback watch watch_keras",
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
         linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus
