@@ -34,10 +34,11 @@ def test_random_modules(seed):
         seen = []
         for attempt in range(TRIES):
             torch.manual_seed(1000 * attempt + seed)
-            x = torch.randn(5, *net.example()[1:])
+            x = torch.randn(2 + seed % 4, *net.example()[1:])
             ours, eager, share = compared(module, [x], seed)
             seen = wrong(ours, eager)
             if not seen:
                 break
         assert not seen, (training, seen, share)
-        assert share.taken > 0 or share.refused, share
+        # NOTE: a momentum of None breaks the graph of Dynamo, so that there may be none.
+        assert share.taken > 0 or share.refused or not share.graphs, share

@@ -159,7 +159,7 @@ class RegionCall:
             if made.tangent is not None:
                 lying = tangent
                 if tangent.stride() != made.strides or tangent.dtype is not torch.float32:
-                    lying = _in_order(tangent, made.order, torch.float32)
+                    lying = in_order(tangent, made.order, torch.float32)
                 kept.append(lying)
                 frame.addresses[made.tangent] = lying.data_ptr()
         grads: list[Any] = [None] * self.count
@@ -179,7 +179,7 @@ class RegionCall:
                 continue
             x = inputs[each.position]
             if x.stride() != each.strides or x.dtype is not each.dtype:
-                x = _in_order(x, each.order, each.dtype)
+                x = in_order(x, each.order, each.dtype)
                 copies.append(x)
             addresses[each.number] = x.data_ptr()
         return copies
@@ -291,7 +291,7 @@ def _versions(tensors: Sequence[torch.Tensor]) -> Any:
         return None
 
 
-def _in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
+def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
     """A copy whose bytes lie as the program reads them."""
     return (
         x.detach()
