@@ -226,14 +226,31 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     lines = [
         [
             f"{row['net']}, batch {row['batch']}",
-            *(_ms(row[kind]) for kind in ("alone", "threads", "processes")),
-            f"{row['alone'] / row['processes']:.2f}",
-            f"{row['threads'] / row['processes']:.2f}",
+            *(_ms(row[kind]) for kind in ("alone", "threads", "shards", "processes", "predicted", "halves")),
+            *(
+                f"{row[kind] / row[own]:.2f}"
+                for own in ("processes", "halves")
+                for kind in ("alone", "threads")
+            ),
         ]
         for row in steps
     ]
-    columns = ["", "1 x 1 ms", "1 x 2 ms", "2 x 1 ms", "2 x 1 against 1 x 1", "2 x 1 against 1 x 2"]
-    tables = [Table("Processes x threads: a step of the same batch", columns, lines)]
+    columns = [
+        "",
+        "1 x 1 ms",
+        "1 x 2 ms",
+        "1 x 1 in shards ms",
+        "2 x 1 in shards ms",
+        "model ms",
+        "2 x 1 in halves ms",
+    ]
+    columns += [f"2 x 1 in {own} / {kind}" for own in ("shards", "halves") for kind in ("1 x 1", "1 x 2")]
+    notes = [
+        "in shards: the usual twelve, for the same bits with any number of processes; in halves: shards=2",
+        "/ 1 x 1: how many times as fast as one process with one thread; / 1 x 2: as one with two",
+        "model: half of 1 x 1 in shards and the exchange, without the update, which both do whole",
+    ]
+    tables = [Table("Processes x threads: a step of the same batch", columns, lines, notes)]
     sent = [[f"{row['bytes']:,}", _ms(row["exchange"]), _ms(row["predicted"])] for row in exchanges]
     note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
     tables.append(Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]))

@@ -418,8 +418,10 @@ class Trainer(Overridable, keras_names.TrainerNames):
             return _returned(loop.own_on_batch(self, "train", x, y, sample_weight, class_weight), return_dict)
         batch = self.batch(x, y, sample_weight, class_weight)
         self.programs.look_for_changes()
+        if self._seed is None:
+            self._seed = together.begun_outside_of_fit(self)
         self.programs.results.reset()
-        loop.train_on(self, batch, self.train_seed())
+        loop.train_on(self, batch, self._seed)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(
