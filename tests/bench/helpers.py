@@ -67,9 +67,9 @@ def local_workers(steps, losses=None):
     return start
 
 
-def network_task(folder, name="lenet", batch=2, **more):
+def network_task(folder, name="lenet", batch=2, input_shape=None, **more):
     """A task of a real network, small."""
-    model = find_net(name).build()
+    model = find_net(name).build(input_shape)
     save_weights(model, folder / f"{name}.npz")
     return {
         "what": "train",

@@ -7,18 +7,18 @@ import pytest
 
 from kernelearn.bench.blueprint import Blueprint, blueprint_of, load_weights
 from kernelearn.bench.conv_layers import LAYERS, PASSES, Conv, training_inputs
-from kernelearn.bench.nets import NETS, find_net
+from kernelearn.bench.nets import FAMILIES, NETS, expanded, find_net
 from kernelearn.bench.runners import digest, load_runner
 from kernelearn.engine.cpu.report import ceilings
 from kernelearn.errors import ArgumentError, UnknownNameError
-from kernelearn.layers import Conv2D, Dropout, Flatten, Input
+from kernelearn.layers import Conv2D, Conv2DTranspose, DepthwiseConv2D, Dropout, Flatten, Input, MaxPooling2D
 from kernelearn.models import Sequential
 from tests.bench.helpers import network_task, runner_or_skip
 
 PEERS_THAT_TRAIN = (("torch", "train"), ("jax", "train"), ("keras-jax", "fit"))
 
 
-@pytest.mark.parametrize("name", sorted(NETS))
+@pytest.mark.parametrize("name", sorted({**NETS, **FAMILIES}))
 def test_blueprints_survive_json(name):
     blueprint = blueprint_of(find_net(name).build())
     again = Blueprint.from_dict(json.loads(json.dumps(blueprint.to_dict())))
@@ -45,7 +45,9 @@ def test_results_are_let_go_after_their_last_use():
         assert not later & set(group)
 
 
-@pytest.mark.parametrize("layer", [Dropout(0.5), Conv2D(4, 3, groups=2), Conv2D(4, 3, dilation_rate=2)])
+@pytest.mark.parametrize(
+    "layer", [Dropout(0.5), DepthwiseConv2D(3, depth_multiplier=2), MaxPooling2D(2, padding="same")]
+)
 def test_layers_that_peers_cannot_build_are_told(layer):
     model = Sequential([Input((8, 8, 2)), layer, Flatten()])
     with pytest.raises(ArgumentError, match=layer.name):
@@ -91,6 +93,62 @@ def test_peers_predict_the_same(framework, name, tmp_path):
     assert runner.prepare(task).run(1) == pytest.approx(ours, rel=tolerance)
 
 
+# Small inputs of odd sizes, where "same" is symmetric for every stride: all frameworks get the same numbers.
+SMALL = {
+    "strided": (67, 67, 3), "volumes": (8, 9, 8, 1), "bottleneck": (35, 35, 3), "convnext": (16, 16, 3),
+    "resnext": (35, 35, 3), "dilated": (9, 9, 3), "signals": (33, 8), "mobile": (33, 33, 3),
+    "perceptron": (20,), "tanh_means": (12, 12, 3), "densenet": (8, 8, 3), "unet": (8, 16, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("framework", "what"), PEERS_THAT_TRAIN)
+def test_peers_train_every_kind_alike(framework, what, name, tmp_path):
+    runner = runner_or_skip(framework)
+    task = network_task(tmp_path, name, 3, SMALL[name], engine="reference")
+    ours, theirs = load_runner("kernelearn", 1).prepare(task), runner.prepare({**task, "what": what})
+    for tolerance in (1e-4, 2e-2):  # the second one after an update of all weights
+        theirs.ready(1)
+        assert theirs.run(1) == pytest.approx(ours.run(1), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("framework", ["torch", "jax", "onnxruntime"])
+def test_peers_predict_every_kind_alike(framework, name, tmp_path):
+    runner = runner_or_skip(framework)
+    task = network_task(tmp_path, name, 3, SMALL[name], what="predict", engine="reference")
+    ours = load_runner("kernelearn", 1).prepare({**task, "mode": "executable"}).run(1)
+    assert runner.prepare(task).run(1) == pytest.approx(ours, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_kind_learns_on_the_compiled_engine(name, tmp_path):
+    task = network_task(tmp_path, name, 3, SMALL[name], engine="reference")
+    runner = load_runner("kernelearn", 1)
+    slow, fast = runner.prepare(task), runner.prepare({**task, "engine": "cpu"})
+    assert fast.note == ""  # nothing is left to the reference engine
+    for _ in range(2):
+        assert fast.run(1) == pytest.approx(slow.run(1), rel=1e-2)
+
+
+def test_all_stands_for_every_network():
+    assert expanded(("unet", "all"))[0] == "unet"
+    assert sorted(expanded(("all",))) == sorted({**NETS, **FAMILIES}) and SMALL.keys() == FAMILIES.keys()
+
+
+@pytest.mark.parametrize(
+    ("layer", "flops"),
+    [
+        (Conv2D(4, 3, groups=2), 2 * 9 * 1 * 6 * 6 * 4),
+        (Conv2D(4, 3, dilation_rate=2), 2 * 9 * 2 * 4 * 4 * 4),
+        (DepthwiseConv2D(3), 2 * 9 * 6 * 6 * 2),
+        (Conv2DTranspose(4, 2, strides=2), 2 * 4 * 2 * 8 * 8 * 4),
+    ],
+)
+def test_flops_by_hand(layer, flops):
+    assert blueprint_of(Sequential([Input((8, 8, 2)), layer])).forward_flops() == flops
+
+
 @pytest.mark.parametrize("mode", ["eager", "channels_last"])
 @pytest.mark.parametrize("operator", PASSES.values())
 def test_peers_convolve(operator, mode, tmp_path):
@@ -128,7 +186,7 @@ def test_weights_are_handed_over_whole(tmp_path):
 def test_training_inputs_are_all_that_the_program_wants():
     model = find_net("lenet").build()
     model.compile("sgd", "sparse_categorical_crossentropy", engine="reference")
-    found = training_inputs(model, (28, 28, 1), 2)
+    found = training_inputs(model, 2)
     assert np.isfinite(model.step("train").executable.run(found)["loss"])
 
 

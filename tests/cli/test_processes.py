@@ -1,5 +1,6 @@
 """`kernelearn train --processes N`: what it starts, what it leaves, and how it ends."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -104,7 +105,7 @@ def test_the_command_is_said_again_without_the_number(monkeypatch, tmp_path):
     """Options in any spelling, of the command and before it; what was not said is not added."""
     said = []
 
-    def start(context: typer.Context, count):
+    def start(context: typer.Context, count, remedy):
         said.append((count, processes._words(context)))
         return 3
 
@@ -138,3 +139,29 @@ def test_another_number_than_mpiexec_started_is_refused(monkeypatch, run):
         result = run("train", "digits", "--processes", 2)
     assert result.code == 1
     assert "leave --processes out" in result.err
+
+
+@needs_mpi
+def test_an_experiment_is_shared_out(tmp_path, run):
+    words = ["experiment", "frozen", "--epochs", 1, "--seeds", 2, "--images", 40, "--test-images", 20]
+    code, out, err = finish(kernelearn(*words, "--processes", 2, "--save", tmp_path / "two.csv"))
+    assert code == 0, err
+    assert out.count("Table: ") == 1
+    assert run(*words, "--save", tmp_path / "one.csv").code == 0
+
+    def numbers(name):
+        rows = csv.DictReader((tmp_path / name).read_text().splitlines())
+        return [{title: value for title, value in row.items() if title != "seconds"} for row in rows]
+
+    assert numbers("two.csv") == numbers("one.csv")
+
+
+@needs_mpi
+@pytest.mark.parametrize("words", [["--head"], ["--gradual"]])
+def test_fine_tuning_gives_what_one_process_gives(tmp_path, run, words):
+    assert run("train", *SMALL, "--run", tmp_path / "first", "--quiet").code == 0
+    words = ["finetune", tmp_path / "first", "digits", "--epochs", 1, "--augment", "none", "-q", *words]
+    assert run(*words, "--shards", 12, "--run", tmp_path / "one").code == 0
+    code, _, err = finish(kernelearn(*words, "--processes", 2, "--run", tmp_path / "two"))
+    assert code == 0, err
+    assert bits(tmp_path / "one") == bits(tmp_path / "two")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ class Step:
     """One layer applied to earlier results.
 
     Attributes:
-        kind: "conv", "batch_norm", "activation", "max_pool", "average", "flatten", "dense" or "add".
+        kind: "conv", "depthwise", "conv_transpose", "batch_norm", "layer_norm", "activation", "max_pool",
+            "average_pool", "average" (of all positions), "flatten", "dense", "add" or "concatenate".
         name: of the layer; its weights are "name/kernel" and so on.
         inputs: numbers of the results that go in: 0 is the network's input, i the result of step i - 1.
-        shape: of the result without images: (h, w, c) or (units,).
+        shape: of the result without images: (h, w, c), (length, c), (d, h, w, c) or (units,).
         attrs: what else a framework needs to know.
     """
 
@@ -34,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A classifier of images, its last step a softmax."""
+    """A classifier of inputs or of each of their pixels, its last step a softmax."""
 
     name: str
     input_shape: tuple[int, ...]
@@ -46,7 +47,25 @@ class Blueprint:
 
     @property
     def classes(self) -> int:
-        return self.steps[-1].shape[0]
+        return self.steps[-1].shape[-1]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Pixels that get a label each: (h, w), or () where the whole input gets one."""
+        return self.steps[-1].shape[:-1]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every step reads the one before and nothing else."""
+        return all(step.inputs == (i,) for i, step in enumerate(self.steps))
+
+    def images(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and labels, the same in every process; see `make_images`."""
+        return make_images(self.input_shape, count, self.classes, self.places)
+
+    def rank(self, step: Step) -> int:
+        """Spatial axes of what goes into a step."""
+        return len(self.shape(step.inputs[0])) - 1
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,8 +95,10 @@ class Blueprint:
         before = self.steps[step.inputs[0] - 1]
         if before.kind != "flatten":
             return kernel
-        h, w, c = self.shape(before.inputs[0])
-        return kernel.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(h * w * c, -1)
+        *sides, c = self.shape(before.inputs[0])
+        axes = range(len(sides))
+        by_place = kernel.reshape(*sides, c, -1)
+        return by_place.transpose(len(sides), *axes, len(sides) + 1).reshape(kernel.shape)
 
     def forward_flops(self) -> float:
         """Multiplications and additions of convolutions and dense layers for one image."""
@@ -90,14 +111,19 @@ class Blueprint:
         return 3 * sum(each) - first
 
     def _flops(self, step: Step) -> float:
-        if step.kind not in ("conv", "dense"):
+        """Two for each weight that meets a number: at the results, or at the inputs of a transposed one."""
+        if step.kind not in _PRODUCTS:
             return 0.0
         window = math.prod(step.attrs.get("kernel_size", ()))
-        return 2.0 * window * self.shape(step.inputs[0])[-1] * math.prod(step.shape)
+        given = self.shape(step.inputs[0])
+        if step.kind == "conv_transpose":
+            return 2.0 * window * step.shape[-1] * math.prod(given)
+        channels = 1 if step.kind == "depthwise" else given[-1] // step.attrs.get("groups", 1)
+        return 2.0 * window * channels * math.prod(step.shape)
 
 
 def blueprint_of(model: Any) -> Blueprint:
-    """The blueprint of a model of this library, made of the layers that the networks of the zoo have.
+    """The blueprint of a model of this library, made of the layers that the compared networks have.
 
     Raises: ArgumentError for a layer that the peers' builders do not know.
     """
@@ -116,34 +142,51 @@ def blueprint_of(model: Any) -> Blueprint:
 def _parts(layer: Any) -> list[tuple[str, dict[str, Any]]]:
     """The steps of a layer: itself, and the activation that it contains."""
     kind = type(layer).__name__
-    config = layer.get_config()
-    if kind not in _ATTRS or (
-        kind == "Conv2D" and (config["groups"], config["dilation_rate"]) != (1, [1, 1])
-    ):
+    if kind not in _ATTRS:
         raise ArgumentError(
             f"Layer {layer.name!r} ({kind}) cannot be built in the other frameworks; the benchmark knows "
-            f"{', '.join(_ATTRS)}, without groups and dilation."
+            f"{', '.join(_ATTRS)}."
         )
-    step, attrs = _ATTRS[kind]
-    parts = [(step, attrs(config))]
-    inner = config.get("activation", "linear") if step in ("conv", "dense") else "linear"
-    return parts if inner == "linear" else [*parts, ("activation", {"function": inner})]
+    config = layer.get_config()
+    step, taken, fixed = _ATTRS[kind]
+    for name, value in fixed.items():
+        if config[name] != value:
+            raise ArgumentError(
+                f"Layer {layer.name!r} ({kind}) cannot be built in the other frameworks with "
+                f"{name}={config[name]!r}; the benchmark knows {value!r}."
+            )
+    attrs = {name: config[name] for name in taken}
+    if step == "activation":
+        return [(step, {"function": config.get("activation", "relu")})]
+    inner = config.get("activation", "linear") if step in _PRODUCTS else "linear"
+    return [(step, attrs)] if inner == "linear" else [(step, attrs), ("activation", {"function": inner})]
 
 
-def _taking(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda config: {name: config[name] for name in names}
-
-
-_ATTRS: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    "Conv2D": ("conv", _taking("filters", "kernel_size", "strides", "padding", "use_bias")),
-    "Dense": ("dense", _taking("units", "use_bias")),
-    "BatchNormalization": ("batch_norm", _taking("momentum", "epsilon")),
-    "ReLU": ("activation", lambda config: {"function": "relu"}),
-    "Activation": ("activation", lambda config: {"function": config["activation"]}),
-    "MaxPooling2D": ("max_pool", _taking("pool_size", "strides")),
-    "GlobalAveragePooling2D": ("average", lambda config: {}),
-    "Flatten": ("flatten", lambda config: {}),
-    "Add": ("add", lambda config: {}),
+_PRODUCTS = ("conv", "depthwise", "conv_transpose", "dense")
+_WINDOW = ("kernel_size", "strides", "padding", "use_bias")
+_POOL = ("pool_size", "strides")
+_PLAIN_POOL = {"padding": "valid"}
+Known = tuple[str, tuple[str, ...], dict[str, Any]]
+# Layer -> its step, what of its config a framework needs, and what has to have one value.
+_ATTRS: dict[str, Known] = {
+    **{f"Conv{n}D": ("conv", ("filters", *_WINDOW, "dilation_rate", "groups"), {}) for n in (1, 2, 3)},
+    "DepthwiseConv2D": ("depthwise", _WINDOW, {"depth_multiplier": 1, "dilation_rate": [1, 1]}),
+    "Conv2DTranspose": (
+        "conv_transpose",
+        ("filters", *_WINDOW),
+        {"padding": "valid", "output_padding": None, "dilation_rate": [1, 1]},
+    ),
+    "Dense": ("dense", ("units", "use_bias"), {}),
+    "BatchNormalization": ("batch_norm", ("momentum", "epsilon"), {}),
+    "LayerNormalization": ("layer_norm", ("epsilon",), {"axis": [-1], "center": True, "scale": True}),
+    "ReLU": ("activation", (), {}),
+    "Activation": ("activation", (), {}),
+    **{f"MaxPooling{n}D": ("max_pool", _POOL, _PLAIN_POOL) for n in (1, 2, 3)},
+    **{f"AveragePooling{n}D": ("average_pool", _POOL, _PLAIN_POOL) for n in (1, 2, 3)},
+    **{f"GlobalAveragePooling{n}D": ("average", (), {"keepdims": False}) for n in (1, 2, 3)},
+    "Flatten": ("flatten", (), {}),
+    "Add": ("add", (), {}),
+    "Concatenate": ("concatenate", (), {"axis": -1}),
 }
 
 
@@ -158,8 +201,16 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def make_images(shape: Sequence[int], count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same random images and labels in every process: float32 in [0, 1), int64."""
+def make_images(
+    shape: Sequence[int], count: int, classes: int, places: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same random images and labels in every process: float32 in [0, 1), int64 (count, *places)."""
     rng = np.random.default_rng(0)
     x = rng.random((count, *shape), dtype=np.float32)
-    return x, rng.integers(0, classes, count)
+    return x, rng.integers(0, classes, (count, *places))
+
+
+def images_for(model: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs and labels of `Blueprint.images` for a model of this library."""
+    *places, classes = model.output_shape[1:]
+    return make_images(model.input_shape[1:], count, classes, places)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import make_images
+from kernelearn.bench.blueprint import images_for
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
@@ -100,7 +100,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
     set_num_threads(bench.settings.threads)
     try:
         model = compiled_model({**bench.task(net, batch, "train"), "engine": "cpu"})
-        inputs = training_inputs(model, net.input_shape, batch)
+        inputs = training_inputs(model, batch)
         timings = profile(model.step("train").executable, inputs, bench.settings.plan.rounds)
     finally:
         set_num_threads(None)
@@ -117,7 +117,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
     return {"net": name, "batch": batch, "seconds": sum(c["seconds"] for c in calls), "calls": calls}
 
 
-def training_inputs(model: Any, shape: tuple[int, ...], batch: int) -> dict[str, np.ndarray]:
+def training_inputs(model: Any, batch: int) -> dict[str, np.ndarray]:
     """What the training program of a compiled model wants, with random images."""
-    x, y = make_images(shape, batch, model.output_shape[-1])
+    x, y = images_for(model, batch)
     return model.step("train").inputs(model.batch(x, y), Clock.of(model.optimizer, seed=1))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
-from kernelearn.bench.training import TORCH_MODES
-
-BATCHES = (1, 256)
+from kernelearn.bench.training import torch_modes
 
 
 def run(bench: Bench) -> list[Comparison]:
@@ -16,7 +14,7 @@ def run(bench: Bench) -> list[Comparison]:
     for name in bench.settings.nets:
         net = find_net(name)
         flops = bench.folder_blueprint(net).forward_flops()
-        for batch in bench.settings.batches or BATCHES:
+        for batch in bench.settings.predicted_of(net):
             bench.say(f"inference {name}, batch {batch}")
             rows.append(
                 bench.workers.compare(
@@ -34,9 +32,9 @@ def entries(bench: Bench, net: Net, batch: int) -> list[Entry]:
         Entry("kernelearn predict_on_batch", OURS, OURS, bench.task(net, batch, "predict")),
     ]
     if "torch" in wanted:
-        modes = [mode for mode in TORCH_MODES if mode != "compile" or bench.settings.compile]
         result += [
-            Entry(TORCH_MODES[m], "PyTorch", "torch", bench.task(net, batch, "predict", m)) for m in modes
+            Entry(name, "PyTorch", "torch", bench.task(net, batch, "predict", mode))
+            for mode, name in torch_modes(bench, net)
         ]
     for framework, name in (("onnxruntime", "ONNX Runtime"), ("jax", "JAX")):
         if framework in wanted:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.processes import WorkerError
 from kernelearn.bench.rivals import OURS
 from kernelearn.bench.suite import Bench
+from kernelearn.bench.training import CHANNELS_LAST_RANKS
 
 STEPS = 10
 
@@ -24,10 +25,14 @@ def run(bench: Bench) -> list[dict[str, Any]]:
             if framework == "onnxruntime":  # it does not train
                 continue
             bench.say(f"memory {name}, batch {batch}, {framework}")
-            task = bench.task(net, batch, what, "channels_last" if framework == "torch" else "")
+            task = bench.task(net, batch, what, _torch_mode(net) if framework == "torch" else "")
             row = {"net": name, "batch": batch, "framework": framework}
             rows.append({**row, **_measure(bench, framework, task)})
     return rows
+
+
+def _torch_mode(net: Net) -> str:
+    return "channels_last" if len(net.input_shape) in CHANNELS_LAST_RANKS else "eager"
 
 
 def _measure(bench: Bench, framework: str, task: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from kernelearn.bench import machine
 from kernelearn.bench.blueprint import Blueprint, blueprint_of, save_weights
 from kernelearn.bench.interleave import Rounds
-from kernelearn.bench.nets import NETS, Net, find_net
+from kernelearn.bench.nets import NETS, Net, expanded, find_net
 from kernelearn.bench.rivals import Comparison, Workers
 from kernelearn.errors import unknown_name
 
@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         against: peers, names of `PEERS`.
-        nets: names of networks.
+        nets: names of networks; "all" stands for the zoo's and one of each kind.
         batches: instead of each network's own.
         threads: for everybody.
         dtype: "float32" or "bfloat16" (mixed precision).
@@ -61,7 +61,8 @@ class Settings:
     python: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises UnknownNameError for a name that does not exist."""
+        """Raises UnknownNameError for a name that does not exist; "all" becomes the names of all networks."""
+        object.__setattr__(self, "nets", expanded(self.nets))
         for name in self.nets:
             find_net(name)
         for value, kind, known in (
@@ -76,6 +77,10 @@ class Settings:
         """Batch sizes to measure a network on."""
         chosen = self.batches or net.batches
         return chosen[:1] if self.quick else chosen
+
+    def predicted_of(self, net: Net) -> tuple[int, ...]:
+        """Batch sizes to measure a network's predictions on."""
+        return self.batches or net.predicted
 
     def frameworks(self) -> tuple[str, ...]:
         """The peers' frameworks."""

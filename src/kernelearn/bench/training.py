@@ -12,6 +12,8 @@ OUR_FIT = "kernelearn fit"
 # Batches of the epochs that `fit` is timed on, at least: its costs per epoch count, but not more than in use.
 FIT_STEPS = 20
 TORCH_MODES = {"eager": "PyTorch", "channels_last": "PyTorch channels_last", "compile": "PyTorch compiled"}
+# Axes of an input, without images, for which PyTorch has a format with the channels last.
+CHANNELS_LAST_RANKS = (3, 4)
 KERAS = {"keras-torch": "torch", "keras-jax": "jax", "keras-tensorflow": "tensorflow"}
 
 
@@ -44,8 +46,9 @@ def entries(bench: Bench, net: Net, batch: int) -> list[Entry]:
 
     result = [Entry(OURS, OURS, OURS, task("train"))]
     if "torch" in wanted:
-        modes = [mode for mode in TORCH_MODES if mode != "compile" or bench.settings.compile]
-        result += [Entry(TORCH_MODES[m], "PyTorch", "torch", task("train", m)) for m in modes]
+        result += [
+            Entry(name, "PyTorch", "torch", task("train", mode)) for mode, name in torch_modes(bench, net)
+        ]
     if "jax" in wanted:
         result.append(Entry("JAX", "JAX", "jax", task("train")))
     backends = [framework for framework in KERAS if framework in wanted]
@@ -54,3 +57,10 @@ def entries(bench: Bench, net: Net, batch: int) -> list[Entry]:
         result.append(Entry(OUR_FIT, OURS, OURS, task("fit"), least))
         result += [Entry(f"Keras fit, {KERAS[f]}", "Keras fit", f, task("fit"), least) for f in backends]
     return result
+
+
+def torch_modes(bench: Bench, net: Net) -> list[tuple[str, str]]:
+    """(mode, name) of PyTorch's ways to run a network: those that it has and that were asked for."""
+    left_out = [] if bench.settings.compile else ["compile"]
+    left_out += [] if len(net.input_shape) in CHANNELS_LAST_RANKS else ["channels_last"]
+    return [(mode, name) for mode, name in TORCH_MODES.items() if mode not in left_out]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from kernelearn.bench.blueprint import make_images
+from kernelearn.bench.blueprint import images_for
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.own_code import BURST, seconds_of
 from kernelearn.bench.runners.own import compiled_model
@@ -56,7 +56,7 @@ def versions(task: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Callable[
         model = compiled_model(task)
         _freeze(model, frozen)
         rows.append(_row(model, count, frozen, f"{frozen} of {count} layers frozen"))
-        steps.append(_step(model, *make_images(model.input_shape[1:], task["batch"], model.output_shape[-1])))
+        steps.append(_step(model, *images_for(model, task["batch"])))
     head, x, y = _on_stored_features(task)
     rows.append(_row(head, count, count - 1, STORED))
     steps.append(_step(head, x, y))
@@ -89,7 +89,7 @@ def _on_stored_features(task: dict[str, Any]) -> tuple[Any, Any, Any]:
 
     model = compiled_model(task)
     _freeze(model, len(_weighted(model)) - 1)
-    x, y = make_images(model.input_shape[1:], task["batch"], model.output_shape[-1])
+    x, y = images_for(model, task["batch"])
     cached = CachedFeatures(model)
     cached.head.programs.compile_like(model.programs)
     features, _ = cached.dataset(x, y).arrays()

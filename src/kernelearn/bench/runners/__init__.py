@@ -71,9 +71,14 @@ class Repeat:
 
 
 def digest(result: Any) -> float:
-    """One number of class probabilities (n, classes) that tells whether two networks answer the same."""
+    """One number of class probabilities (..., classes) that tells whether two networks answer the same."""
     values = np.asarray(result, np.float64)
-    return float((values * np.arange(values.shape[-1])).sum() / len(values))
+    return float((values * np.arange(values.shape[-1])).sum() * values.shape[-1] / values.size)
+
+
+def channels_first(values: np.ndarray) -> np.ndarray:
+    """(n, ..., c) as a new array (n, c, ...)."""
+    return np.ascontiguousarray(np.moveaxis(values, -1, 1))
 
 
 def load_runner(framework: str, threads: int) -> Runner:

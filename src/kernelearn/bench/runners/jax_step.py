@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.bench.blueprint import Blueprint, Step, load_weights, make_images
+from kernelearn.bench.blueprint import Blueprint, Step, load_weights
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, digest
 from kernelearn.errors import ArgumentError
 
@@ -49,7 +50,7 @@ class _Train:
         self._states = {n: v for n, v in weights.items() if n.endswith(_STATES)}
         self._parameters = {n: v for n, v in weights.items() if n not in self._states}
         self._moves = {name: jax.numpy.zeros_like(value) for name, value in self._parameters.items()}
-        x, y = make_images(blueprint.input_shape, task["batch"], blueprint.classes)
+        x, y = blueprint.images(task["batch"])
         self._x, self._y = jax.device_put(x), jax.device_put(y.astype(np.int32))
         self._step = jax.jit(_training_step(jax, blueprint), donate_argnums=(0, 1, 2))
 
@@ -69,7 +70,7 @@ class _Train:
 def _training_step(jax: Any, blueprint: Blueprint) -> Any:
     def loss_of(parameters: Any, states: Any, x: Any, y: Any) -> Any:
         logits, states = forward(jax, blueprint, {**parameters, **states}, x, training=True)
-        chosen = jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
+        chosen = jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[..., None], axis=-1)
         return -chosen.mean(), states
 
     def step(parameters: Any, states: Any, moves: Any, x: Any, y: Any) -> Any:
@@ -89,7 +90,7 @@ class _Predict:
     def __init__(self, jax: Any, task: dict[str, Any]) -> None:
         blueprint = Blueprint.from_dict(task["blueprint"])
         weights = {name: jax.numpy.asarray(value) for name, value in load_weights(task["weights"]).items()}
-        self._x = jax.device_put(make_images(blueprint.input_shape, task["batch"], blueprint.classes)[0])
+        self._x = jax.device_put(blueprint.images(task["batch"])[0])
         # The weights are constants of the compiled function, so that XLA may fold them.
         self._step = jax.jit(lambda x: forward(jax, blueprint, weights, x, training=False)[0])
 
@@ -123,7 +124,8 @@ def _batch_norm(jax: Any, step: Step, weights: dict[str, Any], x: Any, training:
     new = {}
     if training:
         kept = step.attrs["momentum"]
-        now = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        axes = tuple(range(x.ndim - 1))
+        now = x.mean(axes), x.var(axes)
         for state, old, value in zip(_STATES, (mean, variance), now):
             new[f"{step.name}/{state}"] = kept * old + (1 - kept) * jax.lax.stop_gradient(value)
         mean, variance = now
@@ -131,34 +133,75 @@ def _batch_norm(jax: Any, step: Step, weights: dict[str, Any], x: Any, training:
     return (x - mean) * scale + weights[f"{step.name}/beta"], new
 
 
-def _convolution(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
-    attrs = step.attrs
-    result = jax.lax.conv_general_dilated(
-        x,
-        weights[f"{step.name}/kernel"],
-        tuple(attrs["strides"]),
-        attrs["padding"].upper(),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return result + weights[f"{step.name}/bias"] if attrs["use_bias"] else result
+def _layer_norm(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    normal = (x - mean) * jax.lax.rsqrt(variance + step.attrs["epsilon"])
+    return normal * weights[f"{step.name}/gamma"] + weights[f"{step.name}/beta"]
 
 
-def _dense(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
-    result = x @ weights[f"{step.name}/kernel"]
+def _axes(x: Any) -> tuple[str, str, str]:
+    """Names of the axes of images, kernels and results: NHWC, HWIO, NHWC, with as many sides as x has."""
+    sides = "DHW"[5 - x.ndim :]
+    return f"N{sides}C", f"{sides}IO", f"N{sides}C"
+
+
+def _biased(step: Step, weights: dict[str, Any], result: Any) -> Any:
     return result + weights[f"{step.name}/bias"] if step.attrs["use_bias"] else result
 
 
-def _max_pool(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
-    window, strides = ((1, *step.attrs[name], 1) for name in ("pool_size", "strides"))
-    return jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, strides, "VALID")
+def _convolution(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    attrs, kernel, groups = step.attrs, weights[f"{step.name}/kernel"], step.attrs.get("groups", 1)
+    if step.kind == "depthwise":
+        kernel, groups = kernel.swapaxes(-1, -2), x.shape[-1]
+    result = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        tuple(attrs["strides"]),
+        attrs["padding"].upper(),
+        rhs_dilation=tuple(attrs.get("dilation_rate", (1,) * len(attrs["strides"]))),
+        dimension_numbers=_axes(x),
+        feature_group_count=groups,
+    )
+    return _biased(step, weights, result)
+
+
+def _transposed(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    kernel, strides = weights[f"{step.name}/kernel"], tuple(step.attrs["strides"])
+    result = jax.lax.conv_transpose(
+        x, kernel, strides, "VALID", dimension_numbers=_axes(x), transpose_kernel=True
+    )
+    return _biased(step, weights, result)
+
+
+def _dense(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    return _biased(step, weights, x @ weights[f"{step.name}/kernel"])
+
+
+def _activation(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+    function = step.attrs["function"]
+    return jax.nn.gelu(x, approximate=False) if function == "gelu" else getattr(jax.nn, function)(x)
+
+
+def _pool(start: float, name: str) -> Any:
+    def apply(jax: Any, step: Step, weights: dict[str, Any], x: Any) -> Any:
+        window, strides = ((1, *step.attrs[which], 1) for which in ("pool_size", "strides"))
+        result = jax.lax.reduce_window(x, start, getattr(jax.lax, name), window, strides, "VALID")
+        return result / math.prod(window) if name == "add" else result
+
+    return apply
 
 
 _APPLY: dict[str, Any] = {
     "conv": _convolution,
+    "depthwise": _convolution,
+    "conv_transpose": _transposed,
     "dense": _dense,
-    "activation": lambda jax, step, w, x: getattr(jax.nn, step.attrs["function"])(x),
-    "max_pool": _max_pool,
-    "average": lambda jax, step, w, x: x.mean((1, 2)),
+    "layer_norm": _layer_norm,
+    "activation": _activation,
+    "max_pool": _pool(-np.inf, "max"),
+    "average_pool": _pool(0.0, "add"),
+    "average": lambda jax, step, w, x: x.mean(tuple(range(1, x.ndim - 1))),
     "flatten": lambda jax, step, w, x: x.reshape(len(x), -1),
     "add": lambda jax, step, w, a, b: a + b,
+    "concatenate": lambda jax, step, w, *given: jax.numpy.concatenate(given, -1),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.bench.blueprint import Blueprint, Step, load_weights, make_images
+from kernelearn.bench.blueprint import Blueprint, Step, load_weights
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared
 
 
@@ -62,7 +62,7 @@ class _Fit:
             "adam": lambda: keras.optimizers.Adam(rate),
         }
         self._model.compile(optimizers[task["optimizer"]](), "sparse_categorical_crossentropy")
-        self._x, self._y = make_images(blueprint.input_shape, self._batch, blueprint.classes)
+        self._x, self._y = blueprint.images(self._batch)
 
     def ready(self, count: int) -> None:
         """Images for so many batches."""
@@ -83,7 +83,7 @@ def build(keras: Any, blueprint: Blueprint, weights: dict[str, np.ndarray]) -> A
     values = [inputs]
     for step in blueprint.steps:
         given = [values[i] for i in step.inputs]
-        values.append(_layer(keras, step)(given if step.kind == "add" else given[0]))
+        values.append(_layer(keras, blueprint, step)(given if len(given) > 1 else given[0]))
     model = keras.Model(inputs, values[-1])
     for layer in model.layers:
         if layer.weights:
@@ -91,16 +91,21 @@ def build(keras: Any, blueprint: Blueprint, weights: dict[str, np.ndarray]) -> A
     return model
 
 
-def _layer(keras: Any, step: Step) -> Any:
-    layers, attrs = keras.layers, step.attrs
+def _layer(keras: Any, blueprint: Blueprint, step: Step) -> Any:
+    layers, attrs, rank = keras.layers, step.attrs, blueprint.rank(step)
     makers = {
-        "conv": lambda: layers.Conv2D(**attrs, name=step.name),
+        "conv": lambda: getattr(layers, f"Conv{rank}D")(**attrs, name=step.name),
+        "depthwise": lambda: getattr(layers, f"DepthwiseConv{rank}D")(**attrs, name=step.name),
+        "conv_transpose": lambda: getattr(layers, f"Conv{rank}DTranspose")(**attrs, name=step.name),
         "dense": lambda: layers.Dense(**attrs, name=step.name),
         "batch_norm": lambda: layers.BatchNormalization(**attrs, name=step.name),
+        "layer_norm": lambda: layers.LayerNormalization(**attrs, name=step.name),
         "activation": lambda: layers.Activation(attrs["function"]),
-        "max_pool": lambda: layers.MaxPooling2D(**attrs),
-        "average": layers.GlobalAveragePooling2D,
+        "max_pool": lambda: getattr(layers, f"MaxPooling{rank}D")(**attrs),
+        "average_pool": lambda: getattr(layers, f"AveragePooling{rank}D")(**attrs),
+        "average": lambda: getattr(layers, f"GlobalAveragePooling{rank}D")(),
         "flatten": layers.Flatten,
         "add": layers.Add,
+        "concatenate": layers.Concatenate,
     }
     return makers[step.kind]()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import load_weights, make_images
+from kernelearn.bench.blueprint import images_for, load_weights
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
 from kernelearn.training.steps.step import Batch, input_name
@@ -63,7 +63,7 @@ def compiled_model(task: dict[str, Any]) -> Any:
         from kernelearn import mixed_precision
 
         mixed_precision.set_global_policy(f"mixed_{task['dtype']}")
-    model = find_net(task["net"]).build()
+    model = find_net(task["net"]).build(task.get("blueprint", {}).get("input_shape"))
     weights = load_weights(task["weights"])
     for name, weight in model.weight_paths().items():
         weight.assign(weights[name])
@@ -76,14 +76,10 @@ def compiled_model(task: dict[str, Any]) -> Any:
     return model
 
 
-def _images(task: dict[str, Any], model: Any) -> tuple[np.ndarray, np.ndarray]:
-    return make_images(model.input_shape[1:], task["batch"], model.output_shape[-1])
-
-
 def _train(task: dict[str, Any]) -> Prepared:
     """`train_on_batch` on prepared arrays."""
     model = compiled_model(task)
-    x, y = _images(task, model)
+    x, y = images_for(model, task["batch"])
     return Repeat(lambda: model.train_on_batch(x, y), float, note=fallbacks(model, "train"))
 
 
@@ -104,7 +100,7 @@ class _Fit:
 
     def __init__(self, task: dict[str, Any]) -> None:
         self._model, self._batch = compiled_model(task), task["batch"]
-        self._x, self._y = _images(task, self._model)
+        self._x, self._y = images_for(self._model, task["batch"])
 
     def ready(self, count: int) -> None:
         """Images for so many batches."""
@@ -122,7 +118,7 @@ class _Fit:
 def _predict(task: dict[str, Any]) -> Prepared:
     """`predict_on_batch` on a prepared array; mode "executable" is what lies below it, without its checks."""
     model = compiled_model(task)
-    x, _ = _images(task, model)
+    x, _ = images_for(model, task["batch"])
     note = fallbacks(model, "predict")
     if task["mode"] == "executable":
         step = model.step("predict")

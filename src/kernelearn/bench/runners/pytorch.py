@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.bench.blueprint import Blueprint, Step, load_weights, make_images
-from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
+from kernelearn.bench.blueprint import Blueprint, Step, load_weights
+from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, channels_first, digest
 from kernelearn.bench.runners.own import convolution_problem
 
 
@@ -39,7 +39,7 @@ class Torch:
 def build(torch: Any, blueprint: Blueprint, weights: dict[str, np.ndarray]) -> Any:
     """The network as a `torch.nn.Module`, with these weights; images come as (n, c, h, w)."""
     modules = [_module(torch, blueprint, step, weights) for step in blueprint.steps]
-    if all(step.inputs == (i,) for i, step in enumerate(blueprint.steps)):
+    if blueprint.is_chain:
         return torch.nn.Sequential(*modules)
     return _graph_class(torch)(modules, blueprint)
 
@@ -65,61 +65,133 @@ def _graph_class(torch: Any) -> Any:
 
 
 def _module(torch: Any, blueprint: Blueprint, step: Step, weights: dict[str, np.ndarray]) -> Any:
-    nn, attrs = torch.nn, step.attrs
-    if step.kind == "conv":
-        return _convolution_module(torch, blueprint, step, weights)
-    if step.kind == "dense":
-        return _dense_module(torch, blueprint, step, weights)
-    if step.kind == "batch_norm":
-        # Keras counts momentum as the share that is kept, PyTorch as the share that is new.
-        module = nn.BatchNorm2d(step.shape[-1], attrs["epsilon"], 1 - attrs["momentum"])
-        own = {"gamma": "weight", "beta": "bias"}
-        own.update(moving_mean="running_mean", moving_variance="running_var")
-        for ours, theirs in own.items():
-            _copy(torch, getattr(module, theirs), weights[f"{step.name}/{ours}"])
-        return module
-    if step.kind == "activation":
-        functions = {"relu": lambda: nn.ReLU(inplace=True), "softmax": lambda: nn.Softmax(dim=1)}
-        return functions[attrs["function"]]()
-    if step.kind == "max_pool":
-        return nn.MaxPool2d(tuple(attrs["pool_size"]), tuple(attrs["strides"]))
-    if step.kind == "average":
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Flatten() if step.kind == "flatten" else _sum_class(torch)()
+    module = _MODULES[step.kind](torch, blueprint, step)
+    for ours, (theirs, turned) in _WEIGHTS.get(step.kind, {}).items():
+        if f"{step.name}/{ours}" in weights:
+            values = weights[f"{step.name}/{ours}"]
+            if step.kind == "dense" and ours == "kernel":
+                values = blueprint.channels_first_rows(step, values)
+            _copy(torch, getattr(module, theirs), turned(values))
+    return module
 
 
-def _sum_class(torch: Any) -> Any:
-    class Sum(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def forward(self, a: Any, b: Any) -> Any:
-            return a + b
-
-    return Sum
-
-
-def _convolution_module(torch: Any, blueprint: Blueprint, step: Step, weights: dict[str, np.ndarray]) -> Any:
+def _convolution_module(torch: Any, blueprint: Blueprint, step: Step) -> Any:
     """NOTE: "same" is symmetric here, as PyTorch's users write it: with stride 2 the window starts one pixel
-    earlier than in Keras. The work is the same, the numbers are not.
+    earlier than in Keras where sizes are even. The work is the same, the numbers are not.
     """
-    attrs = step.attrs
-    size = tuple(attrs["kernel_size"])
-    padding = tuple((k - 1) // 2 for k in size) if attrs["padding"] == "same" else (0, 0)
-    channels = blueprint.shape(step.inputs[0])[-1]
-    module = torch.nn.Conv2d(
-        channels, step.shape[-1], size, tuple(attrs["strides"]), padding, bias=attrs["use_bias"]
-    )
-    _copy(torch, module.weight, weights[f"{step.name}/kernel"].transpose(3, 2, 0, 1))
-    if attrs["use_bias"]:
-        _copy(torch, module.bias, weights[f"{step.name}/bias"])
-    return module
+    attrs, rank = step.attrs, blueprint.rank(step)
+    size, channels = tuple(attrs["kernel_size"]), blueprint.shape(step.inputs[0])[-1]
+    holes = tuple(attrs.get("dilation_rate", (1,) * rank))
+    padding = tuple((k - 1) * d // 2 for k, d in zip(size, holes)) if attrs["padding"] == "same" else 0
+    groups = channels if step.kind == "depthwise" else attrs["groups"]
+    make = getattr(torch.nn, f"Conv{rank}d")
+    strides, bias = tuple(attrs["strides"]), attrs["use_bias"]
+    return make(channels, step.shape[-1], size, strides, padding, holes, groups, bias=bias)
 
 
-def _dense_module(torch: Any, blueprint: Blueprint, step: Step, weights: dict[str, np.ndarray]) -> Any:
-    kernel = blueprint.channels_first_rows(step, weights[f"{step.name}/kernel"])
-    module = torch.nn.Linear(*kernel.shape, bias=step.attrs["use_bias"])
-    _copy(torch, module.weight, kernel.T)
-    if step.attrs["use_bias"]:
-        _copy(torch, module.bias, weights[f"{step.name}/bias"])
-    return module
+def _transposed_module(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+    attrs, channels = step.attrs, blueprint.shape(step.inputs[0])[-1]
+    make = getattr(torch.nn, f"ConvTranspose{blueprint.rank(step)}d")
+    size, strides = tuple(attrs["kernel_size"]), tuple(attrs["strides"])
+    return make(channels, step.shape[-1], size, strides, bias=attrs["use_bias"])
+
+
+def _batch_norm(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+    """Keras counts momentum as the share that is kept, PyTorch as the share that is new."""
+    make = getattr(torch.nn, f"BatchNorm{max(blueprint.rank(step), 1)}d")
+    return make(step.shape[-1], step.attrs["epsilon"], 1 - step.attrs["momentum"])
+
+
+def _layer_norm(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+    """Over the channels, which other layers of PyTorch want in front."""
+
+    class ChannelNorm(torch.nn.LayerNorm):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+    return ChannelNorm(step.shape[-1], step.attrs["epsilon"])
+
+
+def _pool(kind: str) -> Any:
+    def make(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+        module = getattr(torch.nn, f"{kind}Pool{blueprint.rank(step)}d")
+        return module(tuple(step.attrs["pool_size"]), tuple(step.attrs["strides"]))
+
+    return make
+
+
+def _average(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+    nn = torch.nn
+    return nn.Sequential(getattr(nn, f"AdaptiveAvgPool{blueprint.rank(step)}d")(1), nn.Flatten())
+
+
+def _joining(join: Any) -> Any:
+    """A module without weights that takes several tensors."""
+
+    def make(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+        class Join(torch.nn.Module):  # type: ignore[misc, name-defined]
+            def forward(self, *given: Any) -> Any:
+                return join(torch, *given)
+
+        return Join()
+
+    return make
+
+
+def _activation(torch: Any, blueprint: Blueprint, step: Step) -> Any:
+    nn = torch.nn
+    makers = {
+        "relu": lambda: nn.ReLU(inplace=True),
+        "softmax": lambda: nn.Softmax(dim=1),
+        "tanh": nn.Tanh,
+        "gelu": nn.GELU,
+    }
+    return makers[step.attrs["function"]]()
+
+
+_MODULES: dict[str, Any] = {
+    "conv": _convolution_module,
+    "depthwise": _convolution_module,
+    "conv_transpose": _transposed_module,
+    "dense": lambda torch, b, s: torch.nn.Linear(
+        b.shape(s.inputs[0])[-1], s.shape[-1], bias=s.attrs["use_bias"]
+    ),
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "activation": _activation,
+    "max_pool": _pool("Max"),
+    "average_pool": _pool("Avg"),
+    "average": _average,
+    "flatten": lambda torch, b, s: torch.nn.Flatten(),
+    "add": _joining(lambda torch, a, b: a + b),
+    "concatenate": _joining(lambda torch, *given: torch.cat(given, 1)),
+}
+
+
+def _kernel_last(values: np.ndarray) -> np.ndarray:
+    """(..., a, b) as (b, a, ...): a kernel's (c, filters), and a transposed one's (filters, c)."""
+    return np.moveaxis(values, (-1, -2), (0, 1))
+
+
+def _as_is(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+_KERNEL = {"kernel": ("weight", _kernel_last), "bias": ("bias", _as_is)}
+_NORM = {"gamma": ("weight", _as_is), "beta": ("bias", _as_is)}
+# Kind of step -> our name of a weight -> PyTorch's, and how its axes are turned.
+_WEIGHTS: dict[str, dict[str, tuple[str, Any]]] = {
+    "conv": _KERNEL,
+    "conv_transpose": _KERNEL,
+    "dense": _KERNEL,
+    "depthwise": {"kernel": ("weight", lambda v: np.moveaxis(v, (-2, -1), (0, 1))), "bias": ("bias", _as_is)},
+    "layer_norm": _NORM,
+    "batch_norm": {
+        **_NORM,
+        "moving_mean": ("running_mean", _as_is),
+        "moving_variance": ("running_var", _as_is),
+    },
+}
 
 
 def _copy(torch: Any, target: Any, values: np.ndarray) -> None:
@@ -127,14 +199,18 @@ def _copy(torch: Any, target: Any, values: np.ndarray) -> None:
         target.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
 
+# Axes of a batch -> PyTorch's name for channels last.
+_CHANNELS_LAST = {4: "channels_last", 5: "channels_last_3d"}
+
+
 def _made(torch: Any, task: dict[str, Any], blueprint: Blueprint) -> tuple[Any, Any, Any]:
     """Network, images and labels in the memory format of the task's mode."""
     model = build(torch, blueprint, load_weights(task["weights"]))
-    x, y = make_images(blueprint.input_shape, task["batch"], blueprint.classes)
-    images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    x, y = blueprint.images(task["batch"])
+    images = torch.from_numpy(channels_first(x))
     if task["mode"] == "channels_last":
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+        form = getattr(torch, _CHANNELS_LAST[images.ndim])
+        model, images = model.to(memory_format=form), images.contiguous(memory_format=form)
     return model, images, torch.from_numpy(y)
 
 
@@ -181,7 +257,7 @@ def _predict(torch: Any, task: dict[str, Any]) -> Prepared:
         with torch.inference_mode(), precision():
             return network(x)
 
-    return Repeat(step, lambda result: digest(result.float().numpy()))
+    return Repeat(step, lambda result: digest(result.float().movedim(1, -1).numpy()))
 
 
 def _convolution(torch: Any, task: dict[str, Any]) -> Prepared:

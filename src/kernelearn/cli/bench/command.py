@@ -48,6 +48,7 @@ def bench(
 
     - `kernelearn bench --quick --training --nets lenet --against torch`
     - `kernelearn bench --layers resnet20`
+    - `kernelearn bench --quick --training --inference --nets all --against torch,onnxruntime`
     - `kernelearn bench --json bench.json --figure bench.png --markdown bench.md`
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.

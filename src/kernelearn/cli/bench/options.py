@@ -12,13 +12,19 @@ AGAINST = Annotated[
     str, typer.Option(help="Peers, with commas; those not installed are left out. none for none.")
 ]
 NETS = Annotated[
-    str | None, typer.Option(help="Networks, with commas. [default: lenet,vgg_small,resnet20,resnet18]")
+    str | None,
+    typer.Option(
+        help="Networks, with commas; all for these and one of each kind. "
+        "[default: lenet,vgg_small,resnet20,resnet18]"
+    ),
 ]
 
 # --- what is measured
 
 TRAINING = Annotated[bool, typer.Option("--training", help="Training steps, and fit.")]
-INFERENCE = Annotated[bool, typer.Option("--inference", help="Predictions, batch 1 and 256.")]
+INFERENCE = Annotated[
+    bool, typer.Option("--inference", help="Predictions, batch 1 and 256; 1 and 32 of the kinds.")
+]
 LAYERS = Annotated[
     bool, typer.Option("--layers", help="Single convolutions; with NET where the time of its step goes.")
 ]
