@@ -137,7 +137,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
             metrics: names or objects; for several outputs a list of lists or a dict.
             weighted_metrics: the same, with sample weights.
             engine: "cpu" (compiled), "reference" (NumPy), or None for the default: "cpu", or what
-                KERNELEARN_ENGINE says. Programs in float64 always run on the reference engine.
+                KERNELEARN_ENGINE says.
             policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
                 bfloat16; weights and sums stay float32) or None for `config.policy()`.
             run_eagerly: True is another word for engine="reference": one operator after another, in NumPy.
