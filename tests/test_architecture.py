@@ -67,8 +67,9 @@ ALLOWED: dict[str, set[str]] = {
     "conversion": BASE
     | DECLARATIONS
     | {"models", "training", "layers", "engine", "data", "formats", "tracing", "ops", "saving"},
-    "watching": BASE | {"recording"},
+    "watching": BASE | DECLARATIONS | {"recording", "conversion", "training", "layers", "engine"},
     "parallel": BASE | {"engine"},
+    "torch": BASE | {"engine"},
     "utils": BASE | {"layers"},
     "mixed_precision": BASE,
     "random": {"ops"},
@@ -77,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"tracing", "models", "training", "layers", "engine", "data", "formats"},
     "explain": BASE
     | DECLARATIONS
-    | {"recording", "models", "training", "layers", "engine", "data", "formats"},
+    | {"recording", "models", "training", "layers", "engine", "data", "formats", "parallel"},
     "view": BASE | {"explain", "recording", "models", "layers", "engine", "data", "training", "formats"},
     "kernel_machines": BASE,
     "learn": BASE | DECLARATIONS | {"models", "training", "callbacks", "layers", "engine", "data", "utils"},
@@ -124,8 +125,8 @@ CHOOSES_ENGINE = "kernelearn.engine.backends"
 MOST_FILES = 22
 
 REQUIRED_PACKAGES = {"numpy", "llvmlite", "rich", "typer"}
-# Parts that are scikit-learn estimators: they load scikit-learn, and they themselves load on first use.
-ESTIMATORS = {"kernel_machines": {"sklearn", "scipy"}, "learn": {"sklearn"}}
+# Parts that are built on another library's classes: they load it, and they themselves load on first use.
+BUILT_ON = {"kernel_machines": {"sklearn", "scipy"}, "learn": {"sklearn"}, "torch": {"torch"}}
 # Where a syntax tree holds statements.
 _STATEMENTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
@@ -216,7 +217,7 @@ def leaves_room(module: str, target: str) -> bool:
 def is_optional_at_load(part: str, found: Import) -> bool:
     """Whether an import would make an optional package necessary."""
     package = found.target.split(".")[0]
-    known = {"kernelearn"} | REQUIRED_PACKAGES | ESTIMATORS.get(part, set()) | set(sys.stdlib_module_names)
+    known = {"kernelearn"} | REQUIRED_PACKAGES | BUILT_ON.get(part, set()) | set(sys.stdlib_module_names)
     return found.is_at_load and package not in known
 
 

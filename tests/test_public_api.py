@@ -21,7 +21,7 @@ PUBLIC = {
         data distribute engine errors explain get_num_threads initializers kernel_machines layers learn
         load_model losses metrics mixed_precision models ops optimizers parallel random recording
         regularizers saving schedules set_num_threads set_random_seed utils
-        function grad minimize value_and_grad conversion from_keras watch watching to_keras
+        function grad minimize value_and_grad conversion from_keras watch watch_keras watching to_keras
         from_torch load_torch_state_dict to_torch to_torch_state_dict
     """,
     "kernelearn.saving": """
@@ -30,7 +30,7 @@ PUBLIC = {
         save_model serialize_keras_object
     """,
     "kernelearn.conversion": "from_keras to_keras",
-    "kernelearn.watching": "NumberedLoader Watcher watch",
+    "kernelearn.watching": "NumberedLoader Watcher watch watch_keras",
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
         linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus

@@ -34,6 +34,7 @@ _OBJECTS = {
     "get_num_threads": "kernelearn.engine.cpu.machine.threads",
     "set_num_threads": "kernelearn.engine.cpu.machine.threads",
     "watch": "kernelearn.watching",
+    "watch_keras": "kernelearn.watching",
 }
 
 _MODULES = (
@@ -115,6 +116,7 @@ __all__ = [
     "utils",
     "value_and_grad",
     "watch",
+    "watch_keras",
     "watching",
 ]
 
@@ -167,7 +169,7 @@ if TYPE_CHECKING:
     from kernelearn.models import Model, Sequential, load_model
     from kernelearn.parallel import distribute
     from kernelearn.training.own import function, grad, minimize, value_and_grad
-    from kernelearn.watching import watch
+    from kernelearn.watching import watch, watch_keras
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]

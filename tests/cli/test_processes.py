@@ -104,7 +104,7 @@ def test_the_command_is_said_again_without_the_number(monkeypatch, tmp_path):
     """Options in any spelling, of the command and before it; what was not said is not added."""
     said = []
 
-    def start(context: typer.Context, count):
+    def start(context: typer.Context, count, remedy):
         said.append((count, processes._words(context)))
         return 3
 
@@ -138,3 +138,19 @@ def test_another_number_than_mpiexec_started_is_refused(monkeypatch, run):
         result = run("train", "digits", "--processes", 2)
     assert result.code == 1
     assert "leave --processes out" in result.err
+
+
+@needs_mpi
+def test_an_experiment_is_shared_out(tmp_path, run):
+    words = ["experiment", "frozen", "--epochs", 1, "--seeds", 2, "--images", 40, "--test-images", 20]
+    code, out, err = finish(kernelearn(*words, "--processes", 2, "--save", tmp_path / "two.csv"))
+    assert code == 0, err
+    assert out.count("Table: ") == 1
+    assert run(*words, "--save", tmp_path / "one.csv").code == 0
+
+    def numbers(name):
+        lines = (tmp_path / name).read_text().splitlines()
+        kept = [i for i, title in enumerate(lines[0].split(",")) if "seconds" not in title]
+        return [[line.split(",")[i] for i in kept] for line in lines]
+
+    assert numbers("two.csv") == numbers("one.csv")

@@ -1,50 +1,27 @@
 """One small good file of every kind that is read, and how to read it, to a digest of what comes out."""
 
 import gzip
-import hashlib
 import io
 import json
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kernelearn import layers, models
+from kernelearn import models
 from kernelearn.cli.run_folder import Training
 from kernelearn.data import load, load_image, save_idx
-from kernelearn.data.arrays import leaves
 from kernelearn.errors import FormatError
 from kernelearn.recording import Recorder, Run
 from kernelearn.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.data.picture_bytes import png, tiff
 from tests.fuzz import mutate
-from tests.fuzz.onnx_parts import part_of_onnx
-
-
-@dataclass
-class Kind:
-    """A kind of file.
-
-    Attributes:
-        name: for the table.
-        path: where the good file lies, and each damaged one after it.
-        read: reads it from there and gives a digest of the numbers.
-        has_checksum: damage that leaves checksums wrong must not give other numbers.
-        damage: title -> function (bytes, random) of damage; "raw" leaves checksums wrong.
-    """
-
-    name: str
-    path: Path
-    read: Callable[[], bytes]
-    has_checksum: bool
-    damage: dict[str, Callable[..., bytes]]
-    good: bytes = b""
+from tests.fuzz.kind import Kind, digest, file_of
+from tests.fuzz.model_kinds import model_kinds, network
 
 
 def make_kinds(folder: Path) -> list[Kind]:
@@ -55,8 +32,7 @@ def make_kinds(folder: Path) -> list[Kind]:
         *_archive_kinds(folder),
         *_pictures(folder),
         *_own_kinds(folder),
-        *_keras_kinds(folder),
-        *_foreign_kinds(folder),
+        *model_kinds(folder),
     ]
     for kind in kinds:
         kind.good = kind.path.read_bytes()
@@ -64,28 +40,13 @@ def make_kinds(folder: Path) -> list[Kind]:
     return kinds
 
 
-def _digest(values: Any) -> bytes:
-    state = hashlib.blake2b(digest_size=16)
-    for array in leaves(values):
-        array = np.asarray(array)
-        state.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return state.digest()
-
-
 def _loaded(path: Path) -> bytes:
     data = load(path, test=False, max_bytes=1 << 26)
-    return _digest([*data.train.arrays(), np.array(data.class_names or [])])
+    return digest([*data.train.arrays(), np.array(data.class_names or [])])
 
 
 def _numbers(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
-
-
-def _file(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 def _npy(array: Any) -> bytes:
@@ -105,8 +66,8 @@ def _numpy_kinds(folder: Path) -> list[Kind]:
                 archive.writestr(f"{key}.npy", _npy(array))
         read = lambda path=path: _loaded(path)  # noqa: E731
         kinds.append(Kind(name, path, read, True, {"member": mutate.member_of_zip}))
-    path = _file(folder / "npy", "x.npy", _npy(_numbers()))
-    _file(folder / "npy", "y.npy", _npy(np.arange(6) % 3))
+    path = file_of(folder / "npy", "x.npy", _npy(_numbers()))
+    file_of(folder / "npy", "y.npy", _npy(np.arange(6) % 3))
     kinds.append(Kind("npy", path, lambda: _loaded(path), False, {}))
     return kinds
 
@@ -125,7 +86,7 @@ def _archive_kinds(folder: Path) -> list[Kind]:
             buffer = io.BytesIO()
             Image.fromarray(picture).save(buffer, "BMP")
             archive.writestr(f"{'ab'[number % 2]}/{number}.bmp", buffer.getvalue())
-    path = _file(folder / "zip", "d.zip", packed.getvalue())
+    path = file_of(folder / "zip", "d.zip", packed.getvalue())
     kinds.append(Kind("zip of pictures", path, lambda: _loaded(path), True, {"member": mutate.member_of_zip}))
     for name, mode, fixes in (
         ("tar", "w", {"header": mutate.header_of_tar}),
@@ -138,10 +99,10 @@ def _archive_kinds(folder: Path) -> list[Kind]:
                 about = tarfile.TarInfo(member)
                 about.size = len(content)
                 tar.addfile(about, io.BytesIO(content))
-        tar_path = _file(folder / name, f"c.{name}", buffer.getvalue())
+        tar_path = file_of(folder / name, f"c.{name}", buffer.getvalue())
         read = lambda path=tar_path: _loaded(path)  # noqa: E731
         kinds.append(Kind(name, tar_path, read, name == "tar.gz", fixes))
-    cifar = _file(folder / "cifar", "data_batch_1.bin", _records(10, 1))
+    cifar = file_of(folder / "cifar", "data_batch_1.bin", _records(10, 1))
     kinds.append(Kind("CIFAR", cifar, lambda: _loaded(cifar.parent), False, {}))
     for name, end in (("IDX", ""), ("IDX, gzipped", ".gz")):
         place = folder / name
@@ -187,47 +148,15 @@ def _pictures(folder: Path) -> list[Kind]:
     }
     kinds = []
     for name, content in contents.items():
-        path = _file(folder / name, "a.png", content)
-        read = lambda path=path: _digest([load_image(path, (None, None, 3))])  # noqa: E731
+        path = file_of(folder / name, "a.png", content)
+        read = lambda path=path: digest([load_image(path, (None, None, 3))])  # noqa: E731
         is_png = name.startswith("PNG")
         kinds.append(Kind(name, path, read, is_png, {"chunk": mutate.chunk_of_png} if is_png else {}))
     return kinds
 
 
-def _network() -> Any:
-    model = models.Sequential(
-        [
-            layers.Input((4, 4, 1)),
-            layers.Conv2D(2, 3, padding="same", activation="relu", name="conv"),
-            layers.BatchNormalization(name="norm"),
-            layers.MaxPooling2D(2, name="pool"),
-            layers.Flatten(name="flat"),
-            layers.Dense(3, activation="softmax", name="dense"),
-        ]
-    )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], engine="reference")
-    return model
-
-
-def _foreign_kinds(folder: Path) -> list[Kind]:
-    """Models of other programs."""
-    path = folder / "onnx" / "a.onnx"
-    inputs = layers.Input((8, 8, 2))
-    y = layers.Conv2D(4, 3, strides=2, padding="same", name="first")(inputs)
-    y = layers.GroupNormalization(2, name="groups")(layers.PReLU(shared_axes=[1, 2], name="slopes")(y))
-    y = layers.UpSampling2D(2, name="larger")(layers.AveragePooling2D(2, name="means")(y))
-    y = layers.Conv2DTranspose(2, 3, padding="same", name="back")(layers.DepthwiseConv2D(3, name="deep")(y))
-    y = layers.Dense(3, activation="softmax", name="last")(layers.Flatten(name="flat")(y))
-    models.Model(inputs, y).save(path)
-
-    def loaded() -> bytes:
-        return _digest([weight.numpy() for weight in models.load_model(path).weights])
-
-    return [Kind("ONNX", path, loaded, False, {"part": part_of_onnx})]
-
-
 def _own_kinds(folder: Path) -> list[Kind]:
-    model, run = _network(), folder / "run"
+    model, run = network(), folder / "run"
     x = _numbers().astype(np.float32) / 255
     model.fit(
         x, np.arange(6) % 3, epochs=2, verbose=0, batch_size=3, callbacks=[Recorder(run, ledger_every=1)]
@@ -244,11 +173,11 @@ def _own_kinds(folder: Path) -> list[Kind]:
         "versions": {},
         "status": "ended",
     }
-    trained = _file(folder / "trained", "run.json", json.dumps({**about, "results": {}}).encode())
-    other, known = _network(), set[tuple[Any, ...]]()
+    trained = file_of(folder / "trained", "run.json", json.dumps({**about, "results": {}}).encode())
+    other, known = network(), set[tuple[Any, ...]]()
 
     def weights(read: Any) -> bytes:
-        return _digest([weight.numpy() for weight in read.weights])
+        return digest([weight.numpy() for weight in read.weights])
 
     def loaded() -> bytes:
         return weights(models.load_model(saved))
@@ -293,31 +222,6 @@ def _own_kinds(folder: Path) -> list[Kind]:
     ]
 
 
-def _keras_kinds(folder: Path) -> list[Kind]:
-    """Files of Keras: HDF5 has no checksums, so that damage may change numbers; the zip has them."""
-    model = _network()
-    paths = [
-        folder / name / f"m{ending}" for name, ending in (("k", ".keras"), ("h", ".h5"), ("w", ".weights.h5"))
-    ]
-    for path in paths:
-        path.parent.mkdir()
-        (model.save_weights if path.name.endswith(".weights.h5") else model.save)(path)
-
-    def whole(path: Path) -> bytes:
-        return _digest([weight.numpy() for weight in models.load_model(path).weights])
-
-    def weights() -> bytes:
-        other = _network()
-        other.load_weights(paths[2])
-        return _digest(other.get_weights())
-
-    return [
-        Kind(".keras", paths[0], lambda: whole(paths[0]), True, {"member": mutate.member_of_zip}),
-        Kind(".h5", paths[1], lambda: whole(paths[1]), False, {}),
-        Kind(".weights.h5", paths[2], weights, False, {}),
-    ]
-
-
 def _told_apart(run: Run, known: set[tuple[Any, ...]]) -> bytes:
     """Whether all that a run gives was in the good one, whose `known` facts the first call takes down.
 
@@ -330,19 +234,19 @@ def _told_apart(run: Run, known: set[tuple[Any, ...]]) -> bytes:
     for layer in run.layers:
         for weight in run.weights(layer):
             kernels = {int(step): run.kernels(layer, int(step), weight) for step in run.steps}
-            facts |= {(layer, weight, step, _digest([array])) for step, array in kernels.items()}
+            facts |= {(layer, weight, step, digest([array])) for step, array in kernels.items()}
     for step in map(int, run.model_steps[-1:]):
-        facts |= {("model", step, _digest([weight.numpy() for weight in run.model(step).weights]))}
+        facts |= {("model", step, digest([weight.numpy() for weight in run.model(step).weights]))}
     for name in run.scalar_names:
         steps, values = run.scalars(name)
         facts |= {("scalar", name, int(s), repr(v)) for s, v in zip(steps, values.tolist())}
     for layer in ("conv", "dense"):
         facts |= {
-            ("ledger", layer, int(s), _digest([run.ledger(layer, s).gradient])) for s in run.ledger_steps
+            ("ledger", layer, int(s), digest([run.ledger(layer, s).gradient])) for s in run.ledger_steps
         }
         for step in map(int, run.stream_steps("state")):
             slots = run.optimizer_state(layer, step)
-            facts |= {("slot", layer, step, name, _digest([array])) for name, array in slots.items()}
+            facts |= {("slot", layer, step, name, digest([array])) for name, array in slots.items()}
     known |= set() if known else facts
     return b"known" if facts <= known else b"other"
 

@@ -65,6 +65,29 @@ def member_of_zip(content, random):
     return target.getvalue()
 
 
+def inside_of_zip(damages):
+    """Damage to the members whose names end so, by the functions given for them."""
+
+    def damage(content, random):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [(about, archive.read(about)) for about in archive.infolist()]
+        fitting = [
+            (number, changed)
+            for number, (about, _) in enumerate(members)
+            for end, changed in damages.items()
+            if about.filename.endswith(end)
+        ]
+        chosen, changed = random.choice(fitting)
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w") as archive:
+            for number, (about, data) in enumerate(members):
+                data = changed(data, random) if number == chosen else data
+                archive.writestr(zipfile.ZipInfo(about.filename), data, about.compress_type)
+        return target.getvalue()
+
+    return damage
+
+
 def inside_of_gzip(content, random):
     """Damage to what was packed."""
     return gzip.compress(some_bytes(gzip.decompress(content), random), 1, mtime=0)

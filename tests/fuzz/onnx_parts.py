@@ -91,3 +91,31 @@ def _change_version(model, random):
 
 
 CHANGES = (_change_attribute, _change_tensor, _change_name, _change_node, _change_port, _change_version)
+
+PLACES = (
+    "../secret.bin", "link", "inner/secret.bin", "inner/../secret.bin", "./../secret.bin", "..", ".", "", "/etc/hostname",
+    "/proc/self/environ", "/dev/zero", "pipe", "a.onnx", "nothing", "a.data/", "./a.data", "A.DATA", "\\secret.bin",
+    "..\\secret.bin", "file:///etc/hostname", "x" * 5000, "a\0.data", "\ud7ff",
+)  # fmt: skip
+NUMBERS = ("-1", "0", "1", "4", "07", "1e3", " 4", "0x4", "9" * 15, "9" * 40, "", "nan", str(1 << 62), "４")
+
+
+def place_of_tensor(content, random):
+    """One entry of a tensor that lies in another file changed."""
+    model = ModelProto.FromString(content)
+    tensor = random.choice([t for t in model.graph.initializer if t.external_data])
+    if random.random() < 0.2:
+        _change_tensor(model, random)
+    entry = random.choice(tensor.external_data)
+    kind = random.randrange(10)
+    if kind == 0:
+        tensor.external_data.remove(entry)
+    elif kind == 1:
+        entry.key = random.choice(("location", "offset", "length", "checksum", "basepath", "__class__", ""))
+    elif kind == 2:
+        tensor.external_data.add(key="basepath", value=random.choice(PLACES))
+    elif entry.key == "location":
+        entry.value = random.choice(PLACES)
+    else:
+        entry.value = random.choice(NUMBERS)
+    return model.SerializeToString()

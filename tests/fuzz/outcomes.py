@@ -5,7 +5,7 @@ import traceback
 from typing import Any
 
 from kernelearn.errors import KernelearnError
-from tests.fuzz.kinds import Kind
+from tests.fuzz.kind import Kind
 
 OUTCOMES = ("refused", "equal", "other", "exception", "memory", "hang")
 

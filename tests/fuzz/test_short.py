@@ -3,6 +3,7 @@
 import pytest
 
 from tests.fuzz.kinds import make_kinds
+from tests.fuzz.model_kinds import HAS_TORCH
 from tests.fuzz.outcomes import faults, outcome_of
 
 MUTATIONS = 40
@@ -18,7 +19,8 @@ NAMES = (
     "PNG", "PNG, palette", "PNG, 16 bits", "JPEG", "BMP", "GIF", "WebP", "WebP, lossless",
     "TIFF", "TIFF, LZW", "TIFF, 16 bits", "PPM", "PGM, 16 bits", "PGM, text",
     "model", "safetensors", "checkpoint", "manifest", "events", "segment", "run.json",
-    ".keras", ".h5", ".weights.h5", "ONNX",
+    ".keras", ".h5", ".weights.h5", "ONNX", "ONNX, outside", "ONNX, data",
+    *((".pt2", ".pt") if HAS_TORCH else ()),
 )  # fmt: skip
 
 

@@ -207,9 +207,17 @@ def resize(random, opset):
     attrs = {"mode": mode, "coordinate_transformation_mode": where}
     if mode == "nearest":
         attrs["nearest_mode"] = str(random.choice(["floor", "ceil", "round_prefer_floor"]))
+    elif opset >= 18 and random.random() < 0.5:
+        attrs |= {"antialias": 1, "exclude_outside": int(random.integers(2))}
     empty = np.zeros(0, np.float32)
     sizes = np.array([*x.shape[:2], *random.integers(2, 15, 2)])
     given = [empty, empty, sizes] if opset < 13 else [None, None, sizes]
+    if random.random() < 0.2:
+        attrs["coordinate_transformation_mode"] = "tf_crop_and_resize"
+        attrs["extrapolation_value"] = float(random.choice([0, 2]))
+        inner = random.uniform(-0.2, 1.2, 4) if mode != "nearest" else random.uniform(0, 1, 4)
+        given[0] = np.array([0, 0, *inner[:2], 1, 1, *inner[2:]], np.float32)
+        return single("Resize", x, given, opset, 2, **attrs), x
     if opset < 13 and random.random() < 0.5:
         given = [empty, np.array([1, 1, *random.integers(1, 4, 2)], np.float32)]
     return single("Resize", x, given, opset, 2, **attrs), x

@@ -46,6 +46,8 @@ JOINS = {
 class RandomNet(nn.Module):
     """A chain of random blocks on maps of one to three axes, some around a shortcut, then a head."""
 
+    activations: tuple[Any, ...] = ACTIVATIONS
+
     def __init__(self, r: random.Random) -> None:
         super().__init__()
         self.rank = r.choice((1, 2, 2, 2, 3))
@@ -117,7 +119,7 @@ class RandomNet(nn.Module):
             r.random() < 0.7,
             mode,
         )
-        return nn.Sequential(made, r.choice(ACTIVATIONS)(r))
+        return nn.Sequential(made, r.choice(self.activations)(r))
 
     def transposed(self, r: random.Random, channels: int, sizes: Any) -> nn.Module:
         groups = r.choice([g for g in (1, 1, channels) if channels % g == 0])

@@ -1,15 +1,15 @@
 """Training in shards: the same bits for any number of threads and processes, the sums of the whole batch."""
 
+import threading
+
 import numpy as np
 import pytest
 
 import kernelearn as kl
 from kernelearn import layers, optimizers
 from kernelearn.errors import ArgumentError, NonFiniteError
-from kernelearn.parallel import world
-from kernelearn.parallel.exchange import OverMPI
 from kernelearn.training.steps.cutting import CUT, cut_step
-from tests.parallel.threads import run_together
+from tests.parallel import threads
 
 ROWS = 28
 X = np.random.default_rng(0).normal(size=(ROWS, 6, 6, 1)).astype("float32")
@@ -67,11 +67,11 @@ def check_close(first, second, tolerance=2e-5):
 # --- the same bits
 
 
-@pytest.mark.parametrize("threads", [2, 3, 13])
-def test_threads_change_no_bit(threads):
+@pytest.mark.parametrize("count", [2, 3, 13])
+def test_threads_change_no_bit(count):
     kl.set_num_threads(1)
     alone, history = trained()
-    kl.set_num_threads(threads)
+    kl.set_num_threads(count)
     other, same = trained()
     assert bits(alone) == bits(other)
     assert history == same
@@ -87,19 +87,10 @@ def test_processes_change_no_bit(size):
 
 
 def as_processes(size, shards):
-    """(weights, history) of each process; `world` is one a Python process, so steps meet in threads."""
-    import threading
+    """(weights, history) of each process."""
+    lock = threading.Lock()
 
-    lock, local = threading.Lock(), threading.local()
-
-    class Each:
-        """The exchange of the thread that asks."""
-
-        def __getattr__(self, name):
-            return getattr(local.exchange, name)
-
-    def work(communicator):
-        local.exchange = OverMPI(communicator)
+    def work():
         with lock:
             model = rich()
             model.compile("adam", LOSS, metrics=["accuracy"], shards=shards)
@@ -107,8 +98,7 @@ def as_processes(size, shards):
         found = model.fit(X, Y, batch_size=12, epochs=2, verbose=0, seed=3)
         return bits(model), found.history
 
-    with world.pretending(Each()):
-        return run_together(size, work)
+    return threads.as_processes(size, work)
 
 
 # --- the sums of the whole batch
@@ -275,14 +265,6 @@ def test_a_mean_that_no_shard_knows_is_refused():
         plain().compile("sgd", loss, shards=2)
 
 
-def test_synchronized_statistics_are_refused():
-    parts = [layers.Input((6, 6, 1)), layers.BatchNormalization(synchronized=True), layers.Flatten()]
-    model = kl.Sequential([*parts, layers.Dense(3)])
-    model.compile("sgd", "mse")
-    with pytest.raises(ArgumentError, match="synchronized=True"):
-        model.compile("sgd", "mse", shards=2)
-
-
 def test_estimators_train_in_shards():
     network = {"epochs": 1, "random_state": 0, "model": "lenet", "batch_size": 16}
     images = np.random.default_rng(0).random((32, 12, 12))
@@ -301,10 +283,11 @@ def test_the_cut_parts_every_operation_once(make):
     model.compile(make(), LOSS)
     program = model.step("train").program
     cut = cut_step(program)
-    assert len(cut.shard.operations) + len(cut.rest.operations) <= len(program.operations)
-    assert all(op in program.operations for op in (*cut.shard.operations, *cut.rest.operations))
+    (shard,) = (stage.program for stage in cut.stages)
+    assert len(shard.operations) + len(cut.rest.operations) <= len(program.operations)
+    assert all(op in program.operations for op in (*shard.operations, *cut.rest.operations))
     updates = [op for op in program.operations if op.phase == "update"]
     assert all(op in cut.rest.operations for op in updates)
-    made = {name for op in cut.shard.operations for name in op.outputs}
+    made = {name for op in shard.operations for name in op.outputs}
     assert {value.name for value in cut.values} <= made
-    assert {CUT + value.name for value in cut.values} <= set(cut.shard.outputs)
+    assert {CUT + value.name for value in cut.values} <= set(shard.outputs)

@@ -23,6 +23,7 @@ from kernelearn.data.order import (
     split_indices,
 )
 from kernelearn.data.padding import Padding, padded_batch
+from kernelearn.data.part import Choice, Part, chosen
 from kernelearn.data.prefetch import prefetch
 from kernelearn.data.ragged import Ragged, each
 from kernelearn.data.stores import Store
@@ -150,6 +151,7 @@ class Dataset(BySize):
         epoch: int = 0,
         start: int = 0,
         drop_remainder: bool = False,
+        read: Choice | None = None,
     ) -> Iterator[Batch]:
         """The batches of one epoch.
 
@@ -161,6 +163,7 @@ class Dataset(BySize):
             start: number of batches to leave out at the beginning, without reading them: a run that was
                 interrupted after `start` batches goes on with exactly the batches it would have had.
             drop_remainder: leave out a last batch that is not full.
+            read: which rows of a batch to read, from its number and size; x is then a `Part`. None for all.
         Returns: iterator of (x, y, sample_weight). x: (n, h, w, c) float32 (`config.floatx()`), uint8
             scaled to [0, 1]; y: (n,) int64 or the targets given, None without; sample_weight: (n,) or None.
         Raises: ArgumentError for an argument out of range; DataError, while iterating, naming a picture
@@ -173,7 +176,10 @@ class Dataset(BySize):
         """
         check_seed(seed)
         parts = self._parts(batch_size, shuffle, seed, epoch, drop_remainder)
-        return self._iterate(parts[check_start(start) :])
+        first = check_start(start)
+        if read is None:
+            return self._iterate(parts[first:])
+        return self._iterate_parts(list(enumerate(parts))[first:], read)
 
     def order(self, shuffle: bool, seed: int = 0, epoch: int = 0) -> np.ndarray:
         """(n,) int64 numbers of the examples in the order in which `batches` visits them, if they are of one
@@ -258,12 +264,35 @@ class Dataset(BySize):
         if not self.is_lazy:
             yield from (self._batch(part) for part in parts)
             return
-        raws = prefetch(self._store, (self._store_rows(part) for part in parts), self._padding)
+        for part, raw in self._decoded([(part, slice(None)) for part in parts]):
+            yield self._with_targets(as_float(raw), part)
+
+    def _iterate_parts(self, parts: list[tuple[int, Any]], read: Choice) -> Iterator[Batch]:
+        """Batches by their numbers, each with a `Part` of its examples."""
+        counts = [len(self._store_rows(part)) for _, part in parts]
+        wanted = [(part, read(number, count)) for (number, part), count in zip(parts, counts)]
+        raws = self._decoded(wanted) if self.is_lazy else self._taken(wanted)
+        for (part, rows), count, (_, raw) in zip(wanted, counts, raws):
+            x, y, weights = self._with_targets(map_arrays(as_float, raw), part)
+            yield Part(x, rows.start, count), y, weights
+
+    def _decoded(self, wanted: list[tuple[Any, slice]]) -> Iterator[tuple[Any, Any]]:
+        """(batch, raw examples) of those rows of batches that are wanted, decoded ahead."""
+        rows = ((self._store_rows(part), own) for part, own in wanted)
+        raws = prefetch(self._store, rows, self._padding)
         try:
-            for part, raw in zip(parts, raws):
-                yield self._with_targets(as_float(raw), part)
+            for (part, _), raw in zip(wanted, raws):
+                yield part, raw
         finally:
             raws.close()  # type: ignore[attr-defined]  # a generator: ends its threads at once
+
+    def _taken(self, wanted: list[tuple[Any, slice]]) -> Iterator[tuple[Any, Any]]:
+        """The same from arrays in memory."""
+        is_plain = self._padding is None and not self.has_several_sizes
+        for part, own in wanted:
+            asked = chosen(part, own) if is_plain else part
+            raw = self._store.read(asked if self._rows is None else self._rows[asked], self._padding)
+            yield part, raw if is_plain else map_arrays(lambda array: array[own], raw)  # noqa: B023
 
     def _batch(self, part: np.ndarray | slice) -> Batch:
         rows = part if self._rows is None else self._rows[part]

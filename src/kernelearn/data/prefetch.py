@@ -17,9 +17,12 @@ _AHEAD = 2  # batches decoded beyond the one in use
 
 
 def prefetch(
-    store: Store, batches: Iterable[np.ndarray], padding: Padding | None = None
+    store: Store, batches: Iterable[tuple[np.ndarray, slice]], padding: Padding | None = None
 ) -> Iterator[np.ndarray]:
-    """Raw arrays for each array of row numbers in `batches`, in order.
+    """Raw arrays for some rows of each batch, in order.
+
+    Args:
+        batches: the row numbers of a batch, which decide its size, and which of them are wanted.
 
     The threads live as long as this iterator: they end when it is exhausted, closed, dropped or fails.
     An error met ahead of time is raised when its batch is due.
@@ -27,8 +30,8 @@ def prefetch(
     pool = ThreadPoolExecutor(store.workers, thread_name_prefix="kernelearn-decode")
     waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
     try:
-        for rows in batches:
-            waiting.append(_submit(pool, store, rows, padding))
+        for rows, wanted in batches:
+            waiting.append(_submit(pool, store, rows, wanted, padding))
             if len(waiting) > _AHEAD:
                 yield _finish(*waiting.popleft())
         while waiting:
@@ -38,12 +41,13 @@ def prefetch(
 
 
 def _submit(
-    pool: ThreadPoolExecutor, store: Store, rows: np.ndarray, padding: Padding | None
+    pool: ThreadPoolExecutor, store: Store, rows: np.ndarray, wanted: slice, padding: Padding | None
 ) -> tuple[np.ndarray, list[Future[None]]]:
     """Start one task per thread, each with its own stretch of the batch."""
-    out = store.empty(rows, padding)
-    cuts = np.linspace(0, len(rows), min(store.workers, len(rows)) + 1).astype(int)
-    tasks = [pool.submit(store.read_into, out[a:b], rows[a:b]) for a, b in itertools.pairwise(cuts)]
+    own = rows[wanted]
+    out = store.empty(rows, padding, len(own))
+    cuts = np.linspace(0, len(own), min(store.workers, len(own)) + 1).astype(int)
+    tasks = [pool.submit(store.read_into, out[a:b], own[a:b]) for a, b in itertools.pairwise(cuts)]
     return out, tasks
 
 

@@ -38,7 +38,9 @@ class Store(Protocol):
 
     def read(self, rows: np.ndarray | slice, padding: Padding | None = None) -> Any: ...
 
-    def empty(self, rows: np.ndarray, padding: Padding | None = None) -> np.ndarray: ...
+    def empty(
+        self, rows: np.ndarray, padding: Padding | None = None, count: int | None = None
+    ) -> np.ndarray: ...
 
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None: ...
 
@@ -84,7 +86,7 @@ class ArrayStore:
             return map_arrays(lambda array: _padded(array[rows], padding), self.x)
         return map_arrays(lambda array: _plain(array[rows]), self.x)
 
-    def empty(self, rows: np.ndarray, padding: Padding | None = None) -> np.ndarray:
+    def empty(self, rows: np.ndarray, padding: Padding | None = None, count: int | None = None) -> np.ndarray:
         raise NotImplementedError("arrays in memory are read directly")
 
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None:
@@ -137,12 +139,13 @@ class PictureStore:
         """Size of all pictures decoded."""
         return int(self._shapes(np.arange(len(self))).prod(axis=1).sum()) * self.dtype.itemsize
 
-    def empty(self, rows: np.ndarray, padding: Padding | None = None) -> np.ndarray:
-        """Room for these pictures, which have one size or are padded to one, with zeros."""
+    def empty(self, rows: np.ndarray, padding: Padding | None = None, count: int | None = None) -> np.ndarray:
+        """Room for so many of these pictures, which have one size or are padded to one, with zeros."""
         shapes = self._shapes(rows)
+        count = len(rows) if count is None else count
         if padding is None:
-            return np.empty((len(rows), *shapes[0]), dtype=self.dtype)
-        return np.zeros((len(rows), *padding.of(shapes)), dtype=self.dtype)
+            return np.empty((count, *shapes[0]), dtype=self.dtype)
+        return np.zeros((count, *padding.of(shapes)), dtype=self.dtype)
 
     def read_into(self, out: np.ndarray, rows: np.ndarray) -> None:
         """Decode `rows` one after another into the corners of `out` (len(rows), h, w, c)."""

@@ -4,6 +4,7 @@ Generators, generator functions, iterables such as a torch DataLoader. No random
 and no splitting here: the source decides what comes when.
 """
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -40,6 +41,8 @@ class StreamDataset:
         source: what to iterate. It yields x, (x, y) or (x, y, sample_weight), each a batch or, where y is
             a single number, one example. One of
             - a function without arguments that starts a new pass, for example a generator function;
+            - a function of two numbers that starts a pass over every step-th item from a first one,
+              `items(first, step)`: several processes then read it together, each its items;
             - an object that can be iterated again and again, for example a torch DataLoader;
             - an iterator or generator, good for one pass (or for ever, if it never ends).
         size: examples in one pass, where known; a torch DataLoader tells it.
@@ -172,12 +175,37 @@ class StreamDataset:
         return self._running[1]
 
     def _fresh(self, batch_size: int | None) -> Iterator[Batch]:
-        source = self._source() if callable(self._source) and not _is_iterable(self._source) else self._source
-        if not _is_iterable(source):
+        return self._regrouped(self._checked(self.items()), batch_size)
+
+    @property
+    def is_by_number(self) -> bool:
+        """Whether items can be read by their numbers, some here and some elsewhere."""
+        return _is_function(self._source) and _takes_numbers(self._source)
+
+    def items(self, first: int = 0, step: int = 1) -> Any:
+        """A pass over what the source yields, as it yields it.
+
+        Args:
+            first, step: the number of the first item, and how far it is from each to the next; others than
+                0 and 1 where `is_by_number`.
+        """
+        if not _is_function(self._source):
+            return self._source
+        found = self._source(first, step) if self.is_by_number else self._source()
+        if not _is_iterable(found):
             raise DataError(
-                f"{self._name} is a function that returned {type(source).__name__}, not an iterator."
+                f"{self._name} is a function that returned {type(found).__name__}, not an iterator."
             )
-        return self._regrouped(self._checked(source), batch_size)
+        return found
+
+    def read_as(self, source: Any) -> "StreamDataset":
+        """The same stream, with its items from another source."""
+        return StreamDataset(source, self.size, self.class_names, self._channels_first, self._name)
+
+    @property
+    def length(self) -> int | None:
+        """Items in a pass, where the source tells."""
+        return _length(self._source)
 
     def _regrouped(self, batches: Iterator[Batch], batch_size: int | None) -> Iterator[Batch]:
         return _regroup(batches, batch_size, may_end_early=batch_size is None or self.size is None)
@@ -325,6 +353,21 @@ def _example_shape(batch: Batch) -> Any:
 
 def _is_iterable(source: Any) -> bool:
     return hasattr(source, "__iter__")
+
+
+def _is_function(source: Any) -> bool:
+    """Whether a source is called for each pass."""
+    return callable(source) and not _is_iterable(source)
+
+
+def _takes_numbers(function: Any) -> bool:
+    """Whether a function has to be called with two numbers."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a function that says nothing about itself
+        return False
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.default is p.empty and p.kind in by_place for p in parameters) == 2
 
 
 def _loader_size(source: Any) -> int | None:

@@ -4,7 +4,7 @@ Only buffers that depend on a trainable parameter get a gradient: a frozen layer
 own, and the walk stops below the lowest trainable layer.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from kernelearn.engine.operators.table import OPERATORS, Context
 from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
@@ -24,9 +24,27 @@ def add_gradients(builder: ProgramBuilder, loss: Buffer, also: tuple[Buffer, ...
     """
     wanted = builder.trainable | {b.name for b in also}
     builder.phase = "backward"
-    grads = _walk(builder, loss, wanted, None, builder.gradients)
+    grads = _walk(builder, [(loss, None)], wanted, builder.gradients)
     builder.phase, builder.layer = "forward", ""
     return grads
+
+
+def add_gradients_of_many(
+    builder: ProgramBuilder, seeds: Sequence[tuple[Buffer, Buffer]], wanted: Collection[str]
+) -> dict[str, Buffer]:
+    """Append the backward pass of several values whose gradients are known: given, in the end, by others.
+
+    Args:
+        seeds: (value, dL/d(value), of its shape).
+        wanted: names of buffers.
+    Returns: name of a wanted buffer -> its gradient's buffer; buffers that no value depends on are left out.
+    Raises: KernelearnError if a gradient is needed through an operator that has none.
+    """
+    builder.phase = "backward"
+    try:
+        return _walk(builder, seeds, wanted, builder.gradients)
+    finally:
+        builder.phase, builder.layer = "forward", ""
 
 
 def gradients_of(
@@ -49,24 +67,25 @@ def gradients_of(
     """
     layer = builder.layer
     try:
-        return _walk(builder, value, wanted, seed, {} if gradients is None else gradients)
+        return _walk(builder, [(value, seed)], wanted, {} if gradients is None else gradients)
     finally:
         builder.layer = layer
 
 
 def _walk(
     builder: ProgramBuilder,
-    value: Buffer,
+    seeds: Sequence[tuple[Buffer, Buffer | None]],
     wanted: Collection[str],
-    seed: Buffer | None,
     found: dict[str, str],
 ) -> dict[str, Buffer]:
     """The gradients of wanted buffers; `found` takes the names of all gradients on the way."""
     forward = [op for op in builder.operations if op.phase != "update"]
     dependent = _dependents(forward, wanted)
     parts: dict[str, list[Buffer]] = {}
-    if value.name in dependent:
-        parts[value.name] = [seed or builder.add("fill", shape=(), value=1.0, dtype=value.dtype)]
+    for value, seed in seeds:
+        if value.name in dependent:
+            one = seed or builder.add("fill", shape=(), value=1.0, dtype=value.dtype)
+            parts.setdefault(value.name, []).append(one)
     for op in reversed(forward):
         if any(parts.get(name) for name in op.outputs):
             _step_back(builder, op, parts, dependent, found)

@@ -213,6 +213,10 @@ class ProgramBuilder:
         finally:
             self._assigned = before
 
+    def given_weight(self, name: str, shape: Iterable[int | None], dtype: str | None = None) -> Buffer:
+        """A weight that lies wherever the caller of a run says, and that no `Variable` holds."""
+        return self._weight_or_input(name, tuple(shape), dtype or self.dtype, "parameter")
+
     def state(self, name: str, variable: Variable) -> Buffer:
         """The buffer of an array that belongs to no layer, such as an optimiser's."""
         self.variables[name] = variable
@@ -296,7 +300,7 @@ class ProgramBuilder:
     def _new_value(self, operator: str, spec: Spec) -> Buffer:
         stem = f"{self.layer}/{operator}" if self.layer else operator
         name = self._numbered(stem)
-        while name in self._weight_names:  # a weight may be called like an operator
+        while name in self._weight_names:  # a weight or an input may be called like an operator
             name = self._numbered(stem)
         buffer = Buffer(name, spec.shape, spec.dtype)
         self.buffers[buffer.name] = buffer
@@ -308,6 +312,7 @@ class ProgramBuilder:
 
     def _weight_or_input(self, name: str, shape: tuple[int | None, ...], dtype: str, role: str) -> Buffer:
         buffer = self.buffers.setdefault(name, Buffer(name, shape, dtype, role))
+        self._weight_names.add(name)
         if (buffer.shape, buffer.role) != (shape, role):
             raise KernelearnError(
                 f"Buffer {name!r} is declared twice: as {buffer} and with shape {shape} as {role}."

@@ -113,6 +113,7 @@ class _Walker:
         self.h5py, self.what = h5py, what
         self.file_bytes, self.max_bytes = file_bytes, max_bytes
         self.objects = self.total = self.text = 0
+        self.seen: dict[int, str] = {}  # where a group lies in the file -> the path that led there first
 
     def refuse(self, place: str, why: str) -> FormatError:
         return FormatError(f"{self.what}: {place or '/'} {why} {COPY}")
@@ -120,6 +121,10 @@ class _Walker:
     def group(self, group: Any, place: str, depth: int) -> Group:
         if depth > MAX_DEPTH:
             raise self.refuse(place, f"lies more than {MAX_DEPTH} groups deep, deeper than any network.")
+        # NOTE: a group with two names can hold one with two names, and so on: few bytes and endless paths.
+        first = self.seen.setdefault(int(self.h5py.h5o.get_info(group).addr), place)
+        if first != place:
+            raise self.refuse(place, f"is the group {first or '/'} once more; each may have one name only.")
         self.count(group, place)
         members = {
             name: self.member(group, raw, f"{place}/{name}", depth)

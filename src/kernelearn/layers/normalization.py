@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Unpack
+from typing import Unpack
 
 from kernelearn import ops
 from kernelearn._configurable import is_whole
@@ -78,19 +77,16 @@ class BatchNormalization(_Scaled):
     Args:
         axis: the channel axis.
         momentum, epsilon, center, scale: as in Keras (0.99, 1e-3).
-        synchronized: True asks for statistics of the whole batch. They are that, unless the batch is cut into
-            shards (see `compile`), whose statistics are their own: there it is refused.
+        synchronized: True for statistics of the whole batch also where it is cut into shards (see `compile`),
+            which cost three more exchanges a layer; otherwise a shard has its own.
 
     Weights: gamma, beta, moving_mean, moving_variance, each (channels,).
     Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
     """
 
-    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        **Layer.without_effect,
-        "synchronized": (False, True, None),
-    }
     axis: int
     momentum: float
+    synchronized: bool | None
     moving_mean: Weight
     moving_variance: Weight
 
@@ -109,15 +105,18 @@ class BatchNormalization(_Scaled):
         gamma_regularizer: RegularizerLike = None,
         beta_constraint: ConstraintLike = None,
         gamma_constraint: ConstraintLike = None,
+        synchronized: bool | None = False,
         **options: Unpack[LayerOptions],
     ) -> None:
-        # Statistics of the whole batch are asked for, which shards of it do not have: see training in shards.
-        self.is_synchronized = bool(options.get("synchronized"))
         super().__init__(**options)
         self.keep(locals())
         self._check_epsilon()
         if not 0 <= momentum <= 1:
             raise ArgumentError(f"momentum must lie in [0, 1], got {momentum!r}.")
+
+    def is_in_config(self, name: str) -> bool:
+        # NOTE: a network that does not ask for it has the fingerprint that it had before there were shards.
+        return super().is_in_config(name) and (name != "synchronized" or bool(self.synchronized))
 
     def build(self, input_shape: Shape) -> None:
         axis = check_axis(self.axis, input_shape, "BatchNormalization")

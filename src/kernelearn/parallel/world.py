@@ -109,8 +109,19 @@ def shards_of(asked: int | None) -> int:
 
 
 @contextlib.contextmanager
+def apart() -> Iterator[Exchange]:
+    """Let each process train alone inside, other models than the others; what it gives still reaches them.
+
+    What is trained inside has the same bits on any process. `is_first` is True on each.
+    """
+    together = exchange()
+    with pretending(Alone()):
+        yield together
+
+
+@contextlib.contextmanager
 def pretending(together: Exchange) -> Iterator[None]:
-    """Train with these processes inside: for tests."""
+    """Train with these processes inside."""
     global _current
     before, _current = _current, together
     try:

@@ -411,20 +411,15 @@ class Recorder(Callback):
     ) -> None:
         """Everything that is due at the step, as far as it has room; a ledger only with its gradients."""
         due, taken = self._due_here(book, step, buffers), book.selection
-        if Stream.KERNELS in due:
-            book.put_if_room(Stream.KERNELS, step, taken.weights)
-        if Stream.STATE in due:
-            book.put_if_room(Stream.STATE, step, taken.state)
-        if Stream.FULL in due:
-            book.put_if_room(Stream.FULL, step, taken.full_record(buffers))
-        if Stream.GRADIENTS in due:
-            gradients = {name: buffers[name] for name in taken.gradient_buffers}
-            has_gradients = book.put_if_room(Stream.GRADIENTS, step, gradients)
-            if has_gradients and Stream.LEDGER in due:
-                factors = {name: buffers[name] for name in taken.ledger_buffers}
-                book.put_if_room(Stream.LEDGER, step, factors, rows)
-        if self._probes is not None and Stream.MAPS in due:
-            book.put_if_room(Stream.MAPS, step, self._probes.maps)
+        records: dict[Stream, Any] = {
+            Stream.KERNELS: taken.weights,
+            Stream.STATE: taken.state,
+            Stream.FULL: lambda: taken.full_record(buffers),
+            Stream.GRADIENTS: lambda: {name: buffers[name] for name in taken.gradient_buffers},
+            Stream.LEDGER: lambda: {name: buffers[name] for name in taken.ledger_buffers},
+            **({} if self._probes is None else {Stream.MAPS: self._probes.maps}),
+        }
+        book.put_due(step, due, records, rows)
         is_beside_ledger = self._owes_ledger or Stream.LEDGER in due or book.schedule.is_beside_ledger(step)
         if taken.is_small and is_beside_ledger:
             self._record_all(book, step)

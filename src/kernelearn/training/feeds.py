@@ -11,6 +11,7 @@ import numpy as np
 from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset, as_dataset
 from kernelearn.data.arrays import as_float, as_target, clean_targets
+from kernelearn.data.part import Part
 from kernelearn.data.ragged import is_examples
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers.core.unknown_sizes import fits, has_unknown
@@ -202,7 +203,17 @@ def _checked(x: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
 
 def image_batch(x: Any, tensors: Sequence[Tensor], names: Sequence[str]) -> Batch:
     """The images of a batch, for a step that needs nothing else."""
+    if isinstance(x, Part):
+        return _part_of_batch(x, tensors, names)
     batch = Batch.of(program_inputs(x, tensors, names))
+    _check_rows(batch)
+    return batch
+
+
+def _part_of_batch(x: Part, tensors: Sequence[Tensor], names: Sequence[str]) -> Batch:
+    arrays = program_inputs(x.x, tensors, names)
+    behind = x.first + len(arrays[input_name(0)])
+    batch = Batch(arrays, x.rows, held=slice(x.first, behind))
     _check_rows(batch)
     return batch
 
@@ -231,7 +242,8 @@ def with_anything(batch: Batch, y: Any, weight: Any, dtype: str) -> Batch:
         arrays.update((name(i), _as_given(leaf, dtype)) for i, leaf in enumerate(leaves))
         forms.append(form)
     specs = tuple((name, (None, *a.shape[1:]), a.dtype.name) for name, a in arrays.items())
-    made = Batch({**batch.arrays, **arrays}, batch.rows, Given(forms[0], forms[1], specs))
+    given = Given(forms[0], forms[1], specs)
+    made = Batch({**batch.arrays, **arrays}, batch.rows, given, batch.held)
     _check_rows(made)
     return made
 
@@ -246,11 +258,13 @@ def _as_given(leaf: Any, dtype: str) -> np.ndarray:
 
 def _check_rows(batch: Batch) -> None:
     """Raise ShapeError unless every array of a batch has one row for each sample."""
+    inputs, held = batch.inputs(), batch.held
     for name, array in batch.arrays.items():
-        if array.shape[:1] != (batch.rows,):
+        rows = batch.rows if held is None or name not in inputs else held.stop - held.start
+        if array.shape[:1] != (rows,):
             raise ShapeError(
                 "All arrays of a batch must have the same number of images (or samples): "
-                f"{input_name(0)!r} has {batch.rows}, {name!r} has the shape {array.shape}."
+                f"{input_name(0)!r} has {rows}, {name!r} has the shape {array.shape}."
             )
 
 

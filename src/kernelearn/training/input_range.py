@@ -7,9 +7,9 @@ to [0, 1]. A network that was trained one way and is asked the other way answers
 import math
 import warnings
 from collections.abc import Mapping
-from itertools import count, takewhile
 
-from kernelearn.training.steps.step import Batch, input_name
+from kernelearn.parallel import world
+from kernelearn.training.steps.step import Batch
 
 _FAR = 16  # how many times larger the largest value is where the scale must be another: 255 is, 2 or 3 is not
 
@@ -54,9 +54,11 @@ class InputRange:
 
 def _largest(batch: Batch) -> dict[str, float]:
     """Name -> largest absolute value of those inputs that say something: one of zeros has no scale."""
-    names = takewhile(batch.arrays.__contains__, map(input_name, count()))
-    arrays = {name: batch.arrays[name] for name in names if batch.arrays[name].size}
+    arrays = {name: array for name, array in batch.inputs().items() if array.size}
     sizes = {name: float(max(array.max(), -array.min())) for name, array in arrays.items()}
+    if batch.held is not None:  # other processes have the other images
+        said = world.exchange().all_say(sizes)
+        sizes = {name: max(one.get(name, 0.0) for one in said) for name in batch.inputs()}
     return {name: size for name, size in sizes.items() if size > 0 and math.isfinite(size)}
 
 

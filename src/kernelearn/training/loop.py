@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelearn import config
+from kernelearn.data.part import Choice
 from kernelearn.engine import progress
 from kernelearn.errors import ArgumentError, NonFiniteError
 from kernelearn.training import checks, feeds, together
@@ -45,7 +46,7 @@ def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> Hi
         together.one_stops_all(),
         watchers,
         progress.quiet(verbose == 0),
-        contextlib.closing(Feed(plan, state)) as feed,
+        contextlib.closing(Feed(plan, state, together.rows_read(model, plan.data))) as feed,
     ):
         checks.check_fit(model, plan, watchers)
         together.check_shared(model)
@@ -82,7 +83,7 @@ def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, A
     if plan.has_ended():
         warn_of_end("the validation", 0, plan.asked)
         return {}
-    logs = test(model, plan, watchers, together.shared_results)
+    logs = test(model, plan, watchers, together.shared_results, together.batches_read(plan.data))
     return {f"val_{name}": value for name, value in logs.items()}
 
 
@@ -103,7 +104,8 @@ def _train_epoch(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: Fe
             loss = train_on(model, batch, state.seed, own)
             if is_checked and not np.isfinite(loss):
                 step = model.programs.step_for("train", batch)
-                raise NonFiniteError(diagnose_non_finite(step, batch, model.programs.clock(state.seed)))
+                clock = model.programs.clock(state.seed)
+                raise NonFiniteError(diagnose_non_finite(step, together.whole(batch), clock))
         state.count_batch()
         watchers.on_train_batch_end(state.batch - 1, model.programs.results.logs())
         together.share_stop(model)
@@ -188,12 +190,17 @@ def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
 
 
 def test(
-    model: Trainer, plan: Pass, watchers: CallbackList, results_of: together.ResultsOf = together.own_results
+    model: Trainer,
+    plan: Pass,
+    watchers: CallbackList,
+    results_of: together.ResultsOf = together.own_results,
+    read: Choice | None = None,
 ) -> dict[str, Any]:
     """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile.
 
     Args:
         results_of: runs the step of a model on batches; see `together`.
+        read: which rows of each batch this process has to read for it; None for all.
     """
     programs = model.programs
     programs.look_for_changes()
@@ -210,7 +217,7 @@ def test(
             run_own(model, "test", data, 0, number)
             watchers.on_test_batch_end(number, results.logs())
     else:
-        begun = _begun(model, plan, watchers)
+        begun = _begun(model, plan, watchers, read)
         for number, (batch, result) in enumerate(results_of(model, begun)):
             results.add(result, batch)
             watchers.on_test_batch_end(number, results.logs())
@@ -221,9 +228,9 @@ def test(
     return logs
 
 
-def _begun(model: Trainer, plan: Pass, watchers: CallbackList) -> Iterator[Batch]:
+def _begun(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | None) -> Iterator[Batch]:
     """The batches of a test, each announced."""
-    for number, (bx, by, weight) in enumerate(plan.batches()):
+    for number, (bx, by, weight) in enumerate(plan.batches(read)):
         watchers.on_test_batch_begin(number)
         batch = model.batch_of(bx, by, weight)
         if number == 0:

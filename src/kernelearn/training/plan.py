@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from kernelearn.data import Dataset, StreamDataset
+from kernelearn.data.part import Choice
 from kernelearn.errors import DataError
 from kernelearn.training import feeds
 from kernelearn.training.state import FitState
@@ -46,15 +47,18 @@ class Pass:
         """Whether the data is a generator that has given its last batch."""
         return getattr(self.data, "is_one_pass", False) and not self.data.has_more()
 
-    def batches(self) -> Iterator[DataBatch]:
+    def batches(self, read: Choice | None = None) -> Iterator[DataBatch]:
         """(x, y, sample weight) of each batch that is used; a warning if the data ends before.
 
+        Args:
+            read: which rows of each batch this process reads; None for all.
         Raises: DataError if there is none.
         """
         if self.has_ended():
             raise DataError("The data is a generator that has ended: give the function that makes it.")
         done = 0
-        for batch in islice(self.data.batches(self.batch_size), self.steps):
+        options = {} if read is None else {"read": read}
+        for batch in islice(self.data.batches(self.batch_size, **options), self.steps):
             yield batch
             done += 1
         if self.there is None and self.asked is not None and done < self.asked:
@@ -129,10 +133,13 @@ class Feed:
 
     An epoch of `steps_per_epoch` batches goes on where the one before stopped, as in Keras; when the data
     runs out the epoch ends, with a warning, and the next one begins a new pass.
+
+    Args:
+        read: which rows of each batch this process reads; None for all.
     """
 
-    def __init__(self, plan: FitPlan, state: FitState) -> None:
-        self.plan, self.state = plan, state
+    def __init__(self, plan: FitPlan, state: FitState, read: Choice | None = None) -> None:
+        self.plan, self.state, self._read = plan, state, read
         self._running: Iterator[DataBatch] | None = None
 
     def is_exhausted(self) -> bool:
@@ -199,6 +206,7 @@ class Feed:
             seed=state.seed,
             epoch=state.data_pass,
             start=state.pass_batch,
+            **({} if self._read is None else {"read": self._read}),
         )
         return batches
 

@@ -12,10 +12,15 @@ import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kernelearn.data import Dataset, StreamDataset
+from kernelearn.data.part import Choice
 from kernelearn.errors import ArgumentError
 from kernelearn.parallel import ending, world
+from kernelearn.parallel.streams import shared_stream
+from kernelearn.parallel.tree import rows_of, share_of
 from kernelearn.training.fingerprint import differences
 from kernelearn.training.steps.step import Batch, StepResult
 
@@ -97,6 +102,47 @@ def watched_by_first(asked: dict[str, str] | None) -> dict[str, str] | None:
         return asked
     found: dict[str, str] | None = world.exchange().told(asked)
     return found
+
+
+def shared_data(data: Any, what: str) -> Any:
+    """Data for a `fit` of all processes: a stream is read once, and not by each of them."""
+    if not are_several() or not isinstance(data, StreamDataset):
+        return data
+    return shared_stream(data, world.exchange(), what)
+
+
+def rows_read(model: Trainer, data: Any) -> Choice | None:
+    """Which rows of each batch this process reads to train on; None for all of them."""
+    if not are_several() or not isinstance(data, Dataset):
+        return None
+    together = world.exchange()
+    shards = world.shards_of(model.programs.shards)
+    first, behind = share_of(together.rank, together.size, shards)
+
+    def rows(number: int, count: int) -> slice:
+        return slice(rows_of(first, shards, count).start, rows_of(behind - 1, shards, count).stop)
+
+    return rows
+
+
+def batches_read(data: Any) -> Choice | None:
+    """The same for batches of which each process tests a whole one in turn, see `shared_results`."""
+    if not are_several() or not isinstance(data, Dataset):
+        return None
+    together = world.exchange()
+
+    def rows(number: int, count: int) -> slice:
+        return slice(0, count if number % together.size == together.rank else 0)
+
+    return rows
+
+
+def whole(batch: Batch) -> Batch:
+    """A batch with the inputs of all its rows, from the processes that have read them."""
+    if batch.held is None:
+        return batch
+    inputs = {name: world.exchange().in_order(array) for name, array in batch.inputs().items()}
+    return replace(batch, arrays={**batch.arrays, **inputs}, held=None)
 
 
 def own_results(model: Trainer, batches: Iterable[Batch]) -> Iterator[tuple[Batch, StepResult]]:

@@ -17,7 +17,7 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.training import checkpoint, checks, feeds, keras_names, loop
+from kernelearn.training import checkpoint, checks, feeds, keras_names, loop, together
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
 from kernelearn.training.input_range import InputRange
@@ -298,6 +298,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         data, held_out = feeds.training_and_validation(
             (x, y, sample_weight), validation_split, validation_data, self.inputs
         )
+        data, held_out = together.shared_data(data, "data"), together.shared_data(held_out, "validation data")
         self.prepare_for(data, x)
         validation = None
         if held_out is not None:

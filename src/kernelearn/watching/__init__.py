@@ -4,7 +4,9 @@
     ...
     watcher.stop()
 
-`book` writes what was seen and knows no program; `pytorch` sees what a step of PyTorch does.
+    model.fit(x, y, callbacks=[kernelearn.watch_keras("runs/mine", every=100)])          # Keras 3
+
+`book` writes what was seen and knows no program; `pytorch` and `keras` see what a step of theirs does.
 """
 
 from collections.abc import Callable
@@ -16,11 +18,13 @@ _OBJECTS = {
     "NumberedLoader": "kernelearn.watching.pytorch.loaders",
     "Watcher": "kernelearn.watching.pytorch.watcher",
     "watch": "kernelearn.watching.pytorch.watcher",
+    "watch_keras": "kernelearn.watching.keras.callback",
 }
 
-__all__ = ["NumberedLoader", "Watcher", "watch"]
+__all__ = ["NumberedLoader", "Watcher", "watch", "watch_keras"]
 
 if TYPE_CHECKING:
+    from kernelearn.watching.keras.callback import watch_keras
     from kernelearn.watching.pytorch.loaders import NumberedLoader
     from kernelearn.watching.pytorch.watcher import Watcher, watch
 

@@ -28,6 +28,15 @@ from kernelearn.watching.selection import WatchSelection, factor_arrays, select
 _MARGIN_BYTES = 1_000_000
 
 
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise ArgumentError where a run would be written over that nobody gave up."""
+    if (folder / MANIFEST).exists() and not overwrite:
+        raise ArgumentError(
+            f"There is a recorded run in {str(folder)!r} already; choose another folder with run=, or pass "
+            "overwrite=True."
+        )
+
+
 class WatchBook:
     """A run that is being written.
 
@@ -36,7 +45,7 @@ class WatchBook:
         about: what the manifest says of the whole run.
         every: stream -> stride.
         automatic: streams that may come less often to save time.
-        layers: to record; see `selection.chosen`.
+        layers: to record; see `recording.capture.selection.chosen_layers`.
         max_bytes: size of all files, at most.
     Attributes:
         step: number of the last step.
@@ -57,11 +66,7 @@ class WatchBook:
         self.folder, self.layers = Path(folder), layers
         check_writable(self.folder, _MARGIN_BYTES)
         if (self.folder / MANIFEST).exists():
-            if not overwrite:
-                raise ArgumentError(
-                    f"There is a recorded run in {str(self.folder)!r} already; choose another folder with "
-                    "run=, or pass overwrite=True."
-                )
+            check_free(self.folder, overwrite)
             with FolderLock(self.folder):
                 remove_run(self.folder)
         self._writer = BudgetedWriter[WatchSelection](
@@ -72,6 +77,7 @@ class WatchBook:
         self._whole_at = -1
         self._probes: Mapping[str, Array] = {}
         self._maps: Callable[[], Mapping[str, Array]] | None = None
+        self._map_fields: list[Field] = []
         self._seen = 0
         self._writer.event("begun", 0, every=dict(every))
 
@@ -83,6 +89,16 @@ class WatchBook:
     def watch_probes(self, images: Mapping[str, Array], maps: Callable[[], Mapping[str, Array]]) -> None:
         """Record feature maps of probe images; said before the first step."""
         self._probes, self._maps = images, maps
+
+    def hold(self, config: Mapping[str, Any], weights: Mapping[str, Sequence[int]]) -> None:
+        """Say what the model is; before the first step.
+
+        Args:
+            config: of the model.
+            weights: path -> shape, as the model has them.
+        """
+        about = self._writer.writer.content["about"]
+        about.update(model=dict(config), weights={path: list(shape) for path, shape in weights.items()})
 
     def event(self, kind: str, **about: Any) -> None:
         """Note what happened besides steps."""
@@ -113,8 +129,9 @@ class WatchBook:
             kept = self._writer.writer.streams[Stream.STEPS].layout.capacity
             capacity = kept if step.rows <= kept else max(step.rows, 2 * kept)
         probes = [Field(name, _kind(array), array.shape) for name, array in self._probes.items()]
-        maps = [] if self._maps is None else [Field(n, "<f4", a.shape) for n, a in self._maps().items()]
-        return select(model, step, self.layers, capacity, probes, maps)
+        if self._maps is not None and not self._map_fields:
+            self._map_fields = [Field(n, "<f4", a.shape) for n, a in self._maps().items()]
+        return select(model, step, self.layers, capacity, probes, self._map_fields)
 
     def _write_start(self, selection: WatchSelection, step: SeenStep) -> None:
         """The state before the first step of a segment."""
@@ -164,19 +181,17 @@ class WatchBook:
 
     def _record_due(self, step: int, seen: SeenStep) -> None:
         book, taken = self._writer, self._writer.selection
-        if Stream.KERNELS in self.due:
-            book.put_if_room(Stream.KERNELS, step, lambda: _now(taken.weights))
-        if Stream.STATE in self.due:
-            book.put_if_room(Stream.STATE, step, lambda: _now(taken.state))
+        records: dict[Stream, Any] = {
+            Stream.KERNELS: lambda: _now(taken.weights),
+            Stream.STATE: lambda: _now(taken.state),
+            **({} if self._maps is None else {Stream.MAPS: self._maps}),
+        }
         gradients = [field.name for field in taken.layouts[Stream.GRADIENTS].fields]
-        if Stream.GRADIENTS in self.due and all(name in seen.gradients for name in gradients):
-            found = {name: seen.gradients[name] for name in gradients}
-            has_gradients = book.put_if_room(Stream.GRADIENTS, step, found)
-            if has_gradients and Stream.LEDGER in self.due and seen.uses:
-                factors = factor_arrays(seen.uses, list(taken.about["uses"]))
-                book.put_if_room(Stream.LEDGER, step, factors, seen.rows)
-        if self._maps is not None and Stream.MAPS in self.due:
-            book.put_if_room(Stream.MAPS, step, self._maps)
+        if all(name in seen.gradients for name in gradients):
+            records[Stream.GRADIENTS] = {name: seen.gradients[name] for name in gradients}
+        if seen.uses:
+            records[Stream.LEDGER] = lambda: factor_arrays(seen.uses, list(taken.about["uses"]))
+        book.put_due(step, self.due, records, seen.rows)
         if taken.is_small and (Stream.LEDGER in self.due or book.schedule.is_beside_ledger(step)):
             self._record_all(step)
 
@@ -201,11 +216,11 @@ class WatchBook:
 
     # --- ending
 
-    def end_epoch(self, epoch: int) -> None:
-        """All weights at the end of a pass through the data."""
+    def end_epoch(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """All weights at the end of a pass through the data; what was measured of it is an event."""
         if self.has_begun:
             self._record_all(self.step)
-            self._writer.event("epoch", self.step, epoch=epoch, logs={})
+            self._writer.event("epoch", self.step, epoch=epoch, logs=dict(logs or {}))
             self._writer.writer.commit()
 
     def close(self, kind: str = "finished") -> None:

@@ -44,11 +44,20 @@ class SeenUse:
 
 @dataclass(frozen=True)
 class SeenRule:
-    """How a weight is updated: kind and attributes for `explain.update`, and the optimiser's arrays."""
+    """How a weight is updated: kind and attributes for `explain.update`, and the optimiser's arrays.
+
+    Attributes:
+        slots: name -> how to read it.
+        shapes: name -> shape, of slots whose shape is not the weight's.
+        constraint, overwriting: what follows the update, as in the manifest of a run.
+    """
 
     kind: str
     attrs: Mapping[str, Any]
     slots: Mapping[str, Callable[[], Array]] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constraint: Mapping[str, Any] | None = None
+    overwriting: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class SeenStep:
         rows: images in the batch.
         loss, learning_rate, epoch: numbers; NaN and 0 where they are not known.
         images, labels: (rows,) int64; labels None where there are none.
-        gradients: path -> gradient as it reached the optimiser, of recorded steps.
+        gradients: path -> gradient as it reached the optimiser (before its own clipping), of recorded steps;
+            "global_norm" -> their norm, where it clips by that.
         uses: path of a kernel -> its uses, of ledger steps.
     """
 

@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernelearn.errors import unknown_name
 from kernelearn.recording.capture.selection import (
-    ALL_LAYERS,
-    SMALL_LAYER,
+    NORM,
     SMALL_MODEL,
+    chosen_layers,
+    convolved_layers,
     layer_of,
+    sizes_of_layers,
     step_fields,
 )
 from kernelearn.recording.files.layout import Field, Layout
 from kernelearn.recording.schedule import Cost, Stream, costs
-from kernelearn.watching.seen import Array, SeenModel, SeenStep, SeenUse
+from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenUse
 
 _FLOAT = "<f4"
 Read = Callable[[], Array]
@@ -51,33 +52,6 @@ class WatchSelection:
         return costs(sizes, steps_per_epoch, self.is_small)
 
 
-def chosen(model: SeenModel, uses: Mapping[str, SeenUse], wanted: Any) -> list[str]:
-    """Names of the layers to record, by the rule of the Recorder.
-
-    Raises: UnknownNameError for a name that is no layer with weights.
-    """
-    known = list(dict.fromkeys(map(layer_of, model.weights)))
-    if isinstance(wanted, str) and wanted == ALL_LAYERS:
-        return known
-    if wanted is not None:
-        names = [wanted] if isinstance(wanted, str) else list(wanted)
-        for name in names:
-            if name not in known:
-                raise unknown_name("layer with weights", name, known)
-        return [name for name in known if name in names]
-    trained = {layer_of(path) for path in model.rules}
-    convolved = {layer_of(path) for path, use in uses.items() if use.parts[0].kind != "dense"}
-    sizes = {
-        name: sum(math.prod(w.shape) for p, w in model.weights.items() if layer_of(p) == name)
-        for name in known
-    }
-    return [
-        name
-        for name in known
-        if name in trained and (not convolved or name in convolved or sizes[name] <= SMALL_LAYER)
-    ]
-
-
 def select(
     model: SeenModel,
     step: SeenStep,
@@ -86,16 +60,25 @@ def select(
     probes: Sequence[Field] = (),
     maps: Sequence[Field] = (),
 ) -> WatchSelection:
-    """Work out what to record, from a step whose uses are known."""
-    layers = chosen(model, step.uses, wanted)
+    """Work out what to record, from a step whose uses are known.
+
+    Raises: UnknownNameError for a layer that there is not.
+    """
+    layers = chosen_layers(
+        sizes_of_layers({path: math.prod(weight.shape) for path, weight in model.weights.items()}),
+        {layer_of(path) for path in model.rules},
+        convolved_layers({path: use.parts[0].kind for path, use in step.uses.items()}),
+        wanted,
+    )
     taken = [path for path in model.weights if layer_of(path) in layers]
     trained = [path for path in taken if path in model.rules]
-    state = {f"{p}/{slot}": read for p in trained for slot, read in model.rules[p].slots.items()}
+    slots = [(path, slot) for path in trained for slot in model.rules[path].slots]
+    state = {f"{path}/{slot}": model.rules[path].slots[slot] for path, slot in slots}
     uses = {path: use for path, use in step.uses.items() if path in taken}
     fields = {
         Stream.KERNELS: [_field(path, model.weights[path].shape) for path in taken],
-        Stream.GRADIENTS: [_field(path, model.weights[path].shape) for path in trained],
-        Stream.STATE: [_field(f, model.weights[f.rpartition("/")[0]].shape) for f in state],
+        Stream.GRADIENTS: _gradient_fields(model, trained),
+        Stream.STATE: [_field(f"{p}/{slot}", _slot_shape(model, p, slot)) for p, slot in slots],
         Stream.LEDGER: [f for path, use in uses.items() for f in _factor_fields(path, use)],
         Stream.SNAPSHOTS: [_field(path, weight.shape) for path, weight in model.weights.items()],
         Stream.STEPS: step_fields(()),
@@ -109,6 +92,18 @@ def select(
         _about(model, layers, taken, trained, uses),
         sum(math.prod(weight.shape) for weight in model.weights.values()),
     )
+
+
+def _gradient_fields(model: SeenModel, trained: Sequence[str]) -> list[Field]:
+    """Gradients, and their norm where the optimiser clips by that of all together."""
+    found = [_field(path, model.weights[path].shape) for path in trained]
+    clipping = model.optimizer.get("clipping")
+    has_norm = clipping is not None and clipping[0] == "clip_by_global_norm"
+    return [*found, _field(NORM, ())] if has_norm else found
+
+
+def _slot_shape(model: SeenModel, path: str, slot: str) -> tuple[int, ...]:
+    return model.rules[path].shapes.get(slot, model.weights[path].shape)
 
 
 def _field(name: str, shape: Sequence[int]) -> Field:
@@ -153,19 +148,21 @@ def _about(
         "metrics": [],
         "optimizer": dict(model.optimizer),
         "uses": {path: _use(path, use) for path, use in uses.items()},
-        "updates": {
-            path: {
-                "kind": model.rules[path].kind,
-                "attrs": dict(model.rules[path].attrs),
-                "slots": list(model.rules[path].slots),
-                "constraint": None,
-            }
-            for path in trained
-        },
+        "updates": {path: _update(model.rules[path]) for path in trained},
         "changing": sorted(model.changing),
         "full_layers": [],
         "offset": model.offset,
         "ids": "rows" if model.has_numbers else "order",
+    }
+
+
+def _update(rule: SeenRule) -> dict[str, Any]:
+    return {
+        "kind": rule.kind,
+        "attrs": dict(rule.attrs),
+        "slots": list(rule.slots),
+        "constraint": rule.constraint,
+        **({"overwriting": rule.overwriting} if rule.overwriting else {}),
     }
 
 

@@ -187,8 +187,8 @@ def test_resize_to_whole_multiples_is_a_layer():
 def test_resize_that_is_not_exact_is_refused():
     x, scales = numbers(2, 3, 4, 5), np.array([1, 1, 0.6, 0.6], np.float32)
     for attrs, text in (
-        ({"antialias": 1, "mode": "linear"}, "antialias=1"),
-        ({"coordinate_transformation_mode": "tf_crop_and_resize"}, "tf_crop_and_resize"),
+        ({"antialias": 1}, "antialias=1 with mode='nearest'"),
+        ({"coordinate_transformation_mode": "tf_crop_and_resize"}, "input 1 is missing"),
         ({"coordinate_transformation_mode": "align_corners", "mode": "linear"}, "different things"),
         ({"mode": "lanczos"}, "mode='lanczos'"),
     ):

@@ -96,7 +96,10 @@ def minimal_filtering(rng: Rng) -> Problem:
         # NOTE: cropping more than the image has is no convolution.
         if min(outputs) >= 1 and all(n + min(a, 0) + min(b, 0) >= 1 for n, (a, b) in zip(sizes, padding)):
             break
-    n, channels, filters = int(rng.integers(1, 6)), *(_pick(rng, (16, 17, 23, 32, 40, 67)) for _ in range(2))
+    n, channels, filters = (
+        int(rng.integers(1, 6)),
+        *(_pick(rng, (8, 11, 16, 17, 32, 40, 67)) for _ in range(2)),
+    )
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     kernel = normal(rng, 3, 3, channels, filters)
     attrs = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}

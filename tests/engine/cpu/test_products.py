@@ -7,7 +7,7 @@ import kernelearn
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.kernels.products import product, tiles
+from kernelearn.engine.cpu.kernels.products import product
 from kernelearn.engine.cpu.kernels.products.matrices import Stored, find_matrices
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
 from kernelearn.engine.gradients import add_gradients, gradients_of
@@ -16,7 +16,7 @@ from kernelearn.engine.variable import Variable
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.cpu.memory import needs_guard_pages
 
-LONG = 2 * tiles.CHUNK + 37
+LONG = 2 * product.CHUNK + 37
 MANY = product.UNIT_ROWS + 9
 
 

@@ -87,6 +87,7 @@ def test_a_low_limit_of_the_stack_is_respected():
     "changed",
     [
         {"channels": 3},
+        {"filters": 7},
         {"sizes": (3, 3)},
         {"dilation": (2, 2), "padding": ((2, 2), (2, 2))},
         {"sizes": (1, 20)},
@@ -110,7 +111,7 @@ def test_kernel_gradients_of_few_terms_are_summed_tap_by_tap():
 
 
 @pytest.mark.parametrize("operator", PASSES)
-@pytest.mark.parametrize(("channels", "filters"), [(16, 16), (64, 64), (160, 96)])
+@pytest.mark.parametrize(("channels", "filters"), [(8, 8), (48, 12), (16, 16), (64, 64), (160, 96)])
 def test_it_rounds_no_worse_than_the_sum_tap_by_tap(operator, channels, filters, monkeypatch):
     p = problem(operator, (12, 12), channels, filters)
     exact = expected(p, p.arrays)[0]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kernelearn.cli.train import processes as several
+
 if TYPE_CHECKING:
     from kernelearn.explain.experiments import ExperimentResult, ExperimentSettings, Problem
 
@@ -42,6 +44,11 @@ _COMMON: dict[str, tuple[Any, Any, Any]] = {  # name -> type, default, option
         typer.Option(help="Save the table after each seed: .json (everything), .csv, .md or .txt."),
     ),
     "as_json": (bool, False, typer.Option("--json", help="Print every number as JSON.")),
+    "processes": (
+        int | None,
+        None,
+        typer.Option(min=1, help="Share the trainings out among so many processes of this machine, by MPI."),
+    ),
 }
 
 
@@ -62,6 +69,7 @@ class Options:
     figure: Path | None
     save: Path | None
     as_json: bool
+    processes: int | None
 
 
 def _with_common_options(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
@@ -70,7 +78,9 @@ def _with_common_options(function: Callable[..., dict[str, Any]]) -> Callable[..
     Typer reads options from a signature, so the common ones are written into it instead of six times below.
     """
 
-    def command(**given: Any) -> None:
+    def command(context: typer.Context, **given: Any) -> None:
+        if several.starts_others(given["processes"]):
+            raise typer.Exit(several.start(context, given["processes"]))
         own = function(**{name: given.pop(name) for name in list(given) if name not in _COMMON})
         _run(function.__name__, own, Options(**given))
 
@@ -79,7 +89,8 @@ def _with_common_options(function: Callable[..., dict[str, Any]]) -> Callable[..
         for name, (kind, default, option) in _COMMON.items()
     ]
     own = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in signature(function).parameters.values()]
-    parameters = [common[0], *own, *common[1:]]
+    context = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, common[0], *own, *common[1:]]
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -206,7 +217,9 @@ def _run(name: str, own: dict[str, Any], options: Options) -> None:
     from kernelearn.cli.output import say
     from kernelearn.explain.experiments import EXPERIMENTS, run_experiment
 
-    _check_files(options)
+    is_first = several.silence_unless_first()
+    if is_first:
+        _check_files(options)
     line = _ProgressLine()
     result = run_experiment(
         EXPERIMENTS[name](**own),
@@ -216,6 +229,8 @@ def _run(name: str, own: dict[str, Any], options: Options) -> None:
         after_seed=lambda so_far: _save(so_far, options),
     )
     line.clear()
+    if not is_first:
+        return
     _report(result, options)
     if result.is_partial:
         finished = f"{len(result.seeds)} of {result.planned_seeds} seeds"

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from kernelearn.cli.train.settings import Settings
 
 
+RESUME = (
+    "Go on from the last checkpoint: kernelearn train --resume --run ..., with any number of --processes."
+)
+
+
 def train(
     context: typer.Context,
     data: options.DATA = None,
@@ -77,7 +82,7 @@ def train(
     from kernelearn.cli.train.settings import options_of
 
     if processes is not None and several.starts_others(processes):
-        raise typer.Exit(several.start(context, processes))
+        raise typer.Exit(several.start(context, processes, RESUME))
     is_first = several.silence_unless_first()
     watched = recording.watch_options(watch, control, paused, browser, port)
     is_recorded = record or (watch and not resume)

@@ -1,6 +1,6 @@
-"""`kernelearn train` in several processes: who starts them, and what the first one tells the others.
+"""A command in several processes: who starts them, and who of them speaks.
 
-`--processes N` starts `mpiexec -n N python -m kernelearn train ...` and waits. In what it starts, as in
+`--processes N` starts `mpiexec -n N python -m kernelearn ...` and waits. In what it starts, as in
 what a user starts with mpiexec, the first process alone prints and writes; the others train in silence.
 """
 
@@ -49,9 +49,11 @@ def starts_others(processes: int | None) -> bool:
     return True
 
 
-def start(context: typer.Context, processes: int) -> int:
+def start(context: typer.Context, processes: int, remedy: str = "") -> int:
     """Start the same command in so many processes and wait for them.
 
+    Args:
+        remedy: what is said where one of them was killed.
     Returns: exit code.
     Raises: MissingDependencyError without mpiexec or mpi4py.
     """
@@ -61,17 +63,17 @@ def start(context: typer.Context, processes: int) -> int:
     code = _run(command)
     if code not in _EXPLAINED:
         say(
-            f"The processes ended with code {code}: one of them was killed or crashed, which ends all. Go on "
-            "from the last checkpoint: kernelearn train --resume --run ..., with any number of --processes.",
+            f"The processes ended with code {code}: one was killed or crashed, which ends all. {remedy}",
             to_stderr=True,
         )
     return code
 
 
-def _words(context: typer.Context) -> list[str]:
+def _words(context: Any) -> list[str]:
     """The command line once more, without --processes: what was said, not what follows from it."""
-    parents = [] if context.parent is None else _given(context.parent)
-    return [*parents, str(context.command.name), *_given(context)]
+    if context.parent is None:
+        return _given(context)
+    return [*_words(context.parent), str(context.command.name), *_given(context)]
 
 
 def _given(context: Any) -> list[str]:

@@ -122,7 +122,6 @@ WITHOUT_MEANING: dict[str, dict[tuple[str, str], Any]] = {
         ("*", "gptq_unpacked_column_size"): (None,),
         ("*", "dynamic"): (False,),
         ("*", "bounding_box_format"): (None,),
-        ("BatchNormalization", "synchronized"): ANY,  # of the batches of several devices
         ("BatchNormalization", "renorm"): (False,),
         ("BatchNormalization", "renorm_clipping"): ANY,
         ("BatchNormalization", "renorm_momentum"): ANY,

@@ -199,6 +199,8 @@ class Reader:
         axis = values.get("axis")
         if name.startswith(("BatchNormalization", "SyncBatch")) and isinstance(axis, list) and len(axis) == 1:
             values["axis"] = axis[0]
+        if name.startswith("SyncBatch"):
+            values["synchronized"] = True
         if family == "loss" and values.get("reduction") == "auto":
             values["reduction"] = "sum_over_batch_size"
         if family == "optimizer":

@@ -1,4 +1,4 @@
-"""A program bound to memory, for one number of images and threads: jobs for the native loop, and a run.
+"""A program bound to memory, for one number of images and threads: a run.
 
 It knows a plan, compiled functions and places, and nothing of who owns them: the seam for another engine.
 """
@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kernelearn.engine.arrays import Array
+from kernelearn.engine.cpu.jobs import Jobs
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import GROUP
-from kernelearn.engine.cpu.places import Constants, InputPlace, Place, address_of
-from kernelearn.engine.cpu.plan import Fallback, Plan, is_number
-from kernelearn.engine.cpu.schedule import Group, Job, Stretch, touched, waits
+from kernelearn.engine.cpu.places import Constants, Place, address_of
+from kernelearn.engine.cpu.plan import Fallback, Plan
+from kernelearn.engine.cpu.schedule import Stretch
 from kernelearn.engine.operators import OPERATORS
 
 Arrays = Mapping[str, Array]
 
 
-class Binding:
+class Binding(Jobs):
     """Everything about a run with so many images: addresses and jobs.
 
     Args:
@@ -44,56 +44,14 @@ class Binding:
         images: int,
         count: int,
     ) -> None:
-        self.plan, self.stretches, self.images, self.threads = plan, stretches, images, count
-        self._functions, self._places, self._constants = functions, places, constants
-        self._inputs: dict[str, InputPlace] = {}
+        super().__init__(plan, functions, places, images, count)
+        self.stretches, self._constants, self._memory = stretches, constants, places
         self._views: dict[str, Array] = {}
-        self._loss = plan.program.outputs.get("loss")
         self._fastest: float | None = None
         self.parts = [s if isinstance(s, Fallback) else self.job(s.groups) for s in stretches]
         self.prologue = [self.job(stretch.groups) for stretch in prologue]
         # Label -> the array to copy, or the name of one that each run finds anew: it is an input.
         self._results = {label: self._fixed(name) for label, name in plan.program.outputs.items()}
-
-    def job(self, groups: Sequence[Group]) -> Job:
-        """The native description of some groups."""
-        job = Job(groups, self._functions, self.images, self.threads)
-        for table, call in zip(job.tables, job.calls):
-            for slot, name in enumerate(call.roles.values()):
-                if is_number(name):
-                    table[slot] = self.images if name == "#n" else int(name[1:])
-                    continue
-                place = self._place(self.plan.root(name))
-                if isinstance(place, InputPlace):
-                    place.slots.append((table, slot))
-                else:
-                    table[slot] = place.address
-        self._order(job, groups)
-        job.seal(threads.yield_address())
-        return job
-
-    def _order(self, job: Job, groups: Sequence[Group]) -> None:
-        """Say which groups have to be done before which, and whose work depends on the loss."""
-        accesses = []
-        for row, group in zip(job.groups, groups):
-            reads, writes = touched(group, self.plan)
-            accesses.append((self._ranges(reads), self._ranges(writes)))
-            if group.calls[0].guarded and self._loss is not None:
-                loss = self.plan.root(self._loss)
-                place = self._place(loss)
-                row[GROUP["guard"]] = 0 if isinstance(place, InputPlace) else place.address
-                accesses[-1][0].extend(self._ranges({loss}))
-        for row, (start, end) in zip(job.groups, waits(accesses)):
-            row[GROUP["wait_from"]], row[GROUP["wait_to"]] = start, end
-
-    def _place(self, root: str) -> Place | InputPlace:
-        found = self._places.get(root)
-        return self._inputs.setdefault(root, InputPlace()) if found is None else found
-
-    def _ranges(self, roots: set[str]) -> list[tuple[int, int]]:
-        """Addresses (start, end) of buffers; inputs, which nobody writes, are left out."""
-        places = [place for root in sorted(roots) if isinstance(place := self._place(root), Place)]
-        return [(place.address, place.address + max(place.nbytes, 1)) for place in places]
 
     def use(self, arrays: Arrays) -> None:
         """Tell the kernels where the inputs are."""
@@ -151,7 +109,7 @@ class Binding:
         """A buffer that is no input as an array, in place."""
         if name not in self._views:
             buffer, root = self.plan.buffers[name], self.plan.root(name)
-            self._views[name] = self._places[root].array(self._shape(name), buffer.dtype)
+            self._views[name] = self._memory[root].array(self._shape(name), buffer.dtype)
         return self._views[name]
 
     def _shape(self, name: str) -> tuple[int, ...]:

@@ -2,8 +2,8 @@
 
 A `Place` is memory that is the same at every run, whoever owns it: a part of the arena of computed values,
 what depends on constant weights only, or a weight where its variable keeps it. An `InputPlace` is wherever
-the caller's array is. Addresses of the first are looked up once, when a run is bound; a run fills in the
-others.
+the caller's array is, a `BorrowedPlace` memory of the caller that may be written, too. Addresses of the first
+are looked up once, when a run is bound; a run fills in the others.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class Place:
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = int(self._bytes.nbytes)
 
+    @property
+    def range(self) -> tuple[int, int] | None:
+        """Addresses (start, end) of what is touched."""
+        return self.address, self.address + max(self.nbytes, 1)
+
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """The first bytes as an array, in place."""
         kind = np.dtype(dtype)
@@ -50,8 +55,23 @@ class InputPlace:
         slots: where kernels look for its address: an array and a position in it.
     """
 
+    range: tuple[int, int] | None = None  # nobody writes it, so nobody waits for it
+
     def __init__(self) -> None:
         self.slots: list[tuple[NDArray[np.int64], int]] = []
+
+
+class BorrowedPlace(InputPlace):
+    """Memory of the caller that a run may write: it overlaps with nothing else.
+
+    Args:
+        number: of the place among those of its kind.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.range = (-2 * number - 2, -2 * number - 1)  # no address is negative
 
 
 class Constants:

@@ -122,8 +122,8 @@ class Plan:
 
     @property
     def is_training(self) -> bool:
-        """Whether the program changes weights: it then gets whole batches, else perhaps single images."""
-        return any(op.phase == "update" for op in self.program.operations)
+        """Whether the program trains: it then gets whole batches, else perhaps single images."""
+        return any(op.phase != "forward" for op in self.program.operations)
 
     def root(self, name: str) -> str:
         """The buffer whose memory this one is."""

@@ -1,7 +1,11 @@
-"""Runs an experiment: seeds outside, conditions inside, so that what is finished can always be compared."""
+"""Runs an experiment: seeds outside, conditions inside, so that what is finished can always be compared.
+
+Several processes share the trainings out, each alone on its own: whole seeds first, and the conditions of the
+last seeds. The numbers are those of one process.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +17,7 @@ from kernelearn.explain.experiments.catalogue import EXPERIMENTS
 from kernelearn.explain.experiments.problem import Draw, Problem
 from kernelearn.explain.experiments.result import ExperimentResult, Row
 from kernelearn.explain.experiments.training import Course, Stopped, Training
+from kernelearn.parallel import Exchange, world
 from kernelearn.training.interrupts import Interrupts
 
 
@@ -57,8 +62,10 @@ def run_experiment(
             "transfer", "depth", or an object.
         data: anything that `kernelearn.data.load` reads, or a `Problem`.
         settings: None for the defaults.
-        progress: called after each condition. after_seed: called with the result so far after each seed.
-    Returns: the result. After Ctrl-C or SIGTERM it holds the seeds finished by then (`is_partial`).
+        progress: called after each condition. after_seed: called with the result so far after each seed. Of
+            several processes, on the first one.
+    Returns: the result, on every process. After Ctrl-C or SIGTERM it holds the seeds finished by then
+        (`is_partial`).
     Raises: KeyboardInterrupt or SystemExit if it is stopped before the first seed is finished; DataError,
         ArgumentError, UnknownNameError.
 
@@ -71,21 +78,28 @@ def run_experiment(
     chosen = _experiment(experiment)
     problem, fixed = Problem.from_source(data), settings or ExperimentSettings()
     interrupts = Interrupts()
-    run = _Run(chosen, problem, fixed, interrupts, progress)
     interrupts.watch()
     try:
-        with suppress(Stopped):
-            for seed in range(fixed.first_seed, fixed.first_seed + fixed.seeds):
-                run.add_seed(seed)
-                if after_seed is not None:
-                    after_seed(run.result)
-        if run.result.is_partial:
-            run.result.stopped_by = interrupts.requested
+        with world.apart() as together, suppress(Stopped):
+            is_first = together.rank == 0
+            run = _Run(chosen, problem, fixed, interrupts, progress if is_first else None, together)
+            for seeds in _rounds(fixed, together.size):
+                for _ in run.add_seeds(seeds):
+                    if after_seed is not None and is_first:
+                        after_seed(run.result)
         if not run.result.seeds:
             interrupts.deliver()
     finally:
         interrupts.stop_watching()
     return run.result
+
+
+def _rounds(settings: ExperimentSettings, processes: int) -> list[range]:
+    """The seeds that are trained at the same time."""
+    behind = settings.first_seed + settings.seeds
+    return [
+        range(seed, min(seed + processes, behind)) for seed in range(settings.first_seed, behind, processes)
+    ]
 
 
 def _experiment(given: str | Experiment) -> Experiment:
@@ -106,6 +120,20 @@ class _Trial:
     measures: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Done:
+    """What a process has trained in a round.
+
+    Attributes:
+        trials: by condition.
+        is_stopped: whether it was asked to stop before all of them were trained; signal: the one that asked.
+    """
+
+    trials: dict[str, _Trial]
+    is_stopped: bool = False
+    signal: int | None = None
+
+
 class _Run:
     """A result that grows by seeds."""
 
@@ -116,7 +144,9 @@ class _Run:
         settings: ExperimentSettings,
         interrupts: Interrupts,
         progress: Callable[[Progress], None] | None,
+        together: Exchange,
     ) -> None:
+        self.together = together
         self.experiment, self.problem, self.settings = experiment, problem, settings
         self.interrupts, self.progress = interrupts, progress
         self.budget = experiment.budget(settings)
@@ -134,8 +164,33 @@ class _Run:
             rows=[Row(name, about) for name, about in conditions.items()],
         )
 
-    def add_seed(self, seed: int) -> None:
-        """Train all conditions of a seed and enter them together, so that no seed is there in part.
+    def add_seeds(self, seeds: range) -> Iterator[None]:
+        """Train some seeds; gives way after each, which is entered whole, so that no seed is there in part.
+
+        Args:
+            seeds: at most as many as processes. A seed that several have is theirs by conditions.
+        Raises: Stopped.
+        """
+        names, together = [row.name for row in self.result.rows], self.together
+        sharing = range(together.rank % len(seeds), together.size, len(seeds))
+        own = names[together.rank // len(seeds) :: len(sharing)]
+        try:
+            done = _Done(self._trained(seeds[together.rank % len(seeds)], own))
+        except Stopped:
+            done = _Done({}, True, self.interrupts.requested)
+        found = together.all_say(done)
+        if any(one.is_stopped for one in found):
+            self.result.stopped_by = next((one.signal for one in found if one.signal is not None), None)
+            raise Stopped
+        for number, seed in enumerate(seeds):
+            trials = {
+                name: trial for one in found[number :: len(seeds)] for name, trial in one.trials.items()
+            }
+            self._enter(self.experiment.draw(self.problem, seed, self.settings), trials)
+            yield
+
+    def _trained(self, seed: int, names: Sequence[str]) -> dict[str, _Trial]:
+        """Some conditions of a seed, trained.
 
         Raises: Stopped.
         """
@@ -144,10 +199,10 @@ class _Run:
         config.set_random_seed(seed)
         prepared = self.experiment.prepare(draw, training, self.settings)
         trials: dict[str, _Trial] = {}
-        for row in self.result.rows:
-            trials[row.name] = self._trial(row.name, draw, prepared, training)
-            self._tell(seed, row.name, trials[row.name].course)
-        self._enter(draw, trials)
+        for name in names:
+            trials[name] = self._trial(name, draw, prepared, training)
+            self._tell(seed, name, trials[name].course, name == names[-1])
+        return trials
 
     def _trial(self, condition: str, draw: Draw, prepared: Any, training: Training) -> _Trial:
         config.set_random_seed(draw.seed)
@@ -181,11 +236,10 @@ class _Run:
         result.answer = self.experiment.answer(result)
         result.notes = [*self.own_notes, *_seed_notes(result)]
 
-    def _tell(self, seed: int, condition: str, course: Course) -> None:
+    def _tell(self, seed: int, condition: str, course: Course, ends_seed: bool) -> None:
         self.trials_done += 1
         each = (time.monotonic() - self.started) / self.trials_done
-        count = len(self.result.rows)
-        left = self.settings.seeds * count - self.trials_done
+        left = self.settings.seeds * len(self.result.rows) / self.together.size - self.trials_done
         if self.progress is not None:
             self.progress(
                 Progress(
@@ -194,8 +248,8 @@ class _Run:
                     condition,
                     course.accuracy[-1],
                     course.seconds,
-                    left * each,
-                    self.trials_done % count == 0,
+                    max(left, 0) * each,
+                    ends_seed,
                 )
             )
 

@@ -60,6 +60,7 @@ class RunUpdates:
             global_norm=self.run.global_norm(step) if clips_globally(clipping) else None,
             constraint=rule.get("constraint"),
             overwriting=rule.get("overwriting"),
+            coefficients=self.run.optimizer_of(step).get("coefficients", "float64"),
             layer=self.layer,
             weight=self.weight,
             number=step,

@@ -183,6 +183,7 @@ def split_update(
     global_norm: float | None = None,
     constraint: Mapping[str, Any] | None = None,
     overwriting: Mapping[str, Any] | None = None,
+    coefficients: str = "float64",
     layer: str = "",
     weight: str = "kernel",
     number: int | None = None,
@@ -197,6 +198,7 @@ def split_update(
         clipping: function and limit, such as ("clip_by_norm", 1.0); `global_norm` for "clip_by_global_norm".
         constraint: attributes of the projection that followed.
         overwriting: attributes of the moving average that took the weight's place now and then.
+        coefficients: precision in which the program that trained computed numbers such as 1 - beta^t.
         number: of the step in the run; `iteration` if None.
     Raises: ArgumentError for missing slots or norm, UnknownNameError for an unknown update.
     """
@@ -228,6 +230,7 @@ def split_update(
     k = int(iteration) if number is None else int(number)
     old, new = before.astype(np.float64), final.astype(np.float64)
     bound = _rounding(before.dtype, old, new, parts)
+    bound += _coefficient_error(coefficients, attrs, int(iteration) // every) * np.abs(new - old)
     scaling, multiplier = _scaling(parts, step), float(attrs.get("multiplier", 1.0))
     return UpdateSplit(layer, weight, (k, k), kind, old, new, parts, scaling, bound, step, multiplier)
 
@@ -330,6 +333,17 @@ def _rounding(
     """Bound of what rounding in this precision can do: a few operations on numbers of these sizes."""
     sizes: Iterable[NDArray[Any]] = (np.abs(before), np.abs(after), *map(np.abs, parts.values()))
     return np.asarray(8 * np.finfo(dtype).eps * sum(sizes, start=np.zeros_like(before)))
+
+
+def _coefficient_error(precision: str, attrs: Mapping[str, Any], update: int) -> float:
+    """Relative error of an update whose corrections 1 - beta^t were computed in a precision.
+
+    A rounding of beta is one of beta^t, t times as large, and 1 - beta^t is small while t is.
+    """
+    eps = float(np.finfo(precision).eps)
+    betas = [float(value) for name, value in attrs.items() if name.startswith("beta_") and 0 < value < 1]
+    powers = [beta ** max(update, 1) for beta in betas]
+    return eps * sum((1 + max(update, 1) * power) / (1 - power) for power in powers)
 
 
 def summed(splits: Iterable[UpdateSplit]) -> UpdateSplit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -26,6 +26,15 @@ _EPOCH_EVENT = 320
 # Bytes that are kept for the events at the end, and for the lock.
 _ENDING = 512
 Arrays = Mapping[str, Any]
+# The order in which a step's records are written: a ledger behind the gradients that it needs.
+_IN_ORDER = (
+    Stream.KERNELS,
+    Stream.STATE,
+    Stream.FULL,
+    Stream.GRADIENTS,
+    Stream.LEDGER,
+    Stream.MAPS,
+)
 
 
 class Selected(Protocol):
@@ -153,6 +162,28 @@ class BudgetedWriter(Generic[TakenT]):
             return True
         self.change({name: 2 * self.every[name] for name in schedules_of(stream)}, step)
         return False
+
+    def put_due(
+        self,
+        step: int,
+        due: Container[Stream],
+        records: Mapping[Stream, Arrays | Callable[[], Arrays]],
+        rows: int,
+    ) -> None:
+        """Append everything that is due at a step, as far as it has room; a ledger only with its gradients.
+
+        Args:
+            records: stream -> what a record of it holds, or a function that makes it, of what there is.
+            rows: images in the batch, of a ledger.
+        """
+        written: set[Stream] = set()
+        for stream in _IN_ORDER:
+            if stream not in due or stream not in records:
+                continue
+            if stream == Stream.LEDGER and Stream.GRADIENTS not in written:
+                continue
+            if self.put_if_room(stream, step, records[stream], rows if stream == Stream.LEDGER else 0):
+                written.add(stream)
 
     def check_room(self) -> None:
         """Raise StorageError if not even the numbers of a step have room."""

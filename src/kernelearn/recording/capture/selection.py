@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ FULL_LAYER = 1024
 SMALL_MODEL = 2**20
 _NUMBERS, _COUNTS = ("loss", "learning_rate"), ("epoch", "batch", "iteration", "has_labels")
 _BY_IMAGE = ("images", "labels")
-_NORM = "global_norm"
+# The norm of all gradients together, in the record of gradients.
+NORM = "global_norm"
 # Names in the record of a step that no metric can have.
 STEP_FIELDS = (*_NUMBERS, *_COUNTS, *_BY_IMAGE)
 
@@ -118,7 +119,12 @@ def select(
     paths = {name: names[id(v)] for name, v in executable_variables.items() if id(v) in names}
     program = model.program("train", shapes)
     taps = find_taps(program, paths)
-    chosen = chosen_layers(snapshot, taps, layers)
+    chosen = chosen_layers(
+        sizes_of_layers({path: weight.value.size for path, weight in snapshot.items()}),
+        {layer_of(path) for path in taps.rules},
+        convolved_layers({path: use.parts[0].kind for path, use in taps.uses.items()}),
+        layers,
+    )
     weights = {path: w for path, w in snapshot.items() if layer_of(path) in chosen}
     taps = _only(taps, set(weights))
     state = {
@@ -154,29 +160,43 @@ def layer_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def chosen_layers(snapshot: Mapping[str, Variable], taps: Taps, wanted: Any) -> list[str]:
+def chosen_layers(
+    sizes: Mapping[str, int], trained: Collection[str], convolved: Collection[str], wanted: Any
+) -> list[str]:
     """Names of the layers to record, in the order of the model.
 
     None chooses every trained layer with a convolution kernel, and of the other trained layers those of at
     most `SMALL_LAYER` numbers (all of them in a network without convolutions).
 
+    Args:
+        sizes: layer -> how many numbers its weights are; all layers that have some.
+        trained, convolved: names of those that are trained, and of those with the kernel of a convolution.
+        wanted: names (or layers), "all", or None.
     Raises: UnknownNameError for a name that is no layer with weights.
+
+    >>> chosen_layers({"conv": 10**6, "dense": 10**6, "head": 100}, ["conv", "dense", "head"], ["conv"], None)
+    ['conv', 'head']
     """
-    known = list(dict.fromkeys(layer_of(path) for path in snapshot))
+    known = list(sizes)
     if isinstance(wanted, str) and wanted == ALL_LAYERS:
         return known
     if wanted is not None:
-        names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
-        for name in names:
-            if name not in known:
-                raise unknown_name("layer with weights", name, known)
-        return [name for name in known if name in names]
-    trained = [name for name in known if any(layer_of(path) == name for path in taps.rules)]
-    convolved = {layer_of(p) for p, use in taps.uses.items() if use.parts[0].kind != "dense"}
-    if not convolved:
-        return trained
-    sizes = {n: sum(w.value.size for p, w in snapshot.items() if layer_of(p) == n) for n in trained}
-    return [name for name in trained if name in convolved or sizes[name] <= SMALL_LAYER]
+        return _named(known, wanted, "layer with weights")
+    found = [name for name in known if name in trained]
+    return [name for name in found if not convolved or name in convolved or sizes[name] <= SMALL_LAYER]
+
+
+def sizes_of_layers(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Layer -> how many numbers it has, from path of a weight -> how many numbers that has."""
+    found: dict[str, int] = {}
+    for path, size in sizes.items():
+        found[layer_of(path)] = found.get(layer_of(path), 0) + size
+    return found
+
+
+def convolved_layers(kinds: Mapping[str, str]) -> set[str]:
+    """Layers with the kernel of a convolution, from path of a kernel -> operator that uses it."""
+    return {layer_of(path) for path, kind in kinds.items() if kind != "dense"}
 
 
 def full_layers(weights: Mapping[str, Variable], taps: Taps, wanted: Any) -> tuple[str, ...]:
@@ -190,18 +210,23 @@ def full_layers(weights: Mapping[str, Variable], taps: Taps, wanted: Any) -> tup
     if isinstance(wanted, str) and wanted == ALL_LAYERS:
         return tuple(known)
     if wanted is None:
-        sizes = {n: sum(w.value.size for p, w in weights.items() if layer_of(p) == n) for n in known}
+        sizes = sizes_of_layers({path: weight.value.size for path, weight in weights.items()})
         return tuple(name for name in known if sizes[name] <= FULL_LAYER)
+    return tuple(_named(known, wanted, "recorded and trained layer"))
+
+
+def _named(known: Sequence[str], wanted: Any, what: str) -> list[str]:
+    """Those of the known names that are wanted, in their order; UnknownNameError for another."""
     names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
     for name in names:
         if name not in known:
-            raise unknown_name("recorded and trained layer", name, known)
-    return tuple(name for name in known if name in names)
+            raise unknown_name(what, name, known)
+    return [name for name in known if name in names]
 
 
 def is_full(name: str, full: Sequence[str]) -> bool:
     """Whether a path, `path/slot` or "global_norm" belongs to the layers that are recorded in full."""
-    return bool(full) and (name == _NORM or any(name.startswith(f"{layer}/") for layer in full))
+    return bool(full) and (name == NORM or any(name.startswith(f"{layer}/") for layer in full))
 
 
 def _name(layer: Any) -> str:
@@ -231,7 +256,7 @@ def _layouts(
 ) -> dict[str, Layout]:
     gradients = [_of_buffer(program, path, buffer) for path, buffer in taps.gradients.items()]
     if taps.global_norm is not None:
-        gradients.append(_of_buffer(program, _NORM, taps.global_norm))
+        gradients.append(_of_buffer(program, NORM, taps.global_norm))
     factors = {name: None for use in taps.uses.values() for name in use.buffers}
     fields = {
         Stream.KERNELS: _of_variables(weights),

@@ -461,15 +461,9 @@ class Programs:
                 "reduction='mean_with_sample_weight' divides by the weights of the whole batch, which no "
                 "shard knows. Use reduction='sum_over_batch_size' or 'sum', or train without shards."
             )
-        for layer in self.model.flat_layers():
-            if getattr(layer, "is_synchronized", False):
-                raise ArgumentError(
-                    f"Layer {layer.name!r} asks for statistics of the whole batch (synchronized=True), but "
-                    f"the batch is cut into {count} shards, each with its own. Leave synchronized out, or "
-                    "train in one process without shards."
-                )
+        of_all = [layer for layer in self.model.flat_layers() if getattr(layer, "synchronized", False)]
         is_sum = tuple(number for number, reduction in enumerate(reductions) if reduction == "sum")
-        shards = Shards(count, world.exchange(), is_sum)
+        shards = Shards(count, world.exchange(), is_sum, tuple(layer.moving_mean for layer in of_all))
         engine = resolve_engine(self.engine)
         return sharded(built.program, built.variables, engine, built.afterwards, shards)
 

@@ -1,7 +1,8 @@
 """A training step whose batch is cut into shards: each is computed alone, and the fixed tree adds them up.
 
     shard s of S    forward, backward, on rows [s n / S, (s + 1) n / S) of the batch, with a seed of its own
-    tree            sum over shards of (rows of s / n) times what it gave
+    tree            sum over shards of (rows of s / n) times what it gave; also on the way, where statistics
+                    of the whole batch are asked for
     rest            one update of the weights, on every process the same
 
 So the weights do not depend on how many processes share the shards, nor on their threads.
@@ -9,21 +10,22 @@ So the weights do not depend on how many processes share the shards, nor on thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kernelearn.engine.backends import Executable, prepare
-from kernelearn.engine.program import Program
+from kernelearn.engine.program import Buffer, Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import KernelearnError
 from kernelearn.parallel.exchange import Exchange
-from kernelearn.parallel.tree import Node, cover, rows_of, share_of, value_of
+from kernelearn.parallel.tree import cover, rows_of, share_of, value_of
 from kernelearn.training.own.afterwards import Afterwards
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
 from kernelearn.training.steps.programs import StepProgram
-from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult
+from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult, weight_name
+from kernelearn.training.steps.synchronizing import synchronized
 
 Vectors = dict[str, np.ndarray]  # name of a type -> numbers of that type
 # Added to the seed for every shard: random numbers belong to images, not to processes.
@@ -50,11 +52,13 @@ class Shards:
         count: shards of a batch, on all processes together.
         exchange: with the other processes.
         is_sum: numbers of the outputs whose loss is a sum over images and no mean.
+        moving_means: of the normalisations that want statistics of the whole batch.
     """
 
     count: int
     exchange: Exchange
     is_sum: tuple[int, ...] = ()
+    moving_means: tuple[Variable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,26 +71,16 @@ class ShardedStep(StepProgram):
     """
 
     shards: Shards = field(kw_only=True)
-    parts: _Parts = field(kw_only=True)
+    parts: Parts = field(kw_only=True)
 
     def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
         """Run the step once, on this process's shards; a loss that is not finite changes nothing."""
         assert clock is not None
-        shards, parts = self.shards, self.parts
-        root = (0, shards.count)
-        own = share_of(shards.exchange.rank, shards.exchange.size, shards.count)
-        rows: dict[str, list[np.ndarray]] = {label: [] for label in parts.by_row}
-
-        def leaf(number: int) -> Vectors | None:
-            return parts.computed(shards, number, batch, clock, rows)
-
-        nodes = {node: value_of(node, leaf, _add) for node in cover(root, own)}
-        means = parts.combined(shards, nodes)
+        parts = self.parts
+        running = Running(parts, self.shards, batch, clock)
+        means = running.means()
         outputs: Arrays = {label: means[label] for label in parts.program.outputs if label in means}
-        for label, found in rows.items():
-            outputs[label] = shards.exchange.in_order(
-                np.concatenate(found) if found else parts.no_rows(label)
-            )
+        outputs.update(running.rows())
         if np.isfinite(outputs[LOSS]):
             given = {value.name: means[CUT + value.name] for value in parts.cut.values}
             outputs.update(parts.rest.run({**given, **clock.arrays()}, is_checked=True))
@@ -115,101 +109,179 @@ def sharded(
 ) -> ShardedStep:
     """A training step, in shards.
 
-    Raises: ArgumentError for a step that cannot be cut, see `cut_step`.
+    Raises: ArgumentError for a step that cannot be cut, see `cut_step` and `synchronized`.
     """
-    parts = _Parts.of(program, variables, engine)
+    parts = Parts.of(program, variables, engine, shards.moving_means)
     whole = NotRun(program, variables, engine)
     return ShardedStep("train", whole, afterwards, shards=shards, parts=parts)
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The programs of a sharded step, and where their outputs go.
 
     Attributes:
+        stages: of a shard, in order, made ready.
+        on_the_way: for every stage but the last, what is exchanged behind it.
+        means: what is combined at the end.
         by_row: labels of outputs with a row an image; True for gradients, which count by their shard's share.
-        means: label -> shape of the others, which are combined, in the order of a vector of their type.
     """
 
     program: Program
     cut: CutStep
-    shard: Executable
+    stages: Sequence[Executable]
     rest: Executable
+    on_the_way: Sequence[Layout]
+    means: Layout
     by_row: Mapping[str, bool]
-    means: Mapping[str, tuple[str, tuple[int, ...]]]
 
     @classmethod
-    def of(cls, program: Program, variables: Mapping[str, Variable], engine: str) -> _Parts:
+    def of(
+        cls,
+        program: Program,
+        variables: Mapping[str, Variable],
+        engine: str,
+        moving_means: Collection[Variable],
+    ) -> Parts:
         """Cut a step and make its parts ready."""
-        cut = cut_step(program)
-        early = {name for op in cut.shard.operations for name in op.outputs}
-        labels = {label: n for label, n in cut.shard.outputs.items() if n in early or label.startswith(CUT)}
-        late = {label: name for label, name in program.outputs.items() if label not in labels}
-        shard = replace(cut.shard, outputs=labels)
-        rest = replace(cut.rest, outputs=late)
-        found = {label: program.buffers[name] for label, name in labels.items()}
-        gradients = set(program.gradients.values())
-        by_row = {n: b.name in gradients for n, b in found.items() if b.shape[:1] == (None,)}
-        means = {
-            n: (b.dtype, tuple(int(size or 0) for size in b.shape))
-            for n, b in found.items()
-            if n not in by_row
+        found = synchronized(program, moving_means, variables)
+        cut = cut_step(found.program, found.exchanged)
+        given = {
+            label: found.program.buffers[name]
+            for stage in cut.stages
+            for label, name in stage.program.outputs.items()
+            if label in program.outputs or label.startswith(CUT)
         }
+        late = {label: name for label, name in program.outputs.items() if label not in given}
+        gradients = set(program.gradients.values())
+        by_row = {n: b.name in gradients for n, b in given.items() if b.shape[:1] == (None,)}
         return cls(
-            program, cut, prepare(shard, variables, engine), prepare(rest, variables, engine), by_row, means
+            program,
+            cut,
+            [prepare(stage.program, variables, engine) for stage in cut.stages],
+            prepare(replace(cut.rest, outputs=late), variables, engine),
+            [Layout.of({n: found.program.buffers[n] for n in stage.exchanged}) for stage in cut.stages[:-1]],
+            Layout.of({label: buffer for label, buffer in given.items() if label not in by_row}),
+            by_row,
         )
-
-    def computed(
-        self, shards: Shards, number: int, batch: Batch, clock: Clock, rows: dict[str, list[np.ndarray]]
-    ) -> Vectors | None:
-        """What one shard adds to the sums; None for one without images. Rows of images are kept apart."""
-        taken = rows_of(number, shards.count, batch.rows)
-        count = taken.stop - taken.start
-        if not count:
-            return None
-        share = count / batch.rows
-        arrays = {name: array[taken] for name, array in batch.arrays.items()}
-        for index in shards.is_sum:
-            arrays[f"weight_{index}"] = arrays[f"weight_{index}"] / arrays[f"weight_{index}"].dtype.type(
-                share
-            )
-        seed = (clock.seed + number * _SEED_STEP) & 0x7FFFFFFFFFFFFFFF
-        given = {**arrays, **replace(clock, seed=seed).arrays()}
-        found = self.shard.run(given, is_checked=True)
-        for label, is_gradient in self.by_row.items():
-            array = found[label]
-            rows[label].append(array * array.dtype.type(share) if is_gradient else array)
-        return {kind: self._vector(found, kind, share) for kind in self._kinds()}
-
-    def _kinds(self) -> list[str]:
-        return sorted({dtype for dtype, _ in self.means.values()})
-
-    def _vector(self, found: Mapping[str, np.ndarray], kind: str, share: float) -> np.ndarray:
-        """All numbers of a type, one behind the other, times the shard's share."""
-        arrays = [np.ravel(found[label]) for label, (dtype, _) in self.means.items() if dtype == kind]
-        vector = np.concatenate(arrays)
-        vector *= vector.dtype.type(share)
-        return vector
-
-    def combined(self, shards: Shards, nodes: Mapping[Node, Vectors | None]) -> Arrays:
-        """Label -> mean over all images of all processes."""
-        found: Arrays = {}
-        for kind in self._kinds():
-            labels = [(label, shape) for label, (dtype, shape) in self.means.items() if dtype == kind]
-            length = sum(int(np.prod(shape, dtype=int)) for _, shape in labels)
-            own = {node: None if vectors is None else vectors[kind] for node, vectors in nodes.items()}
-            total = shards.exchange.combine(shards.count, own, np.zeros(length, kind))
-            place = 0
-            for label, shape in labels:
-                size = int(np.prod(shape, dtype=int))
-                found[label] = total[place : place + size].reshape(shape)
-                place += size
-        return found
 
     def no_rows(self, label: str) -> np.ndarray:
         """What a process without images gives of an output with a row an image."""
         buffer = self.program.buffers[self.program.outputs[label]]
         return np.zeros((0, *(int(size or 0) for size in buffer.shape[1:])), buffer.dtype)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Arrays one behind the other, in a vector for each type.
+
+    Attributes:
+        places: type -> name and shape of each array, in order.
+    """
+
+    places: Mapping[str, Sequence[tuple[str, tuple[int, ...]]]]
+
+    @classmethod
+    def of(cls, buffers: Mapping[str, Buffer]) -> Layout:
+        """For buffers by their labels."""
+        places: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+        for label, buffer in buffers.items():
+            shape = tuple(int(size or 0) for size in buffer.shape)
+            places.setdefault(buffer.dtype, []).append((label, shape))
+        return cls(places)
+
+    def vectors(self, found: Mapping[str, np.ndarray], share: float) -> Vectors:
+        """All arrays, times the share that their shard has of the images."""
+        made: Vectors = {}
+        for dtype, arrays in self.places.items():
+            vector = np.concatenate([np.ravel(found[label]) for label, _ in arrays])
+            vector *= vector.dtype.type(share)
+            made[dtype] = vector
+        return made
+
+    def arrays(self, combined: Callable[[str, int], np.ndarray]) -> Arrays:
+        """Label -> array, from the vector of each type.
+
+        Args:
+            combined: (type, length) -> the vector.
+        """
+        found: Arrays = {}
+        for dtype, arrays in self.places.items():
+            sizes = [int(np.prod(shape, dtype=int)) for _, shape in arrays]
+            pieces = np.split(combined(dtype, sum(sizes)), np.cumsum(sizes)[:-1])
+            found.update((label, piece.reshape(shape)) for (label, shape), piece in zip(arrays, pieces))
+        return found
+
+
+class Running:
+    """One run of a sharded step on this process: its shards, from exchange to exchange."""
+
+    def __init__(self, parts: Parts, shards: Shards, batch: Batch, clock: Clock) -> None:
+        self.parts, self.shards, self.batch, self.clock = parts, shards, batch, clock
+        self._own = share_of(shards.exchange.rank, shards.exchange.size, shards.count)
+        self._rows: dict[str, list[np.ndarray]] = {label: [] for label in parts.by_row}
+        self._kept: dict[int, Arrays] = {}  # number of a shard -> what later stages read of it
+        self._of_all: Arrays = {}
+
+    def means(self) -> Arrays:
+        """Label -> mean over all images of all processes, of what has one."""
+        for number, layout in enumerate(self.parts.on_the_way):
+            names = self.parts.cut.stages[number].exchanged
+            found = self._combined(number, layout)
+            self._of_all.update((names[name], array) for name, array in found.items())
+        return self._combined(len(self.parts.stages) - 1, self.parts.means)
+
+    def rows(self) -> Arrays:
+        """Label -> array of the outputs with a row an image, of all processes."""
+        return {
+            label: self.shards.exchange.in_order(
+                np.concatenate(found) if found else self.parts.no_rows(label)
+            )
+            for label, found in self._rows.items()
+        }
+
+    def _combined(self, stage: int, layout: Layout) -> Arrays:
+        """Run a stage of all shards of this process; the means of what it has to give."""
+        count = self.shards.count
+
+        def leaf(number: int) -> Vectors | None:
+            return self._computed(stage, number, layout)
+
+        nodes = {node: value_of(node, leaf, _add) for node in cover((0, count), self._own)}
+
+        def of_all(dtype: str, length: int) -> np.ndarray:
+            held = {node: None if vectors is None else vectors[dtype] for node, vectors in nodes.items()}
+            return self.shards.exchange.combine(count, held, np.zeros(length, dtype))
+
+        return layout.arrays(of_all)
+
+    def _computed(self, stage: int, number: int, layout: Layout) -> Vectors | None:
+        """What one shard adds to the means behind a stage; None for one without images."""
+        taken = rows_of(number, self.shards.count, self.batch.rows)
+        count = taken.stop - taken.start
+        if not count:
+            return None
+        share = count / self.batch.rows
+        is_last = stage == len(self.parts.stages) - 1
+        kept = self._kept.pop(number, {}) if is_last else self._kept.setdefault(number, {})
+        given = {**self._inputs(number, taken, share), **self._of_all, **kept}
+        found = self.parts.stages[stage].run(given, is_checked=True)
+        for label in found.keys() & self.parts.by_row.keys():
+            array = found[label]
+            self._rows[label].append(array * array.dtype.type(share) if self.parts.by_row[label] else array)
+        if is_last:
+            return layout.vectors({**kept, **found}, share)
+        kept.update((name, array) for name, array in found.items() if name not in self.parts.by_row)
+        return layout.vectors(found, share)
+
+    def _inputs(self, number: int, taken: slice, share: float) -> Arrays:
+        """The inputs of a shard."""
+        arrays = self.batch.taken(taken)
+        for index in self.shards.is_sum:
+            name = weight_name(index)
+            arrays[name] = arrays[name] / arrays[name].dtype.type(share)
+        seed = (self.clock.seed + number * _SEED_STEP) & 0x7FFFFFFFFFFFFFFF
+        return {**arrays, **replace(self.clock, seed=seed).arrays()}
 
 
 def _add(first: Vectors, second: Vectors) -> Vectors:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,16 +104,31 @@ class Batch:
         arrays: name of a program input -> contiguous array of its type and shape.
         rows: number of samples.
         given: the form of targets and weights, where the model's own `compute_loss` takes them as they come.
+        held: which rows of the model's inputs are here, where other processes read the others; None for all.
+            Targets and weights are here for all rows.
     """
 
     arrays: Arrays
     rows: int
     given: Given | None = None
+    held: slice | None = None
 
     @classmethod
     def of(cls, arrays: Arrays) -> Batch:
         """A batch of arrays under the names of the program's inputs."""
         return cls(arrays, len(arrays[input_name(0)]))
+
+    def inputs(self) -> Arrays:
+        """The arrays of the model's inputs."""
+        names = takewhile(self.arrays.__contains__, map(input_name, count()))
+        return {name: self.arrays[name] for name in names}
+
+    def taken(self, rows: slice) -> Arrays:
+        """Some rows of all arrays, of those that are here."""
+        held = self.inputs() if self.held is not None else {}
+        first = 0 if self.held is None else self.held.start
+        here = slice(rows.start - first, rows.stop - first)
+        return {name: array[here if name in held else rows] for name, array in self.arrays.items()}
 
     def target(self, index: int) -> np.ndarray | None:
         """Targets of an output; None if it has neither loss nor metrics."""
@@ -186,7 +202,7 @@ class StepReport:
     Attributes:
         loss: of the batch alone, penalties included.
         learning_rate: that the step used.
-        batch: what it was trained on.
+        batch: what it was trained on; where several processes train, this one's rows of the inputs.
         rows: (n,) int64 row number in the data of each sample, or None where the data has no rows.
         buffers: label -> array, for the buffers that were asked for.
     """

@@ -126,13 +126,19 @@ def _scaled(
     if before is not None:
         scale, is_clean = _ratio(before, after)
         if not is_clean:
-            scale, own = share, np.asarray(before * share, np.float32)
+            scale, own = share, np.asarray(before * share, np.float32).reshape(first.kernel_shape)
             found.mixed.append(path)
         elif abs(scale - 1) > _CLEAN:
             found.scales[path] = scale
-    own = own if len(parts) == 1 else None
+    own, rows = own if len(parts) == 1 else None, names.rows(first.weight)
     seen = tuple(
-        SeenPart(part.first.kind, part.first.attrs, part.x, part.delta * np.float32(scale), own)
+        SeenPart(
+            part.first.kind,
+            part.first.attrs,
+            part.x if rows is None else part.x[..., rows],
+            part.delta * np.float32(scale),
+            own,
+        )
         for part in parts
     )
     return SeenUse(first.kernel_shape, names.path(first.bias) if first.bias is not None else None, seen)

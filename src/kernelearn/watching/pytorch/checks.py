@@ -52,14 +52,6 @@ def check_criterion(criterion: Any) -> None:
         )
 
 
-def check_stride(name: str, stride: Any) -> None:
-    """Raise ArgumentError for a stride that is neither None nor a whole number of at least 0."""
-    if stride is None:
-        return
-    if not isinstance(stride, int) or isinstance(stride, bool) or stride < 0:
-        raise ArgumentError(f"watch: {name} are recorded every so many steps, 0 for never; got {stride!r}.")
-
-
 def processes(module: Any) -> tuple[int, float]:
     """(rank, 1 / number of processes) of a module that is trained by several; (0, 1) for others."""
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kernelearn.watching.pytorch.layouts import array_of, kernel_last, weight_name
@@ -18,6 +19,20 @@ def _same(array: Array) -> Array:
 
 def _turned(array: Array) -> Array:
     return array.T
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the model of a run has the numbers of a parameter.
+
+    Attributes:
+        path, shape: there.
+        rows: of a dense kernel: which row of the parameter each of its rows is; None for the same order.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    rows: Array | None
 
 
 class Names:
@@ -37,6 +52,7 @@ class Names:
         self.tensors: dict[str, Any] = {}
         self.owners: dict[str, Any] = {}
         self._turns: dict[int, Turn] = {}
+        self._placements: dict[int, Placement] = {}
         for prefix, owner in module.named_modules():
             self._add(_plain(prefix) or type(module).__name__.lower(), owner)
 
@@ -68,8 +84,28 @@ class Names:
         return self.paths.get(id(tensor))
 
     def turned(self, tensor: Any, values: Any) -> Array:
-        """Something of a parameter's shape (itself, its gradient, a slot) in this library's layout."""
+        """Something of a parameter's shape (itself, its gradient, a slot) as the run holds it."""
+        array, placed = self.laid_out(tensor, values), self._placements.get(id(tensor))
+        if placed is None:
+            return array
+        return array.reshape(placed.shape) if placed.rows is None else array[placed.rows]
+
+    def laid_out(self, tensor: Any, values: Any) -> Array:
+        """The same in this library's layout, wherever the model of the run has it."""
         return self._turns[id(tensor)](array_of(values))
+
+    def rows(self, tensor: Any) -> Array | None:
+        """The order in which the run has the inputs of a dense layer; None for the module's own."""
+        placed = self._placements.get(id(tensor))
+        return None if placed is None else placed.rows
+
+    def place(self, placements: Mapping[int, Placement]) -> None:
+        """Hold the weights under the names, and in the order, of the model of the run."""
+        self._placements = dict(placements)
+        renamed = {self.paths[key]: placed.path for key, placed in placements.items()}
+        self.paths = {key: renamed.get(path, path) for key, path in self.paths.items()}
+        self.tensors = {renamed.get(path, path): tensor for path, tensor in self.tensors.items()}
+        self.owners = {renamed.get(path, path): owner for path, owner in self.owners.items()}
 
     def weights(self) -> Mapping[str, SeenWeight]:
         """Path -> weight, for all of them."""

@@ -1,25 +1,21 @@
-"""What a watcher has to say: once each, as a warning and as an event of the run."""
+"""What there is to say of a training in PyTorch that cannot be seen as one expects."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 from kernelearn.watching.pytorch.assembling import Assembled
 from kernelearn.watching.pytorch.graph import Pass
 from kernelearn.watching.pytorch.names import Names
+from kernelearn.watching.sayings import Sayings
 
 
-class Notes:
-    """Tells what cannot be recorded, and why.
-
-    Args:
-        event: writes an event of the run.
-    """
+class Notes(Sayings):
+    """What is to say of the passes and of the uses of weights in a module."""
 
     def __init__(self, names: Names, event: Callable[..., None], is_shared: bool) -> None:
-        self._names, self._event, self._is_shared = names, event, is_shared
-        self._said: set[str] = set()
+        super().__init__("watch", event)
+        self._names, self._is_shared = names, is_shared
 
     def of_pass(self, found: Pass) -> None:
         """What stands in the way of seeing a forward pass."""
@@ -55,11 +51,3 @@ class Notes:
             )
         if found.scales:
             self._event("gradients scaled", factors=found.scales)
-
-    def say(self, text: str) -> None:
-        """Say it, unless it was said before."""
-        if text in self._said:
-            return
-        self._said.add(text)
-        self._event("note", text=text)
-        warnings.warn(f"watch: {text}", UserWarning, stacklevel=2)

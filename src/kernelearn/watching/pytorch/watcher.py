@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,23 +19,22 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.errors import KernelearnError
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
+from kernelearn.watching.opening import Opening
 from kernelearn.watching.pytorch import checks
 from kernelearn.watching.pytorch.assembling import assemble
 from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
+from kernelearn.watching.pytorch.holding import held_model
 from kernelearn.watching.pytorch.hooks import Hook
 from kernelearn.watching.pytorch.layouts import array_of
 from kernelearn.watching.pytorch.notes import Notes
 from kernelearn.watching.pytorch.probing import Probing
 from kernelearn.watching.pytorch.trained import Trained
+from kernelearn.watching.sayings import giving_up
 from kernelearn.watching.seen import Array, SeenStep
 
-# Steps between ledgers, and between feature maps, where the user does not say.
-_USUAL = {Stream.KERNELS: 1, Stream.LEDGER: 100, Stream.MAPS: 100}
-_NEVER: dict[str, int] = {Stream.GRADIENTS: 0, Stream.FULL: 0, Stream.SNAPSHOTS: 1}
 _PURPOSE = "watching a training in PyTorch"
 
 
@@ -53,6 +51,7 @@ def watch(
     criterion: Any = None,
     loader: Any = None,
     class_names: Any = None,
+    hold_model: bool = True,
     max_bytes: int = 2**30,
     overwrite: bool = False,
 ) -> Watcher:
@@ -72,6 +71,8 @@ def watch(
             classes of the images. Without it say them: `watcher.note(loss=..., labels=...)`.
         loader: a `NumberedLoader`, which knows the numbers of the images.
         class_names: names of the classes, in the order of their numbers.
+        hold_model: read the module with `from_torch` before the first update (some seconds, once), so that
+            explanations can compute with the model; where that is not possible, a warning says what works.
         max_bytes, overwrite: as for the Recorder.
     Returns: a Watcher; `stop()` ends it, and so does leaving `with watch(...)`.
     Raises: ArgumentError for what cannot be watched, with what to do; StorageError for the folder;
@@ -80,13 +81,8 @@ def watch(
     Training computes the same with it. An error while recording ends the recording, with a warning.
     """
     require("torch", _PURPOSE)
-    strides = {
-        Stream.KERNELS: kernels_every,
-        Stream.LEDGER: every,
-        Stream.MAPS: 0 if probe_images is None else maps_every,
-    }
-    for name, stride in strides.items():
-        checks.check_stride(name, stride)
+    maps = 0 if probe_images is None else maps_every
+    opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite)
     checks.check_module(module)
     trained = Trained(module, optimizer)
     checks.check_optimizer(trained.optimizer, trained.names)
@@ -94,19 +90,11 @@ def watch(
         checks.check_criterion(criterion)
     if checks.processes(module)[0]:  # every process trains; the first one records
         return Watcher(trained, None, None, None)
-    book = WatchBook(
-        run,
-        trained.about(class_names),
-        {str(n): _USUAL[n] if stride is None else stride for n, stride in strides.items()} | _NEVER,
-        [str(name) for name, stride in strides.items() if stride is None],
-        layers,
-        max_bytes,
-        overwrite,
-    )
+    book = opening.book(trained.about(class_names))
     if probe_images is not None:
         probing = Probing(module, trained.names, probe_images)
         book.watch_probes(probing.images(), probing.maps)
-    return Watcher(trained, book, criterion, loader)
+    return Watcher(trained, book, criterion, loader, hold_model)
 
 
 @dataclass
@@ -122,6 +110,7 @@ class _Step:
     labels: list[Array] = field(default_factory=list)
     images: list[Array] = field(default_factory=list)
     rows: int = 0
+    example: tuple[Any, ...] | None = None  # what the module was called with, while the model is to be read
     seen: SeenStep | None = None
 
     def complete(self, seen: SeenStep, epoch: int) -> SeenStep:
@@ -141,7 +130,14 @@ class Watcher:
         folder: of the run; None in the other processes of a training by several.
     """
 
-    def __init__(self, trained: Trained, book: WatchBook | None, criterion: Any, loader: Any) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        book: WatchBook | None,
+        criterion: Any,
+        loader: Any,
+        holds_model: bool = False,
+    ) -> None:
         self._trained, self._book, self._loader = trained, book, loader
         self.folder = None if book is None else book.folder
         self._share = checks.processes(trained.module)[1]
@@ -149,6 +145,7 @@ class Watcher:
         self._inputs = Inputs(trained.names.paths)
         self._is_compiled = hasattr(trained.module, "_orig_mod")
         self._step, self._epoch = _Step(), -1
+        self._holds_model = holds_model
         self._handles: list[Any] = []
         self._of_step: list[Any] = []  # handles of hooks that a recorded step has
         self._is_on = book is not None
@@ -258,6 +255,8 @@ class Watcher:
             self._step.images.append(self._loader.images)
         if self._is_ledger_due:
             self._remove_step_hooks()
+            if self._holds_model:
+                self._step.example = _example(arguments, options)
             found = find_uses(results, rows, self._inputs)
             self._step.passes.append(found)
             self._is_compiled |= found.is_compiled
@@ -293,6 +292,8 @@ class Watcher:
             passes = self._step.passes
             # NOTE: before gradients are read, because uses say how weights are laid out.
             trained.names.learn(use for found in passes for use in found.uses)
+            if self._holds_model and any(found.uses for found in passes):
+                self._hold_model(book)
             seen.gradients = trained.gradients()
             raw = {key: trained.names.turned(p, before) for key, (p, before) in self._step.raw.items()}
             found = assemble(passes, trained.names, raw, seen.gradients, self._share)
@@ -304,6 +305,20 @@ class Watcher:
         elif Stream.GRADIENTS in book.due:
             seen.gradients = trained.gradients()
         self._step.seen = seen
+
+    def _hold_model(self, book: WatchBook) -> None:
+        """Read the model, once: the run begins with it."""
+        self._holds_model = False
+        names = self._trained.names
+        held = held_model(self._trained.module, self._step.example, names)
+        if held.config is None:
+            self._notes.say(
+                f"The run does not hold the model: {held.why} Ledgers, updates, histories and the report "
+                "work on it; what computes with the model (explain unit, delta, dense, field) does not."
+            )
+            return
+        names.place(held.placements)
+        book.hold(held.config, {path: seen.shape for path, seen in names.weights().items()})
 
     def _after_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
         book, seen = self._book, self._step.seen
@@ -345,12 +360,7 @@ class Watcher:
         self._of_step = []
 
     def _give_up(self, error: Exception) -> None:
-        said = str(error) if isinstance(error, KernelearnError) else f"{type(error).__name__}: {error}"
-        warnings.warn(
-            f"watch: {said} Recording ends; training goes on without it. What is recorded can be read.",
-            UserWarning,
-            stacklevel=3,
-        )
+        giving_up("watch", error)
         with contextlib.suppress(Exception):
             self._end("interrupted")
         self._is_on = False
@@ -369,6 +379,12 @@ class Watcher:
             torch.compiler.set_stance("default")
         if self._book is not None:
             self._book.close(kind)
+
+
+def _example(arguments: Any, options: Any) -> tuple[Any, ...] | None:
+    """What a module was called with, where it is tensors alone."""
+    is_plain = bool(arguments) and not options and all(hasattr(a, "grad_fn") for a in arguments)
+    return tuple(a.detach()[:2].cpu() for a in arguments) if is_plain else None
 
 
 def _is_zero(gradient: Any) -> bool:

@@ -98,10 +98,22 @@ def _bias_behind(r: Reader, node: Node, units: int) -> tuple[Node, np.ndarray, s
 
 
 def _from_right(r: Reader, node: Node, x: Followed, known: Known) -> None:
+    if known.array.ndim == 1 and x.rank >= 2 and x.order.index(0) < x.rank - 1:
+        _by_vector(r, node, x, known)
+        return
     if known.array.ndim < 2 or known.array.ndim > x.rank or (known.array.shape[:-2] and x.order.index(0)):
         r.refuse(node, f"{x.shape} times a constant of shape {known.array.shape}")
     beside = Learned(known.array) if known.is_weight else known.array
     r.give(node, Followed(r.operation(node, "matmul", r.ordered(node, x), beside), plain(x.rank)))
+
+
+def _by_vector(r: Reader, node: Node, x: Followed, known: Known) -> None:
+    """The last axis goes away, as in NumPy."""
+    if x.shape[-1] != known.array.shape[0]:
+        r.refuse(node, f"{x.shape} times a constant of shape {known.array.shape}")
+    beside = Learned(known.array) if known.is_weight else known.array
+    y = r.operation(node, "matmul", r.ordered(node, x), beside)
+    r.give(node, Followed(y, plain(x.rank - 1)))
 
 
 def _from_left(r: Reader, node: Node, known: Known) -> None:

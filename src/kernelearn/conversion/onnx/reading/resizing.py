@@ -18,6 +18,7 @@ from kernelearn.engine.reference.images.resizing import sampling_matrix
 from kernelearn.layers import UpSampling1D, UpSampling2D, UpSampling3D
 
 _LARGEST = 1 << 13  # pixels of an axis
+_CROPS = "tf_crop_and_resize"
 # new pixel, scale, old size, new size -> place in old pixels
 _PLACES: dict[str, Any] = {
     "half_pixel": lambda x, s, old, new: (x + 0.5) / s - 0.5,
@@ -47,10 +48,10 @@ def resize(r: Reader, node: Node) -> None:
         axes=None,
         keep_aspect_ratio_policy="stretch",
     )
-    if a["antialias"]:
-        r.refuse(node, "antialias=1 is not read")
     x = r.unrowed(node, r.followed(node))
     scales_at = 2 if r.opset >= 11 else 1
+    if a["coordinate_transformation_mode"] == _CROPS:
+        a["roi"] = [float(part) for part in np.ravel(r.known(node, 1, "the region").array)]
     sizes = _sizes(r, node) if r.has(node, 3) else None
     scales = None
     if r.has(node, scales_at):
@@ -86,11 +87,15 @@ def _resized(r: Reader, node: Node, x: Followed, a: dict[str, Any], scales: Any,
     if given is None or (scales is not None and sizes is not None) or len(given) != len(axes):
         r.refuse(node, f"it wants either scales or sizes for {len(axes)} axes")
     mode, where = a["mode"], a["coordinate_transformation_mode"]
-    if mode not in ("nearest", "linear", "bilinear", "trilinear", "cubic") or where not in _PLACES:
+    is_read = mode in ("nearest", "linear", "bilinear", "trilinear", "cubic")
+    if not is_read or (where not in _PLACES and where != _CROPS):
         r.refuse(node, f"mode={mode!r} with coordinate_transformation_mode={where!r} is not read")
+    if a.get("antialias") and mode == "nearest":
+        r.refuse(node, "antialias=1 with mode='nearest' is not read")
     if sizes is not None:
         given = _kept_ratio(r, node, a.get("keep_aspect_ratio_policy", "stretch"), x, axes, sizes)
     wanted = dict(zip(axes, given))
+    regions = _regions(r, node, a, axes)
     if sizes is None and None in x.shape:
         r.give(node, _of_any_size(r, node, x, a, wanted))
         return
@@ -98,7 +103,7 @@ def _resized(r: Reader, node: Node, x: Followed, a: dict[str, Any], scales: Any,
     for axis, number in wanted.items():
         size = x.shape[axis]
         if x.order[axis] == 0 or size is None:
-            if (
+            if regions[axis] != (0, 1) or (
                 not isinstance(number, Images)
                 and number not in (1, r.batch)
                 and not (sizes is None and number == 1)
@@ -110,20 +115,37 @@ def _resized(r: Reader, node: Node, x: Followed, a: dict[str, Any], scales: Any,
         )
         if not 1 <= new <= _LARGEST or size > _LARGEST or not scale > 0:
             r.refuse(node, f"from {size} to {new} pixels")
-        if where == "align_corners" and new != size * scale:
-            r.refuse(
-                node, f"align_corners to {size * scale} pixels means different things in different runtimes"
-            )
+        # NOTE: runtimes round a part of a pixel differently, and some cut nothing off where no size changes.
+        is_cut = regions[axis] != (0, 1)
+        if (where in ("align_corners", _CROPS) and new != size * scale) or (is_cut and new == size):
+            r.refuse(node, f"{where} to {size * scale} pixels means different things in different runtimes")
         if new != size or scale != 1:
-            matrices[axis] = _matrix(r, node, a, int(size), new, scale)
+            matrices[axis] = _matrix(r, node, a, int(size), new, scale, regions[axis])
+    outside = float(a.get("extrapolation_value", 0))
+    if outside and any(np.any(~matrix.any(axis=1)) for matrix in matrices.values()):
+        x = Followed(r.operation(node, "subtract", x.tensor, outside, suffix="less"), x.order)
+        x = _applied(r, node, x, mode, matrices)
+        x = Followed(r.operation(node, "add", x.tensor, outside, suffix="outside"), x.order)
+        r.give(node, x)
+        return
     r.give(node, _applied(r, node, x, mode, matrices))
+
+
+def _regions(r: Reader, node: Node, a: dict[str, Any], axes: list[int]) -> dict[int, tuple[float, float]]:
+    """axis -> the part that is resized, as shares of its length: (0, 1) but for tf_crop_and_resize."""
+    given = a.get("roi")
+    if given is None:
+        return dict.fromkeys(axes, (0.0, 1.0))
+    if len(given) != 2 * len(axes) or not np.all(np.isfinite(given)) or np.abs(given).max() > _LARGEST:
+        r.refuse(node, f"a region of {given[:16]} for {len(axes)} axes")
+    return {axis: (given[i], given[i + len(axes)]) for i, axis in enumerate(axes)}
 
 
 def _of_any_size(r: Reader, node: Node, x: Followed, a: dict[str, Any], scales: dict[int, float]) -> Followed:
     """Whole factors of maps whose sizes are open, where our layer means the same for every size."""
     factors = [scales.get(axis, 1.0) for axis in range(x.rank)]
     name = "nearest" if a["mode"] == "nearest" else "bilinear"
-    fits = x.order == images_like(4) and factors[:2] == [1, 1] and a["mode"] != "cubic"
+    fits = x.order == images_like(4) and factors[:2] == [1, 1] and a["mode"] != "cubic" and "roi" not in a
     fits = fits and all(f == int(f) and 1 <= f <= 64 for f in factors)
     if fits:
         pairs = [(size, int(f)) for size in (1, 4, 7) for f in factors[2:]]
@@ -155,24 +177,57 @@ def _kept_ratio(
     return [math.floor(scale * size + 0.5) for size in old]
 
 
-def _matrix(r: Reader, node: Node, a: dict[str, Any], old: int, new: int, scale: float) -> np.ndarray:
-    """The (new, old) matrix of an axis."""
-    places = _PLACES[a["coordinate_transformation_mode"]](np.arange(new, dtype=np.float64), scale, old, new)
-    if a["mode"] == "nearest":
-        if a["nearest_mode"] not in _ROUNDS:
-            r.refuse(node, f"nearest_mode={a['nearest_mode']!r} is not known")
-        pixels = np.clip(_ROUNDS[a["nearest_mode"]](places), 0, old - 1).astype(int)
-        return np.eye(old)[pixels]
+def _matrix(
+    r: Reader,
+    node: Node,
+    a: dict[str, Any],
+    old: int,
+    new: int,
+    scale: float,
+    region: tuple[float, float] = (0.0, 1.0),
+) -> np.ndarray:
+    """The (new, old) matrix of an axis; rows of zeros are pixels outside of what is there."""
+    pixels, where = np.arange(new, dtype=np.float64), a["coordinate_transformation_mode"]
+    if where == _CROPS:
+        places = _cropped(pixels, region, old, new)
+    else:
+        places = _PLACES[where](pixels, scale, old, new)
+    is_outside = (places < 0) | (places > old - 1) if where == _CROPS else np.zeros(new, bool)
+    if a["mode"] != "nearest":
+        if a.get("antialias") and where == "pytorch_half_pixel" and new == 1:
+            r.refuse(node, f"{where} to one pixel, antialiased, means different things in different runtimes")
+        made = _interpolation(a, places, old, min(scale, 1.0) if a.get("antialias") else 1.0)
+        made[is_outside] = 0
+        return made
+    if a["nearest_mode"] not in _ROUNDS:
+        r.refuse(node, f"nearest_mode={a['nearest_mode']!r} is not known")
+    if is_outside.any():
+        r.refuse(node, f"{where} beyond the borders with mode='nearest'")
+    return np.eye(old)[np.clip(_ROUNDS[a["nearest_mode"]](places), 0, old - 1).astype(int)]
+
+
+def _cropped(pixels: np.ndarray, region: tuple[float, float], old: int, new: int) -> np.ndarray:
+    start, end = region
+    if new == 1:
+        return np.array([(start + (end - start) / 2) * (old - 1)])
+    return pixels * (end - start) * (old - 1) / (new - 1) + start * (old - 1)
+
+
+def _interpolation(a: dict[str, Any], places: np.ndarray, old: int, squeezed: float) -> np.ndarray:
+    """Rows of weights around `places`. Antialiased, the kernel is 1 / squeezed times as wide."""
     is_cubic = a["mode"] == "cubic"
-    first = np.floor(places).astype(int) - (1 if is_cubic else 0)
-    made = np.zeros((new, old))
-    for tap in range(4 if is_cubic else 2):
-        distance = np.abs(places - (first + tap))
+    reach = math.ceil((2 if is_cubic else 1) / squeezed)
+    first = np.floor(places).astype(int) - reach + 1
+    made = np.zeros((len(places), old))
+    for tap in range(2 * reach):
+        distance = np.abs(places - (first + tap)) * squeezed
         weights = _cubic(distance, a["cubic_coeff_a"]) if is_cubic else np.maximum(1 - distance, 0)
         if a.get("exclude_outside"):
             weights = np.where((first + tap < 0) | (first + tap >= old), 0, weights)
-        np.add.at(made, (np.arange(new), np.clip(first + tap, 0, old - 1)), weights)
-    return made / made.sum(axis=1, keepdims=True) if a.get("exclude_outside") else made
+        np.add.at(made, (np.arange(len(places)), np.clip(first + tap, 0, old - 1)), weights)
+    if a.get("exclude_outside") or a.get("antialias"):
+        made /= made.sum(axis=1, keepdims=True)
+    return made
 
 
 def _cubic(d: np.ndarray, a: float) -> np.ndarray:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
-from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, packed_weights
+from kernelearn.engine.cpu.kernels.packing import Blocks, Order, block_offset, packed_weights
 from kernelearn.engine.cpu.kernels.packing_pairs import packed_pairs
 from kernelearn.engine.cpu.kernels.precision import (
     PAIRS_SAVING,
@@ -23,6 +23,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
     rounded_operands,
 )
+from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import PAIR
@@ -156,11 +157,15 @@ def lower_product(
         op = rounded_operands(plan, op)
     x, source = op.inputs
     flops = 2.0 * inner * outer * rows
+    sizes = Sizes(inner, outer, rows, transposed)
+    if sizes.are_panels and not pairs:
+        return lower_panels(plan, op, chain, operation or op, sizes)
+    order = Order(blocks, rows=1, taps=1, inner=inner, groups=1)
     if pairs:
-        source = packed_pairs(plan, op, source, blocks, 1, inner, 1, transposed)
+        source = packed_pairs(plan, op, source, order, transposed)
         x, inner = channel_pairs(plan, op, x, inner), -(-inner // 2)
     elif transposed or (rows >= PACKING_ROWS and inner * outer > PACKED):
-        source = packed_weights(plan, op, source, blocks, 1, inner, 1, transposed)
+        source = packed_weights(plan, op, source, order, transposed)
     is_packed = source != op.inputs[1]
     code = Product(inner, outer, rows, blocks, is_packed, pairs, chain)
     few = blocks if is_packed else Blocks(outer, plan.target.width, choose_few_vectors(outer, plan.target))

@@ -1,10 +1,11 @@
 """Weights in the order in which the inner loops read them: blocks of a few vectors of output channels.
 
-forward:   packed[group][block][tap][c][lane] = w[tap][c][group * filters + block * lanes + lane]
+forward:   packed[group][block][row][c][tap][lane] = w[row][tap][c][group * filters + block * lanes + lane]
 transposed (for input gradients, whose output channels are c):
-           packed[group][block][tap][f][lane] = w[tap][block * lanes + lane][group * filters + f]
+           packed[group][block][row][f][tap][lane] = w[row][tap][block * lanes + lane][group * filters + f]
 
-The last block of a group may be narrower; lanes without a channel hold zeros.
+Taps of a row lie side by side, so that a loop over the channels that uses all of them reads one stream. The
+last block of a group may be narrower; lanes without a channel hold zeros.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kernelearn.engine.cpu.kernels.narrow import on_vectors
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import tiles
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.plan import Code, Plan, Tasks, identity
 from kernelearn.engine.program import Buffer, Operation
@@ -69,27 +72,52 @@ class Blocks:
         return result
 
 
-def packed_weights(
-    plan: Plan,
-    op: Operation,
-    weights: str,
-    blocks: Blocks,
-    taps: int,
-    inner: int,
-    groups: int,
-    transposed: bool,
-) -> str:
-    """Buffer with packed weights, made by a call that is added to the plan (once for all users).
+@dataclass(frozen=True)
+class Order:
+    """What packed weights hold, and in which order.
 
-    Args:
+    Attributes:
+        blocks: the output channels of a group.
+        rows, taps: of the kernel: rows (of all planes), taps of a row.
         inner: channels that the inner loop runs over: a group's inputs forward, its filters transposed.
+        groups: of channels.
     """
-    if not transposed and groups == 1 and blocks.count == 1 and not blocks.tail_channels:
+
+    blocks: Blocks
+    rows: int
+    taps: int
+    inner: int
+    groups: int
+
+    @property
+    def numbers(self) -> int:
+        """Of a vector register's lanes, and zeros, all in all."""
+        return self.groups * self.rows * self.taps * self.inner * self.blocks.padded
+
+    @property
+    def tasks(self) -> Tasks:
+        """A block each."""
+        return Tasks(fixed=self.groups * self.blocks.count)
+
+    def start(self, group: Index, first: int, block: Index) -> Index:
+        """Where a block begins; see `block_offset`."""
+        return block_offset(self.blocks, self.rows * self.taps, self.inner, group, first, block)
+
+    def line(self, row: Index, c: Index, tap: Index) -> Index:
+        """Number of the line, of a block's lanes, that a tap of a channel has in its block."""
+        return (row * self.inner + c) * self.taps + tap
+
+
+def packed_weights(plan: Plan, op: Operation, weights: str, order: Order, transposed: bool) -> str:
+    """Buffer with packed weights, made by a call that is added to the plan (once for all users)."""
+    blocks, is_sorted = order.blocks, order.taps == 1 or order.inner == 1
+    if not transposed and is_sorted and order.groups == 1 and blocks.count == 1 and not blocks.tail_channels:
         return weights  # already in this order
-    packed = Buffer("packed", (groups * taps * inner * blocks.padded,), "float32")
-    kind = PackedTransposed if transposed else PackedWeights
-    tasks = Tasks(fixed=groups * blocks.count)
-    return packed_once(plan, op, weights, kind(blocks, taps, inner, groups), packed, tasks, "pack weights")
+    code = on_vectors(
+        PackedTransposed(order) if transposed else PackedWeights(order), blocks.width, plan.target
+    )
+    packed = Buffer("packed", (order.numbers,), "float32")
+    return packed_once(plan, op, weights, code, packed, order.tasks, "pack weights")
 
 
 def packed_once(
@@ -142,61 +170,53 @@ def one_block(k: Kernel, blocks: Blocks, groups: int, unit: Index, body: Body) -
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """Rows of filters, copied block by block."""
+    """Lines of filters, copied block by block."""
 
-    blocks: Blocks
-    taps: int
-    inner: int
-    groups: int
+    order: Order
 
     def emit(self, k: Kernel) -> None:
-        filters = self.groups * self.blocks.channels
+        o, blocks = self.order, self.order.blocks
+        filters = o.groups * blocks.channels
 
         def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-            target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
-            source = group * self.blocks.channels + (block + first) * self.blocks.lanes
-            with k.loop(0, self.taps * self.inner) as row:
+            target, lanes = o.start(group, first, block), vectors * k.width
+            column = group * blocks.channels + (block + first) * blocks.lanes
+            with k.loop(0, o.rows) as row, k.loop(0, o.taps) as tap, k.loop(0, o.inner) as c:
+                source = column + ((row * o.taps + tap) * o.inner + c) * filters
+                place = target + o.line(row, c, tap) * lanes
                 for v in range(vectors):
-                    mask = k.mask(channels - v * k.width)
-                    value = k.load("w", source + row * filters + v * k.width, mask)
-                    k.store(value, "packed", target + row * (vectors * k.width) + v * k.width)
+                    value = k.load("w", source + v * k.width, k.mask(channels - v * k.width))
+                    k.store(value, "packed", place + v * k.width)
 
-        each_block(k, self.blocks, self.groups, body)
+        each_block(k, blocks, o.groups, body)
 
 
 @dataclass(frozen=True)
 class PackedTransposed:
     """Squares of weights, transposed in registers."""
 
-    blocks: Blocks
-    taps: int
-    inner: int
-    groups: int
+    order: Order
 
     def emit(self, k: Kernel) -> None:
-        filters = self.groups * self.inner
-        width = k.width
+        o, blocks, width = self.order, self.order.blocks, k.width
+        filters = o.groups * o.inner
 
         def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-            target = block_offset(self.blocks, self.taps, self.inner, group, first, block)
-            start = (block + first) * (self.blocks.lanes * filters) + group * self.inner
-            with k.loop(0, self.taps) as tap:
-                source = start + tap * (self.blocks.channels * filters)
-                place = target + tap * (self.inner * vectors * width)
+            target, lanes = o.start(group, first, block), vectors * width
+            start = (block + first) * (blocks.lanes * filters) + group * o.inner
+            with k.loop(0, o.rows) as row, k.loop(0, o.taps) as tap:
+                source = start + (row * o.taps + tap) * (blocks.channels * filters)
 
-                def square(f: Index, lanes: int) -> None:
+                def square(f: Index, count: int) -> None:
                     for v in range(vectors):
                         rows = [
-                            k.load("w", source + f + c * filters, k.mask(lanes)) if c < channels else k.zero
+                            k.load("w", source + f + c * filters, k.mask(count)) if c < channels else k.zero
                             for c in range(v * width, (v + 1) * width)
                         ]
-                        for i, column in enumerate(transpose(k, rows)[:lanes]):
-                            k.store(column, "packed", place + (f + i) * (vectors * width) + v * width)
+                        for i, column in enumerate(transpose(k, rows)[:count]):
+                            k.store(column, "packed", target + o.line(row, f + i, tap) * lanes + v * width)
 
-                full = self.inner // width * width
-                with k.loop(0, full, width) as f:
-                    square(f, width)
-                if full < self.inner:
-                    square(k.const(full), self.inner - full)
+                for f, count in tiles(k, o.inner):
+                    square(f, count)
 
-        each_block(k, self.blocks, self.groups, body)
+        each_block(k, blocks, o.groups, body)

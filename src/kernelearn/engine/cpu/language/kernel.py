@@ -125,6 +125,10 @@ class Kernel:
             self._pointers[argument] = f"%arg.{argument}"
         self.lo, self.hi = Index(self, "%lo"), Index(self, "%hi")
 
+    def narrow(self, width: int) -> None:
+        """Vectors have so many lanes from here on."""
+        self.width, self.vector = width, type_of("float", width)
+
     # --- text
 
     def op(self, text: str) -> str:
@@ -360,11 +364,22 @@ class Kernel:
         self.declare(f"void {name}({vector}, ptr, i32, <{self.width} x i1>)")
         self.do(f"call void {name}({vector} {value}, ptr {pointer}, i32 {align}, <{self.width} x i1> {mask})")
 
-    def prefetch(self, argument: str, offset: Index | int = 0) -> None:
-        """Ask for a cache line of float32 numbers that is needed soon; out of bounds does no harm."""
+    def forget(self) -> None:
+        """From here on memory is read again. It makes no instruction.
+
+        Without it LLVM finds loads that repeat in a basic block, keeps their values, and spills them.
+        """
+        self.do('call void asm sideeffect "", "~{memory}"()')
+
+    def prefetch(self, argument: str, offset: Index | int = 0, locality: int = 3) -> None:
+        """Ask for a cache line of float32 numbers that is needed soon; out of bounds does no harm.
+
+        Args:
+            locality: 3 for the first-level cache, 2 for the second.
+        """
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         pointer = self.address(argument, offset)
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
 
     def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> Value:
         """One number."""

@@ -4,10 +4,12 @@
 slow: "avx512", "avx2", "baseline" (the least that every processor of this architecture has), or "native".
 """
 
+from __future__ import annotations
+
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.errors import KernelearnError, unknown_name
 
@@ -35,6 +37,15 @@ class Target:
     def key(self) -> str:
         """Everything that changes the code, for the cache."""
         return f"{self.cpu} {self.features} {self.width}"
+
+    @property
+    def halved(self) -> Target | None:
+        """The same with vectors of half the lanes, and as many registers; None where that gains nothing.
+
+        A vector of AVX-512 takes as long as one of half the width where there are two wide units, and as long
+        as two of them on other processors.
+        """
+        return replace(self, width=self.width // 2) if self.name == "avx512" else None
 
 
 # Vector width in float32 numbers, and the number of vector registers.

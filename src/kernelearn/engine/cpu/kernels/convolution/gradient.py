@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, image_shape, three
+from kernelearn.engine.cpu.kernels.narrow import fitting, on_vectors
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import (
     PAIRS_SAVING,
@@ -328,16 +329,17 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     if has_rounded_operands(op) and not pairs:
         op = rounded_operands(plan, op)
     g = find_gradient(plan, op, pairs)
-    s = choose_shape(g, plan.target)
-    blocks = Blocks(g.outer, plan.target.width, s.vectors)
+    target = plan.target if pairs else fitting(plan.target, g.outer)
+    s = choose_shape(g, target)
+    blocks = Blocks(g.outer, target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
-    with sum_of_shards(plan, op, s.shards, size) as target:
+    with sum_of_shards(plan, op, s.shards, size) as sums:
         plan.call(
             op,
-            KernelGradient(g, s),
+            on_vectors(KernelGradient(g, s), target.width, plan.target),
             {"x": x, "g": grad, "n": "#n"},
-            {"dw": target},
+            {"dw": sums},
             Tasks(fixed=s.shards * blocks.count * g.units),
             flops=(g.flops, 0.0),
             saving=PAIRS_SAVING if pairs else 1.0,

@@ -27,7 +27,8 @@ from kernelearn.engine.cpu.kernels.convolution.geometry import (
 )
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
-from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, one_block, packed_weights
+from kernelearn.engine.cpu.kernels.narrow import fitting, on_vectors
+from kernelearn.engine.cpu.kernels.packing import Blocks, Order, block_offset, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.packing_pairs import packed_pairs
 from kernelearn.engine.cpu.kernels.precision import (
     PAIRS_SAVING,
@@ -44,6 +45,9 @@ from kernelearn.engine.program import Operation
 
 # Weights beyond this size stay in the cache only if all images are done for one block of them first.
 BIG_WEIGHTS = 3 * 2**18
+# Bytes of a multiply-add with a number in memory, and those that the code of a tile may have before rows of
+# taps become a loop: a quarter of the first-level cache of instructions.
+INSTRUCTION_BYTES, LONG_CODE = 8, 2**13
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class Taps:
 
 # (row or pixel of the tile, row or column of the tap that reads)
 Pair = tuple[int, int]
+RowPair = tuple[int, Index | int]
 # An input column, and what reads it.
 Readers = tuple[int, list[Pair]]
 
@@ -236,6 +241,9 @@ class _Rows:
     def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
         """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
         axis = self.height
+        if rows == 1 and self._is_long(pixels):
+            self._tap_rows(plane, tz, y, x, pixels)
+            return
         needed: dict[int, list[Pair]] = {}
         for r in range(rows):
             for dy, ty in axis.taps:
@@ -249,8 +257,30 @@ class _Rows:
             with self.k.all_of(inside):
                 self._row(plane, row, tz, pairs, x, pixels)
 
+    def _is_long(self, pixels: int) -> bool:
+        """Whether the code of a tile, written out for each row of taps, would not stay in its cache."""
+        channels = min(self.tile.unroll, self.g.inner) + self.g.inner % self.tile.unroll
+        count = len(self.height.taps) * len(self.width.taps) * channels * pixels * self.vectors
+        return len(self.height.taps) > 1 and count * INSTRUCTION_BYTES > LONG_CODE
+
+    def _tap_rows(self, plane: Index, tz: int, y: Index, x: Index | int, pixels: int) -> None:
+        """As `_planes`, for a single row: a loop over the rows of taps that fall inside of the image."""
+        k, axis = self.k, self.height
+        taps = sorted(axis.taps)
+        (shift, tap), (second, other) = taps[:2]
+        step, row = second - shift, y * axis.in_step + shift
+        low: Index | int = 0
+        high: Index | int = len(taps)
+        if shift < 0:
+            low = (k.maximum(k.const(0) - row, 0) + (step - 1)) // step
+        if (axis.count - 1) * axis.in_step + taps[-1][0] >= axis.size:
+            high = k.minimum((k.maximum(k.const(axis.size) - row, 0) + (step - 1)) // step, len(taps))
+        with k.loop(low, high) as number:
+            pairs = [(0, number * (other - tap) + tap)]
+            self._row(plane, row + number * step, tz, pairs, x, pixels)
+
     def _row(
-        self, plane: Index, row: Index, tz: int, pairs: Sequence[Pair], x: Index | int, pixels: int
+        self, plane: Index, row: Index, tz: int, pairs: Sequence[RowPair], x: Index | int, pixels: int
     ) -> None:
         """Multiply one input row into the tile: loop over its channels."""
         k, g = self.k, self.g
@@ -284,18 +314,19 @@ class _Rows:
         return sorted(readers.items())
 
     def _channel(
-        self, x: Index, c: Index, tz: int, pairs: Sequence[Pair], readers: Sequence[Readers]
+        self, x: Index, c: Index, tz: int, pairs: Sequence[RowPair], readers: Sequence[Readers]
     ) -> None:
         """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
         k, g = self.k, self.g
-        at = self.weights + c * self.lanes
-        held: dict[tuple[int, int, int], Value] = {}
+        at = self.weights + c * (g.kernel[2] * self.lanes)
+        if not self._fits(pairs, readers):
+            self._channel_by_taps(x, at, tz, pairs, readers)
+            return
+        held: dict[tuple[Index | int, int, int], Value] = {}
 
-        def weight(ty: int, tx: int, v: int) -> Value:
+        def weight(ty: Index | int, tx: int, v: int) -> Value:
             if (ty, tx, v) not in held:
-                tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
-                place = at + tap * (g.inner * self.lanes) + v * k.width
-                held[ty, tx, v] = k.load("w", place, element=g.element)
+                held[ty, tx, v] = k.load("w", at + self._tap(tz, ty, tx) + v * k.width, element=g.element)
             return held[ty, tx, v]
 
         for column, users in readers:
@@ -305,6 +336,38 @@ class _Rows:
                     for v in range(self.vectors):
                         register = self.sums[r, p, v]
                         k.set(register, k.multiply_add(values[v], weight(ty, tx, v), k.get(register)))
+
+    def _fits(self, pairs: Sequence[RowPair], readers: Sequence[Readers]) -> bool:
+        """Whether the weights of all these taps have place in registers beside the sums."""
+        taps = {(ty, tx) for _, users in readers for _, tx in users for _, ty in pairs}
+        return self.vectors == 1 or len(self.sums) + len(taps) * self.vectors < self.k.target.registers
+
+    def _channel_by_taps(
+        self, x: Index, at: Index, tz: int, pairs: Sequence[RowPair], readers: Sequence[Readers]
+    ) -> None:
+        """The same tap by tap: its weights in registers, and the columns broadcast again for each tap.
+
+        To broadcast a number again takes no longer than to read a weight again.
+        """
+        k = self.k
+        users: dict[int, list[Pair]] = {}
+        for column, found in readers:
+            for p, tx in found:
+                users.setdefault(tx, []).append((column, p))
+        for tx, (r, ty) in product(sorted(users), pairs):
+            k.forget()
+            place = at + self._tap(tz, ty, tx)
+            weights = [k.load("w", place + v * k.width, element=self.g.element) for v in range(self.vectors)]
+            for column, p in users[tx]:
+                values = self._inputs(x + column * self.g.x[3])
+                for v in range(self.vectors):
+                    register = self.sums[r, p, v]
+                    k.set(register, k.multiply_add(values[v], weights[v], k.get(register)))
+
+    def _tap(self, tz: int, ty: Index | int, tx: int) -> Index | int:
+        """Where the weights of a tap begin, counted from those of the same channel and the first tap."""
+        g = self.g
+        return ((ty + tz * g.kernel[1]) * (g.inner * g.kernel[2]) + tx) * self.lanes
 
     def _inputs(self, at: Index) -> list[Value]:
         """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
@@ -340,24 +403,26 @@ def lower_taps(
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
     inner = -(-g.inner // 2) if pairs else g.inner
-    tile = choose_tile(g.outer, highest, widest, inner, plan.target, isinstance(chain, Pooled))
-    blocks, flops = Blocks(g.outer, plan.target.width, tile.vectors), g.flops
+    target = plan.target if pairs else fitting(plan.target, g.outer)
+    tile = choose_tile(g.outer, highest, widest, inner, target, isinstance(chain, Pooled))
+    blocks, flops = Blocks(g.outer, target.width, tile.vectors), g.flops
     x, weights = _operands(plan, op, g, blocks, transposed, pairs)
     g = g.in_pairs() if pairs else g
     size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
+    finer = _split(g, tile, chain, blocks.count * g.groups)
     reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
     writes = chain.writes if chain else {"y": op.outputs[0]}
     plan.call(
         operation or op,
-        Taps(g, tile, chain, blocks_outside),
+        on_vectors(Taps(g, tile, chain, blocks_outside), target.width, plan.target),
         reads,
         writes,
         IMAGES,
         flops=(flops, 0.0),
         saving=PAIRS_SAVING if pairs else 1.0,
         note=f"{op.operator} tile {tile.rows}x{tile.pixels}x{tile.vectors}{products(op, pairs)}",
-        split=_split(g, tile, chain, blocks.count * g.groups),
+        split=finer and (on_vectors(finer[0], target.width, plan.target), finer[1]),
     )
     return True
 
@@ -367,10 +432,10 @@ def _operands(
 ) -> tuple[str, str]:
     """The input and the packed weights as the kernel reads them."""
     x, weights = op.inputs
-    shape = (blocks, g.tap_count, g.inner, g.groups, transposed)
+    order = Order(blocks, math.prod(g.kernel[:2]), g.kernel[2], g.inner, g.groups)
     if pairs:
-        return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, *shape)
-    return x, packed_weights(plan, op, weights, *shape)
+        return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, order, transposed)
+    return x, packed_weights(plan, op, weights, order, transposed)
 
 
 def _split(

@@ -13,26 +13,44 @@ from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.values import Value
 
 
-def pack_rows(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
-    """Rows of a block that lie apart, next to each other."""
+def pack_rows(
+    k: Kernel,
+    b: Index,
+    side: Side,
+    depth: Index | int,
+    vectors: int,
+    channels: int,
+    role: str = "b",
+    place: int = 0,
+) -> None:
+    """Rows of a block that lie apart, next to each other from `place` on."""
     with k.loop(0, depth) as row:
         for v in range(vectors):
             mask = k.mask(channels - v * k.width)
-            value = k.load("b", b + row * side.row + v * k.width, mask)
-            k.store(value, "packed", row * (vectors * k.width) + v * k.width)
+            value = k.load(role, b + row * side.row + v * k.width, mask)
+            k.store(value, "packed", row * (vectors * k.width) + place + v * k.width)
 
 
-def pack_columns(k: Kernel, b: Index, side: Side, depth: Index | int, vectors: int, channels: int) -> None:
+def pack_columns(
+    k: Kernel,
+    b: Index,
+    side: Side,
+    depth: Index | int,
+    vectors: int,
+    channels: int,
+    role: str = "b",
+    place: int = 0,
+) -> None:
     """Columns of a block, whose numbers follow each other in memory, turned in squares in registers."""
 
     def square(start: Index, lanes: int | None, mask: Value | None) -> None:
         for v in range(vectors):
             columns = range(v * k.width, (v + 1) * k.width)
             held = [
-                k.load("b", b + start + c * side.column, mask) if c < channels else k.zero for c in columns
+                k.load(role, b + start + c * side.column, mask) if c < channels else k.zero for c in columns
             ]
             for i, row in enumerate(transpose(k, held)[:lanes]):
-                k.store(row, "packed", (start + i) * (vectors * k.width) + v * k.width)
+                k.store(row, "packed", (start + i) * (vectors * k.width) + place + v * k.width)
 
     if isinstance(depth, int):
         for start, count in tiles(k, depth):
@@ -57,4 +75,5 @@ def gather_tile(
     with k.loop(0, depth) as inner:
         for v in range(0, size, k.width):
             value = k.load("a", a + inner * side.column + v, k.mask(max(rows - v, 0)))
-            k.store(value, "left", place + inner * size + v, k.mask(size - v))
+            # NOTE: what is too much of a vector is overwritten by the next; behind the last there is room.
+            k.store(value, "left", place + inner * size + v)

@@ -23,6 +23,8 @@ FEW_ROWS = 4
 COPYING_ROWS, NEAR = 32, 8192
 # Blocks of `b` from which on the rows of a transposed `a` are copied.
 COPYING_BLOCKS = 4
+# Rows of b that are multiplied before the sums go back to memory: a block of them stays in the first cache.
+CHUNK = 256
 # Rows and columns of a unit.
 UNIT_ROWS, UNIT_COLUMNS = 128, 256
 
@@ -89,7 +91,8 @@ def choose_code(found: Matrices, target: Target, chain: Chain | None) -> MatrixP
     is_gathered = found.a.row == 1 and found.k * found.a.column > NEAR and blocks.count >= COPYING_BLOCKS
     is_gathered = is_gathered and stack.is_deep()
     shares = Shares(UNIT_ROWS, max(UNIT_COLUMNS // blocks.lanes, 1))
-    return MatrixProduct(found, blocks, shares, 8, is_turned or is_apart, is_gathered, chain)
+    chunk = min(found.k, CHUNK)
+    return MatrixProduct(found, blocks, shares, 8, is_turned or is_apart, is_gathered, chain, chunk)
 
 
 def _note(code: MatrixProduct | DotProducts) -> str:

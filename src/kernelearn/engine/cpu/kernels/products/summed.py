@@ -1,15 +1,17 @@
-"""Kernel gradients of dense layers on many rows an image: products of matrices, summed over the images.
+"""Kernel gradients of dense layers on many rows, and of windows of one pixel: sums over all images.
 
-    dw[c, f] = sum over images n and rows m of  x[n, m, c] * g[n, m, f]
+    dw[c, f] = sum over images n and rows (pixels) m of  x[n, m, c] * g[n, m, f]
 
-A task has some rows and columns of dw, and a share of the images, which it goes through in order.
+A task has some rows and columns of dw, and a share of the images, whose rows it goes through as one long row,
+chunk by chunk. Of each chunk it copies its columns of x and g side by side, into its own cache.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kernelearn.engine.cpu.kernels.convolution.gradient import WANTED_TASKS, find_gradient
 from kernelearn.engine.cpu.kernels.precision import (
     has_rounded_operands,
     multiplies_pairs,
@@ -17,16 +19,22 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
-from kernelearn.engine.cpu.kernels.products.product import choose_code
-from kernelearn.engine.cpu.kernels.products.tiles import CHUNK, MatrixProduct, Unit
+from kernelearn.engine.cpu.kernels.products.product import UNIT_ROWS, choose_code
+from kernelearn.engine.cpu.kernels.products.tiles import MatrixProduct, Unit
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.values import type_of
+from kernelearn.engine.cpu.machine import stack
+from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
 # Rows of an image, and inputs, from which on it is worth it.
 ROWS, INPUTS = 32, 16
+# Weights of a window of one pixel, and filters that a copy of x serves, from which on copies are worth while.
+LARGE, FILTERS = 2**13, 96
+# Rows of a chunk: a strip of two vectors of them takes half of the first-level cache.
+CHUNK = 128
 
 
 def lower_summed(plan: Plan, op: Operation) -> bool:
@@ -38,6 +46,23 @@ def lower_summed(plan: Plan, op: Operation) -> bool:
     outer, rows = image_sizes(plan.shape(op.inputs[1]))[-1], math.prod(positions)
     if rows < ROWS or inner < INPUTS:
         return False
+    return _lower(plan, op, inner, outer, rows)
+
+
+def lower_pointwise_gradient(plan: Plan, op: Operation) -> bool:
+    """The kernel gradient of windows of one pixel that move by one, if it is large."""
+    if not plan.is_float(*op.inputs, *op.outputs) or multiplies_pairs(plan, op):
+        return False
+    g = find_gradient(plan, op)
+    if g.kernel != (1, 1, 1) or g.stride != (1, 1, 1) or g.groups > 1 or any(g.before) or g.x[:3] != g.g[:3]:
+        return False
+    if g.inner * g.outer < LARGE or g.outer < FILTERS or not stack.is_deep():
+        return False
+    return _lower(plan, op, g.inner, g.outer, math.prod(g.g[:3]))
+
+
+def _lower(plan: Plan, op: Operation, inner: int, outer: int, rows: int) -> bool:
+    """Add the calls; rows: of an image."""
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)
     x, g, y = (
@@ -46,9 +71,8 @@ def lower_summed(plan: Plan, op: Operation) -> bool:
         Side(0, (), outer, 1),
     )
     found = Matrices(True, (), inner, rows, outer, x, g, y)
-    product = choose_code(found, plan.target, None)
-    assert isinstance(product, MatrixProduct)
-    shards = max(1, min(8 // product.units, 2**20 // (inner * outer)))
+    product = choose_sum(found, plan.target)
+    shards = max(1, min(-(-WANTED_TASKS // product.units), 2**20 // (inner * outer)))
     with sum_of_shards(plan, op, shards, inner * outer) as target:
         plan.call(
             op,
@@ -57,9 +81,21 @@ def lower_summed(plan: Plan, op: Operation) -> bool:
             {"y": target},
             Tasks(fixed=shards * product.units),
             flops=(found.flops, 0.0),
-            note=f"tile 8x{product.blocks.vectors}, {shards} shards{products(op, False)}",
+            note=f"tile {product.rows}x{product.blocks.vectors}, {shards} shards{products(op, False)}",
         )
     return True
+
+
+def choose_sum(found: Matrices, target: Target) -> MatrixProduct:
+    """The product of a task's chunk: as many sums as registers allow."""
+    product = choose_code(found, target, None)
+    assert isinstance(product, MatrixProduct)
+    sums = 24 if target.registers == 32 else 8
+    rows = min(sums // product.blocks.vectors, 12)
+    # NOTE: the rows of a unit are whole tiles, but for the last unit's.
+    shares = replace(product.shares, rows=UNIT_ROWS // rows * rows)
+    is_gathered = stack.is_deep()
+    return replace(product, rows=rows, shares=shares, chunk=CHUNK, is_packed=True, is_gathered=is_gathered)
 
 
 @dataclass(frozen=True)
@@ -79,8 +115,9 @@ class SummedProduct:
             part, shard = task % code.units, task // code.units
             row, block = (part // across) * code.shares.rows, (part % across) * code.shares.blocks
             y = shard * (found.m * found.n)
-            Unit(code, k, k.const(0), k.const(0), y, row, block).clear()
+            unit = Unit(code, k, k.const(0), k.const(0), y, row, block)
+            unit.clear()
             first, last = (images * shard) // self.shards, (images * (shard + 1)) // self.shards
-            with k.loop(first, last) as image, k.loop(0, -(-found.k // CHUNK)) as chunk:
-                unit = Unit(code, k, image * found.a.image, image * found.b.image, y, row, block)
-                unit.emit(*code.part(k, chunk), is_first=never)
+            end = last * found.k
+            with k.loop(first * found.k, end, CHUNK) as start:
+                unit.emit(start, k.minimum(end - start, CHUNK), is_first=never, asks=True)

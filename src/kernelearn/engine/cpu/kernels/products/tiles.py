@@ -24,13 +24,10 @@ from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
 
-# Rows of b that are multiplied before the sums go back to memory: a block of them stays in the first cache.
-CHUNK = 256
-
 
 @dataclass(frozen=True)
 class Shares:
-    """How the result of one product is cut into units: rows of each, and blocks of columns of each."""
+    """How the result of one product is cut into units: rows of each (whole tiles), and blocks of columns."""
 
     rows: int
     blocks: int
@@ -48,6 +45,7 @@ class MatrixProduct:
         rows: of a full tile.
         is_packed: whether blocks of b are copied; a transposed b is turned there.
         is_gathered: whether the rows of a unit are copied, of a transposed a.
+        chunk: rows of b that are multiplied before the sums go back to memory.
         by_unit: whether tasks are units.
         chain: what is done with the sums; None: they are stored in "y".
     """
@@ -59,17 +57,13 @@ class MatrixProduct:
     is_packed: bool
     is_gathered: bool
     chain: Chain | None
+    chunk: int
     by_unit: bool = False
 
     @property
     def units(self) -> int:
         """Of an image, or of all where there are no images."""
         return self.matrices.count * math.prod(self.shares.counts(self.matrices.m, self.blocks.count))
-
-    @property
-    def depth(self) -> int:
-        """Rows of b in a chunk."""
-        return min(self.matrices.k, CHUNK)
 
     def emit(self, k: Kernel) -> None:
         found = self.matrices
@@ -86,15 +80,15 @@ class MatrixProduct:
     def make_room(self, k: Kernel) -> None:
         """Places for copies."""
         if self.is_packed:
-            k.local("packed", self.depth * self.blocks.lanes)
+            k.local("packed", self.chunk * self.blocks.lanes)
         if self.is_gathered:
             rows = min(self.shares.rows, self.matrices.m)
-            k.local("left", -(-rows // self.rows) * self.rows * self.depth)
+            k.local("left", -(-rows // self.rows) * self.rows * self.chunk + k.width)
 
     def _emit_unit(self, k: Kernel, a: Index, b: Index, y: Index, down: Index, across: Index) -> None:
         """Some rows and columns of one product."""
         unit = Unit(self, k, a, b, y, down * self.shares.rows, across * self.shares.blocks)
-        chunks = -(-self.matrices.k // CHUNK)
+        chunks = -(-self.matrices.k // self.chunk)
         if chunks == 1:
             unit.emit(k.const(0), self.matrices.k)
             return
@@ -104,8 +98,8 @@ class MatrixProduct:
 
     def part(self, k: Kernel, chunk: Index) -> tuple[Index, Index | int]:
         """Where a chunk of the inner index begins, and how long it is."""
-        start, inner = chunk * CHUNK, self.matrices.k
-        return start, inner if inner <= CHUNK else k.minimum(k.const(inner) - start, CHUNK)
+        start, inner = chunk * self.chunk, self.matrices.k
+        return start, inner if inner <= self.chunk else k.minimum(k.const(inner) - start, self.chunk)
 
 
 def starts_of(found: Matrices, image: Index, matrix: Index) -> tuple[Index, Index, Index]:
@@ -142,15 +136,21 @@ class Unit:
     block: Index
 
     def emit(
-        self, start: Index, depth: Index | int, is_first: Value | None = None, is_last: Value | None = None
+        self,
+        start: Index,
+        depth: Index | int,
+        is_first: Value | None = None,
+        is_last: Value | None = None,
+        asks: bool = False,
     ) -> None:
         """Add the products over a chunk of the inner index.
 
         Args:
             start, depth: where the chunk begins, and how long it is.
             is_first, is_last: whether the sums begin here, and end; None for yes, both.
+            asks: whether the next chunk is asked for meanwhile, because it comes from far away.
         """
-        chunk = _Chunk(self, start, depth, is_first, is_last)
+        chunk = _Chunk(self, start, depth, is_first, is_last, asks)
         if self.code.is_gathered:
             chunk.gather()
         self._each_block(chunk.emit_block)
@@ -207,6 +207,7 @@ class _Chunk:
     depth: Index | int
     is_first: Value | None
     is_last: Value | None
+    asks: bool = False
 
     @property
     def k(self) -> Kernel:
@@ -228,7 +229,7 @@ class _Chunk:
 
     def _place(self, row: Index) -> Index:
         """Where the copy of a tile begins."""
-        return (row - self.unit.row) * self.code.depth
+        return (row - self.unit.row) * self.code.chunk
 
     def emit_block(self, column: Index, vectors: int, channels: int) -> None:
         """All rows of the unit times a block of columns."""
@@ -252,6 +253,8 @@ class _Chunk:
         b = self.unit.b + self.start * found.b.row + column
 
         def turn(inner: Index) -> None:
+            if self.asks:
+                self._ask_for_next(inner, row, column, vectors)
             held = []
             for v, mask in enumerate(masks):
                 if self.code.is_packed:
@@ -271,6 +274,14 @@ class _Chunk:
             with k.loop(even, depth) as inner:
                 turn(inner)
         self._finish({place: k.get(register) for place, register in sums.items()}, y, column, masks)
+
+    def _ask_for_next(self, inner: Index, row: Index, column: Index, vectors: int) -> None:
+        """Prefetch lines of the next chunk: of the same rows of a, and columns of b."""
+        k, (a, b) = self.k, (self.code.matrices.a, self.code.matrices.b)
+        after = self.start + inner + self.code.chunk
+        k.prefetch("a", self.unit.a + row * a.row + after * a.column, 2)
+        for v in range(vectors):
+            k.prefetch("b", self.unit.b + after * b.row + column + v * k.width, 2)
 
     def _starts(self, y: Index, rows: int, masks: list[Value | None]) -> dict[tuple[int, int], Value]:
         """First values of the sums: zero, after the first chunk what is there already."""

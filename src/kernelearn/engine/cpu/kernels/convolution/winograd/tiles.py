@@ -19,7 +19,7 @@ POINTS = 16
 # Products of the sum over the windows of a tile, for each of these.
 SAVING = 36 / POINTS
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
-LEAST_CHANNELS = 16
+LEAST_CHANNELS = 8
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
 # Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.

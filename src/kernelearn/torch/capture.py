@@ -1,0 +1,218 @@
+"""From Dynamo's graph to a functional one: ATen operators before autograd, nothing in place.
+
+PyTorch's own functionalisation does it (`FunctionalTensorMode`), so views and writes through them mean what
+they mean in eager mode. What the graph wrote into its inputs (moving averages, counters) becomes further
+results.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch._subclasses.functional_tensor import FunctionalTensor, FunctionalTensorMode
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from kernelearn.torch.standins import CARRYING, STANDINS
+from kernelearn.torch.translation.table import CannotTranslate
+
+# What changes the meaning of the operators behind it, and is lost while a graph is traced.
+_SWITCHES = (
+    "_set_grad_enabled",
+    "_enter_autocast",
+    "_exit_autocast",
+    "_enter_inference_mode",
+    "set_default_dtype",
+)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A functional graph.
+
+    Attributes:
+        module: gives a list: the results, then the new values of changed inputs.
+        results: how many of them are results.
+        changed: numbers of the inputs that have new values.
+    """
+
+    module: GraphModule
+    results: int
+    changed: tuple[int, ...]
+
+    @property
+    def inputs(self) -> list[Node]:
+        return [node for node in self.module.graph.nodes if node.op == "placeholder"]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Nodes of the results and new values; None and numbers as they are."""
+        found: list[Any] = self.module.graph.output_node().args[0]  # type: ignore[assignment]
+        return found
+
+
+def capture(gm: GraphModule) -> Captured:
+    """The functional graph of a graph of Dynamo's, its nodes marked.
+
+    Marks in `meta`: "val" (a tensor without memory), "batched" (its first axis counts images), "needs" (a
+    gradient).
+
+    Raises: CannotTranslate for a graph that cannot be told apart from its surroundings.
+    """
+    placeholders = [node for node in gm.graph.nodes if node.op == "placeholder"]
+    _refuse_switches(gm)
+    fakes = [node.meta["example_value"] for node in placeholders]
+    module, results, changed = _traced(gm, fakes)
+    graph = module.graph
+    for node, source, fake in zip(graph.find_nodes(op="placeholder"), placeholders, fakes):
+        node.meta |= {"val": fake, "of_module": _is_of_module(source, fake)}
+    _use_standins(graph)
+    _name_sizes(graph)
+    graph.eliminate_dead_code()
+    _mark(graph)
+    captured = Captured(module, results, changed)
+    _compare_needs(gm, captured)
+    module.recompile()
+    return captured
+
+
+def _refuse_switches(gm: GraphModule) -> None:
+    for node in gm.graph.nodes:
+        name = getattr(node.target, "__name__", str(node.target))
+        if name in _SWITCHES or node.op == "get_attr":
+            raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
+
+
+def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tuple[int, ...]]:
+    # NOTE: the tracing context has another mode of fake tensors than the graph's own values (torch 2.13).
+    mode = next((f.fake_mode for f in fakes if hasattr(f, "fake_mode")), None)
+    if mode is None:
+        raise CannotTranslate("the graph has no tensor among its inputs")
+    seen: dict[str, Any] = {}
+
+    def functional(*inputs: Any) -> list[Any]:
+        # NOTE: `export` keeps convolutions, linear maps and the like whole; `pre_dispatch`: before autograd.
+        with FunctionalTensorMode(pre_dispatch=True, export=True):
+            wrapped = [_functional(x) for x in inputs]
+            results = [_plain(x) for x in pytree.tree_leaves(gm(*wrapped))]
+            changed = [number for number, x in enumerate(wrapped) if _has_changed(x)]
+            seen.update(results=len(results), changed=tuple(changed))
+            return [*results, *(_plain(wrapped[number]) for number in changed)]
+
+    with mode:
+        module = make_fx(functional, pre_dispatch=True, _allow_non_fake_inputs=True)(*fakes)
+    return module, seen["results"], seen["changed"]
+
+
+def _functional(x: Any) -> Any:
+    return FunctionalTensor.to_functional(x) if isinstance(x, torch.Tensor) else x
+
+
+def _plain(x: Any) -> Any:
+    if not isinstance(x, FunctionalTensor):
+        return x
+    torch._sync(x)
+    return torch._from_functional_tensor(x.elem)
+
+
+def _has_changed(x: Any) -> bool:
+    return isinstance(x, FunctionalTensor) and torch._functionalize_has_data_mutation(x.elem)
+
+
+def _is_of_module(node: Node, fake: Any) -> bool:
+    """Whether an input is a parameter or a buffer, and no data."""
+    if isinstance(fake, torch.nn.Parameter):
+        return True
+    source = getattr(node, "_dynamo_source", None)
+    return "MODULE" in str(getattr(source, "guard_source", ""))
+
+
+def _use_standins(graph: torch.fx.Graph) -> None:
+    """Operators that autograd cannot pass in their functional form become stand-ins."""
+    for node in list(graph.nodes):
+        if node.target not in STANDINS:
+            continue
+        function, arguments = STANDINS[node.target]
+        args, results = arguments(*node.args)
+        with graph.inserting_before(node):
+            made = graph.call_function(function, args)
+        values = node.meta["val"]
+        made.meta["val"] = tuple(values[old] for old in results)
+        for user in list(node.users):
+            user.args = (made, results[user.args[1]]) if user.args[1] in results else user.args
+        if not node.users:
+            graph.erase_node(node)
+
+
+def _name_sizes(graph: torch.fx.Graph) -> None:
+    """Sizes that are inputs themselves are taken from there, and not from a tensor in the middle."""
+    known = {_expression(node.meta["val"]): node for node in graph.find_nodes(op="placeholder")}
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sym_size.int):
+        named = known.get(_expression(node.meta.get("val")))
+        if named is not None:
+            node.replace_all_uses_with(named)
+
+
+def _expression(value: Any) -> Any:
+    return value.node.expr if isinstance(value, torch.SymInt) else value if type(value) is int else id(value)
+
+
+def same_size(a: Any, b: Any) -> bool:
+    """Whether two sizes are equal for certain; asking nothing that would be a guard."""
+    return type(a) is type(b) and bool(_expression(a) == _expression(b))
+
+
+def _mark(graph: torch.fx.Graph) -> None:
+    images = _number_of_images(graph)
+    is_recorded = torch.is_grad_enabled()
+    for node in graph.nodes:
+        val = node.meta.get("val")
+        if node.op == "placeholder":
+            mine = not node.meta["of_module"]
+            node.meta["needs"] = is_recorded and bool(getattr(val, "requires_grad", False))
+        else:
+            mine = any(n.meta.get("batched") for n in node.all_input_nodes)
+            node.meta["needs"] = node.target is not torch.ops.aten.detach.default and any(
+                n.meta.get("needs") for n in node.all_input_nodes
+            )
+        node.meta["needs"] &= not isinstance(val, torch.Tensor) or val.is_floating_point() or val.is_complex()
+        node.meta["batched"] = mine and _counts(val, images)
+        _mark_results(node, images)
+
+
+def _mark_results(node: Node, images: Any) -> None:
+    """An operator of several results has images where one of them has; what takes one says it for itself."""
+    val = node.meta.get("val")
+    if isinstance(val, tuple | list) and any(n.meta.get("batched") for n in node.all_input_nodes):
+        node.meta["batched"] = any(_counts(each, images) for each in val)
+    if node.target is operator.getitem:
+        if node.args[1] >= CARRYING.get(node.args[0].target, node.args[1] + 1):
+            node.meta["needs"] = False
+        node.meta["batched"] = bool(node.args[0].meta.get("batched")) and _counts(val, images)
+
+
+def _counts(val: Any, images: Any) -> bool:
+    return isinstance(val, torch.Tensor) and val.dim() > 0 and same_size(val.shape[0], images)
+
+
+def _number_of_images(graph: torch.fx.Graph) -> Any:
+    """The first size of the first tensor of data, an open one if there is any."""
+    data = [n.meta["val"] for n in graph.find_nodes(op="placeholder") if not n.meta["of_module"]]
+    tensors = sorted((x for x in data if isinstance(x, torch.Tensor) and x.dim()), key=lambda x: x.dim() < 2)
+    firsts = [x.shape[0] for x in tensors]
+    return next((size for size in firsts if type(size) is not int), firsts[0] if firsts else None)
+
+
+def _compare_needs(gm: GraphModule, captured: Captured) -> None:
+    """What Dynamo says of its results is what we work out: nothing has cut the gradient's way unseen."""
+    output = gm.graph.output_node()
+    said = [n.meta.get("example_value") for n in pytree.tree_leaves(output.args) if isinstance(n, Node)]
+    found = [n for n in captured.outputs[: captured.results] if isinstance(n, Node)]
+    for value, node in zip(said, found):
+        if isinstance(value, torch.Tensor) and value.requires_grad != node.meta["needs"]:
+            raise CannotTranslate(f"only one of two graphs gives a result that carries a gradient ({node})")

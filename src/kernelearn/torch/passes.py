@@ -1,0 +1,380 @@
+"""A region as a function of PyTorch: forward now, backward when autograd asks, on the tensors' own memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from kernelearn.engine.cpu.cut import CutStep, Frame
+from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward, strides_of
+from kernelearn.torch.translation.region import Region, is_batched, lies_in
+from kernelearn.torch.translation.values import Order, Value, inverse
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A tensor that a region is given.
+
+    Attributes:
+        position: among the arguments.
+        strides: of a tensor whose memory lies as the program reads it.
+        number: of its address; None if no part reads it.
+    """
+
+    position: int
+    order: Order
+    strides: tuple[int, ...]
+    number: int | None
+    dtype: torch.dtype
+    is_later: bool
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A tensor that a region makes: a result, or the gradient of what it is given.
+
+    Attributes:
+        shape: without the number of images, if it has images.
+        restrided: strides that PyTorch's would have, where no order of axes gives them.
+        target: position of the argument that it overwrites; None for a tensor of its own.
+    """
+
+    number: int | None
+    shape: tuple[int, ...]
+    order: Order
+    strides: tuple[int, ...]
+    has_images: bool
+    dtype: torch.dtype
+    restrided: tuple[int, ...] | None = None
+    target: int | None = None
+    is_later: bool = False
+    tangent: int | None = None
+
+    def empty(self, images: int) -> torch.Tensor:
+        """Memory for it."""
+        shape = (images, *self.shape) if self.has_images else self.shape
+        return torch.empty_strided(shape, self.strides)
+
+
+class Lease:
+    """A frame until the backward part has run, or nobody can ask for it any more."""
+
+    def __init__(self, step: CutStep, frame: Frame) -> None:
+        self.step, self.frame = step, frame
+
+    def __del__(self) -> None:
+        self.step.release(self.frame)
+
+
+class RegionCall:
+    """Nodes of a graph as one function, differentiable where PyTorch's would be.
+
+    Args:
+        module: the nodes as a graph of their own, marked as `capture` does; what runs where a region cannot.
+        in_place: number of a result -> number of the input that it overwrites.
+    Raises: KernelearnError if the nodes together cannot be a program.
+    """
+
+    def __init__(self, module: GraphModule, in_place: Mapping[int, int]) -> None:
+        self.module, self.__name__ = module, "kernelearn_region"
+        nodes = list(module.graph.nodes)
+        inputs = [node for node in nodes if node.op == "placeholder"]
+        found = module.graph.output_node().args[0]
+        self.is_single = isinstance(found, Node)
+        outputs: Sequence[Node] = (found,) if isinstance(found, Node) else found  # type: ignore[assignment]
+        region = Region()
+        for node in nodes:
+            if node.op == "call_function":
+                region.translate(node)
+        finished = finish(region, Parts(outputs, [node for node in inputs if node.meta["needs"]]))
+        self.program = finished.program
+        self.is_differentiable = bool(finished.gradients)
+        self.step = CutStep(finished.program, keeps_constants=not self.is_differentiable)
+        self._made_from: Any = None
+        self.given = _given(self.step, region, inputs, read_by_backward(finished.program))
+        self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
+        self.results = [
+            _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
+            for i, (result, tangent) in enumerate(zip(finished.results, finished.tangents))
+        ]
+        self.gradients = _gradients(self.step, finished, region, inputs)
+        self.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        self.overwritten = [m.target for m in self.results if m.target is not None]
+        # Arguments that autograd keeps for the backward part, and those that only a second one needs.
+        self.saved = tuple(g for g in self.given if g.is_later)
+        saved = {g.position for g in self.saved}
+        tensors = [i for i, node in enumerate(inputs) if isinstance(node.meta["val"], torch.Tensor)]
+        self.others = tuple(i for i in tensors if i not in saved)
+        self.numbers = tuple(i for i in range(len(inputs)) if i not in tensors)
+        self.count = len(inputs)
+        self._function = _function(self)
+
+    def __call__(self, *inputs: Any) -> Any:
+        if not inputs[self.counted].shape[0]:  # no images
+            return self._in_pytorch(inputs)
+        if self.is_differentiable:
+            outputs = self._function.apply(*inputs)
+        else:
+            outputs, frame, _ = self.forward(inputs)
+            self.step.release(frame)
+        return outputs[0] if self.is_single else outputs
+
+    # ------------------------------------------------------------------ the parts
+    def forward(
+        self, inputs: Sequence[Any], is_again: bool = False
+    ) -> tuple[tuple[Any, ...], Frame, list[Any]]:
+        """The results, the frame, and what has to live until the backward part has run.
+
+        Args:
+            is_again: leave what would be overwritten alone.
+        """
+        images = inputs[self.counted].shape[0]
+        frame = self.step.frame(images, torch.get_num_threads())
+        kept = self._point(frame, inputs, self.given)
+        buffers = []
+        for made in self.results:
+            given_back = made.target is None or is_again
+            buffer = made.empty(images) if given_back else inputs[made.target]  # type: ignore[index]
+            buffers.append(buffer)
+            if made.number is not None:
+                frame.addresses[made.number] = buffer.data_ptr()
+        if not self.is_differentiable:
+            self._renew(frame, inputs)
+        frame.forward()
+        if self.overwritten and not is_again:
+            torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
+        outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
+        kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
+        return tuple(outputs), frame, kept
+
+    def backward(self, frame: Frame, tangents: Sequence[Any]) -> tuple[Any, ...]:
+        """The gradient of every argument; None where none was asked for."""
+        kept = []
+        for made, tangent in zip(self.results, tangents):
+            if made.tangent is not None:
+                lying = tangent
+                if tangent.stride() != made.strides or tangent.dtype is not torch.float32:
+                    lying = _in_order(tangent, made.order, torch.float32)
+                kept.append(lying)
+                frame.addresses[made.tangent] = lying.data_ptr()
+        grads: list[Any] = [None] * self.count
+        for position, made in self.gradients:
+            grads[position] = made.empty(frame.images)
+            frame.addresses[made.number] = grads[position].data_ptr()
+        frame.backward()
+        for position, made in self.gradients:
+            grads[position] = grads[position].to(made.dtype)
+        return tuple(grads)
+
+    def _point(self, frame: Frame, inputs: Sequence[Any], given: Sequence[_Given]) -> list[Any]:
+        """Tell a frame where arguments lie; copies of those that do not lie as the program reads them."""
+        copies, addresses = [], frame.addresses
+        for each in given:
+            if each.number is None:
+                continue
+            x = inputs[each.position]
+            if x.stride() != each.strides or x.dtype is not each.dtype:
+                x = _in_order(x, each.order, each.dtype)
+                copies.append(x)
+            addresses[each.number] = x.data_ptr()
+        return copies
+
+    def _renew(self, frame: Frame, inputs: Sequence[Any]) -> None:
+        """Compute anew what depends on weights alone, unless they are the tensors and versions of before."""
+        if self.step.prologue:
+            weights = [inputs[g.position] for g in self.given if g.position != self.counted]
+            found = _versions(weights)
+            if found is None or found != self._made_from:
+                self._made_from = None
+                frame.constants()
+                self._made_from = found
+
+    # ------------------------------------------------------------------ in PyTorch itself
+    def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
+        """The same nodes run by PyTorch."""
+        results = self.module(*inputs)
+        if not self.overwritten:
+            return results
+        results = [results] if self.is_single else list(results)
+        for number, made in enumerate(self.results):
+            if made.target is not None:
+                with torch.no_grad():
+                    inputs[made.target].copy_(results[number])
+                results[number] = None
+        return results[0] if self.is_single else tuple(results)
+
+    def gradients_in_pytorch(self, inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
+        """The gradients, computed by PyTorch such that they have gradients themselves."""
+        enabled, dtype = self.autocast
+        with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
+            results = self.module(*inputs)
+        results = (results,) if self.is_single else results
+        pairs = [(y, t) for y, t, m in zip(results, tangents, self.results) if m.tangent is not None]
+        wanted = [position for position, _ in self.gradients]
+        found = torch.autograd.grad(
+            [y for y, _ in pairs],
+            [inputs[i] for i in wanted],
+            [t.to(y.dtype) for y, t in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+        grads: list[Any] = [None] * self.count
+        for position, grad in zip(wanted, found):
+            grads[position] = grad
+        return tuple(grads)
+
+
+def _function(region: RegionCall) -> Any:
+    """The region as autograd knows it."""
+    unmoved = [number for number, made in enumerate(region.results) if made.tangent is None]
+    later = [number for number, made in enumerate(region.results) if made.is_later and made.target is None]
+
+    class Passing(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            outputs, frame, ctx.kept = region.forward(inputs)
+            ctx.lease = Lease(region.step, frame)
+            ctx.save_for_backward(*[inputs[g.position] for g in region.saved], *[outputs[i] for i in later])
+            ctx.others = [(i, inputs[i], inputs[i]._version) for i in region.others]
+            ctx.moving = region.overwritten  # nothing but the next averages is computed from these
+            ctx.numbers = [inputs[i] for i in region.numbers]
+            fixed = [outputs[i] for i in unmoved if outputs[i] is not None]
+            if fixed:
+                ctx.mark_non_differentiable(*fixed)
+            return outputs
+
+        @staticmethod
+        def backward(ctx: Any, *tangents: Any) -> Any:
+            inputs: list[Any] = [None] * region.count
+            for given, x in zip(region.saved, ctx.saved_tensors):
+                inputs[given.position] = x
+            for position, x in zip(region.numbers, ctx.numbers):
+                inputs[position] = x
+            if torch.is_grad_enabled():  # gradients of gradients are wanted
+                return region.gradients_in_pytorch(_with_others(ctx, inputs), tangents)
+            lease, ctx.lease = ctx.lease, None
+            if lease is None:  # the first backward pass has overwritten what was kept
+                _, frame, kept = region.forward(_with_others(ctx, inputs), is_again=True)
+                lease = Lease(region.step, frame)
+            else:
+                kept = region._point(lease.frame, inputs, region.saved)
+            grads = region.backward(lease.frame, tangents)
+            del kept
+            return grads
+
+    return Passing
+
+
+def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
+    """All arguments, also those that only a second backward pass needs."""
+    for position, x, version in ctx.others:
+        if x._version != version and position not in ctx.moving:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace "
+                f"operation: a tensor of shape {tuple(x.shape)} is at version {x._version}; expected version "
+                f"{version} instead."
+            )
+        inputs[position] = x
+    return inputs
+
+
+def _versions(tensors: Sequence[torch.Tensor]) -> Any:
+    """What says that tensors hold the same numbers as before; None if nothing does."""
+    try:
+        return [(x.data_ptr(), x._version) for x in tensors]
+    except RuntimeError:  # tensors of inference mode count no versions
+        return None
+
+
+def _in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
+    """A copy whose bytes lie as the program reads them."""
+    return (
+        x.detach()
+        .to(torch.float32 if dtype.is_floating_point else dtype)
+        .permute(order)
+        .contiguous()
+        .permute(inverse(order))
+    )
+
+
+def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
+    """A result of the type and strides that PyTorch's would have; None for what was overwritten."""
+    if made.target is not None:
+        return None
+    if made.restrided is not None:
+        return torch.empty_strided(buffer.shape, made.restrided, dtype=made.dtype).copy_(buffer)
+    return buffer.to(made.dtype)
+
+
+def _given(step: CutStep, region: Region, inputs: Sequence[Node], read: set[str]) -> list[_Given]:
+    """What a region is given; autograd keeps what the backward part reads, or reads a copy of."""
+    found = []
+    for position, node in enumerate(inputs):
+        value = region.declared.get(node)
+        if value is not None:
+            tensor = node.meta["val"]
+            number = step.number(value.buffer.name)
+            dtype = torch.float32 if tensor.dtype.is_floating_point else tensor.dtype
+            strides = _strides(tensor, value.order)
+            is_later = number in step.read_later or value.buffer.name in read
+            found.append(_Given(position, value.order, strides, number, dtype, is_later))
+    return found
+
+
+def _made_of(
+    step: CutStep, result: Result, tangent: str | None, target: int | None, later: frozenset[int]
+) -> _Made:
+    tensor = result.node.meta["val"]
+    made = _tensor_of(step, tensor, result.value)
+    is_odd = not lies_in(tensor, result.value.order) and all(type(s) is int for s in tensor.shape)
+    return replace(
+        made,
+        restrided=tensor.stride() if is_odd else None,
+        target=target,
+        is_later=made.number in later,
+        tangent=None if tangent is None else step.number(tangent),
+    )
+
+
+def _gradients(
+    step: CutStep, finished: Finished, region: Region, inputs: Sequence[Node]
+) -> list[tuple[int, _Made]]:
+    buffers = [(position, node, finished.gradients.get(node)) for position, node in enumerate(inputs)]
+    return [
+        (position, _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)))
+        for position, node, buffer in buffers
+        if buffer is not None
+    ]
+
+
+def _tensor_of(step: CutStep, tensor: torch.Tensor, value: Value) -> _Made:
+    """Memory for a value of the sizes and type of a tensor."""
+    has_images, shape = value.buffer.shape[:1] == (None,), tuple(tensor.shape)
+    return _Made(
+        step.number(value.buffer.name),
+        shape[1:] if has_images else shape,
+        value.order,
+        _strides(tensor, value.order),
+        has_images,
+        tensor.dtype,
+    )
+
+
+def _strides(tensor: torch.Tensor, order: Order) -> tuple[int, ...]:
+    """The strides of a tensor that lies in this order: its own if it does."""
+    steps = tensor.stride()
+    if lies_in(tensor, order) and all(type(step) is int for step in steps):
+        return tuple(steps)
+    return strides_of(tuple(tensor.shape), order)
+
+
+def warn_once(message: str, seen: set[str] = set()) -> None:  # noqa: B006
+    """A warning that is said once in a process."""
+    if message not in seen:
+        seen.add(message)
+        warnings.warn(message, stacklevel=3)

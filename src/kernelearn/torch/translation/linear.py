@@ -1,0 +1,88 @@
+"""Products of matrices, and attention."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.fx import Node
+
+from kernelearn.engine.program import Buffer
+from kernelearn.torch.translation.arithmetic import scaled
+from kernelearn.torch.translation.region import Region
+from kernelearn.torch.translation.table import CannotTranslate, rule
+from kernelearn.torch.translation.values import Value
+
+aten = torch.ops.aten
+
+
+@rule(aten.linear.default)
+def linear(region: Region, node: Node, x: Node, weight: Node, bias: Node | None) -> Value:
+    """y = x weight^T + bias, along the last axis."""
+    matrix = region.weight(weight, (1, 0))
+    y = region.add("dense", region.plain(x), matrix, precision=region.precision(node))
+    return Value.plain(y if bias is None else region.add("bias_add", y, region.weight(bias, (0,))))
+
+
+@rule(aten.matmul.default, aten.mm.default, aten.bmm.default)
+def matmul(region: Region, node: Node, x: Node, y: Node) -> Value:
+    """The product of matrices, or of as many as the axes in front of them say."""
+    if min(len(region.shape(x)), len(region.shape(y))) < 2:
+        raise CannotTranslate("a product with a vector")
+    return Value.plain(_product(region, node, x, y))
+
+
+def _product(region: Region, node: Node, x: Node, y: Node) -> Buffer:
+    first, second, precision = region.plain(x), region.plain(y), region.precision(node)
+    if first.shape[0] is None and len(second.shape) == 2 and second.shape[0] is not None:
+        return region.add("dense", first, second, precision=precision)  # type: ignore[no-any-return]
+    return region.add("matmul", first, second, precision=precision)  # type: ignore[no-any-return]
+
+
+@rule(aten.addmm.default)
+def addmm(region: Region, node: Node, bias: Node, x: Node, y: Node, beta: float, alpha: float) -> Value:
+    """beta bias + alpha x y."""
+    product = scaled(region, _product(region, node, x, y), alpha)
+    return Value.plain(region.add("add", product, scaled(region, region.plain(bias), beta)))
+
+
+@rule(aten.scaled_dot_product_attention.default)
+def attention(
+    region: Region,
+    node: Node,
+    query: Node,
+    key: Node,
+    value: Node,
+    mask: Node | None,
+    dropout: float,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Value:
+    """softmax(scale query key^T + mask) value."""
+    if dropout or is_causal or enable_gqa:
+        raise CannotTranslate("attention with dropout, a causal mask or shared keys")
+    q, k, v = (region.plain(node) for node in (query, key, value))
+    precision = region.precision(node)
+    factor = 1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale
+    scores = region.add("matmul", scaled(region, q, factor), k, transpose_b=True, precision=precision)
+    if mask is not None:
+        scores = region.add("add", scores, region.plain(mask))
+    shares = region.add("softmax", scores, axis=len(scores.shape) - 1)
+    return Value.plain(region.add("matmul", shares, v, precision=precision))
+
+
+@rule(aten._scaled_dot_product_flash_attention_for_cpu.default)
+def flash_attention(
+    region: Region,
+    node: Node,
+    query: Node,
+    key: Node,
+    value: Node,
+    dropout: float,
+    is_causal: bool,
+    mask: Node | None,
+    scale: float | None,
+) -> tuple[Value | None, ...]:
+    """The same; its other result is of use to PyTorch only."""
+    return attention(region, node, query, key, value, mask, dropout, is_causal, scale, False), None

@@ -1,0 +1,146 @@
+"""Sums, means and extremes over axes, and softmax along one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.fx import Node
+
+from kernelearn.engine.program import Buffer
+from kernelearn.torch.translation.arithmetic import scaled
+from kernelearn.torch.translation.region import Region
+from kernelearn.torch.translation.table import CannotTranslate, rule
+from kernelearn.torch.translation.values import Value
+
+aten = torch.ops.aten
+Axes = Sequence[int] | int | None
+
+
+def _places(value: Value, axes: Axes) -> tuple[int, ...]:
+    """Axes of the buffer; all where none is named."""
+    rank = len(value.order)
+    named = range(rank) if axes is None or axes == [] else [axes] if isinstance(axes, int) else axes
+    return tuple(sorted(value.order.index(axis % rank) for axis in named))
+
+
+def reduced(region: Region, value: Value, places: tuple[int, ...], keepdims: bool, buffer: Buffer) -> Value:
+    """What a reduction gave, with the reduced axes gone or of size 1."""
+    if keepdims:
+        return Value(buffer, value.order)
+    left = [axis for place, axis in enumerate(value.order) if place not in places]
+    order = tuple(sorted(left).index(axis) for axis in left)
+    return Value(buffer, order)
+
+
+def _reduce(region: Region, x: Node, operator: str, axes: Axes, keepdims: bool) -> Value:
+    value = region.value(x)
+    places = _places(value, axes)
+    buffer = region.add(operator, value.buffer, axes=places, keepdims=bool(keepdims))
+    return reduced(region, value, places, keepdims, buffer)
+
+
+def _no_type(node: Node, dtype: torch.dtype | None) -> None:
+    if dtype not in (None, torch.float32):
+        raise CannotTranslate(f"a result of type {dtype}")
+
+
+@rule(aten.mean.dim)
+def mean(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool, dtype: torch.dtype | None) -> Value:
+    """The mean over axes."""
+    _no_type(node, dtype)
+    return _reduce(region, x, "reduce_mean", axes, keepdims)
+
+
+@rule(aten.mean.default)
+def mean_of_all(region: Region, node: Node, x: Node, dtype: torch.dtype | None) -> Value:
+    """The mean of all numbers."""
+    return mean(region, node, x, None, False, dtype)
+
+
+@rule(aten.sum.dim_IntList)
+def total(
+    region: Region, node: Node, x: Node, axes: Axes, keepdims: bool, dtype: torch.dtype | None
+) -> Value:
+    """The sum over axes."""
+    _no_type(node, dtype)
+    value = region.value(x)
+    places = _places(value, axes)
+    shape = tuple(
+        1 if k in places else size for k, size in enumerate(value.buffer.shape) if keepdims or k not in places
+    )
+    return reduced(
+        region, value, places, keepdims, region.add("sum_to", value.buffer, axes=places, shape=shape)
+    )
+
+
+@rule(aten.sum.default)
+def total_of_all(region: Region, node: Node, x: Node, dtype: torch.dtype | None) -> Value:
+    """The sum of all numbers."""
+    return total(region, node, x, None, False, dtype)
+
+
+@rule(aten.amax.default)
+def largest(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -> Value:
+    """The largest number; equal ones share the gradient."""
+    return _reduce(region, x, "reduce_max", axes, keepdims)
+
+
+@rule(aten.amin.default)
+def smallest(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -> Value:
+    """The smallest number; equal ones share the gradient."""
+    return _reduce(region, x, "reduce_min", axes, keepdims)
+
+
+@rule(aten.var.correction)
+def variance(
+    region: Region, node: Node, x: Node, axes: Axes, correction: float | None, keepdims: bool
+) -> Value:
+    """The mean square of what is left without the mean, times m / (m - correction)."""
+    value = region.value(x)
+    places = _places(value, axes)
+    sizes = [value.buffer.shape[place] for place in places]
+    if None in sizes:
+        raise CannotTranslate("a variance over images")
+    count, lost = math.prod(size or 1 for size in sizes), 1.0 if correction is None else float(correction)
+    if count <= lost:
+        raise CannotTranslate("a variance of one number")
+    middle = region.add("reduce_mean", value.buffer, axes=places, keepdims=True)
+    squares = region.add("square", region.add("subtract", value.buffer, middle))
+    found = region.add("reduce_mean", squares, axes=places, keepdims=bool(keepdims))
+    return reduced(region, value, places, keepdims, scaled(region, found, count / (count - lost)))
+
+
+def _along(region: Region, x: Node, axis: int, operator: str) -> Value:
+    value = region.value(x)
+    at = value.order.index(axis % len(value.order))
+    if value.buffer.shape[at] is None:
+        raise CannotTranslate("a softmax over images")
+    return Value(region.add(operator, value.buffer, axis=at), value.order)
+
+
+@rule(aten.softmax.int)
+def softmax(region: Region, node: Node, x: Node, axis: int, dtype: torch.dtype | None) -> Value:
+    """Shares of an axis."""
+    _no_type(node, dtype)
+    return _along(region, x, axis, "softmax")
+
+
+@rule(aten._softmax.default)
+def softmax_of(region: Region, node: Node, x: Node, axis: int, half_to_float: bool) -> Value:
+    """The same under its other name."""
+    return _along(region, x, axis, "softmax")
+
+
+@rule(aten.log_softmax.int)
+def log_softmax(region: Region, node: Node, x: Node, axis: int, dtype: torch.dtype | None) -> Value:
+    """Logarithms of shares of an axis."""
+    _no_type(node, dtype)
+    return _along(region, x, axis, "log_softmax")
+
+
+@rule(aten._log_softmax.default)
+def log_softmax_of(region: Region, node: Node, x: Node, axis: int, half_to_float: bool) -> Value:
+    """The same under its other name."""
+    return _along(region, x, axis, "log_softmax")

@@ -1,0 +1,50 @@
+"""The table: which rule translates which operator of PyTorch, and what arguments it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from kernelearn.errors import KernelearnError
+from kernelearn.torch.translation.values import Value
+
+Rule = Callable[..., "Value | tuple[Value | None, ...]"]
+
+# Operator (an overload of torch.ops, or a function of `standins`) -> its rule.
+RULES: dict[Any, Rule] = {}
+# Operator -> numbers of those arguments that may hold whole numbers instead of floats: labels, places.
+TYPES_OF: dict[Any, tuple[int, ...]] = {}
+
+
+class CannotTranslate(KernelearnError):
+    """An operator, or one use of it, that is left to PyTorch; the message says why."""
+
+
+def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[Rule], Rule]:
+    """Enter a rule for operators of PyTorch.
+
+    Args:
+        targets: overloads, such as `torch.ops.aten.relu.default`.
+        whole_numbers: numbers of the arguments that may be tensors of integers.
+    """
+
+    def enter(function: Rule) -> Rule:
+        for target in targets:
+            RULES[target] = function
+            TYPES_OF[target] = whole_numbers
+        return function
+
+    return enter
+
+
+def arguments(node: torch.fx.Node) -> list[Any]:
+    """All arguments of a node in the order of the operator's schema, those left out with their defaults."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:  # a function of our own: no argument of it has a default
+        return [*node.args, *node.kwargs.values()]
+    found = list(node.args)
+    for argument in schema.arguments[len(found) :]:
+        found.append(node.kwargs.get(argument.name, argument.default_value))
+    return found

@@ -1,0 +1,46 @@
+"""The loss of each step, from the mean over the epoch that Keras keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+class BatchLosses:
+    """Differences of the sums that Keras's tracker of the loss holds.
+
+    They are float32 there: the loss of step k of an epoch is known to about k * 1e-7 of itself.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._before = model, (0.0, 0.0)
+        tracker = getattr(model, "_loss_tracker", None)
+        self._numbers = () if tracker is None else (tracker.total, tracker.count)
+        ids = [id(v) for v in getattr(model, "metrics_variables", [])]
+        self._places = [ids.index(id(v)) for v in self._numbers if id(v) in ids]
+
+    def begin_epoch(self) -> None:
+        """Sums begin at 0."""
+        self._before = (0.0, 0.0)
+
+    def step(self) -> tuple[float, int]:
+        """(loss, number of images) of the step that has been done; (NaN, 0) where Keras does not say."""
+        if len(self._places) < 2:
+            return math.nan, 0
+        total, count = self._now()
+        sums, images = total - self._before[0], count - self._before[1]
+        self._before = total, count
+        return (sums / images, round(images)) if images > 0 else (math.nan, 0)
+
+    def _now(self) -> tuple[float, float]:
+        state = getattr(self._model, "_jax_state", None)
+        if state is not None and not self._model._jax_state_synced:  # on JAX they are not in their variables
+            values = [state["metrics_variables"][place] for place in self._places]
+        else:
+            from keras import ops
+
+            values = [ops.convert_to_numpy(v) for v in self._numbers]
+        total, count = (float(np.asarray(value)) for value in values)
+        return total, count

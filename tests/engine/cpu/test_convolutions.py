@@ -1,0 +1,255 @@
+"""Sums over taps: the forms that their code takes, each found in the code and held against the reference."""
+
+import numpy as np
+import pytest
+
+from kernelearn.engine.backends import prepare
+from kernelearn.engine.cpu.kernels.convolution.taps import LONG_CODE
+from kernelearn.engine.cpu.kernels.products.summed import SummedProduct
+from kernelearn.engine.cpu.machine.target import find_target
+from kernelearn.engine.cpu.plan import Call, kernel_text
+from kernelearn.engine.program import ProgramBuilder
+from kernelearn.engine.variable import Variable
+from tests.engine import oracles
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.memory import needs_guard_pages
+from tests.engine.cpu.random_problems import normal
+from tests.engine.geometries import geometry
+
+guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+PASSES = ("conv", "conv_grad_input", "conv_transpose", "conv_grad_kernel")
+FORWARD = PASSES[:3]
+
+
+def problem(operator: str, *args, images: int = 3, precision: str = "float32", **options) -> Problem:
+    """A pass of a convolution; further arguments as of `geometry`."""
+    g, rng = geometry(operator, *args, **options), np.random.default_rng(3)
+    outputs = oracles.output_sizes(g.sizes, g.kernel, g.stride, g.dilation, g.padding)
+    x, grad = normal(rng, images, *g.sizes, g.channels), normal(rng, images, *outputs, g.filters)
+    kernel = normal(rng, *g.kernel, g.channels // g.groups, g.filters)
+    attrs, taps = {**g.attrs, "precision": precision}, int(np.prod(g.kernel))
+    if operator == "conv":
+        return Problem(operator, (x, kernel), attrs, terms=taps * g.channels // g.groups)
+    if operator == "conv_grad_kernel":
+        terms = images * int(np.prod(outputs))
+        return Problem(operator, (x, grad), {**attrs, "kernel_size": g.kernel}, terms=terms)
+    size = "input_size" if operator == "conv_grad_input" else "output_size"
+    return Problem(operator, (grad, kernel), {**attrs, size: g.sizes}, terms=taps * g.filters // g.groups)
+
+
+def texts(p: Problem, target: str | None = None) -> list[str]:
+    """The code of its kernels."""
+    executable = Bench(p, target).executable
+    calls = [call for call in executable.calls() if isinstance(call, Call)]
+    return [kernel_text(call, "k", executable.target) for call in calls]
+
+
+def lose_a_product(number: int):
+    """A change that replaces a multiply-add, counted from the end if negative, by its summand."""
+
+    def change(text: str) -> str:
+        lines = text.split("\n")
+        found = [i for i, line in enumerate(lines) if " = call " in line and "@llvm.fma" in line]
+        if not found:
+            return text
+        line = lines[found[number]]
+        name, vector = line.split("=")[0], line.split("call ")[1].split(" @")[0]
+        lines[found[number]] = f"{name}= fadd {vector} {line.rstrip(')').split(' ')[-1]}, zeroinitializer"
+        return "\n".join(lines)
+
+    return change
+
+
+# --- large windows: weights tap by tap, rows of taps in a loop
+
+LARGE = {
+    "five": (((9, 10), 5), {"padding": "same", "channels": 6, "filters": 48}),
+    "eleven": (((23, 19), 11), {"stride": 4, "padding": "same", "filters": 40}),
+    "wide": (((8, 12), (3, 7)), {"stride": 2, "padding": ((2, 0), (3, 4)), "channels": 7, "filters": 33}),
+    "dilated": (((12, 11), 5), {"dilation": (2, 3), "padding": "same", "channels": 5, "filters": 20}),
+    "crop": (((14, 12), 6), {"padding": ((-2, 5), (4, -1)), "channels": 5, "filters": 17}),
+    "sequence": (((41,), 15), {"stride": 2, "padding": "same", "channels": 5, "filters": 37}),
+    "volume": (((4, 6, 7), (2, 5, 4)), {"padding": "same", "channels": 5, "filters": 36}),
+    "groups": (((9, 9), 5), {"groups": 2, "channels": 6, "filters": 72, "padding": "same"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", LARGE)
+def test_large_windows(name, target):
+    args, options = LARGE[name]
+    for operator in PASSES:
+        check(problem(operator, *args, **options), target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_large_windows_stay_inside_of_their_buffers(target):
+    cases = [problem(operator, *a, **o, images=2) for a, o in LARGE.values() for operator in PASSES]
+    check_guarded(cases, target)
+
+
+@pytest.mark.parametrize("operator", FORWARD)
+@pytest.mark.parametrize("name", LARGE)
+def test_large_windows_of_bfloat16(name, operator):
+    args, options = LARGE[name]
+    check(problem(operator, *args, **options, precision="bfloat16"))
+
+
+@pytest.mark.parametrize("name", ["five", "eleven", "sequence"])
+def test_weights_that_do_not_fit_into_registers_are_read_tap_by_tap(name):
+    args, options = LARGE[name]
+    assert any("~{memory}" in text for text in texts(problem("conv", *args, **options), "avx2"))
+    narrow = {**options, "filters": 8}
+    assert not any("~{memory}" in text for text in texts(problem("conv", *args, **narrow), "avx2"))
+
+
+def test_rows_of_taps_become_a_loop_where_their_code_is_long():
+    """Twice the rows, of the same width: the code is hardly longer."""
+
+    def size(rows: int) -> int:
+        p = problem("conv", (30, 30), (rows, 11), padding="same", filters=32)
+        return max(map(len, texts(p, "avx2")))
+
+    assert LONG_CODE < 8 * 11 * 3 * 11 * 12
+    assert size(22) < 1.2 * size(11)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("name", ["five", "eleven", "sequence"])
+def test_a_lost_product_is_caught(name, number):
+    args, options = LARGE[name]
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem("conv", *args, **options), change=lose_a_product(number))
+
+
+def test_a_row_of_taps_too_few_is_caught():
+    args, options = LARGE["eleven"]
+    p = problem("conv", *args, **options)
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(p, change=lambda text: text.replace("i64 11\n", "i64 10\n"))
+
+
+# --- weights side by side
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("operator", FORWARD)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_packed_weights_of_each_order(operator, precision, target):
+    """Odd counts of inner channels, tails of blocks, groups; in one to three dimensions."""
+    for rank, inner, outer, groups in ((1, 1, 17, 1), (2, 17, 33, 1), (2, 19, 5, 3), (3, 3, 40, 2)):
+        channels, filters = (inner, outer) if operator == "conv" else (outer, inner)
+        sizes, kernel = (6, 5, 4)[:rank], (2, 4, 3)[-rank:]
+        p = problem(
+            operator, sizes, kernel, padding="same", groups=groups, precision=precision,
+            channels=groups * channels, filters=groups * filters,
+        )  # fmt: skip
+        check(p, target)
+
+
+# --- few channels a group: vectors of half the width
+
+FEW = {
+    "groups": (((7, 9), 3), {"groups": 3, "channels": 24, "filters": 24, "padding": "same"}),
+    "eight-filters": (((6, 7), 3), {"stride": 2, "channels": 17, "filters": 8, "padding": "same"}),
+    "five-filters": (((9,), 4), {"channels": 9, "filters": 5}),
+    "pixel": (((4, 5), 1), {"channels": 33, "filters": 3}),
+    "volume": (((3, 4, 5), 2), {"groups": 2, "channels": 6, "filters": 14}),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", FEW)
+def test_few_channels_a_group(name, target):
+    args, options = FEW[name]
+    for operator in PASSES:
+        check(problem(operator, *args, **options), target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_few_channels_a_group_stay_inside_of_their_buffers(target):
+    cases = [problem(operator, *a, **o, images=2) for a, o in FEW.values() for operator in PASSES]
+    check_guarded(cases, target)
+
+
+@pytest.mark.skipif(find_target("native").halved is None, reason="this processor's vectors are not halved")
+@pytest.mark.parametrize("operator", ["conv", "conv_grad_kernel"])
+@pytest.mark.parametrize("name", FEW)
+def test_their_vectors_have_half_the_width(name, operator):
+    args, options = FEW[name]
+    text = "".join(texts(problem(operator, *args, **options)))
+    assert "@llvm.fma.v8f32" in text and "@llvm.fma.v16f32" not in text
+
+
+@pytest.mark.parametrize("operator", ["conv", "conv_grad_input", "conv_grad_kernel"])
+def test_a_lost_product_of_half_a_vector_is_caught(operator):
+    args, options = FEW["groups"]
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem(operator, *args, **options), change=lose_a_product(0))
+
+
+def test_pooling_and_a_chain_behind_half_vectors():
+    """As one kernel, and the same as the reference engine has it."""
+    rng = np.random.default_rng(0)
+    weights = {"w": Variable(normal(rng, 3, 3, 5, 6), "w"), "b": Variable(normal(rng, 6), "b")}
+    for pool in (False, True):
+        g = ProgramBuilder()
+        y = g.add(
+            "conv", g.input("x", (None, 8, 8, 5)), g.variable(weights["w"]), **geometry("", (8, 8), 3).attrs
+        )
+        y = g.add("activation", g.add("bias_add", y, g.variable(weights["b"])), kind="relu")
+        if pool:
+            y, _ = g.add("max_pool", y, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))
+        g.outputs = {"y": y.name}
+        program, inputs = g.build(), {"x": normal(rng, 5, 8, 8, 5)}
+        found = prepare(program, g.variables, "cpu").run(inputs)["y"]
+        expected = prepare(program, g.variables, "reference").run(inputs)["y"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- kernel gradients of windows of one pixel, as products of copies
+
+PIXELS = {
+    "even": (((8, 8), 1), {"channels": 128, "filters": 128}),
+    "tails": (((5, 7), 1), {"channels": 87, "filters": 131}),
+    "many-channels": (((3,), 1), {"channels": 300, "filters": 97}),
+    "volume": (((3, 5, 11), 1), {"channels": 90, "filters": 100}),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", PIXELS)
+def test_kernel_gradients_of_one_pixel(name, target):
+    args, options = PIXELS[name]
+    p = problem("conv_grad_kernel", *args, **options, images=5)
+    codes = [call.code for call in Bench(p, target).executable.calls() if isinstance(call, Call)]
+    assert any(isinstance(code, SummedProduct) for code in codes)
+    check(p, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernel_gradients_of_one_pixel_stay_inside_of_their_buffers(target):
+    check_guarded([problem("conv_grad_kernel", *a, **o) for a, o in PIXELS.values()], target)
+
+
+@pytest.mark.parametrize("changed", [{"stride": 2}, {"padding": ((1, 0), (0, 0))}, {"groups": 2}], ids=str)
+def test_other_windows_of_one_pixel_are_summed_tap_by_tap(changed):
+    p = problem("conv_grad_kernel", (6, 6), 1, channels=128, filters=128, **changed)
+    codes = [call.code for call in Bench(p).executable.calls() if isinstance(call, Call)]
+    assert not any(isinstance(code, SummedProduct) for code in codes)
+    check(p)
+
+
+def test_rounded_kernel_gradients_of_one_pixel():
+    args, options = PIXELS["tails"]
+    check(problem("conv_grad_kernel", *args, **options, precision="bfloat16"), "avx2")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_lost_product_of_a_kernel_gradient_is_caught(number):
+    args, options = PIXELS["tails"]
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem("conv_grad_kernel", *args, **options, images=5), change=lose_a_product(number))

@@ -1,0 +1,112 @@
+"""Dense layers with large weights and few rows: where panels are used, and against the reference."""
+
+import numpy as np
+import pytest
+
+import kernelearn
+from kernelearn.engine.cpu.kernels.products.panels import DEPTH, LARGE_WEIGHTS, ROWS, Panels
+from kernelearn.engine.cpu.plan import Call
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, expected
+from tests.engine.cpu.memory import needs_guard_pages
+from tests.engine.cpu.random_problems import normal
+
+guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+PASSES = ("dense", "dense_grad_input")
+# (rows, inner, outer): tails of pieces, of blocks and of tiles; rows that are copied, and more than ROWS.
+SHAPES = ((1, 519, 520), (7, 1024, 260), (13, 640, 417), (ROWS + 3, 515, 513), (5, 70, 4001))
+
+
+def problem(operator: str, rows: int, inner: int, outer: int, precision: str = "float32") -> Problem:
+    """A product of (rows, inner) with (inner, outer), or with its transpose."""
+    rng, is_forward = np.random.default_rng(rows), operator == "dense"
+    kernel = normal(rng, inner, outer) if is_forward else normal(rng, outer, inner)
+    return Problem(operator, (normal(rng, rows, inner), kernel), {"precision": precision}, terms=inner)
+
+
+def panels(p: Problem, target: str | None = None) -> list[Panels]:
+    codes = [c.code for c in Bench(p, target).executable.calls() if isinstance(c, Call)]
+    return [code for code in codes if isinstance(code, Panels)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products_in_panels(shape, target):
+    for operator in PASSES:
+        p = problem(operator, *shape)
+        assert panels(p, target)
+        check(p, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_panels_stay_inside_of_their_buffers(target):
+    check_guarded([problem(operator, *shape) for operator in PASSES for shape in SHAPES], target)
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_small_weights_and_many_rows_of_an_image_are_no_panels(operator):
+    assert not panels(problem(operator, 8, 100, 100))
+    large = problem(operator, 8, 512, LARGE_WEIGHTS // 2048)
+    assert panels(large)
+    x, kernel = large.arrays
+    many = np.repeat(x[:, None], 65, 1)
+    assert not panels(Problem(operator, (many, kernel), {}, terms=512))
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_they_are_not_used_on_shallow_stacks(operator, monkeypatch):
+    monkeypatch.setattr("kernelearn.engine.cpu.machine.stack.is_deep", lambda: False)
+    p = problem(operator, 7, 519, 520)
+    assert not panels(p)
+    check(p)
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_rounded_operands_are_multiplied_in_panels_too(operator):
+    p = problem(operator, 9, 519, 520, "bfloat16")
+    assert panels(p, "avx2")
+    check(p, "avx2")
+
+
+def test_a_chain_behind_panels():
+    kernelearn.utils.set_random_seed(0)
+    model = kernelearn.Sequential([kernelearn.layers.Dense(517, activation="relu", input_shape=(600,))])
+    x = normal(np.random.default_rng(0), 21, 600)
+    kernel, bias = model.get_weights()
+    model.set_weights([kernel, bias + 0.1])
+    wide = x.astype("float64") @ kernel + bias + 0.1
+    np.testing.assert_allclose(model.predict(x, verbose=0), np.maximum(wide, 0), rtol=1e-5, atol=1e-5)
+
+
+def test_every_number_of_threads_gives_the_same_bits():
+    found = []
+    try:
+        for count in (1, 2, 3):
+            kernelearn.set_num_threads(count)
+            found.append(Bench(problem("dense", 37, 1100, 610)).run()[0])
+    finally:
+        kernelearn.set_num_threads(None)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_pieces_round_less_than_a_long_sum(operator):
+    p = problem(operator, 16, 16 * DEPTH, 400)
+    exact, error = expected(p, p.arrays)[0], {}
+    for name, arrays in (
+        ("panels", p.arrays),
+        ("long", (np.repeat(p.arrays[0][:, None], 65, 1), p.arrays[1])),
+    ):
+        y = Bench(Problem(operator, arrays, {}, terms=p.terms)).run()[0].astype("float64")
+        error[name] = np.sqrt(np.mean((y.reshape(16, -1, 400)[:, 0] - exact) ** 2))
+    assert error["panels"] < 0.7 * error["long"]
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_a_piece_left_out_is_caught(operator):
+    def shorter(text: str) -> str:
+        return text.replace(f", {4 * DEPTH}\n", f", {3 * DEPTH}\n")
+
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem(operator, 7, 4 * DEPTH + 7, 520), change=shorter)

@@ -1,0 +1,637 @@
+"""The engine inside a living PyTorch: the situations that users get into, against eager and float64.
+
+Run by `make test-peers` and `make parity`.
+"""
+
+import copy
+import io
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from kernelearn.torch import arrange, explain, optimize  # noqa: E402
+from kernelearn.torch.backend import compile_graph  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each test has a Dynamo of its own, and no graph may be left to PyTorch unsaid."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*kernelearn.*")
+        yield
+    torch._dynamo.reset()
+
+
+def lenet():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 24),
+        nn.ReLU(),
+        nn.Linear(24, 10),
+    )
+
+
+def images(count=8, size=16, channels=1):
+    return torch.randn(count, channels, size, size), torch.randint(0, 10, (count,))
+
+
+class Residual(nn.Module):
+    """In-place activation and addition, batch normalisations, a strided shortcut."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(channels, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.norm2 = nn.Conv2d(8, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8)
+        self.short, self.head = nn.Conv2d(channels, 8, 1, 2), nn.Linear(8, 10)
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = self.norm2(self.conv2(y))
+        y += self.short(x)
+        return self.head(torch.flatten(F.adaptive_avg_pool2d(F.relu_(y), 1), 1))
+
+
+def residual_and_images(count=8):
+    return Residual(), *images(count, 10, 3)
+
+
+class Counting:
+    """The backend, and what it made of each graph."""
+
+    def __init__(self, **options):
+        self.made, self.options = [], options
+
+    def __call__(self, gm, example_inputs):
+        return compile_graph(gm, example_inputs, self.options, self.made.append)
+
+    @property
+    def regions(self):
+        return [region for made in self.made for region in made.regions]
+
+
+def compiled(model, **options):
+    backend = Counting(**options)
+    return torch.compile(model, backend=backend), backend
+
+
+def gradients(model, called, x, y, wrap=None):
+    model.zero_grad()
+    loss = F.cross_entropy(called(x).float(), y)
+    loss.backward()
+    return loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def exact(model, x, y):
+    """Loss and gradients in float64."""
+    other = copy.deepcopy(model).double()
+    return gradients(other, other, x.double(), y)
+
+
+def close(found, wanted, bound=2e-6):
+    """Whether all tensors are as near as rounding allows, relative to their norm."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        error = (found[name].double() - value.double()).norm() / (value.double().norm() + 1e-12)
+        assert error < bound, f"{name}: {error}"
+
+
+def assert_same_step(model, x, y, called=None, bound=2e-6):
+    """Loss and gradients of a compiled model are those of float64."""
+    wanted_loss, wanted = exact(model, x, y)
+    if called is None:
+        called, _ = compiled(model)
+    loss, found = gradients(model, called, x, y)
+    assert abs(loss - wanted_loss) < 1e-5
+    close(found, wanted, bound)
+
+
+# ---------------------------------------------------------------- numbers
+@pytest.mark.parametrize(
+    "make", [lambda: (lenet(), *images()), residual_and_images], ids=["lenet", "residual"]
+)
+@pytest.mark.parametrize("layout", ["plain", "channels_last", "arranged"])
+def test_a_step_is_that_of_float64(make, layout):
+    model, x, y = make()
+    if layout != "plain":
+        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    if layout == "arranged":
+        arrange(model)
+    called, backend = compiled(model)
+    assert_same_step(model, x, y, called)
+    assert len(backend.regions) == 1
+
+
+def test_lenet_learns_as_in_eager_mode():
+    model, x, y = lenet(), *images(32)
+    other = copy.deepcopy(model)
+    called, _ = compiled(other)
+    losses = []
+    for each, function in ((model, model), (other, called)):
+        optimizer = torch.optim.SGD(each.parameters(), 0.1, momentum=0.9)
+        losses.append([])
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(function(x), y)
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    assert losses[0][-1] < losses[0][0] / 2
+    torch.testing.assert_close(torch.tensor(losses[1]), torch.tensor(losses[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_moving_averages_and_counters_are_those_of_eager_mode():
+    model, x, _ = residual_and_images()
+    other = copy.deepcopy(model)
+    called, _ = compiled(other)
+    versions = {n: b._version for n, b in other.named_buffers()}
+    for n in (8, 5, 8):
+        model(x[:n])
+        called(x[:n])
+    for (name, wanted), found in zip(model.named_buffers(), other.buffers()):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+        assert found._version > versions[name]
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    model, x, y = residual_and_images()
+    called, _ = compiled(model)
+    state, before = copy.deepcopy(model.state_dict()), torch.get_num_threads()
+    found = []
+    for count in (1, 2, 3):
+        model.load_state_dict(state)
+        torch.set_num_threads(count)
+        found.append(gradients(model, called, x, y)[1])
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
+
+
+# ---------------------------------------------------------------- modes
+def test_modes_of_prediction_and_their_gradients():
+    model, x, y = residual_and_images()
+    called, _ = compiled(model)
+    gradients(model, called, x, y)
+    model.eval()
+    wanted = copy.deepcopy(model).double()(x.double())
+    torch.testing.assert_close(called(x).double(), wanted, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        found = called(x)
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+        assert not found.requires_grad
+    with torch.inference_mode():
+        torch.testing.assert_close(called(x).double(), wanted, rtol=1e-5, atol=1e-5)
+    assert_same_step(model, x, y, called)
+
+
+def test_a_prediction_follows_its_weights():
+    """Weights are packed once; whatever way they change, the next prediction has the new ones."""
+    model, (x, _) = lenet().eval(), images()
+    called, _ = compiled(model)
+
+    def check():
+        with torch.no_grad():
+            torch.testing.assert_close(called(x), model(x), rtol=1e-5, atol=1e-5)
+
+    check()
+    with torch.no_grad():
+        model[0].weight.mul_(2.0)
+    check()
+    model[3].weight.data = torch.randn_like(model[3].weight)
+    check()
+    model.load_state_dict({n: v + 0.1 for n, v in model.state_dict().items()})
+    check()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model(x).sum().backward()
+    optimizer.step()
+    check()
+
+
+def test_any_number_of_images():
+    model, x, y = residual_and_images(32)
+    called, backend = compiled(model)
+    for n in (32, 17, 9, 32, 5, 1):
+        if n > 1:
+            assert_same_step(model, x[:n], y[:n], called)
+    assert len(backend.made) <= 3
+    model.eval()
+    for n in (3, 1, 0):
+        assert called(x[:n]).shape == (n, 10)
+
+
+def test_frozen_parts_get_no_gradient():
+    model, x, y = residual_and_images()
+    model.conv1.weight.requires_grad_(False)
+    model.norm1.requires_grad_(False)
+    assert_same_step(model, x, y)
+    assert model.conv1.weight.grad is None
+
+
+def test_gradients_of_the_images():
+    model, (x, y) = lenet(), images()
+    called, _ = compiled(model)
+    found = []
+    for function in (model, called):
+        given = x.clone().requires_grad_()
+        F.cross_entropy(function(given), y).backward()
+        found.append(given.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-7)
+
+
+def test_autocast_computes_products_in_bfloat16():
+    """Nearer to float64 than eager's, whose every tensor is bfloat16."""
+    model, x, y = residual_and_images()
+    wanted = exact(model, x, y)[1]
+    called, backend = compiled(model)
+    errors = []
+    for function in (model, called):
+        with torch.autocast("cpu", torch.bfloat16):
+            result = function(x)
+        assert result.dtype == torch.bfloat16
+        model.zero_grad()
+        F.cross_entropy(result.float(), y).backward()
+        found = {n: p.grad.clone() for n, p in model.named_parameters()}
+        errors.append([((found[n] - w).norm() / w.norm()).item() for n, w in wanted.items()])
+    assert len(backend.regions) == 1
+    precisions = {op.attrs.get("precision") for op in backend.regions[0].program.operations} - {None}
+    assert precisions == {"bfloat16"}
+    assert sorted(errors[1])[len(errors[1]) // 2] < 0.05
+    assert max(errors[1]) < 2 * max(errors[0])
+
+
+# ---------------------------------------------------------------- orders of calls
+def test_called_twice_before_the_backward_pass():
+    model, (x, y), (other, _) = lenet(), images(), images()
+    called, _ = compiled(model)
+    found = []
+    for function in (model, called):
+        loss = F.cross_entropy(function(x), y) + F.cross_entropy(function(other), y)
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+    for a, b in zip(*found):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_backward_pass_gives_the_same():
+    model, x, y = residual_and_images()
+    called, _ = compiled(model)
+    parameters = list(model.parameters())
+    loss = F.cross_entropy(called(x), y)
+    buffers = [b.clone() for b in model.buffers()]
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    again = torch.autograd.grad(loss, parameters)
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert all(torch.equal(a, b) for a, b in zip(buffers, model.buffers()))
+
+
+def test_gradients_of_gradients_are_those_of_eager_mode():
+    model, x, _ = residual_and_images()
+    other = copy.deepcopy(model)
+    called, _ = compiled(other)
+    for function in (model, called):
+        given = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(function(given).square().sum(), given, create_graph=True)
+        grad.square().sum().backward()
+    for a, b in zip(model.parameters(), other.parameters()):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4)
+    for a, b in zip(model.buffers(), other.buffers()):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_arranged", [False, True])
+def test_a_weight_changed_before_the_backward_pass_is_noticed(is_arranged):
+    model, (x, y) = lenet(), images()
+    if is_arranged:
+        arrange(model)
+    called, _ = compiled(model)
+    loss = F.cross_entropy(called(x), y)
+    with torch.no_grad():
+        model[3].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_bias_changed_before_the_backward_pass_is_nothing_as_in_eager_mode():
+    model, (x, y) = lenet(), images()
+    called, _ = compiled(model)
+    wanted = exact(model, x, y)[1]
+    loss = F.cross_entropy(called(x), y)
+    with torch.no_grad():
+        model[3].bias.mul_(2)
+    loss.backward(retain_graph=True)
+    close({n: p.grad for n, p in model.named_parameters()}, wanted)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_result_may_be_changed_in_place_where_eager_mode_allows_it():
+    model = nn.Conv2d(1, 4, 3)
+    x, _ = images()
+    called, _ = compiled(model)
+    found = []
+    for function in (model, called):
+        model.zero_grad()
+        y = function(x)
+        y += 1.0
+        y.square().sum().backward()
+        found.append(model.weight.grad.clone())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-3)
+
+
+def test_results_without_a_backward_pass_give_their_frames_back():
+    model, (x, _) = lenet(), images()
+    called, backend = compiled(model)
+    kept = [called(x) for _ in range(5)]
+    del kept
+    (region,) = backend.regions
+    assert all(len(free) <= 2 for free in region.step._free.values())
+    torch.testing.assert_close(called(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_training_goes_on_in_several_threads():
+    import threading
+
+    model, (x, y) = lenet(), images()
+    called, _ = compiled(model)
+    wanted = gradients(model, called, x, y)[1]
+    found = []
+
+    def work():
+        for _ in range(5):
+            loss = F.cross_entropy(called(x), y)
+            found.append(torch.autograd.grad(loss, list(model.parameters())))
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    [worker.start() for worker in workers]
+    [worker.join() for worker in workers]
+    assert len(found) == 15
+    for grads in found:
+        assert all(torch.equal(a, b) for a, b in zip(grads, wanted.values()))
+
+
+# ---------------------------------------------------------------- graphs
+class Twice(nn.Module):
+    """A layer used twice, in-place ReLU, operators that the engine lacks in the middle, dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, x):
+        x = F.relu(self.a(x), inplace=True)
+        x = F.relu_(self.b(x)) + x
+        x = torch.fft.fft2(x).real
+        return self.fc(F.relu(self.b(x)).mean((2, 3)))
+
+
+def test_what_is_lacking_stays_between_two_regions():
+    model, (x, y) = Twice(), images(8, 16, 3)
+    called, backend = compiled(model)
+    wanted, found = gradients(model, model, x, y)[1], gradients(model, called, x, y)[1]
+    close(found, wanted, 1e-5)
+    assert len(backend.regions) == 2
+    assert "fft" in str(explain(model, x))
+
+
+class InPlace(nn.Module):
+    """The value before a change in place is still read, directly or through a view."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.a, self.way = nn.Conv2d(3, 10, 3), way
+
+    def forward(self, x):
+        y = self.a(x)
+        z = y * 2
+        if self.way == "itself":
+            y.relu_()
+        elif self.way == "view":
+            y.view(-1).relu_()
+        elif self.way == "part":
+            y[:, :3].mul_(3.0)
+        else:
+            y.add_(y.relu())
+        return (y + z).mean((2, 3))
+
+
+@pytest.mark.parametrize("way", ["itself", "view", "part", "sum"])
+def test_changes_in_place_mean_the_same(way):
+    model, (x, y) = InPlace(way), images(8, 10, 3)
+    called, backend = compiled(model)
+    wanted = gradients(model, model, x, y)
+    loss, found = gradients(model, called, x, y)
+    torch.testing.assert_close(loss, wanted[0], rtol=1e-5, atol=1e-6)
+    close(found, wanted[1], 1e-5)
+    assert backend.regions
+
+
+def test_results_and_gradients_that_share_memory():
+    """Results that are an input, a view of an input, of each other; a gradient that is the tangent."""
+
+    class Sums(nn.Module):
+        def forward(self, x):
+            y, z = torch.sin(x), torch.cos(x)
+            total = y + z
+            return total, torch.flatten(total, 1), x, x.view(x.shape[0], -1), torch.tanh(total + y)
+
+    x = torch.randn(2, 4, 6, 6)
+    called, _ = compiled(Sums(), every=True)
+    found = []
+    for function in (Sums(), called):
+        given = x.clone().requires_grad_()
+        results = function(given)
+        sum(r.square().sum() for r in results).backward()
+        found.append(given.grad)
+        assert results[2] is given
+        assert results[3].data_ptr() == given.data_ptr()
+        assert results[1].data_ptr() == results[0].data_ptr()
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_result_lies_in_memory_as_in_eager_mode():
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = nn.Conv2d(3, 8, 3).to(memory_format=layout)
+        x = torch.randn(4, 3, 9, 9).to(memory_format=layout)
+        called, _ = compiled(model)
+        assert called(x).stride() == model(x).stride()
+        called(x).transpose(0, 1)
+
+
+@pytest.mark.parametrize("cut", [lambda x: x[::2], lambda x: x[:, :, ::2], lambda x: x.transpose(2, 3)])
+def test_images_with_gaps_in_memory(cut):
+    model, x = nn.Conv2d(3, 8, 3), cut(torch.randn(8, 3, 10, 12))
+    called, backend = compiled(model)
+    torch.testing.assert_close(called(x), model(x), rtol=1e-4, atol=1e-5)
+    assert backend.regions
+
+
+def test_a_graph_that_switches_gradients_off_stays_with_pytorch():
+    class Switching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 10)
+
+        def forward(self, x):
+            with torch.no_grad():
+                y = self.a(x)
+            return self.b(y)
+
+    model, x, y = Switching(), torch.randn(6, 4), torch.randint(0, 10, (6,))
+    called, _ = compiled(model)
+    wanted = gradients(model, model, x, y)[1]
+    with pytest.warns(UserWarning, match="kernelearn leaves a graph to PyTorch"):
+        found = gradients(model, called, x, y)[1]
+    close(found, wanted)
+
+
+def test_detached_values_carry_no_gradient():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 10)
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.b(torch.relu(y) + y.detach())
+
+    model, x, y = Detached(), torch.randn(6, 4), torch.randint(0, 10, (6,))
+    assert_same_step(model, x, y)
+
+
+def test_float64_stays_with_pytorch():
+    model, (x, y) = lenet().double(), images()
+    called, backend = compiled(model)
+    wanted = gradients(model, model, x.double(), y)[1]
+    found = gradients(model, called, x.double(), y)[1]
+    close(found, wanted, 1e-12)
+    assert not backend.regions
+    assert "float64" in str(explain(model, x.double()))
+
+
+# ---------------------------------------------------------------- around it
+def test_optimize_leaves_the_model_what_it_is():
+    model, (x, _) = lenet(), images()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    assert optimize(model) is model
+    torch.testing.assert_close(
+        model(x), copy.deepcopy(model).double()(x.double()).float(), rtol=1e-4, atol=1e-5
+    )
+    assert model.state_dict().keys() == before.keys()
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_arranged_weights_are_the_same_weights():
+    model = lenet()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    parameters = list(model.parameters())
+    assert arrange(model) is model
+    assert all(a is b for a, b in zip(parameters, model.parameters()))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert model[0].weight.stride() == (1, 6, 30, 6)
+    copy.deepcopy(model).load_state_dict(before)
+
+
+def test_explain_says_what_runs_where_and_changes_nothing():
+    model, x, _ = residual_and_images()
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(3)
+    expected = torch.randn(3)
+    torch.manual_seed(3)
+    found = explain(model, x)
+    assert torch.equal(torch.randn(3), expected)
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+    text = str(found)
+    assert "1 region" in text and "conv2d x3" in text and "batch_norm x2" in text
+    assert [name for name, _ in found.graphs[0].in_pytorch] == ["aten.add.Tensor"] * 2  # the counters
+
+
+def test_a_child_process_predicts_with_threads_of_its_own():
+    """After a fork the child has no helpers and starts anew; the parent goes on."""
+    model, (x, y) = lenet(), images()
+    called, _ = compiled(model)
+    with torch.no_grad():
+        wanted = called(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends a child that hangs
+        with torch.no_grad():
+            os._exit(0 if torch.equal(called(x), wanted) else 2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert_same_step(model, x, y, called)
+
+
+class Batches(torch.utils.data.Dataset):
+    """A data set whose workers call a compiled model themselves."""
+
+    def __init__(self, called):
+        self.called = called
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        with torch.no_grad():
+            return self.called(torch.full((2, 1, 16, 16), float(index)))
+
+
+def test_workers_of_a_loader():
+    model = lenet().eval()
+    called, _ = compiled(model)
+    with torch.no_grad():
+        called(torch.zeros(2, 1, 16, 16))
+    loader = torch.utils.data.DataLoader(Batches(called), batch_size=None, num_workers=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for index, found in enumerate(loader):
+            wanted = model(torch.full((2, 1, 16, 16), float(index)))
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_name_alone_is_enough(tmp_path):
+    """PyTorch finds the backend as an entry point, without any import of ours."""
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    folder = tmp_path / "kernelearn_entry-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: kernelearn-entry\nVersion: 1.0\n")
+    lines = [f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in e.items()) for group, e in entries.items()]
+    (folder / "entry_points.txt").write_text("\n".join(lines))
+    program = (
+        "import torch, sys\n"
+        "model = torch.compile(torch.nn.Linear(4, 3), backend='kernelearn')\n"
+        "model(torch.ones(2, 4)).sum().backward()\n"
+        "print('kernelearn.torch.passes' in sys.modules, model.weight.grad.flatten().tolist()[:2])\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "True [2.0, 2.0]", done.stderr

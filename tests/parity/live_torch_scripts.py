@@ -1,0 +1,44 @@
+"""Ten trainings of users in a living PyTorch, watched: losses are the same bits, ledgers its gradients.
+
+    python -m pytest tests/parity/live_torch_scripts.py -m "not slow"
+
+The same trainings on our engine, and the table of all: `python -m tests.parity.torch_scripts`.
+"""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from kernelearn.recording import Run  # noqa: E402
+from tests.parity.torch_scripts import NAMES, modes  # noqa: E402
+
+QUICK = ("unet", "siamese", "own_function")
+
+
+def scripts():
+    """Their names; all but a few are slow."""
+    found = []
+    lacks = importlib.util.find_spec("lightning") is None
+    skip = pytest.mark.skipif(lacks, reason="lightning is not installed")
+    for name in NAMES:
+        needed = [skip] if name == "lightning_module" else []
+        slow = [] if name in QUICK else [pytest.mark.slow]
+        found.append(pytest.param(name, marks=needed + slow))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*autocast.*")
+@pytest.mark.parametrize("name", scripts())
+def test_watched_trainings_compute_the_same(name, tmp_path):
+    steps = 12 if name in QUICK else 50
+    plain = modes.eager().losses(name, steps)
+    mode = modes.watched(tmp_path / "run")
+    losses = mode.losses(name, steps)
+    mode.stop()
+    assert np.array_equal(losses, plain)
+    found = modes.residuals(Run(tmp_path / "run"))
+    assert found
+    assert max(found.values()) < (4e-3 if name == "cifar_amp" else 1e-6), found

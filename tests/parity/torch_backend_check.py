@@ -1,0 +1,124 @@
+"""A function or module on the engine against PyTorch: both against PyTorch in float64.
+
+`compared(module, inputs)` runs forward and backward three times and says how far both float32 runs are from
+the third; `Share` says how much of a module ran in regions of ours.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kernelearn.torch.backend import compile_graph
+
+
+@dataclass
+class Share:
+    """What became of the operators of all graphs.
+
+    Attributes:
+        taken: operators in regions.
+        left: name of an operator that stayed with PyTorch -> why.
+        refused: why whole graphs stayed.
+    """
+
+    taken: int = 0
+    left: dict[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def listen(self, found: Any) -> None:
+        if isinstance(found, Exception):
+            self.refused.append(f"{type(found).__name__}: {found}")
+            return
+        self.taken += sum(len(region.names) for region in found.regions)
+        self.left |= dict(found.reasons)
+
+
+def on_engine(module: Any, share: Share) -> Any:
+    """The module compiled for the engine: every region, worth it or not."""
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = 64
+
+    def backend(graph: Any, example_inputs: Any) -> Any:
+        return compile_graph(graph, example_inputs, {"every": True}, share.listen)
+
+    return torch.compile(module, backend=backend)
+
+
+@dataclass
+class Found:
+    """Results, gradients of inputs and of weights, and buffers, by name, in float64."""
+
+    numbers: dict[str, Tensor]
+
+    def errors(self, truth: Found) -> dict[str, float]:
+        """Name -> largest distance from the truth, by the truth's size."""
+        assert self.numbers.keys() == truth.numbers.keys()
+        found = {}
+        for name, value in self.numbers.items():
+            exact = truth.numbers[name]
+            assert value.shape == exact.shape, (name, value.shape, exact.shape)
+            size = exact.abs().max().item() if exact.numel() else 0.0
+            away = (value - exact).abs().max().item() if exact.numel() else 0.0
+            found[name] = away / (size + 1e-3) if torch.isfinite(value).all() else float("inf")
+        return found
+
+
+def listed(found: Any) -> list[Tensor]:
+    if isinstance(found, dict):
+        return listed(list(found.values()))
+    if isinstance(found, Tensor):
+        return [found]
+    return [t for part in found for t in listed(part)] if isinstance(found, list | tuple) else []
+
+
+def run(module: nn.Module, inputs: list[Tensor], called: Any = None, seed: int = 0) -> Found:
+    """One forward and backward pass."""
+    inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in inputs]
+    module.zero_grad()
+    torch.manual_seed(seed)
+    results = listed((module if called is None else called)(*inputs))
+    loss: Any = 0
+    for k, y in enumerate(results):
+        if y.requires_grad:
+            ramp = torch.linspace(-1.0, 1.5, y.numel(), dtype=torch.float64).reshape(y.shape)
+            loss = loss + (y * torch.cos(3 * ramp + k).to(y.dtype)).sum()
+    if isinstance(loss, Tensor):
+        loss.backward()
+    numbers = {f"result {k}": y.detach() for k, y in enumerate(results)}
+    numbers |= {f"gradient of input {k}": x.grad for k, x in enumerate(inputs) if x.grad is not None}
+    numbers |= {f"gradient of {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
+    numbers |= {f"buffer {n}": b for n, b in module.named_buffers()}
+    return Found({name: value.detach().double().clone() for name, value in numbers.items()})
+
+
+def compared(
+    module: nn.Module, inputs: list[Tensor], seed: int = 0
+) -> tuple[dict[str, float], dict[str, float], Share]:
+    """Errors of the engine, errors of eager PyTorch, both against float64, and what ran where."""
+    doubles = [x.double() if x.is_floating_point() else x for x in inputs]
+    truth = run(copy.deepcopy(module).double(), doubles, seed=seed)
+    eager = run(copy.deepcopy(module), inputs, seed=seed)
+    share, ours = Share(), copy.deepcopy(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = run(ours, inputs, on_engine(ours, share), seed=seed)
+    return found.errors(truth), eager.errors(truth), share
+
+
+def wrong(
+    ours: dict[str, float], eager: dict[str, float], factor: float = 16.0, floor: float = 3e-6
+) -> list[str]:
+    """What is farther from the truth than so many times eager's error, which is small for all."""
+    usual = sorted(eager.values())[len(eager) // 2] if eager else 0.0
+    bounds = {name: floor + factor * max(eager[name], usual) for name in ours}
+    return [
+        f"{name}: {error:.1e} (eager {eager[name]:.1e})"
+        for name, error in ours.items()
+        if not error <= bounds[name]
+    ]
