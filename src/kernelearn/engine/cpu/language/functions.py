@@ -280,7 +280,7 @@ ERFC = [
 def exp_minus_square(y: Value, factor: float = 1.0) -> Value:
     """e^(-factor y^2) for a factor of 1 or 1/2, without the rounding error of y^2.
 
-    Where the processor can, the error is what an exact multiply-add leaves of y^2. Elsewhere y is split into its
+    An exact multiply-add tells what y^2 was rounded by. Where the processor has none, y is split into its
     leading bits, whose square is exact, and the rest.
     """
     if y.kernel.has_fma:
