@@ -165,8 +165,8 @@ def traffic_text(rows: Sequence[Work], least: int) -> str:
     """What all rows move, beside the least: "bytes: 3 MB moved, 2 MB at least (1.50 times)"."""
     moved = sum(row.bytes for row in rows)
     return (
-        f"bytes: {scaled(moved)}B moved, {scaled(least)}B at least ({moved / least:.2f} times), if all between "
-        "products were done on the way"
+        f"bytes: {scaled(moved)}B moved, {scaled(least)}B at least ({moved / least:.2f} times), if all "
+        "between products were done on the way"
     )
 
 
