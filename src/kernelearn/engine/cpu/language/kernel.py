@@ -469,6 +469,19 @@ class Kernel:
             return a * b + c
         return self.intrinsic("fma", a, b, c)
 
+    def can_scale(self, type_: Type) -> bool:
+        """Whether `scaled` is one instruction for values of this type."""
+        return self.target.name == "avx512" and (type_.element, type_.lanes) == ("float", 16)
+
+    def scaled(self, x: Value, n: Value) -> Value:
+        """x 2^n for whole n of any size, rounded once where the result is below the normal numbers."""
+        name, type_ = "@llvm.x86.avx512.mask.scalef.ps.512", x.type
+        self.declare(f"{type_} {name}({type_}, {type_}, {type_}, i16, i32)")
+        # All lanes are computed (mask -1), rounded as everything else (4: as the register of modes says).
+        return self.value(
+            f"call {type_} {name}({type_} {x}, {type_} {n}, {type_} undef, i16 -1, i32 4)", type_
+        )
+
     def multiply_add(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, of float32 or, where a and b are pairs, of two bfloat16 in each of their lanes."""
         if a.type.element != PAIR:
