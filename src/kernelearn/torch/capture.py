@@ -23,7 +23,7 @@ from kernelearn.torch.standins import CARRYING, STANDINS
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
-_SWITCHES = (
+SWITCHES = (
     "_set_grad_enabled",
     "_enter_autocast",
     "_exit_autocast",
@@ -86,7 +86,7 @@ def capture(gm: GraphModule) -> Captured:
 def _refuse_switches(gm: GraphModule) -> None:
     for node in gm.graph.nodes:
         name = getattr(node.target, "__name__", str(node.target))
-        if name in _SWITCHES or node.op == "get_attr":
+        if name in SWITCHES or node.op == "get_attr":
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
 
 

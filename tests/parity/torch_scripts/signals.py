@@ -10,7 +10,7 @@ from tests.parity.torch_scripts.pictures import labelled
 class Block(nn.Module):
     def __init__(self, channels, dilation):
         super().__init__()
-        # NOTE: no bias before a normalisation: its gradient is rounding, which Adam makes a step of full size.
+        # NOTE: no bias before a normalisation: its gradient is rounding, which Adam makes a whole step.
         self.conv1 = nn.Conv1d(channels, channels, 5, padding=2 * dilation, dilation=dilation, bias=False)
         self.norm1, self.norm2 = nn.BatchNorm1d(channels), nn.GroupNorm(4, channels)
         self.conv2 = nn.Conv1d(channels, channels, 3, padding="same", groups=2)
