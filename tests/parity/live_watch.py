@@ -479,3 +479,68 @@ def test_maps_of_probe_images(folder):
     run = Run(folder)
     np.testing.assert_allclose(run.maps("0.conv1", 4), np.moveaxis(seen["y"], 1, -1), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(run.probe_images, np.moveaxis(images.numpy(), 1, -1))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_run_holds_the_model_where_it_can(name, folder):
+    module, shape = made(name)
+    optimizer = torch.optim.SGD(module.parameters(), 0.05, momentum=0.9)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with watch(module, optimizer, folder, every=2, layers="all"):
+            fit(module, optimizer, shape)
+    run, x = Run(folder), data(shape)[0]
+    if name in ("transposed",):  # transposed convolutions in groups are several layers there
+        assert run.about.model is None and any("does not hold the model" in str(w.message) for w in said)
+        return
+    assert run.about.model is not None, [str(w.message) for w in said]
+    module.eval()
+    with torch.no_grad():
+        expected = module(x).numpy()
+    found = run.model(6).predict(np.moveaxis(x.numpy(), 1, -1), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for layer in run.layers:
+        if "kernel" in run.weights(layer):
+            assert explain.update_split(run, layer, 2, "kernel").is_exact
+    assert max(residuals(run).values()) < 1e-6
+
+
+def test_steps_are_done_again_from_the_record(folder):
+    from kernelearn.explain.passes.run_steps import StepReplays
+
+    module, shape = made("residual")
+    optimizer, criterion = torch.optim.SGD(module.parameters(), 0.05), nn.CrossEntropyLoss()
+    x, y = data(shape)
+    with watch(module, optimizer, folder, every=2, layers="all", criterion=criterion):
+        for step in range(4):
+            optimizer.zero_grad()
+            criterion(module(x[8 * step : 8 * step + 8]), y[8 * step : 8 * step + 8]).backward()
+            optimizer.step()
+    steps = StepReplays(Run(folder))
+    assert steps.steps() == [1, 2, 4]
+    steps.at(2)  # compares its errors with those of the record
+
+
+@pytest.mark.parametrize("name", ["dampening", "momentum", "adam", "adagrad"])
+def test_a_weight_that_gets_its_first_gradient_late(name, folder):
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS[name](module.parameters())
+    with watch(module, optimizer, folder, every=1, layers="all", hold_model=False):
+        module[0].requires_grad_(False)
+        fit(module, optimizer, shape, 3)
+        module[0].requires_grad_(True)
+        fit(module, optimizer, shape, 3)
+    run = Run(folder)
+    assert run.is_frozen("0.conv1", 2) and not run.is_frozen("0.conv1", 4)
+    for layer, first in (("0.conv1", 4), ("3", 1)):
+        for step in range(first, 7):
+            split = explain.update_split(run, layer, step)
+            assert split.is_exact, (layer, step, np.abs(split.residual).max())
+
+
+def test_a_run_of_gradient_descent_is_one_segment(folder):
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS["momentum"](module.parameters())
+    with watch(module, optimizer, folder, every=2, hold_model=False):
+        fit(module, optimizer, shape, 6)
+    assert len(Run(folder).manifest["segments"]) == 1

@@ -26,6 +26,7 @@ if BACKEND is not None:
     import kernelearn
     from kernelearn import explain
     from kernelearn.errors import ArgumentError
+    from kernelearn.explain.passes.run_steps import StepReplays
     from kernelearn.recording import Run
 
 here = pytest.mark.skipif(BACKEND is None, reason="runs in the process of a backend")
@@ -256,8 +257,8 @@ def test_explanations_of_the_run_compute_with_the_model(folder):
     twin = run.model(int(run.model_steps[-1]))
     np.testing.assert_allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
     maps = keras.Model(model.inputs, model.get_layer("second").output).predict(x[:3], verbose=0)
-    fit_more = run.maps("second", 4)
-    assert fit_more.shape == maps.shape
+    assert run.maps("second", 4).shape == maps.shape
+    StepReplays(run).at(2)  # a step done again from the record: its errors are compared with those of Keras
 
 
 @here

@@ -96,12 +96,15 @@ def share_stop(model: Trainer) -> None:
         model.stop_training = bool(world.exchange().told(bool(model.stop_training)))
 
 
-def watched_by_first(asked: dict[str, str] | None) -> dict[str, str] | None:
-    """The buffers that callbacks of the first process want of a step, which all have to give."""
+def follow_first(model: Trainer) -> None:
+    """Before a step: take over what callbacks of the first process want to see, and did to the model."""
+    done, model.done_to_first = model.done_to_first, []
     if not are_several():
-        return asked
-    found: dict[str, str] | None = world.exchange().told(asked)
-    return found
+        return
+    model.watched, model.watched_at, done = world.exchange().told((model.watched, model.watched_at, done))
+    if not world.is_first():
+        for change in done:
+            change(model)
 
 
 def shared_data(data: Any, what: str) -> Any:

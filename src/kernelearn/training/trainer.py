@@ -53,6 +53,8 @@ class Trainer(Overridable, keras_names.TrainerNames):
         watched, watched_at: buffers of the next step that a callback asked for with `watch_step`, by label,
             and the sizes of images at which alone some of them are wanted.
         last_step: the report of that step.
+        done_to_first: what a callback did to the model on the first process alone since the last step, as
+            functions of a model: other processes do it before the next one.
         own_count: steps of the model's own on single batches so far.
     """
 
@@ -98,6 +100,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         self.last_step: StepReport | None = None
         self.watched: dict[str, str] | None = None
         self.watched_at: dict[str, Signature] = {}
+        self.done_to_first: list[Callable[[Any], None]] = []
         self._seed: int | None = None
         self.own_count = 0
         self.input_range = InputRange()

@@ -79,7 +79,7 @@ class WatchBook:
         self._maps: Callable[[], Mapping[str, Array]] | None = None
         self._map_fields: list[Field] = []
         self._seen = 0
-        self._writer.event("begun", 0, every=dict(every))
+        self._how: dict[str, Any] = {}
 
     @property
     def has_begun(self) -> bool:
@@ -90,15 +90,23 @@ class WatchBook:
         """Record feature maps of probe images; said before the first step."""
         self._probes, self._maps = images, maps
 
-    def hold(self, config: Mapping[str, Any], weights: Mapping[str, Sequence[int]]) -> None:
+    def hold(
+        self,
+        config: Mapping[str, Any],
+        weights: Mapping[str, Sequence[int]],
+        compiled: Mapping[str, Any] | None,
+    ) -> None:
         """Say what the model is; before the first step.
 
         Args:
             config: of the model.
             weights: path -> shape, as the model has them.
+            compiled: what it was told of losses and precision; None where that is not known, or where its
+                steps draw random numbers that are not this library's.
         """
         about = self._writer.writer.content["about"]
         about.update(model=dict(config), weights={path: list(shape) for path, shape in weights.items()})
+        self._how = {} if compiled is None else {"seed": 0, "compiled": dict(compiled)}
 
     def event(self, kind: str, **about: Any) -> None:
         """Note what happened besides steps."""
@@ -117,6 +125,8 @@ class WatchBook:
     def prepare(self, model: SeenModel, step: SeenStep) -> None:
         """Called before an update of which a ledger is due: begin a segment where its layout is new."""
         selection = self._select(model, step)
+        if not self.has_begun:
+            self._writer.event("begun", self.step, every=dict(self._writer.every), **self._how)
         if self.has_begun and is_same(self._writer.writer.segment, selection.layouts, selection.about):
             self._writer.go_on_with(selection)
             return

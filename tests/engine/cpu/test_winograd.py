@@ -1,5 +1,6 @@
 """Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, spans
-from kernelearn.engine.cpu.plan import Call
+from kernelearn.engine.cpu.plan import Call, kernel_text
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
 
@@ -163,3 +164,16 @@ def test_a_lost_product_is_caught(operator):
 
     with pytest.raises(AssertionError, match="entries are off"):
         check(problem(operator), change=drop)
+
+
+@pytest.mark.parametrize(("columns", "clears"), [(11, True), (12, False)])
+def test_tiles_that_do_not_exist_are_zeros_before_they_are_multiplied(columns, clears):
+    """Else they are what the stack holds: often denormal numbers, which make products slow."""
+    bench = Bench(problem("conv", (2 * columns, 2 * columns), images=1), "avx2")
+    calls = [call for call in bench.executable.calls() if isinstance(call, Call)]
+    (call,) = [call for call in calls if isinstance(call.code, WinogradRows)]
+    text, tiles = kernel_text(call, "k", bench.executable.target), call.code.p.tiles
+    assert (columns % tiles > 0) == clears
+    places = set(re.findall(r"(%\w+) = getelementptr float, ptr %local.tiles", text))
+    zeros = re.findall(r"store <8 x float> zeroinitializer, ptr (%\w+)", text)
+    assert bool(places & set(zeros)) == clears

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.data import Dataset
+from kernelearn.engine.backends import ENGINES
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.passes.recorded_batches import RecordedBatches
 from kernelearn.explain.passes.replay import Replay, replay_training
@@ -99,6 +100,7 @@ class StepReplays:
     def _compiled(self, compiled: dict[str, Any]) -> Any:
         model = self.run.untrained_model()
         precision, engine = compiled.get("policy", "float32"), self.run.about.engine
+        engine = engine if engine in ENGINES else None  # of a training elsewhere that was watched
         # NOTE: any optimiser does; the errors of a step do not depend on what is made of them.
         model.compile("sgd", compiled["loss"], compiled["loss_weights"], policy=precision, engine=engine)
         return model

@@ -53,7 +53,7 @@ class RunUpdates:
             kind=rule["kind"],
             attrs=rule["attrs"],
             learning_rate=self.run.learning_rate(step),
-            iteration=self.run.iteration(step),
+            iteration=self.iteration(step),
             after=self.run.kernels(self.layer, step, self.weight),
             penalty=self.penalties.at(step),
             clipping=clipping,
@@ -112,7 +112,15 @@ class RunUpdates:
 
     def is_first(self, step: int) -> bool:
         """Whether this is the first update of its optimiser."""
-        return self.run.iteration(step) == 1
+        return self.iteration(step) == 1
+
+    def iteration(self, step: int) -> int:
+        """How many updates of the weight its optimiser has done at a step.
+
+        A weight that got its first gradient when others had been updated before is that much behind.
+        """
+        late = self.run.update_rule(self.layer, step, self.weight).get("attrs", {}).get("late", 0)
+        return self.run.iteration(step) - int(late)
 
     def clipping(self, step: int) -> tuple[str, float] | None:
         """How the gradients of a step were clipped: function and limit."""

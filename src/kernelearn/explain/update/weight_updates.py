@@ -193,7 +193,7 @@ class WeightUpdates:
         if number not in self._stretches:
             rule = u.rule(step)
             columns = {name: self._state(name, step) for name in rule["slots"]}
-            offset = step - u.run.iteration(step)
+            offset = step - u.iteration(step)
             _check_can_be_followed(rule)
             self._stretches[number] = _Stretch(rule, u.clipping(step), offset, columns)
         return self._stretches[number]

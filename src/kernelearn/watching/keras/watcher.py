@@ -137,24 +137,26 @@ class KerasWatcher:
             model.optimizer.build(model.trainable_variables)
         self._names = names = Names(model)
         self._rules = Rules(model, names)
-        config, why = held_model(model, names)
-        self._book = self._opening.book(self._about(config))
-        if why:
+        held = held_model(model, names)
+        self._book = self._opening.book(self._about())
+        if held.config is not None:
+            self._book.hold(held.config, names.shapes, held.compiled)
+        else:
             self._sayings.say(
-                f"The run does not hold the model: {why} Ledgers, updates, histories and the report work on "
-                "it; what computes with the model (explain unit, delta, field, maps) does not."
+                f"The run does not hold the model: {held.why} Ledgers, updates, histories and the report "
+                "work on it; what computes with the model (explain unit, delta, dense, field) does not."
             )
         if self._probe_images is not None:
             self._probing = Probing(model, names, self._probe_images)
             self._book.watch_probes(self._probing.images(), self._maps)
         self._step = STEPS[self._backend](model, names)
 
-    def _about(self, config: Any) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
         import keras
 
         names = self._class_names
         return {
-            "model": config,
+            "model": None,
             "metadata": {
                 "program": f"Keras {keras.__version__} on {self._backend}",
                 "module": type(self._model).__name__,

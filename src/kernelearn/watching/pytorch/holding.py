@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from kernelearn import losses
 from kernelearn.errors import KernelearnError
 from kernelearn.watching.pytorch.names import Names, Placement
 from kernelearn.watching.seen import Array
+
+# Class of torch.nn -> class of the same loss here, and its arguments.
+_LOSSES: Mapping[str, tuple[str, Mapping[str, Callable[[Any], Any]]]] = {
+    "MSELoss": ("MeanSquaredError", {}),
+    "L1Loss": ("MeanAbsoluteError", {}),
+    "CrossEntropyLoss": ("SparseCategoricalCrossentropy", {"from_logits": lambda _: True}),
+    "BCEWithLogitsLoss": ("BinaryCrossentropy", {"from_logits": lambda _: True}),
+    "BCELoss": ("BinaryCrossentropy", {}),
+    "HuberLoss": ("Huber", {"delta": lambda given: float(given.delta)}),
+}
 
 
 @dataclass(frozen=True)
@@ -27,18 +38,21 @@ class HeldModel:
     Attributes:
         config: of the model; None where it cannot be held.
         why: it cannot, in words.
+        compiled: the loss as `compile` takes it; None where it is not known, or steps are random.
         placements: id of a parameter -> where it stands in the model.
     """
 
     config: Mapping[str, Any] | None = None
     why: str = ""
+    compiled: Mapping[str, Any] | None = None
     placements: Mapping[int, Placement] = field(default_factory=dict)
 
 
-def held_model(module: Any, example: tuple[Any, ...] | None, names: Names) -> HeldModel:
+def held_model(module: Any, example: tuple[Any, ...] | None, names: Names, criterion: Any) -> HeldModel:
     """The model of a module that is called with an example; nothing of the module is changed.
 
     Args:
+        criterion: the module that computes the loss, or None.
         example: the tensors that it was called with; None where it was called with something else.
     """
     if example is None:
@@ -51,7 +65,7 @@ def held_model(module: Any, example: tuple[Any, ...] | None, names: Names) -> He
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            return _read(inner, example, names)
+            return replace(_read(inner, example, names), compiled=_compiled(inner, criterion))
     except KernelearnError as error:
         return HeldModel(why=str(error))
     except Exception as error:  # whatever stops an export is no fault of the training
@@ -80,7 +94,24 @@ def _read(module: Any, example: tuple[Any, ...], names: Names) -> HeldModel:
         if found is None:
             return HeldModel(why=f"{path} is not one parameter of the module, with its numbers moved.")
         placements[found[0]] = found[1]
-    return HeldModel(LAYERS.serialize(own), "", placements)
+    return HeldModel(LAYERS.serialize(own), placements=placements)
+
+
+def _compiled(module: Any, criterion: Any) -> dict[str, Any] | None:
+    """What `compile` would be told; a step with dropout cannot be done again with PyTorch's numbers."""
+    import torch
+
+    dropout = torch.nn.modules.dropout._DropoutNd
+    is_random = any(isinstance(part, dropout) and part.p > 0 for part in module.modules())
+    loss = None if criterion is None or is_random else _LOSSES.get(type(criterion).__name__)
+    if loss is None or criterion.reduction != "mean":
+        return None
+    if any(getattr(criterion, name, None) is not None for name in ("weight", "pos_weight")):
+        return None
+    if getattr(criterion, "label_smoothing", 0.0):
+        return None
+    own = losses.get({"class_name": loss[0], "config": {n: read(criterion) for n, read in loss[1].items()}})
+    return {"loss": losses.serialize(own), "loss_weights": None, "policy": "float32"}
 
 
 def _with_random_weights(module: Any) -> Any:

@@ -45,10 +45,14 @@ def base_rate(optimizer: Any) -> float:
     return next((rate for rate in rates if rate), 0.0)
 
 
-def updates_before(optimizer: Any, parameter: Any) -> int:
-    """How many updates of a parameter the optimiser has done."""
-    state = optimizer.state.get(parameter, {})
-    if "step" in state:
-        return int(state["step"])
-    # Gradient descent does not count; only its first update is different.
-    return int(state.get("momentum_buffer") is not None)
+def updates_before(optimizer: Any, parameter: Any) -> int | None:
+    """How many updates of a parameter the optimiser has done; None where it does not count them."""
+    if type(optimizer).__name__ == "SGD":
+        return None
+    return int(optimizer.state.get(parameter, {}).get("step", 0))
+
+
+def is_first(optimizer: Any, parameter: Any) -> bool:
+    """Whether gradient descent with momentum has no buffer for a parameter yet."""
+    momentum = any(group.get("momentum") for group in optimizer.param_groups)
+    return bool(momentum) and optimizer.state.get(parameter, {}).get("momentum_buffer") is None

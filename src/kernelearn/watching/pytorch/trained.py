@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Trained:
     def __init__(self, module: Any, optimizer: Any) -> None:
         self.module, self.optimizer = module, rules.plain_optimizer(optimizer)
         self.names = Names(module)
+        self._first: dict[int, int] = {}  # id of a parameter -> step behind which it got its first update
 
     def about(self, class_names: Any) -> dict[str, Any]:
         """What the manifest says of the whole run."""
@@ -53,18 +55,36 @@ class Trained:
 
     def model(self, step: int, has_numbers: bool) -> SeenModel:
         """What is known before the update behind a step, once there are gradients."""
-        kind, found, done = rules.kind_of(self.optimizer), {}, 0
-        groups = self.optimizer.param_groups
+        kind, groups = rules.kind_of(self.optimizer), self.optimizer.param_groups
+        found: dict[str, SeenRule] = {}
+        began: dict[str, int] = {}
         for group in groups:
             for parameter in group["params"]:
                 path = self.names.path(parameter)
                 if path is not None and parameter.grad is not None:
                     found[path] = self._rule(kind, group, parameter)
-                    done = max(done, rules.updates_before(self.optimizer, parameter))
+                    began[path] = self._begun(step, parameter)
+        offset = min(began.values(), default=step)
+        for path in [path for path, first in began.items() if first > offset]:
+            attrs = {**found[path].attrs, "late": began[path] - offset}
+            found[path] = replace(found[path], attrs=attrs)
         optimizer = {"kind": kind, "attrs": rules.attrs_of(self.optimizer, groups[0]), "clipping": None}
         changing = [path for path, tensor in self.names.tensors.items() if _changes(tensor)]
         weights = self.names.weights()
-        return SeenModel(weights, found, {**optimizer, "config": None}, changing, step - done, has_numbers)
+        return SeenModel(weights, found, {**optimizer, "config": None}, changing, offset, has_numbers)
+
+    def _begun(self, step: int, parameter: Any) -> int:
+        """The step behind which a parameter got its first update, negative for one before the run.
+
+        Gradient descent does not count: that a parameter has no buffer yet says that its first update comes
+        now, and one that was not seen without it got its first before.
+        """
+        done = rules.updates_before(self.optimizer, parameter)
+        if done is not None:
+            return step - done
+        if rules.is_first(self.optimizer, parameter):
+            self._first[id(parameter)] = step
+        return self._first.get(id(parameter), -1)
 
     def _rule(self, kind: str, group: dict[str, Any], parameter: Any) -> SeenRule:
         attrs, rate = rules.attrs_of(self.optimizer, group), self.learning_rate

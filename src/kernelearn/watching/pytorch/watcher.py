@@ -145,7 +145,7 @@ class Watcher:
         self._inputs = Inputs(trained.names.paths)
         self._is_compiled = hasattr(trained.module, "_orig_mod")
         self._step, self._epoch = _Step(), -1
-        self._holds_model = holds_model
+        self._holds_model, self._criterion = holds_model, criterion
         self._handles: list[Any] = []
         self._of_step: list[Any] = []  # handles of hooks that a recorded step has
         self._is_on = book is not None
@@ -310,7 +310,7 @@ class Watcher:
         """Read the model, once: the run begins with it."""
         self._holds_model = False
         names = self._trained.names
-        held = held_model(self._trained.module, self._step.example, names)
+        held = held_model(self._trained.module, self._step.example, names, self._criterion)
         if held.config is None:
             self._notes.say(
                 f"The run does not hold the model: {held.why} Ledgers, updates, histories and the report "
@@ -318,7 +318,8 @@ class Watcher:
             )
             return
         names.place(held.placements)
-        book.hold(held.config, {path: seen.shape for path, seen in names.weights().items()})
+        shapes = {path: seen.shape for path, seen in names.weights().items()}
+        book.hold(held.config, shapes, held.compiled)
 
     def _after_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
         book, seen = self._book, self._step.seen

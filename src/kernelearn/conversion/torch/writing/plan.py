@@ -38,6 +38,7 @@ class State:
         is_trained: whether gradients are computed for it.
         is_buffer: whether it is a buffer: running statistics, constants.
         paths: of the weights here.
+        is_kept: False for constants that the module computes with and its state dict does not hold.
     """
 
     to_torch: Callable[[], Array]
@@ -45,6 +46,12 @@ class State:
     is_trained: bool = True
     is_buffer: bool = False
     paths: tuple[str, ...] = ()
+    is_kept: bool = True
+
+
+def fixed(array: Array) -> State:
+    """A constant of the module."""
+    return State(lambda: array, None, False, True, is_kept=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class Plan:
         self._shared: dict[tuple[int, str], str] = {}
         self.notes: list[str] = []
         self.shapes: dict[str, list[int]] = {}  # of arrays that came from PyTorch, by name
+        self.buffers: dict[str, tuple[str, list[int]]] = {}  # layer -> name of its constant there, and axes
+        self.flattened: dict[str, list[int]] = {}  # layer -> axes of what it flattens in PyTorch
 
     # --- what is added
 
@@ -128,6 +137,17 @@ class Plan:
         self.steps.append(Step(name, "state", "", states={} if known else {"": state}))
         return self._result()
 
+    def constant(self, at: Site, array: Array, suffix: str) -> Ref:
+        """A fixed array, with its axes as they are in the module."""
+        return self.state(at, fixed(array), suffix)
+
+    def buffer(self, name: str, array: Array) -> Ref:
+        """A buffer under the name that it had in PyTorch."""
+        is_known = any(step.name == name for step in self.steps)
+        state = State(lambda: array, None, False, True)
+        self.steps.append(Step(name, "state", "", states={} if is_known else {"": state}))
+        return self._result()
+
     def _result(self) -> Ref:
         return Ref(f"value_{len(self.steps)}")
 
@@ -160,7 +180,7 @@ class Plan:
         if x.places is None:
             return x
         places = inverse(x.places)
-        chosen = self.state(at, State(lambda: places.astype(np.int64), None, False, True), "_order")
+        chosen = self.constant(at, places.astype(np.int64), "_order")
         return Placed(self.call(at, "torch.index_select", x.tensor, 1, chosen), x.shape, x.order)
 
     def plain(self, at: Site, x: Placed) -> Placed:

@@ -4,8 +4,8 @@ forward:   packed[group][block][row][c][tap][lane] = w[row][tap][c][group * filt
 transposed (for input gradients, whose output channels are c):
            packed[group][block][row][f][tap][lane] = w[row][tap][block * lanes + lane][group * filters + f]
 
-Taps of a row lie side by side, so that a loop over the channels that uses all of them reads one stream. The
-last block of a group may be narrower; lanes without a channel hold zeros.
+Where taps of a row lie side by side, a loop over the channels that uses all of them reads one stream; else a
+row is a single tap. The last block of a group may be narrower; lanes without a channel hold zeros.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Order:
 
     Attributes:
         blocks: the output channels of a group.
-        rows, taps: of the kernel: rows (of all planes), taps of a row.
+        rows, taps: of the kernel: rows, and taps of a row that lie side by side.
         inner: channels that the inner loop runs over: a group's inputs forward, its filters transposed.
         groups: of channels.
     """

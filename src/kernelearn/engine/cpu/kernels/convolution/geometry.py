@@ -25,6 +25,8 @@ Sizes = tuple[int, int, int, int]
 # Zeros before and after.
 Zeros = tuple[int, int]
 Padding = tuple[Zeros, Zeros, Zeros]
+# Streams of weights that a cache of eight ways holds beside the input.
+FEW_STREAMS = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,14 @@ class TapConv:
     @property
     def tap_count(self) -> int:
         return math.prod(self.kernel)
+
+    @property
+    def taps_together(self) -> int:
+        """Taps of a row whose weights lie side by side for each channel: all of them, or each apart.
+
+        More than a few streams of weights at once collide in the first-level cache; a few are read faster.
+        """
+        return self.kernel[2] if self.kernel[2] > FEW_STREAMS else 1
 
     @property
     def flops(self) -> float:

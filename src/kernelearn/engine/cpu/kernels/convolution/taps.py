@@ -318,7 +318,7 @@ class _Rows:
     ) -> None:
         """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
         k, g = self.k, self.g
-        at = self.weights + c * (g.kernel[2] * self.lanes)
+        at = self.weights + c * (g.taps_together * self.lanes)
         if not self._fits(pairs, readers):
             self._channel_by_taps(x, at, tz, pairs, readers)
             return
@@ -367,7 +367,8 @@ class _Rows:
     def _tap(self, tz: int, ty: Index | int, tx: int) -> Index | int:
         """Where the weights of a tap begin, counted from those of the same channel and the first tap."""
         g = self.g
-        return ((ty + tz * g.kernel[1]) * (g.inner * g.kernel[2]) + tx) * self.lanes
+        row = (ty + tz * g.kernel[1]) * g.kernel[2]
+        return (row * g.inner + tx * (1 if g.taps_together > 1 else g.inner)) * self.lanes
 
     def _inputs(self, at: Index) -> list[Value]:
         """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
@@ -432,7 +433,8 @@ def _operands(
 ) -> tuple[str, str]:
     """The input and the packed weights as the kernel reads them."""
     x, weights = op.inputs
-    order = Order(blocks, math.prod(g.kernel[:2]), g.kernel[2], g.inner, g.groups)
+    together = g.taps_together
+    order = Order(blocks, g.tap_count // together, together, g.inner, g.groups)
     if pairs:
         return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, order, transposed)
     return x, packed_weights(plan, op, weights, order, transposed)
