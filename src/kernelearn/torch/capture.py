@@ -199,8 +199,8 @@ def _mark_results(node: Node, images: Any) -> None:
         node.meta["batched"] = any(_counts(each, images) for each in val)
     if node.target is operator.getitem:
         if node.args[1] >= CARRYING.get(node.args[0].target, node.args[1] + 1):
-            node.meta["needs"] = False
-        node.meta["batched"] = bool(node.args[0].meta.get("batched")) and _counts(val, images)
+            node.meta |= {"needs": False, "of_images": False}  # moving averages
+        node.meta["batched"] = node.meta["of_images"] and _counts(val, images)
 
 
 def _counts(val: Any, images: Any) -> bool:
