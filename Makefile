@@ -18,7 +18,7 @@ TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/traini
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
 LIVE_TESTS = tests/parity/live_delta_paths.py tests/parity/live_onnx.py tests/parity/live_transfer.py tests/parity/live_watch.py \
-	tests/parity/live_torch_backend_random.py tests/parity/live_torch_backend_rules.py tests/parity/live_torch_scripts.py
+	tests/parity/live_torch_backend.py tests/parity/live_torch_backend_random.py tests/parity/live_torch_backend_rules.py tests/parity/live_torch_scripts.py
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
