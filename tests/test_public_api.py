@@ -32,7 +32,9 @@ PUBLIC = {
         save_model serialize_keras_object
     """,
     "kernelearn.conversion": "from_keras to_keras",
-    "kernelearn.watching": "NumberedLoader Watcher ignite_handler lightning_callback trainer_callback watch watch_keras",
+    "kernelearn.watching": """
+        NumberedLoader Watcher ignite_handler lightning_callback trainer_callback watch watch_keras
+    """,
     "kernelearn.torch": "Explanation Step arrange compile_graph explain optimize",
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
