@@ -219,6 +219,8 @@ def test_a_prediction_follows_its_weights():
     check()
     model[3].weight.data = torch.randn_like(model[3].weight)
     check()
+    model[3].weight.data.mul_(0.5)  # which counts no version
+    check()
     model.load_state_dict({n: v + 0.1 for n, v in model.state_dict().items()})
     check()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -656,6 +658,33 @@ def test_labels_that_are_no_classes_are_pytorchs_own_error():
 def test_what_optimize_does_not_take(wrong):
     with pytest.raises(ArgumentTypeError):
         optimize(*wrong)
+
+
+class WithLoss(nn.Module):
+    """A model that gives its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, x, y):
+        return F.cross_entropy(self.net(x), y)
+
+
+def test_a_loss_inside_the_model_and_labels_that_do_not_count():
+    model, x = WithLoss(), torch.randn(4, 3, 6, 6)
+    called, backend = compiled(model)
+    some, none = torch.randint(0, 5, (4, 6, 6)), torch.full((4, 6, 6), -100)
+    some[0] = -100
+    for labels in (some, none):
+        model.zero_grad()
+        wanted = model(x, labels)
+        found = called(x, labels)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert "loss" in {op.operator for op in backend.regions[0].program.operations}
+    some[1, 1, 1] = 7
+    with pytest.raises(IndexError, match="out of bounds"):
+        called(x, some)
 
 
 # ---------------------------------------------------------------- around it

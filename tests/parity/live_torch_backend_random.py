@@ -16,7 +16,7 @@ from tests.parity.torch_backend_check import compared, wrong  # noqa: E402
 from tests.parity.torch_backend_modules import backend_module  # noqa: E402
 
 CASES = int(os.environ.get("KERNELEARN_BACKEND_CASES", "300"))
-QUICK = 16
+QUICK = 12
 # A rounding may turn which pixel wins a pooling, or the side of a kink: then other images decide.
 TRIES = 3
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch")
 
 from tests.parity.torch_backend_cases import ACTIVATIONS, FAMILIES, Family  # noqa: E402
 from tests.parity.torch_backend_check import Share, compared, on_engine, wrong  # noqa: E402
+from tests.parity.torch_modules import MODULES  # noqa: E402
+from tests.parity.torch_scripts.own_function import Binary  # noqa: E402
 
 MAY_STAY = {
     "a view of an input",
@@ -50,3 +52,46 @@ def test_what_is_no_number_stays_none():
         torch.testing.assert_close(
             y[is_told], exact[is_told], equal_nan=True, msg=lambda m, n=number: f"case {n}: {m}"
         )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_function_of_the_users_own_splits_the_graph(training):
+    module = Binary().train(training)
+    ours, eager, share = compared(module, [torch.randn(5, 1, 16, 16)])
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert (share.graphs, share.taken) == (2, 8)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["vit_tiny", "vit_products", "ConvNeXt"])
+def test_attention_and_channels_last(name, training):
+    make, example = MODULES[name]
+    torch.manual_seed(0)
+    ours, eager, share = compared(make().train(training), [torch.randn(3, *example[1:])])
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert share.taken > 25
+
+
+def test_dropout_draws_what_eager_draws():
+    """All kinds of it, between other random numbers; with the same seed the same numbers are dropped."""
+    torch.manual_seed(0)
+    module = Dropping().train()
+    ours, eager, share = compared(module, [torch.randn(4, 3, 6, 5)], seed=11)
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert share.taken >= 7
+
+
+class Dropping(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 6, 3), torch.nn.Conv2d(6, 4, 1)
+        self.drop, self.whole = torch.nn.Dropout(0.4), torch.nn.Dropout2d(0.3)
+
+    def forward(self, x):
+        x = self.whole(torch.relu(self.drop(self.a(x))))
+        x = self.b(x) * torch.bernoulli(torch.full((4, 1, 1), 0.9, dtype=x.dtype))
+        x = torch.nn.functional.dropout(x, 0.5, self.training)
+        return torch.nn.functional.dropout(x, 1.0, self.training) + x

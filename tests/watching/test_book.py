@@ -20,6 +20,7 @@ class Program:
         self.kernel = self.random.normal(size=(3, 2)).astype("float32")
         self.count = np.zeros(2, np.float32)
         self.rows = rows
+        self.told = {}  # otherwise than usual
 
     def model(self, step):
         weights = {
@@ -35,7 +36,8 @@ class Program:
         n = rows or self.rows
         x, delta = (self.random.normal(size=(n, k)).astype("float32") for k in (3, 2))
         gradient = x.T @ delta
-        seen = SeenStep(n, 0.1, loss=1.5, images=np.arange(n) + 7, labels=np.arange(n) % 2)
+        told = {"loss": 1.5, "images": np.arange(n) + 7, "labels": np.arange(n) % 2, **self.told}
+        seen = SeenStep(n, 0.1, **told)
         if "ledger" in book.due or not book.has_begun:
             part = SeenPart("dense", {}, x, delta)
             seen.gradients = {"layer/kernel": gradient}

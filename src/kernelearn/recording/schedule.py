@@ -10,7 +10,7 @@ recorded half as often, again and again, until it does (`thinned`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,14 +63,22 @@ class Schedule:
 
     every: Mapping[str, int]
 
-    def due(self, step: int) -> frozenset[Stream]:
-        """The streams that have a record of this step, for their own sake or for that of a neighbour."""
-        now, following = self._wanted(step), self._wanted(step + 1)
+    def due(self, step: int, then: Schedule | None = None) -> frozenset[Stream]:
+        """The streams that have a record of this step, for their own sake or for that of a neighbour.
+
+        Args:
+            then: the schedule of the next step, where it is another one.
+        """
+        now, following = self._wanted(step), (then or self)._wanted(step + 1)
         return now | {stream for later in following for stream in _BEFORE.get(later, ())}
 
-    def is_beside_ledger(self, step: int) -> bool:
+    def is_beside_ledger(self, step: int, then: Schedule | None = None) -> bool:
         """Whether this step or the next has a ledger, explained by all weights before and after it."""
-        return any(Stream.LEDGER in self._wanted(k) for k in (step, step + 1))
+        return Stream.LEDGER in self._wanted(step) | (then or self)._wanted(step + 1)
+
+    def without(self, streams: Container[str]) -> Schedule:
+        """The same, where some streams are not recorded for their own sake."""
+        return Schedule({n: 0 if n in streams else stride for n, stride in self.every.items()})
 
     def ends_epoch(self, epoch: int) -> bool:
         """Whether a snapshot is due behind this epoch, counted from 0."""

@@ -23,7 +23,7 @@ from kernelearn.torch.standins import CARRYING, STANDINS
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
-_SWITCHES = (
+SWITCHES = (
     "_set_grad_enabled",
     "_enter_autocast",
     "_exit_autocast",
@@ -86,7 +86,7 @@ def capture(gm: GraphModule) -> Captured:
 def _refuse_switches(gm: GraphModule) -> None:
     for node in gm.graph.nodes:
         name = getattr(node.target, "__name__", str(node.target))
-        if name in _SWITCHES or node.op == "get_attr":
+        if name in SWITCHES or node.op == "get_attr":
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
 
 
@@ -199,8 +199,8 @@ def _mark_results(node: Node, images: Any) -> None:
         node.meta["batched"] = any(_counts(each, images) for each in val)
     if node.target is operator.getitem:
         if node.args[1] >= CARRYING.get(node.args[0].target, node.args[1] + 1):
-            node.meta["needs"] = False
-        node.meta["batched"] = bool(node.args[0].meta.get("batched")) and _counts(val, images)
+            node.meta |= {"needs": False, "of_images": False}  # moving averages
+        node.meta["batched"] = node.meta["of_images"] and _counts(val, images)
 
 
 def _counts(val: Any, images: Any) -> bool:

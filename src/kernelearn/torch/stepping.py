@@ -15,6 +15,7 @@ from kernelearn.engine.program import Buffer
 from kernelearn.torch.assembly import calls
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.capture import Captured, capture
+from kernelearn.torch.labels import Labels
 from kernelearn.torch.passes import in_order, warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.region import Region, is_batched
@@ -64,6 +65,8 @@ class Step:
             except _NotWhole as error:
                 self._failure = error
                 warn_once(f"kernelearn updates the weights in PyTorch: {error}")
+            except _NotNow:
+                pass
             else:
                 self.is_fused = True
                 self.optimizer.zero_grad(set_to_none=True)
@@ -102,6 +105,10 @@ class Step:
 
 class _NotWhole(Exception):
     """The step cannot be one program; the message says why."""
+
+
+class _NotNow(Exception):
+    """A batch that PyTorch has to compute: no images, or labels that are no classes."""
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -180,12 +187,14 @@ class _Bound:
         self.written = {*(position for position, _ in self.trained), *self.averaged}
         self.loss = self.step.number(loss.name)
         self.numbers = [[self.step.number(name) for name in group] for group in names]
-        self.labels = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
+        named = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
+        self.labels = Labels(self.step, named)
         self._known: list[torch.Tensor] = []
 
     def run(self, inputs: Sequence[Any]) -> torch.Tensor:
         """One step; the loss."""
-        self._check(inputs)
+        if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
+            raise _NotNow
         frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
         addresses, kept = frame.addresses, []
         for position, order, number in self.given:
@@ -207,21 +216,6 @@ class _Bound:
         for count, positions in self.counters:
             torch._foreach_add_([inputs[i] for i in positions], count)
         return loss
-
-    def _check(self, inputs: Sequence[Any]) -> None:
-        """Labels that are no classes: PyTorch's own error."""
-        if self.step.plan.checks:
-            arrays = {
-                name: inputs[position].numpy()
-                for name, position in self.labels.items()
-                if not inputs[position].requires_grad
-            }
-            try:
-                for check in self.step.plan.checks:
-                    check(arrays)
-            except ValueError:
-                self.captured.module(*inputs)
-                raise
 
     def _point_slots(self, addresses: Any, inputs: Sequence[Any]) -> list[torch.Tensor]:
         """Tell where the optimiser keeps its state; it is made as the optimiser itself would."""

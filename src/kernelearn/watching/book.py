@@ -20,10 +20,11 @@ from kernelearn.recording.files.layout import Field
 from kernelearn.recording.files.manifest import MANIFEST
 from kernelearn.recording.files.writer import RunWriter, remove_run
 from kernelearn.recording.index import update_index
-from kernelearn.recording.schedule import Stream
+from kernelearn.recording.schedule import Schedule, Stream
 from kernelearn.storage import PathLike, check_writable
 from kernelearn.watching.seen import Array, SeenModel, SeenStep
 from kernelearn.watching.selection import WatchSelection, factor_arrays, select
+from kernelearn.watching.thrift import Thrift
 
 _MARGIN_BYTES = 1_000_000
 
@@ -73,7 +74,9 @@ class WatchBook:
             RunWriter.create(self.folder, about), max_bytes, every, automatic
         )
         self.step = 0
-        self.due: frozenset[Stream] = self._writer.schedule.due(1)
+        self._automatic, self._thrift = frozenset(automatic), Thrift()
+        self._may_record: dict[int, bool] = {1: True}  # step -> whether what may wait is recorded
+        self.due: frozenset[Stream] = self._due_next()
         self._whole_at = -1
         self._probes: Mapping[str, Array] = {}
         self._maps: Callable[[], Mapping[str, Array]] | None = None
@@ -114,10 +117,12 @@ class WatchBook:
 
     def arrive(self) -> None:
         """A step has been trained: what happens until `leave` is recording."""
+        self._thrift.arrive(Stream.LEDGER in self.due)
         self._writer.timer.arrive(Stream.LEDGER in self.due)
 
     def pause(self) -> None:
         """What happens until the next step is none of training."""
+        self._thrift.pause()
         self._writer.timer.pause()
 
     # --- segments
@@ -126,6 +131,7 @@ class WatchBook:
         """Called before an update of which a ledger is due: begin a segment where its layout is new."""
         selection = self._select(model, step)
         if not self.has_begun:
+            self._thrift.begin()
             self._writer.event("begun", self.step, every=dict(self._writer.every), **self._how)
         if self.has_begun and is_same(self._writer.writer.segment, selection.layouts, selection.about):
             self._writer.go_on_with(selection)
@@ -178,16 +184,27 @@ class WatchBook:
         self.step = step
         if book.timer.leave():
             book.save_time(step, None)
+        self._thrift.leave()
         self.due = self._due_next()
 
     def skip(self) -> None:
         """A step of which nothing is recorded."""
         self.step += 1
         self._writer.timer.leave()
+        self._thrift.leave()
         self.due = self._due_next()
 
     def _due_next(self) -> frozenset[Stream]:
-        return self._writer.schedule.due(self.step + 1)
+        """What is due of the next step; of the one behind it, it is decided now, for what it needs before."""
+        step = self.step + 1
+        self._may_record[step + 1] = self._thrift.has_time
+        self._may_record.pop(step - 2, None)
+        return self._schedule(step).due(step, self._schedule(step + 1))
+
+    def _schedule(self, step: int) -> Schedule:
+        """The schedule of a step: without what may wait, where there is no time for it."""
+        all_of_it = self._writer.schedule
+        return all_of_it if self._may_record.get(step, True) else all_of_it.without(self._automatic)
 
     def _record_due(self, step: int, seen: SeenStep) -> None:
         book, taken = self._writer, self._writer.selection
@@ -202,8 +219,11 @@ class WatchBook:
         if seen.uses:
             records[Stream.LEDGER] = lambda: factor_arrays(seen.uses, list(taken.about["uses"]))
         book.put_due(step, self.due, records, seen.rows)
-        if taken.is_small and (Stream.LEDGER in self.due or book.schedule.is_beside_ledger(step)):
+        if taken.is_small and (Stream.LEDGER in self.due or self._is_beside_ledger(step)):
             self._record_all(step)
+
+    def _is_beside_ledger(self, step: int) -> bool:
+        return self._schedule(step).is_beside_ledger(step, self._schedule(step + 1))
 
     def _record_all(self, step: int) -> None:
         taken = self._writer.selection

@@ -12,6 +12,11 @@ class Hook:
     def __init__(self, function: Callable[..., Any] | None = None) -> None:
         self._function = function
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether it calls something."""
+        return self._function is not None
+
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return None if self._function is None else self._function(*arguments, **options)
 

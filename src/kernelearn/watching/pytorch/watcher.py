@@ -110,6 +110,7 @@ class _Step:
     labels: list[Array] = field(default_factory=list)
     images: list[Array] = field(default_factory=list)
     rows: int = 0
+    unmatched: int = 0  # passes through the module's own call since the last `see_pass`
     example: tuple[Any, ...] | None = None  # what the module was called with, while the model is to be read
     seen: SeenStep | None = None
 
@@ -165,6 +166,8 @@ class Watcher:
             images: (n,) numbers of its images in the data.
             epoch: number of the pass through the data, from 0.
         """
+        if not self._is_on:
+            return
         step = self._step
         if loss is not None:
             step.losses = [loss.detach() if hasattr(loss, "detach") else float(loss)]
@@ -247,16 +250,52 @@ class Watcher:
         results = [output for output in _tensors(outputs) if output.grad_fn is not None]
         if not (torch.is_grad_enabled() and results):
             return
-        self._forget_if_dropped()
         first = next(_tensors((arguments, options)), None)
         rows = 0 if first is None or not first.dim() else int(first.shape[0])
+        self._see(results, rows, _example(arguments, options))
+        self._step.unmatched += 1
+        self._note_answer(outputs, options)
+
+    def _note_answer(self, outputs: Any, options: Mapping[str, Any]) -> None:
+        """Loss and classes of a module that takes its targets and gives its loss, as in Transformers."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+        if loss is not None and loss.dim() == 0:
+            self._step.losses.append(loss.detach())
+            self._note_targets(options.get("labels"))
+
+    def see_pass(self, loss: Any, batch: Any = None) -> None:
+        """Tell of a forward pass that did not go through the module's own call, before its backward pass.
+
+        Args:
+            loss: that the backward pass begins with, a tensor.
+            batch: what the pass was of; its first tensor says how many images, a second one of class numbers
+                what they are.
+        """
+        self._guarded(self._see_loss)(loss, batch)
+
+    def _see_loss(self, loss: Any, batch: Any) -> None:
+        tensors = list(_tensors(batch))
+        if self._step.unmatched:  # the module was called after all
+            self._step.unmatched = 0
+        else:
+            rows = int(tensors[0].shape[0]) if tensors and tensors[0].dim() else 0
+            self._see([loss], rows, None)
+        self._step.losses.append(loss.detach())
+        self._note_targets(tensors[1] if len(tensors) > 1 else None)
+
+    def _note_targets(self, target: Any) -> None:
+        if hasattr(target, "dim") and target.dim() == 1 and not target.is_floating_point():
+            self._step.labels.append(target.detach().cpu().numpy())
+
+    def _see(self, results: list[Any], rows: int, example: Any) -> None:
+        """A forward pass has been done that gave these outputs."""
+        self._forget_if_dropped()
         self._step.rows += rows
         if self._loader is not None and self._loader.images is not None:
             self._step.images.append(self._loader.images)
         if self._is_ledger_due:
             self._remove_step_hooks()
-            if self._holds_model:
-                self._step.example = _example(arguments, options)
+            self._step.example = example if self._holds_model else None
             found = find_uses(results, rows, self._inputs)
             self._step.passes.append(found)
             self._is_compiled |= found.is_compiled
@@ -280,9 +319,7 @@ class Watcher:
         if not getattr(loss, "requires_grad", False):
             return
         self._step.losses.append(loss.detach())
-        target = arguments[1] if len(arguments) > 1 else None
-        if target is not None and target.dim() == 1 and not target.is_floating_point():
-            self._step.labels.append(target.detach().cpu().numpy())
+        self._note_targets(arguments[1] if len(arguments) > 1 else None)
 
     def _before_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
         book, trained = self._book, self._trained

@@ -5,6 +5,7 @@ Values are (n, c, ...) in PyTorch where they are (n, ..., c) here; `Placed` keep
 
 from __future__ import annotations
 
+import keyword
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,18 @@ class Step:
     states: Mapping[str, State] = field(default_factory=dict)
 
 
+# Attributes of torch.nn.Module, Sequential and torch.fx.GraphModule that are likely names of layers.
+_TAKEN = frozenset((
+    "add_module", "append", "apply", "buffers", "call", "children", "code", "compile", "cpu", "cuda",
+    "double", "eval", "extend", "float", "forward", "graph", "half", "insert", "modules", "parameters",
+    "pop", "recompile", "state_dict", "to", "train", "training", "type", "zero_grad",
+))  # fmt: skip
+
+
+def _is_taken(part: str) -> bool:
+    return keyword.iskeyword(part) or part in _TAKEN
+
+
 class Plan:
     """A module under construction."""
 
@@ -97,8 +110,8 @@ class Plan:
     # --- what is added
 
     def unique(self, name: str) -> str:
-        """A name that no part has yet."""
-        name = name.replace("/", ".")
+        """A name that no part has yet, of parts that can be attributes of a module."""
+        name = ".".join(part + "_" * _is_taken(part) for part in name.replace("/", ".").split("."))
         count = self._names.get(name, 0)
         self._names[name] = count + 1
         return name if not count else self.unique(f"{name}_{count}")
