@@ -51,6 +51,20 @@ class LightningLike:
         for callback in self.callbacks:
             getattr(callback, hook, lambda *_: None)(self, self.module, *arguments)
 
+    def closure(self, batch, number):
+        """What Lightning gives to `optimizer.step`."""
+        optimizer = self.optimizers[0]
+        loss = self.module.training_step(batch, number) / self.accumulate
+        self.tell("on_before_zero_grad", optimizer)
+        if number % self.accumulate == 0:
+            optimizer.zero_grad()
+        self.tell("on_before_backward", loss)
+        loss.backward()
+        self.tell("on_after_backward")
+        if (number + 1) % self.accumulate == 0:
+            self.tell("on_before_optimizer_step", optimizer)
+        return loss
+
     def fit(self, module, optimizer, loader, epochs=1):
         self.module, self.optimizers = module, [optimizer]
         self.tell("on_train_start")
@@ -58,17 +72,11 @@ class LightningLike:
             self.tell("on_train_epoch_start")
             for number, batch in enumerate(loader):
                 self.tell("on_train_batch_start", batch, number)
-                loss = module.training_step(batch, number) / self.accumulate
-                self.tell("on_before_zero_grad", optimizer)
-                if number % self.accumulate == 0:
-                    optimizer.zero_grad()
-                self.tell("on_before_backward", loss)
-                loss.backward()
-                self.tell("on_after_backward")
                 if (number + 1) % self.accumulate == 0:
-                    self.tell("on_before_optimizer_step", optimizer)
-                    optimizer.step()
-                self.tell("on_train_batch_end", loss, batch, number)
+                    optimizer.step(lambda batch=batch, number=number: self.closure(batch, number))
+                else:
+                    self.closure(batch, number)
+                self.tell("on_train_batch_end", None, batch, number)
         self.tell("on_train_end")
 
 
