@@ -17,8 +17,13 @@ TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = tests/parity/live_delta_paths.py tests/parity/live_onnx.py tests/parity/live_transfer.py tests/parity/live_watch.py \
-	tests/parity/live_watch_keras.py tests/parity/live_watch_loops.py
+LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py \
+	live_watch_keras.py live_watch_loops.py live_torch_random.py \
+	live_torch_backend.py live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
+# Files between Keras, PyTorch and ONNX, with Keras on PyTorch, which compiles nothing.
+LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py tests/parity/live_onnx_training.py \
+	'tests/fuzz/test_short.py::test_damage_is_refused_or_harmless[.pt]' \
+	'tests/fuzz/test_short.py::test_damage_is_refused_or_harmless[.pt2]'
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
@@ -88,6 +93,7 @@ test-target: install ## run what depends on the processor once more, as on anoth
 
 test-peers: $(PEERS)/.installed ## run what a living Keras, PyTorch and ONNX Runtime are needed for, all but the slow sweeps
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_TESTS) $(PYTEST_ARGS)
+	KERAS_BACKEND=torch $(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_FILES) $(PYTEST_ARGS)
 
 fuzz: install ## damage files of every kind that is read, and tell what became of them: FUZZ=1000000 of them
 	$(TEST_THREADS) $(VENV)/bin/python -m tests.fuzz --mutations $(FUZZ)

@@ -13,6 +13,8 @@ import pytest
 
 import kernelearn
 
+# Modules whose names need a package that the tests do without.
+NEEDED = {"kernelearn.torch": ("torch",)}
 OPTIONAL = {"sklearn", "PIL", "matplotlib", "scipy", "rich", "typer", "torch", "keras", "pandas", "llvmlite"}
 
 PUBLIC = {
@@ -31,6 +33,7 @@ PUBLIC = {
     """,
     "kernelearn.conversion": "from_keras to_keras",
     "kernelearn.watching": "NumberedLoader Watcher ignite_handler lightning_callback trainer_callback watch watch_keras",
+    "kernelearn.torch": "Explanation Step arrange compile_graph explain optimize",
     "kernelearn.activations": """
         celu elu exponential gelu get hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
         linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus
@@ -199,6 +202,8 @@ def test_public_names(module):
 
 @pytest.mark.parametrize("module", sorted(PUBLIC))
 def test_every_public_name_is_there(module):
+    for package in NEEDED.get(module, ()):
+        pytest.importorskip(package)
     home = importlib.import_module(module)
     assert [name for name in home.__all__ if not hasattr(home, name)] == []
 
@@ -225,6 +230,11 @@ def test_nothing_optional_is_imported(statement):
     loaded = json.loads(run(f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"))
     assert "kernelearn" in loaded
     assert OPTIONAL & set(loaded) == set()
+
+
+def test_the_engine_inside_pytorch_is_found_and_hides_nothing():
+    assert importlib.import_module("kernelearn").torch is importlib.import_module("kernelearn.torch")
+    assert "torch" not in kernelearn.__all__
 
 
 def test_import_kernelearn_loads_nothing_heavy():

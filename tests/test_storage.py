@@ -265,3 +265,14 @@ def test_only_our_own_temporaries_are_touched(tmp_path):
 )
 def test_readable_size(count, text):
     assert readable_size(count) == text
+
+
+def test_folders_that_were_made_for_nothing_go(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError), atomic_write(tmp_path / "there" / "new" / "deep" / "a.txt") as file:
+        file.write(b"half")
+        raise ValueError
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    with atomic_write(tmp_path / "new" / "deep" / "a.txt") as file:
+        file.write(b"whole")
+    assert (tmp_path / "new" / "deep" / "a.txt").read_bytes() == b"whole"

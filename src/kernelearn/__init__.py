@@ -173,4 +173,5 @@ if TYPE_CHECKING:
 
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]
-__getattr__, __dir__ = on_first_use(__name__, _OBJECTS, _MODULES, __all__)
+# NOTE: not among the public names, for `import *` would put it in the place of PyTorch itself.
+__getattr__, __dir__ = on_first_use(__name__, _OBJECTS, (*_MODULES, "torch"), __all__)

@@ -59,7 +59,30 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
         raise StorageError(
             f"Cannot write the file {str(path)!r}: a folder of that name exists. Choose another name."
         )
-    make_folder(target.parent)
+    with gone_if_unused(target.parent), _written(target) as file:
+        yield file
+
+
+@contextmanager
+def gone_if_unused(folder: PathLike) -> Iterator[Path]:
+    """Make a folder and its parents for what the block writes; when it fails, the empty ones go again.
+
+    Yields: the folder.
+    Raises: StorageError as `make_folder`.
+    """
+    folder = Path(folder)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        yield make_folder(folder)
+    except BaseException:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()
+        raise
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[BinaryIO]:
     _clean_once(target.parent)
     temporary = _temporary_path(target)
     file = _open_new(temporary, target)

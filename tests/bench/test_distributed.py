@@ -43,7 +43,7 @@ def test_more_processes_are_less_efficient():
 @needs_mpi
 def test_two_processes_are_measured_and_shown():
     rows = distributed.run(Bench())
-    assert all(rows[0][kind] > 0 for kind in ("alone", "threads", "processes"))
+    assert all(rows[0][kind] > 0 for kind in ("alone", "threads", "shards", "processes", "halves"))
     assert rows[-1].keys() == {"latency", "per_byte"}
     tables = report._MAKERS["distributed"](rows, Ceilings())
     assert [len(table.rows) for table in tables] == [1, 2, 1]

@@ -21,8 +21,24 @@ def report():
     row.groups = {OURS: OURS, "A": "A", "A slow": "A", "B": "B"}
     row.notes = {"B": "not installed"}
     calls = [
-        {"layer": "c", "what": "conv", "note": "tile", "seconds": 0.003, "flops": 3e8},
-        {"layer": "", "what": "dropout", "note": "no kernel for it", "seconds": 0.001, "flops": 0.0},
+        {
+            "layer": "c",
+            "what": "conv",
+            "note": "tile",
+            "seconds": 0.003,
+            "flops": 3e8,
+            "bytes": 3e7,
+            "best": 0.0015,
+        },
+        {
+            "layer": "",
+            "what": "dropout",
+            "note": "no kernel for it",
+            "seconds": 0.001,
+            "flops": 0.0,
+            "bytes": 0,
+            "best": 0.0,
+        },
     ]
     line = {"start": 0.001, "slope": 0.0005, "fit": 0.99}
     curve = {"what": "a step", "unit": "images", "sizes": [1, 2], "line": line}
@@ -45,7 +61,9 @@ def report():
         ["busy"],
         {
             "training": [row],
-            "profile": [{"net": "lenet", "batch": 32, "seconds": 0.004, "calls": calls}],
+            "profile": [
+                {"net": "lenet", "batch": 32, "seconds": 0.004, "least_bytes": 1.5e7, "calls": calls}
+            ],
             "memory": [{**memory, "framework": OURS}, {**memory, "framework": "torch", "peak": 2**23}],
             "recorder": [
                 {"net": "lenet", "batch": 32, "step": 0.01, "recorder": 1e-4, "share": 0.01, "bytes": 500}
@@ -60,8 +78,9 @@ def test_tables_say_what_was_measured(report):
     assert ratios.rows == [["lenet, batch 32", "10", "200.0", "50", "30", "3.00 [3.00, 3.00]"]]
     assert ratios.notes == ["B: not installed (lenet, batch 32)"]
     assert times.columns == ["", OURS, "A", "A slow"]
-    assert profile.rows[0][:5] == ["c: conv", "3.000", "75.0", "100.0", "25"]
-    assert profile.rows[1][3:] == ["-", "-", "no kernel for it"]
+    assert profile.rows[0][:7] == ["c: conv", "3.000", "75.0", "100.0", "25", "10.0", "50"]
+    assert profile.rows[1][3:] == [*"----", "no kernel for it"]
+    assert profile.notes == ["30.0 MB moved, 15.0 MB at least: 2.00 times"]
     assert memory.rows[1] == ["lenet, batch 32", "torch", "1", "8", "2.00"]
     assert recorder.rows == [["lenet, batch 32", "10", "100", "1.00", "0.5"]]
     assert curve.rows[1] == ["2", "2", "1000.00", "2"]

@@ -1,6 +1,7 @@
 """Every command takes a file of another program where it takes one of ours: shown with a made-up kind."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -126,3 +127,45 @@ def test_what_is_no_model_is_told(run, tmp_path, foreign):
     kernelearn.load_model(foreign).save_weights(weights)
     refused = run("convert", weights, tmp_path / "x.kernelearn")
     assert refused.code == 1 and "--weights-into" in refused.err
+
+
+def test_pipes_and_devices_are_told_as_what_they_are(run, tmp_path):
+    os.mkfifo(tmp_path / "model.keras")
+    for words in (
+        ("summary",),
+        ("explain", "filters"),
+        ("evaluate",),
+        ("predict",),
+        ("finetune",),
+        ("convert",),
+    ):
+        more = () if words[0] in ("summary", "explain") else (tmp_path / "new.onnx",)
+        refused = run(*words, tmp_path / "model.keras", *more)
+        assert refused.code == 1 and "is a named pipe, not a file" in refused.err, words
+
+
+def test_warnings_are_single_lines(run, tmp_path):
+    code = tmp_path / "own.py"
+    code.write_text("import warnings\nwarnings.warn('set overwrite=True')\n")
+    assert run("--code", code, "summary", "lenet").err == "Warning: set --overwrite\n"
+
+
+@pytest.fixture
+def logits(tmp_path):
+    """A network for pictures of 8 x 8, whose answers are no probabilities."""
+    path = tmp_path / "logits.fake"
+    Sequential([Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]).save(path)
+    return path
+
+
+def test_pictures_become_as_the_network_takes_them(run, logits, pictures):
+    for words in (("evaluate", logits, pictures), ("explain", "saliency", logits, "--data", pictures)):
+        done = run(*words)
+        assert done.code == 0 and "Images: made 8 x 8 x 3" in done.err, done.err
+    assert run("predict", logits, pictures / "cat" / "0.png").code == 0
+
+
+def test_numbers_that_are_no_probabilities_become_some(run, logits, pictures):
+    done = run("predict", logits, pictures / "cat", "--json")
+    assert "the softmax of the outputs" in done.err and done.err.count("softmax") == 1
+    assert all(abs(sum(one["probabilities"].values()) - 1) < 1e-5 for one in done.json)

@@ -1,5 +1,6 @@
 """`kernelearn train --processes N`: what it starts, what it leaves, and how it ends."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -149,8 +150,18 @@ def test_an_experiment_is_shared_out(tmp_path, run):
     assert run(*words, "--save", tmp_path / "one.csv").code == 0
 
     def numbers(name):
-        lines = (tmp_path / name).read_text().splitlines()
-        kept = [i for i, title in enumerate(lines[0].split(",")) if "seconds" not in title]
-        return [[line.split(",")[i] for i in kept] for line in lines]
+        rows = csv.DictReader((tmp_path / name).read_text().splitlines())
+        return [{title: value for title, value in row.items() if title != "seconds"} for row in rows]
 
     assert numbers("two.csv") == numbers("one.csv")
+
+
+@needs_mpi
+@pytest.mark.parametrize("words", [["--head"], ["--gradual"]])
+def test_fine_tuning_gives_what_one_process_gives(tmp_path, run, words):
+    assert run("train", *SMALL, "--run", tmp_path / "first", "--quiet").code == 0
+    words = ["finetune", tmp_path / "first", "digits", "--epochs", 1, "--augment", "none", "-q", *words]
+    assert run(*words, "--shards", 12, "--run", tmp_path / "one").code == 0
+    code, _, err = finish(kernelearn(*words, "--processes", 2, "--run", tmp_path / "two"))
+    assert code == 0, err
+    assert bits(tmp_path / "one") == bits(tmp_path / "two")

@@ -133,7 +133,7 @@ def test_weights_that_the_model_does_not_have():
     }
     load_torch_state_dict(model, state)
     assert np.array_equal(model.get_layer("n").beta.numpy(), state["n.bias"])
-    with pytest.raises(errors.ArgumentError, match="no weight for"):
+    with pytest.raises(errors.ArgumentError, match="fixed here"):
         load_torch_state_dict(model, {**state, "n.weight": np.full(4, 2, np.float32)})
 
 

@@ -163,3 +163,24 @@ def test_truncated_files_are_refused(cut):
     content = buffer.getvalue()
     with pytest.raises(FormatError):
         read(content[: int(len(content) * cut)])
+
+
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_heap_whose_objects_claim_nothing_is_refused(size):
+    """The library would step on the spot for ever."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["a"] = "text"
+    content = bytearray(buffer.getvalue())
+    assert read(bytes(content))[1].attributes == {"a": "text"}
+    free = content.index(b"GCOL") + 16 + 16 + 8  # behind the header, and the text with its own
+    assert content[free : free + 2] == b"\0\0"
+    content[free + 8 : free + 16] = size.to_bytes(8, "little")
+    with pytest.raises(FormatError, match="heap of texts"):
+        read(bytes(content))
+
+
+def test_many_heaps_at_one_place_are_refused_at_once():
+    content = b"\x89HDF\r\n\x1a\n" + b"\0" * 6 + b"\x08" + b"\0"
+    with pytest.raises(FormatError, match="heap of texts"):
+        read(content + (b"GCOL\1\0\0\0" + (1 << 20).to_bytes(8, "little")) * 20_000)

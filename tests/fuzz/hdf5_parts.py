@@ -88,7 +88,9 @@ def _attribute(file, random, _):
 
 
 def _link(file, random, secret):
-    name = random.choice(_members(file))
+    name = random.choice(_members(file) or ["new"])
+    if name not in file:
+        file.create_group(name)
     parent, other = file[name].parent, random.choice(["/", *_members(file)])
     key = random.choice((name.rpartition("/")[2], "new"))
     link = random.choice(
@@ -106,7 +108,10 @@ def _link(file, random, secret):
 
 
 def _array(file, random, secret):
-    name = random.choice(_members(file, h5py.Dataset))
+    names = _members(file, h5py.Dataset)
+    if not names:  # an earlier change took them away
+        return
+    name = random.choice(names)
     old = file[name]
     shape, dtype = old.shape, old.dtype
     attributes = dict(old.attrs)
@@ -137,11 +142,15 @@ def _array(file, random, secret):
 
 
 def _removed(file, random, _):
-    del file[random.choice(_members(file))]
+    names = _members(file)
+    if names:
+        del file[random.choice(names)]
 
 
 def _moved(file, random, _):
     names = _members(file)
+    if not names:
+        return
     source = random.choice(names)
     target = random.choice((f"{source}x", "0", f"layers/{len(names)}", "model_weights"))
     if target not in file:
@@ -149,7 +158,7 @@ def _moved(file, random, _):
 
 
 def _exchanged(file, random, _):
-    names = _members(file, h5py.Dataset)
+    names = _members(file, h5py.Dataset) or [""]
     one, other = random.choice(names), random.choice(names)
     if one != other:
         file.move(one, "between")

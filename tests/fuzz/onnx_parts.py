@@ -93,9 +93,9 @@ def _change_version(model, random):
 CHANGES = (_change_attribute, _change_tensor, _change_name, _change_node, _change_port, _change_version)
 
 PLACES = (
-    "../secret.bin", "link", "inner/secret.bin", "inner/../secret.bin", "./../secret.bin", "..", ".", "", "/etc/hostname",
-    "/proc/self/environ", "/dev/zero", "pipe", "a.onnx", "nothing", "a.data/", "./a.data", "A.DATA", "\\secret.bin",
-    "..\\secret.bin", "file:///etc/hostname", "x" * 5000, "a\0.data", "\ud7ff",
+    "../secret.bin", "link", "inner/secret.bin", "inner/../secret.bin", "./../secret.bin", "..", ".", "",
+    "/etc/hostname", "/proc/self/environ", "/dev/zero", "pipe", "a.onnx", "nothing", "a.data/", "./a.data",
+    "A.DATA", "\\secret.bin", "..\\secret.bin", "file:///etc/hostname", "x" * 5000, "a\0.data", "\ud7ff",
 )  # fmt: skip
 NUMBERS = ("-1", "0", "1", "4", "07", "1e3", " 4", "0x4", "9" * 15, "9" * 40, "", "nan", str(1 << 62), "４")
 

@@ -80,6 +80,14 @@ CONVOLUTIONS = [
         label="output_padding",
     ),
     E(
+        "Conv2DTranspose",
+        {"filters": 6, "kernel_size": 3, "strides": 2, "groups": 2},
+        [IMAGE],
+        (13, 11, 6),
+        [(3, 3, 3, 4), (6,)],
+        label="groups",
+    ),
+    E(
         "Conv3DTranspose",
         {"filters": 2, "kernel_size": 2, "strides": (1, 2, 1)},
         [VOLUME],

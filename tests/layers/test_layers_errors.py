@@ -20,7 +20,7 @@ ARGUMENTS = [
     (lambda: L.Conv2D(2, 3, activation="rellu"), "Unknown activation 'rellu'. Did you mean 'relu'"),
     (lambda: L.Conv2D(2, 3, activation=np.tanh), "activation must be a name"),
     (lambda: L.Conv2D(2, 3, kernel_initializer="glorot"), "Unknown initialize?r"),
-    (lambda: L.Conv2DTranspose(2, 3, groups=2), "groups=2 is not supported"),
+    (lambda: L.Conv2DTranspose(2, 3, groups=3), "filters must be divisible by groups"),
     (
         lambda: L.Conv2DTranspose(2, 3, strides=2, output_padding=2),
         "output_padding must be smaller than strides",

@@ -422,3 +422,12 @@ def test_first_values_from_a_model_of_keras():
             return type("Layer", (), {"kernel": Weight()})()
 
     np.testing.assert_array_equal(FromLayer(Foreign(), "conv")((3, 3, 1, 4)), np.ones((3, 3, 1, 4)))
+
+
+def test_until_takes_a_module_of_a_network_from_pytorch():
+    names = ["conv1", "layer1.0.conv1", "layer1.1.conv1", "layer10.conv1", "fc"]
+    model = Sequential([Input((4,)), *(layers.Dense(4, name=name) for name in names)])
+    model.freeze(until="layer1")
+    assert [layer.trainable for layer in model.layers if layer.weights] == [False] * 3 + [True] * 2
+    with pytest.raises(UnknownNameError, match="layer2"):
+        model.freeze(until="layer2")

@@ -88,6 +88,17 @@ def test_a_request_to_stop_saves_and_ends_all(tmp_path):
     assert hash_of(run(1, PROGRAM, tmp_path / "b")) == wanted()
 
 
+def test_estimators_callbacks_evaluation_and_prediction(tmp_path):
+    found = []
+    for size in (1, 2):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        result = run(size, PROGRAM.with_name("everything.py"), folder)
+        assert "files best.kernelearn history.csv" in result[1], result[2]
+        found.append(hash_of(result))
+    assert found[0] == found[1]
+
+
 def test_weights_of_the_first_process_count():
     alone = hash_of(run(1, PROGRAM, "-", PROGRAM_SEED="7"))
     assert hash_of(run(2, PROGRAM, "-", PROGRAM_SEED="7")) == alone

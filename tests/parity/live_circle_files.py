@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import kernelearn as kl
+from kernelearn.conversion.keras.living import OTHERWISE_ON_PYTORCH
 from kernelearn.conversion.onnx import from_onnx, to_onnx
 from kernelearn.errors import ArgumentError
 from kernelearn.models import zoo
@@ -26,6 +27,8 @@ from tests.conversion.onnx.random_networks import network, randomize
 from tests.parity import keras_networks
 
 COUNT = int(os.environ.get("KERNELEARN_CIRCLE", "4"))
+QUICK = 2  # random networks of every change
+SEEDS = [seed if seed < QUICK else pytest.param(seed, marks=pytest.mark.slow) for seed in range(COUNT)]
 BOUND = 1e-4
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -77,6 +80,15 @@ def through_safetensors(model, x, folder):
     return listed(back.predict(x, verbose=0)), back
 
 
+def computes_otherwise(model):
+    """Whether Keras on PyTorch has other numbers for a layer, as `to_keras` says."""
+    return keras.config.backend() == "torch" and any(
+        type(layer).__name__.startswith(kind) and is_other(layer)
+        for layer in model.layers
+        for kind, is_other, _ in OTHERWISE_ON_PYTORCH
+    )
+
+
 STOPS = {"torch": through_torch, "onnx": through_onnx, "keras": through_keras}
 
 
@@ -106,7 +118,8 @@ def around(model, x, order):
             refusals[name] = str(error)
             assert "'" in str(error), error  # names a layer
             continue
-        alike(found, expected, f"in {name}")
+        if name != "keras" or not computes_otherwise(model):
+            alike(found, expected, f"in {name}")
         alike(listed(back.predict(x, verbose=0)), expected, f"back from {name}")
         lost = given[~np.isin(given, numbers(back))]
         assert not lost.size, (name, lost)
@@ -120,6 +133,7 @@ def random_weights(model, seed):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, shape", [("lenet", (28, 28, 1)), ("vgg_small", (32, 32, 3)), ("resnet20", (32, 32, 3))]
 )
@@ -131,7 +145,7 @@ def test_networks_of_the_zoo(name, shape, order):
     assert made == list(order), refusals
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks_of_keras(seed, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -139,11 +153,15 @@ def test_random_networks_of_keras(seed, tmp_path):
     x = x.astype(np.float32)
     model = random_weights(kl.from_keras(theirs), seed)
     model = through_safetensors(model, x, tmp_path)[1]
-    made, refusals = around(model, x, ("torch", "onnx", "keras"))
+    # NOTE: PyTorch's attention has no other widths than the channels, and Keras has none of the functions
+    # that attention is in ONNX: such networks come from Keras first.
+    has_attention = any(isinstance(layer, kl.layers.MultiHeadAttention) for layer in model.layers)
+    order = ("keras", "torch", "onnx") if has_attention else ("torch", "onnx", "keras")
+    made, refusals = around(model, x, order)
     assert len(made) >= 2, refusals
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks_of_ours(seed):
     model = network(seed)
     x = np.random.default_rng(seed).normal(size=(3, *model.input_shape[1:])).astype(np.float32)

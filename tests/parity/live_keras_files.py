@@ -1,8 +1,9 @@
 """Files of the living Keras, in and out, in float64: weights bitwise, predictions and steps within rounding.
 
-Run by `make parity`; not collected by `make test`. Every layer of the examples, every activation, loss,
-metric, optimiser, and random networks: 25 of them, or KERNELEARN_KERAS_FILES (200 for all). The backend is
-JAX, or that of KERAS_BACKEND.
+Run by `make parity`, the part that is not slow by `make test-peers`. Every layer of the examples, every
+activation, loss, metric, optimiser, and random networks: 25 of them, or KERNELEARN_KERAS_FILES (200 for all).
+The backend is JAX, which compiles each network for most of a minute, or that of KERAS_BACKEND: torch takes
+two seconds, so that the sweeps run on it.
 """
 
 from tests.parity.keras64 import keras  # isort: skip  (sets JAX to 64 bits, so it comes before it)
@@ -21,6 +22,8 @@ from tests.layers.examples import EXAMPLES
 from tests.parity import keras_networks as networks
 
 COUNT = int(os.environ.get("KERNELEARN_KERAS_FILES", "25"))
+QUICK = 4  # random networks of every change
+SEEDS = [seed if seed < QUICK else pytest.param(seed, marks=pytest.mark.slow) for seed in range(COUNT)]
 ENDINGS = [".keras", ".h5"]
 OPTIMIZERS = {name: {} for name in sorted(known.FAMILIES["optimizer"])}
 VARIANTS = [
@@ -66,13 +69,19 @@ def same_weights(ours, theirs):
 
 
 def scrambled(model, seed=0):
-    """A model with weights that are no zeros or ones."""
+    """A model with weights that are no zeros or ones, and keep numbers near one in networks of any depth."""
     rng = np.random.default_rng(seed)
-    values = [
-        rng.uniform(0.05, 0.35, np.shape(w)) if np.ndim(w) else np.array(7.0) for w in model.get_weights()
-    ]
+    values = [_drawn(rng, np.shape(w)) for w in model.get_weights()]
     model.set_weights([value.astype(np.asarray(w).dtype) for value, w in zip(values, model.get_weights())])
     return model
+
+
+def _drawn(rng, shape):
+    if not shape:
+        return np.array(7.0)
+    if len(shape) < 2:
+        return rng.uniform(0.05, 0.35, shape)
+    return rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
 
 
 # --- single layers
@@ -115,6 +124,7 @@ def model_of(example):
     return models.Model(inputs, layer(inputs if len(inputs) > 1 else inputs[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("example", KNOWN, ids=str)
 def test_a_layer_goes_to_keras_and_back(example, ending, tmp_path):
@@ -138,6 +148,7 @@ def test_a_layer_goes_to_keras_and_back(example, ending, tmp_path):
     agree(again.predict(inputs, verbose=0), theirs.predict(inputs, verbose=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "example",
     [e for e in EXAMPLES if (not _is_known(e) and e.name != "OperationLayer") or e.label in OURS_ALONE],
@@ -153,6 +164,7 @@ def test_a_layer_that_keras_lacks_is_refused_by_name(example, tmp_path):
 ACTIVATIONS = sorted(set(kernelearn.activations.__all__) - {"get", "hard_swish", "swish", "threshold"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_by_name(name, tmp_path):
     ours = models.Sequential([layers.Input((7,)), layers.Dense(5, activation=name)])
@@ -171,6 +183,7 @@ def small():
     return networks.small(keras)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("case", VARIANTS, ids=str)
 def test_training_goes_on_as_in_keras(case, ending, tmp_path):
@@ -212,6 +225,7 @@ LOSSES = [(n, {}) for n in sorted(known.FAMILIES["loss"]) if n != "CTC"]
 LOSSES += [("BinaryCrossentropy", {"from_logits": True, "label_smoothing": 0.1}), ("Huber", {"delta": 0.5})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LOSSES, ids=str)
 def test_losses(case, tmp_path):
     name, arguments = case
@@ -243,6 +257,7 @@ METRICS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(known.FAMILIES["metric"]) - {"MeanIoU", "IoU"}))
 def test_metrics(name, tmp_path):
     theirs = scrambled(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")]))
@@ -267,7 +282,7 @@ def test_metrics(name, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_networks(seed, ending, tmp_path):
     theirs, x, y, is_random = networks.random_network(keras, seed)
     scrambled(theirs, seed)
@@ -287,7 +302,7 @@ def test_random_networks(seed, ending, tmp_path):
         agree([w.numpy() for w in all_in_order(ours)], [np.asarray(w) for w in theirs.weights], 1e-6)
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_weights_alone(seed, tmp_path):
     theirs, _, _, _ = networks.random_network(keras, seed)
     ours_file, theirs_file = tmp_path / "ours.weights.h5", tmp_path / "theirs.weights.h5"
@@ -301,6 +316,7 @@ def test_weights_alone(seed, tmp_path):
     same_weights(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "vgg_small", "resnet20"])
 def test_networks_of_the_zoo(name, tmp_path):
     ours = models.zoo.get(name)((32, 32, 3), 4)

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from kernelearn.errors import ArgumentTypeError  # noqa: E402
 from kernelearn.torch import arrange, explain, optimize  # noqa: E402
 from kernelearn.torch.backend import compile_graph  # noqa: E402
 
@@ -217,6 +218,8 @@ def test_a_prediction_follows_its_weights():
         model[0].weight.mul_(2.0)
     check()
     model[3].weight.data = torch.randn_like(model[3].weight)
+    check()
+    model[3].weight.data.mul_(0.5)  # which counts no version
     check()
     model.load_state_dict({n: v + 0.1 for n, v in model.state_dict().items()})
     check()
@@ -525,6 +528,163 @@ def test_float64_stays_with_pytorch():
     close(found, wanted, 1e-12)
     assert not backend.regions
     assert "float64" in str(explain(model, x.double()))
+
+
+# ---------------------------------------------------------------- whole steps
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"lr": 0.05}),
+    "momentum": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}),
+    "nesterov": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "maximize": True}),
+    "adam": (torch.optim.Adam, {"lr": 1e-3, "weight_decay": 1e-3}),
+    "adamw": (torch.optim.AdamW, {"lr": 1e-3, "betas": (0.8, 0.99), "eps": 1e-6}),
+}
+
+
+def eager_step(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_whole_step_is_that_of_float64(name):
+    kind, settings = OPTIMIZERS[name]
+    model, x, y = residual_and_images()
+    other = copy.deepcopy(model).double()
+    step = optimize(model, kind(model.parameters(), **settings))
+    reference = kind(other.parameters(), **settings)
+    schedules = [torch.optim.lr_scheduler.StepLR(o, 1, 0.5) for o in (step.optimizer, reference)]
+    for _ in range(3):
+        loss, wanted = step(x, y), eager_step(other, reference, x.double(), y)
+        torch.testing.assert_close(loss.double(), wanted, rtol=1e-5, atol=1e-5)
+        for schedule in schedules:
+            schedule.step()
+    assert step.is_fused and not loss.requires_grad
+    close(dict(model.state_dict()), dict(other.state_dict()), 1e-3 if "adam" in name else 1e-4)
+    ours, theirs = step.optimizer.state_dict(), reference.state_dict()
+    assert ours["param_groups"][0]["lr"] == theirs["param_groups"][0]["lr"]
+    for number, state in theirs["state"].items():
+        close(ours["state"][number], {k: v for k, v in state.items() if v is not None}, 1e-3)
+
+
+def test_a_training_goes_on_in_either_loop():
+    """The state is the optimiser's own: saved, loaded, and used by the ordinary loop in between."""
+    model, (x, y) = lenet(), images()
+    other = copy.deepcopy(model)
+    step = optimize(model, torch.optim.Adam(model.parameters(), 1e-3))
+    plain = torch.optim.Adam(other.parameters(), 1e-3)
+    for number in range(6):
+        if number == 3:
+            step.optimizer.load_state_dict(copy.deepcopy(step.optimizer.state_dict()))
+        ours = eager_step(model, step.optimizer, x, y) if number == 2 else step(x, y)
+        torch.testing.assert_close(ours, eager_step(other, plain, x, y), rtol=1e-4, atol=1e-5)
+    assert {float(s["step"]) for s in step.optimizer.state.values()} == {6.0}
+
+
+def test_settings_that_change_between_steps_are_seen():
+    model, (x, y) = lenet(), images()
+    other = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1, momentum=0.9))
+    plain = torch.optim.SGD(other.parameters(), 0.1, momentum=0.9)
+    for momentum in (0.9, 0.5):
+        for optimizer in (step.optimizer, plain):
+            optimizer.param_groups[0]["momentum"] = momentum
+        for _ in range(2):
+            torch.testing.assert_close(step(x, y), eager_step(other, plain, x, y), rtol=1e-4, atol=1e-5)
+    close(dict(model.state_dict()), dict(other.state_dict()), 1e-5)
+
+
+def test_groups_of_parameters_and_frozen_parts():
+    model, x, y = residual_and_images()
+    model.conv1.requires_grad_(False)
+    other = copy.deepcopy(model)
+
+    def optimizer(module):
+        head = list(module.head.parameters())
+        body = [p for n, p in module.named_parameters() if "head" not in n and p.requires_grad]
+        return torch.optim.SGD([{"params": body, "lr": 0.01}, {"params": head, "momentum": 0.9}], 0.1)
+
+    step, plain = optimize(model, optimizer(model)), optimizer(other)
+    for _ in range(3):
+        torch.testing.assert_close(step(x, y), eager_step(other, plain, x, y), rtol=1e-4, atol=1e-5)
+    assert step.is_fused
+    close(dict(model.state_dict()), dict(other.state_dict()), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda model: (torch.optim.RMSprop(model.parameters(), 1e-3), F.cross_entropy),
+        lambda model: (torch.optim.Adam(model.parameters(), 1e-3, amsgrad=True), F.cross_entropy),
+        lambda model: (
+            torch.optim.SGD(model.parameters(), 1e-2),
+            lambda p, y: p.square().mean() + p.std(),
+        ),
+        lambda model: (torch.optim.SGD(list(model.parameters())[2:], 1e-2), F.cross_entropy),
+    ],
+)
+def test_what_is_no_program_is_done_in_pytorch_and_said(prepare):
+    model, (x, y) = lenet(), images()
+    other = copy.deepcopy(model)
+    (optimizer, loss), (plain, _) = prepare(model), prepare(other)
+    step = optimize(model, optimizer, loss)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = [step(x, y) for _ in range(2)]
+    assert not step.is_fused
+    assert len([w for w in said if "updates the weights in PyTorch" in str(w.message)]) == 1
+    for value in found:
+        plain.zero_grad()
+        wanted = loss(other(x), y)
+        wanted.backward()
+        plain.step()
+        torch.testing.assert_close(value, wanted.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_that_are_no_classes_are_pytorchs_own_error():
+    model, (x, y) = lenet(), images()
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1))
+    step(x, y)
+    before = copy.deepcopy(model.state_dict())
+    y[0] = 10
+    with pytest.raises(IndexError, match="out of bounds"):
+        step(x, y)
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("wrong", [("model",), (lenet(), "sgd"), (lenet(), None, F.cross_entropy)])
+def test_what_optimize_does_not_take(wrong):
+    with pytest.raises(ArgumentTypeError):
+        optimize(*wrong)
+
+
+class WithLoss(nn.Module):
+    """A model that gives its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, x, y):
+        return F.cross_entropy(self.net(x), y)
+
+
+def test_a_loss_inside_the_model_and_labels_that_do_not_count():
+    model, x = WithLoss(), torch.randn(4, 3, 6, 6)
+    called, backend = compiled(model)
+    some, none = torch.randint(0, 5, (4, 6, 6)), torch.full((4, 6, 6), -100)
+    some[0] = -100
+    for labels in (some, none):
+        model.zero_grad()
+        wanted = model(x, labels)
+        found = called(x, labels)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert "loss" in {op.operator for op in backend.regions[0].program.operations}
+    some[1, 1, 1] = 7
+    with pytest.raises(IndexError, match="out of bounds"):
+        called(x, some)
 
 
 # ---------------------------------------------------------------- around it

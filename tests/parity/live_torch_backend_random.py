@@ -16,7 +16,7 @@ from tests.parity.torch_backend_check import compared, wrong  # noqa: E402
 from tests.parity.torch_backend_modules import backend_module  # noqa: E402
 
 CASES = int(os.environ.get("KERNELEARN_BACKEND_CASES", "300"))
-QUICK = 16
+QUICK = 12
 # A rounding may turn which pixel wins a pooling, or the side of a kink: then other images decide.
 TRIES = 3
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -34,10 +34,11 @@ def test_random_modules(seed):
         seen = []
         for attempt in range(TRIES):
             torch.manual_seed(1000 * attempt + seed)
-            x = torch.randn(5, *net.example()[1:])
+            x = torch.randn(2 + seed % 4, *net.example()[1:])
             ours, eager, share = compared(module, [x], seed)
             seen = wrong(ours, eager)
             if not seen:
                 break
         assert not seen, (training, seen, share)
-        assert share.taken > 0 or share.refused, share
+        # NOTE: a momentum of None breaks the graph of Dynamo, so that there may be none.
+        assert share.taken > 0 or share.refused or not share.graphs, share

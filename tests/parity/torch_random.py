@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kernelearn import Input, Model, layers
+from tests.parity.torch_blocks import random_block
 
 ACTIVATIONS = (
     lambda r: nn.ReLU(inplace=r.random() < 0.5),
@@ -31,7 +32,8 @@ ACTIVATIONS = (
     lambda r: nn.Tanhshrink(),
     lambda r: nn.Threshold(0.1, -0.5),
     lambda r: nn.RReLU(0.1, 0.3),
-    lambda r: nn.Dropout(0.3),
+    lambda r: nn.GELU(),
+    lambda r: r.choice((nn.Dropout, nn.AlphaDropout, nn.Dropout2d))(0.3),
 )
 
 
@@ -59,12 +61,13 @@ class RandomNet(nn.Module):
         x = torch.zeros(2, self.channels, *self.sizes)
         for _ in range(r.randint(2, 5)):
             for _ in range(50):
-                block = self.block(r, x)
                 try:
+                    block = self.block(r, x)
                     y = block.eval()(x)
-                except RuntimeError:
+                except (RuntimeError, IndexError):  # a block that these maps are too small for
                     continue
-                if min(y.shape[2:]) >= 1 and y.numel() < 20_000:
+                # A window of nothing but border gives -inf.
+                if min(y.shape[2:]) >= 1 and y.numel() < 20_000 and y.isfinite().all():
                     break
             kind = r.choice(("add", "cat", "mul", "")) if y.shape == x.shape else ""
             self.blocks.append(block)
@@ -91,6 +94,8 @@ class RandomNet(nn.Module):
             self.norm,
             self.resize,
             self.border,
+            self.function,
+            self.function,
         )
         return r.choice(makers)(r, x.shape[1], x.shape[2:])
 
@@ -184,10 +189,13 @@ class RandomNet(nn.Module):
         make = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)[self.rank - 1]
         return make(widths if r.random() < 0.7 else tuple(-(w > 1) for w in widths), r.choice((0.0, 0.5)))
 
+    def function(self, r: random.Random, channels: int, sizes: Any) -> nn.Module:
+        return random_block(r, torch.zeros(1, channels, *sizes))
+
     def make_head(self, r: random.Random, x: Any) -> nn.Module:
         kind = r.choice(("flatten", "flatten", "mean", "maps"))
         if kind == "maps":
-            return nn.Identity()
+            return (nn.Conv1d, nn.Conv2d, nn.Conv3d)[self.rank - 1](x.shape[1], 2, 1)
         if kind == "mean":
             pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[self.rank - 1](1)
             return nn.Sequential(pool, nn.Flatten(), nn.Linear(x.shape[1], 3), nn.LogSoftmax(1))

@@ -10,6 +10,7 @@ import pytest
 from kernelearn.callbacks import CallbackList, ProgressBar
 from kernelearn.errors import ArgumentError
 from kernelearn.optimizers import SGD
+from kernelearn.schedules import CosineDecay
 from kernelearn.training import progress
 from kernelearn.training.progress import (
     LiveLine,
@@ -39,15 +40,27 @@ class FakeModel:
 
 
 def fit(
-    display, epochs=2, steps=4, seconds=0.5, validation=True, batch_size=32, first=0, rates=(), after=None
+    display,
+    epochs=2,
+    steps=4,
+    seconds=0.5,
+    validation=True,
+    batch_size=32,
+    first=0,
+    rates=(),
+    after=None,
+    schedule=None,
 ):
     """Drive the hooks of a `fit` whose every batch takes `seconds`, and validation one second more."""
     clock, model = Clock(), FakeModel()
+    if schedule is not None:
+        model.optimizer = SGD(schedule)
     bar = ProgressBar(display, clock)
     hooks = CallbackList(bar, model=model, verbose=1, epochs=epochs, steps=steps, batch_size=batch_size)
     hooks.on_train_begin()
     for epoch in range(epochs):
-        model.optimizer.learning_rate = rates[epoch] if rates else 0.1
+        if schedule is None:
+            model.optimizer.learning_rate = rates[epoch] if rates else 0.1
         hooks.on_epoch_begin(epoch)
         for batch in range(first, steps or 4):
             clock.now += seconds
@@ -105,6 +118,11 @@ def test_the_learning_rate_is_shown_when_it_changes():
     lines = plain(epochs=4, rates=[0.1, 0.1, 0.05, 0.05])
     assert ["learning_rate" in line for line in lines] == [False, False, True, False]
     assert lines[2].endswith("learning_rate: 0.0500")
+
+
+def test_the_rate_of_a_schedule_is_shown_from_the_first_epoch():
+    lines = plain(epochs=3, schedule=CosineDecay(0.1, 4))
+    assert all("learning_rate: " in line for line in lines)
 
 
 def test_evaluation_and_prediction_have_their_own_line():

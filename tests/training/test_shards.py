@@ -209,6 +209,20 @@ def test_buffers_of_a_step_are_those_of_all_images():
     np.testing.assert_allclose(product, result.outputs["kernel"], atol=1e-6)
 
 
+def test_inputs_and_weights_of_a_step_can_be_asked_for():
+    model = plain()
+    model.compile("sgd", LOSS, shards=5)
+    batch = model.batch_of(X, Y, None)
+    step = model.programs.step_for("train", batch)
+    kernel = next(b.name for b in step.program.weights() if b.shape == (64, 3))
+    names = {name: name for name in ("x_0", "y_true_0", "weight_0", "learning_rate", kernel)}
+    outputs = step.keeping(names).run(batch, model.programs.clock(0)).outputs
+    for name in ("x_0", "y_true_0", "weight_0"):
+        np.testing.assert_array_equal(outputs[name], batch.arrays[name])
+    assert float(outputs["learning_rate"]) == pytest.approx(0.01)
+    np.testing.assert_array_equal(outputs[kernel], step.variables[kernel].numpy())
+
+
 def test_a_loss_that_is_not_finite_changes_nothing_and_is_explained():
     model = plain()
     model.compile("sgd", LOSS, shards=4)

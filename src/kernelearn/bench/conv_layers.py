@@ -89,10 +89,11 @@ def run_profile(bench: Bench) -> list[dict[str, Any]]:
 
 
 def profile_net(bench: Bench, name: str) -> dict[str, Any]:
-    """{"net", "batch", "seconds" of the step, "calls": [{"layer", "what", "note", "seconds", "flops"}]}."""
+    """{"net", "batch", "seconds" of the step, "calls": [{"layer", "what", ...}]}: see the dict of a call."""
     from kernelearn import set_num_threads
     from kernelearn.bench.runners.own import compiled_model
     from kernelearn.engine.cpu.report.profile import profile
+    from kernelearn.engine.cpu.report.rows import estimated as estimates
 
     net = find_net(name)
     batch = bench.settings.batches_of(net)[0]
@@ -101,7 +102,10 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
     try:
         model = compiled_model({**bench.task(net, batch, "train"), "engine": "cpu"})
         inputs = training_inputs(model, batch)
-        timings = profile(model.step("train").executable, inputs, bench.settings.plan.rounds)
+        executable = model.step("train").executable
+        timings = profile(executable, inputs, bench.settings.plan.rounds)
+        limits = estimates(executable.plan, [timing.step for timing in timings], batch)
+        least = executable.least_bytes(batch)
     finally:
         set_num_threads(None)
     calls = [
@@ -111,10 +115,13 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
             "note": getattr(timing.step, "note", "") or getattr(timing.step, "why", ""),
             "seconds": timing.seconds,
             "flops": timing.flops,
+            "bytes": row.bytes,
+            "best": row.estimate.seconds if row.estimate else 0.0,
         }
-        for timing in timings
+        for timing, row in zip(timings, limits)
     ]
-    return {"net": name, "batch": batch, "seconds": sum(c["seconds"] for c in calls), "calls": calls}
+    seconds = sum(call["seconds"] for call in calls)
+    return {"net": name, "batch": batch, "seconds": seconds, "least_bytes": least, "calls": calls}
 
 
 def training_inputs(model: Any, batch: int) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from kernelearn.bench.suite import Bench
 from kernelearn.errors import KernelearnError
 from kernelearn.parallel.starting import mpiexec
 
-PROCESSES = 2
+PROCESSES, NETS = 2, ("lenet", "resnet20", "resnet18")
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 MARK = "measured "
 
@@ -54,9 +54,25 @@ class Cost:
         """Share of so many times the speed of one process that is reached, for batches that grow with them.
 
         Args:
-            step: seconds of a step of one process alone.
+            step: seconds of a step of one process alone, on its part of the batch; reading included.
+            size: bytes of a vector, 4 for each weight.
+
+        >>> ten_gigabit = Cost(latency=3e-5, per_byte=8e-10)
+        >>> [round(ten_gigabit.efficiency(p, 1.5, 44_000_000), 3) for p in (2, 16, 256)]
+        [0.977, 0.957, 0.946]
         """
         return step / (step + self.exchange(processes, size))
+
+    def shared(self, processes: int, step: float, rest: float, size: int) -> float:
+        """Seconds of a step that so many processes share, for a batch that stays as it is.
+
+        Args:
+            step: seconds of it on one process alone; rest: of what every process does whole, the update.
+
+        >>> round(Cost(3e-5, 8e-10).shared(4, 2.0, 0.1, 0), 5)
+        0.57518
+        """
+        return (step - rest) / processes + rest + self.exchange(processes, size)
 
 
 def fitted(sizes: Sequence[int], seconds: Sequence[float], processes: int = PROCESSES) -> Cost:
@@ -74,14 +90,15 @@ def fitted(sizes: Sequence[int], seconds: Sequence[float], processes: int = PROC
 
 
 def run(bench: Bench) -> list[dict[str, Any]]:
-    """Rows {"net", "batch", "weights", "alone", "threads", "processes", "efficiency"}: seconds a step of one
-    process with one thread, with two, and of two processes; then {"bytes", "exchange"} and the fitted Cost.
+    """Rows {"net", "batch", "weights", "efficiency", "predicted"} with seconds a step: "alone" of one process
+    with one thread, "threads" with two, "shards" with one and the usual shards; "processes" and "halves" of
+    two processes, with the usual shards and with two. Then {"bytes", "exchange"}, and the Cost.
 
     Raises: MissingDependencyError without MPI; KernelearnError where the processes fail.
     """
     settings = bench.settings
     bench.say("distributed: two processes of one thread, one process of one and of two")
-    nets = [name for name in ("lenet", "resnet20") if name in settings.nets]
+    nets = [name for name in NETS if name in settings.nets]
     batch = (settings.batches or (32,))[0]
     task = {"nets": nets, "batch": batch, "engine": settings.engine, "rounds": settings.plan.rounds}
     words = [sys.executable, "-m", "kernelearn.bench.distributed_worker"]
@@ -103,7 +120,11 @@ def _rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
     exchanges = measured["exchanges"]
     cost = fitted([row["bytes"] for row in exchanges], [row["exchange"] for row in exchanges])
     steps = [
-        {**row, "efficiency": {p: cost.efficiency(p, row["alone"], 4 * row["weights"]) for p in SIZES}}
+        {
+            **row,
+            "efficiency": {p: cost.efficiency(p, row["alone"], 4 * row["weights"]) for p in SIZES},
+            "predicted": cost.shared(PROCESSES, row["shards"], 0.0, 4 * row["weights"]),
+        }
         for row in measured["steps"]
     ]
     predicted = [{**row, "predicted": cost.exchange(PROCESSES, row["bytes"])} for row in exchanges]

@@ -34,11 +34,19 @@ def measure(together: Exchange, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any]:
-    """Seconds a step of a network: alone, alone with two threads, and in two processes."""
+    """Seconds a step of a network: alone, with two threads, in shards, and in two processes."""
     with world.pretending(Alone()):
         alone, weights = _step_of(name, task, None)
+        in_shards, _ = _step_of(name, task, DEFAULT_SHARDS)
     shared, _ = _step_of(name, task, DEFAULT_SHARDS)
-    kinds = {"alone": (alone, 1, False), "threads": (alone, 2, False), "processes": (shared, 1, True)}
+    halves, _ = _step_of(name, task, together.size)
+    kinds = {
+        "alone": (alone, 1, False),
+        "threads": (alone, 2, False),
+        "shards": (in_shards, 1, False),
+        "processes": (shared, 1, True),
+        "halves": (halves, 1, True),
+    }
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
     count = 1
     for number in range(task["rounds"] + 1):

@@ -137,14 +137,31 @@ def _profile_of(row: dict[str, Any], limits: Ceilings) -> Table:
         name = f"{call['layer'] or '-'}: {call['what']}"
         share = f"{100 * call['seconds'] / row['seconds']:.1f}"
         rates = [f"{rate / 1e9:.1f}", _share(rate, limits.flops)] if rate else ["-", "-"]
-        lines.append([name, f"{1e3 * call['seconds']:.3f}", share, *rates, call["note"][:60]])
+        lines.append([name, f"{1e3 * call['seconds']:.3f}", share, *rates, *_moved(call), call["note"][:60]])
     rest = sum(call["seconds"] for call in calls[MOST_CALLS:])
     if rest:
         share = f"{100 * rest / row['seconds']:.1f}"
-        lines.append([f"{len(calls) - MOST_CALLS} others", f"{1e3 * rest:.3f}", share, "-", "-", ""])
-    lines.append(["all calls one by one", _ms(row["seconds"]), "100.0", "-", "-", ""])
+        lines.append([f"{len(calls) - MOST_CALLS} others", f"{1e3 * rest:.3f}", share, *"----", ""])
+    moved, best = (sum(call[name] for call in calls) for name in ("bytes", "best"))
+    every = {"seconds": row["seconds"], "bytes": moved, "best": best}
+    lines.append(["all calls one by one", _ms(row["seconds"]), "100.0", "-", "-", *_moved(every), ""])
+    least = row["least_bytes"]
+    notes = (
+        [f"{moved / 1e6:.1f} MB moved, {least / 1e6:.1f} MB at least: {moved / least:.2f} times"]
+        if least
+        else []
+    )
     title = f"Training step of {row['net']}, batch {row['batch']}: its calls, longest first"
-    return Table(title, ["", "ms", "% of step", "GFLOP/s", "% of peak", "kernel"], lines)
+    columns = ["", "ms", "% of step", "GFLOP/s", "% of peak", "GB/s", "% of roofline", "kernel"]
+    return Table(title, columns, lines, notes)
+
+
+def _moved(call: dict[str, Any]) -> list[str]:
+    """Bytes a second, and the least time by the roofline as a share of the measured one."""
+    if not call["seconds"] or not call["bytes"]:
+        return ["-", "-"]
+    share = f"{100 * call['best'] / call['seconds']:.0f}" if call["best"] else "-"
+    return [f"{call['bytes'] / call['seconds'] / 1e9:.1f}", share]
 
 
 def _memory(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
@@ -226,14 +243,31 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     lines = [
         [
             f"{row['net']}, batch {row['batch']}",
-            *(_ms(row[kind]) for kind in ("alone", "threads", "processes")),
-            f"{row['alone'] / row['processes']:.2f}",
-            f"{row['threads'] / row['processes']:.2f}",
+            *(_ms(row[kind]) for kind in ("alone", "threads", "shards", "processes", "predicted", "halves")),
+            *(
+                f"{row[kind] / row[own]:.2f}"
+                for own in ("processes", "halves")
+                for kind in ("alone", "threads")
+            ),
         ]
         for row in steps
     ]
-    columns = ["", "1 x 1 ms", "1 x 2 ms", "2 x 1 ms", "2 x 1 against 1 x 1", "2 x 1 against 1 x 2"]
-    tables = [Table("Processes x threads: a step of the same batch", columns, lines)]
+    columns = [
+        "",
+        "1 x 1 ms",
+        "1 x 2 ms",
+        "1 x 1 in shards ms",
+        "2 x 1 in shards ms",
+        "model ms",
+        "2 x 1 in halves ms",
+    ]
+    columns += [f"2 x 1 in {own} / {kind}" for own in ("shards", "halves") for kind in ("1 x 1", "1 x 2")]
+    notes = [
+        "in shards: the usual twelve, for the same bits with any number of processes; in halves: shards=2",
+        "/ 1 x 1: how many times as fast as one process with one thread; / 1 x 2: as one with two",
+        "model: half of 1 x 1 in shards and the exchange, without the update, which both do whole",
+    ]
+    tables = [Table("Processes x threads: a step of the same batch", columns, lines, notes)]
     sent = [[f"{row['bytes']:,}", _ms(row["exchange"]), _ms(row["predicted"])] for row in exchanges]
     note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
     tables.append(Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]))

@@ -5,10 +5,12 @@ read, 130 stopped by Ctrl-C (143 by SIGTERM). Nothing heavy is imported before a
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from kernelearn.cli.application import app
-from kernelearn.cli.output import say_error
+from kernelearn.cli.output import say_error, say_warning
 from kernelearn.errors import ArgumentError, KernelearnError, UnregisteredError
 
 __all__ = ["app", "main"]
@@ -24,10 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words behind the program's name; None takes those of the process.
     Returns: exit code.
     """
-    code = _run(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _in_one_line
+        code = _run(arguments)
     if code and (ending := sys.modules.get("kernelearn.parallel.ending")) is not None:
         ending.end_all(code)  # the other processes of a training would wait for this one
     return code
+
+
+_of_python = warnings.showwarning
+
+
+def _in_one_line(message: Any, category: Any, *place: Any, **stream: Any) -> None:
+    """A warning as a message of the command line; what is meant for programmers as Python has it."""
+    if issubclass(category, UserWarning):
+        say_warning(str(message))
+    else:
+        _of_python(message, category, *place, **stream)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

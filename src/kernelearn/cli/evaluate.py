@@ -1,5 +1,6 @@
 """`kernelearn evaluate RUN [DATA]`: how well a trained network does, overall and for each class."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def new_data(network: "Model", data: str, part: str | None) -> "Dataset":
     from kernelearn.layers.core.unknown_sizes import fits
 
     shape = image_shape(network)
-    resize = as_resize(network.metadata.get("resize") or ("keep" if None in shape else None))
+    resize = as_resize(network.metadata.get("resize") or ("keep" if None in shape else _size(network, data)))
     loaded = load(
         data,
         test=None if part == "test" else False,
@@ -106,6 +107,19 @@ def new_data(network: "Model", data: str, part: str | None) -> "Dataset":
     if wanted not in parts:
         raise DataError(f"{data!r} has no {wanted} part; it has {', '.join(parts)}.")
     return parts[wanted]
+
+
+def _size(network: "Model", data: str) -> list[int] | None:
+    """The size that images of files are stretched to, where nobody says how the network was trained."""
+    from kernelearn.cli.output import say
+    from kernelearn.cli.preprocessing import is_silent_on_size
+    from kernelearn.cli.run_folder import image_shape, shape_text
+
+    shape = image_shape(network)
+    if len(shape) != 3 or not is_silent_on_size(network) or not Path(data).exists():
+        return None
+    say(f"Images: made {shape_text(shape)}, as the network takes them.", to_stderr=True)
+    return [shape[0], shape[1]]
 
 
 def _by_class(network: "Model", dataset: "Dataset", batch_size: int) -> dict[str, Any]:

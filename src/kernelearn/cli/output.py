@@ -77,6 +77,13 @@ def say_error(error: Exception) -> None:
     say_lines(f"Error: {label}{in_options(text)}", to_stderr=True)
 
 
+def say_warning(text: str) -> None:
+    """Print what is not as it was meant, in the words of the command line."""
+    from kernelearn.cli.hints import in_options
+
+    say_lines(f"Warning: {in_options(text)}", to_stderr=True)
+
+
 def write_text(path: Path, text: str, what: str, to_stderr: bool = False) -> None:
     """Write a file and say where it is; `-` prints the text instead.
 

@@ -43,18 +43,21 @@ def load_pictures(network: "Model", paths: Sequence[Path], resize: bool = False)
     Those for a network of any size keep their own, in a list of arrays where they differ.
 
     Args:
-        resize: stretch pictures of another size; a network that was trained on stretched ones always does.
+        resize: stretch pictures of another size; for a network that was trained on stretched ones, or of
+            which nobody says how it was trained, they always are.
     Raises: ArgumentError if the network takes no images, DataError naming a picture that cannot be used.
     """
     import numpy as np
 
+    from kernelearn.cli.preprocessing import is_silent_on_size
     from kernelearn.cli.run_folder import image_shape
     from kernelearn.data import load_image
 
     shape = image_shape(network)
     if len(shape) != 3:
         raise ArgumentError(f"This network expects inputs of shape {shape}, which are not images.")
-    stretch = None not in shape and (resize or network.metadata.get("resize") is not None)
+    is_usual = network.metadata.get("resize") is not None or is_silent_on_size(network)
+    stretch = None not in shape and (resize or is_usual)
     pictures = [load_image(path, (shape[0], shape[1], shape[2]), stretch or None) for path in paths]
     return np.stack(pictures) if len({picture.shape for picture in pictures}) == 1 else pictures
 

@@ -58,13 +58,31 @@ def predict(
 
     network = prepared(load_trained(model)[0], scale, class_names)
     paths = picture_paths(images)
-    results = [_result(network, path, row, top) for path, row in zip(paths, _scores(network, paths, resize))]
+    results = [_result(network, path, row, top) for path, row in zip(paths, _shares(network, paths, resize))]
     if as_json:
         say_json(results)
     elif str(csv) != "-":
         _show(results)
     if csv is not None:
         write_text(csv, _as_csv(results), "Table", to_stderr=as_json)
+
+
+def _shares(network: "Model", paths: Sequence[Path], resize: bool) -> "Iterator[np.ndarray]":
+    """Probabilities of the classes for each picture; what the network says where it names no classes."""
+    from kernelearn.cli.output import say
+    from kernelearn.cli.preprocessing import gives_shares
+    from kernelearn.ops import softmax
+
+    is_told = False
+    for scores in _scores(network, paths, resize):
+        if scores.ndim != 1 or len(scores) == 1 or network.metadata.get("classes") == 0:
+            yield scores
+            continue
+        is_plain = gives_shares(network, network.metadata.get("input_shape"))
+        if not is_plain and not is_told:
+            say("Probabilities: the softmax of the outputs, which are none themselves.", to_stderr=True)
+            is_told = True
+        yield scores if is_plain else softmax(scores)
 
 
 def _scores(network: "Model", paths: Sequence[Path], resize: bool) -> "Iterator[np.ndarray]":

@@ -182,6 +182,16 @@ def compiled(model: "Model", has_classes: bool, shape: object) -> None:
     say(f"Loss: the file names none; {told} is taken.", to_stderr=True)
 
 
+def gives_shares(model: "Model", shape: object) -> bool:
+    """Whether outputs are probabilities as they are: the network ends in a softmax or in sigmoids."""
+    return _last_operation(model, shape) in ("softmax", "activation sigmoid")
+
+
+def is_silent_on_size(model: "Model") -> bool:
+    """Whether nobody says how images came to the network's size: no training of the command line."""
+    return "resize" not in model.metadata and None not in model.input_shape[1:]
+
+
 def _last_operation(model: "Model", shape: object) -> str:
     """The last operation of a prediction, but for those that only move numbers."""
     is_any = None in model.inputs[0].shape[1:]

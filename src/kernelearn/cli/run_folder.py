@@ -221,8 +221,11 @@ def model_endings() -> str:
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a file is to be opened as a model: what exists and is neither code nor a description."""
-    return path.is_file() and path.suffix not in (".py", ".json")
+    """Whether a file is to be opened as a model: what exists and is neither code nor a description.
+
+    Pipes and devices are: whoever opens them says what they are.
+    """
+    return path.exists() and not path.is_dir() and path.suffix not in (".py", ".json")
 
 
 def load_trained(place: Path) -> "tuple[Model, Training | None]":
@@ -240,7 +243,7 @@ def load_trained(place: Path) -> "tuple[Model, Training | None]":
                 f"Go on with it: kernelearn train --resume --run {place}"
             )
         return load_model(place / MODEL), run
-    if not place.is_file():
+    if not place.exists():
         raise ArgumentError(
             f"There is no run folder and no model file at {str(place)!r}. "
             f"Give the folder of a training (runs/...) or a file with one of the endings {model_endings()}."

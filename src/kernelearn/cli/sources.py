@@ -71,7 +71,7 @@ def open_source(place: Path) -> Source:
     from kernelearn.recording import Run
     from kernelearn.recording.files.manifest import INNER_FOLDER, is_run_folder
 
-    if place.is_file():
+    if place.exists() and not place.is_dir():
         return Source(place, saved=run_folder.load_trained(place)[0])
     if not (is_run_folder(place) or is_run_folder(place / INNER_FOLDER)):
         if not (place / run_folder.MANIFEST).is_file():

@@ -43,8 +43,8 @@ Prepare = Callable[[Program, Mapping[str, Variable]], Executable]
 
 
 def _cpu(program: Program, variables: Mapping[str, Variable]) -> Executable:
-    """Compiled for this processor; a program in float64 goes to the reference engine, and says so."""
-    if not computes_in_float32(program):
+    """Compiled for this processor; a program without floats goes to the reference engine, and says so."""
+    if not computes_floats(program):
         return ReferenceExecutable(program, variables)
     from kernelearn.engine.cpu.executable import CpuExecutable
 
@@ -68,7 +68,7 @@ def prepare(program: Program, variables: Mapping[str, Variable], engine: str | N
     return ENGINES[resolve_engine(engine)](program, variables)
 
 
-def computes_in_float32(program: Program) -> bool:
-    """Whether anything that the program computes is float32: the type that compiled kernels are for."""
+def computes_floats(program: Program) -> bool:
+    """Whether anything that the program computes is a float: what compiled kernels are for."""
     written = (program.buffers[name] for op in program.operations for name in op.outputs)
-    return any(buffer.dtype == "float32" for buffer in written)
+    return any(buffer.dtype in ("float32", "float64") for buffer in written)

@@ -20,6 +20,7 @@ import numpy as np
 from kernelearn._optional import require
 from kernelearn.errors import FormatError
 from kernelearn.formats.foreign import refused
+from kernelearn.formats.hdf5_heaps import damaged_heap
 from kernelearn.formats.safe_zip import COPY
 from kernelearn.storage import readable_size
 
@@ -93,6 +94,9 @@ def reading(file: BinaryIO, what: str, max_bytes: int = DEFAULT_MAX_BYTES) -> It
     h5py = require("h5py", "reading HDF5 files")
     file.seek(0, 2)
     size = file.tell()
+    damage = damaged_heap(file)
+    if damage:
+        raise FormatError(f"{what} cannot be read: {damage}. {COPY}")
     file.seek(0)
     with refused(what, FormatError, COPY):
         handle = h5py.File(file, "r")

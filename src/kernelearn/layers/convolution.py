@@ -1,8 +1,8 @@
 """Convolution layers in 1, 2 and 3 dimensions: plain, transposed, depthwise and separable.
 
-Kernels are stored as Keras stores them: Conv (*size, in // groups, filters), transposed (*size, filters, in),
-depthwise (*size, in, depth_multiplier). A depthwise convolution is lowered as a grouped one with as many
-groups as channels.
+Kernels are stored as Keras stores them: Conv (*size, in // groups, filters), transposed
+(*size, filters // groups, in), depthwise (*size, in, depth_multiplier). A depthwise convolution is lowered as
+a grouped one with as many groups as channels.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class _BaseConv(Layer):
 
     without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Layer.without_effect, "lora_rank": (None,)}
     rank = 2
+    filters: int
+    groups: int
     kernel_size: tuple[int, ...]
     strides: tuple[int, ...]
     padding: str
@@ -71,6 +73,23 @@ class _BaseConv(Layer):
     def _channels(self, input_shape: Shape) -> int:
         """The number of channels of inputs of this shape, which is checked."""
         return known_sizes_at(self._check_input(input_shape), [-1], type(self).__name__)[0]
+
+    def _check_groups(self, groups: int) -> None:
+        self.groups = check_positive(groups, "groups")
+        if self.filters % self.groups:
+            raise ArgumentError(
+                f"filters must be divisible by groups; got filters={self.filters}, groups={groups}."
+            )
+
+    def _grouped_channels(self, input_shape: Shape) -> int:
+        """The number of channels, which groups have to divide."""
+        channels = self._channels(input_shape)
+        if channels % self.groups:
+            raise ArgumentError(
+                f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which "
+                f"groups={self.groups} does not divide."
+            )
+        return channels
 
     def _check_input(self, input_shape: Shape) -> Shape:
         """The input shape in channels-last order, checked."""
@@ -143,19 +162,10 @@ class _Conv(_BaseConv):
         self.keep(locals())
         self._check_windows()
         self.filters = check_positive(filters, "filters")
-        self.groups = check_positive(groups, "groups")
-        if self.filters % self.groups:
-            raise ArgumentError(
-                f"filters must be divisible by groups; got filters={filters}, groups={groups}."
-            )
+        self._check_groups(groups)
 
     def build(self, input_shape: Shape) -> None:
-        channels = self._channels(input_shape)
-        if channels % self.groups:
-            raise ArgumentError(
-                f"{type(self).__name__} {self.name!r}: the input has {channels} channels, which "
-                f"groups={self.groups} does not divide."
-            )
+        channels = self._grouped_channels(input_shape)
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = self.add_weight("kernel", shape, **self.rules("kernel"))
         self._add_bias(self.filters)
@@ -190,12 +200,11 @@ class _ConvTranspose(_BaseConv):
     Args:
         output_padding: pixels added to the smallest possible output; None for Keras's default size, which is
             n * stride for "same" and (n - 1) * stride + max(kernel, stride) for "valid".
-        (the others as in the convolution layers; no groups)
+        groups: channels and filters are divided into this many independent blocks, as in PyTorch.
+        (the others as in the convolution layers)
 
-    Weights: kernel (*kernel_size, filters, channels), bias (filters,).
+    Weights: kernel (*kernel_size, filters // groups, channels), bias (filters,).
     """
-
-    without_effect: ClassVar[Mapping[str, tuple[Any, ...]]] = {**_BaseConv.without_effect, "groups": (1,)}
 
     def __init__(
         self,
@@ -214,12 +223,14 @@ class _ConvTranspose(_BaseConv):
         bias_regularizer: RegularizerLike = None,
         kernel_constraint: ConstraintLike = None,
         bias_constraint: ConstraintLike = None,
+        groups: int = 1,
         **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.keep(locals())
         self._check_windows()
         self.filters = check_positive(filters, "filters")
+        self._check_groups(groups)
         self.output_padding: tuple[int, ...] | None = None
         if output_padding is not None:
             self.output_padding = normalize_tuple(output_padding, self.rank, "output_padding", 0)
@@ -229,7 +240,8 @@ class _ConvTranspose(_BaseConv):
             )
 
     def build(self, input_shape: Shape) -> None:
-        shape = (*self.kernel_size, self.filters, self._channels(input_shape))
+        channels = self._grouped_channels(input_shape)
+        shape = (*self.kernel_size, self.filters // self.groups, channels)
         self.kernel = self.add_weight("kernel", shape, **self.rules("kernel"))
         self._add_bias(self.filters)
 
@@ -249,7 +261,7 @@ class _ConvTranspose(_BaseConv):
             stride=self.strides,
             padding=padding,
             dilation=self.dilation_rate,
-            groups=1,
+            groups=self.groups,
         )
         return self._finish(graph, y)
 

@@ -15,6 +15,7 @@ from kernelearn.engine.work import (
     hosts,
     scaled,
     table,
+    traffic_text,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ def engine_lines(model: Model, images: int = 32, input_shape: Any = None) -> lis
     wide = len(COLUMNS) if is_estimated else len(COLUMNS) - len(ESTIMATED)
     cells = [line[:wide] for line in _layer_rows(model, rows, executable.engine)]
     lines = [title, *table(COLUMNS[:wide], cells, ALIGNED[:wide], indent="")]
-    return [*lines, "", *_estimate_lines(executable, rows)] if is_estimated else lines
+    if not is_estimated:
+        return lines
+    least = executable.least_bytes(images)
+    traffic = [_sentence(traffic_text(rows, least))] if least else []
+    return [*lines, "", *traffic, *_estimate_lines(executable, rows)]
 
 
 def _estimate_lines(executable: Any, rows: Sequence[Work]) -> list[str]:

@@ -288,7 +288,8 @@ class Model(OwnCall, Trainer, Layer):
         its moving statistics.
 
         Args:
-            until: name or path ("outer/inner" of a nested model) in the order of first use; None for all.
+            until: name or path ("outer/inner" of a nested model) in the order of first use, or a module of a
+                network from PyTorch ("layer1" for "layer1.0.conv1" and its like); None for all.
         Raises: UnknownNameError for a layer that is not there.
         """
         transfer.set_trainable(self, False, until)

@@ -33,7 +33,14 @@ def set_trainable(model: Model, value: bool, until: str | None) -> None:
     if until is None:
         model.trainable = value
         return
-    _set_until(model, model.get_layer(until), value)
+    _set_until(model, _last_of(model, until), value)
+
+
+def _last_of(model: Model, name: str) -> Layer:
+    """The layer of this name or path; of a part of a network from PyTorch ("layer1") its last layer."""
+    inside = [layer for path, layer in model.descendants() if path.startswith(f"{name}.")]
+    is_layer = any(name in (path, layer.name) for path, layer in model.descendants())
+    return inside[-1] if inside and not is_layer else model.get_layer(name)
 
 
 def _set_until(owner: Layer, last: Layer, value: bool) -> bool:

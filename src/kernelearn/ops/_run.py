@@ -30,7 +30,7 @@ def run(operator: str, inputs: Sequence[Value], engine: str | None, batched: int
 
     Args:
         inputs: arrays of their final types, or traced values.
-        engine: "cpu", "reference", or None for the default; float64 arrays are computed by the reference.
+        engine: "cpu", "reference", or None for the default.
             Without effect on traced values: the engine of their program computes them.
         batched: how many of the inputs, counted from the first, have the images on their first axis; programs
             are reused for any number of images.

@@ -276,7 +276,7 @@ class LiveControl:
         """Do an intervention and have it recorded."""
         if done.kind == by_hand.RATE:
             self._has_own_rate = done.rate is not None
-        by_hand.do(self.model, done, self._rate_before)
+        by_hand.do_on_all(self.model, done, self._rate_before)
         self._note(done.kind, **done.about())
         if done.kind in (by_hand.FROZEN, by_hand.UNFROZEN):
             self._reselect()

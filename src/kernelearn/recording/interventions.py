@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,12 @@ def do(model: Any, intervention: Intervention, rate_before: Any = None) -> None:
     else:
         variable = variable_of(model, intervention.layer, intervention.weight)
         variable.assign(intervention.changed(variable.numpy()))
+
+
+def do_on_all(model: Any, intervention: Intervention, rate_before: Any = None) -> None:
+    """The same, before the next step also on the other processes that train the model with this one."""
+    do(model, intervention, rate_before)
+    model.done_to_first.append(partial(do, intervention=intervention, rate_before=rate_before))
 
 
 def _set_rate(optimizer: Any, rate: float | None, rate_before: Any) -> None:

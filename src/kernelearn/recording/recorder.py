@@ -31,7 +31,7 @@ from kernelearn.recording.files.events import read_events
 from kernelearn.recording.files.manifest import MANIFEST
 from kernelearn.recording.files.writer import EVENTS, INDEX, RunWriter, remove_run
 from kernelearn.recording.index import update_index
-from kernelearn.recording.interventions import do, of_events, rate_of, standing
+from kernelearn.recording.interventions import do_on_all, of_events, rate_of, standing
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
 from kernelearn.training.callbacks.base import Callback, Logs
@@ -268,7 +268,7 @@ class Recorder(Callback):
             events, _ = read_events(self.folder / EVENTS)
             before = (one for one in of_events(events) if one.step <= self._place.step)
             for done in standing(before):
-                do(self.model, done, self.rate_before)
+                do_on_all(self.model, done, self.rate_before)
         except BaseException:
             writer.close()
             raise

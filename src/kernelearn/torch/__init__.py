@@ -14,19 +14,21 @@ from kernelearn._optional import require
 
 _OBJECTS = {
     "Explanation": "kernelearn.torch.explaining",
+    "Step": "kernelearn.torch.stepping",
     "arrange": "kernelearn.torch.arranging",
     "compile_graph": "kernelearn.torch.backend",
     "explain": "kernelearn.torch.explaining",
     "optimize": "kernelearn.torch.optimizing",
 }
 
-__all__ = ["Explanation", "arrange", "compile_graph", "explain", "optimize"]
+__all__ = ["Explanation", "Step", "arrange", "compile_graph", "explain", "optimize"]
 
 if TYPE_CHECKING:
     from kernelearn.torch.arranging import arrange
     from kernelearn.torch.backend import compile_graph
     from kernelearn.torch.explaining import Explanation, explain
     from kernelearn.torch.optimizing import optimize
+    from kernelearn.torch.stepping import Step
 
 _found, __dir__ = on_first_use(__name__, _OBJECTS)
 

@@ -28,7 +28,7 @@ def arrange(model: nn.Module) -> nn.Module:
     ((8, 3, 3, 3), (1, 8, 72, 24))
     """
     for module in model.modules():
-        weight = getattr(module, "weight", None)
+        weight: Any = getattr(module, "weight", None)
         if isinstance(module, (*_CONVOLUTIONS, nn.Linear)) and _is_plain(weight):
             order = _order(weight.dim())
             weight.data = weight.data.permute(order).contiguous().permute(inverse(order))

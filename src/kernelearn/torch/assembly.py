@@ -16,7 +16,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import is_getitem, name_of
-from kernelearn.torch.translation.table import CannotTranslate
+from kernelearn.torch.translation.table import CannotTranslate, arguments
 from kernelearn.torch.trial import Trials
 
 aten = torch.ops.aten
@@ -81,7 +81,12 @@ def assemble(captured: Captured, every: bool = False) -> Assembled:
 
 
 def _is_random(node: Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    """Whether an operator draws numbers; some that may do so only while training, or with dropout."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    schema = getattr(node.target, "_schema", None)
+    given = dict(zip((argument.name for argument in schema.arguments), arguments(node))) if schema else {}
+    return all(bool(given.get(name, True)) for name in ("dropout_p", "train", "training"))
 
 
 def calls(graph: Graph) -> list[Node]:

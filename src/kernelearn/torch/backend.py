@@ -10,6 +10,7 @@ from torch.fx import GraphModule
 from kernelearn.torch.assembly import Assembled, assemble
 from kernelearn.torch.capture import capture
 from kernelearn.torch.passes import warn_once
+from kernelearn.torch.splitting import compile_parts, has_parts
 from kernelearn.torch.translation import load_families
 
 # Told of each graph: what runs in its place, or why nothing does.
@@ -29,6 +30,8 @@ def compile_graph(
     """
     load_families()
     try:
+        if has_parts(gm):
+            return compile_parts(gm, lambda part: compile_graph(part, (), options, listener))
         assembled = assemble(capture(gm), bool((options or {}).get("every")))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -18,11 +18,12 @@ from torch._subclasses.functional_tensor import FunctionalTensor, FunctionalTens
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from kernelearn.torch import noise
 from kernelearn.torch.standins import CARRYING, STANDINS
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
-_SWITCHES = (
+SWITCHES = (
     "_set_grad_enabled",
     "_enter_autocast",
     "_exit_autocast",
@@ -72,7 +73,8 @@ def capture(gm: GraphModule) -> Captured:
     for node, source, fake in zip(graph.find_nodes(op="placeholder"), placeholders, fakes):
         node.meta |= {"val": fake, "of_module": _is_of_module(source, fake)}
     _use_standins(graph)
-    _name_sizes(graph)
+    known = _name_sizes(graph)
+    noise.draw_outside(graph, lambda size: size if type(size) is int else known.get(_expression(size)))
     graph.eliminate_dead_code()
     _mark(graph)
     captured = Captured(module, results, changed)
@@ -84,7 +86,7 @@ def capture(gm: GraphModule) -> Captured:
 def _refuse_switches(gm: GraphModule) -> None:
     for node in gm.graph.nodes:
         name = getattr(node.target, "__name__", str(node.target))
-        if name in _SWITCHES or node.op == "get_attr":
+        if name in SWITCHES or node.op == "get_attr":
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
 
 
@@ -149,13 +151,17 @@ def _use_standins(graph: torch.fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def _name_sizes(graph: torch.fx.Graph) -> None:
-    """Sizes that are inputs themselves are taken from there, and not from a tensor in the middle."""
+def _name_sizes(graph: torch.fx.Graph) -> dict[Any, Node]:
+    """Sizes that are inputs themselves are taken from there, and not from a tensor in the middle.
+
+    Returns: size -> the input.
+    """
     known = {_expression(node.meta["val"]): node for node in graph.find_nodes(op="placeholder")}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sym_size.int):
         named = known.get(_expression(node.meta.get("val")))
         if named is not None:
             node.replace_all_uses_with(named)
+    return known
 
 
 def _expression(value: Any) -> Any:
@@ -176,24 +182,25 @@ def _mark(graph: torch.fx.Graph) -> None:
             mine = not node.meta["of_module"]
             node.meta["needs"] = is_recorded and bool(getattr(val, "requires_grad", False))
         else:
-            mine = any(n.meta.get("batched") for n in node.all_input_nodes)
+            # NOTE: what comes from images may have their axis elsewhere for a while: attention turns it away.
+            mine = node.target is noise.draw or any(n.meta["of_images"] for n in node.all_input_nodes)
             node.meta["needs"] = node.target is not torch.ops.aten.detach.default and any(
                 n.meta.get("needs") for n in node.all_input_nodes
             )
         node.meta["needs"] &= not isinstance(val, torch.Tensor) or val.is_floating_point() or val.is_complex()
-        node.meta["batched"] = mine and _counts(val, images)
+        node.meta["of_images"], node.meta["batched"] = mine, mine and _counts(val, images)
         _mark_results(node, images)
 
 
 def _mark_results(node: Node, images: Any) -> None:
     """An operator of several results has images where one of them has; what takes one says it for itself."""
     val = node.meta.get("val")
-    if isinstance(val, tuple | list) and any(n.meta.get("batched") for n in node.all_input_nodes):
+    if isinstance(val, tuple | list) and node.meta["of_images"]:
         node.meta["batched"] = any(_counts(each, images) for each in val)
     if node.target is operator.getitem:
         if node.args[1] >= CARRYING.get(node.args[0].target, node.args[1] + 1):
-            node.meta["needs"] = False
-        node.meta["batched"] = bool(node.args[0].meta.get("batched")) and _counts(val, images)
+            node.meta |= {"needs": False, "of_images": False}  # moving averages
+        node.meta["batched"] = node.meta["of_images"] and _counts(val, images)
 
 
 def _counts(val: Any, images: Any) -> bool:

@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from kernelearn.errors import ArgumentTypeError
 from kernelearn.torch.backend import compile_graph
+from kernelearn.torch.stepping import Step
 
 # Variants of a model that are compiled before Dynamo gives up: train, eval, no_grad, frozen parts, sizes.
 _VARIANTS = 64
 
 
-def optimize(model: nn.Module, **options: Any) -> nn.Module:
-    """Run a model's forward and backward passes on the engine, in place: `model(x)` as ever.
+def optimize(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    loss: Callable[..., Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Run a model on the engine: its forward and backward passes, or whole training steps.
 
-    What `torch.compile(model, backend="kernelearn")` does; but the model stays the object that it is, with
-    its `state_dict`, and more variants of it are compiled before Dynamo gives up.
+    Without an optimiser: what `torch.compile(model, backend="kernelearn")` does, in place, so that the model
+    stays the object that it is, with its `state_dict`; and more variants are compiled before Dynamo gives up.
+
+    With one: a `Step`, to be called as `loss = step(x, y)` in place of `zero_grad`, the forward pass, the
+    loss, `backward` and `optimizer.step`: one program does all of it.
 
     Args:
+        optimizer: SGD, Adam or AdamW of PyTorch; with others steps are made in PyTorch, which is said once.
+        loss: function (result of the model, targets) -> number; by default the cross-entropy of classes.
         options: of `torch.compile`, such as `dynamic=True`.
-    Returns: the model.
+    Returns: the model, or a `Step`.
+    Raises: ArgumentTypeError for anything else than a module and an optimiser.
 
     >>> model = optimize(torch.nn.Linear(8, 4))  # doctest: +SKIP
-    >>> model(torch.ones(2, 8)).shape  # doctest: +SKIP
-    torch.Size([2, 4])
+    >>> step = optimize(model, torch.optim.SGD(model.parameters(), 0.1))  # doctest: +SKIP
+    >>> step(torch.ones(2, 8), torch.tensor([0, 3]))  # doctest: +SKIP
+    tensor(1.4021)
     """
+    _check_types(model, optimizer, loss)
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         options.setdefault("recompile_limit", _VARIANTS)
+    if optimizer is not None:
+        return Step(model, optimizer, loss or nn.functional.cross_entropy, **options)
     model.compile(backend=compile_graph, **options)
     return model
+
+
+def _check_types(model: Any, optimizer: Any, loss: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError(f"optimize takes a torch.nn.Module, got {type(model).__name__}.")
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentTypeError(
+            f"The optimizer has to be one of torch.optim, such as torch.optim.SGD(model.parameters(), 0.1); "
+            f"got {type(optimizer).__name__}."
+        )
+    if optimizer is None and loss is not None:
+        raise ArgumentTypeError(
+            "A loss is part of a step only with its optimizer: optimize(model, optimizer, loss)."
+        )

@@ -12,6 +12,8 @@ from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward, strides_of
+from kernelearn.torch.labels import Labels
+from kernelearn.torch.samples import Seen
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
 from kernelearn.torch.translation.values import Order, Value, inverse
 
@@ -95,7 +97,9 @@ class RegionCall:
         self.program = finished.program
         self.is_differentiable = bool(finished.gradients)
         self.step = CutStep(finished.program, keeps_constants=not self.is_differentiable)
-        self._made_from: Any = None
+        self._seen: Seen | None = None
+        names = {region.declared[n].buffer.name: i for i, n in enumerate(inputs) if n in region.declared}
+        self._labels = Labels(self.step, names)
         self.given = _given(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
@@ -112,10 +116,11 @@ class RegionCall:
         self.others = tuple(i for i in tensors if i not in saved)
         self.numbers = tuple(i for i in range(len(inputs)) if i not in tensors)
         self.count = len(inputs)
+        self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
         self._function = _function(self)
 
     def __call__(self, *inputs: Any) -> Any:
-        if not inputs[self.counted].shape[0]:  # no images
+        if not inputs[self.counted].shape[0] or not self._labels.are_usual(inputs):
             return self._in_pytorch(inputs)
         if self.is_differentiable:
             outputs = self._function.apply(*inputs)
@@ -143,8 +148,8 @@ class RegionCall:
             buffers.append(buffer)
             if made.number is not None:
                 frame.addresses[made.number] = buffer.data_ptr()
-        if not self.is_differentiable:
-            self._renew(frame, inputs)
+        if self.step.prologue:
+            self._renew(frame, inputs, bool(kept))
         frame.forward()
         if self.overwritten and not is_again:
             torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
@@ -159,7 +164,7 @@ class RegionCall:
             if made.tangent is not None:
                 lying = tangent
                 if tangent.stride() != made.strides or tangent.dtype is not torch.float32:
-                    lying = _in_order(tangent, made.order, torch.float32)
+                    lying = in_order(tangent, made.order, torch.float32)
                 kept.append(lying)
                 frame.addresses[made.tangent] = lying.data_ptr()
         grads: list[Any] = [None] * self.count
@@ -179,20 +184,18 @@ class RegionCall:
                 continue
             x = inputs[each.position]
             if x.stride() != each.strides or x.dtype is not each.dtype:
-                x = _in_order(x, each.order, each.dtype)
+                x = in_order(x, each.order, each.dtype)
                 copies.append(x)
             addresses[each.number] = x.data_ptr()
         return copies
 
-    def _renew(self, frame: Frame, inputs: Sequence[Any]) -> None:
-        """Compute anew what depends on weights alone, unless they are the tensors and versions of before."""
-        if self.step.prologue:
-            weights = [inputs[g.position] for g in self.given if g.position != self.counted]
-            found = _versions(weights)
-            if found is None or found != self._made_from:
-                self._made_from = None
-                frame.constants()
-                self._made_from = found
+    def _renew(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
+        """Compute anew what depends on weights alone, unless they are what they were."""
+        weights = [inputs[position] for position in self._weights]
+        if has_copies or self._seen is None or not self._seen.is_still(weights):
+            self._seen = None
+            frame.constants()
+            self._seen = None if has_copies else Seen(weights)
 
     # ------------------------------------------------------------------ in PyTorch itself
     def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
@@ -283,15 +286,7 @@ def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
     return inputs
 
 
-def _versions(tensors: Sequence[torch.Tensor]) -> Any:
-    """What says that tensors hold the same numbers as before; None if nothing does."""
-    try:
-        return [(x.data_ptr(), x._version) for x in tensors]
-    except RuntimeError:  # tensors of inference mode count no versions
-        return None
-
-
-def _in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
+def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
     """A copy whose bytes lie as the program reads them."""
     return (
         x.detach()

@@ -48,23 +48,35 @@ def why_not(node: Node) -> str | None:
     if node.target not in RULES:
         return f"{name_of(node)} has no translation"
     try:
-        _check_types(node)
+        _check_given(node)
         region = Region()
         region.translate(node)
+        _check_results(region, node)
         if not any(value.buffer.shape[:1] == (None,) for value in region.declared.values()):
             raise CannotTranslate("it has nothing to do with the images")
         CutStep(finish(region, Parts.of_one(node)).program)
     except KernelearnError as error:
         return str(error).splitlines()[0]
+    except Exception as error:  # arguments that nobody thought of: PyTorch has them
+        return f"{type(error).__name__}: {error}".splitlines()[0]
     return None
 
 
-def _check_types(node: Node) -> None:
-    whole = {id(n) for i in TYPES_OF[node.target] for n in _nodes(arguments(node)[i])}
-    values = node.meta["val"] if isinstance(node.meta["val"], tuple | list) else (node.meta["val"],)
-    for value in values:
-        if isinstance(value, torch.Tensor):
+def _check_results(region: Region, node: Node) -> None:
+    """Whether all results that somebody reads are computed, and have a type that the engine has."""
+    if isinstance(node.meta["val"], torch.Tensor):
+        _check_type(node.meta["val"])
+        return
+    read = [user.args[1] for user in node.users if is_getitem(user)]
+    for number, value in enumerate(node.meta["val"]):
+        if region.picked(node, number) is not None:
             _check_type(value)
+        elif number in read:
+            raise CannotTranslate(f"result {number} of {name_of(node)} is not computed")
+
+
+def _check_given(node: Node) -> None:
+    whole = {id(n) for i in TYPES_OF[node.target] for n in _nodes(arguments(node)[i])}
     for source in node.all_input_nodes:
         value = source.meta.get("val")
         if not isinstance(value, torch.Tensor):

@@ -22,6 +22,7 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.data.stores import ArrayStore
 from kernelearn.errors import ArgumentError, DataError
+from kernelearn.parallel import world
 from kernelearn.storage import atomic_write, check_writable, make_folder
 from kernelearn.training import feeds
 from kernelearn.training.fingerprint import network_fingerprint
@@ -85,7 +86,8 @@ class CachedFeatures:
         self.base: Trainer = split.base
         self.head: Trainer = split.head
         self.names: list[str] = split.names
-        self.folder = None if folder is None else Path(folder)
+        # Of several processes the first one keeps them: they would write the same files.
+        self.folder = Path(folder) if folder is not None and world.is_first() else None
         self.max_bytes, self.batch_size = int(max_bytes), int(batch_size)
         self.runs = 0  # how often data went through the frozen part
         self._entries: dict[str, _Entry] = {}

@@ -167,7 +167,8 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
     """
     model.input_range.train_on(batch)
-    watched = together.watched_by_first(_watched(model, batch))
+    together.follow_first(model)
+    watched = _watched(model, batch)
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
     loss = result.loss

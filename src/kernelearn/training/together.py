@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset
 from kernelearn.data.part import Choice
 from kernelearn.errors import ArgumentError
@@ -25,7 +26,7 @@ from kernelearn.training.fingerprint import differences
 from kernelearn.training.steps.step import Batch, StepResult
 
 if TYPE_CHECKING:
-    from kernelearn.training.callbacks import CallbackList
+    from kernelearn.training.callbacks import Callback, CallbackList
     from kernelearn.training.trainer import Trainer
 
 ResultsOf = Callable[["Trainer", Iterable[Batch]], Iterable[tuple[Batch, StepResult]]]
@@ -75,19 +76,27 @@ def check_shared(model: Trainer) -> None:
             )
 
 
-def share_state(model: Trainer, watchers: CallbackList) -> None:
+def share_state(model: Trainer, watchers: Iterable[Callback]) -> None:
     """Give weights, optimiser and callbacks of the first process to all: it may have restored them."""
     if not are_several():
         return
     told = world.exchange().told
-    values, arrays, is_stopped = told((*model.training_state(), model.stop_training))
+    about = (*model.training_state(), model.stop_training, model.input_range)
+    values, arrays, is_stopped, input_range = told(about)
     shared = [callback for callback in watchers if not callback.on_first_only]
     states = told([callback.get_state() for callback in shared])
     if not world.is_first():
         model.restore_training_state(values, arrays)
-        model.stop_training = is_stopped
+        # What it has met and said so far, too: all have to look at the same batches for it.
+        model.stop_training, model.input_range = is_stopped, input_range
         for callback, state in zip(shared, states):
             callback.set_state(state)
+
+
+def begun_outside_of_fit(model: Trainer) -> int:
+    """Before a first step on a single batch: weights and optimiser of the first process for all; the seed."""
+    share_state(model, ())
+    return seed_of(config.next_seed())
 
 
 def share_stop(model: Trainer) -> None:
@@ -96,12 +105,15 @@ def share_stop(model: Trainer) -> None:
         model.stop_training = bool(world.exchange().told(bool(model.stop_training)))
 
 
-def watched_by_first(asked: dict[str, str] | None) -> dict[str, str] | None:
-    """The buffers that callbacks of the first process want of a step, which all have to give."""
+def follow_first(model: Trainer) -> None:
+    """Before a step: take over what callbacks of the first process want to see, and did to the model."""
+    done, model.done_to_first = model.done_to_first, []
     if not are_several():
-        return asked
-    found: dict[str, str] | None = world.exchange().told(asked)
-    return found
+        return
+    model.watched, model.watched_at, done = world.exchange().told((model.watched, model.watched_at, done))
+    if not world.is_first():
+        for change in done:
+            change(model)
 
 
 def shared_data(data: Any, what: str) -> Any:

@@ -53,6 +53,8 @@ class Trainer(Overridable, keras_names.TrainerNames):
         watched, watched_at: buffers of the next step that a callback asked for with `watch_step`, by label,
             and the sizes of images at which alone some of them are wanted.
         last_step: the report of that step.
+        done_to_first: what a callback did to the model on the first process alone since the last step, as
+            functions of a model: other processes do it before the next one.
         own_count: steps of the model's own on single batches so far.
     """
 
@@ -98,6 +100,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         self.last_step: StepReport | None = None
         self.watched: dict[str, str] | None = None
         self.watched_at: dict[str, Signature] = {}
+        self.done_to_first: list[Callable[[Any], None]] = []
         self._seed: int | None = None
         self.own_count = 0
         self.input_range = InputRange()
@@ -134,7 +137,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
             metrics: names or objects; for several outputs a list of lists or a dict.
             weighted_metrics: the same, with sample weights.
             engine: "cpu" (compiled), "reference" (NumPy), or None for the default: "cpu", or what
-                KERNELEARN_ENGINE says. Programs in float64 always run on the reference engine.
+                KERNELEARN_ENGINE says.
             policy: "float32", "mixed_bfloat16" (convolutions and dense layers multiply operands rounded to
                 bfloat16; weights and sums stay float32) or None for `config.policy()`.
             run_eagerly: True is another word for engine="reference": one operator after another, in NumPy.
@@ -415,8 +418,10 @@ class Trainer(Overridable, keras_names.TrainerNames):
             return _returned(loop.own_on_batch(self, "train", x, y, sample_weight, class_weight), return_dict)
         batch = self.batch(x, y, sample_weight, class_weight)
         self.programs.look_for_changes()
+        if self._seed is None:
+            self._seed = together.begun_outside_of_fit(self)
         self.programs.results.reset()
-        loop.train_on(self, batch, self.train_seed())
+        loop.train_on(self, batch, self._seed)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(

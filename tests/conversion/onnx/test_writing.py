@@ -273,3 +273,15 @@ def test_pools_without_a_layout():
     x = Input((6, 6, 2))
     model = Model(x, MaxPooling2D(3, 2, "same")(x))
     assert attributes(to_onnx(model), "MaxPool")["pads"] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.99])
+def test_momentum_of_moving_statistics_goes_and_comes(momentum):
+    """It plays no part in a prediction, and in the training after."""
+    inner = Sequential([Input((4, 4, 2)), BatchNormalization(momentum=momentum, name="deep")])
+    model = Sequential([Input((4, 4, 2)), BatchNormalization(momentum=momentum), inner])
+    proto = to_onnx(model)
+    told = [a.f for n in proto.graph.node for a in n.attribute if a.name == "momentum"]
+    assert told == pytest.approx([momentum] * 2)
+    found = [layer.momentum for layer in from_onnx(proto).layers if hasattr(layer, "momentum")]
+    assert found == [momentum] * 2

@@ -313,3 +313,26 @@ def test_a_model_exports_itself(tmp_path):
     with pytest.raises(ArgumentError, match=r"'onnx' \(\.onnx\) or 'standalone' \(a folder\)"):
         model.export(tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of file sizes are those of POSIX")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, is_there):
+    import resource
+
+    from kernelearn.errors import StorageError
+
+    model = Sequential([Input((60,)), layers.Dense(60)])
+    folder = tmp_path / "new" / "deployed"
+    if is_there:
+        export_standalone(model, folder)
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="disk is full or a size limit"):
+            export_standalone(Sequential([Input((60,)), layers.Dense(60)]), folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert folder.exists() == is_there

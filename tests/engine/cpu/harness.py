@@ -60,7 +60,7 @@ class Problem:
     """One operation on arrays.
 
     Attributes:
-        arrays: inputs; float ones are used as float32.
+        arrays: inputs; float ones are used as `dtype`.
         terms: products in the longest sum: the bound is gamma_terms * operator(|arrays|), in float64. None:
             the error is held below `ulps` units in the last place of the largest expected value.
         images: inputs whose first axis counts images, for which the kernel must not know a size. None: found
@@ -69,6 +69,7 @@ class Problem:
         bound: (float64 inputs, expected) -> largest error allowed per entry, instead of both rules.
         outputs: numbers of the outputs that are wanted and compared; None: all.
         label: for messages.
+        dtype: of the floats that the kernel gets; bounds are given for float32, those of float64 follow.
     """
 
     operator: str
@@ -81,6 +82,7 @@ class Problem:
     bound: Callable[[list[np.ndarray], list[np.ndarray]], Sequence[np.ndarray]] | None = None
     outputs: tuple[int, ...] | None = None
     label: str = ""
+    dtype: str = "float32"
 
     def __str__(self) -> str:
         shapes = " ".join(str(np.shape(a)).replace(" ", "") for a in self.arrays)
@@ -160,7 +162,7 @@ class Bench:
         self.narrow = narrowed(problem)
         self.inputs: dict[str, np.ndarray] = {}
         self.variables: dict[str, Variable] = {}
-        graph = ProgramBuilder()
+        graph = ProgramBuilder(dtype=problem.dtype)
         self.labels = self._build(graph)
         with forced_target(target):
             self.executable = CpuExecutable(graph.build(), self.variables)
@@ -248,8 +250,8 @@ class Bench:
 
 
 def narrowed(problem: Problem) -> list[np.ndarray]:
-    """The inputs as the kernel gets them: learning rates and norms stay float64, other floats are float32."""
-    narrow = as_dtype(problem.arrays, "float32")
+    """The inputs as the kernel gets them: learning rates and norms stay float64, other floats are `dtype`."""
+    narrow = as_dtype(problem.arrays, problem.dtype)
     double = 2 if problem.operator.endswith("_update") else None
     double = 1 if problem.operator == "clip_by_global_norm" else double
     if double is not None:
@@ -297,6 +299,9 @@ def expected(problem: Problem, narrow: Sequence[np.ndarray], dtype: str = "float
 
 def bounds(problem: Problem, narrow: Sequence[np.ndarray], wide: list[np.ndarray]) -> list[np.ndarray]:
     """The largest error allowed per entry of each output."""
+    if problem.dtype == "float64":
+        # NOTE: twice the unit roundoff of float64, since what is expected is rounded as well.
+        return [limit * 2.0**-28 for limit in bounds(replace(problem, dtype="float32"), narrow, wide)]
     if problem.bound is not None:
         return list(problem.bound(as_dtype(narrow, "float64"), wide))
     if problem.terms is None:
@@ -445,6 +450,22 @@ def exact_bytes(executable: CpuExecutable, name: str, images: int) -> int:
     return plan.numbers(name, images) * np.dtype(plan.dtype(name)).itemsize
 
 
+def lose_a_product(number: int = 0) -> Callable[[str], str]:
+    """A change that replaces a multiply-add, counted from the end if negative, by its summand."""
+
+    def change(text: str) -> str:
+        lines = text.split("\n")
+        found = [i for i, line in enumerate(lines) if " = call " in line and "@llvm.fma" in line]
+        if not found:
+            return text
+        line = lines[found[number]]
+        name, vector = line.split("=")[0], line.split("call ")[1].split(" @")[0]
+        lines[found[number]] = f"{name}= fadd {vector} {line.rstrip(')').split(' ')[-1]}, zeroinitializer"
+        return "\n".join(lines)
+
+    return change
+
+
 def has_target(name: str) -> bool:
     """Whether this machine can run code for a target."""
     try:
@@ -455,5 +476,6 @@ def has_target(name: str) -> bool:
 
 
 __all__ = [
-    "CAUGHT", "TARGETS", "Bench", "Problem", "check", "check_guarded", "check_special", "problem_of",
+    "CAUGHT", "TARGETS", "Bench", "Problem", "check", "check_guarded", "check_special", "lose_a_product",
+    "problem_of",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from kernelearn.engine.cpu.plan import Call, kernel_text
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from tests.engine import oracles
-from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, lose_a_product
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
 from tests.engine.geometries import geometry
@@ -42,22 +42,6 @@ def texts(p: Problem, target: str | None = None) -> list[str]:
     executable = Bench(p, target).executable
     calls = [call for call in executable.calls() if isinstance(call, Call)]
     return [kernel_text(call, "k", executable.target) for call in calls]
-
-
-def lose_a_product(number: int):
-    """A change that replaces a multiply-add, counted from the end if negative, by its summand."""
-
-    def change(text: str) -> str:
-        lines = text.split("\n")
-        found = [i for i, line in enumerate(lines) if " = call " in line and "@llvm.fma" in line]
-        if not found:
-            return text
-        line = lines[found[number]]
-        name, vector = line.split("=")[0], line.split("call ")[1].split(" @")[0]
-        lines[found[number]] = f"{name}= fadd {vector} {line.rstrip(')').split(' ')[-1]}, zeroinitializer"
-        return "\n".join(lines)
-
-    return change
 
 
 # --- large windows: weights tap by tap, rows of taps in a loop
@@ -151,7 +135,7 @@ def test_packed_weights_of_each_order(operator, precision, target):
 # --- few channels a group: vectors of half the width
 
 FEW = {
-    "groups": (((7, 9), 3), {"groups": 3, "channels": 24, "filters": 24, "padding": "same"}),
+    "groups": (((7, 9), 3), {"groups": 3, "channels": 27, "filters": 21, "padding": "same"}),
     "eight-filters": (((6, 7), 3), {"stride": 2, "channels": 17, "filters": 8, "padding": "same"}),
     "five-filters": (((9,), 4), {"channels": 9, "filters": 5}),
     "pixel": (((4, 5), 1), {"channels": 33, "filters": 3}),
@@ -207,6 +191,61 @@ def test_pooling_and_a_chain_behind_half_vectors():
         found = prepare(program, g.variables, "cpu").run(inputs)["y"]
         expected = prepare(program, g.variables, "reference").run(inputs)["y"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- groups of few channels: several a vector
+
+JOINED = {
+    "eight": (((6, 9), 3), {"groups": 5, "channels": 40, "filters": 40, "padding": "same"}),
+    "four": (((7, 5), 3), {"groups": 6, "channels": 24, "filters": 24, "stride": 2, "padding": "same"}),
+    "fewer-inputs": (((11,), 5), {"groups": 7, "channels": 14, "filters": 28, "padding": "same"}),
+    "fewer-outputs": (((11,), 5), {"groups": 7, "channels": 28, "filters": 14, "padding": "same"}),
+    "one-input": (((5, 6), 3), {"groups": 9, "channels": 9, "filters": 18, "dilation": 2, "padding": "same"}),
+    "volume": (((3, 4, 5), 2), {"groups": 3, "channels": 6, "filters": 6}),
+    "large": (((9, 9), 7), {"groups": 4, "channels": 32, "filters": 32, "padding": "same"}),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", JOINED)
+def test_groups_that_share_vectors(name, target):
+    args, options = JOINED[name]
+    for operator in PASSES:
+        check(problem(operator, *args, **options), target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_groups_that_share_vectors_stay_inside_of_their_buffers(target):
+    cases = [problem(operator, *a, **o, images=2) for a, o in JOINED.values() for operator in PASSES]
+    check_guarded(cases, target)
+
+
+@pytest.mark.parametrize("operator", ["conv", "conv_grad_input", "conv_grad_kernel"])
+def test_lanes_are_put_in_order(operator):
+    args, options = JOINED["four"]
+    assert any("permps" in text for text in texts(problem(operator, *args, **options), "avx2"))
+    assert not any("permps" in text for text in texts(problem(operator, *args, **options), "baseline"))
+
+
+def test_groups_that_share_vectors_through_a_pooling():
+    rng, attrs = np.random.default_rng(1), geometry("", (6, 6), 3, groups=3, padding="same").attrs
+    weights = Variable(normal(rng, 3, 3, 8, 24), "w")
+    g = ProgramBuilder()
+    y = g.add("conv", g.input("x", (None, 6, 6, 24)), g.variable(weights), **attrs)
+    y = g.add("activation", y, kind="relu")
+    y, _ = g.add("max_pool", y, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))
+    g.outputs = {"y": y.name}
+    program, inputs = g.build(), {"x": normal(rng, 3, 6, 6, 24)}
+    found, expected = (prepare(program, g.variables, name).run(inputs)["y"] for name in ("cpu", "reference"))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", ["conv", "conv_grad_input", "conv_grad_kernel"])
+def test_a_lost_product_of_groups_is_caught(operator):
+    args, options = JOINED["eight"]
+    with pytest.raises(AssertionError, match="entries are off"):
+        check(problem(operator, *args, **options), change=lose_a_product())
 
 
 # --- kernel gradients of windows of one pixel, as products of copies

@@ -1,4 +1,4 @@
-"""A trained backbone that stays as it is, in evaluation mode, and a new head; later its last part learns too."""
+"""A backbone that stays as it is, in evaluation mode, and a new head; later its last part learns, too."""
 
 import torch
 from torch import nn

@@ -17,6 +17,8 @@ from tests.parity.torch_scripts import script
 
 # Steps that compile, fill caches, and are no measure of what a step takes.
 WARM = 8
+# Bits of the numbers that a training is computed in, where it is not float32.
+BITS = {"cifar_amp": 8}
 
 
 @dataclass
@@ -51,11 +53,11 @@ def eager() -> Mode:
     return Mode(lambda model, optimizer, number: model)
 
 
-def nudged(bits: int) -> Mode:
+def nudged(bits: int, seed: int) -> Mode:
     """Eager, from weights of which each is up or down by half a unit of its last of so many bits."""
 
     def change(model: Any, optimizer: Any, number: int) -> Any:
-        random = torch.Generator().manual_seed(number)
+        random = torch.Generator().manual_seed(10 * seed + number)
         with torch.no_grad():
             for p in model.parameters():
                 signs = torch.randint(0, 2, p.shape, generator=random) * 2 - 1
@@ -63,6 +65,12 @@ def nudged(bits: int) -> Mode:
         return model
 
     return Mode(change)
+
+
+def usual_distance(name: str, steps: int, plain: np.ndarray, several: int = 3) -> np.ndarray:
+    """How far eager is from itself up to each step, from weights that differ in their last bit."""
+    others = [nudged(BITS.get(name, 23), seed).losses(name, steps) for seed in range(several)]
+    return np.asarray(np.max([apart(plain, other) for other in others], axis=0))
 
 
 def watched(folder: Path, every: int = 10) -> Mode:
@@ -80,8 +88,11 @@ def watched(folder: Path, every: int = 10) -> Mode:
 
 
 def compiled() -> Mode:
+    """On our engine. The function is what PyTorch finds under the name "kernelearn" once we are installed."""
+    from kernelearn.torch import compile_graph
+
     torch._dynamo.reset()
-    return Mode(lambda model, optimizer, number: torch.compile(model, backend="kernelearn"))
+    return Mode(lambda model, optimizer, number: torch.compile(model, backend=compile_graph))
 
 
 def residuals(run: Run, several: int = 3) -> dict[str, float]:

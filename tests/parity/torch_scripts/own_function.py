@@ -1,4 +1,4 @@
-"""A step function in the middle of a net, with a gradient of its own (straight through), and a custom loss."""
+"""A step function in the middle of a net, with a gradient of its own (straight through), and its own loss."""
 
 import torch
 from torch import nn

@@ -11,7 +11,7 @@ class Twins(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 8, 5, padding=2),
+            nn.Conv2d(1, 8, 5, padding=2, bias=False),
             nn.BatchNorm2d(8),
             nn.ReLU(inplace=True),
             nn.AvgPool2d(2),

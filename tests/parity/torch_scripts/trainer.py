@@ -1,4 +1,4 @@
-"""A trainer as Hugging Face has it: the model gives its loss, gradients are accumulated, the rate warms up."""
+"""A trainer as Hugging Face has it: models give their loss, gradients accumulate, the rate warms up."""
 
 from dataclasses import dataclass
 

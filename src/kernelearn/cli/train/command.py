@@ -98,14 +98,14 @@ def train(
     given = options_of({**locals(), "record": recorded.recorder_arguments()})
     verbose: str | int = 0 if quiet or as_json else "auto"
     if not is_first:
-        _follow(given)
+        follow()
     elif resume:
         report(*resumed(given, run, verbose, watched), as_json)
     else:
         report(*begin(given, run, overwrite, verbose, watched), as_json)
 
 
-def _follow(given: dict[str, Any]) -> None:
+def follow() -> None:
     """Train with the first process, which has the folder and says how."""
     from kernelearn.cli.train import job
     from kernelearn.cli.train.settings import Settings

@@ -62,6 +62,7 @@ _NO_CACHE = Annotated[
 
 
 def finetune(
+    context: typer.Context,
     model: _MODEL = None,
     data: options.DATA = None,
     freeze: _FREEZE = None,
@@ -93,6 +94,8 @@ def finetune(
     resume: options.RESUME = False,
     overwrite: options.OVERWRITE = False,
     record: recording.RECORD = False,
+    shards: options.SHARDS = None,
+    processes: options.PROCESSES = None,
     quiet: options.QUIET = False,
     as_json: options.AS_JSON = False,
 ) -> None:
@@ -108,12 +111,20 @@ def finetune(
     - `kernelearn finetune resnet.keras photos/ --head --class-weight balanced`
     - `kernelearn finetune model.onnx photos/ --gradual --scale imagenet --run runs/tuned`
     - `kernelearn finetune --resume --run runs/tuned`
+    - `kernelearn finetune runs/demo photos/ --head --processes 4`
     \f
     Long by its options: typer reads one parameter for each. What follows \f is not in the help.
     """
-    from kernelearn.cli.train.command import begin, report, resumed
+    from kernelearn.cli.train import processes as several
+    from kernelearn.cli.train.command import RESUME, begin, follow, report, resumed
     from kernelearn.cli.train.settings import options_of
 
+    if several.starts_others(processes):
+        remedy = RESUME.replace("kernelearn train", "kernelearn finetune")
+        raise typer.Exit(several.start(context, processes or 1, remedy))
+    if not several.silence_unless_first():
+        follow()
+        return
     recorded = recording.RecordOptions(record, None, None, None, None, None, None)
     # --freeze is a layer here and no pattern as in `train`: it is among the words of the transfer.
     given = options_of({**locals(), "freeze": None, "record": recorded.recorder_arguments()})
@@ -126,7 +137,6 @@ def finetune(
         "scale": scale,
         "cache": not no_cache,
     }
-    _check_alone()
     verbose: str | int = 0 if quiet or as_json else "auto"
     if resume:
         _check_resumed(told)
@@ -135,16 +145,6 @@ def finetune(
         report(*resumed(place, run, verbose), as_json)
     else:
         report(*begin(_settled(given, told), run, overwrite, verbose), as_json)
-
-
-def _check_alone() -> None:
-    from kernelearn.parallel import world
-
-    if world.started_by_mpi():
-        raise ArgumentError(
-            "finetune trains in one process. Start it without mpiexec; kernelearn train --model MODEL takes "
-            "several."
-        )
 
 
 def _check_resumed(told: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernelearn.layers import InputLayer, Layer
+from kernelearn.layers import BatchNormalization, InputLayer, Layer
 from kernelearn.layers.core.naming import snake_case
 from kernelearn.layers.core.tensor import Tensor
 from kernelearn.layers.noise import Dropout
@@ -185,7 +185,8 @@ class _Graph:
         if self.reader.version[0] < 3:
             return given
         parts = [layer, *(part for _, part in layer.descendants())]
-        if any(_has_modes(part) for part in parts):
+        # NOTE: Keras 3 writes training=False for each Dropout by itself; it matters for statistics.
+        if any(_has_modes(part) if given else isinstance(part, BatchNormalization) for part in parts):
             warnings.warn(
                 f"{self.reader.what}: layer {layer.name!r} was called with training={given}. Keras 3 does "
                 "not follow that in fit, evaluate and predict, nor does this model. To keep statistics as "
@@ -312,6 +313,4 @@ def _is_place(value: Any) -> bool:
 
 def _has_modes(layer: Any) -> bool:
     """Whether a layer does something else in training."""
-    from kernelearn.layers import BatchNormalization
-
     return isinstance(layer, Dropout | BatchNormalization) or bool(getattr(layer, "called_training", False))

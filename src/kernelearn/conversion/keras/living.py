@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kernelearn._optional import require
 from kernelearn.conversion.keras import zipped
-from kernelearn.errors import ArgumentError, ArgumentTypeError
+from kernelearn.errors import ArgumentTypeError
+from kernelearn.layers import Layer
 from kernelearn.models import Model
 
 
@@ -47,21 +49,53 @@ def to_keras(model: Model) -> Any:
             f"to_keras takes a kernelearn model, got {model!r} of type {type(model).__name__}."
         )
     keras = require("keras", "making a Keras model")
+    names = _for_pytorch(model) if keras.config.backend() == "torch" else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        zipped.save_model(model, path)
-        try:
-            return keras.models.load_model(path)
-        except KeyError as error:
-            raise _because_of_dots(model, error) from error
+        zipped.save_model(model, path, names)
+        return keras.models.load_model(path)
 
 
-def _because_of_dots(model: Model, error: KeyError) -> Exception:
-    """What Keras on PyTorch says of weights whose names have a dot, in words; or the error as it is."""
-    dotted = [path for path in model.weight_paths() if "." in path]
-    if not dotted or "." not in str(error):
-        return error
-    return ArgumentError(
-        f"Keras on PyTorch takes no dots in the names of parameters, and {dotted[0]!r} has one (of "
-        f"{len(dotted)}). Give layers other names, or start Keras with KERAS_BACKEND=jax."
-    )
+def _for_pytorch(model: Model) -> dict[str, str]:
+    """Names without the dots that Keras on PyTorch takes in no name; says what it computes otherwise."""
+    layers = list(_all_layers(model))
+    known = {layer.name for layer in layers}
+    names: dict[str, str] = {}
+    for layer in layers:
+        if "." in layer.name and layer.name not in names:
+            new = layer.name.replace(".", "_")
+            while new in known:
+                new += "_"
+            names[layer.name] = new
+            known.add(new)
+    if names:
+        first = next(iter(names))
+        _warn(f"Keras on PyTorch takes no dots in names: {first!r} is called {names[first]!r} there")
+    for layer in layers:
+        for kind, is_other, what in OTHERWISE_ON_PYTORCH:
+            if type(layer).__name__.startswith(kind) and is_other(layer):
+                _warn(f"layer {layer.name!r} ({type(layer).__name__}): Keras on PyTorch {what}")
+    return names
+
+
+# Layers, whether it concerns them, and what Keras 3.15 on PyTorch does otherwise than on JAX and TensorFlow.
+OTHERWISE_ON_PYTORCH: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "AveragePooling",
+        lambda layer: layer.padding == "same" and max(layer.pool_size) > 1,
+        "repeats pixels at borders that are wider on one side, and counts them",
+    ),
+    ("UpSampling2D", lambda layer: layer.interpolation == "bicubic", "has another cubic kernel"),
+    ("Resizing", lambda layer: layer.interpolation == "bicubic", "has another cubic kernel"),
+)
+
+
+def _all_layers(model: Model) -> Iterator[Layer]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, Model):
+            yield from _all_layers(layer)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"to_keras: {text}.", UserWarning, stacklevel=4)

@@ -65,12 +65,12 @@ def load_weights(
         return pairing.assign(model, pairs, by_name, skip_mismatch, pairing.BY_POSITION)
 
 
-def save_model(model: Model, path: PathLike) -> None:
-    """Write a model that Keras 3 opens.
+def save_model(model: Model, path: PathLike, names: Mapping[str, str] | None = None) -> None:
+    """Write a model that Keras 3 opens; `names` are those of layers that shall be called otherwise there.
 
     Raises: ArgumentError naming layer, class and attribute of what Keras does not have.
     """
-    config = written_config(model)
+    config = _renamed(written_config(model), names or {})
     own = {"metadata": model.metadata, "input_range": model.input_range.largest}
     metadata = {
         "keras_version": WRITTEN_VERSION,
@@ -84,6 +84,15 @@ def save_model(model: Model, path: PathLike) -> None:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), content)
     model.note_saved()
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A config whose layers, and what is said of them, have other names."""
+    if isinstance(value, dict):
+        return {key: _renamed(part, names) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def written_config(model: Model) -> dict[str, Any]:

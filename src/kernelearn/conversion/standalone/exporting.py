@@ -11,7 +11,7 @@ import numpy as np
 from kernelearn.conversion.standalone.writing import Described, Writer, check_exportable
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.storage import PathLike, atomic_write, check_writable, make_folder
+from kernelearn.storage import PathLike, atomic_write, check_writable, gone_if_unused
 from kernelearn.training.steps.step import input_name, prediction_name
 
 PREDICTOR, WEIGHTS = "predict.py", "weights.npz"
@@ -64,12 +64,13 @@ def export_standalone(
         raise ArgumentError(
             f"{str(folder)!r} holds {there[0]} already; choose another folder, or pass overwrite=True."
         )
-    make_folder(folder)
-    check_writable(folder, sum(array.nbytes for array in weights.values()) + _TEXT_BYTES)
-    with atomic_write(folder / WEIGHTS) as file:
-        _write_arrays(file, weights)
-    with atomic_write(folder / PREDICTOR) as file:
-        file.write(text.encode())
+    with gone_if_unused(folder):
+        check_writable(folder, sum(array.nbytes for array in weights.values()) + _TEXT_BYTES)
+        # Both are written before one of them is there.
+        with atomic_write(folder / PREDICTOR) as code, atomic_write(folder / WEIGHTS) as numbers:
+            code.write(text.encode())
+            code.flush()
+            _write_arrays(numbers, weights)
     return [folder / PREDICTOR, folder / WEIGHTS]
 
 

@@ -75,6 +75,10 @@ def model_of(source: Exported, data_format: str, name: str | None) -> tuple[Mode
         "data_format": data_format,
         "weights": dict(walk.net.taken),
         "shapes": dict(walk.net.shapes),
+        "flattened": dict(walk.net.flattened),
+        "inputs": {x.tensor.node.layer.name: list(x.order) for x in walk.inputs},
+        "outputs": [list(order) for order in walk.output_orders],
+        "buffers": {layer: list(found) for layer, found in walk.net.buffers.items()},
         "notes": list(walk.net.notes),
     }
     return model, walk

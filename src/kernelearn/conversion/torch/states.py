@@ -43,6 +43,11 @@ def arrays_for_torch(model: Model) -> dict[str, NDArray[Any]]:
 
 def entries(model: Model) -> dict[str, State]:
     """Name in the state dict -> what stands there."""
+    return {name: state for name, state in _states(model).items() if state.is_kept}
+
+
+def _states(model: Model) -> dict[str, State]:
+    """Name -> what stands there; constants that are no part of a state dict among them."""
     plan = plan_of(model, is_whole=False)
     return {
         f"{step.name}.{key}" if key else step.name: state
@@ -87,7 +92,10 @@ def assign(
     Args:
         has_order: whether the order of the arrays is that of the module: not in a .safetensors file.
     """
-    known = entries(model)
+    states = _states(model)
+    known = {key: state for key, state in states.items() if state.is_kept}
+    # NOTE: a module that PyTorch has pickled holds its constants in its state dict, too.
+    arrays = {name: array for name, array in arrays.items() if name in known or name not in states}
     if by_position and not has_order:
         raise ArgumentError("A .safetensors file keeps no order of its arrays: pair them by name.")
     pairs = _by_order(known, arrays) if by_position else _paired(known, arrays, names, strict, has_order)
@@ -116,8 +124,9 @@ def _check(key: str, state: State, other: str, array: NDArray[Any]) -> None:
         )
     if state.from_torch is None and not key.endswith(_COUNTERS) and not np.array_equal(there, array):
         raise ArgumentError(
-            f"{other!r} holds values that the model has no weight for: {key!r} is fixed here. Nothing was "
-            "assigned; give the layer center=True and scale=True."
+            f"{other!r} holds other values than {key!r}, which is fixed here. Nothing was assigned; give a "
+            "layer of normalization center=True and scale=True, or convert the module once more if it is a "
+            "buffer of the module."
         )
 
 

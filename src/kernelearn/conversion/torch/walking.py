@@ -44,7 +44,7 @@ _ALONG_STEPS = re.compile(
 )
 # What passes axes on as they are.
 _PASSING = re.compile(
-    r"relu|dropout|gelu|silu|elu|sigmoid|tanh|add|sub|mul|div|neg|to$|clone|contiguous|detach"
+    r"relu|dropout|gelu|silu|elu|sigmoid|tanh|add|sub|mul|div|neg|to$|clone|contiguous|detach|pad$|constant_pad"
 )
 _CHECKS = re.compile(r"_assert|sym_constrain|_check|_guards")
 
@@ -66,6 +66,7 @@ class Walk:
         for kind in sorted({str(t.dtype) for t in floats} - {"torch.float32", "torch.float64"}):
             self.net.note(f"Weights of {kind} are computed with in {self.net.dtype} here.")
         self.net.names = {id(t): name for name, t in reversed(list(self._named().items()))}
+        self.net.kept = frozenset(self.source.program.state_dict)
         self.values: dict[Any, Any] = {}
         self.inputs: list[Placed] = []
         self.output_orders: list[tuple[int, ...]] = []

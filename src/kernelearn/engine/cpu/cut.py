@@ -73,6 +73,7 @@ class CutStep:
             no two results that share memory).
         keeps_constants: whether what depends on weights alone is computed only when `Frame.constants` is
             called, and kept; else each forward and backward part computes what it needs.
+        is_whole: everything is the forward part: a step that is not cut, on borrowed memory.
 
     Attributes:
         names: buffers whose addresses have to be given at each call.
@@ -81,20 +82,20 @@ class CutStep:
     Raises: KernelearnError for a program that has no such parts, or an operation without a native kernel.
     """
 
-    def __init__(self, program: Program, keeps_constants: bool = False) -> None:
+    def __init__(self, program: Program, keeps_constants: bool = False, is_whole: bool = False) -> None:
         self.program = program
         self.plan = lower(optimise(program), current_target())
         if not keeps_constants:
             self.plan.steps = [*self.plan.prologue, *self.plan.steps]
             self.plan.prologue, self.plan.constant = [], set()
         self._refuse_fallbacks()
-        self._halves = _halves(self.plan, self.plan.steps)
-        self._halves_for_few = _halves(self.plan, self.plan.for_few_images())
+        self._halves = _halves(self.plan, self.plan.steps, is_whole)
+        self._halves_for_few = _halves(self.plan, self.plan.for_few_images(), is_whole)
         self.prologue = schedule.only_native(schedule.stretches(self.plan.prologue, self.plan))
         borrowed = [b.name for b in program.buffers.values() if b.role != "value"]
         self.names = tuple(dict.fromkeys([*borrowed, *map(self.plan.root, program.outputs.values())]))
         self._numbers = {name: number for number, name in enumerate(self.names)}
-        self._check_parts(borrowed)
+        self._check_parts(borrowed, is_whole)
         self.read_later = frozenset(
             self._numbers[name] for name in _touched(self._halves[1], self.plan) if name in self._numbers
         )
@@ -139,11 +140,13 @@ class CutStep:
         if missing:
             raise KernelearnError(f"A cut step needs native kernels; there are none for {sorted(missing)}.")
 
-    def _check_parts(self, borrowed: Sequence[str]) -> None:
+    def _check_parts(self, borrowed: Sequence[str], is_whole: bool) -> None:
         """Results have memory of their own, and the forward part reads nothing that comes later."""
         roots = [self.plan.root(name) for name in self.program.outputs.values()]
         if len({*roots, *borrowed}) < len(roots) + len(borrowed):
             raise KernelearnError("Results of a cut step share memory with each other or with inputs.")
+        if is_whole:
+            return
         late = {name for op in self.program.operations if op.phase != "forward" for name in op.inputs}
         late -= {name for op in self.program.operations if op.phase == "forward" for name in op.inputs}
         early = _touched(self._halves[0], self.plan) & late & set(borrowed)
@@ -211,9 +214,10 @@ class Frame(Jobs):
             self._fastest[number] = min(self._fastest[number], time.perf_counter() - start)
 
 
-def _halves(plan: Plan, steps: Sequence[Call | Fallback]) -> Halves:
+def _halves(plan: Plan, steps: Sequence[Call | Fallback], is_whole: bool) -> Halves:
     """Stretches of the forward and of the backward part."""
-    parts = [[s for s in steps if (s.operation.phase == "forward") == now] for now in (True, False)]
+    early = [is_whole or step.operation.phase == "forward" for step in steps]
+    parts = [[step for step, is_early in zip(steps, early) if is_early is now] for now in (True, False)]
     first, second = (schedule.only_native(schedule.stretches(part, plan)) for part in parts)
     return first, second
 

@@ -18,6 +18,7 @@ from kernelearn.engine.cpu.machine.target import Target, current_target
 from kernelearn.engine.cpu.places import Arena, Constants, Place
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
 from kernelearn.engine.cpu.report import rows as report
+from kernelearn.engine.cpu.report.traffic import least_bytes
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.executor import check_shapes
 from kernelearn.engine.program import Buffer, Program
@@ -93,7 +94,12 @@ class CpuExecutable:
 
     def explain(self, images: int = 32) -> str:
         """The rows of `estimated_work` as text: each layer's kernel and tile, split, FLOPs, bytes, limits."""
-        return explain(report.title(self.target, images), self.estimated_work(images))
+        rows = self.estimated_work(images)
+        return explain(report.title(self.target, images), rows, self.least_bytes(images))
+
+    def least_bytes(self, images: int = 32) -> int:
+        """Bytes that such a run moves at least: see `report.traffic`."""
+        return least_bytes(self.program, images)
 
     def compile(self) -> None:
         """Compile all kernels now, not at the first run."""

@@ -63,10 +63,18 @@ class Jobs:
             if group.calls[0].guarded and self._loss is not None:
                 loss = self.plan.root(self._loss)
                 place = self._place(loss)
-                row[GROUP["guard"]] = 0 if isinstance(place, InputPlace) else place.address
+                row[GROUP["guard"]] = 0 if isinstance(place, InputPlace) else self._guard(place)
                 accesses[-1][0].extend(self._ranges({loss}))
         for row, (start, end) in zip(job.groups, waits(accesses)):
             row[GROUP["wait_from"]], row[GROUP["wait_to"]] = start, end
+
+    def _guard(self, loss: Place) -> int:
+        """Address of a float32 that is no number if the loss is none.
+
+        Of a float64 that is the upper half: infinity and NaN have all bits of the exponent set in both.
+        """
+        assert self._loss is not None
+        return loss.address + (4 if self.plan.dtype(self._loss) == "float64" else 0)
 
     def _place(self, root: str) -> Place | InputPlace:
         found = self._places.get(root)

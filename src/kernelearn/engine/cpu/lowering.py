@@ -21,6 +21,7 @@ from kernelearn.engine.cpu.kernels import (
 )
 from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
+from kernelearn.engine.cpu.kernels.doubles import are_doubles, as_floats
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_single
 from kernelearn.engine.cpu.kernels.entrywise.channel_scale import lower_scale
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS
@@ -167,6 +168,13 @@ def lower_operation(plan: Plan, operation: Operation) -> None:
 
 def _is_lowered(plan: Plan, operation: Operation) -> bool:
     """Whether a rule could add the operation to the plan."""
+    if are_doubles(plan, operation):
+        with as_floats(plan, operation):
+            return _is_lowered_by_rule(plan, operation)
+    return _is_lowered_by_rule(plan, operation)
+
+
+def _is_lowered_by_rule(plan: Plan, operation: Operation) -> bool:
     rules, count = RULES.get(operation.operator, ()), fixed_images(plan, operation)
     if count is None:
         return any(rule(plan, operation) for rule in rules)

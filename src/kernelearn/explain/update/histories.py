@@ -146,7 +146,9 @@ class History:
         order = np.argsort(-np.abs(images.sums), kind="stable")[:k]
         for i in order:
             share = f"{100 * images.sums[i] / size:.1f} %"
-            rows.append((f"image {images.keys[i]} ({images.counts[i]} steps)", float(images.sums[i]), share))
+            count = images.counts[i]
+            steps = "1 step" if count == 1 else f"{count} steps"
+            rows.append((f"image {images.keys[i]} ({steps})", float(images.sums[i]), share))
         return Table(("part", "value", "share"), tuple(rows), self._title())
 
     def _title(self) -> str:

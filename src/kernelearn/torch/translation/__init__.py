@@ -68,6 +68,7 @@ FAMILIES = (
     "arithmetic",
     "convolution",
     "linear",
+    "losses",
     "normalization",
     "parts",
     "pooling",

@@ -100,7 +100,7 @@ def celu(region: Region, node: Node, x: Node, alpha: float) -> Value:
 @rule(aten.threshold.default)
 def threshold(region: Region, node: Node, x: Node, limit: float, value: float) -> Value:
     """x above the limit, else a value."""
-    return activated(region, x, "threshold", threshold=float(limit), default_value=float(value))
+    return _unless(region, region.value(x), None, limit, value)
 
 
 @rule(aten.softshrink.default)
@@ -112,7 +112,15 @@ def softshrink(region: Region, node: Node, x: Node, limit: float) -> Value:
 @rule(aten.hardshrink.default)
 def hardshrink(region: Region, node: Node, x: Node, limit: float) -> Value:
     """x, or zero within the limit."""
-    return activated(region, x, "hard_shrink", threshold=float(limit))
+    found = region.value(x)
+    return _unless(region, found, region.add("abs", found.buffer), limit, 0.0)
+
+
+def _unless(region: Region, x: Value, size: Buffer | None, limit: float, value: float) -> Value:
+    """x; a value where x, or a size of it, is at most the limit. What is no number stays none."""
+    compared = x.buffer if size is None else size
+    is_small = region.add("less_equal", compared, number(region, limit))
+    return Value(region.add("where", is_small, number(region, value), x.buffer), x.order)
 
 
 @rule(aten.softplus.default)

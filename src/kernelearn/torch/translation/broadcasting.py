@@ -1,4 +1,4 @@
-"""Tensors of several shapes entry by entry: their buffers in one order, with axes of size 1 where they lack some.
+"""Tensors of several shapes entry by entry: buffers in one order, with axes of size 1 where they lack some.
 
 PyTorch aligns shapes at their last axes. The operand of most axes says the order, so that maps with channels
 last stay as they are and a weight (c, 1, 1) becomes (1, 1, c).

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import known
 from kernelearn.engine.program import Buffer
 from kernelearn.torch import standins
 from kernelearn.torch.translation.region import Region
@@ -115,6 +116,7 @@ def group_norm(
     """Each image by its own mean and variance over the places and some channels."""
     images = region.images(x)
     *sizes, channels = images.shape
+    channels = known(channels)
     split = region.add("reshape", images, shape=(*sizes, groups, channels // groups))
     axes = (*range(1, len(sizes)), len(sizes) + 1)
     y, _, _ = region.add("normalize", split, axes=axes, epsilon=epsilon)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import known
 from kernelearn.engine.program import Buffer
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.shaping import viewed
@@ -114,6 +115,41 @@ def split_with_sizes(
 ) -> tuple[Value | None, ...]:
     """Pieces of these sizes."""
     return _pieces(region, x, _axis(region, x, axis)[0], sizes)
+
+
+@rule(aten.glu.default)
+def gated(region: Region, node: Node, x: Node, axis: int) -> Value:
+    """The first half of an axis times the sigmoid of the second."""
+    axis, size = _axis(region, x, axis)
+    half = known(size) // 2
+    first, second = (part(region, region.value(x), axis, start, half) for start in (0, half))
+    gate = region.add("activation", second.buffer, kind="sigmoid")
+    return Value(region.add("multiply", first.buffer, gate), first.order)
+
+
+@rule(aten.slice_scatter.default)
+def put_slice(
+    region: Region,
+    node: Node,
+    x: Node,
+    source: Node,
+    axis: int,
+    start: int | None,
+    end: int | None,
+    step: int,
+) -> Value:
+    """x with other numbers from start to end of an axis."""
+    axis, size = _axis(region, x, axis)
+    if size is None or step != 1:
+        raise CannotTranslate("other numbers for some of the images, or in steps")
+    first, last, _ = slice(start, end, 1).indices(size)
+    value = region.value(x)
+    pieces = [part(region, value, axis, 0, first).buffer] if first else []
+    pieces += [region.take(source, value.order)]
+    pieces += [part(region, value, axis, last, size - last).buffer] if last < size else []
+    if len(pieces) == 1:
+        return Value(pieces[0], value.order)
+    return Value(region.add("concatenate", *pieces, axis=value.order.index(axis)), value.order)
 
 
 @rule(aten.flip.default)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import known
 from kernelearn.engine.program import Buffer
 from kernelearn.torch.translation.arithmetic import scaled
 from kernelearn.torch.translation.convolution import every
@@ -83,7 +84,8 @@ def _max_pool(
     images = region.images(x)
     count = len(images.shape) - 2
     window, steps = every(size, count), every(stride or size, count)
-    pads = _borders(images.shape[1:-1], outputs, window, steps, every(padding, count))
+    sizes = [known(size) for size in images.shape[1:-1]]
+    pads = _borders(sizes, outputs, window, steps, every(padding, count))
     found: Buffer = region.add("max_pool", images, size=window, stride=steps, padding=pads)[0]
     return found
 
@@ -119,7 +121,7 @@ def avg_pool(
     images = region.images(x)
     count = len(images.shape) - 2
     window, steps, zeros = every(size, count), every(stride or size, count), every(padding, count)
-    sizes = images.shape[1:-1]
+    sizes = [known(size) for size in images.shape[1:-1]]
     pads = _borders(sizes, _sizes(node), window, steps, zeros)
     if not count_include_pad and divisor is None:
         return Value.images(region.add("average_pool", images, size=window, stride=steps, padding=pads))
@@ -168,7 +170,7 @@ def adaptive_avg_pool(region: Region, node: Node, x: Node, size: Sequence[int]) 
     if set(outputs) == {1}:
         axes = tuple(range(1, count + 1))
         return Value.images(region.add("reduce_mean", images, axes=axes, keepdims=True))
-    sizes = images.shape[1:-1]
+    sizes = [known(size) for size in images.shape[1:-1]]
     window = _equal_windows(sizes, outputs)
     if window is not None:
         return Value.images(_whole_windows(region, images, window, window, ((0, 0),) * count))
@@ -177,11 +179,11 @@ def adaptive_avg_pool(region: Region, node: Node, x: Node, size: Sequence[int]) 
     return Value.images(images)
 
 
-def _equal_windows(sizes: Sequence[int | None], outputs: Sequence[int]) -> tuple[int, ...] | None:
+def _equal_windows(sizes: Sequence[int], outputs: Sequence[int]) -> tuple[int, ...] | None:
     """The size of windows that share a map evenly; None if they overlap."""
-    if any(n is None or n % o for n, o in zip(sizes, outputs)):
+    if any(n % o for n, o in zip(sizes, outputs)):
         return None
-    return tuple((n or 0) // o for n, o in zip(sizes, outputs))
+    return tuple(n // o for n, o in zip(sizes, outputs))
 
 
 # More windows along an axis than this are not taken one by one.
@@ -208,7 +210,7 @@ def _means(region: Region, images: Buffer, axis: int, size: int, outputs: int) -
 def adaptive_max_pool(region: Region, node: Node, x: Node, size: Sequence[int]) -> tuple[Value | None, ...]:
     """The largest numbers of as many windows as asked for, where these share a map evenly."""
     outputs = _sizes(node)
-    sizes = region.images(x).shape[1:-1]
+    sizes = [known(size) for size in region.images(x).shape[1:-1]]
     window = _equal_windows(sizes, outputs)
     if window is None:
         raise CannotTranslate(f"adaptive max pooling of {sizes} to {outputs}")

@@ -112,6 +112,12 @@ def variance(
     return reduced(region, value, places, keepdims, scaled(region, found, count / (count - lost)))
 
 
+@rule(aten.var.dim)
+def variance_over(region: Region, node: Node, x: Node, axes: Axes, unbiased: bool, keepdims: bool) -> Value:
+    """The same under its other name."""
+    return variance(region, node, x, axes, float(unbiased), keepdims)
+
+
 def _along(region: Region, x: Node, axis: int, operator: str) -> Value:
     value = region.value(x)
     at = value.order.index(axis % len(value.order))

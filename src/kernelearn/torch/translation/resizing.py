@@ -34,7 +34,7 @@ def _are_those(factors: Sequence[int], given: Sequence[float | None] | None) -> 
     aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec, aten._upsample_nearest_exact3d.vec
 )
 def nearest(
-    region: Region, node: Node, x: Node, size: Sequence[int] | None, scales: Sequence[float] | None
+    region: Region, node: Node, x: Node, size: Sequence[int] | None, scales: Sequence[float | None] | None
 ) -> Value:
     """Each number so many times along each axis."""
     images, factors = _factors(region, node, x)

@@ -1,4 +1,4 @@
-"""The same numbers under other axes: views, permutations, squeezing. Most cost nothing: only the order changes."""
+"""The same numbers under other axes: views, permutations, squeezing. Mostly only the order changes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import known
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
 from kernelearn.torch.translation.values import Order, Value
@@ -117,15 +118,17 @@ def expand(region: Region, node: Node, x: Node, sizes: Sequence[Any], implicit: 
     shape = tuple(after[axis] for axis in order)
     if shape == value.buffer.shape:
         return value
-    like = () if None not in shape or value.buffer.shape[:1] == (None,) else (region.some_images(),)
-    return Value(region.add("broadcast_to", value.buffer, *like, shape=shape), order)
+    if None in shape and value.buffer.shape[:1] != (None,):
+        raise CannotTranslate("one for all images, repeated for each")
+    return Value(region.add("broadcast_to", value.buffer, shape=shape), order)
 
 
 @rule(aten.pixel_shuffle.default)
 def pixel_shuffle(region: Region, node: Node, x: Node, factor: int) -> Value:
     """Channels become pixels: (n, c r r, h, w) to (n, c, h r, w r)."""
     images = region.images(x)
-    n, h, w, channels = images.shape
+    n, *sizes = images.shape
+    h, w, channels = map(known, sizes)
     c = channels // factor**2
     split = region.add("reshape", images, shape=(n, h, w, c, factor, factor))
     moved = region.add("transpose", split, axes=(0, 1, 4, 2, 5, 3))
@@ -136,7 +139,8 @@ def pixel_shuffle(region: Region, node: Node, x: Node, factor: int) -> Value:
 def pixel_unshuffle(region: Region, node: Node, x: Node, factor: int) -> Value:
     """Pixels become channels: (n, c, h r, w r) to (n, c r r, h, w)."""
     images = region.images(x)
-    n, h, w, c = images.shape
+    n, *sizes = images.shape
+    h, w, c = map(known, sizes)
     split = region.add("reshape", images, shape=(n, h // factor, factor, w // factor, factor, c))
     moved = region.add("transpose", split, axes=(0, 1, 3, 5, 2, 4))
     return Value.images(region.add("reshape", moved, shape=(n, h // factor, w // factor, c * factor**2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,6 +11,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.torch.translation.values import Value
 
 Rule = Callable[..., "Value | tuple[Value | None, ...]"]
+R = TypeVar("R", bound=Rule)
 
 # Operator (an overload of torch.ops, or a function of `standins`) -> its rule.
 RULES: dict[Any, Rule] = {}
@@ -22,7 +23,7 @@ class CannotTranslate(KernelearnError):
     """An operator, or one use of it, that is left to PyTorch; the message says why."""
 
 
-def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[Rule], Rule]:
+def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[R], R]:
     """Enter a rule for operators of PyTorch.
 
     Args:
@@ -30,7 +31,7 @@ def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[Rule],
         whole_numbers: numbers of the arguments that may be tensors of integers.
     """
 
-    def enter(function: Rule) -> Rule:
+    def enter(function: R) -> R:
         for target in targets:
             RULES[target] = function
             TYPES_OF[target] = whole_numbers

@@ -46,8 +46,10 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = dict(logs or {})
+        may_move = "learning_rate" in logs or self._has_schedule()
         rate = logs.pop("learning_rate", self._learning_rate())
-        if self._pass is not None and rate is not None and self._rate not in (None, rate):
+        has_moved = self._rate not in (None, rate)
+        if self._pass is not None and rate is not None and (may_move or has_moved):
             logs["learning_rate"] = rate
         self._rate = rate
         self._finish(logs)
@@ -86,6 +88,9 @@ class ProgressBar(Callback):
     def _learning_rate(self) -> float | None:
         optimizer = getattr(self.model, "optimizer", None)
         return None if optimizer is None else float(optimizer.learning_rate)
+
+    def _has_schedule(self) -> bool:
+        return getattr(getattr(self.model, "optimizer", None), "schedule", None) is not None
 
     def _start(self, title: str) -> None:
         self._pass = ShownPass(title, self.params.get("steps"), self.params.get("batch_size"), self._clock())

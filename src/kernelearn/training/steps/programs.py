@@ -168,10 +168,11 @@ class Programs:
         """
         optimizer, arguments = other.compiled_optimizer(), other.arguments
         self._token = other._token
-        if self.optimizer is optimizer and self.arguments is arguments and self.engine == other.engine:
+        is_same = self.optimizer is optimizer and self.arguments is arguments and self.engine == other.engine
+        if is_same and self.shards == other.shards:
             return
         assert arguments is not None and other.engine is not None and other.policy is not None
-        self.compile(optimizer, arguments, other.engine, other.policy)
+        self.compile(optimizer, arguments, other.engine, other.policy, other.shards)
 
     @property
     def slots(self) -> dict[str, Variable]:

@@ -125,6 +125,7 @@ class Parts:
         on_the_way: for every stage but the last, what is exchanged behind it.
         means: what is combined at the end.
         by_row: labels of outputs with a row an image; True for gradients, which count by their shard's share.
+        inputs: label -> name of the outputs that are inputs.
     """
 
     program: Program
@@ -134,6 +135,7 @@ class Parts:
     on_the_way: Sequence[Layout]
     means: Layout
     by_row: Mapping[str, bool]
+    inputs: Mapping[str, str]
 
     @classmethod
     def of(
@@ -152,17 +154,21 @@ class Parts:
             for label, name in stage.program.outputs.items()
             if label in program.outputs or label.startswith(CUT)
         }
-        late = {label: name for label, name in program.outputs.items() if label not in given}
+        inputs = {n: b for n, b in program.outputs.items() if program.buffers[b].role == "input"}
+        late = {n: b for n, b in program.outputs.items() if n not in given and n not in inputs}
+        asked = {name: program.buffers[name] for name in late.values()}
+        rest = replace(cut.rest, outputs=late, buffers={**asked, **cut.rest.buffers})
         gradients = set(program.gradients.values())
         by_row = {n: b.name in gradients for n, b in given.items() if b.shape[:1] == (None,)}
         return cls(
             program,
             cut,
             [prepare(stage.program, variables, engine) for stage in cut.stages],
-            prepare(replace(cut.rest, outputs=late), variables, engine),
+            prepare(rest, variables, engine),
             [Layout.of({n: found.program.buffers[n] for n in stage.exchanged}) for stage in cut.stages[:-1]],
             Layout.of({label: buffer for label, buffer in given.items() if label not in by_row}),
             by_row,
+            inputs,
         )
 
     def no_rows(self, label: str) -> np.ndarray:
@@ -232,13 +238,21 @@ class Running:
         return self._combined(len(self.parts.stages) - 1, self.parts.means)
 
     def rows(self) -> Arrays:
-        """Label -> array of the outputs with a row an image, of all processes."""
-        return {
-            label: self.shards.exchange.in_order(
-                np.concatenate(found) if found else self.parts.no_rows(label)
-            )
-            for label, found in self._rows.items()
-        }
+        """Label -> array of the outputs with a row an image, of all processes, and of inputs."""
+        whole = {}
+        for label, found in self._rows.items():
+            array = np.concatenate(found) if found else self.parts.no_rows(label)
+            whole[label] = self.shards.exchange.in_order(array)
+        whole.update((label, self._input(name)) for label, name in self.parts.inputs.items())
+        return whole
+
+    def _input(self, name: str) -> np.ndarray:
+        """An input of the step, with the rows that other processes have."""
+        batch = self.batch
+        if name not in batch.arrays:
+            return self.clock.arrays()[name]
+        is_part = batch.held is not None and name in batch.inputs()
+        return self.shards.exchange.in_order(batch.arrays[name]) if is_part else batch.arrays[name]
 
     def _combined(self, stage: int, layout: Layout) -> Arrays:
         """Run a stage of all shards of this process; the means of what it has to give."""

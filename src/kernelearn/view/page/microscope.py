@@ -19,7 +19,6 @@ from kernelearn.errors import ArgumentError
 from kernelearn.recording.control import LiveControl
 from kernelearn.recording.recorder import Recorder
 from kernelearn.storage import PathLike
-from kernelearn.training import together
 from kernelearn.training.callbacks.base import Logs
 
 _STARTING = 30.0
@@ -81,11 +80,6 @@ class Microscope(Recorder):
         self._control: LiveControl | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        if self.can_control and together.are_several():
-            raise ArgumentError(
-                "Microscope: control=True changes the training of one process, and several train here. Watch "
-                "without it, or train in one process."
-            )
         super().on_train_begin(logs)
         if self.serves and (self._server is None or not self._server.is_alive):
             self._server = PageProcess(self.folder, self.host, self.port, self.can_control)

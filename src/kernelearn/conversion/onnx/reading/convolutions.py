@@ -135,12 +135,17 @@ def conv_transpose(r: Reader, node: Node) -> None:
         "output_padding": extra,
         "dilation_rate": window.dilations,
     }
-    if groups > 1 or (max(window.strides) > 1 and max(window.dilations) > 1):
+    if max(window.strides) > 1 and max(window.dilations) > 1:
         y = r.operation(node, "conv_transpose", tensor, Learned(turned), groups=groups, **shared)
         y = r.operation(node, "add", y, Learned(bias[0]), suffix="bias") if bias else y
     else:
         cls = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)[window.rank - 1]
-        more: dict[str, Any] = {"filters": array.shape[1], "kernel_size": window.size, "use_bias": bool(bias)}
+        more: dict[str, Any] = {
+            "filters": array.shape[1] * groups,
+            "groups": groups,
+            "kernel_size": window.size,
+            "use_bias": bool(bias),
+        }
         y = r.call(node, cls, [tensor], [turned, *bias], named=kernel, **shared, **more)
     r.give(node, Followed(_cropped(r, node, y, crops), x.order))
 

@@ -45,7 +45,7 @@ def batch_normalization(r: Reader, node: Node) -> None:
         weights,
         named=named,
         epsilon=float(a["epsilon"]),
-        momentum=float(a["momentum"]),
+        momentum=float(str(np.float32(a["momentum"]))),  # 0.99, and not the double nearest to its float32
     )
     r.give(node, Followed(y, x.order if x.row is not None else order, x.row))
 

@@ -37,8 +37,14 @@ class Writer:
         op: the operation that is being written.
     """
 
-    def __init__(self, program: Program, variables: Mapping[str, Variable]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        variables: Mapping[str, Variable],
+        momenta: Mapping[str, float] | None = None,
+    ) -> None:
         self.program = program
+        self.momenta = momenta or {}  # buffer of moving means -> what they keep in a step
         self.known: dict[str, np.ndarray] = {
             name: variable.numpy() for name, variable in variables.items() if name in program.buffers
         }

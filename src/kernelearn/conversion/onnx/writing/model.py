@@ -41,7 +41,7 @@ def to_onnx(model: Any, input_layout: str = "NHWC", input_shape: Any = None) -> 
     onnx = require("onnx", "writing ONNX files")
     model.need_shapes()
     built = _prediction(model, input_shape)
-    writer = Writer(built.program, built.variables)
+    writer = Writer(built.program, built.variables, _momenta(model))
     inputs = _inputs(model, writer, input_layout)
     writer.write(RULES)
     outputs = _outputs(model, writer, input_layout)
@@ -79,6 +79,16 @@ def export_model(model: Any, path: PathLike, **options: Any) -> None:
     content = made.SerializeToString(deterministic=True)
     with atomic_write(path) as file:
         file.write(content)
+
+
+def _momenta(model: Any) -> dict[str, float]:
+    """Path of moving means -> momentum of their layer, which only a training wants."""
+    kept = {
+        id(layer.moving_mean): float(layer.momentum)
+        for layer in model.flat_layers()
+        if hasattr(layer, "momentum") and hasattr(layer, "moving_mean")
+    }
+    return {path: kept[id(weight)] for path, weight in model.weight_paths().items() if id(weight) in kept}
 
 
 def _prediction(model: Any, input_shape: Any) -> Built:

@@ -157,7 +157,8 @@ def standardize(w: Writer, op: Operation, fallback: Any) -> None:
     y, scale, shift = found
     order = channels_first(w.rank(x))
     names = [w.want(x, order), scale, shift, w.statistic(mean), w.statistic(variance)]
-    name = w.node("BatchNormalization", names, epsilon=op.attrs["epsilon"], momentum=0.9, training_mode=0)
+    attrs = {"epsilon": op.attrs["epsilon"], "momentum": w.momenta.get(mean, 0.9), "training_mode": 0}
+    name = w.node("BatchNormalization", names, **attrs)
     w.give(y, name, order)
 
 

@@ -108,43 +108,14 @@ def conv_transpose(net: Network, call: Call) -> Placed:
         "dilation_rate": dilation,
         "padding": "valid",
         "output_padding": extra,
-        "filters": int(weight.shape[1]),
+        "filters": int(weight.shape[1]) * groups,
+        "groups": groups,
         "use_bias": call["bias"] is not None,
     }
-    if groups == 1:
-        parts = [
-            net.layer(call, TRANSPOSED[rank], x.tensor, _weights(weight, call["bias"], conv_kernel), **given)
-        ]
-    else:
-        parts = _by_groups(net, call, x, groups, given)
-    y = parts[0]
-    if len(parts) > 1:
-        y = net.layer(call, layers.Concatenate, parts, axis=-1, suffix=".groups")
+    y = net.layer(call, TRANSPOSED[rank], x.tensor, _weights(weight, call["bias"], conv_kernel), **given)
     if any(pads):
         y = net.layer(call, CROPS[rank], y, cropping=tuple((p, p) for p in pads), suffix=".crop")
     return Placed(y, call.shapes[0], x.order)
-
-
-def _by_groups(net: Network, call: Call, x: Placed, groups: int, given: dict[str, Any]) -> list[Any]:
-    """A transposed convolution for each group of channels."""
-    weight, bias, width = call["weight"], call["bias"], x.shape[1] // groups
-    net.note(f"{call.name}: its {groups} groups are layers of their own, {call.name}.group0 and so on.")
-    kind, filters = TRANSPOSED[x.rank - 2], given["filters"]
-    found = []
-    for g in range(groups):
-        part = net.op(
-            call, "get_item", x.tensor, (..., slice(g * width, (g + 1) * width)), suffix=f".part{g}"
-        )
-        learned = {"kernel": Learned(weight, _rows(g, width, conv_kernel))}
-        if bias is not None:
-            learned["bias"] = Learned(bias, _rows(g, filters, np.asarray))
-        found.append(net.layer(call, kind, part, learned, suffix=f".group{g}", **given))
-    return found
-
-
-def _rows(group: int, count: int, moved: Any) -> Any:
-    """The part of a group, in the layout that it has here."""
-    return lambda array: moved(array[group * count : (group + 1) * count])
 
 
 @reads("linear.default")

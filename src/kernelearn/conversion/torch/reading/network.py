@@ -43,6 +43,10 @@ class Network:
         notes: what is not as it was, one sentence each.
         roots: id of a tensor that has the numbers of one of the module in another shape -> that one.
         shapes: name of an array that is no weight of a layer -> its shape in PyTorch.
+        kept: names in the state dict.
+        buffers: layer -> name of the fixed tensor of the module that it computes with, and which of that
+            tensor's axes stands where.
+        flattened: layer that flattens -> which axis of the module stands where in its input.
         start: the first input, of which arrays that are the same for every image take the number of images.
     """
 
@@ -53,6 +57,9 @@ class Network:
     notes: list[str] = field(default_factory=list)
     roots: dict[int, Any] = field(default_factory=dict)
     shapes: dict[str, list[int]] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
+    buffers: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
+    flattened: dict[str, list[int]] = field(default_factory=dict)
     start: Any = None
     _layer_names: set[str] = field(default_factory=set)
     _shared: dict[Any, Any] = field(default_factory=dict)
@@ -161,6 +168,19 @@ class Network:
             return np.asarray(values.double().numpy(), dtype=self.dtype)
         return np.asarray(values.numpy())
 
+    def keep_name(self, result: Any, tensor: Any, order: Sequence[int]) -> None:
+        """Remember which buffer of the module a layer computes with, to give it back by its name.
+
+        Args:
+            result: of the layer.
+            tensor: of the module.
+            order: which axis of the module stands where in the layer.
+        """
+        name = self.names.get(id(tensor))
+        if name in self.kept:
+            self.buffers[result.node.layer.name] = (name, list(order))
+            self.shapes[name] = list(tensor.shape)
+
     def is_learned(self, tensor: Any) -> bool:
         """Whether a tensor is a parameter that is trained, or was computed from one."""
         return bool(tensor.requires_grad) or id(tensor) in self.origins
@@ -224,5 +244,11 @@ def _moves_nothing(x: Placed, order: Sequence[int]) -> bool:
 
 
 def shown(shape: Sequence[int]) -> tuple[Any, ...]:
-    """A shape for a message, None for the images."""
-    return tuple(None if size == IMAGES else size for size in shape)
+    """A shape for a message, None for the images, "6 n" for six times as many as there are images."""
+    return tuple(_shown(size) for size in shape)
+
+
+def _shown(size: int) -> Any:
+    if size == IMAGES:
+        return None
+    return f"{size // IMAGES} n" if size and size % IMAGES == 0 else size

@@ -280,7 +280,11 @@ def combined(net: Network, call: Call, first: Any, second: Any, layer: Any, func
     lead = first if isinstance(first, Placed) else second
     lead = _widened(net, call, lead, rank)
     pair = [lead.tensor if isinstance(v, Placed) else fixed(net, v, lead) for v in (first, second)]
-    return Placed(net.op(call, function, *pair), call.shapes[0], lead.order, lead.places)
+    y = net.op(call, function, *pair)
+    other = second if lead is first else first
+    if lead.places is None or not hasattr(other, "numel") or other.numel() == 1:
+        net.keep_name(y, other, lead.order)
+    return Placed(y, call.shapes[0], lead.order, lead.places)
 
 
 def _as_value(net: Network, call: Call, value: Any, rank: int) -> Any:

@@ -21,6 +21,7 @@ def matmul(net: Network, call: Call) -> Placed:
         return _by_matrix(net, call, a, b)
     first, second = _operand(net, call, a, b), _operand(net, call, b, a)
     y = net.op(call, "matmul", first, second)
+    _keep_name(net, y, [a, b])
     return Placed(y, call.shapes[0], tuple(range(len(call.shapes[0]))))
 
 
@@ -49,6 +50,13 @@ def _operand(net: Network, call: Call, value: Any, other: Any) -> Any:
     return net.array(value)
 
 
+def _keep_name(net: Network, result: Any, values: list[Any]) -> None:
+    """Remember the name of the one fixed operand."""
+    operands = [value for value in values if not isinstance(value, Placed) and not net.is_learned(value)]
+    if len(operands) == 1:
+        net.keep_name(result, operands[0], range(operands[0].ndim))
+
+
 @reads("baddbmm.default")
 def baddbmm(net: Network, call: Call) -> Placed:
     if call["beta"] != 1 or call["alpha"] != 1:
@@ -66,22 +74,26 @@ def einsum(net: Network, call: Call) -> Placed:
     if "." in equation or "->" not in equation:
         call.refuse(f"has the equation {equation!r}", "Write every letter, and the result behind '->'.")
     inputs, result = equation.split("->")
-    terms, tensors, first = [], [], ""
-    for term, value in zip(inputs.split(","), call["tensors"]):
+    pairs = list(zip(inputs.split(","), call["tensors"]))
+    first = next(term[value.images_axis] for term, value in pairs if isinstance(value, Placed))
+    if first not in result:
+        call.refuse("sums over the images", "Every image has to be computed for itself.")
+    terms, tensors, written = [], [], first + result.replace(first, "")
+    for term, value in pairs:
         if isinstance(value, Placed):
             x = net.in_order(call, value)
             terms.append("".join(term[axis] for axis in x.order))
             tensors.append(x.tensor)
-            first = terms[-1][0]
+            if len(term) == len(result) and result[x.images_axis] == first:
+                written = "".join(result[axis] for axis in x.order)  # its axes stay where they are
+        elif net.is_learned(value):  # the same for every image
+            terms.append(first + term)
+            tensors.append(learned_array(net, call, value, value.ndim + 1).tensor)
         else:
-            if net.is_learned(value):
-                call.refuse("has a learned operand", "Use nn.Linear, or a product with @.")
             terms.append(term)
             tensors.append(net.array(value))
-    if first not in result:
-        call.refuse("sums over the images", "Every image has to be computed for itself.")
-    written = first + result.replace(first, "")
     y = net.op(call, "einsum", f"{','.join(terms)}->{written}", *tensors)
+    _keep_name(net, y, call["tensors"])
     return Placed(y, call.shapes[0], tuple(result.index(letter) for letter in written))
 
 
@@ -111,7 +123,7 @@ def _mask(net: Network, call: Call, mask: Any) -> dict[str, Any]:
         x = net.plain(call, mask)
         return {"mask" if x.tensor.dtype == "bool" else "bias": x.tensor}
     if net.is_learned(mask):
-        call.refuse("has a learned mask", "Only fixed masks can be taken over.")
+        return {"bias": learned_array(net, call, mask, 4).tensor}
     array = net.array(mask)
     array = array.reshape((1,) * (4 - array.ndim) + array.shape)
     return {"mask" if array.dtype == np.bool_ else "bias": array}

@@ -16,6 +16,7 @@ from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.reading.network import Network
 from kernelearn.conversion.torch.reading.table import Call, reads
 
+_WHAT = "reading modules of PyTorch"
 UPSAMPLING = {1: layers.UpSampling1D, 2: layers.UpSampling2D, 3: layers.UpSampling3D}
 _NEAREST = {"upsample_nearest": "nearest", "_upsample_nearest_exact": "nearest-exact"}
 
@@ -45,13 +46,13 @@ def nearest(net: Network, call: Call) -> Placed:
 
 def _entries(size: int, output: int, scale: float | None, mode: str) -> Any:
     """Which entries PyTorch takes along an axis."""
-    torch = require("torch", "reading modules of PyTorch")
+    torch = require("torch", _WHAT)
     row = torch.arange(size, dtype=torch.float64).reshape(1, 1, size)
     return _resized(row, output, scale, mode).reshape(-1).round().long().numpy()
 
 
 def _resized(rows: Any, output: int, scale: float | None, mode: str, **given: Any) -> Any:
-    functional = require("torch.nn.functional", "reading modules of PyTorch")
+    functional = require("torch.nn.functional", _WHAT)
     how = {"size": output} if scale is None else {"scale_factor": scale, "recompute_scale_factor": False}
     return functional.interpolate(rows, mode=mode, **how, **given)
 
@@ -81,23 +82,19 @@ def linear(net: Network, call: Call) -> Placed:
 
 def _matrix(call: Call, size: int, output: int, scale: float | None) -> Any:
     """(output, size): what PyTorch makes of the unit vectors."""
-    torch = require("torch", "reading modules of PyTorch")
+    torch = require("torch", _WHAT)
     unit = torch.eye(size, dtype=torch.float64)
     if "linear" in call.operator and "_aa" not in call.operator:
         made = _resized(unit.unsqueeze(1), output, scale, "linear", align_corners=bool(call["align_corners"]))
         return made.squeeze(1).T.numpy()
     mode = "bicubic" if "bicubic" in call.operator else "bilinear"
-    wide: Any = (output, 1) if scale is None else output
     given = {"align_corners": bool(call["align_corners"]), "antialias": "_aa" in call.operator}
-    if scale is not None:
-        functional = require("torch.nn.functional", "reading modules of PyTorch")
-        made = functional.interpolate(
-            unit.reshape(size, 1, size, 1),
-            scale_factor=(scale, 1.0),
-            recompute_scale_factor=False,
-            mode=mode,
-            **given,
-        )
-    else:
-        made = _resized(unit.reshape(size, 1, size, 1), wide, None, mode, **given)
+    # NOTE: along rows. Columns of single pixels come out wrong in PyTorch 2.13 where they are antialiased.
+    rows, functional = unit.reshape(size, 1, 1, size), require("torch.nn.functional", _WHAT)
+    how = (
+        {"size": (1, output)}
+        if scale is None
+        else {"scale_factor": (1.0, scale), "recompute_scale_factor": False}
+    )
+    made = functional.interpolate(rows, mode=mode, **how, **given)
     return made.reshape(size, output).T.numpy()

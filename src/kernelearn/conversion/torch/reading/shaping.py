@@ -36,7 +36,9 @@ def with_shape(net: Network, call: Call, x: Placed, shape: Sequence[int]) -> Pla
 
     def reshape(tensor: Any, sizes: tuple[int, ...]) -> Any:
         if len(sizes) == 1:
-            return net.layer(call, layers.Flatten, tensor)
+            y = net.layer(call, layers.Flatten, tensor)
+            net.flattened[y.node.layer.name] = list(x.order)
+            return y
         return net.layer(call, layers.Reshape, tensor, target_shape=list(sizes))
 
     return reshaped_by(
@@ -47,8 +49,13 @@ def with_shape(net: Network, call: Call, x: Placed, shape: Sequence[int]) -> Pla
         reshape,
     ) or call.refuse(
         f"brings {shown(x.shape)} to {shown(shape)}, which mixes images with each other",
-        "Keep the first axis for the images, as x.shape[0] or -1.",
+        _TAKEN_APART
+        if "Attention" in call.kind
+        else "Keep the first axis for the images, as x.shape[0] or -1.",
     )
+
+
+_TAKEN_APART = "torch.export has taken the attention apart; convert the module itself, with from_torch."
 
 
 @reads("permute.default", "transpose.int", "t.default", "movedim.int", "movedim.intlist", "swapaxes.default")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.writing.plan import Plan, Ref, Site
-from kernelearn.conversion.torch.writing.table import writes
+from kernelearn.conversion.torch.writing.table import WRITERS, writes
+from kernelearn.layers import Layer
 
 # Name here -> class in torch.nn and its arguments.
 MODULES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,6 +49,10 @@ def activated(plan: Plan, at: Site, x: Placed, activation: Any, suffix: str = "_
     name = getattr(activation, "activation", None) or getattr(activation, "operation_name", activation)
     if name in (None, "linear"):
         return x
+    if isinstance(activation, Layer) and type(activation).__name__ in WRITERS and not activation.weights:
+        own = replace(at, layer=activation, name=f"{at.name}{suffix}")
+        made: Placed = WRITERS[type(activation).__name__](plan, own, [x])
+        return made
     if not isinstance(name, str):
         at.refuse(f"has the activation {activation!r}, which is code of its own", "Use one with a name.")
     return named_activation(plan, at, x, name, {}, suffix)

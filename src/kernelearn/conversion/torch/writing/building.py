@@ -58,7 +58,19 @@ def _module(torch: Any, plan: Plan, name: str) -> Any:
     graph = _graph(torch, plan)
     made = torch.fx.GraphModule(root, graph, class_name=_class_name(name))
     made.graph.lint()
+    _leave_out_constants(plan, made)
     return made
+
+
+def _leave_out_constants(plan: Plan, module: Any) -> None:
+    """Buffers that are no part of the state dict. NOTE: GraphModule makes all of them a part of it."""
+    for step in plan.steps:
+        if step.kind == "state" and step.states and not step.states[""].is_kept:
+            owner, _, name = step.name.rpartition(".")
+            part = module.get_submodule(owner)
+            tensor = getattr(part, name)
+            delattr(part, name)
+            part.register_buffer(name, tensor, persistent=False)
 
 
 def _class_name(name: str) -> str:

@@ -158,7 +158,7 @@ def transposed(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         stride=layer.strides,
         padding=tuple(b if ok else 0 for (b, _), ok in zip(crops, said)),
         output_padding=tuple(b - a if ok else 0 for (b, a), ok in zip(crops, said)),
-        groups=1,
+        groups=layer.groups,
         bias=layer.use_bias,
         dilation=layer.dilation_rate,
         states=states,
@@ -271,7 +271,7 @@ def pooled_average(
     counts = [window_counts(*axis) for axis in zip(sizes, size, strides, pads)]
     real = math.prod(np.ix_(*[np.asarray(c, np.float64) for c in counts]))
     factors = np.asarray(math.prod(size) / np.asarray(real), plan.dtype)[None, None]
-    chosen = plan.state(at, State(lambda: factors, None, False, True), "_counts")
+    chosen = plan.constant(at, factors, "_counts")
     return plan.call(at, "torch.mul", y, chosen)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.writing.activations import MODULES, like, named_activation
 from kernelearn.conversion.torch.writing.convolution import Pairs, pooled_average, pooled_max
-from kernelearn.conversion.torch.writing.plan import Plan, Site, State
+from kernelearn.conversion.torch.writing.plan import Plan, Site
 from kernelearn.conversion.torch.writing.shaping import alike, constant, joined, turned
 from kernelearn.conversion.torch.writing.table import FUNCTIONS, writes, writes_function
 from kernelearn.engine.geometry import normalize_tuple
@@ -98,7 +98,7 @@ def combined(plan: Plan, at: Site, a: Any, b: Any, function: str) -> Placed:
     if x is b and function in _TURNED:
         function, a, b, x = _TURNED[function], x, other, x
     needs_tensor = function in ("torch.maximum", "torch.minimum", "torch.atan2") or x is b
-    if array.size == 1 and not needs_tensor:
+    if array.size == 1 and not needs_tensor and at.name not in plan.buffers:
         value: Any = array.item()
     else:
         value = constant(plan, at, array.reshape((1,) * x.rank) if array.size == 1 else array, x)
@@ -237,7 +237,7 @@ def take(plan: Plan, at: Site, x: Any, indices: Any, axis: int | None = None) ->
     if axis % x.rank == 0:
         at.refuse("takes a part of the images", "Keep all of them.")
     places = np.asarray(indices, np.int64) % x.shape[axis % x.rank]
-    chosen = plan.state(at, State(lambda: places, None, False, True), "_places")
+    chosen = plan.constant(at, places, "_places")
     y = plan.call(at, "torch.index_select", x.tensor, x.axis(axis), chosen)
     return Placed(y, at.shapes[0], x.order)
 
@@ -296,6 +296,15 @@ def roll(plan: Plan, at: Site, x: Placed, shift: Any, axis: Any = None) -> Place
     )
 
 
+@writes_function("cumsum", "cumprod")
+def running(plan: Plan, at: Site, x: Placed, axis: int | None = None) -> Placed:
+    x = plan.in_order(at, x)
+    if axis is None or axis % x.rank == 0:
+        at.refuse("goes on from image to image", "Give it axis=.")
+    y = plan.call(at, f"torch.{at.layer.function}", x.tensor, dim=x.axis(axis))
+    return Placed(y, at.shapes[0], x.order)
+
+
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
@@ -306,18 +315,27 @@ def pad(
     widths = np.broadcast_to(np.asarray(pad_width), (x.rank, 2)).tolist()
     if mode not in _PAD_MODES or widths[0] != [0, 0]:
         at.refuse(f"pads with mode={mode!r}, or adds images", "Pad other axes, by one of PyTorch's modes.")
+    x, count = plan.in_order(at, x), x.rank - 1
     if mode != "constant":
-        x = plan.images(at, x)
-        count = x.rank - 2
-        if widths[-1] != [0, 0]:
-            at.refuse(f"pads channels with mode={mode!r}", "PyTorch pads space alone in this way.")
-    else:
-        x, count = plan.in_order(at, x), x.rank - 1
+        x, count = _with_channels_second(plan, at, x, widths), x.rank - 2
     ordered = [widths[axis] for axis in x.order][-count:]
     flat = [p for pair in reversed(ordered) for p in pair]
     value: dict[str, Any] = {"value": float(constant_values or 0.0)} if mode == "constant" else {}
     y = plan.call(at, "torch.nn.functional.pad", x.tensor, flat, mode=_PAD_MODES[mode], **value)
     return Placed(y, at.shapes[0], x.order)
+
+
+def _with_channels_second(plan: Plan, at: Site, x: Placed, widths: Any) -> Placed:
+    """A value with an axis that gets no border on axis 1: PyTorch mirrors and repeats behind it alone."""
+    free = [axis for axis in x.order[1:] if widths[axis] == [0, 0]]
+    if not free or not 3 <= x.rank <= 5:
+        at.refuse(
+            f"pads with mode={at.layer.keywords.get('mode')!r} along all of {x.rank - 1} axes",
+            "PyTorch pads the axes behind the channels in this way, up to three.",
+        )
+    if x.order[1] in free:
+        return x
+    return plan.ordered(at, x, (0, free[0], *(axis for axis in x.order[1:] if axis != free[0])))
 
 
 @writes_function("max_pool", "average_pool")
@@ -370,7 +388,9 @@ def matmul(plan: Plan, at: Site, x1: Any, x2: Any) -> Placed:
 def _whole(plan: Plan, at: Site, value: Any) -> Any:
     """A fixed array as it is, as a buffer."""
     array = np.asarray(value, plan.dtype)
-    return plan.state(at, State(lambda: array, None, False, True), "_array")
+    if at.name in plan.buffers:
+        return plan.buffer(plan.buffers[at.name][0], array)
+    return plan.constant(at, array, "_array")
 
 
 @writes_function("einsum")
@@ -413,16 +433,18 @@ def attention(
     scale: float | None = None,
     is_causal: bool = False,
 ) -> Placed:
-    if isinstance(bias, Placed) or isinstance(mask, Placed) or (bias is not None and mask is not None):
+    if isinstance(mask, Placed) or (bias is not None and mask is not None):
         at.refuse(
-            "has a mask or bias that follows from the input, or both", "Only one fixed array can be written."
+            "has a mask that follows from the input, or a mask and a bias",
+            "Give it one of them, as an array.",
         )
     q, k, v = (plan.ordered(at, x, (0, 2, 1, 3)).tensor for x in (query, key, value))
-    fixed = bias if mask is None else mask
     given: dict[str, Any] = {}
-    if fixed is not None:
-        array = np.asarray(fixed, np.bool_ if bias is None else plan.dtype)
-        given["attn_mask"] = plan.state(at, State(lambda: array, None, False, True), "_mask")
+    if isinstance(bias, Placed):
+        given["attn_mask"] = plan.plain(at, bias).tensor
+    elif bias is not None or mask is not None:
+        array = np.asarray(mask, np.bool_) if bias is None else np.asarray(bias, plan.dtype)
+        given["attn_mask"] = plan.constant(at, array, "_mask")
     y = plan.call(
         at,
         "torch.nn.functional.scaled_dot_product_attention",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.writing.activations import like
 from kernelearn.conversion.torch.writing.plan import Plan, Site, State
@@ -75,10 +76,11 @@ def layer_norm(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         at.refuse("has rms_scaling=True", "Use RMSNormalization.")
     count = len(layer.axis)
     last = tuple(range(x.rank - count, x.rank))
-    if x.order[-count:] != last:
+    if set(x.order[-count:]) != set(last):
         x = plan.ordered(at, x, (*(axis for axis in x.order if axis not in last), *last))
-    sizes = x.shape[-count:]
-    states = _affine(plan, at, sizes)
+    turned = np.asarray([axis - last[0] for axis in x.order[-count:]])
+    sizes = tuple(x.shape[axis] for axis in x.order[-count:])
+    states = _affine(plan, at, sizes, lambda a: a.transpose(turned), lambda a: a.transpose(inverse(turned)))
     y = plan.module(
         at,
         "LayerNorm",

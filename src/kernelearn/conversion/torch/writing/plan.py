@@ -5,6 +5,7 @@ Values are (n, c, ...) in PyTorch where they are (n, ..., c) here; `Placed` keep
 
 from __future__ import annotations
 
+import keyword
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class State:
         is_trained: whether gradients are computed for it.
         is_buffer: whether it is a buffer: running statistics, constants.
         paths: of the weights here.
+        is_kept: False for constants that the module computes with and its state dict does not hold.
     """
 
     to_torch: Callable[[], Array]
@@ -45,6 +47,12 @@ class State:
     is_trained: bool = True
     is_buffer: bool = False
     paths: tuple[str, ...] = ()
+    is_kept: bool = True
+
+
+def fixed(array: Array) -> State:
+    """A constant of the module."""
+    return State(lambda: array, None, False, True, is_kept=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,18 @@ class Step:
     states: Mapping[str, State] = field(default_factory=dict)
 
 
+# Attributes of torch.nn.Module, Sequential and torch.fx.GraphModule that are likely names of layers.
+_TAKEN = frozenset((
+    "add_module", "append", "apply", "buffers", "call", "children", "code", "compile", "cpu", "cuda",
+    "double", "eval", "extend", "float", "forward", "graph", "half", "insert", "modules", "parameters",
+    "pop", "recompile", "state_dict", "to", "train", "training", "type", "zero_grad",
+))  # fmt: skip
+
+
+def _is_taken(part: str) -> bool:
+    return keyword.iskeyword(part) or part in _TAKEN
+
+
 class Plan:
     """A module under construction."""
 
@@ -84,12 +104,14 @@ class Plan:
         self._shared: dict[tuple[int, str], str] = {}
         self.notes: list[str] = []
         self.shapes: dict[str, list[int]] = {}  # of arrays that came from PyTorch, by name
+        self.buffers: dict[str, tuple[str, list[int]]] = {}  # layer -> name of its constant there, and axes
+        self.flattened: dict[str, list[int]] = {}  # layer -> axes of what it flattens in PyTorch
 
     # --- what is added
 
     def unique(self, name: str) -> str:
-        """A name that no part has yet."""
-        name = name.replace("/", ".")
+        """A name that no part has yet, of parts that can be attributes of a module."""
+        name = ".".join(part + "_" * _is_taken(part) for part in name.replace("/", ".").split("."))
         count = self._names.get(name, 0)
         self._names[name] = count + 1
         return name if not count else self.unique(f"{name}_{count}")
@@ -128,6 +150,17 @@ class Plan:
         self.steps.append(Step(name, "state", "", states={} if known else {"": state}))
         return self._result()
 
+    def constant(self, at: Site, array: Array, suffix: str) -> Ref:
+        """A fixed array, with its axes as they are in the module."""
+        return self.state(at, fixed(array), suffix)
+
+    def buffer(self, name: str, array: Array) -> Ref:
+        """A buffer under the name that it had in PyTorch."""
+        is_known = any(step.name == name for step in self.steps)
+        state = State(lambda: array, None, False, True)
+        self.steps.append(Step(name, "state", "", states={} if is_known else {"": state}))
+        return self._result()
+
     def _result(self) -> Ref:
         return Ref(f"value_{len(self.steps)}")
 
@@ -160,7 +193,7 @@ class Plan:
         if x.places is None:
             return x
         places = inverse(x.places)
-        chosen = self.state(at, State(lambda: places.astype(np.int64), None, False, True), "_order")
+        chosen = self.constant(at, places.astype(np.int64), "_order")
         return Placed(self.call(at, "torch.index_select", x.tensor, 1, chosen), x.shape, x.order)
 
     def plain(self, at: Site, x: Placed) -> Placed:

@@ -21,7 +21,9 @@ from kernelearn.errors import ArgumentError
 from kernelearn.models import Model
 
 # Layers along the steps of (n, steps, c): with one of them, inputs of three axes have channels second there.
-_ALONG_STEPS = re.compile(r"(Conv|MaxPooling|AveragePooling|UpSampling|ZeroPadding|Cropping).*1D")
+_ALONG_STEPS = re.compile(
+    r"((Depthwise|Separable)?Conv|MaxPooling|AveragePooling|UpSampling|ZeroPadding|Cropping)1D"
+)
 _IN_TRAINING = re.compile("Dropout|BatchNormalization|Noise")
 
 
@@ -36,36 +38,51 @@ def plan_of(model: Model, is_whole: bool = True) -> Plan:
     model.need_shapes()
     types = {layer.dtype for layer in model.flat_layers()}
     plan = Plan("float64" if "float64" in types else "float32", is_whole)
-    plan.shapes = dict(model.metadata.get("from_torch", {}).get("shapes", {}))
-    values = {id(t): _input(plan, model, t) for t in model.inputs}
+    origin = model.metadata.get("from_torch", {})
+    for name in ("shapes", "buffers", "flattened"):
+        setattr(plan, name, dict(origin.get(name, {})))
+    orders = origin.get("inputs", {})
+    values = {id(t): _input(plan, model, t, orders.get(t.node.layer.name)) for t in model.inputs}
     _walk(plan, model, values, "")
     outputs = [values[id(t)] for t in model.outputs]
-    plan.outputs = [_output(plan, model, x) for x in outputs]
+    wanted = origin.get("outputs", [])
+    wanted = wanted if len(wanted) == len(outputs) else [None] * len(outputs)
+    plan.outputs = [_output(plan, model, *pair) for pair in zip(outputs, wanted)]
     plan.output_keys = list(model.output_keys) if model.output_keys else None
     _apart(plan)
     return plan
 
 
-def _input(plan: Plan, model: Model, tensor: Any) -> Placed:
+def _input(plan: Plan, model: Model, tensor: Any, order_there: Sequence[int] | None) -> Placed:
+    """An input, in the order of axes that it had where it came from PyTorch, else with channels second."""
     at = Site(tensor.node.layer, tensor.node.layer.name, tensor.node, ())
     shape = sizes_known(at, tensor.shape)
     rank = len(shape)
     moves = rank > 3 or (rank == 3 and _has_steps(model))
     ref = Ref(f"input_{len(plan.inputs)}")
     order = channels_first(rank) if moves else tuple(range(rank))
+    if order_there is not None and len(order_there) == rank:
+        order = _back(order_there)
     plan.inputs.append(ref)
     plan.orders.append(order)
     return Placed(ref, shape, order)
+
+
+def _back(order: Sequence[int]) -> tuple[int, ...]:
+    """The order of axes that undoes another one."""
+    return tuple(list(order).index(axis) for axis in range(len(order)))
 
 
 def _has_steps(model: Model) -> bool:
     return any(_ALONG_STEPS.match(type(layer).__name__) for layer in model.flat_layers())
 
 
-def _output(plan: Plan, model: Model, x: Placed) -> Ref:
+def _output(plan: Plan, model: Model, x: Placed, order_there: Sequence[int] | None) -> Ref:
     at = Site(model, "output", None, ())
     x = plan.in_order(at, x)
-    if x.rank > 3:
+    if order_there is not None and len(order_there) == x.rank:
+        x = plan.ordered(at, x, _back(order_there))
+    elif x.rank > 3:
         x = plan.images(at, x)
     elif x.rank < 3:
         x = plan.plain(at, x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed, aligned_array
 from kernelearn.conversion.torch.writing.activations import like
 from kernelearn.conversion.torch.writing.convolution import bordered
@@ -22,6 +23,9 @@ def flatten(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         turned = (0, *range(2, x.rank), 1)
         shape = tuple(x.shape[axis] for axis in turned)
         x = Placed(x.tensor, shape, tuple(turned.index(axis) for axis in x.order))
+    order = plan.flattened.get(at.name)
+    if order is not None and len(order) == x.rank:
+        x = plan.ordered(at, x, inverse(np.asarray(order)).tolist())
     return plan.with_shape(at, x, at.shapes[0])
 
 
@@ -114,8 +118,21 @@ def combined_with(plan: Plan, at: Site, x: Placed, value: Any, function: str, su
 def constant(plan: Plan, at: Site, array: Any, x: Placed, suffix: str = "_constant") -> Ref:
     """A fixed array as a buffer, with its axes where those of a value stand."""
     kind = plan.dtype if np.issubdtype(array.dtype, np.floating) else array.dtype
-    placed = aligned_array(array, x).astype(kind)
-    return plan.state(at, State(lambda: placed, None, False, True), suffix)
+    if at.name in plan.buffers:
+        return _buffer(plan, at, array.astype(kind), x)
+    return plan.constant(at, aligned_array(array, x).astype(kind), suffix)
+
+
+def _buffer(plan: Plan, at: Site, array: Any, x: Placed) -> Ref:
+    """The constant of a layer that came from PyTorch: the buffer, its axes moved to those of the value."""
+    name, order = plan.buffers[at.name]
+    whole = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
+    there = whole.transpose(inverse(np.asarray(order)))
+    y = plan.buffer(name, there.reshape(plan.shapes[name]))
+    if tuple(plan.shapes[name]) != there.shape:
+        y = plan.call(at, "torch.reshape", y, there.shape)
+    moved = tuple(order[axis] for axis in x.order)
+    return y if moved == tuple(range(x.rank)) else plan.call(at, "torch.permute", y, moved)
 
 
 # --- several values

@@ -4,8 +4,8 @@ forward:   packed[group][block][row][c][tap][lane] = w[row][tap][c][group * filt
 transposed (for input gradients, whose output channels are c):
            packed[group][block][row][f][tap][lane] = w[row][tap][block * lanes + lane][group * filters + f]
 
-Taps of a row lie side by side, so that a loop over the channels that uses all of them reads one stream. The
-last block of a group may be narrower; lanes without a channel hold zeros.
+Where taps of a row lie side by side, a loop over the channels that uses all of them reads one stream; else a
+row is a single tap. The last block of a group may be narrower; lanes without a channel hold zeros.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.kernels.narrow import on_vectors
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import tiles
-from kernelearn.engine.cpu.language.shuffles import transpose
+from kernelearn.engine.cpu.language.shuffles import gather, numbers, transpose
 from kernelearn.engine.cpu.plan import Code, Plan, Tasks, identity
 from kernelearn.engine.program import Buffer, Operation
 
@@ -78,7 +78,7 @@ class Order:
 
     Attributes:
         blocks: the output channels of a group.
-        rows, taps: of the kernel: rows (of all planes), taps of a row.
+        rows, taps: of the kernel: rows, and taps of a row that lie side by side.
         inner: channels that the inner loop runs over: a group's inputs forward, its filters transposed.
         groups: of channels.
     """
@@ -108,14 +108,19 @@ class Order:
         return (row * self.inner + c) * self.taps + tap
 
 
-def packed_weights(plan: Plan, op: Operation, weights: str, order: Order, transposed: bool) -> str:
-    """Buffer with packed weights, made by a call that is added to the plan (once for all users)."""
+def packed_weights(
+    plan: Plan, op: Operation, weights: str, order: Order, transposed: bool, few: int = 0
+) -> str:
+    """Buffer with packed weights, made by a call that is added to the plan (once for all users).
+
+    Args:
+        few: output channels of a group, where a block holds several groups; 0 else.
+    """
     blocks, is_sorted = order.blocks, order.taps == 1 or order.inner == 1
     if not transposed and is_sorted and order.groups == 1 and blocks.count == 1 and not blocks.tail_channels:
         return weights  # already in this order
-    code = on_vectors(
-        PackedTransposed(order) if transposed else PackedWeights(order), blocks.width, plan.target
-    )
+    kind = PackedTransposed(order) if transposed else PackedWeights(order)
+    code = on_vectors(PackedGroups(order, few) if transposed and few else kind, blocks.width, plan.target)
     packed = Buffer("packed", (order.numbers,), "float32")
     return packed_once(plan, op, weights, code, packed, order.tasks, "pack weights")
 
@@ -218,5 +223,31 @@ class PackedTransposed:
 
                 for f, count in tiles(k, o.inner):
                     square(f, count)
+
+        each_block(k, blocks, o.groups, body)
+
+
+@dataclass(frozen=True)
+class PackedGroups:
+    """As `PackedTransposed`, where a vector holds the channels of several groups, `few` of each."""
+
+    order: Order
+    few: int
+
+    def emit(self, k: Kernel) -> None:
+        o, blocks, width = self.order, self.order.blocks, k.width
+        filters = blocks.channels // self.few * o.inner
+        places = numbers(k, (i % self.few * filters + i // self.few * o.inner for i in range(width)))
+
+        def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+            target, lanes = o.start(group, first, block), vectors * width
+            start = (block + first) * (blocks.lanes // self.few * o.inner)
+            with k.loop(0, o.rows) as row, k.loop(0, o.taps) as tap, k.loop(0, o.inner) as f:
+                source = start + (row * o.taps + tap) * (self.few * filters) + f
+                place = target + o.line(row, f, tap) * lanes
+                for v in range(vectors):
+                    mask = k.mask(channels - v * width)
+                    found = gather(k, source + v * (width // self.few * o.inner), places, mask, "w")
+                    k.store(found, "packed", place + v * width)
 
         each_block(k, blocks, o.groups, body)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from kernelearn.engine.cpu.language.values import PAIR, SIZES, Type, Value, as_type, type_of
 from kernelearn.engine.cpu.machine.target import Target
 
-BIT, FLOAT = type_of("i1"), type_of("float")
+BIT = type_of("i1")
 # Elements besides float32 that vectors are loaded and stored of.
 INTEGERS = ("i8", "i32", "i64")
 
@@ -72,6 +72,7 @@ class Index:
 
     def to_float(self, element: str = "float") -> Value:
         """As a float."""
+        element = self.kernel.element(element)
         return self.kernel.value(f"sitofp i64 {self} to {element}", type_of(element))
 
     def to_int(self, element: str = "i32") -> Value:
@@ -108,7 +109,9 @@ class Kernel:
     def __init__(self, name: str, arguments: Iterable[str], target: Target) -> None:
         self.name, self.target, self.width = name, target, target.width
         self.arguments = tuple(arguments)
-        self.vector = type_of("float", self.width)
+        # What "float" stands for in this kernel: see `use_doubles`.
+        self.float = "float"
+        self.vector = type_of(self.float, self.width)
         self._entry: list[str] = []
         self._lines: list[str] = []
         self._declared: set[str] = set()
@@ -127,7 +130,20 @@ class Kernel:
 
     def narrow(self, width: int) -> None:
         """Vectors have so many lanes from here on."""
-        self.width, self.vector = width, type_of("float", width)
+        self.width, self.vector = width, type_of(self.float, width)
+
+    def use_doubles(self) -> None:
+        """From here on every "float" is a float64, and vectors have half as many lanes.
+
+        So what is written for float32 serves float64 as well, but for what knows the bits or the precision of
+        its numbers. To widen or to narrow such a number does nothing.
+        """
+        self.float = "double"
+        self.narrow(self.width // 2)
+
+    def element(self, name: str) -> str:
+        """What an element is in this kernel: a "float" is of its own type."""
+        return self.float if name == "float" else name
 
     # --- text
 
@@ -319,13 +335,13 @@ class Kernel:
     # --- memory; offsets count elements of the type
 
     def local(self, name: str, count: int) -> None:
-        """An array of float32 on the stack, from now on used like an argument; its content is undefined."""
-        self._entry.append(f"%local.{name} = alloca [{count} x float], align 64")
+        """An array of floats on the stack, from now on used like an argument; its content is undefined."""
+        self._entry.append(f"%local.{name} = alloca [{count} x {self.float}], align 64")
         self._pointers[name] = f"%local.{name}"
 
     def address(self, argument: str, offset: Index | int = 0, type_: str = "float") -> str:
         """Pointer to an element."""
-        base = self._pointers[argument]
+        base, type_ = self._pointers[argument], self.element(type_)
         if isinstance(offset, int):
             offset = self.const(offset)
         if offset.register is not None:
@@ -339,8 +355,11 @@ class Kernel:
     ) -> Value:
         """A vector of float32 (or of pairs, or of another type); lanes outside of `mask` are zero and not
         read."""
-        stored = "float" if element == PAIR else element
-        pointer, vector = self.address(argument, offset, stored), type_of(element, self.width)
+        stored = self.element("float" if element == PAIR else element)
+        pointer, vector = (
+            self.address(argument, offset, stored),
+            type_of(self.element(element), self.width),
+        )
         align = SIZES[stored]
         if mask is None:
             return self.value(f"load {vector}, ptr {pointer}, align {align}", vector)
@@ -383,23 +402,26 @@ class Kernel:
 
     def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> Value:
         """One number."""
+        type_ = self.element(type_)
         pointer = self.address(argument, offset, type_)
         return self.value(f"load {type_}, ptr {pointer}, align {SIZES[type_]}", type_)
 
     def store_one(self, value: str, argument: str, offset: Index | int = 0, type_: str = "float") -> None:
         """Write one number."""
+        type_ = self.element(type_)
         pointer = self.address(argument, offset, type_)
         self.do(f"store {type_} {value}, ptr {pointer}, align {SIZES[type_]}")
 
     def broadcast(self, argument: str, offset: Index | int = 0, element: str = "float") -> Value:
         """One float32 of memory (or one pair) in every lane."""
         one = self.load_one(argument, offset)
-        one.type = type_of(element)
+        one.type = type_of(self.element(element))
         return self.splat(one)
 
     def splat(self, scalar: str, element: str = "float") -> Value:
         """One number in every lane; `element`: its type, if it does not know it itself."""
-        vector = type_of(scalar.type.element if isinstance(scalar, Value) else element, self.width)
+        known = scalar.type.element if isinstance(scalar, Value) else self.element(element)
+        vector = type_of(known, self.width)
         first = self.op(f"insertelement {vector} poison, {vector.one} {scalar}, i32 0")
         return self.value(
             f"shufflevector {vector} {first}, {vector} poison, <{self.width} x i32> zeroinitializer", vector
@@ -447,6 +469,19 @@ class Kernel:
             return a * b + c
         return self.intrinsic("fma", a, b, c)
 
+    def can_scale(self, type_: Type) -> bool:
+        """Whether `scaled` is one instruction for values of this type."""
+        return self.target.name == "avx512" and (type_.element, type_.lanes) == ("float", 16)
+
+    def scaled(self, x: Value, n: Value) -> Value:
+        """x 2^n for whole n of any size, rounded once where the result is below the normal numbers."""
+        name, type_ = "@llvm.x86.avx512.mask.scalef.ps.512", x.type
+        self.declare(f"{type_} {name}({type_}, {type_}, {type_}, i16, i32)")
+        # All lanes are computed (mask -1), rounded as everything else (4: as the register of modes says).
+        return self.value(
+            f"call {type_} {name}({type_} {x}, {type_} {n}, {type_} undef, i16 -1, i32 4)", type_
+        )
+
     def multiply_add(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, of float32 or, where a and b are pairs, of two bfloat16 in each of their lanes."""
         if a.type.element != PAIR:
@@ -476,6 +511,7 @@ class Kernel:
 
     def total(self, vector: str, type_: str = "float") -> Value:
         """Sum of the lanes, pairwise: a scalar."""
+        type_ = self.element(type_)
         lanes, value, kind = self.width, vector, f"<{self.width} x {type_}>"
         while lanes > 1:
             half = lanes // 2
@@ -489,6 +525,6 @@ class Kernel:
 
     def largest(self, vector: str) -> Value:
         """Largest lane: a scalar; NaN if any lane is NaN."""
-        name = f"@llvm.vector.reduce.fmaximum.v{self.width}f32"
-        self.declare(f"float {name}({self.vector})")
-        return self.value(f"call float {name}({self.vector} {vector})", FLOAT)
+        name = f"@llvm.vector.reduce.fmaximum.{self.vector.suffix}"
+        self.declare(f"{self.float} {name}({self.vector})")
+        return self.value(f"call {self.float} {name}({self.vector} {vector})", self.vector.one)

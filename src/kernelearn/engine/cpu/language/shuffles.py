@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.values import Value
+from kernelearn.engine.cpu.language.values import SIZES, Value
 
 
 def mirrored(k: Kernel, vector: Value, lanes: int) -> Value:
@@ -47,15 +49,28 @@ def _interleaved(k: Kernel, vectors: list[Value], first: int) -> Value:
     return result
 
 
-def gather(k: Kernel, x: Index, places: str, mask: Value | None) -> Value:
-    """The numbers at x + places (vector of int32) of role "x"; zero outside of the mask."""
+def permuted(k: Kernel, vector: Value, order: Value) -> Value:
+    """Lane order[i] of a vector in lane i; see `Target.permutes`."""
+    name = {16: "@llvm.x86.avx512.permvar.sf.512", 8: "@llvm.x86.avx2.permps"}[k.width]
+    k.declare(f"{k.vector} {name}({k.vector}, {order.type})")
+    return k.value(f"call {k.vector} {name}({k.vector} {vector}, {order.type} {order})", k.vector)
+
+
+def numbers(k: Kernel, values: Iterable[int]) -> Value:
+    """Known whole numbers, one a lane."""
+    text = ", ".join(f"i32 {value}" for value in values)
+    return k.named(f"<{text}>", k.vector.of("i32"))
+
+
+def gather(k: Kernel, x: Index, places: str, mask: Value | None, role: str = "x") -> Value:
+    """The numbers at x + places (vector of int32) of a role; zero outside of the mask."""
     width = k.width
-    pointers = k.op(f"getelementptr float, ptr {k.address('x', x)}, <{width} x i32> {places}")
-    name = f"@llvm.masked.gather.v{width}f32.v{width}p0"
+    pointers = k.op(f"getelementptr {k.float}, ptr {k.address(role, x)}, <{width} x i32> {places}")
+    name = f"@llvm.masked.gather.{k.vector.suffix}.v{width}p0"
     every = mask or "<" + ", ".join(["i1 1"] * width) + ">"
     k.declare(f"{k.vector} {name}(<{width} x ptr>, i32, <{width} x i1>, {k.vector})")
     return k.value(
-        f"call {k.vector} {name}(<{width} x ptr> {pointers}, i32 4, <{width} x i1> {every}, "
+        f"call {k.vector} {name}(<{width} x ptr> {pointers}, i32 {SIZES[k.float]}, <{width} x i1> {every}, "
         f"{k.vector} zeroinitializer)",
         k.vector,
     )

@@ -283,16 +283,20 @@ class Value(str):
         return self.kernel.value(f"{instruction} {self.type} {self} to {result}", result)
 
     def widened(self) -> Value:
-        """float32 as float64."""
+        """float32 as float64; a float64 as it is."""
+        if self.type.element == "double":
+            return self
         return self.converted("fpext", "double")
 
     def narrowed(self) -> Value:
-        """float64 as the nearest float32."""
+        """float64 as the nearest float32; in a kernel of float64 as it is."""
+        if self.kernel.float == "double":
+            return self
         return self.converted("fptrunc", "float")
 
     def to_float(self, element: str = "float") -> Value:
         """An integer with a sign as a float."""
-        return self.converted("sitofp", element)
+        return self.converted("sitofp", self.kernel.element(element))
 
     def to_int(self, element: str = "i32") -> Value:
         """A float without what is behind the point."""

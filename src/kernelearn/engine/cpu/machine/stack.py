@@ -8,8 +8,9 @@ import platform
 import sys
 import threading
 
-# The most that any kernel uses is below two MiB; Python and the libraries below it need the rest.
-NEEDED = 4 * 2**20
+# The most that any kernel uses is below two MiB, of float64 below four; Python and the libraries below it
+# need the rest.
+NEEDED = 6 * 2**20
 
 
 def is_deep() -> bool:

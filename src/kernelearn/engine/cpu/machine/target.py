@@ -39,6 +39,11 @@ class Target:
         return f"{self.cpu} {self.features} {self.width}"
 
     @property
+    def permutes(self) -> bool:
+        """Whether it brings the lanes of a whole vector of float32 into an order known at run time."""
+        return self.name in ("avx512", "avx2") and self.width == SHAPES[self.name][0]
+
+    @property
     def halved(self) -> Target | None:
         """The same with vectors of half the lanes, and as many registers; None where that gains nothing.
 

@@ -25,6 +25,8 @@ Sizes = tuple[int, int, int, int]
 # Zeros before and after.
 Zeros = tuple[int, int]
 Padding = tuple[Zeros, Zeros, Zeros]
+# Streams of weights that a cache of eight ways holds beside the input.
+FEW_STREAMS = 3
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class TapConv:
         kernel: taps per axis; parts: one triple of axes for every residue class.
         is_depthwise: every output channel reads the input channel of the same number, and no other.
         is_paired: the inner channels are pairs of bfloat16, see `kernels.precision`.
+        few: output channels of a group, where a vector holds several groups, and `groups` is 1; else 0.
     """
 
     x: Sizes
@@ -66,6 +69,7 @@ class TapConv:
     parts: tuple[tuple[TapAxis, TapAxis, TapAxis], ...]
     is_depthwise: bool = False
     is_paired: bool = False
+    few: int = 0
 
     @property
     def element(self) -> str:
@@ -77,15 +81,35 @@ class TapConv:
         return math.prod(self.kernel)
 
     @property
+    def taps_together(self) -> int:
+        """Taps of a row whose weights lie side by side for each channel: all of them, or each apart.
+
+        More than a few streams of weights at once collide in the first-level cache; a few are read faster.
+        """
+        return self.kernel[2] if self.kernel[2] > FEW_STREAMS else 1
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions per image, those at the border included."""
         sums = sum(math.prod(a.count * len(a.taps) for a in part) for part in self.parts)
         return 2.0 * sums * self.inner * self.outer * self.groups
 
+    def joined(self, target: Target) -> TapConv:
+        """The same convolution with several groups a vector, where they fit; see `are_joined`."""
+        if self.is_depthwise or not are_joined(self.inner, self.outer, self.groups, target):
+            return self
+        return replace(self, outer=self.outer * self.groups, groups=1, few=self.outer)
+
     def in_pairs(self) -> TapConv:
         """The same convolution over pairs of input channels; an odd channel has a pair of its own."""
         half = -(-self.inner // 2)
         return replace(self, x=(*self.x[:3], half * self.groups), inner=half, is_paired=True)
+
+
+def are_joined(inner: int, outer: int, groups: int, target: Target) -> bool:
+    """Whether a vector holds the outputs of several groups, and another one all of their inputs."""
+    fits = 1 < outer < target.width and target.width % outer == 0 and inner <= outer
+    return fits and groups > 1 and target.permutes
 
 
 @dataclass(frozen=True)
@@ -156,6 +180,15 @@ def choose_tile(
     rows = max(1, min(height, limit // pixels))
     rows = -(-height // -(-height // rows))  # the same number of tiles, of nearly equal height
     return Tile(rows, pixels, vectors, 2 if inner > 4 else max(inner, 1))
+
+
+def choose_joined_tile(height: int, width: int, inner: int, target: Target, has_windows: bool) -> Tile:
+    """The tile of groups that share vectors: two rows, so that lanes put in order serve more products."""
+    if has_windows:
+        return choose_tile(target.width, height, width, inner, target, True)
+    limit = 24 if target.registers == 32 else 10
+    pixels = -(-width // -(-width // (limit // 2)))
+    return Tile(min(height, max(1, limit // pixels), 2), pixels, 1, 2 if inner > 1 else 1)
 
 
 def segments(count: int, pixels: int) -> list[tuple[int, int]]:

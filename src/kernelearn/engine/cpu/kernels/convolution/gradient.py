@@ -11,10 +11,11 @@ the blocks of filters are tasks enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, image_shape, three
+from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, are_joined, image_shape, three
 from kernelearn.engine.cpu.kernels.narrow import fitting, on_vectors
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import (
@@ -28,6 +29,7 @@ from kernelearn.engine.cpu.kernels.precision import (
 )
 from kernelearn.engine.cpu.kernels.shards import sum_of_shards
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
+from kernelearn.engine.cpu.language.shuffles import numbers, permuted
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -46,7 +48,8 @@ BLOCK_POSITIONS = 256
 class Gradient:
     """Geometry: shapes of an image of x and g with three axes and channels, and the window.
 
-    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.precision`.
+    `is_paired`: an image of x and g is a pair of images in bfloat16, see `kernels.precision`. `few`: filters
+    of a group, where a vector holds several groups, see `geometry.are_joined`; else 0.
     """
 
     x: Sizes
@@ -57,6 +60,7 @@ class Gradient:
     dilation: Three
     groups: int
     is_paired: bool = False
+    few: int = 0
 
     @property
     def element(self) -> str:
@@ -71,7 +75,7 @@ class Gradient:
     @property
     def units(self) -> int:
         """Groups that are worked on one after another."""
-        return 1 if self.is_depthwise else self.groups
+        return 1 if self.is_depthwise or self.few else self.groups
 
     @property
     def inner(self) -> int:
@@ -80,6 +84,18 @@ class Gradient:
     @property
     def outer(self) -> int:
         return self.g[3] // self.units
+
+    def joined(self, target: Target) -> Gradient:
+        """The same with several groups a vector, where they fit and half a vector is too large for one.
+
+        Every product needs lanes in an order of its own here: two groups a vector gain nothing.
+        """
+        filters = self.g[3] // self.groups
+        if self.is_depthwise or 4 * filters > target.width:
+            return self
+        if not are_joined(self.inner, filters, self.groups, target):
+            return self
+        return replace(self, few=filters)
 
     def shift(self, axis: int, tap: int) -> int:
         """Pixel of x that a tap reads at output position 0."""
@@ -115,6 +131,7 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     limit = 24 if target.registers == 32 else 10
     full = -(-g.outer // target.width)
     vectors = 4 if full % 4 == 0 and target.registers == 32 else min(full, 2)
+    vectors = 1 if g.few else vectors
     area = g.kernel[1] * g.kernel[2]
     unpadded = all(g.before[a] == 0 for a in range(3)) and all(
         (g.g[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] < g.x[a] for a in range(3)
@@ -168,6 +185,8 @@ class KernelGradient:
             one_block(k, blocks, self.g.units, unit, body)
 
 
+# What stands at an offset of x, a value a vector.
+Read = Callable[[Index], list[Value]]
 # A tap of a plane: its row and its column.
 Tap = tuple[int, int]
 # (row and column of a tap, channel, vector) -> the sum, and its weight (tap, channel, vector).
@@ -190,6 +209,7 @@ class _Unit:
     ) -> None:
         self.k, self.g, self.s = k, g, s
         self.target, self.group, self.column, self.vectors = target, group, column, vectors
+        self.channels = channels
         self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
 
     def emit(self, first: Index, last: Index) -> None:
@@ -254,16 +274,16 @@ class _Unit:
         c: Index,
         channels: int,
     ) -> None:
-        """Sums of some taps and channels in registers, over the rows [first, last)."""
+        """Sums of some taps and channels in registers, over the rows [first, last), added to those before.
+
+        They begin at zero: sums of a few hundred products that are added up round less than one long sum.
+        """
         k, g = self.k, self.g
         sums: Sums = {}
         for (ty, tx), i, v in ((t, i, v) for t in taps for i in range(channels) for v in range(self.vectors)):
-            place = self._weight(tz, ty, tx, c + i, v)
-            sums[ty, tx, i, v] = (
-                k.register(start=k.load("dw", place, self.masks[v])),
-                (tz, ty, tx, i, v),
-            )
-        channel = (self.column if g.is_depthwise else self.group * g.inner) + c
+            sums[ty, tx, i, v] = k.register(start=k.zero), (tz, ty, tx, i, v)
+        inputs = self._inputs_of(c, channels)
+        channel = self._first_input(c)
         with k.loop(*self.images, checked=False) as n, k.loop(first, last) as y:
             start = n * math.prod(g.x) + channel + plane
             row = {
@@ -271,12 +291,18 @@ class _Unit:
                 for ty in sorted({ty for ty, _ in taps})
             }
             grad = ((n * g.g[0] + self.z) * g.g[1] + y) * (g.g[2] * g.g[3]) + self.column
-            self._pixels(sums, row, grad, taps, channels)
+            self._pixels(sums, row, grad, taps, inputs)
         for register, (a, ty, tx, i, v) in sums.values():
-            k.store(k.get(register), "dw", self._weight(a, ty, tx, c + i, v), self.masks[v])
+            place, mask = self._weight(a, ty, tx, c + i, v), self.masks[v]
+            k.store(k.load("dw", place, mask) + k.get(register), "dw", place, mask)
 
     def _pixels(
-        self, sums: Sums, row: dict[int, Index], grad: Index, taps: Sequence[Tap], channels: int
+        self,
+        sums: Sums,
+        row: dict[int, Index],
+        grad: Index,
+        taps: Sequence[Tap],
+        inputs: Sequence[Read],
     ) -> None:
         """One row: pixels at the border, where some taps fall outside, one by one; the others in a loop."""
         k, g = self.k, self.g
@@ -295,11 +321,11 @@ class _Unit:
             ]
             for ty, tx in active:
                 at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
-                for i in range(channels):
-                    inputs = self._inputs(at + i)
+                for i, read in enumerate(inputs):
+                    held = read(at)
                     for v in range(self.vectors):
                         register = sums[ty, tx, i, v][0]
-                        k.set(register, k.multiply_add(inputs[v], values[v], k.get(register)))
+                        k.set(register, k.multiply_add(held[v], values[v], k.get(register)))
 
         border = [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2])
         for x in border:
@@ -308,12 +334,37 @@ class _Unit:
             with k.loop(low, high) as x:
                 pixel(x, taps)
 
-    def _inputs(self, at: Index) -> list[Value]:
-        """What the vectors of gradients are multiplied with: one input in all lanes, or a channel in each."""
+    def _first_input(self, c: Index) -> Index:
+        """The first channel that the tile reads of a pixel."""
+        g = self.g
+        if g.few:
+            return (self.column // g.few) * g.inner
+        return (self.column if g.is_depthwise else self.group * g.inner) + c
+
+    def _inputs_of(self, c: Index, channels: int) -> list[Read]:
+        """For each channel from c on: what gradients are multiplied with, of the pixel at an offset.
+
+        That is one input in all lanes; or a channel in each; or the channel of each lane's own group.
+        """
+        k, g = self.k, self.g
+        if g.is_depthwise:
+            return [self._each_channel]
+        if not g.few:
+            return [partial(self._one_channel, i) for i in range(channels)]
+        first = numbers(k, (i // g.few * g.inner for i in range(k.width)))
+        return [partial(self._of_groups, first + (c + i).to_int().splat()) for i in range(channels)]
+
+    def _each_channel(self, at: Index) -> list[Value]:
         k, element = self.k, self.g.element
-        if not self.g.is_depthwise:
-            return [k.broadcast("x", at, element)] * self.vectors
         return [k.load("x", at + v * k.width, mask, element) for v, mask in enumerate(self.masks)]
+
+    def _one_channel(self, i: int, at: Index) -> list[Value]:
+        return [self.k.broadcast("x", at + i, self.g.element)] * self.vectors
+
+    def _of_groups(self, order: Value, at: Index) -> list[Value]:
+        k, g = self.k, self.g
+        lanes = min(k.width // g.few, -(-self.channels // g.few)) * g.inner
+        return [permuted(k, k.load("x", at, k.mask(lanes)), order)]
 
     def _weight(self, tz: int, ty: int, tx: int, c: Index, v: int) -> Index:
         g = self.g
@@ -329,7 +380,8 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     if has_rounded_operands(op) and not pairs:
         op = rounded_operands(plan, op)
     g = find_gradient(plan, op, pairs)
-    target = plan.target if pairs else fitting(plan.target, g.outer)
+    g = g if pairs else g.joined(plan.target)
+    target = plan.target if pairs or g.few else fitting(plan.target, g.outer)
     s = choose_shape(g, target)
     blocks = Blocks(g.outer, target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]

@@ -13,7 +13,7 @@ left out: in columns when the code is made, in rows by a branch. So no padded co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +21,7 @@ from kernelearn.engine.cpu.kernels.convolution.geometry import (
     TapAxis,
     TapConv,
     Tile,
+    choose_joined_tile,
     choose_tile,
     geometry,
     segments,
@@ -39,6 +40,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.shuffles import numbers, permuted
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -157,7 +159,10 @@ class _Rows:
         g, k = self.g, self.k
         self.n = n
         self.channel = group * g.outer + block * self.lanes + first * self.blocks.lanes
-        self.x_image = n * math.prod(g.x) + (self.channel if g.is_depthwise else group * g.inner)
+        first_input = self.channel if g.is_depthwise else group * g.inner
+        if g.few:
+            first_input = (self.channel // g.few) * g.inner
+        self.x_image = n * math.prod(g.x) + first_input
         self.y_image = n * math.prod(g.y) + self.channel
         self.weights = block_offset(self.blocks, g.tap_count, g.inner, group, first, block)
         full = self.height.count // self.tile.rows * self.tile.rows
@@ -295,9 +300,9 @@ class _Rows:
         full = g.inner // unroll * unroll
         with k.loop(0, full, unroll) as c:
             for u in range(unroll):
-                self._channel(start + c + u, c + u, tz, pairs, readers)
+                self._channel(start, c + u, tz, pairs, readers)
         for last in range(full, g.inner):
-            self._channel(start + last, k.const(last), tz, pairs, readers)
+            self._channel(start, k.const(last), tz, pairs, readers)
 
     def _columns(self, x: Index | int, pixels: int) -> list[Readers]:
         """Input columns (from the tile's first; absolute if it is static) -> (pixel, tap) that read them."""
@@ -318,9 +323,10 @@ class _Rows:
     ) -> None:
         """One input channel: broadcast each column, multiply with the weights of all taps that read it."""
         k, g = self.k, self.g
-        at = self.weights + c * (g.kernel[2] * self.lanes)
+        at = self.weights + c * (g.taps_together * self.lanes)
+        inputs = self._inputs_of(c)
         if not self._fits(pairs, readers):
-            self._channel_by_taps(x, at, tz, pairs, readers)
+            self._channel_by_taps(x, at, tz, pairs, readers, inputs)
             return
         held: dict[tuple[Index | int, int, int], Value] = {}
 
@@ -330,7 +336,7 @@ class _Rows:
             return held[ty, tx, v]
 
         for column, users in readers:
-            values = self._inputs(x + column * g.x[3])
+            values = inputs(x + column * g.x[3])
             for p, tx in users:
                 for r, ty in pairs:
                     for v in range(self.vectors):
@@ -343,7 +349,13 @@ class _Rows:
         return self.vectors == 1 or len(self.sums) + len(taps) * self.vectors < self.k.target.registers
 
     def _channel_by_taps(
-        self, x: Index, at: Index, tz: int, pairs: Sequence[RowPair], readers: Sequence[Readers]
+        self,
+        x: Index,
+        at: Index,
+        tz: int,
+        pairs: Sequence[RowPair],
+        readers: Sequence[Readers],
+        inputs: Callable[[Index], list[Value]],
     ) -> None:
         """The same tap by tap: its weights in registers, and the columns broadcast again for each tap.
 
@@ -359,7 +371,7 @@ class _Rows:
             place = at + self._tap(tz, ty, tx)
             weights = [k.load("w", place + v * k.width, element=self.g.element) for v in range(self.vectors)]
             for column, p in users[tx]:
-                values = self._inputs(x + column * self.g.x[3])
+                values = inputs(x + column * self.g.x[3])
                 for v in range(self.vectors):
                     register = self.sums[r, p, v]
                     k.set(register, k.multiply_add(values[v], weights[v], k.get(register)))
@@ -367,15 +379,28 @@ class _Rows:
     def _tap(self, tz: int, ty: Index | int, tx: int) -> Index | int:
         """Where the weights of a tap begin, counted from those of the same channel and the first tap."""
         g = self.g
-        return ((ty + tz * g.kernel[1]) * (g.inner * g.kernel[2]) + tx) * self.lanes
+        row = (ty + tz * g.kernel[1]) * g.kernel[2]
+        return (row * g.inner + tx * (1 if g.taps_together > 1 else g.inner)) * self.lanes
 
-    def _inputs(self, at: Index) -> list[Value]:
-        """What the vectors of the tile multiply: one number in all lanes, or a channel in each."""
-        k = self.k
-        if not self.g.is_depthwise:
-            return [k.broadcast("x", at, self.g.element)] * self.vectors
-        masks = [k.mask(self.channels - v * k.width) for v in range(self.vectors)]
-        return [k.load("x", at + v * k.width, mask) for v, mask in enumerate(masks)]
+    def _inputs_of(self, c: Index) -> Callable[[Index], list[Value]]:
+        """What the vectors of the tile multiply, of a pixel that begins at an offset: channel c of its group.
+
+        That is one number in all lanes; or a channel in each; or the channel of each lane's own group, which
+        is brought there from a vector with the channels of all groups of the vector.
+        """
+        k, g = self.k, self.g
+        if not g.is_depthwise and not g.few:
+            return lambda at: [k.broadcast("x", at + c, g.element)] * self.vectors
+        channels = [self.channels - v * k.width for v in range(self.vectors)]
+        if g.is_depthwise:
+            return lambda at: [k.load("x", at + v * k.width, k.mask(n)) for v, n in enumerate(channels)]
+        groups = k.width // g.few
+        lanes = [min(groups, -(-n // g.few)) * g.inner for n in channels]
+        order = numbers(k, (i // g.few * g.inner for i in range(k.width))) + c.to_int().splat()
+        return lambda at: [
+            permuted(k, k.load("x", at + v * (groups * g.inner), k.mask(n)), order)
+            for v, n in enumerate(lanes)
+        ]
 
     def _y_offset(self, z: Index, y: Index, x: Index | int, p: int) -> Index:
         _, height, width, channels = self.g.y
@@ -403,8 +428,13 @@ def lower_taps(
     widest = max(part[2].count for part in g.parts)
     highest = max(part[1].count for part in g.parts)
     inner = -(-g.inner // 2) if pairs else g.inner
-    target = plan.target if pairs else fitting(plan.target, g.outer)
-    tile = choose_tile(g.outer, highest, widest, inner, target, isinstance(chain, Pooled))
+    g = g if pairs else g.joined(plan.target)
+    target = plan.target if pairs or g.few else fitting(plan.target, g.outer)
+    has_windows = isinstance(chain, Pooled)
+    if g.few:
+        tile = choose_joined_tile(highest, widest, inner, target, has_windows)
+    else:
+        tile = choose_tile(g.outer, highest, widest, inner, target, has_windows)
     blocks, flops = Blocks(g.outer, target.width, tile.vectors), g.flops
     x, weights = _operands(plan, op, g, blocks, transposed, pairs)
     g = g.in_pairs() if pairs else g
@@ -432,10 +462,11 @@ def _operands(
 ) -> tuple[str, str]:
     """The input and the packed weights as the kernel reads them."""
     x, weights = op.inputs
-    order = Order(blocks, math.prod(g.kernel[:2]), g.kernel[2], g.inner, g.groups)
+    together = g.taps_together
+    order = Order(blocks, g.tap_count // together, together, g.inner, g.groups)
     if pairs:
         return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, order, transposed)
-    return x, packed_weights(plan, op, weights, order, transposed)
+    return x, packed_weights(plan, op, weights, order, transposed, g.few)
 
 
 def _split(

@@ -115,9 +115,8 @@ def _gelu_derivative(x: Value, y: Value, a: Attrs) -> Value:
         factor = 2 * math.sqrt(2 / math.pi)
         inner_slope = fn.fma(x * x, factor * 3 * 0.044715, factor)
         return fn.fma(x * (gate * rest), inner_slope, gate)
-    size = fn.smaller(fn.absolute(x), 15.0)
-    density = fn.exp_minus_square(size, 0.5) * (1 / math.sqrt(2 * math.pi))
-    return fn.fma(x, density, fn.gaussian_cdf(x))
+    below, bell = fn.gaussian(x)
+    return fn.fma(x, bell * (1 / math.sqrt(2 * math.pi)), below)
 
 
 def _silu(x: Value, a: Attrs) -> Value:

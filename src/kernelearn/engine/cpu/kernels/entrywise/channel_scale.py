@@ -63,4 +63,4 @@ class ChannelScale:
 def _lanes(k: Kernel, values: tuple[float, ...]) -> Value:
     """Constants in the lanes, zeros behind them."""
     filled = (*values, *(0.0,) * (k.width - len(values)))
-    return k.named("<" + ", ".join(f"float {float_text(v)}" for v in filled) + ">", k.vector)
+    return k.named("<" + ", ".join(f"{k.float} {float_text(v, k.float)}" for v in filled) + ">", k.vector)

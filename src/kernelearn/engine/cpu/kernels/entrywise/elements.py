@@ -14,7 +14,7 @@ ELEMENTS = {"float32": "float", "int32": "i32", "int64": "i64", "uint8": "i8", "
 
 def lanes_of(k: Kernel, dtype: str) -> Type:
     """The type of a vector of such numbers."""
-    return k.vector.of(ELEMENTS[dtype])
+    return k.vector.of(k.element(ELEMENTS[dtype]))
 
 
 def _in_memory(dtype: str) -> str:

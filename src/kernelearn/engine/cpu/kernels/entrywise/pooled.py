@@ -83,7 +83,7 @@ class Pooled:
             best, winner = take_larger(best, winner, value, k.constant(number, whole))
         area = (self.height // 2) * (self.width // 2)
         at = (image * area + row * (self.width // 2) + column) * self.channels + channel
-        for (role, _), value in zip(self.stores, (best, winner.from_bits())):
+        for (role, _), value in zip(self.stores, (best, winner)):
             k.store(value, role, at, mask)
 
 

@@ -232,7 +232,7 @@ def _tap(k: Kernel, number: int) -> Value:
 
 def _start(k: Kernel, pool: Pool, y: Index, mask: Value | None) -> tuple[Value, Value]:
     if pool.kind == "taken":
-        return k.zero, k.load("where", y, mask).bits()
+        return k.zero, k.load("where", y, mask, "i32")
     return k.constant(-math.inf) if pool.kind == "max" else k.zero, _tap(k, 0)
 
 
@@ -250,7 +250,7 @@ def _take(k: Kernel, pool: Pool, best: Value, where: Value, value: Value, tap: V
 def _finish(k: Kernel, pool: Pool, best: Value, where: Value, y: Index, mask: Value | None) -> None:
     k.store(best, "y", y, mask)
     if pool.has_taps:
-        k.store(where.from_bits(), "where", y, mask)
+        k.store(where, "where", y, mask)
 
 
 def _looped_windows(k: Kernel, pool: Pool, x: Index, y: Index) -> None:
@@ -365,7 +365,7 @@ def _window_gradient(k: Kernel, pool: Pool, y: Index, count: int, mask: Value | 
     grad = k.load("g", y, mask)
     if pool.kind == "average" and count != 1:
         grad = grad * (1 / count)
-    return grad, k.load("where", y, mask).bits() if pool.kind == "max" else k.nothing
+    return grad, k.load("where", y, mask, "i32") if pool.kind == "max" else k.nothing
 
 
 def _part(pool: Pool, grad: Value, where: Value, tap: Value) -> Value:

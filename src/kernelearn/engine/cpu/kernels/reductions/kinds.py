@@ -49,7 +49,7 @@ class Reduction:
 
     def type_in(self, k: Kernel) -> Type:
         """Of a vector of parts."""
-        return k.vector.of("i32" if self.dtype == "bool" else ELEMENTS[self.dtype])
+        return k.vector.of("i32" if self.dtype == "bool" else k.element(ELEMENTS[self.dtype]))
 
     def start(self, k: Kernel, type_: Type | None = None) -> Value:
         """What changes nothing when it is joined."""

@@ -106,6 +106,19 @@ class _Convolution:
             image = (row // t.rows) * (t.x[0] * t.x[1] * t.x[2])
             tile = (row - start) * t.columns
             store_inputs(self.k, t, "tiles", image, row % t.rows, tile, self.stride, t.x[2])
+        if t.columns % self.p.tiles:
+            self._clear_rest((end - start) * t.columns)
+
+    def _clear_rest(self, used: Index) -> None:
+        """Zeros behind the tiles that are used, up to a whole register tile.
+
+        What lies there is multiplied as well, and numbers that memory holds by chance are often denormal:
+        some processors take a hundred times as long for each of these.
+        """
+        k, tiles = self.k, self.p.tiles
+        whole = ((used + (tiles - 1)) // tiles) * tiles
+        with k.loop(0, POINTS) as point, k.loop(used * self.depth, whole * self.depth, k.width) as at:
+            k.store(k.zero, "tiles", point * self.stride + at)
 
     def outputs(
         self, start: Index, end: Index, first: int, block: Index, vectors: int, channels: int

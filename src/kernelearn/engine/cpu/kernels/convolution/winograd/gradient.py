@@ -184,9 +184,8 @@ class _Unit:
         k = self.k
         place = point * self.step + c * self.lanes + f
         places = [(i, v) for i in range(channels) for v in range(vectors)]
-        sums = {
-            (i, v): k.register(start=k.load("sums", place + i * self.lanes + v * k.width)) for i, v in places
-        }
+        # NOTE: they begin at zero: short sums that are added up round less than one long sum.
+        sums = {at: k.register(start=k.zero) for at in places}
         x, g = point * self.x_step + c, point * self.g_step + f
         with k.loop(0, used) as tile:
             held = [k.load("gradients", g + tile * self.lanes + v * k.width) for v in range(vectors)]
@@ -195,7 +194,8 @@ class _Unit:
                 for v in range(vectors):
                     k.set(sums[i, v], k.fma(value, held[v], k.get(sums[i, v])))
         for i, v in places:
-            k.store(k.get(sums[i, v]), "sums", place + i * self.lanes + v * k.width)
+            at = place + i * self.lanes + v * k.width
+            k.store(k.load("sums", at) + k.get(sums[i, v]), "sums", at)
 
     def _finish(self) -> None:
         """G' u G of every weight, into the shard's part of the result."""

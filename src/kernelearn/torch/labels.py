@@ -1,0 +1,44 @@
+"""Class numbers and places among the inputs of a program: whether its kernels take them as PyTorch does.
+
+Kernels answer numbers that are no classes with NaN, and a batch without any label that counts with a loss of
+0; PyTorch raises an error, or gives NaN. Such batches are rare, so PyTorch itself computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kernelearn.engine.cpu.cut import CutStep
+
+
+class Labels:
+    """What is looked at before a program runs.
+
+    Args:
+        positions: name of an input of the program -> its number among what is given.
+    """
+
+    def __init__(self, step: CutStep, positions: Mapping[str, int]) -> None:
+        buffers = step.program.buffers
+        self._checks = list(step.plan.checks)
+        self._positions = {
+            name: position
+            for name, position in positions.items()
+            if self._checks and name in buffers and buffers[name].dtype.startswith("int")
+        }
+        losses = [op for op in step.program.operations if op.operator == "loss"]
+        ignored = [(step.plan.root(op.inputs[1]), op.attrs.get("ignore_class")) for op in losses]
+        self._ignored = [(name, number) for name, number in ignored if name in self._positions]
+
+    def are_usual(self, inputs: Sequence[Any]) -> bool:
+        """Whether a program may compute with them."""
+        if not self._checks:
+            return True
+        arrays = {name: inputs[position].numpy() for name, position in self._positions.items()}
+        try:
+            for check in self._checks:
+                check(arrays)
+        except ValueError:
+            return False
+        return not any((arrays[name] == number).all() for name, number in self._ignored)

@@ -1,0 +1,86 @@
+"""A graph with a function of the user's own in it: the parts around it.
+
+Dynamo keeps an `autograd.Function` as graphs within the graph. It stays as it is, in PyTorch, and what lies
+before and behind it is compiled as if each were a graph by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.fx import GraphModule, Node
+from torch.fx.passes.split_module import split_module
+
+from kernelearn.torch.capture import SWITCHES
+
+Compiled = Callable[..., Any]
+
+
+def has_parts(gm: GraphModule) -> bool:
+    """Whether a graph has such a function, and nothing that is lost where a graph is split."""
+    return any(map(_is_own, gm.graph.nodes)) and not any(_name(node) in SWITCHES for node in gm.graph.nodes)
+
+
+def _is_own(node: Node) -> bool:
+    """Whether it is the call of such a function, or takes a result of it."""
+    if node.op != "call_function":
+        return False
+    source = node.args[0] if _name(node) == "getitem" else None
+    return _name(node) == "autograd_function_apply" or (isinstance(source, Node) and _is_own(source))
+
+
+def _name(node: Node) -> str:
+    return getattr(node.target, "__name__", str(node.target))
+
+
+def compile_parts(gm: GraphModule, compile_one: Callable[[GraphModule], Compiled]) -> Compiled:
+    """A function like `gm.forward`, of which each part without a function of the user's own is compiled."""
+    numbers, kept = _numbered(gm)
+    split = split_module(gm, None, lambda node: numbers[node], keep_original_order=True)  # type: ignore[arg-type]
+    sources = {n.name: getattr(n, "_dynamo_source", None) for n in gm.graph.find_nodes(op="placeholder")}
+    for name, part in list(_parts(split)):
+        if int(name.rpartition("_")[2]) in kept:
+            continue
+        for node in part.graph.find_nodes(op="placeholder"):
+            if sources.get(node.name) is not None:
+                node._dynamo_source = sources[node.name]
+        compiled = compile_one(part)
+        delattr(split, name)
+        object.__setattr__(split, name, _of_one(compiled) if _gives_one(part) else compiled)
+    return split.forward  # type: ignore[no-any-return]
+
+
+def _gives_one(part: GraphModule) -> bool:
+    return isinstance(part.graph.output_node().args[0], Node)
+
+
+def _of_one(compiled: Compiled) -> Compiled:
+    """A graph of Dynamo's gives a tuple; a part with one result gives that."""
+
+    def run(*inputs: Any) -> Any:
+        found = compiled(*inputs)
+        return found[0] if isinstance(found, tuple | list) else found
+
+    return run
+
+
+def _parts(split: GraphModule) -> Iterator[tuple[str, GraphModule]]:
+    for name, part in split.named_children():
+        if isinstance(part, GraphModule) and name.startswith("submod_"):
+            yield name, part
+
+
+def _numbered(gm: GraphModule) -> tuple[dict[Node, int], set[int]]:
+    """The number of each node's part, and the numbers of those that stay as they are."""
+    numbers: dict[Node, int] = {}
+    kept: set[int] = set()
+    number = 0
+    for node in gm.graph.nodes:
+        stays = node.op == "get_attr" or _is_own(node)
+        if stays != (number in kept):
+            number += 1
+        if stays:
+            kept.add(number)
+        numbers[node] = number
+    return numbers, kept

@@ -1,0 +1,97 @@
+"""Every operator that the engine inside PyTorch takes, forward and backward, against PyTorch in float64.
+
+    python -m pytest tests/parity/live_torch_backend_rules.py
+
+How many are left to PyTorch is said, too: none, but for the views among them.
+"""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.parity.torch_backend_cases import ACTIVATIONS, FAMILIES, Family  # noqa: E402
+from tests.parity.torch_backend_check import Share, compared, on_engine, wrong  # noqa: E402
+from tests.parity.torch_modules import MODULES  # noqa: E402
+from tests.parity.torch_scripts.own_function import Binary  # noqa: E402
+
+MAY_STAY = {
+    "a view of an input",
+    "a result that is a view of another",
+    "it has nothing to do with the images",
+}
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rules(name):
+    torch.manual_seed(0)
+    module = Family(name)
+    ours, eager, share = compared(module, module.inputs())
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert set(share.left.values()) <= MAY_STAY, share.left
+    assert share.taken >= len(module.cases)
+
+
+def test_slopes_at_kinks_are_pytorchs():
+    module = Family("activations")
+    grid = torch.arange(-7, 7.25, 0.25).repeat(4, 1)
+    ours, eager, share = compared(module, [grid] * len(module.cases))
+    assert not wrong(ours, eager)
+    assert share.taken >= len(module.cases)
+
+
+def test_what_is_no_number_stays_none():
+    """And infinities become what they become in PyTorch, where that is a number."""
+    x = torch.tensor([[float("nan"), float("inf"), float("-inf"), 0.5], [1.0, -1.0, float("nan"), 0.0]])
+    module, share = Family("activations"), Share()
+    found = on_engine(module, share)(*[x] * len(ACTIVATIONS))
+    assert share.taken >= len(ACTIVATIONS)
+    for number, (y, exact) in enumerate(zip(found, module(*[x] * len(ACTIVATIONS)))):
+        is_told = ~(exact.isnan() & x.isinf())  # PyTorch's gelu of infinity is none
+        torch.testing.assert_close(
+            y[is_told], exact[is_told], equal_nan=True, msg=lambda m, n=number: f"case {n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_function_of_the_users_own_splits_the_graph(training):
+    module = Binary().train(training)
+    ours, eager, share = compared(module, [torch.randn(5, 1, 16, 16)])
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert (share.graphs, share.taken) == (2, 8)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["vit_tiny", "vit_products", "ConvNeXt"])
+def test_attention_and_channels_last(name, training):
+    make, example = MODULES[name]
+    torch.manual_seed(0)
+    ours, eager, share = compared(make().train(training), [torch.randn(3, *example[1:])])
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert share.taken > 25
+
+
+def test_dropout_draws_what_eager_draws():
+    """All kinds of it, between other random numbers; with the same seed the same numbers are dropped."""
+    torch.manual_seed(0)
+    module = Dropping().train()
+    ours, eager, share = compared(module, [torch.randn(4, 3, 6, 5)], seed=11)
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert share.taken >= 7
+
+
+class Dropping(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 6, 3), torch.nn.Conv2d(6, 4, 1)
+        self.drop, self.whole = torch.nn.Dropout(0.4), torch.nn.Dropout2d(0.3)
+
+    def forward(self, x):
+        x = self.whole(torch.relu(self.drop(self.a(x))))
+        x = self.b(x) * torch.bernoulli(torch.full((4, 1, 1), 0.9, dtype=x.dtype))
+        x = torch.nn.functional.dropout(x, 0.5, self.training)
+        return torch.nn.functional.dropout(x, 1.0, self.training) + x
