@@ -231,7 +231,13 @@ def test_batches_losses_and_weights_are_those_of_the_fit(folder):
             seen.append([np.array(w) for w in self.model.get_weights()])
 
     before = model.get_weights()
-    fit(model, shape, kernelearn.watch_keras(folder, every=3, class_names="abcde"), Spy(), epochs=2)
+    fit(
+        model,
+        shape,
+        kernelearn.watch_keras(folder, every=3, kernels_every=1, class_names="abcde"),
+        Spy(),
+        epochs=2,
+    )
     run = Run(folder)
     assert run.last_step == 10 and run.ledger_steps.tolist() == [1, 3, 6, 9]
     layer = model.layers[0].name

@@ -3,6 +3,7 @@
 The likes call a callback as the documentation of Lightning, Ignite and Transformers says, in that order.
 """
 
+import importlib
 import sys
 import types
 import warnings
@@ -50,6 +51,20 @@ class LightningLike:
         for callback in self.callbacks:
             getattr(callback, hook, lambda *_: None)(self, self.module, *arguments)
 
+    def closure(self, batch, number):
+        """What Lightning gives to `optimizer.step`."""
+        optimizer = self.optimizers[0]
+        loss = self.module.training_step(batch, number) / self.accumulate
+        self.tell("on_before_zero_grad", optimizer)
+        if number % self.accumulate == 0:
+            optimizer.zero_grad()
+        self.tell("on_before_backward", loss)
+        loss.backward()
+        self.tell("on_after_backward")
+        if (number + 1) % self.accumulate == 0:
+            self.tell("on_before_optimizer_step", optimizer)
+        return loss
+
     def fit(self, module, optimizer, loader, epochs=1):
         self.module, self.optimizers = module, [optimizer]
         self.tell("on_train_start")
@@ -57,17 +72,11 @@ class LightningLike:
             self.tell("on_train_epoch_start")
             for number, batch in enumerate(loader):
                 self.tell("on_train_batch_start", batch, number)
-                loss = module.training_step(batch, number) / self.accumulate
-                self.tell("on_before_zero_grad", optimizer)
-                if number % self.accumulate == 0:
-                    optimizer.zero_grad()
-                self.tell("on_before_backward", loss)
-                loss.backward()
-                self.tell("on_after_backward")
                 if (number + 1) % self.accumulate == 0:
-                    self.tell("on_before_optimizer_step", optimizer)
-                    optimizer.step()
-                self.tell("on_train_batch_end", loss, batch, number)
+                    optimizer.step(lambda batch=batch, number=number: self.closure(batch, number))
+                else:
+                    self.closure(batch, number)
+                self.tell("on_train_batch_end", None, batch, number)
         self.tell("on_train_end")
 
 
@@ -240,7 +249,9 @@ def test_living_lightning(folder):  # noqa: F811
     inner, shape = made("residual")
     x, y = data(shape)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 8)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    environments = importlib.import_module("lightning_fabric.plugins.environments")
+    here = environments.LightningEnvironment()  # looks for no cluster
+    quiet = {"plugins": [here], "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         watching = lightning_callback(folder, every=2, layers="all")

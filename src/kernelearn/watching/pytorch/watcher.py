@@ -200,23 +200,24 @@ class Watcher:
         self._handles += [
             module.register_forward_pre_hook(self._guarded(self._before_forward)),
             module.register_forward_hook(self._guarded(self._after_forward), with_kwargs=True),
-            optimizer.register_step_pre_hook(self._guarded(self._before_update)),
+            optimizer.register_step_pre_hook(self._guarded(self._before_step)),
             optimizer.register_step_post_hook(self._guarded(self._after_update)),
         ]
         if criterion is not None:
             self._handles.append(criterion.register_forward_hook(self._guarded(self._after_loss)))
         self._prepare_next()
 
-    def _guarded(self, function: Callable[..., None]) -> Hook:
+    def _guarded(self, function: Callable[..., Any]) -> Hook:
         """The function, whose errors end the recording and not the training."""
 
-        def call(*arguments: Any) -> None:
+        def call(*arguments: Any) -> Any:
             if not self._is_on:
-                return
+                return None
             try:
-                function(*arguments)
+                return function(*arguments)
             except Exception as error:
                 self._give_up(error)
+                return None
 
         return Hook(call)
 
@@ -320,6 +321,20 @@ class Watcher:
             return
         self._step.losses.append(loss.detach())
         self._note_targets(arguments[1] if len(arguments) > 1 else None)
+
+    def _before_step(self, optimizer: Any, arguments: Any, options: Any) -> Any:
+        """Before `optimizer.step`: before the update, or before a closure that computes the gradients."""
+        given = options.get("closure", arguments[1] if len(arguments) > 1 else None)
+        if given is None:
+            self._before_update(optimizer, arguments, options)
+            return None
+
+        def closure() -> Any:
+            result = given()
+            self._guarded(self._before_update)(optimizer, arguments, options)
+            return result
+
+        return arguments[:1], {**options, "closure": closure}
 
     def _before_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
         book, trained = self._book, self._trained
