@@ -24,7 +24,6 @@ def model_of():
             layers.Input((6, 6, 1)),
             layers.Conv2D(4, 3, name="conv"),
             layers.ReLU(name="relu"),
-            layers.ReLU(name="relu"),
             layers.Flatten(name="flat"),
             layers.Dense(3, name="dense"),
         ]
