@@ -120,7 +120,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
         }
         for timing, row in zip(timings, limits)
     ]
-    seconds = sum(call["seconds"] for call in calls)
+    seconds = sum(timing.seconds for timing in timings)
     return {"net": name, "batch": batch, "seconds": seconds, "least_bytes": least, "calls": calls}
 
 
