@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelearn.cli.train import processes as several
-
 if TYPE_CHECKING:
     from kernelearn.explain.experiments import ExperimentResult, ExperimentSettings, Problem
 
@@ -79,6 +77,8 @@ def _with_common_options(function: Callable[..., dict[str, Any]]) -> Callable[..
     """
 
     def command(context: typer.Context, **given: Any) -> None:
+        from kernelearn.cli.train import processes as several
+
         if several.starts_others(given["processes"]):
             raise typer.Exit(several.start(context, given["processes"]))
         own = function(**{name: given.pop(name) for name in list(given) if name not in _COMMON})
@@ -215,6 +215,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 def _run(name: str, own: dict[str, Any], options: Options) -> None:
     """Run an experiment with its own settings, and show what came out."""
     from kernelearn.cli.output import say
+    from kernelearn.cli.train import processes as several
     from kernelearn.explain.experiments import EXPERIMENTS, run_experiment
 
     is_first = several.silence_unless_first()
