@@ -118,16 +118,29 @@ def test_frozen_layers_do_not_change_the_order(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(source.get_weights(), other.get_weights()))
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_arguments_that_keras_has_not_are_left_out_where_they_say_nothing(rank, tmp_path):
+    layer = getattr(layers, f"Conv{rank}DTranspose")(2, 2)
+    model = Sequential([layers.Input((4,) * rank + (1,)), layer])
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as file:
+        written = file.read("config.json").decode()
+    assert f"Conv{rank}DTranspose" in written and '"groups"' not in written
+    assert "learning_rate_multiplier" not in written
+
+
 # --- refusals by name
 
 
 def test_what_keras_lacks_is_named_and_nothing_is_written(tmp_path):
     odd = Sequential([layers.Input((4,)), layers.Dense(2, learning_rate_multiplier=0.5, name="slow")])
+    split = Sequential([layers.Input((4, 4)), layers.Conv1DTranspose(4, 2, groups=2, name="split")])
     twice = layers.Dense(4, name="twice")
     inner = Sequential([layers.Input((4,)), twice], name="inner")
     start = layers.Input((4,))
     for model, words in (
         (odd, r"'slow' \(Dense\).*learning_rate_multiplier=0.5"),
+        (split, r"'split' \(Conv1DTranspose\).*groups=2"),
         (Model(start, inner(twice(start))), r"'twice' \(Dense\).*inner"),
         (
             Model(start, layers.Dropout(0.5, name="drop")(start, training=True)),

@@ -24,6 +24,9 @@ _RULES = {"initializer": initializers, "regularizer": regularizers, "constraint"
 # (class or "*", key) -> values that Keras does without; any other value is refused.
 _OURS_ALONE: dict[tuple[str, str], tuple[Any, ...]] = {
     ("*", "learning_rate_multiplier"): (1.0,),
+    ("Conv1DTranspose", "groups"): (1,),
+    ("Conv2DTranspose", "groups"): (1,),
+    ("Conv3DTranspose", "groups"): (1,),
     ("Cropping1D", "data_format"): ("channels_last",),
     ("SpatialDropout1D", "data_format"): ("channels_last",),
     ("AdditiveAttention", "score_mode"): ("dot",),
