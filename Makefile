@@ -17,9 +17,10 @@ TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py \
-	live_watch_keras.py live_watch_loops.py live_torch_random.py \
-	live_torch_backend.py live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
+LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_torch_backend.py)
+# Those that take minutes: where there is time.
+LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_watch_loops.py live_torch_random.py \
+	live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
 # Files between Keras, PyTorch and ONNX, with Keras on PyTorch, which compiles nothing.
 LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py tests/parity/live_onnx_training.py \
 	'tests/fuzz/test_short.py::test_damage_is_refused_or_harmless[.pt]' \
@@ -29,8 +30,8 @@ PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-target test-peers fuzz kills lint dist check-dist bench bench-alone docs notebooks parity \
-	replicate-kernels clean
+.PHONY: help install demo test test-slow test-target test-peers test-peers-sweeps fuzz kills lint dist check-dist bench \
+	bench-alone docs notebooks parity replicate-kernels clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -134,6 +135,9 @@ docs: $(VENV)/.installed-docs ## draw the pictures anew and build the documentat
 
 notebooks: install ## run the notebooks under examples/ and store what they show
 	$(VENV)/bin/python examples/_notebooks.py
+
+test-peers-sweeps: $(PEERS)/.installed ## run random networks, operators and trainings against living libraries (minutes)
+	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_SWEEPS) $(PYTEST_ARGS)
 
 parity: $(PEERS)/.installed ## compare layers with the living Keras and PyTorch (large download)
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest tests/parity/live*.py $(PYTEST_ARGS)
