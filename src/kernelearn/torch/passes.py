@@ -11,29 +11,12 @@ import torch
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
-from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward, strides_of
+from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
 from kernelearn.torch.labels import Labels
+from kernelearn.torch.memory import given_of, in_order, point, strides_in
 from kernelearn.torch.samples import Seen
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
-from kernelearn.torch.translation.values import Order, Value, inverse
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A tensor that a region is given.
-
-    Attributes:
-        position: among the arguments.
-        strides: of a tensor whose memory lies as the program reads it.
-        number: of its address; None if no part reads it.
-    """
-
-    position: int
-    order: Order
-    strides: tuple[int, ...]
-    number: int | None
-    dtype: torch.dtype
-    is_later: bool
+from kernelearn.torch.translation.values import Order, Value
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,7 @@ class RegionCall:
         self._seen: Seen | None = None
         names = {region.declared[n].buffer.name: i for i, n in enumerate(inputs) if n in region.declared}
         self._labels = Labels(self.step, names)
-        self.given = _given(self.step, region, inputs, read_by_backward(finished.program))
+        self.given = given_of(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
             _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
@@ -140,7 +123,7 @@ class RegionCall:
         """
         images = inputs[self.counted].shape[0]
         frame = self.step.frame(images, torch.get_num_threads())
-        kept = self._point(frame, inputs, self.given)
+        kept = point(frame.addresses, inputs, self.given)
         buffers = []
         for made in self.results:
             given_back = made.target is None or is_again
@@ -175,19 +158,6 @@ class RegionCall:
         for position, made in self.gradients:
             grads[position] = grads[position].to(made.dtype)
         return tuple(grads)
-
-    def _point(self, frame: Frame, inputs: Sequence[Any], given: Sequence[_Given]) -> list[Any]:
-        """Tell a frame where arguments lie; copies of those that do not lie as the program reads them."""
-        copies, addresses = [], frame.addresses
-        for each in given:
-            if each.number is None:
-                continue
-            x = inputs[each.position]
-            if x.stride() != each.strides or x.dtype is not each.dtype:
-                x = in_order(x, each.order, each.dtype)
-                copies.append(x)
-            addresses[each.number] = x.data_ptr()
-        return copies
 
     def _renew(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
         """Compute anew what depends on weights alone, unless they are what they were."""
@@ -265,7 +235,7 @@ def _function(region: RegionCall) -> Any:
                 _, frame, kept = region.forward(_with_others(ctx, inputs), is_again=True)
                 lease = Lease(region.step, frame)
             else:
-                kept = region._point(lease.frame, inputs, region.saved)
+                kept = point(lease.frame.addresses, inputs, region.saved)
             grads = region.backward(lease.frame, tangents)
             del kept
             return grads
@@ -286,17 +256,6 @@ def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
     return inputs
 
 
-def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
-    """A copy whose bytes lie as the program reads them."""
-    return (
-        x.detach()
-        .to(torch.float32 if dtype.is_floating_point else dtype)
-        .permute(order)
-        .contiguous()
-        .permute(inverse(order))
-    )
-
-
 def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
     """A result of the type and strides that PyTorch's would have; None for what was overwritten."""
     if made.target is not None:
@@ -304,21 +263,6 @@ def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
     if made.restrided is not None:
         return torch.empty_strided(buffer.shape, made.restrided, dtype=made.dtype).copy_(buffer)
     return buffer.to(made.dtype)
-
-
-def _given(step: CutStep, region: Region, inputs: Sequence[Node], read: set[str]) -> list[_Given]:
-    """What a region is given; autograd keeps what the backward part reads, or reads a copy of."""
-    found = []
-    for position, node in enumerate(inputs):
-        value = region.declared.get(node)
-        if value is not None:
-            tensor = node.meta["val"]
-            number = step.number(value.buffer.name)
-            dtype = torch.float32 if tensor.dtype.is_floating_point else tensor.dtype
-            strides = _strides(tensor, value.order)
-            is_later = number in step.read_later or value.buffer.name in read
-            found.append(_Given(position, value.order, strides, number, dtype, is_later))
-    return found
 
 
 def _made_of(
@@ -354,18 +298,10 @@ def _tensor_of(step: CutStep, tensor: torch.Tensor, value: Value) -> _Made:
         step.number(value.buffer.name),
         shape[1:] if has_images else shape,
         value.order,
-        _strides(tensor, value.order),
+        strides_in(tensor, value.order),
         has_images,
         tensor.dtype,
     )
-
-
-def _strides(tensor: torch.Tensor, order: Order) -> tuple[int, ...]:
-    """The strides of a tensor that lies in this order: its own if it does."""
-    steps = tensor.stride()
-    if lies_in(tensor, order) and all(type(step) is int for step in steps):
-        return tuple(steps)
-    return strides_of(tuple(tensor.shape), order)
 
 
 def warn_once(message: str, seen: set[str] = set()) -> None:  # noqa: B006

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +17,11 @@ from kernelearn.torch.assembly import calls
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.capture import Captured, capture
 from kernelearn.torch.labels import Labels
-from kernelearn.torch.passes import in_order, warn_once
+from kernelearn.torch.memory import given_of, point
+from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.region import Region, is_batched
 from kernelearn.torch.translation.table import CannotTranslate
-from kernelearn.torch.translation.values import Order
 from kernelearn.torch.updates import Builder, Group, Method, find_method
 
 aten = torch.ops.aten
@@ -108,7 +109,7 @@ class _NotWhole(Exception):
 
 
 class _NotNow(Exception):
-    """A batch that PyTorch has to compute: no images, or labels that are no classes."""
+    """A step that PyTorch has to make: no images, labels that are no classes, nothing to learn."""
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -142,7 +143,9 @@ class _Fused:
             raise _NotWhole(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
     def __call__(self, *inputs: Any) -> Any:
-        if self.bound is None:
+        if not any(node.meta["needs"] for node in self.captured.inputs):
+            raise _NotNow
+        if self.bound is None or not self.bound.is_of(inputs):
             try:
                 self.bound = _Bound(self.captured, self.optimizer, self.method, inputs)
             except Exception as error:
@@ -167,6 +170,7 @@ class _Bound:
             for position, (node, x) in enumerate(zip(nodes, inputs))
             if node.meta["needs"] and id(x) in groups
         ]
+        self.params = [(position, inputs[position]) for position, _ in self.trained]
         _refuse_unseen(captured, optimizer, inputs, {position for position, _ in self.trained})
         region = Region()
         loss, self.counters, averages = _translated(region, captured)
@@ -177,34 +181,33 @@ class _Bound:
         region.graph.outputs = {"loss": loss.name}
         self.step = CutStep(region.graph.build(), is_whole=True)
         self.slots = [(p, [(name, self.step.number(b)) for name, b in slots]) for p, slots in self.slots]
-        self.given = [
-            (position, region.declared[node].order, self.step.number(region.declared[node].buffer.name))
-            for position, node in enumerate(nodes)
-            if node in region.declared
-        ]
+        self.given = given_of(self.step, region, nodes)
         self.counted = next(i for i, n in enumerate(nodes) if is_batched(n) and n in region.declared)
         self.averaged = [nodes.index(target) for target, _ in averages]
         self.written = {*(position for position, _ in self.trained), *self.averaged}
+        self.fixed = [given for given in self.given if given.position in self.written]
         self.loss = self.step.number(loss.name)
         self.numbers = [[self.step.number(name) for name in group] for group in names]
         named = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
         self.labels = Labels(self.step, named)
-        self._known: list[torch.Tensor] = []
+        # Counters of the optimiser's steps that are equal for certain, and their versions.
+        self._counts: list[torch.Tensor] = []
+        self._versions: list[int] = []
+
+    def is_of(self, inputs: Sequence[Any]) -> bool:
+        """Whether parameters are those that it was made for, and still nobody looks at gradients or steps."""
+        is_seen = any(inputs[i] is not x or _has_hooks(x) for i, x in self.params)
+        return not is_seen and not _has_hooks(self.optimizer)
 
     def run(self, inputs: Sequence[Any]) -> torch.Tensor:
         """One step; the loss."""
         if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
             raise _NotNow
+        if not all(given.lies(inputs[given.position]) for given in self.fixed):
+            raise _NotWhole("a weight does not lie in memory as when the step was compiled")
         frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
-        addresses, kept = frame.addresses, []
-        for position, order, number in self.given:
-            x = inputs[position]
-            if not _lies(x, order):
-                if position in self.written:
-                    raise _NotWhole("a weight does not lie in memory as when the step was compiled")
-                kept.append(x := in_order(x, order, x.dtype))
-            if number is not None:
-                addresses[number] = x.data_ptr()
+        addresses = frame.addresses
+        kept = point(addresses, inputs, self.given)
         state = self._point_slots(addresses, inputs)
         numbers = self._point_numbers(addresses)
         loss = torch.empty(())
@@ -236,16 +239,17 @@ class _Bound:
                 addresses[number] = slot.data_ptr()
                 found.append(slot)
         if steps:
-            if len(steps) != len(self._known) or any(a is not b for a, b in zip(steps, self._known)):
-                if len({float(s) for s in steps}) > 1:
-                    raise _NotWhole("the optimiser has made different numbers of steps for its parameters")
-                self._known = steps
+            is_known = len(steps) == len(self._counts) and all(map(operator.is_, steps, self._counts))
+            is_known = is_known and [s._version for s in steps] == self._versions
+            if not is_known and len({float(s) for s in steps}) > 1:
+                raise _NotWhole("the optimiser has made different numbers of steps for its parameters")
             torch._foreach_add_(steps, 1)
+            self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
     def _point_numbers(self, addresses: Any) -> torch.Tensor:
         """The numbers of this step."""
-        count = int(self._known[0]) if self._known else 0
+        count = int(self._counts[0]) if self._counts else 0
         groups = self.optimizer.param_groups
         numbers = torch.tensor([self.method.numbers(group, count) for group in groups], dtype=torch.float32)
         place = numbers.data_ptr()
@@ -257,16 +261,6 @@ class _Bound:
         return numbers
 
 
-def _lies(x: Any, order: Order) -> bool:
-    """Whether a tensor lies in memory in this order of its axes."""
-    step = 1
-    for axis in reversed(order):
-        if x.shape[axis] != 1 and x.stride(axis) != step:
-            return False
-        step *= x.shape[axis]
-    return True
-
-
 def _refuse_unseen(
     captured: Captured, optimizer: torch.optim.Optimizer, inputs: Sequence[Any], trained: set[int]
 ) -> None:
@@ -274,10 +268,17 @@ def _refuse_unseen(
     for position, (node, x) in enumerate(zip(captured.inputs, inputs)):
         if node.meta["needs"] and position not in trained:
             raise CannotTranslate("something needs a gradient that the optimiser does not have")
-        if position in trained and (x._backward_hooks or getattr(x, "_post_accumulate_grad_hooks", None)):
+        if position in trained and _has_hooks(x):
             raise CannotTranslate("a parameter has hooks on its gradient")
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if _has_hooks(optimizer):
         raise CannotTranslate("the optimiser has hooks")
+
+
+def _has_hooks(watched: Any) -> bool:
+    """Whether somebody asked to be told of a parameter's gradient, or of an optimiser's steps."""
+    if isinstance(watched, torch.optim.Optimizer):
+        return bool(watched._optimizer_step_pre_hooks or watched._optimizer_step_post_hooks)
+    return bool(watched._backward_hooks or watched._post_accumulate_grad_hooks)
 
 
 def _translated(
@@ -287,6 +288,8 @@ def _translated(
     outputs, inputs = captured.outputs, captured.inputs
     if captured.results != 1 or not isinstance(outputs[0], Node) or outputs[0].meta["val"].dim():
         raise CannotTranslate("the loss is not a single number")
+    if outputs[0].meta["val"].dtype != torch.float32:
+        raise CannotTranslate(f"the loss is of type {outputs[0].meta['val'].dtype}")
     counters: dict[int, list[int]] = {}
     moving: list[tuple[Node, Node]] = []
     for position, value in zip(captured.changed, outputs[1:]):
@@ -341,6 +344,8 @@ def _add_updates(
     graph = region.graph
     params = {position: region.declared[nodes[position]].buffer for position, _ in trained}
     grads = add_gradients(graph, loss, tuple(params.values()))
+    if any(param.name not in grads for param in params.values()):
+        raise CannotTranslate("the loss does not depend on all parameters")
     graph.phase, made = "update", []
     for position, number in trained:
         group: Group = optimizer.param_groups[number]

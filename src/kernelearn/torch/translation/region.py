@@ -13,7 +13,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.torch.translation.table import RULES, CannotTranslate, arguments
+from kernelearn.torch.translation.table import RULES, TYPES_OF, CannotTranslate, arguments
 from kernelearn.torch.translation.values import Order, Value, channels_last
 
 # Operators whose result is the memory of what they are given.
@@ -122,10 +122,12 @@ class Region:
         rule = RULES.get(node.target)
         if rule is None:
             raise CannotTranslate(f"{name_of(node)} has no translation")
+        _check_given(node)
         with self.graph.scope(node.name):
             found = rule(self, node, *arguments(node))
         _compare(node, found)
         self._values[node] = found
+        _check_results(self, node)
 
     def picked(self, source: Node, number: int) -> Value | None:
         """One of several results; None if the rule does not give it."""
@@ -216,3 +218,41 @@ def _compare(node: Node, found: Value | tuple[Value | None, ...]) -> None:
         opened = (None, *said[1:]) if made[:1] == (None,) else said
         if len(made) != len(said) or any(type(b) is type(a) and a != b for a, b in zip(made, opened)):
             raise CannotTranslate(f"{name_of(node)} would have shape {made} instead of {said}")
+
+
+def _check_results(region: Region, node: Node) -> None:
+    """Whether all results that somebody reads are computed, and have a type that the engine has."""
+    if isinstance(node.meta["val"], torch.Tensor):
+        _check_type(node.meta["val"])
+        return
+    read = [user.args[1] for user in node.users if is_getitem(user)]
+    for number, value in enumerate(node.meta["val"]):
+        if region.picked(node, number) is not None:
+            _check_type(value)
+        elif number in read:
+            raise CannotTranslate(f"result {number} of {name_of(node)} is not computed")
+
+
+def _check_given(node: Node) -> None:
+    whole = {id(n) for i in TYPES_OF[node.target] for n in _nodes(arguments(node)[i])}
+    for source in node.all_input_nodes:
+        value = source.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            continue
+        if id(source) in whole and value.dtype in (torch.int64, torch.int32):
+            continue
+        _check_type(value)
+        if value.dtype != torch.float32 and source.meta.get("of_module"):
+            raise CannotTranslate(f"weights of type {value.dtype}")
+
+
+def _check_type(value: torch.Tensor) -> None:
+    allowed = FLOATS if torch.is_autocast_enabled("cpu") else FLOATS[:1]
+    if value.dtype not in allowed or value.device.type != "cpu" or value.layout != torch.strided:
+        raise CannotTranslate(f"a tensor of {value.dtype} on {value.device}")
+
+
+def _nodes(argument: object) -> list[Node]:
+    if isinstance(argument, Node):
+        return [argument]
+    return [n for n in argument if isinstance(n, Node)] if isinstance(argument, tuple | list) else []

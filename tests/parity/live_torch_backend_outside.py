@@ -1,0 +1,145 @@
+"""What happens to a model beside its steps, by those who know nothing of the backend: against eager PyTorch.
+
+Run by `make test-peers` and `make parity`, alone with
+    python -m pytest tests/parity/live_torch_backend_outside.py
+"""
+
+import copy
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from kernelearn.torch import optimize  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each test has a Dynamo of its own."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    torch._dynamo.reset()
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+
+
+def batch(count=8):
+    return torch.randn(count, 3, 8, 8), torch.randint(0, 10, (count,))
+
+
+def eager_step(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def twins(kind, *rest, make=network):
+    """A model with a step, its twin, and the optimiser of this one."""
+    model = make()
+    twin = copy.deepcopy(model)
+    return optimize(model, kind(model.parameters(), *rest)), twin, kind(twin.parameters(), *rest)
+
+
+def assert_alike(model, twin, tolerance=1e-5):
+    for (name, ours), theirs in zip(model.state_dict().items(), twin.state_dict().values()):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda m: f"{name}: {m}")  # noqa: B023
+
+
+@pytest.mark.parametrize("is_assigned", [False, True])
+def test_a_step_trains_no_parameter_that_its_optimiser_does_not_have(is_assigned):
+    step, twin, plain = twins(torch.optim.SGD, 0.1)
+    (x, y), other = batch(), network().state_dict()
+    for number in range(4):
+        if number == 2 and is_assigned:
+            for model in (step.model, twin):
+                model.load_state_dict({k: v.clone() for k, v in other.items()}, assign=True)
+        elif number == 2:
+            for model in (step.model, twin):
+                model[4].weight = nn.Parameter(model[4].weight.detach().clone())
+        torch.testing.assert_close(step(x, y), eager_step(twin, plain, x, y), rtol=1e-5, atol=1e-5)
+        assert step.is_fused == (number < 2)
+    assert_alike(step.model, twin)
+
+
+def test_hooks_that_come_between_two_steps_are_called():
+    step, _, _ = twins(torch.optim.SGD, 0.1)
+    (x, y), called = batch(), []
+    step(x, y)
+    assert step.is_fused
+    handle = step.optimizer.register_step_post_hook(lambda *_: called.append("step"))
+    step(x, y)
+    handle.remove()
+    assert called == ["step"]
+    step.model[0].weight.register_hook(lambda _: called.append("gradient"))
+    step(x, y)
+    assert called == ["step", "gradient"]
+
+
+@pytest.mark.parametrize("way", ["no_grad", "frozen"])
+def test_a_step_that_can_learn_nothing_is_pytorchs_own_error_and_no_lasting_one(way):
+    step, twin, plain = twins(torch.optim.SGD, 0.1)
+    x, y = batch()
+    with torch.set_grad_enabled(way == "frozen"):
+        step.model.requires_grad_(way == "no_grad")
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            step(x, y)
+    step.model.requires_grad_(True)
+    with torch.no_grad():
+        twin(x)
+    step(x, y), eager_step(twin, plain, x, y)
+    assert step.is_fused
+    assert_alike(step.model, twin)
+
+
+def test_counts_of_steps_that_part_are_noticed():
+    """A part is frozen for one step: Adam corrects each parameter by its own number of steps."""
+    step, twin, plain = twins(torch.optim.Adam, 1e-3)
+    x, y = batch()
+    fused = []
+    for number in range(4):
+        for model in (step.model, twin):
+            model[0].requires_grad_(number != 1)
+        step(x, y), eager_step(twin, plain, x, y)
+        fused.append(step.is_fused)
+    assert fused == [True, True, False, False]
+    assert_alike(step.model, twin, 1e-4)
+    for ours, theirs in zip(step.optimizer.state.values(), plain.state.values()):
+        assert ours["step"] == theirs["step"]
+
+
+def test_images_of_bfloat16_under_autocast():
+    step, twin, plain = twins(torch.optim.SGD, 0.1)
+    x, y = batch()
+    for _ in range(3):
+        with torch.autocast("cpu", torch.bfloat16):
+            ours, theirs = step(x.bfloat16(), y), eager_step(twin, plain, x.bfloat16(), y)
+        torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+    assert step.is_fused
+    assert_alike(step.model, twin, 2e-2)
+
+
+def test_weights_of_bfloat16_stay_with_pytorch():
+    def make():
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).bfloat16()
+
+    step, twin, plain = twins(torch.optim.SGD, 0.1, make=make)
+    x, y = torch.randn(8, 8).bfloat16(), torch.randint(0, 4, (8,))
+    for _ in range(2):
+        ours, theirs = step(x, y), eager_step(twin, plain, x, y)
+        assert ours.dtype == theirs.dtype and ours == theirs and not step.is_fused
