@@ -5,6 +5,7 @@ Run by `make test-peers` and `make parity`, alone with
 """
 
 import copy
+import threading
 import warnings
 
 import pytest
@@ -143,3 +144,40 @@ def test_weights_of_bfloat16_stay_with_pytorch():
     for _ in range(2):
         ours, theirs = step(x, y), eager_step(twin, plain, x, y)
         assert ours.dtype == theirs.dtype and ours == theirs and not step.is_fused
+
+
+def test_models_of_one_graph_predict_in_several_threads():
+    """Dynamo gives them one function, and each has weights of its own."""
+    models = [network().eval() for _ in range(3)]
+    compiled = [torch.compile(model, backend="kernelearn") for model in models]
+    x, _ = batch()
+    with torch.no_grad():
+        wanted = [model(x) for model in models]
+        assert all(torch.allclose(run(x), y, atol=1e-5) for run, y in zip(compiled, wanted))
+    wrong = []
+
+    def predict(number):
+        with torch.no_grad():
+            for _ in range(200):
+                if not torch.allclose(compiled[number](x), wanted[number], atol=1e-5):
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in range(len(models))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_moving_averages_with_gaps_in_memory():
+    model = network()
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        each[1].running_mean = torch.zeros(16)[::2]
+    x, _ = batch()
+    for _ in range(2):
+        torch.testing.assert_close(
+            torch.compile(model, backend="kernelearn")(x), twin(x), atol=1e-5, rtol=1e-5
+        )
+    assert_alike(model, twin)

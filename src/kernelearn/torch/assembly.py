@@ -15,7 +15,7 @@ from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from kernelearn.errors import KernelearnError
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.passes import RegionCall
-from kernelearn.torch.translation.region import is_getitem, name_of
+from kernelearn.torch.translation.region import is_getitem, lies_in, name_of
 from kernelearn.torch.translation.table import CannotTranslate, arguments
 from kernelearn.torch.trial import Trials
 
@@ -173,9 +173,14 @@ def _in_place(node: Node, module: GraphModule, writes: list[_Write]) -> dict[int
     for write in writes:
         for number, user in picked.items():
             alone = user is write.value and not user.users and len(write.target.users) == 1
-            if alone and write.target in node.args and write.target.meta["val"].dim() == 1:
+            if alone and write.target in node.args and _is_row(write.target.meta["val"]):
                 found[number] = (node.args.index(write.target), write)
     return found
+
+
+def _is_row(tensor: torch.Tensor) -> bool:
+    """Whether the numbers of a program's row can lie where those of a tensor do."""
+    return tensor.dim() == 1 and tensor.dtype == torch.float32 and lies_in(tensor, (0,))
 
 
 def _write(graph: Graph, writes: list[_Write]) -> None:

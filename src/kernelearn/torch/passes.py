@@ -11,6 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
+from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.memory import given_of, in_order, point, strides_in
@@ -81,6 +82,7 @@ class RegionCall:
         self.is_differentiable = bool(finished.gradients)
         self.step = CutStep(finished.program, keeps_constants=not self.is_differentiable)
         self._seen: Seen | None = None
+        self._renewing = threads.RunLock()
         names = {region.declared[n].buffer.name: i for i, n in enumerate(inputs) if n in region.declared}
         self._labels = Labels(self.step, names)
         self.given = given_of(self.step, region, inputs, read_by_backward(finished.program))
@@ -132,8 +134,12 @@ class RegionCall:
             if made.number is not None:
                 frame.addresses[made.number] = buffer.data_ptr()
         if self.step.prologue:
-            self._renew(frame, inputs, bool(kept))
-        frame.forward()
+            # NOTE: what is kept of the weights is one for all threads, and for all models of this graph.
+            with self._renewing.lock:
+                self._renew(frame, inputs, bool(kept))
+                frame.forward()
+        else:
+            frame.forward()
         if self.overwritten and not is_again:
             torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
         outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
