@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: E402
 from kernelearn.errors import ArgumentTypeError  # noqa: E402
 from kernelearn.torch import arrange, explain, optimize  # noqa: E402
 from kernelearn.torch.backend import compile_graph  # noqa: E402
+from kernelearn.torch.passes import SAID  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def fresh():
     """Each test has a Dynamo of its own, and no graph may be left to PyTorch unsaid."""
     torch._dynamo.reset()
+    SAID.clear()
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*kernelearn.*")

@@ -13,14 +13,17 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from kernelearn.torch import optimize  # noqa: E402
+from kernelearn.torch.passes import SAID  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def fresh():
     """Each test has a Dynamo of its own."""
     torch._dynamo.reset()
+    SAID.clear()
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -181,3 +184,56 @@ def test_moving_averages_with_gaps_in_memory():
             torch.compile(model, backend="kernelearn")(x), twin(x), atol=1e-5, rtol=1e-5
         )
     assert_alike(model, twin)
+
+
+def last_layer():
+    """Whose backward part reads its result, which nobody else does."""
+    return nn.Sequential(nn.Linear(64, 256), nn.Sigmoid())
+
+
+def gradient(model, loss):
+    model.zero_grad()
+    found = loss()
+    refilled = [torch.full((512, 256), 7.0) for _ in range(4)]  # where a result was that is let go of
+    found.backward()
+    del refilled
+    return model[0].weight.grad.clone()
+
+
+@pytest.mark.parametrize("way", ["clone", "other strides", "bfloat16"])
+def test_hooks_may_keep_what_is_saved_elsewhere(way):
+    model, x = last_layer(), torch.randn(512, 64)
+
+    def loss(run):
+        def found():
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+                with torch.autocast("cpu", torch.bfloat16, way == "bfloat16"):
+                    y = run(x)
+                return (y * 1.0).sum()
+
+        return found
+
+    def keep(tensor):
+        return (
+            tensor.t().clone(memory_format=torch.contiguous_format).t()
+            if "strides" in way
+            else tensor.clone()
+        )
+
+    compiled = torch.compile(model, backend="kernelearn")
+    atol = 1.0 if way == "bfloat16" else 1e-3
+    torch.testing.assert_close(
+        gradient(model, loss(compiled)), gradient(model, loss(model)), rtol=1e-2, atol=atol
+    )
+
+
+def test_a_compiled_part_of_a_checkpoint():
+    model, head, x = last_layer(), nn.Linear(256, 1), torch.randn(512, 64)
+    compiled = torch.compile(model, backend="kernelearn")
+
+    def loss(run):
+        return lambda: checkpoint(lambda x: head(run(x) * 1.0), x, use_reentrant=False).sum()
+
+    torch.testing.assert_close(
+        gradient(model, loss(compiled)), gradient(model, loss(model)), rtol=1e-4, atol=1e-4
+    )

@@ -106,7 +106,8 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
             seen.update(results=len(results), changed=tuple(changed))
             return [*results, *(_plain(wrapped[number]) for number in changed)]
 
-    with mode:
+    # NOTE: hooks on saved tensors, such as a checkpoint's, are not told of what is saved while we trace.
+    with mode, torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
         module = make_fx(functional, pre_dispatch=True, _allow_non_fake_inputs=True)(*fakes)
     return module, seen["results"], seen["changed"]
 

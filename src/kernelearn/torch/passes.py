@@ -14,7 +14,7 @@ from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
 from kernelearn.torch.labels import Labels
-from kernelearn.torch.memory import given_of, in_order, point, strides_in
+from kernelearn.torch.memory import Given, given_of, in_order, point, strides_in
 from kernelearn.torch.samples import Seen
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
 from kernelearn.torch.translation.values import Order, Value
@@ -96,6 +96,13 @@ class RegionCall:
         self.overwritten = [m.target for m in self.results if m.target is not None]
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
         self.saved = tuple(g for g in self.given if g.is_later)
+        # Results that it reads: all of them, and those that are the memory that the forward part wrote.
+        self.later = tuple(i for i, made in enumerate(self.results) if made.is_later and made.target is None)
+        self.read_back = [
+            Given(k, made.order, made.strides, made.number, torch.float32)
+            for k, made in enumerate(self.results[i] for i in self.later)
+            if made.restrided is None and made.dtype is torch.float32
+        ]
         saved = {g.position for g in self.saved}
         tensors = [i for i, node in enumerate(inputs) if isinstance(node.meta["val"], torch.Tensor)]
         self.others = tuple(i for i in tensors if i not in saved)
@@ -211,14 +218,15 @@ class RegionCall:
 def _function(region: RegionCall) -> Any:
     """The region as autograd knows it."""
     unmoved = [number for number, made in enumerate(region.results) if made.tangent is None]
-    later = [number for number, made in enumerate(region.results) if made.is_later and made.target is None]
 
     class Passing(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
             outputs, frame, ctx.kept = region.forward(inputs)
             ctx.lease = Lease(region.step, frame)
-            ctx.save_for_backward(*[inputs[g.position] for g in region.saved], *[outputs[i] for i in later])
+            ctx.save_for_backward(
+                *[inputs[g.position] for g in region.saved], *[outputs[i] for i in region.later]
+            )
             ctx.others = [(i, inputs[i], inputs[i]._version) for i in region.others]
             ctx.moving = region.overwritten  # nothing but the next averages is computed from these
             ctx.numbers = [inputs[i] for i in region.numbers]
@@ -230,7 +238,8 @@ def _function(region: RegionCall) -> Any:
         @staticmethod
         def backward(ctx: Any, *tangents: Any) -> Any:
             inputs: list[Any] = [None] * region.count
-            for given, x in zip(region.saved, ctx.saved_tensors):
+            saved = ctx.saved_tensors  # hooks of the user's may have put them elsewhere
+            for given, x in zip(region.saved, saved):
                 inputs[given.position] = x
             for position, x in zip(region.numbers, ctx.numbers):
                 inputs[position] = x
@@ -242,6 +251,7 @@ def _function(region: RegionCall) -> Any:
                 lease = Lease(region.step, frame)
             else:
                 kept = point(lease.frame.addresses, inputs, region.saved)
+                kept += point(lease.frame.addresses, saved[len(region.saved) :], region.read_back)
             grads = region.backward(lease.frame, tangents)
             del kept
             return grads
@@ -310,8 +320,12 @@ def _tensor_of(step: CutStep, tensor: torch.Tensor, value: Value) -> _Made:
     )
 
 
-def warn_once(message: str, seen: set[str] = set()) -> None:  # noqa: B006
+# What `warn_once` has said in this process.
+SAID: set[str] = set()
+
+
+def warn_once(message: str) -> None:
     """A warning that is said once in a process."""
-    if message not in seen:
-        seen.add(message)
+    if message not in SAID:
+        SAID.add(message)
         warnings.warn(message, stacklevel=3)
