@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernelearn.torch.translation.values import Order, inverse
-
-_CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+from kernelearn.torch.translation.convolution import kernel_order
+from kernelearn.torch.translation.values import inverse
 
 
 def arrange(model: nn.Module) -> nn.Module:
@@ -29,8 +28,8 @@ def arrange(model: nn.Module) -> nn.Module:
     """
     for module in model.modules():
         weight: Any = getattr(module, "weight", None)
-        if isinstance(module, (*_CONVOLUTIONS, nn.Linear)) and _is_plain(weight):
-            order = _order(weight.dim())
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and _is_plain(weight):
+            order = kernel_order(weight.dim())
             weight.data = weight.data.permute(order).contiguous().permute(inverse(order))
     return model
 
@@ -38,7 +37,3 @@ def arrange(model: nn.Module) -> nn.Module:
 def _is_plain(weight: Any) -> bool:
     """Whether it is a parameter of the kind that the engine takes, and made by nobody else at each step."""
     return isinstance(weight, nn.Parameter) and weight.dtype == torch.float32 and weight.device.type == "cpu"
-
-
-def _order(rank: int) -> Order:
-    return (*range(2, rank), 1, 0)

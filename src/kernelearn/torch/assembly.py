@@ -16,7 +16,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import is_getitem, lies_in, name_of
-from kernelearn.torch.translation.table import CannotTranslate, arguments
+from kernelearn.torch.translation.table import CannotTranslate, arguments, reason_of
 from kernelearn.torch.trial import Trials
 
 aten = torch.ops.aten
@@ -146,7 +146,7 @@ def _place_region(done: Assembled, node: Node, writes: list[_Write], every: bool
     try:
         region = RegionCall(module, {number: position for number, (position, _) in in_place.items()})
     except KernelearnError as error:
-        done.reasons.append((_names(module), str(error).splitlines()[0]))
+        done.reasons.append((_names(module), reason_of(error)))
         return
     if not every and WORTH.isdisjoint(op.operator for op in region.program.operations):
         done.reasons.append((_names(module), "too little work for a region"))

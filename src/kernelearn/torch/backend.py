@@ -12,6 +12,7 @@ from kernelearn.torch.capture import capture
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.splitting import compile_parts, has_parts
 from kernelearn.torch.translation import load_families
+from kernelearn.torch.translation.table import reason_of
 
 # Told of each graph: what runs in its place, or why nothing does.
 Listener = Callable[["Assembled | Exception"], None]
@@ -34,8 +35,7 @@ def compile_graph(
             return compile_parts(gm, lambda part: compile_graph(part, (), options, listener))
         assembled = assemble(capture(gm), bool((options or {}).get("every")))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        warn_once(f"kernelearn leaves a graph to PyTorch: {reason}")
+        warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
         if listener is not None:
             listener(error)
         return gm.forward

@@ -14,6 +14,7 @@ from kernelearn.torch.assembly import Assembled, calls
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import name_of
+from kernelearn.torch.translation.table import reason_of
 
 # Graphs of one function that are compiled before Dynamo gives up, while a model is explained.
 _LIMIT = 1000
@@ -91,7 +92,7 @@ def explain(model: nn.Module, *inputs: Any) -> Explanation:
 
 def _explained(result: Assembled | Exception) -> GraphExplanation:
     if isinstance(result, Exception):
-        return GraphExplanation(failure=str(result).splitlines()[0] if str(result) else type(result).__name__)
+        return GraphExplanation(failure=reason_of(result))
     return GraphExplanation(tuple(map(_operators, result.regions)), tuple(result.reasons))
 
 

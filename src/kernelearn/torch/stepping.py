@@ -21,7 +21,7 @@ from kernelearn.torch.memory import given_of, point
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.region import Region, is_batched
-from kernelearn.torch.translation.table import CannotTranslate
+from kernelearn.torch.translation.table import CannotTranslate, reason_of
 from kernelearn.torch.updates import Builder, Group, Method, find_method
 
 aten = torch.ops.aten
@@ -97,9 +97,7 @@ class Step:
                 return inner(*batch)
             except torch._dynamo.exc.TorchDynamoException as error:
                 cause = _cause(error)
-                raise (
-                    cause if isinstance(cause, _NotWhole) else _NotWhole(str(cause).splitlines()[0])
-                ) from error
+                raise (cause if isinstance(cause, _NotWhole) else _NotWhole(reason_of(cause))) from error
 
         return run
 
@@ -140,7 +138,7 @@ class _Fused:
             self.captured = captured
             self.bound: _Bound | None = None
         except Exception as error:
-            raise _NotWhole(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+            raise _NotWhole(reason_of(error)) from error
 
     def __call__(self, *inputs: Any) -> Any:
         if not any(node.meta["needs"] for node in self.captured.inputs):
@@ -149,8 +147,7 @@ class _Fused:
             try:
                 self.bound = _Bound(self.captured, self.optimizer, self.method, inputs)
             except Exception as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise _NotWhole(reason) from error
+                raise _NotWhole(reason_of(error)) from error
         return (self.bound.run(inputs),)
 
 

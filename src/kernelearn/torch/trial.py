@@ -10,7 +10,7 @@ from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.errors import KernelearnError
 from kernelearn.torch.building import Parts, finish
 from kernelearn.torch.translation.region import Region, is_getitem, name_of
-from kernelearn.torch.translation.table import RULES, CannotTranslate
+from kernelearn.torch.translation.table import RULES, CannotTranslate, reason_of
 
 
 class Trials(OperatorSupportBase):  # type: ignore[misc]
@@ -54,7 +54,7 @@ def why_not(node: Node) -> str | None:
             raise CannotTranslate("it has nothing to do with the images")
         CutStep(finish(region, Parts.of_one(node)).program)
     except KernelearnError as error:
-        return str(error).splitlines()[0]
+        return reason_of(error)
     except Exception as error:  # arguments that nobody thought of: PyTorch has them
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return None

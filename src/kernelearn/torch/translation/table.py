@@ -23,6 +23,11 @@ class CannotTranslate(KernelearnError):
     """An operator, or one use of it, that is left to PyTorch; the message says why."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something stays with PyTorch: the first line of an error, or its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[R], R]:
     """Enter a rule for operators of PyTorch.
 
