@@ -82,6 +82,7 @@ def test_an_error_is_told_once(tmp_path):
     assert code == 1
     assert out == ""
     assert err.count("Error:") == 1
+    assert "Abort" not in err
 
 
 @needs_mpi

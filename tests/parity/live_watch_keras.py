@@ -25,7 +25,7 @@ if BACKEND is not None:
 
     import kernelearn
     from kernelearn import explain
-    from kernelearn.errors import ArgumentError
+    from kernelearn.errors import ArgumentError, KernelearnError
     from kernelearn.explain.passes.run_steps import StepReplays
     from kernelearn.recording import Run
 
@@ -313,6 +313,51 @@ def test_what_cannot_be_watched_is_refused_by_name(folder):
         model, shape = made("plain", steps_per_execution=2)
         with pytest.raises(ArgumentError, match="steps_per_execution"):
             fit(model, shape, kernelearn.watch_keras(folder, overwrite=True))
+
+
+class Stop(keras.callbacks.Callback if BACKEND else object):
+    """Ends a fit with an error, behind a step or just before it."""
+
+    def __init__(self, is_before):
+        super().__init__()
+        self.is_before = is_before
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1 and self.is_before:
+            raise ZeroDivisionError
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise ZeroDivisionError
+
+
+@here
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_fit_that_failed_leaves_the_model_to_the_next_one(folder, is_before):
+    model, shape = made("plain")
+    callback = kernelearn.watch_keras(folder, every=1)
+    with pytest.raises(ZeroDivisionError):
+        fit(model, shape, callback, Stop(is_before))
+    fit(model, shape, kernelearn.watch_keras(folder.with_name("next"), every=1))
+    assert Run(folder.with_name("next")).status == "finished"
+    with pytest.raises(ArgumentError, match="another callback"):
+        fit(model, shape, callback)
+    assert Run(folder).status == "interrupted"
+
+
+@here
+def test_wrong_arguments_are_told_before_the_first_step(folder):
+    model, shape = made("plain")
+    before = [np.array(w) for w in model.get_weights()]
+    wrong = [{"layers": ["nope"]}, {"probe_images": np.zeros((2, 1, 1, 1))}, {"probe_images": "abc"}]
+    for one in wrong:
+        with pytest.raises(KernelearnError, match=r"nope|probe_images"):
+            fit(model, shape, kernelearn.watch_keras(folder, **one))
+        assert not folder.exists()
+    both = [kernelearn.watch_keras(folder.with_name(name), every=1) for name in "ab"]
+    with pytest.raises(ArgumentError, match="being watched already"):
+        fit(model, shape, *both)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
 
 
 @here

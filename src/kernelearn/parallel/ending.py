@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -51,7 +52,14 @@ def end_all(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(_ON_ITS_WAY)
+        _say_nothing_more()
         _communicator.Abort(code)
+
+
+def _say_nothing_more() -> None:
+    """What went wrong has been said: MPI's library would add a line of its own about `Abort`."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextlib.contextmanager

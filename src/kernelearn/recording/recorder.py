@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from kernelearn.data import Dataset
 from kernelearn.errors import ArgumentError, KernelearnError, StorageError
 from kernelearn.locks import FolderLock
+from kernelearn.recording.arguments import checked_count, checked_folder
 from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
 from kernelearn.recording.capture.joining import Place, place_of
 from kernelearn.recording.capture.probes import Probes, make_probes
@@ -120,21 +120,18 @@ class Recorder(Callback):
         overwrite: bool = False,
     ) -> None:
         super().__init__()
-        if not os.fspath(run_dir):
-            raise ArgumentError("Recorder: run_dir is empty; give the name of a folder.")
-        self.folder = Path(run_dir)
+        self.folder = checked_folder("Recorder", "run_dir", run_dir)
+        count = partial(checked_count, "Recorder")
         self.wished: dict[str, int] = {
-            Stream.KERNELS: _AUTOMATIC
-            if kernels_every is None
-            else _count("kernels_every", kernels_every, 1),
-            Stream.GRADIENTS: _count("gradients_every", gradients_every),
+            Stream.KERNELS: _AUTOMATIC if kernels_every is None else count("kernels_every", kernels_every, 1),
+            Stream.GRADIENTS: count("gradients_every", gradients_every),
             Stream.FULL: _AUTOMATIC if full_layers is None else 1,
-            Stream.LEDGER: _AUTOMATIC if ledger_every is None else _count("ledger_every", ledger_every),
-            Stream.MAPS: _AUTOMATIC if maps_every is None else _count("maps_every", maps_every),
-            Stream.SNAPSHOTS: _count("snapshots_every", snapshots_every, 1),
+            Stream.LEDGER: _AUTOMATIC if ledger_every is None else count("ledger_every", ledger_every),
+            Stream.MAPS: _AUTOMATIC if maps_every is None else count("maps_every", maps_every),
+            Stream.SNAPSHOTS: count("snapshots_every", snapshots_every, 1),
         }
         self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
-        self.max_bytes = _count("max_bytes", max_bytes, 1)
+        self.max_bytes = count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
         self.rate_before: Any = None  # learning rate, or schedule, that the fit began with
         self.run: str | None = None
@@ -527,13 +524,6 @@ class Recorder(Callback):
         if book is not None:
             with suppress(OSError):
                 book.writer.close()
-
-
-def _count(name: str, value: Any, least: int = 0) -> int:
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < least:
-        raise ArgumentError(f"Recorder: {name} must be a whole number of at least {least}, got {value!r}.")
-    return int(value)
 
 
 def _number(value: Any) -> float:

@@ -87,7 +87,7 @@ class WatchBook:
     @property
     def has_begun(self) -> bool:
         """Whether the state before the first step is written."""
-        return bool(self._writer.writer.content["segments"])
+        return self._writer.writer.last_step is not None
 
     def watch_probes(self, images: Mapping[str, Array], maps: Callable[[], Mapping[str, Array]]) -> None:
         """Record feature maps of probe images; said before the first step."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.recording.arguments import checked_count, checked_folder
+from kernelearn.recording.capture.selection import chosen_layers, sizes_of_layers
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook, check_free
+from kernelearn.watching.seen import Array
 
 # Steps between records of a stream, where the user does not say.
 _USUAL = {Stream.KERNELS: 1, Stream.LEDGER: 100, Stream.MAPS: 100}
+_OF_STRIDES = " (recorded every so many steps, 0 for never)"
 _NEVER: dict[str, int] = {Stream.GRADIENTS: 0, Stream.FULL: 0, Stream.SNAPSHOTS: 1}
 
 
@@ -27,7 +32,8 @@ class Opening:
         every, kernels_every, maps_every: steps between ledgers, weights and feature maps; 0 for never, None
             for the usual ones, as far as the time allows.
         layers, max_bytes, overwrite: as for the Recorder.
-    Raises: ArgumentError for a stride that is none, or a run that is there already.
+        class_names: in the order of their numbers, or None.
+    Raises: ArgumentError for an argument that is out of range, or a run that is there already.
     """
 
     who: str
@@ -38,10 +44,18 @@ class Opening:
     layers: Any
     max_bytes: int
     overwrite: bool
+    class_names: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
-        for name, stride in self._strides.items():
-            _check_stride(self.who, name, stride)
+        for name in ("every", "kernels_every", "maps_every"):
+            if getattr(self, name) is not None:
+                checked_count(self.who, name, getattr(self, name), 0, _OF_STRIDES)
+        checked_count(self.who, "max_bytes", self.max_bytes, 1)
+        checked_folder(self.who, "run", self.run)
+        if self.class_names is not None and (
+            isinstance(self.class_names, str) or not hasattr(self.class_names, "__iter__")
+        ):
+            raise ArgumentError(f"{self.who}: class_names must be names, got {self.class_names!r}.")
         check_free(self.folder, self.overwrite)
 
     @property
@@ -61,18 +75,51 @@ class Opening:
         """The run, begun.
 
         Args:
-            about: what the manifest says of the whole run.
+            about: what the manifest says of the whole run; "weights": path -> shape.
+        Raises: UnknownNameError for a layer that there is not; StorageError for the folder.
         """
+        sizes = sizes_of_layers({path: math.prod(shape) for path, shape in about["weights"].items()})
+        chosen_layers(sizes, (), (), self.layers)
+        names = None if self.class_names is None else [str(name) for name in self.class_names]
         given = self._strides
-        strides = {str(n): _USUAL[n] if stride is None else stride for n, stride in given.items()}
+        strides = {str(n): _USUAL[n] if stride is None else int(stride) for n, stride in given.items()}
         automatic = [str(name) for name, stride in given.items() if stride is None]
+        about = {**about, "class_names": names}
         return WatchBook(
             self.run, about, strides | _NEVER, automatic, self.layers, self.max_bytes, self.overwrite
         )
 
 
-def _check_stride(who: str, name: str, stride: Any) -> None:
-    if stride is None:
-        return
-    if not isinstance(stride, int) or isinstance(stride, bool) or stride < 0:
-        raise ArgumentError(f"{who}: {name} are recorded every so many steps, 0 for never; got {stride!r}.")
+class Probes(Protocol):
+    """Probe images, and what a model makes of them."""
+
+    def images(self) -> Mapping[str, Array]:
+        """What a record of the images holds."""
+
+    def maps(self) -> Mapping[str, Array]:
+        """Layer -> its output for the images."""
+
+
+ProbesT = TypeVar("ProbesT", bound=Probes)
+
+
+def tried(who: str, make: Callable[[], ProbesT]) -> ProbesT:
+    """Probe images that the model takes, tried once.
+
+    Raises: ArgumentError for others.
+    """
+    try:
+        probes = make()
+        count = len(probes.images()["ids"])
+        if count:
+            probes.maps()
+    except KernelearnError:
+        raise
+    except Exception as error:  # whatever the other program says of them
+        raise ArgumentError(
+            f"{who}: the model cannot take probe_images ({type(error).__name__}: {error}). Give (n, ...) "
+            "images as it takes them in training, or leave probe_images out."
+        ) from error
+    if not count:
+        raise ArgumentError(f"{who}: probe_images holds no image; leave it out for no feature maps.")
+    return probes

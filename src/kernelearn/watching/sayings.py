@@ -31,7 +31,7 @@ class Sayings:
 
 def giving_up(who: str, error: Exception) -> None:
     """Warn that a recording ends before its training, and why."""
-    said = str(error) if isinstance(error, KernelearnError) else f"{type(error).__name__}: {error}"
+    said = str(error) if isinstance(error, KernelearnError) else f"{type(error).__name__}: {error}."
     warnings.warn(
         f"{who}: {said} Recording ends; training goes on without it. What is recorded can be read.",
         UserWarning,

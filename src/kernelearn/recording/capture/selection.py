@@ -217,6 +217,8 @@ def full_layers(weights: Mapping[str, Variable], taps: Taps, wanted: Any) -> tup
 
 def _named(known: Sequence[str], wanted: Any, what: str) -> list[str]:
     """Those of the known names that are wanted, in their order; UnknownNameError for another."""
+    if not isinstance(wanted, str) and not hasattr(wanted, "__iter__"):
+        raise ArgumentError(f"Layers to record are a list of names, or {ALL_LAYERS!r}; got {wanted!r}.")
     names = [wanted] if isinstance(wanted, str) else [_name(layer) for layer in wanted]
     for name in names:
         if name not in known:

@@ -50,8 +50,10 @@ def watch_keras(
     keras = require("keras", _PURPOSE)
     backend = checks.check_keras(keras)
     maps = 0 if probe_images is None else maps_every
-    opening = Opening("watch_keras", run, every, kernels_every, maps, layers, max_bytes, overwrite)
-    return _callback(keras, KerasWatcher(opening, backend, probe_images, class_names))
+    opening = Opening(
+        "watch_keras", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names
+    )
+    return _callback(keras, KerasWatcher(opening, backend, probe_images))
 
 
 def _callback(keras: Any, watcher: KerasWatcher) -> Any:

@@ -32,7 +32,7 @@ from kernelearn.watching.keras.probing import Probing
 from kernelearn.watching.keras.rules import Rules
 from kernelearn.watching.keras.steps import STEPS, RecordedStep, Taken
 from kernelearn.watching.keras.uses import uses_of
-from kernelearn.watching.opening import Opening
+from kernelearn.watching.opening import Opening, tried
 from kernelearn.watching.sayings import Sayings, giving_up
 from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenWeight
 
@@ -45,9 +45,9 @@ class KerasWatcher:
         backend: of Keras.
     """
 
-    def __init__(self, opening: Opening, backend: str, probe_images: Any, class_names: Any) -> None:
+    def __init__(self, opening: Opening, backend: str, probe_images: Any) -> None:
         self._opening, self._backend = opening, backend
-        self._probe_images, self._class_names = probe_images, class_names
+        self._probe_images = probe_images
         self._book: WatchBook | None = None
         self._sayings = Sayings("watch_keras", self._event)
         self._is_on, self._is_over = False, False
@@ -70,12 +70,17 @@ class KerasWatcher:
 
         Raises: ArgumentError for what cannot be watched; StorageError for the folder.
         """
+        if self._book is not None:  # a fit that ended with an error, or by an interrupt
+            self.end("interrupted")
         if self._is_over:
             raise ArgumentError(
                 f"watch_keras: the run {str(self._opening.folder)!r} is finished. Make another callback for "
                 "another fit, with another run."
             )
         checks.check_model(model, self._backend)
+        left = model.train_function
+        if isinstance(left, RecordedStep):  # of a fit that ended with an error just before its step
+            left.stand_back()
         self._model, self._losses = model, BatchLosses(model)
         self._is_on = True
 
@@ -124,6 +129,11 @@ class KerasWatcher:
         self._synchronise()
         if not self._model.built:
             return  # a model that its first batch builds is seen from the second on
+        if isinstance(self._model.train_function, RecordedStep):
+            raise ArgumentError(
+                "watch_keras: this model is being watched already by another callback of this fit; leave one "
+                "of them out."
+            )
         if self._book is None:
             self._open()
         if not self._is_ledger_due or self._step is None:
@@ -138,6 +148,8 @@ class KerasWatcher:
         self._names = names = Names(model)
         self._rules = Rules(model, names)
         held = held_model(model, names)
+        if self._probe_images is not None:
+            self._probing = tried("watch_keras", lambda: Probing(model, names, self._probe_images))
         self._book = self._opening.book(self._about())
         if held.config is not None:
             self._book.hold(held.config, names.shapes, held.compiled)
@@ -146,15 +158,13 @@ class KerasWatcher:
                 f"The run does not hold the model: {held.why} Ledgers, updates, histories and the report "
                 "work on it; what computes with the model (explain unit, delta, dense, field) does not."
             )
-        if self._probe_images is not None:
-            self._probing = Probing(model, names, self._probe_images)
+        if self._probing is not None:
             self._book.watch_probes(self._probing.images(), self._maps)
         self._step = STEPS[self._backend](model, names)
 
     def _about(self) -> dict[str, Any]:
         import keras
 
-        names = self._class_names
         return {
             "model": None,
             "metadata": {
@@ -164,7 +174,6 @@ class KerasWatcher:
             "weights": {path: list(shape) for path, shape in self._names.shapes.items()},
             "engine": f"Keras on {self._backend}",
             "policy": None,
-            "class_names": None if names is None else [str(name) for name in names],
         }
 
     def _maps(self) -> Mapping[str, Array]:

@@ -26,7 +26,7 @@ class Trained:
         self.names = Names(module)
         self._first: dict[int, int] = {}  # id of a parameter -> step behind which it got its first update
 
-    def about(self, class_names: Any) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
         """What the manifest says of the whole run."""
         import torch
 
@@ -36,7 +36,6 @@ class Trained:
             "weights": {path: list(seen.shape) for path, seen in self.names.weights().items()},
             "engine": "PyTorch",
             "policy": None,
-            "class_names": None if class_names is None else [str(name) for name in class_names],
         }
 
     @property

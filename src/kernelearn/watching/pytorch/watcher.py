@@ -22,7 +22,7 @@ from kernelearn._optional import require
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
-from kernelearn.watching.opening import Opening
+from kernelearn.watching.opening import Opening, tried
 from kernelearn.watching.pytorch import checks
 from kernelearn.watching.pytorch.assembling import assemble
 from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
@@ -82,7 +82,7 @@ def watch(
     """
     require("torch", _PURPOSE)
     maps = 0 if probe_images is None else maps_every
-    opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite)
+    opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names)
     checks.check_module(module)
     trained = Trained(module, optimizer)
     checks.check_optimizer(trained.optimizer, trained.names)
@@ -90,9 +90,11 @@ def watch(
         checks.check_criterion(criterion)
     if checks.processes(module)[0]:  # every process trains; the first one records
         return Watcher(trained, None, None, None)
-    book = opening.book(trained.about(class_names))
+    probing = None
     if probe_images is not None:
-        probing = Probing(module, trained.names, probe_images)
+        probing = tried("watch", lambda: Probing(module, trained.names, probe_images))
+    book = opening.book(trained.about())
+    if probing is not None:
         book.watch_probes(probing.images(), probing.maps)
     return Watcher(trained, book, criterion, loader, hold_model)
 
