@@ -27,7 +27,7 @@ from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
-from tests.engine.cpu.memory import CAUGHT, GuardedMemory, run_in_child
+from tests.engine.cpu.memory import CAUGHT, NANS, GuardedMemory, run_in_child
 from tests.engine.helpers import Case, as_dtype, magnitudes
 from tests.rounding import gamma
 
@@ -413,7 +413,7 @@ def check_guarded(
     run_in_child(work)
 
 
-def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None:
+def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None], filling: int = NANS) -> None:
     """One run with every buffer on pages of its own; compares values, and the filling between the buffers.
 
     The work is done all at once for buffers at the end of a page, else task by task.
@@ -426,7 +426,7 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None]) -> None
     sizes = {name: exact_bytes(executable, name, images) for name in computed}
     sizes.update((f"in:{n}", a.nbytes) for n, a in arrays.items())
     sizes.update((f"var:{n}", v.memory.nbytes) for n, v in bench.variables.items())
-    with GuardedMemory(sizes, at_end) as memory:
+    with GuardedMemory(sizes, at_end, filling) as memory:
         for name, array in arrays.items():
             arrays[name] = memory.place(f"in:{name}", array)
         weights = {n: memory.place(f"var:{n}", v.memory) for n, v in bench.variables.items()}

@@ -15,8 +15,9 @@ import numpy as np
 
 PAGE = mmap.PAGESIZE
 PROT_NONE, PROT_READ = 0, 1
-# What unused bytes hold: four of them are a NaN, which shows in a result that used them.
-FILLING = 0xFF
+# What unused memory holds, as int16: NaN, which shows in a result that used it; or denormal numbers, which
+# show in the flags of the processor. Both are that as float32, as float64 and as bfloat16.
+NANS, DENORMALS = -1, 1
 # What the message of a child that died says.
 CAUGHT = "out of bounds"
 
@@ -29,9 +30,10 @@ class GuardedMemory:
     Args:
         sizes: name of a part -> bytes.
         at_end: parts end where their last page ends; else they start where their first page starts.
+        filling: what the memory holds at first, as int16.
     """
 
-    def __init__(self, sizes: Mapping[str, int], at_end: bool) -> None:
+    def __init__(self, sizes: Mapping[str, int], at_end: bool, filling: int = NANS) -> None:
         self.offsets: dict[str, int] = {}
         self.sizes = dict(sizes)
         self._pages: dict[str, tuple[int, int]] = {}
@@ -44,7 +46,8 @@ class GuardedMemory:
             place += length + PAGE
         self._map = mmap.mmap(-1, place)
         self.whole = np.frombuffer(self._map, np.uint8)
-        self.whole[:] = FILLING
+        self.whole.view(np.int16)[:] = filling
+        self._filling = self.whole.copy()
         self._protect = ctypes.CDLL(None, use_errno=True).mprotect
         self._protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
         for guard in guards:
@@ -78,10 +81,10 @@ class GuardedMemory:
     def check_filling(self, what: str) -> None:
         """Raise AssertionError if somebody wrote beside a part, on the part's own pages."""
         for name, (start, length) in self._pages.items():
-            page = self.whole[start : start + length]
-            inside = self.offsets[name] - start
-            beside = np.concatenate([page[:inside], page[inside + self.sizes[name] :]])
-            assert (beside == FILLING).all(), f"{what}: wrote {CAUGHT} beside {name}"
+            inside = self.offsets[name]
+            for lo, hi in ((start, inside), (inside + self.sizes[name], start + length)):
+                is_left = np.array_equal(self.whole[lo:hi], self._filling[lo:hi])
+                assert is_left, f"{what}: wrote {CAUGHT} beside {name}"
 
 
 def run_in_child(work: Callable[[Callable[[str], None]], None]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kernelearn._optional import require
 from kernelearn.conversion.keras import zipped
 from kernelearn.errors import ArgumentTypeError
-from kernelearn.layers import Layer
 from kernelearn.models import Model
 
 
@@ -58,7 +57,7 @@ def to_keras(model: Model) -> Any:
 
 def _for_pytorch(model: Model) -> dict[str, str]:
     """Names without the dots that Keras on PyTorch takes in no name; says what it computes otherwise."""
-    layers = list(_all_layers(model))
+    layers = [layer for _, layer in model.descendants()]
     known = {layer.name for layer in layers}
     names: dict[str, str] = {}
     for layer in layers:
@@ -88,13 +87,6 @@ OTHERWISE_ON_PYTORCH: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("UpSampling2D", lambda layer: layer.interpolation == "bicubic", "has another cubic kernel"),
     ("Resizing", lambda layer: layer.interpolation == "bicubic", "has another cubic kernel"),
 )
-
-
-def _all_layers(model: Model) -> Iterator[Layer]:
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, Model):
-            yield from _all_layers(layer)
 
 
 def _warn(text: str) -> None:

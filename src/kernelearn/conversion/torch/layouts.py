@@ -10,6 +10,7 @@ attention       in_proj (3 h d, e)          query, key, value (e, h, d) each; ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,6 @@ def dense_weight(kernel: Array, places: Array | None = None) -> Array:
     return rows.T
 
 
-def inverse(places: Array) -> Array:
+def inverse(places: Array | Sequence[int]) -> Array:
     """The permutation that undoes another."""
-    back = np.empty_like(places)
-    back[places] = np.arange(len(places))
-    return back
+    return np.argsort(places)

@@ -78,7 +78,7 @@ def layer_norm(plan: Plan, at: Site, values: list[Placed]) -> Placed:
     last = tuple(range(x.rank - count, x.rank))
     if set(x.order[-count:]) != set(last):
         x = plan.ordered(at, x, (*(axis for axis in x.order if axis not in last), *last))
-    turned = np.asarray([axis - last[0] for axis in x.order[-count:]])
+    turned = [axis - last[0] for axis in x.order[-count:]]
     sizes = tuple(x.shape[axis] for axis in x.order[-count:])
     states = _affine(plan, at, sizes, lambda a: a.transpose(turned), lambda a: a.transpose(inverse(turned)))
     y = plan.module(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed, channels_first
 from kernelearn.conversion.torch.writing import (  # noqa: F401 - each enters its writers
     activations,
@@ -62,15 +63,10 @@ def _input(plan: Plan, model: Model, tensor: Any, order_there: Sequence[int] | N
     ref = Ref(f"input_{len(plan.inputs)}")
     order = channels_first(rank) if moves else tuple(range(rank))
     if order_there is not None and len(order_there) == rank:
-        order = _back(order_there)
+        order = tuple(inverse(order_there).tolist())
     plan.inputs.append(ref)
     plan.orders.append(order)
     return Placed(ref, shape, order)
-
-
-def _back(order: Sequence[int]) -> tuple[int, ...]:
-    """The order of axes that undoes another one."""
-    return tuple(list(order).index(axis) for axis in range(len(order)))
 
 
 def _has_steps(model: Model) -> bool:
@@ -81,7 +77,7 @@ def _output(plan: Plan, model: Model, x: Placed, order_there: Sequence[int] | No
     at = Site(model, "output", None, ())
     x = plan.in_order(at, x)
     if order_there is not None and len(order_there) == x.rank:
-        x = plan.ordered(at, x, _back(order_there))
+        x = plan.ordered(at, x, inverse(order_there).tolist())
     elif x.rank > 3:
         x = plan.images(at, x)
     elif x.rank < 3:

@@ -25,7 +25,7 @@ def flatten(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         x = Placed(x.tensor, shape, tuple(turned.index(axis) for axis in x.order))
     order = plan.flattened.get(at.name)
     if order is not None and len(order) == x.rank:
-        x = plan.ordered(at, x, inverse(np.asarray(order)).tolist())
+        x = plan.ordered(at, x, inverse(order).tolist())
     return plan.with_shape(at, x, at.shapes[0])
 
 
@@ -127,7 +127,7 @@ def _buffer(plan: Plan, at: Site, array: Any, x: Placed) -> Ref:
     """The constant of a layer that came from PyTorch: the buffer, its axes moved to those of the value."""
     name, order = plan.buffers[at.name]
     whole = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
-    there = whole.transpose(inverse(np.asarray(order)))
+    there = whole.transpose(inverse(order))
     y = plan.buffer(name, there.reshape(plan.shapes[name]))
     if tuple(plan.shapes[name]) != there.shape:
         y = plan.call(at, "torch.reshape", y, there.shape)
