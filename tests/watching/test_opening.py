@@ -28,13 +28,22 @@ def opened(folder, **options):
         {"run": 3},
         {"run": ""},
         {"class_names": 4},
-        {"class_names": "abcd"},
     ],
     ids=str,
 )
 def test_wrong_arguments_are_named(tmp_path, wrong):
     with pytest.raises(ArgumentError, match=f"watch: {next(iter(wrong))} "):
         opened(tmp_path / "run", **wrong)
+
+
+def test_a_run_that_is_there_is_not_written_over(tmp_path):
+    opened(tmp_path / "run").check_free()
+    book = opened(tmp_path / "run").book(ABOUT)
+    opened(tmp_path / "run")  # as another process of the same training does
+    with pytest.raises(ArgumentError, match="overwrite=True"):
+        opened(tmp_path / "run").check_free()
+    opened(tmp_path / "run", overwrite=True).check_free()
+    book.close()
 
 
 def test_numbers_and_names_of_numpy_are_taken(tmp_path):

@@ -33,7 +33,7 @@ class Opening:
             for the usual ones, as far as the time allows.
         layers, max_bytes, overwrite: as for the Recorder.
         class_names: in the order of their numbers, or None.
-    Raises: ArgumentError for an argument that is out of range, or a run that is there already.
+    Raises: ArgumentError for an argument that is out of range.
     """
 
     who: str
@@ -52,16 +52,20 @@ class Opening:
                 checked_count(self.who, name, getattr(self, name), 0, _OF_STRIDES)
         checked_count(self.who, "max_bytes", self.max_bytes, 1)
         checked_folder(self.who, "run", self.run)
-        if self.class_names is not None and (
-            isinstance(self.class_names, str) or not hasattr(self.class_names, "__iter__")
-        ):
+        if self.class_names is not None and not hasattr(self.class_names, "__iter__"):
             raise ArgumentError(f"{self.who}: class_names must be names, got {self.class_names!r}.")
-        check_free(self.folder, self.overwrite)
 
     @property
     def folder(self) -> Path:
         """Of the run."""
         return Path(self.run)
+
+    def check_free(self) -> None:
+        """For who opens the book later. Not of each process: the first may have begun the run of all.
+
+        Raises: ArgumentError for a run that is there already.
+        """
+        check_free(self.folder, self.overwrite)
 
     @property
     def _strides(self) -> dict[Stream, int | None]:

@@ -53,6 +53,7 @@ def watch_keras(
     opening = Opening(
         "watch_keras", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names
     )
+    opening.check_free()
     return _callback(keras, KerasWatcher(opening, backend, probe_images))
 
 
