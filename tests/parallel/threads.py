@@ -26,6 +26,13 @@ class Room:
         return found
 
 
+class Done:
+    """A request that was answered at once."""
+
+    def Test(self):
+        return True
+
+
 class ThreadCommunicator:
     """One thread's end."""
 
@@ -38,11 +45,20 @@ class ThreadCommunicator:
     def Get_size(self):
         return self.room.size
 
-    def allgather(self, value):
-        return self.room.all_say(self.rank, value)
+    def Dup(self):
+        return self
 
-    def bcast(self, value, root):
-        return self.room.all_say(self.rank, value)[root]
+    def Iallgather(self, part, into):
+        self.Allgather(part, into)
+        return Done()
+
+    def Bcast(self, array, root):
+        found = self.room.all_say(self.rank, array)[root]
+        if self.rank != root:
+            array[:] = found
+
+    def Allgather(self, part, into):
+        into[:] = np.stack(self.room.all_say(self.rank, part))
 
     def Allgatherv(self, part, into):
         array, counts = into

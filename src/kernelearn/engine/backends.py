@@ -5,7 +5,7 @@ An engine turns a `Program` and its variables into an executable with `run(input
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
+
+T = TypeVar("T")
 
 
 class Executable(Protocol):
@@ -36,6 +38,12 @@ class Executable(Protocol):
 
     def run(self, inputs: Mapping[str, np.ndarray], is_checked: bool = False) -> dict[str, np.ndarray]:
         """Label -> array for every output; `is_checked`: the inputs are known to be as the program says."""
+        ...
+
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Callable[[dict[str, np.ndarray]], T]) -> T:
+        """What `use` makes of the outputs, which lie where they were computed until it returns: nothing is
+        copied. It must not write them, nor run this program. The inputs are known to be as it says.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """The reference engine: runs a program by the NumPy functions of the operator table, one after another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.engine.variable import Variable
 from kernelearn.engine.work import Work, explain, reference_work
 from kernelearn.errors import KernelearnError, ShapeError
+
+T = TypeVar("T")
 
 
 class ReferenceExecutable:
@@ -46,6 +49,10 @@ class ReferenceExecutable:
             self._compute(op, arrays)
             self._release(number, op, arrays)
         return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
+
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Callable[[dict[str, np.ndarray]], T]) -> T:
+        """What `use` makes of the outputs; see `Executable`."""
+        return use(self.run(inputs, is_checked=True))
 
     def work(self, images: int = 32) -> list[Work]:
         """What a run on so many images does: one row per operation."""

@@ -62,13 +62,21 @@ class Binding(Jobs):
 
     def run(self, arrays: Arrays) -> dict[str, Array]:
         """One step; label -> array of every output."""
+        self.compute(arrays)
+        return {label: found.copy() for label, found in self.results(arrays).items()}
+
+    def compute(self, arrays: Arrays) -> None:
+        """One step, whose results stay where they are."""
         self.use(arrays)
         if self.prologue:
             self._constants.renew(self._compute_constants)
         self._work(arrays)
         self._check(arrays)
+
+    def results(self, arrays: Arrays) -> dict[str, Array]:
+        """Label -> array of every output of the last step, in place."""
         return {
-            label: (self.array(found, arrays) if isinstance(found, str) else found).copy()
+            label: self.array(found, arrays) if isinstance(found, str) else found
             for label, found in self._results.items()
         }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from kernelearn.errors import KernelearnError
 
 # Memory layouts kept, one per number of images; a training run needs two (the last batch is smaller).
 MAX_BINDINGS = 6
+
+T = TypeVar("T")
 
 
 class CpuExecutable:
@@ -66,9 +69,20 @@ class CpuExecutable:
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
             results = self.binding(arrays).run(arrays)
-            for variable in self._changed:
-                variable.version += 1
+            self._note_changes()
             return results
+
+    def visit(self, inputs: Mapping[str, Array], use: Callable[[dict[str, Array]], T]) -> T:
+        """What `use` makes of the outputs; see `Executable`."""
+        with self._lock:
+            binding = self.binding(inputs)
+            binding.compute(inputs)
+            self._note_changes()
+            return use(binding.results(inputs))
+
+    def _note_changes(self) -> None:
+        for variable in self._changed:
+            variable.version += 1
 
     def calls(self) -> list[Call | Fallback]:
         """Everything a run does, in order."""
