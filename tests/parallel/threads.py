@@ -32,6 +32,9 @@ class Done:
     def Test(self):
         return True
 
+    def Wait(self):
+        return None
+
 
 class ThreadCommunicator:
     """One thread's end."""
@@ -50,6 +53,14 @@ class ThreadCommunicator:
 
     def Iallgather(self, part, into):
         self.Allgather(part, into)
+        return Done()
+
+    def Ialltoallv(self, outgoing, incoming):
+        self.Alltoallv(outgoing, incoming)
+        return Done()
+
+    def Iallgatherv(self, part, into):
+        self.Allgatherv(part, into)
         return Done()
 
     def Bcast(self, array, root):

@@ -8,6 +8,8 @@ import pytest
 import kernelearn as kl
 from kernelearn import layers, optimizers
 from kernelearn.errors import ArgumentError, NonFiniteError
+from kernelearn.parallel import sending
+from kernelearn.training.steps import shard_sums
 from kernelearn.training.steps.cutting import CUT, cut_step
 from tests.parallel import threads
 
@@ -413,3 +415,69 @@ def test_a_backup_belongs_to_its_transport(tmp_path):
     with pytest.raises(ArgumentError, match="transport"):
         fit(2)
     fit(2, transport="bfloat16")
+
+
+# --- pieces that are sent while others are computed
+
+
+def deep():
+    """Layers with about as many weights each."""
+    kl.set_random_seed(1)
+    hidden = [layers.Conv2D(4, 3, padding="same", activation="tanh") for _ in range(4)]
+    last = [
+        layers.BatchNormalization(synchronized=True),
+        layers.Dropout(0.2),
+        layers.GlobalAveragePooling2D(),
+    ]
+    return kl.Sequential([layers.Input((6, 6, 1)), *hidden, *last, layers.Dense(3, activation="softmax")])
+
+
+@pytest.mark.parametrize("transport", ["float32", "bfloat16"])
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize(
+    ("size", "shards", "rows"), [(2, 12, 28), (3, 12, 28), (5, 7, 28), (4, 12, 3), (2, 2, 28)]
+)
+def test_gradients_that_travel_early(monkeypatch, transport, engine, size, shards, rows):
+    def run():
+        with lock:
+            model = deep()
+            model.compile("adam", LOSS, shards=shards, engine=engine, transport=transport)
+        model.fit(X[:rows], Y[:rows], batch_size=rows, epochs=3, seed=1, verbose=0)
+        return b"".join(weight.tobytes() for weight in model.get_weights())
+
+    alone = run()
+    monkeypatch.setattr(shard_sums, "LEAST", 0)
+    posted = []
+    monkeypatch.setattr(sending.Sending, "post", noting(posted, sending.Sending.post))
+    assert threads.as_processes(size, run) == [alone] * size
+    # steps, processes, pieces
+    assert sum(len(one._cuts) == 4 for one in posted) == 3 * size * 4
+
+
+def noting(calls, function):
+    """The same method; for whom it was called is noted."""
+
+    def noted(self, *arguments):
+        calls.append(self)
+        return function(self, *arguments)
+
+    return noted
+
+
+def test_late_layers_come_first(monkeypatch):
+    """Else nothing would travel while something is computed."""
+    monkeypatch.setattr(shard_sums, "LEAST", 0)
+    found = []
+
+    def run():
+        with lock:
+            model = deep()
+            model.compile("sgd", LOSS, shards=4)
+            step = model.step("train")
+        last = step.parts.stages(7)[-1]
+        found.append((last._announced, len(last.plan.steps)))
+
+    threads.as_processes(2, run)
+    for behind, steps in found:
+        assert behind == sorted(behind)
+        assert behind[0] < behind[-1] < steps

@@ -1,7 +1,6 @@
 """The reference engine: runs a program by the NumPy functions of the operator table, one after another."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,8 +9,6 @@ from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.engine.variable import Variable
 from kernelearn.engine.work import Work, explain, reference_work
 from kernelearn.errors import KernelearnError, ShapeError
-
-T = TypeVar("T")
 
 
 class ReferenceExecutable:
@@ -28,6 +25,7 @@ class ReferenceExecutable:
         self.program = program
         self.variables = {b.name: variables[b.name] for b in program.weights()}
         self._last_uses = program.last_uses()
+        self._announced = 0
 
     def run(self, inputs: Mapping[str, np.ndarray], is_checked: bool = False) -> dict[str, np.ndarray]:
         """Run one step.
@@ -50,9 +48,21 @@ class ReferenceExecutable:
             self._release(number, op, arrays)
         return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
 
-    def visit(self, inputs: Mapping[str, np.ndarray], use: Callable[[dict[str, np.ndarray]], T]) -> T:
-        """What `use` makes of the outputs; see `Executable`."""
-        return use(self.run(inputs, is_checked=True))
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Groups of outputs for `visit`; see `Executable`."""
+        self._announced = len(groups)
+
+    def visit(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        use: Callable[[dict[str, np.ndarray]], None],
+        reached: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        """Run, and let `use` have the outputs; see `Executable`."""
+        found = self.run(inputs, is_checked=True)
+        for number in range(self._announced if reached is not None else 0):
+            reached(number, found)  # type: ignore[misc]
+        use(found)
 
     def work(self, images: int = 32) -> list[Work]:
         """What a run on so many images does: one row per operation."""

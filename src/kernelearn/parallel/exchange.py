@@ -10,15 +10,15 @@ import contextlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
-from kernelearn.parallel import meeting_point, rounding
+from kernelearn.errors import KernelearnError
+from kernelearn.parallel import meeting_point
 from kernelearn.parallel.meeting_point import MESSAGE
-from kernelearn.parallel.rounding import packed, unpacked
-from kernelearn.parallel.tree import Node, cover, joined, share_of
+from kernelearn.parallel.sending import Plan, Sending, summed
+from kernelearn.parallel.tree import Node
 
 Vector = np.ndarray[Any, Any]
 
@@ -69,6 +69,20 @@ class Exchange(Protocol):
             is_rounded: the nodes were rounded to bfloat16, and so are sums: see `rounding`.
         """
 
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
+        """The same in pieces, each as soon as it is there; arguments as of `combine`. For several processes.
+
+        Args:
+            cuts: from where to where each piece lies in the vector.
+        """
+
     def in_order(self, part: Vector, rows: Sequence[int] | None = None) -> Vector:
         """Rows of all processes, one behind the other, on every process.
 
@@ -105,7 +119,11 @@ class Alone:
         is_rounded: bool = False,
     ) -> Vector:
         """The sum over all shards."""
-        return _sum(shards, nodes, into, is_rounded)
+        return summed(shards, nodes, into, is_rounded)
+
+    def sending(self, shards: int, into: Vector, *unused: Any) -> Sending:
+        """Refused: there is nobody to send to."""
+        raise KernelearnError("A single process sends nothing: call combine.")
 
     def in_order(self, part: Vector, rows: Sequence[int] | None = None) -> Vector:
         """The rows as they are."""
@@ -123,16 +141,15 @@ class Alone:
 class OverMPI:
     """The processes of a communicator of mpi4py.
 
-    Each process adds up one slice of the vectors for all: it gets that slice of every node, adds them in the
-    order of the tree, and gives the sum back. Twice the numbers of a vector travel, whatever the number of
-    shards, where the shares of the processes are nodes of the tree.
+    Of a vector that is combined twice the numbers travel, whatever the number of shards, where the shares of
+    the processes are nodes of the tree: see `sending`.
     """
 
     def __init__(self, communicator: Any) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
         self._memory: dict[str, Vector] = {}
-        self._meetings = communicator.Dup()
+        self._meetings, self._returning = communicator.Dup(), communicator.Dup()
         self._is_busy = False
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
@@ -165,64 +182,22 @@ class OverMPI:
         is_rounded: bool = False,
     ) -> Vector:
         """The sum over all shards, on every process."""
+        sending = self.sending(shards, into, [slice(0, len(into))], has_images, is_rounded)
+        sending.post(nodes)
+        return sending.finish()
+
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
+        """The same in pieces."""
         self.meet(MESSAGE)
-        root = (0, shards)
-        held = [list(cover(root, share_of(rank, self.size, shards))) for rank in range(self.size)]
-        bounds = [rank * len(into) // self.size for rank in range(self.size + 1)]
-        mine = [vector for node in held[self.rank] if (vector := nodes[node]) is not None]
-        found: dict[Node, Vector | None] = {node: None for part in held for node in part}
-        theirs = [[node for node in part if has_images(node)] for part in held]
-        pieces = self._slices(mine, [len(part) for part in theirs], bounds, into, is_rounded)
-        found.update(zip((node for part in theirs for node in part), pieces))
-        own = into[bounds[self.rank] : bounds[self.rank + 1]]
-        self._give_back(_sum(shards, found, own, is_rounded), into, bounds, is_rounded)
-        return into
-
-    def _slices(
-        self, mine: Sequence[Vector], theirs: Sequence[int], bounds: Sequence[int], like: Vector, halved: bool
-    ) -> list[Vector]:
-        """This process's slice of the nodes of all processes, in order.
-
-        Args:
-            mine: the nodes that this one has; theirs: how many each process has.
-            bounds: of the slices.
-            halved: send bfloat16.
-        """
-        sizes, width = np.diff(bounds), bounds[self.rank + 1] - bounds[self.rank]
-        kind = np.dtype(np.uint16) if halved else like.dtype
-        outgoing = self._outgoing(mine, bounds, like, halved)
-        incoming = self._scratch("incoming", kind, width * sum(theirs))
-        counts = [width * count for count in theirs]
-        self.communicator.Alltoallv([outgoing, sizes * len(mine)], [incoming, counts])
-        if halved:
-            incoming = unpacked(incoming, self._scratch("unpacked", like.dtype, len(incoming)))
-        return [incoming[number * width : (number + 1) * width] for number in range(sum(theirs))]
-
-    def _outgoing(self, mine: Sequence[Vector], bounds: Sequence[int], like: Vector, halved: bool) -> Vector:
-        """The slices of all nodes that this process has, by whom they are for."""
-        if len(mine) == 1 and not halved:
-            return mine[0]  # it lies there in this order
-        kind = np.dtype(np.uint16) if halved else like.dtype
-        outgoing, start = self._scratch("outgoing", kind, len(mine) * len(like)), 0
-        for first, behind in pairwise(bounds):
-            for vector in mine:
-                target, start = outgoing[start : start + behind - first], start + behind - first
-                if halved:
-                    packed(vector[first:behind], target)
-                else:
-                    target[:] = vector[first:behind]
-        return outgoing
-
-    def _give_back(self, total: Vector, into: Vector, bounds: Sequence[int], halved: bool) -> None:
-        """Give this process's slice of the sum to all, and get theirs."""
-        sizes = np.diff(bounds)
-        if not halved:
-            self.communicator.Allgatherv(total, [into, sizes])
-            return
-        halves = packed(total, self._scratch("outgoing", np.dtype(np.uint16), len(total)))
-        whole = self._scratch("incoming", np.dtype(np.uint16), len(into))
-        self.communicator.Allgatherv(halves, [whole, sizes])
-        unpacked(whole, into)
+        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        return Sending(plan, (self.communicator, self._returning), self._scratch, into, cuts)
 
     def _scratch(self, purpose: str, kind: np.dtype[Any], length: int) -> Vector:
         """Memory that is there for the next exchange, too: new pages would cost as much as what is sent."""
@@ -278,14 +253,3 @@ def _head_of(said: bytes) -> Vector:
     if len(said) <= _HEAD - _LENGTH:
         head[_LENGTH : _LENGTH + len(said)] = np.frombuffer(said, np.uint8)
     return head
-
-
-def _sum(shards: int, nodes: Mapping[Node, Vector | None], like: Vector, is_rounded: bool) -> Vector:
-    total = joined((0, shards), nodes, rounding.add if is_rounded else _add)
-    return np.zeros_like(like) if total is None else total
-
-
-def _add(first: Vector, second: Vector) -> Vector:
-    with np.errstate(over="ignore", invalid="ignore"):
-        first += second
-    return first

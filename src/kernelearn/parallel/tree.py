@@ -63,6 +63,19 @@ def value_of(
     return add(first, second)
 
 
+def before_last(node: Node) -> list[Node]:
+    """The nodes that the last shard of a node is added to: the sum is n0 + (n1 + (... + shard)).
+
+    >>> before_last((6, 12))
+    [(6, 9), (9, 11)]
+    """
+    found = []
+    while node[1] - node[0] > 1:
+        left, node = halves(node)
+        found.append(left)
+    return found
+
+
 def joined(root: Node, known: Mapping[Node, T | None], add: Callable[[T, T], T]) -> T | None:
     """The sum of a node from the sums of nodes below it that cover it."""
     if root in known:

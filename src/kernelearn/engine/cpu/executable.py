@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -30,8 +29,6 @@ from kernelearn.errors import KernelearnError
 # Memory layouts kept, one per number of images; a training run needs two (the last batch is smaller).
 MAX_BINDINGS = 6
 
-T = TypeVar("T")
-
 
 class CpuExecutable:
     """A program and its variables on the CPU engine.
@@ -53,6 +50,7 @@ class CpuExecutable:
         self._opened = next(opened, 1)
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
+        self._announced: list[int] = []  # steps behind which groups of outputs are there
         self.stretches = schedule.stretches(self.plan.steps, self.plan)
         self.stretches_for_few = schedule.stretches(self.plan.for_few_images(), self.plan)
         self.prologue = schedule.only_native(schedule.stretches(self.plan.prologue, self.plan))
@@ -72,13 +70,30 @@ class CpuExecutable:
             self._note_changes()
             return results
 
-    def visit(self, inputs: Mapping[str, Array], use: Callable[[dict[str, Array]], T]) -> T:
-        """What `use` makes of the outputs; see `Executable`."""
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Groups of outputs for `visit`; see `Executable`. To be called before the first run."""
+        names = [[self.program.outputs[label] for label in group] for group in groups]
+        few = self.plan.for_few_images()
+        self._announced = schedule.last_writers(self.plan.steps, self.plan, names)
+        behind = set(self._announced)
+        self.stretches = schedule.stretches(self.plan.steps, self.plan, behind)
+        self.stretches_for_few = schedule.stretches(few, self.plan, behind)
+
+    def visit(
+        self,
+        inputs: Mapping[str, Array],
+        use: Callable[[dict[str, Array]], None],
+        reached: Callable[[int, dict[str, Array]], None] | None = None,
+    ) -> None:
+        """Run, and let `use` have the outputs; see `Executable`."""
         with self._lock:
             binding = self.binding(inputs)
-            binding.compute(inputs)
+            stops = [schedule.part_behind(binding.stretches, step) for step in self._announced]
+            binding.compute(
+                inputs, None if reached is None else _Stops(stops, reached, binding.results(inputs))
+            )
             self._note_changes()
-            return use(binding.results(inputs))
+            use(binding.results(inputs))
 
     def _note_changes(self) -> None:
         for variable in self._changed:
@@ -207,6 +222,25 @@ class CpuExecutable:
     def arena_bytes(self) -> int:
         """Memory for computed values."""
         return self.arena.memory.size + self.constants.nbytes
+
+
+@dataclass(frozen=True)
+class _Stops:
+    """Whom to tell that a part of a run is done.
+
+    Attributes:
+        parts: for each group of outputs the number of the part behind which it is there.
+        reached: who is told, with the number of the group and the outputs.
+    """
+
+    parts: list[int]
+    reached: Callable[[int, dict[str, Array]], None]
+    outputs: dict[str, Array]
+
+    def __call__(self, part: int) -> None:
+        for number, found in enumerate(self.parts):
+            if found == part:
+                self.reached(number, self.outputs)
 
 
 @dataclass(frozen=True)

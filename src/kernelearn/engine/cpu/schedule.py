@@ -68,14 +68,20 @@ class Stretch:
             self.groups.append(Group([call]))
 
 
-def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fallback]:
-    """Steps in order: stretches of native calls, interrupted by operations of the reference engine."""
+def stretches(
+    steps: Sequence[Call | Fallback], plan: Plan, behind: Collection[int] = ()
+) -> list[Stretch | Fallback]:
+    """Steps in order: stretches of native calls, interrupted by operations of the reference engine.
+
+    Args:
+        behind: numbers of steps behind which a stretch ends, too.
+    """
     result: list[Stretch | Fallback] = []
-    for step in steps:
+    for number, step in enumerate(steps):
         if isinstance(step, Fallback):
             result.append(step)
             continue
-        if not result or isinstance(result[-1], Fallback):
+        if not result or isinstance(result[-1], Fallback) or number - 1 in behind:
             result.append(Stretch())
         last = result[-1]
         assert isinstance(last, Stretch)
@@ -84,6 +90,28 @@ def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fa
         for group in stretch.groups:
             group.measure(plan)
     return result
+
+
+def last_writers(
+    steps: Sequence[Call | Fallback], plan: Plan, groups: Sequence[Collection[str]]
+) -> list[int]:
+    """For each group of buffers the number of the step behind which it and all groups before it are there."""
+    written: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        names = step.writes.values() if isinstance(step, Call) else step.operation.outputs
+        written.update((plan.root(name), number) for name in names)
+    latest = [max((written.get(plan.root(name), 0) for name in group), default=0) for group in groups]
+    return [max(latest[: number + 1]) for number in range(len(latest))]
+
+
+def part_behind(parts: Sequence[Stretch | Fallback], step: int) -> int:
+    """Number of the stretch, or operation of the reference engine, that ends with a step."""
+    count = 0
+    for number, part in enumerate(parts):
+        count += sum(len(group.calls) for group in part.groups) if isinstance(part, Stretch) else 1
+        if count > step:
+            return number
+    return len(parts) - 1
 
 
 def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:

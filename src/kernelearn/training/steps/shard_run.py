@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +14,10 @@ from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.parallel.exchange import Exchange
 from kernelearn.parallel.rounding import BFLOAT16
-from kernelearn.parallel.tree import cover, rows_of, share_of, value_of
+from kernelearn.parallel.sending import Sending
+from kernelearn.parallel.tree import Node, before_last, cover, rows_of, share_of, value_of
 from kernelearn.training.steps.cutting import CutStep
-from kernelearn.training.steps.shard_sums import Layout, Lender, Vectors, add
+from kernelearn.training.steps.shard_sums import Layout, Lender, Piece, Vectors
 from kernelearn.training.steps.step import Arrays, Batch, Clock, weight_name
 
 # Added to the seed for every shard: random numbers belong to images, not to processes.
@@ -56,6 +58,7 @@ class Parts(Protocol):
     by_row: Mapping[str, bool]
     inputs: Mapping[str, str]
     lender: Lender
+    pieces: Sequence[Piece]
 
     def stages(self, images: int) -> Sequence[Executable]:
         """The programs of a shard of so many images."""
@@ -126,14 +129,40 @@ class Running:
         """Run a stage of all shards of this process; the means of what it has to give."""
         count, exchange = self.shards.count, self.shards.exchange
         sums = _Sums(self, stage, layout)
-        root, own = (0, count), share_of(exchange.rank, exchange.size, count)
-        nodes = {node: value_of(node, sums.of, sums.joined, sums.with_one) for node in cover(root, own)}
+        own = list(cover((0, count), share_of(exchange.rank, exchange.size, count)))
+        pieces = self.parts.pieces if stage == len(self.parts.on_the_way) else []
+        if pieces:
+            nodes, sent = self._sent(own, sums, pieces)
+        else:
+            nodes, sent = {node: sums.node(node) for node in own}, {}
 
         def of_all(kind: str) -> np.ndarray:
+            if kind in sent:
+                return sent[kind].finish()
             held = {node: None if vectors is None else vectors[kind] for node, vectors in nodes.items()}
             return exchange.combine(count, held, self.lend(layout, kind), self.has_images, kind == BFLOAT16)
 
         return layout.arrays(of_all)
+
+    def _sent(
+        self, own: Sequence[Node], sums: _Sums, pieces: Sequence[Piece]
+    ) -> tuple[dict[Node, Vectors | None], dict[str, Sending]]:
+        """Run a stage of all shards, and send pieces of its longest vector while the last one is computed.
+
+        Returns: the sums of the nodes of this process, and kind -> what is on its way.
+        """
+        kind, last = pieces[0].kind, own[-1]
+        nodes = {node: sums.node(node) for node in own[:-1]}
+        into, cuts = self.lend(sums.layout, kind), [piece.cut for piece in pieces]
+        exchange = self.shards.exchange
+        sending = exchange.sending(self.shards.count, into, cuts, self.has_images, kind == BFLOAT16)
+
+        def post(piece: Piece, made: Vectors | None) -> None:
+            every = {**nodes, last: made}
+            sending.post({node: None if v is None else v[kind][piece.cut] for node, v in every.items()})
+
+        nodes[last] = sums.ending(last, pieces, post)
+        return nodes, {kind: sending}
 
     def has_images(self, node: tuple[int, int]) -> bool:
         """Whether any shard of a node has images."""
@@ -186,48 +215,110 @@ class _Sums:
     stage: int
     layout: Layout
 
-    def of(self, number: int) -> Vectors | None:
+    def node(self, node: Node) -> Vectors | None:
+        """The sum of a node; None without images."""
+        return value_of(node, self._of, self._joined, self._with_one)
+
+    def ending(self, node: Node, pieces: Sequence[Piece], post: _Post) -> Vectors | None:
+        """The sum of a node, whose pieces are posted while its last shard is computed.
+
+        Args:
+            pieces: of one kind, in the order in which they come.
+            post: told of each piece, with the sum as far as it is there.
+        """
+        before = [found for part in before_last(node) if (found := self.node(part)) is not None]
+        number, sums = node[1] - 1, before or [self._lent()]
+        put = Piece.add if before else Piece.store
+
+        def add(piece: Piece, found: Arrays, share: float) -> None:
+            put(piece, found, share, sums[-1])
+            self._fold(piece, sums)
+
+        if self.run.has_images((number, number + 1)):
+            rest = [piece for piece in self.layout.whole() if piece.kind != pieces[0].kind]
+            self._compute(number, add, rest, pieces, lambda piece: post(piece, sums[0]))
+        else:
+            for piece in self.layout.whole():
+                self._fold(piece, sums)
+            for piece in pieces:
+                post(piece, sums[0] if before else None)
+        return sums[0] if before or self.run.has_images(node) else None
+
+    def _fold(self, piece: Piece, sums: Sequence[Vectors]) -> None:
+        """n0 + (n1 + ...) into the first."""
+        for first, second in reversed(list(pairwise(sums))):
+            piece.join(first, second)
+
+    def _lent(self) -> Vectors:
+        return {kind: self.run.lend(self.layout, kind) for kind in self.layout.places}
+
+    def _of(self, number: int) -> Vectors | None:
         """What a shard adds to the means; None for one without images."""
-        taken = self.run.taken(number)
-        if taken.start == taken.stop:
+        if not self.run.has_images((number, number + 1)):
             return None
-        vectors = {kind: self.run.lend(self.layout, kind) for kind in self.layout.places}
-        self._compute(number, vectors, self.layout.store)
+        vectors = self._lent()
+        self._compute(number, lambda piece, found, share: piece.store(found, share, vectors))
         return vectors
 
-    def with_one(self, first: Vectors, number: int) -> Vectors:
+    def _with_one(self, first: Vectors, number: int) -> Vectors:
         """A sum with one more shard."""
-        taken = self.run.taken(number)
-        if taken.start < taken.stop:
-            self._compute(number, first, self.layout.add)
+        if self.run.has_images((number, number + 1)):
+            self._compute(number, lambda piece, found, share: piece.add(found, share, first))
         return first
 
-    def joined(self, first: Vectors, second: Vectors) -> Vectors:
+    def _joined(self, first: Vectors, second: Vectors) -> Vectors:
         """Of two sums."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            add(first, second)
+        with _quietly():
+            for piece in self.layout.whole():
+                piece.join(first, second)
         self.run.give_back(self.layout, second)
         return first
 
-    def _compute(self, number: int, vectors: Vectors, put: _Put) -> None:
-        """Run the stage on one shard."""
+    def _compute(
+        self,
+        number: int,
+        put: _Put,
+        at_end: Sequence[Piece] | None = None,
+        on_the_way: Sequence[Piece] = (),
+        behind: Callable[[Piece], None] | None = None,
+    ) -> None:
+        """Run the stage on one shard, and put its pieces where they belong.
+
+        Args:
+            at_end: pieces that are put there when it is done, all of them by default.
+            on_the_way: those that are as soon as they are there; then `behind` is called.
+        """
         run, taken = self.run, self.run.taken(number)
         images = taken.stop - taken.start
         share, is_last = images / run.batch.rows, self.stage == len(run.parts.on_the_way)
         kept = run.kept(number, is_last)
 
+        def reached(group: int, found: Arrays) -> None:
+            put(on_the_way[group], {**kept, **found}, share)
+            if behind is not None:
+                behind(on_the_way[group])
+
         def use(found: Arrays) -> None:
             run.note_rows(found, share)
-            put({**kept, **found}, share, vectors)
+            for piece in self.layout.whole() if at_end is None else at_end:
+                put(piece, {**kept, **found}, share)
             if not is_last:
                 names = found.keys() - run.parts.by_row.keys()
                 kept.update((name, found[name].copy()) for name in names)
 
         inputs = {**run.inputs(number), **kept}
-        # NOTE: what overflows is reported by the check of the loss.
-        with np.errstate(over="ignore", invalid="ignore"):
-            run.parts.stages(images)[self.stage].visit(inputs, use)
+        with _quietly():
+            run.parts.stages(images)[self.stage].visit(inputs, use, reached if on_the_way else None)
+
+
+def _quietly() -> np.errstate:
+    """What overflows is reported by the check of the loss, not by a shower of warnings."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class _Put(Protocol):
-    def __call__(self, found: Mapping[str, np.ndarray], share: float, into: Vectors, /) -> None: ...
+    def __call__(self, piece: Piece, found: Arrays, share: float, /) -> None: ...
+
+
+class _Post(Protocol):
+    def __call__(self, piece: Piece, made: Vectors | None, /) -> None: ...

@@ -19,6 +19,11 @@ from kernelearn.training.steps.step import Arrays
 
 # Name of a type, or "bfloat16" for float32 numbers that are rounded -> numbers of that kind.
 Vectors = dict[str, np.ndarray]
+_SENT = ("float32", BFLOAT16)
+
+
+# Bytes of a vector from which on it is sent in pieces, and how many: below, they cost more than they save.
+LEAST, PIECES = 1 << 20, 4
 
 
 class Place(NamedTuple):
@@ -28,6 +33,60 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Arrays that follow each other in a vector.
+
+    Attributes:
+        kind: of the vector.
+        places: of the arrays.
+    """
+
+    kind: str
+    places: tuple[Place, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the arrays."""
+        return [place.label for place in self.places]
+
+    @property
+    def cut(self) -> slice:
+        """Where it lies in the vector."""
+        return slice(self.places[0].start, self.places[-1].end)
+
+    def store(self, found: Mapping[str, np.ndarray], share: float, into: Vectors) -> None:
+        """Write its arrays, times the share that their shard has of the images."""
+        vector = into[self.kind]
+        times = vector.dtype.type(share)
+        for label, _, start, end in self.places:
+            np.multiply(found[label].reshape(-1), times, out=vector[start:end])
+        if self.kind == BFLOAT16:
+            rounding.round_in_place(vector[self.cut])
+
+    def add(self, found: Mapping[str, np.ndarray], share: float, to: Vectors) -> None:
+        """Add what `store` would write."""
+        vector = to[self.kind]
+        times, product = vector.dtype.type(share), np.empty(rounding.CHUNK, vector.dtype)
+        for label, _, start, end in self.places:
+            array, sums = found[label].reshape(-1), vector[start:end]
+            for part in rounding.chunks(end - start):
+                own = np.multiply(array[part], times, out=product[: part.stop - part.start])
+                if self.kind == BFLOAT16:
+                    rounding.round_in_place(own)
+                    rounding.add(sums[part], own)
+                else:
+                    sums[part] += own
+
+    def join(self, first: Vectors, second: Vectors) -> None:
+        """Add the second sum to the first."""
+        one, other = first[self.kind][self.cut], second[self.kind][self.cut]
+        if self.kind == BFLOAT16:
+            rounding.add(one, other)
+        else:
+            one += other
 
 
 @dataclass(frozen=True)
@@ -59,27 +118,31 @@ class Layout:
         """A new vector."""
         return np.empty(self.places[kind][-1].end, "float32" if kind == BFLOAT16 else kind)
 
-    def store(self, found: Mapping[str, np.ndarray], share: float, into: Vectors) -> None:
-        """Write all arrays, times the share that their shard has of the images."""
-        for kind, vector in into.items():
-            for label, _, start, end in self.places[kind]:
-                np.multiply(found[label].reshape(-1), vector.dtype.type(share), out=vector[start:end])
-            if kind == BFLOAT16:
-                rounding.round_in_place(vector)
+    def cut(self, kind: str, pieces: int) -> list[Piece]:
+        """A vector in so many pieces of whole arrays, about as long as each other: the last arrays first."""
+        places = self.places[kind]
+        length, found, start = places[-1].end, [], 0
+        for number in range(pieces):
+            end = next((i for i, p in enumerate(places) if p.end * pieces >= length * (number + 1)), -1) + 1
+            if end > start:
+                found.append(Piece(kind, tuple(places[start:end])))
+                start = end
+        return found[::-1]
 
-    def add(self, found: Mapping[str, np.ndarray], share: float, to: Vectors) -> None:
-        """Add what `store` would write."""
-        for kind, vector in to.items():
-            times, product = vector.dtype.type(share), np.empty(rounding.CHUNK, vector.dtype)
-            for label, _, start, end in self.places[kind]:
-                array, sums = found[label].reshape(-1), vector[start:end]
-                for part in rounding.chunks(end - start):
-                    own = np.multiply(array[part], times, out=product[: part.stop - part.start])
-                    if kind == BFLOAT16:
-                        rounding.round_in_place(own)
-                        rounding.add(sums[part], own)
-                    else:
-                        sums[part] += own
+    def to_send(self, processes: int) -> list[Piece]:
+        """The pieces in which so many processes send the longest vector, first those that come first.
+
+        Gradients of the last layers do, and stand last. None where the vector is sent when all is done.
+        """
+        lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in _SENT}
+        longest = max(lengths, key=lambda kind: lengths[kind], default=None)
+        if processes == 1 or longest is None or 4 * lengths[longest] < LEAST:
+            return []
+        return self.cut(longest, PIECES)
+
+    def whole(self) -> list[Piece]:
+        """Each vector in one piece."""
+        return [Piece(kind, tuple(places)) for kind, places in self.places.items()]
 
     def arrays(self, combined: Callable[[str], np.ndarray]) -> Arrays:
         """Label -> array, in the vector of each kind.
@@ -93,15 +156,6 @@ class Layout:
             for vector in (combined(kind),)
             for label, shape, start, end in places
         }
-
-
-def add(first: Vectors, second: Vectors) -> None:
-    """Add the second vectors to the first."""
-    for kind, vector in first.items():
-        if kind == BFLOAT16:
-            rounding.add(vector, second[kind])
-        else:
-            vector += second[kind]
 
 
 class Lender:

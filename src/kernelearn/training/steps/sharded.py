@@ -10,13 +10,12 @@ So the weights do not depend on how many processes share the shards, nor on thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 
-from kernelearn.engine.backends import Executable, prepare
+from kernelearn.engine.backends import Executable, Reached, Use, prepare
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, KernelearnError
@@ -26,11 +25,9 @@ from kernelearn.training.steps.building import Built
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
 from kernelearn.training.steps.programs import StepProgram
 from kernelearn.training.steps.shard_run import Running, Shards
-from kernelearn.training.steps.shard_sums import Layout, Lender
+from kernelearn.training.steps.shard_sums import Layout, Lender, Piece
 from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult
 from kernelearn.training.steps.synchronizing import synchronized
-
-T = TypeVar("T")
 
 # Images of a shard -> the whole step for so many; None: for any number.
 Programs = Mapping[int | None, Built]
@@ -47,9 +44,12 @@ class NotRun:
         """Refused."""
         raise KernelearnError("This step runs in shards: call its run(batch, clock).")
 
-    def visit(self, inputs: Mapping[str, np.ndarray], use: Callable[[Arrays], T]) -> T:
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Nothing to do."""
+
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Use, reached: Reached | None = None) -> None:
         """Refused."""
-        return use(self.run(inputs))
+        self.run(inputs)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ class Parts:
         means: what is combined at the end.
         by_row: labels of outputs with a row an image; True for gradients, which count by their shard's share.
         inputs: label -> name of the outputs that are inputs.
+        pieces: of the means that are sent while others are computed.
         lender: memory for sums.
     """
 
@@ -148,6 +149,7 @@ class Parts:
     means: Layout
     by_row: Mapping[str, bool]
     inputs: Mapping[str, str]
+    pieces: Sequence[Piece]
     lender: Lender = field(default_factory=Lender)
 
     @classmethod
@@ -177,19 +179,23 @@ class Parts:
         asked = {name: program.buffers[name] for name in late.values()}
         rest = replace(cut.rest, outputs=late, buffers={**asked, **cut.rest.buffers})
         gradients = set(program.gradients.values())
+        means = Layout.of(
+            {n: b for n, b in given.items() if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
+        )
+        stages = [prepare(stage.program, variables, engine) for stage in cut.stages]
+        pieces = means.to_send(shards.exchange.size)
+        stages[-1].announce([[n for n in p.labels if n in cut.stages[-1].program.outputs] for p in pieces])
         by_row = {n: b.name in gradients for n, b in given.items() if b.shape[:1] == (None,)}
         return cls(
             program,
             cut,
-            {rows: [prepare(stage.program, variables, engine) for stage in cut.stages]},
+            {rows: stages},
             prepare(rest, variables, engine),
             [Layout.of({n: found.program.buffers[n] for n in stage.exchanged}) for stage in cut.stages[:-1]],
-            Layout.of(
-                {label: buffer for label, buffer in given.items() if label not in by_row},
-                _rounded(program, shards.transport),
-            ),
+            means,
             by_row,
             inputs,
+            pieces,
         )
 
     def fit(self, other: Parts) -> bool:
