@@ -91,7 +91,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arrays one behind the other, in a vector for each kind.
+    """Arrays one behind the other, in a vector for each kind: those that are computed first stand first.
 
     Attributes:
         places: kind -> place of each array, in order.
@@ -119,7 +119,7 @@ class Layout:
         return np.empty(self.places[kind][-1].end, "float32" if kind == BFLOAT16 else kind)
 
     def cut(self, kind: str, pieces: int) -> list[Piece]:
-        """A vector in so many pieces of whole arrays, about as long as each other: the last arrays first."""
+        """A vector in at most so many pieces of whole arrays, about as long as each other."""
         places = self.places[kind]
         length, found, start = places[-1].end, [], 0
         for number in range(pieces):
@@ -127,13 +127,10 @@ class Layout:
             if end > start:
                 found.append(Piece(kind, tuple(places[start:end])))
                 start = end
-        return found[::-1]
+        return found
 
     def to_send(self, processes: int) -> list[Piece]:
-        """The pieces in which so many processes send the longest vector, first those that come first.
-
-        Gradients of the last layers do, and stand last. None where the vector is sent when all is done.
-        """
+        """The pieces in which so many processes send the longest vector; none where it is sent as a whole."""
         lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in _SENT}
         longest = max(lengths, key=lambda kind: lengths[kind], default=None)
         if processes == 1 or longest is None or 4 * lengths[longest] < LEAST:

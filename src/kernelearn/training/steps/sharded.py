@@ -179,8 +179,10 @@ class Parts:
         asked = {name: program.buffers[name] for name in late.values()}
         rest = replace(cut.rest, outputs=late, buffers={**asked, **cut.rest.buffers})
         gradients = set(program.gradients.values())
+        made = {name: number for number, op in enumerate(found.program.operations) for name in op.outputs}
+        by_time = sorted(given.items(), key=lambda item: made[item[1].name])
         means = Layout.of(
-            {n: b for n, b in given.items() if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
+            {n: b for n, b in by_time if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
         )
         stages = [prepare(stage.program, variables, engine) for stage in cut.stages]
         pieces = means.to_send(shards.exchange.size)
