@@ -106,7 +106,7 @@ def run_together(size, work):
     return found
 
 
-def as_processes(size, work):
+def as_processes(size, work, spans_machines=False):
     """work() as each of `size` processes that train together; what each gave.
 
     `world` is one a Python process, so each thread asks for the exchange that is its own.
@@ -119,6 +119,7 @@ def as_processes(size, work):
 
     def one(communicator):
         local.exchange = OverMPI(communicator)
+        local.exchange.spans_machines = spans_machines
         return work()
 
     with world.pretending(Each()):

@@ -447,7 +447,7 @@ def test_gradients_that_travel_early(monkeypatch, transport, engine, size, shard
     monkeypatch.setattr(shard_sums, "LEAST", 0)
     posted = []
     monkeypatch.setattr(sending.Sending, "post", noting(posted, sending.Sending.post))
-    assert threads.as_processes(size, run) == [alone] * size
+    assert threads.as_processes(size, run, spans_machines=True) == [alone] * size
     # steps, processes, pieces
     assert sum(len(one._cuts) > 1 for one in posted) >= 3 * size * 3
 
@@ -508,7 +508,7 @@ def test_late_layers_come_first(monkeypatch):
         last = step.parts.stages(7)[-1]
         found.append((last._announced, len(last.plan.steps)))
 
-    threads.as_processes(2, run)
+    threads.as_processes(2, run, spans_machines=True)
     for behind, steps in found:
         assert behind == sorted(behind)
         assert behind[0] < behind[-1] < steps

@@ -31,10 +31,12 @@ class Exchange(Protocol):
 
     Attributes:
         rank, size: number of this process, and how many there are.
+        spans_machines: whether messages go over a network, while processors compute.
     """
 
     rank: int
     size: int
+    spans_machines: bool
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Wait for the others before something that all do together; whether all are here for the same.
@@ -100,7 +102,7 @@ class Exchange(Protocol):
 class Alone:
     """A single process that computes all shards."""
 
-    rank, size = 0, 1
+    rank, size, spans_machines = 0, 1, False
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """False: nobody shares the work."""
@@ -148,6 +150,7 @@ class OverMPI:
     def __init__(self, communicator: Any) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
+        self.spans_machines = False
         self._memory: dict[str, Vector] = {}
         self._meetings, self._returning = communicator.Dup(), communicator.Dup()
         self._is_busy = False

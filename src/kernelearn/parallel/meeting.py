@@ -105,14 +105,17 @@ def check_same(found: Sequence[Mapping[str, str]]) -> None:
 
 
 def share_cpus(together: Exchange) -> None:
-    """Divide a machine's CPUs among the processes on it, where nobody has set a number of threads.
+    """Divide a machine's CPUs among the processes on it, where nobody has set a number of threads; note
+    whether there are other machines.
 
     Where that was set, the first process warns of more threads than CPUs.
     """
     from kernelearn.engine.cpu.machine import threads
 
     host, own = socket.gethostname(), set(_cpus())
-    here = [set(cpus) for name, cpus in together.all_say((host, sorted(own))) if name == host]
+    said = together.all_say((host, sorted(own)))
+    together.spans_machines = any(name != host for name, _ in said)
+    here = [set(cpus) for name, cpus in said if name == host]
     sharing = sum(bool(own & cpus) for cpus in here)
     threads.share_cpus(sharing)
     counts = [count for name, count in together.all_say((host, threads.get_num_threads())) if name == host]

@@ -129,11 +129,11 @@ class Layout:
                 start = end
         return found
 
-    def to_send(self, processes: int) -> list[Piece]:
-        """The pieces in which so many processes send the longest vector; none where it is sent as a whole."""
+    def to_send(self) -> list[Piece]:
+        """The pieces in which processes of several machines send the longest vector; none for a short one."""
         lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in _SENT}
         longest = max(lengths, key=lambda kind: lengths[kind], default=None)
-        if processes == 1 or longest is None or 4 * lengths[longest] < LEAST:
+        if longest is None or 4 * lengths[longest] < LEAST:
             return []
         return self.cut(longest, PIECES)
 

@@ -185,7 +185,8 @@ class Parts:
             {n: b for n, b in by_time if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
         )
         stages = [prepare(stage.program, variables, engine) for stage in cut.stages]
-        pieces = means.to_send(shards.exchange.size)
+        # NOTE: on one machine the cores that compute copy the messages, too: sending early gains nothing.
+        pieces = means.to_send() if shards.exchange.spans_machines else []
         stages[-1].announce([[n for n in p.labels if n in cut.stages[-1].program.outputs] for p in pieces])
         by_row = {n: b.name in gradients for n, b in given.items() if b.shape[:1] == (None,)}
         return cls(
