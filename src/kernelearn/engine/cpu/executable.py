@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernelearn.engine.arrays import Array
-from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu import gathering, schedule
 from kernelearn.engine.cpu.binding import Binding
 from kernelearn.engine.cpu.lowering import lower
 from kernelearn.engine.cpu.machine import threads
@@ -50,9 +50,9 @@ class CpuExecutable:
         self._opened = next(opened, 1)
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
-        self.stretches = schedule.stretches(self.plan.steps, self.plan)
-        self.stretches_for_few = schedule.stretches(self.plan.for_few_images(), self.plan)
-        self.prologue = schedule.only_native(schedule.stretches(self.plan.prologue, self.plan))
+        self.stretches = gathering.stretches(self.plan.steps, self.plan)
+        self.stretches_for_few = gathering.stretches(self.plan.for_few_images(), self.plan)
+        self.prologue = gathering.only_native(gathering.stretches(self.plan.prologue, self.plan))
         self.constants = _constants(self.plan, self.variables)
         self.arena = Arena()
         self._functions: dict[int, Function] = {}
@@ -105,8 +105,8 @@ class CpuExecutable:
         """Compile all kernels now, not at the first run."""
         self._load([*self.prologue, *self.stretches])
 
-    def _load(self, stretches: list[schedule.Stretch | Fallback]) -> None:
-        groups = [group for stretch in schedule.only_native(stretches) for group in stretch.groups]
+    def _load(self, stretches: list[gathering.Stretch | Fallback]) -> None:
+        groups = [group for stretch in gathering.only_native(stretches) for group in stretch.groups]
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
         if calls:
             self._functions.update(zip(map(id, calls), self.plan.load(calls)))
@@ -185,7 +185,7 @@ class CpuExecutable:
             self.plan, stretches, self.prologue, self._functions, everywhere, constants, images, count
         )
 
-    def _stretches_for(self, images: int, count: int) -> list[schedule.Stretch | Fallback]:
+    def _stretches_for(self, images: int, count: int) -> list[gathering.Stretch | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
         return self.stretches_for_few if schedule.are_few(images, count) else self.stretches
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kernelearn.engine.cpu.gathering import Group
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import GROUP
 from kernelearn.engine.cpu.places import InputPlace, Place
 from kernelearn.engine.cpu.plan import Plan, is_number
-from kernelearn.engine.cpu.schedule import Group, Job, Range, touched, waits
+from kernelearn.engine.cpu.schedule import Job, Range, touched, waits
 
 
 class Jobs:

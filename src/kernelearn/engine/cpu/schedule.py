@@ -1,94 +1,29 @@
-"""From a plan to memory and jobs, for one number of images: groups, lifetimes, addresses.
+"""From a plan to memory and jobs, for one number of images: lifetimes, addresses, how many images at once.
 
-Consecutive calls that work image by image form a group: a thread does all of them on a few images while these
-are in its cache. Buffers share memory if they are never needed at the same time; a buffer lives from the
+Buffers share memory if they are never needed at the same time; a buffer lives from the
 first group that touches it to the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from kernelearn.engine.cpu.gathering import Group, Stretch
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB
 from kernelearn.engine.cpu.places import ALIGNMENT
-from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
+from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 
 # Addresses (start, end).
 Range = tuple[int, int]
 # At most this many images at once in a group.
 MAX_CHUNK = 16
-# Bytes of images with large products of their own that a thread works on at once: what a second cache holds.
+# Bytes of images that a thread works on at once where several calls follow each other: what a second cache
+# holds. Not less than twice what is read again for each portion.
 CHUNK_BYTES = 2**20
-
-
-@dataclass
-class Group:
-    """Calls over the same tasks.
-
-    Attributes:
-        image_bytes: what an image takes, where that limits how many are worked on at once; else 0.
-    """
-
-    calls: list[Call] = field(default_factory=list)
-    image_bytes: int = 0
-
-    def measure(self, plan: Plan) -> None:
-        """Find `image_bytes`."""
-        if {call.together for call in self.calls} >= {1} and not any(c.together > 1 for c in self.calls):
-            names = {plan.root(n) for call in self.calls for n in call.roles.values() if not is_number(n)}
-            held = [name for name in names if has_images(plan.shape(name))]
-            self.image_bytes = sum(plan.numbers(name, 1) * BYTES[plan.dtype(name)] for name in held)
-
-    def accepts(self, call: Call, plan: Plan) -> bool:
-        """Whether a call can join: all image by image, and what it reads of this group has images."""
-        if not self.calls or not call.by_image or not self.calls[0].by_image:
-            return False
-        if call.tasks != self.calls[0].tasks or call.guarded != self.calls[0].guarded:
-            return False
-        made = {plan.root(n) for c in self.calls for n in c.writes.values()}
-        shared = made & {plan.root(n) for n in call.roles.values() if not is_number(n)}
-        return all(has_images(plan.shape(name)) for name in shared)
-
-
-@dataclass
-class Stretch:
-    """Groups that the native loop works through without a break."""
-
-    groups: list[Group] = field(default_factory=list)
-
-    def add(self, call: Call, plan: Plan) -> None:
-        """Append a call, to the last group if that accepts it."""
-        if self.groups and self.groups[-1].accepts(call, plan):
-            self.groups[-1].calls.append(call)
-        else:
-            self.groups.append(Group([call]))
-
-
-def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fallback]:
-    """Steps in order: stretches of native calls, interrupted by operations of the reference engine."""
-    result: list[Stretch | Fallback] = []
-    for step in steps:
-        if isinstance(step, Fallback):
-            result.append(step)
-            continue
-        if not result or isinstance(result[-1], Fallback):
-            result.append(Stretch())
-        last = result[-1]
-        assert isinstance(last, Stretch)
-        last.add(step, plan)
-    for stretch in only_native(result):
-        for group in stretch.groups:
-            group.measure(plan)
-    return result
-
-
-def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:
-    """The stretches, without what the reference engine does."""
-    return [part for part in parts if isinstance(part, Stretch)]
 
 
 def are_few(images: int, count: int) -> bool:
@@ -100,8 +35,7 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     """Roots of the buffers that are read and written."""
     if isinstance(item, Fallback):
         return {plan.root(n) for n in item.operation.inputs}, {plan.root(n) for n in item.operation.outputs}
-    reads = {plan.root(n) for c in item.calls for n in c.reads.values() if not is_number(n)}
-    return reads, {plan.root(n) for c in item.calls for n in c.writes.values()}
+    return item.reads, item.writes
 
 
 def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
@@ -194,7 +128,7 @@ class Job:
         for row, group in zip(self.groups, groups):
             tasks = group.calls[0].tasks.count(images)
             row[GROUP["tasks"]] = tasks
-            row[GROUP["chunk"]] = chunk_size(tasks, threads, group.calls[0].by_image, group.image_bytes)
+            row[GROUP["chunk"]] = chunk_size(tasks, threads, group)
             row[GROUP["first"]], row[GROUP["count"]] = first, len(group.calls)
             first += len(group.calls)
         for number, call in enumerate(self.calls):
@@ -218,15 +152,16 @@ class Job:
         self.address = int(self.description.ctypes.data)
 
 
-def chunk_size(tasks: int, threads: int, by_image: bool, image_bytes: int = 0) -> int:
+def chunk_size(tasks: int, threads: int, group: Group) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
-    if image_bytes:
-        return max(1, min(-(-tasks // (2 * threads)), MAX_CHUNK, CHUNK_BYTES // image_bytes))
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
-    if by_image:
-        # NOTE: dense layers work on eight rows at a time.
-        return max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
-    return max(1, share)
+    if not group.calls[0].by_image:
+        return max(1, share)
+    # NOTE: dense layers work on eight rows at a time.
+    most = max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
+    if not group.image_bytes:
+        return most
+    return max(1, min(most, max(CHUNK_BYTES, 2 * group.other_bytes) // group.image_bytes))
 
 
 def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:
