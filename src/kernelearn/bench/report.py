@@ -142,12 +142,15 @@ def _profile_of(row: dict[str, Any], limits: Ceilings) -> Table:
     if rest:
         share = f"{100 * rest / row['seconds']:.1f}"
         lines.append([f"{len(calls) - MOST_CALLS} others", f"{1e3 * rest:.3f}", share, *"----", ""])
-    moved, best = (sum(call[name] for call in calls) for name in ("bytes", "best"))
-    every = {"seconds": row["seconds"], "bytes": moved, "best": best}
+    used, best = (sum(call[name] for call in calls) for name in ("bytes", "best"))
+    every = {"seconds": row["seconds"], "bytes": used, "best": best}
     lines.append(["all calls one by one", _ms(row["seconds"]), "100.0", "-", "-", *_moved(every), ""])
-    least = row["least_bytes"]
+    moved, least = row["moved_bytes"], row["least_bytes"]
     notes = (
-        [f"{moved / 1e6:.1f} MB moved, {least / 1e6:.1f} MB at least: {moved / least:.2f} times"]
+        [
+            f"{used / 1e6:.1f} MB used, {moved / 1e6:.1f} MB of them from and to memory in a whole step, "
+            f"{least / 1e6:.1f} MB at least: {moved / least:.2f} times"
+        ]
         if least
         else []
     )

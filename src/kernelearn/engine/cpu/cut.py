@@ -32,6 +32,7 @@ from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.engine.cpu.places import BorrowedPlace, Constants, Place, aligned
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.recomputing import compute_again
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.gradients import add_gradients_of_many
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
@@ -92,6 +93,9 @@ class CutStep:
         self._halves = _halves(self.plan, self.plan.steps, is_whole)
         self._halves_for_few = _halves(self.plan, self.plan.for_few_images(), is_whole)
         self.prologue = gathering.only_native(gathering.stretches(self.plan.prologue, self.plan))
+        for halves in (self._halves, self._halves_for_few):
+            compute_again([*halves[0], *halves[1]], self.plan)
+            gathering.keep_local([*halves[0], *halves[1]], self.plan)
         borrowed = [b.name for b in program.buffers.values() if b.role != "value"]
         self.names = tuple(dict.fromkeys([*borrowed, *map(self.plan.root, program.outputs.values())]))
         self._numbers = {name: number for number, name in enumerate(self.names)}

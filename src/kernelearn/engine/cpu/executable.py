@@ -17,8 +17,9 @@ from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import Target, current_target
 from kernelearn.engine.cpu.places import Arena, Constants, Place
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.recomputing import compute_again
 from kernelearn.engine.cpu.report import rows as report
-from kernelearn.engine.cpu.report.traffic import least_bytes
+from kernelearn.engine.cpu.report.traffic import least_bytes, moved_bytes
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.executor import check_shapes
 from kernelearn.engine.program import Buffer, Program
@@ -53,6 +54,9 @@ class CpuExecutable:
         self.stretches = gathering.stretches(self.plan.steps, self.plan)
         self.stretches_for_few = gathering.stretches(self.plan.for_few_images(), self.plan)
         self.prologue = gathering.only_native(gathering.stretches(self.plan.prologue, self.plan))
+        for parts in (self.stretches, self.stretches_for_few):
+            compute_again(parts, self.plan)
+            gathering.keep_local(parts, self.plan)
         self.constants = _constants(self.plan, self.variables)
         self.arena = Arena()
         self._functions: dict[int, Function] = {}
@@ -95,7 +99,13 @@ class CpuExecutable:
     def explain(self, images: int = 32) -> str:
         """The rows of `estimated_work` as text: each layer's kernel and tile, split, FLOPs, bytes, limits."""
         rows = self.estimated_work(images)
-        return explain(report.title(self.target, images), rows, self.least_bytes(images))
+        bytes_moved, least = self.moved_bytes(images), self.least_bytes(images)
+        return explain(report.title(self.target, images), rows, bytes_moved, least)
+
+    def moved_bytes(self, images: int = 32) -> int:
+        """Bytes that such a run moves from and to memory: see `report.traffic`."""
+        stretches = self._stretches_for(images, threads.get_num_threads())
+        return moved_bytes([*self.prologue, *stretches], self.plan, images)
 
     def least_bytes(self, images: int = 32) -> int:
         """Bytes that such a run moves at least: see `report.traffic`."""

@@ -8,7 +8,8 @@ it can. Else the order of the program stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from kernelearn.engine.cpu.plan import BYTES, IMAGES, Call, Fallback, Plan, has_images, is_number
@@ -27,6 +28,7 @@ class Group:
         reads, writes: roots of the buffers that they touch.
         image_bytes: what an image takes, where that limits how many are worked on at once; else 0.
         other_bytes: what is read for each image or few images again.
+        local: what it makes for itself alone, which need not be in memory for all images at once.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Group:
     writes: set[str] = field(default_factory=set)
     image_bytes: int = 0
     other_bytes: int = 0
+    local: frozenset[str] = frozenset()
 
     def append(self, call: Call, plan: Plan) -> None:
         """One more call, done after the others."""
@@ -150,6 +153,31 @@ def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fa
         for group in stretch.groups:
             group.measure(plan)
     return result
+
+
+def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan, kept: Collection[str] = ()) -> None:
+    """Find what groups make for themselves alone.
+
+    Args:
+        parts: all that a run does; kept: names of buffers that are wanted besides the program's outputs.
+    """
+    outside = {plan.root(name) for name in (*plan.program.outputs.values(), *kept)}
+    for part in parts:
+        if isinstance(part, Fallback):
+            outside.update(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
+    groups = [group for stretch in only_native(parts) for group in stretch.groups]
+    users = Counter(name for group in groups for name in group.reads | group.writes)
+    for group in groups:
+        if group.image_bytes:
+            group.local = frozenset(
+                name
+                for name in group.writes
+                if users[name] == 1
+                and name not in outside
+                and name not in plan.halved
+                and plan.buffers[name].role == "value"
+                and has_images(plan.shape(name))
+            )
 
 
 def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:

@@ -13,10 +13,12 @@ import numpy as np
 
 from kernelearn.engine.cpu.gathering import Group, Stretch
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB
-from kernelearn.engine.cpu.places import ALIGNMENT
+from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, PLACE
+from kernelearn.engine.cpu.places import ALIGNMENT, aligned
 from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 
+# Number of a command of a group, of an argument of it, and the buffer that it is.
+LocalPlace = tuple[int, int, str]
 # Addresses (start, end).
 Range = tuple[int, int]
 # At most this many images at once in a group.
@@ -43,7 +45,7 @@ def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> 
     spans: dict[str, tuple[int, int]] = {}
     for time, item in enumerate(items):
         reads, writes = touched(item, plan)
-        for name in reads | writes:
+        for name in (reads | writes) - (item.local if isinstance(item, Group) else set()):
             if plan.buffers[name].role == "value":
                 spans[name] = (spans.get(name, (time, time))[0], time)
     return {n: (first, len(items) if n in kept else last) for n, (first, last) in spans.items()}
@@ -119,26 +121,70 @@ class Job:
     def __init__(
         self, groups: Sequence[Group], functions: Mapping[int, Function], images: int, threads: int
     ) -> None:
-        self.calls = [call for group in groups for call in group.calls]
+        # What a group has for itself alone is another memory for each worker, so its commands are others.
+        copies = [threads if group.local else 1 for group in groups]
+        self.calls = [call for group, count in zip(groups, copies) for call in group.calls * count]
         self.groups = np.zeros((len(groups), GROUP["words"]), np.int64)
         self.commands = np.zeros((len(self.calls), 2), np.int64)
-        self.counters = np.zeros(max(len(groups), 1) * COUNTERS["words"] + 8, np.int64)
+        self.counters = np.zeros((len(groups) + 1) * COUNTERS["words"] + 8, np.int64)
         self.tables: list[np.ndarray] = []
         first = 0
-        for row, group in zip(self.groups, groups):
+        for row, group, count in zip(self.groups, groups, copies):
             tasks = group.calls[0].tasks.count(images)
             row[GROUP["tasks"]] = tasks
             row[GROUP["chunk"]] = chunk_size(tasks, threads, group)
             row[GROUP["first"]], row[GROUP["count"]] = first, len(group.calls)
-            first += len(group.calls)
+            first += len(group.calls) * count
         for number, call in enumerate(self.calls):
             table = np.zeros(len(call.roles), np.int64)
             self.tables.append(table)
             self.commands[number] = functions[id(call)].address, table.ctypes.data
         self.description = np.zeros(JOB["words"], np.int64)
+        self.threads = threads
+        self._local: dict[int, np.ndarray] = {}
+
+    def has_own_memory(self, number: int, sizes: Mapping[str, int], places: Sequence[LocalPlace]) -> None:
+        """Let each worker have memory of its own for some buffers of a group.
+
+        Args:
+            number: of the group; sizes: buffer -> bytes of an image.
+            places: where kernels look for the addresses of these buffers.
+        """
+        row, offsets, total = self.groups[number], dict[str, int](), 0
+        for name, size in sizes.items():
+            offsets[name] = total
+            total += -(-(size * int(row[GROUP["chunk"]]) + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
+        words = np.zeros(LOCAL["places"] + PLACE["words"] * len(places), np.int64)
+        words[LOCAL["workers"]], words[LOCAL["count"]] = self.threads, len(places)
+        words[LOCAL["stride"]] = total
+        table = words[LOCAL["places"] :].reshape(len(places), PLACE["words"])
+        for place, (command, argument, name) in zip(table, places):
+            place[:] = command, argument, offsets[name], sizes[name]
+        row[GROUP["local"]] = words.ctypes.data
+        self._local[number] = words
+
+    def own_addresses(self, number: int, lo: int, worker: int = 0) -> list[tuple[int, int, int]]:
+        """(command, argument, address) of a group's own buffers before a chunk that begins with task `lo`.
+
+        What `runtime` works out before each chunk; for tests.
+        """
+        words = self._local.get(number)
+        if words is None:
+            return []
+        start = int(words[LOCAL["memory"]] + worker * words[LOCAL["stride"]])
+        places = words[LOCAL["places"] :].reshape(-1, PLACE["words"])
+        return [(int(c), int(a), start + int(offset - lo * image)) for c, a, offset, image in places]
+
+    def _take_memory(self) -> None:
+        """One memory for all groups: a worker does one of them at a time."""
+        stride = max((int(words[LOCAL["stride"]]) for words in self._local.values()), default=0)
+        self.memory = aligned(stride * self.threads)
+        for words in self._local.values():
+            words[LOCAL["memory"]], words[LOCAL["stride"]] = self.memory.ctypes.data, stride
 
     def seal(self, yield_address: int) -> None:
         """Finish the description."""
+        self._take_memory()
         counters = -(-self.counters.ctypes.data // ALIGNMENT) * ALIGNMENT
         words = {
             "groups": self.groups.ctypes.data,

@@ -18,7 +18,7 @@ from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images
 from kernelearn.engine.program import Operation
 
 # What is summed of an image is at least so many times as large as the sums, where images are the parts.
-IMAGE_SHARE = 6
+IMAGE_SHARE = 3
 # Vectors of sums that a task adds up over all images.
 TILE = 4
 

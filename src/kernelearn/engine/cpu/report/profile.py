@@ -40,6 +40,7 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     arrays = executable.inputs(inputs)
     binding = executable.binding(arrays)
     binding.use(arrays)
+    binding.lend(name for s in gathering.only_native(binding.stretches) for g in s.groups for name in g.local)
     steps = [s for part in binding.stretches for s in _steps(part)]
     jobs = [binding.job([gathering.alone(s, binding.plan)]) if isinstance(s, Call) else None for s in steps]
     binding.use(arrays)
