@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import images_for, load_weights
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import images_for, load_weights
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
 from kernelearn.training.steps.step import Batch, input_name
 
