@@ -1,14 +1,13 @@
 """Section "input": training from a folder of JPEG files, beside its two halves.
 
-Per network and size of the files: images a second that are decoded (and stretched) when nothing else runs, that
-a training with augmentation takes from memory, and that the same training takes when it reads the files as it
-goes. A training is bound by reading where it takes fewer than it would from memory. All take turns.
+Per network and size of the files: images a second that are decoded (and stretched) when nothing else runs,
+that a training with augmentation takes from memory, and that the same training takes when it reads the files
+as it goes. It is bound by reading where it takes fewer than it would from memory. All take turns.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -18,14 +17,14 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.bench.nets import CLASSES, Net, find_net
-from kernelearn.bench.runners.own import LEARNING_RATE, MOMENTUM
-from kernelearn.bench.suite import Bench
+from kernelearn.bench.runners.own import compiled
+from kernelearn.bench.sections.own_code import BURST, seconds_of
+from kernelearn.bench.suite import Bench, Settings
 
 # Sides of the files in pixels; None: the network's own, so that nothing is stretched.
 SIDES = (None, 256)
-# Files of a folder, and seconds that one pass takes at least.
+# Files of a folder.
 FILES, QUICK_FILES = 512, 128
-BURST = 0.5
 _QUALITY = 90
 
 
@@ -57,19 +56,19 @@ def _measure(bench: Bench, net: Net, side: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         count = QUICK_FILES if bench.settings.quick else FILES
         size = write_pictures(Path(place), shape, -(-count // batch) * batch)
-        passes = _passes(Path(place), net, batch, bench.settings.engine)
-        counts = {name: max(1, int(BURST / _seconds(one))) for name, one in passes.items()}
+        passes = _passes(Path(place), net, batch, bench.settings)
+        counts = {name: max(1, int(BURST / seconds_of(one, 1))) for name, one in passes.items()}
         found: dict[str, list[float]] = {name: [] for name in passes}
         for _ in range(bench.settings.plan.rounds):
             for name, one in passes.items():
-                found[name].append(_seconds(one, counts[name]))
+                found[name].append(seconds_of(one, counts[name]))
         images = len(list(Path(place).rglob("*.jpg")))
     rates = {name: images / median(times) for name, times in found.items()}
     return {"net": net.name, "batch": batch, "side": list(shape), "bytes": size, **rates}
 
 
 def write_pictures(folder: Path, shape: tuple[int, int], count: int) -> float:
-    """So many JPEG files of smooth colours with some noise, in a folder for each class; bytes of one on average.
+    """So many JPEG files of smooth colours with some noise, in a folder for each class; bytes of one.
 
     Args:
         shape: (height, width) of each.
@@ -89,13 +88,13 @@ def write_pictures(folder: Path, shape: tuple[int, int], count: int) -> float:
     return total / count
 
 
-def _passes(folder: Path, net: Net, batch: int, engine: str) -> dict[str, Callable[[], Any]]:
+def _passes(folder: Path, net: Net, batch: int, settings: Settings) -> dict[str, Callable[[], Any]]:
     """One pass over the files in each of the three ways, made ready: the step is compiled."""
     from kernelearn.data import load
 
-    size = net.input_shape[:2]
-    lazy, kept = (load(folder, resize=size, cache_bytes=room) for room in (0, 2**40))
-    model = _augmented(net, engine)
+    size = (net.input_shape[0], net.input_shape[1])
+    lazy, kept = (load(folder, test=False, resize=size, cache_bytes=room).train for room in (0, 2**40))
+    model = _augmented(net, settings)
 
     def decode() -> None:
         for _ in lazy.batches(batch, shuffle=True):
@@ -108,20 +107,11 @@ def _passes(folder: Path, net: Net, batch: int, engine: str) -> dict[str, Callab
     return {"decode": decode, "step": fit(kept), "together": fit(lazy)}
 
 
-def _augmented(net: Net, engine: str) -> Any:
+def _augmented(net: Net, settings: Settings) -> Any:
     """The network behind mirrored and shifted images, compiled for training."""
-    from kernelearn import Sequential, optimizers
+    from kernelearn import Sequential
     from kernelearn.layers import Input, RandomFlip, RandomTranslation
 
-    model = Sequential([Input(net.input_shape), RandomFlip("horizontal"), RandomTranslation(0.1, 0.1), net.build()])
-    rule = optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM)
-    model.compile(rule, "sparse_categorical_crossentropy", engine=engine)
-    return model
-
-
-def _seconds(one: Callable[[], Any], count: int = 1) -> float:
-    """Of one pass, on average over `count`."""
-    start = time.perf_counter()
-    for _ in range(count):
-        one()
-    return (time.perf_counter() - start) / count
+    changes = [RandomFlip("horizontal"), RandomTranslation(0.1, 0.1)]
+    model = Sequential([Input(net.input_shape), *changes, net.build()])
+    return compiled(model, settings.optimizer, settings.engine)
