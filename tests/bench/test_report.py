@@ -204,7 +204,7 @@ def test_layers_of_a_network(capsys, known_ceilings):
 
 
 def test_a_section_that_fails_is_told_and_the_rest_goes_on(monkeypatch, capsys, known_ceilings):
-    from kernelearn.bench import conv_layers
+    from kernelearn.bench.sections import conv_layers
 
     def fail(bench):
         raise RuntimeError("broken")

@@ -196,6 +196,22 @@ def _recorder(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     return [Table("What a Recorder adds at its usual settings", columns, lines)]
 
 
+def _input(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
+    lines = [
+        [
+            f"{row['net']}, batch {row['batch']}",
+            " x ".join(map(str, row["side"])),
+            f"{row['bytes'] / 1e3:.1f}",
+            *(f"{row[name]:,.0f}" for name in ("decode", "step", "together")),
+            f"{100 * row['together'] / row['step']:.0f}",
+        ]
+        for row in rows
+    ]
+    columns = ["", "files", "kB each", "decoded /s", "trained /s, from memory", "from files", "% of memory's"]
+    note = "images a second; decoding and training share the same processors"
+    return [Table("Training from JPEG files, with augmentation", columns, lines, [note])]
+
+
 def _curves(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     found = []
     for row in rows:
@@ -289,6 +305,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "profile": _profile,
     "memory": _memory,
     "recorder": _recorder,
+    "input": _input,
     "curves": _curves,
     "own-code": _own_code,
     "transfer": _transfer,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import images_for
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import images_for
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
 from kernelearn.training.steps.step import Clock
