@@ -5,10 +5,10 @@ that several of its calls touch counts once, and one that it has for itself alon
 
 The least: convolutions and dense layers have to read what they multiply and to write what they make, each
 once; of a map that only a pooling reads the pooled one is enough. An update reads and writes its weights
-and states once. All else (biases, activations, normalisations with their sums, additions, concatenations)
-could be done on the way, so it counts as nothing. What is multiplied in two passes counts twice, as no
-cache holds it between them. Small programs that stay in the cache may be better than that; large ones are
-not.
+and states once; a gradient that it alone reads need not be in memory. All else (biases, activations,
+normalisations with their sums, additions, concatenations) could be done on the way, so it counts as
+nothing. What is multiplied in two passes counts twice, as no cache holds it between them. Small programs
+that stay in the cache may be better than that; large ones are not.
 """
 
 from __future__ import annotations
@@ -54,12 +54,19 @@ def least_bytes(program: Program, images: int) -> int:
 def _touched(graph: Graph, op: Operation) -> Iterable[str]:
     """The buffers that an operation has to move."""
     if op.phase == "update":
-        known = (name for name in (*op.inputs, *op.outputs) if name in graph.program.buffers)
+        known = (name for name in (*op.inputs, *op.outputs) if not _is_passed_on(graph, name))
         # A weight that is changed in place is read and written.
         return [*dict.fromkeys(known), *(name for name in op.outputs if name in op.inputs)]
     if op.operator in PRODUCTS:
-        return [*dict.fromkeys(op.inputs), *(_stored(graph, name) for name in op.outputs)]
+        stored = (name for name in op.outputs if not _is_passed_on(graph, name))
+        return [*dict.fromkeys(op.inputs), *(_stored(graph, name) for name in stored)]
     return []
+
+
+def _is_passed_on(graph: Graph, name: str) -> bool:
+    """Whether a buffer is the gradient that a product makes and an update alone reads."""
+    made, reader = graph.producer(name), graph.only_reader(name)
+    return made is not None and made.operator in PRODUCTS and reader is not None and reader.phase == "update"
 
 
 def _stored(graph: Graph, name: str) -> str:
