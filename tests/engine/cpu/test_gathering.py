@@ -133,9 +133,13 @@ def test_a_thread_works_on_as_many_images_as_its_cache_holds():
     assert schedule.chunk_size(4, 2, group) == 2
     group.image_bytes = 3 * schedule.CHUNK_BYTES
     assert schedule.chunk_size(64, 2, group) == 1
-    # What is read again for each portion is worth at least as many images.
-    group.other_bytes = 6 * schedule.CHUNK_BYTES
-    assert schedule.chunk_size(64, 2, group) == 4
+    # What is read again for each portion is worth some images.
+    group.other_bytes = 3 * schedule.CHUNK_BYTES
+    assert schedule.chunk_size(64, 2, group) == schedule.WEIGHT_SHARE
+    group.image_bytes = schedule.CHUNK_BYTES // 3
+    assert schedule.chunk_size(64, 2, group) == 8
+    group.other_bytes = schedule.CHUNK_BYTES // 3
+    assert schedule.chunk_size(64, 2, group) == 3
 
 
 def test_a_call_alone_is_not_kept_from_large_portions():
