@@ -23,6 +23,7 @@ from tests.engine.cpu.harness import (
     check_guarded,
     compare,
     expected,
+    has_target,
     run_guarded,
 )
 from tests.engine.cpu.memory import needs_guard_pages, run_in_child
@@ -58,12 +59,15 @@ def test_rows_of_images(target):
     check(gradient(3, 530, 500, rows=5), target)
 
 
-def test_pairs_of_bfloat16():
+@pytest.mark.parametrize("target", ["avx512bf16", "avx512", "avx2"])
+def test_bfloat16(target):
+    if not has_target(target):
+        pytest.skip("no bfloat16 products on this processor")
     for images in (6, 7):
         problem = gradient(images, 530, 500, precision="bfloat16")
-        assert panels(Bench(problem).executable)
-        check(problem)
-        check(problem, "avx2")
+        (code,) = panels(Bench(problem, target).executable)
+        assert code.is_paired == (target == "avx512bf16")
+        check(problem, target)
 
 
 @guarded
