@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.packing import Blocks
 from kernelearn.engine.cpu.kernels.precision import (
@@ -99,16 +99,15 @@ def _lower(
     *positions, inner = image_sizes(plan.shape(gradient.inputs[0]))
     outer, rows = image_sizes(plan.shape(gradient.inputs[1]))[-1], math.prod(positions)
     pairs = multiplies_pairs(plan, gradient)
-    copied = Operation(
-        gradient.operator, gradient.inputs, gradient.outputs, gradient.attrs, gradient.layer, op.phase
-    )
+    # With an update copies are made only if the loss is finite, as that is.
+    copied = replace(gradient, phase=op.phase)
     is_rounded = has_rounded_operands(gradient) and not pairs
     names = [image_pairs(plan, copied, name) if pairs else name for name in copied.inputs]
     tile = choose_tile(outer, plan.target.width, plan.target.registers)
     blocks = Blocks(outer, plan.target.width, tile.vectors)
     x = _strips(plan, copied, names[0], Strips(inner, rows, tile.rows, tile.rows, TILES, pairs, is_rounded))
-    lanes = [blocks.lanes, blocks.tail_vectors * blocks.width or blocks.lanes]
-    g = _strips(plan, copied, names[1], Strips(outer, rows, lanes[0], lanes[1], 1, pairs, is_rounded))
+    last = blocks.tail_vectors * blocks.width or blocks.lanes
+    g = _strips(plan, copied, names[1], Strips(outer, rows, blocks.lanes, last, 1, pairs, is_rounded))
     code = WeightPanels(inner, outer, rows, blocks, tile.rows, pairs, step)
     plan.call(
         op,
