@@ -146,3 +146,12 @@ def test_a_call_alone_is_not_kept_from_large_portions():
     plan = plan_of(find_net("bottleneck").build())
     group = gathering.alone(groups_of(plan)[0].calls[0], plan)
     assert group.image_bytes == 0
+
+
+def test_few_tasks_that_are_no_images_are_taken_one_by_one():
+    calls = [call for group in groups_of(plan_of(find_net("resnet20").build())) for call in group.calls]
+    group = Group([next(call for call in calls if not call.by_image)])
+    most = schedule.FEW_TASKS * 2
+    assert schedule.chunk_size(most, 2, group) == 1
+    assert schedule.chunk_size(most + 8, 2, group) == (most + 8) // 8
+    assert schedule.chunk_size(most, 1, group) == most
