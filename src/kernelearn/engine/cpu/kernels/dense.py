@@ -23,6 +23,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
     rounded_operands,
 )
+from kernelearn.engine.cpu.kernels.products.kept import are_kept, lower_kept
 from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
 from kernelearn.engine.cpu.kernels.shards import Parts, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -158,6 +159,8 @@ def lower_product(
     x, source = op.inputs
     flops = 2.0 * inner * outer * rows
     sizes = Sizes(inner, outer, rows, transposed)
+    if not pairs and are_kept(plan, op, sizes):
+        return lower_kept(plan, op, chain, operation or op, sizes)
     if sizes.are_panels and not pairs:
         return lower_panels(plan, op, chain, operation or op, sizes)
     order = Order(blocks, rows=1, taps=1, inner=inner, groups=1)
