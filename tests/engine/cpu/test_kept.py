@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn.engine.cpu.kernels.products.kept import LEAST_BYTES, KeptPanels
+from kernelearn.engine.cpu.kernels.products.kept import LEAST_BYTES, LEAST_TASKS, UNIT, KeptPanels
 from kernelearn.engine.cpu.kernels.products.panels import DEPTH, ROWS
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
@@ -17,6 +17,8 @@ from tests.engine.cpu.test_panels import PASSES, problem
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 # (rows, inner, outer): tails of pieces, of blocks, of strips and of tiles; copied rows; more than ROWS.
 SHAPES = ((1, 519, 520), (2, 300, 129), (3, 1024, 260), (7, 131, 417), (13, 640, 177), (ROWS + 5, 513, 65))
+# More rows than a task takes at once, of few blocks of outputs.
+MANY_ROWS = (20 * UNIT + 3, 1031, 33)
 
 
 def constant(p: Problem) -> Problem:
@@ -30,7 +32,7 @@ def kept(p: Problem, target: str | None = None) -> list[KeptPanels]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", (*SHAPES, MANY_ROWS), ids=str)
 def test_products_with_kept_weights(shape, target):
     for operator in PASSES:
         p = constant(problem(operator, *shape))
@@ -41,7 +43,9 @@ def test_products_with_kept_weights(shape, target):
 @guarded
 @pytest.mark.parametrize("target", TARGETS)
 def test_they_stay_inside_of_their_buffers(target):
-    check_guarded([constant(problem(operator, *shape)) for operator in PASSES for shape in SHAPES], target)
+    check_guarded(
+        [constant(problem(operator, *shape)) for operator in PASSES for shape in (*SHAPES, MANY_ROWS)], target
+    )
 
 
 def test_only_constant_weights_of_some_size_are_kept():
@@ -51,6 +55,13 @@ def test_only_constant_weights_of_some_size_are_kept():
     large = constant(problem("dense", 8, 519, 520))
     x, kernel = large.arrays
     assert not kept(replace(large, arrays=(np.repeat(x[:, None], 65, 1), kernel)))
+
+
+def test_few_outputs_of_many_rows_are_several_tasks():
+    p = constant(problem("dense", *MANY_ROWS))
+    (call,) = [c for c in Bench(p).executable.calls() if isinstance(c.code, KeptPanels)]
+    assert LEAST_TASKS // 2 < call.tasks.count(MANY_ROWS[0]) <= LEAST_TASKS
+    assert call.tasks.per_image == 0
 
 
 def test_they_are_not_used_on_shallow_stacks(monkeypatch):

@@ -2,7 +2,7 @@
 
     y[row, f] = sum over c of x[row, c] * w[c, f]          (or w[f, c], transposed)
 
-for block of outputs:                                      a task
+for block of outputs:                                      a task, or a few for parts of the rows
     for rows, at most ROWS:
         for piece of the inner channels, DEPTH of them:
             for strip of the block:
@@ -41,6 +41,8 @@ from kernelearn.engine.program import Operation
 LEAST_BYTES, MOST_BYTES = 2**17, 2**27
 # Rows whose tile takes one strip; fewer take the whole block. MANY rows are copied if they collide.
 STRIP_ROWS, MANY = 8, 4
+# Tasks at least, as far as there are rows: they are divided among tasks in units of so many.
+LEAST_TASKS, UNIT = 16, 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class KeptPanels:
     Attributes:
         inner, outer: channels; rows: of x in an image.
         blocks: the outputs, cut into blocks; strip: vectors of a register tile of 8 rows.
+        shares: tasks of a block, each with a share of the rows.
     """
 
     inner: int
@@ -57,6 +60,7 @@ class KeptPanels:
     rows: int
     blocks: Blocks
     strip: int
+    shares: int
     chain: Chain | None
 
     @property
@@ -73,11 +77,20 @@ class KeptPanels:
 
             def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
                 column = (block + first) * self.blocks.lanes
-                with k.loop(0, total, ROWS) as start:
-                    count = k.minimum(total - start, ROWS)
+                begin, end = self._rows(k, total, task)
+                with k.loop(begin, end, ROWS) as start:
+                    count = k.minimum(end - start, ROWS)
                     _Block(self, k, start, count, column, vectors, channels).emit()
 
-            one_block(k, self.blocks, 1, task, body)
+            one_block(k, self.blocks, 1, task // self.shares if self.shares > 1 else task, body)
+
+    def _rows(self, k: Kernel, total: Index, task: Index) -> tuple[Index, Index]:
+        """Rows [begin, end) of a task."""
+        if self.shares == 1:
+            return k.const(0), total
+        units, share = (total + (UNIT - 1)) // UNIT, task % self.shares
+        begin, end = ((units * s) // self.shares * UNIT for s in (share, share + 1))
+        return begin, k.minimum(end, total)
 
 
 def are_kept(plan: Plan, op: Operation, sizes: Sizes) -> bool:
@@ -95,13 +108,15 @@ def lower_kept(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
     x, weights = op.inputs
     order = Order(Blocks(s.outer, width, strip), rows=1, taps=1, inner=s.inner, groups=1)
     packed = packed_weights(plan, op, weights, order, s.is_transposed)
-    code = KeptPanels(s.inner, s.outer, s.rows, Blocks(s.outer, width, vectors), strip, chain)
+    blocks = Blocks(s.outer, width, vectors)
+    shares = max(1, LEAST_TASKS // blocks.count)
+    code = KeptPanels(s.inner, s.outer, s.rows, blocks, strip, shares, chain)
     plan.call(
         operation,
         code,
         {"x": x, "w": packed, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
-        Tasks(fixed=code.blocks.count),
+        Tasks(fixed=code.blocks.count * code.shares),
         flops=(2.0 * s.inner * s.outer * s.rows, 0.0),
         note=f"{op.operator} packed panels of {DEPTH}x{code.blocks.lanes}{products(op, False)}",
     )
