@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import kernelearn
+from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.engine.cpu.kernels.products.kept import LEAST_BYTES, LEAST_TASKS, UNIT, KeptPanels
-from kernelearn.engine.cpu.kernels.products.panels import DEPTH, ROWS
+from kernelearn.engine.cpu.kernels.products.panels import DEPTH, ROWS, Panels
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
@@ -62,6 +63,15 @@ def test_few_outputs_of_many_rows_are_several_tasks():
     (call,) = [c for c in Bench(p).executable.calls() if isinstance(c.code, KeptPanels)]
     assert LEAST_TASKS // 2 < call.tasks.count(MANY_ROWS[0]) <= LEAST_TASKS
     assert call.tasks.per_image == 0
+
+
+def test_steps_that_pack_at_each_run_read_weights_where_they_are():
+    program = Bench(constant(problem("dense", 8, 519, 520))).executable.program
+    for keeps in (False, True):
+        step = CutStep(program, keeps_constants=keeps)
+        calls = [*step.plan.prologue, *step.plan.steps]
+        assert any(isinstance(call.code, KeptPanels) for call in calls) == keeps
+        assert any(isinstance(call.code, Panels) for call in calls) != keeps
 
 
 def test_they_are_not_used_on_shallow_stacks(monkeypatch):

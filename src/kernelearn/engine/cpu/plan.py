@@ -107,6 +107,7 @@ class Plan:
         checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
             called after a run whose loss is no number.
         halved: scratch buffers whose first axis counts pairs of images.
+        keeps_constants: whether what the prologue makes serves many runs, so that large copies are worth it.
     """
 
     program: Program
@@ -119,6 +120,7 @@ class Plan:
     shared: dict[str, str] = field(default_factory=dict)
     checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     halved: set[str] = field(default_factory=set)
+    keeps_constants: bool = True
 
     @property
     def is_training(self) -> bool:

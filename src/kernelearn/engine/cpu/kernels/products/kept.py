@@ -96,7 +96,7 @@ class KeptPanels:
 def are_kept(plan: Plan, op: Operation, sizes: Sizes) -> bool:
     """Whether the weights of a product are constant, and of a size that is worth a packed copy."""
     size = 4 * sizes.inner * sizes.outer
-    is_worth = LEAST_BYTES <= size <= MOST_BYTES and sizes.rows <= FEW_ROWS
+    is_worth = LEAST_BYTES <= size <= MOST_BYTES and sizes.rows <= FEW_ROWS and plan.keeps_constants
     return is_worth and plan.root(op.inputs[1]) in plan.constant and stack.is_deep()
 
 
