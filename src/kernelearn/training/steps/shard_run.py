@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelearn.engine.backends import Executable
-from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.parallel.exchange import Exchange
 from kernelearn.parallel.rounding import BFLOAT16
 from kernelearn.parallel.sending import Sending
 from kernelearn.parallel.tree import Node, cover, rows_of, share_of
-from kernelearn.training.steps.cutting import CutStep
-from kernelearn.training.steps.shard_sums import Layout, Lender, Piece, Vectors
+from kernelearn.training.steps.shard_sums import Layout, Piece, Vectors
 from kernelearn.training.steps.shard_tree import TreeSums
 from kernelearn.training.steps.step import Arrays, Batch, Clock, weight_name
+
+if TYPE_CHECKING:
+    from kernelearn.training.steps.sharded import Parts
 
 # Added to the seed for every shard: random numbers belong to images, not to processes.
 _SEED_STEP = 0x9E3779B9
@@ -46,27 +46,6 @@ class Shards:
         """Numbers of images that shards of a batch have."""
         parts = (rows_of(number, self.count, rows) for number in range(self.count))
         return {part.stop - part.start for part in parts} - {0}
-
-
-class Parts(Protocol):
-    """What is run: see `sharded.Parts`."""
-
-    program: Program
-    cut: CutStep
-    on_the_way: Sequence[Layout]
-    means: Layout
-    by_row: Mapping[str, bool]
-    inputs: Mapping[str, str]
-    lender: Lender
-    pieces: Sequence[Piece]
-
-    def stages(self, images: int) -> Sequence[Executable]:
-        """The programs of a shard of so many images."""
-        ...
-
-    def no_rows(self, label: str) -> np.ndarray:
-        """What a process without images gives of an output with a row an image."""
-        ...
 
 
 @dataclass
@@ -115,7 +94,8 @@ class Running:
         """Rows of the batch that each process computes."""
         size, count, rows = self.shards.exchange.size, self.shards.count, self.batch.rows
         bounds = [rows_of(share_of(rank, size, count)[0], count, rows).start for rank in range(size)]
-        return np.diff([*bounds, rows]).tolist()
+        found: list[int] = np.diff([*bounds, rows]).tolist()
+        return found
 
     def _input(self, name: str) -> np.ndarray:
         """An input of the step, with the rows that other processes have."""
