@@ -14,6 +14,7 @@ from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
 from kernelearn.torch.labels import Labels
+from kernelearn.torch.measuring import Choice, Work
 from kernelearn.torch.memory import Given, given_of, in_order, point, strides_in
 from kernelearn.torch.samples import Seen
 from kernelearn.torch.translation.region import Region, is_batched, lies_in
@@ -44,7 +45,8 @@ class _Made:
     def empty(self, images: int) -> torch.Tensor:
         """Memory for it."""
         shape = (images, *self.shape) if self.has_images else self.shape
-        return torch.empty_strided(shape, self.strides)
+        stored = torch.bool if self.dtype is torch.bool else torch.float32
+        return torch.empty_strided(shape, self.strides, dtype=stored)
 
 
 class Lease:
@@ -63,10 +65,11 @@ class RegionCall:
     Args:
         module: the nodes as a graph of their own, marked as `capture` does; what runs where a region cannot.
         in_place: number of a result -> number of the input that it overwrites.
+        is_measured: whether PyTorch takes the nodes over where it is faster.
     Raises: KernelearnError if the nodes together cannot be a program.
     """
 
-    def __init__(self, module: GraphModule, in_place: Mapping[int, int]) -> None:
+    def __init__(self, module: GraphModule, in_place: Mapping[int, int], is_measured: bool = False) -> None:
         self.module, self.__name__ = module, "kernelearn_region"
         nodes = list(module.graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
@@ -110,9 +113,13 @@ class RegionCall:
         self.count = len(inputs)
         self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
         self._function = _function(self)
+        self.choice = Choice(self._description(inputs), is_measured)
 
     def __call__(self, *inputs: Any) -> Any:
-        if not inputs[self.counted].shape[0] or not self._labels.are_usual(inputs):
+        images = inputs[self.counted].shape[0]
+        if not images or not self._labels.are_usual(inputs):
+            return self._in_pytorch(inputs)
+        if self.choice.is_measured and self.choice.is_left(images, lambda: self._trial(inputs)):
             return self._in_pytorch(inputs)
         if self.is_differentiable:
             outputs = self._function.apply(*inputs)
@@ -180,6 +187,34 @@ class RegionCall:
             frame.constants()
             self._seen = None if has_copies else Seen(weights)
 
+    # ------------------------------------------------------------------ which of the two
+    def _description(self, inputs: Sequence[Node]) -> str:
+        """What tells the work of this region from that of others."""
+        layouts = [(g.position, g.order, g.number) for g in self.given]
+        return f"{self.program.explain()} {layouts} {self.autocast} {self.is_differentiable}"
+
+    def _trial(self, inputs: Sequence[Any]) -> tuple[Work, Work]:
+        """A forward and backward pass, on the engine and in PyTorch, that nobody else sees."""
+        given = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
+        for position, _ in self.gradients:
+            given[position].requires_grad_()
+        tangents = [torch.ones_like(y) for y in _listed(self.module(*given))]
+
+        def ours() -> None:
+            _, frame, kept = self.forward(given, is_again=True)
+            if self.is_differentiable:
+                self.backward(frame, tangents)
+            del kept
+            self.step.release(frame)
+
+        def theirs() -> None:
+            if self.is_differentiable:
+                self.gradients_in_pytorch(given, tangents, create_graph=False)
+            else:
+                self.module(*given)
+
+        return ours, theirs
+
     # ------------------------------------------------------------------ in PyTorch itself
     def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
         """The same nodes run by PyTorch."""
@@ -194,25 +229,30 @@ class RegionCall:
                 results[number] = None
         return results[0] if self.is_single else tuple(results)
 
-    def gradients_in_pytorch(self, inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
-        """The gradients, computed by PyTorch such that they have gradients themselves."""
+    def gradients_in_pytorch(
+        self, inputs: Sequence[Any], tangents: Sequence[Any], create_graph: bool = True
+    ) -> tuple[Any, ...]:
+        """The gradients, computed by PyTorch; by default such that they have gradients themselves."""
         enabled, dtype = self.autocast
         with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
-            results = self.module(*inputs)
-        results = (results,) if self.is_single else results
+            results = _listed(self.module(*inputs))
         pairs = [(y, t) for y, t, m in zip(results, tangents, self.results) if m.tangent is not None]
         wanted = [position for position, _ in self.gradients]
         found = torch.autograd.grad(
             [y for y, _ in pairs],
             [inputs[i] for i in wanted],
             [t.to(y.dtype) for y, t in pairs],
-            create_graph=True,
+            create_graph=create_graph,
             allow_unused=True,
         )
         grads: list[Any] = [None] * self.count
         for position, grad in zip(wanted, found):
             grads[position] = grad
         return tuple(grads)
+
+
+def _listed(results: Any) -> Sequence[Any]:
+    return results if isinstance(results, tuple | list) else (results,)
 
 
 def _function(region: RegionCall) -> Any:

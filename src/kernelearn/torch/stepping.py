@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from kernelearn.torch.assembly import calls
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.capture import Captured, capture
 from kernelearn.torch.labels import Labels
+from kernelearn.torch.measuring import Choice, Measured, Work, is_wanted
 from kernelearn.torch.memory import given_of, point
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
@@ -37,18 +40,30 @@ class Step:
     Attributes:
         model, optimizer, loss: as given.
         is_fused: whether the last step was one program.
+        measured: the step on the engine beside one in PyTorch; None where nothing was measured.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[..., Any], **options: Any
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Callable[..., Any],
+        measure: bool | None = None,
+        **options: Any,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.is_fused = False
+        self.measured: Measured | None = None
+        self._is_measured = is_wanted({"measure": measure})
         self._failure: Exception | None = None
         self._settings: Any = None
         self._options = options
+        # NOTE: what Dynamo knows of sizes belongs to code, so that another model's would be met here as well.
+        self._loss_of = _with_own_code(self._loss_of)  # type: ignore[method-assign]
         self._whole: Callable[..., Any] = self._compiled()
-        self._parts: Callable[..., Any] = torch.compile(self._loss_of, backend=compile_graph, **options)
+        self._parts: Callable[..., Any] = torch.compile(
+            self._loss_of, backend=compile_graph, options={"measure": measure}, **options
+        )
 
     def __call__(self, *batch: Any) -> torch.Tensor:
         """One step.
@@ -88,7 +103,7 @@ class Step:
         """The step as one program; raises `_NotWhole` where it cannot be."""
 
         def backend(gm: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
-            return _Fused(gm, self.optimizer)
+            return _Fused(gm, self.optimizer, self._weighed if self._is_measured else None)
 
         inner = torch.compile(self._loss_of, backend=backend, fullgraph=True, **self._options)
 
@@ -100,6 +115,28 @@ class Step:
                 raise (cause if isinstance(cause, _NotWhole) else _NotWhole(reason_of(cause))) from error
 
         return run
+
+    def _weighed(self, bound: _Bound, inputs: Sequence[Any]) -> None:
+        """Time a new program beside PyTorch; what was found for the first batch decides.
+
+        Raises: _NotWhole if PyTorch is faster.
+        """
+        choice = Choice(bound.description(), is_measured=True)
+        is_left = choice.is_left(inputs[bound.counted].shape[0], lambda: bound.trial(inputs))
+        self.measured = choice.last
+        if is_left:
+            raise _NotWhole(f"measured: a step takes {self.measured}")
+
+
+def _with_own_code(method: Any) -> Any:
+    """The same method with code that no other object has."""
+    function = method.__func__
+    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_NUMBERS)}")
+    own = types.FunctionType(code, function.__globals__, code.co_name, function.__defaults__)
+    return types.MethodType(own, method.__self__)
+
+
+_NUMBERS = itertools.count()
 
 
 class _NotWhole(Exception):
@@ -128,9 +165,14 @@ def _settings(optimizer: torch.optim.Optimizer) -> Any:
 class _Fused:
     """One graph with its loss, its gradients and its updates, as a function of the graph's inputs."""
 
-    def __init__(self, gm: GraphModule, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        gm: GraphModule,
+        optimizer: torch.optim.Optimizer,
+        weigh: Callable[[_Bound, Sequence[Any]], None] | None,
+    ) -> None:
         load_families()
-        self.optimizer = optimizer
+        self.optimizer, self.weigh = optimizer, weigh
         try:
             self.method = find_method(optimizer)
             captured = capture(gm)
@@ -148,6 +190,11 @@ class _Fused:
                 self.bound = _Bound(self.captured, self.optimizer, self.method, inputs)
             except Exception as error:
                 raise _NotWhole(reason_of(error)) from error
+            self.is_weighed = self.weigh is None
+        self.bound.check(inputs)
+        if not self.is_weighed and self.weigh is not None:
+            self.weigh(self.bound, inputs)
+            self.is_weighed = True
         return (self.bound.run(inputs),)
 
 
@@ -196,29 +243,76 @@ class _Bound:
         is_seen = any(inputs[i] is not x or _has_hooks(x) for i, x in self.params)
         return not is_seen and not _has_hooks(self.optimizer)
 
-    def run(self, inputs: Sequence[Any]) -> torch.Tensor:
-        """One step; the loss."""
+    def check(self, inputs: Sequence[Any]) -> None:
+        """Raises _NotNow, or _NotWhole, for a batch or weights that the program is not for."""
         if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
             raise _NotNow
         if not all(given.lies(inputs[given.position]) for given in self.fixed):
             raise _NotWhole("a weight does not lie in memory as when the step was compiled")
-        frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
-        addresses = frame.addresses
-        kept = point(addresses, inputs, self.given)
-        state = self._point_slots(addresses, inputs)
-        numbers = self._point_numbers(addresses)
-        loss = torch.empty(())
-        addresses[self.loss] = loss.data_ptr()
-        frame.forward()
-        del numbers, kept
-        self.step.release(frame)
+
+    def run(self, inputs: Sequence[Any]) -> torch.Tensor:
+        """One step; the loss."""
+        state = self._state_of(inputs)
+        loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
         torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
             torch._foreach_add_([inputs[i] for i in positions], count)
         return loss
 
-    def _point_slots(self, addresses: Any, inputs: Sequence[Any]) -> list[torch.Tensor]:
-        """Tell where the optimiser keeps its state; it is made as the optimiser itself would."""
+    def _compute(self, inputs: Sequence[Any], state: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+        """Run the program; it writes weights, averages and the optimiser's state.
+
+        Args:
+            count: number of the step.
+        """
+        frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
+        addresses = frame.addresses
+        kept = point(addresses, inputs, self.given)
+        for number, slot in zip((number for _, slots in self.slots for _, number in slots), state):
+            addresses[number] = slot.data_ptr()
+        numbers = self._point_numbers(addresses, count)
+        loss = torch.empty(())
+        addresses[self.loss] = loss.data_ptr()
+        frame.forward()
+        del numbers, kept
+        self.step.release(frame)
+        return loss
+
+    # ------------------------------------------------------------------ which of the two
+    def description(self) -> str:
+        """What tells the work of this step from that of others."""
+        layouts = [(g.position, g.order, g.number) for g in self.given]
+        return f"{self.step.program.explain()} {layouts}"
+
+    def trial(self, inputs: Sequence[Any]) -> tuple[Work, Work]:
+        """A step on the engine and one in PyTorch, on copies of what they change."""
+        copies = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
+        for position in self.written:
+            copies[position] = copies[position].clone()
+        state = [torch.zeros_like(copies[position]) for position, slots in self.slots for _ in slots]
+        given, params = list(copies), [copies[position].clone() for position, _ in self.trained]
+        for (position, _), param in zip(self.trained, params):
+            given[position] = param.requires_grad_()
+        optimizer = self._copied_optimizer(params)
+
+        def theirs() -> None:
+            optimizer.zero_grad()
+            with torch.enable_grad():
+                loss = self.captured.module(*given)[0]
+            loss.backward()
+            optimizer.step()
+
+        return lambda: self._compute(copies, state, 1), theirs
+
+    def _copied_optimizer(self, params: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        """One of the same settings, for other parameters."""
+        groups: list[dict[str, Any]] = [{**g, "params": []} for g in self.optimizer.param_groups]
+        for (_, number), param in zip(self.trained, params):
+            groups[number]["params"].append(param)
+        return type(self.optimizer)([group for group in groups if group["params"]])
+
+    def _state_of(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        """Where the optimiser keeps its state; it is made as the optimiser itself would. Counts the step."""
         found, steps = [], []
         for position, slots in self.slots:
             param = inputs[position]
@@ -227,13 +321,12 @@ class _Bound:
                 if "step" not in state:
                     state["step"] = torch.tensor(0.0)
                 steps.append(state["step"])
-            for name, number in slots:
+            for name, _ in slots:
                 slot = state.get(name)
                 if slot is None:
                     slot = state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
                 elif slot.stride() != param.stride() or slot.dtype != param.dtype:
                     slot = state[name] = torch.zeros_like(param).copy_(slot)
-                addresses[number] = slot.data_ptr()
                 found.append(slot)
         if steps:
             is_known = len(steps) == len(self._counts) and all(map(operator.is_, steps, self._counts))
@@ -244,9 +337,8 @@ class _Bound:
             self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
-    def _point_numbers(self, addresses: Any) -> torch.Tensor:
+    def _point_numbers(self, addresses: Any, count: int) -> torch.Tensor:
         """The numbers of this step."""
-        count = int(self._counts[0]) if self._counts else 0
         groups = self.optimizer.param_groups
         numbers = torch.tensor([self.method.numbers(group, count) for group in groups], dtype=torch.float32)
         place = numbers.data_ptr()
