@@ -2,11 +2,12 @@
 
 import pytest
 
-from kernelearn.bench import inside_torch, report
+from kernelearn.bench import report
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.rivals import Workers
 from kernelearn.bench.runners import TORCH_MODE
 from kernelearn.bench.runners.torch_modes import MODES
+from kernelearn.bench.sections import inside_torch
 from kernelearn.bench.suite import Bench, Ceilings, Settings
 from kernelearn.errors import UnknownNameError
 from tests.bench.helpers import local_workers

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from kernelearn.bench.inside_torch import NETWORKS, PREDICTION, TRAINING  # noqa: E402
 from kernelearn.bench.runners.torch_modes import MODES, load  # noqa: E402
+from kernelearn.bench.sections.inside_torch import NETWORKS, PREDICTION, TRAINING  # noqa: E402
 from kernelearn.torch import networks  # noqa: E402
 
 

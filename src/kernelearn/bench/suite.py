@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.bench import machine
-from kernelearn.bench.blueprint import Blueprint, blueprint_of, save_weights
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.nets import NETS, Net, expanded, find_net
+from kernelearn.bench.nets.blueprint import Blueprint, blueprint_of, save_weights
 from kernelearn.bench.rivals import Comparison, Workers
 from kernelearn.errors import unknown_name
 
@@ -177,7 +177,7 @@ Section = Callable[[Bench], list[Any]]
 
 def sections() -> dict[str, Section]:
     """The sections by name, in order."""
-    from kernelearn.bench import (
+    from kernelearn.bench.sections import (
         conv_layers,
         curves,
         distributed,
@@ -185,6 +185,7 @@ def sections() -> dict[str, Section]:
         inside_torch,
         memory,
         own_code,
+        reading,
         recorder,
         training,
         transfer,
@@ -197,6 +198,7 @@ def sections() -> dict[str, Section]:
         "profile": conv_layers.run_profile,
         "memory": memory.run,
         "recorder": recorder.run,
+        "input": reading.run,
         "curves": curves.run,
         "own-code": own_code.run,
         "transfer": transfer.run,

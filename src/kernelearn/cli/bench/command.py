@@ -21,6 +21,7 @@ def bench(
     layers: options.LAYERS = False,
     memory: options.MEMORY = False,
     recorder: options.RECORDER = False,
+    input_: options.INPUT = False,
     curves: options.CURVES = False,
     own_code: options.OWN_CODE = False,
     transfer: options.TRANSFER = False,
@@ -42,8 +43,8 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --curves, --own-code, --transfer, --distributed and --torch all are measured: about an hour
-    with all peers.
+    --recorder, --input, --curves, --own-code, --transfer, --distributed and --torch all are measured: about
+    an hour with all peers.
 
     **Examples**
 
@@ -64,6 +65,7 @@ def bench(
         "layers": layers,
         "memory": memory,
         "recorder": recorder,
+        "input": input_,
         "curves": curves,
         "own-code": own_code,
         "transfer": transfer,
@@ -147,7 +149,7 @@ def torch_networks(given: tuple[str, ...]) -> tuple[str, ...]:
 
     Raises: UnknownNameError for one that it does not have.
     """
-    from kernelearn.bench.inside_torch import networks_of
+    from kernelearn.bench.sections.inside_torch import networks_of
 
     return networks_of(tuple(name for name in given if name != "all"))
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kernelearn.engine.arrays import Array
+from kernelearn.engine.cpu.gathering import Stretch
 from kernelearn.engine.cpu.jobs import Jobs
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.places import Constants, Place, address_of
 from kernelearn.engine.cpu.plan import Fallback, Plan
-from kernelearn.engine.cpu.schedule import Stretch
 from kernelearn.engine.operators import OPERATORS
 
 Arrays = Mapping[str, Array]
