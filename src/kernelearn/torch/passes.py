@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,41 +11,13 @@ from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
-from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
+from kernelearn.torch.building import Parts, finish, read_by_backward
 from kernelearn.torch.labels import Labels
+from kernelearn.torch.made import as_said, gradients_of, made_of
 from kernelearn.torch.measuring import Choice, Work
-from kernelearn.torch.memory import Given, given_of, in_order, point, strides_in
+from kernelearn.torch.memory import Given, given_of, in_order, point
 from kernelearn.torch.samples import Seen
-from kernelearn.torch.translation.region import Region, is_batched, lies_in
-from kernelearn.torch.translation.values import Order, Value
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A tensor that a region makes: a result, or the gradient of what it is given.
-
-    Attributes:
-        shape: without the number of images, if it has images.
-        restrided: strides that PyTorch's would have, where no order of axes gives them.
-        target: position of the argument that it overwrites; None for a tensor of its own.
-    """
-
-    number: int | None
-    shape: tuple[int, ...]
-    order: Order
-    strides: tuple[int, ...]
-    has_images: bool
-    dtype: torch.dtype
-    restrided: tuple[int, ...] | None = None
-    target: int | None = None
-    is_later: bool = False
-    tangent: int | None = None
-
-    def empty(self, images: int) -> torch.Tensor:
-        """Memory for it."""
-        shape = (images, *self.shape) if self.has_images else self.shape
-        stored = torch.bool if self.dtype is torch.bool else torch.float32
-        return torch.empty_strided(shape, self.strides, dtype=stored)
+from kernelearn.torch.translation.region import Region, is_batched
 
 
 class Lease:
@@ -91,10 +62,10 @@ class RegionCall:
         self.given = given_of(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
-            _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
+            made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
             for i, (result, tangent) in enumerate(zip(finished.results, finished.tangents))
         ]
-        self.gradients = _gradients(self.step, finished, region, inputs)
+        self.gradients = gradients_of(self.step, finished, region, inputs)
         self.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
         self.overwritten = [m.target for m in self.results if m.target is not None]
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
@@ -156,7 +127,7 @@ class RegionCall:
             frame.forward()
         if self.overwritten and not is_again:
             torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
-        outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
+        outputs = [as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
 
@@ -310,54 +281,6 @@ def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
             )
         inputs[position] = x
     return inputs
-
-
-def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
-    """A result of the type and strides that PyTorch's would have; None for what was overwritten."""
-    if made.target is not None:
-        return None
-    if made.restrided is not None:
-        return torch.empty_strided(buffer.shape, made.restrided, dtype=made.dtype).copy_(buffer)
-    return buffer.to(made.dtype)
-
-
-def _made_of(
-    step: CutStep, result: Result, tangent: str | None, target: int | None, later: frozenset[int]
-) -> _Made:
-    tensor = result.node.meta["val"]
-    made = _tensor_of(step, tensor, result.value)
-    is_odd = not lies_in(tensor, result.value.order) and all(type(s) is int for s in tensor.shape)
-    return replace(
-        made,
-        restrided=tensor.stride() if is_odd else None,
-        target=target,
-        is_later=made.number in later,
-        tangent=None if tangent is None else step.number(tangent),
-    )
-
-
-def _gradients(
-    step: CutStep, finished: Finished, region: Region, inputs: Sequence[Node]
-) -> list[tuple[int, _Made]]:
-    buffers = [(position, node, finished.gradients.get(node)) for position, node in enumerate(inputs)]
-    return [
-        (position, _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)))
-        for position, node, buffer in buffers
-        if buffer is not None
-    ]
-
-
-def _tensor_of(step: CutStep, tensor: torch.Tensor, value: Value) -> _Made:
-    """Memory for a value of the sizes and type of a tensor."""
-    has_images, shape = value.buffer.shape[:1] == (None,), tuple(tensor.shape)
-    return _Made(
-        step.number(value.buffer.name),
-        shape[1:] if has_images else shape,
-        value.order,
-        strides_in(tensor, value.order),
-        has_images,
-        tensor.dtype,
-    )
 
 
 # What `warn_once` has said in this process.
