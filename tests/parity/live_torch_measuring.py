@@ -258,6 +258,13 @@ def test_a_step_that_is_faster_stays(monkeypatch):
         step(*batch())
     assert step.is_fused and clock.trials == 1
     model = net()
+    options = {"options": {"measure": False}}
+    optimize(model, **options)(batch()[0])
+    assert clock.trials == 1
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1), **options)
+    step(*batch())
+    assert step.is_fused and clock.trials == 1
+    model = net()
     step = optimize(model, torch.optim.SGD(model.parameters(), 0.1), measure=False)
     step(*batch())
     assert step.is_fused and step.measured is None and clock.trials == 1

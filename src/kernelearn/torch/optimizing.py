@@ -37,7 +37,7 @@ def optimize(
         loss: function (result of the model, targets) -> number; by default the cross-entropy of classes.
         measure: whether PyTorch takes over what it is faster in (see the page on it); None: unless
             KERNELEARN_TORCH_MEASURE=0, or PyTorch was told to use deterministic algorithms.
-        options: of `torch.compile`, such as `dynamic=True`.
+        options: of `torch.compile`, such as `dynamic=True`; among them `options`, those of the backend.
     Returns: the model, or a `Step`.
     Raises: ArgumentTypeError for anything else than a module and an optimiser.
 
@@ -49,9 +49,10 @@ def optimize(
     _check_types(model, optimizer, loss)
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         options.setdefault("recompile_limit", _VARIANTS)
+    ours = {**(options.pop("options", None) or {}), **({} if measure is None else {"measure": measure})}
     if optimizer is not None:
-        return Step(model, optimizer, loss or nn.functional.cross_entropy, measure, **options)
-    model.compile(backend=compile_graph, options={"measure": measure}, **options)
+        return Step(model, optimizer, loss or nn.functional.cross_entropy, ours, **options)
+    model.compile(backend=compile_graph, options=ours, **options)
     return model
 
 

@@ -39,13 +39,13 @@ class Step:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         loss: Callable[..., Any],
-        measure: bool | None = None,
+        ours: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.is_fused = False
         self.measured: Measured | None = None
-        self._is_measured = is_wanted({"measure": measure})
+        self._is_measured = is_wanted(ours)
         self._failure: Exception | None = None
         self._settings: Any = None
         self._options = options
@@ -53,7 +53,7 @@ class Step:
         self._loss_of = _with_own_code(self._loss_of)  # type: ignore[method-assign]
         self._whole: Callable[..., Any] = self._compiled()
         self._parts: Callable[..., Any] = torch.compile(
-            self._loss_of, backend=compile_graph, options={"measure": measure}, **options
+            self._loss_of, backend=compile_graph, options=ours, **options
         )
 
     def __call__(self, *batch: Any) -> torch.Tensor:
