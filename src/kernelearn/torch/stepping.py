@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.capture import capture
-from kernelearn.torch.measuring import Choice, Measured, is_wanted
+from kernelearn.torch.measuring import Choice, Measured, check_options, is_wanted
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.table import reason_of
@@ -45,6 +45,7 @@ class Step:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.is_fused = False
         self.measured: Measured | None = None
+        check_options(ours)
         self._is_measured = is_wanted(ours)
         self._failure: Exception | None = None
         self._settings: Any = None
@@ -76,7 +77,7 @@ class Step:
                 pass
             else:
                 self.is_fused = True
-                self.optimizer.zero_grad(set_to_none=True)
+                _forget_gradients(self.optimizer)
                 # NOTE: schedulers look here whether the optimiser has made a step.
                 self.optimizer._opt_called = True  # type: ignore[attr-defined]
                 return loss
@@ -117,6 +118,13 @@ class Step:
         self.measured = choice.last
         if is_left:
             raise NotWhole(f"measured: a step takes {self.measured}")
+
+
+def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """What `zero_grad` does, without being recorded as an event of its own."""
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            param.grad = None
 
 
 def _with_own_code(method: Any) -> Any:
