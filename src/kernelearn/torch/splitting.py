@@ -1,7 +1,7 @@
 """A graph with something in it that has to stay as it is: the parts around that.
 
 Dynamo keeps an `autograd.Function` of the user's as graphs within the graph, and leaves marks where gradients
-or autocast are switched inside of a model. The function, and what lies between two switches, stay in PyTorch;
+are switched off and on inside of a model. The function, and what lies between two switches, stay in PyTorch;
 what lies before and behind is compiled as if each were a graph by itself.
 """
 
@@ -14,14 +14,18 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.passes.split_module import split_module
 
+from kernelearn.torch.capture import SWITCHES
+
 Compiled = Callable[..., Any]
 
-_GRADIENTS, _ENTER, _EXIT = "_set_grad_enabled", "_enter_autocast", "_exit_autocast"
+_GRADIENTS = "_set_grad_enabled"
 
 
 def has_parts(gm: GraphModule) -> bool:
-    """Whether a graph has such a function or switches."""
-    return any(_is_own(node) or _name(node) in (_GRADIENTS, _ENTER, _EXIT) for node in gm.graph.nodes)
+    """Whether a graph has such a function or switches, and nothing that is lost where a graph is split."""
+    names = {_name(node) for node in gm.graph.nodes}
+    is_split = _GRADIENTS in names or any(map(_is_own, gm.graph.nodes))
+    return is_split and names.isdisjoint({*SWITCHES} - {_GRADIENTS})
 
 
 def _is_own(node: Node) -> bool:
@@ -89,20 +93,14 @@ def _numbered(gm: GraphModule) -> tuple[dict[Node, int], set[int]]:
 
 
 class _Switched:
-    """Whether the nodes of a graph, in their order, lie where gradients or autocast are not as outside."""
+    """Whether the nodes of a graph, in their order, lie where gradients are not kept as outside."""
 
     def __init__(self) -> None:
-        self._has_gradients = self._usual = torch.is_grad_enabled()
-        self._casts = 0
+        self._now = self._usual = torch.is_grad_enabled()
 
     def has(self, node: Node) -> bool:
         """The next node; a switch itself belongs to what it switches."""
-        before = self._is_other()
-        name = _name(node) if node.op == "call_function" else ""
-        if name == _GRADIENTS:
-            self._has_gradients = bool(node.args[0])
-        self._casts += (name == _ENTER) - (name == _EXIT)
-        return before or self._is_other() or name == _GRADIENTS
-
-    def _is_other(self) -> bool:
-        return self._has_gradients != self._usual or self._casts > 0
+        is_switch = node.op == "call_function" and _name(node) == _GRADIENTS
+        if is_switch:
+            self._now = bool(node.args[0])
+        return is_switch or self._now != self._usual
