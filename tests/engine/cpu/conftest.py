@@ -7,16 +7,20 @@ import pytest
 from kernelearn.engine.cpu.machine import compiler, threads
 
 # Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for the examples
-# of every operator: compiling is most of what these tests do.
+# of every operator, and of these two where numbers are of another type: compiling is most of what they do.
 NARROWER, ALWAYS = ("avx2", "baseline"), "test_examples"
+OTHER_TYPES, STILL = ("test_doubles.py", "test_bfloat16.py"), ("conv", "dense")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark the tests of narrower targets as slow."""
     for item in items:
-        target = getattr(item, "callspec", None) and item.callspec.params.get("target")
-        if target in NARROWER and item.path.parent == Path(__file__).parent and item.originalname != ALWAYS:
+        given = getattr(item, "callspec", None) and item.callspec.params
+        if not given or given.get("target") not in NARROWER or item.path.parent != Path(__file__).parent:
+            continue
+        is_of_other_type = item.path.name in OTHER_TYPES and given.get("operator") not in STILL
+        if item.originalname != ALWAYS or is_of_other_type:
             item.add_marker(pytest.mark.slow)
 
 
