@@ -35,11 +35,11 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import (
 )
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
-from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import each_vector
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.plan import Plan, Tasks
+from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
 # Products per image and weight, at least, that the transforms are used for.
@@ -98,28 +98,26 @@ def choose_unit(t: Tiles, target: Target, wanted_tasks: int, most_shards: int) -
 
 @dataclass(frozen=True)
 class WinogradGradient:
-    """Tasks: shard, block of channels, block of filters."""
+    """Parts of the batch; units: blocks of channels and of filters."""
 
     t: Tiles
     u: Unit
     taps: tuple[tuple[int, ...], ...]
+    parts: Parts
 
     def emit(self, k: Kernel) -> None:
-        images = k.scalar("n")
         count = self.u.rows * self.t.columns
         k.local("tiles", POINTS * point_stride(count, self.u.inner.lanes))
         k.local("gradients", POINTS * point_stride(count, self.u.outer.lanes))
         k.local("sums", POINTS * point_stride(self.u.inner.lanes, self.u.outer.lanes))
-        with k.loop(k.lo, k.hi) as task:
-            shard, unit = task // self.u.count, task % self.u.count
-            first, last = (images * shard) // self.u.shards, (images * (shard + 1)) // self.u.shards
+        with self.parts.each(k, k.scalar("n")) as (part, first, last, unit):
 
             def inner_block(_: Index, first_block: int, block: Index, __: int, channels: int) -> None:
                 c = (block + first_block) * self.u.inner.lanes
 
                 def outer_block(_: Index, first_block: int, block: Index, vectors: int, filters: int) -> None:
                     f = (block + first_block) * self.u.outer.lanes
-                    _Unit(k, self.t, self.u, self.taps, shard, c, f, channels, filters, vectors).emit(
+                    _Unit(k, self.t, self.u, self.taps, part, c, f, channels, filters, vectors).emit(
                         first, last
                     )
 
@@ -137,14 +135,14 @@ class _Unit:
         t: Tiles,
         u: Unit,
         taps: tuple[tuple[int, ...], ...],
-        shard: Index,
+        part: Index,
         c: Index,
         f: Index,
         channels: int,
         filters: int,
         vectors: int,
     ) -> None:
-        self.k, self.t, self.u, self.taps, self.shard = k, t, u, taps, shard
+        self.k, self.t, self.u, self.taps, self.part = k, t, u, taps, part
         self.c, self.f, self.channels, self.filters = c, f, channels, filters
         self.vectors, self.lanes = vectors, vectors * k.width
         self.depth = padded(channels, k.width)
@@ -198,10 +196,10 @@ class _Unit:
             k.store(k.load("sums", at) + k.get(sums[i, v]), "sums", at)
 
     def _finish(self) -> None:
-        """G' u G of every weight, into the shard's part of the result."""
+        """G' u G of every weight, into the part's place in the result."""
         k, inner, outer = self.k, self.t.x[2], self.t.y[2]
         with k.loop(0, self.channels) as c:
-            target = self.shard * (9 * inner * outer) + (self.c + c) * outer + self.f
+            target = self.part * (9 * inner * outer) + (self.c + c) * outer + self.f
             for f, mask in each_vector(k, self.filters):
                 source = c * self.lanes + f
                 points = load_points(k, "sums", source, self.step)
@@ -222,16 +220,20 @@ def lower_winograd_gradient(plan: Plan, op: Operation) -> bool:
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)
     taps = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
-    with sum_of_shards(plan, op, unit.shards, 9 * g.inner * g.outer) as target:
+    size = 9 * g.inner * g.outer
+    parts = divided(plan, op, unit.shards, unit.count, size)
+    finer = parts.finer
+    with sum_of_parts(plan, op, parts, size) as target:
         plan.call(
             op,
-            WinogradGradient(tiles, unit, taps),
+            WinogradGradient(tiles, unit, taps, parts),
             {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
             {"dw": target},
-            Tasks(fixed=unit.shards * unit.count),
+            parts.tasks,
             flops=(g.flops, 0.0),
             saving=SAVING,
-            note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
+            note=f"Winograd 2x2, tile {unit.channels}x{unit.vectors}, {parts.note}",
+            split=None if parts.shards else (WinogradGradient(tiles, unit, taps, finer), finer.tasks),
         )
     return True
 
