@@ -5,22 +5,18 @@ from pathlib import Path
 import pytest
 
 from kernelearn.engine.cpu.machine import compiler, threads
+from tests.engine.cpu.harness import NARROWER
 
-# Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for the examples
-# of every operator, and of these two where numbers are of another type: compiling is most of what they do.
-NARROWER, ALWAYS = ("avx2", "baseline"), "test_examples"
-OTHER_TYPES, STILL = ("test_doubles.py", "test_bfloat16.py"), ("conv", "dense")
+# Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for these.
+ALWAYS = "test_examples"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark the tests of narrower targets as slow."""
     for item in items:
-        given = getattr(item, "callspec", None) and item.callspec.params
-        if not given or given.get("target") not in NARROWER or item.path.parent != Path(__file__).parent:
-            continue
-        is_of_other_type = item.path.name in OTHER_TYPES and given.get("operator") not in STILL
-        if item.originalname != ALWAYS or is_of_other_type:
+        target = getattr(item, "callspec", None) and item.callspec.params.get("target")
+        if target in NARROWER and item.path.parent == Path(__file__).parent and item.originalname != ALWAYS:
             item.add_marker(pytest.mark.slow)
 
 
