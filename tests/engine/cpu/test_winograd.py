@@ -10,7 +10,6 @@ import pytest
 
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
-from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, spans
 from kernelearn.engine.cpu.plan import Call, kernel_text
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
@@ -19,19 +18,36 @@ PASSES = ("conv", "conv_grad_input", "conv_grad_kernel")
 
 
 def problem(
-    operator: str, sizes=(8, 8), channels=16, filters=32, padding=((1, 1), (1, 1)), images=3, **changed
+    operator: str, sizes=(8, 8), channels=16, filters=32, padding=None, images=3, kernel=3, **changed
 ):
-    rng = np.random.default_rng(7)
-    outputs = tuple(n + sum(p) - 2 for n, p in zip(sizes, padding))
+    """Windows of the same size along all axes; padding as for outputs as many as inputs, else as given."""
+    rng, rank = np.random.default_rng(7), len(sizes)
+    attrs = {"stride": (1,) * rank, "dilation": (1,) * rank, "groups": 1, **changed}
+    spread = [(kernel - 1) * d for d in attrs["dilation"]]
+    attrs["padding"] = padding or tuple((s // 2, s - s // 2) for s in spread)
+    outputs = tuple(
+        (n + sum(p) - s - 1) // step + 1
+        for n, p, s, step in zip(sizes, attrs["padding"], spread, attrs["stride"])
+    )
     x, grad = normal(rng, images, *sizes, channels), normal(rng, images, *outputs, filters)
-    kernel = normal(rng, 3, 3, channels, filters)
-    attrs = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1, **changed}
+    weights, taps = normal(rng, *(kernel,) * rank, channels, filters), kernel**rank
     if operator == "conv":
-        return Problem(operator, (x, kernel), attrs, terms=9 * channels)
+        return Problem(operator, (x, weights), attrs, terms=taps * channels)
     if operator == "conv_grad_input":
-        return Problem(operator, (grad, kernel), {**attrs, "input_size": sizes}, terms=9 * filters)
-    terms = images * outputs[0] * outputs[1]
-    return Problem(operator, (x, grad), {**attrs, "kernel_size": (3, 3)}, terms=terms)
+        return Problem(operator, (grad, weights), {**attrs, "input_size": sizes}, terms=taps * filters)
+    terms = images * int(np.prod(outputs))
+    return Problem(operator, (x, grad), {**attrs, "kernel_size": (kernel,) * rank}, terms=terms)
+
+
+# Kinds of windows besides those of 3 x 3.
+KINDS = {
+    "holes": {"sizes": (13, 12), "dilation": (2, 3)},
+    "sequence": {"sizes": (70,)},
+    "long window": {"sizes": (70,), "kernel": 7},
+    "long window with steps": {"sizes": (71,), "kernel": 7, "stride": (2,)},
+    "long window with holes": {"sizes": (70,), "kernel": 5, "dilation": (3,)},
+    "long rows": {"sizes": (501,), "kernel": 4},
+}
 
 
 def is_used(p: Problem, target: str | None = None) -> bool:
@@ -39,26 +55,17 @@ def is_used(p: Problem, target: str | None = None) -> bool:
     return any(isinstance(code, WinogradRows | WinogradGradient) for code in codes)
 
 
-@pytest.mark.parametrize("inputs", range(1, 9))
-@pytest.mark.parametrize("outputs", range(1, 9))
-@pytest.mark.parametrize("start", range(-3, 3))
-def test_spans_cover_every_output_once(inputs, outputs, start):
-    covered = []
-    for span in spans(inputs, outputs, start):
-        for tile in range(span.first, span.last + 1):
-            assert span.inside == tuple(0 <= 2 * tile + start + i < inputs for i in range(4))
-            covered += [2 * tile + i for i, there in enumerate(span.kept) if there]
-    assert covered == list(range(outputs))
-
-
-def test_tiles_behind_the_image_are_left_out():
-    assert Tiles((10, 10, 16), (13, 13, 16), (-2, -2)).rows == 6  # outputs 12 and on meet no input
-    assert Tiles((11, 11, 16), (13, 13, 16), (-2, -2)).rows == 7
-
-
 @pytest.mark.parametrize("operator", PASSES)
 def test_it_is_used_for_windows_of_three_by_three(operator):
     assert is_used(problem(operator))
+
+
+@pytest.mark.parametrize("operator", PASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_windows(kind, operator):
+    p = problem(operator, **KINDS[kind])
+    assert is_used(p)
+    check(p)
 
 
 @pytest.mark.parametrize("operator", PASSES)
@@ -90,25 +97,20 @@ def test_a_low_limit_of_the_stack_is_respected():
         {"channels": 3},
         {"filters": 7},
         {"sizes": (3, 3)},
-        {"dilation": (2, 2), "padding": ((2, 2), (2, 2))},
         {"sizes": (1, 20)},
     ],
     ids=str,
 )
 def test_it_is_not_used_where_it_saves_nothing(operator, changed):
-    if "dilation" in changed:  # as large as without
-        p = problem(operator, padding=((1, 1), (1, 1)))
-        p.attrs.update(changed)
-    else:
-        p = problem(operator, **changed)
-    assert not is_used(p)
+    assert not is_used(problem(operator, **changed))
 
 
 def test_kernel_gradients_of_few_terms_are_summed_tap_by_tap():
     small = {"sizes": (4, 4), "padding": ((0, 0), (0, 0))}  # 2 x 2 outputs: sums of 4 products an image
     assert is_used(problem("conv", **small))
     assert not is_used(problem("conv_grad_kernel", **small))
-    assert Tiles((4, 4, 16), (4, 4, 16), (-1, -1)).least_terms == 9
+    assert not is_used(problem("conv_grad_kernel", (3, 4)))
+    assert is_used(problem("conv_grad_kernel", (4, 4)))  # those of the corners have 9
 
 
 @pytest.mark.parametrize("operator", PASSES)
