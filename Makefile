@@ -17,7 +17,7 @@ TARGET ?= avx2
 TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
 	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_torch_backend.py \
+LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py live_torch_backend.py \
 	live_torch_backend_outside.py)
 # Those that take minutes: where there is time.
 LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_watch_loops.py live_torch_random.py \

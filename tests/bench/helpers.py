@@ -2,8 +2,8 @@
 
 import pytest
 
-from kernelearn.bench.blueprint import blueprint_of, save_weights
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import blueprint_of, save_weights
 from kernelearn.bench.processes import WorkerError
 from kernelearn.bench.runners import Repeat
 from kernelearn.bench.worker import Session

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from kernelearn.bench import distributed, report
-from kernelearn.bench.distributed import Cost, fitted
+from kernelearn.bench import report
 from kernelearn.bench.interleave import Rounds
+from kernelearn.bench.sections import distributed
+from kernelearn.bench.sections.distributed import Cost, fitted
 from kernelearn.bench.suite import Ceilings, Settings
 from tests.parallel.mpi import needs_mpi
 

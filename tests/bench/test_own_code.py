@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import kernelearn as kl
-from kernelearn.bench import own_code, report
+from kernelearn.bench import report
 from kernelearn.bench.interleave import Rounds
+from kernelearn.bench.sections import own_code
 from kernelearn.bench.suite import Ceilings
 
 

@@ -4,7 +4,7 @@ from itertools import count
 
 from kernelearn import Sequential
 from kernelearn.bench.nets import find_net
-from kernelearn.bench.recorder import EPOCHS, IMAGES, TimedRecorder, _data
+from kernelearn.bench.sections.recorder import EPOCHS, IMAGES, TimedRecorder, _data
 from kernelearn.layers import Dense, Flatten, Input
 from kernelearn.recording import Run
 

@@ -62,7 +62,14 @@ def report():
         {
             "training": [row],
             "profile": [
-                {"net": "lenet", "batch": 32, "seconds": 0.004, "least_bytes": 1.5e7, "calls": calls}
+                {
+                    "net": "lenet",
+                    "batch": 32,
+                    "seconds": 0.004,
+                    "moved_bytes": 1.8e7,
+                    "least_bytes": 1.5e7,
+                    "calls": calls,
+                }
             ],
             "memory": [{**memory, "framework": OURS}, {**memory, "framework": "torch", "peak": 2**23}],
             "recorder": [
@@ -80,7 +87,9 @@ def test_tables_say_what_was_measured(report):
     assert times.columns == ["", OURS, "A", "A slow"]
     assert profile.rows[0][:7] == ["c: conv", "3.000", "75.0", "100.0", "25", "10.0", "50"]
     assert profile.rows[1][3:] == [*"----", "no kernel for it"]
-    assert profile.notes == ["30.0 MB moved, 15.0 MB at least: 2.00 times"]
+    assert profile.notes == [
+        "30.0 MB used, 18.0 MB of them from and to memory in a whole step, 15.0 MB at least: 1.20 times"
+    ]
     assert memory.rows[1] == ["lenet, batch 32", "torch", "1", "8", "2.00"]
     assert recorder.rows == [["lenet, batch 32", "10", "100", "1.00", "0.5"]]
     assert curve.rows[1] == ["2", "2", "1000.00", "2"]
@@ -195,7 +204,7 @@ def test_layers_of_a_network(capsys, known_ceilings):
 
 
 def test_a_section_that_fails_is_told_and_the_rest_goes_on(monkeypatch, capsys, known_ceilings):
-    from kernelearn.bench import conv_layers
+    from kernelearn.bench.sections import conv_layers
 
     def fail(bench):
         raise RuntimeError("broken")

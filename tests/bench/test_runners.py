@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from kernelearn.bench.blueprint import Blueprint, blueprint_of, load_weights
-from kernelearn.bench.conv_layers import LAYERS, PASSES, Conv, training_inputs
 from kernelearn.bench.nets import FAMILIES, NETS, expanded, find_net
+from kernelearn.bench.nets.blueprint import Blueprint, blueprint_of, load_weights
 from kernelearn.bench.runners import digest, load_runner
+from kernelearn.bench.sections.conv_layers import LAYERS, PASSES, Conv, training_inputs
 from kernelearn.engine.cpu.report import ceilings
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.layers import Conv2D, Conv2DTranspose, DepthwiseConv2D, Dropout, Flatten, Input, MaxPooling2D

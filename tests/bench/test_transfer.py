@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelearn.bench import report, transfer
-from kernelearn.bench.blueprint import save_weights
+from kernelearn.bench import report
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import save_weights
+from kernelearn.bench.sections import transfer
 from kernelearn.bench.suite import Ceilings
 
 

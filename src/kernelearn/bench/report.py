@@ -142,12 +142,15 @@ def _profile_of(row: dict[str, Any], limits: Ceilings) -> Table:
     if rest:
         share = f"{100 * rest / row['seconds']:.1f}"
         lines.append([f"{len(calls) - MOST_CALLS} others", f"{1e3 * rest:.3f}", share, *"----", ""])
-    moved, best = (sum(call[name] for call in calls) for name in ("bytes", "best"))
-    every = {"seconds": row["seconds"], "bytes": moved, "best": best}
+    used, best = (sum(call[name] for call in calls) for name in ("bytes", "best"))
+    every = {"seconds": row["seconds"], "bytes": used, "best": best}
     lines.append(["all calls one by one", _ms(row["seconds"]), "100.0", "-", "-", *_moved(every), ""])
-    least = row["least_bytes"]
+    moved, least = row["moved_bytes"], row["least_bytes"]
     notes = (
-        [f"{moved / 1e6:.1f} MB moved, {least / 1e6:.1f} MB at least: {moved / least:.2f} times"]
+        [
+            f"{used / 1e6:.1f} MB used, {moved / 1e6:.1f} MB of them from and to memory in a whole step, "
+            f"{least / 1e6:.1f} MB at least: {moved / least:.2f} times"
+        ]
         if least
         else []
     )
@@ -191,6 +194,22 @@ def _recorder(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     ]
     columns = ["", "ms a step", "recorder us", "% of the step", "kB a step"]
     return [Table("What a Recorder adds at its usual settings", columns, lines)]
+
+
+def _input(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
+    lines = [
+        [
+            f"{row['net']}, batch {row['batch']}",
+            " x ".join(map(str, row["side"])),
+            f"{row['bytes'] / 1e3:.1f}",
+            *(f"{row[name]:,.0f}" for name in ("decode", "step", "together")),
+            f"{100 * row['together'] / row['step']:.0f}",
+        ]
+        for row in rows
+    ]
+    columns = ["", "files", "kB each", "decoded /s", "trained /s, from memory", "from files", "% of memory's"]
+    note = "images a second; decoding and training share the same processors"
+    return [Table("Training from JPEG files, with augmentation", columns, lines, [note])]
 
 
 def _curves(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
@@ -286,6 +305,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "profile": _profile,
     "memory": _memory,
     "recorder": _recorder,
+    "input": _input,
     "curves": _curves,
     "own-code": _own_code,
     "transfer": _transfer,

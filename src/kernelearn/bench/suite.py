@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.bench import machine
-from kernelearn.bench.blueprint import Blueprint, blueprint_of, save_weights
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.nets import NETS, Net, expanded, find_net
+from kernelearn.bench.nets.blueprint import Blueprint, blueprint_of, save_weights
 from kernelearn.bench.rivals import Comparison, Workers
 from kernelearn.errors import unknown_name
 
@@ -175,13 +175,14 @@ Section = Callable[[Bench], list[Any]]
 
 def sections() -> dict[str, Section]:
     """The sections by name, in order."""
-    from kernelearn.bench import (
+    from kernelearn.bench.sections import (
         conv_layers,
         curves,
         distributed,
         inference,
         memory,
         own_code,
+        reading,
         recorder,
         training,
         transfer,
@@ -194,6 +195,7 @@ def sections() -> dict[str, Section]:
         "profile": conv_layers.run_profile,
         "memory": memory.run,
         "recorder": recorder.run,
+        "input": reading.run,
         "curves": curves.run,
         "own-code": own_code.run,
         "transfer": transfer.run,

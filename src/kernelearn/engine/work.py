@@ -117,11 +117,11 @@ def reference_work(program: Program, operation: Operation, images: int, note: st
     )
 
 
-def explain(title: str, rows: Sequence[Work], least: int = 0) -> str:
+def explain(title: str, rows: Sequence[Work], moved: int = 0, least: int = 0) -> str:
     """The rows as text, grouped by phase, with a line of totals.
 
     Args:
-        least: bytes that have to be moved at least, where that is known.
+        moved, least: bytes to and from memory, and those at least, where that is known.
     """
     lines = [title]
     is_estimated = any(row.estimate for row in rows)
@@ -131,7 +131,7 @@ def explain(title: str, rows: Sequence[Work], least: int = 0) -> str:
         if found:
             lines += ["", f"{phase}: {totals(found)}"]
             lines += table(head, [cells(row)[: len(head)] for row in found], "llrrrrlr"[: len(head)])
-    lines += ["", traffic_text(rows, least)] if least else []
+    lines += ["", traffic_text(rows, moved, least)] if least else []
     elsewhere = [row for row in rows if not row.is_native]
     if elsewhere and len(elsewhere) < len(rows):
         names = dict.fromkeys(name for row in elsewhere for name in row.operators)
@@ -161,12 +161,12 @@ def totals(rows: Sequence[Work]) -> str:
     return f"{text}, at best {seconds} and {share} of the peak"
 
 
-def traffic_text(rows: Sequence[Work], least: int) -> str:
-    """What all rows move, beside the least: "bytes: 3 MB moved, 2 MB at least (1.50 times)"."""
-    moved = sum(row.bytes for row in rows)
+def traffic_text(rows: Sequence[Work], moved: int, least: int) -> str:
+    """What is moved, beside the least: "bytes: 3 MB moved, 2 MB at least (1.50 times)"."""
+    kernels = sum(row.bytes for row in rows)
     return (
-        f"bytes: {scaled(moved)}B moved, {scaled(least)}B at least ({moved / least:.2f} times), if all "
-        "between products were done on the way"
+        f"bytes: {scaled(kernels)}B used by kernels, {scaled(moved)}B of them from and to memory, "
+        f"{scaled(least)}B at least ({moved / least:.2f} times), if all between products were done on the way"
     )
 
 

@@ -46,7 +46,8 @@ def engine_lines(model: Model, images: int = 32, input_shape: Any = None) -> lis
     if not is_estimated:
         return lines
     least = executable.least_bytes(images)
-    traffic = [_sentence(traffic_text(rows, least))] if least else []
+    moved = executable.moved_bytes(images)
+    traffic = [_sentence(traffic_text(rows, moved, least))] if least else []
     return [*lines, "", *traffic, *_estimate_lines(executable, rows)]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.gathering import only_native
 from kernelearn.engine.cpu.machine.runtime import GROUP
 from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.engine.cpu.places import Constants, Place
@@ -277,10 +278,15 @@ def run_binding(
         if isinstance(part, Fallback):
             binding.reference(part, arrays)
             continue
-        for row in part.groups:
+        for group, row in enumerate(part.groups):
             tasks, first, count = (int(row[GROUP[word]]) for word in ("tasks", "first", "count"))
-            ranges = [(lo, min(lo + (chunk or tasks), tasks)) for lo in range(0, tasks, chunk or tasks or 1)]
+            size = chunk or tasks or 1
+            if row[GROUP["local"]]:
+                size = min(size, int(row[GROUP["chunk"]]))
+            ranges = [(lo, min(lo + size, tasks)) for lo in range(0, tasks, size)]
             for lo, hi in reversed(ranges) if backwards else ranges:
+                for command, argument, address in part.own_addresses(group, lo):
+                    part.tables[first + command][argument] = address
                 for number in range(first, first + count):
                     if tell is not None:
                         tell(f"{part.calls[number].key} [{lo}, {hi})")
@@ -422,7 +428,9 @@ def run_guarded(bench: Bench, at_end: bool, tell: Callable[[str], None], filling
     executable = bench.executable
     arrays = executable.inputs(bench.inputs)
     images = executable.images(arrays)
-    computed = (*executable.layout(images, 1).offsets, *executable.constants.places)
+    groups = [g for s in only_native(executable.stretches) for g in s.groups]
+    local = {name: None for group in groups for name in sorted(group.local)}
+    computed = (*executable.layout(images, 1).offsets, *local, *executable.constants.places)
     sizes = {name: exact_bytes(executable, name, images) for name in computed}
     sizes.update((f"in:{n}", a.nbytes) for n, a in arrays.items())
     sizes.update((f"var:{n}", v.memory.nbytes) for n, v in bench.variables.items())

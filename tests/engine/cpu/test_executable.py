@@ -6,8 +6,8 @@ import pytest
 from kernelearn import Input, Sequential, layers
 from kernelearn.engine.cpu import executable as module
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.gathering import Stretch
 from kernelearn.engine.cpu.machine import threads
-from kernelearn.engine.cpu.schedule import Stretch
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.models import zoo

@@ -5,7 +5,6 @@ import pytest
 
 import kernelearn
 from kernelearn.engine.backends import prepare
-from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.kernels.products import product
 from kernelearn.engine.cpu.kernels.products.matrices import Stored, find_matrices
@@ -187,8 +186,6 @@ def test_large_products_of_an_image_are_done_one_after_another():
 
     assert bytes_of((6, 5), (5, 8)) == 4 * (30 + 40 + 48 + 48)
     assert bytes_of((6, 5), (5, 8), dense=True) == 0
-    assert schedule.chunk_size(64, 1, True, schedule.CHUNK_BYTES // 3) == 3
-    assert schedule.chunk_size(64, 2, True, 3 * schedule.CHUNK_BYTES) == 1
 
 
 def test_one_matrix_for_a_known_number_of_rows_has_a_compiled_gradient():

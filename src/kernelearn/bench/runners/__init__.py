@@ -27,6 +27,8 @@ FRAMEWORKS = {
 }
 LEARNING_RATE = {"sgd": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
+# Axes of one input -> PyTorch's name of the format that has the channels last; it has none for others.
+CHANNELS_LAST = {3: "channels_last", 4: "channels_last_3d"}
 
 
 class Prepared(Protocol):

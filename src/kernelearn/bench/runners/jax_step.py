@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.bench.blueprint import Blueprint, Step, load_weights
+from kernelearn.bench.nets.blueprint import Blueprint, Step, load_weights
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, digest
 from kernelearn.errors import ArgumentError
 

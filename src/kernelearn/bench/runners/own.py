@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import images_for, load_weights
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import images_for, load_weights
 from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, digest
 from kernelearn.training.steps.step import Batch, input_name
 
@@ -57,8 +57,6 @@ class Own:
 
 def compiled_model(task: dict[str, Any]) -> Any:
     """The network of a task with its weights, compiled for training on the task's engine."""
-    from kernelearn import optimizers
-
     if task.get("dtype", "float32") != "float32":
         from kernelearn import mixed_precision
 
@@ -67,12 +65,16 @@ def compiled_model(task: dict[str, Any]) -> Any:
     weights = load_weights(task["weights"])
     for name, weight in model.weight_paths().items():
         weight.assign(weights[name])
-    rate = LEARNING_RATE[task["optimizer"]]
-    if task["optimizer"] == "sgd":
-        optimizer: Any = optimizers.SGD(rate, momentum=MOMENTUM)
-    else:
-        optimizer = optimizers.Adam(rate)
-    model.compile(optimizer, "sparse_categorical_crossentropy", engine=task.get("engine", "cpu"))
+    return compiled(model, task["optimizer"], task.get("engine", "cpu"))
+
+
+def compiled(model: Any, optimizer: str, engine: str) -> Any:
+    """A classifier, compiled for training with "sgd" (with momentum) or "adam"."""
+    from kernelearn import optimizers
+
+    rate = LEARNING_RATE[optimizer]
+    rule: Any = optimizers.SGD(rate, momentum=MOMENTUM) if optimizer == "sgd" else optimizers.Adam(rate)
+    model.compile(rule, "sparse_categorical_crossentropy", engine=engine)
     return model
 
 

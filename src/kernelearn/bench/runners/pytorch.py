@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.bench.blueprint import Blueprint, Step, load_weights
-from kernelearn.bench.runners import LEARNING_RATE, MOMENTUM, Prepared, Repeat, channels_first, digest
+from kernelearn.bench.nets.blueprint import Blueprint, Step, load_weights
+from kernelearn.bench.runners import (
+    CHANNELS_LAST,
+    LEARNING_RATE,
+    MOMENTUM,
+    Prepared,
+    Repeat,
+    channels_first,
+    digest,
+)
 from kernelearn.bench.runners.own import convolution_problem
 
 
@@ -199,17 +207,13 @@ def _copy(torch: Any, target: Any, values: np.ndarray) -> None:
         target.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
 
-# Axes of a batch -> PyTorch's name for channels last.
-_CHANNELS_LAST = {4: "channels_last", 5: "channels_last_3d"}
-
-
 def _made(torch: Any, task: dict[str, Any], blueprint: Blueprint) -> tuple[Any, Any, Any]:
     """Network, images and labels in the memory format of the task's mode."""
     model = build(torch, blueprint, load_weights(task["weights"]))
     x, y = blueprint.images(task["batch"])
     images = torch.from_numpy(channels_first(x))
     if task["mode"] == "channels_last":
-        form = getattr(torch, _CHANNELS_LAST[images.ndim])
+        form = getattr(torch, CHANNELS_LAST[images.ndim - 1])
         model, images = model.to(memory_format=form), images.contiguous(memory_format=form)
     return model, images, torch.from_numpy(y)
 

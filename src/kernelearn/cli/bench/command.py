@@ -21,6 +21,7 @@ def bench(
     layers: options.LAYERS = False,
     memory: options.MEMORY = False,
     recorder: options.RECORDER = False,
+    input_: options.INPUT = False,
     curves: options.CURVES = False,
     own_code: options.OWN_CODE = False,
     transfer: options.TRANSFER = False,
@@ -41,8 +42,8 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --curves, --own-code, --transfer and --distributed all are measured: about an hour with all
-    peers.
+    --recorder, --input, --curves, --own-code, --transfer and --distributed all are measured: about an hour
+    with all peers.
 
     **Examples**
 
@@ -62,6 +63,7 @@ def bench(
         "layers": layers,
         "memory": memory,
         "recorder": recorder,
+        "input": input_,
         "curves": curves,
         "own-code": own_code,
         "transfer": transfer,

@@ -30,6 +30,7 @@ LAYERS = Annotated[
 ]
 MEMORY = Annotated[bool, typer.Option("--memory", help="Peak memory of a training process.")]
 RECORDER = Annotated[bool, typer.Option("--recorder", help="What recording costs.")]
+INPUT = Annotated[bool, typer.Option("--input", help="Training from JPEG files, and its two halves.")]
 OWN_CODE = Annotated[bool, typer.Option("--own-code", help="Own layers and losses, beside built-in ones.")]
 TRANSFER = Annotated[bool, typer.Option("--transfer", help="Training steps with frozen layers.")]
 DISTRIBUTED = Annotated[

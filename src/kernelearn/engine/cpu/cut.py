@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu import gathering, schedule
 from kernelearn.engine.cpu.jobs import Jobs
 from kernelearn.engine.cpu.lowering import lower
 from kernelearn.engine.cpu.machine import threads
@@ -32,6 +32,7 @@ from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.engine.cpu.places import BorrowedPlace, Constants, Place, aligned
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.recomputing import compute_again
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.gradients import add_gradients_of_many
 from kernelearn.engine.program import Buffer, Program, ProgramBuilder
@@ -40,7 +41,7 @@ from kernelearn.errors import KernelearnError
 # Frames that wait for their next use, of one number of images and threads; and so many such numbers.
 MOST_FRAMES, MOST_SIZES = 2, 6
 
-Halves = tuple[list[schedule.Stretch], list[schedule.Stretch]]
+Halves = tuple[list[gathering.Stretch], list[gathering.Stretch]]
 
 
 def add_backward(
@@ -91,7 +92,10 @@ class CutStep:
         self._refuse_fallbacks()
         self._halves = _halves(self.plan, self.plan.steps, is_whole)
         self._halves_for_few = _halves(self.plan, self.plan.for_few_images(), is_whole)
-        self.prologue = schedule.only_native(schedule.stretches(self.plan.prologue, self.plan))
+        self.prologue = gathering.only_native(gathering.stretches(self.plan.prologue, self.plan))
+        for halves in (self._halves, self._halves_for_few):
+            compute_again([*halves[0], *halves[1]], self.plan)
+            gathering.keep_local([*halves[0], *halves[1]], self.plan)
         borrowed = [b.name for b in program.buffers.values() if b.role != "value"]
         self.names = tuple(dict.fromkeys([*borrowed, *map(self.plan.root, program.outputs.values())]))
         self._numbers = {name: number for number, name in enumerate(self.names)}
@@ -129,7 +133,7 @@ class CutStep:
         if free is not None and len(free) < MOST_FRAMES:
             free.append(frame)
 
-    def _load(self, stretches: Iterable[schedule.Stretch]) -> None:
+    def _load(self, stretches: Iterable[gathering.Stretch]) -> None:
         groups = [group for stretch in stretches for group in stretch.groups]
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
         if calls:
@@ -218,11 +222,11 @@ def _halves(plan: Plan, steps: Sequence[Call | Fallback], is_whole: bool) -> Hal
     """Stretches of the forward and of the backward part."""
     early = [is_whole or step.operation.phase == "forward" for step in steps]
     parts = [[step for step, is_early in zip(steps, early) if is_early is now] for now in (True, False)]
-    first, second = (schedule.only_native(schedule.stretches(part, plan)) for part in parts)
+    first, second = (gathering.only_native(gathering.stretches(part, plan)) for part in parts)
     return first, second
 
 
-def _touched(stretches: Sequence[schedule.Stretch], plan: Plan) -> set[str]:
+def _touched(stretches: Sequence[gathering.Stretch], plan: Plan) -> set[str]:
     """Root buffers that stretches read or write."""
     names = {n for s in stretches for g in s.groups for call in g.calls for n in call.roles.values()}
     return {plan.root(name) for name in names if not is_number(name)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kernelearn.engine.arrays import Array
-from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu import gathering, schedule
+from kernelearn.engine.cpu.announcing import cut_behind
 from kernelearn.engine.cpu.binding import Binding
 from kernelearn.engine.cpu.lowering import lower
 from kernelearn.engine.cpu.machine import threads
@@ -17,8 +18,9 @@ from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import Target, current_target
 from kernelearn.engine.cpu.places import Arena, Constants, Place
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.recomputing import compute_again
 from kernelearn.engine.cpu.report import rows as report
-from kernelearn.engine.cpu.report.traffic import least_bytes
+from kernelearn.engine.cpu.report.traffic import least_bytes, moved_bytes
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.executor import check_shapes
 from kernelearn.engine.program import Buffer, Program
@@ -50,9 +52,14 @@ class CpuExecutable:
         self._opened = next(opened, 1)
         self.target: Target = current_target()
         self.plan: Plan = lower(optimise(program), self.target)
-        self.stretches = schedule.stretches(self.plan.steps, self.plan)
-        self.stretches_for_few = schedule.stretches(self.plan.for_few_images(), self.plan)
-        self.prologue = schedule.only_native(schedule.stretches(self.plan.prologue, self.plan))
+        self.stretches = gathering.stretches(self.plan.steps, self.plan)
+        self.stretches_for_few = gathering.stretches(self.plan.for_few_images(), self.plan)
+        self.prologue = gathering.only_native(gathering.stretches(self.plan.prologue, self.plan))
+        for parts in (self.stretches, self.stretches_for_few):
+            compute_again(parts, self.plan)
+            gathering.keep_local(parts, self.plan)
+        # Numbers of parts behind which announced outputs are there: in `stretches`, in those for few.
+        self._announced: tuple[list[int], list[int]] = ([], [])
         self.constants = _constants(self.plan, self.variables)
         self.arena = Arena()
         self._functions: dict[int, Function] = {}
@@ -66,9 +73,35 @@ class CpuExecutable:
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
             results = self.binding(arrays).run(arrays)
-            for variable in self._changed:
-                variable.version += 1
+            self._note_changes()
             return results
+
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Groups of outputs for `visit`; see `Executable`. To be called before the first run."""
+        names = [[self.program.outputs[label] for label in group] for group in groups]
+        self.stretches, usual = cut_behind(self.stretches, self.plan, names)
+        self.stretches_for_few, few = cut_behind(self.stretches_for_few, self.plan, names)
+        self._announced = usual, few
+
+    def visit(
+        self,
+        inputs: Mapping[str, Array],
+        use: Callable[[dict[str, Array]], None],
+        reached: Callable[[int, dict[str, Array]], None] | None = None,
+    ) -> None:
+        """Run, and let `use` have the outputs; see `Executable`."""
+        with self._lock:
+            binding = self.binding(inputs)
+            stops = self._announced[binding.stretches is self.stretches_for_few]
+            binding.compute(
+                inputs, None if reached is None else _Stops(stops, reached, binding.results(inputs))
+            )
+            self._note_changes()
+            use(binding.results(inputs))
+
+    def _note_changes(self) -> None:
+        for variable in self._changed:
+            variable.version += 1
 
     def calls(self) -> list[Call | Fallback]:
         """Everything a run does, in order."""
@@ -95,7 +128,13 @@ class CpuExecutable:
     def explain(self, images: int = 32) -> str:
         """The rows of `estimated_work` as text: each layer's kernel and tile, split, FLOPs, bytes, limits."""
         rows = self.estimated_work(images)
-        return explain(report.title(self.target, images), rows, self.least_bytes(images))
+        bytes_moved, least = self.moved_bytes(images), self.least_bytes(images)
+        return explain(report.title(self.target, images), rows, bytes_moved, least)
+
+    def moved_bytes(self, images: int = 32) -> int:
+        """Bytes that such a run moves from and to memory: see `report.traffic`."""
+        stretches = self._stretches_for(images, threads.get_num_threads())
+        return moved_bytes([*self.prologue, *stretches], self.plan, images)
 
     def least_bytes(self, images: int = 32) -> int:
         """Bytes that such a run moves at least: see `report.traffic`."""
@@ -105,8 +144,8 @@ class CpuExecutable:
         """Compile all kernels now, not at the first run."""
         self._load([*self.prologue, *self.stretches])
 
-    def _load(self, stretches: list[schedule.Stretch | Fallback]) -> None:
-        groups = [group for stretch in schedule.only_native(stretches) for group in stretch.groups]
+    def _load(self, stretches: list[gathering.Stretch | Fallback]) -> None:
+        groups = [group for stretch in gathering.only_native(stretches) for group in stretch.groups]
         calls = [call for group in groups for call in group.calls if id(call) not in self._functions]
         if calls:
             self._functions.update(zip(map(id, calls), self.plan.load(calls)))
@@ -185,7 +224,7 @@ class CpuExecutable:
             self.plan, stretches, self.prologue, self._functions, everywhere, constants, images, count
         )
 
-    def _stretches_for(self, images: int, count: int) -> list[schedule.Stretch | Fallback]:
+    def _stretches_for(self, images: int, count: int) -> list[gathering.Stretch | Fallback]:
         """Groups for so many images and threads; split further if threads would lack images."""
         return self.stretches_for_few if schedule.are_few(images, count) else self.stretches
 
@@ -193,6 +232,25 @@ class CpuExecutable:
     def arena_bytes(self) -> int:
         """Memory for computed values."""
         return self.arena.memory.size + self.constants.nbytes
+
+
+@dataclass(frozen=True)
+class _Stops:
+    """Whom to tell that a part of a run is done.
+
+    Attributes:
+        parts: for each group of outputs the number of the part behind which it is there.
+        reached: who is told, with the number of the group and the outputs.
+    """
+
+    parts: list[int]
+    reached: Callable[[int, dict[str, Array]], None]
+    outputs: dict[str, Array]
+
+    def __call__(self, part: int) -> None:
+        for number, found in enumerate(self.parts):
+            if found == part:
+                self.reached(number, self.outputs)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, ima
 from kernelearn.engine.cpu.kernels.norms import clipping, constraints, penalties
 from kernelearn.engine.cpu.kernels.pooling import pooling
 from kernelearn.engine.cpu.kernels.products.summed import lower_pointwise_gradient, lower_summed
+from kernelearn.engine.cpu.kernels.products.weight_panels import lower_weight_panels
 from kernelearn.engine.cpu.kernels.reductions import running
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
 from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduction
@@ -47,7 +48,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     **fused.ANCHORS,
     "fused": (fused.lower_fused,),
     "conv_grad_kernel": (lower_winograd_gradient, lower_pointwise_gradient, lower_gradient),
-    "dense_grad_kernel": (lower_summed, dense.lower_weights),
+    "dense_grad_kernel": (lower_weight_panels, lower_summed, dense.lower_weights),
     # entry by entry
     **dict.fromkeys(EMITTERS, (lower_single,)),
     "scale": (lower_single, lower_scale),

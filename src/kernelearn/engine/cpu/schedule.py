@@ -1,94 +1,31 @@
-"""From a plan to memory and jobs, for one number of images: groups, lifetimes, addresses.
+"""From a plan to memory and jobs, for one number of images: lifetimes, addresses, how many images at once.
 
-Consecutive calls that work image by image form a group: a thread does all of them on a few images while these
-are in its cache. Buffers share memory if they are never needed at the same time; a buffer lives from the
+Buffers share memory if they are never needed at the same time; a buffer lives from the
 first group that touches it to the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from kernelearn.engine.cpu.gathering import Group, Stretch
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB
-from kernelearn.engine.cpu.places import ALIGNMENT
-from kernelearn.engine.cpu.plan import BYTES, Call, Fallback, Plan, has_images, is_number
+from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, PLACE
+from kernelearn.engine.cpu.places import ALIGNMENT, aligned
+from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 
+# Number of a command of a group, of an argument of it, and the buffer that it is.
+LocalPlace = tuple[int, int, str]
 # Addresses (start, end).
 Range = tuple[int, int]
 # At most this many images at once in a group.
 MAX_CHUNK = 16
-# Bytes of images with large products of their own that a thread works on at once: what a second cache holds.
+# Bytes of images that a thread works on at once where several calls follow each other: what a second cache
+# holds. Not less than twice what is read again for each portion.
 CHUNK_BYTES = 2**20
-
-
-@dataclass
-class Group:
-    """Calls over the same tasks.
-
-    Attributes:
-        image_bytes: what an image takes, where that limits how many are worked on at once; else 0.
-    """
-
-    calls: list[Call] = field(default_factory=list)
-    image_bytes: int = 0
-
-    def measure(self, plan: Plan) -> None:
-        """Find `image_bytes`."""
-        if {call.together for call in self.calls} >= {1} and not any(c.together > 1 for c in self.calls):
-            names = {plan.root(n) for call in self.calls for n in call.roles.values() if not is_number(n)}
-            held = [name for name in names if has_images(plan.shape(name))]
-            self.image_bytes = sum(plan.numbers(name, 1) * BYTES[plan.dtype(name)] for name in held)
-
-    def accepts(self, call: Call, plan: Plan) -> bool:
-        """Whether a call can join: all image by image, and what it reads of this group has images."""
-        if not self.calls or not call.by_image or not self.calls[0].by_image:
-            return False
-        if call.tasks != self.calls[0].tasks or call.guarded != self.calls[0].guarded:
-            return False
-        made = {plan.root(n) for c in self.calls for n in c.writes.values()}
-        shared = made & {plan.root(n) for n in call.roles.values() if not is_number(n)}
-        return all(has_images(plan.shape(name)) for name in shared)
-
-
-@dataclass
-class Stretch:
-    """Groups that the native loop works through without a break."""
-
-    groups: list[Group] = field(default_factory=list)
-
-    def add(self, call: Call, plan: Plan) -> None:
-        """Append a call, to the last group if that accepts it."""
-        if self.groups and self.groups[-1].accepts(call, plan):
-            self.groups[-1].calls.append(call)
-        else:
-            self.groups.append(Group([call]))
-
-
-def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fallback]:
-    """Steps in order: stretches of native calls, interrupted by operations of the reference engine."""
-    result: list[Stretch | Fallback] = []
-    for step in steps:
-        if isinstance(step, Fallback):
-            result.append(step)
-            continue
-        if not result or isinstance(result[-1], Fallback):
-            result.append(Stretch())
-        last = result[-1]
-        assert isinstance(last, Stretch)
-        last.add(step, plan)
-    for stretch in only_native(result):
-        for group in stretch.groups:
-            group.measure(plan)
-    return result
-
-
-def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:
-    """The stretches, without what the reference engine does."""
-    return [part for part in parts if isinstance(part, Stretch)]
 
 
 def are_few(images: int, count: int) -> bool:
@@ -100,8 +37,7 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     """Roots of the buffers that are read and written."""
     if isinstance(item, Fallback):
         return {plan.root(n) for n in item.operation.inputs}, {plan.root(n) for n in item.operation.outputs}
-    reads = {plan.root(n) for c in item.calls for n in c.reads.values() if not is_number(n)}
-    return reads, {plan.root(n) for c in item.calls for n in c.writes.values()}
+    return item.reads, item.writes
 
 
 def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
@@ -109,7 +45,7 @@ def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> 
     spans: dict[str, tuple[int, int]] = {}
     for time, item in enumerate(items):
         reads, writes = touched(item, plan)
-        for name in reads | writes:
+        for name in (reads | writes) - (item.local if isinstance(item, Group) else set()):
             if plan.buffers[name].role == "value":
                 spans[name] = (spans.get(name, (time, time))[0], time)
     return {n: (first, len(items) if n in kept else last) for n, (first, last) in spans.items()}
@@ -185,26 +121,70 @@ class Job:
     def __init__(
         self, groups: Sequence[Group], functions: Mapping[int, Function], images: int, threads: int
     ) -> None:
-        self.calls = [call for group in groups for call in group.calls]
+        # What a group has for itself alone is another memory for each worker, so its commands are others.
+        copies = [threads if group.local else 1 for group in groups]
+        self.calls = [call for group, count in zip(groups, copies) for call in group.calls * count]
         self.groups = np.zeros((len(groups), GROUP["words"]), np.int64)
         self.commands = np.zeros((len(self.calls), 2), np.int64)
-        self.counters = np.zeros(max(len(groups), 1) * COUNTERS["words"] + 8, np.int64)
+        self.counters = np.zeros((len(groups) + 1) * COUNTERS["words"] + 8, np.int64)
         self.tables: list[np.ndarray] = []
         first = 0
-        for row, group in zip(self.groups, groups):
+        for row, group, count in zip(self.groups, groups, copies):
             tasks = group.calls[0].tasks.count(images)
             row[GROUP["tasks"]] = tasks
-            row[GROUP["chunk"]] = chunk_size(tasks, threads, group.calls[0].by_image, group.image_bytes)
+            row[GROUP["chunk"]] = chunk_size(tasks, threads, group)
             row[GROUP["first"]], row[GROUP["count"]] = first, len(group.calls)
-            first += len(group.calls)
+            first += len(group.calls) * count
         for number, call in enumerate(self.calls):
             table = np.zeros(len(call.roles), np.int64)
             self.tables.append(table)
             self.commands[number] = functions[id(call)].address, table.ctypes.data
         self.description = np.zeros(JOB["words"], np.int64)
+        self.threads = threads
+        self._local: dict[int, np.ndarray] = {}
+
+    def has_own_memory(self, number: int, sizes: Mapping[str, int], places: Sequence[LocalPlace]) -> None:
+        """Let each worker have memory of its own for some buffers of a group.
+
+        Args:
+            number: of the group; sizes: buffer -> bytes of an image.
+            places: where kernels look for the addresses of these buffers.
+        """
+        row, offsets, total = self.groups[number], dict[str, int](), 0
+        for name, size in sizes.items():
+            offsets[name] = total
+            total += -(-(size * int(row[GROUP["chunk"]]) + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
+        words = np.zeros(LOCAL["places"] + PLACE["words"] * len(places), np.int64)
+        words[LOCAL["workers"]], words[LOCAL["count"]] = self.threads, len(places)
+        words[LOCAL["stride"]] = total
+        table = words[LOCAL["places"] :].reshape(len(places), PLACE["words"])
+        for place, (command, argument, name) in zip(table, places):
+            place[:] = command, argument, offsets[name], sizes[name]
+        row[GROUP["local"]] = words.ctypes.data
+        self._local[number] = words
+
+    def own_addresses(self, number: int, lo: int, worker: int = 0) -> list[tuple[int, int, int]]:
+        """(command, argument, address) of a group's own buffers before a chunk that begins with task `lo`.
+
+        What `runtime` works out before each chunk; for tests.
+        """
+        words = self._local.get(number)
+        if words is None:
+            return []
+        start = int(words[LOCAL["memory"]] + worker * words[LOCAL["stride"]])
+        places = words[LOCAL["places"] :].reshape(-1, PLACE["words"])
+        return [(int(c), int(a), start + int(offset - lo * image)) for c, a, offset, image in places]
+
+    def _take_memory(self) -> None:
+        """One memory for all groups: a worker does one of them at a time."""
+        stride = max((int(words[LOCAL["stride"]]) for words in self._local.values()), default=0)
+        self.memory = aligned(stride * self.threads)
+        for words in self._local.values():
+            words[LOCAL["memory"]], words[LOCAL["stride"]] = self.memory.ctypes.data, stride
 
     def seal(self, yield_address: int) -> None:
         """Finish the description."""
+        self._take_memory()
         counters = -(-self.counters.ctypes.data // ALIGNMENT) * ALIGNMENT
         words = {
             "groups": self.groups.ctypes.data,
@@ -218,15 +198,16 @@ class Job:
         self.address = int(self.description.ctypes.data)
 
 
-def chunk_size(tasks: int, threads: int, by_image: bool, image_bytes: int = 0) -> int:
+def chunk_size(tasks: int, threads: int, group: Group) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
-    if image_bytes:
-        return max(1, min(-(-tasks // (2 * threads)), MAX_CHUNK, CHUNK_BYTES // image_bytes))
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
-    if by_image:
-        # NOTE: dense layers work on eight rows at a time.
-        return max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
-    return max(1, share)
+    if not group.calls[0].by_image:
+        return max(1, share)
+    # NOTE: dense layers work on eight rows at a time.
+    most = max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
+    if not group.image_bytes:
+        return most
+    return max(1, min(most, max(CHUNK_BYTES, 2 * group.other_bytes) // group.image_bytes))
 
 
 def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
-from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.kernels.shards import Parts, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import PAIR
 from kernelearn.engine.cpu.machine.target import Target
@@ -266,7 +266,7 @@ def lower_weights(plan: Plan, op: Operation) -> bool:
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
     parts = -(-inner // step)
     shards = max(1, min(8 // parts, 2**20 // (inner * outer)))
-    with sum_of_shards(plan, op, shards, inner * outer) as target:
+    with sum_of_parts(plan, op, Parts(shards, parts), inner * outer) as target:
         plan.call(
             op,
             WeightProduct(inner, outer, rows, blocks, step, shards, pairs),

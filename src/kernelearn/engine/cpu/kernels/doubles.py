@@ -72,9 +72,9 @@ def as_floats(plan: Plan, op: Operation) -> Iterator[None]:
 def _names(op: Operation) -> list[str]:
     """The buffers of an operation and of its parts, without a learning rate, which always is a float64."""
     parts = op.attrs["body"].operations if op.operator == "fused" else ()
-    names = [name for part in parts for name in (*part.inputs, *part.outputs)]
-    inputs = (*op.inputs[:2], *op.inputs[3:]) if op.operator in UPDATES else op.inputs
-    return [*inputs, *op.outputs, *names]
+    rates = {part.inputs[2] for part in (op, *parts) if part.operator in UPDATES}
+    names = [name for part in (op, *parts) for name in (*part.inputs, *part.outputs)]
+    return [name for name in names if name not in rates]
 
 
 def _of_doubles(call: Call) -> Call:

@@ -83,6 +83,8 @@ def _names(plan: Plan, op: Operation, count: int) -> list[str]:
     chosen = [first.inputs[i] for i in operands.inputs] if operands.inputs else list(first.inputs)
     if operands.has_outputs:
         chosen += _outputs(first)
+    else:
+        chain = []  # the update of weights
     rank = len(plan.shape(first.outputs[0]))
     behind = {name for part in chain for name in (*part.inputs, *part.outputs)} - set(first.inputs)
     chosen += [name for name in sorted(behind) if len(plan.shape(name)) == rank]

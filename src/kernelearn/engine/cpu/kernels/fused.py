@@ -10,10 +10,12 @@ from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
+from kernelearn.engine.cpu.kernels.products.weight_panels import lower_with_step
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
 from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduced
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
+from kernelearn.engine.updates import UPDATES
 
 # Operator -> rules that also take a chain for their results and the operation that the calls are said to do.
 ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
@@ -31,6 +33,8 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
     """In one pass if there is a kernel for that."""
     body = op.attrs["body"].operations
     first = body[0]
+    if body[-1].operator in UPDATES:
+        return lower_with_step(plan, op, *body)
     reductions = [part for part in body if part.operator in KINDS]
     if reductions:
         chain_body = [part for part in body if part.operator not in KINDS]

@@ -6,7 +6,7 @@ step and on the learning rate are computed in float64 at the start of every task
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,6 +191,53 @@ class Along:
 
 
 @dataclass(frozen=True)
+class Step:
+    """The step of an optimiser where another kernel makes the gradient: of one vector after another.
+
+    Attributes:
+        arrays: roles of the parameter and its slots.
+    """
+
+    operator: str
+    attrs: Attrs
+    arrays: tuple[str, ...]
+
+    def mover(self, k: Kernel) -> Callable[[Value, Index, Value | None], None]:
+        """move(gradient, offset, mask): load what there is, step, store; numbers of the step come first."""
+        update, attrs = UPDATES[self.operator], self.attrs
+        c = coefficients_of(k, self.operator, attrs)
+
+        def move(gradient: Value, at: Index, mask: Value | None) -> None:
+            param, *slots = [k.load(name, at, mask) for name in self.arrays]
+            if attrs["weight_decay"]:
+                param = param * c["decay"]
+            results = update.step(fn, attrs, c, param, gradient, *slots)
+            for name, result in zip(self.arrays, results):
+                k.store(result, name, at, mask)
+
+        return move
+
+
+def find_step(plan: Plan, op: Operation) -> tuple[Step, dict[str, str], dict[str, str]] | None:
+    """The step of an update for a kernel that makes the gradient, and what that has to read and to write.
+
+    None for one that does not go entry by entry in a single pass. What it needs besides is added to the plan.
+    """
+    rate, number, *slots = op.inputs[2:]
+    update = UPDATES[op.operator]
+    if update.whole is not None or update.factor is not None or op.attrs["every"] > 1:
+        return None
+    if not _fits(plan, op, slots):
+        return None
+    arrays = {"param": op.inputs[0]}
+    arrays |= {f"slot{i}": name for i, name in enumerate(slots[: len(slots) - len(update.numbers)])}
+    given = {"rate": rate, "step": number}
+    if update.numbers:
+        given = _add_coefficients(plan, op, given, dict(zip(update.numbers, slots[len(arrays) - 1 :])))
+    return Step(op.operator, op.attrs, tuple(arrays)), {**arrays, **given}, arrays
+
+
+@dataclass(frozen=True)
 class Update:
     """For every vector of this task's block: load, step, store.
 
@@ -207,16 +254,10 @@ class Update:
             self._emit_step(k)
 
     def _emit_step(self, k: Kernel) -> None:
-        update, attrs = UPDATES[self.operator], self.attrs
-        c = coefficients_of(k, self.operator, attrs)
+        move = Step(self.operator, self.attrs, self.arrays).mover(k)
 
         def one(at: Index, mask: Value | None) -> None:
-            param, *slots = [k.load(name, at, mask) for name in self.arrays]
-            if attrs["weight_decay"]:
-                param = param * c["decay"]
-            results = update.step(fn, attrs, c, param, k.load("grad", at, mask), *slots)
-            for name, result in zip(self.arrays, results):
-                k.store(result, name, at, mask)
+            move(k.load("grad", at, mask), at, mask)
 
         emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), one)
 

@@ -390,15 +390,18 @@ class Kernel:
         """
         self.do('call void asm sideeffect "", "~{memory}"()')
 
-    def prefetch(self, argument: str, offset: Index | int = 0, locality: int = 3) -> None:
+    def prefetch(
+        self, argument: str, offset: Index | int = 0, locality: int = 3, is_written: bool = False
+    ) -> None:
         """Ask for a cache line of float32 numbers that is needed soon; out of bounds does no harm.
 
         Args:
             locality: 3 for the first-level cache, 2 for the second.
+            is_written: whether the line will be written, too.
         """
         self.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         pointer = self.address(argument, offset)
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 {locality}, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(is_written)}, i32 {locality}, i32 1)")
 
     def load_one(self, argument: str, offset: Index | int = 0, type_: str = "float") -> Value:
         """One number."""

@@ -5,6 +5,10 @@ from the group's counter, do all its kernels on the chunk, and add the chunk to 
 tasks. A group that needs the results of earlier ones first waits until their counts are full. Nobody waits
 for a thread, only for work: a thread that wakes late or is held up by the system delays only its own chunk.
 
+What a group makes for itself alone lies in memory of the thread's own, large enough for one chunk: before
+each chunk the thread writes into its own copies of the kernels' arguments where the images of these buffers
+would begin. The next chunk finds that memory in the cache, so it need not be written back.
+
 Which thread does a task never changes its result, so results do not depend on the number of threads.
 """
 
@@ -14,7 +18,8 @@ from string import Template
 #
 # A group. wait_from, wait_to: groups whose tasks must be done before this one starts (none if equal);
 # guard: address of a float32, or 0: the group's kernels are skipped unless it is finite; tasks, chunk: number
-# of tasks, and how many to take at once; first, count: its commands; words: of a whole group.
+# of tasks, and how many to take at once; first, count: its commands; local: address of its LOCAL, or 0;
+# words: of a whole group.
 GROUP = {
     "wait_from": 0,
     "guard": 1,
@@ -23,12 +28,21 @@ GROUP = {
     "first": 4,
     "count": 5,
     "wait_to": 6,
+    "local": 7,
     "words": 8,
 }
+# Buffers of a group that each of so many workers has memory of its own for: their number, that of the places
+# in arguments, address of the first worker's memory, bytes from one worker's to the next, then the places.
+# The commands of a group are there once for each worker. A place: number of the command, of the argument,
+# bytes from the start of a worker's memory, and of an image. Workers beyond that number leave the group to
+# the others.
+LOCAL = {"workers": 0, "count": 1, "memory": 2, "stride": 3, "places": 4}
+PLACE = {"command": 0, "argument": 1, "offset": 2, "image": 3, "words": 4}
 # A job: addresses of groups, commands (function and arguments) and counters, the number of groups, and the
 # address of the function that lets others run.
 JOB = {"groups": 0, "commands": 1, "counters": 2, "group_count": 3, "yield": 4, "words": 5}
-# The counters of a group, each on its own cache line: tasks taken, tasks done.
+# The counters of a group, each on its own cache line: tasks taken, tasks done. Behind those of the last group
+# the number of threads that have begun with the job.
 COUNTERS = {"taken": 0, "done": 8, "words": 16}
 # The pool's block, each on its own cache line; from `asleep` on a line for every helper.
 POOL = {"ticket": 0, "busy": 8, "job": 16, "asleep": 24, "line": 8}
@@ -49,6 +63,9 @@ entry:
   %n = load i64, ptr %n.p
   %yield.p = getelementptr i64, ptr %job, i64 $job_yield
   %yield = load ptr, ptr %yield.p
+  %entered.word = mul i64 %n, $counters_words
+  %entered = getelementptr i64, ptr %counters, i64 %entered.word
+  %worker = atomicrmw add ptr %entered, i64 1 acq_rel
   br label %next
 next:
   %g = phi i64 [ 0, %entry ], [ %g.next, %after ]
@@ -89,18 +106,36 @@ open:
   %taken = getelementptr i64, ptr %counters, i64 %line
   %line2 = add i64 %line, $counters_done
   %done = getelementptr i64, ptr %counters, i64 %line2
-  %last = add i64 %first, %count
+  %local.p = getelementptr i64, ptr %gp, i64 $group_local
+  %local = load ptr, ptr %local.p
+  %is.local = icmp ne ptr %local, null
+  br i1 %is.local, label %own, label %claim
+own:
+  %workers.p = getelementptr i64, ptr %local, i64 $local_workers
+  %workers = load i64, ptr %workers.p
+  %has.memory = icmp slt i64 %worker, %workers
+  br i1 %has.memory, label %enter, label %after
+enter:
+  %passed = mul i64 %worker, %count
+  %first.own = add i64 %first, %passed
   br label %claim
 claim:
+  %start = phi i64 [ %first, %open ], [ %first.own, %enter ], [ %start, %count_done ]
+  %last = add i64 %start, %count
   %lo = atomicrmw add ptr %taken, i64 %chunk acq_rel
   %any = icmp slt i64 %lo, %tasks
   br i1 %any, label %bounds, label %after
 bounds:
   %end = add i64 %lo, %chunk
   %hi = call i64 @llvm.smin.i64(i64 %end, i64 %tasks)
-  br i1 %allowed, label %command, label %count_done
+  br i1 %allowed, label %prepare, label %count_done
+prepare:
+  br i1 %is.local, label %own_memory, label %command
+own_memory:
+  call void @kl_own_memory(ptr %local, ptr %commands, i64 %start, i64 %worker, i64 %lo)
+  br label %command
 command:
-  %c = phi i64 [ %first, %bounds ], [ %c.next, %command ]
+  %c = phi i64 [ %start, %prepare ], [ %start, %own_memory ], [ %c.next, %command ]
   %c.word = mul i64 %c, 2
   %cp = getelementptr i64, ptr %commands, i64 %c.word
   %fn = load ptr, ptr %cp
@@ -119,6 +154,50 @@ after:
   br label %next
 finish:
   call void @kl_wait(ptr %groups, ptr %counters, i64 0, i64 %n, ptr %yield)
+  ret void
+}
+
+; Before a chunk that begins with task `lo`: where the buffers of a worker's own would have their first image.
+define void @kl_own_memory(ptr %local, ptr %commands, i64 %first, i64 %worker, i64 %lo) nounwind {
+entry:
+  %count.p = getelementptr i64, ptr %local, i64 $local_count
+  %count = load i64, ptr %count.p
+  %memory.p = getelementptr i64, ptr %local, i64 $local_memory
+  %memory = load i64, ptr %memory.p
+  %stride.p = getelementptr i64, ptr %local, i64 $local_stride
+  %stride = load i64, ptr %stride.p
+  %passed = mul i64 %worker, %stride
+  %base = add i64 %memory, %passed
+  %places = getelementptr i64, ptr %local, i64 $local_places
+  br label %next
+next:
+  %p = phi i64 [ 0, %entry ], [ %p.next, %one ]
+  %more = icmp slt i64 %p, %count
+  br i1 %more, label %one, label %finish
+one:
+  %word = mul i64 %p, $place_words
+  %place = getelementptr i64, ptr %places, i64 %word
+  %command.p = getelementptr i64, ptr %place, i64 $place_command
+  %command = load i64, ptr %command.p
+  %argument.p = getelementptr i64, ptr %place, i64 $place_argument
+  %argument = load i64, ptr %argument.p
+  %offset.p = getelementptr i64, ptr %place, i64 $place_offset
+  %offset = load i64, ptr %offset.p
+  %image.p = getelementptr i64, ptr %place, i64 $place_image
+  %image = load i64, ptr %image.p
+  %before = mul i64 %lo, %image
+  %here = add i64 %base, %offset
+  %address = sub i64 %here, %before
+  %c = add i64 %first, %command
+  %c.word = mul i64 %c, 2
+  %c.word2 = add i64 %c.word, 1
+  %cp = getelementptr i64, ptr %commands, i64 %c.word2
+  %arguments = load ptr, ptr %cp
+  %slot = getelementptr i64, ptr %arguments, i64 %argument
+  store i64 %address, ptr %slot
+  %p.next = add i64 %p, 1
+  br label %next
+finish:
   ret void
 }
 
@@ -197,7 +276,8 @@ entry:
   %counters = load ptr, ptr %counters.p
   %n.p = getelementptr i64, ptr %job, i64 $job_group_count
   %n = load i64, ptr %n.p
-  %bytes = mul i64 %n, $counters_bytes
+  %lines = add i64 %n, 1
+  %bytes = mul i64 %lines, $counters_bytes
   call void @llvm.memset.p0.i64(ptr %counters, i8 0, i64 %bytes, i1 false)
   %job.p = getelementptr i64, ptr %pool, i64 $pool_job
   %address = ptrtoint ptr %job to i64
@@ -296,7 +376,14 @@ def runtime_text(is_x86: bool) -> str:
     """The runtime as LLVM IR for this architecture."""
     pause = "call void @llvm.x86.sse2.pause()" if is_x86 else 'call void asm sideeffect "yield", ""()'
     declare = "declare void @llvm.x86.sse2.pause()\n" if is_x86 else ""
-    structures = {"group": GROUP, "job": JOB, "counters": COUNTERS, "pool": POOL}
+    structures = {
+        "group": GROUP,
+        "job": JOB,
+        "local": LOCAL,
+        "place": PLACE,
+        "counters": COUNTERS,
+        "pool": POOL,
+    }
     offsets = {f"{name}_{word}": at for name, words in structures.items() for word, at in words.items()}
     text = Template(RUNTIME).substitute(offsets, counters_bytes=8 * COUNTERS["words"])
     return declare + text.replace("PAUSE", pause)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu import gathering, schedule
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.machine import compiler, threads
 from kernelearn.engine.cpu.machine.target import current_target
@@ -156,7 +156,7 @@ class Loaded:
             by_image=False,
             operation=operation,
         )
-        groups = [schedule.Group([call]) for _ in range(turns)]
+        groups = [gathering.Group([call]) for _ in range(turns)]
         self._function = _function(call)
         self._job = schedule.Job(groups, {id(call): self._function}, 1, count)
         for table in self._job.tables:

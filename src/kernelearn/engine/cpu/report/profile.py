@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu import gathering
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.plan import Call, Fallback
@@ -40,8 +40,9 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     arrays = executable.inputs(inputs)
     binding = executable.binding(arrays)
     binding.use(arrays)
+    binding.lend(name for s in gathering.only_native(binding.stretches) for g in s.groups for name in g.local)
     steps = [s for part in binding.stretches for s in _steps(part)]
-    jobs = [binding.job([schedule.Group([s])]) if isinstance(s, Call) else None for s in steps]
+    jobs = [binding.job([gathering.alone(s, binding.plan)]) if isinstance(s, Call) else None for s in steps]
     binding.use(arrays)
     rounds: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats + 1):
@@ -58,7 +59,7 @@ def profile(executable: CpuExecutable, inputs: Mapping[str, np.ndarray], repeats
     ]
 
 
-def _steps(part: schedule.Stretch | Fallback) -> list[Call | Fallback]:
+def _steps(part: gathering.Stretch | Fallback) -> list[Call | Fallback]:
     return [part] if isinstance(part, Fallback) else [call for group in part.groups for call in group.calls]
 
 

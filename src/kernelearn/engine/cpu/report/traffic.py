@@ -1,16 +1,22 @@
-"""The least bytes that a program can move, for comparison with what its kernels do.
+"""The bytes that a program moves from and to memory, and the least that it could.
 
-Convolutions and dense layers have to read what they multiply and to write what they make, each once; of a
-map that only a pooling reads the pooled one is enough. An update reads and writes its weights and states
-once. All else (biases, activations, normalisations with their sums, additions, concatenations) could be done
-on the way, so it counts as nothing. What is multiplied in two passes counts twice, as no cache holds it
-between them. Small programs that stay in the cache may be better than that; large ones are not.
+What is moved counts by groups of calls, as each group goes through memory once (see `gathering`): a buffer
+that several of its calls touch counts once, and one that it has for itself alone does not count.
+
+The least: convolutions and dense layers have to read what they multiply and to write what they make, each
+once; of a map that only a pooling reads the pooled one is enough. An update reads and writes its weights
+and states once; a gradient that it alone reads need not be in memory. All else (biases, activations,
+normalisations with their sums, additions, concatenations) could be done on the way, so it counts as
+nothing. What is multiplied in two passes counts twice, as no cache holds it between them. Small programs
+that stay in the cache may be better than that; large ones are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from kernelearn.engine.cpu.gathering import Stretch
+from kernelearn.engine.cpu.plan import Fallback, Plan
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 from kernelearn.engine.work import byte_count
@@ -26,6 +32,18 @@ POOLS = frozenset({"max_pool", "average_pool"})
 _BETWEEN = frozenset({"bias_add", "affine", "activation"})
 
 
+def moved_bytes(parts: Sequence[Stretch | Fallback], plan: Plan, images: int) -> int:
+    """Bytes from and to memory of a run on so many images."""
+    touched: list[Iterable[str]] = []
+    for part in parts:
+        if isinstance(part, Fallback):
+            names = dict.fromkeys(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
+            touched.append(name for name in names if name in plan.buffers)
+        else:
+            touched += [(group.reads | group.writes) - group.local for group in part.groups]
+    return sum(byte_count((plan.buffers[name] for name in names), images) for names in touched)
+
+
 def least_bytes(program: Program, images: int) -> int:
     """Bytes of a run on so many images at least; 0 for a program without products and updates."""
     graph = Graph(program)
@@ -36,12 +54,19 @@ def least_bytes(program: Program, images: int) -> int:
 def _touched(graph: Graph, op: Operation) -> Iterable[str]:
     """The buffers that an operation has to move."""
     if op.phase == "update":
-        known = (name for name in (*op.inputs, *op.outputs) if name in graph.program.buffers)
+        known = (name for name in (*op.inputs, *op.outputs) if not _is_passed_on(graph, name))
         # A weight that is changed in place is read and written.
         return [*dict.fromkeys(known), *(name for name in op.outputs if name in op.inputs)]
     if op.operator in PRODUCTS:
-        return [*dict.fromkeys(op.inputs), *(_stored(graph, name) for name in op.outputs)]
+        stored = (name for name in op.outputs if not _is_passed_on(graph, name))
+        return [*dict.fromkeys(op.inputs), *(_stored(graph, name) for name in stored)]
     return []
+
+
+def _is_passed_on(graph: Graph, name: str) -> bool:
+    """Whether a buffer is the gradient that a product makes and an update alone reads."""
+    made, reader = graph.producer(name), graph.only_reader(name)
+    return made is not None and made.operator in PRODUCTS and reader is not None and reader.phase == "update"
 
 
 def _stored(graph: Graph, name: str) -> str:

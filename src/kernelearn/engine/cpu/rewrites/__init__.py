@@ -21,6 +21,7 @@ from kernelearn.engine.cpu.rewrites.shapes import ask_inputs
 from kernelearn.engine.cpu.rewrites.sums_of_products import take_out_factors
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
 from kernelearn.engine.cpu.rewrites.unread_pixels import crop_unread
+from kernelearn.engine.cpu.rewrites.updates_at_once import update_at_once
 from kernelearn.engine.program import Program
 
 __all__ = ["REWRITES", "Rewrite", "in_order", "optimise"]
@@ -41,6 +42,7 @@ REWRITES = in_order(
     Rewrite("chains", fuse_chains, after=("unread pixels", "repeated sums", "shapes", "turned products")),
     Rewrite("pooled chains", pool_at_once, after=("chains",)),
     Rewrite("early updates", update_early, after=("pooled chains",)),
+    Rewrite("updates at once", update_at_once, after=("early updates",)),
 )
 
 

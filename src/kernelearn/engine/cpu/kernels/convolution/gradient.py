@@ -27,12 +27,12 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
     rounded_operands,
 )
-from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.shuffles import numbers, permuted
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.plan import Plan, Tasks
+from kernelearn.engine.cpu.plan import Code, Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Tasks that a kernel gradient is divided into at least, if the sums of the shards stay small.
@@ -154,32 +154,21 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
 
 @dataclass(frozen=True)
 class KernelGradient:
-    """Tasks: shard, group and block of filters."""
+    """Parts of the batch; units: groups and blocks of filters."""
 
     g: Gradient
     s: Shape
+    parts: Parts
 
     def emit(self, k: Kernel) -> None:
         blocks = Blocks(self.g.outer, k.width, self.s.vectors)
         images = half_of(k.scalar("n")) if self.g.is_paired else k.scalar("n")
         size = math.prod(self.g.kernel) * self.g.inner * self.g.g[3]
-        with k.loop(k.lo, k.hi) as task:
-            unit = task % (blocks.count * self.g.units)
-            shard = task // (blocks.count * self.g.units)
-            start, end = (images * shard) // self.s.shards, (images * (shard + 1)) // self.s.shards
+        with self.parts.each(k, images) as (part, start, end, unit):
 
-            def body(
-                group: Index,
-                first: int,
-                block: Index,
-                vectors: int,
-                channels: int,
-                shard: Index = shard,
-                start: Index = start,
-                end: Index = end,
-            ) -> None:
+            def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
                 column = group * self.g.outer + (block + first) * blocks.lanes
-                tile = _Unit(k, self.g, self.s, shard * size + column, group, column, vectors, channels)
+                tile = _Unit(k, self.g, self.s, part * size + column, group, column, vectors, channels)
                 tile.emit(start, end)
 
             one_block(k, blocks, self.g.units, unit, body)
@@ -386,16 +375,24 @@ def lower_gradient(plan: Plan, op: Operation) -> bool:
     blocks = Blocks(g.outer, target.width, s.vectors)
     size = math.prod(g.kernel) * g.inner * g.g[3]
     x, grad = (image_pairs(plan, op, name) for name in op.inputs) if pairs else op.inputs
-    with sum_of_shards(plan, op, s.shards, size) as sums:
+    units = blocks.count * g.units
+    parts = Parts(s.shards, units) if pairs else divided(plan, op, s.shards, units, size)
+    s = s if parts.shards else replace(s, images=1)
+
+    def code(parts: Parts) -> tuple[Code, Tasks]:
+        return on_vectors(KernelGradient(g, s, parts), target.width, plan.target), parts.tasks
+
+    with sum_of_parts(plan, op, parts, size) as sums:
         plan.call(
             op,
-            on_vectors(KernelGradient(g, s), target.width, plan.target),
+            code(parts)[0],
             {"x": x, "g": grad, "n": "#n"},
             {"dw": sums},
-            Tasks(fixed=s.shards * blocks.count * g.units),
+            parts.tasks,
             flops=(g.flops, 0.0),
             saving=PAIRS_SAVING if pairs else 1.0,
-            note=f"tile {s.taps}x{s.channels}x{s.vectors}, {s.shards} shards{products(op, pairs)}",
+            note=f"tile {s.taps}x{s.channels}x{s.vectors}, {parts.note}{products(op, pairs)}",
+            split=None if parts.shards else code(parts.finer),
         )
     return True
 

@@ -21,12 +21,12 @@ from kernelearn.engine.cpu.kernels.precision import (
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
 from kernelearn.engine.cpu.kernels.products.product import UNIT_ROWS, choose_code
 from kernelearn.engine.cpu.kernels.products.tiles import MatrixProduct, Unit
-from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.values import type_of
 from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes
+from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
 from kernelearn.engine.program import Operation
 
 # Rows of an image, and inputs, from which on it is worth it.
@@ -73,15 +73,17 @@ def _lower(plan: Plan, op: Operation, inner: int, outer: int, rows: int) -> bool
     found = Matrices(True, (), inner, rows, outer, x, g, y)
     product = choose_sum(found, plan.target)
     shards = max(1, min(-(-WANTED_TASKS // product.units), 2**20 // (inner * outer)))
-    with sum_of_shards(plan, op, shards, inner * outer) as target:
+    parts = divided(plan, op, shards, product.units, inner * outer)
+    with sum_of_parts(plan, op, parts, inner * outer) as target:
         plan.call(
             op,
-            SummedProduct(product, shards),
+            SummedProduct(product, parts),
             {"a": op.inputs[0], "b": op.inputs[1], "n": "#n"},
             {"y": target},
-            Tasks(fixed=shards * product.units),
+            parts.tasks,
             flops=(found.flops, 0.0),
-            note=f"tile {product.rows}x{product.blocks.vectors}, {shards} shards{products(op, False)}",
+            note=f"tile {product.rows}x{product.blocks.vectors}, {parts.note}{products(op, False)}",
+            split=None if parts.shards else (SummedProduct(product, parts.finer), parts.finer.tasks),
         )
     return True
 
@@ -100,24 +102,22 @@ def choose_sum(found: Matrices, target: Target) -> MatrixProduct:
 
 @dataclass(frozen=True)
 class SummedProduct:
-    """Tasks: shard of the images, and unit of the product."""
+    """Parts of the batch, and units of the product."""
 
     product: MatrixProduct
-    shards: int
+    parts: Parts
 
     def emit(self, k: Kernel) -> None:
-        code, images = self.product, k.scalar("n")
+        code = self.product
         found = code.matrices
         code.make_room(k)
         _, across = code.shares.counts(found.m, code.blocks.count)
         never = k.named("false", type_of("i1"))
-        with k.loop(k.lo, k.hi) as task:
-            part, shard = task % code.units, task // code.units
-            row, block = (part // across) * code.shares.rows, (part % across) * code.shares.blocks
-            y = shard * (found.m * found.n)
+        with self.parts.each(k, k.scalar("n")) as (part, first, last, number):
+            row, block = (number // across) * code.shares.rows, (number % across) * code.shares.blocks
+            y = part * (found.m * found.n)
             unit = Unit(code, k, k.const(0), k.const(0), y, row, block)
             unit.clear()
-            first, last = (images * shard) // self.shards, (images * (shard + 1)) // self.shards
             end = last * found.k
             with k.loop(first * found.k, end, CHUNK) as start:
                 unit.emit(start, k.minimum(end - start, CHUNK), is_first=never, asks=True)

@@ -35,11 +35,11 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import (
 )
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
-from kernelearn.engine.cpu.kernels.shards import sum_of_shards
+from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import each_vector
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.plan import Plan, Tasks
+from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
 # Products per image and weight, at least, that the transforms are used for.
@@ -97,27 +97,25 @@ def choose_unit(t: Tiles, target: Target, wanted_tasks: int, most_shards: int) -
 
 @dataclass(frozen=True)
 class WinogradGradient:
-    """Tasks: shard, block of channels, block of filters."""
+    """Parts of the batch; units: blocks of channels and of filters."""
 
     t: Tiles
     u: Unit
+    parts: Parts
 
     def emit(self, k: Kernel) -> None:
-        images = k.scalar("n")
         count, points = self.u.units * self.t.segment, self.t.points
         k.local("tiles", points * point_stride(count, self.u.inner.lanes))
         k.local("gradients", points * point_stride(count, self.u.outer.lanes))
         k.local("sums", points * point_stride(self.u.inner.lanes, self.u.outer.lanes))
-        with k.loop(k.lo, k.hi) as task:
-            shard, block_number = task // self.u.count, task % self.u.count
-            first, last = (images * shard) // self.u.shards, (images * (shard + 1)) // self.u.shards
+        with self.parts.each(k, k.scalar("n")) as (part, first, last, block_number):
 
             def inner_block(_: Index, first_block: int, block: Index, __: int, channels: int) -> None:
                 c = (block + first_block) * self.u.inner.lanes
 
                 def outer_block(_: Index, first_block: int, block: Index, vectors: int, filters: int) -> None:
                     f = (block + first_block) * self.u.outer.lanes
-                    unit = _Unit(k, self.t, self.u, shard, c, f, channels, filters, vectors)
+                    unit = _Unit(k, self.t, self.u, part, c, f, channels, filters, vectors)
                     unit.emit(first, last)
 
                 one_block(k, self.u.outer, 1, block_number % self.u.outer.count, outer_block)
@@ -133,14 +131,14 @@ class _Unit:
         k: Kernel,
         t: Tiles,
         u: Unit,
-        shard: Index,
+        part: Index,
         c: Index,
         f: Index,
         channels: int,
         filters: int,
         vectors: int,
     ) -> None:
-        self.k, self.t, self.u, self.shard = k, t, u, shard
+        self.k, self.t, self.u, self.part = k, t, u, part
         self.c, self.f, self.channels, self.filters = c, f, channels, filters
         self.vectors, self.lanes = vectors, vectors * k.width
         self.depth = padded(channels, k.width)
@@ -194,11 +192,11 @@ class _Unit:
             k.store(k.load("sums", at) + k.get(sums[i, v]), "sums", at)
 
     def _finish(self) -> None:
-        """G' u of every weight, into the shard's part of the result."""
+        """G' u of every weight, into the part's place in the result."""
         k, t, (inner, outer) = self.k, self.t, (self.t.x[3], self.t.y[3])
         maps = [axis.filter.taps.transposed for axis in t.axes]
         with k.loop(0, self.channels) as c:
-            target = self.shard * (t.taps * inner * outer) + (self.c + c) * outer + self.f
+            target = self.part * (t.taps * inner * outer) + (self.c + c) * outer + self.f
             for f, mask in each_vector(k, self.filters):
                 points = load_points(k, "sums", c * self.lanes + f, self.step, t.points)
                 for tap, value in enumerate(along_axes(maps, points)):
@@ -216,16 +214,20 @@ def lower_winograd_gradient(plan: Plan, op: Operation) -> bool:
     tiles, unit = found
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)
-    with sum_of_shards(plan, op, unit.shards, tiles.taps * g.inner * g.outer) as target:
+    size = tiles.taps * g.inner * g.outer
+    parts = divided(plan, op, unit.shards, unit.count, size)
+    finer = parts.finer
+    with sum_of_parts(plan, op, parts, size) as target:
         plan.call(
             op,
-            WinogradGradient(tiles, unit),
+            WinogradGradient(tiles, unit, parts),
             {"x": op.inputs[0], "g": op.inputs[1], "n": "#n"},
             {"dw": target},
-            Tasks(fixed=unit.shards * unit.count),
+            parts.tasks,
             flops=(g.flops, 0.0),
             saving=tiles.best_saving,
-            note=f"Winograd {tiles.size}, tile {unit.channels}x{unit.vectors}, {unit.shards} shards",
+            note=f"Winograd {tiles.size}, tile {unit.channels}x{unit.vectors}, {parts.note}",
+            split=None if parts.shards else (WinogradGradient(tiles, unit, finer), finer.tasks),
         )
     return True
 

@@ -6,14 +6,13 @@ from typing import Any
 
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
+from kernelearn.bench.runners import CHANNELS_LAST
 from kernelearn.bench.suite import Bench
 
 OUR_FIT = "kernelearn fit"
 # Batches of the epochs that `fit` is timed on, at least: its costs per epoch count, but not more than in use.
 FIT_STEPS = 20
 TORCH_MODES = {"eager": "PyTorch", "channels_last": "PyTorch channels_last", "compile": "PyTorch compiled"}
-# Axes of an input, without images, for which PyTorch has a format with the channels last.
-CHANNELS_LAST_RANKS = (3, 4)
 KERAS = {"keras-torch": "torch", "keras-jax": "jax", "keras-tensorflow": "tensorflow"}
 
 
@@ -62,5 +61,5 @@ def entries(bench: Bench, net: Net, batch: int) -> list[Entry]:
 def torch_modes(bench: Bench, net: Net) -> list[tuple[str, str]]:
     """(mode, name) of PyTorch's ways to run a network: those that it has and that were asked for."""
     left_out = [] if bench.settings.compile else ["compile"]
-    left_out += [] if len(net.input_shape) in CHANNELS_LAST_RANKS else ["channels_last"]
+    left_out += [] if len(net.input_shape) in CHANNELS_LAST else ["channels_last"]
     return [(mode, name) for mode, name in TORCH_MODES.items() if mode not in left_out]

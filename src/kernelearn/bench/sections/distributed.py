@@ -101,7 +101,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
     nets = [name for name in NETS if name in settings.nets]
     batch = (settings.batches or (32,))[0]
     task = {"nets": nets, "batch": batch, "engine": settings.engine, "rounds": settings.plan.rounds}
-    words = [sys.executable, "-m", "kernelearn.bench.distributed_worker"]
+    words = [sys.executable, "-m", "kernelearn.bench.sections.distributed_worker"]
     told = json.dumps({**task, "burst": settings.plan.burst, "quick": settings.quick})
     done = subprocess.run(
         [*mpiexec(PROCESSES, "measuring several processes"), *words, told],

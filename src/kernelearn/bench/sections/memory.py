@@ -7,8 +7,8 @@ from typing import Any
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.processes import WorkerError
 from kernelearn.bench.rivals import OURS
+from kernelearn.bench.runners import CHANNELS_LAST
 from kernelearn.bench.suite import Bench
-from kernelearn.bench.training import CHANNELS_LAST_RANKS
 
 STEPS = 10
 
@@ -32,7 +32,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 
 
 def _torch_mode(net: Net) -> str:
-    return "channels_last" if len(net.input_shape) in CHANNELS_LAST_RANKS else "eager"
+    return "channels_last" if len(net.input_shape) in CHANNELS_LAST else "eager"
 
 
 def _measure(bench: Bench, framework: str, task: dict[str, Any]) -> dict[str, Any]:

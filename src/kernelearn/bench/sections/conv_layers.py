@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.blueprint import images_for
 from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets.blueprint import images_for
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
 from kernelearn.training.steps.step import Clock
@@ -89,7 +89,7 @@ def run_profile(bench: Bench) -> list[dict[str, Any]]:
 
 
 def profile_net(bench: Bench, name: str) -> dict[str, Any]:
-    """{"net", "batch", "seconds" of the step, "calls": [{"layer", "what", ...}]}: see the dict of a call."""
+    """{"net", "batch", "seconds", "moved_bytes" and "least_bytes" of the step, "calls": [{"layer", ...}]}."""
     from kernelearn import set_num_threads
     from kernelearn.bench.runners.own import compiled_model
     from kernelearn.engine.cpu.report.profile import profile
@@ -105,7 +105,7 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
         executable = model.step("train").executable
         timings = profile(executable, inputs, bench.settings.plan.rounds)
         limits = estimates(executable.plan, [timing.step for timing in timings], batch)
-        least = executable.least_bytes(batch)
+        moved, least = executable.moved_bytes(batch), executable.least_bytes(batch)
     finally:
         set_num_threads(None)
     calls = [
@@ -121,7 +121,8 @@ def profile_net(bench: Bench, name: str) -> dict[str, Any]:
         for timing, row in zip(timings, limits)
     ]
     seconds = sum(timing.seconds for timing in timings)
-    return {"net": name, "batch": batch, "seconds": seconds, "least_bytes": least, "calls": calls}
+    found = {"net": name, "batch": batch, "seconds": seconds, "calls": calls}
+    return {**found, "moved_bytes": moved, "least_bytes": least}
 
 
 def training_inputs(model: Any, batch: int) -> dict[str, np.ndarray]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.rivals import OURS, Comparison, Entry
+from kernelearn.bench.sections.training import torch_modes
 from kernelearn.bench.suite import Bench
-from kernelearn.bench.training import torch_modes
 
 
 def run(bench: Bench) -> list[Comparison]:

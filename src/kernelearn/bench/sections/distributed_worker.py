@@ -1,4 +1,4 @@
-"""What the two processes of "distributed" do: python -m kernelearn.bench.distributed_worker TASK."""
+"""What the two processes of "distributed" do: python -m kernelearn.bench.sections.distributed_worker TASK."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import kernelearn as kl
-from kernelearn.bench.distributed import MARK
 from kernelearn.bench.nets import CLASSES, find_net
+from kernelearn.bench.sections.distributed import MARK
 from kernelearn.parallel import DEFAULT_SHARDS, Exchange, world
 from kernelearn.parallel.exchange import Alone
 from kernelearn.parallel.tree import cover, share_of
@@ -104,8 +104,9 @@ def _exchanges(together: Exchange, length: int, rounds: int) -> dict[str, Any]:
     for _ in range(rounds + 1):
         together.told(None)
         start = time.perf_counter()
-        for _ in range(TIMES):
-            together.combine(DEFAULT_SHARDS, vectors, like)
+        with together.busy():
+            for _ in range(TIMES):
+                together.combine(DEFAULT_SHARDS, vectors, like, lambda node: True)
         times.append((time.perf_counter() - start) / TIMES)
     return {"bytes": like.nbytes, "exchange": median(times[1:])}
 

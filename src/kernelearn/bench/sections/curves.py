@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.bench.conv_layers import PASSES, Conv
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.processes import WorkerError
 from kernelearn.bench.rivals import OURS, Entry
+from kernelearn.bench.sections.conv_layers import PASSES, Conv
 from kernelearn.bench.statistics import fit_line, spread
 from kernelearn.bench.suite import Bench
 

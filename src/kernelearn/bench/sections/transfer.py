@@ -10,10 +10,10 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from kernelearn.bench.blueprint import images_for
 from kernelearn.bench.nets import Net, find_net
-from kernelearn.bench.own_code import BURST, seconds_of
+from kernelearn.bench.nets.blueprint import images_for
 from kernelearn.bench.runners.own import compiled_model
+from kernelearn.bench.sections.own_code import BURST, seconds_of
 from kernelearn.bench.suite import Bench
 
 # Share of the layers with weights, from the first one on, that is frozen.
