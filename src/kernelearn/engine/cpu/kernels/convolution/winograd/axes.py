@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.filters import (
 )
 
 # Products for four outputs, by taps in one piece: those of 2 and 3 are two pieces of two outputs each.
-COSTS = {1: 4, 2: 6, 3: 8, 4: 9, 5: 11, 6: 12}
+COSTS = {1: 4, 2: 6, 3: 8, 4: 9, 6: 12}
 
 
 @dataclass(frozen=True)

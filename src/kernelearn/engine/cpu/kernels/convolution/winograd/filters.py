@@ -5,7 +5,8 @@
 The blocks are F(2, 2) and F(2, 3) (Winograd 1980) and the plain products F(m, 1). Longer windows are sums of
 nested ones: the outputs 2b + a of a window of 2r taps are F(2, r) of blocks of two, whose products are
 F(2, 2) in turn. All factors are 0, +-1 and 1/2, so that B and A only add, and G halves exactly; points of
-larger size save more and round several times worse. The transposed maps make the gradient of the window.
+larger size save more and round several times worse. No output takes part in products of inputs outside of its
+window, so zeros, NaN and infinity stay there. The transposed maps make the gradient of the window.
 """
 
 from __future__ import annotations
@@ -93,14 +94,8 @@ def _map(size: int, *layers: Sequence[dict[int, float]]) -> Linear:
 
 
 def _picked(size: int, places: Iterable[int]) -> Linear:
-    """Some of the operands; zeros for those that there are not."""
-    return Linear(size, (tuple(((i, 1.0),) if i < size else () for i in places),))
-
-
-def _first_of_each(maps: Sequence[Linear], count: int) -> Linear:
-    """Several maps, each on the first of `count` operands of its own."""
-    places = [number * count + i for number, m in enumerate(maps) for i in range(m.size)]
-    return _picked(len(maps) * count, places).then(_beside(maps))
+    """Some of the operands."""
+    return Linear(size, (tuple(((i, 1.0),) for i in places),))
 
 
 def _beside(maps: Sequence[Linear]) -> Linear:
@@ -148,10 +143,10 @@ def plain(outputs: int) -> Filter:
 
 @cache
 def two_taps() -> Filter:
-    """F(2, 2) at the points 1, -1 and infinity: with 0 instead of -1 it would round worse."""
-    inputs = _map(3, [{0: 1, 1: 1}, {0: 1, 1: -1}, {2: 1, 0: -1}])
-    taps = _map(2, [{0: 0.5, 1: 0.5}, {0: 0.5, 1: -0.5}, {1: 1}])
-    outputs = _map(3, [{0: 1, 1: 1}, {0: 1, 1: -1, 2: 1}])
+    """F(2, 2) at the points 0, 1 and infinity: with -1 instead of 0, outputs would meet inputs of others."""
+    inputs = _map(3, [{0: 1, 1: -1}, {1: 1}, {2: 1, 1: -1}])
+    taps = _map(2, [{0: 1}, {0: 1, 1: 1}, {1: 1}])
+    outputs = _map(3, [{0: 1, 1: 1}, {1: 1, 2: 1}])
     return Filter(inputs, taps, outputs)
 
 
@@ -170,20 +165,14 @@ def three_taps() -> Filter:
 
 @cache
 def nested(taps: int) -> Filter:
-    """F(4, r) for 3 to 6 taps: F(2, 2) or F(2, 3) of blocks of two taps, whose last may have only one."""
-    outer = three_taps() if taps > 4 else two_taps()
-    blocks = -(-taps // 2)
-    last = Linear(blocks, outer.taps.layers)
-    lone = {p for p, row in enumerate(last.matrix) if not any(row[:-1])} if taps % 2 else set()
-    inner = [plain(2) if p in lone else two_taps() for p in range(outer.points)]
+    """F(4, r) for 4 and 6 taps: F(2, 2) or F(2, 3) of blocks of two taps, multiplied by F(2, 2) in turn."""
+    outer, inner = (three_taps() if taps == 6 else two_taps()), two_taps()
     # Inputs 2A + b of the tile: the outer map over A, for each b of the three that the inner one reads.
-    places = [2 * a + b for a in range(blocks + 1) for b in range(3)]
-    inputs = _picked(taps + 3, places).then(outer.inputs.copies(3))
-    weights = _picked(taps, range(2 * blocks)).then(outer.taps.copies(2))
+    inputs = _picked(taps + 3, [2 * a + b for a in range(taps // 2 + 1) for b in range(3)])
     return Filter(
-        inputs.then(_first_of_each([f.inputs for f in inner], 3)),
-        weights.then(_first_of_each([f.taps for f in inner], 2)),
-        _beside([f.outputs for f in inner]).then(outer.outputs.copies(2)),
+        inputs.then(outer.inputs.copies(3)).then(_beside([inner.inputs] * outer.points)),
+        outer.taps.copies(2).then(_beside([inner.taps] * outer.points)),
+        _beside([inner.outputs] * outer.points).then(outer.outputs.copies(2)),
     )
 
 

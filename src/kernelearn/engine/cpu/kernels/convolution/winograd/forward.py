@@ -33,13 +33,15 @@ from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
 from kernelearn.engine.cpu.kernels.packing import block_offset, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
-from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Input channels a turn of the inner loop.
 UNROLL = 2
+# Input channels of one sum, about.
+LONG_SUM = 32
 
 
 @dataclass(frozen=True)
@@ -129,29 +131,48 @@ class _Convolution:
             self._write(unit, (unit - start) * t.segment, channel, vectors, channels)
 
     def _multiply(self, weights: Index, used: Index, vectors: int) -> None:
-        """products[point][tile] = tiles[point][tile] @ w[point]."""
+        """products[point][tile] = tiles[point][tile] @ w[point].
+
+        Sums of LONG_SUM channels are added up: they round less than long ones.
+        """
         k, inner, lanes = self.k, self.t.x[3], vectors * self.k.width
         step = point_stride(self.count, lanes)
+        count = max(1, round(inner / LONG_SUM))
+        piece = -(-inner // count // UNROLL) * UNROLL
         with k.loop(0, self.t.points) as point, k.loop(0, used, self.p.tiles) as tile:
-            sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(self.p.tiles)]
             x, w = point * self.stride + tile * self.depth, weights + point * (inner * lanes)
+            y = point * step + tile * lanes
+            self._piece(x, w, y, min(piece, inner), vectors, is_first=True)
+            with k.loop(piece, inner // piece * piece, piece) as c:
+                self._piece(x + c, w + c * lanes, y, piece, vectors)
+            if inner > piece and inner % piece:
+                c = k.const(inner // piece * piece)
+                self._piece(x + c, w + c * lanes, y, inner % piece, vectors)
 
-            def turn(c: Index, sums: list[list[Register]] = sums, x: Index = x, w: Index = w) -> None:
-                held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
-                for i, row in enumerate(sums):
-                    value = k.broadcast("tiles", x + c + i * self.depth)
-                    for v, register in enumerate(row):
-                        k.set(register, k.fma(value, held[v], k.get(register)))
+    def _piece(
+        self, x: Index, w: Index, y: Index, channels: int, vectors: int, is_first: bool = False
+    ) -> None:
+        """A register tile of products, over some channels: stored, or added to those before."""
+        k, lanes = self.k, vectors * self.k.width
+        sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(self.p.tiles)]
 
-            full = inner // UNROLL * UNROLL
-            with k.loop(0, full, UNROLL) as c:
-                for u in range(UNROLL):
-                    turn(c + u)
-            for rest in range(full, inner):
-                turn(k.const(rest))
+        def turn(c: Index) -> None:
+            held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
             for i, row in enumerate(sums):
+                value = k.broadcast("tiles", x + c + i * self.depth)
                 for v, register in enumerate(row):
-                    k.store(k.get(register), "products", point * step + (tile + i) * lanes + v * k.width)
+                    k.set(register, k.fma(value, held[v], k.get(register)))
+
+        full = channels // UNROLL * UNROLL
+        with k.loop(0, full, UNROLL) as c:
+            for u in range(UNROLL):
+                turn(c + u)
+        for rest in range(full, channels):
+            turn(k.const(rest))
+        for i, row in enumerate(sums):
+            for v, register in enumerate(row):
+                at, total = y + i * lanes + v * k.width, k.get(register)
+                k.store(total if is_first else k.load("products", at) + total, "products", at)
 
     def _write(self, unit: Index, tile: Index, channel: Index, vectors: int, channels: int) -> None:
         """A m of a unit of tiles, through the chain to memory."""

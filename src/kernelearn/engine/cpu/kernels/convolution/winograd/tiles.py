@@ -21,7 +21,7 @@ from kernelearn.engine.cpu.machine.target import Target
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
 # Windows along one axis save less.
 LEAST_CHANNELS = 8
-LEAST_CHANNELS_OF_ROWS = 16
+MORE_CHANNELS = 16
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
 # Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.
@@ -80,7 +80,7 @@ class Tiles:
 
     @property
     def is_known(self) -> bool:
-        """Whether speed and rounding were measured: windows along one axis, and 3 x 3 with steps of one."""
+        """Whether it pays, speed, rounding and the time of compiling: windows along one axis, and 3 x 3."""
         filtered = self._filtered
         if len(filtered) == 1:
             return self.axes[0].count == self.axes[1].count == 1
@@ -93,7 +93,7 @@ class Tiles:
     @property
     def least_channels(self) -> int:
         """Of inputs and outputs that these tiles are worth their transforms for."""
-        return LEAST_CHANNELS if len(self._filtered) > 1 else LEAST_CHANNELS_OF_ROWS
+        return LEAST_CHANNELS if len(self._filtered) == 2 else MORE_CHANNELS
 
     @property
     def taps(self) -> int:
