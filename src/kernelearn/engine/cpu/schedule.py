@@ -21,11 +21,13 @@ from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 LocalPlace = tuple[int, int, str]
 # Addresses (start, end).
 Range = tuple[int, int]
+# Up to so many tasks a thread are taken one by one: each may be long, and threads shall end together.
+FEW_TASKS = 16
 # At most this many images at once in a group.
 MAX_CHUNK = 16
 # Bytes of images that a thread works on at once where several calls follow each other: what a second cache
-# holds. Not less than twice what is read again for each portion.
-CHUNK_BYTES = 2**20
+# holds. Where it does not hold them, so many times what is read again for each portion.
+CHUNK_BYTES, WEIGHT_SHARE = 2**20, 4
 
 
 def are_few(images: int, count: int) -> bool:
@@ -202,12 +204,16 @@ def chunk_size(tasks: int, threads: int, group: Group) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
     if not group.calls[0].by_image:
-        return max(1, share)
+        return max(1, share) if threads == 1 or tasks > FEW_TASKS * threads else 1
     # NOTE: dense layers work on eight rows at a time.
     most = max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
     if not group.image_bytes:
         return most
-    return max(1, min(most, max(CHUNK_BYTES, 2 * group.other_bytes) // group.image_bytes))
+    fitting = CHUNK_BYTES // group.image_bytes
+    if fitting * group.image_bytes >= 2 * group.other_bytes and fitting:
+        return min(most, fitting)
+    # Weights go through the cache with each portion, and the portion does not stay there beside them.
+    return max(1, min(most, -(-WEIGHT_SHARE * group.other_bytes // group.image_bytes)))
 
 
 def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:

@@ -153,13 +153,13 @@ def lower_product(
     rows = math.prod(s for s in shape[1:-1] if s is not None)
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
     pairs = multiplies_pairs(plan, op) and inner > 1
+    sizes = Sizes(inner, outer, rows, transposed)
+    if sizes.are_panels and not pairs:
+        return lower_panels(plan, op, chain, operation or op, sizes)
     if has_rounded_operands(op) and not pairs:
         op = rounded_operands(plan, op)
     x, source = op.inputs
     flops = 2.0 * inner * outer * rows
-    sizes = Sizes(inner, outer, rows, transposed)
-    if sizes.are_panels and not pairs:
-        return lower_panels(plan, op, chain, operation or op, sizes)
     order = Order(blocks, rows=1, taps=1, inner=inner, groups=1)
     if pairs:
         source = packed_pairs(plan, op, source, order, transposed)
