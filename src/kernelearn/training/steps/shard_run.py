@@ -147,7 +147,7 @@ class Running:
     def has_images(self, node: tuple[int, int]) -> bool:
         """Whether any shard of a node has images."""
         count, rows = self.shards.count, self.batch.rows
-        return rows_of(node[0], count, rows).start < rows_of(node[1] - 1, count, rows).stop
+        return bool(rows_of(node[0], count, rows).start < rows_of(node[1] - 1, count, rows).stop)
 
     def lend(self, layout: Layout, kind: str) -> np.ndarray:
         """A vector until the end of the run."""
