@@ -123,7 +123,7 @@ def _with_sizes(fake: Any, images: Any) -> Any:
 
 def _has(size: Any, images: Any) -> bool:
     """Whether a number depends on how many images there are."""
-    symbols = getattr(_expression(images), "free_symbols", frozenset())
+    symbols: frozenset[Any] = getattr(_expression(images), "free_symbols", frozenset())
     return bool(symbols & _expression(size).free_symbols)
 
 
