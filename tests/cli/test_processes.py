@@ -94,6 +94,20 @@ def test_fewer_shards_than_processes_are_refused(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_gradients_are_rounded_on_request(run, tmp_path):
+    """It is a part of the settings, for one process as for several; without shards it is refused."""
+    folders = [tmp_path / name for name in ("plain", "rounded")]
+    assert run("train", *SMALL, "--shards", 2, "--run", folders[0], "--quiet").code == 0
+    words = ("--shards", 2, "--transport", "bfloat16")
+    assert run("train", *SMALL, *words, "--run", folders[1], "--quiet").code == 0
+    assert bits(folders[0]) != bits(folders[1])
+    assert run_folder.Training.load(folders[1]).arguments["transport"] == "bfloat16"
+    refused = run("train", *SMALL, "--transport", "bfloat16", "--run", tmp_path / "r")
+    assert refused.code == 1
+    assert "would have no effect" in refused.err
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_run_of_one_shard_is_resumed_by_one_process_only(monkeypatch):
     from kernelearn.cli.train.settings import Settings
 

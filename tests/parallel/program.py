@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 
 import numpy as np
 
@@ -11,6 +12,8 @@ import kernelearn as kl
 from kernelearn import layers
 
 folder, fault = sys.argv[1], sys.argv[2:] or ["none"]
+if targets := os.environ.get("PROGRAM_TARGETS", "").split():  # one for each process
+    os.environ["KERNELEARN_CPU_TARGET"] = targets[int(os.environ["PMI_RANK"])]
 rank = kl.distribute().rank
 if os.environ.get("PROGRAM_SEED"):  # weights of the first process count, whatever the others begin with
     kl.set_random_seed(int(os.environ["PROGRAM_SEED"]) + rank)
@@ -27,6 +30,13 @@ class Fault(kl.callbacks.Callback):
     """What goes wrong at a step, on one process."""
 
     steps = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if fault[0] == "kill in" and (rank, self.steps) == (int(fault[1]), int(fault[2])):
+            # At some moment of this step or the next ones: while it computes, sends, waits or saves.
+            timer = threading.Timer(float(fault[3]), os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
@@ -68,6 +78,8 @@ history = model.fit(
 )
 found = hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights()))
 found.update(repr(sorted(history.history.items())).encode())
+alone = model.evaluate(x, y, batch_size=16, verbose=0) if rank == 0 else None  # while others go on
 same = set(kl.parallel.exchange().all_say(found.hexdigest()))
 if rank == 0:
+    assert model.evaluate(x, y, batch_size=16, verbose=0) == alone  # when the others have ended
     print("hash", found.hexdigest() if len(same) == 1 else "differs between processes")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn.errors import ArgumentError
-from kernelearn.parallel import meeting, world
+from kernelearn.parallel import meeting, rounding, world
 from kernelearn.parallel.exchange import Alone, OverMPI
 from kernelearn.parallel.tree import cover, share_of, value_of
 from tests.parallel.threads import run_together
@@ -17,15 +17,24 @@ def parts_of(shards, length, dtype, empty=()):
     return [None if number in empty else part for number, part in enumerate(parts)]
 
 
-def combined(exchange, parts, length, dtype):
+def combined(exchange, parts, length, dtype, is_rounded=False):
+    """The sum of parts over processes; what each of them holds is its own."""
+    parts, add = [None if part is None else part.copy() for part in parts], np.add
+    if is_rounded:
+        add = rounding.add
+        for part in parts:
+            rounding.round_in_place(np.zeros(0, dtype) if part is None else part)
     shards = len(parts)
     own = share_of(exchange.rank, exchange.size, shards)
-    nodes = {node: value_of(node, parts.__getitem__, np.add) for node in cover((0, shards), own)}
-    return exchange.combine(shards, nodes, np.zeros(length, dtype))
+    nodes = {node: value_of(node, parts.__getitem__, add) for node in cover((0, shards), own)}
+
+    def has_images(node):
+        return any(part is not None for part in parts[slice(*node)])
+
+    return exchange.combine(shards, nodes, np.zeros(length, dtype), has_images, is_rounded)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
+GRID = pytest.mark.parametrize(
     ("size", "shards", "length", "empty"),
     [
         (2, 12, 100, ()),
@@ -36,10 +45,14 @@ def combined(exchange, parts, length, dtype):
         (6, 24, 50, range(24)),
     ],
 )
-def test_the_sum_has_the_bits_of_one_process(dtype, size, shards, length, empty):
+
+
+@pytest.mark.parametrize(("dtype", "is_rounded"), [("float32", False), ("float64", False), ("float32", True)])
+@GRID
+def test_the_sum_has_the_bits_of_one_process(dtype, is_rounded, size, shards, length, empty):
     parts = parts_of(shards, length, dtype, empty)
-    alone = combined(Alone(), parts, length, dtype)
-    for found in run_together(size, lambda c: combined(OverMPI(c), parts, length, dtype)):
+    alone = combined(Alone(), parts, length, dtype, is_rounded)
+    for found in run_together(size, lambda c: combined(OverMPI(c), parts, length, dtype, is_rounded)):
         assert found.dtype == alone.dtype
         assert found.tobytes() == alone.tobytes()
 
@@ -51,6 +64,33 @@ def test_another_order_gives_other_bits():
     for part in parts[1:]:
         in_turn += part
     assert combined(Alone(), parts, 100, "float32").tobytes() != in_turn.tobytes()
+
+
+def test_rounded_sums_are_near_and_have_empty_lower_halves():
+    random = np.random.default_rng(0)
+    parts = list(random.uniform(1, 2, (12, 40000)).astype("float32"))
+    found = combined(Alone(), parts, 40000, "float32", is_rounded=True)
+    assert not (found.view(np.uint32) & 0xFFFF).any()
+    # A rounding of the part, and four of the sums above it, each of half a unit of eight bits.
+    np.testing.assert_allclose(found, np.sum(parts, 0, dtype=float), rtol=5.1 * 2.0**-9)
+
+
+def test_what_is_no_number_stays_so_in_sums_that_are_rounded():
+    parts = [np.array([np.nan, np.inf, 1, 3e38], "float32"), np.array([1, 1, np.nan, 3e38], "float32")]
+    with np.errstate(over="ignore"):
+        for found in run_together(2, lambda c: combined(OverMPI(c), parts, 4, "float32", is_rounded=True)):
+            np.testing.assert_array_equal(found, np.array([np.nan, np.inf, np.nan, np.inf], "float32"))
+
+
+@pytest.mark.parametrize("length", [1, 240, 241, 100_000])
+def test_short_and_long_messages(length):
+    def talk(communicator):
+        exchange = OverMPI(communicator)
+        own = "x" * (length if exchange.rank else 3)
+        return exchange.told(own), exchange.told("y" * length), exchange.all_say(own)
+
+    expected = ("xxx", "y" * length, ["xxx", "x" * length, "x" * length])
+    assert run_together(3, talk) == [expected] * 3
 
 
 def test_rows_come_in_the_order_of_processes():
@@ -71,11 +111,35 @@ def test_processes_with_the_same_code_agree():
     run_together(2, lambda c: meeting.check_agreement(OverMPI(c)))
 
 
-@pytest.mark.parametrize("name", ["kernelearn", "numpy", "byte order", "processor target"])
+@pytest.mark.parametrize("name", ["kernelearn", "numpy", "byte order", "kind of processor"])
 def test_what_differs_is_named(name):
     own = meeting.about_this_process()
     with pytest.raises(ArgumentError, match=rf"differ in {name}.*process 2 has other"):
         meeting.check_same([own, own, {**own, name: "other"}])
+
+
+def targets_of(name):
+    """What a process says that has another target than this one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(meeting.TARGET, name)
+        return meeting.targets_here()
+
+
+def test_the_best_target_that_all_have_is_taken():
+    own = meeting.targets_here()
+    assert meeting.common_target([own, own]) is None
+    least = targets_of("baseline")
+    if least[0] != own[0]:
+        assert meeting.common_target([own, least]) == meeting.common_target([least, own, own]) == "baseline"
+    # Another model with the same units.
+    other = [(own[0][0], "another-cpu +its,-features 16"), *own[1:]]
+    assert meeting.common_target([own, other]) == own[1][0]
+    assert meeting.common_target([[("avx512", "a"), ("avx2", "y")], [("avx2", "y"), ("avx2", "y")]]) == "avx2"
+
+
+def test_processors_with_nothing_in_common_are_refused():
+    with pytest.raises(ArgumentError, match="process 0 has neon, process 1 has avx2"):
+        meeting.common_target([[("neon", "a"), ("baseline", "x")], [("avx2", "b"), ("baseline", "y")]])
 
 
 def test_shards_that_leave_a_process_without_work_are_refused():

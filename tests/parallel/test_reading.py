@@ -10,9 +10,10 @@ from kernelearn import data as reading
 from kernelearn import layers
 from kernelearn.data.part import Part
 from kernelearn.data.stores import PictureStore
-from kernelearn.errors import DataError, NonFiniteError
+from kernelearn.errors import ArgumentError, DataError, NonFiniteError
+from kernelearn.parallel.exchange import OverMPI
 from kernelearn.training import together
-from tests.parallel.threads import as_processes
+from tests.parallel.threads import as_processes, run_together
 
 ROWS, SHARDS, BATCH = 26, 6, 8
 X = np.random.default_rng(0).integers(0, 256, (ROWS, 6, 6, 1), dtype=np.uint8)
@@ -258,3 +259,103 @@ def test_functions_of_one_argument_or_with_defaults_are_as_they_were():
     assert not reading.StreamDataset(items).is_by_number
     assert reading.StreamDataset(lambda first, step: items(first, step)).is_by_number
     assert sum(len(y) for _, y, _ in reading.StreamDataset(items).batches()) == ROWS
+
+
+# --- evaluation and prediction
+
+
+def asked(model, work):
+    """Results of evaluate and predict, as bytes where they are arrays."""
+    found = work(model)
+    return found.tobytes() if isinstance(found, np.ndarray) else found
+
+
+PASSES = {
+    "evaluate": lambda model, data: model.evaluate(data, batch_size=BATCH, verbose=0),
+    "predict": lambda model, data: model.predict(data, batch_size=BATCH, verbose=0),
+}
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("work", PASSES.values(), ids=PASSES)
+def test_each_process_evaluates_its_batches_for_the_same_bits(size, work):
+    alone = asked(model_of(), lambda model: work(model, Counting().dataset()))
+    counted = [Counting() for _ in range(size)]
+    numbers = iter(range(size))
+
+    def ask():
+        with lock:
+            number, model = next(numbers), model_of()
+        return asked(model, lambda m: work(m, counted[number].dataset()))
+
+    assert as_processes(size, ask) == [alone] * size
+    assert sum(len(one.read) for one in counted) == ROWS
+
+
+@pytest.mark.parametrize("work", PASSES.values(), ids=PASSES)
+def test_who_asks_for_something_else_computes_alone(work):
+    """Other data, other weights, more questions than others: everybody gets what one process would."""
+    others = X[::-1], Y[::-1].copy()
+
+    def ask(rank, share=None):
+        with lock:
+            model = model_of()
+        if rank == 1:
+            model.layers[1].set_weights([2 * weight for weight in model.layers[1].get_weights()])
+        found = [asked(model, lambda m: work(m, reading.as_dataset(X, Y)))]
+        if rank == 0:  # the others go on meanwhile
+            found += [asked(model, lambda m: work(m, reading.as_dataset(*others))) for _ in range(2)]
+        with lock:
+            model = model_of()
+        model.fit(reading.as_dataset(X, Y), batch_size=BATCH, epochs=1, seed=0, verbose=0)
+        return [*found, asked(model, lambda m: work(m, reading.as_dataset(X, Y)))]
+
+    numbers = iter(range(3))
+
+    def numbered():
+        with lock:
+            rank = next(numbers)
+        return ask(rank)
+
+    alone = [ask(rank) for rank in range(3)]
+    assert sorted(as_processes(3, numbered), key=repr) == sorted(alone, key=repr)
+
+
+def test_callbacks_that_write_hear_of_a_shared_pass_once():
+    heard = []
+
+    class Writer(kl.callbacks.Callback):
+        on_first_only = True
+
+        def on_predict_batch_end(self, batch, logs=None):
+            heard.append(batch)
+
+    def ask():
+        with lock:
+            model = model_of()
+        model.predict(X.astype("float32"), batch_size=BATCH, verbose=0, callbacks=[Writer()])
+
+    as_processes(2, ask)
+    assert heard == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_images_of_several_sizes_are_predicted_in_their_order(is_padded):
+    def ask(is_padded):
+        with lock:
+            kl.set_random_seed(1)
+            model = kl.Sequential([layers.Input((None, None, 1)), layers.Conv2D(2, 3)])
+        data = Counting(ragged()).dataset()
+        data = data.padded(4) if is_padded else data
+        return [found.tobytes() for found in model.predict(data, batch_size=4, verbose=0)]
+
+    assert as_processes(3, lambda: ask(is_padded)) == [ask(is_padded)] * 3
+
+
+def test_processes_that_wait_for_each_other_are_told():
+    def work(communicator):
+        together = OverMPI(communicator)
+        together.meet("fit" if together.rank else "end")
+
+    with pytest.raises(ArgumentError, match="Process 0 has ended while process 1 begins a fit"):
+        run_together(2, work)

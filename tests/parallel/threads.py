@@ -26,6 +26,16 @@ class Room:
         return found
 
 
+class Done:
+    """A request that was answered at once."""
+
+    def Test(self):
+        return True
+
+    def Wait(self):
+        return None
+
+
 class ThreadCommunicator:
     """One thread's end."""
 
@@ -38,11 +48,28 @@ class ThreadCommunicator:
     def Get_size(self):
         return self.room.size
 
-    def allgather(self, value):
-        return self.room.all_say(self.rank, value)
+    def Dup(self):
+        return self
 
-    def bcast(self, value, root):
-        return self.room.all_say(self.rank, value)[root]
+    def Iallgather(self, part, into):
+        self.Allgather(part, into)
+        return Done()
+
+    def Ialltoallv(self, outgoing, incoming):
+        self.Alltoallv(outgoing, incoming)
+        return Done()
+
+    def Iallgatherv(self, part, into):
+        self.Allgatherv(part, into)
+        return Done()
+
+    def Bcast(self, array, root):
+        found = self.room.all_say(self.rank, array)[root]
+        if self.rank != root:
+            array[:] = found
+
+    def Allgather(self, part, into):
+        into[:] = np.stack(self.room.all_say(self.rank, part))
 
     def Allgatherv(self, part, into):
         array, counts = into
@@ -79,7 +106,7 @@ def run_together(size, work):
     return found
 
 
-def as_processes(size, work):
+def as_processes(size, work, spans_machines=False):
     """work() as each of `size` processes that train together; what each gave.
 
     `world` is one a Python process, so each thread asks for the exchange that is its own.
@@ -92,6 +119,7 @@ def as_processes(size, work):
 
     def one(communicator):
         local.exchange = OverMPI(communicator)
+        local.exchange.spans_machines = spans_machines
         return work()
 
     with world.pretending(Each()):

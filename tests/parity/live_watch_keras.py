@@ -338,11 +338,43 @@ def test_a_fit_that_failed_leaves_the_model_to_the_next_one(folder, is_before):
     callback = kernelearn.watch_keras(folder, every=1)
     with pytest.raises(ZeroDivisionError):
         fit(model, shape, callback, Stop(is_before))
-    fit(model, shape, kernelearn.watch_keras(folder.with_name("next"), every=1))
+    with pytest.warns(UserWarning, match="was not stopped"):
+        fit(model, shape, kernelearn.watch_keras(folder.with_name("next"), every=1))
     assert Run(folder.with_name("next")).status == "finished"
     with pytest.raises(ArgumentError, match="another callback"):
         fit(model, shape, callback)
     assert Run(folder).status == "interrupted"
+
+
+@here
+@pytest.mark.parametrize("is_before", [False, True])
+@pytest.mark.parametrize("is_same_model", [True, False])
+def test_a_fit_that_failed_gives_its_folder_to_the_next_one(folder, is_before, is_same_model):
+    """As in a cell that is run again: the callback is made inline, and the error is kept."""
+    model, shape = made("plain")
+    with pytest.raises(ZeroDivisionError) as kept:
+        fit(model, shape, kernelearn.watch_keras(folder, every=1), Stop(is_before))
+    if not is_same_model:
+        model, shape = made("plain")
+    with pytest.raises(ArgumentError, match="overwrite=True"):
+        kernelearn.watch_keras(folder)
+    with pytest.warns(UserWarning, match="was not stopped"):
+        fit(model, shape, kernelearn.watch_keras(folder, every=1, overwrite=True))
+    assert Run(folder).status == "finished" and Run(folder).last_step == 5
+    assert kept is not None
+
+
+@here
+def test_a_fit_that_failed_is_closed_when_its_model_is_fitted_again(folder):
+    model, shape = made("plain")
+    with pytest.raises(ZeroDivisionError) as kept:
+        fit(model, shape, kernelearn.watch_keras(folder, every=1), Stop(False))
+    fit(model, shape)
+    assert Run(folder).last_step == 2
+    with pytest.warns(UserWarning, match="was not stopped"):
+        fit(model, shape, kernelearn.watch_keras(folder.with_name("next"), every=1))
+    assert Run(folder).status == "interrupted" and Run(folder.with_name("next")).status == "finished"
+    assert kept is not None
 
 
 @here

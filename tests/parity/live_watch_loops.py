@@ -291,8 +291,6 @@ def test_what_cannot_be_watched_is_said(folder, tmp_path):  # noqa: F811
     with pytest.raises(ArgumentError, match="every so many steps"):
         watch(module, optimizer, folder, every=-1)
     with watch(module, optimizer, folder, every=1, hold_model=False) as first:
-        with pytest.raises(ArgumentError, match="watched already"):
-            watch(module, optimizer, tmp_path / "second")
         fit(module, optimizer, shape, 2)
     first.stop()
     first.note(loss=1.0, epoch=3)  # behind its end: nothing

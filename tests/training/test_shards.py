@@ -8,6 +8,8 @@ import pytest
 import kernelearn as kl
 from kernelearn import layers, optimizers
 from kernelearn.errors import ArgumentError, NonFiniteError
+from kernelearn.parallel import sending
+from kernelearn.training.steps import shard_sums
 from kernelearn.training.steps.cutting import CUT, cut_step
 from tests.parallel import threads
 
@@ -305,3 +307,208 @@ def test_the_cut_parts_every_operation_once(make):
     made = {name for op in shard.operations for name in op.outputs}
     assert {value.name for value in cut.values} <= made
     assert {CUT + value.name for value in cut.values} <= set(shard.outputs)
+
+
+# --- programs that are for a number of images
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize(("rows", "shards"), [(24, 12), (10, 4), (7, 7), (1, 2), (2, 12)])
+def test_a_loss_that_needs_the_number_of_images_sees_that_of_each_shard(engine, rows, shards):
+    """`circle` compares the images of a batch with each other: those of a shard, in shards."""
+    labels = np.arange(rows) // 2 % 3
+    model = plain()
+    model.compile("sgd", kl.losses.Circle(gamma=2.0), engine=engine, shards=shards)
+    loss = model.train_on_batch(X[:rows], labels)
+    other, expected = plain(), 0.0
+    other.compile("sgd", kl.losses.Circle(gamma=2.0), engine="reference")
+    for shard in range(shards):
+        part = slice(shard * rows // shards, (shard + 1) * rows // shards)
+        if part.stop > part.start:
+            found = other.test_on_batch(X[part], labels[part])
+            expected += found * (part.stop - part.start) / rows
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_short_batches_of_such_a_loss():
+    model = plain()
+    model.compile("sgd", kl.losses.Circle(gamma=2.0), shards=5)
+    found = model.fit(X, Y, batch_size=12, epochs=2, seed=1, verbose=0).history["loss"]
+    assert np.isfinite(found).all()
+
+
+lock = threading.Lock()
+
+
+# --- gradients that are rounded
+
+
+def stepped(steps=1, **options):
+    with lock:
+        model = plain()
+        model.compile(optimizers.SGD(1.0), LOSS, **options)
+    for _ in range(steps):
+        model.train_on_batch(X, Y)
+    return model.get_weights()
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_gradients_travel_as_bfloat16(engine):
+    before = plain().get_weights()
+    exact = stepped(shards=4, engine=engine)
+    rounded = stepped(shards=4, engine=engine, transport="bfloat16")
+    for first, one, other in zip(before, exact, rounded):
+        assert not np.array_equal(one, other)
+        # The part of a shard is rounded, and the two sums above it; what is added may be larger than the sum.
+        np.testing.assert_allclose(other - first, one - first, atol=2.0**-6 * np.abs(one - first).max())
+
+
+def test_the_loss_is_not_rounded():
+    losses = []
+    for transport in ("float32", "bfloat16"):
+        model = plain()
+        model.compile("sgd", LOSS, shards=4, transport=transport)
+        losses.append(model.train_on_batch(X, Y))
+    assert losses[0] == losses[1]
+
+
+def test_rounded_gradients_for_any_number_of_processes():
+    alone = stepped(3, shards=6, transport="bfloat16")
+    for size in (2, 3):
+        for found in threads.as_processes(size, lambda: stepped(3, shards=6, transport="bfloat16")):
+            for one, other in zip(alone, found):
+                assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"transport": "bfloat16"}, "would have no effect. Give shards=12"),
+        ({"transport": "bfloat16", "shards": 1}, "would have no effect"),
+        ({"transport": "float16", "shards": 2}, "float16"),
+    ],
+)
+def test_transports_that_are_refused(options, message):
+    with pytest.raises((ArgumentError, kl.errors.UnknownNameError), match=message):
+        plain().compile("sgd", LOSS, **options)
+
+
+def test_gradients_of_float64_are_not_rounded():
+    kl.config.set_floatx("float64")
+    try:
+        model = plain()
+        with pytest.raises(ArgumentError, match="gradients of float64"):
+            model.compile("sgd", LOSS, shards=2, transport="bfloat16")
+    finally:
+        kl.config.set_floatx("float32")
+
+
+def test_a_backup_belongs_to_its_transport(tmp_path):
+    def fit(epochs, **options):
+        model = plain()
+        model.compile("sgd", LOSS, shards=4, **options)
+        backup = kl.callbacks.BackupAndRestore(tmp_path / "b", delete_checkpoint=False)
+        model.fit(X, Y, epochs=epochs, seed=1, verbose=0, callbacks=[backup])
+
+    fit(1, transport="bfloat16")
+    with pytest.raises(ArgumentError, match="transport"):
+        fit(2)
+    fit(2, transport="bfloat16")
+
+
+# --- pieces that are sent while others are computed
+
+
+def deep():
+    """Layers with about as many weights each."""
+    kl.set_random_seed(1)
+    hidden = [layers.Conv2D(4, 3, padding="same", activation="tanh") for _ in range(4)]
+    last = [
+        layers.BatchNormalization(synchronized=True),
+        layers.Dropout(0.2),
+        layers.GlobalAveragePooling2D(),
+    ]
+    return kl.Sequential([layers.Input((6, 6, 1)), *hidden, *last, layers.Dense(3, activation="softmax")])
+
+
+@pytest.mark.parametrize("transport", ["float32", "bfloat16"])
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize(("size", "shards", "rows"), [(2, 12, 28), (3, 7, 28), (4, 12, 3), (2, 2, 28)])
+def test_gradients_that_travel_early(monkeypatch, transport, engine, size, shards, rows):
+    def run():
+        with lock:
+            model = deep()
+            model.compile("adam", LOSS, shards=shards, engine=engine, transport=transport)
+        model.fit(X[:rows], Y[:rows], batch_size=rows, epochs=3, seed=1, verbose=0)
+        return b"".join(weight.tobytes() for weight in model.get_weights())
+
+    alone = run()
+    monkeypatch.setattr(shard_sums, "LEAST", 0)
+    posted = []
+    monkeypatch.setattr(sending.Sending, "post", noting(posted, sending.Sending.post))
+    assert threads.as_processes(size, run, spans_machines=True) == [alone] * size
+    # steps, processes, pieces
+    assert sum(len(one._cuts) > 1 for one in posted) >= 3 * size * 3
+
+
+def noting(calls, function):
+    """The same method; for whom it was called is noted."""
+
+    def noted(self, *arguments):
+        calls.append(self)
+        return function(self, *arguments)
+
+    return noted
+
+
+def named(first):
+    """A model whose layers have numbers from a first one on."""
+    kl.set_random_seed(1)
+    convs = [layers.Conv2D(4, 3, padding="same", name=f"conv2d_{first + i}") for i in range(4)]
+    last = [layers.Flatten(), layers.Dense(3, activation="softmax", name="dense")]
+    model = kl.Sequential([layers.Input((6, 6, 1)), *convs, *last])
+    model.compile(optimizers.SGD(0.1, global_clipnorm=0.01), LOSS, shards=6)
+    return model
+
+
+def test_names_of_layers_do_not_matter():
+    """Another process may have made more layers before: its names have other numbers, of more digits."""
+    first_numbers = iter([3, 8, 98])
+
+    def run():
+        with lock:
+            model = named(next(first_numbers))
+        model.fit(X, Y, batch_size=14, epochs=2, seed=1, verbose=0)
+        return b"".join(weight.tobytes() for weight in model.get_weights())
+
+    assert len(set(threads.as_processes(3, run))) == 1
+
+
+def test_norms_are_added_in_one_order_whatever_the_names():
+    orders = []
+    for first in (3, 8, 98):
+        operations = named(first).program("train").operations
+        (norm,) = [op for op in operations if op.operator == "global_norm"]
+        counted = {f"conv2d_{first + i}": f"conv2d_+{i}" for i in range(4)}
+        orders.append([counted.get(name.split("/")[0], name) for name in norm.inputs])
+    assert orders[0] == orders[1] == orders[2]
+
+
+def test_late_layers_come_first(monkeypatch):
+    """Else nothing would travel while something is computed."""
+    monkeypatch.setattr(shard_sums, "LEAST", 0)
+    found = []
+
+    def run():
+        with lock:
+            model = deep()
+            model.compile("sgd", LOSS, shards=4)
+            step = model.step("train")
+        last = step.parts.stages(7)[-1]
+        found.append((last._announced[0], len(last.stretches)))
+
+    threads.as_processes(2, run, spans_machines=True)
+    for behind, steps in found:
+        assert behind == sorted(behind)
+        assert 0 <= behind[0] < behind[-1] < steps

@@ -4,7 +4,7 @@ An engine turns a `Program` and its variables into an executable with `run(input
 `engine` (its name). A faster engine registers here; layers and training never see the difference.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
+
+Use = Callable[[dict[str, np.ndarray]], None]
+Reached = Callable[[int, dict[str, np.ndarray]], None]
 
 
 class Executable(Protocol):
@@ -36,6 +39,20 @@ class Executable(Protocol):
 
     def run(self, inputs: Mapping[str, np.ndarray], is_checked: bool = False) -> dict[str, np.ndarray]:
         """Label -> array for every output; `is_checked`: the inputs are known to be as the program says."""
+        ...
+
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Let `visit` say when groups of outputs are there, by their labels, in the order of the groups."""
+        ...
+
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Use, reached: Reached | None = None) -> None:
+        """Run, and let `use` have the outputs, which lie where they were computed until it returns: nothing
+        is copied. It must not write them, nor run this program. The inputs are known to be as it says.
+
+        Args:
+            reached: called with the number of a group that was announced and the outputs, of which those of
+                this group are there and will not change, while others are still to be computed.
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """The reference engine: runs a program by the NumPy functions of the operator table, one after another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class ReferenceExecutable:
         self.program = program
         self.variables = {b.name: variables[b.name] for b in program.weights()}
         self._last_uses = program.last_uses()
+        self._announced = 0
 
     def run(self, inputs: Mapping[str, np.ndarray], is_checked: bool = False) -> dict[str, np.ndarray]:
         """Run one step.
@@ -46,6 +47,23 @@ class ReferenceExecutable:
             self._compute(op, arrays)
             self._release(number, op, arrays)
         return {label: self._owned(arrays[name], arrays) for label, name in self.program.outputs.items()}
+
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Groups of outputs for `visit`; see `Executable`."""
+        self._announced = len(groups)
+
+    def visit(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        use: Callable[[dict[str, np.ndarray]], None],
+        reached: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        """Run, and let `use` have the outputs; see `Executable`."""
+        found = self.run(inputs, is_checked=True)
+        if reached is not None:
+            for number in range(self._announced):
+                reached(number, found)
+        use(found)
 
     def work(self, images: int = 32) -> list[Work]:
         """What a run on so many images does: one row per operation."""

@@ -4,11 +4,14 @@ Only buffers that depend on a trainable parameter get a gradient: a frozen layer
 own, and the walk stops below the lowest trainable layer.
 """
 
+import re
 from collections.abc import Collection, Sequence
 
 from kernelearn.engine.operators.table import OPERATORS, Context
 from kernelearn.engine.program import Buffer, Operation, ProgramBuilder
 from kernelearn.errors import KernelearnError
+
+_NUMBER = re.compile(r"\d+")
 
 
 def add_gradients(builder: ProgramBuilder, loss: Buffer, also: tuple[Buffer, ...] = ()) -> dict[str, Buffer]:
@@ -89,7 +92,17 @@ def _walk(
     for op in reversed(forward):
         if any(parts.get(name) for name in op.outputs):
             _step_back(builder, op, parts, dependent, found)
-    return {name: _total(builder, name, parts, found) for name in sorted(wanted) if parts.get(name)}
+    return {n: _total(builder, n, parts, found) for n in sorted(wanted, key=by_number) if parts.get(n)}
+
+
+def by_number(name: str) -> list[tuple[str, int]]:
+    """Sorts names by their numbers: conv2d_9 before conv2d_10, as conv2d_1 before conv2d_2.
+
+    Else the order of gradients, in which norms are added, would depend on how many layers were made before:
+    another process of one training may have made more.
+    """
+    texts, numbers = _NUMBER.split(name), _NUMBER.findall(name)
+    return list(zip(texts, [*map(int, numbers), -1]))
 
 
 def _dependents(operations: list[Operation], wanted: Collection[str]) -> set[str]:

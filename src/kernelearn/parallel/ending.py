@@ -12,9 +12,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
+
+from kernelearn.errors import KernelearnError
 
 # Where all processes meet the same error, the first one says it; the others wait for it so many seconds.
 _PATIENCE = 1.0
@@ -25,12 +27,16 @@ _communicator: Any = None
 _stopped_with: int | None = None
 
 
-def end_all_with_one(communicator: Any) -> None:
-    """From now on an error of one process ends all, and a process that is done waits for the others."""
+def end_all_with_one(communicator: Any, wait: Callable[[], object]) -> None:
+    """From now on an error of one process ends all, and a process that is done waits for the others.
+
+    Args:
+        wait: until all are done.
+    """
     global _communicator
     _communicator = communicator
     sys.excepthook = _say_and_end_all
-    atexit.register(_wait_for_all, communicator.Dup())
+    atexit.register(_wait_for_all, wait)
 
 
 def label() -> str:
@@ -83,10 +89,11 @@ def _say_and_end_all(kind: type[BaseException], error: BaseException, trace: Tra
     end_all(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
 
-def _wait_for_all(communicator: Any) -> None:
-    """Sleep until all processes are done: MPI itself would spin."""
+def _wait_for_all(wait: Callable[[], object]) -> None:
     if _stopped_with is not None:
         end_all(_stopped_with)
-    request = communicator.Ibarrier()
-    while not request.Test():
-        time.sleep(0.02)
+    try:
+        wait()
+    except KernelearnError as error:  # another process waits for this one, which has ended
+        sys.stderr.write(f"\n{label()}{error}\n")
+        end_all(1)

@@ -6,15 +6,24 @@ order depends on the number of processes and on the size of messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
-from kernelearn.parallel.tree import Node, cover, joined, share_of
+from kernelearn.errors import KernelearnError
+from kernelearn.parallel import meeting_point
+from kernelearn.parallel.meeting_point import MESSAGE
+from kernelearn.parallel.sending import Plan, Sending, summed
+from kernelearn.parallel.tree import Node
 
 Vector = np.ndarray[Any, Any]
+
+# Bytes of a message's first piece, and of its length in there.
+_HEAD, _LENGTH = 256, 8
 
 
 class Exchange(Protocol):
@@ -22,21 +31,66 @@ class Exchange(Protocol):
 
     Attributes:
         rank, size: number of this process, and how many there are.
+        spans_machines: whether messages go over a network, while processors compute.
     """
 
     rank: int
     size: int
+    spans_machines: bool
 
-    def combine(self, shards: int, nodes: Mapping[Node, Vector | None], like: Vector) -> Vector:
+    def meet(self, purpose: str, what: bytes = b"") -> bool:
+        """Wait for the others before something that all do together; whether all are here for the same.
+
+        Where some are not, a process that evaluates or predicts does so alone, and one whose purpose needs
+        the others waits for the next time.
+
+        Args:
+            purpose: one of those of `meeting_point`.
+            what: digest of what it is done with.
+        Raises: ArgumentError where processes need each other for different things.
+        """
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Inside, all processes do the same and need not meet for each message."""
+
+    def combine(
+        self,
+        shards: int,
+        nodes: Mapping[Node, Vector | None],
+        into: Vector,
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Vector:
         """The sum over all shards, on every process, from the nodes that this one holds.
 
         Args:
-            nodes: those of `cover` for the shards of this process; None for one without images.
-            like: a vector of the length and type of them.
+            nodes: those of `cover` for the shards of this process; None for one without images. They may be
+                written.
+            into: a vector of the length and type of them; it may be written, and be the result.
+            has_images: whether the shards of a node have any, whoever holds it.
+            is_rounded: the nodes were rounded to bfloat16, and so are sums: see `rounding`.
         """
 
-    def in_order(self, part: Vector) -> Vector:
-        """Rows of all processes, one behind the other, on every process."""
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
+        """The same in pieces, each as soon as it is there; arguments as of `combine`. For several processes.
+
+        Args:
+            cuts: from where to where each piece lies in the vector.
+        """
+
+    def in_order(self, part: Vector, rows: Sequence[int] | None = None) -> Vector:
+        """Rows of all processes, one behind the other, on every process.
+
+        Args:
+            rows: of each process, where all know that.
+        """
 
     def told(self, value: Any) -> Any:
         """What the first process says, on every process: JSON values and strings."""
@@ -48,13 +102,39 @@ class Exchange(Protocol):
 class Alone:
     """A single process that computes all shards."""
 
-    rank, size = 0, 1
+    rank, size, spans_machines = 0, 1, False
 
-    def combine(self, shards: int, nodes: Mapping[Node, Vector | None], like: Vector) -> Vector:
+    def meet(self, purpose: str, what: bytes = b"") -> bool:
+        """False: nobody shares the work."""
+        return False
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Nothing to do."""
+        return contextlib.nullcontext()
+
+    def combine(
+        self,
+        shards: int,
+        nodes: Mapping[Node, Vector | None],
+        into: Vector,
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Vector:
         """The sum over all shards."""
-        return _sum(shards, nodes, like)
+        return summed(shards, nodes, into, is_rounded)
 
-    def in_order(self, part: Vector) -> Vector:
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
+        """Refused: there is nobody to send to."""
+        raise KernelearnError("A single process sends nothing: call combine.")
+
+    def in_order(self, part: Vector, rows: Sequence[int] | None = None) -> Vector:
         """The rows as they are."""
         return part
 
@@ -70,55 +150,78 @@ class Alone:
 class OverMPI:
     """The processes of a communicator of mpi4py.
 
-    Each process adds up one slice of the vectors for all: it gets that slice of every node, adds them in the
-    order of the tree, and gives the sum back. Twice the numbers of a vector travel, whatever the number of
-    shards, where the shares of the processes are nodes of the tree.
+    Of a vector that is combined twice the numbers travel, whatever the number of shards, where the shares of
+    the processes are nodes of the tree: see `sending`.
     """
 
     def __init__(self, communicator: Any) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
+        self.spans_machines = False
+        self._memory: dict[str, Vector] = {}
+        self._meetings, self._returning = communicator.Dup(), communicator.Dup()
+        self._is_busy = False
 
-    def combine(self, shards: int, nodes: Mapping[Node, Vector | None], like: Vector) -> Vector:
-        """The sum over all shards, on every process."""
-        root = (0, shards)
-        held = [list(cover(root, share_of(rank, self.size, shards))) for rank in range(self.size)]
-        is_there = [node for part in self.communicator.allgather(_filled(nodes)) for node in part]
-        bounds = [rank * len(like) // self.size for rank in range(self.size + 1)]
-        own = slice(bounds[self.rank], bounds[self.rank + 1])
-        found = self._slices(held, set(is_there), nodes, bounds, like)
-        total = _sum(shards, found, like[own])
-        result = np.empty_like(like)
-        self.communicator.Allgatherv(total, [result, np.diff(bounds)])
-        return result
+    def meet(self, purpose: str, what: bytes = b"") -> bool:
+        """Whether all are here for the same; True at once while all are busy with what they met for."""
+        if self._is_busy:
+            return purpose == MESSAGE
+        while True:
+            said = meeting_point.all_here(self._meetings, self.size, purpose, what)
+            if all(one == said[0] for one in said):
+                return True
+            if purpose in meeting_point.ALONE:
+                return False
+            meeting_point.check(said)
 
-    def _slices(
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Inside, all processes do the same."""
+        before, self._is_busy = self._is_busy, True
+        try:
+            yield
+        finally:
+            self._is_busy = before
+
+    def combine(
         self,
-        held: Sequence[Sequence[Node]],
-        is_there: set[Node],
+        shards: int,
         nodes: Mapping[Node, Vector | None],
-        bounds: Sequence[int],
-        like: Vector,
-    ) -> dict[Node, Vector | None]:
-        """This process's slice of the nodes of all processes."""
-        mine = [vector for node in held[self.rank] if (vector := nodes[node]) is not None]
-        sizes = np.diff(bounds)
-        given = [vector[a:b] for a, b in pairwise(bounds) for vector in mine]
-        outgoing = np.concatenate(given) if given else like[:0]
-        theirs = [[node for node in part if node in is_there] for part in held]
-        width = int(sizes[self.rank])
-        incoming = np.empty(width * sum(map(len, theirs)), like.dtype)
-        counts = [width * len(part) for part in theirs]
-        self.communicator.Alltoallv([outgoing, sizes * len(mine)], [incoming, counts])
-        found: dict[Node, Vector | None] = {node: None for part in held for node in part}
-        pieces = incoming.reshape(-1, width) if width else [incoming] * sum(map(len, theirs))
-        found.update(zip((node for part in theirs for node in part), pieces))
-        return found
+        into: Vector,
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Vector:
+        """The sum over all shards, on every process."""
+        sending = self.sending(shards, into, [slice(0, len(into))], has_images, is_rounded)
+        sending.post(nodes)
+        return sending.finish()
 
-    def in_order(self, part: Vector) -> Vector:
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
+        """The same in pieces."""
+        self.meet(MESSAGE)
+        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        return Sending(plan, (self.communicator, self._returning), self._scratch, into, cuts)
+
+    def _scratch(self, purpose: str, kind: np.dtype[Any], length: int) -> Vector:
+        """Memory that is there for the next exchange, too: new pages would cost as much as what is sent."""
+        size = length * kind.itemsize
+        found = self._memory.get(purpose)
+        if found is None or len(found) < size:
+            found = self._memory[purpose] = np.empty(size, np.uint8)
+        return found[:size].view(kind)
+
+    def in_order(self, part: Vector, rows: Sequence[int] | None = None) -> Vector:
         """Rows of all processes, one behind the other, on every process."""
+        self.meet(MESSAGE)
         part = np.ascontiguousarray(part)
-        rows = self.communicator.allgather(len(part))
+        rows = self.all_say(len(part)) if rows is None else rows
         result = np.empty((sum(rows), *part.shape[1:]), part.dtype)
         each = int(np.prod(part.shape[1:], dtype=int))
         self.communicator.Allgatherv(part, [result, [count * each for count in rows]])
@@ -126,17 +229,37 @@ class OverMPI:
 
     def told(self, value: Any) -> Any:
         """What the first process says, on every process."""
-        return self.communicator.bcast(value, root=0)
+        self.meet(MESSAGE)
+        said = pickle.dumps(value) if self.rank == 0 else b""
+        head = _head_of(said)
+        self.communicator.Bcast(head, root=0)
+        length = int(head[:_LENGTH].view(np.int64)[0])
+        if length <= len(head) - _LENGTH:
+            text = head[_LENGTH : _LENGTH + length]
+        else:
+            text = np.frombuffer(bytearray(said), np.uint8) if self.rank == 0 else np.empty(length, np.uint8)
+            self.communicator.Bcast(text, root=0)
+        return value if self.rank == 0 else pickle.loads(text.tobytes())
 
     def all_say(self, value: Any) -> list[Any]:
         """What every process says, on every process."""
-        return list(self.communicator.allgather(value))
+        self.meet(MESSAGE)
+        said = pickle.dumps(value)
+        heads = np.empty((self.size, _HEAD), np.uint8)
+        self.communicator.Allgather(_head_of(said), heads)
+        lengths = heads[:, :_LENGTH].copy().view(np.int64)[:, 0].tolist()
+        if max(lengths) <= _HEAD - _LENGTH:
+            return [pickle.loads(h[_LENGTH : _LENGTH + n].tobytes()) for h, n in zip(heads, lengths)]
+        whole = np.empty(sum(lengths), np.uint8)
+        self.communicator.Allgatherv(np.frombuffer(said, np.uint8), [whole, lengths])
+        ends = np.cumsum(lengths).tolist()
+        return [pickle.loads(whole[end - n : end].tobytes()) for end, n in zip(ends, lengths)]
 
 
-def _filled(nodes: Mapping[Node, Vector | None]) -> list[Node]:
-    return [node for node, vector in nodes.items() if vector is not None]
-
-
-def _sum(shards: int, nodes: Mapping[Node, Vector | None], like: Vector) -> Vector:
-    total = joined((0, shards), nodes, np.add)
-    return np.zeros_like(like) if total is None else total
+def _head_of(said: bytes) -> Vector:
+    """The length of a message, and all of a short one: most are, and go in one piece."""
+    head = np.zeros(_HEAD, np.uint8)
+    head[:_LENGTH] = np.frombuffer(np.int64(len(said)).tobytes(), np.uint8)
+    if len(said) <= _HEAD - _LENGTH:
+        head[_LENGTH : _LENGTH + len(said)] = np.frombuffer(said, np.uint8)
+    return head

@@ -38,19 +38,42 @@ def cover(root: Node, part: Node) -> Iterator[Node]:
             yield from cover(half, part)
 
 
-def value_of(node: Node, leaf: Callable[[int], T | None], add: Callable[[T, T], T]) -> T | None:
+def value_of(
+    node: Node,
+    leaf: Callable[[int], T | None],
+    add: Callable[[T, T], T],
+    add_leaf: Callable[[T, int], T] | None = None,
+) -> T | None:
     """The sum of a node.
 
     Args:
         leaf: number of a shard -> its part; None for an empty shard, which adds nothing.
         add: of two parts; it may write into the first.
+        add_leaf: the same with the number of a shard in place of the second, where that is cheaper.
     """
     if node[1] - node[0] == 1:
         return leaf(node[0])
-    first, second = (value_of(half, leaf, add) for half in halves(node))
+    left, right = halves(node)
+    first = value_of(left, leaf, add, add_leaf)
+    if add_leaf is not None and first is not None and right[1] - right[0] == 1:
+        return add_leaf(first, right[0])
+    second = value_of(right, leaf, add, add_leaf)
     if first is None or second is None:
         return second if first is None else first
     return add(first, second)
+
+
+def before_last(node: Node) -> list[Node]:
+    """The nodes that the last shard of a node is added to: the sum is n0 + (n1 + (... + shard)).
+
+    >>> before_last((6, 12))
+    [(6, 9), (9, 11)]
+    """
+    found = []
+    while node[1] - node[0] > 1:
+        left, node = halves(node)
+        found.append(left)
+    return found
 
 
 def joined(root: Node, known: Mapping[Node, T | None], add: Callable[[T, T], T]) -> T | None:

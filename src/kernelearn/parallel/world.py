@@ -11,6 +11,7 @@ from kernelearn._optional import require
 from kernelearn.errors import ArgumentError, MissingDependencyError
 from kernelearn.parallel import ending, meeting
 from kernelearn.parallel.exchange import Alone, Exchange, OverMPI
+from kernelearn.parallel.meeting_point import END
 
 # Shards of a batch where several processes train and nobody says it: 1, 2, 3, 4, 6 and 12 divide it.
 DEFAULT_SHARDS = 12
@@ -42,7 +43,7 @@ def distribute() -> Exchange:
     communicator = _all_processes()
     if communicator.Get_size() > 1:
         together = OverMPI(communicator.Dup())
-        ending.end_all_with_one(communicator)
+        ending.end_all_with_one(communicator, lambda: together.meet(END))
         meeting.check_agreement(together)
         meeting.share_cpus(together)
         os.environ[_MEMBER] = str(os.getpid())

@@ -20,6 +20,7 @@ from kernelearn.data.fingerprint import is_same_data, why_not_comparable
 from kernelearn.errors import ArgumentError
 from kernelearn.layers.core.base import LAYERS
 from kernelearn.parallel import world
+from kernelearn.parallel.rounding import TRANSPORTS
 from kernelearn.training.own.fitting import overrides
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ PARTS = {
     "learning_rate": "the learning rate or its schedule",
     "policy": "the precision policy",
     "batch_size": "the batch size",
-    "shards": "the number of shards of a batch",
+    "shards": "the number of shards of a batch, or their transport",
     "steps_per_epoch": "steps_per_epoch",
     "shuffle": "shuffle",
     "seed": "the seed",
@@ -70,11 +71,18 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
         "learning_rate": rate_text(model.programs.clock(0).learning_rate, model.optimizer),
         "policy": model.policy,
         "batch_size": str(plan.batch_size),
-        "shards": str(world.shards_of(model.programs.shards)),
+        "shards": _shards(model),
         "steps_per_epoch": str(plan.steps),
         "shuffle": str(bool(plan.shuffle)),
         "seed": _NONE if plan.seed is None else str(plan.seed),
     }
+
+
+def _shards(model: Trainer) -> str:
+    programs = model.programs
+    # NOTE: the usual transport is not written, so that a training from before there was another goes on.
+    other = [programs.transport] if programs.transport != TRANSPORTS[0] else []
+    return " ".join([str(world.shards_of(programs.shards)), *other])
 
 
 def _validation(validation: Validation) -> str:

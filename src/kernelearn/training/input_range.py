@@ -25,6 +25,10 @@ class InputRange:
         self.largest = dict(largest or {})
         self._is_due, self._has_warned = True, False
 
+    def state(self) -> tuple[tuple[tuple[str, float], ...], bool]:
+        """What decides whether it warns: processes that share a pass have to look at the same batches."""
+        return tuple(sorted(self.largest.items())), self._has_warned
+
     def begin(self) -> None:
         """The next batch that is trained on is the first of a training."""
         self._is_due = True

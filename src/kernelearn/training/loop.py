@@ -15,6 +15,7 @@ from kernelearn import config
 from kernelearn.data.part import Choice
 from kernelearn.engine import progress
 from kernelearn.errors import ArgumentError, NonFiniteError
+from kernelearn.parallel.meeting_point import FIT
 from kernelearn.training import checks, feeds, together
 from kernelearn.training.callbacks import CallbackList, History, TerminateOnNaN
 from kernelearn.training.diagnosis import diagnose_non_finite
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 def fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> History:
     """Train as planned; see `Trainer.fit`."""
+    with together.working(FIT):
+        return _fit(model, plan, callbacks, verbose)
+
+
+def _fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> History:
     seed = together.seed_of(config.next_seed() if plan.seed is None else plan.seed)
     verbose = together.verbose_here(verbose)
     state = model.fit_state = FitState.at(seed, plan.initial_epoch)
@@ -83,7 +89,7 @@ def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, A
     if plan.has_ended():
         warn_of_end("the validation", 0, plan.asked)
         return {}
-    logs = test(model, plan, watchers, together.shared_results, together.batches_read(plan.data))
+    logs = test(model, plan, watchers, together.sharing_in_fit(plan))
     return {f"val_{name}": value for name, value in logs.items()}
 
 
@@ -194,14 +200,12 @@ def test(
     model: Trainer,
     plan: Pass,
     watchers: CallbackList,
-    results_of: together.ResultsOf = together.own_results,
-    read: Choice | None = None,
+    sharing: together.Sharing,
 ) -> dict[str, Any]:
     """Loss and metrics of a pass; those of an epoch that is being trained are put aside meanwhile.
 
     Args:
-        results_of: runs the step of a model on batches; see `together`.
-        read: which rows of each batch this process has to read for it; None for all.
+        sharing: with other processes.
     """
     programs = model.programs
     programs.look_for_changes()
@@ -218,8 +222,8 @@ def test(
             run_own(model, "test", data, 0, number)
             watchers.on_test_batch_end(number, results.logs())
     else:
-        begun = _begun(model, plan, watchers, read)
-        for number, (batch, result) in enumerate(results_of(model, begun)):
+        begun = _begun(model, plan, watchers, sharing.read)
+        for number, (batch, result) in enumerate(sharing.results(model, begun)):
             results.add(result, batch)
             watchers.on_test_batch_end(number, results.logs())
     tracker.set_state(so_far)
@@ -239,21 +243,27 @@ def _begun(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | No
         yield batch
 
 
-def predict(model: Trainer, plan: Pass, watchers: CallbackList) -> list[Any]:
+def predict(model: Trainer, plan: Pass, watchers: CallbackList, sharing: together.Sharing) -> list[Any]:
     """Each output for all samples of a pass."""
     model.programs.look_for_changes()
     found = Predictions(len(model.outputs), plan)
     watchers.on_predict_begin()
-    for number, (bx, _, _) in enumerate(plan.batches()):
-        watchers.on_predict_batch_begin(number)
-        batch = feeds.image_batch(bx, model.inputs, model.input_names)
-        if number == 0:
-            model.input_range.meet(batch)
-        result = model.programs.step_for("predict", batch).run(batch)
+    begun = _begun_images(model, plan, watchers, sharing.read)
+    for number, (batch, result) in enumerate(sharing.results(model, begun, "predict")):
         found.add([result.prediction(i) for i in range(len(model.outputs))], batch)
         watchers.on_predict_batch_end(number)
     watchers.on_predict_end()
     return found.outputs()
+
+
+def _begun_images(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | None) -> Iterator[Batch]:
+    """The batches of a prediction, each announced."""
+    for number, (bx, _, _) in enumerate(plan.batches(read)):
+        watchers.on_predict_batch_begin(number)
+        batch = feeds.image_batch(bx, model.inputs, model.input_names)
+        if number == 0:
+            model.input_range.meet(batch)
+        yield batch
 
 
 def _history_order(logs: dict[str, Any]) -> dict[str, Any]:

@@ -8,33 +8,53 @@ restores or decides is told to the others, so that no clock and no file of their
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset
 from kernelearn.data.part import Choice
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, unknown_name
 from kernelearn.parallel import ending, world
+from kernelearn.parallel.meeting_point import EVALUATE
+from kernelearn.parallel.rounding import TRANSPORTS
 from kernelearn.parallel.streams import shared_stream
 from kernelearn.parallel.tree import rows_of, share_of
-from kernelearn.training.fingerprint import differences
+from kernelearn.training.fingerprint import differences, network_fingerprint
 from kernelearn.training.steps.step import Batch, StepResult
 
 if TYPE_CHECKING:
     from kernelearn.training.callbacks import Callback, CallbackList
+    from kernelearn.training.plan import Pass
     from kernelearn.training.trainer import Trainer
 
-ResultsOf = Callable[["Trainer", Iterable[Batch]], Iterable[tuple[Batch, StepResult]]]
+Results = Iterator[tuple[Batch, StepResult]]
 
 
 def are_several() -> bool:
     """Whether other processes train with this one."""
     return world.exchange().size > 1
+
+
+def check_transport(transport: str, shards: int | None) -> None:
+    """Make sure that a transport is known, and that something is there to travel.
+
+    Raises: UnknownNameError, ArgumentError.
+    """
+    if transport not in TRANSPORTS:
+        raise unknown_name("transport", transport, TRANSPORTS)
+    if transport != TRANSPORTS[0] and world.shards_of(shards) == 1:
+        raise ArgumentError(
+            f"transport={transport!r} rounds the gradients of shards, and here the batch is one: it would "
+            "have no effect. Give shards=12, or leave it out."
+        )
 
 
 def seed_of(seed: int) -> int:
@@ -137,9 +157,9 @@ def rows_read(model: Trainer, data: Any) -> Choice | None:
     return rows
 
 
-def batches_read(data: Any) -> Choice | None:
-    """The same for batches of which each process tests a whole one in turn, see `shared_results`."""
-    if not are_several() or not isinstance(data, Dataset):
+def _batches_read(data: Any) -> Choice | None:
+    """The same for batches of which each process tests a whole one in turn, see `_shared_results`."""
+    if not isinstance(data, Dataset):
         return None
     together = world.exchange()
 
@@ -157,14 +177,75 @@ def whole(batch: Batch) -> Batch:
     return replace(batch, arrays={**batch.arrays, **inputs}, held=None)
 
 
-def own_results(model: Trainer, batches: Iterable[Batch]) -> Iterator[tuple[Batch, StepResult]]:
-    """What a test gives for each batch, computed here."""
+@contextlib.contextmanager
+def working(purpose: str) -> Iterator[None]:
+    """Meet the others, and do the same as they inside."""
+    together = world.exchange()
+    together.meet(purpose)
+    with together.busy():
+        yield
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How a pass over data is shared.
+
+    Attributes:
+        are_several: whether other processes compute some of its batches.
+        read: which rows of each batch this process reads; None for all.
+    """
+
+    are_several: bool = False
+    read: Choice | None = None
+
+    def results(self, model: Trainer, batches: Iterable[Batch], kind: str = "test") -> Results:
+        """Each batch with what its step gives."""
+        return (
+            _shared_results(model, batches, kind) if self.are_several else _own_results(model, batches, kind)
+        )
+
+
+def sharing_in_fit(plan: Pass) -> Sharing:
+    """How the validation of a `fit` is shared: all processes are there for it."""
+    return Sharing(True, _batches_read(plan.data)) if are_several() else Sharing()
+
+
+@contextlib.contextmanager
+def shared_pass(model: Trainer, plan: Pass, purpose: str) -> Iterator[Sharing]:
+    """How a pass of `evaluate` or `predict` is shared: where all processes ask for the same.
+
+    Where one asks alone, or with other data or weights, it computes everything itself. A single batch is
+    not worth asking.
+    """
+    together = world.exchange()
+    is_own = purpose == EVALUATE and model.programs.own_steps.has("test")
+    is_long = isinstance(plan.data, Dataset) and (plan.steps or 0) > 1
+    if are_several() and is_long and not is_own and together.meet(purpose, _question(model, plan)):
+        # NOTE: without a row a padded batch would not say its size.
+        read = None if plan.data.is_padded else _batches_read(plan.data)
+        with together.busy():
+            yield Sharing(True, read)
+    else:
+        yield Sharing()
+
+
+def _question(model: Trainer, plan: Pass) -> bytes:
+    """Everything that decides what a pass gives, and what it says."""
+    weights = hashlib.blake2b()
+    for weight in model.weights:
+        weights.update(np.ascontiguousarray(weight.numpy()).data)
+    settings = (plan.batch_size, plan.steps, model.policy, model.engine, model.input_range.state())
+    about = (plan.data.fingerprint, network_fingerprint(model), settings, weights.hexdigest())
+    return repr(about).encode()
+
+
+def _own_results(model: Trainer, batches: Iterable[Batch], kind: str) -> Results:
     for batch in batches:
-        yield batch, model.programs.step_for("test", batch).run(batch)
+        yield batch, model.programs.step_for(kind, batch).run(batch)
 
 
-def shared_results(model: Trainer, batches: Iterable[Batch]) -> Iterator[tuple[Batch, StepResult]]:
-    """What a test gives for each batch, on every process: of n batches in a row each computes one, whole.
+def _shared_results(model: Trainer, batches: Iterable[Batch], kind: str) -> Results:
+    """What a step gives for each batch, on every process: of n batches in a row each computes one, whole.
 
     So the results have the bits of a process that computes them alone. Callbacks hear of n batches that begin
     before they hear of n that end.
@@ -172,15 +253,15 @@ def shared_results(model: Trainer, batches: Iterable[Batch]) -> Iterator[tuple[B
     together = world.exchange()
     coming = iter(batches)
     while group := list(itertools.islice(coming, together.size)):
-        for batch, outputs in zip(group, together.all_say(_own_part(model, group, together.rank))):
+        for batch, outputs in zip(group, together.all_say(_own_part(model, group, together.rank, kind))):
             yield batch, StepResult(outputs)
 
 
-def _own_part(model: Trainer, group: Sequence[Batch], rank: int) -> Any:
-    """Outputs of the test of this process's batch; None where there are fewer batches than processes."""
+def _own_part(model: Trainer, group: Sequence[Batch], rank: int, kind: str) -> Any:
+    """Outputs of the step on this process's batch; None where there are fewer batches than processes."""
     if rank >= len(group):
         return None
-    return model.programs.step_for("test", group[rank]).run(group[rank]).outputs
+    return model.programs.step_for(kind, group[rank]).run(group[rank]).outputs
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from kernelearn.engine import progress
 from kernelearn.engine.backends import resolve_engine
 from kernelearn.engine.program import Program
 from kernelearn.errors import ArgumentError, NotBuiltError
+from kernelearn.parallel.meeting_point import BATCH, EVALUATE, PREDICT
 from kernelearn.training import checkpoint, checks, feeds, keras_names, loop, together
 from kernelearn.training.callbacks import CallbackList, History
 from kernelearn.training.fingerprint import Fingerprint, fingerprint
@@ -125,6 +126,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         auto_scale_loss: bool = True,
         learning_rate_multipliers: layer_rates.Multipliers = None,
         shards: int | None = None,
+        transport: str = "float32",
     ) -> None:
         """Say what training does.
 
@@ -144,6 +146,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
             shards: cut each batch into so many parts that are computed one by one and added in a fixed order,
                 so that any number of processes gives the same weights, bit by bit. Batch statistics are those
                 of a part. None: the batch as a whole, or 12 parts where several processes train.
+            transport: "bfloat16" rounds the gradients of shards, and every sum of them, to bfloat16 (three
+                decimal digits), so that half as many bytes travel between processes. It belongs to the
+                training: one process alone rounds the same. "float32" leaves them as they are.
             steps_per_execution, jit_compile, auto_scale_loss: as in Keras, and without effect on results:
                 every step is compiled, callbacks hear of each, and losses need no scaling.
             learning_rate_multipliers: factors of the learning rate of single layers, by name, path or
@@ -154,6 +159,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         """
         engine = keras_names.engine_of(engine, run_eagerly)
         _check_counts(1, shards=shards)
+        together.check_transport(transport, shards)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
         used = optimizers.get(optimizer)
         layer_rates.set_multipliers(self, learning_rate_multipliers)
@@ -163,6 +169,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
             resolve_engine(engine),
             config.policy() if policy is None else config.check_policy(policy),
             shards,
+            transport,
         )
 
     @property
@@ -374,8 +381,11 @@ class Trainer(Overridable, keras_names.TrainerNames):
         """
         data = feeds.make_dataset(x, y, sample_weight, self.inputs)
         plan = self._pass_over(data, batch_size, steps, x)
-        with self._watching(plan, callbacks, verbose) as watchers:
-            logs = loop.test(self, plan, watchers)
+        with (
+            together.shared_pass(self, plan, EVALUATE) as sharing,
+            self._watching(plan, callbacks, verbose, sharing) as watchers,
+        ):
+            logs = loop.test(self, plan, watchers, sharing)
         return _returned(logs, return_dict)
 
     def predict(
@@ -392,8 +402,11 @@ class Trainer(Overridable, keras_names.TrainerNames):
         several sizes: `predict([first, second])` gives two maps.
         """
         plan = self._pass_over(feeds.make_dataset(x, tensors=self.inputs), batch_size, steps, x)
-        with self._watching(plan, callbacks, verbose) as watchers:
-            return self.arranged(loop.predict(self, plan, watchers))
+        with (
+            together.shared_pass(self, plan, PREDICT) as sharing,
+            self._watching(plan, callbacks, verbose, sharing) as watchers,
+        ):
+            return self.arranged(loop.predict(self, plan, watchers, sharing))
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs for one batch of arrays."""
@@ -418,10 +431,11 @@ class Trainer(Overridable, keras_names.TrainerNames):
             return _returned(loop.own_on_batch(self, "train", x, y, sample_weight, class_weight), return_dict)
         batch = self.batch(x, y, sample_weight, class_weight)
         self.programs.look_for_changes()
-        if self._seed is None:
-            self._seed = together.begun_outside_of_fit(self)
-        self.programs.results.reset()
-        loop.train_on(self, batch, self._seed)
+        with together.working(BATCH):
+            if self._seed is None:
+                self._seed = together.begun_outside_of_fit(self)
+            self.programs.results.reset()
+            loop.train_on(self, batch, self._seed)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(
@@ -486,10 +500,15 @@ class Trainer(Overridable, keras_names.TrainerNames):
         return plan
 
     @contextlib.contextmanager
-    def _watching(self, plan: Pass, callbacks: Any, verbose: str | int) -> Iterator[CallbackList]:
-        """The callbacks of `evaluate` or `predict`, closed at the end."""
+    def _watching(
+        self, plan: Pass, callbacks: Any, verbose: str | int, sharing: together.Sharing
+    ) -> Iterator[CallbackList]:
+        """The callbacks of `evaluate` or `predict`, closed at the end; of those who share it one speaks."""
+        verbose = together.verbose_here(verbose) if sharing.are_several else verbose
         params = {"steps": plan.steps, "batch_size": plan.batch_size, "verbose": verbose}
         watchers = CallbackList(callbacks, False, verbose != 0, self, **params)
+        if sharing.are_several:
+            together.drop_writers(watchers)
         with watchers, progress.quiet(verbose == 0):
             yield watchers
 

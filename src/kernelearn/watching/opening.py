@@ -15,6 +15,7 @@ from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook, check_free
 from kernelearn.watching.seen import Array
+from kernelearn.watching.standing import take_over
 
 # Steps between records of a stream, where the user does not say.
 _USUAL = {Stream.KERNELS: 1, Stream.LEDGER: 100, Stream.MAPS: 100}
@@ -75,12 +76,14 @@ class Opening:
             Stream.MAPS: self.maps_every,
         }
 
-    def book(self, about: Mapping[str, Any]) -> WatchBook:
-        """The run, begun.
+    def book(self, about: Mapping[str, Any], model: Any = None) -> WatchBook:
+        """The run, begun; what wrote there before, or watched the same model, ends.
 
         Args:
             about: what the manifest says of the whole run; "weights": path -> shape.
-        Raises: UnknownNameError for a layer that there is not; StorageError for the folder.
+            model: of the other program.
+        Raises: ArgumentError if there is a run; UnknownNameError for a layer that there is not; StorageError
+            for the folder.
         """
         sizes = sizes_of_layers({path: math.prod(shape) for path, shape in about["weights"].items()})
         chosen_layers(sizes, (), (), self.layers)
@@ -89,6 +92,8 @@ class Opening:
         strides = {str(n): _USUAL[n] if stride is None else int(stride) for n, stride in given.items()}
         automatic = [str(name) for name, stride in given.items() if stride is None]
         about = {**about, "class_names": names}
+        self.check_free()
+        take_over(self.who, self.folder, model)
         return WatchBook(
             self.run, about, strides | _NEVER, automatic, self.layers, self.max_bytes, self.overwrite
         )

@@ -88,27 +88,32 @@ def convolution(rng: Rng) -> Problem:
 
 
 def minimal_filtering(rng: Rng) -> Problem:
-    """Windows of 3 x 3 with so many channels that they are multiplied by Winograd's method."""
+    """Windows and so many channels that they are multiplied by Winograd's method, with holes as well."""
+    if rng.random() < 0.5:
+        sizes, kernel, stride = _sizes(rng, 2, 15), (3, 3), (1, 1)
+    else:
+        sizes, kernel = _sizes(rng, 1, 150), (int(rng.integers(2, 10)),)
+        stride = (_pick(rng, (1, 1, 2, 3)),)
     while True:
-        sizes = _sizes(rng, 2, 15)
-        padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, 4, (2, 2)))
-        outputs = tuple(n + a + b - 2 for n, (a, b) in zip(sizes, padding))
+        dilation = tuple(_pick(rng, (1, 1, 2, 3)) if max(stride) == 1 else 1 for _ in sizes)
+        padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, 2 + max(kernel), (len(sizes), 2)))
+        room = [n + a + b - (k - 1) * d for n, (a, b), k, d in zip(sizes, padding, kernel, dilation)]
         # NOTE: cropping more than the image has is no convolution.
-        if min(outputs) >= 1 and all(n + min(a, 0) + min(b, 0) >= 1 for n, (a, b) in zip(sizes, padding)):
+        if min(room) >= 1 and all(n + min(a, 0) + min(b, 0) >= 1 for n, (a, b) in zip(sizes, padding)):
             break
+    outputs = tuple((n - 1) // s + 1 for n, s in zip(room, stride))
     n, channels, filters = (
         int(rng.integers(1, 6)),
         *(_pick(rng, (8, 11, 16, 17, 32, 40, 67)) for _ in range(2)),
     )
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
-    kernel = normal(rng, 3, 3, channels, filters)
-    attrs = {"stride": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
+    weights = normal(rng, *kernel, channels, filters)
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+    taps, places = int(np.prod(kernel)), n * int(np.prod(outputs))
     choices = (
-        Problem("conv", (x, kernel), attrs, terms=9 * channels),
-        Problem("conv_grad_input", (grad, kernel), {"input_size": sizes, **attrs}, terms=9 * filters),
-        Problem(
-            "conv_grad_kernel", (x, grad), {"kernel_size": (3, 3), **attrs}, terms=n * int(np.prod(outputs))
-        ),
+        Problem("conv", (x, weights), attrs, terms=taps * channels),
+        Problem("conv_grad_input", (grad, weights), {"input_size": sizes, **attrs}, terms=taps * filters),
+        Problem("conv_grad_kernel", (x, grad), {"kernel_size": kernel, **attrs}, terms=places),
     )
     return choices[rng.integers(len(choices))]
 

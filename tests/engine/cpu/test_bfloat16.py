@@ -7,13 +7,15 @@ import pytest
 
 import kernelearn
 from kernelearn import Sequential, layers
+from kernelearn.engine.cpu.machine import target as module
 from kernelearn.engine.cpu.machine import threads
-from kernelearn.engine.cpu.machine.target import current_target
+from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.models import zoo
 from tests.engine import cases
 from tests.engine.cpu.harness import (
+    NARROWER,
     TARGETS,
     Bench,
     Problem,
@@ -22,25 +24,30 @@ from tests.engine.cpu.harness import (
     check_guarded,
     check_special,
     expected,
+    has_target,
     problem_of,
+    some_of,
 )
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
 
-EVERY = ("native", *TARGETS)
+PAIRS = "avx512bf16"
+EVERY = ("native", *TARGETS, *([PAIRS] if has_target(PAIRS) else []))
 OPERATORS = (
     "conv", "conv_grad_input", "conv_grad_kernel", "conv_transpose", "dense", "dense_grad_input",
     "dense_grad_kernel",
 )  # fmt: skip
-needs_pairs = pytest.mark.skipif(
-    not current_target().has_bf16, reason="no bfloat16 products on this processor"
-)
+needs_pairs = pytest.mark.skipif(not has_target(PAIRS), reason="no bfloat16 products on this processor")
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 
 
 def mixed(problem: Problem) -> Problem:
     """The same problem with rounded operands: the reference rounds them too, and sums in float64."""
     return replace(problem, attrs={**problem.attrs, "precision": "bfloat16"})
+
+
+def examples(operator: str) -> list[Problem]:
+    return [mixed(problem_of(case)) for case in cases.ALL if case.operator == operator]
 
 
 def random_problems(seed: int, count: int) -> list[Problem]:
@@ -52,9 +59,15 @@ def random_problems(seed: int, count: int) -> list[Problem]:
 @pytest.mark.parametrize("target", EVERY)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_examples(operator, target):
-    for case in cases.ALL:
-        if case.operator == operator:
-            check(mixed(problem_of(case)), target)
+    for problem in some_of(examples(operator), target, most=4):
+        check(problem, target)
+
+
+@pytest.mark.parametrize("target", NARROWER)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_examples(operator, target):
+    for problem in examples(operator):
+        check(problem, target)
 
 
 @pytest.mark.parametrize("target", EVERY)
@@ -64,7 +77,7 @@ def test_random_shapes(target):
 
 
 @guarded
-@pytest.mark.parametrize("target", ["native", "avx2"])
+@pytest.mark.parametrize("target", EVERY[:1] + EVERY[2:3] + EVERY[4:])
 def test_random_shapes_stay_inside_of_their_buffers(target):
     check_guarded(random_problems(7, 16), target)
 
@@ -83,7 +96,7 @@ def test_whole_numbers_are_exact(target):
 @needs_pairs
 def test_emulation_gives_the_same_up_to_rounding():
     for problem in random_problems(5, 16):
-        pairs, emulated = Bench(problem, "native"), Bench(problem, "avx512")
+        pairs, emulated = Bench(problem, PAIRS), Bench(problem, "avx512")
         limits = bounds(problem, pairs.narrow, expected(problem, pairs.narrow))
         for a, b, limit in zip(pairs.run(), emulated.run(), limits):
             assert (np.abs(a - b) <= 2 * limit).all(), str(problem)
@@ -98,7 +111,7 @@ def test_denormal_numbers_may_count_as_zero(n):
         Problem("dense", (x, np.ones((3, 4), "f4"))),
         Problem("dense_grad_kernel", (x, np.ones((n, 4), "f4"))),
     ):
-        bench = Bench(mixed(problem), "native")
+        bench = Bench(mixed(problem), PAIRS)
         np.testing.assert_allclose(bench.run()[0], expected(problem, bench.narrow)[0], rtol=0, atol=1e-38)
 
 
@@ -139,11 +152,11 @@ def test_a_kernel_that_cuts_instead_of_rounding_is_caught():
 @needs_pairs
 def test_a_wrong_order_of_pairs_is_caught():
     problem = mixed(Problem("dense_grad_kernel", (np.eye(4, 5, dtype="f4"), np.ones((4, 3), "f4")), terms=4))
-    check(problem, "native")
+    check(problem, PAIRS)
     with pytest.raises(AssertionError, match="entries are off"):
         check(
             problem,
-            "native",
+            PAIRS,
             change=lambda text: text.replace("i32 0, i32 16, i32 1", "i32 1, i32 16, i32 0"),
         )
 
@@ -172,7 +185,8 @@ def test_networks_need_no_fallback(build):
 
 
 @needs_pairs
-def test_every_product_says_how_it_is_computed():
+def test_every_product_says_how_it_is_computed(monkeypatch):
+    monkeypatch.setenv("KERNELEARN_CPU_TARGET", PAIRS)
     notes = {c.note for c in calls(model_of(lenet)) if c.flops[0] and "tile" in c.note}
     assert all("bfloat16" in note for note in notes), notes
     # The first layer has one channel, which makes no pairs.
@@ -221,3 +235,19 @@ def test_predictions_follow_weights_that_change():
         model.set_weights([kernel])
         wanted = round_to_bfloat16(x) @ round_to_bfloat16(kernel)
         np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "has_pairs"), [("znver4", True), ("znver5", True), ("sapphirerapids", False)]
+)
+def test_pairs_are_multiplied_where_that_is_faster(monkeypatch, cpu, has_pairs):
+    features = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "avx512bf16")
+    monkeypatch.setattr(module, "_host_features", lambda: dict.fromkeys(features, True))
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: cpu)
+    assert module._host().has_bf16 == has_pairs and module._host().name == "avx512"
+
+
+@needs_pairs
+def test_a_target_with_pairs_is_one_of_its_own():
+    assert find_target(PAIRS).has_bf16 and not find_target("avx512").has_bf16
+    assert find_target(PAIRS).key != find_target("avx512").key

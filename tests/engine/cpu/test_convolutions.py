@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn.engine.backends import prepare
+from kernelearn.engine.cpu import gathering
 from kernelearn.engine.cpu.kernels.convolution.taps import LONG_CODE
 from kernelearn.engine.cpu.kernels.products.summed import SummedProduct
 from kernelearn.engine.cpu.machine.target import find_target
@@ -71,6 +72,54 @@ def test_large_windows(name, target):
 def test_large_windows_stay_inside_of_their_buffers(target):
     cases = [problem(operator, *a, **o, images=2) for a, o in LARGE.values() for operator in PASSES]
     check_guarded(cases, target)
+
+
+# --- bands of rows of a depthwise convolution; kernel gradients image by image
+
+BANDS = {
+    "same": (((17, 15), 3), {"padding": "same", "groups": 73, "channels": 73, "filters": 73}),
+    "strided": (((38, 20), 3), {"padding": "same", "stride": 2, "groups": 70, "channels": 70, "filters": 70}),
+    "large": (((19, 16), 7), {"padding": "same", "groups": 67, "channels": 67, "filters": 67}),
+    "uneven": (((21, 20), (2, 3)), {"stride": (3, 1), "groups": 80, "channels": 80, "filters": 80}),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", BANDS)
+def test_rows_of_depthwise_convolutions_in_bands(name, target):
+    args, options = BANDS[name]
+    cases = [problem(operator, *args, **options, images=2) for operator in PASSES]
+    calls = [c for p in cases[:2] for c in Bench(p, target).executable.calls() if isinstance(c, Call)]
+    assert max(getattr(call.code, "bands", 1) for call in calls) > 1
+    for case in cases:
+        check(case, target)
+
+
+@guarded
+@pytest.mark.parametrize("target", TARGETS)
+def test_bands_stay_inside_of_their_buffers(target):
+    check_guarded(
+        [problem(operator, *a, **o, images=2) for a, o in BANDS.values() for operator in PASSES], target
+    )
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 9])
+def test_kernel_gradients_of_images_are_those_of_blocks_of_filters(images):
+    """Few images are divided further, and give the same bits."""
+    for args, options in (
+        (((20, 19), 3), {"padding": "same", "channels": 5, "filters": 37, "groups": 1}),
+        (((18, 18), 3), {"padding": "same", "channels": 16, "filters": 16}),
+        (((16, 16), 1), {"channels": 24, "filters": 40}),
+        *BANDS.values(),
+    ):
+        bench = Bench(problem("conv_grad_kernel", *args, **options, images=images))
+        (first, *_) = (call for call in bench.executable.calls() if isinstance(call, Call))
+        assert first.by_image and first.alternative is not None
+        few = gathering.alone(first.alternative, bench.executable.plan)
+        many = bench.run_cut()[0]
+        bench.executable.stretches[0].groups[0] = few
+        bench.executable._bindings.clear()
+        np.testing.assert_array_equal(bench.run_cut()[0], many)
 
 
 @pytest.mark.parametrize("operator", FORWARD)

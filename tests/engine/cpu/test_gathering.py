@@ -133,12 +133,25 @@ def test_a_thread_works_on_as_many_images_as_its_cache_holds():
     assert schedule.chunk_size(4, 2, group) == 2
     group.image_bytes = 3 * schedule.CHUNK_BYTES
     assert schedule.chunk_size(64, 2, group) == 1
-    # What is read again for each portion is worth at least as many images.
-    group.other_bytes = 6 * schedule.CHUNK_BYTES
-    assert schedule.chunk_size(64, 2, group) == 4
+    # What is read again for each portion is worth some images.
+    group.other_bytes = 3 * schedule.CHUNK_BYTES
+    assert schedule.chunk_size(64, 2, group) == schedule.WEIGHT_SHARE
+    group.image_bytes = schedule.CHUNK_BYTES // 3
+    assert schedule.chunk_size(64, 2, group) == 8
+    group.other_bytes = schedule.CHUNK_BYTES // 3
+    assert schedule.chunk_size(64, 2, group) == 3
 
 
 def test_a_call_alone_is_not_kept_from_large_portions():
     plan = plan_of(find_net("bottleneck").build())
     group = gathering.alone(groups_of(plan)[0].calls[0], plan)
     assert group.image_bytes == 0
+
+
+def test_few_tasks_that_are_no_images_are_taken_one_by_one():
+    calls = [call for group in groups_of(plan_of(find_net("resnet20").build())) for call in group.calls]
+    group = Group([next(call for call in calls if not call.by_image)])
+    most = schedule.FEW_TASKS * 2
+    assert schedule.chunk_size(most, 2, group) == 1
+    assert schedule.chunk_size(most + 8, 2, group) == (most + 8) // 8
+    assert schedule.chunk_size(most, 1, group) == most

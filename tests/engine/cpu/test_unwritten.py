@@ -127,12 +127,24 @@ KINDS: dict[str, list[Problem]] = {
     "pixels": [convolution("conv_grad_kernel", (7, 9), 1, channels=83, filters=131)],
     "doubles": [replace(problem, dtype="float64") for problem in GROUPED[::3]],
     "winograd": [
-        winograd(operator, (9, 22), images=2) for operator in ("conv", "conv_grad_input", "conv_grad_kernel")
+        winograd(operator, **how)
+        for operator in ("conv", "conv_grad_input", "conv_grad_kernel")
+        for how in (
+            {"sizes": (9, 22), "images": 2},
+            {"sizes": (13, 11), "images": 1, "dilation": (2, 3)},
+            {"sizes": (517,), "images": 1, "kernel": 7},
+            {"sizes": (67,), "images": 2, "kernel": 5, "stride": (2,)},
+        )
     ],
     "panels": [
         panels(operator, *shape)
         for operator in ("dense", "dense_grad_input")
         for shape in ((7, 1024, 260), (13, 640, 417))
+    ],
+    "kept": [
+        replace(panels(operator, *shape), weights=(1,))
+        for operator in ("dense", "dense_grad_input")
+        for shape in ((7, 1024, 260), (1, 640, 417))
     ],
     "matrices": [
         Problem("matmul", (normal(np.random.default_rng(1), *a), normal(np.random.default_rng(2), *b)), how)

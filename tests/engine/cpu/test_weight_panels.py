@@ -1,12 +1,14 @@
 """Kernel gradients of dense layers with large weights, alone and with the update of the weights."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import kernelearn
 from kernelearn import Input, Sequential, layers, optimizers
+from kernelearn.engine.cpu.kernels.doubles import Doubles
 from kernelearn.engine.cpu.kernels.products.weight_panels import LARGE_WEIGHTS, PIECE, WeightPanels
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.operators import OPERATORS
@@ -23,6 +25,7 @@ from tests.engine.cpu.harness import (
     check_guarded,
     compare,
     expected,
+    has_target,
     run_guarded,
 )
 from tests.engine.cpu.memory import needs_guard_pages, run_in_child
@@ -58,12 +61,23 @@ def test_rows_of_images(target):
     check(gradient(3, 530, 500, rows=5), target)
 
 
-def test_pairs_of_bfloat16():
+@pytest.mark.parametrize("target", ["avx512bf16", "avx512", "avx2"])
+def test_bfloat16(target):
+    if not has_target(target):
+        pytest.skip("no bfloat16 products on this processor")
     for images in (6, 7):
         problem = gradient(images, 530, 500, precision="bfloat16")
-        assert panels(Bench(problem).executable)
-        check(problem)
-        check(problem, "avx2")
+        (code,) = panels(Bench(problem, target).executable)
+        assert code.is_paired == (target == "avx512bf16")
+        check(problem, target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_float64(target):
+    problem = replace(gradient(7, 530, 500), dtype="float64")
+    codes = [c.code for c in Bench(problem, target).executable.calls() if isinstance(c, Call)]
+    assert any(isinstance(c, Doubles) and isinstance(c.code, WeightPanels) for c in codes)
+    check(problem, target)
 
 
 @guarded
@@ -109,7 +123,7 @@ class StepBench(Bench):
     """
 
     def __init__(
-        self, shape, variant, target=None, is_kept: bool = False, precision: str = "float32"
+        self, shape, variant, target=None, is_kept=False, precision="float32", dtype="float32"
     ) -> None:
         self.kind, slots, self.attrs = variant
         self.is_kept, self.precision = is_kept, precision
@@ -123,9 +137,9 @@ class StepBench(Bench):
             carried.append(np.array(0.75))
         arrays = (x, g, normal(rng, *weights), np.array(2.0**-6), np.array(3), *carried)
         numbers = (2, *range(5, len(arrays)))
-        super().__init__(
-            Problem("fused", arrays, {"body": self.body(len(arrays))}, images=(0, 1), weights=numbers), target
-        )
+        attrs = {"body": self.body(len(arrays))}
+        problem = Problem("fused", arrays, attrs, images=(0, 1), weights=numbers, dtype=dtype)
+        super().__init__(problem, target)
 
     def body(self, count: int) -> Body:
         slots = tuple(f"x{i}" for i in range(5, count))
@@ -212,6 +226,13 @@ def test_every_optimiser_gives_the_same_bits_on_the_way_and_in_a_pass_of_its_own
 @pytest.mark.parametrize("variant", [("lamb_update", 2, {}), ("adam_update", 2, {"every": 2})], ids=name)
 def test_steps_that_are_no_single_pass_stay_apart(variant):
     assert not moved(StepBench((6, 521, 509), variant).executable)
+
+
+def test_float64_on_the_way():
+    one, two = (StepBench((7, 521, 509), SGD, None, kept, dtype="float64") for kept in (False, True))
+    assert len(one.executable.calls()) == 3 and len(two.executable.calls()) == 4
+    for a, b in zip(one.run(), two.run()):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_mixed_precision_on_the_way():

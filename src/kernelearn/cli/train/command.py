@@ -36,6 +36,7 @@ def train(
     freeze: options.FREEZE = None,
     class_weight: options.CLASS_WEIGHT = None,
     shards: options.SHARDS = None,
+    transport: options.TRANSPORT = None,
     val: options.VAL = None,
     test: options.TEST = None,
     split_seed: options.SPLIT_SEED = None,

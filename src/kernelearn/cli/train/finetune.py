@@ -95,6 +95,7 @@ def finetune(
     overwrite: options.OVERWRITE = False,
     record: recording.RECORD = False,
     shards: options.SHARDS = None,
+    transport: options.TRANSPORT = None,
     processes: options.PROCESSES = None,
     quiet: options.QUIET = False,
     as_json: options.AS_JSON = False,

@@ -85,7 +85,9 @@ def follow(settings: Settings, source: str | None) -> None:
     data = load_data(settings, source)
     if source is None and file_digest(settings.model) != settings.model_digest:
         raise ArgumentError(f"The file {settings.model!r} here is another than that of process 0.")
-    _fit(_make_model(settings, data, None), data, Job(settings, Path(os.devnull), verbose=0))
+    job, model = Job(settings, Path(os.devnull), verbose=0), _make_model(settings, data, None)
+    history = _fit(model, data, job)
+    _results(model, data, job, history, 0.0)
 
 
 def is_tidy(run: Training, folder: Path) -> bool:
@@ -152,6 +154,7 @@ def _make_model(settings: Settings, data: "Data", start: Path | None) -> "Model"
         policy=settings.policy,
         learning_rate_multipliers=None if plan is None else transfer.multipliers(plan.rates),
         shards=settings.shards,
+        transport=settings.transport,
     )
     model.metadata.update(_about_data(data))
     model.metadata["resize"] = settings.resize

@@ -163,6 +163,14 @@ SHARDS = Annotated[
         rich_help_panel=_LEARNING,
     ),
 ]
+TRANSPORT = Annotated[
+    str | None,
+    typer.Option(
+        help="bfloat16: round the gradients of shards, so that half the bytes travel between processes. "
+        "[default: float32]",
+        rich_help_panel=_LEARNING,
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.", rich_help_panel=_RUN)]
 AS_JSON = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, nothing else.", rich_help_panel=_RUN)

@@ -45,6 +45,7 @@ class Settings:
     pad: int | None = None
     finetune: dict[str, Any] | None = None
     shards: int = 1
+    transport: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -95,6 +96,7 @@ def make_settings(given: dict[str, Any]) -> Settings:
         pad=values.get("pad"),
         finetune=values.get("finetune"),
         shards=world.shards_of(values.get("shards")),
+        transport=values.get("transport", "float32"),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -62,13 +62,25 @@ class Binding(Jobs):
 
     def run(self, arrays: Arrays) -> dict[str, Array]:
         """One step; label -> array of every output."""
+        self.compute(arrays)
+        return {label: found.copy() for label, found in self.results(arrays).items()}
+
+    def compute(self, arrays: Arrays, behind: Callable[[int], None] | None = None) -> None:
+        """One step, whose results stay where they are.
+
+        Args:
+            behind: is told the number of each of `parts` that is done.
+        """
         self.use(arrays)
         if self.prologue:
             self._constants.renew(self._compute_constants)
-        self._work(arrays)
+        self._work(arrays, behind)
         self._check(arrays)
+
+    def results(self, arrays: Arrays) -> dict[str, Array]:
+        """Label -> array of every output of the last step, in place."""
         return {
-            label: (self.array(found, arrays) if isinstance(found, str) else found).copy()
+            label: self.array(found, arrays) if isinstance(found, str) else found
             for label, found in self._results.items()
         }
 
@@ -76,16 +88,18 @@ class Binding(Jobs):
         for job in self.prologue:
             threads.pool().run(job.address, self.threads)
 
-    def _work(self, arrays: Arrays) -> None:
+    def _work(self, arrays: Arrays, behind: Callable[[int], None] | None) -> None:
         """All parts one after the other."""
         pool = threads.pool()
         is_short = self._fastest is not None and self._fastest * self.threads < threads.SHORT
         start = time.perf_counter()
-        for part in self.parts:
+        for number, part in enumerate(self.parts):
             if isinstance(part, Fallback):
                 self.reference(part, arrays)
             else:
                 pool.run(part.address, self.threads, is_short)
+            if behind is not None:
+                behind(number)
         seconds = time.perf_counter() - start
         # NOTE: the first run touches new memory, and says little about those to come.
         self._fastest = math.inf if self._fastest is None else min(self._fastest, seconds)

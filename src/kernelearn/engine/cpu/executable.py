@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kernelearn.engine.arrays import Array
 from kernelearn.engine.cpu import gathering, schedule
+from kernelearn.engine.cpu.announcing import cut_behind
 from kernelearn.engine.cpu.binding import Binding
 from kernelearn.engine.cpu.lowering import lower
 from kernelearn.engine.cpu.machine import threads
@@ -57,6 +58,8 @@ class CpuExecutable:
         for parts in (self.stretches, self.stretches_for_few):
             compute_again(parts, self.plan)
             gathering.keep_local(parts, self.plan)
+        # Numbers of parts behind which announced outputs are there: in `stretches`, in those for few.
+        self._announced: tuple[list[int], list[int]] = ([], [])
         self.constants = _constants(self.plan, self.variables)
         self.arena = Arena()
         self._functions: dict[int, Function] = {}
@@ -70,9 +73,35 @@ class CpuExecutable:
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
             results = self.binding(arrays).run(arrays)
-            for variable in self._changed:
-                variable.version += 1
+            self._note_changes()
             return results
+
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Groups of outputs for `visit`; see `Executable`. To be called before the first run."""
+        names = [[self.program.outputs[label] for label in group] for group in groups]
+        self.stretches, usual = cut_behind(self.stretches, self.plan, names)
+        self.stretches_for_few, few = cut_behind(self.stretches_for_few, self.plan, names)
+        self._announced = usual, few
+
+    def visit(
+        self,
+        inputs: Mapping[str, Array],
+        use: Callable[[dict[str, Array]], None],
+        reached: Callable[[int, dict[str, Array]], None] | None = None,
+    ) -> None:
+        """Run, and let `use` have the outputs; see `Executable`."""
+        with self._lock:
+            binding = self.binding(inputs)
+            stops = self._announced[binding.stretches is self.stretches_for_few]
+            binding.compute(
+                inputs, None if reached is None else _Stops(stops, reached, binding.results(inputs))
+            )
+            self._note_changes()
+            use(binding.results(inputs))
+
+    def _note_changes(self) -> None:
+        for variable in self._changed:
+            variable.version += 1
 
     def calls(self) -> list[Call | Fallback]:
         """Everything a run does, in order."""
@@ -203,6 +232,25 @@ class CpuExecutable:
     def arena_bytes(self) -> int:
         """Memory for computed values."""
         return self.arena.memory.size + self.constants.nbytes
+
+
+@dataclass(frozen=True)
+class _Stops:
+    """Whom to tell that a part of a run is done.
+
+    Attributes:
+        parts: for each group of outputs the number of the part behind which it is there.
+        reached: who is told, with the number of the group and the outputs.
+    """
+
+    parts: list[int]
+    reached: Callable[[int, dict[str, Array]], None]
+    outputs: dict[str, Array]
+
+    def __call__(self, part: int) -> None:
+        for number, found in enumerate(self.parts):
+            if found == part:
+                self.reached(number, self.outputs)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from kernelearn.engine.cpu.gathering import Group, Stretch
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, PLACE
+from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, MAX_PARTS, PLACE
 from kernelearn.engine.cpu.places import ALIGNMENT, aligned
 from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 
@@ -21,11 +21,13 @@ from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 LocalPlace = tuple[int, int, str]
 # Addresses (start, end).
 Range = tuple[int, int]
+# Up to so many tasks a thread are taken one by one: each may be long, and threads shall end together.
+FEW_TASKS = 16
 # At most this many images at once in a group.
 MAX_CHUNK = 16
 # Bytes of images that a thread works on at once where several calls follow each other: what a second cache
-# holds. Not less than twice what is read again for each portion.
-CHUNK_BYTES = 2**20
+# holds. Where it does not hold them, so many times what is read again for each portion.
+CHUNK_BYTES, WEIGHT_SHARE = 2**20, 4
 
 
 def are_few(images: int, count: int) -> bool:
@@ -144,22 +146,24 @@ class Job:
         self._local: dict[int, np.ndarray] = {}
 
     def has_own_memory(self, number: int, sizes: Mapping[str, int], places: Sequence[LocalPlace]) -> None:
-        """Let each worker have memory of its own for some buffers of a group.
+        """Let each worker have memory of its own for some buffers of a group, used again within the group.
 
         Args:
             number: of the group; sizes: buffer -> bytes of an image.
             places: where kernels look for the addresses of these buffers.
         """
-        row, offsets, total = self.groups[number], dict[str, int](), 0
-        for name, size in sizes.items():
-            offsets[name] = total
-            total += -(-(size * int(row[GROUP["chunk"]]) + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
+        row, spans = self.groups[number], dict[str, tuple[int, int]]()
+        for command, _, name in sorted(places):
+            spans[name] = spans.get(name, (command, command))[0], command
+        chunk = int(row[GROUP["chunk"]])
+        rooms = {n: -(-(size * chunk + ALIGNMENT) // ALIGNMENT) * ALIGNMENT for n, size in sizes.items()}
+        offsets, total = place(spans, rooms)
         words = np.zeros(LOCAL["places"] + PLACE["words"] * len(places), np.int64)
         words[LOCAL["workers"]], words[LOCAL["count"]] = self.threads, len(places)
         words[LOCAL["stride"]] = total
         table = words[LOCAL["places"] :].reshape(len(places), PLACE["words"])
-        for place, (command, argument, name) in zip(table, places):
-            place[:] = command, argument, offsets[name], sizes[name]
+        for entry, (command, argument, name) in zip(table, places):
+            entry[:] = command, argument, offsets[name], sizes[name]
         row[GROUP["local"]] = words.ctypes.data
         self._local[number] = words
 
@@ -192,6 +196,7 @@ class Job:
             "counters": counters,
             "group_count": len(self.groups),
             "yield": yield_address,
+            "parts": min(self.threads, MAX_PARTS),
         }
         for name, word in words.items():
             self.description[JOB[name]] = word
@@ -202,12 +207,16 @@ def chunk_size(tasks: int, threads: int, group: Group) -> int:
     """How many tasks a thread takes at once: few enough to balance, and to stay in the cache."""
     share = -(-tasks // (4 * threads)) if threads > 1 else tasks
     if not group.calls[0].by_image:
-        return max(1, share)
+        return max(1, share) if threads == 1 or tasks > FEW_TASKS * threads else 1
     # NOTE: dense layers work on eight rows at a time.
     most = max(1, min(max(share, 8), -(-tasks // threads), MAX_CHUNK))
     if not group.image_bytes:
         return most
-    return max(1, min(most, max(CHUNK_BYTES, 2 * group.other_bytes) // group.image_bytes))
+    fitting = CHUNK_BYTES // group.image_bytes
+    if fitting * group.image_bytes >= 2 * group.other_bytes and fitting:
+        return min(most, fitting)
+    # Weights go through the cache with each portion, and the portion does not stay there beside them.
+    return max(1, min(most, -(-WEIGHT_SHARE * group.other_bytes // group.image_bytes)))
 
 
 def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:

@@ -141,6 +141,7 @@ class Programs:
         self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
         self._trained: Mapping[str, Variable] = {}
         self.shards: int | None = None
+        self.transport = "float32"
 
     def compile(
         self,
@@ -149,9 +150,10 @@ class Programs:
         engine: str,
         policy: str,
         shards: int | None = None,
+        transport: str = "float32",
     ) -> None:
         """Take over what `compile` says."""
-        self.shards = shards
+        self.shards, self.transport = shards, transport
         optimizer = claimed(optimizer, self._token, self.model.name)
         if optimizer is not self.optimizer:
             self.is_averaged = False
@@ -169,10 +171,10 @@ class Programs:
         optimizer, arguments = other.compiled_optimizer(), other.arguments
         self._token = other._token
         is_same = self.optimizer is optimizer and self.arguments is arguments and self.engine == other.engine
-        if is_same and self.shards == other.shards:
+        if is_same and (self.shards, self.transport) == (other.shards, other.transport):
             return
         assert arguments is not None and other.engine is not None and other.policy is not None
-        self.compile(optimizer, arguments, other.engine, other.policy, other.shards)
+        self.compile(optimizer, arguments, other.engine, other.policy, other.shards, other.transport)
 
     @property
     def slots(self) -> dict[str, Variable]:
@@ -443,18 +445,24 @@ class Programs:
             objectives = self.objectives_at(signature)
             built = building.build_test(self.model, objectives, positions, signature)
         else:
-            optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
-            built = building.build_training(self.model, objectives, optimizer, positions, signature)
+            built = self._training(signature, positions)
             self._trained = built.variables
         if self._reading is not None:  # code that is traced may have kept something in its layers
             self._reading = Reading(self.model, self._objectives or (), self.optimizer)
         if kind == "train" and (shards := shards_of(self.shards)) > 1:
-            return self._in_shards(built, shards)
+            return self._in_shards(built, shards, signature, positions)
         executable = prepare(built.program, built.variables, self.engine)
         return StepProgram(kind, executable, built.afterwards)
 
-    def _in_shards(self, built: building.Built, count: int) -> StepProgram:
-        from kernelearn.training.steps.sharded import Shards, sharded
+    def _training(self, signature: Signature, positions: Sequence[int]) -> building.Built:
+        optimizer, objectives = self.compiled_optimizer(), self.objectives_at(signature)
+        return building.build_training(self.model, objectives, optimizer, positions, signature)
+
+    def _in_shards(
+        self, built: building.Built, count: int, signature: Signature, positions: Sequence[int]
+    ) -> StepProgram:
+        from kernelearn.training.steps.shard_run import Shards
+        from kernelearn.training.steps.sharded import sharded
 
         reductions = [None if o.loss is None else o.loss.reduction for o in self._objectives or ()]
         if "mean_with_sample_weight" in reductions:
@@ -464,9 +472,16 @@ class Programs:
             )
         of_all = [layer for layer in self.model.flat_layers() if getattr(layer, "synchronized", False)]
         is_sum = tuple(number for number, reduction in enumerate(reductions) if reduction == "sum")
-        shards = Shards(count, world.exchange(), is_sum, tuple(layer.moving_mean for layer in of_all))
+        moving = tuple(layer.moving_mean for layer in of_all)
+        shards = Shards(count, world.exchange(), is_sum, moving, self.transport)
+        programs: dict[int | None, building.Built] = {None: built}
+        if signature.rows is not None:  # the program is for so many images, and shards have other numbers
+            programs = {
+                rows: self._training(replace(signature, rows=rows), positions)
+                for rows in shards.sizes(signature.rows)
+            }
         engine = resolve_engine(self.engine)
-        return sharded(built.program, built.variables, engine, built.afterwards, shards)
+        return sharded(built.program, programs, built.variables, engine, built.afterwards, shards)
 
     def try_own_code(self, batch: Batch) -> None:
         """Trace losses of the user's own for a batch, so that what is wrong in them is said before the first

@@ -10,26 +10,27 @@ So the weights do not depend on how many processes share the shards, nor on thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from kernelearn.engine.backends import Executable, prepare
-from kernelearn.engine.program import Buffer, Program
+from kernelearn.engine.backends import Executable, Reached, Use, prepare
+from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
-from kernelearn.errors import KernelearnError
-from kernelearn.parallel.exchange import Exchange
-from kernelearn.parallel.tree import cover, rows_of, share_of, value_of
+from kernelearn.errors import ArgumentError, KernelearnError
+from kernelearn.parallel.rounding import BFLOAT16
 from kernelearn.training.own.afterwards import Afterwards
+from kernelearn.training.steps.building import Built
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
 from kernelearn.training.steps.programs import StepProgram
-from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult, weight_name
+from kernelearn.training.steps.shard_run import Running, Shards
+from kernelearn.training.steps.shard_sums import Layout, Lender, Piece
+from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult
 from kernelearn.training.steps.synchronizing import synchronized
 
-Vectors = dict[str, np.ndarray]  # name of a type -> numbers of that type
-# Added to the seed for every shard: random numbers belong to images, not to processes.
-_SEED_STEP = 0x9E3779B9
+# Images of a shard -> the whole step for so many; None: for any number.
+Programs = Mapping[int | None, Built]
 
 
 class NotRun:
@@ -43,22 +44,12 @@ class NotRun:
         """Refused."""
         raise KernelearnError("This step runs in shards: call its run(batch, clock).")
 
+    def announce(self, groups: Sequence[Collection[str]]) -> None:
+        """Nothing to do."""
 
-@dataclass(frozen=True)
-class Shards:
-    """How a batch is shared out.
-
-    Attributes:
-        count: shards of a batch, on all processes together.
-        exchange: with the other processes.
-        is_sum: numbers of the outputs whose loss is a sum over images and no mean.
-        moving_means: of the normalisations that want statistics of the whole batch.
-    """
-
-    count: int
-    exchange: Exchange
-    is_sum: tuple[int, ...] = ()
-    moving_means: tuple[Variable, ...] = ()
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Use, reached: Reached | None = None) -> None:
+        """Refused."""
+        self.run(inputs)
 
 
 @dataclass(frozen=True)
@@ -67,10 +58,12 @@ class ShardedStep(StepProgram):
 
     Attributes:
         shards: how.
-        parts: the programs, made ready.
+        programs: what shards are made from.
+        parts: their parts, made ready.
     """
 
     shards: Shards = field(kw_only=True)
+    programs: Programs = field(kw_only=True)
     parts: Parts = field(kw_only=True)
 
     def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
@@ -79,11 +72,12 @@ class ShardedStep(StepProgram):
         parts = self.parts
         running = Running(parts, self.shards, batch, clock)
         means = running.means()
-        outputs: Arrays = {label: means[label] for label in parts.program.outputs if label in means}
+        outputs: Arrays = {label: means[label].copy() for label in parts.program.outputs if label in means}
         outputs.update(running.rows())
         if np.isfinite(outputs[LOSS]):
             given = {value.name: means[CUT + value.name] for value in parts.cut.values}
             outputs.update(parts.rest.run({**given, **clock.arrays()}, is_checked=True))
+        running.end()
         result = StepResult(outputs)
         for action in self.afterwards:
             action.do(result.outputs)
@@ -92,8 +86,11 @@ class ShardedStep(StepProgram):
     def keeping(self, buffers: Mapping[str, str]) -> ShardedStep:
         """A step that gives these buffers too: those with a row an image from all shards, in order."""
         program = self.program.keeping(**buffers)
+        programs = {
+            rows: replace(one, program=one.program.keeping(**buffers)) for rows, one in self.programs.items()
+        }
         engine = self.executable.engine
-        return sharded(program, self.variables, engine, self.afterwards, self.shards)
+        return sharded(program, programs, self.variables, engine, self.afterwards, self.shards)
 
     def changed(self, program: Program) -> StepProgram:
         """Another program with the same variables, on the whole batch at once."""
@@ -102,6 +99,7 @@ class ShardedStep(StepProgram):
 
 def sharded(
     program: Program,
+    programs: Programs,
     variables: Mapping[str, Variable],
     engine: str,
     afterwards: Sequence[Afterwards],
@@ -109,11 +107,23 @@ def sharded(
 ) -> ShardedStep:
     """A training step, in shards.
 
-    Raises: ArgumentError for a step that cannot be cut, see `cut_step` and `synchronized`.
+    Args:
+        program: for the whole batch, to look at; programs: what shards are made from.
+    Raises: ArgumentError for a step that cannot be cut, see `cut_step` and `synchronized`, or whose shards
+        cannot be added.
     """
-    parts = Parts.of(program, variables, engine, shards.moving_means)
+    made = [Parts.of(one, rows, engine, shards) for rows, one in programs.items()]
+    parts = made[0]
+    for other in made[1:]:
+        if not parts.fit(other):
+            raise ArgumentError(
+                f"This model computes something else for {set(other.stages_of)} images than for "
+                f"{set(parts.stages_of)}, which are the sizes of shards of one batch: their gradients cannot "
+                "be added. Give a number of shards that divides every batch, or train without shards."
+            )
+        parts.stages_of.update(other.stages_of)
     whole = NotRun(program, variables, engine)
-    return ShardedStep("train", whole, afterwards, shards=shards, parts=parts)
+    return ShardedStep("train", whole, afterwards, shards=shards, programs=programs, parts=parts)
 
 
 @dataclass(frozen=True)
@@ -121,32 +131,42 @@ class Parts:
     """The programs of a sharded step, and where their outputs go.
 
     Attributes:
-        stages: of a shard, in order, made ready.
+        stages_of: images of a shard, or None for any number -> the programs of its stages, in order.
+        rest: what is done once, with the sums of all.
         on_the_way: for every stage but the last, what is exchanged behind it.
         means: what is combined at the end.
         by_row: labels of outputs with a row an image; True for gradients, which count by their shard's share.
         inputs: label -> name of the outputs that are inputs.
+        pieces: of the means that are sent while others are computed.
+        lender: memory for sums.
     """
 
     program: Program
     cut: CutStep
-    stages: Sequence[Executable]
+    stages_of: dict[int | None, Sequence[Executable]]
     rest: Executable
     on_the_way: Sequence[Layout]
     means: Layout
     by_row: Mapping[str, bool]
     inputs: Mapping[str, str]
+    pieces: Sequence[Piece]
+    lender: Lender = field(default_factory=Lender)
 
     @classmethod
     def of(
         cls,
-        program: Program,
-        variables: Mapping[str, Variable],
+        built: Built,
+        rows: int | None,
         engine: str,
-        moving_means: Collection[Variable],
+        shards: Shards,
     ) -> Parts:
-        """Cut a step and make its parts ready."""
-        found = synchronized(program, moving_means, variables)
+        """Cut a step and make its parts ready.
+
+        Args:
+            rows: images that it is for; None for any number.
+        """
+        program, variables = built.program, built.variables
+        found = synchronized(program, shards.moving_means, variables)
         cut = cut_step(found.program, found.exchanged)
         given = {
             label: found.program.buffers[name]
@@ -159,17 +179,41 @@ class Parts:
         asked = {name: program.buffers[name] for name in late.values()}
         rest = replace(cut.rest, outputs=late, buffers={**asked, **cut.rest.buffers})
         gradients = set(program.gradients.values())
+        made = {name: number for number, op in enumerate(found.program.operations) for name in op.outputs}
+        by_time = sorted(given.items(), key=lambda item: made[item[1].name])
+        means = Layout.of(
+            {n: b for n, b in by_time if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
+        )
+        stages = [prepare(stage.program, variables, engine) for stage in cut.stages]
+        # NOTE: on one machine the cores that compute copy the messages, too: sending early gains nothing.
+        pieces = means.to_send() if shards.exchange.spans_machines else []
+        stages[-1].announce([[n for n in p.labels if n in cut.stages[-1].program.outputs] for p in pieces])
         by_row = {n: b.name in gradients for n, b in given.items() if b.shape[:1] == (None,)}
         return cls(
             program,
             cut,
-            [prepare(stage.program, variables, engine) for stage in cut.stages],
+            {rows: stages},
             prepare(rest, variables, engine),
             [Layout.of({n: found.program.buffers[n] for n in stage.exchanged}) for stage in cut.stages[:-1]],
-            Layout.of({label: buffer for label, buffer in given.items() if label not in by_row}),
+            means,
             by_row,
             inputs,
+            pieces,
         )
+
+    def fit(self, other: Parts) -> bool:
+        """Whether these can be added to those of another program of the same step."""
+        return (
+            self.on_the_way == other.on_the_way
+            and self.means == other.means
+            and self.by_row == other.by_row
+            and self.inputs == other.inputs
+            and [stage.exchanged for stage in self.cut.stages] == [s.exchanged for s in other.cut.stages]
+        )
+
+    def stages(self, images: int) -> Sequence[Executable]:
+        """The programs of a shard of so many images."""
+        return self.stages_of[images if images in self.stages_of else None]
 
     def no_rows(self, label: str) -> np.ndarray:
         """What a process without images gives of an output with a row an image."""
@@ -177,129 +221,17 @@ class Parts:
         return np.zeros((0, *(int(size or 0) for size in buffer.shape[1:])), buffer.dtype)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Arrays one behind the other, in a vector for each type.
+def _rounded(program: Program, transport: str) -> set[str]:
+    """Names of the gradients that are rounded.
 
-    Attributes:
-        places: type -> name and shape of each array, in order.
+    Raises: ArgumentError where they are no float32.
     """
-
-    places: Mapping[str, Sequence[tuple[str, tuple[int, ...]]]]
-
-    @classmethod
-    def of(cls, buffers: Mapping[str, Buffer]) -> Layout:
-        """For buffers by their labels."""
-        places: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-        for label, buffer in buffers.items():
-            shape = tuple(int(size or 0) for size in buffer.shape)
-            places.setdefault(buffer.dtype, []).append((label, shape))
-        return cls(places)
-
-    def vectors(self, found: Mapping[str, np.ndarray], share: float) -> Vectors:
-        """All arrays, times the share that their shard has of the images."""
-        made: Vectors = {}
-        for dtype, arrays in self.places.items():
-            vector = np.concatenate([np.ravel(found[label]) for label, _ in arrays])
-            vector *= vector.dtype.type(share)
-            made[dtype] = vector
-        return made
-
-    def arrays(self, combined: Callable[[str, int], np.ndarray]) -> Arrays:
-        """Label -> array, from the vector of each type.
-
-        Args:
-            combined: (type, length) -> the vector.
-        """
-        found: Arrays = {}
-        for dtype, arrays in self.places.items():
-            sizes = [int(np.prod(shape, dtype=int)) for _, shape in arrays]
-            pieces = np.split(combined(dtype, sum(sizes)), np.cumsum(sizes)[:-1])
-            found.update((label, piece.reshape(shape)) for (label, shape), piece in zip(arrays, pieces))
-        return found
-
-
-class Running:
-    """One run of a sharded step on this process: its shards, from exchange to exchange."""
-
-    def __init__(self, parts: Parts, shards: Shards, batch: Batch, clock: Clock) -> None:
-        self.parts, self.shards, self.batch, self.clock = parts, shards, batch, clock
-        self._own = share_of(shards.exchange.rank, shards.exchange.size, shards.count)
-        self._rows: dict[str, list[np.ndarray]] = {label: [] for label in parts.by_row}
-        self._kept: dict[int, Arrays] = {}  # number of a shard -> what later stages read of it
-        self._of_all: Arrays = {}
-
-    def means(self) -> Arrays:
-        """Label -> mean over all images of all processes, of what has one."""
-        for number, layout in enumerate(self.parts.on_the_way):
-            names = self.parts.cut.stages[number].exchanged
-            found = self._combined(number, layout)
-            self._of_all.update((names[name], array) for name, array in found.items())
-        return self._combined(len(self.parts.stages) - 1, self.parts.means)
-
-    def rows(self) -> Arrays:
-        """Label -> array of the outputs with a row an image, of all processes, and of inputs."""
-        whole = {}
-        for label, found in self._rows.items():
-            array = np.concatenate(found) if found else self.parts.no_rows(label)
-            whole[label] = self.shards.exchange.in_order(array)
-        whole.update((label, self._input(name)) for label, name in self.parts.inputs.items())
-        return whole
-
-    def _input(self, name: str) -> np.ndarray:
-        """An input of the step, with the rows that other processes have."""
-        batch = self.batch
-        if name not in batch.arrays:
-            return self.clock.arrays()[name]
-        is_part = batch.held is not None and name in batch.inputs()
-        return self.shards.exchange.in_order(batch.arrays[name]) if is_part else batch.arrays[name]
-
-    def _combined(self, stage: int, layout: Layout) -> Arrays:
-        """Run a stage of all shards of this process; the means of what it has to give."""
-        count = self.shards.count
-
-        def leaf(number: int) -> Vectors | None:
-            return self._computed(stage, number, layout)
-
-        nodes = {node: value_of(node, leaf, _add) for node in cover((0, count), self._own)}
-
-        def of_all(dtype: str, length: int) -> np.ndarray:
-            held = {node: None if vectors is None else vectors[dtype] for node, vectors in nodes.items()}
-            return self.shards.exchange.combine(count, held, np.zeros(length, dtype))
-
-        return layout.arrays(of_all)
-
-    def _computed(self, stage: int, number: int, layout: Layout) -> Vectors | None:
-        """What one shard adds to the means behind a stage; None for one without images."""
-        taken = rows_of(number, self.shards.count, self.batch.rows)
-        count = taken.stop - taken.start
-        if not count:
-            return None
-        share = count / self.batch.rows
-        is_last = stage == len(self.parts.stages) - 1
-        kept = self._kept.pop(number, {}) if is_last else self._kept.setdefault(number, {})
-        given = {**self._inputs(number, taken, share), **self._of_all, **kept}
-        found = self.parts.stages[stage].run(given, is_checked=True)
-        for label in found.keys() & self.parts.by_row.keys():
-            array = found[label]
-            self._rows[label].append(array * array.dtype.type(share) if self.parts.by_row[label] else array)
-        if is_last:
-            return layout.vectors({**kept, **found}, share)
-        kept.update((name, array) for name, array in found.items() if name not in self.parts.by_row)
-        return layout.vectors(found, share)
-
-    def _inputs(self, number: int, taken: slice, share: float) -> Arrays:
-        """The inputs of a shard."""
-        arrays = self.batch.taken(taken)
-        for index in self.shards.is_sum:
-            name = weight_name(index)
-            arrays[name] = arrays[name] / arrays[name].dtype.type(share)
-        seed = (self.clock.seed + number * _SEED_STEP) & 0x7FFFFFFFFFFFFFFF
-        return {**arrays, **replace(self.clock, seed=seed).arrays()}
-
-
-def _add(first: Vectors, second: Vectors) -> Vectors:
-    """Add the second part to the first."""
-    for kind, vector in first.items():
-        vector += second[kind]
-    return first
+    if transport != BFLOAT16:
+        return set()
+    found = {program.buffers[name] for name in program.gradients.values()}
+    if kinds := {buffer.dtype for buffer in found} - {"float32"}:
+        raise ArgumentError(
+            f"transport='bfloat16' rounds gradients of float32, and this model has gradients of "
+            f"{kinds.pop()}. Leave it out, or build the model after kernelearn.config.set_floatx('float32')."
+        )
+    return {buffer.name for buffer in found}

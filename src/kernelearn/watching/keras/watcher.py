@@ -35,6 +35,7 @@ from kernelearn.watching.keras.uses import uses_of
 from kernelearn.watching.opening import Opening, tried
 from kernelearn.watching.sayings import Sayings, giving_up
 from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenWeight
+from kernelearn.watching.standing import stand
 
 
 class KerasWatcher:
@@ -48,6 +49,7 @@ class KerasWatcher:
     def __init__(self, opening: Opening, backend: str, probe_images: Any) -> None:
         self._opening, self._backend = opening, backend
         self._probe_images = probe_images
+        self._model: Any = None
         self._book: WatchBook | None = None
         self._sayings = Sayings("watch_keras", self._event)
         self._is_on, self._is_over = False, False
@@ -113,9 +115,33 @@ class KerasWatcher:
         """Training has ended: everything is written and closed."""
         if self._step is not None:
             self._step.stand_back()
-        self._is_on, self._is_over = False, True
-        if self._book is not None:
+        was_over, self._is_on, self._is_over = self._is_over, False, True
+        if self._book is not None and not was_over:
             self._book.close(kind)
+
+    # --- what other watchers ask
+
+    @property
+    def watched(self) -> Any:
+        """The model; None before a training."""
+        return self._model
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether its run is open."""
+        return self._book is not None and not self._is_over
+
+    def give_way(self) -> None:
+        """End the recording, as interrupted."""
+        self.end("interrupted")
+
+    def forget(self) -> None:
+        """In a process that was forked off: the run is that of its parent."""
+        self._is_on, self._is_over = False, True
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.give_way()
 
     # --- before a step
 
@@ -150,7 +176,8 @@ class KerasWatcher:
         held = held_model(model, names)
         if self._probe_images is not None:
             self._probing = tried("watch_keras", lambda: Probing(model, names, self._probe_images))
-        self._book = self._opening.book(self._about())
+        self._book = self._opening.book(self._about(), model)
+        stand(self)
         if held.config is not None:
             self._book.hold(held.config, names.shapes, held.compiled)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from kernelearn.errors import ArgumentError
-from kernelearn.watching.pytorch.hooks import Hook
 from kernelearn.watching.pytorch.names import Names
 
 _REFUSED = {
@@ -27,11 +26,6 @@ def check_module(module: Any) -> None:
         raise ArgumentError(
             f"watch: {type(module).__name__} has no parameters: there is nothing that learns. Give the "
             "module that the optimiser updates."
-        )
-    if any(isinstance(hook, Hook) and hook.is_watching for hook in module._forward_hooks.values()):
-        raise ArgumentError(
-            "watch: this module is being watched already; call stop() of its watcher first, or leave its "
-            "with block."
         )
     for name in (base.__name__ for part in module.modules() for base in type(part).__mro__):
         if name in _REFUSED:

@@ -34,6 +34,7 @@ from kernelearn.watching.pytorch.probing import Probing
 from kernelearn.watching.pytorch.trained import Trained
 from kernelearn.watching.sayings import giving_up
 from kernelearn.watching.seen import Array, SeenStep
+from kernelearn.watching.standing import stand
 
 _PURPOSE = "watching a training in PyTorch"
 
@@ -93,7 +94,7 @@ def watch(
     probing = None
     if probe_images is not None:
         probing = tried("watch", lambda: Probing(module, trained.names, probe_images))
-    book = opening.book(trained.about())
+    book = opening.book(trained.about(), module)
     if probing is not None:
         book.watch_probes(probing.images(), probing.maps)
     return Watcher(trained, book, criterion, loader, hold_model)
@@ -154,6 +155,7 @@ class Watcher:
         self._is_on = book is not None
         if book is not None:
             self._hook(criterion)
+            stand(self)
 
     # --- what the user calls
 
@@ -194,6 +196,30 @@ class Watcher:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self._end("finished" if kind is None else "interrupted")
+
+    # --- what other watchers ask
+
+    @property
+    def watched(self) -> Any:
+        """The module."""
+        return self._trained.module
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether it records."""
+        return self._is_on
+
+    def give_way(self) -> None:
+        """End the recording, as interrupted."""
+        self._end("interrupted")
+
+    def forget(self) -> None:
+        """In a process that was forked off: the run is that of its parent."""
+        self._is_on = False
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.give_way()
 
     # --- hooks
 

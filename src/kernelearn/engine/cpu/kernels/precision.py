@@ -47,7 +47,7 @@ def products(op: Operation, pairs: bool) -> str:
     """What kind of products a kernel makes, for its note."""
     if pairs:
         return ", bfloat16 pairs"
-    return ", rounded to bfloat16" if op.attrs["precision"] == _ROUNDED else ""
+    return ", rounded to bfloat16" if op.attrs["precision"] in (_ROUNDED, "bfloat16") else ""
 
 
 # --- passes over memory

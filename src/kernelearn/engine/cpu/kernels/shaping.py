@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import block_count, lanes, task_blocks, tiles
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.strides import copy_run, dot, merged_axes, nest, strides_of
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import BYTES, IMAGES, Code, Plan, Tasks, has_images, image_sizes
+from kernelearn.engine.cpu.plan import BYTES, IMAGES, Code, Plan, Tasks, has_images, image_sizes, in_pieces
 from kernelearn.engine.program import Operation
 
 # Axes of a result as (size, step in the source).
@@ -263,7 +263,10 @@ def lower_concatenate(plan: Plan, op: Operation) -> bool:
     outer = math.prod(sizes[: axis - 1])
     runs = tuple(math.prod(image_sizes(shape[axis:])) for shape in shapes)
     code = Concatenate(outer, runs, element_of(plan, op.inputs[0]))
-    return _call(plan, op, code, tasks, "copy", {f"x{i}": name for i, name in enumerate(op.inputs)})
+    split = in_pieces(replace(code, outer=1), outer * sum(runs), outer) if tasks == IMAGES else None
+    reads = {f"x{i}": name for i, name in enumerate(op.inputs)}
+    plan.call(op, code, reads, {"y": op.outputs[0]}, tasks, note="copy", split=split)
+    return True
 
 
 @dataclass(frozen=True)

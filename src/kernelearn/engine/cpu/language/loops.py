@@ -9,6 +9,7 @@ how much is unrolled, and in what is known when the code is made:
     each_vector   a row of known length, always by a loop
     Row           a row of known length that several passes go over, short ones held in registers
     blocks        a row in blocks of several vectors; `task_blocks`: a block a task
+    windows       rows that are gone through block by block, a few at a time
     tiles         a known count in pieces of a vector's width
 """
 
@@ -32,6 +33,9 @@ Lanes = tuple[int, Value | None]
 BLOCK = 4096
 
 UNROLL = 4
+
+# Numbers of the rows that are gone through together.
+WINDOW = 2048
 
 
 class Row:
@@ -96,9 +100,25 @@ def blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, list[La
         yield k.const(start), [(c - start, mask) for c, mask in rest]
 
 
+def window(channels: int) -> int:
+    """Rows of so many channels that a kernel goes through block by block, before the next rows."""
+    return max(8, WINDOW // channels)
+
+
 def block_count(width: int, channels: int, most: int) -> int:
     """How many blocks of `most` vectors a row of channels has, the last one perhaps shorter."""
     return -(-channels // (width * most))
+
+
+def windows(k: Kernel, rows: int, channels: int) -> Iterator[tuple[Index, int]]:
+    """(first row, number of rows) of pieces that are gone through block by block."""
+    step = window(channels)
+    whole = rows // step * step
+    if whole:
+        with k.loop(0, whole, step) as row:
+            yield row, step
+    if whole < rows:
+        yield k.const(whole), rows - whole
 
 
 def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, list[Lanes]]]:

@@ -1,7 +1,8 @@
 """What machine the code is for: vector width, number of registers, and the name LLVM knows it by.
 
 `KERNELEARN_CPU_TARGET` forces another target than the host's, for tests and for machines whose wide units are
-slow: "avx512", "avx2", "baseline" (the least that every processor of this architecture has), or "native".
+slow: "avx512", "avx512bf16" (with products of bfloat16 pairs), "avx2", "baseline" (the least that every
+processor of this architecture has), or "native".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Target:
         cpu, features: as LLVM names them.
         width: float32 numbers in a vector register.
         registers: vector registers.
-        has_bf16: whether there are dot products of bfloat16 pairs.
+        has_bf16: whether there are dot products of bfloat16 pairs, faster than as many in float32.
     """
 
     name: str
@@ -54,12 +55,22 @@ class Target:
 
 
 # Vector width in float32 numbers, and the number of vector registers.
-SHAPES = {"avx512": (16, 32), "avx2": (8, 16), "neon": (4, 32), "baseline": (4, 16)}
+SHAPES = {
+    "avx512": (16, 32),
+    "avx512bf16": (16, 32),
+    "avx2": (8, 16),
+    "neon": (4, 32),
+    "baseline": (4, 16),
+}
 FORCED_FEATURES = {
     "avx512": "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx2,+fma,-prefer-256-bit",
     "avx2": "+avx2,+fma,+f16c",
     "baseline": "",
 }
+FORCED_FEATURES["avx512bf16"] = FORCED_FEATURES["avx512"] + ",+avx512bf16"
+# How the names of processors begin on which a product of pairs takes as long as one of float32. On those of
+# Intel it takes four times as long: there, rounded operands are multiplied in float32.
+FAST_PAIRS = "znver"
 
 
 def current_target() -> Target:
@@ -86,7 +97,8 @@ def find_target(name: str) -> Target:
     if name == "neon":
         return _host()
     width, registers = SHAPES["neon" if _is_arm() else name]
-    return Target(name, _plain_cpu(), FORCED_FEATURES[name], width, registers)
+    kind = name.removesuffix("bf16")
+    return Target(kind, _plain_cpu(), FORCED_FEATURES[name], width, registers, has_bf16=kind != name)
 
 
 def _missing_features(name: str) -> list[str]:
@@ -138,4 +150,5 @@ def _host() -> Target:
         flags.append("-prefer-256-bit")
     # NOTE: a processor of unknown features gets code for every processor of its kind.
     cpu = llvm.get_host_cpu_name() if features else _plain_cpu()
-    return Target(name, cpu, ",".join(flags), width, registers, bool(features.get("avx512bf16")))
+    has_bf16 = bool(features.get("avx512bf16")) and cpu.startswith(FAST_PAIRS)
+    return Target(name, cpu, ",".join(flags), width, registers, has_bf16)

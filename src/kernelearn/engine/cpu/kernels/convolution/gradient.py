@@ -131,6 +131,8 @@ def choose_shape(g: Gradient, target: Target) -> Shape:
     limit = 24 if target.registers == 32 else 10
     full = -(-g.outer // target.width)
     vectors = 4 if full % 4 == 0 and target.registers == 32 else min(full, 2)
+    if target.registers == 32 and full % 4 and full % 3 == 0 and not (g.is_depthwise or g.few):
+        limit, vectors = 27, 3  # with these and a number of x 31 registers
     vectors = 1 if g.few else vectors
     area = g.kernel[1] * g.kernel[2]
     unpadded = all(g.before[a] == 0 for a in range(3)) and all(

@@ -47,6 +47,8 @@ from kernelearn.engine.program import Operation
 
 # Weights beyond this size stay in the cache only if all images are done for one block of them first.
 BIG_WEIGHTS = 3 * 2**18
+# Bytes of x and y that a band of rows takes, so that they stay in the cache for all blocks of channels.
+BAND_BYTES = 2**16
 # Bytes of a multiply-add with a number in memory, and those that the code of a tile may have before rows of
 # taps become a loop: a quarter of the first-level cache of instructions.
 INSTRUCTION_BYTES, LONG_CODE = 8, 2**13
@@ -69,9 +71,7 @@ class TapBands:
                 with k.loop(0, count) as block:
                     for part in self.g.parts:
                         rows = _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels)
-                        turns = part[1].count // self.tile.rows
-                        rows.lo = ((band * turns) // self.bands) * self.tile.rows
-                        rows.hi = (((band + 1) * turns) // self.bands) * self.tile.rows
+                        rows.keep_to(band, self.bands)
                         rows.emit(n, group, first, block)
 
 
@@ -101,30 +101,46 @@ class TapBlocks:
 
 @dataclass(frozen=True)
 class Taps:
-    """The whole kernel: tasks are images."""
+    """The whole kernel: tasks are images.
+
+    Attributes:
+        blocks_outside: whether all images are done for a block of filters before the next block.
+        bands: of rows of an image, each of which is done for all blocks before the next band.
+    """
 
     g: TapConv
     tile: Tile
     chain: Chain | Pooled | None
     blocks_outside: bool
+    bands: int = 1
 
     def emit(self, k: Kernel) -> None:
         blocks = Blocks(self.g.outer, k.width, self.tile.vectors)
 
-        def all_rows(n: Index, group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
+        def all_rows(
+            n: Index,
+            group: Index,
+            first: int,
+            block: Index,
+            vectors: int,
+            channels: int,
+            band: Index | None = None,
+        ) -> None:
             for part in self.g.parts:
-                _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels).emit(
-                    n, group, first, block
-                )
+                rows = _Rows(k, self.g, self.tile, self.chain, blocks, part, vectors, channels)
+                if band is not None:
+                    rows.keep_to(band, self.bands)
+                rows.emit(n, group, first, block)
 
         for first, count, vectors, channels in blocks.kinds() if self.blocks_outside else ():
             with k.loop(0, self.g.groups) as group, k.loop(0, count) as block, k.loop(k.lo, k.hi) as n:
                 all_rows(n, group, first, block, vectors, channels)
         if not self.blocks_outside:
-            with k.loop(k.lo, k.hi) as n, k.loop(0, self.g.groups) as group:
+            with k.loop(k.lo, k.hi) as n, k.loop(0, self.bands) as band, k.loop(0, self.g.groups) as group:
                 for first, count, vectors, channels in blocks.kinds():
                     with k.loop(0, count) as block:
-                        all_rows(n, group, first, block, vectors, channels)
+                        part = band if self.bands > 1 else None
+                        all_rows(n, group, first, block, vectors, channels, part)
 
 
 # (row or pixel of the tile, row or column of the tap that reads)
@@ -154,6 +170,11 @@ class _Rows:
         self.lanes = vectors * k.width
         self.lo: Index | int = 0
         self.hi: Index | int = self.height.count // tile.rows * tile.rows
+
+    def keep_to(self, band: Index, bands: int) -> None:
+        """Do one of so many bands of rows; the tile's rows have to divide theirs."""
+        turns, rows = self.height.count // self.tile.rows, self.tile.rows
+        self.lo, self.hi = ((band * turns) // bands) * rows, (((band + 1) * turns) // bands) * rows
 
     def emit(self, n: Index, group: Index, first: int, block: Index) -> None:
         g, k = self.g, self.k
@@ -440,12 +461,13 @@ def lower_taps(
     g = g.in_pairs() if pairs else g
     size = 4 * g.tap_count * g.inner * blocks.padded * g.groups
     blocks_outside = size > BIG_WEIGHTS and blocks.count > 1
+    bands = 1 if blocks_outside else _bands(g, tile, blocks.count)
     finer = _split(g, tile, chain, blocks.count * g.groups)
     reads = {"x": x, "w": weights, **(chain.reads if chain else {})}
     writes = chain.writes if chain else {"y": op.outputs[0]}
     plan.call(
         operation or op,
-        on_vectors(Taps(g, tile, chain, blocks_outside), target.width, plan.target),
+        on_vectors(Taps(g, tile, chain, blocks_outside, bands), target.width, plan.target),
         reads,
         writes,
         IMAGES,
@@ -467,6 +489,22 @@ def _operands(
     if pairs:
         return channel_pairs(plan, op, x, g.inner), packed_pairs(plan, op, weights, order, transposed)
     return x, packed_weights(plan, op, weights, order, transposed, g.few)
+
+
+def _bands(g: TapConv, tile: Tile, blocks: int) -> int:
+    """Bands of rows of an image that a depthwise convolution does for all blocks, one after the other.
+
+    Then a row of a large map goes through the cache once and not once for each block. The weights do that for
+    each band instead; of other convolutions they are too many.
+    """
+    size = 4 * (math.prod(g.x) + math.prod(g.y))
+    highest, lowest = (find(part[1].count for part in g.parts) for find in (max, min))
+    if not g.is_depthwise or blocks == 1 or g.x[0] > 1 or size < 2 * BAND_BYTES:
+        return 1
+    if any(part[1].count % tile.rows for part in g.parts):
+        return 1
+    rows = max(1, highest * BAND_BYTES // size)
+    return max(1, min(highest // rows, lowest // tile.rows))
 
 
 def _split(

@@ -20,9 +20,18 @@ from kernelearn.engine.cpu.kernels.entrywise.elements import (
 from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS, has_code, read_inputs
 from kernelearn.engine.cpu.kernels.entrywise.places import Spread, find_spread
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import BLOCK, blocks, emit_flat, lanes
+from kernelearn.engine.cpu.language.loops import BLOCK, blocks, emit_flat, lanes, window
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
+from kernelearn.engine.cpu.plan import (
+    IMAGES,
+    Plan,
+    Tasks,
+    has_images,
+    identity,
+    in_pieces,
+    per_image,
+    whole_pieces,
+)
 from kernelearn.engine.program import Buffer, Operation
 
 
@@ -214,6 +223,7 @@ def lower_chain(
     tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
     if channels and not images:
         tasks = Tasks(fixed=size // channels)
+    pieces = size // channels if channels else whole_pieces(size, plan.target.width)
     plan.call(
         op,
         ChainPass(chain, size, channels, images),
@@ -222,6 +232,7 @@ def lower_chain(
         tasks,
         flops=flops,
         note=" + ".join(o.operator for o in body),
+        split=in_pieces(ChainPass(chain, size // pieces, channels, images), size, pieces) if images else None,
     )
     return True
 
@@ -254,9 +265,24 @@ class ChainPass:
 
 
 def _emit_rows(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int) -> None:
-    """Row by row of the last axis, so many vectors at a time that their weights stay in registers."""
+    """Row by row of the last axis, so many vectors at a time that their weights stay in registers.
+
+    Where that is not the whole row, a few rows after the others: memory is read in order, as it is fetched.
+    """
+    small = sum(e.kind != "full" for e in chain.externals)
+    most = max(k.target.registers // 2 // small, 1)
+    if channels <= most * k.width:
+        _emit_window(k, chain, lo, hi, channels, most)
+        return
+    step = window(channels)
+    with k.loop(lo, hi, step) as start:
+        _emit_window(k, chain, start, k.minimum(start + step, hi), channels, most)
+
+
+def _emit_window(k: Kernel, chain: Chain, lo: Index, hi: Index, channels: int, most: int) -> None:
+    """Some rows, `most` vectors of all of them after the others."""
     small = [e for e in chain.externals if e.kind != "full"]
-    for first, tile in blocks(k, channels, max(k.target.registers // 2 // len(small), 1)):
+    for first, tile in blocks(k, channels, most):
         held = [
             {
                 e.role: load_everywhere(k, e.role, 0, e.dtype)

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
 from kernelearn.engine.cpu.language.functions import fma
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import Lanes, block_count, blocks, images, task_blocks
+from kernelearn.engine.cpu.language.loops import (
+    Lanes,
+    block_count,
+    blocks,
+    each_vector,
+    images,
+    task_blocks,
+    windows,
+)
 from kernelearn.engine.cpu.language.reduce import Accumulate, fold_rows
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes, per_image
@@ -22,8 +30,8 @@ from kernelearn.engine.program import Operation
 
 # Vectors of a row that are summed together; each has two sums.
 TILE = 4
-# Channel of a tile -> what belongs to it.
-Pivots = dict[int, Value]
+# (offset of the first number, first channel, vectors of a tile) -> the step of its sums.
+Begin = Callable[[Index, Index, Sequence[Lanes]], Accumulate]
 # Pixels whose mean is the pivot of an image.
 PIVOT_PIXELS = 4
 
@@ -87,24 +95,56 @@ class ImageStatistics:
     def emit(self, k: Kernel) -> None:
         with images(k, self.rows * self.channels) as (image, x):
             target = image * (3 * self.channels)
-            for first, tile in blocks(k, self.channels, TILE):
-                pivots = {c: _pivot(k, x + first + c, self.rows, self.channels, mask) for c, mask in tile}
+            for c, mask in each_vector(k, self.channels):
+                k.store(_pivot(k, x + c, self.rows, self.channels, mask), "sums", target + c, mask)
+            sums = _RowSums(k, self.rows, self.channels, target + self.channels)
 
-                def step(
-                    row: Index,
-                    vector: Lanes,
-                    sums: Sequence[Value],
-                    x: Index = x + first,
-                    pivots: Pivots = pivots,
-                ) -> list[Value]:
+            def begin(x: Index, first: Index, tile: Sequence[Lanes]) -> Accumulate:
+                pivots = {c: k.load("sums", target + first + c, mask) for c, mask in tile}
+
+                def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
                     c, mask = vector
                     d = k.load("x", x + row * self.channels + c, mask) - pivots[c]
                     return [sums[0] + d, fma(d, d, sums[1])]
 
-                totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
-                for (c, mask), (total, squares) in zip(tile, totals):
-                    for part, value in enumerate((pivots[c], total, squares)):
-                        k.store(value, "sums", target + part * self.channels + first + c, mask)
+                return step
+
+            sums.emit(x, begin)
+
+
+@dataclass(frozen=True)
+class _RowSums:
+    """Two sums over the rows of an image for every channel, written into "sums" from `target` on.
+
+    A row of more than a few vectors is summed window by window: memory is read in order, as caches expect it,
+    and short sums that are added up round less than long ones.
+    """
+
+    k: Kernel
+    rows: int
+    channels: int
+    target: Index
+
+    def emit(self, x: Index, begin: Begin) -> None:
+        """begin(first number, first channel, tile) loads what belongs to a tile, and gives its step."""
+        k = self.k
+        if self.channels <= TILE * k.width:
+            self._window(x, self.rows, begin, adds=False)
+            return
+        for c, mask in each_vector(k, self.channels):
+            for part in range(2):
+                k.store(k.zero, "sums", self.target + part * self.channels + c, mask)
+        for start, rows in windows(k, self.rows, self.channels):
+            self._window(x + start * self.channels, rows, begin, adds=True)
+
+    def _window(self, x: Index, rows: int, begin: Begin, adds: bool) -> None:
+        k = self.k
+        for first, tile in blocks(k, self.channels, TILE):
+            totals = fold_rows(k, rows, [k.zero, k.zero], tile, begin(x + first, first, tile))
+            for (c, mask), parts in zip(tile, totals):
+                for part, value in enumerate(parts):
+                    at = self.target + part * self.channels + first + c
+                    k.store(k.load("sums", at, mask) + value if adds else value, "sums", at, mask)
 
 
 def _pivot(k: Kernel, x: Index, rows: int, channels: int, mask: Value | None) -> Value:
@@ -322,17 +362,12 @@ class ImageProducts:
 
     def emit(self, k: Kernel) -> None:
         with images(k, self.rows * self.channels) as (image, x):
-            target = image * (2 * self.channels)
-            for first, tile in blocks(k, self.channels, TILE):
+            sums = _RowSums(k, self.rows, self.channels, image * (2 * self.channels))
+
+            def begin(x: Index, first: Index, tile: Sequence[Lanes]) -> Accumulate:
                 means = {c: k.load("mean", first + c, mask) for c, mask in tile} if self.is_centred else {}
 
-                def step(
-                    row: Index,
-                    vector: Lanes,
-                    sums: Sequence[Value],
-                    x: Index = x + first,
-                    means: Pivots = means,
-                ) -> list[Value]:
+                def step(row: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
                     c, mask = vector
                     at = x + row * self.channels + c
                     g, y = k.load("g", at, mask), k.load("y", at, mask)
@@ -340,10 +375,9 @@ class ImageProducts:
                         y = y - means[c]
                     return [sums[0] + g, fma(g, y, sums[1])]
 
-                totals = fold_rows(k, self.rows, [k.zero, k.zero], tile, step)
-                for (c, mask), parts in zip(tile, totals):
-                    for part, value in enumerate(parts):
-                        k.store(value, "sums", target + part * self.channels + first + c, mask)
+                return step
+
+            sums.emit(x, begin)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,16 @@
 from __future__ import annotations
 
 from kernelearn.engine.cpu.kernels.products.matrices import Side
+from kernelearn.engine.cpu.language.bfloat16 import rounded_bits
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import tiles
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.values import Value
+
+
+def rounded(value: Value, is_rounded: bool) -> Value:
+    """A vector, rounded to bfloat16 or as it is."""
+    return rounded_bits(value).from_bits() if is_rounded else value
 
 
 def pack_rows(
@@ -21,14 +27,14 @@ def pack_rows(
     vectors: int,
     channels: int,
     role: str = "b",
-    place: int = 0,
+    is_rounded: bool = False,
 ) -> None:
-    """Rows of a block that lie apart, next to each other from `place` on."""
+    """Rows of a block that lie apart, next to each other."""
     with k.loop(0, depth) as row:
         for v in range(vectors):
             mask = k.mask(channels - v * k.width)
-            value = k.load(role, b + row * side.row + v * k.width, mask)
-            k.store(value, "packed", row * (vectors * k.width) + place + v * k.width)
+            value = rounded(k.load(role, b + row * side.row + v * k.width, mask), is_rounded)
+            k.store(value, "packed", row * (vectors * k.width) + v * k.width)
 
 
 def pack_columns(
@@ -39,7 +45,7 @@ def pack_columns(
     vectors: int,
     channels: int,
     role: str = "b",
-    place: int = 0,
+    is_rounded: bool = False,
 ) -> None:
     """Columns of a block, whose numbers follow each other in memory, turned in squares in registers."""
 
@@ -50,7 +56,8 @@ def pack_columns(
                 k.load(role, b + start + c * side.column, mask) if c < channels else k.zero for c in columns
             ]
             for i, row in enumerate(transpose(k, held)[:lanes]):
-                k.store(row, "packed", (start + i) * (vectors * k.width) + place + v * k.width)
+                place = (start + i) * (vectors * k.width) + v * k.width
+                k.store(rounded(row, is_rounded), "packed", place)
 
     if isinstance(depth, int):
         for start, count in tiles(k, depth):

@@ -2,46 +2,68 @@
 
     y[row, f] = sum over c of x[row, c] * w[c, f]          (or w[f, c], transposed)
 
+x is copied once, 8 rows side by side: [c][row]. Then
+
 for block of outputs:                                      a task
     for rows, at most ROWS:
         for piece of the inner channels, DEPTH of them:
-            copy the piece of the block's weights, strip by strip, turned if need be
-            for strip:
-                for 8 rows:  8 x vectors sums in registers, added to those of the pieces before
+            copy the piece of the block's weights, turned if need be
+            for 8 rows:  8 x vectors sums in registers, added to those of the pieces before
         the chain at the end of the product
 
-So weights are read from memory once for all rows, no copy of them is written to memory, and a strip of a
-piece stays in the first-level cache while the rows pass by. Sums of DEPTH products are added up, which rounds
-less than one long sum.
+So weights are read from memory once for all rows, no copy of them is written to memory, and a piece of them
+stays in the first-level cache while the rows pass by; the next piece is asked for meanwhile. Sums of DEPTH
+products are added up, which rounds less than one long sum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
-from kernelearn.engine.cpu.kernels.precision import products
-from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows
+from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, products
+from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows, rounded
 from kernelearn.engine.cpu.kernels.products.matrices import Side
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.shuffles import transpose
+from kernelearn.engine.cpu.language.values import SIZES
 from kernelearn.engine.cpu.machine import stack
+from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Rows whose sums a task keeps on its stack, and inner channels of a piece.
-ROWS, DEPTH = 128, 128
+ROWS, DEPTH = 256, 128
 # Weights from this size on, in bytes, stay in no core's own cache: they are read once for all rows, if images
 # have no more rows than this.
 LARGE_WEIGHTS, FEW_ROWS = 2**20, 64
-# Vectors of outputs of a block.
-VECTORS = 4
-# Rows of a register tile, largest first; a remainder is done with the smaller ones.
-TILES = (8, 4, 2, 1)
-# Rows that lie a multiple of so many bytes apart would fall into the same few places of the cache.
-COLLIDING = 2048
-# Numbers of a cache line.
-LINE = 16
+# Parts of a piece; before each of them a part of the next piece of weights is asked for, where there are
+# so many rows; else some lines of it in each turn.
+PARTS, MANY_ROWS = 8, 32
+# Bytes of a cache line.
+LINE = 64
+# Channels of x that a task copies.
+COPIED = 64
+
+
+def tile_rows(target: Target) -> tuple[int, int]:
+    """Rows and vectors of a register tile."""
+    return (8, 3) if target.registers == 32 else (6, 2)
+
+
+def tiles(k: Kernel, most: int, count: Index, is_full: bool = True) -> Iterator[tuple[Index, int]]:
+    """(first row, rows) of the tiles that so many rows are cut into, from the largest on.
+
+    is_full: whether to begin with the largest, or with what is left behind these.
+    """
+    start = k.const(0) if is_full else (count // most) * most
+    for size in (most, 4, 2, 1)[not is_full :]:
+        end = count if size == 1 else start + ((count - start) // size) * size
+        with k.loop(start, end, size) as row:
+            yield row, size
+        start = end
 
 
 @dataclass(frozen=True)
@@ -50,22 +72,19 @@ class Panels:
 
     Attributes:
         inner, outer: channels; rows: of x in an image.
-        blocks: the outputs, cut into blocks; strip: vectors of a register tile.
+        blocks: the outputs, cut into blocks; tile: rows of a register tile.
         is_transposed: whether w is (outer, inner).
+        is_rounded: whether x and w are rounded to bfloat16.
     """
 
     inner: int
     outer: int
     rows: int
     blocks: Blocks
-    strip: int
+    tile: int
     is_transposed: bool
+    is_rounded: bool
     chain: Chain | None
-
-    @property
-    def is_copied(self) -> bool:
-        """Whether rows of x have to be copied."""
-        return 4 * self.inner % COLLIDING == 0
 
     @property
     def side(self) -> Side:
@@ -75,18 +94,21 @@ class Panels:
     def emit(self, k: Kernel) -> None:
         k.local("packed", DEPTH * self.blocks.lanes)
         k.local("sums", ROWS * self.blocks.lanes)
-        if self.is_copied:
-            k.local("rows", ROWS * (DEPTH + k.width))
         total = k.scalar("n") * self.rows
         with k.loop(k.lo, k.hi) as task:
 
             def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
                 column = (block + first) * self.blocks.lanes
-                with k.loop(0, total, ROWS) as start:
-                    count = k.minimum(total - start, ROWS)
+                with k.loop(0, total, self.most) as start:
+                    count = k.minimum(total - start, self.most)
                     _Block(self, k, start, count, column, vectors, channels).emit()
 
             one_block(k, self.blocks, 1, task, body)
+
+    @property
+    def most(self) -> int:
+        """Rows at once: whole tiles."""
+        return ROWS // self.tile * self.tile
 
 
 @dataclass(frozen=True)
@@ -105,22 +127,69 @@ class Sizes:
 
 
 def lower_panels(plan: Plan, op: Operation, chain: Chain | None, operation: Operation, sizes: Sizes) -> bool:
-    """Add the call of a product of x and w, the inputs of `op`; other arguments as of `lower_product`."""
-    s, wide = sizes, plan.target.registers == 32
-    vectors = min(VECTORS if wide else VECTORS // 2, -(-s.outer // plan.target.width))
-    blocks = Blocks(s.outer, plan.target.width, vectors)
-    code = Panels(s.inner, s.outer, s.rows, blocks, 2 if wide else 1, s.is_transposed, chain)
+    """Add the calls of a product of x and w, the inputs of `op`; other arguments as of `lower_product`."""
+    s, (tile, vectors) = sizes, tile_rows(plan.target)
+    blocks = Blocks(s.outer, plan.target.width, min(vectors, -(-s.outer // plan.target.width)))
     x, weights = op.inputs
+    is_rounded = has_rounded_operands(op)
+    turned = plan.scratch(f"{x}/turned", (None, s.rows * s.inner))
+    plan.call(
+        op,
+        TurnedRows(s.inner, s.rows, tile, is_rounded),
+        {"x": x, "n": "#n"},
+        {"y": turned},
+        Tasks(fixed=-(-s.inner // COPIED)),
+        note="copy rows side by side",
+    )
     plan.call(
         operation,
-        code,
-        {"x": x, "w": weights, "n": "#n", **(chain.reads if chain else {})},
+        Panels(s.inner, s.outer, s.rows, blocks, tile, s.is_transposed, is_rounded, chain),
+        {"x": turned, "w": weights, "n": "#n", **(chain.reads if chain else {})},
         chain.writes if chain else {"y": op.outputs[0]},
         Tasks(fixed=blocks.count),
         flops=(2.0 * s.inner * s.outer * s.rows, 0.0),
         note=f"{op.operator} panels of {DEPTH}x{blocks.lanes}{products(op, False)}",
     )
     return True
+
+
+@dataclass(frozen=True)
+class TurnedRows:
+    """y[first][c][r] = x[first + r][c] for the rows of each tile. Tasks: COPIED channels.
+
+    Attributes:
+        channels: of x; rows: of an image; tile: rows of a full tile; is_rounded: whether to bfloat16.
+    """
+
+    channels: int
+    rows: int
+    tile: int
+    is_rounded: bool
+
+    def emit(self, k: Kernel) -> None:
+        total, full = k.scalar("n") * self.rows, self.channels // k.width * k.width
+        low, high = k.lo * COPIED, k.minimum(k.hi * COPIED, full)
+        for row, size in tiles(k, self.tile, total):
+            with k.loop(low, high, k.width) as c:
+                self._square(k, row, size, c, k.width)
+        if full < self.channels:
+            with k.when(k.compare("sge", k.hi * COPIED, self.channels)):
+                for row, size in tiles(k, self.tile, total):
+                    self._square(k, row, size, k.const(full), self.channels - full)
+
+    def _square(self, k: Kernel, row: Index, size: int, c: Index, channels: int) -> None:
+        """Some channels of the rows of a tile."""
+        for start in range(0, size, k.width):
+            count = min(k.width, size - start)
+            held = [
+                k.load("x", (row + (start + r)) * self.channels + c, k.mask(channels))
+                if r < count
+                else k.zero
+                for r in range(k.width)
+            ]
+            for i, column in enumerate(transpose(k, held)[:channels]):
+                place = row * self.channels + (c + i) * size + start
+                k.store(rounded(column, self.is_rounded), "y", place, k.mask(count))
 
 
 @dataclass(frozen=True)
@@ -139,98 +208,124 @@ class _Block:
         k, inner = self.k, self.code.inner
         with k.loop(0, self.count * (self.vectors * k.width), k.width, checked=False) as at:
             k.store(k.zero, "sums", at)
+        asked = self._lines_of_a_part()
         full = inner // DEPTH * DEPTH
         with k.loop(0, full, DEPTH) as first:
-            self._piece(first, DEPTH)
+            self._piece(first, DEPTH, asked)
         if full < inner:
-            self._piece(k.const(full), inner - full)
-        for strip, vectors in self._strips():
-            self._finish(strip, vectors)
+            self._piece(k.const(full), inner - full, asked)
+        self._finish()
 
-    def _strips(self) -> list[tuple[int, int]]:
-        """(first vector, vectors) of the strips of the block."""
-        step = self.code.strip
-        return [(v, min(step, self.vectors - v)) for v in range(0, self.vectors, step)]
-
-    def _piece(self, first: Index, depth: int) -> None:
+    def _piece(self, first: Index, depth: int, asked: Index) -> None:
         """Add the products with `depth` rows of weights."""
         k, side = self.k, self.code.side
-        if self.code.is_copied:
-            self._copy_rows(first, depth)
-        for v, vectors in self._strips():
-            source = first * side.row + (self.column + v * k.width) * side.column
-            channels, place = self.channels - v * k.width, v * k.width * DEPTH
-            pack = pack_columns if self.code.is_transposed else pack_rows
-            pack(k, source, side, depth, vectors, channels, "w", place)
-        for v, vectors in self._strips():
-            self._multiply(first, depth, v, vectors)
+        source = first * side.row + self.column * side.column
+        pack = pack_columns if self.code.is_transposed else pack_rows
+        pack(k, source, side, depth, self.vectors, self.channels, "w", self.code.is_rounded)
+        full, many = (self.count // self.code.tile) * self.code.tile, k.compare("sge", self.count, MANY_ROWS)
+        with k.loop(0, k.either(many, full, k.const(0)), self.code.tile) as row:
+            self._tile(first, depth, row, self.code.tile, asked)
+        with k.loop(0, k.either(many, k.const(0), full), self.code.tile) as row:
+            self._tile(first, depth, row, self.code.tile)
+        for row, size in tiles(k, self.code.tile, self.count, is_full=False):
+            self._tile(first, depth, row, size)
 
-    def _copy_rows(self, first: Index, depth: int) -> None:
-        """Rows of x, a vector more than needed apart."""
-        k = self.k
-        with k.loop(0, self.count, checked=False) as row:
-            source = (self.start + row) * self.code.inner + first
-            for c in range(0, depth, k.width):
-                k.store(k.load("x", source + c, k.mask(depth - c)), "rows", row * (DEPTH + k.width) + c)
+    def _tile(self, first: Index, depth: int, row: Index, rows: int, asked: Index | None = None) -> None:
+        """rows x vectors sums in registers: each turn loads a line of weights and broadcasts numbers of x.
 
-    def _multiply(self, first: Index, depth: int, strip: int, vectors: int) -> None:
-        """All rows, in tiles from the largest on."""
-        k = self.k
-        start: Index = k.const(0)
-        for size in TILES:
-            end = (self.count // size) * size if size > 1 else self.count
-            with k.loop(start, end, size) as row:
-                self._tile(first, depth, row, size, strip, vectors)
-            start = end
-
-    def _tile(self, first: Index, depth: int, row: Index, rows: int, strip: int, vectors: int) -> None:
-        """rows x vectors sums in registers: each turn loads a line of weights and broadcasts numbers of x."""
-        k = self.k
+        asked: lines to ask for before each part; None: in each turn.
+        """
+        k, vectors = self.k, self.vectors
         sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
-        role, step = ("rows", DEPTH + k.width) if self.code.is_copied else ("x", self.code.inner)
-        x = row * step if self.code.is_copied else (self.start + row) * step + first
-        weights = strip * k.width * DEPTH
+        x = (self.start + row) * self.code.inner + first * rows
 
         def turn(c: Index) -> None:
-            self._ask_for_next(first, c, strip, vectors)
-            held = [k.load("packed", c * (vectors * k.width) + weights + v * k.width) for v in range(vectors)]
+            if asked is None:
+                self._ask_in_turn(first, c)
+            held = [k.load("packed", (c * vectors + v) * k.width) for v in range(vectors)]
             for r in range(rows):
-                value = k.broadcast(role, x + c + r * step)
+                value = k.broadcast("x", x + c * rows + r)
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        even = depth // 2 * 2
-        with k.loop(0, even, 2) as c:
-            turn(c)
-            turn(c + 1)
-        if even < depth:
-            turn(k.const(even))
+        if depth == DEPTH and asked is not None:
+            with k.loop(0, PARTS, checked=False) as part:
+                low = ((row // rows) * PARTS + part) * asked
+                self._ask_for_next(first, low, k.minimum(low + asked, self._lines))
+                with k.loop(0, DEPTH // PARTS, 2) as c:
+                    turn(part * (DEPTH // PARTS) + c)
+                    turn(part * (DEPTH // PARTS) + c + 1)
+        else:
+            even = depth // 2 * 2
+            with k.loop(0, even, 2) as c:
+                turn(c)
+                turn(c + 1)
+            if even < depth:
+                turn(k.const(even))
         for (r, v), register in sums.items():
-            at = self._place(row + r, strip + v)
+            at = self._place(row + r, v)
             k.store(k.load("sums", at) + k.get(register), "sums", at)
 
-    def _ask_for_next(self, first: Index, c: Index, strip: int, vectors: int) -> None:
-        """Prefetch a part of the strip's next piece of weights into the second-level cache."""
-        k, side, column = self.k, self.code.side, self.column + strip * self.k.width
-        lines = vectors * k.width // LINE
-        if not self.code.is_transposed:
-            for i in range(lines):
-                k.prefetch("w", (first + DEPTH + c) * side.row + column + i * LINE, 2)
-            return
-        each = DEPTH // LINE
-        for i in range(lines):
-            row, part = (c * lines + i) // each, (c * lines + i) % each
-            k.prefetch("w", (column + row) * side.column + first + DEPTH + part * LINE, 2)
+    # --- asking for the next piece of weights, into the second-level cache
+
+    @property
+    def _line(self) -> int:
+        """Numbers of a cache line."""
+        return LINE // SIZES[self.k.float]
+
+    @property
+    def _lines_across(self) -> int:
+        """Lines that follow each other in memory."""
+        numbers = DEPTH if self.code.is_transposed else self.vectors * self.k.width
+        return -(-numbers // self._line)
+
+    @property
+    def _lines(self) -> int:
+        """Lines of a piece."""
+        return self._lines_across * (self.vectors * self.k.width if self.code.is_transposed else DEPTH)
+
+    def _lines_of_a_part(self) -> Index:
+        """How many lines to ask for before each part of each tile."""
+        k = self.k
+        parts = k.maximum((self.count // self.code.tile) * PARTS, 1)
+        return Index(k, k.op(f"udiv i64 {parts + (self._lines - 1)}, {parts}"))
+
+    def _ask_for_next(self, first: Index, low: Index, high: Index) -> None:
+        """Prefetch the lines [low, high) of the next piece."""
+        k, across = self.k, self._lines_across
+        source, step = self._next(first)
+        with k.loop(low, high) as line:
+            k.prefetch("w", source + (line // across) * step + (line % across) * self._line, 2)
+
+    def _ask_in_turn(self, first: Index, c: Index) -> None:
+        """Prefetch the share of turn c: the lines of a row of weights, transposed as many."""
+        k, across = self.k, self._lines_across
+        source, step = self._next(first)
+        each = self._lines // DEPTH
+        for i in range(each):
+            row, part = (c * each + i) // across, (c * each + i) % across
+            if not self.code.is_transposed:
+                row, part = c, k.const(i)
+            k.prefetch("w", source + row * step + part * self._line, 2)
+
+    def _next(self, first: Index) -> tuple[Index, int]:
+        """Where the next piece of weights begins, or the first one of the next block; and its next row."""
+        k, side = self.k, self.code.side
+        has_next = k.compare("slt", first + DEPTH, self.code.inner)
+        row = k.either(has_next, first + DEPTH, k.const(0))
+        column = k.either(has_next, self.column, self.column + self.vectors * k.width)
+        source = row * side.row + column * side.column
+        return source, side.column if self.code.is_transposed else side.row
 
     def _place(self, row: Index, vector: int) -> Index:
         """Where a vector of sums is kept."""
         return (row * self.vectors + vector) * self.k.width
 
-    def _finish(self, strip: int, vectors: int) -> None:
+    def _finish(self) -> None:
         """The sums of all rows through the chain to memory."""
         k, chain = self.k, self.code.chain
         with k.loop(0, self.count, checked=False) as row:
-            for v in range(strip, strip + vectors):
+            for v in range(self.vectors):
                 value, mask = k.load("sums", self._place(row, v)), k.mask(self.channels - v * k.width)
                 at = (self.start + row) * self.code.outer + self.column + v * k.width
                 if chain is None:

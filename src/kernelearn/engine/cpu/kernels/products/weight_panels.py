@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.packing import Blocks
 from kernelearn.engine.cpu.kernels.precision import (
@@ -27,10 +27,10 @@ from kernelearn.engine.cpu.kernels.precision import (
     image_pairs,
     multiplies_pairs,
     products,
-    rounded_operands,
 )
+from kernelearn.engine.cpu.kernels.products.copies import rounded
 from kernelearn.engine.cpu.kernels.updates import Step, find_step
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.plan import Plan, Tasks, image_sizes
 from kernelearn.engine.program import Operation
@@ -43,6 +43,10 @@ PIECE = 128
 TILES, WANTED_TASKS = 4, 16
 # Parts of a tile's rows; before each a part of the next tile's weights is asked for.
 PARTS = 4
+
+
+# Row and vector of a tile.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -99,17 +103,15 @@ def _lower(
     *positions, inner = image_sizes(plan.shape(gradient.inputs[0]))
     outer, rows = image_sizes(plan.shape(gradient.inputs[1]))[-1], math.prod(positions)
     pairs = multiplies_pairs(plan, gradient)
-    copied = Operation(
-        gradient.operator, gradient.inputs, gradient.outputs, gradient.attrs, gradient.layer, op.phase
-    )
-    if has_rounded_operands(gradient) and not pairs:
-        copied = rounded_operands(plan, copied)
+    # With an update copies are made only if the loss is finite, as that is.
+    copied = replace(gradient, phase=op.phase)
+    is_rounded = has_rounded_operands(gradient) and not pairs
     names = [image_pairs(plan, copied, name) if pairs else name for name in copied.inputs]
     tile = choose_tile(outer, plan.target.width, plan.target.registers)
     blocks = Blocks(outer, plan.target.width, tile.vectors)
-    x = _strips(plan, copied, names[0], Strips(inner, rows, tile.rows, tile.rows, TILES, pairs))
-    lanes = [blocks.lanes, blocks.tail_vectors * blocks.width or blocks.lanes]
-    g = _strips(plan, copied, names[1], Strips(outer, rows, lanes[0], lanes[1], 1, pairs))
+    x = _strips(plan, copied, names[0], Strips(inner, rows, tile.rows, tile.rows, TILES, pairs, is_rounded))
+    last = blocks.tail_vectors * blocks.width or blocks.lanes
+    g = _strips(plan, copied, names[1], Strips(outer, rows, blocks.lanes, last, 1, pairs, is_rounded))
     code = WeightPanels(inner, outer, rows, blocks, tile.rows, pairs, step)
     plan.call(
         op,
@@ -143,6 +145,7 @@ class Strips:
         channels: of x; rows: of an image.
         lanes: of a strip; last: of the last one, zeros or nothing behind the channels.
         is_paired: whether rows are pairs of those of two images.
+        is_rounded: whether to round to bfloat16.
     """
 
     channels: int
@@ -151,6 +154,7 @@ class Strips:
     last: int
     together: int
     is_paired: bool
+    is_rounded: bool
 
     @property
     def count(self) -> int:
@@ -177,7 +181,8 @@ class Strips:
                 value = k.load(
                     "x", row * self.channels + strip * self.lanes + start, k.mask(channels - start)
                 )
-                k.store(value, "y", target + row * lanes + start, k.mask(lanes - start))
+                place = target + row * lanes + start
+                k.store(rounded(value, self.is_rounded), "y", place, k.mask(lanes - start))
 
 
 def total_rows(k: Kernel, rows: int, is_paired: bool) -> Index:
@@ -281,8 +286,8 @@ class _Strip:
                 with k.loop(low, high) as m:
                     self._turn(m, row, rows, sums)
             for place, register in sums.items():
-                at = self._place(place)
-                k.store(k.load("sums", at) + k.get(register), "sums", at)
+                total = k.load("sums", self._place(place)) + k.get(register)
+                k.store(total, "sums", self._place(place))
         for r, v in places:
             mask, at = k.mask(self.channels - v * k.width), begin + r * code.outer + v * k.width
             value = k.load("sums", self._place((r, v)))
@@ -291,11 +296,11 @@ class _Strip:
             else:
                 self.move(value, at, mask)
 
-    def _place(self, place: tuple[int, int]) -> int:
+    def _place(self, place: Place) -> int:
         r, v = place
         return (r * self.vectors + v) * self.k.width
 
-    def _turn(self, m: Index, row: Index, rows: int, sums: dict) -> None:
+    def _turn(self, m: Index, row: Index, rows: int, sums: dict[Place, Register]) -> None:
         """A row of the strip of g, times numbers of x in all lanes."""
         k, code = self.k, self.code
         element = PAIR if code.is_paired else "float"

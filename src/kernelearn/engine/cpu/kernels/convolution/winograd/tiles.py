@@ -1,31 +1,35 @@
-"""How maps are cut into tiles for Winograd, where that is worthwhile, and the shape of the products.
+"""How maps are cut into tiles for minimal filtering, where that is worthwhile, and the shape of the products.
 
-A tile is 2 x 2 outputs with the 4 x 4 inputs that they read. Tiles at the border reach over it; those that
-reach over it in the same way share their code.
+A tile is a few outputs along each axis with the inputs that they read, see `axes`. A unit is what is
+transformed without a break: a row of tiles, or a piece of one where rows are long.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes
+from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Axis
 from kernelearn.engine.cpu.kernels.packing import Blocks
+from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.machine.target import Target
 
-# Products per tile of 2 x 2 outputs.
-POINTS = 16
-# Products of the sum over the windows of a tile, for each of these.
-SAVING = 36 / POINTS
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
+# Windows along one axis save less.
 LEAST_CHANNELS = 8
+MORE_CHANNELS = 16
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
 # Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.
 MAX_WEIGHTS_BYTES = 2**20
 # Bytes of the transformed tiles that a kernel keeps on its stack.
 MAX_TILES_BYTES = 2**20
+# Longer rows of tiles are cut into pieces.
+LONG_ROW = 60
 
 
 def is_enabled() -> bool:
@@ -34,105 +38,110 @@ def is_enabled() -> bool:
 
 
 @dataclass(frozen=True)
-class Span:
-    """Tiles along one axis that reach over the border in the same way.
+class Tiles:
+    """How an image is cut.
 
     Attributes:
-        first, last: numbers of the tiles, both included.
-        inside: which of the tile's four inputs lie in the image.
-        kept: which of its two outputs exist; and one more True for every output behind the last tile that
-            meets the image, which is zero.
+        x, y: (depth, height, width, channels).
+        axes: of depth, height and width.
+        segment: tiles of a row in one unit; the last unit of a row may have fewer.
     """
 
-    first: int
-    last: int
-    inside: tuple[bool, ...]
-    kept: tuple[bool, ...]
-
-
-def spans(inputs: int, outputs: int, start: int) -> tuple[Span, ...]:
-    """The tiles of an axis.
-
-    Args:
-        start: input that the first weight meets at output 0: minus the padding.
-    """
-    found: list[Span] = []
-    inside = [tuple(0 <= 2 * tile + start + i < inputs for i in range(4)) for tile in range(-(-outputs // 2))]
-    last = max((tile for tile, there in enumerate(inside) if any(there)), default=0)
-    for tile in range(last + 1):
-        count = outputs - 2 * tile if tile == last else 2
-        kept = tuple(i < count for i in range(max(count, 2)))
-        if found and (found[-1].inside, found[-1].kept) == (inside[tile], kept):
-            found[-1] = replace(found[-1], last=tile)
-        else:
-            found.append(Span(tile, tile, inside[tile], kept))
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """How an image is cut: `x`, `y` are (height, width, channels), `start` as of `spans`, for both axes."""
-
-    x: tuple[int, int, int]
-    y: tuple[int, int, int]
-    start: tuple[int, int]
+    x: Sizes
+    y: Sizes
+    axes: tuple[Axis, Axis, Axis]
+    segment: int
 
     @property
-    def rows(self) -> int:
-        """Rows of tiles; likewise `columns`."""
-        return self.row_spans[-1].last + 1
+    def points(self) -> int:
+        """Products of a tile."""
+        return math.prod(axis.filter.points for axis in self.axes)
 
     @property
     def columns(self) -> int:
-        return self.column_spans[-1].last + 1
+        return self.axes[2].tiles
 
     @property
-    def row_spans(self) -> tuple[Span, ...]:
-        return spans(self.x[0], self.y[0], self.start[0])
+    def segments(self) -> int:
+        """Units of a row."""
+        return -(-self.columns // self.segment)
 
     @property
-    def column_spans(self) -> tuple[Span, ...]:
-        return spans(self.x[1], self.y[1], self.start[1])
+    def units(self) -> int:
+        """Of an image."""
+        return self.axes[0].tiles * self.axes[1].tiles * self.segments
 
     @property
     def is_whole(self) -> bool:
-        """Whether all tiles have their four outputs, and there are no others."""
-        return all(span.kept == (True, True) for span in (*self.row_spans, *self.column_spans))
+        """Whether tiles are windows of 2 x 2 neighbours, and all of them have their outputs."""
+        depth, *plane = self.axes
+        are_windows = depth.count == 1 and all(axis.writes == (0, 1) for axis in plane)
+        return are_windows and all(all(span.kept) for axis in plane for span in axis.spans)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it pays, speed, rounding and the time of compiling: windows along one axis, and 3 x 3."""
+        filtered = self._filtered
+        if len(filtered) == 1:
+            return self.axes[0].count == self.axes[1].count == 1
+        return len(filtered) == 2 and all((a.window.inputs, a.window.outputs) == (4, 2) for a in filtered)
+
+    @property
+    def _filtered(self) -> list[Axis]:
+        return [axis for axis in self.axes if axis.window.taps > 1]
+
+    @property
+    def least_channels(self) -> int:
+        """Of inputs and outputs that these tiles are worth their transforms for."""
+        return LEAST_CHANNELS if len(self._filtered) == 2 else MORE_CHANNELS
+
+    @property
+    def taps(self) -> int:
+        return math.prod(axis.window.taps for axis in self.axes)
 
     @property
     def weights_bytes(self) -> int:
         """Size of the transformed weights."""
-        return 4 * POINTS * self.x[2] * self.y[2]
+        return 4 * self.points * self.x[3] * self.y[3]
 
     @property
     def least_terms(self) -> int:
         """Products in the kernel gradient's sum of an image, for the weight that meets the fewest inputs."""
-        terms = 1
-        for size, count, start in zip(self.x, self.y[:2], self.start):
-            terms *= min(sum(0 <= i + start + tap < size for i in range(count)) for tap in range(3))
-        return terms
+        return math.prod(min(axis.pairs) for axis in self.axes)
+
+    @property
+    def best_saving(self) -> float:
+        """Products of a sum over the taps for each one of a tile that lies inside of the image."""
+        return math.prod(axis.window.products for axis in self.axes) / self.points
 
     @property
     def saving(self) -> float:
         """Products of a sum over the taps inside of the image, for each product of the tiles."""
-        pairs = 1
-        for size, count, start in zip(self.x, self.y[:2], self.start):
-            pairs *= sum(0 <= i + start + tap < size for i in range(count) for tap in range(3))
-        return pairs / (POINTS * self.rows * self.columns)
+        pairs = math.prod(sum(axis.pairs) for axis in self.axes)
+        return pairs / (self.points * math.prod(axis.tiles for axis in self.axes))
+
+    def used(self, k: Kernel, start: Index, end: Index) -> Index:
+        """Tiles of the units [start, end): of one where rows are cut; the last of a row may have fewer."""
+        if self.columns % self.segment == 0:
+            return (end - start) * self.segment
+        return k.minimum(k.const(self.columns) - (start % self.segments) * self.segment, self.segment)
 
     @property
-    def flops(self) -> float:
-        """Multiplications and additions per image of a sum tap by tap, those at the border included."""
-        return 2.0 * 9 * math.prod(self.y) * self.x[2]
+    def size(self) -> str:
+        """For people: outputs of a tile, "2x2", or "4" along a single axis."""
+        return "x".join(str(len(axis.writes)) for axis in self._filtered)
 
 
-def worthwhile(x: tuple[int, ...], y: tuple[int, ...], start: tuple[int, int]) -> Tiles | None:
-    """The tiles of a convolution with windows of 3 x 3 and steps of one; None if taps are as good.
+def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None]) -> Tiles | None:
+    """The tiles of a convolution; None if taps are as good.
 
-    Args: as of `Tiles`.
+    Args: as of `Tiles`; None for an axis that cannot be cut.
     """
-    tiles = Tiles(x, y, start)  # type: ignore[arg-type]
-    if not is_enabled() or min(x[2], y[2]) < LEAST_CHANNELS or tiles.saving < LEAST_SAVING:
+    depth, height, width = axes
+    if depth is None or height is None or width is None or not is_enabled():
+        return None
+    tiles = Tiles(x, y, (depth, height, width), width.tiles)
+    if not tiles.is_known or min(x[3], y[3]) < tiles.least_channels or tiles.saving < LEAST_SAVING:
         return None
     return tiles
 
@@ -150,36 +159,53 @@ def point_stride(tiles: int, channels: int) -> int:
     return tiles * channels + 16
 
 
+def in_units(t: Tiles, wanted: int, tile_bytes: int) -> tuple[Tiles, int] | None:
+    """The tiles with rows cut so that units are not long, and how many units to transform at once.
+
+    None if a single one is too large for the cache.
+
+    Args:
+        wanted: tiles at once, at least; tile_bytes: of the transformed numbers of one.
+    """
+    longest = min(LONG_ROW, MAX_TILES_BYTES // tile_bytes)
+    if longest < min(t.columns, 8):
+        return None
+    t = replace(t, segment=-(-t.columns // -(-t.columns // longest)))
+    if t.segments > 1:
+        return t, 1
+    return t, max(1, min(-(-wanted // t.columns), MAX_TILES_BYTES // (tile_bytes * t.columns)))
+
+
 @dataclass(frozen=True)
 class Product:
     """Shape of the matrix products of a kernel.
 
     Attributes:
-        rows: rows of tiles that are transformed at once.
+        units: units that are transformed at once.
         tiles: tiles of a register tile.
         blocks: the output channels, cut into blocks.
     """
 
-    rows: int
+    units: int
     tiles: int
     blocks: Blocks
 
-    def cut(self, rows: int, t: Tiles) -> Product:
-        """The same with at most so many rows at once, in register tiles that divide them well."""
-        rows = min(rows, self.rows)
-        count = rows * t.columns
-        return Product(rows, -(-count // -(-count // self.tiles)), self.blocks)
+    def cut(self, units: int, t: Tiles) -> Product:
+        """The same with at most so many units at once, in register tiles that divide them well."""
+        units = min(units, self.units)
+        count = units * t.segment
+        return Product(units, -(-count // -(-count // self.tiles)), self.blocks)
 
 
-def choose_product(t: Tiles, target: Target) -> Product | None:
-    """The shape, or None if the tiles of one row are too many for the cache."""
-    full = -(-t.y[2] // target.width)
-    vectors = 1 if full == 1 else 2
+def choose_product(t: Tiles, target: Target) -> tuple[Tiles, Product] | None:
+    """The tiles in units, and the shape; None if the tiles of one unit are too many for the cache."""
+    full = -(-t.y[3] // target.width)
+    vectors = full if full == 1 or (full == 3 and target.registers == 32) else 2
     limit = (24 if target.registers == 32 else 12) // vectors
-    row_bytes = 4 * POINTS * t.columns * padded(t.x[2], target.width)
-    if row_bytes > MAX_TILES_BYTES:
-        return None
     # NOTE: the larger the weights, the more tiles have to share what is loaded of them.
     wanted = 16 if t.weights_bytes < 2**18 else 32
-    rows = max(1, min(-(-wanted // t.columns), MAX_TILES_BYTES // row_bytes))
-    return Product(rows, limit, Blocks(t.y[2], target.width, vectors)).cut(rows, t)
+    found = in_units(t, wanted, 4 * t.points * padded(t.x[3], target.width))
+    if found is None:
+        return None
+    t, units = found
+    return t, Product(units, limit, Blocks(t.y[3], target.width, vectors)).cut(units, t)

@@ -1,131 +1,175 @@
-"""Convolution with windows of 3 x 3 in fewer multiplications: Winograd's minimal filtering F(2 x 2, 3 x 3).
+"""Tiles between memory and the arrays of their products, along up to three axes.
 
-Two neighbouring outputs of a window of three need four products instead of six (Winograd 1980; for
-convolutional networks Lavin & Gray 2016, arXiv:1509.09308):
-
-    y = A' [(G g) * (B' d)]     d: 4 inputs, g: 3 weights, y: 2 outputs, * entry by entry
-
-In two dimensions a tile of 2 x 2 outputs takes 16 products instead of 36, and the sums over channels become
-16 matrix products. B and A hold 0 and +-1 only, G halves. Each output still depends on the pixels of its own
-window and no others, so zeros, NaN and borders stay where they belong; how rounding differs from a sum tap by
-tap is measured in docs/cpu-engine.md.
+In two dimensions a tile of 2 x 2 outputs of a window of 3 x 3 takes 16 products instead of 36 (Lavin & Gray
+2016, arXiv:1509.09308), and the sums over channels become 16 matrix products. Each output still depends on
+the pixels of its own window and no others, so zeros, NaN and borders stay where they belong; how rounding
+differs from a sum tap by tap is measured in docs/cpu-engine.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
-from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Span, Tiles, padded
+from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Axis, Span
+from kernelearn.engine.cpu.kernels.convolution.winograd.filters import Linear
+from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, padded
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import each_vector
 from kernelearn.engine.cpu.language.values import Value
 
 
-def inputs_transform(d: Sequence[Value]) -> list[Value]:
-    """B' d."""
-    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+def along_axes(maps: Sequence[Linear], values: Sequence[Value]) -> list[Value]:
+    """Maps along the axes of a block of values, the last axis innermost; the last axis first."""
+    found = list(values)
+    sizes = [m.size for m in maps]
+    for number in reversed(range(len(maps))):
+        m = maps[number]
+        before, behind = math.prod(sizes[:number]), math.prod(sizes[number + 1 :])
+        sizes[number] = m.results
+        made: list[Value] = []
+        for outer in range(before):
+            start = outer * m.size * behind
+            columns = [m(found[start + i : start + m.size * behind : behind]) for i in range(behind)]
+            made += [value for row in zip(*columns) for value in row]
+        found = made
+    return found
 
 
-def outputs_transform(m: Sequence[Value]) -> list[Value]:
-    """A' m."""
-    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+@dataclass(frozen=True)
+class Place:
+    """A tile: its span and its number along each axis, and its number within its unit."""
+
+    spans: tuple[Span, Span, Span]
+    numbers: tuple[Index, Index, Index]
+    tile: Index
 
 
-def gradients_transform(g: Sequence[Value]) -> list[Value]:
-    """A g: the transpose of `outputs_transform`."""
-    return [g[0], g[0] + g[1], g[0] - g[1], g[1].kernel.nothing - g[1]]
+def each_tile(k: Kernel, t: Tiles, unit: Index) -> Iterator[Place]:
+    """Every tile of a unit of an image whose number is known at run time."""
+    depth, height, width = t.axes
+    line, low, high = _piece(t, unit)
+    row = line % height.tiles if depth.tiles > 1 else line
+    plane = line // height.tiles if depth.tiles > 1 else k.const(0)
+    for front, rows in product(depth.spans, height.spans):
+        with k.all_of([*_within(k, depth, plane, front), *_within(k, height, row, rows)]):
+            for columns in width.spans:
+                first = columns.first if low is None else k.maximum(low, columns.first)
+                end = columns.last + 1 if high is None else k.minimum(high, columns.last + 1)
+                with k.loop(first, end) as column:
+                    tile = column if low is None else column - low
+                    yield Place((front, rows, columns), (plane, row, column), tile)
 
 
-def weights_transform(g: Sequence[Value]) -> list[Value]:
-    """G g."""
-    outer, middle = 0.5 * (g[0] + g[2]), 0.5 * g[1]
-    return [g[0], outer + middle, outer - middle, g[2]]
+def _piece(t: Tiles, unit: Index) -> tuple[Index, Index | None, Index | None]:
+    """The line of tiles that a unit belongs to, and its columns; None: all of them."""
+    if t.segments == 1:
+        return unit, None, None
+    low = (unit % t.segments) * t.segment
+    return unit // t.segments, low, low + t.segment
 
 
-def weights_gradient(u: Sequence[Value]) -> list[Value]:
-    """G' u: the transpose of `weights_transform`."""
-    total, difference = u[1] + u[2], u[1] - u[2]
-    total = 0.5 * total
-    return [u[0] + total, 0.5 * difference, total + u[3]]
+def _within(k: Kernel, axis: Axis, number: Index, span: Span) -> list[str]:
+    """That a tile belongs to a span."""
+    found: list[str] = [k.compare("sge", number, span.first)] if span.first else []
+    if span.last < axis.tiles - 1:
+        found.append(k.compare("sle", number, span.last))
+    return found
 
 
-Transform = Callable[[Sequence[Value]], list[Value]]
+def _origin(axis: Axis, number: Index, step: int) -> Index:
+    """The pixel of a tile that is `step` per tile of a phase."""
+    if axis.phases == 1:
+        return number * step
+    return (number // axis.phases) * step + number % axis.phases
 
 
-def both_axes(transform: Transform, square: Sequence[Sequence[Value]]) -> list[list[Value]]:
-    """A transform along the rows of a square of values, then along its columns."""
-    along = [transform(row) for row in square]
-    columns = [transform([row[i] for row in along]) for i in range(len(along[0]))]
-    return [list(row) for row in zip(*columns)]
+def strides(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """Numbers from one pixel to the next along each axis of (depth, height, width, channels)."""
+    _, height, width, channels = sizes
+    return height * width * channels, width * channels, channels
 
 
-def each_span(k: Kernel, t: Tiles, row: Index) -> Iterator[tuple[Span, Span, Index]]:
-    """(span of the row, span of the column, column) of every tile in a row of tiles known at run time."""
-    for rows in t.row_spans:
-        conditions = [k.compare("sge", row, rows.first)] if rows.first else []
-        if rows.last < t.rows - 1:
-            conditions.append(k.compare("sle", row, rows.last))
-        with k.all_of(conditions):
-            for columns in t.column_spans:
-                with k.loop(columns.first, columns.last + 1) as column:
-                    yield rows, columns, column
+def read_at(t: Tiles, place: Place) -> tuple[Index, list[int | None]]:
+    """Where the inputs of a tile lie in an image: a place, and offsets from it; None outside of the image."""
+    return _located(t.x, place, [(a, a.read_step, a.reads) for a in t.axes], [s.inside for s in place.spans])
+
+
+def written_at(t: Tiles, place: Place) -> tuple[Index, list[int | None]]:
+    """As `read_at`, of its outputs; None where there are none."""
+    return _located(t.y, place, [(a, a.write_step, a.writes) for a in t.axes], [s.kept for s in place.spans])
+
+
+def _located(
+    sizes: Sequence[int],
+    place: Place,
+    axes: Sequence[tuple[Axis, int, tuple[int, ...]]],
+    exist: Sequence[Sequence[bool]],
+) -> tuple[Index, list[int | None]]:
+    """A place and offsets from it; an axis has its step from tile to tile, and pixels of the first one."""
+    steps = strides(sizes)
+    origins = [_origin(a, n, step) * s for (a, step, _), n, s in zip(axes, place.numbers, steps)]
+    first = sum(pixels[0] * step for (_, _, pixels), step in zip(axes, steps))
+    lines = [[(i - pixels[0]) * step for i in pixels] for (_, _, pixels), step in zip(axes, steps)]
+    return origins[0] + origins[1] + origins[2] + first, _offsets(lines, exist)
+
+
+def _offsets(lines: Sequence[Sequence[int]], exist: Sequence[Sequence[bool]]) -> list[int | None]:
+    """Sums of an offset along each axis, where the pixel exists along all of them."""
+    return [
+        sum(line[i] for line, i in zip(lines, numbers))
+        if all(there[i] for there, i in zip(exist, numbers))
+        else None
+        for numbers in product(*(range(len(line)) for line in lines))
+    ]
 
 
 def store_inputs(
-    k: Kernel, t: Tiles, name: str, image: Index, row: Index, tile: Index, stride: int, channels: int
+    k: Kernel, t: Tiles, name: str, image: Index, unit: Index, tile: Index, stride: int, channels: int
 ) -> None:
-    """B' d B of a row of tiles of "x".
+    """B d, along all axes, of a unit of tiles of "x".
 
     Args:
         name: the local array [point][tile][channel] that is written; channels padded to whole vectors.
         image: where the first of the `channels` that are wanted starts in the image.
-        tile: number of the row's first tile in the array; stride: numbers between points.
+        tile: number of the unit's first tile in the array; stride: numbers between points.
     """
-    _, width, step = t.x
-    depth = padded(channels, k.width)
-    for rows, columns, column in each_span(k, t, row):
-        corner = image + (row * 2 + t.start[0]) * (width * step) + (column * 2 + t.start[1]) * step
-        target = (tile + column) * depth
-        inside = [[a and b for b in columns.inside] for a in rows.inside]
-        for c, mask in each_vector(k, channels):
-            square = _load_square(k, "x", corner + c, width * step, step, inside, mask)
-            store_points(k, both_axes(inputs_transform, square), name, target + c, stride)
+    maps, depth = [axis.filter.inputs for axis in t.axes], padded(channels, k.width)
+    for place in each_tile(k, t, unit):
+        at, offsets = read_at(t, place)
+        _store(k, maps, "x", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
 
 
 def store_gradients(
-    k: Kernel, t: Tiles, name: str, image: Index, row: Index, tile: Index, stride: int, channels: int
+    k: Kernel, t: Tiles, name: str, image: Index, unit: Index, tile: Index, stride: int, channels: int
 ) -> None:
-    """A g A' of a row of tiles of "g"; arguments as of `store_inputs`."""
-    _, width, step = t.y
-    depth = padded(channels, k.width)
-    for rows, columns, column in each_span(k, t, row):
-        corner = image + row * (2 * width * step) + column * (2 * step)
-        target = (tile + column) * depth
-        kept = [[a and b for b in columns.kept[:2]] for a in rows.kept[:2]]
-        for c, mask in each_vector(k, channels):
-            square = _load_square(k, "g", corner + c, width * step, step, kept, mask)
-            store_points(k, both_axes(gradients_transform, square), name, target + c, stride)
+    """A' g, along all axes, of a unit of tiles of "g"; arguments as of `store_inputs`."""
+    maps, depth = [axis.filter.outputs.transposed for axis in t.axes], padded(channels, k.width)
+    for place in each_tile(k, t, unit):
+        at, offsets = written_at(t, place)
+        _store(k, maps, "g", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
 
 
-def _load_square(
-    k: Kernel, name: str, corner: Index, row: int, column: int, exists: list[list[bool]], mask: Value | None
-) -> list[list[Value]]:
-    """Values of a tile; `row` and `column` are the steps from one to the next."""
-    return [
-        [
-            k.load(name, corner + i * row + j * column, mask) if there else k.nothing
-            for j, there in enumerate(line)
-        ]
-        for i, line in enumerate(exists)
-    ]
+def _store(
+    k: Kernel,
+    maps: Sequence[Linear],
+    role: str,
+    source: Index,
+    offsets: Sequence[int | None],
+    name: str,
+    target: Index,
+    stride: int,
+    channels: int,
+) -> None:
+    """The points of a tile, for every vector of its channels."""
+    for c, mask in each_vector(k, channels):
+        held = [k.nothing if o is None else k.load(role, source + c + o, mask) for o in offsets]
+        for point, value in enumerate(along_axes(maps, held)):
+            k.store(value, name, target + c + point * stride)
 
 
-def load_points(k: Kernel, name: str, at: Index, stride: int) -> list[list[Value]]:
-    """The 16 values of a tile, one for each point."""
-    return [[k.load(name, at + (4 * i + j) * stride) for j in range(4)] for i in range(4)]
-
-
-def store_points(k: Kernel, square: Sequence[Sequence[Value]], name: str, at: Index, stride: int) -> None:
-    """Write the 16 values of a tile, one for each point."""
-    for point, value in enumerate(v for row in square for v in row):
-        k.store(value, name, at + point * stride)
+def load_points(k: Kernel, name: str, at: Index, stride: int, points: int) -> list[Value]:
+    """The values of a tile, one for each point."""
+    return [k.load(name, at + point * stride) for point in range(points)]

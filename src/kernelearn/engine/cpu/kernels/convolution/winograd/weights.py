@@ -1,15 +1,17 @@
-"""Weights of 3 x 3 windows transformed as in `transforms`, in the order in which its products read them.
+"""Weights transformed as in `filters`, along all axes, in the order in which their products read them.
 
-packed[block][point][c][lane] = (G g G')[point], g the window of output channel `lane` and input channel c
+packed[block][point][c][lane] = (G g)[point], g the window of output channel `lane` and input channel c
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import POINTS
-from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import both_axes, weights_transform
+from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Window
+from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles
+from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import along_axes
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, each_block, packed_once
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.shuffles import transpose
@@ -17,52 +19,55 @@ from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Buffer, Operation
 
+# Of depth, height and width.
+Windows = tuple[Window, ...]
 
-def transformed_weights(
-    plan: Plan, op: Operation, weights: str, blocks: Blocks, inner: int, taps: tuple[tuple[int, ...], ...]
-) -> str:
-    """Buffer with the transformed weights, made by a call that is added to the plan (once for all users).
 
-    Args:
-        inner: channels that the products sum over.
-        taps: number of the weight that meets input (i, j) of a tile, for the output (0, 0).
-    """
+def transformed_weights(plan: Plan, op: Operation, weights: str, blocks: Blocks, t: Tiles) -> str:
+    """Buffer with the transformed weights, made by a call that is added to the plan (once for all users)."""
     kind = TransformedWeights if op.operator == "conv" else TransposedWeights
     return packed_once(
         plan,
         op,
         weights,
-        kind(blocks, inner, taps),
-        Buffer("transformed", (POINTS * inner * blocks.padded,), "float32"),
+        kind(blocks, t.x[3], tuple(axis.window for axis in t.axes)),
+        Buffer("transformed", (t.points * t.x[3] * blocks.padded,), "float32"),
         Tasks(fixed=blocks.count),
         "transform weights",
     )
 
 
+def _points(windows: Windows) -> int:
+    return math.prod(window.filter.points for window in windows)
+
+
+def _taps(windows: Windows) -> int:
+    return math.prod(window.taps for window in windows)
+
+
 @dataclass(frozen=True)
 class TransformedWeights:
-    """G g G' with output channels in the lanes."""
+    """G g with output channels in the lanes."""
 
     blocks: Blocks
     inner: int
-    taps: tuple[tuple[int, ...], ...]
+    windows: Windows
 
     def emit(self, k: Kernel) -> None:
-        filters = self.blocks.channels
+        filters, points = self.blocks.channels, _points(self.windows)
 
         def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             start = (block + first) * self.blocks.lanes
-            target = block_offset(self.blocks, POINTS, self.inner, 0, first, block)
+            target = block_offset(self.blocks, points, self.inner, 0, first, block)
             with k.loop(0, self.inner) as c:
                 for v in range(vectors):
                     source, mask = start + c * filters + v * k.width, k.mask(channels - v * k.width)
-                    square = [
-                        [k.load("w", source + t * (self.inner * filters), mask) for t in row]
-                        for row in self.taps
+                    held = [
+                        k.load("w", source + tap * (self.inner * filters), mask)
+                        for tap in range(_taps(self.windows))
                     ]
-                    _store_weights(
-                        k, square, target + c * (vectors * k.width) + v * k.width, self.inner, vectors
-                    )
+                    place = target + c * (vectors * k.width) + v * k.width
+                    _store_weights(k, self.windows, held, place, self.inner, vectors)
 
         each_block(k, self.blocks, 1, body)
 
@@ -73,18 +78,18 @@ class TransposedWeights:
 
     blocks: Blocks
     inner: int
-    taps: tuple[tuple[int, ...], ...]
+    windows: Windows
 
     def emit(self, k: Kernel) -> None:
-        width = k.width
-        k.local("square", 9 * width * width)
+        width, taps, points = k.width, _taps(self.windows), _points(self.windows)
+        k.local("square", taps * width * width)
 
         def body(group: Index, first: int, block: Index, vectors: int, channels: int) -> None:
             start = (block + first) * (self.blocks.lanes * self.inner)
-            target = block_offset(self.blocks, POINTS, self.inner, 0, first, block)
+            target = block_offset(self.blocks, points, self.inner, 0, first, block)
 
             def square(f: Index, v: int, lanes: int) -> None:
-                with k.loop(0, 9) as tap:
+                with k.loop(0, taps) as tap:
                     source = start + tap * (self.blocks.channels * self.inner) + f
                     rows = [
                         k.load("w", source + c * self.inner, k.mask(lanes)) if c < channels else k.zero
@@ -93,13 +98,9 @@ class TransposedWeights:
                     for i, column in enumerate(transpose(k, rows)[:lanes]):
                         k.store(column, "square", tap * (width * width) + i * width)
                 with k.loop(0, lanes) as line:
-                    held = [
-                        [k.load("square", line * width + t * (width * width)) for t in row]
-                        for row in self.taps
-                    ]
-                    _store_weights(
-                        k, held, target + (f + line) * (vectors * width) + v * width, self.inner, vectors
-                    )
+                    held = [k.load("square", line * width + tap * (width * width)) for tap in range(taps)]
+                    place = target + (f + line) * (vectors * width) + v * width
+                    _store_weights(k, self.windows, held, place, self.inner, vectors)
 
             full = self.inner // width * width
             for v in range(vectors):
@@ -112,8 +113,9 @@ class TransposedWeights:
 
 
 def _store_weights(
-    k: Kernel, square: Sequence[Sequence[Value]], target: Index, inner: int, vectors: int
+    k: Kernel, windows: Windows, held: Sequence[Value], target: Index, inner: int, vectors: int
 ) -> None:
     """Transform the weights of a vector of output channels and write them, point by point."""
-    for point, value in enumerate(v for row in both_axes(weights_transform, square) for v in row):
+    maps = [window.filter.taps for window in windows]
+    for point, value in enumerate(along_axes(maps, held)):
         k.store(value, "packed", target + point * (inner * vectors * k.width))

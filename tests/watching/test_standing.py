@@ -1,0 +1,67 @@
+"""A watcher that nobody stopped gives way to the next one, in one process; not to that of another."""
+
+import os
+
+import pytest
+
+from kernelearn.errors import ArgumentError
+from kernelearn.recording import Run
+from kernelearn.watching.standing import stand
+from tests.watching.test_book import Program
+from tests.watching.test_opening import ABOUT, opened
+
+
+class Watching:
+    """A watcher of a program, as far as others see it."""
+
+    def __init__(self, folder, model, **options):
+        self.folder, self.watched, self.is_writing = folder, model, True
+        self.book = opened(folder, every=1, **options).book(
+            {**ABOUT, "weights": {"layer/kernel": (3, 2)}}, model
+        )
+        self.program = Program()
+        self.program.step(self.book)
+        stand(self)
+
+    def give_way(self):
+        self.is_writing = False
+        self.book.close("interrupted")
+
+    def forget(self):
+        self.is_writing = False
+
+
+@pytest.mark.parametrize(("place", "is_same"), [("run", False), ("run", True), ("next", True)])
+def test_the_older_one_ends_with_a_warning(tmp_path, place, is_same):
+    model = object()
+    older = Watching(tmp_path / "run", model)
+    with pytest.warns(UserWarning, match=r"run.*was not stopped"):
+        newer = Watching(tmp_path / place, model if is_same else object(), overwrite=True)
+    assert not older.is_writing and newer.is_writing
+    newer.give_way()
+    assert Run(tmp_path / place).last_step == 1
+    assert Run(tmp_path / "run").status == "interrupted"
+
+
+def test_others_go_on(tmp_path):
+    models = object(), object()
+    both = [Watching(tmp_path / name, model) for name, model in zip("ab", models)]
+    with pytest.raises(ArgumentError, match="overwrite=True"):
+        opened(tmp_path / "a").book(ABOUT, models[1])
+    for one in both:
+        one.program.step(one.book)
+        one.give_way()
+    assert [Run(tmp_path / name).last_step for name in "ab"] == [2, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_leaves_the_run_alone(tmp_path):
+    watching = Watching(tmp_path / "run", object())
+    child = os.fork()
+    if not child:
+        os._exit(int(watching.is_writing))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    watching.program.step(watching.book)
+    watching.give_way()
+    assert Run(tmp_path / "run").last_step == 2
