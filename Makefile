@@ -14,11 +14,12 @@ TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FUZZ ?= 100000
 # The processor that `make test-target` compiles for, and what it runs: networks trained and used.
 TARGET ?= avx2
-TARGET_TESTS = tests/models tests/layers tests/training/test_fit.py tests/training/test_on_batch.py tests/test_tiny.py \
-	tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
+TARGET_TESTS = tests/models/test_zoo.py tests/layers tests/training/test_fit.py tests/training/test_on_batch.py \
+	tests/test_tiny.py tests/engine/cpu/test_executable.py tests/engine/cpu/test_random_networks.py
+NATIVE = from kernelearn.engine.cpu.machine.target import find_target; print(find_target("native").name)
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
-LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py live_torch_backend.py \
-	live_torch_backend_outside.py)
+LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py \
+	live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py live_torch_bench.py)
 # Those that take minutes: where there is time.
 LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_watch_loops.py live_torch_random.py \
 	live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
@@ -31,7 +32,7 @@ PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 WHEEL_ENV = build/wheel-env
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-target test-peers test-peers-sweeps fuzz kills lint dist check-dist bench \
+.PHONY: help install install-peers demo test test-slow test-target test-peers test-peers-sweeps fuzz kills lint dist check-dist bench \
 	bench-alone docs notebooks parity replicate-kernels clean
 
 help: ## list the commands
@@ -55,11 +56,14 @@ $(VENV)/.installed-docs: $(VENV)/.installed-dev
 	$(VENV)/bin/$(PIP_INSTALL) -e '.[docs]'
 	touch $@
 
+# Twenty thousand files, most of which nothing imports: Python compiles those that it needs.
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/$(PIP_INSTALL) torch==2.13.0 keras jax tensorflow-cpu onnx onnxruntime
-	$(PEERS)/bin/$(PIP_INSTALL) -e '.[dev]'
+	$(PEERS)/bin/$(PIP_INSTALL) --no-compile torch==2.13.0 keras jax tensorflow-cpu onnx onnxruntime
+	$(PEERS)/bin/$(PIP_INSTALL) --no-compile -e '.[dev]'
 	touch $@
+
+install-peers: $(PEERS)/.installed ## make .venv-peers with Keras, PyTorch, TensorFlow, JAX, ONNX Runtime (large download)
 
 demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and report how the kernels learned
 	$(VENV)/bin/kernelearn train digits --record --record-kernels 20 --record-full conv1 --record-ledger 61 \
@@ -90,8 +94,12 @@ test-slow: install ## run the slow sweeps
 	$(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m slow $(PYTEST_ARGS)
 
 test-target: install ## run what depends on the processor once more, as on another one: TARGET=baseline
-	KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" \
-		$(TARGET_TESTS) $(PYTEST_ARGS)
+	@if [ "$$($(VENV)/bin/python -c '$(NATIVE)')" = "$(TARGET)" ]; then \
+		echo "make test compiles for $(TARGET) already: nothing is run once more"; \
+	else \
+		KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" \
+			$(TARGET_TESTS) $(PYTEST_ARGS); \
+	fi
 
 test-peers: $(PEERS)/.installed ## run what a living Keras, PyTorch and ONNX Runtime are needed for, all but the slow sweeps
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_TESTS) $(PYTEST_ARGS)

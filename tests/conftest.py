@@ -4,6 +4,7 @@ Compiled kernels are kept in .pytest_cache, so that no test leaves anything in t
 is kept beside the source, whatever the environment says: the processes that tests start read it again.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """What is collected stays to the end: leave it out of what the garbage collector walks each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

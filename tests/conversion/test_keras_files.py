@@ -47,6 +47,21 @@ def test_a_network_comes_back_and_trains_on(ending, tmp_path):
         assert again.metadata == {"by": "me"}
 
 
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (1, 0)), 1, 0, "same"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_the_largest_of_windows_beyond_the_borders(padding, data_format, tmp_path):
+    """Keras has no such pooling: an operation before it adds borders that never win, in a branch as well."""
+    start = layers.Input((8, 8, 2))
+    x = layers.Conv2D(3, 3, padding="same", name="below")(start)
+    pooled = ops.max_pool(x - 5.0, 3, strides=1, padding=padding, data_format=data_format)
+    beside = layers.Conv2D(3, 1, name="beside")(layers.Conv2D(3, 1, name="beside_before")(start))
+    y = layers.Concatenate()([layers.GlobalMaxPooling2D()(pooled), layers.GlobalMaxPooling2D()(beside)])
+    model = Model(start, layers.Dense(3)(y))
+    model.save(tmp_path / "m.keras")
+    again = load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5"])
 def test_equal_content_gives_equal_bytes(ending, tmp_path):
     model = network()

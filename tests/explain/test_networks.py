@@ -14,7 +14,7 @@ from kernelearn.utils import set_random_seed
 from tests.explain.networks import NETWORKS, network
 
 BOUNDS = {"float32": 1e-6, "float64": 1e-13}
-IMAGES, UNITS = 4, 3
+IMAGES, UNITS = 4, 1
 
 
 def opened(name, dtype):

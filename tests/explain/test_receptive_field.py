@@ -293,7 +293,7 @@ def layer_of(kind, kernel, stride, dilation):
     }[kind]()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(stacks())
 def test_random_stacks_see_what_their_gradients_reach(stack):
     size, kinds = stack
@@ -304,7 +304,7 @@ def test_random_stacks_see_what_their_gradients_reach(stack):
     check_all_units(model, most=6)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3)), min_size=2, max_size=4))
 def test_random_branches_see_what_their_gradients_reach(parts):
     x = Input((7, 6, 2))

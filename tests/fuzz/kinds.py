@@ -156,70 +156,63 @@ def _pictures(folder: Path) -> list[Kind]:
 
 
 def _own_kinds(folder: Path) -> list[Kind]:
+    """Models, a checkpoint, a recording and what a training tells of itself, of one small network."""
     model, run = network(), folder / "run"
     x = _numbers().astype(np.float32) / 255
-    model.fit(
-        x, np.arange(6) % 3, epochs=2, verbose=0, batch_size=3, callbacks=[Recorder(run, ledger_every=1)]
-    )
+    recorder = Recorder(run, ledger_every=1)
+    model.fit(x, np.arange(6) % 3, epochs=2, verbose=0, batch_size=3, callbacks=[recorder])
+    return [*_saved_models(folder, model), *_records_of(run), _told_training(folder)]
+
+
+def _weights(read: Any) -> bytes:
+    return digest([weight.numpy() for weight in read.weights])
+
+
+def _saved_models(folder: Path, model: Any) -> list[Kind]:
     saved, checkpoint = folder / "m" / "m.kernelearn", folder / "c" / "c.kernelearn"
-    model.save(saved)
     tensors = folder / "s" / "m.safetensors"
+    model.save(saved)
     model.save(tensors)
     save_checkpoint(checkpoint, model)
-    about = {
-        "arguments": {"data": "x"},
-        "data": {"name": "x"},
-        "command": [],
-        "versions": {},
-        "status": "ended",
-    }
-    trained = file_of(folder / "trained", "run.json", json.dumps({**about, "results": {}}).encode())
-    other, known = network(), set[tuple[Any, ...]]()
-
-    def weights(read: Any) -> bytes:
-        return digest([weight.numpy() for weight in read.weights])
-
-    def loaded() -> bytes:
-        return weights(models.load_model(saved))
-
-    def described() -> bytes:
-        return str(Training.load(trained.parent)).encode()
+    other = network()
 
     def restored() -> bytes:
         load_checkpoint(checkpoint, other)
-        return weights(other)
+        return _weights(other)
+
+    of_header = {"header": mutate.header_of_safetensors}
+    return [
+        Kind("model", saved, lambda: _loaded_model(saved), True, {"value": mutate.own_format(saved)}),
+        Kind("safetensors", tensors, lambda: _loaded_model(tensors), False, of_header),
+        Kind("checkpoint", checkpoint, restored, True, {"value": mutate.own_format(checkpoint)}),
+    ]
+
+
+def _loaded_model(path: Path) -> bytes:
+    return _weights(models.load_model(path))
+
+
+def _records_of(run: Path) -> list[Kind]:
+    """The files of a recording, any of which spoils the whole."""
+    known = set[tuple[Any, ...]]()
 
     def recorded() -> bytes:
         return _told_apart(Run(run), known)
 
     record = next(run.glob("kernels-*.bin"))
     return [
-        Kind(
-            "model",
-            saved,
-            lambda: weights(models.load_model(saved)),
-            True,
-            {"value": mutate.own_format(saved)},
-        ),
-        Kind(
-            "safetensors",
-            tensors,
-            lambda: weights(models.load_model(tensors)),
-            False,
-            {"header": mutate.header_of_safetensors},
-        ),
-        Kind("checkpoint", checkpoint, restored, True, {"value": mutate.own_format(checkpoint)}),
         Kind("manifest", run / "manifest.json", recorded, True, {"value": mutate.manifest}),
         Kind("events", run / "events.jsonl", recorded, True, {"value": mutate.events}),
         Kind("segment", record, recorded, True, {"header": mutate.header_of_record(_record_bytes(run))}),
-        Kind(
-            "run.json",
-            trained,
-            lambda: str(Training.load(trained.parent)).encode(),
-            False,
-            {"value": mutate.json_file},
-        ),
     ]
+
+
+def _told_training(folder: Path) -> Kind:
+    about = {"arguments": {"data": "x"}, "data": {"name": "x"}, "command": [], "versions": {}}
+    content = json.dumps({**about, "status": "ended", "results": {}}).encode()
+    path = file_of(folder / "trained", "run.json", content)
+    read = lambda: str(Training.load(path.parent)).encode()  # noqa: E731
+    return Kind("run.json", path, read, False, {"value": mutate.json_file})
 
 
 def _told_apart(run: Run, known: set[tuple[Any, ...]]) -> bytes:

@@ -334,6 +334,23 @@ def test_networks_of_the_zoo(name, tmp_path):
         agree(ours.train_on_batch(x, [0, 3]), theirs.train_on_batch(x, np.array([0, 3])), 1e-6)
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (1, 0))])
+def test_the_largest_of_windows_beyond_the_borders(padding, ending, tmp_path):
+    """Two operations of Keras, which count where it orders the layers of branches."""
+    start = layers.Input((7, 8, 2))
+    deep = layers.Conv2D(2, 3, padding="same")(start)
+    deep = kernelearn.ops.max_pool(deep - 5.0, 3, strides=1, padding=padding)
+    wide = layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(start)))
+    y = layers.Concatenate()([layers.GlobalMaxPooling2D()(one) for one in (deep, wide)])
+    model = scrambled(kernelearn.Model(start, layers.Dense(3)(y)))
+    model.save(tmp_path / f"m{ending}")
+    theirs = keras.models.load_model(tmp_path / f"m{ending}")
+    same_weights(model, theirs)
+    x = np.random.default_rng(0).standard_normal((3, 7, 8, 2))
+    agree(model.predict(x, verbose=0), theirs.predict(x, verbose=0))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_living_models(seed):
     theirs, x, _, _ = networks.random_network(keras, seed)

@@ -22,17 +22,19 @@ from torch.nn import functional as F  # noqa: E402
 from kernelearn.errors import ArgumentTypeError  # noqa: E402
 from kernelearn.torch import arrange, explain, optimize  # noqa: E402
 from kernelearn.torch.backend import compile_graph  # noqa: E402
+from kernelearn.torch.measuring import VARIABLE  # noqa: E402
 from kernelearn.torch.passes import SAID  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def fresh():
+def fresh(monkeypatch):
     """Each test has a Dynamo of its own, and no graph may be left to PyTorch unsaid."""
     torch._dynamo.reset()
     SAID.clear()
     torch.manual_seed(0)
+    monkeypatch.setenv(VARIABLE, "0")  # what is faster elsewhere is tested here, too
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*kernelearn.*")
         yield
@@ -142,6 +144,36 @@ def test_a_step_is_that_of_float64(make, layout):
     called, backend = compiled(model)
     assert_same_step(model, x, y, called)
     assert len(backend.regions) == 1
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_sizes_of_images_are_compiled_one_by_one(dynamic):
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+    )
+    backend = Counting()
+    called = torch.compile(model, backend=backend, dynamic=dynamic)
+    sizes = [(4, 8, 8), (4, 12, 12), (7, 12, 12), (9, 12, 10), (5, 12, 12), (3, 8, 8), (4, 12, 12)]
+    for count, height, width in sizes:
+        x, y = torch.randn(count, 3, height, width), torch.randint(0, 10, (count,))
+        assert_same_step(model, x, y, called)
+    assert len(backend.made) == len(backend.regions) <= 6
+    torch._dynamo.reset()
+    x = torch.randn(2, 3, 8, 8)
+    torch._dynamo.mark_dynamic(x, 2)
+    with pytest.warns(UserWarning, match="mark_dynamic"):
+        result = torch.compile(model, backend=Counting())(x)
+    assert torch.equal(result, model(x))
+
+
+def test_two_steps_of_models_of_other_sizes():
+    for channels, size in ((1, 16), (3, 8)):
+        model = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+        x, y = images(5, size, channels)
+        model(x)
+        step = optimize(model, torch.optim.SGD(model.parameters(), 0.1))
+        step(x, y)
+        assert step.is_fused
 
 
 def test_lenet_learns_as_in_eager_mode():

@@ -16,12 +16,14 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from kernelearn.torch import optimize  # noqa: E402
+from kernelearn.torch.measuring import VARIABLE  # noqa: E402
 from kernelearn.torch.passes import SAID  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def fresh():
-    """Each test has a Dynamo of its own."""
+def fresh(monkeypatch):
+    """Each test has a Dynamo of its own, and nothing is left to PyTorch for its speed."""
+    monkeypatch.setenv(VARIABLE, "0")
     torch._dynamo.reset()
     SAID.clear()
     torch.manual_seed(0)

@@ -74,6 +74,80 @@ def test_attention_and_channels_last(name, training):
     assert share.taken > 25
 
 
+class Tokens(torch.nn.Module):
+    """A class token, positions, and a thing that is repeated for all images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.token = torch.nn.Conv2d(3, 4, 2, 2), torch.nn.Parameter(torch.randn(1, 1, 4))
+        self.places, self.head = torch.nn.Parameter(torch.randn(1, 10, 4)), torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        y = self.conv(x).flatten(2).transpose(1, 2)
+        y = torch.cat([self.token.expand(y.shape[0], -1, -1), y], 1) + self.places
+        y = torch.cat([self.token.repeat(x.size(0), 1, 1), y], 1)
+        return self.head(y[:, 0] + y.mean(1) + self.token[0, 0].expand(x.size(0), 4))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_one_thing_for_all_images(training):
+    ours, eager, share = compared(Tokens().train(training), [torch.randn(5, 3, 6, 6)])
+    assert not wrong(ours, eager)
+    assert not share.refused
+    assert set(share.left.values()) <= MAY_STAY, share.left
+    module, share = Tokens(), Share()
+    called = on_engine(module, share)
+    for count in (5, 3, 7):  # compiled for one number of images, then for any
+        x = torch.randn(count, 3, 6, 6)
+        torch.testing.assert_close(called(x), module(x))
+    assert share.graphs == 2
+
+
+class Switching(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 5, 1)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        with torch.no_grad():
+            size = self.b(x).abs().mean()
+            with torch.enable_grad():
+                more = x * 2
+        return torch.tanh(self.b(x)) / (size + 1) + more.mean()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_switches_split_the_graph(gradients):
+    module, x = Switching(), torch.randn(4, 3, 6, 6)
+    if gradients:
+        ours, eager, share = compared(module, [x])
+        assert not wrong(ours, eager)
+    else:
+        share = Share()
+        with torch.no_grad():
+            torch.testing.assert_close(on_engine(module, share)(x), module(x))
+    assert not share.refused
+    assert share.taken >= 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_entries_that_may_see_nothing(value):
+    """And numbers that are none, under pooling with holes."""
+    mask = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
+    x = torch.randn(2, 1, 3, 4)
+    share, attend = Share(), torch.nn.functional.scaled_dot_product_attention
+    found = on_engine(lambda x, m: attend(x, x, x, m), share)(x, mask)
+    torch.testing.assert_close(found, attend(x, x, x, mask))
+    assert share.taken == 1
+    maps = torch.randn(2, 3, 7, 7)
+    maps[0, 0, 3, 3] = maps[1] = value
+    share = Share()
+    pool = lambda x: torch.nn.functional.max_pool2d(x, 3, 2, 1, dilation=2)  # noqa: E731
+    torch.testing.assert_close(on_engine(pool, share)(maps), pool(maps), equal_nan=True)
+    assert share.taken == 1
+
+
 def test_dropout_draws_what_eager_draws():
     """All kinds of it, between other random numbers; with the same seed the same numbers are dropped."""
     torch.manual_seed(0)

@@ -17,8 +17,9 @@ from torch import nn
 import kernelearn as kl
 from kernelearn import layers
 from kernelearn.models import zoo
+from tests.parity.our_random import random_model
 from tests.parity.torch_modules import MODULES
-from tests.parity.torch_random import random_model, random_module, settled
+from tests.parity.torch_random import random_module, settled
 
 CASES = int(os.environ.get("KERNELEARN_CONVERSION_CASES", "24"))
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

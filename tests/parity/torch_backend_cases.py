@@ -137,6 +137,8 @@ POOLS = [
         lambda x: F.adaptive_avg_pool2d(x, (3, 4)),
         lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
         lambda x: F.adaptive_max_pool2d(x, (3, 2)),
+        lambda x: F.max_pool2d(x, 2, 1, dilation=3),
+        lambda x: F.max_pool2d(F.relu(x), (3, 2), 2, 1, dilation=(2, 1), ceil_mode=True),
     ),
     *cases(LINES, lambda x: F.max_pool1d(x, 3, 2, 1), lambda x: F.avg_pool1d(x, 3, 2, 1)),
     *cases(LINES, lambda x: F.adaptive_avg_pool1d(x, 4), lambda x: F.adaptive_max_pool1d(x, 1)),
@@ -184,6 +186,9 @@ PARTS = [
         lambda x: (x * 2).mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1),
         lambda x: (x * 2).unsqueeze(1).sigmoid(),
         lambda x: (x * 2)[:, :1].expand(-1, 4, -1, -1).tanh(),
+        lambda x: (x * 2).repeat(1, 2, 1, 3),
+        lambda x: (x * 2).roll((1, -2), (2, 3)),
+        lambda x: x.permute(0, 2, 3, 1).roll(shifts=(3, 9), dims=(1, 2)) * 2,
     ),
 ]
 REDUCTIONS = [
@@ -200,6 +205,12 @@ REDUCTIONS = [
         lambda x: x.var(1, correction=0, keepdim=True),
         lambda x: x.softmax(1),
         lambda x: x.log_softmax(-1),
+        lambda x: x.std((2, 3)),
+        lambda x: x.norm(dim=1, keepdim=True),
+        lambda x: F.relu(x).norm(dim=(1, 2)),
+        lambda x: F.normalize(F.relu(x), dim=1),
+        lambda x: x.logsumexp((1, 2)),
+        lambda x: x.logsumexp(3, keepdim=True),
     ),
     *cases(
         ROWS, lambda x: x.softmax(-1), lambda x: F.log_softmax(x, 1), lambda x: x.sum(0), lambda x: x.mean(0)
@@ -215,6 +226,27 @@ PRODUCTS = [
     Case(lambda x, w, b: torch.addmm(b, x, w, beta=0.5, alpha=2), ROWS, ((7, 4), (4,))),
     Case(lambda x: F.scaled_dot_product_attention(x, x * 0.5, x + 1), (3, 2, 5, 4)),
     Case(lambda x, w: F.scaled_dot_product_attention(x, x, x, w, scale=0.3), (3, 2, 5, 4), ((5, 5),)),
+    Case(lambda x: F.scaled_dot_product_attention(x, x * 0.5, x + 1, is_causal=True), (3, 2, 5, 4)),
+    Case(lambda x: F.scaled_dot_product_attention(x, x[:, :, :3], x[:, :, 2:], is_causal=True), (3, 2, 5, 4)),
+    Case(lambda x, w: F.scaled_dot_product_attention(x, x, x, w > -0.2), (3, 2, 5, 4), ((5, 5),)),
+    Case(lambda x: F.scaled_dot_product_attention(x, x, x, x[:, :, :, :1] > x[:, :, :1, 0:1]), (3, 2, 5, 4)),
+]
+CONDITIONS = [
+    *cases(
+        IMAGES,
+        lambda x: torch.where(x > 0, x, 0.1 * x),
+        lambda x: torch.where((x > 0) & (x < 1), x, x * x),
+        lambda x: torch.where((x >= 0.5) | (x <= -0.5), 0.25, x),
+        lambda x: torch.where(~(x > x.mean((2, 3), keepdim=True)), x * 2, -1.0),
+        lambda x: torch.where(torch.isnan(x), 0.0, x),
+        lambda x: x.masked_fill(x < 0, 0.5),
+        lambda x: x.permute(0, 2, 3, 1).masked_fill(x[:, :1].permute(0, 2, 3, 1) > 0, -2.0),
+        lambda x: x * (x > 0.2),
+        lambda x: x * (x != 0.2).float() + (x == 0.2),
+        lambda x: (x > 0) * 2.0 - x.le(1.0).to(x.dtype),
+        lambda x: (x > 0, x * 2),
+    ),
+    Case(lambda x, w: torch.where(x > w, x, w), IMAGES, (C11,)),
 ]
 FAMILIES = {
     "activations": cases(IMAGES, *ACTIVATIONS),
@@ -227,6 +259,7 @@ FAMILIES = {
     "parts": PARTS,
     "reductions": REDUCTIONS,
     "products": PRODUCTS,
+    "conditions": CONDITIONS,
 }
 
 

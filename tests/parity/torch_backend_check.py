@@ -98,6 +98,7 @@ def run(module: nn.Module, inputs: list[Tensor], called: Any = None, seed: int =
     """One forward and backward pass."""
     inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in inputs]
     module.zero_grad()
+    told = [] if called is not None else _plain_gradients(module)
     torch.manual_seed(seed)
     results = listed((module if called is None else called)(*inputs))
     loss: Any = 0
@@ -107,11 +108,27 @@ def run(module: nn.Module, inputs: list[Tensor], called: Any = None, seed: int =
             loss = loss + (y * torch.cos(3 * ramp + k).to(y.dtype)).sum()
     if isinstance(loss, Tensor):
         loss.backward()
+    for hook in told:
+        hook.remove()
     numbers = {f"result {k}": y.detach() for k, y in enumerate(results)}
     numbers |= {f"gradient of input {k}": x.grad for k, x in enumerate(inputs) if x.grad is not None}
     numbers |= {f"gradient of {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
     numbers |= {f"buffer {n}": b for n, b in module.named_buffers()}
     return Found({name: value.detach().double().clone() for name, value in numbers.items()})
+
+
+def _plain_gradients(module: nn.Module) -> list[Any]:
+    """Hooks that give batch normalisations their gradients in the plain order of memory.
+
+    Of maps of a single column whose channels lie side by side PyTorch (2.13) reads them in the wrong order.
+    """
+
+    def hook(norm: nn.Module, inputs: Any, y: Tensor) -> None:
+        if y.requires_grad:
+            y.register_hook(lambda grad: grad.contiguous())
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return [part.register_forward_hook(hook) for part in module.modules() if isinstance(part, kinds)]
 
 
 def compared(

@@ -1,4 +1,4 @@
-"""Random networks for conversion: modules of PyTorch with every layer and option, and models of ours."""
+"""Random modules of PyTorch for conversion, with every layer and option; our models: `our_random`."""
 
 import random
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernelearn import Input, Model, layers
 from tests.parity.torch_blocks import random_block
 
 ACTIVATIONS = (
@@ -224,111 +223,3 @@ def settled(net: Any) -> Any:
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.uniform_(part.bias, -0.5, 0.5)
     return net
-
-
-# --- models of ours
-
-NAMED = ("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh")
-NAMED += ("softplus", "softsign", "hard_sigmoid", "hard_silu")
-
-
-def random_model(seed: int) -> Model:
-    """A random functional model with every layer that PyTorch has too, and options that it says otherwise."""
-    r = random.Random(seed)
-    rank = r.choice((1, 2, 2, 2, 3))
-    sizes = tuple(r.randint(5, {1: 20, 2: 12, 3: 7}[rank]) for _ in range(rank))
-    start = Input((*sizes, r.randint(1, 4)))
-    x = start
-    for _ in range(r.randint(2, 5)):
-        y = _our_block(r, rank, x)
-        if y.shape == x.shape and r.random() < 0.5:
-            y = r.choice((layers.Add, layers.Multiply, layers.Maximum, layers.Average))()([x, y])
-        elif y.shape[:-1] == x.shape[:-1] and r.random() < 0.3:
-            y = layers.Concatenate()([x, y])
-        x = y
-    return Model(start, _our_head(r, rank, x))
-
-
-def _our_block(r: random.Random, rank: int, x: Any) -> Any:
-    small = min(x.shape[1:-1]) < 3
-    each = lambda low, high: tuple(r.randint(low, high) for _ in range(rank))  # noqa: E731
-    padding = "same" if small else r.choice(("same", "valid"))
-    kind = r.choice(("conv", "conv", "depthwise", "separable", "transposed", "pool", "norm", "shape"))
-    activation = r.choice((None, *NAMED))
-    channels = x.shape[-1]
-    if kind == "conv" or (kind in ("depthwise", "separable") and rank == 3):
-        groups = r.choice([g for g in (1, channels) if channels % g == 0])
-        window = (
-            {"strides": each(1, 2)} if r.random() < 0.5 else {"dilation_rate": each(1, 2) if not small else 1}
-        )
-        size = each(1, 2) if padding == "valid" else each(1, 4)
-        return getattr(layers, f"Conv{rank}D")(
-            groups * r.randint(1, 3),
-            size,
-            padding=padding,
-            groups=groups,
-            activation=activation,
-            use_bias=r.random() < 0.7,
-            bias_initializer="random_normal",
-            **window,
-        )(x)
-    if kind == "depthwise":
-        made = getattr(layers, f"DepthwiseConv{rank}D")
-        return made(2, padding=padding, depth_multiplier=r.randint(1, 2), strides=r.randint(1, 2))(x)
-    if kind == "separable":
-        return getattr(layers, f"SeparableConv{rank}D")(
-            r.randint(1, 4), 3, padding="same", activation=activation
-        )(x)
-    if kind == "transposed":
-        if max(x.shape[1:-1]) > 16:
-            return x
-        strides = each(1, 2)
-        extra = r.choice((None, tuple(r.randint(0, s - 1) for s in strides)))
-        return getattr(layers, f"Conv{rank}DTranspose")(
-            r.randint(1, 3), each(1, 4), strides, padding, output_padding=extra, activation=activation
-        )(x)
-    if kind == "pool":
-        name = r.choice(("MaxPooling", "AveragePooling"))
-        size = each(1, 2) if padding == "valid" else each(1, 3)
-        return getattr(layers, f"{name}{rank}D")(size, each(1, 3), padding)(x)
-    if kind == "norm":
-        return r.choice(
-            (
-                layers.BatchNormalization(
-                    momentum=0.8, epsilon=r.choice((1e-3, 1e-5)), scale=r.random() < 0.7
-                ),
-                layers.BatchNormalization(axis=1),
-                layers.LayerNormalization(axis=list(range(-r.randint(1, rank + 1), 0))),
-                layers.GroupNormalization(groups=r.choice((1, -1))),
-                layers.PReLU(shared_axes=list(range(1, rank + 1)), alpha_initializer="random_normal"),
-                layers.LeakyReLU(),
-                layers.ReLU(max_value=r.choice((1.0, 6.0))),
-                layers.ELU(0.7),
-                layers.Softmax(r.choice((-1, 1))),
-                layers.Dense(3, activation=activation),
-                layers.Dropout(0.2),
-            )
-        )(x)
-    widths = tuple((r.randint(0, 1), r.randint(0, 2)) for _ in range(rank))
-    return r.choice(
-        (
-            lambda v: getattr(layers, f"ZeroPadding{rank}D")(widths if rank > 1 else widths[0])(v),
-            lambda v: getattr(layers, f"UpSampling{rank}D")(2)(v) if max(v.shape[1:-1]) < 10 else v,
-            lambda v: layers.Permute((*range(2, rank + 2), 1))(v),
-            lambda v: layers.Rescaling(0.5, 0.1)(v),
-            lambda v: v * 2.0 - 1.0,
-        )
-    )(x)
-
-
-def _our_head(r: random.Random, rank: int, x: Any) -> Any:
-    kind = r.choice(("flatten", "flatten", "average", "max", "maps"))
-    if kind == "maps":
-        return layers.Activation("tanh")(x)
-    if kind == "flatten":
-        x = layers.Dropout(0.1)(layers.Flatten()(x))
-        if r.random() < 0.5:
-            x = layers.BatchNormalization()(x)
-    else:
-        x = getattr(layers, f"Global{kind.title()}Pooling{rank}D")(keepdims=False)(x)
-    return layers.Dense(3, activation="softmax")(layers.Dense(5, activation="relu")(x))

@@ -209,3 +209,20 @@ def test_released_layers_end_it():
     fresh.freeze(until="conv2")
     with pytest.raises(NotBuiltError, match="compile"):
         CachedFeatures(fresh).fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_bytes": -1}, "max_bytes"),
+        ({"max_bytes": "1 GB"}, "max_bytes"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 1.5}, "batch_size"),
+        ({"folder": 3}, "folder"),
+    ],
+)
+def test_what_is_no_number_or_folder_is_refused(options, words):
+    with pytest.raises(ArgumentError, match=words):
+        CachedFeatures(ready(plain), **options)
+    with pytest.raises(ArgumentError, match="expected a model, got str"):
+        CachedFeatures("model.kernelearn", **options)

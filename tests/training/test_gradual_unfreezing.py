@@ -166,6 +166,12 @@ def test_what_cannot_be_is_refused_before_the_first_step():
         GradualUnfreezing(every=0)
     with pytest.raises(UnknownNameError, match="conv2"):
         fit(GradualUnfreezing(until="conv3"))
+    for groups in ("head", []):
+        with pytest.raises(ArgumentError, match="at least one group"):
+            GradualUnfreezing(groups=groups)
+    for groups in (["head", "head"], ["head", "flat"]):
+        with pytest.raises(ArgumentError, match="no layers with weights that no group before"):
+            fit(GradualUnfreezing(groups=groups))
     with pytest.raises(ArgumentError, match="none of the groups"):
         fit(GradualUnfreezing(until="flat"))
     model = Sequential([Input((4,)), layers.Flatten()])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelearn.bench.rivals import OURS, Comparison
+from kernelearn.bench.sections import inside_torch
 from kernelearn.bench.statistics import Spread
 from kernelearn.bench.suite import Ceilings, Report
 from kernelearn.errors import ArgumentError
@@ -298,6 +299,21 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     return [*tables, Table(title, ["", *map(str, sizes)], shares)]
 
 
+def _torch(rows: list[Comparison], limits: Ceilings) -> list[Table]:
+    """The best of PyTorch, and how many times as fast each way of ours is."""
+    found = [inside_torch.ratios(row) for row in rows]
+    modes = list(dict.fromkeys(mode for ratios in found for mode in ratios))
+    lines = []
+    for row, ratios in zip(rows, found):
+        is_known = inside_torch.PYTORCH in row.peers()
+        best = row.best(inside_torch.PYTORCH) if is_known else ""
+        cells = [row.label, f"{_ms(row.time(best).median)} ({best})" if is_known else "-"]
+        lines.append([*cells, *(_ratio(ratios[mode]) if mode in ratios else "-" for mode in modes)])
+    title = "The engine inside PyTorch: how many times as long the best of PyTorch takes"
+    first = Table(title, ["", "PyTorch, best ms", *modes], lines, _notes(rows))
+    return [first, _times("The engine inside PyTorch", rows)]
+
+
 _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "training": _comparisons("Training"),
     "inference": _comparisons("Inference"),
@@ -310,6 +326,7 @@ _MAKERS: dict[str, Callable[[list[Any], Ceilings], list[Table]]] = {
     "own-code": _own_code,
     "transfer": _transfer,
     "distributed": _distributed,
+    "torch": _torch,
 }
 
 

@@ -38,6 +38,7 @@ class Settings:
     Attributes:
         against: peers, names of `PEERS`.
         nets: names of networks; "all" stands for the zoo's and one of each kind.
+        torch_nets: of the section "torch", which has networks of its own; none: all of them.
         batches: instead of each network's own.
         threads: for everybody.
         dtype: "float32" or "bfloat16" (mixed precision).
@@ -50,6 +51,7 @@ class Settings:
 
     against: tuple[str, ...] = tuple(PEERS)
     nets: tuple[str, ...] = tuple(NETS)
+    torch_nets: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
     threads: int = 2
     dtype: str = "float32"
@@ -180,6 +182,7 @@ def sections() -> dict[str, Section]:
         curves,
         distributed,
         inference,
+        inside_torch,
         memory,
         own_code,
         reading,
@@ -200,6 +203,7 @@ def sections() -> dict[str, Section]:
         "own-code": own_code.run,
         "transfer": transfer.run,
         "distributed": distributed.run,
+        "torch": inside_torch.run,
     }
 
 

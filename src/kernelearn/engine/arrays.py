@@ -1,5 +1,6 @@
-"""Types that the formulas and the operator table speak of."""
+"""Types that the formulas and the operator table speak of, and what is asked of them everywhere."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,3 +23,12 @@ def known(size: int | None) -> int:
     """A size that is not the number of images."""
     assert size is not None, "the number of images is known only when a step runs"
     return size
+
+
+def inverse_order(order: Sequence[int]) -> Sizes:
+    """The order of axes that undoes another.
+
+    >>> inverse_order((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(order.index(axis) for axis in range(len(order)))

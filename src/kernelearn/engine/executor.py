@@ -60,8 +60,9 @@ class ReferenceExecutable:
     ) -> None:
         """Run, and let `use` have the outputs; see `Executable`."""
         found = self.run(inputs, is_checked=True)
-        for number in range(self._announced if reached is not None else 0):
-            reached(number, found)  # type: ignore[misc]
+        if reached is not None:
+            for number in range(self._announced):
+                reached(number, found)
         use(found)
 
     def work(self, images: int = 32) -> list[Work]:

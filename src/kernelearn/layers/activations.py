@@ -6,6 +6,7 @@ import math
 from typing import Any, Unpack
 
 from kernelearn.constraints import ConstraintLike
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.initializers.base import InitializerLike
@@ -191,7 +192,7 @@ def _softmax_over(graph: ProgramBuilder, x: Buffer, axes: tuple[int, ...]) -> Bu
     rest, joined = sizes[: -len(axes)], math.prod(sizes[-len(axes) :])
     flat = graph.add("reshape", moved, shape=(None, *rest, joined))
     y = graph.add("reshape", lower_activation(graph, flat, "softmax"), shape=(None, *sizes))
-    return graph.add("transpose", y, axes=tuple(order.index(i) for i in range(len(order))))
+    return graph.add("transpose", y, axes=inverse_order(order))
 
 
 @LAYERS.register()

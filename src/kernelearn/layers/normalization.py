@@ -7,6 +7,7 @@ from typing import Unpack
 from kernelearn import ops
 from kernelearn._configurable import is_whole
 from kernelearn.constraints import ConstraintLike
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError
 from kernelearn.initializers.base import InitializerLike
@@ -30,11 +31,6 @@ def channel_last_order(axis: int, rank: int) -> tuple[int, ...] | None:
     if axis == rank - 1:
         return None
     return (*(i for i in range(rank) if i != axis), axis)
-
-
-def inverse_order(order: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation that undoes another."""
-    return tuple(order.index(i) for i in range(len(order)))
 
 
 class _Scaled(Layer):

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernelearn import config
 from kernelearn._configurable import Configurable, arguments_of
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.reference.losses import LOSSES as ENGINE_LOSSES
 from kernelearn.errors import ArgumentError, DataError, ShapeError
 from kernelearn.registry import Registry
@@ -272,7 +273,7 @@ class EngineLoss(Loss):
     def gradient(self, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
         order = self.order(y_pred.ndim)
         slopes = ENGINE_LOSSES[self.kind].gradient(*self.laid_out(y_true, y_pred), **self.attrs())
-        return slopes if order is None else slopes.transpose(np.argsort(order))
+        return slopes if order is None else slopes.transpose(inverse_order(order))
 
 
 def _moved(values: Any, order: tuple[int, ...]) -> Any:

@@ -123,7 +123,14 @@ class Alone:
         """The sum over all shards."""
         return summed(shards, nodes, into, is_rounded)
 
-    def sending(self, shards: int, into: Vector, *unused: Any) -> Sending:
+    def sending(
+        self,
+        shards: int,
+        into: Vector,
+        cuts: Sequence[slice],
+        has_images: Callable[[Node], bool],
+        is_rounded: bool = False,
+    ) -> Sending:
         """Refused: there is nobody to send to."""
         raise KernelearnError("A single process sends nothing: call combine.")
 

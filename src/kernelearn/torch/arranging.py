@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.torch.translation.convolution import kernel_order
-from kernelearn.torch.translation.values import inverse
 
 
 def arrange(model: nn.Module) -> nn.Module:
@@ -30,7 +30,7 @@ def arrange(model: nn.Module) -> nn.Module:
         weight: Any = getattr(module, "weight", None)
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and _is_plain(weight):
             order = kernel_order(weight.dim())
-            weight.data = weight.data.permute(order).contiguous().permute(inverse(order))
+            weight.data = weight.data.permute(order).contiguous().permute(inverse_order(order))
     return model
 
 

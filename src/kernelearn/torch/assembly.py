@@ -53,11 +53,12 @@ class Assembled:
     reasons: list[tuple[str, str]] = field(default_factory=list)
 
 
-def assemble(captured: Captured, every: bool = False) -> Assembled:
+def assemble(captured: Captured, every: bool = False, is_measured: bool = False) -> Assembled:
     """Regions as large as they can be.
 
     Args:
         every: also those that are not worth the way into them.
+        is_measured: whether PyTorch takes regions over in which it is faster.
     Raises: CannotTranslate if what runs would not do what the graph does.
     """
     trials = Trials()
@@ -72,7 +73,7 @@ def assemble(captured: Captured, every: bool = False) -> Assembled:
     done = Assembled(fused)
     writes = _take_writes(fused.graph, captured)
     for node in [n for n in fused.graph.nodes if n.op == "call_module"]:
-        _place_region(done, node, writes, every)
+        _place_region(done, node, writes, every, is_measured)
     done.reasons += [(str(node.target), names[node.name]) for node in fused.graph.nodes if node.name in names]
     _write(fused.graph, writes)
     fused.graph.eliminate_dead_code(lambda node: node.is_impure() or node.target in _WRITING)
@@ -139,12 +140,13 @@ def _take_writes(graph: Graph, captured: Captured) -> list[_Write]:
     return writes
 
 
-def _place_region(done: Assembled, node: Node, writes: list[_Write], every: bool) -> None:
+def _place_region(done: Assembled, node: Node, writes: list[_Write], every: bool, is_measured: bool) -> None:
     """Put a region in place of its nodes, or leave them to PyTorch."""
     module = getattr(done.module, str(node.target))
     in_place = _in_place(node, module, writes)
     try:
-        region = RegionCall(module, {number: position for number, (position, _) in in_place.items()})
+        targets = {number: position for number, (position, _) in in_place.items()}
+        region = RegionCall(module, targets, is_measured)
     except KernelearnError as error:
         done.reasons.append((_names(module), reason_of(error)))
         return

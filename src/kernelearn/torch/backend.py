@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch.fx import GraphModule
 
 from kernelearn.torch.assembly import Assembled, assemble
-from kernelearn.torch.capture import capture
+from kernelearn.torch.capture import Captured, capture
+from kernelearn.torch.measuring import check_options, is_wanted
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.splitting import compile_parts, has_parts
 from kernelearn.torch.translation import load_families
-from kernelearn.torch.translation.table import reason_of
+from kernelearn.torch.translation.region import is_batched
+from kernelearn.torch.translation.table import CannotTranslate, reason_of
 
 # Told of each graph: what runs in its place, or why nothing does.
 Listener = Callable[["Assembled | Exception"], None]
@@ -27,13 +30,19 @@ def compile_graph(
     """The backend `"kernelearn"`: a function like `gm.forward`.
 
     Args:
-        options: `{"every": True}` takes regions that are hardly worth the way into them, too.
+        options: `{"measure": False}` keeps regions on the engine in which PyTorch is faster (`measuring`);
+            `{"every": True}` takes regions that are hardly worth the way into them, too.
+    Raises: UnknownNameError for other options; ArgumentError if KERNELEARN_TORCH_MEASURE says nothing.
     """
+    check_options(options)
+    is_measured = is_wanted(options)
     load_families()
     try:
+        _refuse_open_maps(example_inputs)
         if has_parts(gm):
             return compile_parts(gm, lambda part: compile_graph(part, (), options, listener))
-        assembled = assemble(capture(gm), bool((options or {}).get("every")))
+        captured = capture(gm)
+        assembled = assemble(captured, bool((options or {}).get("every")), is_measured)
     except Exception as error:
         warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
         if listener is not None:
@@ -41,5 +50,26 @@ def compile_graph(
         return gm.forward
     if listener is not None:
         listener(assembled)
-    forward: Callable[..., Any] = assembled.module.forward if assembled.regions else gm.forward
+    if not assembled.regions:
+        return gm.forward  # type: ignore[no-any-return]
+    return _either(gm, captured, assembled) if is_measured else assembled.module.forward
+
+
+def _refuse_open_maps(example_inputs: Sequence[Any]) -> None:
+    """Raises CannotTranslate where somebody asked that another size than the number of images stays open."""
+    asked = {i for x in example_inputs for i in getattr(x, "_dynamo_dynamic_indices", ())}
+    if asked - {0}:
+        raise CannotTranslate(f"the sizes of axes {sorted(asked - {0})} are marked as open (mark_dynamic)")
+
+
+def _either(gm: GraphModule, captured: Captured, assembled: Assembled) -> Callable[..., Any]:
+    """What runs in place of a graph; the graph as it was where PyTorch is faster in all regions."""
+    choices = [region.choice for region in assembled.regions]
+    counted = next(i for i, node in enumerate(captured.inputs) if is_batched(node))
+    plain, ours = gm.forward, assembled.module.forward
+
+    def forward(*inputs: Any) -> Any:
+        key = inputs[counted].shape[0], torch.get_num_threads()
+        return (plain if all(choice.left.get(key) for choice in choices) else ours)(*inputs)
+
     return forward

@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from kernelearn.torch import noise
-from kernelearn.torch.standins import CARRYING, STANDINS
+from kernelearn.torch.standins import CARRYING, STANDINS, repeated
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
@@ -30,6 +30,9 @@ SWITCHES = (
     "_enter_inference_mode",
     "set_default_dtype",
 )
+
+
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def capture(gm: GraphModule) -> Captured:
     """
     placeholders = [node for node in gm.graph.nodes if node.op == "placeholder"]
     _refuse_switches(gm)
-    fakes = [node.meta["example_value"] for node in placeholders]
+    fakes = _closed(placeholders, [node.meta["example_value"] for node in placeholders])
     module, results, changed = _traced(gm, fakes)
     graph = module.graph
     for node, source, fake in zip(graph.find_nodes(op="placeholder"), placeholders, fakes):
@@ -77,6 +80,8 @@ def capture(gm: GraphModule) -> Captured:
     noise.draw_outside(graph, lambda size: size if type(size) is int else known.get(_expression(size)))
     graph.eliminate_dead_code()
     _mark(graph)
+    if _repeat_for_images(graph):
+        _mark(graph)
     captured = Captured(module, results, changed)
     _compare_needs(gm, captured)
     module.recompile()
@@ -88,6 +93,38 @@ def _refuse_switches(gm: GraphModule) -> None:
         name = getattr(node.target, "__name__", str(node.target))
         if name in SWITCHES or node.op == "get_attr":
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
+
+
+def _closed(placeholders: Sequence[Node], fakes: Sequence[Any]) -> list[Any]:
+    """Inputs of which only the number of images is open: programs are made for one size of maps.
+
+    To ask for another open size is a guard: Dynamo compiles again for others.
+    """
+    data = [fake for node, fake in zip(placeholders, fakes) if not _is_of_module(node, fake)]
+    images = _number_of_images(data)
+    return [_with_sizes(fake, images) for fake in fakes]
+
+
+def _with_sizes(fake: Any, images: Any) -> Any:
+    if isinstance(fake, torch.SymInt):
+        return fake if same_size(fake, images) else int(fake)
+    if not isinstance(fake, torch.Tensor):
+        return fake
+    sizes = [size if same_size(size, images) else int(size) for size in fake.shape]
+    steps = [
+        int(step) if type(step) is torch.SymInt and not _has(step, images) else step for step in fake.stride()
+    ]
+    if all(map(operator.is_, (*sizes, *steps), (*fake.shape, *fake.stride()))):
+        return fake
+    with fake.fake_mode:  # type: ignore[attr-defined]
+        made = torch.empty_strided(sizes, steps, dtype=fake.dtype, device=fake.device)
+    return made.requires_grad_(fake.requires_grad)
+
+
+def _has(size: Any, images: Any) -> bool:
+    """Whether a number depends on how many images there are."""
+    symbols: frozenset[Any] = getattr(_expression(images), "free_symbols", frozenset())
+    return bool(symbols & _expression(size).free_symbols)
 
 
 def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tuple[int, ...]]:
@@ -152,6 +189,36 @@ def _use_standins(graph: torch.fx.Graph) -> None:
             graph.erase_node(node)
 
 
+def _repeat_for_images(graph: torch.fx.Graph) -> bool:
+    """What is expanded or repeated for all images is so by a stand-in, whose result has images.
+
+    Returns: whether there was any.
+    """
+    found = False
+    images = next((n for n in graph.find_nodes(op="placeholder") if n.meta["batched"]), None)
+    for node in list(graph.nodes):
+        if images is None or node.target not in (aten.expand.default, aten.repeat.default):
+            continue
+        source, sizes = node.args[:2]
+        val, before = node.meta["val"], source.meta["val"].shape
+        lead = val.dim() - len(before)
+        is_one = bool(lead) or (type(before[0]) is int and before[0] == 1)
+        is_plain = node.target is aten.expand.default or all(
+            type(size) is int and size == 1 for size in sizes[1:]
+        )
+        counts = same_size(val.shape[0], images.meta["val"].shape[0])
+        counts = counts and all(type(size) is int for size in val.shape[1:])
+        if source.meta["of_images"] or not (is_one and is_plain and counts):
+            continue
+        with graph.inserting_before(node):
+            made = graph.call_function(repeated, (source, images, tuple(val.shape[1:])))
+        made.meta["val"] = val.clone()
+        node.replace_all_uses_with(made)
+        graph.erase_node(node)
+        found = True
+    return found
+
+
 def _name_sizes(graph: torch.fx.Graph) -> dict[Any, Node]:
     """Sizes that are inputs themselves are taken from there, and not from a tensor in the middle.
 
@@ -175,7 +242,8 @@ def same_size(a: Any, b: Any) -> bool:
 
 
 def _mark(graph: torch.fx.Graph) -> None:
-    images = _number_of_images(graph)
+    data = [n.meta["val"] for n in graph.find_nodes(op="placeholder") if not n.meta["of_module"]]
+    images = _number_of_images(data)
     is_recorded = torch.is_grad_enabled()
     for node in graph.nodes:
         val = node.meta.get("val")
@@ -184,13 +252,23 @@ def _mark(graph: torch.fx.Graph) -> None:
             node.meta["needs"] = is_recorded and bool(getattr(val, "requires_grad", False))
         else:
             # NOTE: what comes from images may have their axis elsewhere for a while: attention turns it away.
-            mine = node.target is noise.draw or any(n.meta["of_images"] for n in node.all_input_nodes)
+            mine = _is_drawn(node, images) or any(n.meta["of_images"] for n in node.all_input_nodes)
             node.meta["needs"] = node.target is not torch.ops.aten.detach.default and any(
                 n.meta.get("needs") for n in node.all_input_nodes
             )
         node.meta["needs"] &= not isinstance(val, torch.Tensor) or val.is_floating_point() or val.is_complex()
         node.meta["of_images"], node.meta["batched"] = mine, mine and _counts(val, images)
         _mark_results(node, images)
+
+
+def _is_drawn(node: Node, images: Any) -> bool:
+    """Whether a tensor that is made of no other one has something for each image: dropped paths, noise."""
+    if node.target is noise.draw:
+        return True
+    given = [n.meta.get("val") for n in node.all_input_nodes]
+    val = node.meta.get("val")
+    is_new = node.op == "call_function" and not any(isinstance(value, torch.Tensor) for value in given)
+    return is_new and isinstance(val, torch.Tensor) and val.dim() > 1 and _counts(val, images)
 
 
 def _mark_results(node: Node, images: Any) -> None:
@@ -208,9 +286,8 @@ def _counts(val: Any, images: Any) -> bool:
     return isinstance(val, torch.Tensor) and val.dim() > 0 and same_size(val.shape[0], images)
 
 
-def _number_of_images(graph: torch.fx.Graph) -> Any:
+def _number_of_images(data: Sequence[Any]) -> Any:
     """The first size of the first tensor of data, an open one if there is any."""
-    data = [n.meta["val"] for n in graph.find_nodes(op="placeholder") if not n.meta["of_module"]]
     tensors = sorted((x for x in data if isinstance(x, torch.Tensor) and x.dim()), key=lambda x: x.dim() < 2)
     firsts = [x.shape[0] for x in tensors]
     return next((size for size in firsts if type(size) is not int), firsts[0] if firsts else None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from kernelearn.engine.cpu.cut import CutStep
 
 
@@ -30,10 +32,17 @@ class Labels:
         losses = [op for op in step.program.operations if op.operator == "loss"]
         ignored = [(step.plan.root(op.inputs[1]), op.attrs.get("ignore_class")) for op in losses]
         self._ignored = [(name, number) for name, number in ignored if name in self._positions]
+        # Where labels are all that is looked at: their positions, and numbers of classes.
+        self._classes = [
+            (self._positions[name], buffers[op.inputs[0]].shape[-1] or 0)
+            for op, (name, _) in zip(losses, ignored)
+            if name in self._positions
+        ]
+        self._are_labels_all = len(self._classes) == len(self._checks)
 
     def are_usual(self, inputs: Sequence[Any]) -> bool:
         """Whether a program may compute with them."""
-        if not self._checks:
+        if not self._checks or (self._are_labels_all and self._are_classes(inputs)):
             return True
         arrays = {name: inputs[position].numpy() for name, position in self._positions.items()}
         try:
@@ -42,3 +51,11 @@ class Labels:
         except ValueError:
             return False
         return not any((arrays[name] == number).all() for name, number in self._ignored)
+
+    def _are_classes(self, inputs: Sequence[Any]) -> bool:
+        """Whether all labels are classes, so that none is left out: in most batches, and soon said."""
+        for position, classes in self._classes:
+            low, high = torch.aminmax(inputs[position])
+            if int(low) < 0 or int(high) >= classes:
+                return False
+        return True

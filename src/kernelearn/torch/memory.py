@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.torch.building import strides_of
 from kernelearn.torch.translation.region import Region, lies_in
-from kernelearn.torch.translation.values import Order, inverse
+from kernelearn.torch.translation.values import Order
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:
         .to(torch.float32 if dtype.is_floating_point else dtype)
         .permute(order)
         .contiguous()
-        .permute(inverse(order))
+        .permute(inverse_order(order))
     )
 
 

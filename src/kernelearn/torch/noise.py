@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from kernelearn.torch.translation.values import Order, inverse
+from kernelearn.engine.arrays import inverse_order
+from kernelearn.torch.translation.values import Order
 
 aten = torch.ops.aten
 
@@ -29,7 +30,7 @@ def draw(
         sizes: of the result.
         order: of its axes in memory, in which they are drawn.
     """
-    noise = torch.empty([sizes[axis] for axis in order], dtype=dtype).permute(inverse(order))
+    noise = torch.empty([sizes[axis] for axis in order], dtype=dtype).permute(inverse_order(order))
     if not share:
         return noise.zero_()
     noise = noise.bernoulli_(share)

@@ -21,6 +21,7 @@ def optimize(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     loss: Callable[..., Any] | None = None,
+    measure: bool | None = None,
     **options: Any,
 ) -> Any:
     """Run a model on the engine: its forward and backward passes, or whole training steps.
@@ -34,7 +35,9 @@ def optimize(
     Args:
         optimizer: SGD, Adam or AdamW of PyTorch; with others steps are made in PyTorch, which is said once.
         loss: function (result of the model, targets) -> number; by default the cross-entropy of classes.
-        options: of `torch.compile`, such as `dynamic=True`.
+        measure: whether PyTorch takes over what it is faster in (see the page on it); None: unless
+            KERNELEARN_TORCH_MEASURE=0, or PyTorch was told to use deterministic algorithms.
+        options: of `torch.compile`, such as `dynamic=True`; among them `options`, those of the backend.
     Returns: the model, or a `Step`.
     Raises: ArgumentTypeError for anything else than a module and an optimiser.
 
@@ -46,9 +49,10 @@ def optimize(
     _check_types(model, optimizer, loss)
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         options.setdefault("recompile_limit", _VARIANTS)
+    ours = {**(options.pop("options", None) or {}), **({} if measure is None else {"measure": measure})}
     if optimizer is not None:
-        return Step(model, optimizer, loss or nn.functional.cross_entropy, **options)
-    model.compile(backend=compile_graph, **options)
+        return Step(model, optimizer, loss or nn.functional.cross_entropy, ours, **options)
+    model.compile(backend=compile_graph, options=ours, **options)
     return model
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,39 +11,13 @@ from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
-from kernelearn.torch.building import Finished, Parts, Result, finish, read_by_backward
+from kernelearn.torch.building import Parts, finish, read_by_backward
 from kernelearn.torch.labels import Labels
-from kernelearn.torch.memory import Given, given_of, in_order, point, strides_in
+from kernelearn.torch.made import as_said, gradients_of, made_of
+from kernelearn.torch.measuring import Choice, Work
+from kernelearn.torch.memory import Given, given_of, in_order, point
 from kernelearn.torch.samples import Seen
-from kernelearn.torch.translation.region import Region, is_batched, lies_in
-from kernelearn.torch.translation.values import Order, Value
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A tensor that a region makes: a result, or the gradient of what it is given.
-
-    Attributes:
-        shape: without the number of images, if it has images.
-        restrided: strides that PyTorch's would have, where no order of axes gives them.
-        target: position of the argument that it overwrites; None for a tensor of its own.
-    """
-
-    number: int | None
-    shape: tuple[int, ...]
-    order: Order
-    strides: tuple[int, ...]
-    has_images: bool
-    dtype: torch.dtype
-    restrided: tuple[int, ...] | None = None
-    target: int | None = None
-    is_later: bool = False
-    tangent: int | None = None
-
-    def empty(self, images: int) -> torch.Tensor:
-        """Memory for it."""
-        shape = (images, *self.shape) if self.has_images else self.shape
-        return torch.empty_strided(shape, self.strides)
+from kernelearn.torch.translation.region import Region, is_batched
 
 
 class Lease:
@@ -63,10 +36,11 @@ class RegionCall:
     Args:
         module: the nodes as a graph of their own, marked as `capture` does; what runs where a region cannot.
         in_place: number of a result -> number of the input that it overwrites.
+        is_measured: whether PyTorch takes the nodes over where it is faster.
     Raises: KernelearnError if the nodes together cannot be a program.
     """
 
-    def __init__(self, module: GraphModule, in_place: Mapping[int, int]) -> None:
+    def __init__(self, module: GraphModule, in_place: Mapping[int, int], is_measured: bool = False) -> None:
         self.module, self.__name__ = module, "kernelearn_region"
         nodes = list(module.graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
@@ -88,10 +62,10 @@ class RegionCall:
         self.given = given_of(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [
-            _made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
+            made_of(self.step, result, tangent, in_place.get(i), self.step.read_later)
             for i, (result, tangent) in enumerate(zip(finished.results, finished.tangents))
         ]
-        self.gradients = _gradients(self.step, finished, region, inputs)
+        self.gradients = gradients_of(self.step, finished, region, inputs)
         self.autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
         self.overwritten = [m.target for m in self.results if m.target is not None]
         # Arguments that autograd keeps for the backward part, and those that only a second one needs.
@@ -110,9 +84,13 @@ class RegionCall:
         self.count = len(inputs)
         self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
         self._function = _function(self)
+        self.choice = Choice(self._description(inputs), is_measured)
 
     def __call__(self, *inputs: Any) -> Any:
-        if not inputs[self.counted].shape[0] or not self._labels.are_usual(inputs):
+        images = inputs[self.counted].shape[0]
+        if not images or not self._labels.are_usual(inputs):
+            return self._in_pytorch(inputs)
+        if self.choice.is_measured and self.choice.is_left(images, lambda: self._trial(inputs)):
             return self._in_pytorch(inputs)
         if self.is_differentiable:
             outputs = self._function.apply(*inputs)
@@ -149,7 +127,7 @@ class RegionCall:
             frame.forward()
         if self.overwritten and not is_again:
             torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
-        outputs = [_as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
+        outputs = [as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
 
@@ -180,6 +158,34 @@ class RegionCall:
             frame.constants()
             self._seen = None if has_copies else Seen(weights)
 
+    # ------------------------------------------------------------------ which of the two
+    def _description(self, inputs: Sequence[Node]) -> str:
+        """What tells the work of this region from that of others."""
+        layouts = [(g.position, g.order, g.number) for g in self.given]
+        return f"{self.program.explain()} {layouts} {self.autocast} {self.is_differentiable}"
+
+    def _trial(self, inputs: Sequence[Any]) -> tuple[Work, Work]:
+        """A forward and backward pass, on the engine and in PyTorch, that nobody else sees."""
+        given = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
+        for position, _ in self.gradients:
+            given[position].requires_grad_()
+        tangents = [torch.ones_like(y) for y in _listed(self.module(*given))]
+
+        def ours() -> None:
+            _, frame, kept = self.forward(given, is_again=True)
+            if self.is_differentiable:
+                self.backward(frame, tangents)
+            del kept
+            self.step.release(frame)
+
+        def theirs() -> None:
+            if self.is_differentiable:
+                self.gradients_in_pytorch(given, tangents, create_graph=False)
+            else:
+                self.module(*given)
+
+        return ours, theirs
+
     # ------------------------------------------------------------------ in PyTorch itself
     def _in_pytorch(self, inputs: Sequence[Any]) -> Any:
         """The same nodes run by PyTorch."""
@@ -194,25 +200,30 @@ class RegionCall:
                 results[number] = None
         return results[0] if self.is_single else tuple(results)
 
-    def gradients_in_pytorch(self, inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
-        """The gradients, computed by PyTorch such that they have gradients themselves."""
+    def gradients_in_pytorch(
+        self, inputs: Sequence[Any], tangents: Sequence[Any], create_graph: bool = True
+    ) -> tuple[Any, ...]:
+        """The gradients, computed by PyTorch; by default such that they have gradients themselves."""
         enabled, dtype = self.autocast
         with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
-            results = self.module(*inputs)
-        results = (results,) if self.is_single else results
+            results = _listed(self.module(*inputs))
         pairs = [(y, t) for y, t, m in zip(results, tangents, self.results) if m.tangent is not None]
         wanted = [position for position, _ in self.gradients]
         found = torch.autograd.grad(
             [y for y, _ in pairs],
             [inputs[i] for i in wanted],
             [t.to(y.dtype) for y, t in pairs],
-            create_graph=True,
+            create_graph=create_graph,
             allow_unused=True,
         )
         grads: list[Any] = [None] * self.count
         for position, grad in zip(wanted, found):
             grads[position] = grad
         return tuple(grads)
+
+
+def _listed(results: Any) -> Sequence[Any]:
+    return results if isinstance(results, tuple | list) else (results,)
 
 
 def _function(region: RegionCall) -> Any:
@@ -270,54 +281,6 @@ def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
             )
         inputs[position] = x
     return inputs
-
-
-def _as_said(made: _Made, buffer: torch.Tensor) -> torch.Tensor | None:
-    """A result of the type and strides that PyTorch's would have; None for what was overwritten."""
-    if made.target is not None:
-        return None
-    if made.restrided is not None:
-        return torch.empty_strided(buffer.shape, made.restrided, dtype=made.dtype).copy_(buffer)
-    return buffer.to(made.dtype)
-
-
-def _made_of(
-    step: CutStep, result: Result, tangent: str | None, target: int | None, later: frozenset[int]
-) -> _Made:
-    tensor = result.node.meta["val"]
-    made = _tensor_of(step, tensor, result.value)
-    is_odd = not lies_in(tensor, result.value.order) and all(type(s) is int for s in tensor.shape)
-    return replace(
-        made,
-        restrided=tensor.stride() if is_odd else None,
-        target=target,
-        is_later=made.number in later,
-        tangent=None if tangent is None else step.number(tangent),
-    )
-
-
-def _gradients(
-    step: CutStep, finished: Finished, region: Region, inputs: Sequence[Node]
-) -> list[tuple[int, _Made]]:
-    buffers = [(position, node, finished.gradients.get(node)) for position, node in enumerate(inputs)]
-    return [
-        (position, _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)))
-        for position, node, buffer in buffers
-        if buffer is not None
-    ]
-
-
-def _tensor_of(step: CutStep, tensor: torch.Tensor, value: Value) -> _Made:
-    """Memory for a value of the sizes and type of a tensor."""
-    has_images, shape = value.buffer.shape[:1] == (None,), tuple(tensor.shape)
-    return _Made(
-        step.number(value.buffer.name),
-        shape[1:] if has_images else shape,
-        value.order,
-        strides_in(tensor, value.order),
-        has_images,
-        tensor.dtype,
-    )
 
 
 # What `warn_once` has said in this process.

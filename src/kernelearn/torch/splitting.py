@@ -1,7 +1,8 @@
-"""A graph with a function of the user's own in it: the parts around it.
+"""A graph with something in it that has to stay as it is: the parts around that.
 
-Dynamo keeps an `autograd.Function` as graphs within the graph. It stays as it is, in PyTorch, and what lies
-before and behind it is compiled as if each were a graph by itself.
+Dynamo keeps an `autograd.Function` of the user's as graphs within the graph, and leaves marks where gradients
+are switched off and on inside of a model. The function, and what lies between two switches, stay in PyTorch;
+what lies before and behind is compiled as if each were a graph by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch.fx import GraphModule, Node
 from torch.fx.passes.split_module import split_module
 
@@ -16,10 +18,14 @@ from kernelearn.torch.capture import SWITCHES
 
 Compiled = Callable[..., Any]
 
+_GRADIENTS = "_set_grad_enabled"
+
 
 def has_parts(gm: GraphModule) -> bool:
-    """Whether a graph has such a function, and nothing that is lost where a graph is split."""
-    return any(map(_is_own, gm.graph.nodes)) and not any(_name(node) in SWITCHES for node in gm.graph.nodes)
+    """Whether a graph has such a function or switches, and nothing that is lost where a graph is split."""
+    names = {_name(node) for node in gm.graph.nodes}
+    is_split = _GRADIENTS in names or any(map(_is_own, gm.graph.nodes))
+    return is_split and names.isdisjoint({*SWITCHES} - {_GRADIENTS})
 
 
 def _is_own(node: Node) -> bool:
@@ -75,12 +81,26 @@ def _numbered(gm: GraphModule) -> tuple[dict[Node, int], set[int]]:
     """The number of each node's part, and the numbers of those that stay as they are."""
     numbers: dict[Node, int] = {}
     kept: set[int] = set()
-    number = 0
+    number, switched = 0, _Switched()
     for node in gm.graph.nodes:
-        stays = node.op == "get_attr" or _is_own(node)
+        stays = switched.has(node) or node.op == "get_attr" or _is_own(node)
         if stays != (number in kept):
             number += 1
         if stays:
             kept.add(number)
         numbers[node] = number
     return numbers, kept
+
+
+class _Switched:
+    """Whether the nodes of a graph, in their order, lie where gradients are not kept as outside."""
+
+    def __init__(self) -> None:
+        self._now = self._usual = torch.is_grad_enabled()
+
+    def has(self, node: Node) -> bool:
+        """The next node; a switch itself belongs to what it switches."""
+        is_switch = node.op == "call_function" and _name(node) == _GRADIENTS
+        if is_switch:
+            self._now = bool(node.args[0])
+        return is_switch or self._now != self._usual

@@ -5,7 +5,7 @@ What a region does not take runs as it stands here, in PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,16 @@ def batch_norm(
         averages = (mean.detach().clone(), variance.detach().clone())  # type: ignore[union-attr]
     y = torch.batch_norm(x, gamma, beta, *averages, training, momentum, epsilon, False)
     return (y, *averages) if moves else (y, None, None)
+
+
+def repeated(x: torch.Tensor, images: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """One thing for all images, such as a class token, once for each of them.
+
+    Args:
+        images: their number is the first size of this.
+        sizes: all others; -1: as it is.
+    """
+    return x.expand(images.shape[0], *sizes)
 
 
 def _functional(*args: Any) -> tuple[tuple[Any, ...], dict[int, int]]:

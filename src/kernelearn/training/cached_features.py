@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelearn.data import Dataset
+from kernelearn.data.order import check_batch_size
 from kernelearn.data.stores import ArrayStore
-from kernelearn.errors import ArgumentError, DataError
+from kernelearn.errors import ArgumentError, ArgumentTypeError, DataError
 from kernelearn.parallel import world
 from kernelearn.storage import atomic_write, check_writable, make_folder
 from kernelearn.training import feeds
@@ -65,7 +66,8 @@ class CachedFeatures:
         batch_size: pictures that go through the frozen part together.
     Attributes:
         base, head: the two parts. They share their layers with the model: training the head trains the model.
-    Raises: ArgumentError, with the layer and the reason, where nothing is frozen or something is random.
+    Raises: ArgumentError, with the layer and the reason, where nothing is frozen or something is random, and
+        for a number or a folder that is none.
 
     >>> from kernelearn import Sequential, layers
     >>> from kernelearn.models import CachedFeatures
@@ -81,6 +83,14 @@ class CachedFeatures:
     def __init__(
         self, model: Any, folder: Any = None, max_bytes: int = 1 << 30, batch_size: int = 32
     ) -> None:
+        if not callable(getattr(model, "split_at_frozen", None)):
+            raise ArgumentTypeError(f"CachedFeatures: expected a model, got {type(model).__name__}.")
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise ArgumentTypeError(f"CachedFeatures: folder must be the name of a folder, got {folder!r}.")
+        is_whole = isinstance(max_bytes, int | np.integer) and not isinstance(max_bytes, bool)
+        if not is_whole or max_bytes < 0:
+            raise ArgumentError(f"CachedFeatures: max_bytes must be an integer >= 0, got {max_bytes!r}.")
+        self.max_bytes, self.batch_size = int(max_bytes), check_batch_size(batch_size)
         self.model = model
         split = model.split_at_frozen()
         self.base: Trainer = split.base
@@ -88,7 +98,6 @@ class CachedFeatures:
         self.names: list[str] = split.names
         # Of several processes the first one keeps them: they would write the same files.
         self.folder = Path(folder) if folder is not None and world.is_first() else None
-        self.max_bytes, self.batch_size = int(max_bytes), int(batch_size)
         self.runs = 0  # how often data went through the frozen part
         self._entries: dict[str, _Entry] = {}
         self._temporary: str | None = None

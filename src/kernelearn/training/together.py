@@ -233,7 +233,7 @@ def _question(model: Trainer, plan: Pass) -> bytes:
     """Everything that decides what a pass gives, and what it says."""
     weights = hashlib.blake2b()
     for weight in model.weights:
-        weights.update(np.ascontiguousarray(weight.numpy()))
+        weights.update(np.ascontiguousarray(weight.numpy()).data)
     settings = (plan.batch_size, plan.steps, model.policy, model.engine, model.input_range.state())
     about = (plan.data.fingerprint, network_fingerprint(model), settings, weights.hexdigest())
     return repr(about).encode()

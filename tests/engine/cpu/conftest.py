@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from kernelearn.engine.cpu.machine import compiler, threads
+from tests.engine.cpu.harness import NARROWER
 
-# Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for the examples
-# of every operator: compiling is most of what these tests do.
-NARROWER, ALWAYS = ("avx2", "baseline"), "test_examples"
+# Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for these.
+ALWAYS = "test_examples"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -33,6 +33,8 @@ from tests.engine.helpers import Case, as_dtype, magnitudes
 from tests.rounding import gamma
 
 TARGETS = ("avx512", "avx2", "baseline")
+# Targets whose tests are slow ones, but for some examples of every operator.
+NARROWER = ("avx2", "baseline")
 # How the work may be cut: tasks at once (0: all), and whether the last are done first.
 CUTS = ((0, False), (1, True), (3, False))
 UNIT_ROUNDOFF = 2.0**-24
@@ -96,6 +98,12 @@ def problem_of(case: Case) -> Problem:
     return Problem(
         case.operator, tuple(case.inputs), case.attrs, case.terms, images=case.images, label=case.label
     )
+
+
+def some_of(problems: list[Problem], target: str, most: int = 8) -> list[Problem]:
+    """All problems, or a spread of so many for a narrower target: compiling is most of what a test does."""
+    step = -(-len(problems) // most) if target in NARROWER else 1
+    return problems[:: max(step, 1)]
 
 
 def is_update(problem: Problem) -> bool:

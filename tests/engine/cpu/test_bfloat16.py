@@ -15,6 +15,7 @@ from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.models import zoo
 from tests.engine import cases
 from tests.engine.cpu.harness import (
+    NARROWER,
     TARGETS,
     Bench,
     Problem,
@@ -25,6 +26,7 @@ from tests.engine.cpu.harness import (
     expected,
     has_target,
     problem_of,
+    some_of,
 )
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
@@ -44,6 +46,10 @@ def mixed(problem: Problem) -> Problem:
     return replace(problem, attrs={**problem.attrs, "precision": "bfloat16"})
 
 
+def examples(operator: str) -> list[Problem]:
+    return [mixed(problem_of(case)) for case in cases.ALL if case.operator == operator]
+
+
 def random_problems(seed: int, count: int) -> list[Problem]:
     rng = np.random.default_rng(seed)
     drawn = (FAMILIES["convolution" if i % 3 else "dense"](rng) for i in range(10 * count))
@@ -53,9 +59,15 @@ def random_problems(seed: int, count: int) -> list[Problem]:
 @pytest.mark.parametrize("target", EVERY)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_examples(operator, target):
-    for case in cases.ALL:
-        if case.operator == operator:
-            check(mixed(problem_of(case)), target)
+    for problem in some_of(examples(operator), target, most=4):
+        check(problem, target)
+
+
+@pytest.mark.parametrize("target", NARROWER)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_examples(operator, target):
+    for problem in examples(operator):
+        check(problem, target)
 
 
 @pytest.mark.parametrize("target", EVERY)

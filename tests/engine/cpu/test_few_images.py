@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 import kernelearn
+from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import GROUP
+from kernelearn.engine.cpu.plan import SMALL_PASS, Call
 from kernelearn.engine.program import ProgramBuilder
+from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.memory import needs_guard_pages
+from tests.engine.cpu.random_problems import normal
 
 
 @pytest.fixture
@@ -54,3 +59,44 @@ def test_few_images_give_what_many_give(two_threads):
     many = executable.run({"x": x, "kernel": kernel})["y"]
     few = np.concatenate([executable.run({"x": x[i : i + 1], "kernel": kernel})["y"] for i in range(9)])
     np.testing.assert_array_equal(few, many)
+
+
+def passes(images: int) -> list[Problem]:
+    """Passes over images that are large enough to be divided."""
+    rng = np.random.default_rng(0)
+    wide, odd = normal(rng, images, 32, 34, 9), normal(rng, images, 26, 39, 13)
+    pooled = {"size": (2, 3), "stride": (2, 3), "padding": ((0, 0), (0, 0))}
+    norm = {"axes": (3,), "epsilon": 1e-3}
+    return [
+        Problem("concatenate", (wide, normal(rng, images, 32, 34, 5)), {"axis": 3}, images=(0, 1)),
+        Problem("activation", (wide,), {"kind": "tanh"}, ulps=256),
+        Problem("affine", (odd, normal(rng, 13), normal(rng, 13)), {}, images=(0,), ulps=256),
+        Problem("normalize", (odd,), norm, ulps=4096, outputs=(0,)),
+        Problem("average_pool", (odd,), pooled, terms=6),
+        Problem("max_pool", (odd,), pooled),
+    ]
+
+
+NAMES = [problem.operator for problem in passes(1)]
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
+def test_a_pass_over_a_large_image_is_several_tasks(number, two_threads):
+    one, several = passes(1)[number], passes(5)[number]
+    assert one.arrays[0][0].size >= SMALL_PASS
+    bench = Bench(one)
+    (call,) = [call for call in bench.executable.calls() if isinstance(call, Call)]
+    assert call.alternative is not None
+    assert call.alternative.tasks.count(1) > 1
+    check(one)
+    narrow = [a[:1] if a.ndim == 4 else a for a in several.arrays]
+    alone = Bench(Problem(several.operator, tuple(narrow), several.attrs, images=several.images))
+    for few, many in zip(alone.run(), Bench(several).run()):
+        np.testing.assert_array_equal(few[:1], many[:1])
+
+
+@pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
+@pytest.mark.parametrize("target", TARGETS)
+def test_their_tasks_stay_inside_of_their_buffers(target, monkeypatch):
+    monkeypatch.setattr(schedule, "are_few", lambda images, count: True)
+    check_guarded(passes(2), target)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine import cases
 from tests.engine.cpu.harness import (
+    NARROWER,
     TARGETS,
     Bench,
     Problem,
@@ -20,6 +21,7 @@ from tests.engine.cpu.harness import (
     check_special,
     forced_target,
     problem_of,
+    some_of,
 )
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES
@@ -46,6 +48,13 @@ def examples(operator: str) -> list[Problem]:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_examples(operator, target):
+    for problem in some_of(native(examples(operator), target), target):
+        check(problem, target)
+
+
+@pytest.mark.parametrize("target", NARROWER)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_examples(operator, target):
     for problem in native(examples(operator), target):
         check(problem, target)
 

@@ -22,7 +22,13 @@ def problem(operator: str, rows: int, inner: int, outer: int, precision: str = "
     """A product of (rows, inner) with (inner, outer), or with its transpose."""
     rng, is_forward = np.random.default_rng(rows), operator == "dense"
     kernel = normal(rng, inner, outer) if is_forward else normal(rng, outer, inner)
-    return Problem(operator, (normal(rng, rows, inner), kernel), {"precision": precision}, terms=inner)
+    return product_of(operator, (normal(rng, rows, inner), kernel), {"precision": precision})
+
+
+def product_of(operator: str, arrays: tuple[np.ndarray, ...], attrs: dict | None = None) -> Problem:
+    """A product with weights that may be others at each run, so that no packed copy of them is kept."""
+    terms = arrays[0].shape[-1]
+    return Problem(operator, arrays, attrs or {}, terms=terms, weights=(), images=(0,))
 
 
 def panels(p: Problem, target: str | None = None) -> list[Panels]:
@@ -52,7 +58,7 @@ def test_small_weights_and_many_rows_of_an_image_are_no_panels(operator):
     assert panels(large)
     x, kernel = large.arrays
     many = np.repeat(x[:, None], 65, 1)
-    assert not panels(Problem(operator, (many, kernel), {}, terms=512))
+    assert not panels(product_of(operator, (many, kernel)))
 
 
 @pytest.mark.parametrize("operator", PASSES)
@@ -100,7 +106,7 @@ def test_pieces_round_less_than_a_long_sum(operator):
         ("panels", p.arrays),
         ("long", (np.repeat(p.arrays[0][:, None], 65, 1), p.arrays[1])),
     ):
-        y = Bench(Problem(operator, arrays, {}, terms=p.terms)).run()[0].astype("float64")
+        y = Bench(product_of(operator, arrays)).run()[0].astype("float64")
         error[name] = np.sqrt(np.mean((y.reshape(16, -1, 400)[:, 0] - exact) ** 2))
     assert error["panels"] < 0.7 * error["long"]
 

@@ -6,6 +6,7 @@ import pytest
 import kernelearn
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.gathering import SMALL_WEIGHTS
 from kernelearn.engine.cpu.kernels.products import product
 from kernelearn.engine.cpu.kernels.products.matrices import Stored, find_matrices
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
@@ -171,21 +172,22 @@ def test_a_product_of_one_image_is_cut_into_units():
 
 
 def test_large_products_of_an_image_are_done_one_after_another():
-    """A thread goes through all calls with so many images as its cache holds; not where rows are images."""
+    """A thread works on as many images as its cache holds, unless they are rows for large weights."""
 
-    def bytes_of(*shapes, dense=False) -> int:
+    def bytes_of(*shapes, dense=0) -> int:
         g = ProgramBuilder()
         a, b = (g.input(name, (None, *shape)) for name, shape in zip("ab", shapes))
         y = g.add("softmax", g.add("matmul", a, b))
         if dense:
             y = g.add("reshape", y, shape=(None, 48))
-            y = g.add("dense", y, g.input("w", (48, 3)))
+            y = g.add("dense", y, g.input("w", (48, dense)))
         g.outputs = {"y": y.name}
         (stretch,) = CpuExecutable(g.build(), {}).stretches
         return stretch.groups[0].image_bytes
 
     assert bytes_of((6, 5), (5, 8)) == 4 * (30 + 40 + 48 + 48)
-    assert bytes_of((6, 5), (5, 8), dense=True) == 0
+    assert bytes_of((6, 5), (5, 8), dense=3) == 4 * (30 + 40 + 48 + 48 + 3)
+    assert bytes_of((6, 5), (5, 8), dense=SMALL_WEIGHTS // 4 // 48 + 1) == 0
 
 
 def test_one_matrix_for_a_known_number_of_rows_has_a_compiled_gradient():

@@ -109,6 +109,22 @@ def test_what_crosses_the_first_axis_and_other_types(target):
     check_guarded(problems, target)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_weights_as_other_libraries_keep_them(target):
+    """The first axis last, or the last one first: squares of vectors, whatever is left over."""
+    problems = []
+    for shape in [(5, 4, 3, 3), (64, 3, 3, 3), (33, 17, 1, 2), (300, 16, 1, 1), (17, 1, 5, 5), (1, 20, 2, 2)]:
+        for order in ((2, 3, 1, 0), (1, 2, 3, 0), (3, 0, 2, 1)):
+            problems.append(Problem("transpose", (_normal(*shape),), {"axes": order}, ulps=0.0, images=()))
+        back = _normal(*(shape[axis] for axis in (2, 3, 1, 0)))
+        problems.append(Problem("transpose", (back,), {"axes": (3, 2, 0, 1)}, ulps=0.0, images=()))
+    for shape in [(7, 5), (1, 40), (40, 1), (513, 31), (16, 16)]:
+        problems.append(Problem("transpose", (_normal(*shape),), {"axes": (1, 0)}, ulps=0.0, images=()))
+    for problem in problems:
+        check(problem, target)
+    check_guarded(problems, target)
+
+
 def test_a_border_of_another_number():
     problem = _exact("pad", (_normal(2, 3, 4),), padding=((0, 0), (1, 0), (0, 2)), value=1.5)
     assert 1.5 in Bench(problem).run()[0]

@@ -142,6 +142,11 @@ KINDS: dict[str, list[Problem]] = {
         for operator in ("dense", "dense_grad_input")
         for shape in ((7, 1024, 260), (13, 640, 417))
     ],
+    "kept": [
+        replace(panels(operator, *shape), weights=(1,))
+        for operator in ("dense", "dense_grad_input")
+        for shape in ((7, 1024, 260), (1, 640, 417))
+    ],
     "matrices": [
         Problem("matmul", (normal(np.random.default_rng(1), *a), normal(np.random.default_rng(2), *b)), how)
         for a, b, how in (

@@ -25,6 +25,8 @@ FRAMEWORKS = {
     "jax": "jax_step",
     "onnxruntime": "onnx_session",
 }
+# "torch: MODE" is a process for one mode of PyTorch's, with our engine or without.
+TORCH_MODE = "torch: "
 LEARNING_RATE = {"sgd": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
 # Axes of one input -> PyTorch's name of the format that has the channels last; it has none for others.
@@ -88,8 +90,9 @@ def load_runner(framework: str, threads: int) -> Runner:
 
     Raises: UnknownNameError, or whatever the framework's import raises.
     """
-    if framework not in FRAMEWORKS:
+    name = "torch_modes" if framework.startswith(TORCH_MODE) else FRAMEWORKS.get(framework)
+    if name is None:
         raise unknown_name("framework", framework, FRAMEWORKS)
-    module = importlib.import_module(f"kernelearn.bench.runners.{FRAMEWORKS[framework]}")
+    module = importlib.import_module(f"kernelearn.bench.runners.{name}")
     runner: Runner = module.load(threads)
     return runner

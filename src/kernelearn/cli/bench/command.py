@@ -26,6 +26,7 @@ def bench(
     own_code: options.OWN_CODE = False,
     transfer: options.TRANSFER = False,
     distributed: options.DISTRIBUTED = False,
+    torch: options.TORCH = False,
     threads: options.THREADS = None,
     batch: options.BATCH = None,
     dtype: options.DTYPE = "float32",
@@ -42,13 +43,14 @@ def bench(
     """Measure this library on your machine: side by side with others, round by round in turn.
 
     A ratio of 2 means that the peer takes twice as long. Without --training, --inference, --layers, --memory,
-    --recorder, --input, --curves, --own-code, --transfer and --distributed all are measured: about an hour
-    with all peers.
+    --recorder, --input, --curves, --own-code, --transfer, --distributed and --torch all are measured: about
+    an hour with all peers.
 
     **Examples**
 
     - `kernelearn bench --quick --training --nets lenet --against torch`
     - `kernelearn bench --layers resnet20`
+    - `kernelearn bench --torch lenet resnet50 --quick`
     - `kernelearn bench --quick --training --inference --nets all --against torch,onnxruntime`
     - `kernelearn bench --json bench.json --figure bench.png --markdown bench.md`
     \f
@@ -68,10 +70,14 @@ def bench(
         "own-code": own_code,
         "transfer": transfer,
         "distributed": distributed,
+        "torch": torch,
     }
+    given = tuple(networks or _words(nets))
+    is_torch_alone = [name for name, is_wanted in wanted.items() if is_wanted] == ["torch"]
     settings = Settings(
         against=_words(against),
-        nets=tuple(networks or _words(nets) or Settings.nets),
+        nets=(not is_torch_alone and given) or Settings.nets,
+        torch_nets=torch_networks(given) if torch else (),
         batches=_batches(batch),
         threads=threads or _default_threads(),
         dtype=dtype,
@@ -136,6 +142,16 @@ class Kept:
         else:
             save_figure(drawing, self.figure)
             say(f"Picture: {self.figure}", to_stderr=True)
+
+
+def torch_networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks for --torch; "all" and none are all.
+
+    Raises: UnknownNameError for one that it does not have.
+    """
+    from kernelearn.bench.sections.inside_torch import networks_of
+
+    return networks_of(tuple(name for name in given if name != "all"))
 
 
 def _sections(wanted: dict[str, bool], networks: list[str] | None) -> list[str]:

@@ -36,6 +36,14 @@ TRANSFER = Annotated[bool, typer.Option("--transfer", help="Training steps with 
 DISTRIBUTED = Annotated[
     bool, typer.Option("--distributed", help="Two processes beside one; what their exchange costs.")
 ]
+TORCH = Annotated[
+    bool,
+    typer.Option(
+        "--torch",
+        help="PyTorch's own loop with our engine in it; nets: lenet, vgg_small, resnet20, resnet18, "
+        "mobilenet_v2, resnet50.",
+    ),
+]
 CURVES = Annotated[bool, typer.Option("--curves", help="Cost over batch, images, channels.")]
 
 # --- how

@@ -7,14 +7,15 @@ which may be tensors. The table says which are which, for the functions that it 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kernelearn.errors import ArgumentError
-from kernelearn.layers import OperationLayer
+from kernelearn.layers import Layer, OperationLayer
 from kernelearn.layers.core.naming import snake_case
 from kernelearn.layers.core.structure import Given
 from kernelearn.layers.core.tensor import Node
@@ -57,6 +58,7 @@ def _table() -> dict[str, _Written]:
             "LeakyRelu": ("negative_slope",),
             "Elu": ("alpha",),
             "Gelu": ("approximate",),
+            "MaxPool": ("pool_size", "strides", "padding", "data_format"),
         },
     }
     table = {}
@@ -74,8 +76,8 @@ _OURS = {"Absolute": "abs"}
 
 def written(
     layer: OperationLayer, call: Node, tensor: Callable[[Any], dict[str, Any]]
-) -> tuple[dict[str, Any], list[Any]]:
-    """The config and the calls of an operation.
+) -> list[dict[str, Any]]:
+    """The operations of Keras, with their calls, that one of ours is; the last has its name.
 
     Raises: ArgumentError for a function, or an argument, that is not in the table.
     """
@@ -90,16 +92,72 @@ def written(
     args, keywords = Given(tuple(layer.arguments), layer.keywords).filled(tensors)
     bound = inspect.signature(functions()[layer.function]).bind(*args, **keywords)
     bound.apply_defaults()
-    more = bound.arguments.pop("arguments", {})  # those of an activation
+    arguments = bound.arguments
+    before: list[dict[str, Any]] = []
+    if layer.function == "max_pool":
+        before, arguments = _with_borders(layer, dict(arguments))
+    more = arguments.pop("arguments", {})  # those of an activation
     made, given = {}, []
-    for name, value in {**bound.arguments, **more}.items():
+    for name, value in {**arguments, **more}.items():
         if name in how.made_with:
             made[name] = _json(value, layer)
         elif name in more or not _is_default(layer.function, name, value):
             given.append(_json(value, layer))
-    config = {"name": layer.name, **made}
-    head = {"module": how.module, "class_name": how.class_name, "config": config}
-    return {**head, "registered_name": how.class_name}, [{"args": given, "kwargs": {}}]
+    return [*before, _record(layer.name, how.module, how.class_name, made, given)]
+
+
+def _record(
+    name: str, module: str, class_name: str, made: dict[str, Any], given: list[Any], **keywords: Any
+) -> dict[str, Any]:
+    """An operation that is called once."""
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": {"name": name, **made},
+        "registered_name": class_name,
+        "name": name,
+        "inbound_nodes": [{"args": given, "kwargs": keywords}],
+    }
+
+
+def _with_borders(
+    layer: OperationLayer, arguments: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Keras pools with "valid" or "same" padding: own borders are an operation before, which never win."""
+    x, padding = arguments["x"], arguments["padding"]
+    is_last = (arguments["data_format"] or "channels_last") == "channels_last"
+    arguments["data_format"] = "channels_last" if is_last else "channels_first"
+    arguments["strides"] = arguments["strides"] or arguments["pool_size"]
+    if isinstance(padding, str):
+        return [], arguments
+    arguments["padding"] = "valid"
+    if not _has_borders(padding):
+        return [], arguments
+    shape = x["config"]["shape"]
+    pairs = [[padding] * 2] * (len(shape) - 2) if isinstance(padding, int) else [list(p) for p in padding]
+    none = [0, 0]
+    widths = [none, *pairs, none] if is_last else [none, none, *pairs]
+    sizes = [size if size is None else size + sum(pair) for size, pair in zip(shape, widths)]
+    name = f"{layer.name}_borders"
+    made = {"pad_width": widths, "mode": "constant"}
+    pad = _record(name, "keras.src.ops.numpy", "Pad", made, [x], constant_values=-math.inf)
+    arguments["x"] = {**x, "config": {**x["config"], "shape": sizes, "keras_history": [name, 0, 0]}}
+    return [pad], arguments
+
+
+def _has_borders(padding: str | int | Sequence[Sequence[int]]) -> bool:
+    if isinstance(padding, str | int):
+        return padding not in ("valid", "same", 0)
+    return any(map(any, padding))
+
+
+def depth_of(layer: Layer) -> int:
+    """How many operations behind each other a layer is in Keras: the order of its layers follows from it."""
+    if not isinstance(layer, OperationLayer) or layer.function != "max_pool":
+        return 1
+    args, keywords = Given(tuple(layer.arguments), layer.keywords).filled([None])
+    given = inspect.signature(functions()["max_pool"]).bind(*args, **keywords).arguments
+    return 1 + _has_borders(given.get("padding", "valid"))
 
 
 def _is_default(function: str, name: str, value: Any) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from kernelearn.conversion.keras.known import stored_name
+from kernelearn.conversion.keras.operations import depth_of
 from kernelearn.layers import (
     GroupQueryAttention,
     InputLayer,
@@ -122,7 +123,7 @@ def layers_in_order(model: Model) -> list[Layer]:
         distance[id(call)] = farthest[id(call.layer)] = here
         for tensor in call.inputs:
             before = id(tensor.node)
-            distance[before] = max(here + 1, distance.get(before, 0))
+            distance[before] = max(here + depth_of(call.layer), distance.get(before, 0))
     for tensor in model.inputs:
         layer = tensor.node.layer
         if isinstance(layer, InputLayer) and id(layer) not in farthest:

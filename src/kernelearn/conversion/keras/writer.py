@@ -226,21 +226,22 @@ class Writer:
         return {
             "name": model.name,
             "trainable": model.trainable,
-            "layers": [self.in_graph(layer, calls.get(id(layer), []), numbers) for layer in layers],
+            "layers": [
+                part for layer in layers for part in self.in_graph(layer, calls.get(id(layer), []), numbers)
+            ],
             "input_layers": _arranged([_place(t, numbers) for t in model.inputs], model.input_keys),
             "output_layers": _arranged([_output(t, numbers) for t in model.outputs], model.output_keys),
         }
 
-    def in_graph(self, layer: Layer, calls: list[Node], numbers: Mapping[int, int]) -> dict[str, Any]:
-        """A layer of a graph, with its calls."""
+    def in_graph(self, layer: Layer, calls: list[Node], numbers: Mapping[int, int]) -> list[dict[str, Any]]:
+        """A layer of a graph, with its calls; an operation may be several of Keras."""
         if isinstance(layer, OperationLayer):
             try:
-                written, nodes = operations.written(layer, calls[0], lambda t: _tensor(t, numbers))
+                return operations.written(layer, calls[0], lambda t: _tensor(t, numbers))
             except ArgumentError as error:
                 raise self._refused(layer, str(error).rstrip(".")) from error
-        else:
-            written, nodes = self.layer(layer), [self.call(call, numbers) for call in calls]
-        return {**written, "name": layer.name, "inbound_nodes": nodes}
+        nodes = [self.call(call, numbers) for call in calls]
+        return [{**self.layer(layer), "name": layer.name, "inbound_nodes": nodes}]
 
     def call(self, call: Node, numbers: Mapping[int, int]) -> dict[str, Any]:
         inputs = [_tensor(tensor, numbers) for tensor in call.inputs]

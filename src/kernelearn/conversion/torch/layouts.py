@@ -10,7 +10,6 @@ attention       in_proj (3 h d, e)          query, key, value (e, h, d) each; ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +52,6 @@ def dense_weight(kernel: Array, places: Array | None = None) -> Array:
     return rows.T
 
 
-def inverse(places: Array | Sequence[int]) -> Array:
-    """The permutation that undoes another."""
+def inverse(places: Array) -> Array:
+    """The places of features that undo others; orders of axes have `inverse_order`."""
     return np.argsort(places)

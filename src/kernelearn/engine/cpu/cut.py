@@ -85,7 +85,7 @@ class CutStep:
 
     def __init__(self, program: Program, keeps_constants: bool = False, is_whole: bool = False) -> None:
         self.program = program
-        self.plan = lower(optimise(program), current_target())
+        self.plan = lower(optimise(program), current_target(), keeps_constants)
         if not keeps_constants:
             self.plan.steps = [*self.plan.prologue, *self.plan.steps]
             self.plan.prologue, self.plan.constant = [], set()

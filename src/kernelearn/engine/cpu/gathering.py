@@ -18,6 +18,8 @@ from kernelearn.engine.cpu.plan import BYTES, IMAGES, Call, Fallback, Plan, has_
 MOST_PASSED = 40
 # Numbers of an image that are worth finding in the cache.
 WORTHWHILE = 512
+# Bytes of a dense layer's weights that a cache holds beside the images of a convolution.
+SMALL_WEIGHTS = 2**17
 
 
 @dataclass
@@ -47,8 +49,10 @@ class Group:
 
     def measure(self, plan: Plan) -> None:
         """Find `image_bytes` and `other_bytes`."""
-        together = {call.together for call in self.calls}
-        if not self.calls[0].by_image or max(together) > 1 or (len(self.calls) == 1 and together == {0}):
+        together = {call.together for call in self.calls if not _is_small_dense(call, plan)}
+        if not self.calls[0].by_image or max(together, default=0) > 1:
+            return
+        if len(self.calls) == 1 and together <= {0}:
             return
         names = self.reads | self.writes
         held = {name for name in names if has_images(plan.shape(name))}
@@ -189,6 +193,13 @@ def roots(call: Call, plan: Plan) -> tuple[set[str], set[str]]:
     """Roots of the buffers that a call reads, and that it writes."""
     reads = {plan.root(name) for name in call.reads.values() if not is_number(name)}
     return reads, {plan.root(name) for name in call.writes.values()}
+
+
+def _is_small_dense(call: Call, plan: Plan) -> bool:
+    """Whether rows of a call are images, but its weights so few that each image may read them again."""
+    reads, writes = roots(call, plan)
+    weights = sum(_image_bytes(plan, name) for name in reads | writes if not has_images(plan.shape(name)))
+    return call.together > 1 and weights <= SMALL_WEIGHTS
 
 
 def _image_bytes(plan: Plan, name: str) -> int:

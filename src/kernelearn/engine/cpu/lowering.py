@@ -146,9 +146,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def lower(program: Program, target: Target) -> Plan:
-    """The plan of a program."""
-    plan = Plan(program, target, dict(program.buffers))
+def lower(program: Program, target: Target, keeps_constants: bool = True) -> Plan:
+    """The plan of a program.
+
+    Args:
+        keeps_constants: see `Plan`.
+    """
+    plan = Plan(program, target, dict(program.buffers), keeps_constants=keeps_constants)
     written = {name for op in program.operations if op.phase == "update" for name in op.outputs}
     plan.constant = {b.name for b in program.weights() if b.name not in written}
     for operation in program.operations:

@@ -31,8 +31,8 @@ class Tasks:
 
 
 IMAGES = Tasks(per_image=1)
-# Tasks that an image is divided into when there are few images.
-BANDS = 4
+# Tasks that an image is divided into when there are few images; passes over fewer numbers are not divided.
+BANDS, SMALL_PASS = 4, 2**13
 
 
 class Code(Protocol):
@@ -107,6 +107,7 @@ class Plan:
         checks: functions of the inputs that raise if these are wrong in a way that kernels answer with NaN;
             called after a run whose loss is no number.
         halved: scratch buffers whose first axis counts pairs of images.
+        keeps_constants: whether what the prologue makes serves many runs, so that large copies are worth it.
     """
 
     program: Program
@@ -119,6 +120,7 @@ class Plan:
     shared: dict[str, str] = field(default_factory=dict)
     checks: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     halved: set[str] = field(default_factory=set)
+    keeps_constants: bool = True
 
     @property
     def is_training(self) -> bool:
@@ -232,6 +234,20 @@ def identity(value: object) -> str:
 def per_image(shape: tuple[int | None, ...]) -> int:
     """Numbers per image of a shape (n, ...), or all numbers of a shape without images."""
     return math.prod(s for s in shape if s is not None)
+
+
+def in_pieces(code: Code, size: int, pieces: int) -> tuple[Code, Tasks] | None:
+    """A pass over images as the `split` of a call: the code for one of the equal pieces of an image.
+
+    Args:
+        size: numbers of an image; pieces: of an image.
+    """
+    return (code, Tasks(per_image=pieces)) if size >= SMALL_PASS and pieces > 1 else None
+
+
+def whole_pieces(size: int, width: int) -> int:
+    """Equal pieces of whole vectors that so many numbers fall into: a few, or 1."""
+    return next((n for n in (4 * BANDS, 2 * BANDS, BANDS) if size % (n * width) == 0), 1)
 
 
 def is_number(name: str) -> bool:

@@ -54,13 +54,13 @@ def compute_again(parts: Sequence[Stretch | Fallback], plan: Plan, kept: Collect
             readers[name].append(group)
     for group in groups:
         for call in group.calls:
-            name = _light_result(call, plan)
-            if name is None or name in outside:
+            light = _light_result(call, plan)
+            if light is None or light in outside:
                 continue
-            others = [other for other in readers[name] if other is not group]
+            others = [other for other in readers[light] if other is not group]
             if others and all(_can_take(other, group, call, plan) for other in others):
                 for other in others:
-                    _take(other, call, name, plan)
+                    _take(other, call, light, plan)
 
 
 def _light_result(call: Call, plan: Plan) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kernelearn.engine.cpu.gathering import Group, Stretch
 from kernelearn.engine.cpu.machine.compiler import Function
-from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, PLACE
+from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, MAX_PARTS, PLACE
 from kernelearn.engine.cpu.places import ALIGNMENT, aligned
 from kernelearn.engine.cpu.plan import BYTES, Fallback, Plan
 
@@ -146,22 +146,24 @@ class Job:
         self._local: dict[int, np.ndarray] = {}
 
     def has_own_memory(self, number: int, sizes: Mapping[str, int], places: Sequence[LocalPlace]) -> None:
-        """Let each worker have memory of its own for some buffers of a group.
+        """Let each worker have memory of its own for some buffers of a group, used again within the group.
 
         Args:
             number: of the group; sizes: buffer -> bytes of an image.
             places: where kernels look for the addresses of these buffers.
         """
-        row, offsets, total = self.groups[number], dict[str, int](), 0
-        for name, size in sizes.items():
-            offsets[name] = total
-            total += -(-(size * int(row[GROUP["chunk"]]) + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
+        row, spans = self.groups[number], dict[str, tuple[int, int]]()
+        for command, _, name in sorted(places):
+            spans[name] = spans.get(name, (command, command))[0], command
+        chunk = int(row[GROUP["chunk"]])
+        rooms = {n: -(-(size * chunk + ALIGNMENT) // ALIGNMENT) * ALIGNMENT for n, size in sizes.items()}
+        offsets, total = place(spans, rooms)
         words = np.zeros(LOCAL["places"] + PLACE["words"] * len(places), np.int64)
         words[LOCAL["workers"]], words[LOCAL["count"]] = self.threads, len(places)
         words[LOCAL["stride"]] = total
         table = words[LOCAL["places"] :].reshape(len(places), PLACE["words"])
-        for place, (command, argument, name) in zip(table, places):
-            place[:] = command, argument, offsets[name], sizes[name]
+        for entry, (command, argument, name) in zip(table, places):
+            entry[:] = command, argument, offsets[name], sizes[name]
         row[GROUP["local"]] = words.ctypes.data
         self._local[number] = words
 
@@ -194,6 +196,7 @@ class Job:
             "counters": counters,
             "group_count": len(self.groups),
             "yield": yield_address,
+            "parts": min(self.threads, MAX_PARTS),
         }
         for name, word in words.items():
             self.description[JOB[name]] = word

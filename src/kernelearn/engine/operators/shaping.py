@@ -2,7 +2,7 @@
 
 import math
 
-from kernelearn.engine.arrays import Bounds, Pairs, Places, Shape, Sizes, known
+from kernelearn.engine.arrays import Bounds, Pairs, Places, Shape, Sizes, inverse_order, known
 from kernelearn.engine.operators.expressions import unbroadcast
 from kernelearn.engine.operators.table import Context, Gradients, Spec, operator, required
 from kernelearn.engine.reference import shaping as reference
@@ -29,8 +29,7 @@ def _transpose_shape(x: Spec, *, axes: Sizes) -> tuple[Spec]:
 
 
 def _transpose_gradient(c: Context) -> Gradients:
-    axes = c.attrs["axes"]
-    return (c.builder.add("transpose", c.grad, axes=tuple(axes.index(i) for i in range(len(axes)))),)
+    return (c.builder.add("transpose", c.grad, axes=inverse_order(c.attrs["axes"])),)
 
 
 def _slice_shape(x: Spec, *, bounds: Bounds) -> tuple[Spec]:

@@ -319,7 +319,10 @@ def _summed(keys: np.ndarray, terms: np.ndarray) -> Sums:
 
 def _has_batch_norm(run: Any) -> bool | None:
     """Whether the recorded network has a BatchNormalization layer; None without a run."""
-    return None if run is None else _mentions(run.manifest, "BatchNormalization")
+    if run is None:
+        return None
+    # The manifest tells of much more than the model, and lists grow with a run.
+    return _mentions(run.manifest if run.about.model is None else run.about.model, "BatchNormalization")
 
 
 def _mentions(config: Any, name: str) -> bool:

@@ -95,11 +95,13 @@ def _crops(images: Any, model: Any, layer: str) -> Callable[[int, Index], tuple[
     """A function (image, position) -> (crop, slices): what a unit of the layer sees of the image."""
     if model is None:
         raise ArgumentError("Crops of images need model=, for the receptive field of the layer.")
-    from kernelearn.explain.sight.fields import receptive_field
+    from kernelearn.explain.sight.fields import seen_windows
+
+    seen = seen_windows(model, layer)
 
     def look(image: int, position: Index) -> tuple[np.ndarray, tuple[slice, ...]]:
         whole = np.asarray(images(image) if callable(images) else images[image])
-        window = receptive_field(model, layer, position or None, input_shape=whole.shape).window
+        window = seen(position or None, whole.shape)
         return whole[window], window
 
     return look

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import product
 from math import atan2, degrees, pi
 from typing import Any
@@ -146,6 +146,12 @@ FAMILIES: dict[str, Callable[[Size], Iterator[Template]]] = {
 }
 
 
+@lru_cache(maxsize=64)
+def _of_family(name: str, size: Size) -> tuple[Template, ...]:
+    """Kernels of every step of a run are compared with the same ones."""
+    return tuple(FAMILIES[name](size))
+
+
 def templates_for(size: Size, families: Any = None) -> tuple[dict[str, list[Template]], dict[str, str]]:
     """The templates of each family for kernels of this size, and why families are left out.
 
@@ -171,7 +177,7 @@ def templates_for(size: Size, families: Any = None) -> tuple[dict[str, list[Temp
         if name not in FAMILIES:
             raise unknown_name("family of filters", name, FAMILIES)
         try:
-            found[name] = list(FAMILIES[name](size))
+            found[name] = list(_of_family(name, tuple(size)))
         except ShapeError as error:
             left_out[name] = str(error)
             continue

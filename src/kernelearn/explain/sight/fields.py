@@ -6,6 +6,7 @@ The walk goes back from a unit through the operations of the lowered model, once
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -113,6 +114,21 @@ def receptive_field(
     """
     network = open_network(model, input_shape)
     return _field_of(network, layer, unit, _source_of(network, source))
+
+
+def seen_windows(model: Any, layer: Any) -> Callable[[tuple[int, ...] | None, tuple[int, ...]], Window]:
+    """A function (unit, shape of an image) -> `ReceptiveField.window`: the model is lowered once for a shape.
+
+    Arguments and errors are those of `receptive_field`, for a model with one input.
+    """
+    opened = functools.cache(lambda shape: open_network(model, shape))
+
+    @functools.cache
+    def window(unit: tuple[int, ...] | None, shape: tuple[int, ...]) -> Window:
+        network: Network = opened(shape)
+        return _field_of(network, layer, unit, _source_of(network, None)).window
+
+    return window
 
 
 def receptive_fields(model: Any, source: str | None = None, input_shape: Any = None) -> Table:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.reference import conv as convolution
 from kernelearn.engine.reference import shaping
 from kernelearn.engine.reference.images.resizing import sampling_matrix
@@ -152,7 +153,7 @@ def reshape_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
 
 def transpose_rule(wanted: Mask, call: Applied) -> list[Mask | None]:
     order = [axis - 1 for axis in call.attrs["axes"][1:]]
-    return [wanted.transpose(np.argsort(order))]
+    return [wanted.transpose(inverse_order(order))]
 
 
 def slice_rule(wanted: Mask, call: Applied) -> list[Mask | None]:

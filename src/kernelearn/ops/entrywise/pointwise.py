@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.reference.activations import ACTIVATIONS
 from kernelearn.errors import ArgumentError, ShapeError, unknown_name
 from kernelearn.ops._dispatch import operation
@@ -125,7 +126,7 @@ def _along_several(operator: str, x: Value, axes: list[int], engine: str | None)
     last = transposed(x, order)
     flat = reshaped(last, (*last.shape[: -len(axes)], math.prod(last.shape[-len(axes) :])))
     y = reshaped(_along_axis(operator, flat, -1, engine), last.shape)
-    return transposed(y, [order.index(axis) for axis in range(x.ndim)])
+    return transposed(y, inverse_order(order))
 
 
 @operation

@@ -39,9 +39,9 @@ PyTorch does: the operator then stays with PyTorch, and `kernelearn.torch.explai
 of the engine (`KernelearnError`) means the same.
 
 No rule has to look at types: all tensors are float32 (or bfloat16 under autocast, which are float32 inside a
-region), but for the arguments that `rule(..., whole_numbers=(1,))` says may be integers. Nor at gradients or
-kernels: each node is tried alone before it may join a region, with its backward pass if one is needed, and
-what has no gradient rule or no native kernel is left to PyTorch.
+region), but for the arguments that `rule(..., whole_numbers=(1,))` says may be integers and
+`conditions=(0,)` booleans. Nor at gradients or kernels: each node is tried alone before it may join a region,
+with its backward pass if one is needed, and what has no gradient rule or no native kernel is left to PyTorch.
 
 A new family is a file here, named in `FAMILIES`.
 """
@@ -66,6 +66,7 @@ __all__ = [
 FAMILIES = (
     "activations",
     "arithmetic",
+    "conditions",
     "convolution",
     "linear",
     "losses",

@@ -9,10 +9,10 @@ from torch.fx import Node
 
 from kernelearn.engine.program import Buffer
 from kernelearn.torch.translation.activations import number
-from kernelearn.torch.translation.broadcasting import together
+from kernelearn.torch.translation.broadcasting import as_numbers, together
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
-from kernelearn.torch.translation.values import Value
+from kernelearn.torch.translation.values import Order, Value
 
 aten = torch.ops.aten
 
@@ -63,48 +63,58 @@ def of_two(region: Region, operator: str, x: Any, y: Any) -> Value:
     """An operator of two tensors, or of a tensor and a number in either place."""
     nodes = [operand for operand in (x, y) if isinstance(operand, Node)]
     buffers, order = together(region, nodes)
-    given = iter(buffers)
+    given = (as_numbers(region, buffer) for buffer in buffers)
     operands = [next(given) if isinstance(o, Node) else number(region, o) for o in (x, y)]
     return Value(region.add(operator, *operands), order)
 
 
-@rule(aten.add.Tensor, aten.add.Scalar)
+def _two_numbers(region: Region, x: Node, y: Node) -> tuple[Buffer, Buffer, Order]:
+    (first, second), order = together(region, (x, y))
+    return as_numbers(region, first), as_numbers(region, second), order
+
+
+@rule(aten.add.Tensor, aten.add.Scalar, conditions=(0, 1))
 def add(region: Region, node: Node, x: Any, y: Any, alpha: float) -> Value:
     """x + alpha y."""
     if not isinstance(x, Node):
         raise CannotTranslate("a number in front")
     if not isinstance(y, Node):
-        value = region.value(x)
+        value = _number_of(region, x)
         return Value(scaled(region, value.buffer, offset=y * alpha), value.order)
-    (first, second), order = together(region, (x, y))
+    first, second, order = _two_numbers(region, x, y)
     return Value(region.add("add", first, scaled(region, second, alpha)), order)
 
 
-@rule(aten.sub.Tensor, aten.sub.Scalar)
+def _number_of(region: Region, x: Node) -> Value:
+    value = region.value(x)
+    return Value(as_numbers(region, value.buffer), value.order)
+
+
+@rule(aten.sub.Tensor, aten.sub.Scalar, conditions=(0, 1))
 def subtract(region: Region, node: Node, x: Any, y: Any, alpha: float) -> Value:
     """x - alpha y."""
     if not isinstance(y, Node):
         return add(region, node, x, -y, alpha)
-    (first, second), order = together(region, (x, y))
+    first, second, order = _two_numbers(region, x, y)
     return Value(region.add("subtract", first, scaled(region, second, alpha)), order)
 
 
-@rule(aten.rsub.Scalar, aten.rsub.Tensor)
+@rule(aten.rsub.Scalar, aten.rsub.Tensor, conditions=(0, 1))
 def subtract_from(region: Region, node: Node, x: Node, y: Any, alpha: float) -> Value:
     """y - alpha x."""
     if isinstance(y, Node):
         return subtract(region, node, y, x, alpha)
-    value = region.value(x)
+    value = _number_of(region, x)
     return Value(scaled(region, value.buffer, -alpha, y), value.order)
 
 
-@rule(aten.mul.Tensor, aten.mul.Scalar)
+@rule(aten.mul.Tensor, aten.mul.Scalar, conditions=(0, 1))
 def multiply(region: Region, node: Node, x: Any, y: Any) -> Value:
     """x y."""
     if isinstance(x, Node) and isinstance(y, Node):
         return of_two(region, "multiply", x, y)
     tensor, factor = (x, y) if isinstance(x, Node) else (y, x)
-    value = region.value(tensor)
+    value = _number_of(region, tensor)
     return Value(scaled(region, value.buffer, factor), value.order)
 
 

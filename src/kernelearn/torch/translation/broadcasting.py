@@ -33,6 +33,14 @@ def _counts(region: Region, node: Node, rank: int) -> tuple[bool, bool, int]:
     return len(shape) == rank, shape[:1] == (None,), sum(size != 1 for size in shape)
 
 
+def as_numbers(region: Region, buffer: Buffer) -> Buffer:
+    """Conditions as 0 and 1; numbers as they are."""
+    if buffer.dtype != "bool":
+        return buffer
+    found: Buffer = region.add("cast", buffer, dtype="float32")
+    return found
+
+
 def _spread(region: Region, node: Node, order: Order) -> Buffer:
     """An operand in this order of the result's axes; where it has none, an axis of size 1."""
     lead = len(order) - len(region.shape(node))

@@ -8,6 +8,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer
+from kernelearn.torch.translation.activations import number
 from kernelearn.torch.translation.arithmetic import scaled
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
@@ -46,7 +47,11 @@ def addmm(region: Region, node: Node, bias: Node, x: Node, y: Node, beta: float,
     return Value.plain(region.add("add", product, scaled(region, region.plain(bias), beta)))
 
 
-@rule(aten.scaled_dot_product_attention.default)
+# What stands for minus infinity: its exponential is 0, and differences of it are numbers.
+_NOTHING = -1e30
+
+
+@rule(aten.scaled_dot_product_attention.default, conditions=(3,))
 def attention(
     region: Region,
     node: Node,
@@ -59,17 +64,36 @@ def attention(
     scale: float | None,
     enable_gqa: bool,
 ) -> Value:
-    """softmax(scale query key^T + mask) value."""
-    if dropout or is_causal or enable_gqa:
-        raise CannotTranslate("attention with dropout, a causal mask or shared keys")
+    """softmax(scale query key^T + mask) value; an entry that may see nothing gives 0."""
+    if dropout or enable_gqa:
+        raise CannotTranslate("attention with dropout or shared keys")
     q, k, v = (region.plain(node) for node in (query, key, value))
     precision = region.precision(node)
     factor = 1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale
     scores = region.add("matmul", scaled(region, q, factor), k, transpose_b=True, precision=precision)
+    seen = _lower_triangle(region, scores) if is_causal else None
     if mask is not None:
-        scores = region.add("add", scores, region.plain(mask))
+        given = region.plain(mask)
+        if given.dtype == "bool":
+            seen = given
+        else:
+            scores = region.add("add", scores, given)
+    if seen is not None:
+        scores = region.add("where", seen, scores, number(region, _NOTHING))
     shares = region.add("softmax", scores, axis=len(scores.shape) - 1)
+    if seen is not None:
+        shares = region.add("where", seen, shares, number(region, 0.0))
     return Value.plain(region.add("matmul", shares, v, precision=precision))
+
+
+def _lower_triangle(region: Region, scores: Buffer) -> Buffer:
+    """Conditions (rows, columns): a row sees no column behind its own number."""
+    rows, columns = scores.shape[-2:]
+    one = region.add("fill", shape=(rows, 1), value=1.0, dtype="float32")
+    other = region.add("fill", shape=(1, columns), value=1.0, dtype="float32")
+    numbers = region.add("cumsum", one, axis=0), region.add("cumsum", other, axis=1)
+    found: Buffer = region.add("greater_equal", *numbers)
+    return found
 
 
 @rule(aten._scaled_dot_product_flash_attention_for_cpu.default)

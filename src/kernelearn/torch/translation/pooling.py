@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -48,7 +50,7 @@ def max_pool(
 ) -> Value:
     """The largest number of each window; nothing beyond the border counts."""
     if set(every(dilation, 1)) != {1}:
-        raise CannotTranslate("max pooling with dilation")
+        return Value.images(_with_holes(region, x, _sizes(node), size, stride, padding, dilation))
     return Value.images(_max_pool(region, x, _sizes(node), size, stride, padding))
 
 
@@ -88,6 +90,37 @@ def _max_pool(
     pads = _borders(sizes, outputs, window, steps, every(padding, count))
     found: Buffer = region.add("max_pool", images, size=window, stride=steps, padding=pads)[0]
     return found
+
+
+def _with_holes(
+    region: Region,
+    x: Node,
+    outputs: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Buffer:
+    """Max pooling tap by tap: of equal numbers the first one counts, and what is no number wins."""
+    images = region.images(x)
+    count = len(images.shape) - 2
+    window, steps, pads = every(size, count), every(stride or size, count), every(padding, count)
+    holes = every(dilation, count)
+    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(outputs, steps, window, holes)]
+    borders = [(p, max(0, r - known(n) - p)) for p, r, n in zip(pads, reach, images.shape[1:-1])]
+    if any(map(any, borders)):
+        images = region.add("pad", images, padding=((0, 0), *borders, (0, 0)), value=-math.inf)
+    best: Buffer | None = None
+    for tap in itertools.product(*map(range, window)):
+        places = tuple((t * d, o, s) for t, d, o, s in zip(tap, holes, outputs, steps))
+        taken: Buffer = region.add("strided_slice", images, places=(None, *places, None))
+        if best is None:
+            best = taken
+            continue
+        wins = region.add("logical_or", region.add("greater", taken, best), region.add("isnan", taken))
+        best = region.add("where", wins, taken, best)
+    assert best is not None
+    return best
 
 
 @rule(aten.avg_pool1d.default)

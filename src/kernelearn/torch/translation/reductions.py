@@ -9,6 +9,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer
+from kernelearn.torch.translation.activations import number
 from kernelearn.torch.translation.arithmetic import scaled
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
@@ -110,6 +111,65 @@ def variance(
     squares = region.add("square", region.add("subtract", value.buffer, middle))
     found = region.add("reduce_mean", squares, axes=places, keepdims=bool(keepdims))
     return reduced(region, value, places, keepdims, scaled(region, found, count / (count - lost)))
+
+
+@rule(aten.std.correction)
+def deviation(
+    region: Region, node: Node, x: Node, axes: Axes, correction: float | None, keepdims: bool
+) -> Value:
+    """The root of the variance."""
+    found = variance(region, node, x, axes, correction, keepdims)
+    return Value(region.add("sqrt", found.buffer), found.order)
+
+
+@rule(aten.std.dim)
+def deviation_over(region: Region, node: Node, x: Node, axes: Axes, unbiased: bool, keepdims: bool) -> Value:
+    """The same under its other name."""
+    return deviation(region, node, x, axes, float(unbiased), keepdims)
+
+
+@rule(aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim)
+def norm(
+    region: Region,
+    node: Node,
+    x: Node,
+    power: float | None,
+    axes: Axes,
+    keepdims: bool,
+    dtype: torch.dtype | None = None,
+) -> Value:
+    """The root of the sum of squares; where that is 0, so is the gradient."""
+    _no_type(node, dtype)
+    if power not in (None, 2):
+        raise CannotTranslate(f"a norm of power {power}")
+    value = region.value(x)
+    squares = region.add("square", value.buffer)
+    places = _places(value, axes)
+    shape = tuple(1 if k in places else size for k, size in enumerate(squares.shape))
+    whole = region.add("sum_to", squares, axes=places, shape=shape)
+    is_zero = region.add("equal", whole, number(region, 0.0))
+    safe = region.add("where", is_zero, number(region, 1.0), whole)
+    root = region.add("where", is_zero, number(region, 0.0), region.add("sqrt", safe))
+    if not keepdims:
+        shape = tuple(size for k, size in enumerate(shape) if k not in places)
+        root = region.add("reshape", root, shape=shape)
+    return reduced(region, value, places, keepdims, root)
+
+
+@rule(aten.logsumexp.default)
+def logsumexp(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -> Value:
+    """log of the sum of exponentials, from which the largest is taken out before."""
+    value = region.value(x)
+    places = _places(value, axes)
+    largest_of = region.add("reduce_max", value.buffer, axes=places, keepdims=True)
+    fixed = region.add("stop_gradient", largest_of)
+    shares = region.add("exp", region.add("subtract", value.buffer, fixed))
+    shape = tuple(1 if k in places else size for k, size in enumerate(value.buffer.shape))
+    total_of = region.add("log", region.add("sum_to", shares, axes=places, shape=shape))
+    found = region.add("add", total_of, fixed)
+    if not keepdims:
+        found = region.add("reshape", found, shape=tuple(s for k, s in enumerate(shape) if k not in places))
+    return reduced(region, value, places, keepdims, found)
 
 
 @rule(aten.var.dim)

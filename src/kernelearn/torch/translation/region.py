@@ -13,7 +13,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.torch.translation.table import RULES, TYPES_OF, CannotTranslate, arguments
+from kernelearn.torch.translation.table import CONDITIONS_OF, RULES, TYPES_OF, CannotTranslate, arguments
 from kernelearn.torch.translation.values import Order, Value, channels_last
 
 # Operators whose result is the memory of what they are given.
@@ -25,6 +25,7 @@ NAMES = {
     torch.bfloat16: "float32",
     torch.int64: "int64",
     torch.int32: "int32",
+    torch.bool: "bool",
 }
 
 
@@ -212,6 +213,10 @@ def _compare(node: Node, found: Value | tuple[Value | None, ...]) -> None:
     for value, tensor in zip(values, tensors, strict=False):
         if value is None:
             continue
+        if (value.buffer.dtype == "bool") != (tensor.dtype == torch.bool):
+            raise CannotTranslate(
+                f"{name_of(node)} would be of type {value.buffer.dtype}, not {tensor.dtype}"
+            )
         shape = tuple(tensor.shape)
         said = tuple(shape[axis] for axis in value.order)
         made = value.buffer.shape
@@ -234,20 +239,24 @@ def _check_results(region: Region, node: Node) -> None:
 
 
 def _check_given(node: Node) -> None:
-    whole = {id(n) for i in TYPES_OF[node.target] for n in _nodes(arguments(node)[i])}
+    whole, conditions = (
+        {id(n) for i in numbers[node.target] for n in _nodes(arguments(node)[i])}
+        for numbers in (TYPES_OF, CONDITIONS_OF)
+    )
     for source in node.all_input_nodes:
         value = source.meta.get("val")
         if not isinstance(value, torch.Tensor):
             continue
         if id(source) in whole and value.dtype in (torch.int64, torch.int32):
             continue
-        _check_type(value)
+        _check_type(value, id(source) in conditions)
         if value.dtype != torch.float32 and source.meta.get("of_module"):
             raise CannotTranslate(f"weights of type {value.dtype}")
 
 
-def _check_type(value: torch.Tensor) -> None:
+def _check_type(value: torch.Tensor, may_be_condition: bool = True) -> None:
     allowed = FLOATS if torch.is_autocast_enabled("cpu") else FLOATS[:1]
+    allowed = (*allowed, torch.bool) if may_be_condition else allowed
     if value.dtype not in allowed or value.device.type != "cpu" or value.layout != torch.strided:
         raise CannotTranslate(f"a tensor of {value.dtype} on {value.device}")
 

@@ -9,6 +9,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.arrays import known
+from kernelearn.torch import standins
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
 from kernelearn.torch.translation.values import Order, Value
@@ -121,6 +122,55 @@ def expand(region: Region, node: Node, x: Node, sizes: Sequence[Any], implicit: 
     if None in shape and value.buffer.shape[:1] != (None,):
         raise CannotTranslate("one for all images, repeated for each")
     return Value(region.add("broadcast_to", value.buffer, shape=shape), order)
+
+
+@rule(standins.repeated)
+def repeat_for_images(region: Region, node: Node, x: Node, images: Node, sizes: Sequence[int]) -> Value:
+    """One thing for all images, once for each of them."""
+    like = region.value(images).buffer
+    whole = region.plain(x)
+    lead = len(sizes) + 1 - len(whole.shape)
+    if lead:
+        whole = region.add("reshape", whole, shape=(*[1] * lead, *whole.shape))
+    return Value.plain(region.add("broadcast_to", whole, like, shape=(None, *sizes)))
+
+
+@rule(aten.repeat.default)
+def repeat(region: Region, node: Node, x: Node, counts: Sequence[Any]) -> Value:
+    """Axes one behind the other so many times; new ones in front."""
+    before = region.shape(x)
+    lead = len(counts) - len(before)
+    if before[:1] == (None,) and (lead or counts[0] != 1):
+        raise CannotTranslate("images repeated")
+    value = region.value(x)
+    if lead:
+        value = viewed(region, value, before, (*[1] * lead, *before))
+    for axis, count in enumerate(counts):
+        if count != 1:
+            at = value.order.index(axis)
+            value = Value(region.add("concatenate", *[value.buffer] * known(count), axis=at), value.order)
+    return value
+
+
+@rule(aten.roll.default)
+def roll(region: Region, node: Node, x: Node, shifts: Sequence[int], axes: Sequence[int]) -> Value:
+    """Entries moved on, those at the end to the front."""
+    value, shape = region.value(x), region.shape(x)
+    if not axes:
+        raise CannotTranslate("all entries rolled as one")
+    for shift, axis in zip(shifts, axes):
+        at, size = value.order.index(axis % len(shape)), shape[axis]
+        if size is None:
+            raise CannotTranslate("images rolled")
+        cut = -shift % size
+        if cut:
+            bounds = [
+                tuple((a, b) if k == at else None for k in range(len(shape)))
+                for a, b in ((cut, size), (0, cut))
+            ]
+            pieces = [region.add("slice", value.buffer, bounds=each) for each in bounds]
+            value = Value(region.add("concatenate", *pieces, axis=at), value.order)
+    return value
 
 
 @rule(aten.pixel_shuffle.default)

@@ -17,6 +17,8 @@ R = TypeVar("R", bound=Rule)
 RULES: dict[Any, Rule] = {}
 # Operator -> numbers of those arguments that may hold whole numbers instead of floats: labels, places.
 TYPES_OF: dict[Any, tuple[int, ...]] = {}
+# Operator -> numbers of those that may hold conditions.
+CONDITIONS_OF: dict[Any, tuple[int, ...]] = {}
 
 
 class CannotTranslate(KernelearnError):
@@ -28,18 +30,22 @@ def reason_of(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def rule(*targets: Any, whole_numbers: tuple[int, ...] = ()) -> Callable[[R], R]:
+def rule(
+    *targets: Any, whole_numbers: tuple[int, ...] = (), conditions: tuple[int, ...] = ()
+) -> Callable[[R], R]:
     """Enter a rule for operators of PyTorch.
 
     Args:
         targets: overloads, such as `torch.ops.aten.relu.default`.
         whole_numbers: numbers of the arguments that may be tensors of integers.
+        conditions: numbers of those that may be tensors of booleans.
     """
 
     def enter(function: R) -> R:
         for target in targets:
             RULES[target] = function
             TYPES_OF[target] = whole_numbers
+            CONDITIONS_OF[target] = conditions
         return function
 
     return enter

@@ -30,8 +30,3 @@ class Value:
 def channels_last(rank: int) -> Order:
     """Of (n, c, *sizes) the order (n, *sizes, c); up to rank 2 they are the same."""
     return (0, *range(2, rank), 1) if rank > 2 else tuple(range(rank))
-
-
-def inverse(order: Order) -> Order:
-    """The permutation that goes back."""
-    return tuple(order.index(axis) for axis in range(len(order)))

@@ -48,6 +48,11 @@ class GradualUnfreezing(MonitorCallback):
         super().__init__(monitor or "", mode, min_delta=min_delta)
         if checked_count(self, "every", every) < 1:
             raise ArgumentError("GradualUnfreezing: every must be at least 1 epoch.")
+        if isinstance(groups, str) or (groups is not None and not groups):
+            raise ArgumentError(
+                "GradualUnfreezing: groups must list at least one group, such as ['conv2', 'conv1'], "
+                f"got {groups!r}."
+            )
         self.every, self.until, self.normalization, self.verbose = every, until, bool(normalization), verbose
         self.groups = None if groups is None else [[g] if isinstance(g, str) else list(g) for g in groups]
         self.released = 1
@@ -131,6 +136,11 @@ class GradualUnfreezing(MonitorCallback):
         for patterns in self.groups or ():
             layers = [layer for pattern in patterns for layer in matching_layers(self.model, pattern)]
             group = list({id(la): la for la in layers if la.own_weights and id(la) not in taken}.values())
+            if not group:
+                raise ArgumentError(
+                    f"GradualUnfreezing: the group {patterns} has no layers with weights that no group "
+                    "before it has. Leave it out."
+                )
             taken.update(id(layer) for layer in group)
             found.append(group)
         return found

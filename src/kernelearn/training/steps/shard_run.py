@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelearn.engine.backends import Executable
-from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.parallel.exchange import Exchange
 from kernelearn.parallel.rounding import BFLOAT16
 from kernelearn.parallel.sending import Sending
-from kernelearn.parallel.tree import Node, before_last, cover, rows_of, share_of, value_of
-from kernelearn.training.steps.cutting import CutStep
-from kernelearn.training.steps.shard_sums import Layout, Lender, Piece, Vectors
+from kernelearn.parallel.tree import Node, cover, rows_of, share_of
+from kernelearn.training.steps.shard_sums import Layout, Piece, Vectors
+from kernelearn.training.steps.shard_tree import TreeSums
 from kernelearn.training.steps.step import Arrays, Batch, Clock, weight_name
+
+if TYPE_CHECKING:
+    from kernelearn.training.steps.sharded import Parts
 
 # Added to the seed for every shard: random numbers belong to images, not to processes.
 _SEED_STEP = 0x9E3779B9
@@ -46,27 +46,6 @@ class Shards:
         """Numbers of images that shards of a batch have."""
         parts = (rows_of(number, self.count, rows) for number in range(self.count))
         return {part.stop - part.start for part in parts} - {0}
-
-
-class Parts(Protocol):
-    """What is run: see `sharded.Parts`."""
-
-    program: Program
-    cut: CutStep
-    on_the_way: Sequence[Layout]
-    means: Layout
-    by_row: Mapping[str, bool]
-    inputs: Mapping[str, str]
-    lender: Lender
-    pieces: Sequence[Piece]
-
-    def stages(self, images: int) -> Sequence[Executable]:
-        """The programs of a shard of so many images."""
-        ...
-
-    def no_rows(self, label: str) -> np.ndarray:
-        """What a process without images gives of an output with a row an image."""
-        ...
 
 
 @dataclass
@@ -115,7 +94,8 @@ class Running:
         """Rows of the batch that each process computes."""
         size, count, rows = self.shards.exchange.size, self.shards.count, self.batch.rows
         bounds = [rows_of(share_of(rank, size, count)[0], count, rows).start for rank in range(size)]
-        return np.diff([*bounds, rows]).tolist()
+        found: list[int] = np.diff([*bounds, rows]).tolist()
+        return found
 
     def _input(self, name: str) -> np.ndarray:
         """An input of the step, with the rows that other processes have."""
@@ -128,7 +108,7 @@ class Running:
     def _combined(self, stage: int, layout: Layout) -> Arrays:
         """Run a stage of all shards of this process; the means of what it has to give."""
         count, exchange = self.shards.count, self.shards.exchange
-        sums = _Sums(self, stage, layout)
+        sums = TreeSums(self, stage, layout)
         own = list(cover((0, count), share_of(exchange.rank, exchange.size, count)))
         pieces = self.parts.pieces if stage == len(self.parts.on_the_way) else []
         if pieces:
@@ -145,7 +125,7 @@ class Running:
         return layout.arrays(of_all)
 
     def _sent(
-        self, own: Sequence[Node], sums: _Sums, pieces: Sequence[Piece]
+        self, own: Sequence[Node], sums: TreeSums, pieces: Sequence[Piece]
     ) -> tuple[dict[Node, Vectors | None], dict[str, Sending]]:
         """Run a stage of all shards, and send pieces of its longest vector while the last one is computed.
 
@@ -167,7 +147,7 @@ class Running:
     def has_images(self, node: tuple[int, int]) -> bool:
         """Whether any shard of a node has images."""
         count, rows = self.shards.count, self.batch.rows
-        return rows_of(node[0], count, rows).start < rows_of(node[1] - 1, count, rows).stop
+        return bool(rows_of(node[0], count, rows).start < rows_of(node[1] - 1, count, rows).stop)
 
     def lend(self, layout: Layout, kind: str) -> np.ndarray:
         """A vector until the end of the run."""
@@ -205,120 +185,3 @@ class Running:
             array = found[label]
             own = array * array.dtype.type(share) if self.parts.by_row[label] else array.copy()
             self._rows.setdefault(label, []).append(own)
-
-
-@dataclass
-class _Sums:
-    """The sums of one stage: what the tree is made of."""
-
-    run: Running
-    stage: int
-    layout: Layout
-
-    def node(self, node: Node) -> Vectors | None:
-        """The sum of a node; None without images."""
-        return value_of(node, self._of, self._joined, self._with_one)
-
-    def ending(self, node: Node, pieces: Sequence[Piece], post: _Post) -> Vectors | None:
-        """The sum of a node, whose pieces are posted while its last shard is computed.
-
-        Args:
-            pieces: of one kind, in the order in which they come.
-            post: told of each piece, with the sum as far as it is there.
-        """
-        before = [found for part in before_last(node) if (found := self.node(part)) is not None]
-        number, sums = node[1] - 1, before or [self._lent()]
-        put = Piece.add if before else Piece.store
-
-        def add(piece: Piece, found: Arrays, share: float) -> None:
-            put(piece, found, share, sums[-1])
-            self._fold(piece, sums)
-
-        if self.run.has_images((number, number + 1)):
-            rest = [piece for piece in self.layout.whole() if piece.kind != pieces[0].kind]
-            self._compute(number, add, rest, pieces, lambda piece: post(piece, sums[0]))
-        else:
-            for piece in self.layout.whole():
-                self._fold(piece, sums)
-            for piece in pieces:
-                post(piece, sums[0] if before else None)
-        return sums[0] if before or self.run.has_images(node) else None
-
-    def _fold(self, piece: Piece, sums: Sequence[Vectors]) -> None:
-        """n0 + (n1 + ...) into the first."""
-        for first, second in reversed(list(pairwise(sums))):
-            piece.join(first, second)
-
-    def _lent(self) -> Vectors:
-        return {kind: self.run.lend(self.layout, kind) for kind in self.layout.places}
-
-    def _of(self, number: int) -> Vectors | None:
-        """What a shard adds to the means; None for one without images."""
-        if not self.run.has_images((number, number + 1)):
-            return None
-        vectors = self._lent()
-        self._compute(number, lambda piece, found, share: piece.store(found, share, vectors))
-        return vectors
-
-    def _with_one(self, first: Vectors, number: int) -> Vectors:
-        """A sum with one more shard."""
-        if self.run.has_images((number, number + 1)):
-            self._compute(number, lambda piece, found, share: piece.add(found, share, first))
-        return first
-
-    def _joined(self, first: Vectors, second: Vectors) -> Vectors:
-        """Of two sums."""
-        with _quietly():
-            for piece in self.layout.whole():
-                piece.join(first, second)
-        self.run.give_back(self.layout, second)
-        return first
-
-    def _compute(
-        self,
-        number: int,
-        put: _Put,
-        at_end: Sequence[Piece] | None = None,
-        on_the_way: Sequence[Piece] = (),
-        behind: Callable[[Piece], None] | None = None,
-    ) -> None:
-        """Run the stage on one shard, and put its pieces where they belong.
-
-        Args:
-            at_end: pieces that are put there when it is done, all of them by default.
-            on_the_way: those that are as soon as they are there; then `behind` is called.
-        """
-        run, taken = self.run, self.run.taken(number)
-        images = taken.stop - taken.start
-        share, is_last = images / run.batch.rows, self.stage == len(run.parts.on_the_way)
-        kept = run.kept(number, is_last)
-
-        def reached(group: int, found: Arrays) -> None:
-            put(on_the_way[group], {**kept, **found}, share)
-            if behind is not None:
-                behind(on_the_way[group])
-
-        def use(found: Arrays) -> None:
-            run.note_rows(found, share)
-            for piece in self.layout.whole() if at_end is None else at_end:
-                put(piece, {**kept, **found}, share)
-            if not is_last:
-                names = found.keys() - run.parts.by_row.keys()
-                kept.update((name, found[name].copy()) for name in names)
-
-        inputs = {**run.inputs(number), **kept}
-        with _quietly():
-            run.parts.stages(images)[self.stage].visit(inputs, use, reached if on_the_way else None)
-
-
-def _quietly() -> np.errstate:
-    """What overflows is reported by the check of the loss, not by a shower of warnings."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-class _Put(Protocol):
-    def __call__(self, piece: Piece, found: Arrays, share: float, /) -> None: ...
-
-
-class _Post(Protocol):
-    def __call__(self, piece: Piece, made: Vectors | None, /) -> None: ...

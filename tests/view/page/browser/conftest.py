@@ -13,6 +13,8 @@ from kernelearn.view.page.library import Library
 from ..runs import answer, pictures
 from .reader import Reader
 
+SCREEN = {"viewport": {"width": 1280, "height": 720}}
+
 
 def serve(folders, **options):
     """A server over runs, started."""
@@ -70,15 +72,23 @@ def site(two_layers):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def kept_reader(browser, site):
+    context = browser.new_context(**SCREEN)
+    yield Reader(context, site)
+    context.close()
+
+
 @pytest.fixture
-def reader(browser, site):
-    """A reader of the page over the run of two layers."""
-    yield from reading(browser, site)
+def reader(kept_reader):
+    """A reader of the page over the run of two layers: a window for each test would cost as much again."""
+    yield kept_reader.renew()
+    assert not kept_reader.problems, kept_reader.problems
 
 
 def reading(browser, server, **options):
-    """A Reader, whose page must have had no error at the end."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+    """A Reader of its own, whose page must have had no error at the end."""
+    context = browser.new_context(**{**SCREEN, **options})
     found = Reader(context, server)
     yield found
     problems = list(found.problems)

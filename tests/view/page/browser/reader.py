@@ -53,11 +53,23 @@ class Reader:
             self.foreign.append(request.url)
 
     def open(self, address=""):
-        """Open the page at an address, and wait until it is drawn."""
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.server.url}#{address}")
+        """Open the page at an address, and wait until it is drawn: all anew, whatever was open before."""
+        if self.page.url.startswith(f"http://127.0.0.1:{self.server.port}/"):
+            # Another address behind "#" alone would load nothing; by way of an empty page costs a process.
+            self.page.evaluate("address => history.replaceState(null, '', '#' + address)", address)
+            self.page.reload()
+        else:
+            self.page.goto(f"{self.server.url}#{address}")
         self.page.wait_for_selector(READY)
         return self.settle()
+
+    def renew(self):
+        """Forget what was seen and set, but for the page itself: the next `open` loads it anew."""
+        self.problems.clear()
+        self.foreign.clear()
+        self.page.emulate_media(color_scheme="null", reduced_motion="null")
+        self.page.mouse.move(0, 0)
+        return self
 
     def settle(self):
         """Wait until what was chosen last is drawn."""

@@ -2,14 +2,21 @@
 
 import pytest
 
+from .conftest import reading
 from .reader import number
 
 
-@pytest.fixture(params=["light", "dark"])
-def themed(reader, request):
-    """A reader in a theme."""
-    reader.page.emulate_media(color_scheme=request.param)
-    return reader.open("layer=conv1&weight=1,1&step=4")
+@pytest.fixture(scope="module", params=["light", "dark"])
+def themed(browser, site, request):
+    """A reader in a theme; nothing here changes the page, so that it is opened once for each."""
+    for reader in reading(browser, site, color_scheme=request.param):
+        yield reader.open("layer=conv1&weight=1,1&step=4")
+
+
+@pytest.fixture(scope="module")
+def opened(browser, site):
+    for reader in reading(browser, site):
+        yield reader.open("layer=conv1&weight=1,1&step=4")
 
 
 def test_text_on_every_colour_of_a_cell_can_be_read(themed):
@@ -44,19 +51,17 @@ def test_the_sign_of_a_number_is_told_apart_and_zero_is_the_page(themed):
         (None, 3, "–"),
     ],
 )
-def test_numbers_as_text(reader, value, digits, text):
-    reader.open("layer=conv1&weight=1,1&step=4")
+def test_numbers_as_text(opened, value, digits, text):
     script = """async ([value, digits]) => (await import("kl/format")).digits(value, digits, true)"""
-    found = reader.in_page(script, [value, digits])
+    found = opened.in_page(script, [value, digits])
     assert found == text
     if value:
         assert number(found) == pytest.approx(value, rel=10.0 ** (1 - digits))
 
 
-def test_shown_parts_always_add_up(reader):
+def test_shown_parts_always_add_up(opened):
     """Whatever the parts: rounded ones and what rounding leaves give the rounded total."""
-    reader.open("layer=conv1&weight=1,1&step=4")
-    found = reader.in_page("""async () => {
+    found = opened.in_page("""async () => {
         const { asShown, sum } = await import("kl/format");
         let seed = 7;
         const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647 - 0.5;
@@ -69,9 +74,8 @@ def test_shown_parts_always_add_up(reader):
     assert max(abs(rest) for _, rest in found) < 6 * 1e-4
 
 
-def test_selections_and_addresses_are_the_same(reader):
-    reader.open("layer=conv1&weight=1,1&step=4")
-    found = reader.in_page("""async () => {
+def test_selections_and_addresses_are_the_same(opened):
+    found = opened.in_page("""async () => {
         const { addressOf, selectionOf, usual } = await import("kl/state");
         const wanted = { ...usual(), run: "a&b=c#d/é", layer: "x y", kernel: 3, weight: [1, 2],
                          step: 7, at: [0, 4], source: "probe", probe: 2, with: ["p,q", "r"],
@@ -80,9 +84,8 @@ def test_selections_and_addresses_are_the_same(reader):
     assert found[0] == found[1]
 
 
-def test_damaged_answers_are_refused_in_words(reader):
-    reader.open("layer=conv1&weight=1,1&step=4")
-    found = reader.in_page("""async () => {
+def test_damaged_answers_are_refused_in_words(opened):
+    found = opened.in_page("""async () => {
         const { decode } = await import("kl/data");
         const told = bytes => { try { decode(bytes); return "" } catch (error) { return error.message } };
         const blocks = { x: { shape: [9], dtype: "float32", offset: 0 } };

@@ -12,6 +12,7 @@ from kernelearn.conversion.onnx.reading.file import Node
 from kernelearn.conversion.onnx.reading.reader import Learned, Reader, Rule
 from kernelearn.conversion.onnx.reading.shapes import with_new_axes
 from kernelearn.conversion.onnx.reading.values import Followed, Known
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.layers import (
     Activation,
     Add,
@@ -33,7 +34,7 @@ def aligned(r: Reader, node: Node, array: Any, x: Followed) -> np.ndarray:
     if array.ndim > x.rank:
         r.refuse(node, f"a constant of shape {array.shape} has more axes than {x.shape}")
     full = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
-    ours = full.transpose([x.order.index(axis) for axis in range(x.rank)])
+    ours = full.transpose(inverse_order(x.order))
     if ours.shape[0] != 1:
         r.refuse(node, f"a constant of shape {array.shape} has another value for each image")
     ours = ours[0]

@@ -10,9 +10,9 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.conversion.torch.importing import outputs_of
-from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.writing.plan import Plan, Ref, Step
 from kernelearn.conversion.torch.writing.planning import plan_of
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.errors import ArgumentError, ArgumentTypeError
 from kernelearn.models import Model
 
@@ -185,7 +185,7 @@ def _compare(torch: Any, plan: Plan, model: Model, module: Any) -> None:
         theirs = outputs_of(module(*turned), model.output_keys)
     listed = outputs_of(ours, model.output_keys)
     for i, (a, b, order) in enumerate(zip(listed, theirs, plan.output_orders)):
-        b = b.numpy().transpose(inverse(order))
+        b = b.numpy().transpose(inverse_order(order))
         size = float(np.abs(a).max(initial=0)) + 1e-6
         difference = float(np.abs(a - b).max(initial=0)) / size
         if not difference <= _BOUND.get(str(a.dtype), 1e-3):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed
 from kernelearn.conversion.torch.writing.activations import like
 from kernelearn.conversion.torch.writing.plan import Plan, Site, State
 from kernelearn.conversion.torch.writing.table import by_rank, writes
+from kernelearn.engine.arrays import inverse_order
 
 
 def _affine(
@@ -80,7 +80,9 @@ def layer_norm(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         x = plan.ordered(at, x, (*(axis for axis in x.order if axis not in last), *last))
     turned = [axis - last[0] for axis in x.order[-count:]]
     sizes = tuple(x.shape[axis] for axis in x.order[-count:])
-    states = _affine(plan, at, sizes, lambda a: a.transpose(turned), lambda a: a.transpose(inverse(turned)))
+    states = _affine(
+        plan, at, sizes, lambda a: a.transpose(turned), lambda a: a.transpose(inverse_order(turned))
+    )
     y = plan.module(
         at,
         "LayerNorm",

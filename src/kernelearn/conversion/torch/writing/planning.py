@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed, channels_first
 from kernelearn.conversion.torch.writing import (  # noqa: F401 - each enters its writers
     activations,
@@ -18,6 +17,7 @@ from kernelearn.conversion.torch.writing import (  # noqa: F401 - each enters it
 )
 from kernelearn.conversion.torch.writing.plan import Plan, Ref, Site, sizes_known
 from kernelearn.conversion.torch.writing.table import WRITERS
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.errors import ArgumentError
 from kernelearn.models import Model
 
@@ -63,7 +63,7 @@ def _input(plan: Plan, model: Model, tensor: Any, order_there: Sequence[int] | N
     ref = Ref(f"input_{len(plan.inputs)}")
     order = channels_first(rank) if moves else tuple(range(rank))
     if order_there is not None and len(order_there) == rank:
-        order = tuple(inverse(order_there).tolist())
+        order = inverse_order(order_there)
     plan.inputs.append(ref)
     plan.orders.append(order)
     return Placed(ref, shape, order)
@@ -77,7 +77,7 @@ def _output(plan: Plan, model: Model, x: Placed, order_there: Sequence[int] | No
     at = Site(model, "output", None, ())
     x = plan.in_order(at, x)
     if order_there is not None and len(order_there) == x.rank:
-        x = plan.ordered(at, x, inverse(order_there).tolist())
+        x = plan.ordered(at, x, inverse_order(order_there))
     elif x.rank > 3:
         x = plan.images(at, x)
     elif x.rank < 3:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn.conversion.torch.layouts import inverse
 from kernelearn.conversion.torch.placed import Placed, aligned_array
 from kernelearn.conversion.torch.writing.activations import like
 from kernelearn.conversion.torch.writing.convolution import bordered
 from kernelearn.conversion.torch.writing.plan import Plan, Ref, Site, State
 from kernelearn.conversion.torch.writing.table import by_rank, writes
+from kernelearn.engine.arrays import inverse_order
 
 
 @writes("Flatten")
@@ -25,7 +25,7 @@ def flatten(plan: Plan, at: Site, values: list[Placed]) -> Placed:
         x = Placed(x.tensor, shape, tuple(turned.index(axis) for axis in x.order))
     order = plan.flattened.get(at.name)
     if order is not None and len(order) == x.rank:
-        x = plan.ordered(at, x, inverse(order).tolist())
+        x = plan.ordered(at, x, inverse_order(order))
     return plan.with_shape(at, x, at.shapes[0])
 
 
@@ -127,7 +127,7 @@ def _buffer(plan: Plan, at: Site, array: Any, x: Placed) -> Ref:
     """The constant of a layer that came from PyTorch: the buffer, its axes moved to those of the value."""
     name, order = plan.buffers[at.name]
     whole = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
-    there = whole.transpose(inverse(order))
+    there = whole.transpose(inverse_order(order))
     y = plan.buffer(name, there.reshape(plan.shapes[name]))
     if tuple(plan.shapes[name]) != there.shape:
         y = plan.call(at, "torch.reshape", y, there.shape)

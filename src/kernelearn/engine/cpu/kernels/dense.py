@@ -23,6 +23,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
     rounded_operands,
 )
+from kernelearn.engine.cpu.kernels.products.kept import are_kept, lower_kept
 from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
 from kernelearn.engine.cpu.kernels.shards import Parts, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -154,10 +155,13 @@ def lower_product(
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
     pairs = multiplies_pairs(plan, op) and inner > 1
     sizes = Sizes(inner, outer, rows, transposed)
-    if sizes.are_panels and not pairs:
+    keeps = not pairs and are_kept(plan, op, sizes)
+    if sizes.are_panels and not pairs and not keeps:
         return lower_panels(plan, op, chain, operation or op, sizes)
     if has_rounded_operands(op) and not pairs:
         op = rounded_operands(plan, op)
+    if keeps:
+        return lower_kept(plan, op, chain, operation or op, sizes)
     x, source = op.inputs
     flops = 2.0 * inner * outer * rows
     order = Order(blocks, rows=1, taps=1, inner=inner, groups=1)

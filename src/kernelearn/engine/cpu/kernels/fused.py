@@ -1,4 +1,4 @@
-"""Fused operations: a convolution or dense layer with a chain at its end, or a chain alone."""
+"""Fused operations: a convolution, dense layer or normalisation with a chain at its end, or a chain alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_win
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
+from kernelearn.engine.cpu.kernels.normalization.images import lower_image_normalize
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
 from kernelearn.engine.cpu.kernels.products.weight_panels import lower_with_step
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
@@ -26,6 +27,7 @@ ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
     "dense_grad_input": (lower_product,),
     "matmul": (lower_as_dense, lower_matmul),
     "turned_matmul": (lower_matmul,),
+    "normalize": (lower_image_normalize,),
 }
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import lanes, tiles
+from kernelearn.engine.cpu.language.loops import block_count, lanes, task_blocks, tiles
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.strides import copy_run, dot, merged_axes, nest, strides_of
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import BYTES, IMAGES, Code, Plan, Tasks, has_images, image_sizes
+from kernelearn.engine.cpu.plan import BYTES, IMAGES, Code, Plan, Tasks, has_images, image_sizes, in_pieces
 from kernelearn.engine.program import Operation
 
 # Axes of a result as (size, step in the source).
@@ -263,7 +263,10 @@ def lower_concatenate(plan: Plan, op: Operation) -> bool:
     outer = math.prod(sizes[: axis - 1])
     runs = tuple(math.prod(image_sizes(shape[axis:])) for shape in shapes)
     code = Concatenate(outer, runs, element_of(plan, op.inputs[0]))
-    return _call(plan, op, code, tasks, "copy", {f"x{i}": name for i, name in enumerate(op.inputs)})
+    split = in_pieces(replace(code, outer=1), outer * sum(runs), outer) if tasks == IMAGES else None
+    reads = {f"x{i}": name for i, name in enumerate(op.inputs)}
+    plan.call(op, code, reads, {"y": op.outputs[0]}, tasks, note="copy", split=split)
+    return True
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,10 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
     order = (*op.attrs["axes"], *range(len(op.attrs["axes"]), len(shape)))
     if not shape:
         return False
+    turned = None if None in shape or not words(plan.dtype(source)) else turned_of(image_sizes(shape), order)
+    if turned is not None:
+        own = Tasks(fixed=block_count(plan.target.width, turned.count, turned.vectors(plan.target.width)))
+        return _call(plan, op, turned, own, "reorder", {"x": source})
     if order[0] != 0:
         if None in shape:
             return False
@@ -305,6 +312,67 @@ def lower_transpose(plan: Plan, op: Operation) -> bool:
     is_walk = axes[-1][1] == 1 or element == "i8"
     code = Walk(axes, total, 0, element) if is_walk else Transpose(axes)
     return _call(plan, op, code, tasks, "reorder", {"x": source})
+
+
+def turned_of(sizes: tuple[int, ...], order: tuple[int, ...]) -> Turned | None:
+    """What puts the first axis last, or the last one first, and the others in any order; None for others."""
+    last = len(sizes) - 1
+    if last < 1 or order == tuple(range(last + 1)):
+        return None
+    if order[-1] == 0:
+        steps = dict(zip(order[:-1], strides_of([sizes[axis] for axis in order[:-1]])))
+        return Turned(sizes[0], tuple((sizes[axis], steps[axis]) for axis in range(1, last + 1)), False)
+    if order[0] == last:
+        rows = strides_of(sizes[:-1])
+        return Turned(sizes[-1], tuple((sizes[axis], rows[axis]) for axis in order[1:]), True)
+    return None
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A matrix transposed whose rows are put in another order: weights as two libraries keep them.
+
+    One side is (count, run), the other (rows, count); an entry b of the run is row `_row(b)`. Squares are
+    read and written in whole vectors on both sides, and a task is a few vectors of `count`.
+
+    Attributes:
+        run: axes of the run, the last one contiguous: (size, step in rows).
+        is_back: the result has the run.
+    """
+
+    count: int
+    run: Axes
+    is_back: bool
+
+    def emit(self, k: Kernel) -> None:
+        length = math.prod(size for size, _ in self.run)
+        for first, vectors in task_blocks(k, self.count, self.vectors(k.width)):
+            for b, width in tiles(k, length):
+                rows = [self._row(b + j) * self.count + first for j in range(width)]
+                for start, mask in vectors:
+                    height = k.width if mask is None else self.count % k.width
+                    lines = [(first + start + i) * length + b for i in range(height)]
+                    self._emit_square(k, [row + start for row in rows], lines)
+
+    def vectors(self, width: int) -> int:
+        """Of a task: neighbours, for the sake of pages of memory, and tasks enough for several threads."""
+        return max(1, min(4, self.count // (8 * width)))
+
+    def _emit_square(self, k: Kernel, rows: Sequence[Index], lines: Sequence[Index]) -> None:
+        """A line for each entry of `count`, a row for each of the run."""
+        read, written = (rows, lines) if self.is_back else (lines, rows)
+        square = [k.load("x", at, k.mask(len(written))) for at in read]
+        square += [k.zero] * (k.width - len(read))
+        for at, line in zip(written, transpose(k, square)):
+            k.store(line, "y", at, k.mask(len(read)))
+
+    def _row(self, entry: Index) -> Index:
+        """Where an entry of the run lies on the other side, in rows."""
+        found = entry.kernel.const(0)
+        for size, step in reversed(self.run):
+            found = found + entry % size * step
+            entry = entry // size
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """The native loop that works through a program's kernels, alone or together with other threads.
 
-A job is a list of groups. A group is a few kernels over the same range of tasks; threads take chunks of tasks
-from the group's counter, do all its kernels on the chunk, and add the chunk to the group's count of done
-tasks. A group that needs the results of earlier ones first waits until their counts are full. Nobody waits
-for a thread, only for work: a thread that wakes late or is held up by the system delays only its own chunk.
+A job is a list of groups. A group is a few kernels over the same range of tasks; threads take chunks of it,
+do all the group's kernels on the chunk, and add the chunk to the group's count of done tasks. The range is
+cut into parts with a counter each: a thread begins with its own part, so that it gets the images or rows
+that it had in the group before, which are in its cache, and then helps with the others. A group that needs
+the results of earlier ones first waits until their counts are full. Nobody waits for a thread, only for
+work: a thread that wakes late or is held up by the system delays only its own chunk.
 
 What a group makes for itself alone lies in memory of the thread's own, large enough for one chunk: before
 each chunk the thread writes into its own copies of the kernels' arguments where the images of these buffers
@@ -38,12 +40,14 @@ GROUP = {
 # the others.
 LOCAL = {"workers": 0, "count": 1, "memory": 2, "stride": 3, "places": 4}
 PLACE = {"command": 0, "argument": 1, "offset": 2, "image": 3, "words": 4}
-# A job: addresses of groups, commands (function and arguments) and counters, the number of groups, and the
-# address of the function that lets others run.
-JOB = {"groups": 0, "commands": 1, "counters": 2, "group_count": 3, "yield": 4, "words": 5}
-# The counters of a group, each on its own cache line: tasks taken, tasks done. Behind those of the last group
-# the number of threads that have begun with the job.
-COUNTERS = {"taken": 0, "done": 8, "words": 16}
+# A job: addresses of groups, commands (function and arguments) and counters, the number of groups, the
+# address of the function that lets others run, and the number of parts that ranges of tasks are cut into.
+JOB = {"groups": 0, "commands": 1, "counters": 2, "group_count": 3, "yield": 4, "parts": 5, "words": 6}
+# Parts at most: a thread looks at all of them before it leaves a group.
+MAX_PARTS = 4
+# The counters of a group, each on its own cache line: tasks done, then chunks taken of each part. Behind
+# those of the last group the number of threads that have begun with the job.
+COUNTERS = {"done": 0, "taken": 8, "line": 8, "words": 8 + 8 * MAX_PARTS}
 # The pool's block, each on its own cache line; from `asleep` on a line for every helper.
 POOL = {"ticket": 0, "busy": 8, "job": 16, "asleep": 24, "line": 8}
 
@@ -63,6 +67,8 @@ entry:
   %n = load i64, ptr %n.p
   %yield.p = getelementptr i64, ptr %job, i64 $job_yield
   %yield = load ptr, ptr %yield.p
+  %parts.p = getelementptr i64, ptr %job, i64 $job_parts
+  %parts = load i64, ptr %parts.p
   %entered.word = mul i64 %n, $counters_words
   %entered = getelementptr i64, ptr %counters, i64 %entered.word
   %worker = atomicrmw add ptr %entered, i64 1 acq_rel
@@ -103,9 +109,11 @@ open:
   %count.p = getelementptr i64, ptr %gp, i64 $group_count
   %count = load i64, ptr %count.p
   %line = mul i64 %g, $counters_words
-  %taken = getelementptr i64, ptr %counters, i64 %line
-  %line2 = add i64 %line, $counters_done
-  %done = getelementptr i64, ptr %counters, i64 %line2
+  %done = getelementptr i64, ptr %counters, i64 %line
+  %taken = getelementptr i64, ptr %done, i64 $counters_taken
+  %chunks0 = add i64 %tasks, %chunk
+  %chunks1 = sub i64 %chunks0, 1
+  %chunks = sdiv i64 %chunks1, %chunk
   %local.p = getelementptr i64, ptr %gp, i64 $group_local
   %local = load ptr, ptr %local.p
   %is.local = icmp ne ptr %local, null
@@ -120,12 +128,33 @@ enter:
   %first.own = add i64 %first, %passed
   br label %claim
 claim:
-  %start = phi i64 [ %first, %open ], [ %first.own, %enter ], [ %start, %count_done ]
+  %start = phi i64 [ %first, %open ], [ %first.own, %enter ], [ %start, %count_done ], [ %start, %empty ]
+  %turn = phi i64 [ 0, %open ], [ 0, %enter ], [ %turn, %count_done ], [ %turn.next, %empty ]
   %last = add i64 %start, %count
-  %lo = atomicrmw add ptr %taken, i64 %chunk acq_rel
-  %any = icmp slt i64 %lo, %tasks
-  br i1 %any, label %bounds, label %after
+  %number = add i64 %worker, %turn
+  %part = srem i64 %number, %parts
+  %from0 = mul i64 %chunks, %part
+  %from1 = sdiv i64 %from0, %parts
+  %part.next = add i64 %part, 1
+  %to0 = mul i64 %chunks, %part.next
+  %to1 = sdiv i64 %to0, %parts
+  %size = sub i64 %to1, %from1
+  %part.word = mul i64 %part, $counters_line
+  %taken.p = getelementptr i64, ptr %taken, i64 %part.word
+  %before = load atomic i64, ptr %taken.p monotonic, align 8
+  %some = icmp slt i64 %before, %size
+  br i1 %some, label %take, label %empty
+take:
+  %got = atomicrmw add ptr %taken.p, i64 1 acq_rel
+  %any = icmp slt i64 %got, %size
+  br i1 %any, label %bounds, label %empty
+empty:
+  %turn.next = add i64 %turn, 1
+  %others = icmp slt i64 %turn.next, %parts
+  br i1 %others, label %claim, label %after
 bounds:
+  %chunk.number = add i64 %from1, %got
+  %lo = mul i64 %chunk.number, %chunk
   %end = add i64 %lo, %chunk
   %hi = call i64 @llvm.smin.i64(i64 %end, i64 %tasks)
   br i1 %allowed, label %prepare, label %count_done

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
 from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code, read_inputs
 from kernelearn.engine.cpu.kernels.fused import ANCHORS
+from kernelearn.engine.cpu.kernels.normalization.images import takes_chain
 from kernelearn.engine.cpu.kernels.reductions.reduced import FEW_ROWS, axes_of, is_reduction, rows_of_images
 from kernelearn.engine.cpu.rewrites.ancestors import Ancestors
 from kernelearn.engine.graph import Graph
@@ -21,7 +22,16 @@ def starts(graph: Graph, op: Operation) -> bool:
     """Whether an operation can be in a group."""
     if op.phase == "update":
         return False
-    return op.operator in ANCHORS or is_entrywise(graph, op) or is_reduction(op, graph.program.buffers)
+    return is_anchor(graph, op) or is_entrywise(graph, op) or is_reduction(op, graph.program.buffers)
+
+
+def is_anchor(graph: Graph, op: Operation) -> bool:
+    """Whether an operation that is none entry by entry takes a chain for its results."""
+    if op.operator != "normalize":
+        return op.operator in ANCHORS
+    statistics = op.outputs[1:]
+    is_read = any(graph.is_kept(name) or graph.readers(name) for name in statistics)
+    return takes_chain(op, graph.program.buffers) and not is_read
 
 
 def is_entrywise(graph: Graph, op: Operation) -> bool:
@@ -44,13 +54,13 @@ class Group:
     Attributes:
         members: their places; reductions: of those that reduce.
         operations: in an order in which they can be done.
-        shape: of the tensors; is_anchored: whether the first makes a product.
+        shape: of the tensors; is_anchored: whether the first makes a product, or normalises.
     """
 
     def __init__(self, graph: Graph, ancestors: Ancestors, taken: set[int], start: int) -> None:
         self.graph, self.ancestors, self.taken = graph, ancestors, taken
         first = graph.program.operations[start]
-        self.is_anchored = first.operator in ANCHORS
+        self.is_anchored = is_anchor(graph, first)
         self.most = MAX_BEHIND if self.is_anchored else MAX_EXTERNALS
         self.is_reduction = is_reduction(first, graph.program.buffers)
         shaped = first.inputs[0] if self.is_reduction else first.outputs[0]

@@ -22,7 +22,16 @@ from kernelearn.engine.cpu.kernels.entrywise.places import Spread, find_spread
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, blocks, emit_flat, lanes, window
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, identity, per_image
+from kernelearn.engine.cpu.plan import (
+    IMAGES,
+    Plan,
+    Tasks,
+    has_images,
+    identity,
+    in_pieces,
+    per_image,
+    whole_pieces,
+)
 from kernelearn.engine.program import Buffer, Operation
 
 
@@ -214,6 +223,7 @@ def lower_chain(
     tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
     if channels and not images:
         tasks = Tasks(fixed=size // channels)
+    pieces = size // channels if channels else whole_pieces(size, plan.target.width)
     plan.call(
         op,
         ChainPass(chain, size, channels, images),
@@ -222,6 +232,7 @@ def lower_chain(
         tasks,
         flops=flops,
         note=" + ".join(o.operator for o in body),
+        split=in_pieces(ChainPass(chain, size // pieces, channels, images), size, pieces) if images else None,
     )
     return True
 

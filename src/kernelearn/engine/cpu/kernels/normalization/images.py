@@ -5,18 +5,19 @@ A part stays in the cache while its mean, then its variance are summed and the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.normalization.formulas import centred_gradient, inverse_deviation
 from kernelearn.engine.cpu.language.functions import fma
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import Lanes, blocks
+from kernelearn.engine.cpu.language.loops import Lanes, blocks, emit_flat
 from kernelearn.engine.cpu.language.reduce import Reduction, each_run, fold_rows, fold_runs, only
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.language.views import View, find_view, over_outer
-from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes
-from kernelearn.engine.program import Operation
+from kernelearn.engine.cpu.plan import Plan, has_images, image_sizes, in_pieces
+from kernelearn.engine.program import Buffer, Operation
 
 # Code for parts whose lanes are channels; for parts whose lanes lie along the run.
 Columns = Callable[[Kernel, View, float, Index, Index, list[Lanes]], None]
@@ -33,20 +34,35 @@ def _image_view(plan: Plan, op: Operation, name: str) -> View | None:
     return find_view(image_sizes(shape), [a - 1 for a in axes])
 
 
-def lower_image_normalize(plan: Plan, op: Operation) -> bool:
-    """y, mean and variance of every part."""
+def lower_image_normalize(
+    plan: Plan, op: Operation, chain: Chain | None = None, operation: Operation | None = None
+) -> bool:
+    """y, mean and variance of every part; or what a chain makes of y, and no statistics.
+
+    Args:
+        chain: only where `takes_chain`.
+        operation: what the call is said to do, if it is more than `op`.
+    """
     view, epsilon = _image_view(plan, op, op.inputs[0]), op.attrs["epsilon"]
     if view is None:
         return False
     plan.call(
-        op,
-        NormalizeParts(view, epsilon),
-        {"x": op.inputs[0]},
-        dict(zip(("y", "mean", "variance"), op.outputs)),
+        operation or op,
+        NormalizeParts(view, epsilon, chain),
+        {"x": op.inputs[0], **(chain.reads if chain else {})},
+        chain.writes if chain else dict(zip(("y", "mean", "variance"), op.outputs)),
         flops=(5.0 * view.size, 0.0),
         note=f"normalise over {view.reduced} numbers",
+        split=in_pieces(NormalizeParts(replace(view, outer=1), epsilon, chain), view.size, view.outer),
     )
     return True
+
+
+def takes_chain(op: Operation, buffers: Mapping[str, Buffer]) -> bool:
+    """Whether a `normalize` goes over the last axis of images, so that a chain can follow row by row."""
+    x = buffers[op.inputs[0]]
+    rank = len(x.shape)
+    return rank > 1 and op.attrs["axes"] == (rank - 1,) and has_images(x.shape) and x.dtype == "float32"
 
 
 def lower_image_normalize_grad(plan: Plan, op: Operation) -> bool:
@@ -71,9 +87,14 @@ class NormalizeParts:
 
     view: View
     epsilon: float
+    chain: Chain | None = None
 
     def emit(self, k: Kernel) -> None:
-        _emit_image_parts(k, self.view, self.epsilon, _normalize_columns, _normalize_run)
+        if self.chain is None:
+            _emit_image_parts(k, self.view, self.epsilon, _normalize_columns, _normalize_run)
+            return
+        for x, _ in over_outer(k, self.view):
+            _normalize_row(k, self.view, self.epsilon, x, self.chain)
 
 
 @dataclass(frozen=True)
@@ -128,16 +149,7 @@ def _normalize_columns(
 
 def _normalize_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index, channel: Index) -> None:
     """Lanes lie along the numbers that share statistics."""
-    start = x + channel * view.run
-    total = fold_runs(k, view, start, Reduction("sum"), lambda at, mask: k.load("x", at, mask))
-    mean = _mean(k, view, total)
-
-    def square(at: Index, mask: Value | None) -> Value:
-        d = k.load("x", at, mask) - mean
-        d = only(mask, d, k.zero)
-        return d * d
-
-    variance = _mean(k, view, fold_runs(k, view, start, Reduction("sum"), square))
+    mean, variance = _statistics_of_run(k, view, x + channel * view.run)
     inverse = inverse_deviation(variance, epsilon)
     for role, vector in (("mean", mean), ("variance", variance)):
         k.store_one(vector.lane(), role, kept + channel)
@@ -146,6 +158,30 @@ def _normalize_run(k: Kernel, view: View, epsilon: float, x: Index, kept: Index,
         k.store((k.load("x", at, mask) - mean) * inverse, "y", at, mask)
 
     each_run(k, view, x, channel, write)
+
+
+def _normalize_row(k: Kernel, view: View, epsilon: float, x: Index, chain: Chain) -> None:
+    """A row of the last axis through a chain."""
+    mean, variance = _statistics_of_run(k, view, x)
+    inverse = inverse_deviation(variance, epsilon)
+
+    def write(at: Index, mask: Value | None) -> None:
+        y = (k.load("x", x + at, mask) - mean) * inverse
+        chain.apply(k, (y,), x + at, at, mask)
+
+    emit_flat(k, k.const(0), k.const(view.run), write)
+
+
+def _statistics_of_run(k: Kernel, view: View, start: Index) -> tuple[Value, Value]:
+    """Mean and variance of the numbers from `start` on, in every lane."""
+    mean = _mean(k, view, fold_runs(k, view, start, Reduction("sum"), lambda at, mask: k.load("x", at, mask)))
+
+    def square(at: Index, mask: Value | None) -> Value:
+        d = k.load("x", at, mask) - mean
+        d = only(mask, d, k.zero)
+        return d * d
+
+    return mean, _mean(k, view, fold_runs(k, view, start, Reduction("sum"), square))
 
 
 def _mean(k: Kernel, view: View, total: Value) -> Value:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.pooling.windows import (
     Range,
@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import lanes
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import Plan, image_sizes
+from kernelearn.engine.cpu.plan import Code, Plan, Tasks, image_sizes, in_pieces
 from kernelearn.engine.geometry import output_sizes
 from kernelearn.engine.program import Operation
 
@@ -163,7 +163,17 @@ def add_pool(plan: Plan, op: Operation, pool: Pool, reads: dict[str, str], write
         writes,
         flops=(float(pool.output_size * math.prod(a.window for a in pool.axes)), 0.0),
         note=f"{pool.kind} over {'x'.join(str(a.window) for a in pool.axes)}",
+        split=_split(pool),
     )
+
+
+def _split(pool: Pool) -> tuple[Code, Tasks] | None:
+    """Rows of windows as tasks of their own, where windows lie side by side; None elsewhere."""
+    first, *others = pool.axes
+    if first.size != first.outputs * first.window or (first.stride, first.before) != (first.window, 0):
+        return None
+    row = replace(first, size=first.window, outputs=1)
+    return in_pieces(Pooling(replace(pool, axes=(row, *others))), pool.size, first.outputs)
 
 
 def add_pool_grad(plan: Plan, op: Operation, pool: Pool, reads: dict[str, str], target: str) -> None:

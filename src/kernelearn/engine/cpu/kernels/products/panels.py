@@ -41,7 +41,7 @@ ROWS, DEPTH = 256, 128
 LARGE_WEIGHTS, FEW_ROWS = 2**20, 64
 # Parts of a piece; before each of them a part of the next piece of weights is asked for, where there are
 # so many rows; else some lines of it in each turn.
-PARTS, MANY_ROWS = 4, 32
+PARTS, MANY_ROWS = 8, 32
 # Bytes of a cache line.
 LINE = 64
 # Channels of x that a task copies.

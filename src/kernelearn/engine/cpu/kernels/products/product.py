@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kernelearn.engine.arrays import inverse_order
 from kernelearn.engine.cpu.kernels.dense import choose_vectors, lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks
@@ -51,8 +52,9 @@ def lower_matmul(
         Stored(plan.shape(name), op.attrs.get(order))
         for name, order in zip((*op.inputs, *op.outputs), ("order_a", "order_b", "order_y"))
     ]
-    # NOTE: the order of the result says how it is written, not how it is read.
-    stored[2] = Stored(stored[2].shape, inverse(stored[2].order))
+    if (written := stored[2].order) is not None:
+        # The order of the result says how it is written, not how it is read.
+        stored[2] = Stored(stored[2].shape, inverse_order(written))
     found = find_matrices(stored[0], stored[1], stored[2], op.attrs["transpose_a"], op.attrs["transpose_b"])
     if found is None or 1 not in (found.b.row, found.b.column) or found.y.column != 1:
         return False
@@ -74,11 +76,6 @@ def lower_matmul(
         together=1,
     )
     return True
-
-
-def inverse(order: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The order that undoes another."""
-    return None if order is None else tuple(order.index(axis) for axis in range(len(order)))
 
 
 def choose_code(found: Matrices, target: Target, chain: Chain | None) -> MatrixProduct | DotProducts:

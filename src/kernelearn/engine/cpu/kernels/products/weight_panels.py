@@ -30,7 +30,7 @@ from kernelearn.engine.cpu.kernels.precision import (
 )
 from kernelearn.engine.cpu.kernels.products.copies import rounded
 from kernelearn.engine.cpu.kernels.updates import Step, find_step
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.plan import Plan, Tasks, image_sizes
 from kernelearn.engine.program import Operation
@@ -43,6 +43,10 @@ PIECE = 128
 TILES, WANTED_TASKS = 4, 16
 # Parts of a tile's rows; before each a part of the next tile's weights is asked for.
 PARTS = 4
+
+
+# Row and vector of a tile.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -282,8 +286,8 @@ class _Strip:
                 with k.loop(low, high) as m:
                     self._turn(m, row, rows, sums)
             for place, register in sums.items():
-                at = self._place(place)
-                k.store(k.load("sums", at) + k.get(register), "sums", at)
+                total = k.load("sums", self._place(place)) + k.get(register)
+                k.store(total, "sums", self._place(place))
         for r, v in places:
             mask, at = k.mask(self.channels - v * k.width), begin + r * code.outer + v * k.width
             value = k.load("sums", self._place((r, v)))
@@ -292,11 +296,11 @@ class _Strip:
             else:
                 self.move(value, at, mask)
 
-    def _place(self, place: tuple[int, int]) -> int:
+    def _place(self, place: Place) -> int:
         r, v = place
         return (r * self.vectors + v) * self.k.width
 
-    def _turn(self, m: Index, row: Index, rows: int, sums: dict) -> None:
+    def _turn(self, m: Index, row: Index, rows: int, sums: dict[Place, Register]) -> None:
         """A row of the strip of g, times numbers of x in all lanes."""
         k, code = self.k, self.code
         element = PAIR if code.is_paired else "float"

@@ -1,6 +1,8 @@
-"""The networks that `torch_backend.py` times, as PyTorch users write them."""
+"""Networks as PyTorch users write them, of which `kernelearn bench --torch` times steps."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -73,7 +75,11 @@ class Residual(nn.Module):
     """Stages of blocks, each of which halves the sizes but the first."""
 
     def __init__(
-        self, block: type, filters: tuple[int, ...], counts: tuple[int, ...], is_small: bool
+        self,
+        block: type[Basic] | type[Bottleneck],
+        filters: tuple[int, ...],
+        counts: tuple[int, ...],
+        is_small: bool,
     ) -> None:
         super().__init__()
         stem = normalized(3, filters[0], 3) if is_small else normalized(3, filters[0], 7, 2)
@@ -125,7 +131,7 @@ def mobilenet_v2() -> nn.Module:
 
 WIDE = (64, 128, 256, 512)
 # Name -> (how to make it, shape of an image).
-NETWORKS = {
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "lenet": (lenet, (1, 28, 28)),
     "vgg_small": (vgg_small, (3, 32, 32)),
     "resnet20": (lambda: Residual(Basic, (16, 32, 64), (3, 3, 3), True), (3, 32, 32)),

@@ -1,0 +1,284 @@
+"""The program of a whole training step, and where PyTorch keeps what it changes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from kernelearn.engine.cpu.cut import CutStep
+from kernelearn.engine.gradients import add_gradients
+from kernelearn.engine.program import Buffer
+from kernelearn.torch.assembly import calls
+from kernelearn.torch.capture import Captured
+from kernelearn.torch.labels import Labels
+from kernelearn.torch.measuring import Work
+from kernelearn.torch.memory import given_of, point
+from kernelearn.torch.translation.region import Region, is_batched
+from kernelearn.torch.translation.table import CannotTranslate
+from kernelearn.torch.updates import Builder, Group, Method
+
+aten = torch.ops.aten
+
+
+class NotWhole(Exception):
+    """The step cannot be one program; the message says why."""
+
+
+class NotNow(Exception):
+    """A step that PyTorch has to make: no images, labels that are no classes, nothing to learn."""
+
+
+class Bound:
+    """The program of a step, and where PyTorch keeps what it changes."""
+
+    def __init__(
+        self, captured: Captured, optimizer: torch.optim.Optimizer, method: Method, inputs: Sequence[Any]
+    ) -> None:
+        self.captured, self.optimizer, self.method = captured, optimizer, method
+        groups = {
+            id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]
+        }
+        nodes = captured.inputs
+        self.trained = [
+            (position, groups[id(x)])
+            for position, (node, x) in enumerate(zip(nodes, inputs))
+            if node.meta["needs"] and id(x) in groups
+        ]
+        self.params = [(position, inputs[position]) for position, _ in self.trained]
+        _refuse_unseen(captured, optimizer, inputs, {position for position, _ in self.trained})
+        region = Region()
+        loss, self.counters, averages = _translated(region, captured)
+        names = _numbers(region, optimizer, method)
+        self.slots = _add_updates(region, optimizer, method, self.trained, loss, names, nodes)
+        for target, value in averages:
+            region.graph.update("assign", (value,), (region.declared[target].buffer,))
+        region.graph.outputs = {"loss": loss.name}
+        self.step = CutStep(region.graph.build(), is_whole=True)
+        self.slots = [(p, [(name, self.step.number(b)) for name, b in slots]) for p, slots in self.slots]
+        self.given = given_of(self.step, region, nodes)
+        self.counted = next(i for i, n in enumerate(nodes) if is_batched(n) and n in region.declared)
+        self.averaged = [nodes.index(target) for target, _ in averages]
+        self.written = {*(position for position, _ in self.trained), *self.averaged}
+        self.fixed = [given for given in self.given if given.position in self.written]
+        self.loss = self.step.number(loss.name)
+        self.numbers = [[self.step.number(name) for name in group] for group in names]
+        named = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
+        self.labels = Labels(self.step, named)
+        # Counters of the optimiser's steps that are equal for certain, and their versions.
+        self._counts: list[torch.Tensor] = []
+        self._versions: list[int] = []
+
+    def is_of(self, inputs: Sequence[Any]) -> bool:
+        """Whether parameters are those that it was made for, and still nobody looks at gradients or steps."""
+        is_seen = any(inputs[i] is not x or has_hooks(x) for i, x in self.params)
+        return not is_seen and not has_hooks(self.optimizer)
+
+    def check(self, inputs: Sequence[Any]) -> None:
+        """Raises NotNow, or NotWhole, for a batch or weights that the program is not for."""
+        if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
+            raise NotNow
+        if not all(given.lies(inputs[given.position]) for given in self.fixed):
+            raise NotWhole("a weight does not lie in memory as when the step was compiled")
+
+    def run(self, inputs: Sequence[Any]) -> torch.Tensor:
+        """One step; the loss."""
+        state = self._state_of(inputs)
+        loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
+        torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
+        for count, positions in self.counters:
+            torch._foreach_add_([inputs[i] for i in positions], count)
+        return loss
+
+    def _compute(self, inputs: Sequence[Any], state: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+        """Run the program; it writes weights, averages and the optimiser's state.
+
+        Args:
+            count: number of the step.
+        """
+        frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
+        addresses = frame.addresses
+        kept = point(addresses, inputs, self.given)
+        for number, slot in zip((number for _, slots in self.slots for _, number in slots), state):
+            addresses[number] = slot.data_ptr()
+        numbers = self._point_numbers(addresses, count)
+        loss = torch.empty(())
+        addresses[self.loss] = loss.data_ptr()
+        frame.forward()
+        del numbers, kept
+        self.step.release(frame)
+        return loss
+
+    # ------------------------------------------------------------------ which of the two
+    def description(self) -> str:
+        """What tells the work of this step from that of others."""
+        layouts = [(g.position, g.order, g.number) for g in self.given]
+        return f"{self.step.program.explain()} {layouts}"
+
+    def trial(self, inputs: Sequence[Any]) -> tuple[Work, Work]:
+        """A step on the engine and one in PyTorch, on copies of what they change."""
+        copies = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
+        for position in self.written:
+            copies[position] = copies[position].clone()
+        state = [torch.zeros_like(copies[position]) for position, slots in self.slots for _ in slots]
+        given, params = list(copies), [copies[position].clone() for position, _ in self.trained]
+        for (position, _), param in zip(self.trained, params):
+            given[position] = param.requires_grad_()
+        optimizer = self._copied_optimizer(params)
+
+        def theirs() -> None:
+            optimizer.zero_grad()
+            with torch.enable_grad():
+                loss = self.captured.module(*given)[0]
+            loss.backward()
+            optimizer.step()
+
+        return lambda: self._compute(copies, state, 1), theirs
+
+    def _copied_optimizer(self, params: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        """One of the same settings, for other parameters."""
+        groups: list[dict[str, Any]] = [{**g, "params": []} for g in self.optimizer.param_groups]
+        for (_, number), param in zip(self.trained, params):
+            groups[number]["params"].append(param)
+        return type(self.optimizer)([group for group in groups if group["params"]])
+
+    def _state_of(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        """Where the optimiser keeps its state; it is made as the optimiser itself would. Counts the step."""
+        found, steps = [], []
+        for position, slots in self.slots:
+            param = inputs[position]
+            state = self.optimizer.state[param]
+            if self.method.counts:
+                if "step" not in state:
+                    state["step"] = torch.tensor(0.0)
+                steps.append(state["step"])
+            for name, _ in slots:
+                slot = state.get(name)
+                if slot is None:
+                    slot = state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
+                elif slot.stride() != param.stride() or slot.dtype != param.dtype:
+                    slot = state[name] = torch.zeros_like(param).copy_(slot)
+                found.append(slot)
+        if steps:
+            is_known = len(steps) == len(self._counts) and all(map(operator.is_, steps, self._counts))
+            is_known = is_known and [s._version for s in steps] == self._versions
+            if not is_known and len({float(s) for s in steps}) > 1:
+                raise NotWhole("the optimiser has made different numbers of steps for its parameters")
+            torch._foreach_add_(steps, 1)
+            self._counts, self._versions = steps, [s._version for s in steps]
+        return found
+
+    def _point_numbers(self, addresses: Any, count: int) -> torch.Tensor:
+        """The numbers of this step."""
+        groups = self.optimizer.param_groups
+        numbers = torch.tensor([self.method.numbers(group, count) for group in groups], dtype=torch.float32)
+        place = numbers.data_ptr()
+        for row in self.numbers:
+            for number in row:
+                if number is not None:
+                    addresses[number] = place
+                place += 4
+        return numbers
+
+
+def _refuse_unseen(
+    captured: Captured, optimizer: torch.optim.Optimizer, inputs: Sequence[Any], trained: set[int]
+) -> None:
+    """Whatever would see a gradient or a step that happens inside of a program."""
+    for position, (node, x) in enumerate(zip(captured.inputs, inputs)):
+        if node.meta["needs"] and position not in trained:
+            raise CannotTranslate("something needs a gradient that the optimiser does not have")
+        if position in trained and has_hooks(x):
+            raise CannotTranslate("a parameter has hooks on its gradient")
+    if has_hooks(optimizer):
+        raise CannotTranslate("the optimiser has hooks")
+
+
+def has_hooks(watched: Any) -> bool:
+    """Whether somebody asked to be told of a parameter's gradient, or of an optimiser's steps."""
+    if isinstance(watched, torch.optim.Optimizer):
+        return bool(watched._optimizer_step_pre_hooks or watched._optimizer_step_post_hooks)
+    return bool(watched._backward_hooks or watched._post_accumulate_grad_hooks)
+
+
+def _translated(
+    region: Region, captured: Captured
+) -> tuple[Buffer, list[tuple[int, list[int]]], list[tuple[Node, Buffer]]]:
+    """The loss, counters (what is added, to which inputs), and new values of other inputs."""
+    outputs, inputs = captured.outputs, captured.inputs
+    if captured.results != 1 or not isinstance(outputs[0], Node) or outputs[0].meta["val"].dim():
+        raise CannotTranslate("the loss is not a single number")
+    if outputs[0].meta["val"].dtype != torch.float32:
+        raise CannotTranslate(f"the loss is of type {outputs[0].meta['val'].dtype}")
+    counters: dict[int, list[int]] = {}
+    moving: list[tuple[Node, Node]] = []
+    for position, value in zip(captured.changed, outputs[1:]):
+        if (
+            value.target is aten.add.Tensor
+            and value.args[0] is inputs[position]
+            and type(value.args[1]) is int
+        ):
+            counters.setdefault(value.args[1], []).append(position)
+        else:
+            moving.append((inputs[position], value))
+    needed = _needed([outputs[0], *(value for _, value in moving)])
+    for node in calls(captured.module.graph):
+        if node in needed:
+            region.translate(node)
+    averages = [(t, region.take(v, region.value(t).order)) for t, v in moving]
+    return region.plain(outputs[0]), list(counters.items()), averages
+
+
+def _needed(nodes: Sequence[Node]) -> set[Node]:
+    found: set[Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
+
+
+def _numbers(region: Region, optimizer: torch.optim.Optimizer, method: Method) -> list[list[str]]:
+    """Names of the inputs that bring the numbers of a step, for each group of parameters."""
+    return [
+        [
+            region.graph.input(f"number/{number}/{i}", (), "float32").name
+            for i in range(len(method.numbers({**group, "lr": 0.0}, 1)))
+        ]
+        for number, group in enumerate(optimizer.param_groups)
+    ]
+
+
+def _add_updates(
+    region: Region,
+    optimizer: torch.optim.Optimizer,
+    method: Method,
+    trained: Sequence[tuple[int, int]],
+    loss: Buffer,
+    names: Sequence[Sequence[str]],
+    nodes: Sequence[Node],
+) -> list[tuple[int, list[tuple[str, Any]]]]:
+    """The backward pass and the updates; for each parameter its slots and the buffers of these."""
+    graph = region.graph
+    params = {position: region.declared[nodes[position]].buffer for position, _ in trained}
+    grads = add_gradients(graph, loss, tuple(params.values()))
+    if any(param.name not in grads for param in params.values()):
+        raise CannotTranslate("the loss does not depend on all parameters")
+    graph.phase, made = "update", []
+    for position, number in trained:
+        group: Group = optimizer.param_groups[number]
+        param = params[position]
+        slots = [(name, f"slot/{name}/{position}") for name in method.slots(group)]
+        buffers = [graph.given_weight(name, param.shape) for _, name in slots]
+        rates = [graph.buffers[name] for name in names[number]]
+        new = method.step(Builder(graph), group, rates, param, grads[param.name], *buffers)
+        for value, buffer in zip(new, (param, *buffers)):
+            graph.update("assign", (value,), (buffer,))
+        made.append((position, slots))
+    graph.phase = "forward"
+    return made
