@@ -31,8 +31,9 @@ from kernelearn.engine.program import Operation
 # Weights of fewer bytes stay in a core's own cache, whatever their order; a copy of more would take too much
 # memory.
 LEAST_BYTES, MOST_BYTES = 2**17, 2**27
-# Rows that a task takes at a time, vectors of a block, and rows of register tiles, for what rows are left.
-ROWS, VECTORS, TILES = 128, 4, (8, 4, 2, 1)
+# Rows that a task takes at a time: they stay in the first-level cache beside a strip of weights. Vectors of a
+# block; rows of register tiles, for what rows are left.
+ROWS, VECTORS, TILES = 32, 4, (8, 4, 2, 1)
 # Rows of so many bytes, or a multiple, fall into the same few places of the first-level cache.
 COLLIDING = 2048
 # Rows whose tile takes one strip; fewer take the whole block. MANY rows are copied if they collide.
