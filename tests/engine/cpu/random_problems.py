@@ -89,11 +89,10 @@ def convolution(rng: Rng) -> Problem:
 
 def minimal_filtering(rng: Rng) -> Problem:
     """Windows and so many channels that they are multiplied by Winograd's method, with holes as well."""
-    if rng.random() < 0.5:
-        sizes, kernel, stride = _sizes(rng, 2, 15), (3, 3), (1, 1)
-    else:
-        sizes, kernel = _sizes(rng, 1, 150), (int(rng.integers(2, 10)),)
-        stride = (_pick(rng, (1, 1, 2, 3)),)
+    rank = _pick(rng, (1, 1, 2, 2, 3))
+    sizes, kernel, stride = _sizes(rng, rank, (0, 150, 15, 8)[rank]), (3,) * rank, (1,) * rank
+    if rank == 1:
+        kernel, stride = (int(rng.integers(2, 10)),), (_pick(rng, (1, 1, 2, 3)),)
     while True:
         dilation = tuple(_pick(rng, (1, 1, 2, 3)) if max(stride) == 1 else 1 for _ in sizes)
         padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, 2 + max(kernel), (len(sizes), 2)))

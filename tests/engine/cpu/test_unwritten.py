@@ -134,6 +134,7 @@ KINDS: dict[str, list[Problem]] = {
             {"sizes": (13, 11), "images": 1, "dilation": (2, 3)},
             {"sizes": (517,), "images": 1, "kernel": 7},
             {"sizes": (67,), "images": 2, "kernel": 5, "stride": (2,)},
+            {"sizes": (5, 6, 7), "images": 1},
         )
     ],
     "panels": [

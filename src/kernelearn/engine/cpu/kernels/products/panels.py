@@ -286,7 +286,8 @@ class _Block:
 
     def _lines_of_a_part(self) -> Index:
         """How many lines to ask for before each part of each tile."""
-        parts = self.k.maximum((self.count // self.code.tile) * PARTS, 1)
+        k = self.k
+        parts = k.maximum((self.count // self.code.tile) * PARTS, 1)
         return (parts + (self._lines - 1)) // parts
 
     def _ask_for_next(self, first: Index, low: Index, high: Index) -> None:

@@ -117,6 +117,11 @@ class Axis:
         return _spans(self)
 
     @property
+    def is_dense(self) -> bool:
+        """Whether the window moves by single pixels."""
+        return len(self.window.runs) == 1 and self.window.runs[0].step == 1
+
+    @property
     def tiles(self) -> int:
         return self.spans[-1].last + 1
 

@@ -8,6 +8,7 @@ are transformed back and go through the chain at the end of the convolution.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, geometry
@@ -22,11 +23,13 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import (
     worthwhile,
 )
 from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import (
+    Place,
+    Side,
     along_axes,
     each_tile,
     load_points,
+    outputs_of,
     store_inputs,
-    written_at,
 )
 from kernelearn.engine.cpu.kernels.convolution.winograd.weights import transformed_weights
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
@@ -95,6 +98,9 @@ class _Convolution:
         self.count = -(-p.units * t.segment // p.tiles) * p.tiles
         self.stride = point_stride(self.count, self.depth)
         k.local("tiles", t.points * self.stride)
+        if t.is_deep:
+            flat = t.points // t.axes[0].filter.points
+            k.local("planes", len(t.axes[0].reads) * flat * k.width)
         k.local("products", t.points * point_stride(self.count, p.blocks.lanes))
 
     def transform(self, start: Index, end: Index) -> None:
@@ -178,24 +184,61 @@ class _Convolution:
         """A m of a unit of tiles, through the chain to memory."""
         k, t, lanes = self.k, self.t, vectors * self.k.width
         maps = [axis.filter.outputs for axis in t.axes]
-        step = point_stride(self.count, lanes)
+        step, side = point_stride(self.count, lanes), outputs_of(t)
         image, unit = unit // t.units, unit % t.units
         for place in each_tile(k, t, unit):
-            at, offsets = written_at(t, place)
+            at, offsets = side.located(place, [span.kept for span in place.spans])
             corner = image * math.prod(t.y) + at + channel
             for v in range(vectors):
                 source = (tile + place.tile) * lanes + v * k.width
+                first, rest = channel + v * k.width, channels - v * k.width
+                if t.is_deep:
+                    self._write_deep(side, place, source, step, offsets, corner + v * k.width, first, rest)
+                    continue
                 results = along_axes(maps, load_points(k, "products", source, step, t.points))
                 if isinstance(self.chain, Pooled):
                     window = [(value,) for value in results]
                     _, row, column = place.numbers
-                    mask = k.mask(channels - v * k.width)
-                    self.chain.apply(k, window, image, row, column, channel + v * k.width, mask)
+                    self.chain.apply(k, window, image, row, column, first, k.mask(rest))
                     continue
-                for offset, value in zip(offsets, results):
-                    if offset is not None:
-                        mask = k.mask(channels - v * k.width)
-                        self._store(value, corner + offset + v * k.width, channel + v * k.width, mask)
+                self._store_all(results, offsets, corner + v * k.width, first, rest)
+
+    def _write_deep(
+        self,
+        side: Side,
+        place: Place,
+        source: Index,
+        step: int,
+        offsets: Sequence[int | None],
+        corner: Index,
+        channel: Index,
+        channels: int,
+    ) -> None:
+        """The same for a vector of a deep tile: along the depth first, into "planes", then plane by plane."""
+        k, (depth, *others) = self.k, self.t.axes
+        along, within = depth.filter.outputs, [axis.filter.outputs for axis in others]
+        flat = math.prod(m.size for m in within)
+        with k.loop(0, flat) as point:
+            held = load_points(k, "products", source + point * step, flat * step, along.size)
+            for i, value in enumerate(along(held)):
+                k.store(value, "planes", (point + i * flat) * k.width)
+        for plane, offset, number in side.planes(k, place):
+            with k.when(k.compare("slt", number, depth.count)):
+                held = load_points(k, "planes", plane * (flat * k.width), k.width, flat)
+                self._store_all(along_axes(within, held), offsets, corner + offset, channel, channels)
+
+    def _store_all(
+        self,
+        results: Sequence[Value],
+        offsets: Sequence[int | None],
+        corner: Index,
+        channel: Index,
+        channels: int,
+    ) -> None:
+        """The results of a tile that exist, through the chain to memory."""
+        for offset, value in zip(offsets, results):
+            if offset is not None:
+                self._store(value, corner + offset, channel, self.k.mask(channels))
 
     def _store(self, value: Value, at: Index, channel: Index, mask: Value | None) -> None:
         if self.chain is None:

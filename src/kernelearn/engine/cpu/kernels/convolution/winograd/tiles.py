@@ -72,6 +72,11 @@ class Tiles:
         return self.axes[0].tiles * self.axes[1].tiles * self.segments
 
     @property
+    def is_deep(self) -> bool:
+        """Whether tiles have several planes."""
+        return self.axes[0].window.taps > 1
+
+    @property
     def is_whole(self) -> bool:
         """Whether tiles are windows of 2 x 2 neighbours, and all of them have their outputs."""
         depth, *plane = self.axes
@@ -80,11 +85,11 @@ class Tiles:
 
     @property
     def is_known(self) -> bool:
-        """Whether it pays, speed, rounding and the time of compiling: windows along one axis, and 3 x 3."""
+        """Whether speed and rounding were measured: along one axis, or three taps each and single steps."""
         filtered = self._filtered
         if len(filtered) == 1:
             return self.axes[0].count == self.axes[1].count == 1
-        return len(filtered) == 2 and all((a.window.inputs, a.window.outputs) == (4, 2) for a in filtered)
+        return len(filtered) > 1 and all(a.window.taps == 3 and a.is_dense for a in filtered)
 
     @property
     def _filtered(self) -> list[Axis]:

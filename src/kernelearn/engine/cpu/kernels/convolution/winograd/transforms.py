@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes
 from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Axis, Span
 from kernelearn.engine.cpu.kernels.convolution.winograd.filters import Linear
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, padded
@@ -53,7 +54,9 @@ def each_tile(k: Kernel, t: Tiles, unit: Index) -> Iterator[Place]:
     line, low, high = _piece(t, unit)
     row = line % height.tiles if depth.tiles > 1 else line
     plane = line // height.tiles if depth.tiles > 1 else k.const(0)
-    for front, rows in product(depth.spans, height.spans):
+    # NOTE: planes are looked at when they are read and written, or there would be three times as much code.
+    fronts = [Span(0, depth.tiles - 1, (True,), (True,))] if t.is_deep else depth.spans
+    for front, rows in product(fronts, height.spans):
         with k.all_of([*_within(k, depth, plane, front), *_within(k, height, row, rows)]):
             for columns in width.spans:
                 first = columns.first if low is None else k.maximum(low, columns.first)
@@ -86,34 +89,60 @@ def _origin(axis: Axis, number: Index, step: int) -> Index:
     return (number // axis.phases) * step + number % axis.phases
 
 
-def strides(sizes: Sequence[int]) -> tuple[int, int, int]:
+@dataclass(frozen=True)
+class Side:
+    """The inputs of tiles, or their outputs, along each axis.
+
+    Attributes:
+        sizes: of an image, with channels.
+        pixels: of the first tile; steps: to the next tile of a phase.
+        maps: to the points.
+    """
+
+    tiles: Tiles
+    sizes: Sizes
+    pixels: tuple[tuple[int, ...], ...]
+    steps: tuple[int, ...]
+    maps: tuple[Linear, ...]
+
+    def located(self, place: Place, exist: Sequence[Sequence[bool]]) -> tuple[Index, list[int | None]]:
+        """A place in an image, and the offsets of a tile's pixels from it; None for those that are not there.
+
+        Where tiles are deep, those of the first plane.
+        """
+        strides, axes = _strides(self.sizes), self.tiles.axes
+        tiles = zip(axes, place.numbers, self.steps, strides)
+        origins = [_origin(axis, number, step) * s for axis, number, step, s in tiles]
+        pixels = [self.pixels[0][:1] if self.tiles.is_deep else self.pixels[0], *self.pixels[1:]]
+        first = sum(line[0] * s for line, s in zip(pixels, strides))
+        lines = [[(i - line[0]) * s for i in line] for line, s in zip(pixels, strides)]
+        return origins[0] + origins[1] + origins[2] + first, _offsets(lines, exist)
+
+    def planes(self, k: Kernel, place: Place) -> Iterator[tuple[Index, Index, Index]]:
+        """(number, offset from the first, number in the image) of every plane of a deep tile."""
+        pixels = self.pixels[0]
+        gap = pixels[1] - pixels[0]
+        first = _origin(self.tiles.axes[0], place.numbers[0], self.steps[0]) + pixels[0]
+        with k.loop(0, len(pixels)) as plane:
+            yield plane, plane * (gap * _strides(self.sizes)[0]), first + plane * gap
+
+
+def inputs_of(t: Tiles) -> Side:
+    axes = t.axes
+    maps = tuple(a.filter.inputs for a in axes)
+    return Side(t, t.x, tuple(a.reads for a in axes), tuple(a.read_step for a in axes), maps)
+
+
+def outputs_of(t: Tiles) -> Side:
+    axes = t.axes
+    maps = tuple(a.filter.outputs.transposed for a in axes)
+    return Side(t, t.y, tuple(a.writes for a in axes), tuple(a.write_step for a in axes), maps)
+
+
+def _strides(sizes: Sequence[int]) -> tuple[int, int, int]:
     """Numbers from one pixel to the next along each axis of (depth, height, width, channels)."""
     _, height, width, channels = sizes
     return height * width * channels, width * channels, channels
-
-
-def read_at(t: Tiles, place: Place) -> tuple[Index, list[int | None]]:
-    """Where the inputs of a tile lie in an image: a place, and offsets from it; None outside of the image."""
-    return _located(t.x, place, [(a, a.read_step, a.reads) for a in t.axes], [s.inside for s in place.spans])
-
-
-def written_at(t: Tiles, place: Place) -> tuple[Index, list[int | None]]:
-    """As `read_at`, of its outputs; None where there are none."""
-    return _located(t.y, place, [(a, a.write_step, a.writes) for a in t.axes], [s.kept for s in place.spans])
-
-
-def _located(
-    sizes: Sequence[int],
-    place: Place,
-    axes: Sequence[tuple[Axis, int, tuple[int, ...]]],
-    exist: Sequence[Sequence[bool]],
-) -> tuple[Index, list[int | None]]:
-    """A place and offsets from it; an axis has its step from tile to tile, and pixels of the first one."""
-    steps = strides(sizes)
-    origins = [_origin(a, n, step) * s for (a, step, _), n, s in zip(axes, place.numbers, steps)]
-    first = sum(pixels[0] * step for (_, _, pixels), step in zip(axes, steps))
-    lines = [[(i - pixels[0]) * step for i in pixels] for (_, _, pixels), step in zip(axes, steps)]
-    return origins[0] + origins[1] + origins[2] + first, _offsets(lines, exist)
 
 
 def _offsets(lines: Sequence[Sequence[int]], exist: Sequence[Sequence[bool]]) -> list[int | None]:
@@ -136,20 +165,24 @@ def store_inputs(
         image: where the first of the `channels` that are wanted starts in the image.
         tile: number of the unit's first tile in the array; stride: numbers between points.
     """
-    maps, depth = [axis.filter.inputs for axis in t.axes], padded(channels, k.width)
+    side, depth = inputs_of(t), padded(channels, k.width)
     for place in each_tile(k, t, unit):
-        at, offsets = read_at(t, place)
-        _store(k, maps, "x", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
+        at, offsets = side.located(place, [span.inside for span in place.spans])
+        target = (tile + place.tile) * depth
+        if t.is_deep:
+            _store_deep(k, side, place, image + at, offsets, name, target, stride, channels)
+        else:
+            _store(k, side.maps, "x", image + at, offsets, name, target, stride, channels)
 
 
 def store_gradients(
     k: Kernel, t: Tiles, name: str, image: Index, unit: Index, tile: Index, stride: int, channels: int
 ) -> None:
     """A' g, along all axes, of a unit of tiles of "g"; arguments as of `store_inputs`."""
-    maps, depth = [axis.filter.outputs.transposed for axis in t.axes], padded(channels, k.width)
+    side, depth = outputs_of(t), padded(channels, k.width)
     for place in each_tile(k, t, unit):
-        at, offsets = written_at(t, place)
-        _store(k, maps, "g", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
+        at, offsets = side.located(place, [span.kept for span in place.spans])
+        _store(k, side.maps, "g", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
 
 
 def _store(
@@ -168,6 +201,36 @@ def _store(
         held = [k.nothing if o is None else k.load(role, source + c + o, mask) for o in offsets]
         for point, value in enumerate(along_axes(maps, held)):
             k.store(value, name, target + c + point * stride)
+
+
+def _store_deep(
+    k: Kernel,
+    side: Side,
+    place: Place,
+    source: Index,
+    offsets: Sequence[int | None],
+    name: str,
+    target: Index,
+    stride: int,
+    channels: int,
+) -> None:
+    """The same of deep tiles of "x" in two turns, the points of each plane between them in "planes"."""
+    along, *within = side.maps
+    flat = math.prod(m.results for m in within)
+    for c, mask in each_vector(k, channels):
+        for plane, offset, number in side.planes(k, place):
+            at = plane * (flat * k.width)
+            with k.when(k.compare("uge", number, side.sizes[0])), k.loop(0, flat) as point:
+                k.store(k.zero, "planes", at + point * k.width)
+            with k.when(k.compare("ult", number, side.sizes[0])):
+                start = source + c + offset
+                held = [k.nothing if o is None else k.load("x", start + o, mask) for o in offsets]
+                for i, value in enumerate(along_axes(within, held)):
+                    k.store(value, "planes", at + i * k.width)
+        with k.loop(0, flat) as point:
+            held = [k.load("planes", (point + i * flat) * k.width) for i in range(along.size)]
+            for i, value in enumerate(along(held)):
+                k.store(value, name, target + c + (point + i * flat) * stride)
 
 
 def load_points(k: Kernel, name: str, at: Index, stride: int, points: int) -> list[Value]:
