@@ -92,7 +92,7 @@ def written(
     args, keywords = Given(tuple(layer.arguments), layer.keywords).filled(tensors)
     bound = inspect.signature(functions()[layer.function]).bind(*args, **keywords)
     bound.apply_defaults()
-    arguments = bound.arguments
+    arguments: dict[str, Any] = bound.arguments
     before: list[dict[str, Any]] = []
     if layer.function == "max_pool":
         before, arguments = _with_borders(layer, dict(arguments))

@@ -93,7 +93,7 @@ def first_convolution(model: Any) -> str:
 def layer_kind(run: Any, layer: str) -> str:
     """Class name of a recorded layer; "" if the run does not say."""
     try:
-        return type(run.untrained_model().get_layer(layer)).__name__
+        return type(run.model().get_layer(layer)).__name__
     except ArgumentError:
         return ""
 

@@ -42,6 +42,7 @@ class Reader:
         self.problems = []
         self.foreign = []
         self.page = context.new_page()
+        self.page.set_default_timeout(60_000)  # of a machine that has much else to do
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
         self.page.on("request", self._request)
