@@ -212,6 +212,28 @@ def test_unknown_options_and_variables_are_refused(monkeypatch):
         measuring.is_wanted()
 
 
+@pytest.mark.parametrize("measure", [True, False])
+def test_dropout_in_a_whole_step_draws_what_eager_draws(monkeypatch, measure):
+    Clock(monkeypatch, 1.0, 2.0)
+    model, (x, y) = net(), batch()
+    other = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1), measure=measure)
+    theirs = torch.optim.SGD(other.parameters(), 0.1)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        loss = step(x, y)
+        assert step.is_fused
+        drawn = torch.rand(())
+        torch.manual_seed(seed)
+        theirs.zero_grad()
+        wanted = F.cross_entropy(other(x), y)
+        wanted.backward()
+        theirs.step()
+        torch.testing.assert_close(loss, wanted.detach())
+        assert drawn == torch.rand(())
+    torch.testing.assert_close(list(model.parameters()), list(other.parameters()))
+
+
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
 def test_a_step_is_weighed_whole(monkeypatch, kind):
     clock = Clock(monkeypatch, 2.0, 1.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from kernelearn.engine.arrays import known
 from kernelearn.engine.cpu.cut import CutStep
 
 
@@ -34,7 +35,7 @@ class Labels:
         self._ignored = [(name, number) for name, number in ignored if name in self._positions]
         # Where labels are all that is looked at: their positions, and numbers of classes.
         self._classes = [
-            (self._positions[name], buffers[op.inputs[0]].shape[-1] or 0)
+            (self._positions[name], known(buffers[op.inputs[0]].shape[-1]))
             for op, (name, _) in zip(losses, ignored)
             if name in self._positions
         ]

@@ -151,7 +151,8 @@ def _read(digest: str) -> Measured | None:
 def _measured(trial: Callable[[], tuple[Work, Work]]) -> Measured | None:
     """The trial's result; None where one of the two cannot be run: the call itself will say why."""
     # NOTE: a user's hooks on what is saved for a backward pass are not told of passes that nobody asked for.
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
+    with hooks, torch.random.fork_rng(devices=[]):
         try:
             return Measured(*timed(*trial()))
         except (RuntimeError, MemoryError):

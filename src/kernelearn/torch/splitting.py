@@ -51,10 +51,19 @@ def compile_parts(gm: GraphModule, compile_one: Callable[[GraphModule], Compiled
         for node in part.graph.find_nodes(op="placeholder"):
             if sources.get(node.name) is not None:
                 node._dynamo_source = sources[node.name]
+        _drop_switches(part)
         compiled = compile_one(part)
         delattr(split, name)
         object.__setattr__(split, name, _of_one(compiled) if _gives_one(part) else compiled)
     return split.forward  # type: ignore[no-any-return]
+
+
+def _drop_switches(part: GraphModule) -> None:
+    """`split_module` repeats the last switch in front of every part behind it, where all is as outside."""
+    for node in list(part.graph.nodes):
+        if _name(node) == _GRADIENTS:
+            part.graph.erase_node(node)
+    part.recompile()
 
 
 def _gives_one(part: GraphModule) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer
+from kernelearn.torch import noise
 from kernelearn.torch.assembly import calls
 from kernelearn.torch.capture import Captured
 from kernelearn.torch.labels import Labels
@@ -42,7 +44,9 @@ class Bound:
         groups = {
             id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]
         }
-        nodes = captured.inputs
+        # What dropouts are multiplied by is drawn by PyTorch before the program, in the order of the graph.
+        self.drawn = [node for node in calls(captured.module.graph) if node.target is noise.draw]
+        nodes = [*captured.inputs, *self.drawn]
         self.trained = [
             (position, groups[id(x)])
             for position, (node, x) in enumerate(zip(nodes, inputs))
@@ -86,12 +90,20 @@ class Bound:
 
     def run(self, inputs: Sequence[Any]) -> torch.Tensor:
         """One step; the loss."""
+        inputs = self._with_noise(inputs)
         state = self._state_of(inputs)
         loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
         torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
             torch._foreach_add_([inputs[i] for i in positions], count)
         return loss
+
+    def _with_noise(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        if not self.drawn:
+            return inputs
+        found = dict(zip(self.captured.inputs, inputs))
+        drawn = (noise.draw(*map_arg(node.args, found.__getitem__)) for node in self.drawn)
+        return [*inputs, *drawn]
 
     def _compute(self, inputs: Sequence[Any], state: Sequence[torch.Tensor], count: int) -> torch.Tensor:
         """Run the program; it writes weights, averages and the optimiser's state.
@@ -120,6 +132,7 @@ class Bound:
 
     def trial(self, inputs: Sequence[Any]) -> tuple[Work, Work]:
         """A step on the engine and one in PyTorch, on copies of what they change."""
+        inputs = self._with_noise(inputs)
         copies = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
         for position in self.written:
             copies[position] = copies[position].clone()
@@ -132,7 +145,7 @@ class Bound:
         def theirs() -> None:
             optimizer.zero_grad()
             with torch.enable_grad():
-                loss = self.captured.module(*given)[0]
+                loss = self.captured.module(*given[: len(self.captured.inputs)])[0]
             loss.backward()
             optimizer.step()
 
@@ -226,7 +239,7 @@ def _translated(
             moving.append((inputs[position], value))
     needed = _needed([outputs[0], *(value for _, value in moving)])
     for node in calls(captured.module.graph):
-        if node in needed:
+        if node in needed and node.target is not noise.draw:
             region.translate(node)
     averages = [(t, region.take(v, region.value(t).order)) for t, v in moving]
     return region.plain(outputs[0]), list(counters.items()), averages

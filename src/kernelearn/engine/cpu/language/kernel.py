@@ -60,8 +60,8 @@ class Index:
     def __sub__(self, other: Index | int) -> Index:
         return self + (-other if isinstance(other, int) else other * -1)
 
-    def __floordiv__(self, divisor: int) -> Index:
-        if self.register is None:
+    def __floordiv__(self, divisor: Index | int) -> Index:
+        if self.register is None and isinstance(divisor, int):
             return Index(self.kernel, None, self.constant // divisor)
         return Index(self.kernel, self.kernel.op(f"udiv i64 {self}, {divisor}"))
 

@@ -288,7 +288,7 @@ class _Block:
         """How many lines to ask for before each part of each tile."""
         k = self.k
         parts = k.maximum((self.count // self.code.tile) * PARTS, 1)
-        return Index(k, k.op(f"udiv i64 {parts + (self._lines - 1)}, {parts}"))
+        return (parts + (self._lines - 1)) // parts
 
     def _ask_for_next(self, first: Index, low: Index, high: Index) -> None:
         """Prefetch the lines [low, high) of the next piece."""
