@@ -104,6 +104,7 @@ def test_a_low_limit_of_the_stack_is_respected():
         {"sizes": (12, 12), "kernel": 5},
         {"sizes": (12, 12), "stride": (2, 2)},
         {"sizes": (40,), "channels": 8, "kernel": 7},
+        {"sizes": (90,), "channels": 64, "kernel": 37},
     ],
     ids=str,
 )

@@ -45,6 +45,8 @@ from kernelearn.engine.program import Operation
 
 # Products per image and weight, at least, that the transforms are used for.
 LEAST_TERMS = 9
+# Points whose sums, of a unit each, find place on the stack.
+MOST_POINTS = 48
 # Channels and filters of a unit: its sums have to stay in the second-level cache.
 UNIT_CHANNELS = 64
 UNIT_FILTERS = 64
@@ -242,7 +244,7 @@ def _find_unit(plan: Plan, g: Gradient) -> tuple[Tiles, Unit] | None:
     axes = [cut_axis([axis], taps, axis.count) for axis, taps in zip(conv.parts[0], g.kernel)]
     tiles = worthwhile(g.x, g.g, axes, GRADIENT_MOVES)
     # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
-    if tiles is None or tiles.least_terms < LEAST_TERMS:
+    if tiles is None or tiles.least_terms < LEAST_TERMS or tiles.points > MOST_POINTS:
         return None
     most_shards = MAX_PARTIAL_BYTES // (4 * tiles.taps * g.inner * g.outer)
     return choose_unit(tiles, plan.target, WANTED_TASKS, most_shards)

@@ -30,6 +30,8 @@ LEAST_SAVING = 1.3
 MAX_WEIGHTS_BYTES = 2**20
 # Bytes of the transformed tiles that a kernel keeps on its stack.
 MAX_TILES_BYTES = 2**20
+# More points than this would not leave the stack room for anything else.
+MOST_POINTS = 64
 # Longer rows of tiles are cut into pieces.
 LONG_ROW = 60
 
@@ -150,7 +152,12 @@ def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None], moves: float = M
     if depth is None or height is None or width is None or not is_enabled():
         return None
     tiles = Tiles(x, y, (depth, height, width), width.tiles)
-    if not tiles.is_known or tiles.saving < LEAST_SAVING or not tiles.gains(moves):
+    if (
+        tiles.points > MOST_POINTS
+        or not tiles.is_known
+        or tiles.saving < LEAST_SAVING
+        or not tiles.gains(moves)
+    ):
         return None
     return tiles
 
