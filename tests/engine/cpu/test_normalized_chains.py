@@ -16,7 +16,7 @@ from tests.engine.cpu.random_problems import normal
 
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 CHAIN = "normalize_affine_activation_add"
-SHAPES = ((3, 4, 5, 48), (2, 7, 19), (4, 33), (1, 3, 2, 2, 5), (2, 1, 1, 1), (2, 9, 10, 131))
+SHAPES = ((3, 4, 5, 48), (2, 7, 19), (4, 33), (1, 3, 2, 2, 5), (3, 4, 1, 2), (2, 9, 10, 131))
 
 
 def run_chain(x, gamma, beta, other, *, axes):
@@ -70,9 +70,15 @@ def test_they_are_one_pass(shape, target):
     check(p, target)
 
 
-@pytest.mark.parametrize("axes", [(1, 2, 3), (1, 2), (0, 1, 2)])
-def test_other_axes_keep_their_own_pass(axes):
-    p = problem((3, 4, 5, 6), axes)
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        *(((3, 4, 5, 6), axes) for axes in [(1, 2, 3), (1, 2), (0, 1, 2)]),
+        *(((3, *sizes, 1), (len(sizes) + 1,)) for sizes in [(4, 5), (1, 1), (40,)]),
+    ],
+)
+def test_other_axes_and_rows_of_one_number_keep_their_own_pass(shape, axes):
+    p = problem(shape, axes)
     executable = ChainBench(p).executable
     assert all(code.chain is None for code in normalisations(executable))
     assert len([call for call in executable.calls() if call.operation.operator == "fused"]) == 1

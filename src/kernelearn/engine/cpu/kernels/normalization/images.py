@@ -61,8 +61,10 @@ def lower_image_normalize(
 def takes_chain(op: Operation, buffers: Mapping[str, Buffer]) -> bool:
     """Whether a `normalize` goes over the last axis of images, so that a chain can follow row by row."""
     x = buffers[op.inputs[0]]
-    rank = len(x.shape)
-    return rank > 1 and op.attrs["axes"] == (rank - 1,) and has_images(x.shape) and x.dtype == "float32"
+    rank, last = len(x.shape), x.shape[-1]
+    # A last axis of one number is none in the view of an image: nothing goes along it.
+    is_last = rank > 1 and op.attrs["axes"] == (rank - 1,) and last is not None and last > 1
+    return is_last and has_images(x.shape) and x.dtype == "float32"
 
 
 def lower_image_normalize_grad(plan: Plan, op: Operation) -> bool:
