@@ -103,7 +103,7 @@ def minimal_filtering(rng: Rng) -> Problem:
     outputs = tuple((n - 1) // s + 1 for n, s in zip(room, stride))
     n, channels, filters = (
         int(rng.integers(1, 6)),
-        *(_pick(rng, (8, 11, 16, 17, 32, 40, 67)) for _ in range(2)),
+        *(_pick(rng, (40, 48, 67, 96) if rank == 1 else (8, 11, 16, 17, 32, 40, 67)) for _ in range(2)),
     )
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     weights = normal(rng, *kernel, channels, filters)

@@ -132,8 +132,8 @@ KINDS: dict[str, list[Problem]] = {
         for how in (
             {"sizes": (9, 22), "images": 2},
             {"sizes": (13, 11), "images": 1, "dilation": (2, 3)},
-            {"sizes": (517,), "images": 1, "kernel": 7},
-            {"sizes": (67,), "images": 2, "kernel": 5, "stride": (2,)},
+            {"sizes": (517,), "images": 1, "kernel": 7, "channels": 40},
+            {"sizes": (67,), "images": 2, "kernel": 7, "stride": (2,), "channels": 48, "filters": 41},
             {"sizes": (5, 6, 7), "images": 1},
         )
     ],

@@ -21,6 +21,7 @@ from kernelearn.engine.cpu.kernels.convolution.gradient import (
 )
 from kernelearn.engine.cpu.kernels.convolution.winograd.axes import cut_axis
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import (
+    GRADIENT_MOVES,
     Tiles,
     in_units,
     padded,
@@ -44,6 +45,8 @@ from kernelearn.engine.program import Operation
 
 # Products per image and weight, at least, that the transforms are used for.
 LEAST_TERMS = 9
+# Points whose sums, of a unit each, find place on the stack.
+MOST_POINTS = 48
 # Channels and filters of a unit: its sums have to stay in the second-level cache.
 UNIT_CHANNELS = 64
 UNIT_FILTERS = 64
@@ -239,9 +242,9 @@ def _find_unit(plan: Plan, g: Gradient) -> tuple[Tiles, Unit] | None:
     padding = tuple((before, 0) for before in g.before)
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, 1)  # type: ignore[arg-type]
     axes = [cut_axis([axis], taps, axis.count) for axis, taps in zip(conv.parts[0], g.kernel)]
-    tiles = worthwhile(g.x, g.g, axes)
+    tiles = worthwhile(g.x, g.g, axes, GRADIENT_MOVES)
     # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
-    if tiles is None or tiles.least_terms < LEAST_TERMS:
+    if tiles is None or tiles.least_terms < LEAST_TERMS or tiles.points > MOST_POINTS:
         return None
     most_shards = MAX_PARTIAL_BYTES // (4 * tiles.taps * g.inner * g.outer)
     return choose_unit(tiles, plan.target, WANTED_TASKS, most_shards)

@@ -19,15 +19,19 @@ from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.machine.target import Target
 
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
-# Windows along one axis save less.
-LEAST_CHANNELS = 8
-MORE_CHANNELS = 16
+LEAST_CHANNELS, LEAST_CHANNELS_OF_VOLUMES = 8, 16
+# Windows along one axis save less, so it is counted: transforming a channel of a tile takes as long as so
+# many products with each of its points, in a kernel gradient less beside what taps take. And the gain that
+# is asked for.
+MOVES, GRADIENT_MOVES, LEAST_GAIN = 12, 6, 1.03
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
 # Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.
 MAX_WEIGHTS_BYTES = 2**20
 # Bytes of the transformed tiles that a kernel keeps on its stack.
 MAX_TILES_BYTES = 2**20
+# More points than this would not leave the stack room for anything else.
+MOST_POINTS = 64
 # Longer rows of tiles are cut into pieces.
 LONG_ROW = 60
 
@@ -95,10 +99,12 @@ class Tiles:
     def _filtered(self) -> list[Axis]:
         return [axis for axis in self.axes if axis.window.taps > 1]
 
-    @property
-    def least_channels(self) -> int:
-        """Of inputs and outputs that these tiles are worth their transforms for."""
-        return LEAST_CHANNELS if len(self._filtered) == 2 else MORE_CHANNELS
+    def gains(self, moves: float) -> bool:
+        """Whether there are channels enough; moves: what a transform takes."""
+        inner, outer = self.x[3], self.y[3]
+        if len(self._filtered) == 1:
+            return self.saving >= LEAST_GAIN * (1 + moves * (1 / inner + 1 / outer))
+        return min(inner, outer) >= (LEAST_CHANNELS_OF_VOLUMES if self.is_deep else LEAST_CHANNELS)
 
     @property
     def taps(self) -> int:
@@ -137,16 +143,21 @@ class Tiles:
         return "x".join(str(len(axis.writes)) for axis in self._filtered)
 
 
-def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None]) -> Tiles | None:
+def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None], moves: float = MOVES) -> Tiles | None:
     """The tiles of a convolution; None if taps are as good.
 
-    Args: as of `Tiles`; None for an axis that cannot be cut.
+    Args: as of `Tiles`, None for an axis that cannot be cut; moves: what a transform takes, see MOVES.
     """
     depth, height, width = axes
     if depth is None or height is None or width is None or not is_enabled():
         return None
     tiles = Tiles(x, y, (depth, height, width), width.tiles)
-    if not tiles.is_known or min(x[3], y[3]) < tiles.least_channels or tiles.saving < LEAST_SAVING:
+    if (
+        tiles.points > MOST_POINTS
+        or not tiles.is_known
+        or tiles.saving < LEAST_SAVING
+        or not tiles.gains(moves)
+    ):
         return None
     return tiles
 
