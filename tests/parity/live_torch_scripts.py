@@ -22,7 +22,7 @@ QUICK = ("unet", "siamese", "own_function")
 def scripts():
     """Their names; all but a few are slow."""
     found = []
-    lacks = importlib.util.find_spec("lightning") is None
+    lacks = not any(importlib.util.find_spec(name) for name in ("lightning", "pytorch_lightning"))
     skip = pytest.mark.skipif(lacks, reason="lightning is not installed")
     for name in NAMES:
         needed = [skip] if name == "lightning_module" else []

@@ -131,3 +131,38 @@ def test_steps_without_anything_due_are_counted(tmp_path):
     program.step(book)
     book.close()
     assert Run(tmp_path / "run").last_step == 4
+
+
+def test_weights_that_something_else_sets(tmp_path):
+    """A state that is loaded between two steps is no part of an update."""
+    book, program = book_in(tmp_path / "run", {**EVERY, "ledger": 1}), Program()
+    program.step(book)
+    program.kernel = program.kernel + np.float32(1)
+    program.step(book)
+    program.step(book)
+    book.close()
+    run = Run(tmp_path / "run")
+    assert run.was_set("layer", 2) and not run.was_set("layer", 3)
+    np.testing.assert_allclose(run.weight_before("layer", 2), run.kernels("layer", 1) + 1)
+    for step in (1, 2, 3):
+        split = explain.update_split(run, "layer", step)
+        assert split.is_exact and ("by_hand" in split.parts) == (step == 2)
+    found = explain.history(run, "layer", (1, 0))
+    whole = run.kernels("layer", 3)[1, 0] - run.kernels("layer", 0)[1, 0]
+    assert found.totals["by_hand"] == pytest.approx(1, abs=1e-6)
+    assert sum(found.totals.values()) == pytest.approx(whole, abs=1e-5), found.totals
+
+
+def test_weights_that_are_set_at_every_step_make_no_file_each(tmp_path, monkeypatch):
+    """As where weights are clipped behind every update."""
+    monkeypatch.setattr("kernelearn.watching.book._MOST_FOR_CHANGES", 3)
+    book, program = book_in(tmp_path / "run", {**EVERY, "ledger": 1}), Program()
+    for _ in range(8):
+        program.step(book)
+        program.kernel = program.kernel / 2
+    book.close()
+    run = Run(tmp_path / "run")
+    assert len(run.manifest["segments"]) == 3
+    assert sum(event["kind"] == "weights changed" for event in run.events) == 7
+    assert explain.update_split(run, "layer", 2).is_exact
+    assert not explain.update_split(run, "layer", 8).is_exact, "told, not hidden"

@@ -1,5 +1,7 @@
 """The time that a recording may take, by a clock of ours."""
 
+import pytest
+
 from kernelearn.recording.schedule import Schedule, Stream
 from kernelearn.watching.book import WatchBook
 from kernelearn.watching.thrift import Thrift
@@ -14,16 +16,20 @@ class Clock:
         return self.now
 
 
-def test_what_is_spent_waits_for_its_time():
+@pytest.mark.parametrize(("seconds", "share"), [(1.0, 0.025), (1e-3, 0.04)])
+def test_what_is_spent_waits_for_its_time(seconds, share):
+    """Of long steps a smaller share."""
     clock = Clock()
     thrift = Thrift(clock)
     for step in range(10):
-        clock.now += 1.0
+        clock.now += seconds
         thrift.arrive(step == 5)
-        clock.now += 0.5 if step == 0 else 0.0
+        clock.now += 0.5 * seconds if step == 0 else 0.0
         thrift.leave()
-    assert thrift.spent == 0.5 and not thrift.has_time
-    clock.now = 13.0
+    assert thrift.spent == pytest.approx(0.5 * seconds) and not thrift.has_time
+    clock.now = 0.49 * seconds / share
+    assert not thrift.has_time
+    clock.now = 0.51 * seconds / share
     assert thrift.has_time
 
 

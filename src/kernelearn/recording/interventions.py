@@ -21,6 +21,8 @@ EDITED, RESET, FROZEN, UNFROZEN, RATE = "edited", "reset", "frozen", "unfrozen",
 # Kinds of events that change the training; "paused" and "resumed" do not.
 KINDS = (EDITED, RESET, FROZEN, UNFROZEN, RATE)
 PAUSED, RESUMED = "paused", "resumed"
+# Of a training that is watched: code of the other program set weights ("paths"); it cannot be done again.
+SET_ELSEWHERE = "weights changed"
 # Kinds that change numbers of a weight.
 BY_HAND = (EDITED, RESET)
 

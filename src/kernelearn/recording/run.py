@@ -22,7 +22,7 @@ from kernelearn.recording.files.manifest import MANIFEST, read_manifest, run_fol
 from kernelearn.recording.files.segment import Segment
 from kernelearn.recording.files.streams import StreamReader
 from kernelearn.recording.files.writer import EVENTS
-from kernelearn.recording.interventions import BY_HAND, Intervention, of_events, variable_of
+from kernelearn.recording.interventions import BY_HAND, SET_ELSEWHERE, Intervention, of_events, variable_of
 from kernelearn.recording.schedule import SCHEDULED, Stream
 from kernelearn.recording.weights import Weights
 
@@ -289,9 +289,19 @@ class Run:
         Raises: as `kernels`.
         """
         found = self.kernels(layer, step - 1, weight)
+        segment = self._segment_of(step)
+        if segment is not None and self.was_set(layer, step, weight):  # a segment begins with what was set
+            own = segment.find(Stream.KERNELS, self._name(layer, weight), step - 1)
+            found = found if own is None else own[0].read(own[1], own[2])
         for done in self.by_hand(layer, step, weight):
             found = done.changed(found)
         return found
+
+    def was_set(self, layer: str, step: int, weight: str = "kernel") -> bool:
+        """Whether the other program's code set a weight between the updates step-1 and step."""
+        name = self._name(layer, weight)
+        told = (event for event in self._events if event["kind"] == SET_ELSEWHERE)
+        return any(event["step"] == step - 1 and name in event["paths"] for event in told)
 
     def gradient(self, layer: str, step: int, weight: str = "kernel") -> np.ndarray:
         """dL/d(weight) of a step, as the engine computed it, before clipping."""

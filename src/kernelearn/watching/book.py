@@ -20,13 +20,17 @@ from kernelearn.recording.files.layout import Field
 from kernelearn.recording.files.manifest import MANIFEST
 from kernelearn.recording.files.writer import RunWriter, remove_run
 from kernelearn.recording.index import update_index
-from kernelearn.recording.schedule import Schedule, Stream
+from kernelearn.recording.interventions import SET_ELSEWHERE
+from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike, check_writable
+from kernelearn.watching.dues import Dues
 from kernelearn.watching.seen import Array, SeenModel, SeenStep
 from kernelearn.watching.selection import WatchSelection, factor_arrays, select
 from kernelearn.watching.thrift import Thrift
 
 _MARGIN_BYTES = 1_000_000
+# Segments that are begun where other code sets weights: if it does so at every step, events alone tell it.
+_MOST_FOR_CHANGES = 32
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -51,6 +55,8 @@ class WatchBook:
     Attributes:
         step: number of the last step.
         due: streams with a record of the next step.
+        is_ledger_due: whether a ledger is one of them.
+        has_begun: whether the state before the first step is written.
     Raises: ArgumentError if there is a run; StorageError if the folder cannot be written.
     """
 
@@ -74,20 +80,15 @@ class WatchBook:
             RunWriter.create(self.folder, about), max_bytes, every, automatic
         )
         self.step = 0
-        self._automatic, self._thrift = frozenset(automatic), Thrift()
-        self._may_record: dict[int, bool] = {1: True}  # step -> whether what may wait is recorded
-        self.due: frozenset[Stream] = self._due_next()
-        self._whole_at = -1
+        self._thrift, self._dues = Thrift(), Dues(frozenset(automatic))
+        self.due: frozenset[Stream] = self._dues.of(1, self._writer.schedule, True)
+        self.is_ledger_due, self.has_begun = Stream.LEDGER in self.due, False
+        self._whole_at = self._weights_at = -1
         self._probes: Mapping[str, Array] = {}
         self._maps: Callable[[], Mapping[str, Array]] | None = None
         self._map_fields: list[Field] = []
         self._seen = 0
         self._how: dict[str, Any] = {}
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the state before the first step is written."""
-        return self._writer.writer.last_step is not None
 
     def watch_probes(self, images: Mapping[str, Array], maps: Callable[[], Mapping[str, Array]]) -> None:
         """Record feature maps of probe images; said before the first step."""
@@ -117,8 +118,8 @@ class WatchBook:
 
     def arrive(self) -> None:
         """A step has been trained: what happens until `leave` is recording."""
-        self._thrift.arrive(Stream.LEDGER in self.due)
-        self._writer.timer.arrive(Stream.LEDGER in self.due)
+        self._thrift.arrive(self.is_ledger_due)
+        self._writer.timer.arrive(self.is_ledger_due)
 
     def pause(self) -> None:
         """What happens until the next step is none of training."""
@@ -133,11 +134,29 @@ class WatchBook:
         if not self.has_begun:
             self._thrift.begin()
             self._writer.event("begun", self.step, every=dict(self._writer.every), **self._how)
-        if self.has_begun and is_same(self._writer.writer.segment, selection.layouts, selection.about):
+        changed = self._changed_meanwhile(selection)
+        if changed:
+            self.event(SET_ELSEWHERE, paths=changed)
+        is_new = bool(changed) and len(self._writer.writer.content["segments"]) < _MOST_FOR_CHANGES
+        if self.has_begun and not is_new and self._is_laid_out_for(selection):
             self._writer.go_on_with(selection)
             return
         self._writer.begin_segment(selection, self.step, selection.about)
         self._write_start(selection, step)
+
+    def _is_laid_out_for(self, selection: WatchSelection) -> bool:
+        return is_same(self._writer.writer.segment, selection.layouts, selection.about)
+
+    def _changed_meanwhile(self, selection: WatchSelection) -> list[str]:
+        """Trained weights that are not what they were behind the last step: something else has set them."""
+        if not self.has_begun or self._weights_at != self.step:
+            return []
+        recorded = self._writer.writer.streams[Stream.KERNELS].arrays
+        return [
+            path
+            for path in selection.about["updates"]
+            if path in recorded and not _is_equal(recorded[path], selection.weights[path]())
+        ]
 
     def _select(self, model: SeenModel, step: SeenStep) -> WatchSelection:
         capacity = step.rows
@@ -165,46 +184,48 @@ class WatchBook:
         self._whole_at = self.step
         book.put(Stream.STATE, self.step, _now(selection.state))
         book.put(Stream.KERNELS, self.step, _now(selection.weights))
+        self._weights_at = self.step
         self._put_numbers(self.step, SeenStep(0, step.learning_rate), 0)
         book.writer.commit()
+        self.has_begun = True
         book.look_ahead(self.step, None, None)
 
     # --- steps
 
     def record(self, seen: SeenStep) -> None:
         """Write what is due of a step that has been trained, and say what is due of the next."""
-        step, book = self.step + 1, self._writer
+        if not (self.due or np.isfinite(seen.loss) or seen.images is not None):
+            self.skip(seen.rows)
+            return
+        book = self._writer
         book.check_room()
-        if not book.is_planned(step):
-            book.look_ahead(self.step, None, None)
-        if self.due or np.isfinite(seen.loss) or seen.images is not None:
-            self._record_due(step, seen)
-            self._put_numbers(step, seen, seen.rows)
-            book.writer.commit()
-        self.step = step
-        if book.timer.leave():
-            book.save_time(step, None)
-        self._thrift.leave()
-        self.due = self._due_next()
+        self._record_due(self.step + 1, seen)
+        self._put_numbers(self.step + 1, seen, seen.rows)
+        book.writer.commit()
+        self._go_on()
 
-    def skip(self) -> None:
-        """A step of which nothing is recorded."""
+    def skip(self, rows: int = 0) -> None:
+        """A step of which nothing is recorded.
+
+        Args:
+            rows: images in its batch; they are counted.
+        """
+        self._seen += rows
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next step: what is due of it."""
+        book = self._writer
         self.step += 1
-        self._writer.timer.leave()
+        has_to_choose = book.timer.leave()
+        if self.has_begun:
+            if has_to_choose:
+                book.save_time(self.step, None)
+            if not book.is_planned(self.step + 1):
+                book.look_ahead(self.step, None, None)
         self._thrift.leave()
-        self.due = self._due_next()
-
-    def _due_next(self) -> frozenset[Stream]:
-        """What is due of the next step; of the one behind it, it is decided now, for what it needs before."""
-        step = self.step + 1
-        self._may_record[step + 1] = self._thrift.has_time
-        self._may_record.pop(step - 2, None)
-        return self._schedule(step).due(step, self._schedule(step + 1))
-
-    def _schedule(self, step: int) -> Schedule:
-        """The schedule of a step: without what may wait, where there is no time for it."""
-        all_of_it = self._writer.schedule
-        return all_of_it if self._may_record.get(step, True) else all_of_it.without(self._automatic)
+        self.due = self._dues.of(self.step + 1, book.schedule, self._thrift.has_time)
+        self.is_ledger_due = bool(self.due) and Stream.LEDGER in self.due
 
     def _record_due(self, step: int, seen: SeenStep) -> None:
         book, taken = self._writer, self._writer.selection
@@ -219,11 +240,10 @@ class WatchBook:
         if seen.uses:
             records[Stream.LEDGER] = lambda: factor_arrays(seen.uses, list(taken.about["uses"]))
         book.put_due(step, self.due, records, seen.rows)
-        if taken.is_small and (Stream.LEDGER in self.due or self._is_beside_ledger(step)):
+        if Stream.KERNELS in self.due:
+            self._weights_at = step
+        if taken.is_small and self._dues.is_beside_ledger(step):
             self._record_all(step)
-
-    def _is_beside_ledger(self, step: int) -> bool:
-        return self._schedule(step).is_beside_ledger(step, self._schedule(step + 1))
 
     def _record_all(self, step: int) -> None:
         taken = self._writer.selection
@@ -270,6 +290,10 @@ class WatchBook:
 
 def _now(reads: Mapping[str, Callable[[], Array]]) -> dict[str, Array]:
     return {name: read() for name, read in reads.items()}
+
+
+def _is_equal(recorded: Array, now: Array) -> bool:
+    return np.array_equal(recorded, np.asarray(now, recorded.dtype), equal_nan=True)
 
 
 def _kind(array: Array) -> str:

@@ -74,7 +74,7 @@ def select(
     trained = [path for path in taken if path in model.rules]
     slots = [(path, slot) for path in trained for slot in model.rules[path].slots]
     state = {f"{path}/{slot}": model.rules[path].slots[slot] for path, slot in slots}
-    uses = {path: use for path, use in step.uses.items() if path in taken}
+    uses = {path: use for path, use in step.uses.items() if path in trained}
     fields = {
         Stream.KERNELS: [_field(path, model.weights[path].shape) for path in taken],
         Stream.GRADIENTS: _gradient_fields(model, trained),

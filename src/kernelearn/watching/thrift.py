@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kernelearn.recording.capture.step_timer import SHARE
+from kernelearn.recording.capture.step_timer import LONG_STEP, SHARE, SHARE_OF_LONG
 
 
 class Thrift:
@@ -28,12 +28,12 @@ class Thrift:
         self._clock, self._began = clock, clock()
         self._gaps: deque[float] = deque(maxlen=64)  # of steps of which nothing is taken while they are done
         self._left: float | None = None
-        self._arrived = 0.0
+        self._arrived, self._steps = 0.0, 0
         self.spent = 0.0
 
     def begin(self) -> None:
         """Training begins now: what happened before is none of it."""
-        self._began, self._left = self._clock(), None
+        self._began, self._left, self._steps = self._clock(), None, 0
 
     def pause(self) -> None:
         """What happens until the next step is none."""
@@ -57,9 +57,12 @@ class Thrift:
     def leave(self) -> None:
         """Recording ends, training goes on."""
         self._left = self._clock()
+        self._steps += 1
         self.spent += self._left - self._arrived
 
     @property
     def has_time(self) -> bool:
         """Whether there is time for what may wait."""
-        return self.spent <= SHARE * (self._clock() - self._began)
+        passed = self._clock() - self._began
+        is_long = passed - self.spent > LONG_STEP * self._steps
+        return self.spent <= (SHARE_OF_LONG if is_long else SHARE) * passed

@@ -8,8 +8,17 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.parity.torch_scripts.pictures import labelled
 
 
+def _lightning():
+    """Lightning under its name of now, or of before."""
+    try:
+        import lightning
+    except ModuleNotFoundError:
+        import pytorch_lightning as lightning
+    return lightning
+
+
 def train(prepare, steps=50, batch=16):
-    import lightning
+    lightning = _lightning()
 
     class Lit(lightning.LightningModule):
         def __init__(self):

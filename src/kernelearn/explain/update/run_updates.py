@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.penalties import Penalties
 from kernelearn.explain.update.splits import UpdateSplit, clip, split_update, summed, with_hand
+from kernelearn.recording.interventions import SET_ELSEWHERE
 from kernelearn.recording.run import Run
 
 
@@ -81,6 +82,9 @@ class RunUpdates:
             run, own = self.run, (self.layer, self.weight)
             done = (one for one in run.interventions if (one.layer, one.weight) == own)
             self._edited = {one.step + 1 for one in done}
+            path = f"{self.layer}/{self.weight}"
+            told = (event for event in run.events if event["kind"] == SET_ELSEWHERE)
+            self._edited |= {int(event["step"]) + 1 for event in told if path in event["paths"]}
         return step in self._edited
 
     def gradient(self, step: int) -> NDArray[Any]:

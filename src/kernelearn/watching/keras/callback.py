@@ -63,7 +63,7 @@ def _callback(keras: Any, watcher: KerasWatcher) -> Any:
     class WatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Writes a run; made by `watch_keras`."""
 
-        folder = watcher.folder
+        folder, _watcher = watcher.folder, watcher
 
         def on_train_begin(self, logs: Any = None) -> None:
             watcher.begin(self._model)

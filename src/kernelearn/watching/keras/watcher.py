@@ -21,7 +21,6 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.recording.capture.selection import NORM
-from kernelearn.recording.schedule import Stream
 from kernelearn.watching.book import WatchBook
 from kernelearn.watching.keras import checks
 from kernelearn.watching.keras.held import Held
@@ -148,7 +147,7 @@ class KerasWatcher:
     @property
     def _is_ledger_due(self) -> bool:
         book = self._book
-        return book is not None and (Stream.LEDGER in book.due or not book.has_begun)
+        return book is not None and (book.is_ledger_due or not book.has_begun)
 
     def _prepare(self) -> None:
         """Keep what there is before a recorded step, and let a recorded step stand in."""

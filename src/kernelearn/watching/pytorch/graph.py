@@ -103,6 +103,11 @@ class Pass:
     derived: list[Any] = field(default_factory=list)
     handles: list[Any] = field(default_factory=list)
 
+    @property
+    def came_back(self) -> bool:
+        """Whether a backward pass came by; one without uses that are seen does not say."""
+        return not self.uses or any(use.delta is not None for use in self.uses)
+
     def release(self) -> None:
         """Take the hooks away, whether the backward pass came by or not."""
         for handle in self.handles:

@@ -17,7 +17,7 @@ import numpy as np
 
 from kernelearn import losses
 from kernelearn.errors import KernelearnError
-from kernelearn.watching.pytorch.names import Names, Placement
+from kernelearn.watching.pytorch.names import Names, Placement, plain_module
 from kernelearn.watching.seen import Array
 
 # Class of torch.nn -> class of the same loss here, and its arguments.
@@ -59,9 +59,7 @@ def held_model(module: Any, example: tuple[Any, ...] | None, names: Names, crite
         return HeldModel(why="the module is not called with tensors alone.")
     import torch
 
-    inner = getattr(module, "_orig_mod", module)
-    if isinstance(inner, torch.nn.parallel.DistributedDataParallel):
-        inner = inner.module
+    inner = plain_module(module)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")

@@ -7,18 +7,17 @@ from typing import Any
 
 
 class Hook:
-    """Calls a function; a copy, or what is unpickled, calls nothing."""
+    """Calls a function; a copy, what is unpickled, and compiled code call nothing."""
 
     def __init__(self, function: Callable[..., Any] | None = None) -> None:
-        self._function = function
+        from torch.compiler import is_compiling
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether it calls something."""
-        return self._function is not None
+        self._function, self._is_compiling = function, is_compiling
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return None if self._function is None else self._function(*arguments, **options)
+    def __call__(self, *arguments: Any) -> Any:
+        if self._function is None or self._is_compiling():
+            return None
+        return self._function(*arguments)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Hook, ()

@@ -10,6 +10,21 @@ from kernelearn.watching.pytorch.layouts import array_of, kernel_last, weight_na
 from kernelearn.watching.seen import Array, SeenWeight
 
 Turn = Callable[[Array], Array]
+
+
+def plain_module(module: Any) -> Any:
+    """The module inside of wrappers: of compiled code, of several processes."""
+    import torch
+
+    while True:
+        if hasattr(module, "_orig_mod"):
+            module = module._orig_mod
+        elif isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            module = module.module
+        else:
+            return module
+
+
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
@@ -72,6 +87,14 @@ class Names:
         if name == "weight" and isinstance(owner, nn.modules.conv._ConvNd):
             return kernel_last
         return _turned if name == "weight" and isinstance(owner, nn.Linear) else _same
+
+    def changed(self, module: Any) -> tuple[list[str], list[str]]:
+        """(names of parameters that are new in a module, paths of those that it has no more)."""
+        now = {id(p): name for name, p in module.named_parameters()}
+        new = [name for key, name in now.items() if key not in self.paths]
+        kept = self._torch.nn.Parameter
+        gone = [path for path, t in self.tensors.items() if isinstance(t, kept) and id(t) not in now]
+        return new, gone
 
     def learn(self, uses: Iterable[Any]) -> None:
         """Note how the weights of some uses are laid out: own modules may use any parameter in any way."""

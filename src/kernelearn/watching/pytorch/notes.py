@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kernelearn.watching.pytorch.assembling import Assembled
 from kernelearn.watching.pytorch.graph import Pass
@@ -30,6 +31,22 @@ class Notes(Sayings):
                 f"Kernels are made from {', '.join(paths)} by other code before they are used (a "
                 "parametrisation, weight norm): what is recorded are these parameters and their gradients, "
                 "without ledgers."
+            )
+
+    def of_module(self, module: Any, passes: Sequence[Pass]) -> None:
+        """What has become of the module since it is watched."""
+        new, gone = self._names.changed(module)
+        if new or gone:
+            self.say(
+                f"The module was changed while it is watched (new: {', '.join(new[:4]) or 'none'}; gone: "
+                f"{', '.join(gone[:4]) or 'none'}). What is new is not recorded. Call stop() and watch it "
+                "anew, with another run."
+            )
+        if not passes:
+            self.say(
+                "The update came without a forward pass of the module that could be seen: weights and "
+                "updates are recorded, without ledgers. Call the module that is watched; where it is "
+                "compiled, watch what torch.compile gives; in other loops use see_pass."
             )
 
     def of_uses(self, found: Assembled) -> None:

@@ -1,16 +1,21 @@
-"""Feature maps of probe images: the module in inference mode, and afterwards as if nothing had been asked."""
+"""Feature maps of probe images: the module in inference mode, and afterwards as if nothing had been asked.
+
+It is the module without wrappers that is asked: one process of several does it alone, so nothing may wait for
+the others, and compiled code does not call the hooks that take the maps.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from kernelearn.watching.pytorch.hooks import Hook
 from kernelearn.watching.pytorch.layouts import array_of, images_last
-from kernelearn.watching.pytorch.names import Names
+from kernelearn.watching.pytorch.names import Names, plain_module
 from kernelearn.watching.seen import Array
 
 
@@ -24,7 +29,7 @@ class Probing:
     def __init__(self, module: Any, names: Names, images: Any) -> None:
         import torch
 
-        self._module = module
+        self._module = plain_module(module)
         self._images = torch.as_tensor(images).detach().clone()
         kinds = (torch.nn.modules.conv._ConvNd, torch.nn.Linear)
         self._owners = {
@@ -47,7 +52,7 @@ class Probing:
         parameter = next(self._module.parameters(), None)
         images = self._images if parameter is None else self._images.to(parameter.device)
         try:
-            with _as_it_was(self._module), torch.random.fork_rng(), torch.no_grad():
+            with _as_it_was(self._module), _eager(), torch.random.fork_rng(), torch.no_grad():
                 self._module.eval()
                 self._module(images)
         finally:
@@ -66,6 +71,14 @@ def _keeper(found: dict[str, Array], name: str) -> Callable[..., None]:
 def _channels_last(tensor: Any) -> Array:
     array = np.array(array_of(tensor), np.float32)
     return np.ascontiguousarray(images_last(array)) if array.ndim > 2 else array
+
+
+def _eager() -> Any:
+    """Without compiled code, where there may be some."""
+    import torch
+
+    has_some = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if has_some else nullcontext()
 
 
 @contextmanager

@@ -5,7 +5,7 @@
     optimizer.step, before   gradients as they reach the optimiser; weights are still those before the update
     optimizer.step, after    weights and the optimiser's arrays; everything is written
 
-On all other steps four hooks look at one flag each.
+On all other steps the hooks count images, and see that nothing is due.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ class Watcher:
         self._holds_model, self._criterion = holds_model, criterion
         self._handles: list[Any] = []
         self._of_step: list[Any] = []  # handles of hooks that a recorded step has
+        self._has_looked = False  # at this step's gradients, which its optimiser asks for more than once
+        self._keeps_inputs, self._is_grad_enabled = False, require("torch", _PURPOSE).is_grad_enabled
         self._is_on = book is not None
         if book is not None:
             self._hook(criterion)
@@ -226,7 +228,6 @@ class Watcher:
     def _hook(self, criterion: Any) -> None:
         module, optimizer = self._trained.module, self._trained.optimizer
         self._handles += [
-            module.register_forward_pre_hook(self._guarded(self._before_forward)),
             module.register_forward_hook(self._guarded(self._after_forward), with_kwargs=True),
             optimizer.register_step_pre_hook(self._guarded(self._before_step)),
             optimizer.register_step_post_hook(self._guarded(self._after_update)),
@@ -252,16 +253,32 @@ class Watcher:
     @property
     def _is_ledger_due(self) -> bool:
         book = self._book
-        return book is not None and (Stream.LEDGER in book.due or not book.has_begun)
+        return book is not None and (book.is_ledger_due or not book.has_begun)
+
+    @property
+    def _is_any_due(self) -> bool:
+        """Whether anything will be written of the step."""
+        book, step = self._book, self._step
+        return book is not None and bool(
+            book.due or step.losses or step.images or step.labels or not book.has_begun
+        )
 
     def _before_forward(self, module: Any, arguments: Any) -> None:
-        if not (self._inputs.are_needed and self._is_ledger_due):
+        """There once inputs are needed that the graph does not give."""
+        if not self._is_ledger_due:
             return
         self._inputs.kept.clear()
         for owner in module.modules():
             weight = owner._parameters.get("weight")
             if weight is not None and not list(owner.children()):
                 self._of_step.append(owner.register_forward_pre_hook(Hook(self._keeper(weight))))
+
+    def _keep_inputs_from_now_on(self) -> None:
+        """Where the graph does not give inputs, they are kept on their way."""
+        if self._inputs.are_needed and not self._keeps_inputs:
+            self._keeps_inputs = True
+            hook = self._guarded(self._before_forward)
+            self._handles.append(self._trained.module.register_forward_pre_hook(hook))
 
     def _keeper(self, weight: Any) -> Callable[..., None]:
         """A hook that keeps what a module is called with, for the weight that it uses."""
@@ -274,16 +291,18 @@ class Watcher:
         return keep
 
     def _after_forward(self, module: Any, arguments: Any, options: Any, outputs: Any) -> None:
-        import torch
-
-        results = [output for output in _tensors(outputs) if output.grad_fn is not None]
-        if not (torch.is_grad_enabled() and results):
+        # Most often one tensor came out and nothing is due: nothing is looked for then.
+        is_plain = hasattr(outputs, "grad_fn")
+        results = [outputs] if is_plain else list(_tensors(outputs))
+        results = [output for output in results if output.grad_fn is not None]
+        if not (results and self._is_grad_enabled()):
             return
-        first = next(_tensors((arguments, options)), None)
-        rows = 0 if first is None or not first.dim() else int(first.shape[0])
-        self._see(results, rows, _example(arguments, options))
+        is_given = bool(arguments) and hasattr(arguments[0], "grad_fn")
+        first = arguments[0] if is_given else next(_tensors((arguments, options)), None)
+        self._see(results, 0 if first is None or not first.dim() else len(first), (arguments, options))
         self._step.unmatched += 1
-        self._note_answer(outputs, options)
+        if not is_plain:
+            self._note_answer(outputs, options)
 
     def _note_answer(self, outputs: Any, options: Mapping[str, Any]) -> None:
         """Loss and classes of a module that takes its targets and gives its loss, as in Transformers."""
@@ -308,7 +327,7 @@ class Watcher:
             self._step.unmatched = 0
         else:
             rows = int(tensors[0].shape[0]) if tensors and tensors[0].dim() else 0
-            self._see([loss], rows, None)
+            self._see([loss], rows, ((), {}))
         self._step.losses.append(loss.detach())
         self._note_targets(tensors[1] if len(tensors) > 1 else None)
 
@@ -316,18 +335,22 @@ class Watcher:
         if hasattr(target, "dim") and target.dim() == 1 and not target.is_floating_point():
             self._step.labels.append(target.detach().cpu().numpy())
 
-    def _see(self, results: list[Any], rows: int, example: Any) -> None:
-        """A forward pass has been done that gave these outputs."""
-        self._forget_if_dropped()
+    def _see(self, results: list[Any], rows: int, given: tuple[Any, Any]) -> None:
+        """A forward pass has been done that gave these outputs for these arguments and options."""
+        if self._has_looked:
+            return
+        if self._step.passes:
+            self._forget_if_dropped()
         self._step.rows += rows
         if self._loader is not None and self._loader.images is not None:
             self._step.images.append(self._loader.images)
         if self._is_ledger_due:
             self._remove_step_hooks()
-            self._step.example = example if self._holds_model else None
+            self._step.example = _example(*given) if self._holds_model else None
             found = find_uses(results, rows, self._inputs)
             self._step.passes.append(found)
             self._is_compiled |= found.is_compiled
+            self._keep_inputs_from_now_on()
             self._notes.of_pass(found)
             for weight in {id(use.weight): use.weight for use in found.uses}.values():
                 self._of_step.append(weight.register_post_accumulate_grad_hook(Hook(self._keep_raw)))
@@ -345,7 +368,7 @@ class Watcher:
             self._step.raw[id(parameter)] = parameter, parameter.grad.detach().clone()
 
     def _after_loss(self, criterion: Any, arguments: Any, loss: Any) -> None:
-        if not getattr(loss, "requires_grad", False):
+        if self._has_looked or not getattr(loss, "requires_grad", False):
             return
         self._step.losses.append(loss.detach())
         self._note_targets(arguments[1] if len(arguments) > 1 else None)
@@ -354,22 +377,27 @@ class Watcher:
         """Before `optimizer.step`: before the update, or before a closure that computes the gradients."""
         given = options.get("closure", arguments[1] if len(arguments) > 1 else None)
         if given is None:
-            self._before_update(optimizer, arguments, options)
+            if self._is_any_due:
+                self._before_update()
             return None
 
         def closure() -> Any:
             result = given()
-            self._guarded(self._before_update)(optimizer, arguments, options)
+            if not self._has_looked:  # an optimiser that computes several times: the first time counts
+                self._guarded(self._before_update)()
+                self._has_looked = True
             return result
 
         return arguments[:1], {**options, "closure": closure}
 
-    def _before_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
+    def _before_update(self) -> None:
         book, trained = self._book, self._trained
         assert book is not None
         seen = SeenStep(self._step.rows, trained.learning_rate)
         if self._is_ledger_due:
-            passes = self._step.passes
+            passes = self._passes_that_came_back()
+            seen.rows = self._step.rows
+            self._notes.of_module(trained.module, passes)
             # NOTE: before gradients are read, because uses say how weights are laid out.
             trained.names.learn(use for found in passes for use in found.uses)
             if self._holds_model and any(found.uses for found in passes):
@@ -385,6 +413,19 @@ class Watcher:
         elif Stream.GRADIENTS in book.due:
             seen.gradients = trained.gradients()
         self._step.seen = seen
+
+    def _passes_that_came_back(self) -> list[Pass]:
+        """Those that have a part in the gradient: others were done to look at their outputs, or failed."""
+        step = self._step
+        if not all(found.came_back for found in step.passes):
+            if len(step.images) == len(step.passes):
+                step.images = [i for i, found in zip(step.images, step.passes) if found.came_back]
+            for found in step.passes:
+                if not found.came_back:
+                    found.release()
+            step.passes = [found for found in step.passes if found.came_back]
+            step.rows = sum(found.rows for found in step.passes)
+        return step.passes
 
     def _hold_model(self, book: WatchBook) -> None:
         """Read the model, once: the run begins with it."""
@@ -408,11 +449,12 @@ class Watcher:
         if self._loader is not None:
             self._begin_epoch(self._loader.epoch)
         if seen is None or not book.has_begun:
-            book.skip()
+            book.skip(self._step.rows)
         else:
             book.record(self._step.complete(seen, self._epoch))
         self._forget_step()
-        self._prepare_next()
+        if self._is_compiled:
+            self._prepare_next()
 
     def _begin_epoch(self, epoch: int) -> None:
         if epoch != self._epoch and self._epoch >= 0 and self._book is not None:
@@ -429,11 +471,13 @@ class Watcher:
     # --- ending
 
     def _forget_step(self) -> None:
-        self._remove_step_hooks()
-        for found in self._step.passes:
-            found.release()
-        self._inputs.kept.clear()
-        self._step = _Step()
+        step = self._step
+        if self._of_step or step.passes or self._inputs.kept:
+            self._remove_step_hooks()
+            for found in step.passes:
+                found.release()
+            self._inputs.kept.clear()
+        self._step, self._has_looked = _Step(), False
 
     def _remove_step_hooks(self) -> None:
         for handle in self._of_step:
