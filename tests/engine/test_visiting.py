@@ -14,6 +14,12 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.random((9, 12, 12, 1)).astype("float32"), RNG.integers(0, 3, 9)
 
 
+@pytest.fixture(autouse=True)
+def _usual_threads():
+    yield
+    threads.set_num_threads(None)
+
+
 def gradients_of(engine):
     """An executable of lenet that gives loss and gradients of all weights, its inputs, and their labels."""
     model = zoo.lenet((12, 12, 1), 3)
@@ -32,6 +38,7 @@ def gradients_of(engine):
 @pytest.mark.parametrize("count", [1, 5])
 def test_what_is_announced_is_there_and_stays(engine, count):
     executable, inputs, labels = gradients_of(engine)
+    threads.set_num_threads(count)
     expected = executable.run(inputs)
     late_first = labels[::-1]
     executable.announce([late_first[:2], late_first[2:3], late_first[3:]])
@@ -40,12 +47,8 @@ def test_what_is_announced_is_there_and_stays(engine, count):
     def reached(number, found):
         seen.append((number, {label: found[label].copy() for label in late_first}))
 
-    threads.set_num_threads(count)
-    try:
-        executable.visit(inputs, lambda found: used.append({n: a.copy() for n, a in found.items()}), reached)
-        again = executable.run(inputs)
-    finally:
-        threads.set_num_threads(None)
+    executable.visit(inputs, lambda found: used.append({n: a.copy() for n, a in found.items()}), reached)
+    again = executable.run(inputs)
     assert [number for number, _ in seen] == [0, 1, 2]
     for number, names in enumerate((late_first[:2], late_first[:3], late_first)):
         for label in names:

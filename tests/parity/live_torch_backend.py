@@ -521,7 +521,7 @@ def test_images_with_gaps_in_memory(cut):
     assert backend.regions
 
 
-def test_a_graph_that_switches_gradients_off_stays_with_pytorch():
+def test_a_graph_is_split_where_gradients_are_switched_off():
     class Switching(nn.Module):
         def __init__(self):
             super().__init__()
@@ -533,11 +533,14 @@ def test_a_graph_that_switches_gradients_off_stays_with_pytorch():
             return self.b(y)
 
     model, x, y = Switching(), torch.randn(6, 4), torch.randint(0, 10, (6,))
-    called, _ = compiled(model)
-    wanted = gradients(model, model, x, y)[1]
-    with pytest.warns(UserWarning, match="kernelearn leaves a graph to PyTorch"):
+    called, backend = compiled(model)
+    wanted = exact(model, x, y)[1]
+    assert set(wanted) == {"b.weight", "b.bias"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         found = gradients(model, called, x, y)[1]
     close(found, wanted)
+    assert backend.regions
 
 
 def test_detached_values_carry_no_gradient():

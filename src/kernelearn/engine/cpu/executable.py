@@ -77,11 +77,12 @@ class CpuExecutable:
             return results
 
     def announce(self, groups: Sequence[Collection[str]]) -> None:
-        """Groups of outputs for `visit`; see `Executable`. To be called before the first run."""
+        """Groups of outputs for `visit`; see `Executable`. What runs were bound to is bound again."""
         names = [[self.program.outputs[label] for label in group] for group in groups]
         self.stretches, usual = cut_behind(self.stretches, self.plan, names)
         self.stretches_for_few, few = cut_behind(self.stretches_for_few, self.plan, names)
         self._announced = usual, few
+        self._bindings.clear()
 
     def visit(
         self,
