@@ -9,7 +9,7 @@ it can. Else the order of the program stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kernelearn.engine.cpu.plan import BYTES, IMAGES, Call, Fallback, Plan, has_images, is_number
@@ -159,16 +159,9 @@ def stretches(steps: Sequence[Call | Fallback], plan: Plan) -> list[Stretch | Fa
     return result
 
 
-def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan, kept: Collection[str] = ()) -> None:
-    """Find what groups make for themselves alone.
-
-    Args:
-        parts: all that a run does; kept: names of buffers that are wanted besides the program's outputs.
-    """
-    outside = {plan.root(name) for name in (*plan.program.outputs.values(), *kept)}
-    for part in parts:
-        if isinstance(part, Fallback):
-            outside.update(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
+def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan) -> None:
+    """Find what groups make for themselves alone, among all the parts of a run."""
+    outside = needed_outside(parts, plan)
     groups = [group for stretch in only_native(parts) for group in stretch.groups]
     users = Counter(name for group in groups for name in group.reads | group.writes)
     for group in groups:
@@ -182,6 +175,15 @@ def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan, kept: Collection
                 and plan.buffers[name].role == "value"
                 and has_images(plan.shape(name))
             )
+
+
+def needed_outside(parts: Sequence[Stretch | Fallback], plan: Plan) -> set[str]:
+    """Roots of buffers that others than groups need: outputs, and what the reference engine touches."""
+    outside = set(map(plan.root, plan.program.outputs.values()))
+    for part in parts:
+        if isinstance(part, Fallback):
+            outside.update(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
+    return outside
 
 
 def only_native(parts: Sequence[Stretch | Fallback]) -> list[Stretch]:

@@ -11,10 +11,10 @@ each made for one group alone, and never go to memory: see `gathering.keep_local
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kernelearn.engine.cpu.gathering import Group, Stretch, only_native, roots
+from kernelearn.engine.cpu.gathering import Group, Stretch, needed_outside, only_native, roots
 from kernelearn.engine.cpu.kernels.entrywise.chain import ChainPass
 from kernelearn.engine.cpu.plan import Call, Fallback, Plan, has_images
 from kernelearn.engine.program import Operation
@@ -37,16 +37,13 @@ KINDS = {"relu", "relu6", "leaky_relu", "linear"}
 WORTHWHILE = 4096
 
 
-def compute_again(parts: Sequence[Stretch | Fallback], plan: Plan, kept: Collection[str] = ()) -> None:
+def compute_again(parts: Sequence[Stretch | Fallback], plan: Plan) -> None:
     """Give groups of the backward pass light calls of the forward pass, where all who need a result take one.
 
     Args:
-        parts: all that a run does; kept: names of buffers that are wanted besides the program's outputs.
+        parts: all that a run does.
     """
-    outside = {plan.root(name) for name in (*plan.program.outputs.values(), *kept)}
-    for part in parts:
-        if isinstance(part, Fallback):
-            outside.update(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
+    outside = needed_outside(parts, plan)
     groups = [group for stretch in only_native(parts) for group in stretch.groups]
     readers: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
