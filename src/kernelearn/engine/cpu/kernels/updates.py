@@ -106,7 +106,7 @@ def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[s
     arrays = {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
     plan.call(
         op,
-        Update(op.operator, op.attrs, tuple(arrays)),
+        Update(Step(op.operator, op.attrs, tuple(arrays))),
         {**arrays, "grad": grad, **numbers, "size": f"#{size}"},
         arrays,
         Tasks(fixed=max(-(-size // BLOCK), 1)),
@@ -239,22 +239,16 @@ def find_step(plan: Plan, op: Operation) -> tuple[Step, dict[str, str], dict[str
 
 @dataclass(frozen=True)
 class Update:
-    """For every vector of this task's block: load, step, store.
+    """For every vector of this task's block: load, step, store."""
 
-    Attributes:
-        arrays: roles of the parameter and its slots.
-    """
-
-    operator: str
-    attrs: Attrs
-    arrays: tuple[str, ...]
+    step: Step
 
     def emit(self, k: Kernel) -> None:
-        with when_due(k, self.attrs["every"]):
+        with when_due(k, self.step.attrs["every"]):
             self._emit_step(k)
 
     def _emit_step(self, k: Kernel) -> None:
-        move = Step(self.operator, self.attrs, self.arrays).mover(k)
+        move = self.step.mover(k)
 
         def one(at: Index, mask: Value | None) -> None:
             move(k.load("grad", at, mask), at, mask)
