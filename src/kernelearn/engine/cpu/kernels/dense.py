@@ -27,6 +27,7 @@ from kernelearn.engine.cpu.kernels.products.kept import are_kept, lower_kept
 from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
 from kernelearn.engine.cpu.kernels.shards import Parts, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import PAIR
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks
@@ -125,12 +126,7 @@ class Product:
                 for v in range(vectors):
                     k.set(sums[r, v], k.multiply_add(value, held[v], k.get(sums[r, v])))
 
-        full = self.inner // 2 * 2
-        with k.loop(0, full, 2) as c:
-            turn(c)
-            turn(c + 1)
-        if full < self.inner:
-            turn(k.const(full))
+        two_a_turn(k, self.inner, turn)
         for (r, v), register in sums.items():
             offset = (row + r) * self.outer + column + v * k.width
             if self.chain is None:

@@ -5,6 +5,7 @@ how much is unrolled, and in what is known when the code is made:
 
     emit_flat     any range: unrolled, vector by vector, tail
     one_by_one    any range, for bodies too long to unroll
+    two_a_turn    numbers below a count, two in each turn of the loop
     lanes         a row of known length; short rows without a loop
     each_vector   a row of known length, always by a loop
     Row           a row of known length that several passes go over, short ones held in registers
@@ -134,6 +135,19 @@ def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, li
         start = whole * wide
         with k.when(k.compare("sgt", k.hi, whole)):
             yield k.const(start), [(c - start, mask) for c, mask in rest]
+
+
+def two_a_turn(k: Kernel, count: Index | int, body: Callable[[Index], None]) -> None:
+    """Emit `body` for every number below `count`, for two of them in a turn of the loop."""
+    even = (count // 2) * 2
+    with k.loop(0, even, 2) as at:
+        body(at)
+        body(at + 1)
+    if not isinstance(count, int):
+        with k.loop(even, count) as at:
+            body(at)
+    elif count % 2:
+        body(k.const(count - 1))
 
 
 def one_by_one(k: Kernel, lo: Index, hi: Index, use: Callable[[Index, Value | None], None]) -> None:

@@ -24,6 +24,7 @@ from kernelearn.engine.cpu.kernels.packing import Blocks, Order, one_block, pack
 from kernelearn.engine.cpu.kernels.precision import products
 from kernelearn.engine.cpu.kernels.products.panels import DEPTH, FEW_ROWS, Sizes
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -184,12 +185,7 @@ class _Block:
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        even = depth // 2 * 2
-        with k.loop(0, even, 2) as c:
-            turn(c)
-            turn(c + 1)
-        if even < depth:
-            turn(k.const(even))
+        two_a_turn(k, depth, turn)
         for (r, v), register in sums.items():
             at = self._place(row + r, vector + v)
             k.store(k.load("sums", at) + k.get(register), "sums", at)

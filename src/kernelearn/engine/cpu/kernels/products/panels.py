@@ -27,6 +27,7 @@ from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, produc
 from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows, rounded
 from kernelearn.engine.cpu.kernels.products.matrices import Side
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.values import SIZES
 from kernelearn.engine.cpu.machine import stack
@@ -256,12 +257,7 @@ class _Block:
                     turn(part * (DEPTH // PARTS) + c)
                     turn(part * (DEPTH // PARTS) + c + 1)
         else:
-            even = depth // 2 * 2
-            with k.loop(0, even, 2) as c:
-                turn(c)
-                turn(c + 1)
-            if even < depth:
-                turn(k.const(even))
+            two_a_turn(k, depth, turn)
         for (r, v), register in sums.items():
             at = self._place(row + r, v)
             k.store(k.load("sums", at) + k.get(register), "sums", at)

@@ -22,6 +22,7 @@ from kernelearn.engine.cpu.kernels.packing import Blocks
 from kernelearn.engine.cpu.kernels.products.copies import gather_tile, pack_columns, pack_rows
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import Value
 
 
@@ -266,13 +267,7 @@ class _Chunk:
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        even = (depth // 2) * 2
-        with k.loop(0, even, 2) as inner:
-            turn(inner)
-            turn(inner + 1)
-        if not isinstance(depth, int) or depth % 2:
-            with k.loop(even, depth) as inner:
-                turn(inner)
+        two_a_turn(k, depth, turn)
         self._finish({place: k.get(register) for place, register in sums.items()}, y, column, masks)
 
     def _ask_for_next(self, inner: Index, row: Index, column: Index, vectors: int) -> None:
