@@ -204,9 +204,11 @@ def roots(call: Call, plan: Plan) -> tuple[set[str], set[str]]:
 
 def _is_small_dense(call: Call, plan: Plan) -> bool:
     """Whether rows of a call are images, but its weights so few that each image may read them again."""
+    if call.together <= 1:
+        return False
     reads, writes = roots(call, plan)
     weights = sum(_image_bytes(plan, name) for name in reads | writes if not has_images(plan.shape(name)))
-    return call.together > 1 and weights <= SMALL_WEIGHTS
+    return weights <= SMALL_WEIGHTS
 
 
 def _image_bytes(plan: Plan, name: str) -> int:

@@ -6,6 +6,7 @@ first group that touches it to the last.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,20 +72,21 @@ def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dic
     """
     offsets: dict[str, int] = {}
     total = 0
+    # (start, end, first, last) of those that have a place, by start.
+    taken: list[tuple[int, int, int, int]] = []
     for name in sorted(spans, key=lambda n: (-sizes[n], n)):
-        first, last = spans[name]
-        taken = sorted(
-            (offsets[other], offsets[other] + sizes[other])
-            for other in offsets
-            if spans[other][0] <= last and first <= spans[other][1]
-        )
+        (first, last), size = spans[name], sizes[name]
         offset = 0
-        for start, end in taken:
-            if offset + sizes[name] <= start:
+        for start, end, begin, finish in taken:
+            if begin > last or first > finish:
+                continue
+            if offset + size <= start:
                 break
-            offset = max(offset, end)
+            if end > offset:
+                offset = end
         offsets[name] = offset
-        total = max(total, offset + sizes[name])
+        insort(taken, (offset, offset + size, first, last))
+        total = max(total, offset + size)
     return offsets, total
 
 
