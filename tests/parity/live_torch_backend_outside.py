@@ -299,7 +299,7 @@ def test_every_kind_of_model_runs_on_the_engine(kind, is_training, monkeypatch):
 
 @pytest.mark.parametrize("is_whole", [False, True])
 def test_what_an_interrupted_step_has_written_is_known_to_pytorch(is_whole, monkeypatch):
-    """Ctrl-C comes where the native loop returns: whoever keeps what follows from a tensor asks its version."""
+    """Ctrl-C comes where the native loop returns; who keeps what follows from a tensor asks its version."""
     model = network()
     step = optimize(model, *([torch.optim.SGD(model.parameters(), 0.1)] if is_whole else []))
     x, y = batch()
