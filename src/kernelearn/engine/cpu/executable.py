@@ -72,9 +72,11 @@ class CpuExecutable:
         """Run one step; see `ReferenceExecutable.run`."""
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
-            results = self.binding(arrays).run(arrays)
-            self._note_changes()
-            return results
+            binding = self.binding(arrays)
+            try:
+                return binding.run(arrays)
+            finally:
+                self._note_changes()
 
     def announce(self, groups: Sequence[Collection[str]]) -> None:
         """Groups of outputs for `visit`; see `Executable`. What runs were bound to is bound again."""
@@ -89,13 +91,15 @@ class CpuExecutable:
         with self._lock:
             binding = self.binding(inputs)
             stops = self._announced[binding.stretches is self.stretches_for_few]
-            binding.compute(
-                inputs, None if reached is None else _Stops(stops, reached, binding.results(inputs))
-            )
-            self._note_changes()
+            behind = None if reached is None else _Stops(stops, reached, binding.results(inputs))
+            try:
+                binding.compute(inputs, behind)
+            finally:
+                self._note_changes()
             use(binding.results(inputs))
 
     def _note_changes(self) -> None:
+        """Weights are others now: also where a run was interrupted, which may have moved some."""
         for variable in self._changed:
             variable.version += 1
 
