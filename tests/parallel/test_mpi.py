@@ -31,6 +31,11 @@ def test_any_number_of_processes_gives_the_same_bits(size):
     assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size))) == wanted()
 
 
+def test_shared_memory_and_messages_give_the_same_sums():
+    code, out, err = run(3, PROGRAM.with_name("exchanging.py"))
+    assert (code, out) == (0, "found same\n"), err
+
+
 def test_processes_with_other_processors_compile_for_what_all_have():
     """Forced by rank, as if the second had a lesser processor."""
     found = run(2, PROGRAM, "-", PROGRAM_TARGETS="native baseline", PYTHONWARNINGS="default")

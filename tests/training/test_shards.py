@@ -263,18 +263,6 @@ def test_shards_are_a_count(shards):
         plain().compile("sgd", LOSS, shards=shards)
 
 
-def test_steps_of_ones_own_are_refused():
-    class Own(kl.Model):
-        def train_step(self, data):
-            return {"loss": 0.0}
-
-    x = layers.Input((6, 6, 1))
-    model = Own(x, layers.Dense(3)(layers.Flatten()(x)))
-    model.compile("sgd", LOSS, shards=2)
-    with pytest.raises(ArgumentError, match="train_step of its own"):
-        model.fit(X, Y, verbose=0)
-
-
 def test_a_mean_that_no_shard_knows_is_refused():
     loss = kl.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     with pytest.raises(ArgumentError, match="mean_with_sample_weight"):

@@ -18,6 +18,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.parallel import meeting_point
 from kernelearn.parallel.meeting_point import MESSAGE
 from kernelearn.parallel.sending import Plan, Sending, summed
+from kernelearn.parallel.shared_memory import Board
 from kernelearn.parallel.tree import Node
 
 Vector = np.ndarray[Any, Any]
@@ -152,6 +153,9 @@ class OverMPI:
 
     Of a vector that is combined twice the numbers travel, whatever the number of shards, where the shares of
     the processes are nodes of the tree: see `sending`.
+
+    Attributes:
+        board: where processes of one machine add up what is long; None where there are other machines.
     """
 
     def __init__(self, communicator: Any) -> None:
@@ -161,6 +165,7 @@ class OverMPI:
         self._memory: dict[str, Vector] = {}
         self._meetings, self._returning = communicator.Dup(), communicator.Dup()
         self._is_busy = False
+        self.board: Board | None = None
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Whether all are here for the same; True at once while all are busy with what they met for."""
@@ -192,6 +197,10 @@ class OverMPI:
         is_rounded: bool = False,
     ) -> Vector:
         """The sum over all shards, on every process."""
+        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        if self.board is not None and self.board.fits(plan, into):
+            self.meet(MESSAGE)
+            return self.board.combine(plan, nodes, into)
         sending = self.sending(shards, into, [slice(0, len(into))], has_images, is_rounded)
         sending.post(nodes)
         return sending.finish()

@@ -79,10 +79,11 @@ def check_shared(model: Trainer) -> None:
     Raises: ArgumentError naming the part that differs, on every process.
     """
     shards = world.shards_of(model.programs.shards)
-    if shards > 1 and model.programs.own_steps.has("train"):
+    transport, usual = model.programs.transport, TRANSPORTS[0]
+    if shards > 1 and transport != usual and model.programs.own_steps.has("train"):
         raise ArgumentError(
-            f"{type(model).__name__} has a train_step of its own, which cannot be cut into {shards} shards. "
-            "Override compute_loss instead, or train in one process without shards."
+            f"{type(model).__name__} has a train_step of its own, whose gradients transport={transport!r} "
+            "does not know from other numbers that are exchanged. Leave transport out."
         )
     if not are_several():
         return
@@ -145,7 +146,7 @@ def shared_data(data: Any, what: str) -> Any:
 
 def rows_read(model: Trainer, data: Any) -> Choice | None:
     """Which rows of each batch this process reads to train on; None for all of them."""
-    if not are_several() or not isinstance(data, Dataset):
+    if not are_several() or not isinstance(data, Dataset) or model.programs.own_steps.has("train"):
         return None
     together = world.exchange()
     shards = world.shards_of(model.programs.shards)
