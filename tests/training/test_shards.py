@@ -278,6 +278,47 @@ def test_estimators_train_in_shards():
     assert bits(found[0].model_) != bits(whole.model_)
 
 
+# --- sums that programs add up themselves
+
+ADDING = {
+    "small windows": lambda: [layers.Conv2D(64, 3, padding="same"), layers.Conv2D(64, 3, padding="same")],
+    "large maps, few channels": lambda: [layers.Conv2D(16, 3, padding="same"), layers.Conv2D(8, 5)],
+    "pixels": lambda: [layers.Conv2D(40, 1), layers.Conv2D(40, 1)],
+    "strides": lambda: [layers.Conv2D(40, 3, strides=2), layers.Conv2D(24, 2)],
+    "depthwise": lambda: [layers.Conv2D(128, 3), layers.DepthwiseConv2D(3)],
+    "groups": lambda: [layers.Conv2D(64, 3), layers.Conv2D(64, 3, groups=2)],
+    "transposed": lambda: [layers.Conv2DTranspose(24, 3, strides=2)],
+    "dense": lambda: [layers.Flatten(), layers.Dense(96), layers.Dense(70)],
+}
+
+
+@pytest.mark.parametrize("least", [1, 1024])
+@pytest.mark.parametrize("make", ADDING.values(), ids=ADDING)
+def test_what_adds_up_itself_gives_the_bits_of_sums_added_apart(monkeypatch, make, least):
+    from kernelearn.training.steps import adding
+
+    def after_training(least_numbers):
+        monkeypatch.setattr(adding, "LEAST", least_numbers)
+        kl.set_random_seed(2)
+        x = layers.Input((9, 9, 4))
+        hidden = x
+        for layer in make():
+            hidden = layer(hidden)
+        model = kl.Model(x, layers.Dense(3)(layers.Flatten()(hidden)))
+        model.compile(kl.optimizers.SGD(0.01), LOSS, shards=5)
+        images = np.random.default_rng(0).normal(size=(19, 9, 9, 4))
+        for rows in (19, 15, 4):  # of which a shard may have none
+            model.train_on_batch(images[:rows], np.arange(rows) % 3)
+        # NOTE: a sum that begins with a zero has no negative one.
+        return model, [weight + 0.0 for weight in model.get_weights()]
+
+    apart, together = after_training(10**9)[1], after_training(least)
+    for one, other in zip(apart, together[1]):
+        np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
+    operators = [op.operator for op in together[0].step("train").parts.stages(4)[0].program.operations]
+    assert "add_share" in operators
+
+
 # --- the cut
 
 

@@ -50,12 +50,13 @@ def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any
     with world.pretending(Alone()):
         alone, weights = _step_of(name, task, None)
         in_shards, _ = _step_of(name, task, DEFAULT_SHARDS)
+        half, _ = _step_of(name, {**task, "batch": -(-task["batch"] // together.size)}, None)
     shared, _ = _step_of(name, task, DEFAULT_SHARDS)
     halves, _ = _step_of(name, task, together.size)
     kinds = {
         "alone": (alone, 1, FIRST),
         "threads": (alone, 2, FIRST),
-        "apart": (alone, 1, EACH),
+        "apart": (half, 1, EACH),
         "shards": (in_shards, 1, FIRST),
         "processes": (shared, 1, SHARED),
         "halves": (halves, 1, SHARED),
