@@ -14,7 +14,10 @@ from kernelearn import layers
 folder, fault = sys.argv[1], sys.argv[2:] or ["none"]
 if targets := os.environ.get("PROGRAM_TARGETS", "").split():  # one for each process
     os.environ["KERNELEARN_CPU_TARGET"] = targets[int(os.environ["PMI_RANK"])]
-rank = kl.distribute().rank
+together = kl.distribute()
+rank = together.rank
+if os.environ.get("PROGRAM_ON_BOARD"):  # sums of any length are added up in shared memory
+    together.board.least = 0
 if os.environ.get("PROGRAM_SEED"):  # weights of the first process count, whatever the others begin with
     kl.set_random_seed(int(os.environ["PROGRAM_SEED"]) + rank)
 else:

@@ -26,9 +26,9 @@ def hash_of(result):
     return lines[0].removeprefix("hash ")
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_any_number_of_processes_gives_the_same_bits(size):
-    assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size))) == wanted()
+@pytest.mark.parametrize(("size", "options"), [(2, {}), (3, {"PROGRAM_ON_BOARD": "1"})])
+def test_any_number_of_processes_gives_the_same_bits(size, options):
+    assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size), **options)) == wanted()
 
 
 def test_shared_memory_and_messages_give_the_same_sums():
@@ -68,8 +68,8 @@ def test_an_error_of_one_process_ends_all_with_its_message():
     assert err.count("ValueError: a picture was bad") == 1
 
 
-def check_killed_and_resumed(folder, size, fault, size_after):
-    code, out, err = run(size, PROGRAM, folder, *fault)
+def check_killed_and_resumed(folder, size, fault, size_after, **options):
+    code, out, err = run(size, PROGRAM, folder, *fault, **options)
     assert code != 0, err
     assert "hash" not in out
     assert hash_of(run(size_after, PROGRAM, folder)) == wanted()
@@ -90,9 +90,9 @@ def test_any_process_killed_at_any_moment(tmp_path, number):
     random = np.random.default_rng(number)
     size = int(random.integers(2, 5))
     rank, step, after = random.integers(size), random.integers(7), random.integers(1, 5)
-    check_killed_and_resumed(
-        tmp_path / "b", size, ("kill in", rank, step, random.uniform(0, 0.004)), int(after)
-    )
+    options = {"PROGRAM_ON_BOARD": "1"} if number % 2 else {}
+    fault = ("kill in", rank, step, random.uniform(0, 0.004))
+    check_killed_and_resumed(tmp_path / "b", size, fault, int(after), **options)
 
 
 def test_a_request_to_stop_saves_and_ends_all(tmp_path):

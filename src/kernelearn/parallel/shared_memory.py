@@ -72,17 +72,18 @@ class Board:
 
     Args:
         windows: memory that all of them see.
+    Attributes:
         least: bytes of a vector that is put there.
     """
 
     def __init__(self, windows: Windows, least: int = LEAST) -> None:
-        self._windows, self._least = windows, least
+        self._windows, self.least = windows, least
         self._memory: list[Vector] = []
         self._is_full = False
 
     def fits(self, plan: Plan, into: Vector) -> bool:
         """Whether such vectors can be added up here; the same answer on all processes."""
-        if self._is_full or into.nbytes < self._least:
+        if self._is_full or into.nbytes < self.least:
             return False
         size = into.nbytes * (1 + max(map(len, plan.held())))  # the last one is for the sum
         if self._memory and len(self._memory[0]) >= size:
@@ -123,6 +124,9 @@ class Board:
         return self._memory[rank][start : start + like.nbytes].view(like.dtype)
 
 
-def board_of(communicator: Any) -> Board:
-    """A board for processes that are all on one machine."""
-    return Board(Windows(communicator))
+def board_of(communicator: Any) -> Board | None:
+    """A board for all processes of a communicator; None where some see other memory than others."""
+    kind = require("mpi4py.MPI", "training on several processes").COMM_TYPE_SHARED
+    here = communicator.Split_type(kind)
+    are_all = all(communicator.allgather(here.Get_size() == communicator.Get_size()))
+    return Board(Windows(here)) if are_all else None

@@ -48,7 +48,7 @@ def distribute() -> Exchange:
         meeting.check_agreement(together)
         meeting.share_cpus(together)
         if not together.spans_machines:
-            together.board = board_of(communicator.Dup())
+            together.board = board_of(communicator)
         os.environ[_MEMBER] = str(os.getpid())
         _current = together
     elif _started() > 1:

@@ -118,8 +118,9 @@ def fitted(sizes: Sequence[int], seconds: Sequence[float], processes: int = PROC
 def run(bench: Bench) -> list[dict[str, Any]]:
     """Rows {"net", "batch", "weights", "efficiency", "predicted"} with seconds a step: "alone" of one process
     with one thread, "threads" with two, "shards" with one and the usual shards; "apart" of two that train
-    on half a batch each and exchange nothing; "processes" and "halves" of two processes, with the usual shards and with two; and
-    "points", (processes, seconds measured, seconds by the model). Then {"bytes", "exchange"}, and the Cost.
+    on half a batch each and exchange nothing; "processes" and "halves" of two processes, with the usual
+    shards and with two; and "points", (processes, seconds measured, seconds by the model). Then {"bytes",
+    "exchange"}, and the Cost.
 
     Raises: MissingDependencyError without MPI; KernelearnError where the processes fail.
     """
