@@ -187,6 +187,23 @@ def test_shards_that_leave_a_process_without_work_are_refused():
             world.shards_of(5)
 
 
+@pytest.mark.parametrize(("size", "shards", "said"), [(8, 12, "25 %.*shards=16"), (5, 12, "20 %.*shards=15")])
+def test_shards_that_leave_processes_waiting_are_warned_about(size, shards, said):
+    exchange = Alone()
+    exchange.size = size
+    with world.pretending(exchange), pytest.warns(UserWarning, match=said):
+        world.warn_of_waiting(shards)
+
+
+@pytest.mark.parametrize(("size", "shards"), [(1, 1), (4, 12), (5, 24), (12, 12), (16, 16)])
+def test_shards_that_divide_well_are_not(recwarn, size, shards):
+    exchange = Alone()
+    exchange.size = size
+    with world.pretending(exchange):
+        world.warn_of_waiting(shards)
+    assert not recwarn.list
+
+
 def test_what_a_training_process_starts_is_no_part_of_it(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "3")
     assert world.started_by_mpi()

@@ -43,11 +43,14 @@ def are_several() -> bool:
     return world.exchange().size > 1
 
 
-def check_transport(transport: str, shards: int | None) -> None:
-    """Make sure that a transport is known, and that something is there to travel.
+def check_shards(shards: int | None, transport: str) -> None:
+    """Make sure that a transport is known, and that something is there to travel; warn of shards that do not
+    divide among the processes.
 
     Raises: UnknownNameError, ArgumentError.
     """
+    if are_several():
+        world.warn_of_waiting(world.shards_of(shards))
     if transport not in TRANSPORTS:
         raise unknown_name("transport", transport, TRANSPORTS)
     if transport != TRANSPORTS[0] and world.shards_of(shards) == 1:

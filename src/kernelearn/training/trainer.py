@@ -159,7 +159,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         """
         engine = keras_names.engine_of(engine, run_eagerly)
         _check_counts(1, shards=shards)
-        together.check_transport(transport, shards)
+        together.check_shards(shards, transport)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
         used = optimizers.get(optimizer)
         layer_rates.set_multipliers(self, learning_rate_multipliers)

@@ -37,9 +37,9 @@ from kernelearn.engine.cpu.kernels.reductions import running
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
 from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduction
 from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
+from kernelearn.engine.cpu.kernels.sums_at_once import add_at_once
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Fallback, Plan
-from kernelearn.engine.cpu.sums_at_once import add_at_once
 from kernelearn.engine.program import Operation, Program
 from kernelearn.engine.updates import UPDATES
 
