@@ -103,9 +103,9 @@ class Board:
             for number, node in enumerate(part)
             if plan.has_images(node)
         }
-        for node in held[plan.rank]:
-            if node in places:
-                np.copyto(places[node], nodes[node])
+        for node, vector in nodes.items():
+            if vector is not None:
+                np.copyto(places[node], vector)
         total = self._vector(0, max(map(len, held)), into)
         self._windows.wait()
         first, behind = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))

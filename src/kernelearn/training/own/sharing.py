@@ -164,7 +164,8 @@ class _Run:
 
     def _share(self, shard: int) -> float:
         taken = self._taken(shard)
-        return (taken.stop - taken.start) / self.rows
+        share: float = (taken.stop - taken.start) / self.rows
+        return share
 
     def _has_images(self, node: Node) -> bool:
         return any(node[0] <= shard < node[1] for shard in self.filled)

@@ -12,7 +12,8 @@ ends where the next one reads what is known only when all shards have come so fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.program import Buffer, Operation, Program, prune
@@ -53,7 +54,7 @@ class CutStep:
 
 
 def cut_step(
-    program: Program, exchanged: Mapping[str, str] | None = None, totals: Set[str] | None = None
+    program: Program, exchanged: Mapping[str, str] | None = None, totals: AbstractSet[str] | None = None
 ) -> CutStep:
     """Cut a training step before everything that depends on whole gradients.
 
@@ -84,13 +85,11 @@ def _whole_gradients(program: Program) -> set[str]:
     return {gradient for name, gradient in program.gradients.items() if name in weights}
 
 
-def _late(program: Program, totals: Set[str]) -> tuple[Operation, ...]:
+def _late(program: Program, totals: AbstractSet[str]) -> tuple[Operation, ...]:
     """The update phase, and what clips gradients before it."""
     dependent, found = set(totals), []
     for op in program.operations:
-        if op.phase == "update" or (
-            dependent.intersection(op.inputs) and not totals.intersection(op.outputs)
-        ):
+        if op.phase == "update" or (dependent.intersection(op.inputs) and totals.isdisjoint(op.outputs)):
             dependent.update(op.outputs)
             found.append(op)
     return tuple(found)
