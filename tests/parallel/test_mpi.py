@@ -84,6 +84,11 @@ def test_a_killed_first_process_ends_all_and_one_goes_on(tmp_path):
     check_killed_and_resumed(tmp_path / "b", 2, ("kill", 0, 4), 1)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_held_up_is_waited_for(rank):
+    assert hash_of(run(2, PROGRAM, "-", "hold", rank, 3, PROGRAM_ON_BOARD="1")) == wanted()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(30))
 def test_any_process_killed_at_any_moment(tmp_path, number):
