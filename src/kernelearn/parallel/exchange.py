@@ -197,11 +197,11 @@ class OverMPI:
         is_rounded: bool = False,
     ) -> Vector:
         """The sum over all shards, on every process."""
+        self.meet(MESSAGE)
         plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
         if self.board is not None and self.board.fits(plan, into):
-            self.meet(MESSAGE)
             return self.board.combine(plan, nodes, into)
-        sending = self.sending(shards, into, [slice(0, len(into))], has_images, is_rounded)
+        sending = self._sending(plan, into, [slice(0, len(into))])
         sending.post(nodes)
         return sending.finish()
 
@@ -215,7 +215,9 @@ class OverMPI:
     ) -> Sending:
         """The same in pieces."""
         self.meet(MESSAGE)
-        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        return self._sending(Plan(shards, self.rank, self.size, has_images, is_rounded), into, cuts)
+
+    def _sending(self, plan: Plan, into: Vector, cuts: Sequence[slice]) -> Sending:
         return Sending(plan, (self.communicator, self._returning), self._scratch, into, cuts)
 
     def _scratch(self, purpose: str, kind: np.dtype[Any], length: int) -> Vector:
