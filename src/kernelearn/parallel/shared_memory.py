@@ -1,8 +1,8 @@
 """The sum over all shards on one machine: each process adds up a slice where the others' sums lie.
 
 Messages between processes of one machine are copied twice, into memory that both see and out of it. Here each
-process puts its nodes of the tree there, adds up its slice of all, and takes the whole out: the additions are
-those of messages (`sending`), in the same order.
+process puts its nodes of the tree there, but for the slice that it adds up itself, and takes the other slices
+out: the additions are those of messages (`sending`), in the same order.
 """
 
 from __future__ import annotations
@@ -103,19 +103,24 @@ class Board:
             for number, node in enumerate(part)
             if plan.has_images(node)
         }
-        for node, vector in nodes.items():
-            if vector is not None:
-                np.copyto(places[node], vector)
+        first, behind = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))
+        of_others = slice(0, first), slice(behind, length)
+        mine = {node: vector for node, vector in nodes.items() if vector is not None}
+        for node, vector in mine.items():
+            for part in of_others:
+                np.copyto(places[node][part], vector[part])
         total = self._vector(0, max(map(len, held)), into)
         self._windows.wait()
-        first, behind = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))
-        every = [node for part in held for node in part]
+        # What this process adds up it has itself, of its own nodes.
+        every = {node: mine.get(node, places.get(node)) for one in held for node in one}
         for start in range(first, behind, CHUNK):
             part = slice(start, min(start + CHUNK, behind))
-            found = {node: places[node][part] if node in places else None for node in every}
-            np.copyto(total[part], summed(plan.shards, found, total[part], plan.is_rounded))
+            found = {node: None if one is None else one[part] for node, one in every.items()}
+            np.copyto(total[part], summed(plan.shards, found, into[part], plan.is_rounded))
+            np.copyto(into[part], total[part])
         self._windows.wait()
-        np.copyto(into, total)
+        for part in of_others:
+            np.copyto(into[part], total[part])
         return into
 
     def _vector(self, rank: int, number: int, like: Vector) -> Vector:
