@@ -177,6 +177,11 @@ def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan) -> None:
             )
 
 
+def items(parts: Sequence[Stretch | Fallback]) -> list[Group | Fallback]:
+    """The groups, and what the reference engine does, in order."""
+    return [item for part in parts for item in (part.groups if isinstance(part, Stretch) else [part])]
+
+
 def needed_outside(parts: Sequence[Stretch | Fallback], plan: Plan) -> set[str]:
     """Roots of buffers that others than groups need: outputs, and what the reference engine touches."""
     outside = set(map(plan.root, plan.program.outputs.values()))

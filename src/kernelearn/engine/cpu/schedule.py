@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.cpu.gathering import Group, Stretch
+from kernelearn.engine.cpu.gathering import Group, Stretch, items
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, MAX_PARTS, PLACE
 from kernelearn.engine.cpu.places import ALIGNMENT, aligned
@@ -43,15 +43,20 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     return item.reads, item.writes
 
 
-def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
+def in_memory(item: Group | Fallback, plan: Plan) -> set[str]:
+    """Roots of the buffers that are read or written, without those that a group has for itself alone."""
+    reads, writes = touched(item, plan)
+    return (reads | writes) - (item.local if isinstance(item, Group) else set())
+
+
+def lifetimes(steps: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
     """Computed buffer -> (first, last) position; `kept` ones live to the end."""
     spans: dict[str, tuple[int, int]] = {}
-    for time, item in enumerate(items):
-        reads, writes = touched(item, plan)
-        for name in (reads | writes) - (item.local if isinstance(item, Group) else set()):
+    for time, item in enumerate(steps):
+        for name in in_memory(item, plan):
             if plan.buffers[name].role == "value":
                 spans[name] = (spans.get(name, (time, time))[0], time)
-    return {n: (first, len(items) if n in kept else last) for n, (first, last) in spans.items()}
+    return {n: (first, len(steps) if n in kept else last) for n, (first, last) in spans.items()}
 
 
 def byte_size(plan: Plan, name: str, images: int) -> int:
@@ -107,9 +112,8 @@ def layout(
     Args:
         apart: root buffers that lie somewhere else.
     """
-    items = [item for part in parts for item in (part.groups if isinstance(part, Stretch) else [part])]
     kept = {plan.root(name) for name in plan.program.outputs.values()}
-    spans = {n: span for n, span in lifetimes(items, plan, kept).items() if n not in apart}
+    spans = {n: span for n, span in lifetimes(items(parts), plan, kept).items() if n not in apart}
     sizes = {name: byte_size(plan, name, images) for name in spans}
     offsets, total = place(spans, sizes)
     return Layout(offsets, sizes, total)
