@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import BLOCK, Lanes, block_count, emit_flat, task_blocks
+from kernelearn.engine.cpu.language.loops import BLOCK, Lanes, block_count, emit_flat
 from kernelearn.engine.cpu.language.reduce import fold_rows
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images
@@ -89,12 +89,12 @@ def sum_of_parts(plan: Plan, op: Operation, parts: Parts, size: int) -> Iterator
         return
     sums = plan.scratch(f"{op.outputs[0]}/parts", (parts.shards or None, size))
     yield sums
-    code: SumOfShards | SumOfImages = SumOfShards(parts.shards) if parts.shards else SumOfImages(size)
+    code: SumOfShards | SumOfImages = SumOfShards(parts.shards) if parts.shards else SumOfImages()
     tasks = -(-size // BLOCK) if parts.shards else block_count(plan.target.width, size, TILE)
     plan.call(
         op,
         code,
-        {"parts": sums, "size": f"#{size}"} if parts.shards else {"parts": sums, "n": "#n"},
+        {"parts": sums, "size": f"#{size}"} | ({} if parts.shards else {"n": "#n"}),
         {"total": op.outputs[0]},
         Tasks(fixed=tasks),
         flops=(0.0, float(size * parts.shards)) if parts.shards else (float(size), 0.0),
@@ -129,20 +129,27 @@ def putter(k: Kernel, target: str, adds_share: bool) -> Put:
 class SumOfImages:
     """One after another, in float64; `adds_share`: see `adder`."""
 
-    size: int
     adds_share: bool = False
 
     def emit(self, k: Kernel) -> None:
-        count, wide = k.scalar("n"), k.zero_of(k.vector.of("double"))
-        put = putter(k, "total", self.adds_share)
-        for first, tile in task_blocks(k, self.size, TILE):
+        put, size, wide = putter(k, "total", self.adds_share), k.scalar("size"), k.width * TILE
+        with k.loop(k.lo, k.hi) as task:
+            first, rest = task * wide, size - task * wide
+            with k.when(k.compare("sge", rest, wide)):
+                self._add(k, put, size, first, [(c, None) for c in range(0, wide, k.width)])
+            # The last task may have fewer vectors.
+            with k.loop(0, k.either(k.compare("slt", rest, wide), rest, k.const(0)), k.width) as c:
+                self._add(k, put, size, first + c, [(0, k.mask_below(rest - c))])
 
-            def step(image: Index, vector: Lanes, sums: Sequence[Value], first: Index = first) -> list[Value]:
-                c, mask = vector
-                return [sums[0] + k.load("parts", image * self.size + first + c, mask).widened()]
+    @staticmethod
+    def _add(k: Kernel, put: Put, size: Index, first: Index, tile: list[Lanes]) -> None:
+        def step(image: Index, vector: Lanes, sums: Sequence[Value]) -> list[Value]:
+            c, mask = vector
+            return [sums[0] + k.load("parts", image * size + first + c, mask).widened()]
 
-            for (c, mask), (total,) in zip(tile, fold_rows(k, count, [wide], tile, step, unroll=1)):
-                put(total.narrowed(), first + c, mask)
+        start = k.zero_of(k.vector.of("double"))
+        for (c, mask), (total,) in zip(tile, fold_rows(k, k.scalar("n"), [start], tile, step, unroll=1)):
+            put(total.narrowed(), first + c, mask)
 
 
 @dataclass(frozen=True)
