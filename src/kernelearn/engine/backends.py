@@ -10,13 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from kernelearn import config
+from kernelearn.engine.arrays import Reached, Use
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
-
-Use = Callable[[dict[str, np.ndarray]], None]
-Reached = Callable[[int, dict[str, np.ndarray]], None]
 
 
 class Executable(Protocol):

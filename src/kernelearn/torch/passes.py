@@ -84,7 +84,7 @@ class RegionCall:
         self.count = len(inputs)
         self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
         self._function = _function(self)
-        self.choice = Choice(self._description(inputs), is_measured)
+        self.choice = Choice(self._description(), is_measured)
 
     def __call__(self, *inputs: Any) -> Any:
         images = inputs[self.counted].shape[0]
@@ -164,7 +164,7 @@ class RegionCall:
             self._seen = None if has_copies else Seen(weights)
 
     # ------------------------------------------------------------------ which of the two
-    def _description(self, inputs: Sequence[Node]) -> str:
+    def _description(self) -> str:
         """What tells the work of this region from that of others."""
         layouts = [(g.position, g.order, g.number) for g in self.given]
         return f"{self.program.explain()} {layouts} {self.autocast} {self.is_differentiable}"

@@ -206,7 +206,7 @@ class Bench:
 
     def mutate(self, change: Callable[[str], str]) -> None:
         """Change the code of all kernels, to see whether the checks notice. No cache sees the change."""
-        from kernelearn.engine.cpu.machine import compiler
+        from kernelearn.engine.cpu.machine import codegen, compiler
         from kernelearn.engine.cpu.plan import Call, kernel_text
 
         target = self.executable.target
@@ -217,7 +217,7 @@ class Bench:
             name = f"mutant_{next(_numbers)}"
             text = kernel_text(call, name, target)
             changed = changed or change(text) != text
-            blob = compiler.compile_object(change(text), target)
+            blob = codegen.compile_object(change(text), target)
             self.executable._functions[id(call)] = compiler.link([blob], target).function(name)
         assert changed, f"{self.problem}: the mutant is no different"
 

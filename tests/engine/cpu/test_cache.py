@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.machine import cache, compiler
+from kernelearn.engine.cpu.machine import cache, codegen, compiler
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.errors import ArgumentError
 from tests.engine.cpu.harness import Bench, Problem
@@ -29,8 +29,8 @@ def run() -> None:
 def compiled(monkeypatch):
     """List that grows by one for every object that is compiled and not read."""
     found = []
-    real = compiler.compile_object
-    monkeypatch.setattr(compiler, "compile_object", lambda *a: found.append(1) or real(*a))
+    real = codegen.compile_object
+    monkeypatch.setattr(codegen, "compile_object", lambda *a: found.append(1) or real(*a))
     return found
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.arrays import Array
+from kernelearn.engine.arrays import Array, Reached, Use
 from kernelearn.engine.cpu import gathering, schedule
 from kernelearn.engine.cpu.announcing import cut_behind
 from kernelearn.engine.cpu.binding import Binding
@@ -86,12 +86,7 @@ class CpuExecutable:
         self._announced = usual, few
         self._bindings.clear()
 
-    def visit(
-        self,
-        inputs: Mapping[str, Array],
-        use: Callable[[dict[str, Array]], None],
-        reached: Callable[[int, dict[str, Array]], None] | None = None,
-    ) -> None:
+    def visit(self, inputs: Mapping[str, Array], use: Use, reached: Reached | None = None) -> None:
         """Run, and let `use` have the outputs; see `Executable`."""
         with self._lock:
             binding = self.binding(inputs)
@@ -249,7 +244,7 @@ class _Stops:
     """
 
     parts: list[int]
-    reached: Callable[[int, dict[str, Array]], None]
+    reached: Reached
     outputs: dict[str, Array]
 
     def __call__(self, part: int) -> None:

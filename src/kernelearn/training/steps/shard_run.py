@@ -144,7 +144,7 @@ class Running:
         nodes[last] = sums.ending(last, pieces, post)
         return nodes, {kind: sending}
 
-    def has_images(self, node: tuple[int, int]) -> bool:
+    def has_images(self, node: Node) -> bool:
         """Whether any shard of a node has images."""
         count, rows = self.shards.count, self.batch.rows
         return bool(rows_of(node[0], count, rows).start < rows_of(node[1] - 1, count, rows).stop)

@@ -14,13 +14,11 @@ import numpy as np
 
 from kernelearn.engine.program import Buffer
 from kernelearn.parallel import rounding
-from kernelearn.parallel.rounding import BFLOAT16
+from kernelearn.parallel.rounding import BFLOAT16, TRANSPORTS
 from kernelearn.training.steps.step import Arrays
 
 # Name of a type, or "bfloat16" for float32 numbers that are rounded -> numbers of that kind.
 Vectors = dict[str, np.ndarray]
-_SENT = ("float32", BFLOAT16)
-
 
 # Bytes of a vector from which on it is sent in pieces, and how many: below, they cost more than they save.
 LEAST, PIECES = 1 << 20, 4
@@ -131,7 +129,7 @@ class Layout:
 
     def to_send(self) -> list[Piece]:
         """The pieces in which processes of several machines send the longest vector; none for a short one."""
-        lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in _SENT}
+        lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in TRANSPORTS}
         longest = max(lengths, key=lambda kind: lengths[kind], default=None)
         if longest is None or 4 * lengths[longest] < LEAST:
             return []

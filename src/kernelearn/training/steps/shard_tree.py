@@ -56,8 +56,9 @@ class TreeSums:
 
     def _fold(self, piece: Piece, sums: Sequence[Vectors]) -> None:
         """n0 + (n1 + ...) into the first."""
-        for first, second in reversed(list(pairwise(sums))):
-            piece.join(first, second)
+        with _quietly():
+            for first, second in reversed(list(pairwise(sums))):
+                piece.join(first, second)
 
     def _lent(self) -> Vectors:
         return {kind: self.run.lend(self.layout, kind) for kind in self.layout.places}

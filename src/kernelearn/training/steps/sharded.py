@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from kernelearn.engine.backends import Executable, Reached, Use, prepare
+from kernelearn.engine.arrays import Reached, Use
+from kernelearn.engine.backends import Executable, prepare
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, KernelearnError

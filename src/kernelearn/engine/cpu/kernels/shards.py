@@ -86,12 +86,12 @@ def sum_of_parts(plan: Plan, op: Operation, parts: Parts, size: int) -> Iterator
         return
     sums = plan.scratch(f"{op.outputs[0]}/parts", (parts.shards or None, size))
     yield sums
-    code: SumOfShards | SumOfImages = SumOfShards(parts.shards, size) if parts.shards else SumOfImages(size)
+    code: SumOfShards | SumOfImages = SumOfShards(parts.shards) if parts.shards else SumOfImages(size)
     tasks = -(-size // BLOCK) if parts.shards else block_count(plan.target.width, size, TILE)
     plan.call(
         op,
         code,
-        {"parts": sums} if parts.shards else {"parts": sums, "n": "#n"},
+        {"parts": sums, "size": f"#{size}"} if parts.shards else {"parts": sums, "n": "#n"},
         {"total": op.outputs[0]},
         Tasks(fixed=tasks),
         flops=(0.0, float(size * parts.shards)) if parts.shards else (float(size), 0.0),
@@ -122,14 +122,15 @@ class SumOfShards:
     """Pairwise."""
 
     shards: int
-    size: int
 
     def emit(self, k: Kernel) -> None:
+        size = k.scalar("size")
+
         def body(at: Index, mask: Value | None) -> None:
-            values = [k.load("parts", at + s * self.size, mask) for s in range(self.shards)]
+            values = [k.load("parts", at + size * s, mask) for s in range(self.shards)]
             while len(values) > 1:
                 pairs = [a + b for a, b in zip(values[::2], values[1::2])]
                 values = pairs + ([values[-1]] if len(values) % 2 else [])
             k.store(values[0], "total", at, mask)
 
-        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, size), body)

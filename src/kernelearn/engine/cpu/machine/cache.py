@@ -11,9 +11,11 @@ import contextlib
 import hashlib
 import itertools
 import os
+import stat
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from kernelearn.errors import ArgumentError
@@ -23,6 +25,8 @@ SUFFIX, PART = ".klo", ".part"
 MAX_BYTES = 256 * 2**20
 # A file that is being written is not touched for so long.
 PART_SECONDS = 3600
+# An entry that was used within so long is not marked as used again.
+FRESH_SECONDS = 600
 # The folder is kept small when a process writes its first entry, and after so many more.
 SHRINK_EVERY = 256
 
@@ -61,23 +65,40 @@ def has(digest: str) -> bool:
 
 def read(digest: str) -> bytes | None:
     """The object of an entry, or None if there is none that can be trusted."""
+    return read_all([digest]).get(digest)
+
+
+def read_all(digests: Iterable[str]) -> dict[str, bytes]:
+    """The objects of the entries that there are, and that can be trusted."""
     root = folder()
-    if root is None:
-        return None
-    path = root / (digest + SUFFIX)
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(OSError):
+        if root is None or not _is_ours(root.stat()):
+            return found
+        for digest in digests:
+            blob = _read(os.path.join(root, digest + SUFFIX), digest)
+            if blob is not None:
+                found[digest] = blob
+    return found
+
+
+def _read(path: str, digest: str) -> bytes | None:
     try:
-        if not path.is_file() or not _is_ours(root) or not _is_ours(path):
+        status = os.stat(path)
+        # NOTE: opening a pipe would wait for somebody who writes into it.
+        if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
             return None
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
     except OSError:
         return None
     start = len(MAGIC) + 64
     blob = content[start:]
-    expected = MAGIC + _seal(digest, blob)
-    if content[:start] != expected:
+    if content[:start] != MAGIC + _seal(digest, blob):
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)  # the oldest entries go first
+    if time.time() - status.st_mtime > FRESH_SECONDS:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the oldest entries go first
     return blob
 
 
@@ -88,7 +109,7 @@ def write(digest: str, blob: bytes) -> None:
         return
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_ours(root):
+        if _is_ours(root.stat()):
             _replace(root, digest + SUFFIX, MAGIC + _seal(digest, blob) + blob)
     except OSError:
         return
@@ -139,7 +160,7 @@ def state() -> str:
         return "off (KERNELEARN_CACHE_DIR=off, or this user has no home folder)"
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not _is_ours(root):
+        if not _is_ours(root.stat()):
             return (
                 "ignored: others may write to it; run chmod 700 on it, or name another KERNELEARN_CACHE_DIR"
             )
@@ -177,9 +198,8 @@ def _seal(digest: str, blob: bytes) -> bytes:
     return hashlib.sha256(digest.encode() + blob).hexdigest().encode()
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(status: os.stat_result) -> bool:
     """Nobody else owns it or can write to it. Loading an object means running it."""
     if sys.platform == "win32":
         return True
-    status = path.stat()
     return status.st_uid == os.getuid() and not status.st_mode & 0o022

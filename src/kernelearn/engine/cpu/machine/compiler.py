@@ -1,4 +1,4 @@
-"""From LLVM IR to callable addresses: optimise, emit objects, link them into this process.
+"""From LLVM IR to callable addresses: objects that are compiled once, linked into this process.
 
 Objects are kept on disk (`cache`), so that a kernel is compiled once per machine. In the process, all that a
 program lacks is linked into one library: it takes two memory maps, as each single kernel would, and a process
@@ -12,8 +12,6 @@ import contextlib
 import functools
 import gc
 import hashlib
-import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernelearn.engine.cpu.machine import cache
+from kernelearn.engine.cpu.machine import cache, codegen
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.errors import KernelearnError
 
@@ -32,9 +30,6 @@ ENGINE = Path(__file__).resolve().parents[2]
 KEPT_FUNCTIONS = 2048
 # Memory maps that are left to the rest of the process.
 SPARE_MAPS = 500
-
-# Held by who compiles, links or unloads.
-lock = threading.RLock()
 
 
 class Library:
@@ -50,7 +45,7 @@ class Library:
 
         Raises: KernelearnError if it has none of this name.
         """
-        with lock:
+        with codegen.lock:
             address = self._engine.get_function_address(name)
         if not address:
             raise KernelearnError(
@@ -86,7 +81,7 @@ def load(key: str, target: Target, text: Callable[[str], str]) -> Function:
 
 
 def _compiled(digest: str, target: Target, text: Callable[[str], str]) -> bytes:
-    return compile_object(text(function_name(digest)), target)
+    return codegen.compile_object(text(function_name(digest)), target)
 
 
 def load_missing(
@@ -99,11 +94,7 @@ def load_missing(
     """
     wanted = list(dict.fromkeys(digests))
     found = {digest: function for digest in wanted if (function := _functions.get(digest)) is not None}
-    blobs: dict[str, bytes] = {}
-    for digest in wanted:
-        blob = None if digest in found else cache.read(digest)
-        if blob is not None:
-            blobs[digest] = blob
+    blobs = cache.read_all(digest for digest in wanted if digest not in found)
     missing = [digest for digest in wanted if digest not in found and digest not in blobs]
     for digest, blob in compile_all(missing).items() if missing else ():
         cache.write(digest, blob)
@@ -117,7 +108,7 @@ def load_missing(
 
 def _keep(found: Mapping[str, Function]) -> None:
     """Hold these functions, and let go of the ones that were not used for longest."""
-    with lock:
+    with codegen.lock:
         _functions.update(found)
         for digest, function in found.items():
             _recent.pop(digest, None)
@@ -128,7 +119,7 @@ def _keep(found: Mapping[str, Function]) -> None:
 
 def forget() -> None:
     """Hold no functions but those that programs use, and find none of them again."""
-    with lock:
+    with codegen.lock:
         _recent.clear()
         _functions.clear()
 
@@ -154,58 +145,17 @@ def _versions() -> str:
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_default_triple()} {code}"
 
 
-@functools.cache
-def _initialised() -> Any:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
-
-
-@functools.cache
-def machine(target: Target) -> Any:
-    """LLVM's code generator for a target."""
-    return _new_machine(target)
-
-
-def _new_machine(target: Target) -> Any:
-    host = _initialised().Target.from_default_triple()
-    return host.create_target_machine(cpu=target.cpu, features=target.features, opt=3, jit=True)
-
-
-def compile_object(text: str, target: Target) -> bytes:
-    """Optimise a module and give its object file.
-
-    The passes are few: the emitted code is already in the shape that the machine needs, and LLVM's own loop
-    and vector passes would only undo it.
-    """
-    llvm = _initialised()
-    with lock:
-        module = llvm.parse_assembly(text)
-        module.triple = llvm.get_default_triple()
-        builder = llvm.create_pass_builder(
-            machine(target), llvm.create_pipeline_tuning_options(speed_level=2)
-        )
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        passes.run(module, builder)
-        return bytes(machine(target).emit_object(module))
-
-
 def link(blobs: Iterable[bytes], target: Target) -> Library:
     """Load object files into the process, as one library.
 
     Raises: KernelearnError if the process has no memory maps left for it.
     """
-    llvm = _initialised()
-    with lock:
+    llvm = codegen.initialised()
+    with codegen.lock:
         _unload()
         _check_maps()
         # NOTE: an engine owns its code generator.
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine(target))
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), codegen.new_machine(target))
         for blob in blobs:
             engine.add_object_file(llvm.ObjectFileRef.from_data(blob))
         engine.finalize_object()
@@ -253,9 +203,3 @@ def count_maps() -> int:
     with contextlib.suppress(OSError):
         return Path("/proc/self/maps").read_bytes().count(b"\n")
     return 0
-
-
-# NOTE: a process that forks while another of its threads compiles would leave its child a locked lock and
-# half an object: forking waits for the compiler.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
