@@ -345,6 +345,8 @@ class _Rows:
 
         def loop(low: Index | int, high: Index | int, first: int, last: int) -> None:
             """The rows [first, last) of the tile."""
+            if isinstance(low, int) and isinstance(high, int) and low >= high:
+                return
             start = (y + first) * axis.in_step + shift
             with k.loop(low, high) as number:
                 tap_row = number * (other - tap) + tap
@@ -389,15 +391,17 @@ class _Rows:
             return
         unroll = min(self.tile.unroll, g.inner)
         full = g.inner // unroll * unroll
-        asking = self.asked.pixels * unroll if self.asked else 0
-        with k.loop(0, asking, unroll) as c:
-            if self.asked:
+        asking = 0
+        if self.asked is not None:
+            asking = self.asked.pixels * unroll
+            with k.loop(0, asking, unroll) as c:
                 self.asked.ask(k, c // unroll, self.vectors)
-            for u in range(unroll):
-                self._channel(start, c + u, tz, pairs, readers)
-        with k.loop(asking, full, unroll) as c:
-            for u in range(unroll):
-                self._channel(start, c + u, tz, pairs, readers)
+                for u in range(unroll):
+                    self._channel(start, c + u, tz, pairs, readers)
+        if asking < full:
+            with k.loop(asking, full, unroll) as c:
+                for u in range(unroll):
+                    self._channel(start, c + u, tz, pairs, readers)
         for last in range(full, g.inner):
             self._channel(start, k.const(last), tz, pairs, readers)
 
