@@ -49,6 +49,18 @@ def test_an_address_is_formed_once_in_a_basic_block(k):
     assert k.finish().count("ptr %arg.x, i64") == 2
 
 
+@pytest.mark.parametrize("products", [7, 8])
+def test_llvm_sees_the_counters_of_register_tiles_alone(k, products):
+    with k.loop(k.lo, k.hi) as outer:
+        with k.loop(0, k.hi) as inner:
+            for number in range(products):
+                k.store(k.fma(*[k.load("x", inner + number)] * 3), "y", outer)
+        k.store(k.zero, "y", outer)
+    text = k.finish()
+    assert text.count(" = phi i64 ") == 2
+    assert text.count("call i64 asm") == (2 if products == 7 else 1)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 32, 35, 64, 77])
 @pytest.mark.parametrize("start", ["known", "image"])
 def test_a_known_range_is_gone_through_once(k, count, start):
