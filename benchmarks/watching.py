@@ -32,9 +32,9 @@ import greenlet
 import numpy as np
 import torch
 from torch import nn
-from torch_networks import NETWORKS
 
 from kernelearn.recording import Run
+from kernelearn.torch.networks import NETWORKS
 from kernelearn.watching import watch, watch_keras
 
 NEVER = 10**9
