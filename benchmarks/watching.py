@@ -9,6 +9,8 @@ the processor, one thread, without the first step, in which the run is made and 
 the sum of all steps, with the end of the recording; of the others the median step. Each way has a clock of
 its own, which stands while the others train: the watcher sees a training like any other.
 
+The package greenlet is needed besides, which lets trainings take turns in one thread.
+
 A difference of two steps has noise, so that what the hooks of a step that is not recorded take is also
 measured by itself, in a training that computes next to nothing.
 """

@@ -426,7 +426,7 @@ def test_the_check_of_directions(part, text, is_broken):
         ("language.loops", "machine.threads", True),
         ("language.kernel", "plan", True),
         ("kernels.pooling.pooling", "lowering", True),
-        ("machine.worker", "language.kernel", True),
+        ("machine.parallel", "language.kernel", True),
         ("executable", "lowering", False),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 
 from kernelearn import storage
 from kernelearn.errors import StorageError
-from kernelearn.storage import atomic_write, check_writable, clean_temporaries, readable_size
+from kernelearn.storage import absolute, atomic_write, check_writable, clean_temporaries, readable_size
 
 
 def files_in(folder: Path) -> list[str]:
@@ -276,3 +276,13 @@ def test_folders_that_were_made_for_nothing_go(tmp_path):
     with atomic_write(tmp_path / "new" / "deep" / "a.txt") as file:
         file.write(b"whole")
     assert (tmp_path / "new" / "deep" / "a.txt").read_bytes() == b"whole"
+
+
+def test_absolute_follows_links_and_never_goes_round_in_circles(tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    root = absolute(tmp_path)
+    assert absolute(tmp_path / "link" / ".." / "there" / "new") == root / "there" / "new"
+    assert absolute(tmp_path / "circle") == root / "circle"
+    assert absolute(str(tmp_path / "circle" / "inside")) == root / "circle" / "inside"

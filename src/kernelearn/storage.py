@@ -101,6 +101,14 @@ def _written(target: Path) -> Iterator[BinaryIO]:
         _discard(file, temporary)
 
 
+def absolute(path: PathLike) -> Path:
+    """Where a path leads, links followed, from the root; a circle of links leads to its own place.
+
+    `Path.resolve` raises RuntimeError for such a circle, where those who open the path give a reason.
+    """
+    return Path(os.path.realpath(path))
+
+
 def make_folder(folder: PathLike) -> Path:
     """Make a folder and its parents unless it is there.
 

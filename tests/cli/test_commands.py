@@ -39,6 +39,42 @@ def test_version(run):
     assert run("--version").out.strip() == f"kernelearn {__version__}"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "{}"),
+        ("view", "{}"),
+        ("view", "{}", "--export", "page.html"),
+        ("summary", "{}"),
+        ("network", "{}"),
+        ("data", "{}"),
+        ("kernels", "show", "{}"),
+        ("evaluate", "{}", "digits"),
+        ("predict", "{}", "{}"),
+        ("convert", "{}", "out.kernelearn"),
+        ("export", "{}", "--standalone", "out"),
+        ("train", "{}", "--run", "run"),
+        ("train", "digits", "--run", "{}"),
+        ("finetune", "{}", "digits", "--run", "run"),
+        ("runs", "show", "{}"),
+        ("runs", "compare", "{}", "{}"),
+        ("runs", "prune", "{}", "--kernels", "2"),
+        ("runs", "export", "{}", "-o", "out.npz"),
+        ("explain", "ledger", "{}"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("place", ["circle", "circle/inside", "broken", "a" * 300])
+def test_a_place_that_leads_nowhere_is_one_message(run, tmp_path, monkeypatch, words, place):
+    """Links in a circle, links to nothing, names that no disk takes: never a trace of Python's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "broken").symlink_to("nothing/there")
+    result = run(*[word.format(place) for word in words])
+    assert result.code == 1 and "Error: " in result.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "circle"]
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from kernelearn.cli import main; main(['--help']);"

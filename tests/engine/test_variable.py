@@ -1,5 +1,8 @@
 """Variables: they own their array, keep shape and dtype, and count their changes."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -37,3 +40,16 @@ def test_memory_stays_in_place():
     variable.assign([1, 2])
     variable.write_in_place(variable.value + 1)
     assert variable.memory is memory and memory.tolist() == [2, 3]
+
+
+def test_what_is_read_cannot_be_written_behind_the_back_of_who_keeps_what_follows_from_it():
+    """Packed weights are made anew when `version` has changed, which a write into `value` would not tell."""
+    variable = Variable(np.zeros(2), "kernel")
+    for read in (variable, copy.deepcopy(variable), pickle.loads(pickle.dumps(variable))):
+        with pytest.raises(ValueError, match="read-only"):
+            read.value[...] = 1
+        with pytest.raises(ValueError, match="read-only"):
+            np.add(read.value, 1, out=read.value)
+        read.assign([3, 4])
+        assert read.value.tolist() == [3, 4]
+    assert variable.memory.flags.writeable

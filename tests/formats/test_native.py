@@ -239,7 +239,8 @@ def test_a_header_that_is_wrong(path, changes, message):
     ("content", "message"),
     [
         (b"", "it is empty"),
-        (b"hello", "expected a file with the suffix .kernelearn"),
+        (b"hello", "it is text that begins with 'hello'; expected what is saved as .kernelearn"),
+        (bytes(100), "its first bytes, 00 00"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
         (b"\x80\x04\x95" + bytes(100), "never opened because loading one can run code"),
         (b"\x93NUMPY" + bytes(100), "NumPy"),

@@ -211,8 +211,11 @@ def _told_training(folder: Path) -> Kind:
     about = {"arguments": {"data": "x"}, "data": {"name": "x"}, "command": [], "versions": {}}
     content = json.dumps({**about, "status": "ended", "results": {}}).encode()
     path = file_of(folder / "trained", "run.json", content)
-    read = lambda: str(Training.load(path.parent)).encode()  # noqa: E731
-    return Kind("run.json", path, read, False, {"value": mutate.json_file})
+
+    def described() -> bytes:
+        return str(Training.load(path.parent)).encode()
+
+    return Kind("run.json", path, described, False, {"value": mutate.json_file})
 
 
 def _told_apart(run: Run, known: set[tuple[Any, ...]]) -> bytes:

@@ -144,9 +144,9 @@ def test_numbers_are_short(number, text):
 
 
 def test_explaining_compiles_nothing(monkeypatch):
-    from kernelearn.engine.cpu.machine import compiler
+    from kernelearn.engine.cpu.machine import codegen
 
-    monkeypatch.setattr(compiler, "compile_object", lambda *a: pytest.fail("compiled"))
+    monkeypatch.setattr(codegen, "compile_object", lambda *a: pytest.fail("compiled"))
     model = zoo.lenet((12, 12, 1), 3)
     model.compile("sgd", "mse", engine="cpu")
     assert "conv" in text_of(model, engine=True)

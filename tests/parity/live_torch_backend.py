@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -648,6 +649,54 @@ def test_groups_of_parameters_and_frozen_parts():
         torch.testing.assert_close(step(x, y), eager_step(other, plain, x, y), rtol=1e-4, atol=1e-5)
     assert step.is_fused
     close(dict(model.state_dict()), dict(other.state_dict()), 1e-4)
+
+
+REDUCED = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "huber": lambda p, y, **how: F.huber_loss(p, y, delta=0.4, **how),
+    "smooth_l1": lambda p, y, **how: F.smooth_l1_loss(p, y, beta=0.3, **how),
+    "smooth_l1 without a bend": lambda p, y, **how: F.smooth_l1_loss(p, y, beta=0, **how),
+    "binary": lambda p, y, **how: F.binary_cross_entropy_with_logits(p, y.sigmoid(), **how),
+    "shares": lambda p, y, **how: F.cross_entropy(p, y.softmax(1), **how),
+    "nll": lambda p, y, **how: F.nll_loss(p.log_softmax(1), y, **how),
+    "nll, axes from behind": lambda p, y, **how: F.nll_loss(p.log_softmax(1 - p.dim()), y, **how),
+}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", REDUCED)
+def test_losses_of_rows_and_of_maps_are_part_of_a_step(name, reduction, layout):
+    loss = partial(REDUCED[name], reduction=reduction)
+    maps = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, 4, 1))
+    rows = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.Flatten(), nn.Linear(96, 4))
+    for model, shape in ((maps, (5, 4, 6, 6)), (rows, (5, 4))):
+        x, y = torch.randn(5, 3, 6, 6).to(memory_format=layout), torch.randn(shape)
+        y = y.to(memory_format=layout) if y.dim() == 4 else y
+        y = y.argmax(1) if "nll" in name else y
+        twin = copy.deepcopy(model).double()
+        step = optimize(model, torch.optim.SGD(model.parameters(), 0.01), loss)
+        plain = torch.optim.SGD(twin.parameters(), 0.01)
+        for _ in range(3):
+            plain.zero_grad()
+            wanted = loss(twin(x.double()), y.double() if y.is_floating_point() else y)
+            wanted.backward()
+            plain.step()
+            torch.testing.assert_close(step(x, y).double(), wanted.detach(), rtol=1e-5, atol=1e-5)
+        assert step.is_fused
+        close(dict(model.state_dict()), {n: v.float() for n, v in twin.state_dict().items()}, 1e-4)
+
+
+def test_a_loss_of_two_shapes_is_pytorchs_with_its_warning():
+    model, x, y = nn.Linear(4, 3), torch.randn(6, 4), torch.randn(3)
+    twin = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1), F.mse_loss)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = step(x, y)
+    assert any("target size" in str(w.message) for w in said)
+    torch.testing.assert_close(found, F.mse_loss(twin(x), y).detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

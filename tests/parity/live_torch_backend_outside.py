@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
+from kernelearn.engine.cpu.machine import threads  # noqa: E402
 from kernelearn.errors import MissingDependencyError  # noqa: E402
 from kernelearn.torch import backend, inside, optimize  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
@@ -251,7 +252,86 @@ def test_what_a_version_of_pytorch_lacks_is_named(monkeypatch):
         raise CannotTranslate("PyTorch 9.9 lacks an operator: 'conv5d'")
 
     monkeypatch.setattr(backend, "load_families", lacking)
-    x = torch.ones(2, 4)
+    model, x = nn.Linear(4, 3), torch.ones(2, 4)
+    called = torch.compile(lambda x: torch.relu(model(x)), backend=backend.compile_graph)
     with pytest.warns(UserWarning, match=r"leaves a graph to PyTorch: PyTorch 9\.9 lacks an operator"):
-        found = torch.compile(nn.Linear(4, 3), backend=backend.compile_graph)(x)
-    assert found.shape == (2, 3)
+        torch.testing.assert_close(called(x), torch.relu(model(x)))
+
+
+class Stack(nn.Sequential):
+    """A network whose `forward` is PyTorch's own."""
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+KINDS = {
+    "Sequential": network,
+    "a class of it": lambda: Stack(*network()),
+    "nested": lambda: nn.Sequential(network(), nn.ReLU()),
+    "Conv2d": lambda: nn.Conv2d(3, 8, 3),
+    "with hooks": lambda: Wrapped(network()),
+    "a class": lambda: Wrapped(network()),
+}
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_runs_on_the_engine(kind, is_training, monkeypatch):
+    """Dynamo looks into no frame of PyTorch's own: a plain `Sequential` used to stay with PyTorch, unsaid."""
+    model = KINDS[kind]().train(is_training)
+    twin, seen = copy.deepcopy(model), []
+    if kind == "with hooks":
+        for one in (model, twin):
+            one.inner[0].register_forward_hook(lambda module, args, y: y * 2)
+            one.register_forward_hook(lambda module, args, y: seen.append(y.detach()))
+    assert optimize(model) is model
+    calls = []
+    real = threads.Pool.run
+    monkeypatch.setattr(threads.Pool, "run", lambda self, *job: calls.append(job) or real(self, *job))
+    for count in (8, 3, 1, 8):
+        x = batch(count)[0].requires_grad_(is_training)
+        calls.clear()
+        with torch.set_grad_enabled(is_training):
+            ours, theirs = model(x), twin(x.detach())
+        assert calls
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        if is_training:
+            calls.clear()
+            ours.square().sum().backward()
+            theirs.square().sum().backward()
+            assert calls
+    assert len(seen) == (8 if kind == "with hooks" else 0)
+    for own, other in zip(model.parameters(), twin.parameters()):
+        if is_training:
+            torch.testing.assert_close(own.grad, other.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_an_interrupted_step_has_written_is_known_to_pytorch(is_whole, monkeypatch):
+    """Ctrl-C comes where the native loop returns; who keeps what follows from a tensor asks its version."""
+    model = network()
+    step = optimize(model, *([torch.optim.SGD(model.parameters(), 0.1)] if is_whole else []))
+    x, y = batch()
+    run = (lambda: step(x, y)) if is_whole else (lambda: model(x))
+    run()
+    written = [*model.parameters(), model[1].running_mean] if is_whole else [model[1].running_mean]
+    before, versions = [w.clone() for w in written], [w._version for w in written]
+    real = threads.Pool.run
+
+    def interrupt(self, *job):
+        real(self, *job)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.Pool, "run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert not any(torch.equal(w, b) for w, b in zip(written, before))
+    assert all(w._version > v for w, v in zip(written, versions))

@@ -273,17 +273,46 @@ def test_a_compiled_whole_graph(folder, is_watched_first):  # noqa: F811
     module, shape = made("residual")
     optimizer = sgd(module)
     compiled = torch.compile(module, backend="eager", fullgraph=True)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         given = module if is_watched_first else compiled
         with watch(given, optimizer, folder, every=2, layers="all", hold_model=False):
             loop(compiled, optimizer, shape, 5)
-    run = Run(folder)
+    assert_seen(Run(folder), not is_watched_first)
+
+
+def assert_seen(run, is_known):
+    """Ledgers of all recorded steps, but of the first where nobody knew of compiled code."""
     assert run.last_step == 5
-    if is_watched_first:
-        assert any("watch what torch.compile gives" in str(w.message) for w in said)
-    else:
-        assert run.ledger_steps.tolist() == [1, 2, 4] and max(residuals(run).values()) < 1e-6
+    assert run.ledger_steps.tolist() == [1, 2, 4][not is_known :] and max(residuals(run).values()) < 1e-6
+
+
+@pytest.mark.parametrize("is_watched_first", [True, False])
+@pytest.mark.parametrize("way", ["module", "part", "function", "sequential"])
+def test_modules_that_are_compiled_in_place(folder, way, is_watched_first):  # noqa: F811
+    """By `Module.compile`, also of a part, inside of a compiled function, and PyTorch's own class."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    module, shape = made("residual")
+    module = nn.Sequential(module, nn.Identity()) if way == "sequential" else module
+    optimizer = sgd(module)
+    call = module
+
+    def compile_it():
+        part = next(iter(module.children())) if way == "part" else module
+        part.compile(backend="eager") if way != "function" else None
+
+    if not is_watched_first:
+        compile_it()
+    if way == "function":
+        call = torch.compile(lambda x: module(x), backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with watch(module, optimizer, folder, every=2, layers="all", hold_model=False):
+            if is_watched_first:
+                compile_it()
+            loop(call, optimizer, shape, 5)
+    assert_seen(Run(folder), way == "part" or (not is_watched_first and way != "function"))
 
 
 def test_averaged_copies_and_zeroed_gradients(folder):  # noqa: F811

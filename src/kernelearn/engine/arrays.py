@@ -1,6 +1,6 @@
 """Types that the formulas and the operator table speak of, and what is asked of them everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ Bounds = tuple[tuple[int, int] | None, ...]
 
 # (start, count, step) along each axis; None: all of it.
 Places = tuple[tuple[int, int, int] | None, ...]
+
+# Who gets the outputs of a run by their labels; and who is told that a group of them is there, by its number.
+Use = Callable[[dict[str, Array]], None]
+Reached = Callable[[int, dict[str, Array]], None]
 
 
 def known(size: int | None) -> int:

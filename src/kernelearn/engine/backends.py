@@ -10,13 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from kernelearn import config
+from kernelearn.engine.arrays import Reached, Use
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import unknown_name
-
-Use = Callable[[dict[str, np.ndarray]], None]
-Reached = Callable[[int, dict[str, np.ndarray]], None]
 
 
 class Executable(Protocol):
@@ -70,6 +68,11 @@ def _cpu(program: Program, variables: Mapping[str, Variable]) -> Executable:
 
 # In order of preference: the first one is the default.
 ENGINES: dict[str, Prepare] = {"cpu": _cpu, "reference": ReferenceExecutable}
+
+
+def writes_inputs(engine: str) -> bool:
+    """Whether programs on an engine may write into arrays that they are given (`add_share`)."""
+    return engine == "cpu"
 
 
 def resolve_engine(name: str | None = None) -> str:

@@ -1,9 +1,10 @@
 """The reference engine: runs a program by the NumPy functions of the operator table, one after another."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from kernelearn.engine.arrays import Reached, Use
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Buffer, Operation, Program
 from kernelearn.engine.variable import Variable
@@ -52,12 +53,7 @@ class ReferenceExecutable:
         """Groups of outputs for `visit`; see `Executable`."""
         self._announced = len(groups)
 
-    def visit(
-        self,
-        inputs: Mapping[str, np.ndarray],
-        use: Callable[[dict[str, np.ndarray]], None],
-        reached: Callable[[int, dict[str, np.ndarray]], None] | None = None,
-    ) -> None:
+    def visit(self, inputs: Mapping[str, np.ndarray], use: Use, reached: Reached | None = None) -> None:
         """Run, and let `use` have the outputs; see `Executable`."""
         found = self.run(inputs, is_checked=True)
         if reached is not None:

@@ -1,12 +1,13 @@
 """A program as a graph: which operation makes a buffer, which ones read it, what a run gives back.
 
-Rewrites look at it and say what stands in place of which operations; it is built once for each of them.
+Rewrites look at it and say what stands in place of which operations; it is built once for each program.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from kernelearn.engine.program import Buffer, Operation, Program
 
@@ -18,7 +19,18 @@ class Graph:
         program: what is looked at; it does not change.
     """
 
+    # That of the program that was looked at last: most rewrites find nothing to change in it.
+    _last: ClassVar[Graph | None] = None
+
     def __init__(self, program: Program) -> None:
+        last = Graph._last
+        if last is not None and last.program is program:
+            vars(self).update(vars(last))
+            return
+        self._look_at(program)
+        Graph._last = self
+
+    def _look_at(self, program: Program) -> None:
         self.program = program
         self._kept = frozenset(program.outputs.values())
         self._producers: dict[str, Operation] = {}

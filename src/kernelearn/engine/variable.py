@@ -45,13 +45,18 @@ class Variable:
 
     @property
     def value(self) -> np.ndarray:
-        """The current array. Do not write into it: use `assign`."""
-        return self._value
+        """The current array, read-only: `assign` writes, and tells who keeps what follows from it."""
+        return self._seen()
 
     @property
     def memory(self) -> np.ndarray:
         """The array that stays in place for as long as the variable lives, for engines that write into it."""
         return self._value
+
+    def _seen(self) -> np.ndarray:
+        view = self._value.view()
+        view.flags.writeable = False
+        return view
 
     def numpy(self) -> np.ndarray:
         """A copy of the current array, as in Keras."""

@@ -162,7 +162,7 @@ def totals(rows: Sequence[Work]) -> str:
 
 
 def traffic_text(rows: Sequence[Work], moved: int, least: int) -> str:
-    """What is moved, beside the least: "bytes: 3 MB moved, 2 MB at least (1.50 times)"."""
+    """What kernels use, what of that comes from memory or goes there, and the least: "... (1.50 times)"."""
     kernels = sum(row.bytes for row in rows)
     return (
         f"bytes: {scaled(kernels)}B used by kernels, {scaled(moved)}B of them from and to memory, "

@@ -156,25 +156,11 @@ def format_to_read(path: PathLike) -> ModelFormat | None:
     if promised in alike:
         return promised
     if promised is not None and not alike and native.HEADER not in members:
-        seems = native.seems(start, members) or _begins(start, members)
+        seems = native.seems(start, members) or native.begins(start, members)
         raise FormatError(
             f"{os.fspath(path)!r} is not a file of {promised.title}: {seems}. Nothing was loaded."
         )
     return alike[-1] if alike else None
-
-
-def _begins(start: bytes, members: set[str]) -> str:
-    """What is in a file of an unknown kind."""
-    if not start:
-        return "it is empty"
-    if members:
-        return f"it is a zip that holds {', '.join(sorted(members)[:3])}"
-    if start.startswith(b"PK"):
-        return "it is a zip that is damaged or cut off"
-    text = start[:24].decode("latin-1").strip()
-    if text.isascii() and text.isprintable():
-        return f"it is text that begins with {text!r}"
-    return f"its first bytes, {start[:8].hex(' ')}, are those of no format that is read here"
 
 
 def _members(file: BinaryIO) -> set[str]:

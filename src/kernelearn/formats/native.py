@@ -121,6 +121,20 @@ def seems(start: bytes, members: set[str]) -> str:
     return known[0] if known else ""
 
 
+def begins(start: bytes, members: set[str]) -> str:
+    """What is in a file of an unknown kind."""
+    if not start:
+        return "it is empty"
+    if members:
+        return f"it is a zip that holds {', '.join(sorted(members)[:3])}"
+    if start.startswith(b"PK"):
+        return "it is a zip that is damaged or cut off"
+    text = start[:24].decode("latin-1").strip()
+    if text.isascii() and text.isprintable():
+        return f"it is text that begins with {text!r}"
+    return f"its first bytes, {start[:8].hex(' ')}, are those of no format that is read here"
+
+
 def _plain_array(name: str, array: Any) -> np.ndarray:
     """The array as it will be stored: little-endian, C order."""
     _check_name(name)
@@ -199,7 +213,7 @@ def _plain_number(value: Any) -> Any:
 
 
 def _open_archive(file: BinaryIO, path: PathLike, max_bytes: int) -> SafeZip:
-    start = file.read(8)
+    start = file.read(24)
     if not start.startswith(b"PK"):
         raise _not_ours(path, start)
     archive = SafeZip(file, path, max_bytes)
@@ -259,7 +273,8 @@ def _read_array(archive: SafeZip, member: str, about: _Member, path: PathLike) -
 def _not_ours(path: PathLike, start: bytes) -> FormatError:
     if not start:
         return damaged(path, "it is empty")
-    return _foreign(path, seems(start, set()) or f"expected a file with the suffix {SUFFIX}")
+    detail = seems(start, set()) or f"{begins(start, set())}; expected what is saved as {SUFFIX}"
+    return _foreign(path, detail)
 
 
 def _foreign(path: PathLike, detail: str) -> FormatError:

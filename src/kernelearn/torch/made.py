@@ -60,6 +60,12 @@ def typed(made: Made, buffer: torch.Tensor) -> torch.Tensor:
 def made_of(
     step: CutStep, result: Result, tangent: str | None, target: int | None, later: frozenset[int]
 ) -> Made:
+    """A result of a region.
+
+    Args:
+        tangent: name of the input that brings its gradient.
+        target: position of the argument that it overwrites; later: numbers that the backward part reads.
+    """
     tensor = result.node.meta["val"]
     made = _tensor_of(step, tensor, result.value)
     is_odd = not lies_in(tensor, result.value.order) and all(type(s) is int for s in tensor.shape)
@@ -75,6 +81,7 @@ def made_of(
 def gradients_of(
     step: CutStep, finished: Finished, region: Region, inputs: Sequence[Node]
 ) -> list[tuple[int, Made]]:
+    """(position of an argument, its gradient) for those that have one."""
     buffers = [(position, node, finished.gradients.get(node)) for position, node in enumerate(inputs)]
     return [
         (position, _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)))

@@ -84,7 +84,7 @@ class RegionCall:
         self.count = len(inputs)
         self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
         self._function = _function(self)
-        self.choice = Choice(self._description(inputs), is_measured)
+        self.choice = Choice(self._description(), is_measured)
 
     def __call__(self, *inputs: Any) -> Any:
         images = inputs[self.counted].shape[0]
@@ -118,18 +118,23 @@ class RegionCall:
             buffers.append(buffer)
             if made.number is not None:
                 frame.addresses[made.number] = buffer.data_ptr()
-        if self.step.prologue:
-            # NOTE: what is kept of the weights is one for all threads, and for all models of this graph.
-            with self._renewing.lock:
-                self._renew(frame, inputs, bool(kept))
-                frame.forward()
-        else:
-            frame.forward()
-        if self.overwritten and not is_again:
-            torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
+        try:
+            self._run_forward(frame, inputs, bool(kept))
+        finally:  # an interrupt may come where averages have moved
+            if self.overwritten and not is_again:
+                torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
         outputs = [as_said(made, buffer) for made, buffer in zip(self.results, buffers)]
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
+
+    def _run_forward(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
+        if not self.step.prologue:
+            frame.forward()
+            return
+        # NOTE: what is kept of the weights is one for all threads, and for all models of this graph.
+        with self._renewing.lock:
+            self._renew(frame, inputs, has_copies)
+            frame.forward()
 
     def backward(self, frame: Frame, tangents: Sequence[Any]) -> tuple[Any, ...]:
         """The gradient of every argument; None where none was asked for."""
@@ -159,7 +164,7 @@ class RegionCall:
             self._seen = None if has_copies else Seen(weights)
 
     # ------------------------------------------------------------------ which of the two
-    def _description(self, inputs: Sequence[Node]) -> str:
+    def _description(self) -> str:
         """What tells the work of this region from that of others."""
         layouts = [(g.position, g.order, g.number) for g in self.given]
         return f"{self.program.explain()} {layouts} {self.autocast} {self.is_differentiable}"

@@ -52,7 +52,7 @@ class Step:
         self._settings: Any = None
         self._options = options
         # NOTE: what Dynamo knows of sizes belongs to code, so that another model's would be met here as well.
-        self._loss_of = _with_own_code(self._loss_of)  # type: ignore[method-assign]
+        self._loss_of = with_own_code(self._loss_of)  # type: ignore[method-assign]
         self._whole: Callable[..., Any] = self._compiled()
         self._parts: Callable[..., Any] = torch.compile(
             self._loss_of, backend=compile_graph, options=ours, **options
@@ -128,12 +128,14 @@ def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
             param.grad = None
 
 
-def _with_own_code(method: Any) -> Any:
-    """The same method with code that no other object has."""
-    function = method.__func__
+def with_own_code(function: Any) -> Any:
+    """The same function, or method, with code that no other has: Dynamo counts variants by code."""
+    if isinstance(function, types.MethodType):
+        return types.MethodType(with_own_code(function.__func__), function.__self__)
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_NUMBERS)}")
-    own = types.FunctionType(code, function.__globals__, code.co_name, function.__defaults__)
-    return types.MethodType(own, method.__self__)
+    return types.FunctionType(
+        code, function.__globals__, code.co_name, function.__defaults__, function.__closure__
+    )
 
 
 _NUMBERS = itertools.count()

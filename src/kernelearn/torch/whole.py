@@ -92,8 +92,10 @@ class Bound:
         """One step; the loss."""
         inputs = self._with_noise(inputs)
         state = self._state_of(inputs)
-        loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
-        torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
+        try:
+            loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
+        finally:  # an interrupt may come where the weights have moved
+            torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
             torch._foreach_add_([inputs[i] for i in positions], count)
         return loss

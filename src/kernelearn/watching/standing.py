@@ -13,6 +13,8 @@ import weakref
 from pathlib import Path
 from typing import Any, Protocol
 
+from kernelearn.storage import absolute
+
 
 class Standing(Protocol):
     """A watcher, as others see it."""
@@ -46,9 +48,9 @@ def stand(watcher: Standing) -> None:
 
 def take_over(who: str, folder: Path, model: Any) -> None:
     """End what writes into a folder, or watches a model, from this process; with a warning."""
-    place = folder.resolve()
+    place = absolute(folder)
     for older in _writing():
-        if older.watched is not model and older.folder.resolve() != place:
+        if older.watched is not model and absolute(older.folder) != place:
             continue
         older.give_way()
         warnings.warn(

@@ -83,6 +83,23 @@ def test_constants_are_made_again_after_an_interrupt(model, monkeypatch):
     np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_step_that_is_interrupted_behind_its_updates_is_seen_by_predictions(model, monkeypatch):
+    """Ctrl-C comes where the native loop returns: weights have moved then, and nobody has said so."""
+    model.train_on_batch(X, Y)
+    assert_predicts_as_the_reference(model)
+    real = threads.Pool.run
+
+    def interrupt(self, *job):
+        real(self, *job)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.Pool, "run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.train_on_batch(X, Y)
+    assert_predicts_as_the_reference(model)
+
+
 def test_frozen_layers_are_trained_around():
     model = zoo.lenet((12, 12, 1), 3)
     model.layers[2].trainable = False

@@ -140,6 +140,9 @@ def test_changed_weights_are_noticed(tmp_path):
     variable = model.layers[0].kernel
     variable.assign(variable.value * 0.5)
     check_prediction()
+    with pytest.raises(ValueError, match="read-only"):
+        variable.value[...] *= 0.5
+    check_prediction()
     for variable, array in zip(model.weights, kernelearn.load_model(path).get_weights()):
         variable.assign(array)
     check_prediction()

@@ -13,7 +13,7 @@ from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.language.loops import emit_flat
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.machine import compiler
+from kernelearn.engine.cpu.machine import codegen, compiler
 from kernelearn.engine.cpu.machine.target import find_target
 from tests.engine.cpu.harness import TARGETS
 
@@ -35,7 +35,7 @@ def compiled(emit, target: str):
                 k.store(value, f"y{i}", at, mask)
 
         emit_flat(k, k.lo, k.hi, one)
-        function = compiler.link([compiler.compile_object(k.finish(), machine)], machine).function(name)
+        function = compiler.link([codegen.compile_object(k.finish(), machine)], machine).function(name)
         x = np.ascontiguousarray(x, "float32")
         outputs = [np.empty_like(x) for _ in range(results)]
         table = np.array([x.ctypes.data, *(y.ctypes.data for y in outputs)], np.int64)

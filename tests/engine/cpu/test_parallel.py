@@ -1,8 +1,8 @@
-"""Compiling in helper processes: the same objects, whatever becomes of the helpers; the line of progress."""
+"""Compiling in several threads: the same objects, whatever becomes of the helpers; the line of progress."""
 
 import io
-import subprocess
-import sys
+import os
+import threading
 import time
 from types import SimpleNamespace
 
@@ -11,21 +11,29 @@ import pytest
 
 from kernelearn.engine import progress
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.machine import cache, compiler, parallel, threads, worker
+from kernelearn.engine.cpu.machine import cache, codegen, compiler, parallel, threads
 from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.models import zoo
 
 
 @pytest.fixture(autouse=True)
-def _two_threads(default_threads, cache_folder, monkeypatch):
-    """A fresh cache, and helpers for the least work."""
+def _three_threads(default_threads, cache_folder):
+    """A fresh cache, and two helpers."""
     threads.set_num_threads(3)
-    monkeypatch.setattr(parallel, "TEXT_PER_WORKER", 1)
 
 
 def texts(count: int = 6) -> dict[str, str]:
     """Small modules, each with a function that gives its number."""
     return {f"f{i}": f"define i64 @f{i}() {{\n  ret i64 {100 + i}\n}}\n" for i in range(count)}
+
+
+def compiled(modules: dict[str, str]) -> dict[str, bytes]:
+    return parallel.compile_all(list(modules), modules.__getitem__, current_target())
+
+
+def helpers() -> list[threading.Thread]:
+    """Those that are alive."""
+    return [t for t in threading.enumerate() if t.name == "kernelearn-compile"]
 
 
 def numbers(blobs: dict[str, bytes]) -> dict[str, int]:
@@ -40,106 +48,119 @@ def numbers(blobs: dict[str, bytes]) -> dict[str, int]:
     return found
 
 
-class Watched(worker.Worker):
-    """A helper that says how many modules it compiled."""
-
-    compiled = 0
-
-    def compile(self, text, target):
-        blob = super().compile(text, target)
-        Watched.compiled += blob is not None
-        return blob
-
-
 @pytest.fixture
-def slow_here(monkeypatch):
-    """This process compiles slowly, so that the helpers get something to do."""
-    real = compiler.compile_object
+def workers(monkeypatch):
+    """Names of the threads that compiled, one for each module; each takes a while."""
+    real, found = codegen.compile_object, []
 
     def slow(text, target):
-        time.sleep(0.2)
+        found.append(threading.current_thread().name)
+        time.sleep(0.12)
         return real(text, target)
 
-    monkeypatch.setattr(compiler, "compile_object", slow)
-    monkeypatch.setattr(parallel, "Worker", Watched)
-    monkeypatch.setattr(Watched, "compiled", 0)
+    monkeypatch.setattr(codegen, "compile_object", slow)
+    return found
 
 
 def check(modules: dict[str, str]) -> None:
-    found = numbers(parallel.compile_all(modules, current_target()))
-    assert found == {name: 100 + int(name[1:]) for name in modules}
+    assert numbers(compiled(modules)) == {name: 100 + int(name[1:]) for name in modules}
+    assert helpers() == []
 
 
-def test_helpers_compile_the_same(slow_here):
-    check(texts(8))
-    assert Watched.compiled > 0
+def test_helpers_compile_with_the_caller(workers):
+    check(texts(9))
+    assert set(workers) == {"kernelearn-compile", threading.current_thread().name}
 
 
-def test_without_helpers(monkeypatch):
+def test_without_helpers(workers):
     threads.set_num_threads(1)
-    monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("no helper is wanted"))
+    check(texts())
+    assert set(workers) == {threading.current_thread().name}
+
+
+def test_one_module_needs_no_helper(workers):
+    check(texts(1))
+    assert workers == [threading.current_thread().name]
+
+
+def test_helpers_begin_while_texts_are_written(workers):
+    modules = texts(3)
+
+    def text(name):
+        if name == "f2":
+            time.sleep(0.2)
+            assert workers == ["kernelearn-compile"] * 2
+        return modules[name]
+
+    parallel.compile_all(list(modules), text, current_target())
+
+
+def test_threads_that_cannot_be_started(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     check(texts())
 
 
-def test_little_work_starts_no_helper(monkeypatch):
-    monkeypatch.setattr(parallel, "TEXT_PER_WORKER", 10**6)
-    monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("not worth a process"))
-    check(texts())
+def test_several_threads_give_the_same_objects():
+    model = zoo.lenet((8, 8, 1), 2)
+    model.compile("sgd", "mse", engine="reference")
+    step = model.step("train").executable
+    executable = CpuExecutable(step.program, step.variables)
+    found = []
+    for count in (1, 4):
+        threads.set_num_threads(count)
+        compiler.forget()
+        for path in cache.folder().glob("*.klo"):
+            path.unlink()
+        CpuExecutable(step.program, step.variables).compile()
+        found.append({path.name: path.read_bytes() for path in cache.folder().glob("*.klo")})
+    assert len(found[0]) > 10
+    assert found[0] == found[1]
+    assert executable.target == current_target()
 
 
-def test_a_frozen_application_is_not_started_again(monkeypatch):
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    monkeypatch.setattr(parallel, "Worker", lambda: pytest.fail("this would start the application"))
-    check(texts())
-
-
-def test_processes_that_cannot_be_started(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise BlockingIOError("Resource temporarily unavailable")
-
-    monkeypatch.setattr(subprocess, "Popen", refuse)
-    check(texts())
-
-
-@pytest.mark.parametrize(
-    "program",
-    ["", "import sys; sys.exit(3)", "import sys; sys.stdin.buffer.read(100); sys.stdout.write('short')"],
-    ids=["ends", "fails", "nonsense"],
-)
-def test_helpers_that_die(monkeypatch, slow_here, program):
-    real = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda command, **more: real([sys.executable, "-c", program], **more)
-    )
-    check(texts())
-
-
-def test_a_module_that_is_wrong_raises_here(slow_here):
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_module_that_is_wrong_raises_here(count):
+    threads.set_num_threads(count)
     with pytest.raises(RuntimeError, match="parsing error"):
-        parallel.compile_all({"f": "define nonsense"}, current_target())
+        compiled({**texts(), "f": "define nonsense"})
+    assert helpers() == []
 
 
-def test_an_interrupt_ends_the_helpers(monkeypatch):
-    started = []
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_end_in_the_middle_ends_the_helpers(workers, error):
+    modules = texts(9)
 
-    class Kept(worker.Worker):
-        def __init__(self):
-            super().__init__()
-            started.append(self._process)
+    def text(name):
+        if name == "f8":
+            raise error
+        return modules[name]
 
-    def interrupt(text, target):
-        raise KeyboardInterrupt
+    with pytest.raises(error):
+        parallel.compile_all(list(modules), text, current_target())
+    assert helpers() == []
+    assert len(workers) < 9
 
-    monkeypatch.setattr(parallel, "Worker", Kept)
-    monkeypatch.setattr(compiler, "compile_object", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        parallel.compile_all(texts(), current_target())
-    assert started
-    assert all(process.poll() is not None for process in started)
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_can_compile_whatever_its_parent_was_compiling():
+    body = "\n".join(f"  %v{i} = add i64 %v{i - 1}, %v{i - 1}" for i in range(1, 3000))
+    long = f"define i64 @long(i64 %v0) {{\n{body}\n  ret i64 %v2999\n}}\n"
+    other = threading.Thread(target=codegen.compile_object, args=(long, current_target()))
+    other.start()
+    child = os.fork()
+    if child == 0:
+        threads.set_num_threads(1)
+        os._exit(0 if numbers(compiled(texts(2))) == {"f0": 100, "f1": 101} else 1)
+    other.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_program_is_compiled_once_for_all(cache_folder):
-    """Helpers' objects reach the disk cache: the next program finds all of them."""
+    """Objects reach the disk cache: the next program finds all of them."""
     model = zoo.lenet((8, 8, 1), 2)
     model.compile("sgd", "mse", engine="reference")
     program = model.step("predict").executable
@@ -174,32 +195,32 @@ def terminal(monkeypatch):
     return screen
 
 
-def test_a_line_of_progress_comes_and_goes(terminal, slow_here):
-    parallel.compile_all(texts(3), current_target())
+def test_a_line_of_progress_comes_and_goes(terminal, workers):
+    compiled(texts(3))
     text = terminal.getvalue()
     assert "\rCompiling 3 kernels for this processor, once: 1/3" in text
     assert text.endswith("\r\x1b[K")
 
 
-def test_no_line_in_quiet_runs_short_ones_and_files(terminal, slow_here, monkeypatch):
+def test_no_line_in_quiet_runs_short_ones_and_files(terminal, workers, monkeypatch):
     with progress.quiet(), progress.quiet(False):
-        parallel.compile_all(texts(2), current_target())
+        compiled(texts(2))
     monkeypatch.setattr(terminal, "isatty", lambda: False)
-    parallel.compile_all(texts(2), current_target())
+    compiled(texts(2))
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(progress, "PATIENCE", 60.0)
-    parallel.compile_all(texts(2), current_target())
+    compiled(texts(2))
     assert terminal.getvalue() == ""
 
 
-def test_a_closed_or_missing_terminal_stops_nothing(terminal, slow_here, monkeypatch):
+def test_a_closed_or_missing_terminal_stops_nothing(terminal, workers, monkeypatch):
     def broken(text):
         raise OSError("Input/output error")
 
     monkeypatch.setattr(terminal, "write", broken)
-    parallel.compile_all(texts(2), current_target())
+    compiled(texts(2))
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=None))
-    parallel.compile_all(texts(2), current_target())
+    compiled(texts(2))
 
 
 def test_training_without_messages_is_quiet(monkeypatch, terminal):

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernelearn.engine.cpu.machine import compiler
+from kernelearn.engine.cpu.machine import codegen, compiler
 from kernelearn.engine.cpu.machine.target import find_target
 from tests.engine.cpu.harness import KERNEL, TARGETS, Bench, Problem, run_guarded
 from tests.engine.cpu.memory import DENORMALS, needs_guard_pages, run_in_child
@@ -70,7 +70,7 @@ class Watch:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         target = find_target("baseline")
-        self.library = compiler.link([compiler.compile_object(CODE, target)], target)
+        self.library = compiler.link([codegen.compile_object(CODE, target)], target)
         self.read, self.write, self.fill = (
             KERNEL(self.library.function(name).address) for name in ("read", "write", "fill")
         )

@@ -54,15 +54,14 @@ def _measure(bench: Bench, net: Net, side: int | None) -> dict[str, Any]:
     shape = (height, width) if side is None else (side, side)
     bench.say(f"input {net.name}, batch {batch}, files of {shape[0]} x {shape[1]}")
     with tempfile.TemporaryDirectory() as place:
-        count = QUICK_FILES if bench.settings.quick else FILES
-        size = write_pictures(Path(place), shape, -(-count // batch) * batch)
+        images = -(-(QUICK_FILES if bench.settings.quick else FILES) // batch) * batch
+        size = write_pictures(Path(place), shape, images)
         passes = _passes(Path(place), net, batch, bench.settings)
         counts = {name: max(1, int(BURST / seconds_of(one, 1))) for name, one in passes.items()}
         found: dict[str, list[float]] = {name: [] for name in passes}
         for _ in range(bench.settings.plan.rounds):
             for name, one in passes.items():
                 found[name].append(seconds_of(one, counts[name]))
-        images = len(list(Path(place).rglob("*.jpg")))
     rates = {name: images / median(times) for name, times in found.items()}
     return {"net": net.name, "batch": batch, "side": list(shape), "bytes": size, **rates}
 

@@ -21,6 +21,7 @@ from kernelearn.data.ragged import Ragged, is_examples, joined
 from kernelearn.data.stores import ArrayStore
 from kernelearn.data.stream import StreamDataset
 from kernelearn.errors import DataError, ShapeError
+from kernelearn.storage import absolute
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _aligned(part: Dataset | None, class_names: list[str] | None) -> Dataset | N
 
 def local_name(path: Path) -> str:
     """A short name for a path: its last part without suffixes such as .zip or .tar.gz."""
-    name = path.resolve().name
+    name = absolute(path).name
     for suffix in (".tar.gz", ".tgz", ".zip", ".npz", ".npy", ".tar"):
         name = name.removesuffix(suffix)
     return name

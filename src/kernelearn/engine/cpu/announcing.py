@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from kernelearn.engine.cpu.gathering import Group, Stretch
+from kernelearn.engine.cpu.gathering import Group, Stretch, items
 from kernelearn.engine.cpu.plan import Fallback, Plan
+from kernelearn.engine.cpu.schedule import touched
 
 Parts = list[Stretch | Fallback]
 
@@ -29,7 +30,7 @@ def cut_behind(
     number = 0
     for part in parts:
         groups: list[Group] = []
-        for item in _items(part):
+        for item in items([part]):
             if isinstance(item, Group):
                 groups.append(item)
             if number in behind or isinstance(item, Fallback):
@@ -41,17 +42,12 @@ def cut_behind(
     return found, [ends[last] for last in behind]
 
 
-def _items(part: Stretch | Fallback) -> Sequence[Group | Fallback]:
-    return part.groups if isinstance(part, Stretch) else [part]
-
-
 def _last_writers(
     parts: Sequence[Stretch | Fallback], plan: Plan, wanted: Sequence[Collection[str]]
 ) -> list[int]:
     """Numbers of the groups and operations behind which sets of buffers are there, with all sets before."""
     written: dict[str, int] = {}
-    for number, item in enumerate(item for part in parts for item in _items(part)):
-        names = item.writes if isinstance(item, Group) else map(plan.root, item.operation.outputs)
-        written.update(dict.fromkeys(names, number))
+    for number, item in enumerate(items(parts)):
+        written.update(dict.fromkeys(touched(item, plan)[1], number))
     latest = [max((written.get(plan.root(name), 0) for name in names), default=0) for names in wanted]
     return [max(latest[: number + 1]) for number in range(len(latest))]

@@ -31,7 +31,7 @@ from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.engine.cpu.places import BorrowedPlace, Constants, Place, aligned
-from kernelearn.engine.cpu.plan import Call, Fallback, Plan, is_number
+from kernelearn.engine.cpu.plan import Call, Fallback, Plan
 from kernelearn.engine.cpu.recomputing import compute_again
 from kernelearn.engine.cpu.rewrites import optimise
 from kernelearn.engine.gradients import add_gradients_of_many
@@ -101,7 +101,7 @@ class CutStep:
         self._numbers = {name: number for number, name in enumerate(self.names)}
         self._check_parts(borrowed, is_whole)
         self.read_later = frozenset(
-            self._numbers[name] for name in _touched(self._halves[1], self.plan) if name in self._numbers
+            self._numbers[name] for name in _touched(self._halves[1]) if name in self._numbers
         )
         written = {name for call in self.plan.prologue for name in call.writes.values()}
         self._constants = Constants({n: schedule.byte_size(self.plan, n, 1) for n in written}, ())
@@ -153,7 +153,7 @@ class CutStep:
             return
         late = {name for op in self.program.operations if op.phase != "forward" for name in op.inputs}
         late -= {name for op in self.program.operations if op.phase == "forward" for name in op.inputs}
-        early = _touched(self._halves[0], self.plan) & late & set(borrowed)
+        early = _touched(self._halves[0]) & late & set(borrowed)
         if early:
             raise KernelearnError(
                 f"The forward part would read {sorted(early)}, which come with the backward part."
@@ -226,10 +226,9 @@ def _halves(plan: Plan, steps: Sequence[Call | Fallback], is_whole: bool) -> Hal
     return first, second
 
 
-def _touched(stretches: Sequence[gathering.Stretch], plan: Plan) -> set[str]:
+def _touched(stretches: Sequence[gathering.Stretch]) -> set[str]:
     """Root buffers that stretches read or write."""
-    names = {n for s in stretches for g in s.groups for call in g.calls for n in call.roles.values()}
-    return {plan.root(name) for name in names if not is_number(name)}
+    return {name for s in stretches for group in s.groups for name in group.reads | group.writes}
 
 
 def _one_table(

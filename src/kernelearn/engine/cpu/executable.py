@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.arrays import Array
+from kernelearn.engine.arrays import Array, Reached, Use
 from kernelearn.engine.cpu import gathering, schedule
 from kernelearn.engine.cpu.announcing import cut_behind
 from kernelearn.engine.cpu.binding import Binding
@@ -72,9 +72,11 @@ class CpuExecutable:
         """Run one step; see `ReferenceExecutable.run`."""
         arrays = inputs if is_checked else self.inputs(inputs)
         with self._lock:
-            results = self.binding(arrays).run(arrays)
-            self._note_changes()
-            return results
+            binding = self.binding(arrays)
+            try:
+                return binding.run(arrays)
+            finally:
+                self._note_changes()
 
     def announce(self, groups: Sequence[Collection[str]]) -> None:
         """Groups of outputs for `visit`; see `Executable`. What runs were bound to is bound again."""
@@ -84,23 +86,20 @@ class CpuExecutable:
         self._announced = usual, few
         self._bindings.clear()
 
-    def visit(
-        self,
-        inputs: Mapping[str, Array],
-        use: Callable[[dict[str, Array]], None],
-        reached: Callable[[int, dict[str, Array]], None] | None = None,
-    ) -> None:
+    def visit(self, inputs: Mapping[str, Array], use: Use, reached: Reached | None = None) -> None:
         """Run, and let `use` have the outputs; see `Executable`."""
         with self._lock:
             binding = self.binding(inputs)
             stops = self._announced[binding.stretches is self.stretches_for_few]
-            binding.compute(
-                inputs, None if reached is None else _Stops(stops, reached, binding.results(inputs))
-            )
-            self._note_changes()
+            behind = None if reached is None else _Stops(stops, reached, binding.results(inputs))
+            try:
+                binding.compute(inputs, behind)
+            finally:
+                self._note_changes()
             use(binding.results(inputs))
 
     def _note_changes(self) -> None:
+        """Weights are others now: also where a run was interrupted, which may have moved some."""
         for variable in self._changed:
             variable.version += 1
 
@@ -245,7 +244,7 @@ class _Stops:
     """
 
     parts: list[int]
-    reached: Callable[[int, dict[str, Array]], None]
+    reached: Reached
     outputs: dict[str, Array]
 
     def __call__(self, part: int) -> None:

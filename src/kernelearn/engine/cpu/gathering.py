@@ -177,6 +177,11 @@ def keep_local(parts: Sequence[Stretch | Fallback], plan: Plan) -> None:
             )
 
 
+def items(parts: Sequence[Stretch | Fallback]) -> list[Group | Fallback]:
+    """The groups, and what the reference engine does, in order."""
+    return [item for part in parts for item in (part.groups if isinstance(part, Stretch) else [part])]
+
+
 def needed_outside(parts: Sequence[Stretch | Fallback], plan: Plan) -> set[str]:
     """Roots of buffers that others than groups need: outputs, and what the reference engine touches."""
     outside = set(map(plan.root, plan.program.outputs.values()))
@@ -199,9 +204,11 @@ def roots(call: Call, plan: Plan) -> tuple[set[str], set[str]]:
 
 def _is_small_dense(call: Call, plan: Plan) -> bool:
     """Whether rows of a call are images, but its weights so few that each image may read them again."""
+    if call.together <= 1:
+        return False
     reads, writes = roots(call, plan)
     weights = sum(_image_bytes(plan, name) for name in reads | writes if not has_images(plan.shape(name)))
-    return call.together > 1 and weights <= SMALL_WEIGHTS
+    return weights <= SMALL_WEIGHTS
 
 
 def _image_bytes(plan: Plan, name: str) -> int:

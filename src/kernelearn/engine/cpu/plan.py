@@ -214,21 +214,39 @@ def identity(value: object) -> str:
 
     Raises: KernelearnError for a value that no text tells from others, such as a function.
     """
-    if value is None or isinstance(value, bool | int | float | str | np.generic):
+    if type(value) in _PLAIN or isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):
         return f"({', '.join(map(identity, value))})"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {identity(value[name])}' for name in sorted(value))}}}"
-    kind = f"{type(value).__module__.removeprefix(f'{__package__}.')}.{type(value).__qualname__}"
+    kind, names = _described(type(value))
     own = getattr(value, "identity", None)
     if isinstance(own, str):
         return f"{kind}({own})"
-    if not is_dataclass(value):
+    if names is None:
         raise KernelearnError(
             f"A kernel's code depends on {value!r}, which has no identity: use numbers, text and dataclasses."
         )
-    return f"{kind}({', '.join(f'{f.name}={identity(getattr(value, f.name))}' for f in fields(value))})"
+    return f"{kind}({', '.join([f'{name}={identity(getattr(value, name))}' for name in names])})"
+
+
+# What a text tells from others.
+_PLAIN = (int, str, bool, type(None), float, np.generic)
+
+
+# What `_described` found.
+_descriptions: dict[type, tuple[str, tuple[str, ...] | None]] = {}
+
+
+def _described(kind: type) -> tuple[str, tuple[str, ...] | None]:
+    """What a class is called in an identity, and the names of its fields; None for no dataclass."""
+    found = _descriptions.get(kind)
+    if found is None:
+        name = f"{kind.__module__.removeprefix(f'{__package__}.')}.{kind.__qualname__}"
+        names = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+        found = _descriptions[kind] = name, names
+    return found
 
 
 def per_image(shape: tuple[int | None, ...]) -> int:

@@ -6,12 +6,13 @@ first group that touches it to the last.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kernelearn.engine.cpu.gathering import Group, Stretch
+from kernelearn.engine.cpu.gathering import Group, Stretch, items
 from kernelearn.engine.cpu.machine.compiler import Function
 from kernelearn.engine.cpu.machine.runtime import COUNTERS, GROUP, JOB, LOCAL, MAX_PARTS, PLACE
 from kernelearn.engine.cpu.places import ALIGNMENT, aligned
@@ -42,15 +43,20 @@ def touched(item: Group | Fallback, plan: Plan) -> tuple[set[str], set[str]]:
     return item.reads, item.writes
 
 
-def lifetimes(items: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
+def in_memory(item: Group | Fallback, plan: Plan) -> set[str]:
+    """Roots of the buffers that are read or written, without those that a group has for itself alone."""
+    reads, writes = touched(item, plan)
+    return (reads | writes) - (item.local if isinstance(item, Group) else set())
+
+
+def lifetimes(steps: Sequence[Group | Fallback], plan: Plan, kept: set[str]) -> dict[str, tuple[int, int]]:
     """Computed buffer -> (first, last) position; `kept` ones live to the end."""
     spans: dict[str, tuple[int, int]] = {}
-    for time, item in enumerate(items):
-        reads, writes = touched(item, plan)
-        for name in (reads | writes) - (item.local if isinstance(item, Group) else set()):
+    for time, item in enumerate(steps):
+        for name in in_memory(item, plan):
             if plan.buffers[name].role == "value":
                 spans[name] = (spans.get(name, (time, time))[0], time)
-    return {n: (first, len(items) if n in kept else last) for n, (first, last) in spans.items()}
+    return {n: (first, len(steps) if n in kept else last) for n, (first, last) in spans.items()}
 
 
 def byte_size(plan: Plan, name: str, images: int) -> int:
@@ -66,20 +72,21 @@ def place(spans: dict[str, tuple[int, int]], sizes: dict[str, int]) -> tuple[dic
     """
     offsets: dict[str, int] = {}
     total = 0
+    # (start, end, first, last) of those that have a place, by start.
+    taken: list[tuple[int, int, int, int]] = []
     for name in sorted(spans, key=lambda n: (-sizes[n], n)):
-        first, last = spans[name]
-        taken = sorted(
-            (offsets[other], offsets[other] + sizes[other])
-            for other in offsets
-            if spans[other][0] <= last and first <= spans[other][1]
-        )
+        (first, last), size = spans[name], sizes[name]
         offset = 0
-        for start, end in taken:
-            if offset + sizes[name] <= start:
+        for start, end, begin, finish in taken:
+            if begin > last or first > finish:
+                continue
+            if offset + size <= start:
                 break
-            offset = max(offset, end)
+            if end > offset:
+                offset = end
         offsets[name] = offset
-        total = max(total, offset + sizes[name])
+        insort(taken, (offset, offset + size, first, last))
+        total = max(total, offset + size)
     return offsets, total
 
 
@@ -105,9 +112,8 @@ def layout(
     Args:
         apart: root buffers that lie somewhere else.
     """
-    items = [item for part in parts for item in (part.groups if isinstance(part, Stretch) else [part])]
     kept = {plan.root(name) for name in plan.program.outputs.values()}
-    spans = {n: span for n, span in lifetimes(items, plan, kept).items() if n not in apart}
+    spans = {n: span for n, span in lifetimes(items(parts), plan, kept).items() if n not in apart}
     sizes = {name: byte_size(plan, name, images) for name in spans}
     offsets, total = place(spans, sizes)
     return Layout(offsets, sizes, total)

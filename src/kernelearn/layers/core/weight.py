@@ -53,9 +53,9 @@ class Weight(Operators, Variable):
 
     @property
     def value(self) -> Any:
-        """The current array; while code is traced, its value in the program. Do not write: use `assign`."""
+        """The current array, read-only (to write, use `assign`); while code is traced, its value there."""
         graph = current()
-        return self._value if graph is None else lifted(graph, self)
+        return self._seen() if graph is None else lifted(graph, self)
 
     @property
     def ndim(self) -> int:

@@ -69,12 +69,27 @@ def total(
     _no_type(node, dtype)
     value = region.value(x)
     places = _places(value, axes)
-    shape = tuple(
-        1 if k in places else size for k, size in enumerate(value.buffer.shape) if keepdims or k not in places
-    )
-    return reduced(
-        region, value, places, keepdims, region.add("sum_to", value.buffer, axes=places, shape=shape)
-    )
+    return reduced(region, value, places, keepdims, _summed(region, value.buffer, places, keepdims))
+
+
+def _summed(region: Region, buffer: Buffer, places: tuple[int, ...], keepdims: bool = True) -> Buffer:
+    """The sum over axes."""
+    shape = _reduced_shape(buffer, places, keepdims)
+    found: Buffer = region.add("sum_to", buffer, axes=places, shape=shape)
+    return found
+
+
+def _reduced_shape(buffer: Buffer, places: tuple[int, ...], keepdims: bool) -> tuple[int | None, ...]:
+    sizes = enumerate(buffer.shape)
+    return tuple(1 if k in places else size for k, size in sizes if keepdims or k not in places)
+
+
+def _without(region: Region, buffer: Buffer, places: tuple[int, ...], keepdims: bool) -> Buffer:
+    """What has size 1 along the reduced axes, without them unless they are to be kept."""
+    if keepdims:
+        return buffer
+    found: Buffer = region.add("reshape", buffer, shape=_reduced_shape(buffer, places, False))
+    return found
 
 
 @rule(aten.sum.default)
@@ -173,17 +188,12 @@ def norm(
     if power not in (None, 2):
         raise CannotTranslate(f"a norm of power {power}")
     value = region.value(x)
-    squares = region.add("square", value.buffer)
     places = _places(value, axes)
-    shape = tuple(1 if k in places else size for k, size in enumerate(squares.shape))
-    whole = region.add("sum_to", squares, axes=places, shape=shape)
+    whole = _summed(region, region.add("square", value.buffer), places)
     is_zero = region.add("equal", whole, number(region, 0.0))
     safe = region.add("where", is_zero, number(region, 1.0), whole)
     root = region.add("where", is_zero, number(region, 0.0), region.add("sqrt", safe))
-    if not keepdims:
-        shape = tuple(size for k, size in enumerate(shape) if k not in places)
-        root = region.add("reshape", root, shape=shape)
-    return reduced(region, value, places, keepdims, root)
+    return reduced(region, value, places, keepdims, _without(region, root, places, keepdims))
 
 
 @rule(aten.logsumexp.default)
@@ -194,12 +204,8 @@ def logsumexp(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -
     largest_of = region.add("reduce_max", value.buffer, axes=places, keepdims=True)
     fixed = region.add("stop_gradient", largest_of)
     shares = region.add("exp", region.add("subtract", value.buffer, fixed))
-    shape = tuple(1 if k in places else size for k, size in enumerate(value.buffer.shape))
-    total_of = region.add("log", region.add("sum_to", shares, axes=places, shape=shape))
-    found = region.add("add", total_of, fixed)
-    if not keepdims:
-        found = region.add("reshape", found, shape=tuple(s for k, s in enumerate(shape) if k not in places))
-    return reduced(region, value, places, keepdims, found)
+    found = region.add("add", region.add("log", _summed(region, shares, places)), fixed)
+    return reduced(region, value, places, keepdims, _without(region, found, places, keepdims))
 
 
 @rule(aten.var.dim)

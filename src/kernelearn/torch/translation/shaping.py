@@ -124,6 +124,14 @@ def expand(region: Region, node: Node, x: Node, sizes: Sequence[Any], implicit: 
     return Value(region.add("broadcast_to", value.buffer, shape=shape), order)
 
 
+@rule(aten.broadcast_tensors.default)
+def broadcast(region: Region, node: Node, tensors: Sequence[Node]) -> tuple[Value, ...]:
+    """Tensors of one shape are what they are, as those that a loss compares."""
+    if len({region.shape(tensor) for tensor in tensors}) > 1:
+        raise CannotTranslate("tensors of several shapes are brought to one")
+    return tuple(region.value(tensor) for tensor in tensors)
+
+
 @rule(standins.repeated)
 def repeat_for_images(region: Region, node: Node, x: Node, images: Node, sizes: Sequence[int]) -> Value:
     """One thing for all images, once for each of them."""

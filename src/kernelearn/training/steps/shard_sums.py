@@ -14,25 +14,24 @@ import numpy as np
 
 from kernelearn.engine.program import Buffer
 from kernelearn.parallel import rounding
-from kernelearn.parallel.rounding import BFLOAT16
+from kernelearn.parallel.rounding import BFLOAT16, TRANSPORTS
 from kernelearn.training.steps.step import Arrays
 
 # Name of a type, or "bfloat16" for float32 numbers that are rounded -> numbers of that kind.
 Vectors = dict[str, np.ndarray]
-_SENT = ("float32", BFLOAT16)
-
 
 # Bytes of a vector from which on it is sent in pieces, and how many: below, they cost more than they save.
 LEAST, PIECES = 1 << 20, 4
 
 
 class Place(NamedTuple):
-    """Where an array lies in its vector."""
+    """Where an array lies in its vector; `is_added`: by the program that makes it."""
 
     label: str
     shape: tuple[int, ...]
     start: int
     end: int
+    is_added: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,11 @@ class Piece:
         return [place.label for place in self.places]
 
     @property
+    def given(self) -> list[Place]:
+        """Of the arrays that a program gives, to be added up here."""
+        return [place for place in self.places if not place.is_added]
+
+    @property
     def cut(self) -> slice:
         """Where it lies in the vector."""
         return slice(self.places[0].start, self.places[-1].end)
@@ -61,7 +65,7 @@ class Piece:
         """Write its arrays, times the share that their shard has of the images."""
         vector = into[self.kind]
         times = vector.dtype.type(share)
-        for label, _, start, end in self.places:
+        for label, _, start, end, _ in self.given:
             np.multiply(found[label].reshape(-1), times, out=vector[start:end])
         if self.kind == BFLOAT16:
             rounding.round_in_place(vector[self.cut])
@@ -70,7 +74,7 @@ class Piece:
         """Add what `store` would write."""
         vector = to[self.kind]
         times, product = vector.dtype.type(share), np.empty(rounding.CHUNK, vector.dtype)
-        for label, _, start, end in self.places:
+        for label, _, start, end, _ in self.given:
             array, sums = found[label].reshape(-1), vector[start:end]
             for part in rounding.chunks(end - start):
                 own = np.multiply(array[part], times, out=product[: part.stop - part.start])
@@ -100,18 +104,22 @@ class Layout:
     places: Mapping[str, Sequence[Place]]
 
     @classmethod
-    def of(cls, buffers: Mapping[str, Buffer], rounded: Collection[str] = ()) -> Layout:
+    def of(
+        cls, buffers: Mapping[str, Buffer], rounded: Collection[str] = (), added: Collection[str] = ()
+    ) -> Layout:
         """For buffers by their labels.
 
         Args:
             rounded: names of buffers of float32 that are rounded to bfloat16 wherever they are summed.
+            added: labels of those that the program adds up which makes them.
         """
         places: dict[str, list[Place]] = {}
         for label, buffer in buffers.items():
             shape = tuple(int(size or 0) for size in buffer.shape)
             of_kind = places.setdefault(BFLOAT16 if buffer.name in rounded else buffer.dtype, [])
             start = of_kind[-1].end if of_kind else 0
-            of_kind.append(Place(label, shape, start, start + int(np.prod(shape, dtype=int))))
+            end = start + int(np.prod(shape, dtype=int))
+            of_kind.append(Place(label, shape, start, end, label in added))
         return cls(places)
 
     def vector(self, kind: str) -> np.ndarray:
@@ -131,7 +139,7 @@ class Layout:
 
     def to_send(self) -> list[Piece]:
         """The pieces in which processes of several machines send the longest vector; none for a short one."""
-        lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in _SENT}
+        lengths = {kind: of_kind[-1].end for kind, of_kind in self.places.items() if kind in TRANSPORTS}
         longest = max(lengths, key=lambda kind: lengths[kind], default=None)
         if longest is None or 4 * lengths[longest] < LEAST:
             return []
@@ -151,7 +159,7 @@ class Layout:
             label: vector[start:end].reshape(shape)
             for kind, places in self.places.items()
             for vector in (combined(kind),)
-            for label, shape, start, end in places
+            for label, shape, start, end, _ in places
         }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernelearn.errors import ArgumentError
+from kernelearn.storage import absolute
 from kernelearn.view.families import css_tokens
 from kernelearn.view.page.asking import Refused
 
@@ -85,7 +86,7 @@ class Frontend:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = None if folder is None else Path(folder).resolve()
+        self.folder = None if folder is None else absolute(folder)
         if self.folder is not None and not (self.folder / "index.html").is_file():
             raise ArgumentError(f"The folder {str(folder)!r} holds no index.html: --frontend wants one.")
 
@@ -116,7 +117,7 @@ class Frontend:
             part in ("", "..", ".") or part.startswith(".") or "\\" in part or "\0" in part for part in parts
         ):
             raise _nothing(path)
-        found = folder.joinpath(*parts).resolve()
+        found = absolute(folder.joinpath(*parts))
         if not found.is_relative_to(folder) or not found.is_file() or found.stat().st_size > _LARGEST:
             raise _nothing(path)
         return _file(found)

@@ -16,6 +16,7 @@ import numpy as np
 from kernelearn.errors import ArgumentError, FormatError, KernelearnError, unknown_name
 from kernelearn.recording.files.manifest import MANIFEST, run_folder
 from kernelearn.recording.run import Run
+from kernelearn.storage import absolute
 
 # Seconds for which a run is not looked at again.
 _FRESH = 0.1
@@ -160,7 +161,7 @@ class Library:
                 f"There is no folder {str(self.lessons)!r} of lessons; give one with Markdown files."
             )
         for place, given in enumerate(paths):
-            path = Path(given).resolve()
+            path = absolute(given)
             if not may_be_missing:
                 run_folder(path)
             name = names[place] if names is not None else None

@@ -18,7 +18,7 @@ from kernelearn._optional import require
 from kernelearn.errors import ArgumentError
 from kernelearn.recording.control import LiveControl
 from kernelearn.recording.recorder import Recorder
-from kernelearn.storage import PathLike
+from kernelearn.storage import PathLike, absolute
 from kernelearn.training.callbacks.base import Logs
 
 _STARTING = 30.0
@@ -132,7 +132,7 @@ class PageProcess:
     """
 
     def __init__(self, folder: Path, host: str = "127.0.0.1", port: int = 0, control: bool = False) -> None:
-        arguments = [str(Path(folder).resolve()), host, str(port), "control" if control else "watch"]
+        arguments = [str(absolute(folder)), host, str(port), "control" if control else "watch"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kernelearn.view.page.process", *arguments],
             stdin=subprocess.PIPE,

@@ -45,8 +45,8 @@ class Notes(Sayings):
         if not passes:
             self.say(
                 "The update came without a forward pass of the module that could be seen: weights and "
-                "updates are recorded, without ledgers. Call the module that is watched; where it is "
-                "compiled, watch what torch.compile gives; in other loops use see_pass."
+                "updates are recorded, without ledgers. Call the module that is watched; in other loops "
+                "use see_pass."
             )
 
     def of_uses(self, found: Assembled) -> None:

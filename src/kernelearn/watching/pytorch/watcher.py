@@ -23,7 +23,7 @@ from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
 from kernelearn.watching.opening import Opening, tried
-from kernelearn.watching.pytorch import checks
+from kernelearn.watching.pytorch import checks, compiled
 from kernelearn.watching.pytorch.assembling import assemble
 from kernelearn.watching.pytorch.graph import Inputs, Pass, find_uses
 from kernelearn.watching.pytorch.holding import held_model
@@ -147,7 +147,7 @@ class Watcher:
         self._share = checks.processes(trained.module)[1]
         self._notes = Notes(trained.names, self.event, self._share < 1)
         self._inputs = Inputs(trained.names.paths)
-        self._is_compiled = hasattr(trained.module, "_orig_mod")
+        self._is_compiled = compiled.is_compiled(trained.module)
         self._step, self._epoch = _Step(), -1
         self._holds_model, self._criterion = holds_model, criterion
         self._handles: list[Any] = []
@@ -397,6 +397,9 @@ class Watcher:
         if self._is_ledger_due:
             passes = self._passes_that_came_back()
             seen.rows = self._step.rows
+            if not passes and not self._is_compiled and compiled.has_compiled():
+                self._is_compiled = True
+                return  # as below: what was compiled and hides its passes was not known
             self._notes.of_module(trained.module, passes)
             # NOTE: before gradients are read, because uses say how weights are laid out.
             trained.names.learn(use for found in passes for use in found.uses)
@@ -464,9 +467,7 @@ class Watcher:
     def _prepare_next(self) -> None:
         """A compiled module hides what it does: the next recorded step runs without its compiled code."""
         if self._is_compiled:
-            import torch
-
-            torch.compiler.set_stance("force_eager" if self._is_ledger_due else "default")
+            compiled.run_eagerly(self._is_ledger_due)
 
     # --- ending
 
@@ -499,9 +500,7 @@ class Watcher:
             handle.remove()
         self._handles = []
         if self._is_compiled:
-            import torch
-
-            torch.compiler.set_stance("default")
+            compiled.run_eagerly(False)
         if self._book is not None:
             self._book.close(kind)
 

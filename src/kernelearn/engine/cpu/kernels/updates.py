@@ -60,17 +60,23 @@ class StepNumbers:
 
 def lower_update(plan: Plan, op: Operation) -> bool:
     """param, *slots <- one step; operands (param, grad, learning rate, step, *slots)."""
-    rate, step, *slots = op.inputs[2:]
-    if UPDATES[op.operator].whole is not None or not _fits(plan, op, slots):
+    if UPDATES[op.operator].whole is not None or not _fits(plan, op):
         return False
+    _add_update(plan, op, *_operands(plan, op))
+    return True
+
+
+def _operands(plan: Plan, op: Operation) -> tuple[list[str], dict[str, str]]:
+    """The slots that are arrays, and what the numbers of a step are read from; that is added to the plan."""
+    rate, step, *slots = op.inputs[2:]
     numbers = UPDATES[op.operator].numbers
     arrays = slots[: len(slots) - len(numbers)]
     given = {"rate": rate, "step": step}
-    if numbers:
-        counted = {"step": step} if op.attrs["every"] > 1 else {}
-        given = counted | _add_coefficients(plan, op, given, dict(zip(numbers, slots[len(arrays) :])))
-    _add_update(plan, op, arrays, given)
-    return True
+    if not numbers:
+        return arrays, given
+    counted = {"step": step} if op.attrs["every"] > 1 else {}
+    found = _add_coefficients(plan, op, given, dict(zip(numbers, slots[len(arrays) :])))
+    return arrays, counted | found
 
 
 def _add_coefficients(
@@ -91,8 +97,8 @@ def _names(operator: str) -> tuple[str, ...]:
     return (*UPDATES[operator].coefficient_names, "decay")
 
 
-def _fits(plan: Plan, op: Operation, slots: Sequence[str]) -> bool:
-    param, grad, rate, step = op.inputs[:4]
+def _fits(plan: Plan, op: Operation) -> bool:
+    param, grad, rate, step, *slots = op.inputs
     kinds = (plan.dtype(rate), plan.dtype(step)) == ("float64", "int64")
     return kinds and plan.is_float(param, grad, *slots) and tuple(op.outputs) == (param, *slots)
 
@@ -103,7 +109,7 @@ def _add_update(plan: Plan, op: Operation, slots: Sequence[str], numbers: dict[s
     if UPDATES[op.operator].factor is not None:
         _add_in_two_passes(plan, op, slots, numbers)
         return
-    arrays = {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
+    arrays = _arrays(param, slots)
     plan.call(
         op,
         Update(Step(op.operator, op.attrs, tuple(arrays))),
@@ -192,7 +198,7 @@ class Along:
 
 @dataclass(frozen=True)
 class Step:
-    """The step of an optimiser where another kernel makes the gradient: of one vector after another.
+    """The step of an optimiser on one vector after another, in whichever kernel has the gradient.
 
     Attributes:
         arrays: roles of the parameter and its slots.
@@ -223,18 +229,17 @@ def find_step(plan: Plan, op: Operation) -> tuple[Step, dict[str, str], dict[str
 
     None for one that does not go entry by entry in a single pass. What it needs besides is added to the plan.
     """
-    rate, number, *slots = op.inputs[2:]
     update = UPDATES[op.operator]
-    if update.whole is not None or update.factor is not None or op.attrs["every"] > 1:
+    if update.whole is not None or update.factor is not None or op.attrs["every"] > 1 or not _fits(plan, op):
         return None
-    if not _fits(plan, op, slots):
-        return None
-    arrays = {"param": op.inputs[0]}
-    arrays |= {f"slot{i}": name for i, name in enumerate(slots[: len(slots) - len(update.numbers)])}
-    given = {"rate": rate, "step": number}
-    if update.numbers:
-        given = _add_coefficients(plan, op, given, dict(zip(update.numbers, slots[len(arrays) - 1 :])))
+    slots, given = _operands(plan, op)
+    arrays = _arrays(op.inputs[0], slots)
     return Step(op.operator, op.attrs, tuple(arrays)), {**arrays, **given}, arrays
+
+
+def _arrays(param: str, slots: Sequence[str]) -> dict[str, str]:
+    """Role -> buffer of what a step moves."""
+    return {"param": param, **{f"slot{i}": name for i, name in enumerate(slots)}}
 
 
 @dataclass(frozen=True)

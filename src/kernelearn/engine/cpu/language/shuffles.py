@@ -22,14 +22,22 @@ def transpose(k: Kernel, rows: list[Value]) -> list[Value]:
     low = ", ".join(f"i32 {i // 2 + (i % 2) * width}" for i in range(width))
     high = ", ".join(f"i32 {i // 2 + half + (i % 2) * width}" for i in range(width))
     turns = width.bit_length() - 1
-    for _ in range(turns):
+    for turn in range(turns):
         mixed = []
         for a, b in zip(rows[:half], rows[half:]):
             for order in (low, high):
                 shuffle = f"shufflevector {k.vector} {a}, {k.vector} {b}, <{width} x i32> <{order}>"
                 mixed.append(k.value(shuffle, k.vector))
-        rows = mixed
+        # NOTE: LLVM looks for one shuffle in place of several, through all that it sees, in vain.
+        rows = [_fenced(k, row) for row in mixed] if turn % 2 and turn + 1 < turns else mixed
     return rows
+
+
+def _fenced(k: Kernel, vector: Value) -> Value:
+    """The same vector; LLVM does not look behind it. It makes no instruction."""
+    name = f"@llvm.arithmetic.fence.{k.vector.suffix}"
+    k.declare(f"{k.vector} {name}({k.vector})")
+    return k.value(f"call {k.vector} {name}({k.vector} {vector})", k.vector)
 
 
 def interleaved(k: Kernel, vectors: list[Value]) -> list[tuple[int, Value]]:

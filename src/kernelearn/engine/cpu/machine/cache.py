@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
+import stat
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from kernelearn.errors import ArgumentError
@@ -23,10 +24,17 @@ SUFFIX, PART = ".klo", ".part"
 MAX_BYTES = 256 * 2**20
 # A file that is being written is not touched for so long.
 PART_SECONDS = 3600
-# The folder is kept small when a process writes its first entry, and after so many more.
-SHRINK_EVERY = 256
+# An entry that was used within so long is not marked as used again.
+FRESH_SECONDS = 600
+# Looking at the whole folder takes long. A process does when it writes its first entry, unless one has within
+# so many seconds, and again when it has written this share of what still had place, or of the limit if that
+# is more: others may write, too.
+LOOK_SECONDS, SHARE_OF_FREE, SHARE_OF_LIMIT = 3600, 4, 64
+# An empty file, written anew when the folder was looked at.
+STAMP = "looked"
 
-_written = itertools.count()
+# Bytes that this process may write before it looks; None: it has written nothing yet.
+_allowance: int | None = None
 
 
 def folder() -> Path | None:
@@ -61,39 +69,68 @@ def has(digest: str) -> bool:
 
 def read(digest: str) -> bytes | None:
     """The object of an entry, or None if there is none that can be trusted."""
+    return read_all([digest]).get(digest)
+
+
+def read_all(digests: Iterable[str]) -> dict[str, bytes]:
+    """The objects of the entries that there are, and that can be trusted."""
     root = folder()
-    if root is None:
-        return None
-    path = root / (digest + SUFFIX)
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(OSError):
+        if root is None or not _is_ours(root.stat()):
+            return found
+        for digest in digests:
+            blob = _read(os.path.join(root, digest + SUFFIX), digest)
+            if blob is not None:
+                found[digest] = blob
+    return found
+
+
+def _read(path: str, digest: str) -> bytes | None:
     try:
-        if not path.is_file() or not _is_ours(root) or not _is_ours(path):
+        status = os.stat(path)
+        # NOTE: opening a pipe would wait for somebody who writes into it.
+        if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
             return None
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
     except OSError:
         return None
     start = len(MAGIC) + 64
     blob = content[start:]
-    expected = MAGIC + _seal(digest, blob)
-    if content[:start] != expected:
+    if content[:start] != MAGIC + _seal(digest, blob):
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)  # the oldest entries go first
+    if time.time() - status.st_mtime > FRESH_SECONDS:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the oldest entries go first
     return blob
 
 
 def write(digest: str, blob: bytes) -> None:
     """Keep an object; does nothing where that is impossible."""
+    global _allowance
     root = folder()
     if root is None:
         return
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_ours(root):
+        if _is_ours(root.stat()):
             _replace(root, digest + SUFFIX, MAGIC + _seal(digest, blob) + blob)
     except OSError:
         return
-    if next(_written) % SHRINK_EVERY == 0:
+    if _allowance is None:
+        _allowance = max_bytes() // SHARE_OF_LIMIT if _was_looked_at(root) else 0
+    _allowance -= len(blob)
+    if _allowance < 0:
         shrink()
+
+
+def _was_looked_at(root: Path) -> bool:
+    """Whether some process has seen lately that the folder is small."""
+    try:
+        return 0 <= time.time() - (root / STAMP).stat().st_mtime < LOOK_SECONDS
+    except OSError:
+        return False
 
 
 def _replace(root: Path, name: str, content: bytes) -> None:
@@ -114,21 +151,27 @@ def shrink(limit: int | None = None) -> None:
 
     Also deletes what a crash left half written, once it is too old to be another process's work.
     """
+    global _allowance
+    root, limit = folder(), max_bytes() if limit is None else limit
     total, now = 0, time.time()
     for modified, size, path in sorted(_files(), reverse=True):
-        if path.suffix == PART:
+        if path.endswith(PART):
             is_kept = now - modified < PART_SECONDS
         else:
             total += size
-            is_kept = total <= (max_bytes() if limit is None else limit)
+            is_kept = total <= limit
         if not is_kept:
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)
+    with contextlib.suppress(OSError):
+        if root is not None:
+            _replace(root, STAMP, b"")
+    _allowance = max((limit - total) // SHARE_OF_FREE, limit // SHARE_OF_LIMIT)
 
 
 def size() -> tuple[int, int]:
     """Number of entries and their bytes."""
-    sizes = [size for _, size, path in _files() if path.suffix == SUFFIX]
+    sizes = [size for _, size, path in _files() if path.endswith(SUFFIX)]
     return len(sizes), sum(sizes)
 
 
@@ -139,7 +182,7 @@ def state() -> str:
         return "off (KERNELEARN_CACHE_DIR=off, or this user has no home folder)"
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not _is_ours(root):
+        if not _is_ours(root.stat()):
             return (
                 "ignored: others may write to it; run chmod 700 on it, or name another KERNELEARN_CACHE_DIR"
             )
@@ -159,7 +202,7 @@ def max_bytes() -> int:
     return int(given) * 2**20 if given else MAX_BYTES
 
 
-def _files() -> list[tuple[float, int, Path]]:
+def _files() -> list[tuple[float, int, str]]:
     """(time of last use, bytes, path) of all our files; other processes may delete some meanwhile."""
     root = folder()
     found = []
@@ -168,7 +211,7 @@ def _files() -> list[tuple[float, int, Path]]:
             with contextlib.suppress(OSError):
                 if entry.name.endswith((SUFFIX, PART)):
                     status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
+                    found.append((status.st_mtime, status.st_size, entry.path))
     return found
 
 
@@ -177,9 +220,8 @@ def _seal(digest: str, blob: bytes) -> bytes:
     return hashlib.sha256(digest.encode() + blob).hexdigest().encode()
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(status: os.stat_result) -> bool:
     """Nobody else owns it or can write to it. Loading an object means running it."""
     if sys.platform == "win32":
         return True
-    status = path.stat()
     return status.st_uid == os.getuid() and not status.st_mode & 0o022

@@ -1,4 +1,4 @@
-"""From LLVM IR to callable addresses: optimise, emit objects, link them into this process.
+"""From LLVM IR to callable addresses: objects that are compiled once, linked into this process.
 
 Objects are kept on disk (`cache`), so that a kernel is compiled once per machine. In the process, all that a
 program lacks is linked into one library: it takes two memory maps, as each single kernel would, and a process
@@ -12,8 +12,6 @@ import contextlib
 import functools
 import gc
 import hashlib
-import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernelearn.engine.cpu.machine import cache
+from kernelearn.engine.cpu.machine import cache, codegen
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.errors import KernelearnError
 
@@ -32,9 +30,9 @@ ENGINE = Path(__file__).resolve().parents[2]
 KEPT_FUNCTIONS = 2048
 # Memory maps that are left to the rest of the process.
 SPARE_MAPS = 500
-
-# Held by who compiles, links or unloads.
-lock = threading.RLock()
+# Maps that a library may take, with what else the process does meanwhile; so many are linked at most before
+# maps are counted again.
+MAPS_OF_LIBRARY, MOST_UNCOUNTED = 8, 32
 
 
 class Library:
@@ -50,7 +48,7 @@ class Library:
 
         Raises: KernelearnError if it has none of this name.
         """
-        with lock:
+        with codegen.lock:
             address = self._engine.get_function_address(name)
         if not address:
             raise KernelearnError(
@@ -70,6 +68,8 @@ class Function:
 # The functions of this process by the name of their cache entry, and those that were used last, in order.
 _functions: weakref.WeakValueDictionary[str, Function] = weakref.WeakValueDictionary()
 _recent: dict[str, Function] = {}
+# Limit of memory maps -> libraries that certainly find place before they have to be counted again.
+_uncounted: dict[int, int] = {}
 # Engines of libraries that nobody holds.
 _unused: deque[Any] = deque()
 
@@ -86,7 +86,7 @@ def load(key: str, target: Target, text: Callable[[str], str]) -> Function:
 
 
 def _compiled(digest: str, target: Target, text: Callable[[str], str]) -> bytes:
-    return compile_object(text(function_name(digest)), target)
+    return codegen.compile_object(text(function_name(digest)), target)
 
 
 def load_missing(
@@ -99,11 +99,7 @@ def load_missing(
     """
     wanted = list(dict.fromkeys(digests))
     found = {digest: function for digest in wanted if (function := _functions.get(digest)) is not None}
-    blobs: dict[str, bytes] = {}
-    for digest in wanted:
-        blob = None if digest in found else cache.read(digest)
-        if blob is not None:
-            blobs[digest] = blob
+    blobs = cache.read_all(digest for digest in wanted if digest not in found)
     missing = [digest for digest in wanted if digest not in found and digest not in blobs]
     for digest, blob in compile_all(missing).items() if missing else ():
         cache.write(digest, blob)
@@ -117,7 +113,7 @@ def load_missing(
 
 def _keep(found: Mapping[str, Function]) -> None:
     """Hold these functions, and let go of the ones that were not used for longest."""
-    with lock:
+    with codegen.lock:
         _functions.update(found)
         for digest, function in found.items():
             _recent.pop(digest, None)
@@ -128,7 +124,7 @@ def _keep(found: Mapping[str, Function]) -> None:
 
 def forget() -> None:
     """Hold no functions but those that programs use, and find none of them again."""
-    with lock:
+    with codegen.lock:
         _recent.clear()
         _functions.clear()
 
@@ -154,58 +150,17 @@ def _versions() -> str:
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_default_triple()} {code}"
 
 
-@functools.cache
-def _initialised() -> Any:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
-
-
-@functools.cache
-def machine(target: Target) -> Any:
-    """LLVM's code generator for a target."""
-    return _new_machine(target)
-
-
-def _new_machine(target: Target) -> Any:
-    host = _initialised().Target.from_default_triple()
-    return host.create_target_machine(cpu=target.cpu, features=target.features, opt=3, jit=True)
-
-
-def compile_object(text: str, target: Target) -> bytes:
-    """Optimise a module and give its object file.
-
-    The passes are few: the emitted code is already in the shape that the machine needs, and LLVM's own loop
-    and vector passes would only undo it.
-    """
-    llvm = _initialised()
-    with lock:
-        module = llvm.parse_assembly(text)
-        module.triple = llvm.get_default_triple()
-        builder = llvm.create_pass_builder(
-            machine(target), llvm.create_pipeline_tuning_options(speed_level=2)
-        )
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-        passes.run(module, builder)
-        return bytes(machine(target).emit_object(module))
-
-
 def link(blobs: Iterable[bytes], target: Target) -> Library:
     """Load object files into the process, as one library.
 
     Raises: KernelearnError if the process has no memory maps left for it.
     """
-    llvm = _initialised()
-    with lock:
+    llvm = codegen.initialised()
+    with codegen.lock:
         _unload()
         _check_maps()
         # NOTE: an engine owns its code generator.
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine(target))
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), codegen.new_machine(target))
         for blob in blobs:
             engine.add_object_file(llvm.ObjectFileRef.from_data(blob))
         engine.finalize_object()
@@ -235,8 +190,16 @@ def _check_maps() -> None:
 
 
 def _is_crowded() -> bool:
+    """Whether memory maps run short; they are not counted for each library, as that takes long."""
     limit = max_maps()
-    return limit is not None and count_maps() + SPARE_MAPS > limit
+    if limit is None:
+        return False
+    if _uncounted.get(limit, 0) > 0:
+        _uncounted[limit] -= 1
+        return False
+    free = limit - SPARE_MAPS - count_maps()
+    _uncounted[limit] = min(free // MAPS_OF_LIBRARY, MOST_UNCOUNTED)
+    return free < 0
 
 
 @functools.cache
@@ -253,9 +216,3 @@ def count_maps() -> int:
     with contextlib.suppress(OSError):
         return Path("/proc/self/maps").read_bytes().count(b"\n")
     return 0
-
-
-# NOTE: a process that forks while another of its threads compiles would leave its child a locked lock and
-# half an object: forking waits for the compiler.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)

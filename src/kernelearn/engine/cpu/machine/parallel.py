@@ -1,101 +1,127 @@
-"""Compiling many kernels at once: in helper processes and in this one, with a line of progress."""
+"""Compiling many kernels at once, in several threads, with a line of progress.
+
+While this thread writes the text of kernels, others compile those that are written, the largest first.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from kernelearn.engine.cpu.machine import compiler, threads
+from kernelearn.engine.cpu.machine import codegen, compiler, threads
 from kernelearn.engine.cpu.machine.target import Target
-from kernelearn.engine.cpu.machine.worker import Worker, can_start
 from kernelearn.engine.progress import Progress
 
-# Characters of LLVM IR that are worth a helper process: it starts in 0.2 s and compiles 2 million a second.
-TEXT_PER_WORKER = 700_000
-MAX_WORKERS = 15
+# Threads beside the caller's.
+MAX_HELPERS = 15
+STACK_BYTES = 2**23
+# Seconds between two looks at how far the others are.
+LOOK = 0.05
 
 
-def compile_all(texts: Mapping[str, str], target: Target) -> dict[str, bytes]:
-    """Object files of modules: name -> blob, for name -> text. The largest are compiled first."""
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for name in sorted(texts, key=lambda n: -len(texts[n])):
-        waiting.put(name)
-    blobs: dict[str, bytes] = {}
-    progress = Progress("Compiling {total} kernels for this processor, once: {done}/{total}", len(texts))
-    with _helpers(_worker_count(texts), waiting, texts, target, blobs):
-        while True:
-            for name in _taken(waiting):
-                blobs[name] = compiler.compile_object(texts[name], target)
-                progress.show(len(blobs))
-            if len(blobs) == len(texts):
-                break
-            # The helpers have the rest; what one of them fails at comes back.
-            time.sleep(0.002)
-            progress.show(len(blobs))
+class _Work:
+    """Modules that wait to be compiled, and what became of the others."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.blobs: dict[str, bytes] = {}
+        self.error: BaseException | None = None
+        # (minus the length, name, text); those of nobody, which end a helper, come last.
+        self._waiting: queue.PriorityQueue[tuple[float, str, str]] = queue.PriorityQueue()
+
+    def add(self, name: str, text: str) -> None:
+        """One more module."""
+        self._waiting.put((-len(text), name, text))
+
+    def end(self) -> None:
+        """No more come: one helper will know."""
+        self._waiting.put((1.0, "", ""))
+
+    def give_up(self) -> None:
+        """Let nobody begin with another one."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+
+    def compile_one(self, is_patient: bool) -> bool:
+        """Compile the largest that waits; whether there may be more.
+
+        Args:
+            is_patient: whether to wait for one.
+        """
+        try:
+            _, name, text = self._waiting.get(is_patient)
+        except queue.Empty:
+            return False
+        if not name:
+            return False
+        self.blobs[name] = codegen.compile_object(text, self.target)
+        return True
+
+    def help(self) -> None:
+        """Compile until no more come; what goes wrong is kept for the caller."""
+        try:
+            while self.error is None and self.compile_one(is_patient=True):
+                pass
+        except BaseException as error:
+            self.error = error
+
+
+def compile_all(names: Sequence[str], text: Callable[[str], str], target: Target) -> dict[str, bytes]:
+    """Object files of modules: name -> blob.
+
+    Args:
+        text: gives the LLVM IR of a module.
+    """
+    work, total = _Work(target), len(names)
+    progress = Progress("Compiling {total} kernels for this processor, once: {done}/{total}", total)
+    with _helpers(min(total, threads.get_num_threads(), MAX_HELPERS + 1) - 1, work) as helpers:
+        for name in names:
+            work.add(name, text(name))
+            progress.show(len(work.blobs))
+        while work.error is None and work.compile_one(is_patient=False):
+            progress.show(len(work.blobs))
+        for _ in helpers:
+            work.end()
+        for helper in helpers:
+            while helper.is_alive():
+                helper.join(LOOK)
+                progress.show(len(work.blobs))
     progress.end()
-    return blobs
-
-
-def _worker_count(texts: Mapping[str, str]) -> int:
-    if not can_start():
-        return 0
-    useful = sum(map(len, texts.values())) // TEXT_PER_WORKER
-    return max(0, min(useful, threads.get_num_threads() - 1, MAX_WORKERS))
-
-
-def _taken(waiting: queue.SimpleQueue[str]) -> Iterator[str]:
-    """Entries of the queue until it is empty."""
-    with contextlib.suppress(queue.Empty):
-        while True:
-            yield waiting.get_nowait()
+    if work.error is not None:
+        raise work.error
+    return work.blobs
 
 
 @contextlib.contextmanager
-def _helpers(
-    count: int,
-    waiting: queue.SimpleQueue[str],
-    texts: Mapping[str, str],
-    target: Target,
-    blobs: dict[str, bytes],
-) -> Iterator[None]:
-    """Helper processes that take from the queue, each driven by a thread, until the block is left."""
-    workers: list[Worker] = []
-    with contextlib.suppress(OSError):  # no more processes: do with these
-        workers.extend(Worker() for _ in range(count))
-    drivers = [
-        threading.Thread(target=_drive, args=(worker, waiting, texts, target, blobs), daemon=True)
-        for worker in workers
-    ]
+def _helpers(count: int, work: _Work) -> Iterator[list[threading.Thread]]:
+    """Threads that compile with the caller, until the block is left; without more of them, these do."""
+    helpers: list[threading.Thread] = []
     try:
-        for driver in drivers:
-            with contextlib.suppress(RuntimeError):  # no more threads
-                driver.start()
+        with contextlib.suppress(RuntimeError), _deep_stacks():  # no more threads
+            for _ in range(count):
+                helper = threading.Thread(target=work.help, name="kernelearn-compile", daemon=True)
+                helper.start()
+                helpers.append(helper)
+        yield helpers
+    finally:
+        work.give_up()
+        for _ in helpers:
+            work.end()
+        for helper in helpers:
+            helper.join()
+
+
+@contextlib.contextmanager
+def _deep_stacks() -> Iterator[None]:
+    """Threads that are started inside have the stack that LLVM is used to: some systems give far less."""
+    usual = threading.stack_size(STACK_BYTES)
+    try:
         yield
     finally:
-        for worker in workers:
-            worker.close()
-        for driver in drivers:
-            if driver.ident is not None:
-                driver.join(timeout=5)
-
-
-def _drive(
-    worker: Worker,
-    waiting: queue.SimpleQueue[str],
-    texts: Mapping[str, str],
-    target: Target,
-    blobs: dict[str, bytes],
-) -> None:
-    """Have a helper compile what is waiting; what it fails at goes back, and the helper is left alone."""
-    for name in _taken(waiting):
-        blob = worker.compile(texts[name], target)
-        if blob is None:
-            waiting.put(name)
-            return
-        blobs[name] = blob
+        threading.stack_size(usual)
 
 
 def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str]) -> list[compiler.Function]:
@@ -108,9 +134,8 @@ def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str
     digests = [compiler.entry_digest(key, target) for key in keys]
     first = {digest: number for number, digest in reversed(list(enumerate(digests)))}
 
-    def compiled(missing: list[str]) -> dict[str, bytes]:
-        texts = {digest: text(first[digest], compiler.function_name(digest)) for digest in missing}
-        return compile_all(texts, target)
+    def text_of(digest: str) -> str:
+        return text(first[digest], compiler.function_name(digest))
 
-    found = compiler.load_missing(digests, target, compiled)
+    found = compiler.load_missing(digests, target, lambda missing: compile_all(missing, text_of, target))
     return [found[digest] for digest in digests]

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kernelearn.engine.cpu.machine import cache, compiler
+from kernelearn.engine.cpu.machine import cache, codegen, compiler
 from kernelearn.engine.cpu.machine.runtime import POOL, runtime_text
 from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.errors import ArgumentError
@@ -104,7 +104,7 @@ class _Runtime:
         digest = compiler.entry_digest(key, target)
         blob = cache.read(digest)
         if blob is None:
-            blob = compiler.compile_object(text, target)
+            blob = codegen.compile_object(text, target)
             cache.write(digest, blob)
         self._library = compiler.link([blob], target)
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
@@ -135,7 +135,7 @@ def runtime() -> _Runtime:
     """The native loop, compiled once even if several threads ask at once."""
     global _native
     if _native is None:
-        with compiler.lock:
+        with codegen.lock:
             if _native is None:
                 _native = _Runtime()
     return _native

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kernelearn.engine.cpu.gathering import Stretch
+from kernelearn.engine.cpu.gathering import Stretch, items
 from kernelearn.engine.cpu.plan import Fallback, Plan
+from kernelearn.engine.cpu.schedule import in_memory
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation, Program
 from kernelearn.engine.work import byte_count
@@ -34,13 +35,7 @@ _BETWEEN = frozenset({"bias_add", "affine", "activation"})
 
 def moved_bytes(parts: Sequence[Stretch | Fallback], plan: Plan, images: int) -> int:
     """Bytes from and to memory of a run on so many images."""
-    touched: list[Iterable[str]] = []
-    for part in parts:
-        if isinstance(part, Fallback):
-            names = dict.fromkeys(map(plan.root, (*part.operation.inputs, *part.operation.outputs)))
-            touched.append(name for name in names if name in plan.buffers)
-        else:
-            touched += [(group.reads | group.writes) - group.local for group in part.groups]
+    touched = (in_memory(item, plan) for item in items(parts))
     return sum(byte_count((plan.buffers[name] for name in names), images) for names in touched)
 
 

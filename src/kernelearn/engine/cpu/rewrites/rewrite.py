@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -24,13 +25,23 @@ class Rewrite:
 
     def __call__(self, program: Program) -> Program:
         """The rewritten program; operations that are new in it tell which rewrite made them."""
-        known = set(map(id, program.operations))
         rewritten = self.function(program)
+        if _are_same(rewritten, program):
+            return program
+        known = set(map(id, program.operations))
         operations = tuple(
             op if id(op) in known else replace(op, made_by=(*op.made_by, self.name))
             for op in rewritten.operations
         )
         return replace(rewritten, operations=operations)
+
+
+def _are_same(first: Program, second: Program) -> bool:
+    """Whether two programs hold the very same objects."""
+    if first.outputs != second.outputs or first.gradients != second.gradients:
+        return False
+    pairs = ((first.operations, second.operations), (first.buffers.values(), second.buffers.values()))
+    return all(len(a) == len(b) and all(map(operator.is_, a, b)) for a, b in pairs)
 
 
 def in_order(*rewrites: Rewrite) -> tuple[Rewrite, ...]:

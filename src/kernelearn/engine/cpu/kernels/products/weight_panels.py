@@ -29,6 +29,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
 )
 from kernelearn.engine.cpu.kernels.products.copies import rounded
+from kernelearn.engine.cpu.kernels.products.panels import tile_rows
 from kernelearn.engine.cpu.kernels.updates import Step, find_step
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
@@ -44,25 +45,8 @@ TILES, WANTED_TASKS = 4, 16
 # Parts of a tile's rows; before each a part of the next tile's weights is asked for.
 PARTS = 4
 
-
 # Row and vector of a tile.
 Place = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """rows inputs x vectors of outputs in registers."""
-
-    rows: int
-    vectors: int
-
-
-def choose_tile(outer: int, width: int, registers: int) -> Tile:
-    """As many sums as registers allow."""
-    full = -(-outer // width)
-    if registers < 32:
-        return Tile(6, min(full, 2))
-    return Tile(8, min(full, 3))
 
 
 def fits(plan: Plan, op: Operation) -> bool:
@@ -107,12 +91,12 @@ def _lower(
     copied = replace(gradient, phase=op.phase)
     is_rounded = has_rounded_operands(gradient) and not pairs
     names = [image_pairs(plan, copied, name) if pairs else name for name in copied.inputs]
-    tile = choose_tile(outer, plan.target.width, plan.target.registers)
-    blocks = Blocks(outer, plan.target.width, tile.vectors)
-    x = _strips(plan, copied, names[0], Strips(inner, rows, tile.rows, tile.rows, TILES, pairs, is_rounded))
+    (tile, vectors), width = tile_rows(plan.target), plan.target.width
+    blocks = Blocks(outer, width, min(vectors, -(-outer // width)))
+    x = _strips(plan, copied, names[0], Strips(inner, rows, tile, tile, TILES, pairs, is_rounded))
     last = blocks.tail_vectors * blocks.width or blocks.lanes
     g = _strips(plan, copied, names[1], Strips(outer, rows, blocks.lanes, last, 1, pairs, is_rounded))
-    code = WeightPanels(inner, outer, rows, blocks, tile.rows, pairs, step)
+    code = WeightPanels(inner, outer, rows, blocks, tile, pairs, step)
     plan.call(
         op,
         code,
@@ -121,7 +105,7 @@ def _lower(
         Tasks(fixed=code.down * code.across),
         flops=(2.0 * inner * outer * rows, 0.0 if step is None else 10.0 * inner * outer),
         saving=PAIRS_SAVING if pairs else 1.0,
-        note=f"panels, tile {tile.rows}x{tile.vectors}{products(copied, pairs)}"
+        note=f"panels, tile {tile}x{blocks.vectors}{products(copied, pairs)}"
         + ("" if step is None else ", with the update"),
     )
     return True

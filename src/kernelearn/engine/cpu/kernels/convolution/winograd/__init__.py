@@ -1,1 +1,1 @@
-"""Windows of 3 x 3 in fewer multiplications."""
+"""Convolutions in fewer multiplications: minimal filtering along one to three axes."""

@@ -37,12 +37,11 @@ from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
 from kernelearn.engine.cpu.kernels.packing import block_offset, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
-# Input channels a turn of the inner loop.
-UNROLL = 2
 # Input channels of one sum, about.
 LONG_SUM = 32
 
@@ -144,7 +143,7 @@ class _Convolution:
         k, inner, lanes = self.k, self.t.x[3], vectors * self.k.width
         step = point_stride(self.count, lanes)
         count = max(1, round(inner / LONG_SUM))
-        piece = -(-inner // count // UNROLL) * UNROLL
+        piece = -(-inner // count // 2) * 2  # the inner loop has two channels a turn
         with k.loop(0, self.t.points) as point, k.loop(0, used, self.p.tiles) as tile:
             x, w = point * self.stride + tile * self.depth, weights + point * (inner * lanes)
             y = point * step + tile * lanes
@@ -169,12 +168,7 @@ class _Convolution:
                 for v, register in enumerate(row):
                     k.set(register, k.fma(value, held[v], k.get(register)))
 
-        full = channels // UNROLL * UNROLL
-        with k.loop(0, full, UNROLL) as c:
-            for u in range(UNROLL):
-                turn(c + u)
-        for rest in range(full, channels):
-            turn(k.const(rest))
+        two_a_turn(k, channels, turn)
         for i, row in enumerate(sums):
             for v, register in enumerate(row):
                 at, total = y + i * lanes + v * k.width, k.get(register)
@@ -186,8 +180,8 @@ class _Convolution:
         maps = [axis.filter.outputs for axis in t.axes]
         step, side = point_stride(self.count, lanes), outputs_of(t)
         image, unit = unit // t.units, unit % t.units
-        for place in each_tile(k, t, unit):
-            at, offsets = side.located(place, [span.kept for span in place.spans])
+        for place in each_tile(k, t, unit, side.alike):
+            at, offsets = side.located(place)
             corner = image * math.prod(t.y) + at + channel
             for v in range(vectors):
                 source = (tile + place.tile) * lanes + v * k.width
