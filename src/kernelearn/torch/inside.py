@@ -12,7 +12,7 @@ import torch
 
 from kernelearn.errors import MissingDependencyError
 
-# Versions with which all of tests/parity/live_torch_*.py has been run.
+# Versions that were tried: 2.13 with all of tests/parity/live_torch_*.py, the others with a part of it.
 TRIED = ("2.12", "2.13", "2.14")
 
 
