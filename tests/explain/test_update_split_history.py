@@ -8,7 +8,7 @@ import pytest
 
 from kernelearn import explain, optimizers
 from kernelearn.engine.updates import UPDATES
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, UnknownNameError
 from tests.explain.training_runs import CLASSES, OPTIMIZERS, SAMPLES, data, run_with, small_network, train
 from tests.sweeps import some
 
@@ -131,3 +131,14 @@ def test_messages():
         explain.history(run, "conv", (0, 0))
     with pytest.raises(ArgumentError, match="weights of the steps 98 and 8"):
         explain.history(run, "conv", INDEX, first=99)
+
+
+def test_a_history_of_an_optimiser_that_is_not_known(monkeypatch):
+    """Such as one of PyTorch's that is recorded without being taken apart."""
+    run = train(small_network(), "sgd")
+    monkeypatch.setattr(type(run), "update_rule", lambda *_: RULE)
+    with pytest.raises(UnknownNameError, match=r"torch\.Adadelta"):
+        explain.history(run, "conv", INDEX)
+
+
+RULE = {"kind": "torch.Adadelta", "attrs": {}, "slots": []}
