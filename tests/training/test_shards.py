@@ -15,6 +15,7 @@ from kernelearn.training.steps.cutting import CUT, cut_step
 from tests.parallel import threads
 from tests.sweeps import some
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* processes share .* shards")
 ROWS = 28
 X = np.random.default_rng(0).normal(size=(ROWS, 6, 6, 1)).astype("float32")
 Y = np.arange(ROWS) % 3
