@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kernelearn.bench import report
+from kernelearn.bench import figure, report
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.sections import distributed
 from kernelearn.bench.sections.distributed import Cost, fitted
@@ -41,11 +41,31 @@ def test_more_processes_are_less_efficient():
     assert all(0 < later < sooner < 1 for sooner, later in itertools.pairwise(shares))
 
 
+def test_a_machine_with_all_cores_at_work_gains_nothing_from_more_processes():
+    steps = [Cost(1e-5, 1e-10).on_one_machine(p, 1.0, 1.3, 10**6, 2) for p in (1, 2, 3, 4)]
+    assert steps[0] == pytest.approx(1.0)
+    assert steps[1] == pytest.approx(1.3 / 2, rel=1e-3)
+    assert steps[1] <= min(steps[2:])
+
+
+def test_points_and_curves_are_drawn():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    points, efficiency = [(1, 1.0, 1.0), (2, 0.6, 0.55)], {2: 0.9, 4: 0.8}
+    axes = Figure().subplots(1, 2)
+    figure.draw_processes(axes, [{"net": "lenet", "shards": 1.0, "points": points, "efficiency": efficiency}])
+    drawn = [line.get_ydata() for line in axes[0].lines]
+    np.testing.assert_allclose(drawn, [[1, 1 / 0.55], [1, 1 / 0.6]])
+    np.testing.assert_allclose(axes[1].lines[0].get_ydata(), [90, 80])
+
+
 @needs_mpi
 def test_two_processes_are_measured_and_shown():
     rows = distributed.run(Bench())
-    assert all(rows[0][kind] > 0 for kind in ("alone", "threads", "shards", "processes", "halves"))
+    assert all(rows[0][kind] > 0 for kind in ("alone", "threads", "shards", "apart", "processes", "halves"))
+    assert [processes for processes, *_ in rows[0]["points"]] == [1, 2]
     assert rows[-1].keys() == {"latency", "per_byte"}
     tables = report._MAKERS["distributed"](rows, Ceilings())
-    assert [len(table.rows) for table in tables] == [1, 2, 1]
+    assert [len(table.rows) for table in tables] == [1, 2, 2, 1]
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)

@@ -663,6 +663,13 @@ UPDATE = [
         )
     ],
     *[
+        Case("add_share", (_X, _Y, np.array(0.25), np.array(keeps)), {}, oracle)
+        for keeps, oracle in (
+            (0, lambda total, value, share, keeps: 0.25 * value),
+            (1, lambda total, value, share, keeps: total + 0.25 * value),
+        )
+    ],
+    *[
         Case("average_weight", (_X, _Y, np.array(step)), {"momentum": 0.75, "every": 2}, oracle)
         for step, oracle in (
             (2, lambda a, w, k, momentum, every: w),

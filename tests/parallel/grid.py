@@ -82,6 +82,29 @@ def own_loss(**options):
     return OwnLoss(network(**options).layers)
 
 
+class OwnStep(kl.Sequential):
+    """Says itself what a step does: two updates, one of gradients that it changes."""
+
+    def train_step(self, data):
+        """What the second update sees are the weights that the first one has made."""
+        from kernelearn import ops
+
+        x, y = data
+        loss = losses.SparseCategoricalCrossentropy()
+        first = kl.minimize(loss(y, self(x, training=True)), self.optimizer, self.trainable_weights)
+        compute = kl.value_and_grad(lambda: loss(y, self(x, training=True)), variables=self.trainable_weights)
+        second, gradients = compute()
+        largest = ops.max(ops.abs(gradients[-1]))
+        halved = [gradient / (1.0 + largest) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(halved, self.trainable_weights))
+        return {"loss": first + second, "largest": largest}
+
+
+def own_step(**options):
+    """A network that says itself what a step does."""
+    return OwnStep(network(**options).layers)
+
+
 BATCH_NORM, SYNCHRONIZED = {"normalize": ("batch",)}, {"normalize": ("batch",), "synchronized": True}
 LABELLED = ("sparse_categorical_crossentropy", LABELS)
 
@@ -159,6 +182,7 @@ def cases():
         "tiny batches": (network, SYNCHRONIZED, lambda: "sgd", *LABELLED, {}, {"batch_size": 7}),
         "two outputs": (two_outputs, {}, lambda: "adam", several, {"a": ONE_HOT, "b": SHARES}, {}, {}),
         "own loss": (own_loss, {"activation": "linear"}, lambda: "adam", None, SHARES, {}, {}),
+        "own step": (own_step, SYNCHRONIZED, lambda: "adam", *LABELLED, {}, {}),
         "reference": (network, SYNCHRONIZED, lambda: "adam", *LABELLED, {"engine": "reference"}, {}),
         "rounded": (network, SYNCHRONIZED, lambda: "adam", *LABELLED, rounded, {}),
         "rounded in the reference": (

@@ -6,8 +6,9 @@ import pytest
 from kernelearn.errors import ArgumentError
 from kernelearn.parallel import meeting, rounding, world
 from kernelearn.parallel.exchange import Alone, OverMPI
+from kernelearn.parallel.shared_memory import Board
 from kernelearn.parallel.tree import cover, share_of, value_of
-from tests.parallel.threads import run_together
+from tests.parallel.threads import ThreadWindows, run_together
 
 
 def parts_of(shards, length, dtype, empty=()):
@@ -55,6 +56,39 @@ def test_the_sum_has_the_bits_of_one_process(dtype, is_rounded, size, shards, le
     for found in run_together(size, lambda c: combined(OverMPI(c), parts, length, dtype, is_rounded)):
         assert found.dtype == alone.dtype
         assert found.tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "is_rounded"), [("float32", False), ("float64", False), ("float32", True)])
+@GRID
+def test_the_sum_in_shared_memory_has_the_bits_of_one_process(dtype, is_rounded, size, shards, length, empty):
+    parts = parts_of(shards, length, dtype, empty)
+    alone = combined(Alone(), parts, length, dtype, is_rounded)
+
+    def both(communicator):
+        exchange = OverMPI(communicator)
+        exchange.board = Board(ThreadWindows(communicator), least=0)
+        twice = [combined(exchange, parts, length, dtype, is_rounded) for _ in range(2)]
+        assert twice[0].tobytes() == twice[1].tobytes()
+        return twice[1]
+
+    for found in run_together(size, both):
+        assert found.dtype == alone.dtype
+        assert found.tobytes() == alone.tobytes()
+
+
+def test_shared_memory_grows_and_is_left_alone_where_it_would_not_fit():
+    def talk(communicator):
+        exchange = OverMPI(communicator)
+        windows = ThreadWindows(communicator, room=4000)
+        exchange.board = Board(windows, least=100)
+        for length in (10, 50, 100, 60, 10_000, 50):
+            parts = parts_of(4, length, "float32")
+            alone = combined(Alone(), parts, length, "float32")
+            assert combined(exchange, parts, length, "float32").tobytes() == alone.tobytes()
+        return windows.taken
+
+    # A node of each process, and the sum.
+    assert run_together(2, talk) == [[2 * 4 * 50, 2 * 4 * 100]] * 2
 
 
 def test_another_order_gives_other_bits():
@@ -151,6 +185,23 @@ def test_shards_that_leave_a_process_without_work_are_refused():
         assert world.shards_of(None) == world.DEFAULT_SHARDS
         with pytest.raises(ArgumentError, match="without work"):
             world.shards_of(5)
+
+
+@pytest.mark.parametrize(("size", "shards", "said"), [(8, 12, "25 %.*shards=16"), (5, 12, "20 %.*shards=15")])
+def test_shards_that_leave_processes_waiting_are_warned_about(size, shards, said):
+    exchange = Alone()
+    exchange.size = size
+    with world.pretending(exchange), pytest.warns(UserWarning, match=said):
+        world.warn_of_waiting(shards)
+
+
+@pytest.mark.parametrize(("size", "shards"), [(1, 1), (4, 12), (5, 24), (12, 12), (16, 16)])
+def test_shards_that_divide_well_are_not(recwarn, size, shards):
+    exchange = Alone()
+    exchange.size = size
+    with world.pretending(exchange):
+        world.warn_of_waiting(shards)
+    assert not recwarn.list
 
 
 def test_what_a_training_process_starts_is_no_part_of_it(monkeypatch):

@@ -26,9 +26,14 @@ def hash_of(result):
     return lines[0].removeprefix("hash ")
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_any_number_of_processes_gives_the_same_bits(size):
-    assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size))) == wanted()
+@pytest.mark.parametrize(("size", "options"), [(2, {}), (3, {"PROGRAM_ON_BOARD": "1"})])
+def test_any_number_of_processes_gives_the_same_bits(size, options):
+    assert hash_of(run(size, PROGRAM, "-", KERNELEARN_NUM_THREADS=str(4 - size), **options)) == wanted()
+
+
+def test_shared_memory_and_messages_give_the_same_sums():
+    code, out, err = run(3, PROGRAM.with_name("exchanging.py"))
+    assert (code, out) == (0, "found same\n"), err
 
 
 def test_processes_with_other_processors_compile_for_what_all_have():
@@ -66,8 +71,8 @@ def test_an_error_of_one_process_ends_all_with_its_message():
     assert err.count("ValueError: a picture was bad") == 1
 
 
-def check_killed_and_resumed(folder, size, fault, size_after):
-    code, out, err = run(size, PROGRAM, folder, *fault)
+def check_killed_and_resumed(folder, size, fault, size_after, **options):
+    code, out, err = run(size, PROGRAM, folder, *fault, **options)
     assert code != 0, err
     assert "hash" not in out
     assert hash_of(run(size_after, PROGRAM, folder)) == wanted()
@@ -82,15 +87,20 @@ def test_a_killed_first_process_ends_all_and_one_goes_on(tmp_path):
     check_killed_and_resumed(tmp_path / "b", 2, ("kill", 0, 4), 1)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_held_up_is_waited_for(rank):
+    assert hash_of(run(2, PROGRAM, "-", "hold", rank, 3, PROGRAM_ON_BOARD="1")) == wanted()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(30))
 def test_any_process_killed_at_any_moment(tmp_path, number):
     random = np.random.default_rng(number)
     size = int(random.integers(2, 5))
     rank, step, after = random.integers(size), random.integers(7), random.integers(1, 5)
-    check_killed_and_resumed(
-        tmp_path / "b", size, ("kill in", rank, step, random.uniform(0, 0.004)), int(after)
-    )
+    options = {"PROGRAM_ON_BOARD": "1"} if number % 2 else {}
+    fault = ("kill in", rank, step, random.uniform(0, 0.004))
+    check_killed_and_resumed(tmp_path / "b", size, fault, int(after), **options)
 
 
 def test_a_request_to_stop_saves_and_ends_all(tmp_path):

@@ -15,7 +15,7 @@ class Room:
     def __init__(self, size):
         self.size = size
         self.barrier = threading.Barrier(size, timeout=60)
-        self.said = [None] * size
+        self.said, self.memory = [None] * size, [None] * size
 
     def all_say(self, rank, value):
         """What every thread said, in order."""
@@ -83,6 +83,27 @@ class ThreadCommunicator:
         parts = [pieces_of[self.rank] for pieces_of in self.room.all_say(self.rank, pieces)]
         assert [len(one) for one in parts] == [int(count) for count in counts]
         array[:] = np.concatenate(parts) if parts else array
+
+
+class ThreadWindows:
+    """Memory that all threads see; `room` bytes of it for each at most."""
+
+    def __init__(self, communicator, room=1 << 30):
+        self._communicator, self._room, self.taken = communicator, room, []
+
+    def has_room(self, size):
+        return all(self._communicator.room.all_say(self._communicator.rank, size <= self._room))
+
+    def take(self, size):
+        self.taken.append(size)
+        self._communicator.room.memory[self._communicator.rank] = np.empty(size, np.uint8)
+        self.wait()
+        found = list(self._communicator.room.memory)
+        self.wait()
+        return found
+
+    def wait(self):
+        self._communicator.room.barrier.wait()
 
 
 def run_together(size, work):

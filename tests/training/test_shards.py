@@ -263,18 +263,6 @@ def test_shards_are_a_count(shards):
         plain().compile("sgd", LOSS, shards=shards)
 
 
-def test_steps_of_ones_own_are_refused():
-    class Own(kl.Model):
-        def train_step(self, data):
-            return {"loss": 0.0}
-
-    x = layers.Input((6, 6, 1))
-    model = Own(x, layers.Dense(3)(layers.Flatten()(x)))
-    model.compile("sgd", LOSS, shards=2)
-    with pytest.raises(ArgumentError, match="train_step of its own"):
-        model.fit(X, Y, verbose=0)
-
-
 def test_a_mean_that_no_shard_knows_is_refused():
     loss = kl.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     with pytest.raises(ArgumentError, match="mean_with_sample_weight"):
@@ -288,6 +276,51 @@ def test_estimators_train_in_shards():
     whole = kl.CNNClassifier(**network).fit(images, np.arange(32) % 2)
     assert bits(found[0].model_) == bits(found[1].model_)
     assert bits(found[0].model_) != bits(whole.model_)
+
+
+# --- sums that programs add up themselves
+
+ADDING = {
+    "small windows": lambda: [layers.Conv2D(64, 3, padding="same"), layers.Conv2D(64, 3, padding="same")],
+    "small windows, wide": lambda: [layers.Conv2D(192, 1), layers.Conv2D(192, 3)],
+    "large maps, few channels": lambda: [layers.Conv2D(16, 3, padding="same"), layers.Conv2D(8, 5)],
+    "pixels": lambda: [layers.Conv2D(40, 1), layers.Conv2D(40, 1)],
+    "strides": lambda: [layers.Conv2D(40, 3, strides=2), layers.Conv2D(24, 2)],
+    "depthwise": lambda: [layers.Conv2D(128, 3), layers.DepthwiseConv2D(3)],
+    "groups": lambda: [layers.Conv2D(64, 3), layers.Conv2D(64, 3, groups=2)],
+    "transposed": lambda: [layers.Conv2DTranspose(24, 3, strides=2)],
+    "dense": lambda: [layers.Flatten(), layers.Dense(96), layers.Dense(70)],
+}
+
+
+@pytest.mark.parametrize("least", [1, 1024])
+@pytest.mark.parametrize("make_name", ADDING)
+def test_what_adds_up_itself_gives_the_bits_of_sums_added_apart(monkeypatch, make_name, least):
+    from kernelearn.training.steps import adding
+
+    def after_training(least_numbers):
+        monkeypatch.setattr(adding, "LEAST", least_numbers)
+        kl.set_random_seed(2)
+        x = layers.Input((9, 9, 4))
+        hidden = x
+        for layer in ADDING[make_name]():
+            hidden = layer(hidden)
+        model = kl.Model(x, layers.Dense(3)(layers.Flatten()(hidden)))
+        model.compile(kl.optimizers.SGD(0.01), LOSS, shards=5)
+        images = np.random.default_rng(0).normal(size=(19, 9, 9, 4))
+        for rows in (19, 15, 4):  # of which a shard may have none
+            model.train_on_batch(images[:rows], np.arange(rows) % 3)
+        # NOTE: a sum that begins with a zero has no negative one.
+        return model, [weight + 0.0 for weight in model.get_weights()]
+
+    apart, together = after_training(10**9)[1], after_training(least)
+    for one, other in zip(apart, together[1]):
+        np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
+    calls = together[0].step("train").parts.stages(4)[0].calls()
+    assert "add_share" in {call.operation.operator for call in calls} or any("added" in c.note for c in calls)
+    if "small windows" in make_name:
+        kind = "WinogradGradient" if "wide" in make_name else "SumOfShards"
+        assert kind in {type(call.code).__name__ for call in calls if "added up" in call.note}
 
 
 # --- the cut

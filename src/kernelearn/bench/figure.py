@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from kernelearn._optional import require
@@ -25,21 +26,49 @@ def plot_report(report: Report) -> Any | None:
         if name in _TITLES and any(row.peers() for row in rows)
     ]
     curves = report.sections.get("curves", [])
-    if not compared and not curves:
+    shared = [row for row in report.sections.get("distributed", []) if "points" in row]
+    if not compared and not curves and not shared:
         return None
     figures = require("matplotlib.figure", "drawing benchmarks")
     heights = [max(2.2, 0.24 * sum(max(1, len(r.peers())) for r in rows) + 1.0) for _, rows in compared]
-    heights += [3.0] * bool(curves)
+    heights += [3.0] * bool(curves) + [3.2] * bool(shared)
     figure = figures.Figure(figsize=(10.0, sum(heights)), dpi=120, layout="constrained", facecolor="white")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (name, rows) in zip(parts, compared):
         _draw_ratios(part.subplots(), _TITLES[name], rows)
     if curves:
-        for axis, curve in zip(parts[-1].subplots(1, len(curves), squeeze=False)[0], curves):
+        places = parts[len(compared)].subplots(1, len(curves), squeeze=False)[0]
+        for axis, curve in zip(places, curves):
             _draw_curve(axis, curve)
+    if shared:
+        draw_processes(parts[-1].subplots(1, 2), shared)
     facts = report.machine
     figure.suptitle(f"{facts['processor']}, {report.settings.threads} threads, {facts['date']}", fontsize=9)
     return figure
+
+
+def draw_processes(axes: Sequence[Any], rows: list[dict[str, Any]]) -> None:
+    """Measured steps of several processes beside the model's curve, and what that says of many machines.
+
+    Args:
+        axes: two.
+        rows: of the networks, as the section "distributed" gives them.
+    """
+    near, far = axes
+    for row in rows:
+        counts, measured, predicted = zip(*row["points"])
+        (line,) = near.plot(counts, [row["shards"] / s for s in predicted], label=f"{row['net']}, model")
+        times = [row["shards"] / s for s in measured]
+        near.plot(counts, times, "o", color=line.get_color(), label=f"{row['net']}, measured")
+        sizes, shares = [int(p) for p in row["efficiency"]], list(row["efficiency"].values())
+        far.plot(sizes, [100 * share for share in shares], color=line.get_color(), label=row["net"])
+    near.set(xlabel="processes of this machine, one batch", ylabel="times as fast as one", ylim=(0, None))
+    near.set_xticks(sorted({count for row in rows for count, *_ in row["points"]}))
+    far.set(xlabel="processes, a batch each, by the model", ylabel="% of so many times one", ylim=(0, 102))
+    far.set_xscale("log", base=2)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
 
 
 def _draw_ratios(axis: Any, title: str, rows: list[Comparison]) -> None:

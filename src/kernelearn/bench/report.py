@@ -264,6 +264,7 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
         [
             f"{row['net']}, batch {row['batch']}",
             *(_ms(row[kind]) for kind in ("alone", "threads", "shards", "processes", "predicted", "halves")),
+            f"{row['alone'] / row['apart']:.2f}",
             *(
                 f"{row[kind] / row[own]:.2f}"
                 for own in ("processes", "halves")
@@ -281,13 +282,30 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
         "model ms",
         "2 x 1 in halves ms",
     ]
+    columns += ["limit"]
     columns += [f"2 x 1 in {own} / {kind}" for own in ("shards", "halves") for kind in ("1 x 1", "1 x 2")]
     notes = [
         "in shards: the usual twelve, for the same bits with any number of processes; in halves: shards=2",
         "/ 1 x 1: how many times as fast as one process with one thread; / 1 x 2: as one with two",
-        "model: half of 1 x 1 in shards and the exchange, without the update, which both do whole",
+        "limit: beside 1 x 1, two processes that train on half a batch each at once, and exchange nothing",
+        "model: half of 1 x 1 in shards, slower by what two at once are, and the exchange",
     ]
     tables = [Table("Processes x threads: a step of the same batch", columns, lines, notes)]
+    points = [
+        [
+            row["net"],
+            str(processes),
+            _ms(seconds),
+            _ms(predicted),
+            f"{row['shards'] / seconds:.2f}",
+            f"{row['shards'] / predicted:.2f}",
+        ]
+        for row in steps
+        for processes, seconds, predicted in row["points"]
+    ]
+    columns = ["", "processes", "measured ms", "model ms", "times as fast", "by the model"]
+    note = "more processes than cores wait for each other, spinning: the model knows nothing of that"
+    tables.append(Table("Processes of this machine on one batch, in shards", columns, points, [note]))
     sent = [[f"{row['bytes']:,}", _ms(row["exchange"]), _ms(row["predicted"])] for row in exchanges]
     note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
     tables.append(Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]))

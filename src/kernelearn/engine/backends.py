@@ -70,6 +70,11 @@ def _cpu(program: Program, variables: Mapping[str, Variable]) -> Executable:
 ENGINES: dict[str, Prepare] = {"cpu": _cpu, "reference": ReferenceExecutable}
 
 
+def writes_inputs(engine: str) -> bool:
+    """Whether programs on an engine may write into arrays that they are given (`add_share`)."""
+    return engine == "cpu"
+
+
 def resolve_engine(name: str | None = None) -> str:
     """The engine's name: the one asked for, else the process's default, else the first of `ENGINES`."""
     chosen = name or config.engine() or next(iter(ENGINES))

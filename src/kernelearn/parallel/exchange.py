@@ -18,6 +18,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.parallel import meeting_point
 from kernelearn.parallel.meeting_point import MESSAGE
 from kernelearn.parallel.sending import Plan, Sending, summed
+from kernelearn.parallel.shared_memory import Board
 from kernelearn.parallel.tree import Node
 
 Vector = np.ndarray[Any, Any]
@@ -152,6 +153,9 @@ class OverMPI:
 
     Of a vector that is combined twice the numbers travel, whatever the number of shards, where the shares of
     the processes are nodes of the tree: see `sending`.
+
+    Attributes:
+        board: where processes of one machine add up what is long; None where there are other machines.
     """
 
     def __init__(self, communicator: Any) -> None:
@@ -161,6 +165,7 @@ class OverMPI:
         self._memory: dict[str, Vector] = {}
         self._meetings, self._returning = communicator.Dup(), communicator.Dup()
         self._is_busy = False
+        self.board: Board | None = None
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Whether all are here for the same; True at once while all are busy with what they met for."""
@@ -192,7 +197,11 @@ class OverMPI:
         is_rounded: bool = False,
     ) -> Vector:
         """The sum over all shards, on every process."""
-        sending = self.sending(shards, into, [slice(0, len(into))], has_images, is_rounded)
+        self.meet(MESSAGE)
+        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        if self.board is not None and self.board.fits(plan, into):
+            return self.board.combine(plan, nodes, into)
+        sending = self._sending(plan, into, [slice(0, len(into))])
         sending.post(nodes)
         return sending.finish()
 
@@ -206,7 +215,9 @@ class OverMPI:
     ) -> Sending:
         """The same in pieces."""
         self.meet(MESSAGE)
-        plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
+        return self._sending(Plan(shards, self.rank, self.size, has_images, is_rounded), into, cuts)
+
+    def _sending(self, plan: Plan, into: Vector, cuts: Sequence[slice]) -> Sending:
         return Sending(plan, (self.communicator, self._returning), self._scratch, into, cuts)
 
     def _scratch(self, purpose: str, kind: np.dtype[Any], length: int) -> Vector:

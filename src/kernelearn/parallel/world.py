@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,12 @@ from kernelearn.errors import ArgumentError, MissingDependencyError
 from kernelearn.parallel import ending, meeting
 from kernelearn.parallel.exchange import Alone, Exchange, OverMPI
 from kernelearn.parallel.meeting_point import END
+from kernelearn.parallel.shared_memory import board_of
 
 # Shards of a batch where several processes train and nobody says it: 1, 2, 3, 4, 6 and 12 divide it.
 DEFAULT_SHARDS = 12
+# Share of the processes' time that is not worth a word.
+NOTABLE = 0.1
 # Set by the starters of MPI programs; each names the number of processes.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PALS_SIZE", "MPI_LOCALNRANKS")
 # The process that has joined: what it starts inherits the variables above and is no part of the training.
@@ -46,6 +50,8 @@ def distribute() -> Exchange:
         ending.end_all_with_one(communicator, lambda: together.meet(END))
         meeting.check_agreement(together)
         meeting.share_cpus(together)
+        if not together.spans_machines:
+            together.board = board_of(communicator)
         os.environ[_MEMBER] = str(os.getpid())
         _current = together
     elif _started() > 1:
@@ -107,6 +113,21 @@ def shards_of(asked: int | None) -> int:
             "multiple of it, or start fewer processes."
         )
     return asked
+
+
+def warn_of_waiting(shards: int) -> None:
+    """Say on the first process where shards do not divide among the processes, and some wait for others."""
+    size = exchange().size
+    most = -(-shards // size)
+    idle = 1 - shards / (most * size)
+    if idle >= NOTABLE and is_first():
+        warnings.warn(
+            f"{size} processes share {shards} shards: some compute {most} and others {shards // size}, so "
+            f"that {100 * idle:.0f} % of their time is waiting. compile(shards={most * size}), or --shards "
+            f"{most * size}, divides evenly; another number gives weights with other bits.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 @contextlib.contextmanager

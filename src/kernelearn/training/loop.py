@@ -162,7 +162,10 @@ def own_on_batch(model: Trainer, kind: str, x: Any, y: Any, weight: Any, class_w
     batch = next(iter(data.batches(max(len(data), 1))))
     model.programs.results.reset()
     model.programs.own_steps.loss.reset_state()
-    seed, model.own_count = model.train_seed(), model.own_count + 1
+    seed, model.own_count = 0, model.own_count + 1
+    if kind == "train":
+        model.programs.own_steps.names(kind, data_of(*batch))  # some weights are made when it is traced
+        seed = model.train_seed()
     return run_own(model, kind, batch, seed, model.own_count)
 
 

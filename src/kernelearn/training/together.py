@@ -43,11 +43,14 @@ def are_several() -> bool:
     return world.exchange().size > 1
 
 
-def check_transport(transport: str, shards: int | None) -> None:
-    """Make sure that a transport is known, and that something is there to travel.
+def check_shards(shards: int | None, transport: str) -> None:
+    """Make sure that a transport is known, and that something is there to travel; warn of shards that do not
+    divide among the processes.
 
     Raises: UnknownNameError, ArgumentError.
     """
+    if are_several():
+        world.warn_of_waiting(world.shards_of(shards))
     if transport not in TRANSPORTS:
         raise unknown_name("transport", transport, TRANSPORTS)
     if transport != TRANSPORTS[0] and world.shards_of(shards) == 1:
@@ -81,10 +84,11 @@ def check_shared(model: Trainer, check: Callable[[], None]) -> None:
     Raises: what `check` raised; ArgumentError naming the part that differs, on every process.
     """
     shards = world.shards_of(model.programs.shards)
-    if shards > 1 and model.programs.own_steps.has("train"):
+    transport, usual = model.programs.transport, TRANSPORTS[0]
+    if shards > 1 and transport != usual and model.programs.own_steps.has("train"):
         raise ArgumentError(
-            f"{type(model).__name__} has a train_step of its own, which cannot be cut into {shards} shards. "
-            "Override compute_loss instead, or train in one process without shards."
+            f"{type(model).__name__} has a train_step of its own, whose gradients transport={transport!r} "
+            "does not know from other numbers that are exchanged. Leave transport out."
         )
     if not are_several():
         check()
@@ -190,7 +194,7 @@ def shared_data(data: Any, what: str) -> Any:
 
 def rows_read(model: Trainer, data: Any) -> Choice | None:
     """Which rows of each batch this process reads to train on; None for all of them."""
-    if not are_several() or not isinstance(data, Dataset):
+    if not are_several() or not isinstance(data, Dataset) or model.programs.own_steps.has("train"):
         return None
     together = world.exchange()
     shards = world.shards_of(model.programs.shards)

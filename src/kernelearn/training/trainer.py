@@ -159,7 +159,7 @@ class Trainer(Overridable, keras_names.TrainerNames):
         """
         engine = keras_names.engine_of(engine, run_eagerly)
         _check_counts(1, shards=shards)
-        together.check_transport(transport, shards)
+        together.check_shards(shards, transport)
         keras_names.check_without_effect(steps_per_execution, jit_compile, auto_scale_loss)
         used = optimizers.get(optimizer)
         layer_rates.set_multipliers(self, learning_rate_multipliers)
@@ -428,14 +428,15 @@ class Trainer(Overridable, keras_names.TrainerNames):
     ) -> Any:
         """One update on one batch of arrays; gives its loss and metrics."""
         if self.programs.own_steps.has("train"):
-            return _returned(loop.own_on_batch(self, "train", x, y, sample_weight, class_weight), return_dict)
+            with together.working(BATCH):
+                logs = loop.own_on_batch(self, "train", x, y, sample_weight, class_weight)
+            return _returned(logs, return_dict)
         batch = self.batch(x, y, sample_weight, class_weight)
         self.programs.look_for_changes()
         with together.working(BATCH):
-            if self._seed is None:
-                self._seed = together.begun_outside_of_fit(self)
+            seed = self.train_seed()
             self.programs.results.reset()
-            loop.train_on(self, batch, self._seed)
+            loop.train_on(self, batch, seed)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(
@@ -452,9 +453,9 @@ class Trainer(Overridable, keras_names.TrainerNames):
         return _returned(self.results(), return_dict)
 
     def train_seed(self) -> int:
-        """The seed of steps on single batches, drawn once."""
+        """The seed of training steps on single batches, drawn once: of all processes, which begin alike."""
         if self._seed is None:
-            self._seed = config.next_seed()
+            self._seed = together.begun_outside_of_fit(self)
         return self._seed
 
     # --- what a checkpoint holds

@@ -46,12 +46,12 @@ WEIGHTS = {
     "bias_add": (1,), "affine": (1, 2), "prelu": (1,), "prelu_grad_input": (2,), "standardize": (1, 2),
     "standardize_grad": (1,), "penalty": (0,), "penalty_grad": (1,), "moving_average": (0,),
     "constrain": (0,), "affine_coefficients": (0, 1, 2, 3), "accumulate": (0,), "average_weight": (0,),
-    "overwrite_weight": (0,),
+    "overwrite_weight": (0,), "add_share": (0,),
 }  # fmt: skip
 # Operators whose first axis is no batch at all, or not of all inputs with an equal number of rows.
 WITHOUT_IMAGES = {
     "penalty", "penalty_grad", "moving_average", "constrain", "clip_by_value", "clip_by_norm", "global_norm",
-    "clip_by_global_norm", "fill", "accumulate", "average_weight", "overwrite_weight",
+    "clip_by_global_norm", "fill", "accumulate", "add_share", "average_weight", "overwrite_weight",
 }  # fmt: skip
 
 # Operators with an attribute `shape` that begins with the number of images.
@@ -108,7 +108,7 @@ def some_of(problems: list[Problem], target: str, most: int = 8) -> list[Problem
 
 def is_update(problem: Problem) -> bool:
     """Whether the operator belongs to the update phase: it overwrites its weights."""
-    names = ("constrain", "moving_average", "accumulate", "average_weight", "overwrite_weight")
+    names = ("constrain", "moving_average", "accumulate", "add_share", "average_weight", "overwrite_weight")
     return problem.operator.endswith("_update") or problem.operator in names
 
 

@@ -222,7 +222,7 @@ def test_the_longest_unused_entries_go_first(cache_folder):
         put(cache_folder, f"{number}{cache.SUFFIX}", 100, age=100 * number)
     put(cache_folder, "note.txt", 1000, age=10**6)
     cache.shrink(limit=250)
-    assert sorted(p.name for p in cache_folder.iterdir()) == ["0.klo", "1.klo", "note.txt"]
+    assert sorted(p.name for p in cache_folder.iterdir()) == ["0.klo", "1.klo", cache.STAMP, "note.txt"]
     assert cache.size() == (2, 200)
 
 
@@ -231,19 +231,40 @@ def test_what_a_crash_left_half_written_goes_after_an_hour(cache_folder):
     put(cache_folder, f"old{cache.PART}", 10, age=4000)
     put(cache_folder, f"new{cache.PART}", 10, age=10)
     cache.shrink()
-    assert [p.name for p in cache_folder.iterdir()] == [f"new{cache.PART}"]
+    assert [p.name for p in cache_folder.glob(f"*{cache.PART}")] == [f"new{cache.PART}"]
 
 
 def test_the_first_entry_that_a_process_writes_keeps_the_folder_small(cache_folder, monkeypatch):
-    import itertools
-
     cache_folder.mkdir(mode=0o700)
     put(cache_folder, f"big{cache.SUFFIX}", 2**20, age=100)
-    monkeypatch.setattr(cache, "_written", itertools.count())
+    monkeypatch.setattr(cache, "_allowance", None)
     monkeypatch.setenv("KERNELEARN_CACHE_MB", "1")
     run()
     assert not (cache_folder / f"big{cache.SUFFIX}").exists()
     assert cache.size()[0] >= 1
+
+
+@pytest.mark.parametrize(("age", "looks"), [(60, 0), (4000, 1), (-4000, 1)])
+def test_processes_look_at_the_folder_once_in_an_hour(cache_folder, monkeypatch, age, looks):
+    found = []
+    cache_folder.mkdir(mode=0o700)
+    put(cache_folder, cache.STAMP, 0, age)
+    monkeypatch.setattr(cache, "shrink", lambda: found.append(1))
+    monkeypatch.setattr(cache, "_allowance", None)
+    cache.write("0" * 64, bytes(1000))
+    assert len(found) == looks
+
+
+def test_the_folder_is_looked_at_again_when_much_was_written(cache_folder, monkeypatch):
+    found = []
+    real = cache.shrink
+    monkeypatch.setattr(cache, "shrink", lambda: found.append(1) or real())
+    monkeypatch.setattr(cache, "_allowance", None)
+    monkeypatch.setenv("KERNELEARN_CACHE_MB", "1")
+    for number in range(12):
+        cache.write(f"{number:064d}", bytes(100_000))
+    assert 3 < len(found) < 12
+    assert 8 * 100_000 < cache.size()[1] <= 2**20
 
 
 def test_a_limit_that_is_no_number_is_refused(monkeypatch):

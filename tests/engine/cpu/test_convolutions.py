@@ -307,6 +307,9 @@ PIXELS = {
     "tails": (((5, 7), 1), {"channels": 87, "filters": 131}),
     "many-channels": (((3,), 1), {"channels": 300, "filters": 97}),
     "volume": (((3, 5, 11), 1), {"channels": 90, "filters": 100}),
+    "steps": (((9, 8), 1), {"channels": 100, "filters": 99, "stride": 2}),
+    "other-steps": (((5, 4, 7), 1), {"channels": 87, "filters": 96, "stride": (1, 3, 2)}),
+    "crop": (((9, 9), 1), {"channels": 96, "filters": 96, "stride": 3, "padding": ((-1, 0), (-2, -1))}),
 }
 
 
@@ -326,7 +329,11 @@ def test_kernel_gradients_of_one_pixel_stay_inside_of_their_buffers(target):
     check_guarded([problem("conv_grad_kernel", *a, **o) for a, o in PIXELS.values()], target)
 
 
-@pytest.mark.parametrize("changed", [{"stride": 2}, {"padding": ((1, 0), (0, 0))}, {"groups": 2}], ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    [{"stride": 2, "padding": ((1, 0), (0, 0))}, {"padding": ((1, 0), (0, 0))}, {"groups": 2}],
+    ids=str,
+)
 def test_other_windows_of_one_pixel_are_summed_tap_by_tap(changed):
     p = problem("conv_grad_kernel", (6, 6), 1, channels=128, filters=128, **changed)
     codes = [call.code for call in Bench(p).executable.calls() if isinstance(call, Call)]

@@ -5,10 +5,11 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.kernels.convolution.taps import Taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
 from kernelearn.engine.cpu.kernels.pooling.pooling import Pooling
-from kernelearn.engine.cpu.plan import Call
+from kernelearn.engine.cpu.plan import Call, kernel_text
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.operators.table import REQUIRED, Operator
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
@@ -18,7 +19,8 @@ from tests.engine.cpu.random_problems import normal
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 
 WINDOWS = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
-# Sizes, channels, filters, window and stride of the convolution, groups: even maps of all kinds.
+# Sizes, channels, filters, window and stride of the convolution, groups, and zeros on each side if there are
+# any: even maps of all kinds.
 CONVOLUTIONS = {
     "one channel": ((8, 12), 1, 5, 3, 1, 1),
     "tail of filters": ((7, 9), 3, 19, 2, 1, 1),
@@ -28,6 +30,10 @@ CONVOLUTIONS = {
     "one window": ((4, 4), 2, 3, 3, 1, 1),
     "winograd": ((10, 14), 16, 40, 3, 1, 1),
     "winograd with a cropped end": ((12, 12), 17, 16, 3, 1, 1),
+    "rows of taps in a loop": ((21, 18), 3, 40, 7, 2, 1, 3),
+    "windows that are larger than the map": ((8, 8), 3, 33, 9, 1, 1, 4),
+    "rows without a tap in common": ((2, 6), 3, 32, 7, 4, 1, 7),
+    "a loop without zeros": ((17, 17), 3, 32, 8, 1, 1),
 }
 CHAIN = "conv_bias_activation_pool"
 
@@ -62,11 +68,12 @@ def chain(monkeypatch):
 
 
 def problem(name: str, kind: str = "relu", images: int = 3) -> Problem:
-    sizes, channels, filters, window, stride, groups = CONVOLUTIONS[name]
+    sizes, channels, filters, window, stride, groups, *zeros = CONVOLUTIONS[name]
+    before = sum(zeros)
     rng = np.random.default_rng(sum(map(ord, name)))
-    # NOTE: padding on one side, so that maps are even whatever the sizes.
-    outputs = [(n - window) // stride + 1 for n in sizes]
-    padding = tuple((0, stride * (n % 2)) for n in outputs)
+    # NOTE: more on one side, so that maps are even whatever the sizes.
+    outputs = [(n + 2 * before - window) // stride + 1 for n in sizes]
+    padding = tuple((before, before + stride * (n % 2)) for n in outputs)
     conv = {"stride": (stride,) * 2, "padding": padding, "dilation": (1, 1), "groups": groups}
     x = normal(rng, images, *sizes, channels)
     kernel = normal(rng, window, window, channels // groups, filters)
@@ -93,7 +100,7 @@ def test_they_stay_inside_of_their_buffers(target):
     check_guarded([problem(name) for name in CONVOLUTIONS], target)
 
 
-@pytest.mark.parametrize("name", ["one channel", "winograd"])
+@pytest.mark.parametrize("name", ["one channel", "winograd", "rows of taps in a loop"])
 @pytest.mark.parametrize("images", [1, 2, 9])
 def test_any_number_of_images(name, images):
     check(problem(name, images=images))
@@ -135,3 +142,20 @@ def test_normalisation_activation_and_pooling_are_one_pass():
     assert isinstance(model.step("predict").executable, CpuExecutable)
     model.compile("sgd", "mse", engine="reference")
     np.testing.assert_allclose(compiled, model.predict(images, verbose=0), rtol=2e-5, atol=1e-6)
+
+
+def test_rows_of_taps_are_a_loop_where_the_code_of_two_rows_is_long():
+    """Twice the rows of taps, of the same width: the code is hardly longer."""
+
+    def size(rows: int) -> int:
+        p = problem("rows of taps in a loop")
+        x, _, bias = p.arrays
+        kernel = np.ones((rows, 11, 3, 40), np.float32)
+        conv = {**p.attrs["conv"], "padding": ((rows // 2, rows // 2 + 1), (5, 4))}
+        taller = Problem(CHAIN, (x, kernel, bias), {**p.attrs, "conv": conv}, images=(0,), weights=())
+        executable = ChainBench(taller).executable
+        (call,) = [c for c in executable.calls() if isinstance(c.code, Taps)]
+        assert isinstance(call.code.chain, Pooled)
+        return len(kernel_text(call, "k", executable.target))
+
+    assert size(22) < 1.2 * size(12)

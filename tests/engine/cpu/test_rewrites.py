@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn import Input, Model, layers, ops
 from kernelearn.engine.cpu import rewrites
-from kernelearn.engine.cpu.rewrites import Rewrite, in_order
+from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.operators import OPERATORS
@@ -84,7 +84,17 @@ def own_network() -> Model:
     return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+def stepping_network() -> Model:
+    """Windows of one pixel that move by two and by three, large enough for products."""
+    x = inputs = Input((10, 8, 90))
+    x = layers.Conv2D(96, 1, strides=2)(x)
+    x = layers.Conv2D(100, 1, strides=(3, 1), padding="same", use_bias=False)(layers.ReLU()(x))
+    x = layers.Conv2D(100, 1, strides=2)(layers.ZeroPadding2D(1)(x))
+    return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
 NETWORKS = {
+    "stepping": stepping_network,
     "own": own_network,
     "branching": branching_network,
     "pooled": pooled_network,
@@ -190,6 +200,18 @@ def test_pixels_that_anything_else_reads_are_computed():
     model = Model(inputs, layers.Dense(2)(x))
     model.compile("sgd", "mse", engine="reference")
     assert conv_shapes(rewrites.optimise(model.program("train"))) == {(5, 5)}
+
+
+def test_kernel_gradients_of_steps_read_the_pixels_that_the_window_sees():
+    program, *_ = program_of("stepping", "train")
+    rewritten = pixels_of_steps.take_pixels(program)
+    gradients = [op for op in rewritten.operations if op.operator == "conv_grad_kernel"]
+    assert len(gradients) == 3
+    for op in gradients:
+        assert set(op.attrs["stride"]) == {1}
+        assert rewritten.buffers[op.inputs[0]].shape[:-1] == rewritten.buffers[op.inputs[1]].shape[:-1]
+    small = program_of("residual", "train")[0]
+    assert pixels_of_steps.take_pixels(small).operations == small.operations
 
 
 def test_convolutions_take_their_bias_and_activation_along():

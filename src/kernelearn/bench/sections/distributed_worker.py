@@ -1,4 +1,4 @@
-"""What the two processes of "distributed" do: python -m kernelearn.bench.sections.distributed_worker TASK."""
+"""What the processes of "distributed" do: python -m kernelearn.bench.sections.distributed_worker TASK."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 import kernelearn as kl
 from kernelearn.bench.nets import CLASSES, find_net
-from kernelearn.bench.sections.distributed import MARK
+from kernelearn.bench.sections.distributed import MARK, PROCESSES
 from kernelearn.parallel import DEFAULT_SHARDS, Exchange, world
 from kernelearn.parallel.exchange import Alone
 from kernelearn.parallel.tree import cover, share_of
@@ -21,16 +21,28 @@ from kernelearn.parallel.tree import cover, share_of
 # Numbers in a vector, and how often each is exchanged in a round.
 LENGTHS, QUICK_LENGTHS, TIMES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000), (1_000, 100_000), 5
 
+FIRST, EACH, SHARED = "first", "each", "shared"
+
 Step = Callable[[], Any]
 
 
 def measure(together: Exchange, task: dict[str, Any]) -> dict[str, Any]:
     """Everything that the section wants, on the first process."""
     lengths = QUICK_LENGTHS if task["quick"] else LENGTHS
+    if together.size > PROCESSES:
+        return {"crowded": [_crowded(together, name, task) for name in task["nets"]]}
     return {
         "steps": [_steps(together, name, task) for name in task["nets"]],
         "exchanges": [_exchanges(together, length, task["rounds"]) for length in lengths],
     }
+
+
+def _crowded(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Seconds a step of a network in more processes than the others are compared with."""
+    step, _ = _step_of(name, task, DEFAULT_SHARDS)
+    count = max(1, int(together.told(task["burst"] / max(_turn(together, step, 1, SHARED, 1), 1e-6))))
+    times = [_turn(together, step, 1, SHARED, count) for _ in range(task["rounds"])]
+    return {"net": name, "processes": together.size, "seconds": median(times)}
 
 
 def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any]:
@@ -38,20 +50,22 @@ def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any
     with world.pretending(Alone()):
         alone, weights = _step_of(name, task, None)
         in_shards, _ = _step_of(name, task, DEFAULT_SHARDS)
+        half, _ = _step_of(name, {**task, "batch": -(-task["batch"] // together.size)}, None)
     shared, _ = _step_of(name, task, DEFAULT_SHARDS)
     halves, _ = _step_of(name, task, together.size)
     kinds = {
-        "alone": (alone, 1, False),
-        "threads": (alone, 2, False),
-        "shards": (in_shards, 1, False),
-        "processes": (shared, 1, True),
-        "halves": (halves, 1, True),
+        "alone": (alone, 1, FIRST),
+        "threads": (alone, 2, FIRST),
+        "apart": (half, 1, EACH),
+        "shards": (in_shards, 1, FIRST),
+        "processes": (shared, 1, SHARED),
+        "halves": (halves, 1, SHARED),
     }
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
     count = 1
     for number in range(task["rounds"] + 1):
-        for kind, (step, threads, is_shared) in kinds.items():
-            seconds = _turn(together, step, threads, is_shared, count)
+        for kind, (step, threads, who) in kinds.items():
+            seconds = _turn(together, step, threads, who, count)
             if number:
                 times[kind].append(seconds)
             elif kind == "alone":  # the first round warms up, and says how many steps a burst has
@@ -60,13 +74,18 @@ def _steps(together: Exchange, name: str, task: dict[str, Any]) -> dict[str, Any
     return {"net": name, "batch": task["batch"], "weights": weights, **found}
 
 
-def _turn(together: Exchange, step: Step, threads: int, is_shared: bool, count: int) -> float:
-    """Seconds of one of so many steps; those that are not shared run on the first process alone."""
+def _turn(together: Exchange, step: Step, threads: int, who: str, count: int) -> float:
+    """Seconds of one of so many steps, on the first process.
+
+    Args:
+        who: FIRST: it runs them alone; EACH: every process does, for itself; SHARED: they share them.
+    """
     _meet(together)
-    if is_shared or together.rank == 0:
+    if who != FIRST or together.rank == 0:
         kl.set_num_threads(threads)
-        with world.pretending(together if is_shared else Alone()):
-            step()
+        with world.pretending(together if who == SHARED else Alone()):
+            if count > 1:
+                step()  # what another kind has driven out of the caches comes back
             start = time.perf_counter()
             for _ in range(count):
                 step()

@@ -37,6 +37,7 @@ from kernelearn.engine.cpu.kernels.reductions import running
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
 from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduction
 from kernelearn.engine.cpu.kernels.softmax.rows import lower_along_axis
+from kernelearn.engine.cpu.kernels.sums_at_once import add_at_once
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Fallback, Plan
 from kernelearn.engine.program import Operation, Program
@@ -140,6 +141,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "fill": (constants.lower_fill,),
     "constrain": (constraints.lower_constrain,),
     "accumulate": (averages.lower_accumulate,),
+    "add_share": (averages.lower_add_share,),
     "average_weight": (averages.lower_average_weight,),
     "overwrite_weight": (averages.lower_overwrite_weight,),
     **dict.fromkeys(UPDATES, (updates.lower_update,)),
@@ -157,6 +159,7 @@ def lower(program: Program, target: Target, keeps_constants: bool = True) -> Pla
     plan.constant = {b.name for b in program.weights() if b.name not in written}
     for operation in program.operations:
         lower_operation(plan, operation)
+    add_at_once(plan)
     return plan
 
 

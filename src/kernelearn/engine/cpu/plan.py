@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -236,11 +235,18 @@ def identity(value: object) -> str:
 _PLAIN = (int, str, bool, type(None), float, np.generic)
 
 
-@cache
+# What `_described` found.
+_descriptions: dict[type, tuple[str, tuple[str, ...] | None]] = {}
+
+
 def _described(kind: type) -> tuple[str, tuple[str, ...] | None]:
     """What a class is called in an identity, and the names of its fields; None for no dataclass."""
-    name = f"{kind.__module__.removeprefix(f'{__package__}.')}.{kind.__qualname__}"
-    return name, tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+    found = _descriptions.get(kind)
+    if found is None:
+        name = f"{kind.__module__.removeprefix(f'{__package__}.')}.{kind.__qualname__}"
+        names = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+        found = _descriptions[kind] = name, names
+    return found
 
 
 def per_image(shape: tuple[int | None, ...]) -> int:

@@ -15,6 +15,7 @@ from kernelearn.engine.operators.table import Spec, operator, required, same_as_
 from kernelearn.engine.reference.constraints import CONSTRAINTS
 from kernelearn.engine.reference.optimizers import (
     accumulate,
+    add_share,
     average_weight,
     clip_by_global_norm,
     clip_by_norm,
@@ -63,6 +64,7 @@ _CONSTRAINTS = {"custom": required("custom"), **{kind: rule.attrs for kind, rule
 for _name, _update in UPDATES.items():
     operator(_name, _slot_shapes, _optimizer(_name), attrs={**_update.attrs, **_ALWAYS})
 operator("accumulate", same_as_first, accumulate, attrs=required("every"))
+operator("add_share", same_as_first, add_share)
 operator("average_weight", same_as_first, average_weight, attrs={**required("momentum"), "every": 1})
 operator("overwrite_weight", same_as_first, overwrite_weight, attrs={**required("frequency"), "every": 1})
 operator("assign", same_as_first, lambda value: value)

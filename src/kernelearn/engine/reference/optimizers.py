@@ -152,6 +152,11 @@ def accumulate(total: Array, grad: Array, step: Array, *, every: int) -> Array:
     return whole / every if place == 0 else whole
 
 
+def add_share(total: Array, value: Array, share: Array, keeps: Array) -> Array:
+    """total + share * value; share * value alone unless what is there is kept."""
+    return (total if keeps else np.zeros_like(total)) + value * share
+
+
 def updates_before(step: int, every: int) -> int:
     """How many updates there were before a step."""
     return (step - 1) // every

@@ -21,23 +21,24 @@ def sublayers(layer: Layer) -> list[tuple[str, Layer]]:
     from kernelearn.layers.core.base import Layer
 
     found: dict[int, tuple[str, Layer]] = {}
+    # NOTE: most attributes are numbers and text, and this is asked for all the time.
+    wanted = (Layer, list, tuple, dict)
     for name, value in vars(layer).items():
-        if name not in _NOT_SEARCHED:
-            for path, part in _parts(name, value, Layer):
+        if isinstance(value, wanted) and name not in _NOT_SEARCHED:
+            for path, part in _parts(name, value, wanted):
                 if part is not layer:
                     found.setdefault(id(part), (path, part))
     return list(found.values())
 
 
-def _parts(path: str, value: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, kind):
+def _parts(path: str, value: Any, wanted: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    """The layers in a value of one of these types: a layer, or what holds some."""
+    if isinstance(value, wanted[0]):
         yield path, value
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield from _parts(f"{path}/{place}", part, kind)
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _parts(f"{path}/{key}", part, kind)
+        return
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(part, wanted):
+            yield from _parts(f"{path}/{key}", part, wanted)
 
 
 def descendants(layer: Layer) -> list[tuple[str, Layer]]:

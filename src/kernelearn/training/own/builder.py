@@ -57,12 +57,16 @@ class StepBuilder(ProgramBuilder):
     Attributes:
         groups: the updates by optimisers.
         made_versions: name of a weight -> the update operations that changed it, in order.
+        weight_gradients: names of the gradients by weights that the code has asked for.
+        applied: names of those that optimisers were given.
     """
 
     def __init__(self, training: bool = False, dtype: str = "float32", batch: int | None = None) -> None:
         super().__init__(training, dtype, batch)
         self.groups = Groups()
         self.made_versions: dict[str, list[Operation]] = {}
+        self.weight_gradients: set[str] = set()
+        self.applied: set[str] = set()
 
     def variable(self, variable: Variable, role: str = "parameter", trainable: bool = True) -> Buffer:
         """The buffer of a weight as it is now: behind an update another one than before."""

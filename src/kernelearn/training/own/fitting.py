@@ -9,10 +9,12 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.metrics import Mean
+from kernelearn.parallel import world
 from kernelearn.training.own.forms import put_together, taken_apart
 from kernelearn.training.own.functions import OwnFunction
 
 if TYPE_CHECKING:
+    from kernelearn.training.own.sharing import InShards
     from kernelearn.training.trainer import Trainer
 
 _METHODS = {"train": "train_step", "test": "test_step"}
@@ -44,6 +46,7 @@ class OwnSteps:
     def __init__(self, model: Trainer) -> None:
         self._model = model
         self._functions: dict[str, OwnFunction] = {}
+        self._shared: InShards | None = None
         self.loss = Mean(name="loss")
 
     def has(self, kind: str) -> bool:
@@ -60,12 +63,29 @@ class OwnSteps:
             seed, number: of random numbers.
         Raises: ArgumentError unless it gives a dict of numbers.
         """
-        logs = self._function(kind).run_as((data,), seed, number)
+        count = world.shards_of(self._model.programs.shards) if kind == "train" else 1
+        if count > 1:
+            logs = self._in_shards(count).run((data,), seed, number)
+        else:
+            logs = self._function(kind).run_as((data,), seed, number)
         if not isinstance(logs, Mapping):
             raise ArgumentError(
                 f"{self._name(kind)} must give a dict of logs, such as {{'loss': loss}}; it gave {logs!r}."
             )
         return {str(name): _plain(value) for name, value in logs.items()}
+
+    def _in_shards(self, count: int) -> InShards:
+        """The training step, in so many shards."""
+        from kernelearn.training.own.sharing import InShards
+        from kernelearn.training.steps.shard_run import Shards
+
+        found, exchange = self._shared, world.exchange()
+        if found is None or (found.shards.count, found.shards.exchange) != (count, exchange):
+            of_all = [layer for layer in self._model.flat_layers() if getattr(layer, "synchronized", False)]
+            moving = tuple(layer.moving_mean for layer in of_all)
+            shards = Shards(count, exchange, moving_means=moving)
+            found = self._shared = InShards(self._function("train"), shards)
+        return found
 
     def names(self, kind: str, data: Any) -> list[str]:
         """The names that a step reports, from tracing it alone."""

@@ -84,6 +84,10 @@ class OwnFunction:
         step, arrays = self._step(args, {})
         return step.run(arrays, seed, number)
 
+    def step_of(self, *args: Any) -> tuple[OwnStep, list[np.ndarray]]:
+        """What a call with these arguments runs, and the arrays among them."""
+        return self._step(args, {})
+
     def form_of(self, args: tuple[Any, ...]) -> Form:
         """The form of what a call gives, from tracing it alone."""
         return self._step(args, {})[0].form

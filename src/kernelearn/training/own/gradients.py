@@ -280,6 +280,7 @@ def _joined(graph: StepBuilder, found: dict[str, Buffer]) -> dict[str, Buffer]:
 
 
 def _apply(graph: StepBuilder, optimizer: Any, grads: dict[str, Buffer], loss: Buffer | None) -> None:
+    graph.applied.update(gradient.name for gradient in grads.values())
     clock = graph.begin_use(optimizer, loss)
     weights = [graph.variables[name] for name in grads]
     multipliers = {id(weight): _multiplier(weight) for weight in weights}
@@ -321,6 +322,8 @@ def _of_weight(graph: Any, weight: Variable, found: dict[str, Buffer]) -> Any:
     total = parts[0] if parts else None
     for part in parts[1:]:
         total = graph.add("add", total, part)
+    if total is not None and isinstance(graph, StepBuilder):
+        graph.weight_gradients.add(total.name)
     return _found(graph, tracing.lifted(graph, weight), total)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,24 +44,26 @@ class OwnStep:
         engine: str | None,
         policy: str,
     ) -> None:
-        self._outputs, self.form, self._given = outputs, form, given
-        self._uses: Sequence[Use] = builder.groups.uses
-        self._afterwards = afterwards
-        self._segments: list[tuple[Segment, Executable]] = [
-            (segment, prepare(segment.program, builder.variables, resolve_engine(engine)))
-            for segment in _in_policy(segments_of(builder), policy)
-        ]
+        self.outputs, self.form, self._given = outputs, form, given
+        self.builder, self.engine = builder, resolve_engine(engine)
+        self.afterwards = afterwards
+        self.segments = _in_policy(segments_of(builder), policy)
         self._sources = Sources(builder)
+
+    @functools.cached_property
+    def _executables(self) -> list[Executable]:
+        return [prepare(one.program, self.builder.variables, self.engine) for one in self.segments]
 
     @property
     def programs(self) -> list[Program]:
         """What is run, in order."""
-        return [segment.program for segment, _ in self._segments]
+        return [segment.program for segment in self.segments]
 
     @property
     def variables(self) -> dict[str, Variable]:
         """Name of a weight or state -> Variable, of all programs."""
-        return {name: v for _, executable in self._segments for name, v in executable.variables.items()}
+        known = self.builder.variables
+        return {weight.name: known[weight.name] for one in self.programs for weight in one.weights()}
 
     def is_current(self) -> bool:
         """Whether no layer or optimiser that the code read has changed since."""
@@ -75,26 +78,34 @@ class OwnStep:
         """
         values: Arrays = {argument_name(i): array for i, array in enumerate(arrays)}
         values |= {"seed": np.asarray(seed, np.int64), "step": np.asarray(number, np.int64)}
-        for segment, executable in self._segments:
-            self._run_segment(segment, executable, values)
-        for action in self._afterwards:
+        for segment, executable in zip(self.segments, self._executables):
+            values.update(self.clock(segment))
+            results = executable.run({b.name: values[b.name] for b in segment.program.inputs()})
+            values.update(results)
+            if LOSS not in results or bool(np.isfinite(results[LOSS])):
+                self.count_updates(segment)
+        for action in self.afterwards:
             action.do(values)
-        return put_together([_plain(output.of(values)) for output in self._outputs], self.form)
+        return put_together([plain(output.of(values)) for output in self.outputs], self.form)
 
-    def _run_segment(self, segment: Segment, executable: Executable, values: Arrays) -> None:
-        """Run a program, and note its updates where its losses are finite."""
+    def clock(self, segment: Segment) -> Arrays:
+        """The inputs of a program that say how far its optimisers are."""
+        values: Arrays = {}
         done: dict[int, int] = {}
-        for at in segment.uses:
-            use = self._uses[at]
+        for use in self._uses_of(segment):
             count = int(use.optimizer.iterations) + done.get(id(use.optimizer), 0)
             done[id(use.optimizer)] = done.get(id(use.optimizer), 0) + 1
             values[use.rate] = np.asarray(use.optimizer.rate_at(count), np.float64)
             values[use.count] = np.asarray(count + 1, np.int64)
-        results = executable.run({b.name: values[b.name] for b in segment.program.inputs()})
-        values.update(results)
-        if LOSS not in results or bool(np.isfinite(results[LOSS])):
-            for at in segment.uses:
-                self._uses[at].optimizer.iterations += 1
+        return values
+
+    def count_updates(self, segment: Segment) -> None:
+        """Note that the optimisers of a program have changed weights."""
+        for use in self._uses_of(segment):
+            use.optimizer.iterations += 1
+
+    def _uses_of(self, segment: Segment) -> list[Use]:
+        return [self.builder.groups.uses[at] for at in segment.uses]
 
 
 def traced_step(
@@ -110,7 +121,7 @@ def traced_step(
         given: the leaves of (args, keywords), arrays and other things, in the form `form`.
         policy: of precision.
     """
-    builder = StepBuilder(False, config.floatx(), _images(given))
+    builder = StepBuilder(False, config.floatx(), images_of(given))
     leaves = _arguments(builder, given)
     with tracing.tracing(builder):
         args, keywords = put_together(leaves, form)
@@ -133,7 +144,7 @@ def argument_name(index: int) -> str:
     return f"argument_{index}"
 
 
-def _images(given: Sequence[Any]) -> int | None:
+def images_of(given: Sequence[Any]) -> int | None:
     """The number of images: the first size of the first array with several axes, else with one."""
     shapes = [leaf.shape for leaf in given if isinstance(leaf, np.ndarray) and leaf.ndim]
     wide = [shape for shape in shapes if len(shape) > 1]
@@ -154,6 +165,6 @@ def _arguments(builder: StepBuilder, given: Sequence[Any]) -> list[Any]:
     return leaves
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A single number as Python's own, an array as it is."""
     return value.item() if isinstance(value, np.ndarray | np.generic) and np.ndim(value) == 0 else value

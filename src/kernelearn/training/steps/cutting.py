@@ -13,6 +13,7 @@ ends where the next one reads what is known only when all shards have come so fa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.program import Buffer, Operation, Program, prune
@@ -52,14 +53,17 @@ class CutStep:
     values: tuple[Buffer, ...]
 
 
-def cut_step(program: Program, exchanged: Mapping[str, str] | None = None) -> CutStep:
+def cut_step(
+    program: Program, exchanged: Mapping[str, str] | None = None, totals: AbstractSet[str] | None = None
+) -> CutStep:
     """Cut a training step before everything that depends on whole gradients.
 
     Args:
         exchanged: see `Synchronized`.
+        totals: names of what has to be whole before anything reads it; the gradients of weights by default.
     Raises: ArgumentError for a step whose update reads single images, or numbers that have no mean.
     """
-    totals = _whole_gradients(program)
+    totals = _whole_gradients(program) if totals is None else totals
     late = _late(program, totals)
     early = tuple(op for op in program.operations if op not in late)
     made = {name for op in early for name in op.outputs}
@@ -81,13 +85,11 @@ def _whole_gradients(program: Program) -> set[str]:
     return {gradient for name, gradient in program.gradients.items() if name in weights}
 
 
-def _late(program: Program, totals: set[str]) -> tuple[Operation, ...]:
+def _late(program: Program, totals: AbstractSet[str]) -> tuple[Operation, ...]:
     """The update phase, and what clips gradients before it."""
     dependent, found = set(totals), []
     for op in program.operations:
-        if op.phase == "update" or (
-            dependent.intersection(op.inputs) and not totals.intersection(op.outputs)
-        ):
+        if op.phase == "update" or (dependent.intersection(op.inputs) and totals.isdisjoint(op.outputs)):
             dependent.update(op.outputs)
             found.append(op)
     return tuple(found)

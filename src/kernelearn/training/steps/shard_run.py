@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _SEED_STEP = 0x9E3779B9
 
 
+def seed_of_shard(seed: int, number: int) -> int:
+    """The seed of a shard, from that of the step."""
+    return (seed + number * _SEED_STEP) & 0x7FFFFFFFFFFFFFFF
+
+
 @dataclass(frozen=True)
 class Shards:
     """How a batch is shared out.
@@ -172,7 +177,7 @@ class Running:
         for index in self.shards.is_sum:
             name = weight_name(index)
             arrays[name] = arrays[name] / arrays[name].dtype.type(share)
-        seed = (self.clock.seed + number * _SEED_STEP) & 0x7FFFFFFFFFFFFFFF
+        seed = seed_of_shard(self.clock.seed, number)
         return {**arrays, **replace(self.clock, seed=seed).arrays(), **self._of_all}
 
     def kept(self, number: int, is_last: bool) -> Arrays:

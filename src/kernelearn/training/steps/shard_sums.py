@@ -25,12 +25,13 @@ LEAST, PIECES = 1 << 20, 4
 
 
 class Place(NamedTuple):
-    """Where an array lies in its vector."""
+    """Where an array lies in its vector; `is_added`: by the program that makes it."""
 
     label: str
     shape: tuple[int, ...]
     start: int
     end: int
+    is_added: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Piece:
         return [place.label for place in self.places]
 
     @property
+    def given(self) -> list[Place]:
+        """Of the arrays that a program gives, to be added up here."""
+        return [place for place in self.places if not place.is_added]
+
+    @property
     def cut(self) -> slice:
         """Where it lies in the vector."""
         return slice(self.places[0].start, self.places[-1].end)
@@ -59,7 +65,7 @@ class Piece:
         """Write its arrays, times the share that their shard has of the images."""
         vector = into[self.kind]
         times = vector.dtype.type(share)
-        for label, _, start, end in self.places:
+        for label, _, start, end, _ in self.given:
             np.multiply(found[label].reshape(-1), times, out=vector[start:end])
         if self.kind == BFLOAT16:
             rounding.round_in_place(vector[self.cut])
@@ -68,7 +74,7 @@ class Piece:
         """Add what `store` would write."""
         vector = to[self.kind]
         times, product = vector.dtype.type(share), np.empty(rounding.CHUNK, vector.dtype)
-        for label, _, start, end in self.places:
+        for label, _, start, end, _ in self.given:
             array, sums = found[label].reshape(-1), vector[start:end]
             for part in rounding.chunks(end - start):
                 own = np.multiply(array[part], times, out=product[: part.stop - part.start])
@@ -98,18 +104,22 @@ class Layout:
     places: Mapping[str, Sequence[Place]]
 
     @classmethod
-    def of(cls, buffers: Mapping[str, Buffer], rounded: Collection[str] = ()) -> Layout:
+    def of(
+        cls, buffers: Mapping[str, Buffer], rounded: Collection[str] = (), added: Collection[str] = ()
+    ) -> Layout:
         """For buffers by their labels.
 
         Args:
             rounded: names of buffers of float32 that are rounded to bfloat16 wherever they are summed.
+            added: labels of those that the program adds up which makes them.
         """
         places: dict[str, list[Place]] = {}
         for label, buffer in buffers.items():
             shape = tuple(int(size or 0) for size in buffer.shape)
             of_kind = places.setdefault(BFLOAT16 if buffer.name in rounded else buffer.dtype, [])
             start = of_kind[-1].end if of_kind else 0
-            of_kind.append(Place(label, shape, start, start + int(np.prod(shape, dtype=int))))
+            end = start + int(np.prod(shape, dtype=int))
+            of_kind.append(Place(label, shape, start, end, label in added))
         return cls(places)
 
     def vector(self, kind: str) -> np.ndarray:
@@ -149,7 +159,7 @@ class Layout:
             label: vector[start:end].reshape(shape)
             for kind, places in self.places.items()
             for vector in (combined(kind),)
-            for label, shape, start, end in places
+            for label, shape, start, end, _ in places
         }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from kernelearn.parallel.tree import Node, before_last, value_of
+from kernelearn.training.steps.adding import sums_in
 from kernelearn.training.steps.shard_sums import Layout, Piece, Vectors
 from kernelearn.training.steps.step import Arrays
 
@@ -38,15 +39,15 @@ class TreeSums:
         """
         before = [found for part in before_last(node) if (found := self.node(part)) is not None]
         number, sums = node[1] - 1, before or [self._lent()]
-        put = Piece.add if before else Piece.store
 
-        def add(piece: Piece, found: Arrays, share: float) -> None:
-            put(piece, found, share, sums[-1])
+        def behind(piece: Piece) -> None:
             self._fold(piece, sums)
+            if piece in pieces:
+                post(piece, sums[0])
 
         if self.run.has_images((number, number + 1)):
             rest = [piece for piece in self.layout.whole() if piece.kind != pieces[0].kind]
-            self._compute(number, add, rest, pieces, lambda piece: post(piece, sums[0]))
+            self._compute(number, sums[-1], bool(before), rest, pieces, behind)
         else:
             for piece in self.layout.whole():
                 self._fold(piece, sums)
@@ -68,13 +69,13 @@ class TreeSums:
         if not self.run.has_images((number, number + 1)):
             return None
         vectors = self._lent()
-        self._compute(number, lambda piece, found, share: piece.store(found, share, vectors))
+        self._compute(number, vectors, keeps=False)
         return vectors
 
     def _with_one(self, first: Vectors, number: int) -> Vectors:
         """A sum with one more shard."""
         if self.run.has_images((number, number + 1)):
-            self._compute(number, lambda piece, found, share: piece.add(found, share, first))
+            self._compute(number, first, keeps=True)
         return first
 
     def _joined(self, first: Vectors, second: Vectors) -> Vectors:
@@ -88,36 +89,43 @@ class TreeSums:
     def _compute(
         self,
         number: int,
-        put: _Put,
+        sums: Vectors,
+        keeps: bool,
         at_end: Sequence[Piece] | None = None,
         on_the_way: Sequence[Piece] = (),
-        behind: Callable[[Piece], None] | None = None,
+        behind: Callable[[Piece], None] = lambda piece: None,
     ) -> None:
-        """Run the stage on one shard, and put its pieces where they belong.
+        """Run the stage on one shard, and add its pieces to sums.
 
         Args:
-            at_end: pieces that are put there when it is done, all of them by default.
-            on_the_way: those that are as soon as they are there; then `behind` is called.
+            keeps: whether there is something in the sums.
+            at_end: pieces that are added when it is done, all of them by default.
+            on_the_way: those that are as soon as they are there.
+            behind: called when a piece is added.
         """
         run, taken = self.run, self.run.taken(number)
         images = taken.stop - taken.start
         share, is_last = images / run.batch.rows, self.stage == len(run.parts.on_the_way)
         kept = run.kept(number, is_last)
 
+        def put(piece: Piece, found: Arrays) -> None:
+            (piece.add if keeps else piece.store)({**kept, **found}, share, sums)
+            behind(piece)
+
         def reached(group: int, found: Arrays) -> None:
-            put(on_the_way[group], {**kept, **found}, share)
-            if behind is not None:
-                behind(on_the_way[group])
+            put(on_the_way[group], found)
 
         def use(found: Arrays) -> None:
             run.note_rows(found, share)
             for piece in self.layout.whole() if at_end is None else at_end:
-                put(piece, {**kept, **found}, share)
+                put(piece, found)
             if not is_last:
                 names = found.keys() - run.parts.by_row.keys()
                 kept.update((name, found[name].copy()) for name in names)
 
         inputs = {**run.inputs(number), **kept}
+        if added := [place for place in self.layout.places.get("float32", ()) if place.is_added]:
+            inputs |= sums_in(added, sums, share, keeps)
         with _quietly():
             run.parts.stages(images)[self.stage].visit(inputs, use, reached if on_the_way else None)
 
@@ -125,10 +133,6 @@ class TreeSums:
 def _quietly() -> np.errstate:
     """What overflows is reported by the check of the loss, not by a shower of warnings."""
     return np.errstate(over="ignore", invalid="ignore")
-
-
-class _Put(Protocol):
-    def __call__(self, piece: Piece, found: Arrays, share: float, /) -> None: ...
 
 
 class _Post(Protocol):

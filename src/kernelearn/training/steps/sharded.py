@@ -22,6 +22,7 @@ from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.parallel.rounding import BFLOAT16
 from kernelearn.training.own.afterwards import Afterwards
+from kernelearn.training.steps.adding import added_in, adding_up
 from kernelearn.training.steps.building import Built
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
 from kernelearn.training.steps.programs import StepProgram
@@ -182,10 +183,12 @@ class Parts:
         gradients = set(program.gradients.values())
         made = {name: number for number, op in enumerate(found.program.operations) for name in op.outputs}
         by_time = sorted(given.items(), key=lambda item: made[item[1].name])
-        means = Layout.of(
-            {n: b for n, b in by_time if b.shape[:1] != (None,)}, _rounded(program, shards.transport)
-        )
-        stages = [prepare(stage.program, variables, engine) for stage in cut.stages]
+        rounded = _rounded(program, shards.transport)
+        last = cut.stages[-1].program
+        added = added_in(last, [CUT + v.name for v in cut.values if v.name not in rounded], engine)
+        means = Layout.of({n: b for n, b in by_time if b.shape[:1] != (None,)}, rounded, added)
+        several = [*(stage.program for stage in cut.stages[:-1]), adding_up(last, added)]
+        stages = [prepare(one, variables, engine) for one in several]
         # NOTE: on one machine the cores that compute copy the messages, too: sending early gains nothing.
         pieces = means.to_send() if shards.exchange.spans_machines else []
         stages[-1].announce([[n for n in p.labels if n in cut.stages[-1].program.outputs] for p in pieces])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.norms.sums import blocks, emit_blocks
+from kernelearn.engine.cpu.kernels.shards import adder
 from kernelearn.engine.cpu.kernels.updates import step_number
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value, type_of
@@ -15,6 +16,17 @@ from kernelearn.engine.program import Operation
 def lower_accumulate(plan: Plan, op: Operation) -> bool:
     """total <- the sum, or in the step that updates the mean, of the gradients since the last update."""
     return _lower(plan, op, Accumulate(int(op.attrs["every"])))
+
+
+def lower_add_share(plan: Plan, op: Operation) -> bool:
+    """total <- [total +] share * value; the total is an input that is written where it lies."""
+    total, value, share, keeps = op.inputs
+    if not plan.is_float(total, value, share) or plan.dtype(keeps) != "int64" or op.outputs != (total,):
+        return False
+    size = per_image(plan.shape(total))
+    reads = {"value": value, "share": share, "keeps": keeps, "size": f"#{size}"}
+    plan.call(op, AddShare(), reads, {"total": total}, Tasks(fixed=blocks(size)))
+    return True
 
 
 def lower_average_weight(plan: Plan, op: Operation) -> bool:
@@ -61,6 +73,15 @@ class Accumulate:
             k.store(total / count, "own", at, mask)
 
         emit_blocks(k, one)
+
+
+@dataclass(frozen=True)
+class AddShare:
+    """A shard's part of a sum over shards."""
+
+    def emit(self, k: Kernel) -> None:
+        add = adder(k, "total")
+        emit_blocks(k, lambda at, mask: add(k.load("value", at, mask), at, mask))
 
 
 @dataclass(frozen=True)

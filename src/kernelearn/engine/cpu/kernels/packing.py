@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.narrow import on_vectors
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import tiles
+from kernelearn.engine.cpu.language.loops import tiles, vectors_of
 from kernelearn.engine.cpu.language.shuffles import gather, numbers, transpose
 from kernelearn.engine.cpu.plan import Code, Plan, Tasks, identity
 from kernelearn.engine.program import Buffer, Operation
@@ -213,10 +213,11 @@ class PackedTransposed:
                 source = start + (row * o.taps + tap) * (blocks.channels * filters)
 
                 def square(f: Index, count: int) -> None:
-                    for v in range(vectors):
+                    for v, present in vectors_of(k, vectors, channels):
+                        corner = source + f + v * (width * filters)
                         rows = [
-                            k.load("w", source + f + c * filters, k.mask(count)) if c < channels else k.zero
-                            for c in range(v * width, (v + 1) * width)
+                            k.load("w", corner + c * filters, k.mask(count)) if c < present else k.zero
+                            for c in range(width)
                         ]
                         for i, column in enumerate(transpose(k, rows)[:count]):
                             k.store(column, "packed", target + o.line(row, f + i, tap) * lanes + v * width)

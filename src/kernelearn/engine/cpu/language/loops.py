@@ -8,6 +8,7 @@ how much is unrolled, and in what is known when the code is made:
     two_a_turn    numbers below a count, two in each turn of the loop
     lanes         a row of known length; short rows without a loop
     each_vector   a row of known length, always by a loop
+    vectors_of    the same of a block of so many vectors
     Row           a row of known length that several passes go over, short ones held in registers
     blocks        a row in blocks of several vectors; `task_blocks`: a block a task
     windows       rows that are gone through block by block, a few at a time
@@ -17,7 +18,7 @@ how much is unrolled, and in what is known when the code is made:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
@@ -171,6 +172,9 @@ def tiles(k: Kernel, count: int) -> Iterator[tuple[Index, int]]:
 
 def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | None], object]) -> None:
     """body(offset, mask) over a range of numbers: unrolled, then vector by vector, then the tail."""
+    if lo.register == hi.register:
+        _emit_known(k, lo, hi.constant - lo.constant, body)
+        return
     wide = k.width * UNROLL
     blocks = (hi - lo) // wide
     middle = lo + blocks * wide
@@ -183,6 +187,34 @@ def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | No
         body(at, None)
     with k.when(k.compare("slt", tail, hi)):
         body(tail, k.mask_below(hi - tail))
+
+
+def _emit_known(k: Kernel, lo: Index, count: int, body: Callable[[Index, Value | None], object]) -> None:
+    """The same for so many numbers: there is no code for what they do not have."""
+    wide = k.width * UNROLL
+    middle, whole = count // wide * wide, count // k.width * k.width
+    for start, end, step in ((0, middle, wide), (middle, whole, k.width)):
+        if end - start == step:
+            turns: AbstractContextManager[Index] = nullcontext(lo + start)
+        elif start < end:
+            turns = k.loop(lo + start, lo + end, step, checked=False)
+        else:
+            continue
+        with turns as at:
+            for offset in range(0, step, k.width):
+                body(at + offset, None)
+    if whole < count:
+        body(lo + whole, k.mask(count - whole))
+
+
+def vectors_of(k: Kernel, vectors: int, channels: int) -> Iterator[tuple[Index, int]]:
+    """(number, channels that there are) of the vectors of a block: those that are full by a loop."""
+    full = channels // k.width
+    if full:
+        with k.loop(0, full) as vector:
+            yield vector, k.width
+    for number in range(full, vectors):
+        yield k.const(number), max(channels - number * k.width, 0)
 
 
 def each_vector(k: Kernel, channels: int) -> Iterator[tuple[Index, Value | None]]:

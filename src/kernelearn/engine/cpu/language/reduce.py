@@ -109,14 +109,14 @@ def fold_rows(
     if isinstance(rows, int):
         turns = min(turns, max(rows, 1))
     chains = [[[k.register(start=s) for s in starts] for _ in tile] for _ in range(turns)]
-    whole = (rows // turns) * turns
+    whole = rows if turns == 1 else (rows // turns) * turns
     with k.loop(0, whole, turns) as row:
         for turn, chain in enumerate(chains):
             _step(k, row + turn, tile, chain, step)
     if isinstance(rows, int):
         for left in range(whole if isinstance(whole, int) else 0, rows):
             _step(k, k.const(left), tile, chains[left % turns], step)
-    else:
+    elif turns > 1:
         with k.loop(whole, rows) as row:
             _step(k, row, tile, chains[0], step)
     return [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
 import stat
 import sys
@@ -27,10 +26,15 @@ MAX_BYTES = 256 * 2**20
 PART_SECONDS = 3600
 # An entry that was used within so long is not marked as used again.
 FRESH_SECONDS = 600
-# The folder is kept small when a process writes its first entry, and after so many more.
-SHRINK_EVERY = 256
+# Looking at the whole folder takes long. A process does when it writes its first entry, unless one has within
+# so many seconds, and again when it has written this share of what still had place, or of the limit if that
+# is more: others may write, too.
+LOOK_SECONDS, SHARE_OF_FREE, SHARE_OF_LIMIT = 3600, 4, 64
+# An empty file, written anew when the folder was looked at.
+STAMP = "looked"
 
-_written = itertools.count()
+# Bytes that this process may write before it looks; None: it has written nothing yet.
+_allowance: int | None = None
 
 
 def folder() -> Path | None:
@@ -104,6 +108,7 @@ def _read(path: str, digest: str) -> bytes | None:
 
 def write(digest: str, blob: bytes) -> None:
     """Keep an object; does nothing where that is impossible."""
+    global _allowance
     root = folder()
     if root is None:
         return
@@ -113,8 +118,19 @@ def write(digest: str, blob: bytes) -> None:
             _replace(root, digest + SUFFIX, MAGIC + _seal(digest, blob) + blob)
     except OSError:
         return
-    if next(_written) % SHRINK_EVERY == 0:
+    if _allowance is None:
+        _allowance = max_bytes() // SHARE_OF_LIMIT if _was_looked_at(root) else 0
+    _allowance -= len(blob)
+    if _allowance < 0:
         shrink()
+
+
+def _was_looked_at(root: Path) -> bool:
+    """Whether some process has seen lately that the folder is small."""
+    try:
+        return 0 <= time.time() - (root / STAMP).stat().st_mtime < LOOK_SECONDS
+    except OSError:
+        return False
 
 
 def _replace(root: Path, name: str, content: bytes) -> None:
@@ -135,21 +151,27 @@ def shrink(limit: int | None = None) -> None:
 
     Also deletes what a crash left half written, once it is too old to be another process's work.
     """
+    global _allowance
+    root, limit = folder(), max_bytes() if limit is None else limit
     total, now = 0, time.time()
     for modified, size, path in sorted(_files(), reverse=True):
-        if path.suffix == PART:
+        if path.endswith(PART):
             is_kept = now - modified < PART_SECONDS
         else:
             total += size
-            is_kept = total <= (max_bytes() if limit is None else limit)
+            is_kept = total <= limit
         if not is_kept:
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)
+    with contextlib.suppress(OSError):
+        if root is not None:
+            _replace(root, STAMP, b"")
+    _allowance = max((limit - total) // SHARE_OF_FREE, limit // SHARE_OF_LIMIT)
 
 
 def size() -> tuple[int, int]:
     """Number of entries and their bytes."""
-    sizes = [size for _, size, path in _files() if path.suffix == SUFFIX]
+    sizes = [size for _, size, path in _files() if path.endswith(SUFFIX)]
     return len(sizes), sum(sizes)
 
 
@@ -180,7 +202,7 @@ def max_bytes() -> int:
     return int(given) * 2**20 if given else MAX_BYTES
 
 
-def _files() -> list[tuple[float, int, Path]]:
+def _files() -> list[tuple[float, int, str]]:
     """(time of last use, bytes, path) of all our files; other processes may delete some meanwhile."""
     root = folder()
     found = []
@@ -189,7 +211,7 @@ def _files() -> list[tuple[float, int, Path]]:
             with contextlib.suppress(OSError):
                 if entry.name.endswith((SUFFIX, PART)):
                     status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
+                    found.append((status.st_mtime, status.st_size, entry.path))
     return found
 
 

@@ -30,6 +30,9 @@ ENGINE = Path(__file__).resolve().parents[2]
 KEPT_FUNCTIONS = 2048
 # Memory maps that are left to the rest of the process.
 SPARE_MAPS = 500
+# Maps that a library may take, with what else the process does meanwhile; so many are linked at most before
+# maps are counted again.
+MAPS_OF_LIBRARY, MOST_UNCOUNTED = 8, 32
 
 
 class Library:
@@ -65,6 +68,8 @@ class Function:
 # The functions of this process by the name of their cache entry, and those that were used last, in order.
 _functions: weakref.WeakValueDictionary[str, Function] = weakref.WeakValueDictionary()
 _recent: dict[str, Function] = {}
+# Limit of memory maps -> libraries that certainly find place before they have to be counted again.
+_uncounted: dict[int, int] = {}
 # Engines of libraries that nobody holds.
 _unused: deque[Any] = deque()
 
@@ -185,8 +190,16 @@ def _check_maps() -> None:
 
 
 def _is_crowded() -> bool:
+    """Whether memory maps run short; they are not counted for each library, as that takes long."""
     limit = max_maps()
-    return limit is not None and count_maps() + SPARE_MAPS > limit
+    if limit is None:
+        return False
+    if _uncounted.get(limit, 0) > 0:
+        _uncounted[limit] -= 1
+        return False
+    free = limit - SPARE_MAPS - count_maps()
+    _uncounted[limit] = min(free // MAPS_OF_LIBRARY, MOST_UNCOUNTED)
+    return free < 0
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from kernelearn.engine.progress import Progress
 
 # Threads beside the caller's.
 MAX_HELPERS = 15
+STACK_BYTES = 2**23
 # Seconds between two looks at how far the others are.
 LOOK = 0.05
 
@@ -99,7 +100,7 @@ def _helpers(count: int, work: _Work) -> Iterator[list[threading.Thread]]:
     """Threads that compile with the caller, until the block is left; without more of them, these do."""
     helpers: list[threading.Thread] = []
     try:
-        with contextlib.suppress(RuntimeError):  # no more threads
+        with contextlib.suppress(RuntimeError), _deep_stacks():  # no more threads
             for _ in range(count):
                 helper = threading.Thread(target=work.help, name="kernelearn-compile", daemon=True)
                 helper.start()
@@ -111,6 +112,16 @@ def _helpers(count: int, work: _Work) -> Iterator[list[threading.Thread]]:
             work.end()
         for helper in helpers:
             helper.join()
+
+
+@contextlib.contextmanager
+def _deep_stacks() -> Iterator[None]:
+    """Threads that are started inside have the stack that LLVM is used to: some systems give far less."""
+    usual = threading.stack_size(STACK_BYTES)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)
 
 
 def load_all(keys: Sequence[str], target: Target, text: Callable[[int, str], str]) -> list[compiler.Function]:

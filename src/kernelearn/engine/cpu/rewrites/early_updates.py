@@ -4,7 +4,8 @@
     after   dw = conv_grad_kernel(x, dy);  dx = conv_grad_input(dy, w);  w, v = sgd_update(w, dw, ...);  ...
 
 An update still runs only if the loss is finite, so none comes before the loss. Updates of one weight, and
-what follows them, keep their order; those that a run gives back come last.
+what follows them, keep their order; those that a run gives back come last, but for sums over shards, which
+nothing else writes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def update_early(program: Program) -> Program:
     for op in operations:
         if op.phase == "update":
             place = max([earliest, *(last_touch.get(n, -1) for n in (*op.inputs, *op.outputs))])
-            if any(map(graph.is_kept, op.outputs)):
+            if any(graph.is_kept(name) for name in op.outputs if program.buffers[name].role != "input"):
                 place = len(operations) - 1
             after[place].append(op)
             touched = (*op.outputs, *(name for name in op.inputs if name in written))

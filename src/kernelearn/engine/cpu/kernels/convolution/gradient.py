@@ -202,6 +202,8 @@ class _Unit:
         self.target, self.group, self.column, self.vectors = target, group, column, vectors
         self.channels = channels
         self.masks = [k.mask(channels - v * k.width) for v in range(vectors)]
+        # The row of the window that rows of taps are counted from.
+        self.line = k.const(0)
 
     def emit(self, first: Index, last: Index) -> None:
         k, g = self.k, self.g
@@ -236,15 +238,22 @@ class _Unit:
             taps = [(ty, tx) for ty in range(g.kernel[1]) for tx in range(g.kernel[2])]
             self._channels(plane, tz, taps, y, end)
             return
-        for ty in range(g.kernel[1]):
-            low, high = g.bounds(1, ty)
-            if low >= high:
-                continue
-            first = self.k.maximum(y, low) if low > 0 else y
-            last = self.k.minimum(end, high) if high < g.g[1] else end
+        with self.k.loop(0, g.kernel[1]) as self.line:
+            first, last = self._rows(y, end)
             for start in range(0, g.kernel[2], self.s.taps):
-                taps = [(ty, tx) for tx in range(start, min(start + self.s.taps, g.kernel[2]))]
+                taps = [(0, tx) for tx in range(start, min(start + self.s.taps, g.kernel[2]))]
                 self._channels(plane, tz, taps, first, last)
+
+    def _rows(self, y: Index, end: Index) -> tuple[Index, Index]:
+        """Those of [y, end) whose row of taps, `line`, falls inside of the image."""
+        k, g, stride = self.k, self.g, self.g.stride[1]
+        found = [g.bounds(1, ty) for ty in range(g.kernel[1])]
+        shift = self.line * g.dilation[1] - g.before[1]
+        if any(low for low, _ in found):
+            y = k.maximum(y, k.maximum(k.const(stride - 1) - shift, 0) // stride)
+        if any(high < g.g[1] for _, high in found):
+            end = k.minimum(end, k.maximum(k.const(g.x[1] - 1 + stride) - shift, 0) // stride)
+        return y, end
 
     def _channels(self, plane: Index, tz: int, taps: Sequence[Tap], first: Index, last: Index) -> None:
         k, inner = self.k, self.g.inner
@@ -278,7 +287,7 @@ class _Unit:
         with k.loop(*self.images, checked=False) as n, k.loop(first, last) as y:
             start = n * math.prod(g.x) + channel + plane
             row = {
-                ty: start + (y * g.stride[1] + g.shift(1, ty)) * (g.x[2] * g.x[3])
+                ty: start + (y * g.stride[1] + self.line * g.dilation[1] + g.shift(1, ty)) * (g.x[2] * g.x[3])
                 for ty in sorted({ty for ty, _ in taps})
             }
             grad = ((n * g.g[0] + self.z) * g.g[1] + y) * (g.g[2] * g.g[3]) + self.column
@@ -359,7 +368,7 @@ class _Unit:
 
     def _weight(self, tz: int, ty: int, tx: int, c: Index, v: int) -> Index:
         g = self.g
-        tap = (tz * g.kernel[1] + ty) * g.kernel[2] + tx
+        tap = (self.line + (tz * g.kernel[1] + ty)) * g.kernel[2] + tx
         return self.target + (c + tap * g.inner) * g.g[3] + v * self.k.width
 
 

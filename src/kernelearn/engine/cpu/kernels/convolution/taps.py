@@ -52,6 +52,8 @@ BAND_BYTES = 2**16
 # Bytes of a multiply-add with a number in memory, and those that the code of a tile may have before rows of
 # taps become a loop: a quarter of the first-level cache of instructions.
 INSTRUCTION_BYTES, LONG_CODE = 8, 2**13
+# The same where a tile has several rows, which share the numbers of an input row in code that is written out.
+LONG_CODE_OF_ROWS = 2 * LONG_CODE
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class Taps:
 
 # (row or pixel of the tile, row or column of the tap that reads)
 Pair = tuple[int, int]
-RowPair = tuple[int, Index | int]
+# The same of rows, and where the input row begins, counted from the first one.
+RowPair = tuple[int, Index | int, int]
 # An input column, and what reads it.
 Readers = tuple[int, list[Pair]]
 
@@ -267,13 +270,13 @@ class _Rows:
     def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
         """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
         axis = self.height
-        if rows == 1 and self._is_long(pixels):
-            self._tap_rows(plane, tz, y, x, pixels)
+        if self._is_long(rows, pixels):
+            self._tap_rows(plane, tz, y, rows, x, pixels)
             return
-        needed: dict[int, list[Pair]] = {}
+        needed: dict[int, list[RowPair]] = {}
         for r in range(rows):
             for dy, ty in axis.taps:
-                needed.setdefault(r * axis.in_step + dy, []).append((r, ty))
+                needed.setdefault(r * axis.in_step + dy, []).append((r, ty, 0))
         last = axis.count - rows
         for shift, pairs in sorted(needed.items()):
             row = y * axis.in_step + shift
@@ -283,27 +286,56 @@ class _Rows:
             with self.k.all_of(inside):
                 self._row(plane, row, tz, pairs, x, pixels)
 
-    def _is_long(self, pixels: int) -> bool:
+    def _is_long(self, rows: int, pixels: int) -> bool:
         """Whether the code of a tile, written out for each row of taps, would not stay in its cache."""
         channels = min(self.tile.unroll, self.g.inner) + self.g.inner % self.tile.unroll
-        count = len(self.height.taps) * len(self.width.taps) * channels * pixels * self.vectors
-        return len(self.height.taps) > 1 and count * INSTRUCTION_BYTES > LONG_CODE
+        count = len(self.height.taps) * len(self.width.taps) * channels * rows * pixels * self.vectors
+        limit = LONG_CODE if rows == 1 else LONG_CODE_OF_ROWS
+        return len(self.height.taps) > 1 and count * INSTRUCTION_BYTES > limit
 
-    def _tap_rows(self, plane: Index, tz: int, y: Index, x: Index | int, pixels: int) -> None:
-        """As `_planes`, for a single row: a loop over the rows of taps that fall inside of the image."""
+    def _tap_rows(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
+        """As `_planes`: a loop over the rows of taps that fall inside of the image for all rows of the tile.
+
+        Those that do so for some rows only come before and behind, row by row of the tile: near the upper
+        border the first row of the tile has the fewest, near the lower one the last.
+        """
         k, axis = self.k, self.height
         taps = sorted(axis.taps)
         (shift, tap), (second, other) = taps[:2]
-        step, row = second - shift, y * axis.in_step + shift
+        step, apart = second - shift, axis.in_step * self.g.x[2] * self.g.x[3]
+        bounds = [self._taps_inside((y + r) * axis.in_step + shift, step, len(taps)) for r in range(rows)]
+
+        def loop(low: Index | int, high: Index | int, first: int, last: int) -> None:
+            """The rows [first, last) of the tile."""
+            start = (y + first) * axis.in_step + shift
+            with k.loop(low, high) as number:
+                tap_row = number * (other - tap) + tap
+                pairs = [(r, tap_row, (r - first) * apart) for r in range(first, last)]
+                self._row(plane, start + number * step, tz, pairs, x, pixels)
+
+        low, high = bounds[0][0], bounds[-1][1]
+        for r in range(1, rows):
+            loop(bounds[r][0], _least(k, low, bounds[r][1]), r, r + 1)
+        loop(low, high, 0, rows)
+        for r in range(rows - 1):
+            # In low maps the last row of the tile may have no tap in common with the first.
+            loop(_most(k, low, high), bounds[r][1], r, r + 1)
+
+    def _taps_inside(self, row: Index, step: int, count: int) -> tuple[Index | int, Index | int]:
+        """[first, last) of so many rows of taps that read inside of the image.
+
+        Args:
+            row: what the first one reads; step: rows from one to the next.
+        """
+        k, axis = self.k, self.height
         low: Index | int = 0
-        high: Index | int = len(taps)
-        if shift < 0:
-            low = (k.maximum(k.const(0) - row, 0) + (step - 1)) // step
-        if (axis.count - 1) * axis.in_step + taps[-1][0] >= axis.size:
-            high = k.minimum((k.maximum(k.const(axis.size) - row, 0) + (step - 1)) // step, len(taps))
-        with k.loop(low, high) as number:
-            pairs = [(0, number * (other - tap) + tap)]
-            self._row(plane, row + number * step, tz, pairs, x, pixels)
+        high: Index | int = count
+        shifts = [d for d, _ in axis.taps]
+        if min(shifts) < 0:
+            low = k.minimum((k.maximum(k.const(0) - row, 0) + (step - 1)) // step, count)
+        if (axis.count - 1) * axis.in_step + max(shifts) >= axis.size:
+            high = k.minimum((k.maximum(k.const(axis.size) - row, 0) + (step - 1)) // step, count)
+        return low, high
 
     def _row(
         self, plane: Index, row: Index, tz: int, pairs: Sequence[RowPair], x: Index | int, pixels: int
@@ -356,17 +388,17 @@ class _Rows:
                 held[ty, tx, v] = k.load("w", at + self._tap(tz, ty, tx) + v * k.width, element=g.element)
             return held[ty, tx, v]
 
-        for column, users in readers:
-            values = inputs(x + column * g.x[3])
+        for (column, users), (apart, rows) in product(readers, _by_input_row(pairs)):
+            values = inputs(x + apart + column * g.x[3])
             for p, tx in users:
-                for r, ty in pairs:
+                for r, ty in rows:
                     for v in range(self.vectors):
                         register = self.sums[r, p, v]
                         k.set(register, k.multiply_add(values[v], weight(ty, tx, v), k.get(register)))
 
     def _fits(self, pairs: Sequence[RowPair], readers: Sequence[Readers]) -> bool:
         """Whether the weights of all these taps have place in registers beside the sums."""
-        taps = {(ty, tx) for _, users in readers for _, tx in users for _, ty in pairs}
+        taps = {(ty, tx) for _, users in readers for _, tx in users for _, ty, _ in pairs}
         return self.vectors == 1 or len(self.sums) + len(taps) * self.vectors < self.k.target.registers
 
     def _channel_by_taps(
@@ -387,12 +419,14 @@ class _Rows:
         for column, found in readers:
             for p, tx in found:
                 users.setdefault(tx, []).append((column, p))
-        for tx, (r, ty) in product(sorted(users), pairs):
+        tap_rows = list(dict.fromkeys(ty for _, ty, _ in pairs))
+        for tx, ty in product(sorted(users), tap_rows):
             k.forget()
             place = at + self._tap(tz, ty, tx)
             weights = [k.load("w", place + v * k.width, element=self.g.element) for v in range(self.vectors)]
-            for column, p in users[tx]:
-                values = inputs(x + column * self.g.x[3])
+            rows = [(r, apart) for r, tap, apart in pairs if tap == ty]
+            for (r, apart), (column, p) in product(rows, users[tx]):
+                values = inputs(x + apart + column * self.g.x[3])
                 for v in range(self.vectors):
                     register = self.sums[r, p, v]
                     k.set(register, k.multiply_add(values[v], weights[v], k.get(register)))
@@ -430,6 +464,22 @@ class _Rows:
         offset = self.y_image + (plane * height + row) * (width * channels)
         column = (x + p) * self.width.out_step + self.width.out_start
         return offset + column * channels
+
+
+def _least(k: Kernel, a: Index | int, b: Index | int) -> Index | int:
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else k.minimum(k.const(0) + a, b)
+
+
+def _most(k: Kernel, a: Index | int, b: Index | int) -> Index | int:
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else k.maximum(k.const(0) + a, b)
+
+
+def _by_input_row(pairs: Sequence[RowPair]) -> list[tuple[int, list[tuple[int, Index | int]]]]:
+    """(where an input row begins, [(row of the tile, row of taps) that read it])."""
+    rows: dict[int, list[tuple[int, Index | int]]] = {}
+    for r, ty, apart in pairs:
+        rows.setdefault(apart, []).append((r, ty))
+    return list(rows.items())
 
 
 def lower_taps(

@@ -22,8 +22,8 @@ def lower_coefficients(plan: Plan, op: Operation) -> bool:
     roles = ["mean", "variance", *(["gamma"] if has_gamma else []), *(["beta"] if has_beta else [])]
     plan.call(
         op,
-        Coefficients(size, epsilon, has_gamma, has_beta),
-        dict(zip(roles, op.inputs)),
+        Coefficients(epsilon, has_gamma, has_beta),
+        {**dict(zip(roles, op.inputs)), "size": f"#{size}"},
         dict(zip(("factor", "offset"), op.outputs)),
         Tasks(fixed=-(-size // BLOCK)),
         note="coefficients",
@@ -35,7 +35,6 @@ def lower_coefficients(plan: Plan, op: Operation) -> bool:
 class Coefficients:
     """Factor and offset of every channel."""
 
-    size: int
     epsilon: float
     has_gamma: bool
     has_beta: bool
@@ -51,4 +50,4 @@ class Coefficients:
             k.store(factor, "factor", at, mask)
             k.store(start - shift, "offset", at, mask)
 
-        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, self.size), body)
+        emit_flat(k, k.lo * BLOCK, k.minimum(k.hi * BLOCK, k.scalar("size")), body)

@@ -10,9 +10,10 @@ for block of outputs:                                      a task, or a few for 
         the chain at the end of the product
 
 A strip's packed weights follow each other in memory, in the order in which they are read: weights of a few
-rows come at the speed at which memory gives them, and the processor asks ahead by itself. Rows that are
-fewer than 8 take all vectors of the block at once, so that there are enough sums to wait for none of them.
-Sums of DEPTH products are added up, in the same order for any number of rows.
+rows come at the speed at which memory gives them, and the processor asks ahead by itself. Tiles of 8 rows ask
+for what is read next, each for a share, so that none waits for the weights that it is the first to read. Rows
+that are fewer than 8 take all vectors of the block at once, so that there are enough sums to wait for none of
+them. Sums of DEPTH products are added up, in the same order for any number of rows.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks, Order, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.precision import products
-from kernelearn.engine.cpu.kernels.products.panels import DEPTH, FEW_ROWS, Sizes
+from kernelearn.engine.cpu.kernels.products.panels import DEPTH, FEW_ROWS, LINE, Sizes
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import two_a_turn
+from kernelearn.engine.cpu.language.values import SIZES
 from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
@@ -39,6 +41,8 @@ ROWS, VECTORS, TILES = 32, 4, (8, 4, 2, 1)
 COLLIDING = 2048
 # Rows whose tile takes one strip; fewer take the whole block. MANY rows are copied if they collide.
 STRIP_ROWS, MANY = 8, 4
+# Parts of a tile's turns; before each of them some lines of the next strip are asked for.
+PARTS = 8
 # Tasks at least, as far as there are rows: they are divided among tasks in units of so many.
 LEAST_TASKS, UNIT = 16, 16
 
@@ -177,6 +181,7 @@ class _Block:
         role, step = ("rows", DEPTH + k.width) if is_copied else ("x", self.code.inner)
         x = row * step if is_copied else (self.start + row) * step + first
         lines = [self._line(first, vector + v) for v in range(vectors)]
+        is_asking = rows >= STRIP_ROWS and depth == DEPTH
 
         def turn(c: Index) -> None:
             held = [k.load("w", place + c * lanes) for place, lanes in lines]
@@ -185,10 +190,28 @@ class _Block:
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        two_a_turn(k, depth, turn)
+        if is_asking:
+            with k.loop(0, PARTS, checked=False) as part:
+                self._ask(first, vector, vectors, (row // rows) * PARTS + part)
+                with k.loop(part * (DEPTH // PARTS), (part + 1) * (DEPTH // PARTS), 2, checked=False) as c:
+                    turn(c)
+                    turn(c + 1)
+        else:
+            two_a_turn(k, depth, turn)
         for (r, v), register in sums.items():
             at = self._place(row + r, vector + v)
             k.store(k.load("sums", at) + k.get(register), "sums", at)
+
+    def _ask(self, first: Index, vector: int, vectors: int, number: Index) -> None:
+        """Prefetch a share of what is read next: of the same piece of the next strip, or the first's next."""
+        k, shares = self.k, (self.count // STRIP_ROWS) * PARTS
+        is_last = vector + vectors >= self.vectors
+        start, lanes = self._line(first + DEPTH, 0) if is_last else self._line(first, vector + vectors)
+        line = LINE // SIZES[k.float]
+        lines = DEPTH * lanes // line
+        share = (shares + (lines - 1)) // shares
+        with k.loop(number * share, k.minimum((number + 1) * share, lines)) as at:
+            k.prefetch("w", start + at * line, 2)
 
     def _line(self, first: Index, vector: int) -> tuple[Index, int]:
         """Where the packed weights of a vector begin in a piece, and numbers from one to the next."""

@@ -89,6 +89,20 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Neighbouring tiles that share their code.
+
+    Attributes:
+        first, last: numbers of the tiles, both included.
+        there: which pixels of such a tile, inputs or outputs, the image has.
+    """
+
+    first: int
+    last: int
+    there: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Axis:
     """The tiles of an axis.
 
@@ -115,6 +129,16 @@ class Axis:
     @property
     def spans(self) -> tuple[Span, ...]:
         return _spans(self)
+
+    @property
+    def inputs(self) -> tuple[Alike, ...]:
+        """Tiles by the inputs that lie in the image."""
+        return _joined([(span, span.inside) for span in self.spans])
+
+    @property
+    def outputs(self) -> tuple[Alike, ...]:
+        """Tiles by the outputs that exist."""
+        return _joined([(span, span.kept) for span in self.spans])
 
     @property
     def is_dense(self) -> bool:
@@ -153,6 +177,17 @@ def _spans(axis: Axis) -> tuple[Span, ...]:
         else:
             found.append(Span(tile, tile, inside, kept))
         tile += 1
+    return tuple(found)
+
+
+def _joined(spans: Sequence[tuple[Span, tuple[bool, ...]]]) -> tuple[Alike, ...]:
+    """Spans that follow each other joined where the same pixels are there."""
+    found: list[Alike] = []
+    for span, there in spans:
+        if found and found[-1].there == there:
+            found[-1] = replace(found[-1], last=span.last)
+        else:
+            found.append(Alike(span.first, span.last, there))
     return tuple(found)
 
 

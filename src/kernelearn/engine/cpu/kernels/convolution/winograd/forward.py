@@ -180,8 +180,8 @@ class _Convolution:
         maps = [axis.filter.outputs for axis in t.axes]
         step, side = point_stride(self.count, lanes), outputs_of(t)
         image, unit = unit // t.units, unit % t.units
-        for place in each_tile(k, t, unit):
-            at, offsets = side.located(place, [span.kept for span in place.spans])
+        for place in each_tile(k, t, unit, side.alike):
+            at, offsets = side.located(place)
             corner = image * math.prod(t.y) + at + channel
             for v in range(vectors):
                 source = (tile + place.tile) * lanes + v * k.width

@@ -36,7 +36,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import (
 )
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
-from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
+from kernelearn.engine.cpu.kernels.shards import Parts, Put, divided, putter, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import each_vector
 from kernelearn.engine.cpu.machine.target import Target
@@ -99,17 +99,19 @@ def choose_unit(t: Tiles, target: Target, wanted_tasks: int, most_shards: int) -
 
 @dataclass(frozen=True)
 class WinogradGradient:
-    """Parts of the batch; units: blocks of channels and of filters."""
+    """Parts of the batch; units: blocks of channels and of filters; `adds_share`: see `shards.adder`."""
 
     t: Tiles
     u: Unit
     parts: Parts
+    adds_share: bool = False
 
     def emit(self, k: Kernel) -> None:
         count, points = self.u.units * self.t.segment, self.t.points
         k.local("tiles", points * point_stride(count, self.u.inner.lanes))
         k.local("gradients", points * point_stride(count, self.u.outer.lanes))
         k.local("sums", points * point_stride(self.u.inner.lanes, self.u.outer.lanes))
+        put = putter(k, "dw", self.adds_share)
         with self.parts.each(k, k.scalar("n")) as (part, first, last, block_number):
 
             def inner_block(_: Index, first_block: int, block: Index, __: int, channels: int) -> None:
@@ -118,7 +120,7 @@ class WinogradGradient:
                 def outer_block(_: Index, first_block: int, block: Index, vectors: int, filters: int) -> None:
                     f = (block + first_block) * self.u.outer.lanes
                     unit = _Unit(k, self.t, self.u, part, c, f, channels, filters, vectors)
-                    unit.emit(first, last)
+                    unit.emit(first, last, put)
 
                 one_block(k, self.u.outer, 1, block_number % self.u.outer.count, outer_block)
 
@@ -148,7 +150,7 @@ class _Unit:
         self.x_step, self.g_step = point_stride(count, self.depth), point_stride(count, self.lanes)
         self.step = point_stride(channels, self.lanes)
 
-    def emit(self, first: Index, last: Index) -> None:
+    def emit(self, first: Index, last: Index, put: Put) -> None:
         k, t, u = self.k, self.t, self.u
         with k.loop(0, t.points * self.step, k.width) as at:
             k.store(k.zero, "sums", at)
@@ -162,7 +164,7 @@ class _Unit:
                 g = image * math.prod(t.y) + self.f
                 store_gradients(k, t, "gradients", g, unit, tile, self.g_step, self.filters)
             self._multiply(t.used(k, start, end))
-        self._finish()
+        self._finish(put)
 
     def _multiply(self, used: Index) -> None:
         """sums[point] += tiles[point]' @ gradients[point]."""
@@ -193,7 +195,7 @@ class _Unit:
             at = place + i * self.lanes + v * k.width
             k.store(k.load("sums", at) + k.get(sums[i, v]), "sums", at)
 
-    def _finish(self) -> None:
+    def _finish(self, put: Put) -> None:
         """G' u of every weight, into the part's place in the result."""
         k, t, (inner, outer) = self.k, self.t, (self.t.x[3], self.t.y[3])
         maps = [axis.filter.taps.transposed for axis in t.axes]
@@ -202,7 +204,7 @@ class _Unit:
             for f, mask in each_vector(k, self.filters):
                 points = load_points(k, "sums", c * self.lanes + f, self.step, t.points)
                 for tap, value in enumerate(along_axes(maps, points)):
-                    k.store(value, "dw", target + f + tap * (inner * outer), mask)
+                    put(value, target + f + tap * (inner * outer), mask)
 
 
 def lower_winograd_gradient(plan: Plan, op: Operation) -> bool:

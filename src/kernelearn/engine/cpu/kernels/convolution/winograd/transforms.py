@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes
-from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Axis, Span
+from kernelearn.engine.cpu.kernels.convolution.winograd.axes import Alike, Axis
 from kernelearn.engine.cpu.kernels.convolution.winograd.filters import Linear
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles, padded
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -41,29 +41,34 @@ def along_axes(maps: Sequence[Linear], values: Sequence[Value]) -> list[Value]:
 
 @dataclass(frozen=True)
 class Place:
-    """A tile: its span and its number along each axis, and its number within its unit."""
+    """A tile: which of its pixels are there, and its number, along each axis; its number within its unit."""
 
-    spans: tuple[Span, Span, Span]
+    there: tuple[tuple[bool, ...], ...]
     numbers: tuple[Index, Index, Index]
     tile: Index
 
 
-def each_tile(k: Kernel, t: Tiles, unit: Index) -> Iterator[Place]:
-    """Every tile of a unit of an image whose number is known at run time."""
-    depth, height, width = t.axes
+def each_tile(k: Kernel, t: Tiles, unit: Index, alike: Sequence[tuple[Alike, ...]]) -> Iterator[Place]:
+    """Every tile of a unit of an image whose number is known at run time.
+
+    Args:
+        alike: along each axis; the code is emitted once for each of their combinations.
+    """
+    depth, height, _ = t.axes
     line, low, high = _piece(t, unit)
     row = line % height.tiles if depth.tiles > 1 else line
     plane = line // height.tiles if depth.tiles > 1 else k.const(0)
     # NOTE: planes are looked at when they are read and written, or there would be three times as much code.
-    fronts = [Span(0, depth.tiles - 1, (True,), (True,))] if t.is_deep else depth.spans
-    for front, rows in product(fronts, height.spans):
+    fronts = (Alike(0, depth.tiles - 1, (True,)),) if t.is_deep else alike[0]
+    for front, rows in product(fronts, alike[1]):
         with k.all_of([*_within(k, depth, plane, front), *_within(k, height, row, rows)]):
-            for columns in width.spans:
+            for columns in alike[2]:
                 first = columns.first if low is None else k.maximum(low, columns.first)
                 end = columns.last + 1 if high is None else k.minimum(high, columns.last + 1)
                 with k.loop(first, end) as column:
                     tile = column if low is None else column - low
-                    yield Place((front, rows, columns), (plane, row, column), tile)
+                    there = front.there, rows.there, columns.there
+                    yield Place(there, (plane, row, column), tile)
 
 
 def _piece(t: Tiles, unit: Index) -> tuple[Index, Index | None, Index | None]:
@@ -74,11 +79,11 @@ def _piece(t: Tiles, unit: Index) -> tuple[Index, Index | None, Index | None]:
     return unit // t.segments, low, low + t.segment
 
 
-def _within(k: Kernel, axis: Axis, number: Index, span: Span) -> list[str]:
-    """That a tile belongs to a span."""
-    found: list[str] = [k.compare("sge", number, span.first)] if span.first else []
-    if span.last < axis.tiles - 1:
-        found.append(k.compare("sle", number, span.last))
+def _within(k: Kernel, axis: Axis, number: Index, tiles: Alike) -> list[str]:
+    """That a tile is one of these."""
+    found: list[str] = [k.compare("sge", number, tiles.first)] if tiles.first else []
+    if tiles.last < axis.tiles - 1:
+        found.append(k.compare("sle", number, tiles.last))
     return found
 
 
@@ -97,6 +102,7 @@ class Side:
         sizes: of an image, with channels.
         pixels: of the first tile; steps: to the next tile of a phase.
         maps: to the points.
+        alike: tiles with the same pixels.
     """
 
     tiles: Tiles
@@ -104,8 +110,9 @@ class Side:
     pixels: tuple[tuple[int, ...], ...]
     steps: tuple[int, ...]
     maps: tuple[Linear, ...]
+    alike: tuple[tuple[Alike, ...], ...]
 
-    def located(self, place: Place, exist: Sequence[Sequence[bool]]) -> tuple[Index, list[int | None]]:
+    def located(self, place: Place) -> tuple[Index, list[int | None]]:
         """A place in an image, and the offsets of a tile's pixels from it; None for those that are not there.
 
         Where tiles are deep, those of the first plane.
@@ -116,7 +123,7 @@ class Side:
         pixels = [self.pixels[0][:1] if self.tiles.is_deep else self.pixels[0], *self.pixels[1:]]
         first = sum(line[0] * s for line, s in zip(pixels, strides))
         lines = [[(i - line[0]) * s for i in line] for line, s in zip(pixels, strides)]
-        return origins[0] + origins[1] + origins[2] + first, _offsets(lines, exist)
+        return origins[0] + origins[1] + origins[2] + first, _offsets(lines, place.there)
 
     def planes(self, k: Kernel, place: Place) -> Iterator[tuple[Index, Index, Index]]:
         """(number, offset from the first, number in the image) of every plane of a deep tile."""
@@ -130,13 +137,15 @@ class Side:
 def inputs_of(t: Tiles) -> Side:
     axes = t.axes
     maps = tuple(a.filter.inputs for a in axes)
-    return Side(t, t.x, tuple(a.reads for a in axes), tuple(a.read_step for a in axes), maps)
+    pixels, steps = tuple(a.reads for a in axes), tuple(a.read_step for a in axes)
+    return Side(t, t.x, pixels, steps, maps, tuple(a.inputs for a in axes))
 
 
 def outputs_of(t: Tiles) -> Side:
     axes = t.axes
     maps = tuple(a.filter.outputs.transposed for a in axes)
-    return Side(t, t.y, tuple(a.writes for a in axes), tuple(a.write_step for a in axes), maps)
+    pixels, steps = tuple(a.writes for a in axes), tuple(a.write_step for a in axes)
+    return Side(t, t.y, pixels, steps, maps, tuple(a.outputs for a in axes))
 
 
 def _strides(sizes: Sequence[int]) -> tuple[int, int, int]:
@@ -166,8 +175,8 @@ def store_inputs(
         tile: number of the unit's first tile in the array; stride: numbers between points.
     """
     side, depth = inputs_of(t), padded(channels, k.width)
-    for place in each_tile(k, t, unit):
-        at, offsets = side.located(place, [span.inside for span in place.spans])
+    for place in each_tile(k, t, unit, side.alike):
+        at, offsets = side.located(place)
         target = (tile + place.tile) * depth
         if t.is_deep:
             _store_deep(k, side, place, image + at, offsets, name, target, stride, channels)
@@ -180,8 +189,8 @@ def store_gradients(
 ) -> None:
     """A' g, along all axes, of a unit of tiles of "g"; arguments as of `store_inputs`."""
     side, depth = outputs_of(t), padded(channels, k.width)
-    for place in each_tile(k, t, unit):
-        at, offsets = side.located(place, [span.kept for span in place.spans])
+    for place in each_tile(k, t, unit, side.alike):
+        at, offsets = side.located(place)
         _store(k, side.maps, "g", image + at, offsets, name, (tile + place.tile) * depth, stride, channels)
 
 

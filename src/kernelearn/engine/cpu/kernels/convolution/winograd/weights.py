@@ -14,6 +14,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import Tiles
 from kernelearn.engine.cpu.kernels.convolution.winograd.transforms import along_axes
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset, each_block, packed_once
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.loops import vectors_of
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.values import Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -60,8 +61,8 @@ class TransformedWeights:
             start = (block + first) * self.blocks.lanes
             target = block_offset(self.blocks, points, self.inner, 0, first, block)
             with k.loop(0, self.inner) as c:
-                for v in range(vectors):
-                    source, mask = start + c * filters + v * k.width, k.mask(channels - v * k.width)
+                for v, present in vectors_of(k, vectors, channels):
+                    source, mask = start + c * filters + v * k.width, k.mask(present)
                     held = [
                         k.load("w", source + tap * (self.inner * filters), mask)
                         for tap in range(_taps(self.windows))
@@ -88,12 +89,12 @@ class TransposedWeights:
             start = (block + first) * (self.blocks.lanes * self.inner)
             target = block_offset(self.blocks, points, self.inner, 0, first, block)
 
-            def square(f: Index, v: int, lanes: int) -> None:
+            def square(f: Index, v: Index, present: int, lanes: int) -> None:
                 with k.loop(0, taps) as tap:
-                    source = start + tap * (self.blocks.channels * self.inner) + f
+                    source = start + tap * (self.blocks.channels * self.inner) + f + v * (width * self.inner)
                     rows = [
-                        k.load("w", source + c * self.inner, k.mask(lanes)) if c < channels else k.zero
-                        for c in range(v * width, (v + 1) * width)
+                        k.load("w", source + c * self.inner, k.mask(lanes)) if c < present else k.zero
+                        for c in range(width)
                     ]
                     for i, column in enumerate(transpose(k, rows)[:lanes]):
                         k.store(column, "square", tap * (width * width) + i * width)
@@ -103,11 +104,11 @@ class TransposedWeights:
                     _store_weights(k, self.windows, held, place, self.inner, vectors)
 
             full = self.inner // width * width
-            for v in range(vectors):
+            for v, present in vectors_of(k, vectors, channels):
                 with k.loop(0, full, width) as f:
-                    square(f, v, width)
+                    square(f, v, present, width)
                 if full < self.inner:
-                    square(k.const(full), v, self.inner - full)
+                    square(k.const(full), v, present, self.inner - full)
 
         each_block(k, self.blocks, 1, body)
 

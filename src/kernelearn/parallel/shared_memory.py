@@ -1,0 +1,137 @@
+"""The sum over all shards on one machine: each process adds up a slice where the others' sums lie.
+
+Messages between processes of one machine are copied twice, into memory that both see and out of it. Here each
+process puts its nodes of the tree there, but for the slice that it adds up itself, and takes the other slices
+out: the additions are those of messages (`sending`), in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kernelearn._optional import require
+from kernelearn.parallel.sending import Plan, summed
+from kernelearn.parallel.tree import Node
+
+Vector = np.ndarray[Any, Any]
+
+# Bytes of a vector from which on it pays: below, messages are as quick.
+LEAST = 1 << 16
+# Numbers that are added up at once: those of all nodes stay in the cache.
+CHUNK = 1 << 14
+# Where Linux keeps such memory, and how many times what is wanted has to be free there.
+_FOLDER, _RESERVE = "/dev/shm", 1.25
+
+
+class Windows:
+    """Memory that all processes of a communicator see, by MPI's own windows."""
+
+    def __init__(self, communicator: Any) -> None:
+        self._communicator = communicator
+        self._kinds = require("mpi4py.MPI", "training on several processes").Win
+        self._window: Any = None
+
+    def has_room(self, size: int) -> bool:
+        """Whether every process may have so many bytes; the same answer on all."""
+        try:
+            there = os.statvfs(_FOLDER)
+            free = there.f_bavail * there.f_frsize
+        except (AttributeError, OSError):  # no such folder: the system has no limit of its own
+            free = 1 << 62
+        wanted = _RESERVE * size * self._communicator.Get_size()
+        return all(self._communicator.allgather(wanted <= free))
+
+    def take(self, size: int) -> list[Vector]:
+        """So many bytes of each process, in place of those before."""
+        self.free()
+        self._window = self._kinds.Allocate_shared(size, 1, comm=self._communicator)
+        self._window.Lock_all()
+        ranks = range(self._communicator.Get_size())
+        return [np.frombuffer(self._window.Shared_query(rank)[0], np.uint8) for rank in ranks]
+
+    def free(self) -> None:
+        """Give the memory back, on all processes."""
+        if self._window is not None:
+            self._window.Unlock_all()
+            self._window.Free()
+            self._window = None
+
+    def wait(self) -> None:
+        """Until all are here, and what they wrote is seen."""
+        self._window.Sync()
+        self._communicator.Barrier()
+        self._window.Sync()
+
+
+class Board:
+    """Where the processes of one machine put what they have.
+
+    Args:
+        windows: memory that all of them see.
+    Attributes:
+        least: bytes of a vector that is put there.
+    """
+
+    def __init__(self, windows: Windows, least: int = LEAST) -> None:
+        self._windows, self.least = windows, least
+        self._memory: list[Vector] = []
+        self._is_full = False
+
+    def fits(self, plan: Plan, into: Vector) -> bool:
+        """Whether such vectors can be added up here; the same answer on all processes."""
+        if self._is_full or into.nbytes < self.least:
+            return False
+        size = into.nbytes * (1 + max(map(len, plan.held())))  # the last one is for the sum
+        if self._memory and len(self._memory[0]) >= size:
+            return True
+        self._is_full = not self._windows.has_room(size)
+        if not self._is_full:
+            self._memory = []
+            self._memory = self._windows.take(size)
+        return not self._is_full
+
+    def combine(self, plan: Plan, nodes: Mapping[Node, Vector | None], into: Vector) -> Vector:
+        """The sum over all shards, on every process; see `Exchange.combine`."""
+        held, length = plan.held(), len(into)
+        places = {
+            node: self._vector(rank, number, into)
+            for rank, part in enumerate(held)
+            for number, node in enumerate(part)
+            if plan.has_images(node)
+        }
+        first, behind = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))
+        of_others = slice(0, first), slice(behind, length)
+        mine = {node: vector for node, vector in nodes.items() if vector is not None}
+        for node, vector in mine.items():
+            for part in of_others:
+                np.copyto(places[node][part], vector[part])
+        total = self._vector(0, max(map(len, held)), into)
+        self._windows.wait()
+        # What this process adds up it has itself, of its own nodes.
+        every = {node: mine.get(node, places.get(node)) for one in held for node in one}
+        for start in range(first, behind, CHUNK):
+            part = slice(start, min(start + CHUNK, behind))
+            found = {node: None if one is None else one[part] for node, one in every.items()}
+            np.copyto(total[part], summed(plan.shards, found, into[part], plan.is_rounded))
+            np.copyto(into[part], total[part])
+        self._windows.wait()
+        for part in of_others:
+            np.copyto(into[part], total[part])
+        return into
+
+    def _vector(self, rank: int, number: int, like: Vector) -> Vector:
+        """A vector of a process."""
+        start = number * like.nbytes
+        return self._memory[rank][start : start + like.nbytes].view(like.dtype)
+
+
+def board_of(communicator: Any) -> Board | None:
+    """A board for all processes of a communicator; None where some see other memory than others."""
+    kind = require("mpi4py.MPI", "training on several processes").COMM_TYPE_SHARED
+    here = communicator.Split_type(kind)
+    are_all = all(communicator.allgather(here.Get_size() == communicator.Get_size()))
+    return Board(Windows(here)) if are_all else None
