@@ -1,5 +1,7 @@
 """Rewrites change how a step is computed, not what: both programs give the same on the reference engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from kernelearn.engine.cpu import rewrites
 from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.executor import ReferenceExecutable
+from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
@@ -252,6 +255,23 @@ def test_a_program_tells_which_rewrites_made_what():
     made = {line.partition(" = ")[2].partition("(")[0]: line for line in text.splitlines()}
     assert any(line.endswith("   made by: chains, pooled chains") for line in text.splitlines())
     assert made["fused"].endswith("   made by: chains") and made["softmax"].endswith("]")
+
+
+def test_a_program_that_nothing_changes_stays_the_same_object():
+    program = program_of("pooled", "predict")[0]
+    assert Rewrite("copied", lambda p: replace(p, operations=tuple(p.operations)))(program) is program
+    fewer = Rewrite("fewer", lambda p: replace(p, operations=p.operations[:-1]))(program)
+    assert fewer is not program and len(fewer.operations) == len(program.operations) - 1
+    other = Rewrite("other", lambda p: replace(p, outputs={}))(program)
+    assert other.outputs == {}
+
+
+def test_a_graph_is_that_of_its_program():
+    first, second = (program_of("pooled", kind)[0] for kind in ("train", "predict"))
+    for program in (first, first, second, first):
+        graph = Graph(program)
+        assert graph.program is program
+        assert [graph.place(op) for op in program.operations] == list(range(len(program.operations)))
 
 
 def test_the_order_of_rewrites_is_checked():

@@ -13,7 +13,7 @@ left out: in columns when the code is made, in rows by a branch. So no padded co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -153,6 +153,29 @@ RowPair = tuple[int, Index | int, int]
 Readers = tuple[int, list[Pair]]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Lines that are prefetched pixel by pixel, one in each turn of a loop.
+
+    Many at once would fill the buffers in which the loads of the first turns wait.
+
+    Attributes:
+        place: of the first pixel; step: numbers from one to the next.
+        pixels: how many there are.
+        roles: role -> whether it is written.
+    """
+
+    place: Index
+    step: int
+    pixels: int
+    roles: Mapping[str, bool]
+
+    def ask(self, k: Kernel, pixel: Index, vectors: int) -> None:
+        """Prefetch the vectors of a pixel."""
+        for (role, is_written), v in product(self.roles.items(), range(vectors)):
+            k.prefetch(role, self.place + pixel * self.step + v * k.width, is_written=is_written)
+
+
 class _Rows:
     """All positions of one image, one block of output channels and one residue class."""
 
@@ -231,7 +254,9 @@ class _Rows:
         k = self.k
         places = [(r, p, v) for r in range(rows) for p in range(pixels) for v in range(self.vectors)]
         self.sums = {place: k.register(start=k.zero) for place in places}
-        self._prefetch(z, y, x)
+        self.asked = self._asked_in_turn(z, y, rows, x, pixels)
+        if self.asked is None:
+            self._prefetch(z, y, x)
         depth = self.depth
         for dz, tz in depth.taps:
             plane = z * depth.in_step + dz
@@ -266,6 +291,19 @@ class _Rows:
         full = [e.role for e in self.chain.externals if e.kind == "full"] if self.chain else []
         for (r, p, v), role in product(self.sums, full):
             self.k.prefetch(role, self._y_offset(z, y + r, x, p) + v * self.k.width)
+
+    def _asked_in_turn(self, z: Index, y: Index, rows: int, x: Index | int, pixels: int) -> _Asked | None:
+        """What the end of the tile reads and writes, to be asked for in the loop over a tap's channels.
+
+        None where there are more taps or rows, or fewer turns than pixels.
+        """
+        taps = math.prod(len(axis.taps) for axis in (self.depth, self.height, self.width))
+        if taps > 1 or rows > 1 or self.g.inner // self.tile.unroll < pixels:
+            return None
+        read = [e.role for e in self.chain.externals if e.kind == "full"] if self.chain else []
+        written = list(self.chain.writes) if self.chain else ["y"]
+        roles = {**dict.fromkeys(read, False), **dict.fromkeys(written, True)}
+        return _Asked(self._y_offset(z, y, x, 0), self.width.out_step * self.g.y[3], pixels, roles)
 
     def _planes(self, plane: Index, tz: int, y: Index, rows: int, x: Index | int, pixels: int) -> None:
         """Every input row that the tile needs, with the (row of the tile, tap) pairs that read it."""
@@ -307,6 +345,8 @@ class _Rows:
 
         def loop(low: Index | int, high: Index | int, first: int, last: int) -> None:
             """The rows [first, last) of the tile."""
+            if isinstance(low, int) and isinstance(high, int) and low >= high:
+                return
             start = (y + first) * axis.in_step + shift
             with k.loop(low, high) as number:
                 tap_row = number * (other - tap) + tap
@@ -351,9 +391,17 @@ class _Rows:
             return
         unroll = min(self.tile.unroll, g.inner)
         full = g.inner // unroll * unroll
-        with k.loop(0, full, unroll) as c:
-            for u in range(unroll):
-                self._channel(start, c + u, tz, pairs, readers)
+        asking = 0
+        if self.asked is not None:
+            asking = self.asked.pixels * unroll
+            with k.loop(0, asking, unroll) as c:
+                self.asked.ask(k, c // unroll, self.vectors)
+                for u in range(unroll):
+                    self._channel(start, c + u, tz, pairs, readers)
+        if asking < full:
+            with k.loop(asking, full, unroll) as c:
+                for u in range(unroll):
+                    self._channel(start, c + u, tz, pairs, readers)
         for last in range(full, g.inner):
             self._channel(start, k.const(last), tz, pairs, readers)
 

@@ -18,6 +18,7 @@ them. Sums of DEPTH products are added up, in the same order for any number of r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
@@ -41,8 +42,6 @@ ROWS, VECTORS, TILES = 32, 4, (8, 4, 2, 1)
 COLLIDING = 2048
 # Rows whose tile takes one strip; fewer take the whole block. MANY rows are copied if they collide.
 STRIP_ROWS, MANY = 8, 4
-# Parts of a tile's turns; before each of them some lines of the next strip are asked for.
-PARTS = 8
 # Tasks at least, as far as there are rows: they are divided among tasks in units of so many.
 LEAST_TASKS, UNIT = 16, 16
 
@@ -181,7 +180,6 @@ class _Block:
         role, step = ("rows", DEPTH + k.width) if is_copied else ("x", self.code.inner)
         x = row * step if is_copied else (self.start + row) * step + first
         lines = [self._line(first, vector + v) for v in range(vectors)]
-        is_asking = rows >= STRIP_ROWS and depth == DEPTH
 
         def turn(c: Index) -> None:
             held = [k.load("w", place + c * lanes) for place, lanes in lines]
@@ -190,28 +188,37 @@ class _Block:
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        if is_asking:
-            with k.loop(0, PARTS, checked=False) as part:
-                self._ask(first, vector, vectors, (row // rows) * PARTS + part)
-                with k.loop(part * (DEPTH // PARTS), (part + 1) * (DEPTH // PARTS), 2, checked=False) as c:
-                    turn(c)
-                    turn(c + 1)
+        if rows >= STRIP_ROWS and depth == DEPTH:
+            self._turns_that_ask(first, row // rows, vector, vectors, turn)
         else:
             two_a_turn(k, depth, turn)
         for (r, v), register in sums.items():
             at = self._place(row + r, vector + v)
             k.store(k.load("sums", at) + k.get(register), "sums", at)
 
-    def _ask(self, first: Index, vector: int, vectors: int, number: Index) -> None:
-        """Prefetch a share of what is read next: of the same piece of the next strip, or the first's next."""
-        k, shares = self.k, (self.count // STRIP_ROWS) * PARTS
-        is_last = vector + vectors >= self.vectors
-        start, lanes = self._line(first + DEPTH, 0) if is_last else self._line(first, vector + vectors)
-        line = LINE // SIZES[k.float]
-        lines = DEPTH * lanes // line
-        share = (shares + (lines - 1)) // shares
-        with k.loop(number * share, k.minimum((number + 1) * share, lines)) as at:
-            k.prefetch("w", start + at * line, 2)
+    def _turns_that_ask(
+        self, first: Index, tile: Index, vector: int, vectors: int, turn: Callable[[Index], None]
+    ) -> None:
+        """As `two_a_turn`; each turn of the loop prefetches a line or two of what is read next.
+
+        So each of ROWS' tiles asks for its share. Many lines at once would fill the buffers in which loads
+        wait for the second-level cache, which takes longer than it saves.
+        """
+        k, (start, lanes), line = self.k, self._after(first, vector, vectors), LINE // SIZES[self.k.float]
+        turns = DEPTH // 2
+        each = -(-DEPTH * lanes // line // turns // (ROWS // STRIP_ROWS))
+        own = start + tile * (turns * each * line)
+        with k.loop(0, DEPTH, 2, checked=False) as c:
+            for i in range(each):
+                k.prefetch("w", own + (c // 2) * (each * line) + i * line, 2)
+            turn(c)
+            turn(c + 1)
+
+    def _after(self, first: Index, vector: int, vectors: int) -> tuple[Index, int]:
+        """Where what is read next begins, and its lanes: of the next strip, or the first's next piece."""
+        if vector + vectors < self.vectors:
+            return self._line(first, vector + vectors)
+        return self._line(first + DEPTH, 0)
 
     def _line(self, first: Index, vector: int) -> tuple[Index, int]:
         """Where the packed weights of a vector begin in a piece, and numbers from one to the next."""

@@ -40,9 +40,9 @@ ROWS, DEPTH = 256, 128
 # Weights from this size on, in bytes, stay in no core's own cache: they are read once for all rows, if images
 # have no more rows than this.
 LARGE_WEIGHTS, FEW_ROWS = 2**20, 64
-# Parts of a piece; before each of them a part of the next piece of weights is asked for, where there are
-# so many rows; else some lines of it in each turn.
-PARTS, MANY_ROWS = 8, 32
+# Turns of a tile after which lines of the next piece of weights are asked for, where there are so many rows:
+# each tile of them asks for its share. Many lines at once would fill the buffers in which loads wait.
+ASKING = ((128, 16), (32, 4), (0, 1))
 # Bytes of a cache line.
 LINE = 64
 # Channels of x that a task copies.
@@ -209,53 +209,54 @@ class _Block:
         k, inner = self.k, self.code.inner
         with k.loop(0, self.count * (self.vectors * k.width), k.width, checked=False) as at:
             k.store(k.zero, "sums", at)
-        asked = self._lines_of_a_part()
         full = inner // DEPTH * DEPTH
         with k.loop(0, full, DEPTH) as first:
-            self._piece(first, DEPTH, asked)
+            self._piece(first, DEPTH)
         if full < inner:
-            self._piece(k.const(full), inner - full, asked)
+            self._piece(k.const(full), inner - full)
         self._finish()
 
-    def _piece(self, first: Index, depth: int, asked: Index) -> None:
+    def _piece(self, first: Index, depth: int) -> None:
         """Add the products with `depth` rows of weights."""
         k, side = self.k, self.code.side
         source = first * side.row + self.column * side.column
         pack = pack_columns if self.code.is_transposed else pack_rows
         pack(k, source, side, depth, self.vectors, self.channels, "w", self.code.is_rounded)
-        full, many = (self.count // self.code.tile) * self.code.tile, k.compare("sge", self.count, MANY_ROWS)
-        with k.loop(0, k.either(many, full, k.const(0)), self.code.tile) as row:
-            self._tile(first, depth, row, self.code.tile, asked)
-        with k.loop(0, k.either(many, k.const(0), full), self.code.tile) as row:
-            self._tile(first, depth, row, self.code.tile)
+        full = (self.count // self.code.tile) * self.code.tile
+        start = k.const(0)
+        # The first that there are rows enough for does all tiles.
+        for least, gap in ASKING if depth == DEPTH else ASKING[-1:]:
+            end = k.either(k.compare("sge", self.count, least), full, start)
+            with k.loop(start, end, self.code.tile) as row:
+                self._tile(first, depth, row, self.code.tile, gap)
+            start = end
         for row, size in tiles(k, self.code.tile, self.count, is_full=False):
             self._tile(first, depth, row, size)
 
-    def _tile(self, first: Index, depth: int, row: Index, rows: int, asked: Index | None = None) -> None:
+    def _tile(self, first: Index, depth: int, row: Index, rows: int, gap: int = 1) -> None:
         """rows x vectors sums in registers: each turn loads a line of weights and broadcasts numbers of x.
 
-        asked: lines to ask for before each part; None: in each turn.
+        gap: turns after which some lines of the next piece are asked for.
         """
         k, vectors = self.k, self.vectors
         sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
         x = (self.start + row) * self.code.inner + first * rows
 
         def turn(c: Index) -> None:
-            if asked is None:
-                self._ask_in_turn(first, c)
+            if gap == 1:
+                self._ask(first, c)
             held = [k.load("packed", (c * vectors + v) * k.width) for v in range(vectors)]
             for r in range(rows):
                 value = k.broadcast("x", x + c * rows + r)
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        if depth == DEPTH and asked is not None:
-            with k.loop(0, PARTS, checked=False) as part:
-                low = ((row // rows) * PARTS + part) * asked
-                self._ask_for_next(first, low, k.minimum(low + asked, self._lines))
-                with k.loop(0, DEPTH // PARTS, 2) as c:
-                    turn(part * (DEPTH // PARTS) + c)
-                    turn(part * (DEPTH // PARTS) + c + 1)
+        if gap > 1:
+            with k.loop(0, depth, gap) as c:
+                self._ask(first, ((row // rows) * DEPTH + c) // gap)
+                with k.loop(c, c + gap, 2, checked=False) as pair:
+                    turn(pair)
+                    turn(pair + 1)
         else:
             two_a_turn(k, depth, turn)
         for (r, v), register in sums.items():
@@ -280,21 +281,8 @@ class _Block:
         """Lines of a piece."""
         return self._lines_across * (self.vectors * self.k.width if self.code.is_transposed else DEPTH)
 
-    def _lines_of_a_part(self) -> Index:
-        """How many lines to ask for before each part of each tile."""
-        k = self.k
-        parts = k.maximum((self.count // self.code.tile) * PARTS, 1)
-        return (parts + (self._lines - 1)) // parts
-
-    def _ask_for_next(self, first: Index, low: Index, high: Index) -> None:
-        """Prefetch the lines [low, high) of the next piece."""
-        k, across = self.k, self._lines_across
-        source, step = self._next(first)
-        with k.loop(low, high) as line:
-            k.prefetch("w", source + (line // across) * step + (line % across) * self._line, 2)
-
-    def _ask_in_turn(self, first: Index, c: Index) -> None:
-        """Prefetch the share of turn c: the lines of a row of weights, transposed as many."""
+    def _ask(self, first: Index, c: Index) -> None:
+        """Prefetch share number c of DEPTH: the lines of a row of weights, transposed as many."""
         k, across = self.k, self._lines_across
         source, step = self._next(first)
         each = self._lines // DEPTH
