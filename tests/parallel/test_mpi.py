@@ -47,7 +47,16 @@ def test_processes_with_other_processors_compile_for_what_all_have():
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    some([("data", "what differs: the training data"), ("network", "what differs: .*the network")], quick=1),
+    some(
+        [
+            ("data", "what differs: the training data"),
+            ("network", "what differs: .*the network"),
+            ("epochs", r"what differs: the epochs \(0 to 2 and 0 to 3\)"),
+            ("labels", "Process 1 cannot begin, so that no other does: DataError: .*classes"),
+            ("weights", "Process 1 has other weights than process 0 at the end of an epoch"),
+        ],
+        quick=3,
+    ),
 )
 def test_processes_that_train_something_else_are_refused(fault, said):
     import re
