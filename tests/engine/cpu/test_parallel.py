@@ -177,6 +177,19 @@ def test_a_program_is_compiled_once_for_all(cache_folder):
     np.testing.assert_allclose(executable.run({"x_0": x})["y_pred_0"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("change", [{"LLVMPY_ParseAssembly": 7}, {"LLVMPY_NotThere": 1}])
+def test_without_calls_as_expected_the_public_ones_are_used(monkeypatch, change):
+    """Another version of llvmlite may have other calls inside: the same code is made without them."""
+    expected = codegen.compile_object(texts(1)["f0"], current_target())
+    monkeypatch.setattr(codegen, "_LONG_CALLS", codegen._LONG_CALLS | change)
+    monkeypatch.setattr(codegen, "are_calls_known", codegen.are_calls_known.__wrapped__)
+    assert not codegen.are_calls_known()
+    assert codegen.compile_object(texts(1)["f0"], current_target()) == expected
+    with pytest.raises(RuntimeError, match="parsing"):
+        codegen.compile_object("no module", current_target())
+    assert numbers(compiled(texts(5))) == {f"f{i}": 100 + i for i in range(5)}
+
+
 # --- progress
 
 

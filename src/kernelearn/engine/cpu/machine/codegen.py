@@ -67,10 +67,15 @@ class _Tools:
             contextlib.closing(self._parsed(text, context)) as module,
         ):
             module.triple = self._triple
+            if not are_calls_known():
+                self._passes.run(module, self._builder)
+                return bytes(self._machine.emit_object(module))
             _unlocked("LLVMPY_RunNewModulePassManager")(self._passes, module, self._builder)
             return self._emitted(module)
 
     def _parsed(self, text: str, context: Any) -> Any:
+        if not are_calls_known():
+            return self._llvm.parse_assembly(text, context)
         with self._llvm.ffi.OutputString() as error:
             pointer = _unlocked("LLVMPY_ParseAssembly")(context, text.encode(), error)
             if not pointer:
@@ -93,6 +98,22 @@ class _Tools:
 
 # Tools that no thread uses at the moment.
 _idle: dict[Target, list[_Tools]] = {}
+
+
+# The long calls, and how many arguments each has in the versions of llvmlite that this was written for.
+_LONG_CALLS = {
+    "LLVMPY_ParseAssembly": 3,
+    "LLVMPY_RunNewModulePassManager": 3,
+    "LLVMPY_TargetMachineEmitToMemory": 4,
+}
+
+
+@functools.cache
+def are_calls_known() -> bool:
+    """Whether llvmlite's own calls are as expected; else the public ones are used, in turn."""
+    library = initialised().ffi.lib
+    found = {name: getattr(library, name, None) for name in _LONG_CALLS}
+    return all(call and len(call.argtypes or ()) == _LONG_CALLS[name] for name, call in found.items())
 
 
 @functools.cache
