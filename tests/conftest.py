@@ -4,6 +4,7 @@ Compiled kernels are kept in .pytest_cache, so that no test leaves anything in t
 is kept beside the source, whatever the environment says: the processes that tests start read it again.
 """
 
+import functools
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 
 from kernelearn import config
 
@@ -23,12 +25,24 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell lets what it starts in the background ignore Ctrl-C, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# The command line is the same at each call: its hundreds of options are made once, not at each.
+typer.main.get_command = functools.cache(typer.main.get_command)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
     """What is collected stays to the end: leave it out of what the garbage collector walks each time."""
+    gc.collect()
+    gc.freeze()
+    # Tests make many small objects, and few circles of them: the young ones need fewer looks.
+    gc.set_threshold(10_000, 10, 10)
+
+
+@pytest.fixture(scope="module")
+def earlier_objects_left_out():
+    """For tests of code that collects garbage: a collection walks what the file made, and not all that tests
+    before it left in this process, which takes half a second each time."""
     gc.collect()
     gc.freeze()
 

@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+from tests.sweeps import some
+
 EXTRAS = ("sklearn", "PIL", "matplotlib", "scipy", "cvxpy", "pandas", "h5py", "safetensors")
 
 
@@ -50,7 +52,8 @@ def test_the_digits_are_those_of_scikit_learn():
     assert (y == bunch.target).all()
 
 
-@pytest.mark.parametrize("options", ["'--epochs', '1'", "'--epochs', '1', '--record'"])
+# The other one records, as the test below does.
+@pytest.mark.parametrize("options", some(["'--epochs', '1'", "'--epochs', '1', '--record'"], quick=1))
 def test_the_command_line_trains(tmp_path, options):
     program = f"""
     from kernelearn.cli import main

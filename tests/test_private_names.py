@@ -33,10 +33,11 @@ def borrowed(text: str, names: set[str]) -> Iterator[tuple[int, str]]:
     tree = ast.parse(text)
     own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_of_self(n)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and not is_of_self(node) and not _is_super(node.value):
+    private = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in names]
+    for node in private:
+        if not is_of_self(node) and not _is_super(node.value):
             is_a_model = ast.unparse(node.value).rpartition(".")[2] in ("model", "network", "twin", "trainer")
-            if node.attr in names and (is_a_model or node.attr not in own):
+            if is_a_model or node.attr not in own:
                 yield node.lineno, ast.unparse(node)
 
 

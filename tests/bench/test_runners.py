@@ -14,6 +14,7 @@ from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.layers import Conv2D, Conv2DTranspose, DepthwiseConv2D, Dropout, Flatten, Input, MaxPooling2D
 from kernelearn.models import Sequential
 from tests.bench.helpers import network_task, runner_or_skip
+from tests.sweeps import some
 
 PEERS_THAT_TRAIN = (("torch", "train"), ("jax", "train"), ("keras-jax", "fit"))
 
@@ -121,7 +122,8 @@ def test_peers_predict_every_kind_alike(framework, name, tmp_path):
     assert runner.prepare(task).run(1) == pytest.approx(ours, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# Most of it is compiling: of the kinds of layers, each in the tests of the engine.
+@pytest.mark.parametrize("name", some(FAMILIES, quick=("volumes", "signals", "perceptron", "tanh_means")))
 def test_every_kind_learns_on_the_compiled_engine(name, tmp_path):
     task = network_task(tmp_path, name, 3, SMALL[name], engine="reference")
     runner = load_runner("kernelearn", 1)

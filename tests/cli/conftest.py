@@ -1,5 +1,6 @@
 """A way to run the command line in this process, and one small finished run that many tests read."""
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ pytest.importorskip("sklearn")
 
 from kernelearn.cli import main
 from kernelearn.cli.train import job
+from kernelearn.engine.cpu.report import peaks
 from kernelearn.view import save_figure
 from kernelearn.view.figure import new_figure
 
@@ -44,6 +46,15 @@ def _small_pictures(monkeypatch):
     Runs that many tests share (`finished` and its like) are made before this and have the whole picture.
     """
     monkeypatch.setattr(job, "_draw_kernels", lambda model, path: str(save_figure(new_figure((1, 1)), path)))
+
+
+_renewed_once = functools.cache(peaks.renew)
+
+
+@pytest.fixture(autouse=True)
+def _peaks_once(monkeypatch):
+    """What the processor can do at best is measured once, and not at each `doctor`."""
+    monkeypatch.setattr(peaks, "renew", _renewed_once)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,13 @@ import pytest
 pytest.importorskip("sklearn")
 
 from kernelearn.explain.experiments import EXPERIMENTS, ExperimentResult
+from tests.sweeps import some
 
 TINY = ["--epochs", "1", "--seeds", "2", "--images", "64", "--test-images", "50"]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+# The others differ in what they train, which tests/explain/experiments looks at.
+@pytest.mark.parametrize("name", some(EXPERIMENTS, quick=("frozen", "transfer")))
 def test_every_command_prints_its_table(run, name):
     own = ["--new-epochs", "1", "--per-class", "3"] if name == "transfer" else []
     result = run("experiment", name, *TINY, *own)
@@ -76,7 +78,7 @@ def test_seeds_and_images_have_to_be_positive(run):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGTERM], quick=1))
 def test_a_stopped_run_leaves_the_finished_seeds(tmp_path, number):
     table = tmp_path / "t.json"
     words = [

@@ -11,6 +11,7 @@ from kernelearn import Input, Model, Sequential, layers, utils
 from kernelearn.callbacks import Callback
 from kernelearn.cli.train import job
 from tests import fake_format
+from tests.sweeps import some
 
 QUICK = ("--epochs", "2", "--augment", "none", "-q")
 
@@ -185,10 +186,12 @@ def test_what_cannot_be_is_refused_before_anything_is_written(run, finished, tmp
     assert "options of the run" in run("finetune", "--resume", "--run", finished, "--head").err
 
 
-@pytest.mark.parametrize(
-    "words", [("--freeze", "conv1"), ("--head", "--new-head"), ("--gradual",)], ids=lambda w: w[0]
-)
-def test_interrupted_and_gone_on_bitwise(run, finished, tmp_path, monkeypatch, words):
+WAYS = {"freeze": ("--freeze", "conv1"), "head": ("--head", "--new-head"), "gradual": ("--gradual",)}
+
+
+@pytest.mark.parametrize("way", some(WAYS, quick=("gradual",)))
+def test_interrupted_and_gone_on_bitwise(run, finished, tmp_path, monkeypatch, way):
+    words = WAYS[way]
     origin = tmp_path / "origin"
     shutil.copytree(finished, origin)
     arguments = ("finetune", origin, "digits", *words, "--epochs", "3", "--augment", "none", "-q")

@@ -100,9 +100,9 @@ COMMANDS = (
     ("summary", "RUN"),
     ("summary", "resnet20"),
     ("data", "digits"),
-    ("doctor",),
+    pytest.param(("doctor",), marks=pytest.mark.slow),
     ("kernels", "RUN"),
-    ("report", "RUN"),
+    pytest.param(("report", "RUN"), marks=pytest.mark.slow),
     ("explain", "filters", "RUN"),
     ("explain", "filters", "RUN", "--details"),
     ("explain", "curves", "RUN"),
@@ -114,7 +114,10 @@ COMMANDS = (
     ("explain", "field", "RUN"),
     ("explain", "patches", "RUN", "--filters", "0,1"),
     ("explain", "saliency", "RUN", "--images", "2"),
-    ("experiment", "sharing", "--epochs", "1", "--seeds", "2", "--images", "60", "--test-images", "30"),
+    pytest.param(
+        ("experiment", "sharing", "--epochs", "1", "--seeds", "2", "--images", "60", "--test-images", "30"),
+        marks=pytest.mark.slow,
+    ),
 )
 
 

@@ -44,19 +44,19 @@ def kernelearn(*words):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_what_cannot_be_saved_is_told_before_the_first_step(tmp_path):
+def test_what_cannot_be_saved_is_told_before_the_first_step(run, tmp_path):
     file = tmp_path / "net.py"
     file.write_text(OWN.format(register=""))
-    code, _, err = kernelearn("train", "digits", "--model", file, *WORDS, "--run", tmp_path / "run")
-    assert code == 1 and "Gate is not registered" in err and "saving.register" in err
+    refused = run("train", "digits", "--model", file, *WORDS, "--run", tmp_path / "run")
+    assert refused.code == 1 and "Gate is not registered" in refused.err and "saving.register" in refused.err
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-def test_a_run_with_own_layers_is_read_where_the_code_is_named(tmp_path):
+def test_a_run_with_own_layers_is_read_where_the_code_is_named(run, tmp_path):
     file, folder = tmp_path / "net.py", tmp_path / "run"
     file.write_text(OWN.format(register='@kl.saving.register(package="tests")'))
-    code, _, err = kernelearn("train", "digits", "--model", file, *WORDS, "--run", folder)
-    assert code == 0, err
+    trained = run("train", "digits", "--model", file, *WORDS, "--run", folder)
+    assert trained.code == 0, trained.err
     unit = ("explain", "unit", folder, "--layer", "gate/conv", "--filter", "2")
     code, _, err = kernelearn(*unit)
     assert code == 1 and "tests>Gate" in err and "kernelearn --code FILE.py" in err

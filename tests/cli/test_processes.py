@@ -18,6 +18,7 @@ from kernelearn.models import load_model
 from kernelearn.parallel import starting
 from kernelearn.training.callbacks.backup import FILE_NAME
 from tests.parallel.mpi import MPIEXEC, environment, needs_mpi
+from tests.sweeps import some
 
 SMALL = ("digits", "--epochs", "1", "--augment", "none", "--batch-size", "256", "--val", "100")
 
@@ -58,7 +59,7 @@ def test_processes_give_what_one_gives_and_one_of_them_writes(run, tmp_path):
 
 @needs_mpi
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "expected"), some([(signal.SIGINT, 130), (signal.SIGTERM, 143)], quick=1))
 def test_a_stopped_training_is_saved_and_another_number_goes_on(tmp_path, run, number, expected):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     words = [word if word != "1" else "3" for word in SMALL]
@@ -172,7 +173,7 @@ def test_an_experiment_is_shared_out(tmp_path, run):
 
 
 @needs_mpi
-@pytest.mark.parametrize("words", [["--head"], ["--gradual"]])
+@pytest.mark.parametrize("words", some([["--head"], ["--gradual"]], quick=[["--gradual"]]))
 def test_fine_tuning_gives_what_one_process_gives(tmp_path, run, words):
     assert run("train", *SMALL, "--run", tmp_path / "first", "--quiet").code == 0
     words = ["finetune", tmp_path / "first", "digits", "--epochs", 1, "--augment", "none", "-q", *words]

@@ -15,6 +15,7 @@ import kernelearn
 from kernelearn.cli import main
 from kernelearn.cli.train.record_options import RecordOptions
 from kernelearn.models import zoo
+from tests.sweeps import some
 
 SMALL = ("--epochs", "1", "--augment", "none", "--quiet")
 
@@ -214,7 +215,7 @@ def test_usage_errors(run, words):
 # --- interrupted runs: real processes, real signals
 
 COMMAND = [sys.executable, "-c", "import sys; from kernelearn.cli import main; sys.exit(main())", "train"]
-LONG = ["digits", "--epochs", "25", "--augment", "shift"]
+LONG = ["digits", "--epochs", "12", "--augment", "shift"]
 
 
 def start(*words):
@@ -240,7 +241,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGKILL], quick=1))
 def test_an_interrupted_run_goes_on_bitwise(run, whole, tmp_path, number):
     broken = tmp_path / "broken"
     process = start(*LONG, "--run", broken)
@@ -253,7 +254,7 @@ def test_an_interrupted_run_goes_on_bitwise(run, whole, tmp_path, number):
         assert f"kernelearn train --resume --run {broken}" in err
     else:
         assert (process.returncode, status) == (-signal.SIGKILL, "running")
-    assert run("train", "--resume", "--run", broken, "--epochs", "26").code == 1
+    assert run("train", "--resume", "--run", broken, "--epochs", "13").code == 1
     result = run("train", "--resume", "--run", broken, "--quiet")
     assert result.code == 0, result.err
     assert all(np.array_equal(x, y) for x, y in zip(weights(whole), weights(broken)))

@@ -1,6 +1,7 @@
 """Keras's files written and read here: round trips, names of weights, refusals by name, damage."""
 
 import io
+import itertools
 import json
 import zipfile
 
@@ -13,6 +14,7 @@ from kernelearn.callbacks import BackupAndRestore, ModelCheckpoint
 from kernelearn.errors import ArgumentError, FormatError, ShapeError, UnknownNameError, UnregisteredError
 from kernelearn.saving import load_model
 from tests.conversion.keras_zips import changed, config_of, two_dense
+from tests.sweeps import some
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 8, 8, 2)).astype("float32")
@@ -47,8 +49,15 @@ def test_a_network_comes_back_and_trains_on(ending, tmp_path):
         assert again.metadata == {"by": "me"}
 
 
-@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (1, 0)), 1, 0, "same"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+PADDINGS = [((1, 1), (1, 1)), ((0, 2), (1, 0)), 1, 0, "same"]
+# Each padding in one order of axes.
+PAIRS = list(zip(itertools.cycle(["channels_last", "channels_first"]), PADDINGS))
+
+
+@pytest.mark.parametrize(
+    ("data_format", "padding"),
+    some(itertools.product(["channels_last", "channels_first"], PADDINGS), quick=PAIRS),
+)
 def test_the_largest_of_windows_beyond_the_borders(padding, data_format, tmp_path):
     """Keras has no such pooling: an operation before it adds borders that never win, in a branch as well."""
     start = layers.Input((8, 8, 2))

@@ -1,13 +1,19 @@
 """Runs the examples of one page: `python tests/docs/pages.py PAGE`, in the folder where it may write.
 
+Without a page it reads lines `FOLDER PAGE` and answers each with an exit code: it runs the page in a process
+of its own, in which what most pages import is there already. What that prints stands in FOLDER.out and .err.
+
 The python blocks of a page share one namespace. A block that cannot run stands under a comment with the
 reason: <!-- not executed: REASON -->. A `text` block right after a python block is what that block prints.
 """
 
 import contextlib
+import importlib
 import io
+import os
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +66,41 @@ def run_page(text: str, path: str) -> int:
     return count
 
 
+PACKAGES = [f"kernelearn.{name}" for name in ("data", "explain", "layers", "recording", "view")]
+PACKAGES += ["llvmlite.binding", "matplotlib.pyplot"]
+
+
+def serve() -> None:
+    """Run the pages that are named, one after the other; a page leaves nothing for the next one."""
+    for name in PACKAGES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        folder, page = line.rstrip("\n").split(" ", 1)
+        child = os.fork()
+        if child == 0:
+            _run_in(folder, page)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _run_in(folder: str, page: str) -> None:
+    """What a child does: it ends here."""
+    for number, ending in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{folder}.{ending}", os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(folder)
+    code = 1
+    try:
+        print(run_page(Path(page).read_text(encoding="utf-8"), page))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
     for path in sys.argv[1:]:
         print(run_page(Path(path).read_text(encoding="utf-8"), path))
+    if not sys.argv[1:]:
+        serve()

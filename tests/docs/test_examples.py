@@ -3,6 +3,7 @@
 Each page runs in a process and a folder of its own, so that it starts as a reader does; see pages.py.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -25,13 +26,26 @@ def _own_pages() -> list[Path]:
     return [page for page in own if "```python\n" in page.read_text(encoding="utf-8")]
 
 
+@pytest.fixture(scope="module")
+def reader():
+    """The process that runs pages, each in a child of it: importing takes longer than most pages."""
+    script = [sys.executable, str(Path(__file__).with_name("pages.py"))]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a page is run in a forked process")
 @pytest.mark.parametrize("page", _own_pages(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_examples_of_a_page_run(page, tmp_path):
-    text = page.read_text(encoding="utf-8")
-    script = [sys.executable, str(Path(__file__).with_name("pages.py")), str(page)]
-    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) == text.count("```python\n") - _left_out(text)
+def test_the_examples_of_a_page_run(page, reader, tmp_path):
+    text, folder = page.read_text(encoding="utf-8"), tmp_path / "page"
+    folder.mkdir()
+    reader.stdin.write(f"{folder} {page}\n")
+    reader.stdin.flush()
+    code = int(reader.stdout.readline())
+    assert code == 0, (tmp_path / "page.err").read_text("utf-8")
+    blocks = int((tmp_path / "page.out").read_text("utf-8").split()[-1])
+    assert blocks == text.count("```python\n") - _left_out(text)
 
 
 def _left_out(text: str) -> int:

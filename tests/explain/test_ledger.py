@@ -1,5 +1,6 @@
 """The ledger of a weight: its terms are the products they claim to be and sum to the engine's gradient."""
 
+import itertools
 from itertools import product
 
 import numpy as np
@@ -11,13 +12,21 @@ from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.explain.gradient.pairs import operator_index, window_at
 from kernelearn.recording import Factors
 from tests.explain.layer_grid import GRID, some_factors, some_indices
+from tests.sweeps import some
 
 CASES = [(name, weight) for name, (_, _, weights) in GRID.items() for weight in weights]
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-6), ("float64", 1e-13)])
-@pytest.mark.parametrize(("name", "weight"), CASES)
-def test_the_terms_sum_to_the_gradient_of_the_engine(name, weight, dtype, bound):
+BOUNDS = {"float32": 1e-6, "float64": 1e-13}
+# Each weight in one of the float types.
+PAIRS = [(*case, dtype) for case, dtype in zip(CASES, itertools.cycle(BOUNDS))]
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "dtype"), some([(*case, dtype) for case in CASES for dtype in BOUNDS], quick=PAIRS)
+)
+def test_the_terms_sum_to_the_gradient_of_the_engine(name, weight, dtype):
+    bound = BOUNDS[dtype]
     make, shape, _ = GRID[name]
     factors = some_factors(make, shape, weight, dtype)
     assert factors.gradient.dtype == dtype

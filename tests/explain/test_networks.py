@@ -2,6 +2,8 @@
 over what reads it, and both are what a recorded step has.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,12 @@ from kernelearn.recording import Recorder, Run
 from kernelearn.recording.factors import KINDS
 from kernelearn.utils import set_random_seed
 from tests.explain.networks import NETWORKS, network
+from tests.sweeps import some
 
 BOUNDS = {"float32": 1e-6, "float64": 1e-13}
-IMAGES, UNITS = 4, 1
+IMAGES = 4
+# Each unit is a pass of the network: one between the first and the last, and more in the slow sweeps.
+BETWEEN = pytest.mark.parametrize("between", some([1, 3], quick=[1]))
 
 
 def opened(name, dtype):
@@ -31,33 +36,38 @@ def layers_of(replay):
     return {op.layer: replay.value(op.outputs[0]).shape[1:] for op in found}
 
 
-def some_units(shape, rng):
+def some_units(shape, rng, between):
     """The first and the last, and some between."""
-    between = [tuple(int(i) for i in rng.integers(0, shape)) for _ in range(UNITS)]
-    return [(0,) * len(shape), tuple(n - 1 for n in shape), *between]
+    others = [tuple(int(i) for i in rng.integers(0, shape)) for _ in range(between)]
+    return [(0,) * len(shape), tuple(n - 1 for n in shape), *others]
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_terms_of_any_unit_sum_to_the_engines_number(name, dtype):
+# Each network in one of the float types, each float type with half of them.
+PAIRS = list(zip(NETWORKS, itertools.cycle(BOUNDS)))
+
+
+@BETWEEN
+@pytest.mark.parametrize(("name", "dtype"), some(itertools.product(NETWORKS, BOUNDS), quick=PAIRS))
+def test_the_terms_of_any_unit_sum_to_the_engines_number(name, dtype, between):
     model, x, y = opened(name, dtype)
     rng = np.random.default_rng(2)
     for layer, shape in layers_of(replay_training(model, x, y)).items():
-        for unit in some_units(shape, rng):
+        for unit in some_units(shape, rng, between):
             found = explain.unit(model, layer, unit[-1], unit[:-1], x[0])
             assert found.relative_residual < BOUNDS[dtype]
             scale = max(1.0, float(np.abs(found.map).max()))
             assert all(abs(stage.residual) < 30 * BOUNDS[dtype] * scale for stage in found.stages)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_error_of_any_unit_is_followed_to_the_loss(name):
+@BETWEEN
+@pytest.mark.parametrize("name", some(NETWORKS, quick=len(NETWORKS) // 2))
+def test_the_error_of_any_unit_is_followed_to_the_loss(name, between):
     model, x, y = opened(name, "float64")
     replay = replay_training(model, x, y)
     rng = np.random.default_rng(3)
     for layer, shape in layers_of(replay).items():
         recorded = replay.gradient(replay.units_of(layer).outputs[0])
-        for unit in some_units(shape, rng):
+        for unit in some_units(shape, rng, between):
             row = int(rng.integers(IMAGES))
             path = explain.delta(model, layer, x, y, unit[-1], unit[:-1], row)
             assert path.error == recorded[(row, *unit)]

@@ -2,6 +2,7 @@
 kind of layer and everything that may stand between it and the loss.
 """
 
+import itertools
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from kernelearn.explain.passes.activations import activation_history, activation
 from kernelearn.explain.passes.geometry import geometry_of
 from tests.explain.layer_grid import GRID
 from tests.explain.training_runs import data, small_network, train
+from tests.sweeps import some
 
 BOUNDS = {"float32": 1e-6, "float64": 1e-13}
 KINDS = [name for name in GRID if not name.startswith("local")]
@@ -34,8 +36,11 @@ def plain(name, dtype):
     return model, layer.name, rng.normal(size=(3, *shape)), rng.normal(size=(3, *model.outputs[0].shape[1:]))
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("name", KINDS)
+# Each kind in one of the float types.
+PAIRS = list(zip(KINDS, itertools.cycle(BOUNDS)))
+
+
+@pytest.mark.parametrize(("name", "dtype"), some(itertools.product(KINDS, BOUNDS), quick=PAIRS))
 def test_the_products_of_a_window_sum_to_the_engines_number(name, dtype):
     model, layer, x, _ = plain(name, dtype)
     rng = np.random.default_rng(2)

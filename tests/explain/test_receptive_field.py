@@ -13,6 +13,7 @@ from kernelearn.errors import ArgumentError, KernelearnError, NotBuiltError, Unk
 from kernelearn.explain.sight.fields import receptive_field, receptive_fields
 from kernelearn.explain.sight.network import ScoreGradient, open_network, sizes_of
 from kernelearn.models.zoo import lenet, resnet20
+from tests.sweeps import some
 
 
 def positive_weights(model, rng):
@@ -83,7 +84,7 @@ ONE_DIMENSION = {
 }
 
 
-@pytest.mark.parametrize("name", ONE_DIMENSION)
+@pytest.mark.parametrize("name", some(ONE_DIMENSION, quick=6))
 def test_one_dimension(name):
     twins = [type(layer).from_config(layer.get_config()) for layer in ONE_DIMENSION[name]]
     check_all_units(Sequential([Input((13, 2)), *twins]))
@@ -106,7 +107,7 @@ TWO_DIMENSIONS = {
 }
 
 
-@pytest.mark.parametrize("name", TWO_DIMENSIONS)
+@pytest.mark.parametrize("name", some(TWO_DIMENSIONS, quick=6))
 def test_two_dimensions(name):
     check_all_units(Sequential([Input((6, 8, 4)), *TWO_DIMENSIONS[name]()]), most=25)
 
@@ -293,9 +294,20 @@ def layer_of(kind, kernel, stride, dilation):
     }[kind]()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(stacks())
 def test_random_stacks_see_what_their_gradients_reach(stack):
+    check_stack(stack)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(stacks())
+def test_many_random_stacks_see_what_their_gradients_reach(stack):
+    check_stack(stack)
+
+
+def check_stack(stack):
     size, kinds = stack
     try:
         model = Sequential([Input((size, 1)), *(layer_of(*kind) for kind in kinds)])
@@ -304,9 +316,25 @@ def test_random_stacks_see_what_their_gradients_reach(stack):
     check_all_units(model, most=6)
 
 
-@settings(max_examples=6, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3)), min_size=2, max_size=4))
+BRANCHES = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3)), min_size=2, max_size=4
+)
+
+
+@settings(max_examples=4, deadline=None)
+@given(BRANCHES)
 def test_random_branches_see_what_their_gradients_reach(parts):
+    check_branches(parts)
+
+
+@pytest.mark.slow
+@settings(max_examples=24, deadline=None)
+@given(BRANCHES)
+def test_many_random_branches_see_what_their_gradients_reach(parts):
+    check_branches(parts)
+
+
+def check_branches(parts):
     x = Input((7, 6, 2))
     grown = [layers.Conv2D(2, (a, b), dilation_rate=(1 + c // 2, 1), padding="same")(x) for a, b, c in parts]
     tail = layers.AveragePooling2D(2, strides=1)(layers.Concatenate()(grown))

@@ -9,6 +9,7 @@ from kernelearn import explain, optimizers
 from kernelearn.errors import ArgumentError
 from kernelearn.recording import Recorder, Run
 from kernelearn.view.report.build import render_report
+from tests.sweeps import some
 
 from .training_runs import _new_folder, data, small_network
 
@@ -67,7 +68,7 @@ def test_updates_of_both_fits_are_split(case):
             assert explain.update_split(run, "conv", step).is_exact
 
 
-@pytest.mark.parametrize("case", FROZEN)
+@pytest.mark.parametrize("case", some(FROZEN, quick=("later",)))
 def test_no_part_of_the_report_is_missing(case):
     page = render_report(run_of(case))
     assert "This part is missing" not in page

@@ -1,5 +1,6 @@
 """The change of one weight over a run, shared out to steps, epochs, classes and images."""
 
+import itertools
 import json
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from kernelearn import explain, optimizers
 from kernelearn.engine.updates import UPDATES
-from kernelearn.errors import ArgumentError
+from kernelearn.errors import ArgumentError, UnknownNameError
 from tests.explain.training_runs import CLASSES, OPTIMIZERS, SAMPLES, data, run_with, small_network, train
+from tests.sweeps import some
 
 INDEX = (1, 2, 0, 1)
 
@@ -16,8 +18,12 @@ INDEX = (1, 2, 0, 1)
 FOLLOWED = [name for name, make in OPTIMIZERS.items() if UPDATES[make().kind].is_followed]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", FOLLOWED)
+# Each optimiser in one of the float types.
+TYPES = ("float32", "float64")
+PAIRS = list(zip(FOLLOWED, itertools.cycle(TYPES)))
+
+
+@pytest.mark.parametrize(("name", "dtype"), some(itertools.product(FOLLOWED, TYPES), quick=PAIRS))
 def test_the_history_adds_up_to_the_change(name, dtype):
     run = run_with(name, dtype, dtype == "float64")
     for layer, weight in [("conv", INDEX), ("dense", (5, 2)), ("conv", ("bias", 1))]:
@@ -125,3 +131,14 @@ def test_messages():
         explain.history(run, "conv", (0, 0))
     with pytest.raises(ArgumentError, match="weights of the steps 98 and 8"):
         explain.history(run, "conv", INDEX, first=99)
+
+
+def test_a_history_of_an_optimiser_that_is_not_known(monkeypatch):
+    """Such as one of PyTorch's that is recorded without being taken apart."""
+    run = train(small_network(), "sgd")
+    monkeypatch.setattr(type(run), "update_rule", lambda *_: RULE)
+    with pytest.raises(UnknownNameError, match=r"torch\.Adadelta"):
+        explain.history(run, "conv", INDEX)
+
+
+RULE = {"kind": "torch.Adadelta", "attrs": {}, "slots": []}

@@ -54,7 +54,7 @@ def test_files_of_weights_from_old_pytorch_are_files_of_pytorch(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".onnx", ".safetensors", ".kernelearn"])
-def test_nothing_stays_open(tmp_path, ending):
+def test_nothing_stays_open(tmp_path, ending, earlier_objects_left_out):
     whole, half = tmp_path / f"m{ending}", tmp_path / f"half{ending}"
     zoo.lenet((8, 8, 1), 3).save(whole)
     half.write_bytes(whole.read_bytes()[:-40])

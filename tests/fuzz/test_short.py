@@ -6,7 +6,7 @@ from tests.fuzz.kinds import make_kinds
 from tests.fuzz.model_kinds import HAS_TORCH
 from tests.fuzz.outcomes import faults, outcome_of
 
-MUTATIONS = 40
+MUTATIONS, MORE = 15, 40
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,21 @@ def test_every_kind_is_tried(kinds):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
 def test_damage_is_refused_or_harmless(kinds, name):
-    kind = kinds[name]
+    check(kinds[name], range(MUTATIONS))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
+def test_more_damage_is_refused_or_harmless(kinds, name):
+    check(kinds[name], range(MUTATIONS, MORE))
+
+
+def check(kind, numbers):
     kind.path.write_bytes(kind.good)
     expected = kind.read()
     for title in kind.damage:
-        for number in range(MUTATIONS):
+        for number in numbers:
             outcome, shown = outcome_of(kind, title, number, expected)
             assert outcome not in faults(kind, title), f"{title} {number}: {outcome} {shown}"
     kind.path.write_bytes(kind.good)

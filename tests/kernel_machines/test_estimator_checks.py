@@ -17,22 +17,23 @@ from kernelearn.kernel_machines import (
     SemidefiniteKernelClassifier,
 )
 
+# One of each family, and classifiers, regressors and detectors of novelties among them.
 ESTIMATORS = [
     SemidefiniteKernelClassifier(),
-    MultipleKernelClassifier(),
     MultipleKernelOneClass("rbf"),
     # A coarser grid and gap: the contract is checked here, the optimum in test_optima.py.
-    ConvexHullKernelClassifier(n_grid=20, tol=1e-2),
     ConvexHullKernelRegressor(n_grid=20, tol=1e-2),
     HyperkernelClassifier(n_pivots=20),
+    ConvexKernelLearner(loss="svm"),
+]
+# Their siblings, which read and check data by the same code, and other criteria, losses and hyperkernels.
+VARIANTS = [
+    MultipleKernelClassifier(),
+    ConvexHullKernelClassifier(n_grid=20, tol=1e-2),
     HyperkernelRegressor(n_pivots=20),
     HyperkernelOneClass(n_pivots=20),
-    ConvexKernelLearner(loss="svm"),
     ConvexKernelLearner(loss="ridge"),
     ConvexKernelLearner(loss="fisher"),
-]
-# Other criteria, losses and hyperkernels of the same classes.
-VARIANTS = [
     SemidefiniteKernelClassifier(criterion="alignment"),
     MultipleKernelClassifier("rbf", multiclass="ovr"),
     MultipleKernelClassifier(weights="uniform"),

@@ -18,6 +18,7 @@ from kernelearn.kernel_machines import (
 )
 from kernelearn.kernel_machines.kernels.functions import squared_distances
 from kernelearn.kernel_machines.solvers.column_generation import caratheodory, width_spectrum
+from tests.sweeps import some
 
 BANK = [Kernel("poly", gamma=0.5), Kernel("rbf", gamma=1.0), Kernel("rbf", gamma=0.1), Kernel("linear")]
 CRITERIA = [("hard", False), ("soft1", False), ("soft2", False), ("soft2", True), ("alignment", False)]
@@ -39,7 +40,9 @@ def test_nonnegative_optimum_is_that_of_the_qcqp(rings, criterion, learn_tau, tr
     assert ours.tau_ == pytest.approx(reference.tau_, abs=0.05)
 
 
-@pytest.mark.parametrize(("criterion", "learn_tau"), CRITERIA)
+@pytest.mark.parametrize(
+    ("criterion", "learn_tau"), some(CRITERIA, quick=[("soft1", False), ("soft2", True)])
+)
 def test_signed_optimum_is_that_of_the_sdp(rings, criterion, learn_tau):
     x, y = rings
     ours = machine(criterion, learn_tau, weights="signed", tol=2e-4).fit(x[:24], y[:24], X_test=x[24:32])
@@ -98,7 +101,7 @@ def test_joint_multiclass_optimum():
     assert ours.decision_function(x).shape == (36, 3)
 
 
-@pytest.mark.parametrize("loss", ["svm", "logistic", "fisher"])
+@pytest.mark.parametrize("loss", some(["svm", "logistic", "fisher"], quick=["svm", "fisher"]))
 def test_convex_learner_classifies_at_the_optimum(rings, loss):
     x, y = rings
     ours = ConvexKernelLearner(BANK, loss=loss, alpha=0.3, tol=1e-4).fit(x, y)
@@ -108,7 +111,7 @@ def test_convex_learner_classifies_at_the_optimum(rings, loss):
     assert ours.score(x, y) > 0.8
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("fit_intercept", some([True, False], quick=[True]))
 def test_convex_learner_regresses_at_the_optimum(curve, fit_intercept):
     x, y = curve
     bank = [Kernel("rbf", gamma=g) for g in (0.1, 1.0, 10.0)]

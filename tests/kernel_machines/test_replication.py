@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweeps import some
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,7 +25,7 @@ def script():
     return module
 
 
-@pytest.mark.parametrize("name", ["heart", "ionosphere", "breast"])
+@pytest.mark.parametrize("name", some(["heart", "ionosphere", "breast"], quick=1))
 def test_learnt_kernel_matches_the_paper(script, name):
     found = script.mean_table(name, "soft1", 10, signed=False)
     published = script.PUBLISHED[name, "soft1"]

@@ -11,6 +11,7 @@ from kernelearn.errors import ArgumentError, FormatError, KernelearnError, Shape
 from kernelearn.initializers import FromLayer
 from kernelearn.layers import LAYERS
 from kernelearn.models import load_model, zoo
+from tests.sweeps import some
 
 RNG = np.random.default_rng(2)
 X = RNG.random((24, 8, 8, 1), "float32")
@@ -119,7 +120,7 @@ def test_losses_and_metrics_of_several_outputs_come_back(path):
     )
 
 
-@pytest.mark.parametrize("name", sorted(zoo.MODELS))
+@pytest.mark.parametrize("name", some(sorted(zoo.MODELS), quick=("lenet", "resnet20")))
 def test_models_of_the_zoo_come_back_from_json(name):
     model = zoo.get(name)((32, 32, 3), 5)
     twin = LAYERS.get(json.loads(json.dumps(LAYERS.serialize(model))))

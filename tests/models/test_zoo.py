@@ -5,6 +5,7 @@ import pytest
 
 from kernelearn.errors import ArgumentError, ShapeError, UnknownNameError
 from kernelearn.models import zoo
+from tests.sweeps import some
 
 
 def conv(size, channels, filters, bias=True):
@@ -56,7 +57,7 @@ def test_resnet18_has_the_known_size():
     assert model.get_layer("stem").kernel_size == (3, 3)
 
 
-@pytest.mark.parametrize("name", ["lenet", "vgg_small", "resnet20"])
+@pytest.mark.parametrize("name", some(["lenet", "vgg_small", "resnet20"], quick=["vgg_small"]))
 def test_training_lowers_the_loss(name):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(16, 8, 8, 1)).astype(np.float32)

@@ -28,6 +28,8 @@ x = np.random.default_rng(0).normal(size=(52, 6, 6, 1)).astype("float32")
 y = np.arange(52) % 3
 if fault[0] == "data" and rank == 1:
     x[3] += 1
+if fault[0] == "labels" and rank == 1:
+    y[3] = 7
 
 
 class Fault(kl.callbacks.Callback):
@@ -54,6 +56,8 @@ class Fault(kl.callbacks.Callback):
                 os.kill(os.getpid(), signal.SIGTERM)
             else:
                 raise ValueError("a picture was bad")
+        if fault[0] == "weights" and rank == 1 and self.steps == 2:
+            self.model.layers[1].set_weights([w + 1 for w in self.model.layers[1].get_weights()])
 
 
 model = kl.Sequential(
@@ -76,7 +80,7 @@ history = model.fit(
     x,
     y,
     batch_size=16,
-    epochs=2,
+    epochs=2 + (fault[0] == "epochs" and rank == 1),
     validation_data=(x[:40], y[:40]),
     validation_batch_size=16,
     seed=3,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.parallel.mpi import needs_mpi, run
+from tests.sweeps import some
 
 pytestmark = needs_mpi
 PROGRAM = Path(__file__).with_name("program.py")
@@ -46,10 +47,16 @@ def test_processes_with_other_processors_compile_for_what_all_have():
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [
-        ("data", "what differs: the training data"),
-        ("network", "what differs: .*the network"),
-    ],
+    some(
+        [
+            ("data", "what differs: the training data"),
+            ("network", "what differs: .*the network"),
+            ("epochs", r"what differs: the epochs \(0 to 2 and 0 to 3\)"),
+            ("labels", "Process 1 cannot begin, so that no other does: DataError: .*classes"),
+            ("weights", "Process 1 has other weights than process 0 at the end of an epoch"),
+        ],
+        quick=3,
+    ),
 )
 def test_processes_that_train_something_else_are_refused(fault, said):
     import re
@@ -76,15 +83,16 @@ def check_killed_and_resumed(folder, size, fault, size_after, **options):
     assert not folder.exists(), "what was saved on the way is left behind"
 
 
-def test_a_killed_process_ends_all_and_another_number_goes_on(tmp_path):
-    check_killed_and_resumed(tmp_path / "b", 2, ("kill", 1, 5), 3)
+# Who is killed behind which step, and how many go on.
+KILLED = [(0, 4, 3), (1, 5, 3), (0, 4, 1), (1, 5, 1)]
 
 
-def test_a_killed_first_process_ends_all_and_one_goes_on(tmp_path):
-    check_killed_and_resumed(tmp_path / "b", 2, ("kill", 0, 4), 1)
+@pytest.mark.parametrize(("rank", "step", "after"), some(KILLED, quick=1))
+def test_a_killed_process_ends_all_and_another_number_goes_on(tmp_path, rank, step, after):
+    check_killed_and_resumed(tmp_path / "b", 2, ("kill", rank, step), after)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", some([0, 1], quick=1))
 def test_a_process_that_is_held_up_is_waited_for(rank):
     assert hash_of(run(2, PROGRAM, "-", "hold", rank, 3, PROGRAM_ON_BOARD="1")) == wanted()
 

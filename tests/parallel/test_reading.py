@@ -15,6 +15,7 @@ from kernelearn.parallel.exchange import OverMPI
 from kernelearn.training import together
 from tests.parallel.threads import as_processes, run_together
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* processes share .* shards")
 ROWS, SHARDS, BATCH = 26, 6, 8
 X = np.random.default_rng(0).integers(0, 256, (ROWS, 6, 6, 1), dtype=np.uint8)
 Y = np.arange(ROWS) % 3

@@ -16,9 +16,11 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from kernelearn.engine.cpu.machine import threads  # noqa: E402
-from kernelearn.torch import optimize  # noqa: E402
+from kernelearn.errors import MissingDependencyError  # noqa: E402
+from kernelearn.torch import backend, inside, optimize  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
 from kernelearn.torch.passes import SAID  # noqa: E402
+from kernelearn.torch.translation.table import CannotTranslate  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +242,20 @@ def test_a_compiled_part_of_a_checkpoint():
     torch.testing.assert_close(
         gradient(model, loss(compiled)), gradient(model, loss(model)), rtol=1e-4, atol=1e-4
     )
+
+
+def test_what_a_version_of_pytorch_lacks_is_named(monkeypatch):
+    with pytest.raises(MissingDependencyError, match=r"torch\.nothing, which PyTorch"):
+        inside._found("torch", "nothing")
+
+    def lacking():
+        raise CannotTranslate("PyTorch 9.9 lacks an operator: 'conv5d'")
+
+    monkeypatch.setattr(backend, "load_families", lacking)
+    model, x = nn.Linear(4, 3), torch.ones(2, 4)
+    called = torch.compile(lambda x: torch.relu(model(x)), backend=backend.compile_graph)
+    with pytest.warns(UserWarning, match=r"leaves a graph to PyTorch: PyTorch 9\.9 lacks an operator"):
+        torch.testing.assert_close(called(x), torch.relu(model(x)))
 
 
 class Stack(nn.Sequential):

@@ -13,6 +13,7 @@ import pytest
 import kernelearn
 from tests.parity.programs import every_program, losses, table
 from tests.parity.programs.steps import LOOPS
+from tests.sweeps import some
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_programs.json").read_text(encoding="utf-8"))
 PROGRAMS = every_program()
@@ -32,7 +33,7 @@ def test_losses_are_those_of_keras(name):
     np.testing.assert_allclose(trained(name), GOLDEN[name], rtol=allowed, atol=allowed)
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", some((*PROGRAMS, *LOOPS), quick=QUICK[:3]))
 def test_losses_in_float32_by_compiled_kernels(name):
     np.testing.assert_allclose(trained(name)[:4], GOLDEN[name][:4], rtol=2e-3, atol=1e-4)
 

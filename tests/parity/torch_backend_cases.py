@@ -189,6 +189,10 @@ PARTS = [
         lambda x: (x * 2).repeat(1, 2, 1, 3),
         lambda x: (x * 2).roll((1, -2), (2, 3)),
         lambda x: x.permute(0, 2, 3, 1).roll(shifts=(3, 9), dims=(1, 2)) * 2,
+        lambda x: (x * 2)[:, [3, 0, 1, 3]],
+        lambda x: (x * 2)[:, :, torch.tensor([[0, 5], [2, 2]])],
+        lambda x: (x * 2)[..., torch.arange(4, -1, -2)],
+        lambda x: (x * 2).index_select(-1, torch.tensor([4, 1, 1])),
     ),
 ]
 REDUCTIONS = [
@@ -211,6 +215,11 @@ REDUCTIONS = [
         lambda x: F.normalize(F.relu(x), dim=1),
         lambda x: x.logsumexp((1, 2)),
         lambda x: x.logsumexp(3, keepdim=True),
+        lambda x: F.relu(x).max(1)[0],
+        lambda x: torch.max(F.relu(x), -1, keepdim=True).values,
+        lambda x: x.max(2).values,
+        lambda x: x.flatten(2).max(2)[0],
+        lambda x: F.relu(x).min(1, keepdim=True)[0],
     ),
     *cases(
         ROWS, lambda x: x.softmax(-1), lambda x: F.log_softmax(x, 1), lambda x: x.sum(0), lambda x: x.mean(0)
@@ -223,6 +232,14 @@ PRODUCTS = [
     Case(lambda x, w: x @ w, (3, 4, 7), ((7, 4),)),
     Case(lambda x: x @ x.transpose(-2, -1), (3, 4, 7)),
     Case(lambda x: torch.bmm(x, x.transpose(1, 2)), (3, 4, 7)),
+    Case(lambda x, w: torch.einsum("nchw,kc->nkhw", x, w), IMAGES, ((3, 4),)),
+    Case(lambda x, w: torch.einsum("kc,nchw->nhwk", w, x), IMAGES, ((3, 4),)),
+    Case(lambda x, w: torch.einsum("nhtd,hde->nthe", x, w), IMAGES, ((4, 5, 2),)),
+    Case(lambda x, w: torch.einsum("nchw, chwk -> nk", x, w), IMAGES, ((4, 6, 5, 3),)),
+    Case(lambda x: torch.einsum("nhqd,nhkd->nhqk", x, x * 0.5), IMAGES),
+    Case(lambda x: torch.einsum("bchw,bdhw->bcd", x, x), IMAGES),
+    Case(lambda x, w: torch.einsum("nchw,c->nhw", x, w), IMAGES, ((4,),)),
+    Case(lambda x: torch.einsum("nc,nchw->nchw", x.mean((2, 3)), x), IMAGES),
     Case(lambda x, w, b: torch.addmm(b, x, w, beta=0.5, alpha=2), ROWS, ((7, 4), (4,))),
     Case(lambda x: F.scaled_dot_product_attention(x, x * 0.5, x + 1), (3, 2, 5, 4)),
     Case(lambda x, w: F.scaled_dot_product_attention(x, x, x, w, scale=0.3), (3, 2, 5, 4), ((5, 5),)),

@@ -12,18 +12,39 @@ from tests.properties.strategies import geometries, pools
 pytestmark = pytest.mark.properties
 
 
-@settings(max_examples=60)
+# Geometries that are drawn at each change, and in the slow sweeps.
+QUICK, MANY = settings(max_examples=20), settings(max_examples=120)
+
+
+def check_all(drawn):
+    for case in drawn:
+        check_op(case)
+
+
+@QUICK
 @given(geometries())
 def test_convolution(g):
-    for case in cases.convolutions(g):
-        check_op(case)
+    check_all(cases.convolutions(g))
 
 
-@settings(max_examples=60)
+@QUICK
 @given(pools())
 def test_pooling(g):
-    for case in cases.poolings(g):
-        check_op(case)
+    check_all(cases.poolings(g))
+
+
+@pytest.mark.slow
+@MANY
+@given(geometries())
+def test_convolution_of_many_geometries(g):
+    check_all(cases.convolutions(g))
+
+
+@pytest.mark.slow
+@MANY
+@given(pools())
+def test_pooling_of_many_geometries(g):
+    check_all(cases.poolings(g))
 
 
 @settings(max_examples=40)

@@ -20,6 +20,7 @@ from kernelearn.recording.files.events import read_events
 from kernelearn.recording.files.layout import Field, Layout
 from kernelearn.recording.files.streams import StreamReader, StreamWriter
 from kernelearn.recording.files.writer import EVENTS
+from tests import sweeps
 
 from .helpers import LAYOUTS, assert_is_prefix, kernel_of, record, write_run, write_step
 
@@ -73,7 +74,7 @@ def write_for_ever(folder, pipe):
         os._exit(1)
 
 
-@pytest.mark.parametrize("kills", [KILLS // 3, pytest.param(KILLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", sweeps.some([8, KILLS], quick=[8]))
 def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path, kills):
     """The same run is killed and gone on with: all that was told as written is there each time."""
     moments, before = random.Random(0), -1
@@ -96,12 +97,17 @@ def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path, 
     assert assert_is_prefix(Run(tmp_path), before + 1) == before + 1
 
 
+# Bytes between two places of damage.
+STRIDES = sweeps.some([1, 5], quick=[5])
+
+
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("name", ["kernels-1.bin", "steps-1.bin", EVENTS, "manifest.json"])
-def test_cut_at_every_byte(tmp_path, name, quiet):
+def test_cut_at_every_byte(tmp_path, name, stride, quiet):
     """A file that ends anywhere gives the steps before, or says what is wrong."""
     whole = write_run(tmp_path / "whole", steps=4)
     content, counts = (whole / name).read_bytes(), set()
-    for length in range(len(content)):
+    for length in range(len(content) - 1, -1, -stride):
         (whole / name).write_bytes(content[:length])
         try:
             counts.add(assert_is_prefix(Run(whole), 4))
@@ -111,11 +117,12 @@ def test_cut_at_every_byte(tmp_path, name, quiet):
     assert counts == {"kernels-1.bin": {0, 1, 2, 3}, "steps-1.bin": {0, 1, 2, 3}}.get(name, {4})
 
 
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("name", ["kernels-1.bin", "steps-1.bin", EVENTS, "manifest.json"])
-def test_no_flipped_bit_gives_a_wrong_number(tmp_path, name, quiet):
+def test_no_flipped_bit_gives_a_wrong_number(tmp_path, name, stride, quiet):
     whole = write_run(tmp_path / "whole", steps=3)
     content = bytearray((whole / name).read_bytes())
-    for place in range(len(content)):
+    for place in range(0, len(content), stride):
         flipped = bytearray(content)
         flipped[place] ^= 1 << place % 8
         (whole / name).write_bytes(flipped)

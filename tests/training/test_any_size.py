@@ -207,7 +207,7 @@ def test_large_programs_are_kept_in_smaller_number(monkeypatch):
     assert [signature.shapes[0][1] for signature in cache] == [2, 3, 4]
 
 
-def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch):
+def test_kernels_of_a_dropped_size_are_unloaded(monkeypatch, earlier_objects_left_out):
     import gc
     import weakref
 

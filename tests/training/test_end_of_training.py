@@ -16,6 +16,7 @@ from kernelearn import Input, Sequential, layers, optimizers
 from kernelearn.callbacks import BackupAndRestore, Callback, CSVLogger, EarlyStopping
 from kernelearn.models import load_model
 from kernelearn.recording import Recorder, Run
+from tests.sweeps import some
 
 KILLED = 9
 # Every way by which the library changes files; `open` counts where it is not for reading.
@@ -116,12 +117,14 @@ def outcome(folder):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is a forked one")
+@pytest.mark.parametrize("every", some([1, 4], quick=[4]))
 @pytest.mark.parametrize("delete", [True, False])
-def test_killed_at_any_file_operation_behind_the_last_step(tmp_path, delete):
+def test_killed_at_any_file_operation_behind_the_last_step(tmp_path, delete, every):
+    """At each operation in the slow sweeps, else at every fourth, other ones with `delete` than without."""
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run(whole, 0, delete)
-    for at in range(1, MOST):
+    for at in range(1 + every // 2 * delete, MOST, every):
         folder = tmp_path / str(at)
         folder.mkdir()
         has_ended = run(folder, at, delete)
@@ -135,12 +138,13 @@ def test_killed_at_any_file_operation_behind_the_last_step(tmp_path, delete):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is a forked one")
-def test_a_recorded_run_is_finished_when_the_training_is_resumed(tmp_path):
+@pytest.mark.parametrize("every", some([3, 9], quick=[9]))
+def test_a_recorded_run_is_finished_when_the_training_is_resumed(tmp_path, every):
     recording = [lambda folder: Recorder(folder / "run")]
     whole = tmp_path / "whole"
     whole.mkdir()
     assert run(whole, 0, True, recording)
-    for at in range(1, MOST, 3):  # a recorded run takes a second; every third place of them
+    for at in range(1, MOST, every):  # a recorded run takes a second
         folder = tmp_path / str(at)
         folder.mkdir()
         run(folder, at, True, recording)

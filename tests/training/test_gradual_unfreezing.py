@@ -1,11 +1,14 @@
 """Gradual unfreezing: which layers are released when, what of batch normalisation, and resuming bitwise."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from kernelearn import Input, Sequential, layers, optimizers, utils
 from kernelearn.callbacks import BackupAndRestore, Callback, GradualUnfreezing
 from kernelearn.errors import ArgumentError, UnknownNameError
+from tests.sweeps import some
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((24, 8, 8, 1), "float32"), RNG.integers(0, 3, 24)
@@ -123,9 +126,14 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(("epoch", "batch"), [(1, 0), (1, 2), (2, 0), (3, 1)])
-def test_resumed_bitwise(tmp_path, rule, epoch, batch):
+# Where it is interrupted: (epoch, batch).
+PLACES = [(1, 0), (1, 2), (2, 0), (3, 1)]
+
+
+@pytest.mark.parametrize(("rule", "place"), some(product(RULES, PLACES), quick=list(zip(RULES, PLACES))))
+def test_resumed_bitwise(tmp_path, rule, place):
+    epoch, batch = place
+
     def optimizer():
         return optimizers.Adam(**RULES[rule]) if rule == "averaged" else optimizers.get(rule)
 

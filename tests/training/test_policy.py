@@ -9,6 +9,7 @@ from kernelearn.data import load
 from kernelearn.engine.reference.precision import round_to_bfloat16
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.models import zoo
+from tests.sweeps import some
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,7 @@ def small_resnet():
 NETWORKS = {"lenet": lambda: zoo.lenet((8, 8, 1), 10), "resnet": small_resnet}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some(NETWORKS, quick=["resnet"]))
 def test_training_reaches_the_accuracy_of_float32(name):
     digits = load("digits")
     (x, y), (tx, ty) = digits.train.arrays()[:2], digits.test.arrays()[:2]

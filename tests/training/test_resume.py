@@ -16,6 +16,7 @@ import pytest
 
 from kernelearn.formats import native
 from kernelearn.training.interrupts import Interrupts
+from tests.sweeps import some
 
 PROGRAM = Path(__file__).parent / "resume_program.py"
 PAUSE = 0.005
@@ -81,7 +82,7 @@ def position(folder):
     return fit["epoch"], fit["batch"]
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", some([5, 16], quick=[5]))
 def test_a_run_killed_at_random_moments_ends_bitwise_as_one_that_was_not(tmp_path, whole, kills):
     rng = random.Random(8)
     positions = []
@@ -105,7 +106,8 @@ def test_a_run_killed_at_random_moments_ends_bitwise_as_one_that_was_not(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "code"),
+    some([(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)], quick=1),
 )
 def test_an_interrupted_run_saves_its_state_and_goes_on(tmp_path, whole, number, code):
     """Backups are due at the ends of epochs: what is in the middle of one is saved by the interrupt."""

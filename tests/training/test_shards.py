@@ -1,5 +1,6 @@
 """Training in shards: the same bits for any number of threads and processes, the sums of the whole batch."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -12,7 +13,9 @@ from kernelearn.parallel import sending
 from kernelearn.training.steps import shard_sums
 from kernelearn.training.steps.cutting import CUT, cut_step
 from tests.parallel import threads
+from tests.sweeps import some
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* processes share .* shards")
 ROWS = 28
 X = np.random.default_rng(0).normal(size=(ROWS, 6, 6, 1)).astype("float32")
 Y = np.arange(ROWS) % 3
@@ -465,10 +468,16 @@ def deep():
     return kl.Sequential([layers.Input((6, 6, 1)), *hidden, *last, layers.Dense(3, activation="softmax")])
 
 
-@pytest.mark.parametrize("transport", ["float32", "bfloat16"])
-@pytest.mark.parametrize("engine", ["cpu", "reference"])
-@pytest.mark.parametrize(("size", "shards", "rows"), [(2, 12, 28), (3, 7, 28), (4, 12, 3), (2, 2, 28)])
-def test_gradients_that_travel_early(monkeypatch, transport, engine, size, shards, rows):
+WORLDS = [(2, 12, 28), (3, 7, 28), (4, 12, 3), (2, 2, 28)]  # processes, shards, rows
+WAYS = list(itertools.product(("float32", "bfloat16"), ("cpu", "reference")))
+
+
+@pytest.mark.parametrize(
+    ("way", "world"), some(itertools.product(WAYS, WORLDS), quick=list(zip(WAYS, WORLDS)))
+)
+def test_gradients_that_travel_early(monkeypatch, way, world):
+    (transport, engine), (size, shards, rows) = way, world
+
     def run():
         with lock:
             model = deep()

@@ -13,6 +13,7 @@ from kernelearn.errors import ArgumentError
 from kernelearn.training.steps.synchronizing import synchronized
 from tests.parallel import threads
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* processes share .* shards")
 ROWS = 28
 X = np.random.default_rng(0).normal(size=(ROWS, 6, 6, 2)).astype("float32") * [1.0, 40.0] + [0.5, 300.0]
 Y = np.arange(ROWS) % 3

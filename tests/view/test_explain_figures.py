@@ -18,6 +18,7 @@ from kernelearn import Sequential, explain, layers, view
 from kernelearn.errors import ArgumentError
 from kernelearn.recording import Run
 from kernelearn.view import save_figure
+from tests.sweeps import some
 from tests.view.small_runs import bars_of, recorded_bars
 
 PICTURES = Path(__file__).with_name("explain_figures.npz")
@@ -147,7 +148,7 @@ def in_small(figure):
     return grey.round().astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", some(FIGURES, quick=len(FIGURES) // 2))
 def test_figures_look_as_they_did(name, recorded, tmp_path):
     figure = FIGURES[name](recorded)
     now, then = in_small(figure).astype(float), np.load(PICTURES)[name].astype(float)

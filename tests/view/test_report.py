@@ -14,6 +14,7 @@ from kernelearn.recording import Run
 from kernelearn.view import write_report
 from kernelearn.view.report import render_report
 from kernelearn.view.report.decimals import brief, closing, column_for
+from tests.sweeps import some
 from tests.view.small_runs import bars_of, record, recorded_bars
 
 
@@ -290,7 +291,7 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("case", STACKS)
+@pytest.mark.parametrize("case", some(STACKS, quick=3))
 def test_layers_of_every_kind(case, tmp_path):
     shape, stack = STACKS[case]
     images = np.random.default_rng(0).normal(size=(24, *shape)).astype("float32")

@@ -16,6 +16,7 @@ from kernelearn.explain.passes.recorded_columns import RecordedColumns
 from kernelearn.view.report import render_report
 from kernelearn.view.report.columns.bench_data import panel_of
 from kernelearn.view.report.columns.chosen import Chosen
+from tests.sweeps import some
 from tests.view.small_runs import bars_of, record, record_model, recorded_bars
 
 
@@ -138,7 +139,7 @@ def index_of(one, run):
     return tuple(int(i) for i in np.unravel_index(np.ravel_multi_index(place, kernel_shape), shape))
 
 
-@pytest.mark.parametrize("case", KINDS)
+@pytest.mark.parametrize("case", some(KINDS, quick=4))
 def test_the_page_of_every_kind_adds_up(case, opened):
     run, images, classes = opened(case)
     text = render_report(run, training=(images, classes))

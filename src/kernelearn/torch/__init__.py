@@ -2,7 +2,7 @@
 
     model = torch.compile(model, backend="kernelearn")
 
-`capture` makes Dynamo's graph functional, `translation` says what PyTorch's operators are in the engine,
+`graphs` makes Dynamo's graph functional, `translation` says what PyTorch's operators are in the engine,
 `trial` asks whether one can join a region, `assembly` makes regions, `building` programs of them, and
 `passes` functions that autograd knows. What no region takes runs in PyTorch.
 """

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 
 from kernelearn.errors import KernelearnError
-from kernelearn.torch.capture import Captured
+from kernelearn.torch.graphs.capture import Captured
+from kernelearn.torch.inside import CapabilityBasedPartitioner
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import is_getitem, lies_in, name_of
 from kernelearn.torch.translation.table import CannotTranslate, arguments, reason_of

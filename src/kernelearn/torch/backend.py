@@ -9,10 +9,10 @@ import torch
 from torch.fx import GraphModule
 
 from kernelearn.torch.assembly import Assembled, assemble
-from kernelearn.torch.capture import Captured, capture
+from kernelearn.torch.graphs.capture import Captured, capture
+from kernelearn.torch.graphs.splitting import compile_parts, has_parts
 from kernelearn.torch.measuring import check_options, is_wanted
 from kernelearn.torch.passes import warn_once
-from kernelearn.torch.splitting import compile_parts, has_parts
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.region import is_batched
 from kernelearn.torch.translation.table import CannotTranslate, reason_of
@@ -36,8 +36,8 @@ def compile_graph(
     """
     check_options(options)
     is_measured = is_wanted(options)
-    load_families()
     try:
+        load_families()
         _refuse_open_maps(example_inputs)
         if has_parts(gm):
             return compile_parts(gm, lambda part: compile_graph(part, (), options, listener))

@@ -1,7 +1,8 @@
 """Class numbers and places among the inputs of a program: whether its kernels take them as PyTorch does.
 
-Kernels answer numbers that are no classes with NaN, and a batch without any label that counts with a loss of
-0; PyTorch raises an error, or gives NaN. Such batches are rare, so PyTorch itself computes them.
+Kernels answer numbers that are no classes or places with NaN, and a batch without any label that counts with
+a loss of 0; PyTorch raises an error, or gives NaN, or counts places below zero from the end. Such batches are
+rare, so PyTorch itself computes them.
 """
 
 from __future__ import annotations
@@ -40,10 +41,19 @@ class Labels:
             if name in self._positions
         ]
         self._are_labels_all = len(self._classes) == len(self._checks)
+        # Numbers by which entries of an axis are chosen, the same for all images, and the size of that axis.
+        chosen = [op for op in step.program.operations if op.operator == "gather"]
+        self._choosing = [
+            (positions[root], known(buffers[op.inputs[0]].shape[op.attrs["axis"]]))
+            for op, root in ((op, step.plan.root(op.inputs[1])) for op in chosen)
+            if root in positions
+        ]
 
     def are_usual(self, inputs: Sequence[Any]) -> bool:
         """Whether a program may compute with them."""
-        if not self._checks or (self._are_labels_all and self._are_classes(inputs)):
+        if self._choosing and not _are_below(self._choosing, inputs):
+            return False
+        if not self._checks or (self._are_labels_all and _are_below(self._classes, inputs)):
             return True
         arrays = {name: inputs[position].numpy() for name, position in self._positions.items()}
         try:
@@ -53,10 +63,14 @@ class Labels:
             return False
         return not any((arrays[name] == number).all() for name, number in self._ignored)
 
-    def _are_classes(self, inputs: Sequence[Any]) -> bool:
-        """Whether all labels are classes, so that none is left out: in most batches, and soon said."""
-        for position, classes in self._classes:
-            low, high = torch.aminmax(inputs[position])
-            if int(low) < 0 or int(high) >= classes:
-                return False
-        return True
+
+def _are_below(limits: Sequence[tuple[int, int]], inputs: Sequence[Any]) -> bool:
+    """Whether all numbers of some inputs are from 0 to below a limit: in most batches, and soon said.
+
+    Of labels that means that none is left out.
+    """
+    for position, limit in limits:
+        low, high = torch.aminmax(inputs[position])
+        if int(low) < 0 or int(high) >= limit:
+            return False
+    return True

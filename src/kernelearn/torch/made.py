@@ -49,7 +49,12 @@ def as_said(made: Made, buffer: torch.Tensor) -> torch.Tensor | None:
         return None
     if made.restrided is not None:
         return torch.empty_strided(buffer.shape, made.restrided, dtype=made.dtype).copy_(buffer)
-    return buffer.to(made.dtype)
+    return typed(made, buffer)
+
+
+def typed(made: Made, buffer: torch.Tensor) -> torch.Tensor:
+    """A tensor of the type that PyTorch's would have: most often itself, and that is soon said."""
+    return buffer if buffer.dtype is made.dtype else buffer.to(made.dtype)
 
 
 def made_of(

@@ -13,7 +13,7 @@ from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Parts, finish, read_by_backward
 from kernelearn.torch.labels import Labels
-from kernelearn.torch.made import as_said, gradients_of, made_of
+from kernelearn.torch.made import as_said, gradients_of, made_of, typed
 from kernelearn.torch.measuring import Choice, Work
 from kernelearn.torch.memory import Given, given_of, in_order, point
 from kernelearn.torch.samples import Seen
@@ -152,7 +152,7 @@ class RegionCall:
             frame.addresses[made.number] = grads[position].data_ptr()
         frame.backward()
         for position, made in self.gradients:
-            grads[position] = grads[position].to(made.dtype)
+            grads[position] = typed(made, grads[position])
         return tuple(grads)
 
     def _renew(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:

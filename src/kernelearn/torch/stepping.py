@@ -12,7 +12,8 @@ from torch import nn
 from torch.fx import GraphModule
 
 from kernelearn.torch.backend import compile_graph
-from kernelearn.torch.capture import capture
+from kernelearn.torch.graphs.capture import capture
+from kernelearn.torch.inside import TorchDynamoException
 from kernelearn.torch.measuring import Choice, Measured, check_options, is_wanted
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
@@ -102,7 +103,7 @@ class Step:
         def run(*batch: Any) -> Any:
             try:
                 return inner(*batch)
-            except torch._dynamo.exc.TorchDynamoException as error:
+            except TorchDynamoException as error:
                 cause = _cause(error)
                 raise (cause if isinstance(cause, NotWhole) else NotWhole(reason_of(cause))) from error
 
@@ -171,12 +172,13 @@ class _Fused:
             captured = capture(gm)
             # Which inputs are which parameters is known only when the function is called.
             self.captured = captured
+            self.learns = any(node.meta["needs"] for node in captured.inputs)
             self.bound: Bound | None = None
         except Exception as error:
             raise NotWhole(reason_of(error)) from error
 
     def __call__(self, *inputs: Any) -> Any:
-        if not any(node.meta["needs"] for node in self.captured.inputs):
+        if not self.learns:
             raise NotNow
         if self.bound is None or not self.bound.is_of(inputs):
             try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch.fx import Node
-from torch.fx.passes.operator_support import OperatorSupportBase
 
 from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.errors import KernelearnError
 from kernelearn.torch.building import Parts, finish
+from kernelearn.torch.inside import OperatorSupportBase
 from kernelearn.torch.translation.region import Region, is_getitem, name_of
 from kernelearn.torch.translation.table import RULES, CannotTranslate, reason_of
 

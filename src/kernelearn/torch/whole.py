@@ -13,9 +13,9 @@ from torch.fx.node import map_arg
 from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer
-from kernelearn.torch import noise
 from kernelearn.torch.assembly import calls
-from kernelearn.torch.capture import Captured
+from kernelearn.torch.graphs import noise
+from kernelearn.torch.graphs.capture import Captured
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.measuring import Work
 from kernelearn.torch.memory import given_of, point

@@ -54,8 +54,7 @@ def _fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> H
         progress.quiet(verbose == 0),
         contextlib.closing(Feed(plan, state, together.rows_read(model, plan.data))) as feed,
     ):
-        checks.check_fit(model, plan, watchers)
-        together.check_shared(model)
+        together.check_shared(model, lambda: checks.check_fit(model, plan, watchers))
         model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
@@ -79,6 +78,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         ended = state.end_epoch()
         results.reset()
         watchers.on_epoch_end(ended, _history_order(logs))
+        together.check_same_weights(model)
         together.share_stop(model)
     model.programs.finish_averages()
     watchers.on_train_end(logs)

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +76,12 @@ def drop_writers(watchers: CallbackList) -> None:
         watchers.drop(lambda callback: callback.on_first_only)
 
 
-def check_shared(model: Trainer) -> None:
+def check_shared(model: Trainer, check: Callable[[], None]) -> None:
     """Make sure that the work can be shared, and that all processes train the same in the same way.
 
-    Raises: ArgumentError naming the part that differs, on every process.
+    Args:
+        check: what each process looks at by itself; where it raises, no process begins.
+    Raises: what `check` raised; ArgumentError naming the part that differs, on every process.
     """
     shards = world.shards_of(model.programs.shards)
     transport, usual = model.programs.transport, TRANSPORTS[0]
@@ -89,10 +91,29 @@ def check_shared(model: Trainer) -> None:
             "does not know from other numbers that are exchanged. Leave transport out."
         )
     if not are_several():
+        check()
         return
-    found = world.exchange().all_say(model.training_fingerprint())
+    failure: Exception | None = None
+    try:
+        check()
+        epochs = f"{model.plan.initial_epoch} to {model.plan.epochs}" if model.plan else ""
+        said = {**model.training_fingerprint(), "epochs": epochs}
+    except Exception as error:  # told to the others, who would wait for this process
+        failure, said = error, {"failure": f"{type(error).__name__}: {error}"}
+    found = world.exchange().all_say(said)
+    if failure is not None:
+        raise failure
+    _check_alike(found)
+
+
+def _check_alike(found: Sequence[dict[str, str]]) -> None:
+    for rank, other in enumerate(found):
+        if "failure" in other:
+            raise ArgumentError(f"Process {rank} cannot begin, so that no other does: {other['failure']}")
     for rank, other in enumerate(found):
         parts = differences(found[0], other, None)
+        if found[0]["epochs"] != other["epochs"]:
+            parts.append(f"the epochs ({found[0]['epochs']} and {other['epochs']})")
         if parts:
             raise ArgumentError(
                 f"Process {rank} trains something else than process 0; what differs: {'; '.join(parts)}. "
@@ -115,6 +136,30 @@ def share_state(model: Trainer, watchers: Iterable[Callback]) -> None:
         model.stop_training, model.input_range = is_stopped, input_range
         for callback, state in zip(shared, states):
             callback.set_state(state)
+
+
+def check_same_weights(model: Trainer) -> None:
+    """Make sure, at the end of an epoch, that nothing but the training has moved weights.
+
+    Raises: ArgumentError on every process: they would go on with gradients of different networks.
+    """
+    if not are_several():
+        return
+    # NOTE: what callbacks of the first process did to the model, the others do before the next step.
+    found = world.exchange().all_say(None if model.done_to_first else _digest_of_weights(model))
+    other = next((rank for rank, digest in enumerate(found) if digest != found[0]), None)
+    if found[0] is not None and other is not None:
+        raise ArgumentError(
+            f"Process {other} has other weights than process 0 at the end of an epoch: something has set "
+            "weights on one process alone, such as a callback that asks for the rank. Set them on all alike."
+        )
+
+
+def _digest_of_weights(model: Trainer) -> str:
+    weights = hashlib.blake2b()
+    for weight in model.weights:
+        weights.update(np.ascontiguousarray(weight.numpy()).data)
+    return weights.hexdigest()
 
 
 def begun_outside_of_fit(model: Trainer) -> int:
@@ -235,11 +280,8 @@ def shared_pass(model: Trainer, plan: Pass, purpose: str) -> Iterator[Sharing]:
 
 def _question(model: Trainer, plan: Pass) -> bytes:
     """Everything that decides what a pass gives, and what it says."""
-    weights = hashlib.blake2b()
-    for weight in model.weights:
-        weights.update(np.ascontiguousarray(weight.numpy()).data)
     settings = (plan.batch_size, plan.steps, model.policy, model.engine, model.input_range.state())
-    about = (plan.data.fingerprint, network_fingerprint(model), settings, weights.hexdigest())
+    about = (plan.data.fingerprint, network_fingerprint(model), settings, _digest_of_weights(model))
     return repr(about).encode()
 
 

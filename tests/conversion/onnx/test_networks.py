@@ -13,6 +13,7 @@ from tests.conversion.onnx import graphs
 from tests.conversion.onnx.graphs import model, node, numbers
 from tests.conversion.onnx.random_networks import images, network, randomize
 from tests.rounding import assert_same_but_for_rounding
+from tests.sweeps import some
 
 TERMS = 3000  # additions and multiplications behind an entry of a small network
 
@@ -28,7 +29,7 @@ def sorted_weights(made):
     return sorted(np.sort(w.numpy().ravel()).tobytes() for w in made.trainable_weights)
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", some(range(24), quick=8))
 def test_random_networks(seed):
     made = network(seed)
     check_round_trip(made, ("NHWC", "NCHW")[seed % 2], images(made, seed))
@@ -41,7 +42,7 @@ def test_more_random_networks(seed):
     check_round_trip(made, ("NHWC", "NCHW")[seed % 2], images(made, seed))
 
 
-@pytest.mark.parametrize("name", ["lenet", "vgg_small", "resnet20"])
+@pytest.mark.parametrize("name", some(["lenet", "vgg_small", "resnet20"], quick=["resnet20"]))
 def test_the_zoo_comes_back_as_it_went(name):
     made = zoo.get(name)((28, 28, 1) if name == "lenet" else (32, 32, 3), 10)
     randomize(made, np.random.default_rng(0))

@@ -17,6 +17,7 @@ from kernelearn.errors import ArgumentError, NotBuiltError
 from kernelearn.layers.core.own import is_own
 from kernelearn.models import zoo
 from tests.layers.examples import EXAMPLES
+from tests.sweeps import some
 
 RNG = np.random.default_rng(0)
 
@@ -70,7 +71,7 @@ def test_every_layer(example, tmp_path):
     check_equal(model, tmp_path, inputs if len(inputs) > 1 else inputs[0])
 
 
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", some(zoo.MODELS, quick=("lenet", "resnet20")))
 def test_the_zoo(name, tmp_path):
     utils.set_random_seed(1)
     model = zoo.get(name)((32, 32, 3), 7)
@@ -105,7 +106,7 @@ def random_network(rng):
     return Model(x, [answer, layers.GlobalMaxPooling2D()(tensor)])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", some(range(12), quick=5))
 def test_random_networks(seed, tmp_path):
     rng = np.random.default_rng(seed)
     model = random_network(rng)

@@ -100,7 +100,7 @@ def problem_of(case: Case) -> Problem:
     )
 
 
-def some_of(problems: list[Problem], target: str, most: int = 8) -> list[Problem]:
+def some_of(problems: list[Problem], target: str, most: int = 3) -> list[Problem]:
     """All problems, or a spread of so many for a narrower target: compiling is most of what a test does."""
     step = -(-len(problems) // most) if target in NARROWER else 1
     return problems[:: max(step, 1)]

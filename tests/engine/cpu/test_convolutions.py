@@ -1,5 +1,7 @@
 """Sums over taps: the forms that their code takes, each found in the code and held against the reference."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guard
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
 from tests.engine.geometries import geometry
+from tests.sweeps import some
 
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 PASSES = ("conv", "conv_grad_input", "conv_transpose", "conv_grad_kernel")
@@ -59,8 +62,12 @@ LARGE = {
 }  # fmt: skip
 
 
+# Those that are always compiled: square and not, with steps, in a row, and in groups.
+QUICK = ("eleven", "wide", "sequence", "groups")
+
+
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", some(LARGE, quick=QUICK))
 def test_large_windows(name, target):
     args, options = LARGE[name]
     for operator in PASSES:
@@ -69,9 +76,10 @@ def test_large_windows(name, target):
 
 @guarded
 @pytest.mark.parametrize("target", TARGETS)
-def test_large_windows_stay_inside_of_their_buffers(target):
-    cases = [problem(operator, *a, **o, images=2) for a, o in LARGE.values() for operator in PASSES]
-    check_guarded(cases, target)
+@pytest.mark.parametrize("name", some(LARGE, quick=QUICK))
+def test_large_windows_stay_inside_of_their_buffers(name, target):
+    args, options = LARGE[name]
+    check_guarded([problem(operator, *args, **options, images=2) for operator in PASSES], target)
 
 
 # --- bands of rows of a depthwise convolution; kernel gradients image by image
@@ -122,8 +130,11 @@ def test_kernel_gradients_of_images_are_those_of_blocks_of_filters(images):
         np.testing.assert_array_equal(bench.run_cut()[0], many)
 
 
-@pytest.mark.parametrize("operator", FORWARD)
-@pytest.mark.parametrize("name", LARGE)
+# Each of those in one direction.
+PAIRS = list(zip(QUICK, itertools.cycle(FORWARD)))
+
+
+@pytest.mark.parametrize(("name", "operator"), some(itertools.product(LARGE, FORWARD), quick=PAIRS))
 def test_large_windows_of_bfloat16(name, operator):
     args, options = LARGE[name]
     check(problem(operator, *args, **options, precision="bfloat16"))

@@ -1,5 +1,7 @@
 """Minimal filtering along an axis: exact in exact arithmetic, few products, and every output once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,10 @@ def check(axis: Axis, meets: dict[tuple[int, int], int]) -> None:
                 if span.inside[i] and span.kept[o]:
                     met.add((writes[o], t, reads[i]))
     assert sorted(written) == list(range(axis.count))
+    for alike, of in ((axis.inputs, "inside"), (axis.outputs, "kept")):
+        there = [a.there for a in alike for _ in range(a.first, a.last + 1)]
+        assert there == [getattr(s, of) for s in axis.spans for _ in range(s.first, s.last + 1)]
+        assert all(a.there != b.there for a, b in pairwise(alike))
     expected = {(p, t, i) for (p, t), i in meets.items() if 0 <= i < axis.size}
     assert met == expected
     assert axis.pairs == tuple(sum(t == tap for _, t, _ in expected) for tap in range(axis.window.taps))

@@ -17,7 +17,7 @@ counts_maps = pytest.mark.skipif(compiler.max_maps() is None, reason="only Linux
 
 
 @pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
+def no_cache(monkeypatch, earlier_objects_left_out):
     """Nothing on disk, and a process that holds no functions of earlier tests."""
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", "off")
     compiler.forget()

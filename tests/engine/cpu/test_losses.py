@@ -1,5 +1,7 @@
 """Compiled losses and softmax against the float64 reference: what the random shapes do not reach."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,11 @@ from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import ArgumentError
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.cpu.memory import needs_guard_pages
+from tests.sweeps import some
 
 CLASSES = [1, 2, 10, 16, 17, 64, 65, 130]
+# Numbers of classes that each loss is always compiled for.
+QUICK = (1, 10, 16, 65)
 SPARSE, DENSE = "sparse_categorical_crossentropy", "categorical_crossentropy"
 FOCAL = "categorical_focal_crossentropy"
 # Kinds whose predictions are probabilities, and their attributes.
@@ -76,16 +81,24 @@ def name(variant) -> str:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("lengths", [QUICK, pytest.param(CLASSES, marks=pytest.mark.slow)], ids=len)
 @pytest.mark.parametrize("variant", VARIANTS, ids=name)
-def test_rows_of_any_length(variant, target):
-    for classes in CLASSES:
+def test_rows_of_any_length(variant, lengths, target):
+    for classes in lengths:
         if classes > 1 or variant[0] not in OF_CLASSES:
             for problem in problems(variant, classes):
                 check(problem, target)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=name)
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+# Each variant with one reduction, each reduction with a third of them.
+PAIRS = [(variant, REDUCTIONS[number % 3]) for number, variant in enumerate(VARIANTS)]
+
+
+@pytest.mark.parametrize(
+    ("variant", "reduction"),
+    some(itertools.product(VARIANTS, REDUCTIONS), quick=PAIRS),
+    ids=lambda value: value if isinstance(value, str) else name(value),
+)
 def test_samples_inside_of_images_and_reductions(variant, reduction):
     for classes in (1, 3, 21):
         if classes > 1 or variant[0] not in OF_CLASSES:

@@ -8,6 +8,7 @@ from kernelearn.engine.cpu.kernels.pooling.windows import WindowAxis, cell_segme
 from kernelearn.engine.geometry import output_sizes
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, check_special
 from tests.engine.geometries import GEOMETRIES, geometry
+from tests.sweeps import some
 
 POOLS = [
     *[g for g in GEOMETRIES if set(g.dilation) == {1}],
@@ -58,8 +59,12 @@ def _finite(g):
     return not _has_empty_windows(g)
 
 
+# Those that are always compiled.
+QUICK = POOLS[::2]
+
+
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("g", POOLS, ids=lambda g: g.label)
+@pytest.mark.parametrize("g", some(POOLS, quick=QUICK), ids=lambda g: g.label)
 def test_pooling_agrees_with_the_reference(g, target):
     for problem in _problems(g, CHANNELS[POOLS.index(g) % len(CHANNELS)]):
         if problem.operator == "max_pool" and not _finite(g):
@@ -69,12 +74,13 @@ def test_pooling_agrees_with_the_reference(g, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_pooling_stays_within_its_buffers(target):
-    chosen = [g for g in POOLS if _finite(g)][::2]
-    check_guarded([p for i, g in enumerate(chosen) for p in _problems(g, CHANNELS[i % 4])], target)
+@pytest.mark.parametrize("pools", [QUICK, pytest.param(POOLS, marks=pytest.mark.slow)], ids=len)
+def test_pooling_stays_within_its_buffers(pools, target):
+    chosen = [(g, CHANNELS[POOLS.index(g) % len(CHANNELS)]) for g in pools if _finite(g)]
+    check_guarded([p for g, channels in chosen for p in _problems(g, channels)], target)
 
 
-@pytest.mark.parametrize("g", [g for g in POOLS if len(g.sizes) == 2], ids=lambda g: g.label)
+@pytest.mark.parametrize("g", some([g for g in POOLS if len(g.sizes) == 2], quick=9), ids=lambda g: g.label)
 def test_loops_and_unrolled_windows_agree(g, monkeypatch):
     problems = list(_problems(g, 5))
     unrolled = [Bench(p).run() for p in problems]

@@ -9,6 +9,7 @@ from kernelearn.engine.cpu.plan import Fallback
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
+from tests.sweeps import some
 
 # Shapes of two operands; None as the first size stands for the images.
 PAIRS = [
@@ -85,10 +86,11 @@ def test_weights_of_any_axes(small, target):
         check(problem, target)
 
 
+@pytest.mark.parametrize("count", some([12, 60], quick=[12]))
 @pytest.mark.parametrize("target", TARGETS)
-def test_random_patterns(target):
+def test_random_patterns(target, count):
     rng = np.random.default_rng(TARGETS.index(target))
-    for _ in range(60):
+    for _ in range(count):
         sizes = [int(s) for s in rng.integers(1, 8, rng.integers(1, 4))] + [int(rng.choice([1, 3, 16, 21]))]
         shapes = [tuple(s if rng.random() < 0.6 else 1 for s in sizes) for _ in range(2)]
         check(pair_problem("subtract", (None, *shapes[0]), (None, *shapes[1])), target)

@@ -1,5 +1,8 @@
 """Rewrites change how a step is computed, not what: both programs give the same on the reference engine."""
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from kernelearn.engine.cpu import rewrites
 from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.executor import ReferenceExecutable
+from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
@@ -132,12 +136,18 @@ def results(program: Program, variables, inputs) -> dict[str, np.ndarray]:
     return {**found, **{n: v.numpy() for n, v in copies.items()}}
 
 
+@functools.cache
+def as_written(name: str, kind: str) -> tuple:
+    """A program, its variables and inputs, and what it gives as it is: the same for each rewrite of it."""
+    made = program_of(name, kind)
+    return *made, results(*made)
+
+
 @pytest.mark.parametrize("kind", ["train", "test", "predict"])
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("rewrite", [*rewrites.REWRITES, ALL], ids=lambda r: r.name)
 def test_a_rewritten_program_gives_the_same(rewrite, network, kind):
-    program, variables, inputs = program_of(network, kind)
-    before = results(program, variables, inputs)
+    program, variables, inputs, before = as_written(network, kind)
     after = results(rewrite(program), variables, inputs)
     assert before.keys() == after.keys()
     for name, value in before.items():
@@ -252,6 +262,23 @@ def test_a_program_tells_which_rewrites_made_what():
     made = {line.partition(" = ")[2].partition("(")[0]: line for line in text.splitlines()}
     assert any(line.endswith("   made by: chains, pooled chains") for line in text.splitlines())
     assert made["fused"].endswith("   made by: chains") and made["softmax"].endswith("]")
+
+
+def test_a_program_that_nothing_changes_stays_the_same_object():
+    program = program_of("pooled", "predict")[0]
+    assert Rewrite("copied", lambda p: replace(p, operations=tuple(p.operations)))(program) is program
+    fewer = Rewrite("fewer", lambda p: replace(p, operations=p.operations[:-1]))(program)
+    assert fewer is not program and len(fewer.operations) == len(program.operations) - 1
+    other = Rewrite("other", lambda p: replace(p, outputs={}))(program)
+    assert other.outputs == {}
+
+
+def test_a_graph_is_that_of_its_program():
+    first, second = (program_of("pooled", kind)[0] for kind in ("train", "predict"))
+    for program in (first, first, second, first):
+        graph = Graph(program)
+        assert graph.program is program
+        assert [graph.place(op) for op in program.operations] == list(range(len(program.operations)))
 
 
 def test_the_order_of_rewrites_is_checked():

@@ -21,6 +21,7 @@ from tests.engine.cpu.random_problems import FAMILIES, normal
 from tests.engine.cpu.test_convolutions import problem as convolution
 from tests.engine.cpu.test_panels import problem as panels
 from tests.engine.cpu.test_winograd import problem as winograd
+from tests.sweeps import some
 
 pytestmark = [
     pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system"),
@@ -159,7 +160,7 @@ KINDS: dict[str, list[Problem]] = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(KINDS, quick=4))
 def test_products_of_what_was_written(kind, target):
     check_unwritten(KINDS[kind], target)
 

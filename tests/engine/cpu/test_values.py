@@ -7,6 +7,7 @@ import pytest
 
 from kernelearn.engine.cpu.language import functions as fn
 from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.language.loops import emit_flat
 from kernelearn.engine.cpu.language.values import PAIR, Type, as_type, float_text, type_of
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.errors import KernelearnError
@@ -34,6 +35,41 @@ def test_a_type_is_spelled_as_llvm_does():
     assert as_type("<8 x float>") is VECTOR and as_type("double") is DOUBLE
     assert type_of(PAIR, 8) == VECTOR and type_of(PAIR, 8) is not VECTOR
     assert (VECTOR.suffix, DOUBLE.suffix, VECTOR.one) == ("v8f32", "f64", "float")
+
+
+def test_an_address_is_formed_once_in_a_basic_block(k):
+    with k.loop(k.lo, k.hi) as i:
+        first, again = k.load("x", i * 3 + 1), k.load("x", i * 3 + 2)
+        k.store(first + again, "y", i * 3)
+    inside = k.finish().split("phi")[1]
+    assert inside.count("mul i64 %i") == 1 and inside.count("ptr %arg.x, i64") == 1
+    assert first.split("load")[-1] != again.split("load")[-1]
+    with k.loop(0, k.hi) as i:
+        k.load("x", i * 3)
+    assert k.finish().count("ptr %arg.x, i64") == 2
+
+
+@pytest.mark.parametrize("products", [7, 8])
+def test_llvm_sees_the_counters_of_register_tiles_alone(k, products):
+    with k.loop(k.lo, k.hi) as outer:
+        with k.loop(0, k.hi) as inner:
+            for number in range(products):
+                k.store(k.fma(*[k.load("x", inner + number)] * 3), "y", outer)
+        k.store(k.zero, "y", outer)
+    text = k.finish()
+    assert text.count(" = phi i64 ") == 2
+    assert text.count("call i64 asm") == (2 if products == 7 else 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 32, 35, 64, 77])
+@pytest.mark.parametrize("start", ["known", "image"])
+def test_a_known_range_is_gone_through_once(k, count, start):
+    first = k.const(0) if start == "known" else k.lo * 100
+    seen = []
+    emit_flat(k, first, first + count, lambda at, mask: seen.append((at.constant, mask)))
+    whole = [at for at, mask in seen if mask is None]
+    assert [mask.count("i1 1") for _, mask in seen if mask is not None] == ([count % 8] if count % 8 else [])
+    assert len(whole) == (4 if count >= 32 else 0) + min(count // 8 % 4, 1)
 
 
 @pytest.mark.parametrize("number", [1 / 3, 0.1, -0.0, 1e300])

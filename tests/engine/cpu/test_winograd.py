@@ -1,5 +1,6 @@
 """Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import Winograd
 from kernelearn.engine.cpu.plan import Call, kernel_text
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
+from tests.sweeps import some
 
 PASSES = ("conv", "conv_grad_input", "conv_grad_kernel")
 
@@ -127,8 +129,11 @@ ROUNDED = {
 }
 
 
-@pytest.mark.parametrize("operator", PASSES)
-@pytest.mark.parametrize("kind", ROUNDED)
+# Each size and window in one of the three passes.
+PAIRS = list(zip(itertools.cycle(PASSES), ROUNDED))
+
+
+@pytest.mark.parametrize(("operator", "kind"), some(itertools.product(PASSES, ROUNDED), quick=PAIRS))
 def test_it_rounds_no_worse_than_the_sum_tap_by_tap(operator, kind, monkeypatch):
     p = problem(operator, **ROUNDED[kind])
     exact = expected(p, p.arrays)[0]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.sweeps import some
 
 from kernelearn import config
 from kernelearn.errors import ArgumentError, DataError
@@ -46,8 +47,9 @@ class Case:
         return self.training.fit(model, draw.x, draw.y, budget, test=(draw.x_test, draw.y_test))
 
 
-@pytest.mark.parametrize("kind", list(EXPERIMENTS.values()), ids=list(EXPERIMENTS))
-def test_what_is_frozen_stays_bitwise_and_the_rest_moves(kind, stripes, tiny):
+@pytest.mark.parametrize("name", some(EXPERIMENTS, quick=("frozen", "transfer", "sharing")))
+def test_what_is_frozen_stays_bitwise_and_the_rest_moves(name, stripes, tiny):
+    kind = EXPERIMENTS[name]
     case = Case(Transfer(new_epochs=2) if kind is Transfer else kind(), stripes, tiny)
     for name in case.names:
         model = case.network(name)

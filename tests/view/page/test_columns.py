@@ -9,6 +9,7 @@ from kernelearn.explain.passes.run_steps import StepReplays, replay_step
 from kernelearn.layers import RandomTranslation
 from kernelearn.recording import Run
 from kernelearn.recording.stages import stages_of
+from tests.sweeps import some
 
 from .runs import NETWORKS, recorded
 
@@ -29,7 +30,7 @@ def close(mine, theirs):
     return np.allclose(mine, theirs, rtol=1e-4, atol=2e-5 * max(float(np.abs(theirs).max()), 1e-12))
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", some(NETWORKS, quick=5))
 def test_recording_the_places_leaves_the_training_as_it_is_to_the_bit(name, tmp_path):
     run, _, _ = recorded(tmp_path / "with", name, ledger_every=1)
     bare, _, _ = recorded(tmp_path / "without", name, ledger_every=0, gradients_every=0, full_layers=())

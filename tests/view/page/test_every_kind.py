@@ -9,6 +9,7 @@ from kernelearn import Input, Model, Sequential, layers
 from kernelearn.recording import Recorder
 from kernelearn.view.page.answers import answer
 from kernelearn.view.page.library import Library
+from tests.sweeps import some
 
 from .runs import NETWORKS, pictures, recorded
 
@@ -76,7 +77,10 @@ MADE = {
 
 
 # Those of `NETWORKS` are looked at closely in test_columns.
-KINDS = [*MADE, *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS)]
+KINDS = [
+    *some(MADE, quick=("shared", "any size", "own")),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS)

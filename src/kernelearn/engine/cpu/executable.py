@@ -196,6 +196,8 @@ class CpuExecutable:
 
     def _bind(self, images: int, count: int) -> Binding:
         """A new binding; the memory is shared with the others, and grows where it is too small."""
+        # NOTE: before the memory: what compiling took is given back when that grows.
+        self._load([*self.prologue, *self._stretches_for(images, count)])
         layout = self.layout(images, count)
         if not self.arena.fits(layout.nbytes):
             self._bindings.clear()

@@ -64,8 +64,7 @@ def replay(
         _check_there(kind, list(TORCH_UPDATES[kind].slots_with(own)), list(slots))
         rate = float(learning_rate) * float(own.get("multiplier", 1.0))
         return Replay(*TORCH_STEPS[kind](Before(before, gradient, slots, own, rate, int(iteration))))
-    if kind not in UPDATES:
-        raise unknown_name("update that can be taken apart", kind, [*UPDATES, *TORCH_STEPS])
+    _check_kind(kind)
     own = OPERATORS[kind].whole(attrs)
     rate, every = float(learning_rate) * float(own.pop("multiplier")), int(own.pop("every"))
     names = [name for name in UPDATES[kind].slots if name in slots]
@@ -84,10 +83,19 @@ def replay(
 
 
 def is_followed(kind: str, attrs: Mapping[str, Any]) -> bool:
-    """Whether the steps of an optimiser say all that an update leaves to the next: see `Update`."""
+    """Whether the steps of an optimiser say all that an update leaves to the next: see `Update`.
+
+    Raises: UnknownNameError for an optimiser whose updates cannot be taken apart.
+    """
     if kind in TORCH_STEPS:
         return torch_steps.is_followed(kind, attrs)
+    _check_kind(kind)
     return UPDATES[kind].is_followed
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in UPDATES:
+        raise unknown_name("update that can be taken apart", kind, [*UPDATES, *TORCH_STEPS])
 
 
 def _check_slots(kind: str, attrs: Mapping[str, Any], names: list[str]) -> None:

@@ -48,6 +48,8 @@ A new family is a file here, named in `FAMILIES`.
 
 from importlib import import_module
 
+import torch
+
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import RULES, CannotTranslate, rule
 from kernelearn.torch.translation.values import Value, channels_last
@@ -80,6 +82,12 @@ FAMILIES = (
 
 
 def load_families() -> None:
-    """Fill the table."""
+    """Fill the table.
+
+    Raises: CannotTranslate where this version of PyTorch lacks an operator that a rule is for.
+    """
     for family in FAMILIES:
-        import_module(f"{__name__}.{family}")
+        try:
+            import_module(f"{__name__}.{family}")
+        except AttributeError as error:
+            raise CannotTranslate(f"PyTorch {torch.__version__} lacks an operator: {error}") from error

@@ -81,6 +81,32 @@ def _one(region: Region, x: Node, axis: int, index: int) -> Value:
     return viewed(region, taken, kept, before[:axis] + before[axis + 1 :])
 
 
+@rule(aten.index.Tensor, whole_numbers=(1,))
+def chosen(region: Region, node: Node, x: Node, indices: Sequence[Node | None]) -> Value:
+    """x[..., numbers, ...]: entries of one axis by their numbers, the same for all images."""
+    axes = [axis for axis, each in enumerate(indices) if each is not None]
+    if len(axes) > 1:
+        raise CannotTranslate("entries chosen along several axes at once")
+    return _by_numbers(region, x, axes[0], indices[axes[0]])  # type: ignore[arg-type]
+
+
+@rule(aten.index_select.default, whole_numbers=(2,))
+def chosen_of_axis(region: Region, node: Node, x: Node, axis: int, numbers: Node) -> Value:
+    """The same under its other name."""
+    return _by_numbers(region, x, _axis(region, x, axis)[0], numbers)
+
+
+def _by_numbers(region: Region, x: Node, axis: int, numbers: Node) -> Value:
+    if numbers.meta["val"].dtype not in (torch.int64, torch.int32) or numbers.meta["of_images"]:
+        raise CannotTranslate("entries chosen otherwise than by the same numbers for all images")
+    if region.shape(x)[axis] is None:
+        raise CannotTranslate("some of the images only")
+    if not numbers.meta["val"].numel():
+        raise CannotTranslate("no entries")
+    places = region.weight(numbers, tuple(range(numbers.meta["val"].dim())))
+    return Value.plain(region.add("gather", region.plain(x), places, axis=axis))
+
+
 @rule(aten.unbind.int)
 def unbind(region: Region, node: Node, x: Node, axis: int) -> tuple[Value | None, ...]:
     """Every entry of an axis."""

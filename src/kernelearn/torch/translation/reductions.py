@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.fx import Node
 
+from kernelearn.engine.arrays import known
 from kernelearn.engine.program import Buffer
 from kernelearn.torch.translation.activations import number
 from kernelearn.torch.translation.arithmetic import scaled
@@ -107,6 +108,35 @@ def largest(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -> 
 def smallest(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -> Value:
     """The smallest number; equal ones share the gradient."""
     return _reduce(region, x, "reduce_min", axes, keepdims)
+
+
+@rule(aten.max.dim)
+def best(region: Region, node: Node, x: Node, axis: int, keepdims: bool) -> tuple[Value | None, ...]:
+    """The largest number along an axis, the first of equal ones; the places are of use to PyTorch only."""
+    value = region.value(x)
+    return _first_best(region, value, value.buffer, axis, keepdims), None
+
+
+@rule(aten.min.dim)
+def least(region: Region, node: Node, x: Node, axis: int, keepdims: bool) -> tuple[Value | None, ...]:
+    """The smallest number along an axis, the first of equal ones."""
+    value = region.value(x)
+    found = _first_best(region, value, scaled(region, value.buffer, -1.0), axis, keepdims)
+    return Value(scaled(region, found.buffer, -1.0), found.order), None
+
+
+def _first_best(region: Region, value: Value, buffer: Buffer, axis: int, keepdims: bool) -> Value:
+    """Max pooling over one axis: to the first of equal numbers goes the whole gradient."""
+    (at,) = _places(value, axis)
+    shape = buffer.shape
+    if not at or shape[0] is not None:
+        raise CannotTranslate("the largest of all images, or of no images")
+    size, before, after = known(shape[at]), map(known, shape[1:at]), map(known, shape[at + 1 :])
+    maps = region.add("reshape", buffer, shape=(None, math.prod(before), size, math.prod(after)))
+    window = (1, size)
+    found = region.add("max_pool", maps, size=window, stride=window, padding=((0, 0), (0, 0)))[0]
+    left = (*shape[:at], *([1] if keepdims else []), *shape[at + 1 :])
+    return reduced(region, value, (at,), keepdims, region.add("reshape", found, shape=left))
 
 
 @rule(aten.var.correction)

@@ -9,7 +9,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.arrays import known
-from kernelearn.torch import standins
+from kernelearn.torch.graphs import standins
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.table import CannotTranslate, rule
 from kernelearn.torch.translation.values import Order, Value

@@ -34,7 +34,7 @@ class Reader:
 
     Attributes:
         page: of playwright; problems: errors of scripts and refused requests so far; foreign: requests to
-            anywhere but the page's own server.
+            anywhere but the page's own server, behind `note_requests`.
     """
 
     def __init__(self, context, server=None):
@@ -45,7 +45,11 @@ class Reader:
         self.page.set_default_timeout(60_000)  # of a machine that has much else to do
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
+
+    def note_requests(self):
+        """From now on. Not for each reader: telling fifty requests of a page to this process takes time."""
         self.page.on("request", self._request)
+        return self
 
     def _request(self, request):
         own = None if self.server is None else f"http://127.0.0.1:{self.server.port}/"

@@ -9,6 +9,7 @@ import pytest
 
 from kernelearn.view.page.exporting import export
 from kernelearn.view.page.widget import widget
+from tests.sweeps import some
 
 from .conftest import reading
 from .reader import READY, Reader, number
@@ -33,7 +34,7 @@ def file(tmp_path_factory, two_layers):
 def alone(browser):
     """A reader without a server; every request to anywhere is refused and noted."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    found = Reader(context)
+    found = Reader(context).note_requests()
     yield found
     assert found.problems == []
     assert found.foreign == []
@@ -107,11 +108,13 @@ class TestFile:
         assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
 
 
-def test_no_view_of_the_server_asks_anybody_else(reader):
-    for view in ("bench", "dense", "families", "compare"):
-        reader.open(f"view={view}")
-    reader.press("l", "t")
-    assert reader.foreign == []
+def test_no_view_of_the_server_asks_anybody_else(browser, site):
+    for reader in reading(browser, site):
+        reader.note_requests()
+        for view in ("bench", "dense", "families", "compare"):
+            reader.open(f"view={view}")
+        reader.press("l", "t")
+        assert reader.foreign == []
 
 
 class TestNotebook:
@@ -238,13 +241,14 @@ class TestOwnPicture:
         reader.problems = [one for one in reader.problems if "status of 4" not in one]
 
 
-def test_timings_are_measured_and_reported(reader, record_property):
+@pytest.mark.parametrize(("steps", "hovers"), some([(2, 6), (12, 30)], quick=1))
+def test_timings_are_measured_and_reported(reader, record_property, steps, hovers):
     """Of some changes of step and of hover: printed, not asserted."""
     reader.open("layer=conv1&weight=1,1&step=0")
-    reader.press(*["ArrowRight"] * 3, *["ArrowLeft"] * 2)
+    reader.press(*["ArrowRight"] * steps, *["ArrowLeft"] * steps)
     box = reader.page.locator("[data-tile=z] .map").bounding_box()
-    for i in range(6):
-        reader.page.mouse.move(box["x"] + 4 + 15 * i, box["y"] + 50)
+    for i in range(hovers):
+        reader.page.mouse.move(box["x"] + 4 + 90 * i / hovers, box["y"] + 50)
     found = reader.in_page("""(() => {
         const middle = list => [...list].sort((a, b) => a - b)[list.length >> 1];
         const { step, hover } = microscope.timings;

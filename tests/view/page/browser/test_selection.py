@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.sweeps import some
+
 ADDRESSES = [
     "layer=conv1&kernel=2&weight=0,2&step=4",
     "layer=conv2&kernel=1&slice=3&weight=1,0&step=6&at=1,2&scope=batch&tab=error",
@@ -12,7 +14,6 @@ ADDRESSES = [
     "layer=conv1&weight=1,1&step=12&view=compare&since=3&curve=val_loss",
     "layer=conv2&weight=0,1&step=2&order=size",
 ]
-REST = [ADDRESSES[0], *ADDRESSES[5:]]
 
 
 def fields(address):
@@ -20,9 +21,7 @@ def fields(address):
 
 
 class TestAddress:
-    @pytest.mark.parametrize(
-        "address", [*ADDRESSES[1:5], *(pytest.param(one, marks=pytest.mark.slow) for one in REST)]
-    )
+    @pytest.mark.parametrize("address", some(ADDRESSES, quick=ADDRESSES[1:3]))
     def test_is_the_screen_and_back(self, reader, address):
         """Address -> screen -> address -> screen is the identity."""
         reader.open(address)
@@ -41,12 +40,15 @@ class TestAddress:
 
     @pytest.mark.parametrize(
         "address",
-        [
-            "layer=nothing&step=99999&kernel=77&weight=9,9&at=50,50",
-            "step=abc&view=moon&image=1e9",
-            "%%%&=&&lesson=99.99",
-            "probe=-4&slice=-1&kernel=-7",
-        ],
+        some(
+            [
+                "layer=nothing&step=99999&kernel=77&weight=9,9&at=50,50&probe=-4&slice=-1&kernel=-7",
+                "step=abc&view=moon&image=1e9",
+                "%%%&=&&lesson=99.99",
+                "probe=-4&slice=-1&kernel=-7",
+            ],
+            quick=1,
+        ),
     )
     def test_nonsense_gives_way_to_the_nearest(self, reader, address):
         reader.open(address)

@@ -23,6 +23,14 @@ BIT = type_of("i1")
 # Elements besides float32 that vectors are loaded and stored of.
 INTEGERS = ("i8", "i32", "i64")
 
+# Multiply-adds that make the body of a loop a register tile.
+TILE_PRODUCTS = 8
+# NOTE: LLVM shall not know that such a counter counts (an empty text makes no instruction). Else its loop
+# strength reduction weighs ways to form each address of the body, which takes 40 % of the time to compile. It
+# gains nothing where addresses are a pointer, a counter and a constant, one operand; but register tiles need
+# pointers that move, or the scheduler of LLVM brings so many loads together that sums lose their registers.
+_OPAQUE = '  {0}.was = phi i64 {1}\n  {0} = call i64 asm "", "=r,0"(i64 {0}.was)'
+
 
 class Index:
     """An integer: an IR register (or none) plus a constant, folded as far as Python can."""
@@ -120,6 +128,8 @@ class Kernel:
         self._block = "body"
         self._cached: dict[str, tuple[Register, Value, bool]] = {}
         self._known: dict[str, str] = {}
+        # Multiply-adds of the loops that are open, each without those inside of it.
+        self._products = [0]
         self._pairs: dict[tuple[str, str], str] = {}
         self._pointers: dict[str, str] = {}
         for number, argument in enumerate(self.arguments):
@@ -222,15 +232,11 @@ class Kernel:
         self._known = {}
 
     @contextmanager
-    def loop(
-        self, lo: Index | int, hi: Index | int, step: int = 1, checked: bool = True, is_counted: bool = False
-    ) -> Iterator[Index]:
+    def loop(self, lo: Index | int, hi: Index | int, step: int = 1, checked: bool = True) -> Iterator[Index]:
         """for (i = lo; i < hi; i += step). A static range of one step makes no loop; an empty one no code.
 
         Args:
             checked: whether the range may be empty; False saves the test before the first turn.
-            is_counted: whether LLVM shall know that this counts: where a short body has many addresses that
-                are products of the counter, it makes them sums.
         """
         low, high = self._fold(lo), self._fold(hi)
         if isinstance(low, int) and isinstance(high, int):
@@ -254,18 +260,15 @@ class Kernel:
         counter = f"%i{self._count}"
         place = len(self._lines)
         self._lines.append("")
-        # NOTE: LLVM shall not know that most loops count (an empty text makes no instruction). Else its loop
-        # strength reduction weighs ways to form each address of the body, which takes 40 % of the time to
-        # compile, and gains something in the innermost loops of products only: up to half of their time.
-        hidden = 'call i64 asm "", "=r,0"(i64 {0}.was)' if not is_counted else "add i64 {0}.was, 0"
-        self.do(f"{counter} = {hidden.format(counter)}")
+        self._products.append(0)
         yield Index(self, counter)
         self.flush()
+        opaque = self._products.pop() < TILE_PRODUCTS
         following = self.op(f"add nsw i64 {counter}, {step}")
         again = self.op(f"icmp slt i64 {following}, {end}")
         self.do(f"br i1 {again}, label %{head}, label %{done}")
         came = f"[ {start}, %{before} ], [ {following}, %{self._block} ]"
-        self._lines[place] = f"  {counter}.was = phi i64 {came}"
+        self._lines[place] = _OPAQUE.format(counter, came) if opaque else f"  {counter} = phi i64 {came}"
         self._start(done)
 
     @staticmethod
@@ -487,6 +490,7 @@ class Kernel:
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a * b + c, rounded once where the processor can, else twice."""
+        self._products[-1] += 1
         if not self.has_fma:
             return a * b + c
         return self.intrinsic("fma", a, b, c)
@@ -508,6 +512,7 @@ class Kernel:
         """a * b + c, of float32 or, where a and b are pairs, of two bfloat16 in each of their lanes."""
         if a.type.element != PAIR:
             return self.fma(a, b, c)
+        self._products[-1] += 1
         name, pairs = "@llvm.x86.avx512bf16.dpbf16ps.512", "<32 x bfloat>"
         self.declare(f"{self.vector} {name}({self.vector}, {pairs}, {pairs})")
         operands = f"{pairs} {self._as_pairs(a)}, {pairs} {self._as_pairs(b)}"

@@ -141,7 +141,7 @@ def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, li
 def two_a_turn(k: Kernel, count: Index | int, body: Callable[[Index], None]) -> None:
     """Emit `body` for every number below `count`, for two of them in a turn of the loop."""
     even = (count // 2) * 2
-    with k.loop(0, even, 2, is_counted=True) as at:
+    with k.loop(0, even, 2) as at:
         body(at)
         body(at + 1)
     if not isinstance(count, int):

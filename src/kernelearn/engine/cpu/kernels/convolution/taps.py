@@ -391,16 +391,15 @@ class _Rows:
             return
         unroll = min(self.tile.unroll, g.inner)
         full = g.inner // unroll * unroll
-        # Lines of three vectors are no power of two apart.
-        asking, is_counted = 0, self.vectors == 3
+        asking = 0
         if self.asked is not None:
             asking = self.asked.pixels * unroll
-            with k.loop(0, asking, unroll, is_counted=is_counted) as c:
+            with k.loop(0, asking, unroll) as c:
                 self.asked.ask(k, c // unroll, self.vectors)
                 for u in range(unroll):
                     self._channel(start, c + u, tz, pairs, readers)
         if asking < full:
-            with k.loop(asking, full, unroll, is_counted=is_counted) as c:
+            with k.loop(asking, full, unroll) as c:
                 for u in range(unroll):
                     self._channel(start, c + u, tz, pairs, readers)
         for last in range(full, g.inner):

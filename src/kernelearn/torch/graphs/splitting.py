@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
-from torch.fx.passes.split_module import split_module
 
-from kernelearn.torch.capture import SWITCHES
+from kernelearn.torch.graphs.capture import SWITCHES
+from kernelearn.torch.inside import split_module
 
 Compiled = Callable[..., Any]
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
-from torch._subclasses.functional_tensor import FunctionalTensor, FunctionalTensorMode
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from kernelearn.torch import noise
-from kernelearn.torch.standins import CARRYING, STANDINS, repeated
+from kernelearn.torch.graphs import noise
+from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
+from kernelearn.torch.graphs.standins import CARRYING, STANDINS, repeated
+from kernelearn.torch.inside import FunctionalTensor, FunctionalTensorMode, has_changed, make_fx, plain
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
@@ -75,6 +75,7 @@ def capture(gm: GraphModule) -> Captured:
     graph = module.graph
     for node, source, fake in zip(graph.find_nodes(op="placeholder"), placeholders, fakes):
         node.meta |= {"val": fake, "of_module": _is_of_module(source, fake)}
+    forget_double_turns(graph)
     _use_standins(graph)
     known = _name_sizes(graph)
     noise.draw_outside(graph, lambda size: size if type(size) is int else known.get(_expression(size)))
@@ -138,10 +139,10 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
         # NOTE: `export` keeps convolutions, linear maps and the like whole; `pre_dispatch`: before autograd.
         with FunctionalTensorMode(pre_dispatch=True, export=True):
             wrapped = [_functional(x) for x in inputs]
-            results = [_plain(x) for x in pytree.tree_leaves(gm(*wrapped))]
-            changed = [number for number, x in enumerate(wrapped) if _has_changed(x)]
+            results = [plain(x) for x in pytree.tree_leaves(Rewriting(gm).run(*wrapped))]
+            changed = [number for number, x in enumerate(wrapped) if has_changed(x)]
             seen.update(results=len(results), changed=tuple(changed))
-            return [*results, *(_plain(wrapped[number]) for number in changed)]
+            return [*results, *(plain(wrapped[number]) for number in changed)]
 
     # NOTE: hooks on saved tensors, such as a checkpoint's, are not told of what is saved while we trace.
     with mode, torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
@@ -151,17 +152,6 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
 
 def _functional(x: Any) -> Any:
     return FunctionalTensor.to_functional(x) if isinstance(x, torch.Tensor) else x
-
-
-def _plain(x: Any) -> Any:
-    if not isinstance(x, FunctionalTensor):
-        return x
-    torch._sync(x)
-    return torch._from_functional_tensor(x.elem)
-
-
-def _has_changed(x: Any) -> bool:
-    return isinstance(x, FunctionalTensor) and torch._functionalize_has_data_mutation(x.elem)
 
 
 def _is_of_module(node: Node, fake: Any) -> bool:

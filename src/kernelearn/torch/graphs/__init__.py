@@ -1,0 +1,1 @@
+"""What happens to a graph of Dynamo's before its operators are translated: it becomes functional."""
