@@ -68,7 +68,7 @@ def local_workers(steps, losses=None):
 
 
 def network_task(folder, name="lenet", batch=2, input_shape=None, **more):
-    """A task of a real network, small."""
+    """A task of a real network, small, with a rate at which it learns."""
     model = find_net(name).build(input_shape)
     save_weights(model, folder / f"{name}.npz")
     return {
@@ -79,6 +79,7 @@ def network_task(folder, name="lenet", batch=2, input_shape=None, **more):
         "weights": str(folder / f"{name}.npz"),
         "blueprint": blueprint_of(model).to_dict(),
         "optimizer": "sgd",
+        "rate": 0.01,
         "dtype": "float32",
         "engine": "cpu",
         **more,

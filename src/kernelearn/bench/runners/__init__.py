@@ -27,7 +27,9 @@ FRAMEWORKS = {
 }
 # "torch: MODE" is a process for one mode of PyTorch's, with our engine or without.
 TORCH_MODE = "torch: "
-LEARNING_RATE = {"sgd": 0.01, "adam": 0.001}
+# The network stays what it was. One that has learned its only batch gives units that are out gradients of
+# zero, and momentum that fades away from there to numbers that processors are slow with.
+LEARNING_RATE = 1e-8
 MOMENTUM = 0.9
 # Axes of one input -> PyTorch's name of the format that has the channels last; it has none for others.
 CHANNELS_LAST = {3: "channels_last", 4: "channels_last_3d"}

@@ -52,7 +52,9 @@ class _Train:
         self._moves = {name: jax.numpy.zeros_like(value) for name, value in self._parameters.items()}
         x, y = blueprint.images(task["batch"])
         self._x, self._y = jax.device_put(x), jax.device_put(y.astype(np.int32))
-        self._step = jax.jit(_training_step(jax, blueprint), donate_argnums=(0, 1, 2))
+        self._step = jax.jit(
+            _training_step(jax, blueprint, task.get("rate", LEARNING_RATE)), donate_argnums=(0, 1, 2)
+        )
 
     def ready(self, count: int) -> None:
         """Nothing to prepare."""
@@ -67,7 +69,7 @@ class _Train:
         return None if loss is None else float(loss.block_until_ready())
 
 
-def _training_step(jax: Any, blueprint: Blueprint) -> Any:
+def _training_step(jax: Any, blueprint: Blueprint, rate: float) -> Any:
     def loss_of(parameters: Any, states: Any, x: Any, y: Any) -> Any:
         logits, states = forward(jax, blueprint, {**parameters, **states}, x, training=True)
         chosen = jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[..., None], axis=-1)
@@ -75,7 +77,6 @@ def _training_step(jax: Any, blueprint: Blueprint) -> Any:
 
     def step(parameters: Any, states: Any, moves: Any, x: Any, y: Any) -> Any:
         (loss, states), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters, states, x, y)
-        rate = LEARNING_RATE["sgd"]
         moves = {n: MOMENTUM * moves[n] - rate * gradients[n] for n in parameters}
         return loss, {n: parameters[n] + moves[n] for n in parameters}, states, moves
 

@@ -56,7 +56,7 @@ class _Fit:
         blueprint = Blueprint.from_dict(task["blueprint"])
         self._batch = task["batch"]
         self._model = build(keras, blueprint, load_weights(task["weights"]))
-        rate = LEARNING_RATE[task["optimizer"]]
+        rate = task.get("rate", LEARNING_RATE)
         optimizers = {
             "sgd": lambda: keras.optimizers.SGD(rate, momentum=MOMENTUM),
             "adam": lambda: keras.optimizers.Adam(rate),

@@ -65,14 +65,13 @@ def compiled_model(task: dict[str, Any]) -> Any:
     weights = load_weights(task["weights"])
     for name, weight in model.weight_paths().items():
         weight.assign(weights[name])
-    return compiled(model, task["optimizer"], task.get("engine", "cpu"))
+    return compiled(model, task["optimizer"], task.get("engine", "cpu"), task.get("rate", LEARNING_RATE))
 
 
-def compiled(model: Any, optimizer: str, engine: str) -> Any:
+def compiled(model: Any, optimizer: str, engine: str, rate: float = LEARNING_RATE) -> Any:
     """A classifier, compiled for training with "sgd" (with momentum) or "adam"."""
     from kernelearn import optimizers
 
-    rate = LEARNING_RATE[optimizer]
     rule: Any = optimizers.SGD(rate, momentum=MOMENTUM) if optimizer == "sgd" else optimizers.Adam(rate)
     model.compile(rule, "sparse_categorical_crossentropy", engine=engine)
     return model

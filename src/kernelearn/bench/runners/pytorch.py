@@ -222,7 +222,7 @@ def _train(torch: Any, task: dict[str, Any]) -> Prepared:
     """zero_grad, forward, loss, backward, step, on prepared tensors."""
     model, x, y = _made(torch, task, Blueprint.from_dict(task["blueprint"]).logits())
     model.train()
-    optimizer = _optimizer(torch, task["optimizer"], model.parameters())
+    optimizer = optimizer_of(torch, task, model)
     loss_of = torch.nn.CrossEntropyLoss()
     network = torch.compile(model) if task["mode"] == "compile" else model
     precision = _precision(torch, task)
@@ -244,11 +244,12 @@ def _precision(torch: Any, task: dict[str, Any]) -> Any:
     return lambda: torch.autocast("cpu", dtype=getattr(torch, task["dtype"]))
 
 
-def _optimizer(torch: Any, name: str, parameters: Any) -> Any:
+def optimizer_of(torch: Any, task: dict[str, Any], model: Any) -> Any:
     """With the fused update, the fastest that PyTorch has."""
-    if name == "sgd":
-        return torch.optim.SGD(parameters, LEARNING_RATE[name], momentum=MOMENTUM, fused=True)
-    return torch.optim.Adam(parameters, LEARNING_RATE[name], fused=True)
+    rate = task.get("rate", LEARNING_RATE)
+    if task["optimizer"] == "sgd":
+        return torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM, fused=True)
+    return torch.optim.Adam(model.parameters(), rate, fused=True)
 
 
 def _predict(torch: Any, task: dict[str, Any]) -> Prepared:

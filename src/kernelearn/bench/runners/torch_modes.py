@@ -1,8 +1,6 @@
 """PyTorch's training loop as a contestant against itself: eager, inductor, and with our engine inside.
 
 A step is `zero_grad`, forward pass, cross-entropy, `backward` and `step` of an optimiser in its fused form.
-The rate is so small that the network stays what it was: one that has learned its only batch gives units that
-are out gradients of zero, and momentum that fades away from there to numbers that processors are slow with.
 """
 
 from __future__ import annotations
@@ -12,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernelearn._optional import require
-from kernelearn.bench.runners import MOMENTUM, Prepared, Repeat
-
-RATE = 1e-8
+from kernelearn.bench.runners import Prepared, Repeat
+from kernelearn.bench.runners.pytorch import optimizer_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def _training(torch: Any, mode: Mode, task: dict[str, Any]) -> Callable[[], Any]
     from kernelearn.torch import optimize
 
     model, x, y = _made(torch, mode, task)
-    optimizer = _optimizer(torch, task["optimizer"], model)
+    optimizer = optimizer_of(torch, task, model)
     if mode.is_step:
         whole = optimize(model, optimizer)
         return lambda: whole(x, y)
@@ -117,12 +114,6 @@ def _training(torch: Any, mode: Mode, task: dict[str, Any]) -> Callable[[], Any]
         return loss.detach()
 
     return step
-
-
-def _optimizer(torch: Any, name: str, model: Any) -> Any:
-    if name == "sgd":
-        return torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, fused=True)
-    return torch.optim.Adam(model.parameters(), RATE, fused=True)
 
 
 def _prediction(torch: Any, mode: Mode, task: dict[str, Any]) -> Callable[[], Any]:
