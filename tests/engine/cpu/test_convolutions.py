@@ -7,7 +7,7 @@ import pytest
 
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu import gathering
-from kernelearn.engine.cpu.kernels.convolution.taps import LONG_CODE
+from kernelearn.engine.cpu.kernels.convolution.taps.tap_rows import LONG_CODE
 from kernelearn.engine.cpu.kernels.products.summed import SummedProduct
 from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.engine.cpu.plan import Call, kernel_text

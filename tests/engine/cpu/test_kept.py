@@ -8,7 +8,8 @@ import pytest
 import kernelearn
 from kernelearn.engine.cpu.cut import CutStep
 from kernelearn.engine.cpu.kernels.products.kept import LEAST_BYTES, LEAST_TASKS, ROWS, UNIT, KeptPanels
-from kernelearn.engine.cpu.kernels.products.panels import DEPTH, Panels
+from kernelearn.engine.cpu.kernels.products.panels import Panels
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages

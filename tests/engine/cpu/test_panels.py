@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn.engine.cpu.kernels.products.panels import DEPTH, LARGE_WEIGHTS, ROWS, Panels
+from kernelearn.engine.cpu.kernels.products.panels import LARGE_WEIGHTS, ROWS, Panels
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, expected
 from tests.engine.cpu.memory import needs_guard_pages

@@ -5,7 +5,7 @@ import pytest
 
 from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu.executable import CpuExecutable
-from kernelearn.engine.cpu.kernels.convolution.taps import Taps
+from kernelearn.engine.cpu.kernels.convolution.taps.tasks import Taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
 from kernelearn.engine.cpu.kernels.pooling.pooling import Pooling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kernelearn.engine.cpu.kernels.convolution.taps import lower_taps
+from kernelearn.engine.cpu.kernels.convolution.taps.lowering import lower_taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_winograd
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain

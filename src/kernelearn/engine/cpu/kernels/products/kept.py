@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks, Order, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.precision import products
-from kernelearn.engine.cpu.kernels.products.panels import DEPTH, FEW_ROWS, LINE, Sizes
+from kernelearn.engine.cpu.kernels.products.panels import FEW_ROWS, LINE, Sizes
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import SIZES
@@ -125,29 +126,10 @@ def lower_kept(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
 
 
 @dataclass(frozen=True)
-class _Block:
-    """A block of outputs, `channels` of them from `column` on, of `count` rows from `start` on."""
+class _Block(PiecewiseBlock):
+    """One whose weights are packed: it reads them where they lie."""
 
     code: KeptPanels
-    k: Kernel
-    start: Index
-    count: Index
-    column: Index
-    vectors: int
-    channels: int
-
-    def emit(self) -> None:
-        k, inner = self.k, self.code.inner
-        with k.loop(0, self.count * (self.vectors * k.width), k.width, checked=False) as at:
-            k.store(k.zero, "sums", at)
-        full = inner // DEPTH * DEPTH
-        with k.loop(0, full, DEPTH) as first:
-            self._piece(first, DEPTH)
-        if full < inner:
-            self._piece(k.const(full), inner - full)
-        with k.loop(0, self.count, checked=False) as row:
-            for v in range(self.vectors):
-                self._finish(row, v)
 
     def _piece(self, first: Index, depth: int) -> None:
         """Add the products with `depth` rows of weights, of all rows, in tiles from the largest on."""
@@ -192,9 +174,7 @@ class _Block:
             self._turns_that_ask(first, row // rows, vector, vectors, turn)
         else:
             two_a_turn(k, depth, turn)
-        for (r, v), register in sums.items():
-            at = self._place(row + r, vector + v)
-            k.store(k.load("sums", at) + k.get(register), "sums", at)
+        self._add(sums, row, vector)
 
     def _turns_that_ask(
         self, first: Index, tile: Index, vector: int, vectors: int, turn: Callable[[Index], None]
@@ -227,17 +207,3 @@ class _Block:
         lanes = min(strip, self.vectors - before) * width
         start = (self.column + before * width) * self.code.inner + (vector - before) * width
         return start + first * lanes, lanes
-
-    def _place(self, row: Index, vector: int) -> Index:
-        """Where a vector of sums is kept."""
-        return (row * self.vectors + vector) * self.k.width
-
-    def _finish(self, row: Index, vector: int) -> None:
-        """A vector of sums through the chain to memory."""
-        k, chain = self.k, self.code.chain
-        value, mask = k.load("sums", self._place(row, vector)), k.mask(self.channels - vector * k.width)
-        at = (self.start + row) * self.code.outer + self.column + vector * k.width
-        if chain is None:
-            k.store(value, "y", at, mask)
-        else:
-            chain.apply(k, (value,), at, self.column + vector * k.width, mask)

@@ -26,6 +26,7 @@ from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, products
 from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows, rounded
 from kernelearn.engine.cpu.kernels.products.matrices import Side
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.shuffles import transpose
@@ -35,8 +36,8 @@ from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
-# Rows whose sums a task keeps on its stack, and inner channels of a piece.
-ROWS, DEPTH = 256, 128
+# Rows whose sums a task keeps on its stack.
+ROWS = 256
 # Weights from this size on, in bytes, stay in no core's own cache: they are read once for all rows, if images
 # have no more rows than this.
 LARGE_WEIGHTS, FEW_ROWS = 2**20, 64
@@ -194,27 +195,10 @@ class TurnedRows:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """A block of outputs, `channels` of them from `column` on, of `count` rows from `start` on."""
+class _Block(PiecewiseBlock):
+    """One that copies the weights of a piece before it multiplies them."""
 
     code: Panels
-    k: Kernel
-    start: Index
-    count: Index
-    column: Index
-    vectors: int
-    channels: int
-
-    def emit(self) -> None:
-        k, inner = self.k, self.code.inner
-        with k.loop(0, self.count * (self.vectors * k.width), k.width, checked=False) as at:
-            k.store(k.zero, "sums", at)
-        full = inner // DEPTH * DEPTH
-        with k.loop(0, full, DEPTH) as first:
-            self._piece(first, DEPTH)
-        if full < inner:
-            self._piece(k.const(full), inner - full)
-        self._finish()
 
     def _piece(self, first: Index, depth: int) -> None:
         """Add the products with `depth` rows of weights."""
@@ -259,9 +243,7 @@ class _Block:
                     turn(pair + 1)
         else:
             two_a_turn(k, depth, turn)
-        for (r, v), register in sums.items():
-            at = self._place(row + r, v)
-            k.store(k.load("sums", at) + k.get(register), "sums", at)
+        self._add(sums, row)
 
     # --- asking for the next piece of weights, into the second-level cache
 
@@ -300,19 +282,3 @@ class _Block:
         column = k.either(has_next, self.column, self.column + self.vectors * k.width)
         source = row * side.row + column * side.column
         return source, side.column if self.code.is_transposed else side.row
-
-    def _place(self, row: Index, vector: int) -> Index:
-        """Where a vector of sums is kept."""
-        return (row * self.vectors + vector) * self.k.width
-
-    def _finish(self) -> None:
-        """The sums of all rows through the chain to memory."""
-        k, chain = self.k, self.code.chain
-        with k.loop(0, self.count, checked=False) as row:
-            for v in range(self.vectors):
-                value, mask = k.load("sums", self._place(row, v)), k.mask(self.channels - v * k.width)
-                at = (self.start + row) * self.code.outer + self.column + v * k.width
-                if chain is None:
-                    k.store(value, "y", at, mask)
-                else:
-                    chain.apply(k, (value,), at, self.column + v * k.width, mask)

@@ -244,7 +244,7 @@ class _Convolution:
 def lower_winograd(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
-    """Windows that save enough, and enough channels; False for others. Arguments as of `taps.lower_taps`."""
+    """Windows that save enough, and enough channels; False for others. Arguments as of `lower_taps`."""
     if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
     g, _ = geometry(plan, op)
