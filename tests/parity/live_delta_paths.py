@@ -167,7 +167,7 @@ def test_paths_begin_at_the_gradients_of_pytorch(name: str) -> None:
     for layer, shape in layers_of(replay).items():
         grad = theirs[replay.units_of(layer).outputs[0]].grad
         assert grad is not None
-        for unit in some_units(shape, rng):
+        for unit in some_units(shape, rng, 2):
             path = explain.delta(model, layer, x, y, unit[-1], unit[:-1], 1)
             assert path.error == pytest.approx(float(grad[(1, *unit)]), rel=1e-9, abs=1e-13)
             first_hop = path.hops[0]
