@@ -539,6 +539,54 @@ def test_steps_are_done_again_from_the_record(folder):
     steps.at(2)  # compares its errors with those of the record
 
 
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_history_of_every_optimizer_adds_up(name, clip, folder):
+    """Weight decay that momentum remembers is followed as gradients are."""
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS[name](module.parameters())
+
+    def before_step(_):
+        if clip:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 0.5)
+
+    with watch(module, optimizer, folder, every=1, layers="all", hold_model=False):
+        fit(module, optimizer, shape, 8, before_step=before_step)
+    run = Run(folder)
+    for layer in ("0.conv1", "3"):
+        past = explain.history(run, layer, [n - 1 for n in run.shape_of(layer)])
+        assert past.explained == 1 and abs(past.residual) <= past.rounding + 1e-9
+        assert past.rounding < 1e-5 and sum(past.totals.values()) == pytest.approx(past.change, abs=1e-6)
+        assert ("weight_decay" in past.totals) == bool(optimizer.param_groups[0].get("weight_decay"))
+
+
+@pytest.mark.parametrize("name", ["dampening", "nesterov", "maximize"])
+def test_what_decay_did_through_momentum_is_what_sgd_does_with_it(name, folder):
+    """SGD done again in float64 from the recorded gradients, once with the decay of the weights that were and
+    once without: the difference is what the history says of weight decay."""
+    module, shape = made("residual")
+    optimizer = OPTIMIZERS[name](module.parameters())
+    with watch(module, optimizer, folder, every=1, layers="all", hold_model=False):
+        fit(module, optimizer, shape, 8)
+    run, layer = Run(folder), "0.conv1"
+    index = tuple(n - 1 for n in run.shape_of(layer))
+    past, group = explain.history(run, layer, index), optimizer.param_groups[0]
+    weights = [float(run.kernels(layer, step)[index]) for step in range(8)]
+    sign = -1.0 if group["maximize"] else 1.0
+
+    def moved(decay):
+        total = held = 0.0
+        for number, (gradient, weight) in enumerate(zip(past.gradients, weights)):
+            down = sign * gradient + decay * weight
+            held = group["momentum"] * held + (1 - group["dampening"] if number else 1.0) * down
+            total -= group["lr"] * (down + group["momentum"] * held if group["nesterov"] else held)
+        return total
+
+    decay = group["weight_decay"]
+    assert moved(decay) == pytest.approx(past.change, abs=1e-6)
+    assert moved(decay) - moved(0.0) == pytest.approx(past.totals["weight_decay"], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["dampening", "momentum", "adam", "adagrad"])
 def test_a_weight_that_gets_its_first_gradient_late(name, folder):
     module, shape = made("residual")

@@ -8,7 +8,7 @@ import pytest
 
 from kernelearn.errors import UnknownNameError
 from kernelearn.explain import split_update
-from kernelearn.explain.update.linear_steps import is_followed, replay
+from kernelearn.explain.update.linear_steps import coupled_decay, replay
 from kernelearn.explain.update.torch_steps import TORCH_STEPS
 
 GOLDEN = np.load(Path(__file__).parents[1] / "parity" / "golden_torch_steps.npz")
@@ -65,11 +65,14 @@ def test_the_linear_step_is_the_step_in_the_gradient(name):
     np.testing.assert_allclose(moved, done.weight, rtol=1e-12)
 
 
-def test_histories_follow_momentum_of_gradients_alone():
-    assert is_followed("torch_sgd", {"momentum": 0.9}) and is_followed("torch_sgd", {"weight_decay": 0.1})
-    assert not is_followed("torch_sgd", {"momentum": 0.9, "weight_decay": 0.1})
-    assert is_followed("torch_adam", {"weight_decay": 0.1, "decoupled_weight_decay": True})
-    assert not is_followed("torch_adam", {"weight_decay": 0.1, "decoupled_weight_decay": False})
+def test_weight_decay_that_momentum_remembers_is_part_of_the_gradient():
+    assert coupled_decay("torch_sgd", {"momentum": 0.9, "weight_decay": 0.1}) == 0.1
+    assert coupled_decay("torch_sgd", {"momentum": 0.9, "weight_decay": 0.1, "maximize": True}) == -0.1
+    assert coupled_decay("torch_sgd", {"weight_decay": 0.1}) == 0.0
+    assert coupled_decay("torch_adam", {"weight_decay": 0.1, "decoupled_weight_decay": False}) == 0.1
+    assert coupled_decay("torch_adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}) == 0.0
+    assert coupled_decay("torch_rmsprop", {"weight_decay": 0.1}) == 0.0
+    assert coupled_decay("torch_adagrad", {"weight_decay": 0.1}) == 0.0
 
 
 def test_every_kind_has_a_golden_step():

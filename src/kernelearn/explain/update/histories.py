@@ -43,8 +43,8 @@ class History:
             steps included (up to the next gap of the recording).
         totals: name -> what the change is made of: "by_hand" (see `Run.interventions`), "gradient", "penalty"
             (influence times gradient, summed),
-            "earlier_momentum" (from before the span), "weight_decay", "constraint", "unexplained" (steps that
-            are not recorded).
+            "earlier_momentum" (from before the span), "weight_decay" (with what momentum carried of it),
+            "constraint", "unexplained" (steps that are not recorded).
         rounding: largest residual that rounding explains: what it did in every step is known, as far as the
             bound of that step allows it, and added up. It does not grow with the number of steps.
         explained: share of the way that the weight went, sum of |W_k - W_(k-1)|, in steps that are explained:
@@ -244,7 +244,7 @@ def _assembled(updates: WeightUpdates, start: int, end: int) -> History:
         "gradient": sum(i * n.gradient for i, n in zip(influence, numbers)),
         "penalty": sum(i * n.penalty for i, n in zip(influence, numbers)),
         "earlier_momentum": walk.carried,
-        "weight_decay": sum(n.decay for n in numbers),
+        "weight_decay": sum(n.decay for n in numbers) + walk.decayed,
         "constraint": sum(n.constraint for n in numbers),
         "unexplained": 0.0 if is_whole else after - before - explained,
     }

@@ -82,15 +82,20 @@ def replay(
     return Replay(weight, new, replace(step, decay=step.decay + decay))
 
 
-def is_followed(kind: str, attrs: Mapping[str, Any]) -> bool:
+def is_followed(kind: str) -> bool:
     """Whether the steps of an optimiser say all that an update leaves to the next: see `Update`.
 
     Raises: UnknownNameError for an optimiser whose updates cannot be taken apart.
     """
     if kind in TORCH_STEPS:
-        return torch_steps.is_followed(kind, attrs)
+        return True
     _check_kind(kind)
     return UPDATES[kind].is_followed
+
+
+def coupled_decay(kind: str, attrs: Mapping[str, Any]) -> float:
+    """What is added to the gradient of 1 for a weight of 1 by weight decay that momentum remembers, or 0."""
+    return torch_steps.coupled_decay(kind, attrs) if kind in TORCH_STEPS else 0.0
 
 
 def _check_kind(kind: str) -> None:

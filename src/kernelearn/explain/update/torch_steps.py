@@ -150,8 +150,9 @@ TORCH_STEPS: dict[str, Callable[[Before], Stepped]] = {
 }
 
 
-def is_followed(kind: str, attrs: Attrs) -> bool:
-    """Whether momentum holds gradients alone: not where weight decay is part of what it remembers."""
+def coupled_decay(kind: str, attrs: Attrs) -> float:
+    """What weight decay adds to the gradient, for a weight of 1, where momentum remembers it; else 0.0."""
     known = TORCH_UPDATES[kind].whole(attrs)
-    is_coupled = bool(known["weight_decay"]) and not known.get("decoupled_weight_decay", False)
-    return not (is_coupled and bool(known.get("momentum", 1.0)))
+    if known.get("decoupled_weight_decay", False) or not known.get("momentum", kind == "torch_adam"):
+        return 0.0
+    return float(known["weight_decay"]) * (-1.0 if known["maximize"] else 1.0)

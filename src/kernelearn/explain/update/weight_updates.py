@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kernelearn.engine.updates.rule import LinearStep
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.pairs import Index
-from kernelearn.explain.update.linear_steps import is_followed, replay
+from kernelearn.explain.update.linear_steps import coupled_decay, is_followed, replay
 from kernelearn.explain.update.run_updates import RunUpdates, clips_globally
 from kernelearn.explain.update.splits import clip, is_overwritten
 
@@ -29,6 +29,8 @@ class UpdateNumbers:
         momentum: the slot before the update.
         direct, history, keep, take: coefficients, see `LinearStep`.
         decay, constraint: what weight decay and the constraint changed.
+        coupled: what weight decay added to the gradient that momentum remembers, behind clipping; not in
+            `decay`.
         by_hand: what somebody changed by hand since the update before.
         is_first: whether the optimiser began with it.
         size: sum of the absolute numbers that were added, for the bound of rounding.
@@ -50,11 +52,12 @@ class UpdateNumbers:
     size: float
     rounded: float
     by_hand: float = 0.0
+    coupled: float = 0.0
 
     @property
-    def whole(self) -> float:
-        """The gradient with the penalty."""
-        return self.gradient + self.penalty
+    def taken(self) -> float:
+        """What momentum took: the gradient with all that was added to it, behind clipping."""
+        return self.take * ((self.gradient + self.penalty) * self.clip + self.coupled)
 
 
 class _Column:
@@ -116,7 +119,8 @@ class WeightUpdates:
         constrained = self.weight(step) - float(done.weight[0]) if is_known else 0.0
         arrays = before, gradient, clipped
         is_first = step - fit.offset == 1
-        return self._assembled(step, is_first, done.step, arrays, slots, by_penalty, constrained)
+        coupled = coupled_decay(kind, attrs)
+        return self._assembled(step, is_first, done.step, arrays, slots, by_penalty, constrained, coupled)
 
     def _assembled(
         self,
@@ -127,13 +131,15 @@ class WeightUpdates:
         slots: Mapping[str, NDArray[Any]],
         by_penalty: float,
         constrained: float,
+        coupled: float,
     ) -> UpdateNumbers:
         before, gradient, clipped = (float(array[0]) for array in arrays)
         momentum = float(slots[linear.slot].reshape(-1)[0]) if linear.slot else 0.0
         direct, of_momentum = _number(linear.gradient), _number(linear.history)
-        decay = -_number(linear.decay) * before
-        moved = direct * clipped + of_momentum * momentum + decay + constrained
-        sizes = (direct * clipped, direct * by_penalty, of_momentum * momentum, constrained)
+        decay = 0.0 if coupled else -_number(linear.decay) * before
+        from_decay = direct * coupled * before
+        moved = direct * clipped + from_decay + of_momentum * momentum + decay + constrained
+        sizes = (direct * clipped, direct * by_penalty, of_momentum * momentum, constrained, from_decay)
         return UpdateNumbers(
             step=step,
             gradient=gradient - by_penalty,
@@ -150,6 +156,7 @@ class WeightUpdates:
             size=2 * abs(before) + sum(map(abs, sizes)),
             rounded=self.weight(step) - before - moved,
             by_hand=before - self.weight(step - 1),
+            coupled=coupled * before,
         )
 
     def _before(self, step: int) -> NDArray[Any]:
@@ -233,10 +240,10 @@ class WeightUpdates:
 
 
 def _check_can_be_followed(rule: Mapping[str, Any]) -> None:
-    if not is_followed(rule["kind"], rule["attrs"]):
+    if not is_followed(rule["kind"]):
         raise ArgumentError(
             f"What {rule['kind'].removesuffix('_update')} does to one number of a weight depends on all of "
-            "it, or on its own value: a history cannot follow it. explain.update_split splits each update."
+            "it: a history cannot follow it. explain.update_split splits each update."
         )
     every = int(rule["attrs"].get("every", 1))
     if every > 1:
@@ -253,12 +260,14 @@ class Walk:
     Attributes:
         influence: what one unit of each gradient changed in the weight at the end.
         carried: what momentum from before each stretch of steps did.
+        decayed: what weight decay did that was part of the gradient.
         rounded: what rounding did, as far as the bound of rounding of each step allows it.
         size: sum of the absolute numbers that were added.
     """
 
     influence: list[float]
     carried: float
+    decayed: float
     rounded: float
     size: float
 
@@ -273,25 +282,27 @@ def walk_back(numbers: Sequence[UpdateNumbers], eps: float, follows: Callable[[i
         follows: whether nothing happened between two updates, given by their steps.
     """
     influence = [0.0] * len(numbers)
-    carried = of_slot = rounded = size = 0.0
+    carried = decayed = of_slot = rounded = size = 0.0
     for position in range(len(numbers) - 1, -1, -1):
         n = numbers[position]
-        influence[position] = (n.direct + of_slot * n.take) * n.clip
+        of_gradient = n.direct + of_slot * n.take
+        influence[position] = of_gradient * n.clip
+        decayed += of_gradient * n.coupled
         of_slot = n.history + of_slot * n.keep
         rounded += _within(n.rounded, 8 * eps * n.size)
-        size += n.size + abs(influence[position] * n.gradient)
+        size += n.size + abs(influence[position] * n.gradient) + abs(of_gradient * n.coupled)
         before = numbers[position - 1] if position else None
         if before is None or n.is_first or not follows(before.step, n.step):
             carried += of_slot * n.momentum
             of_slot = 0.0
         else:
             rounded += of_slot * _rounded_slot(before, n, eps)
-    return Walk(influence, carried, rounded, size)
+    return Walk(influence, carried, decayed, rounded, size)
 
 
 def _rounded_slot(before: UpdateNumbers, n: UpdateNumbers, eps: float) -> float:
     """What rounding did to the momentum that one update left to the next."""
-    kept, taken = before.keep * before.momentum, before.take * before.whole * before.clip
+    kept, taken = before.keep * before.momentum, before.taken
     return _within(n.momentum - (kept + taken), 8 * eps * (abs(kept) + abs(taken) + abs(n.momentum)))
 
 
