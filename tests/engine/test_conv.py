@@ -114,7 +114,9 @@ def _oracle_misses(operator: str, label: str) -> bool:
     """Whether check_op accepts the example: it must not, the convolution being wrong."""
     (case,) = [c for c in cases.CONVOLUTION if (c.operator, c.label) == (operator, label)]
     try:
-        check_op(case)
+        # A tap that is left out leaves memory that nobody wrote, whose numbers may overflow.
+        with np.errstate(all="ignore"):
+            check_op(case)
     except AssertionError:
         return False
     return True
