@@ -95,14 +95,10 @@ def attention(
     )
     rate = dropout_p if training else 0.0
     if need_weights:
-        shares = _shares(q, k, mask)
-        shares = F.dropout(shares, rate) if rate > 0 else shares
-        found = shares @ v
-        told = shares.mean(1) if average_attn_weights else shares
+        found, told = _with_shares(q, k, v, mask, rate, average_attn_weights)
     else:
         found, told = F.scaled_dot_product_attention(q, k, v, mask, rate, is_causal), None
-    y = F.linear(found.transpose(1, 2).flatten(2), out_proj_weight, out_proj_bias)
-    return y.transpose(0, 1), told
+    return _projected(found, out_proj_weight, out_proj_bias).transpose(0, 1), told
 
 
 def _one_mask(of_places: Tensor | None, of_images: Tensor | None) -> Tensor | None:
@@ -118,9 +114,19 @@ def _of_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def _shares(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+def _with_shares(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, rate: float, is_averaged: bool
+) -> tuple[Tensor, Tensor]:
+    """What heads found, and the shares of places in it: of each head, or their mean."""
     scores = (q * math.sqrt(1.0 / q.shape[-1])) @ k.transpose(2, 3)
-    return (scores if mask is None else scores + mask).softmax(-1)
+    shares = (scores if mask is None else scores + mask).softmax(-1)
+    shares = F.dropout(shares, rate) if rate > 0 else shares
+    return shares @ v, shares.mean(1) if is_averaged else shares
+
+
+def _projected(found: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(images, heads, places, channels of a head) as (images, places, channels), through the last layer."""
+    return F.linear(found.transpose(1, 2).flatten(2), weight, bias)
 
 
 def attention_of_images(
@@ -145,13 +151,11 @@ def attention_of_images(
         _of_heads(F.linear(x, weight, bias), num_heads)
         for x, weight, bias in zip((query, key, value), qkv_weight.chunk(3), qkv_bias.chunk(3))
     )
-    told = None
     if need_weights:
-        shares = _shares(q, k, None)
-        found, told = shares @ v, shares.mean(1) if average_attn_weights else shares
+        found, told = _with_shares(q, k, v, None, 0.0, average_attn_weights)
     else:
-        found = F.scaled_dot_product_attention(q, k, v)
-    return F.linear(found.transpose(1, 2).flatten(2), proj_weight, proj_bias), told
+        found, told = F.scaled_dot_product_attention(q, k, v), None
+    return _projected(found, proj_weight, proj_bias), told
 
 
 def encoder_layer(
