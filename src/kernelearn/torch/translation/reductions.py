@@ -27,7 +27,7 @@ def _places(value: Value, axes: Axes) -> tuple[int, ...]:
     return tuple(sorted(value.order.index(axis % rank) for axis in named))
 
 
-def reduced(region: Region, value: Value, places: tuple[int, ...], keepdims: bool, buffer: Buffer) -> Value:
+def reduced(value: Value, places: tuple[int, ...], keepdims: bool, buffer: Buffer) -> Value:
     """What a reduction gave, with the reduced axes gone or of size 1."""
     if keepdims:
         return Value(buffer, value.order)
@@ -40,7 +40,7 @@ def _reduce(region: Region, x: Node, operator: str, axes: Axes, keepdims: bool) 
     value = region.value(x)
     places = _places(value, axes)
     buffer = region.add(operator, value.buffer, axes=places, keepdims=bool(keepdims))
-    return reduced(region, value, places, keepdims, buffer)
+    return reduced(value, places, keepdims, buffer)
 
 
 def _no_type(node: Node, dtype: torch.dtype | None) -> None:
@@ -69,7 +69,7 @@ def total(
     _no_type(node, dtype)
     value = region.value(x)
     places = _places(value, axes)
-    return reduced(region, value, places, keepdims, _summed(region, value.buffer, places, keepdims))
+    return reduced(value, places, keepdims, _summed(region, value.buffer, places, keepdims))
 
 
 def _summed(region: Region, buffer: Buffer, places: tuple[int, ...], keepdims: bool = True) -> Buffer:
@@ -136,7 +136,7 @@ def _first_best(region: Region, value: Value, buffer: Buffer, axis: int, keepdim
     window = (1, size)
     found = region.add("max_pool", maps, size=window, stride=window, padding=((0, 0), (0, 0)))[0]
     left = (*shape[:at], *([1] if keepdims else []), *shape[at + 1 :])
-    return reduced(region, value, (at,), keepdims, region.add("reshape", found, shape=left))
+    return reduced(value, (at,), keepdims, region.add("reshape", found, shape=left))
 
 
 @rule(aten.var.correction)
@@ -155,7 +155,7 @@ def variance(
     middle = region.add("reduce_mean", value.buffer, axes=places, keepdims=True)
     squares = region.add("square", region.add("subtract", value.buffer, middle))
     found = region.add("reduce_mean", squares, axes=places, keepdims=bool(keepdims))
-    return reduced(region, value, places, keepdims, scaled(region, found, count / (count - lost)))
+    return reduced(value, places, keepdims, scaled(region, found, count / (count - lost)))
 
 
 @rule(aten.std.correction)
@@ -193,7 +193,7 @@ def norm(
     is_zero = region.add("equal", whole, number(region, 0.0))
     safe = region.add("where", is_zero, number(region, 1.0), whole)
     root = region.add("where", is_zero, number(region, 0.0), region.add("sqrt", safe))
-    return reduced(region, value, places, keepdims, _without(region, root, places, keepdims))
+    return reduced(value, places, keepdims, _without(region, root, places, keepdims))
 
 
 @rule(aten.logsumexp.default)
@@ -205,7 +205,7 @@ def logsumexp(region: Region, node: Node, x: Node, axes: Axes, keepdims: bool) -
     fixed = region.add("stop_gradient", largest_of)
     shares = region.add("exp", region.add("subtract", value.buffer, fixed))
     found = region.add("add", region.add("log", _summed(region, shares, places)), fixed)
-    return reduced(region, value, places, keepdims, _without(region, found, places, keepdims))
+    return reduced(value, places, keepdims, _without(region, found, places, keepdims))
 
 
 @rule(aten.var.dim)
