@@ -4,6 +4,7 @@ Each has an optimiser of its own, and four steps; predictions and steps are comp
 reference, and the weights of 1 and 3 threads bit by bit. KERNELEARN_SWEEP raises the number of networks.
 """
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 
 import kernelearn
-from kernelearn import Input, Model, config, layers
+from kernelearn import Input, Model, layers
 from kernelearn.optimizers import SGD, Adam, AdamW, RMSprop
-from tests.engine.cpu.test_random_networks import TOLERANCE
+from tests.engine.cpu.training import Trained, check_training, trained_steps
 
 Rng = np.random.Generator
 SEEDS = max(1, int(os.environ.get("KERNELEARN_SWEEP", "0")) // 8)
@@ -117,9 +118,8 @@ def back_up(rng: Rng):
 KINDS = (sequence, volume, groups, holes, long_windows, rows, dense, back_up)
 
 
-def trained(kind, seed: int, dtype: str, engine: str):
+def trained(kind, seed: int, engine: str) -> Trained:
     """Predictions, and what four steps add to the weights."""
-    config.set_floatx(dtype)
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     inputs, x = kind(rng)
     model = Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
@@ -129,32 +129,10 @@ def trained(kind, seed: int, dtype: str, engine: str):
         drawn = rng.normal(size=weight.shape) / np.sqrt(max(1, np.prod(weight.shape[:-1])))
         weight.assign(np.float32(np.abs(drawn) + 0.5 if "variance" in weight.path else drawn))
     model.compile(pick(rng, OPTIMIZERS)(), "mse", engine=engine)
-    before, predicted = model.get_weights(), model.predict(x.astype(dtype), batch_size=5, verbose=0)
-    for _ in range(4):
-        model.train_on_batch(x.astype(dtype), y.astype(dtype))
-    return predicted, [after - b for after, b in zip(model.get_weights(), before)]
-
-
-@pytest.fixture(autouse=True)
-def _settings():
-    dtype = config.floatx()
-    yield
-    config.set_floatx(dtype)
-    kernelearn.set_num_threads(None)
+    return trained_steps(model, x, y, 4)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_random_network_of_a_kind_trains_as_the_reference(kind, seed):
-    predicted, steps = trained(kind, seed, "float64", "reference")
-    found = []
-    for threads in (1, 3):
-        kernelearn.set_num_threads(threads)
-        found.append(trained(kind, seed, "float32", "cpu"))
-    for one, three in zip(found[0][1], found[1][1]):
-        np.testing.assert_array_equal(one, three)
-    np.testing.assert_allclose(found[0][0], predicted, rtol=1e-4, atol=1e-4 * np.abs(predicted).max())
-    largest = max(np.sqrt(np.mean(step**2)) for step in steps)
-    for step, own in zip(steps, found[0][1]):
-        error = np.sqrt(np.mean((own - step) ** 2))
-        assert error <= TOLERANCE * max(np.sqrt(np.mean(step**2)), 0.01 * largest)
+    check_training(functools.partial(trained, kind, seed))

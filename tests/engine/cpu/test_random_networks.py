@@ -4,18 +4,17 @@ Single kernels are tested elsewhere; here rewrites meet each other. KERNELEARN_S
 networks.
 """
 
+import functools
 import os
 
 import numpy as np
 import pytest
 
-import kernelearn
-from kernelearn import Input, Model, config, layers
+from kernelearn import Input, Model, layers
 from kernelearn.optimizers import SGD
+from tests.engine.cpu.training import Trained, check_training, trained_steps
 
 NETWORKS = max(8, int(os.environ.get("KERNELEARN_SWEEP", "0")))
-# A ReLU or the winner of a pooling that is a tie up to rounding changes a gradient by this much.
-TOLERANCE = 2e-2
 
 
 def convolution(rng: np.random.Generator, x):
@@ -57,9 +56,8 @@ def network(seed: int) -> Model:
     return Model(inputs, layers.Dense(3)(x))
 
 
-def trained(seed: int, dtype: str, engine: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Predictions in batches of five, and what one step adds to the weights."""
-    config.set_floatx(dtype)
+def trained(seed: int, engine: str) -> Trained:
+    """Predictions, and what one step adds to the weights."""
     model = network(seed)
     rng = np.random.default_rng(seed + 1)
     images = int(rng.integers(1, 12))
@@ -68,31 +66,9 @@ def trained(seed: int, dtype: str, engine: str) -> tuple[np.ndarray, list[np.nda
         drawn = rng.normal(size=weight.shape)
         weight.assign(np.float32(np.abs(drawn) + 0.5 if "variance" in weight.path else 0.3 * drawn))
     model.compile(SGD(0.02), "mse", engine=engine)
-    before = model.get_weights()
-    predicted = model.predict(x.astype(dtype), batch_size=5, verbose=0)
-    model.train_on_batch(x.astype(dtype), y.astype(dtype))
-    return predicted, [after - b for after, b in zip(model.get_weights(), before)]
-
-
-@pytest.fixture(autouse=True)
-def _settings():
-    dtype = config.floatx()
-    yield
-    config.set_floatx(dtype)
-    kernelearn.set_num_threads(None)
+    return trained_steps(model, x, y, 1)
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))
 def test_a_random_network_trains_as_the_reference(seed):
-    predicted, steps = trained(seed, "float64", "reference")
-    found = []
-    for threads in (1, 3):
-        kernelearn.set_num_threads(threads)
-        found.append(trained(seed, "float32", "cpu"))
-    for one, three in zip(found[0][1], found[1][1]):
-        np.testing.assert_array_equal(one, three)
-    np.testing.assert_allclose(found[0][0], predicted, rtol=1e-4, atol=1e-4 * np.abs(predicted).max())
-    largest = max(np.sqrt(np.mean(step**2)) for step in steps)
-    for step, own in zip(steps, found[0][1]):
-        error = np.sqrt(np.mean((own - step) ** 2))
-        assert error <= TOLERANCE * max(np.sqrt(np.mean(step**2)), 0.01 * largest)
+    check_training(functools.partial(trained, seed))
