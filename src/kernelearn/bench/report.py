@@ -256,10 +256,26 @@ def _transfer(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
 
 
 def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
-    """Steps in two processes, exchanges beside what the fitted model says, and what follows for more."""
+    """Steps in several processes, exchanges beside what the fitted model says, and what follows for more."""
     steps = [row for row in rows if "net" in row]
-    exchanges = [row for row in rows if "exchange" in row]
     cost = rows[-1]
+    sent = [[f"{r['bytes']:,}", _ms(r["exchange"]), _ms(r["predicted"])] for r in rows if "exchange" in r]
+    note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
+    sizes = list(steps[0]["efficiency"]) if steps else []
+    shares = [
+        [row["net"], *(f"{100 * share:.0f} %" for share in row["efficiency"].values())] for row in steps
+    ]
+    title = "Predicted efficiency, of so many processes with a batch each, by the model alone"
+    return [
+        _two_processes(steps),
+        _some_processes(steps),
+        Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]),
+        Table(title, ["", *map(str, sizes)], shares),
+    ]
+
+
+def _two_processes(steps: list[dict[str, Any]]) -> Table:
+    """Beside one, with one thread and with two."""
     lines = [
         [
             f"{row['net']}, batch {row['batch']}",
@@ -273,16 +289,8 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
         ]
         for row in steps
     ]
-    columns = [
-        "",
-        "1 x 1 ms",
-        "1 x 2 ms",
-        "1 x 1 in shards ms",
-        "2 x 1 in shards ms",
-        "model ms",
-        "2 x 1 in halves ms",
-    ]
-    columns += ["limit"]
+    times = ("1 x 1", "1 x 2", "1 x 1 in shards", "2 x 1 in shards", "model", "2 x 1 in halves")
+    columns = ["", *(f"{name} ms" for name in times), "limit"]
     columns += [f"2 x 1 in {own} / {kind}" for own in ("shards", "halves") for kind in ("1 x 1", "1 x 2")]
     notes = [
         "in shards: the usual twelve, for the same bits with any number of processes; in halves: shards=2",
@@ -290,7 +298,11 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
         "limit: beside 1 x 1, two processes that train on half a batch each at once, and exchange nothing",
         "model: half of 1 x 1 in shards, slower by what two at once are, and the exchange",
     ]
-    tables = [Table("Processes x threads: a step of the same batch", columns, lines, notes)]
+    return Table("Processes x threads: a step of the same batch", columns, lines, notes)
+
+
+def _some_processes(steps: list[dict[str, Any]]) -> Table:
+    """Of this machine, measured and by the model."""
     points = [
         [
             row["net"],
@@ -305,16 +317,7 @@ def _distributed(rows: list[dict[str, Any]], limits: Ceilings) -> list[Table]:
     ]
     columns = ["", "processes", "measured ms", "model ms", "times as fast", "by the model"]
     note = "more processes than cores wait for each other, spinning: the model knows nothing of that"
-    tables.append(Table("Processes of this machine on one batch, in shards", columns, points, [note]))
-    sent = [[f"{row['bytes']:,}", _ms(row["exchange"]), _ms(row["predicted"])] for row in exchanges]
-    note = f"fitted: {1e6 * cost['latency']:.1f} us a message, {1e9 * cost['per_byte']:.3f} ns a byte"
-    tables.append(Table("Exchange of two processes", ["bytes", "measured ms", "model ms"], sent, [note]))
-    sizes = list(steps[0]["efficiency"]) if steps else []
-    shares = [
-        [row["net"], *(f"{100 * share:.0f} %" for share in row["efficiency"].values())] for row in steps
-    ]
-    title = "Predicted efficiency, of so many processes with a batch each, by the model alone"
-    return [*tables, Table(title, ["", *map(str, sizes)], shares)]
+    return Table("Processes of this machine on one batch, in shards", columns, points, [note])
 
 
 def _torch(rows: list[Comparison], limits: Ceilings) -> list[Table]:
