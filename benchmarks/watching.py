@@ -119,14 +119,14 @@ class Runner:
 def trained(
     train: Callable[[Runner], None], steps: int, place: Path, until: float, ways: Sequence[str] = WAYS
 ) -> dict[str, Runner]:
-    """All ways, in turn; behind `until`, in seconds of `perf_counter`, no further step begins."""
+    """All ways, in turn; behind `until`, in seconds of `process_time`, no further step begins."""
     runners = {way: Runner(way, steps, place / way) for way in ways}
     waiting = [greenlet.greenlet(runner.run) for runner in runners.values()]
     for one in waiting:
         one.switch(train)
     order = random.Random(0)
     while waiting:
-        if time.perf_counter() > until:
+        if time.process_time() > until:
             done = max(len(runner.seconds) for runner in runners.values())
             for runner in runners.values():
                 runner.steps = min(runner.steps, done + 1)
@@ -236,7 +236,7 @@ def hooks_seconds(steps: int = 3000) -> float:
             runner.step_ends()
 
     with tempfile.TemporaryDirectory() as place:
-        ways = trained(train, steps, Path(place), time.perf_counter() + 10, ("plain", "idle"))
+        ways = trained(train, steps, Path(place), time.process_time() + 10, ("plain", "idle"))
         return median_step(ways["idle"]) - median_step(ways["plain"])
 
 
@@ -280,9 +280,9 @@ class Found:
 def measured(name: str, steps: int, repeats: int, seconds: float) -> Found:
     """Trainings of a network, for about so many seconds."""
     train, found = nets()[name][0](), Found()
-    began = time.perf_counter()
+    began = time.process_time()
     for repeat in range(repeats):
-        passed = time.perf_counter() - began
+        passed = time.process_time() - began
         if repeat and passed * (repeat + 1) / repeat > 1.1 * seconds:
             break
         ways = [*WAYS[repeat % len(WAYS) :], *WAYS[: repeat % len(WAYS)]]  # who comes first gets other memory
