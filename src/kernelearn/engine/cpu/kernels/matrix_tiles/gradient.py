@@ -70,6 +70,11 @@ class Grid:
     def phases(self) -> int:
         return math.prod(self.stride)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether x has a pixel everywhere, but behind the last one."""
+        return self.x[:2] == (1, 1) and self.phases == 1 and self.before[2] == 0
+
     def place(self, z: int, y: int, x: int) -> int:
         """Number of a pixel of the grid."""
         return (z * self.sizes[1] + y) * self.sizes[2] + x
@@ -143,10 +148,21 @@ class GridColumns:
         grid = self.grid
         size = grid.phases * self.channels * (grid.pixels // PAIR)
         with k.loop(k.lo, k.hi) as image:
-            emit_flat(k, image * size, image * size + size, lambda at, mask: k.store(k.zero, "y", at, mask))
+            self._clear(k, image * size, size)
             for phase in range(grid.phases):
                 for c, count in self._blocks(k):
                     self._block(k, image, phase, c, count)
+
+    def _clear(self, k: Kernel, start: Index, size: int) -> None:
+        """Zeros where no pixel of x will be: around an image, or only behind the last one of each channel."""
+        count = min(self.grid.x[2], self.grid.sizes[2])
+        if not self.grid.is_flat:
+            _zeros(k, start, size)
+            return
+        used, step = -(-count // PAIR), self.grid.pixels // PAIR
+        with k.loop(0, self.channels) as c:
+            for at in range(used, step, LANES):
+                k.store(k.zero, "y", start + c * step + at, k.mask(step - at))
 
     def _blocks(self, k: Kernel) -> Iterator[tuple[Index, int]]:
         whole = self.channels // LANES * LANES
