@@ -13,7 +13,6 @@ from kernelearn.errors import ArgumentError, MissingDependencyError
 from kernelearn.parallel import ending, meeting
 from kernelearn.parallel.exchange import Alone, Exchange, OverMPI
 from kernelearn.parallel.meeting_point import END
-from kernelearn.parallel.shared_memory import board_of
 
 # Shards of a batch where several processes train and nobody says it: 1, 2, 3, 4, 6 and 12 divide it.
 DEFAULT_SHARDS = 12
@@ -51,7 +50,7 @@ def distribute() -> Exchange:
         meeting.check_agreement(together)
         meeting.share_cpus(together)
         if not together.spans_machines:
-            together.board = board_of(communicator)
+            together.make_board()
         os.environ[_MEMBER] = str(os.getpid())
         _current = together
     elif _started() > 1:

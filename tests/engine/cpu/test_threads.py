@@ -17,7 +17,7 @@ from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import POOL
 from kernelearn.errors import ArgumentError
-from kernelearn.training.steps.programs import StepProgram
+from kernelearn.training.steps.step_program import StepProgram
 from tests.engine.cpu.harness import Bench, Problem
 from tests.sweeps import some
 

@@ -10,6 +10,8 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_win
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
+from kernelearn.engine.cpu.kernels.matrix_tiles.lowering import lower_tile_conv, lower_tile_product
+from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import lower_tile_step
 from kernelearn.engine.cpu.kernels.normalization.images import lower_image_normalize
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
 from kernelearn.engine.cpu.kernels.products.weight_panels import lower_with_step
@@ -21,11 +23,11 @@ from kernelearn.engine.updates import UPDATES
 
 # Operator -> rules that also take a chain for their results and the operation that the calls are said to do.
 ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
-    "conv": (lower_winograd, lower_taps),
-    "conv_grad_input": (lower_winograd, lower_taps),
-    "conv_transpose": (lower_winograd, lower_taps),
-    "dense": (lower_product,),
-    "dense_grad_input": (lower_product,),
+    "conv": (lower_tile_conv, lower_winograd, lower_taps),
+    "conv_grad_input": (lower_tile_conv, lower_winograd, lower_taps),
+    "conv_transpose": (lower_tile_conv, lower_winograd, lower_taps),
+    "dense": (lower_tile_product, lower_product),
+    "dense_grad_input": (lower_tile_product, lower_product),
     "matmul": (lower_as_dense, lower_matmul),
     "turned_matmul": (lower_matmul,),
     "normalize": (lower_image_normalize,),
@@ -37,7 +39,7 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
     body = op.attrs["body"].operations
     first = body[0]
     if body[-1].operator in UPDATES:
-        return lower_with_step(plan, op, *body)
+        return lower_tile_step(plan, op, *body) or lower_with_step(plan, op, *body)
     reductions = [part for part in body if part.operator in KINDS]
     if reductions:
         chain_body = [part for part in body if part.operator not in KINDS]
