@@ -15,6 +15,7 @@ from kernelearn.engine.cpu.rewrites.mean_and_variance import find_at_once
 from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
 from kernelearn.engine.cpu.rewrites.pixels_of_steps import take_pixels
 from kernelearn.engine.cpu.rewrites.places_of_steps import place_pixels
+from kernelearn.engine.cpu.rewrites.pointwise_after_depthwise import join_pointwise
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
 from kernelearn.engine.cpu.rewrites.repeated_operations import do_once
@@ -45,6 +46,7 @@ REWRITES = in_order(
     Rewrite("shapes", ask_inputs, after=("sums of products",)),
     Rewrite("chains", fuse_chains, after=("unread pixels", "repeated sums", "shapes", "turned products")),
     Rewrite("pooled chains", pool_at_once, after=("chains",)),
+    Rewrite("pointwise after depthwise", join_pointwise, after=("pooled chains",)),
     Rewrite("early updates", update_early, after=("pooled chains",)),
     Rewrite("updates at once", update_at_once, after=("early updates",)),
 )
