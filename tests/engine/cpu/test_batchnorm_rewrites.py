@@ -12,7 +12,7 @@ from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
 from kernelearn.models import zoo
-from kernelearn.training.steps.programs import StepProgram
+from kernelearn.training.steps.step_program import StepProgram
 from kernelearn.utils import set_random_seed
 from tests.engine.cpu.harness import TARGETS, UNIT_ROUNDOFF, forced_target
 
