@@ -55,6 +55,10 @@ class StorageError(KernelearnError, OSError):
     """A folder cannot be written, or the disk is too full for what is to be saved."""
 
 
+class ProcessError(KernelearnError, RuntimeError):
+    """Another process that trains with this one gave up what both do together."""
+
+
 class MissingDependencyError(KernelearnError, ImportError):
     """An optional package is needed and not installed."""
 

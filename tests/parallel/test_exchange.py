@@ -1,5 +1,7 @@
 """The exchange of several processes gives what one process computes, bit by bit."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,30 @@ def test_shared_memory_grows_and_is_left_alone_where_it_would_not_fit():
 
     # A node of each process, and the sum.
     assert run_together(2, talk) == [[2 * 4 * 50, 2 * 4 * 100]] * 2
+
+
+class SlowWindows(ThreadWindows):
+    """The second process leaves each meeting late: it reads while the first one writes what comes next."""
+
+    def wait(self):
+        super().wait()
+        if self._communicator.rank == 1:
+            time.sleep(0.01)
+
+
+def test_a_sum_is_not_overwritten_while_others_read_it():
+    lengths = [(12, 100), (12, 900), (12, 100), (12, 1000), (5, 999), (12, 10), (5, 1000), (12, 3)]
+    problems = [parts_of(shards, length, "float32") for shards, length in lengths]
+
+    def talk(communicator):
+        exchange = OverMPI(communicator)
+        exchange.board = Board(SlowWindows(communicator), least=0)
+        with exchange.busy():  # they do not meet for each message
+            for parts, (_, length) in list(zip(problems, lengths)) * 2:
+                alone = combined(Alone(), parts, length, "float32")
+                assert combined(exchange, parts, length, "float32").tobytes() == alone.tobytes()
+
+    run_together(3, talk)
 
 
 def test_another_order_gives_other_bits():

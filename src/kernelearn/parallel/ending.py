@@ -70,8 +70,12 @@ def _say_nothing_more() -> None:
 
 @contextlib.contextmanager
 def noting_stop() -> Iterator[None]:
-    """Remember that this process was asked to stop inside: when its program ends, so do the others."""
+    """Remember that this process was asked to stop inside: when its program ends, so do the others.
+
+    A program that goes on to the next one did not stop.
+    """
     global _stopped_with
+    _stopped_with = None
     try:
         yield
     except KeyboardInterrupt:

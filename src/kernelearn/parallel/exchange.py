@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kernelearn.errors import KernelearnError
+from kernelearn.errors import KernelearnError, ProcessError
 from kernelearn.parallel import meeting_point
 from kernelearn.parallel.meeting_point import MESSAGE
 from kernelearn.parallel.sending import Plan, Sending, summed
-from kernelearn.parallel.shared_memory import Board
+from kernelearn.parallel.shared_memory import Board, board_of
 from kernelearn.parallel.tree import Node
+from kernelearn.parallel.waiting import Watch
 
 Vector = np.ndarray[Any, Any]
 
@@ -33,11 +34,13 @@ class Exchange(Protocol):
     Attributes:
         rank, size: number of this process, and how many there are.
         spans_machines: whether messages go over a network, while processors compute.
+        breaks: how often work that all did together was given up by some, so that they may differ now.
     """
 
     rank: int
     size: int
     spans_machines: bool
+    breaks: int
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Wait for the others before something that all do together; whether all are here for the same.
@@ -52,7 +55,10 @@ class Exchange(Protocol):
         """
 
     def busy(self) -> AbstractContextManager[None]:
-        """Inside, all processes do the same and need not meet for each message."""
+        """Inside, all processes do the same and need not meet for each message.
+
+        An error that leaves it is told to the others, who raise ProcessError where they wait for this one.
+        """
 
     def combine(
         self,
@@ -103,7 +109,7 @@ class Exchange(Protocol):
 class Alone:
     """A single process that computes all shards."""
 
-    rank, size, spans_machines = 0, 1, False
+    rank, size, spans_machines, breaks = 0, 1, False, 0
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """False: nobody shares the work."""
@@ -162,22 +168,64 @@ class OverMPI:
         self.communicator = communicator
         self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
         self.spans_machines = False
+        self.breaks = 0
         self._memory: dict[str, Vector] = {}
         self._meetings, self._returning = communicator.Dup(), communicator.Dup()
-        self._is_busy = False
+        self._watch = Watch(communicator.Dup())
+        self._on_their_way: list[Sending] = []
+        self._is_busy = self._is_broken = False
         self.board: Board | None = None
 
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Whether all are here for the same; True at once while all are busy with what they met for."""
         if self._is_busy:
             return purpose == MESSAGE
+        own = meeting_point.Said(purpose, meeting_point.digest(what), self._watch.work, self._is_broken)
         while True:
-            said = meeting_point.all_here(self._meetings, self.size, purpose, what)
-            if all(one == said[0] for one in said):
+            try:
+                said = meeting_point.all_here(self._meetings, self.size, own, self._watch.keep)
+            except BaseException as error:
+                self._watch.work += 1  # what the others begin, once they are here
+                self._give_up(error)
+                raise
+            if all(one.topic == own.topic for one in said):
+                self._begin(said)
                 return True
             if purpose in meeting_point.ALONE:
                 return False
             meeting_point.check(said)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Take no part any more in what all do together."""
+        self._is_broken = True
+        if not isinstance(error, ProcessError):  # else the others have heard it from where it began
+            self._watch.say(error)
+
+    def _begin(self, said: Sequence[meeting_point.Said]) -> None:
+        """Begin what all have met for; anew, where some gave up what was before."""
+        self._watch.work = 1 + max(one.work for one in said)
+        if any(one.is_broken for one in said):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Messages that some never sent leave the others unanswered: go on with other communicators."""
+        self._watch.keep((self.communicator, self._returning, self._memory, self._on_their_way))
+        self.communicator, self._returning = self._meetings.Dup(), self._meetings.Dup()
+        self._memory, self._on_their_way = {}, []
+        self.breaks, self._is_broken = self.breaks + 1, False
+        if self.board is not None:
+            self.board.free()
+            self.make_board(self.board.least)
+
+    def make_board(self, least: int | None = None) -> None:
+        """Let processes of one machine add up in memory that all of them see.
+
+        Args:
+            least: bytes of a vector from which on they do; None for what is best.
+        """
+        self.board = board_of(self.communicator, self._watch.wait_for)
+        if self.board is not None and least is not None:
+            self.board.least = least
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
@@ -185,6 +233,10 @@ class OverMPI:
         before, self._is_busy = self._is_busy, True
         try:
             yield
+        except BaseException as error:
+            if not before:
+                self._give_up(error)
+            raise
         finally:
             self._is_busy = before
 
@@ -218,7 +270,10 @@ class OverMPI:
         return self._sending(Plan(shards, self.rank, self.size, has_images, is_rounded), into, cuts)
 
     def _sending(self, plan: Plan, into: Vector, cuts: Sequence[slice]) -> Sending:
-        return Sending(plan, (self.communicator, self._returning), self._scratch, into, cuts)
+        communicators, wait = (self.communicator, self._returning), self._watch.wait_for
+        sending = Sending(plan, communicators, self._scratch, wait, into, cuts)
+        self._on_their_way = [one for one in self._on_their_way if not one.is_finished] + [sending]
+        return sending
 
     def _scratch(self, purpose: str, kind: np.dtype[Any], length: int) -> Vector:
         """Memory that is there for the next exchange, too: new pages would cost as much as what is sent."""
@@ -235,7 +290,8 @@ class OverMPI:
         rows = self.all_say(len(part)) if rows is None else rows
         result = np.empty((sum(rows), *part.shape[1:]), part.dtype)
         each = int(np.prod(part.shape[1:], dtype=int))
-        self.communicator.Allgatherv(part, [result, [count * each for count in rows]])
+        counts = [count * each for count in rows]
+        self._watch.wait_for(self.communicator.Iallgatherv(part, [result, counts]))
         return result
 
     def told(self, value: Any) -> Any:
@@ -243,13 +299,13 @@ class OverMPI:
         self.meet(MESSAGE)
         said = pickle.dumps(value) if self.rank == 0 else b""
         head = _head_of(said)
-        self.communicator.Bcast(head, root=0)
+        self._watch.wait_for(self.communicator.Ibcast(head, root=0))
         length = int(head[:_LENGTH].view(np.int64)[0])
         if length <= len(head) - _LENGTH:
             text = head[_LENGTH : _LENGTH + length]
         else:
             text = np.frombuffer(bytearray(said), np.uint8) if self.rank == 0 else np.empty(length, np.uint8)
-            self.communicator.Bcast(text, root=0)
+            self._watch.wait_for(self.communicator.Ibcast(text, root=0))
         return value if self.rank == 0 else pickle.loads(text.tobytes())
 
     def all_say(self, value: Any) -> list[Any]:
@@ -257,12 +313,13 @@ class OverMPI:
         self.meet(MESSAGE)
         said = pickle.dumps(value)
         heads = np.empty((self.size, _HEAD), np.uint8)
-        self.communicator.Allgather(_head_of(said), heads)
+        self._watch.wait_for(self.communicator.Iallgather(_head_of(said), heads))
         lengths = heads[:, :_LENGTH].copy().view(np.int64)[:, 0].tolist()
         if max(lengths) <= _HEAD - _LENGTH:
             return [pickle.loads(h[_LENGTH : _LENGTH + n].tobytes()) for h, n in zip(heads, lengths)]
         whole = np.empty(sum(lengths), np.uint8)
-        self.communicator.Allgatherv(np.frombuffer(said, np.uint8), [whole, lengths])
+        own = np.frombuffer(said, np.uint8)
+        self._watch.wait_for(self.communicator.Iallgatherv(own, [whole, lengths]))
         ends = np.cumsum(lengths).tolist()
         return [pickle.loads(whole[end - n : end].tobytes()) for end, n in zip(ends, lengths)]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,21 +27,56 @@ _WORDS = {
 }
 # What a process can do by itself, with the same results.
 ALONE = (EVALUATE, PREDICT)
-_DIGEST = 16
+_DIGEST, _NUMBER = 16, 8
 # Looks at once before a process falls asleep between them, and seconds of that sleep: MPI itself would spin.
 _AT_ONCE, _ASLEEP = 2000, 0.001
 
-Said = tuple[str, bytes]
+
+class Said(NamedTuple):
+    """What a process says when it comes.
+
+    Attributes:
+        purpose, digest: what it is here for, and with what.
+        work: number of what it did last together with the others.
+        is_broken: whether it gave that up.
+    """
+
+    purpose: str
+    digest: bytes
+    work: int
+    is_broken: bool
+
+    @property
+    def topic(self) -> tuple[str, bytes]:
+        """What has to be the same for all to begin."""
+        return self.purpose, self.digest
 
 
-def all_here(communicator: Any, size: int, purpose: str, what: bytes) -> list[Said]:
-    """What every process is here for, once all are here."""
+def digest(what: bytes) -> bytes:
+    """Of a description, in a length that all have."""
+    return hashlib.blake2b(what, digest_size=_DIGEST).digest()
+
+
+def all_here(communicator: Any, size: int, own: Said, keep: Callable[[Any], None]) -> list[Said]:
+    """What every process says, once all are here.
+
+    Args:
+        keep: keeps a request that is answered after all, when this process was interrupted and has gone.
+    """
     words = list(_WORDS)
-    digest = hashlib.blake2b(what, digest_size=_DIGEST).digest()
-    own = np.frombuffer(bytearray([words.index(purpose), *digest]), np.uint8)
-    said = np.empty((size, 1 + _DIGEST), np.uint8)
-    wait_for(communicator.Iallgather(own, said))
-    return [(words[one[0]], one[1:].tobytes()) for one in said]
+    head = bytes([words.index(own.purpose), own.is_broken]) + own.work.to_bytes(_NUMBER, "little")
+    said = np.empty((size, len(head) + _DIGEST), np.uint8)
+    request = communicator.Iallgather(np.frombuffer(bytearray(head + own.digest), np.uint8), said)
+    try:
+        wait_for(request)
+    except BaseException:
+        keep(request)
+        raise
+    texts = [one.tobytes() for one in said]
+    return [
+        Said(words[t[0]], t[len(head) :], int.from_bytes(t[2 : len(head)], "little"), bool(t[1]))
+        for t in texts
+    ]
 
 
 def wait_for(request: Any) -> None:
@@ -58,7 +93,7 @@ def check(said: Sequence[Said]) -> None:
 
     Raises: ArgumentError where all wait, and not for the same: they would for ever.
     """
-    purposes = [purpose for purpose, _ in said]
+    purposes = [one.purpose for one in said]
     if set(purposes) & set(ALONE) or len(set(purposes)) == 1:
         return
     other = next(rank for rank, purpose in enumerate(purposes) if purpose != purposes[0])

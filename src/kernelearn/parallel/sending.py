@@ -20,6 +20,8 @@ from kernelearn.parallel.tree import Node, cover, joined, share_of
 Vector = np.ndarray[Any, Any]
 # (purpose, type, length) -> memory that is there for the next exchange, too.
 Scratch = Callable[[str, "np.dtype[Any]", int], Vector]
+# Waits for a request of MPI.
+Wait = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Sending:
         first, second: communicators for parts and for results. Each piece uses them in its turn, on every
             process alike, whenever it is there.
         into: where the sums go; cuts: from where to where each piece lies in it.
+    Attributes:
+        is_finished: whether nothing is on its way any more.
     """
 
     def __init__(
@@ -58,10 +62,12 @@ class Sending:
         plan: Plan,
         communicators: tuple[Any, Any],
         scratch: Scratch,
+        wait: Wait,
         into: Vector,
         cuts: Sequence[slice],
     ) -> None:
         self._plan, self._scratch, self._into, self._cuts = plan, scratch, into, cuts
+        self._wait, self.is_finished = wait, False
         self._out, self._back = communicators
         self._held = plan.held()
         self._pieces: list[_Piece] = []
@@ -89,7 +95,7 @@ class Sending:
             piece = self._pieces[self._returning]
             if not waits and not piece.request.Test():
                 return
-            piece.request.Wait()
+            self._wait(piece.request)
             piece.give_back()
             self._returning += 1
 
@@ -97,8 +103,9 @@ class Sending:
         """The sums, once all pieces are back."""
         self.progress(waits=True)
         for piece in self._pieces:
-            piece.request.Wait()
+            self._wait(piece.request)
             piece.finish()
+        self.is_finished = True
         return self._into
 
 

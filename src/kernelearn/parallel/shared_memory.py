@@ -7,14 +7,16 @@ out: the additions are those of messages (`sending`), in the same order.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernelearn._optional import require
-from kernelearn.parallel.sending import Plan, summed
+from kernelearn.parallel.sending import Plan, Wait, summed
 from kernelearn.parallel.tree import Node
 
 Vector = np.ndarray[Any, Any]
@@ -25,13 +27,32 @@ LEAST = 1 << 16
 CHUNK = 1 << 14
 # Where Linux keeps such memory, and how many times what is wanted has to be free there.
 _FOLDER, _RESERVE = "/dev/shm", 1.25
+# What MPICH calls its files there, and where the system lists what a process has opened.
+_FILES, _OPENED = f"{_FOLDER}/mpich_shm_", Path("/proc/self/maps")
+
+
+def leave_nothing_behind() -> None:
+    """Take the names off the files in which MPICH keeps messages, once all processes have opened them.
+
+    The memory stays until the last process ends. MPICH removes them at its own end, which a process that is
+    killed, or that ends all, does not come to: each such job would leave a megabyte a process for ever.
+    """
+    with contextlib.suppress(OSError):
+        lines = _OPENED.read_text().splitlines()
+        for path in {line[line.index(_FILES) :] for line in lines if _FILES in line}:
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                os.unlink(path)
 
 
 class Windows:
-    """Memory that all processes of a communicator see, by MPI's own windows."""
+    """Memory that all processes of a communicator see, by MPI's own windows.
 
-    def __init__(self, communicator: Any) -> None:
-        self._communicator = communicator
+    Args:
+        wait_for: waits for a request of MPI.
+    """
+
+    def __init__(self, communicator: Any, wait_for: Wait) -> None:
+        self._communicator, self._wait_for = communicator, wait_for
         self._kinds = require("mpi4py.MPI", "training on several processes").Win
         self._window: Any = None
 
@@ -42,8 +63,10 @@ class Windows:
             free = there.f_bavail * there.f_frsize
         except (AttributeError, OSError):  # no such folder: the system has no limit of its own
             free = 1 << 62
-        wanted = _RESERVE * size * self._communicator.Get_size()
-        return all(self._communicator.allgather(wanted <= free))
+        count = self._communicator.Get_size()
+        own, all_of_them = np.array([_RESERVE * size * count <= free]), np.empty(count, bool)
+        self._wait_for(self._communicator.Iallgather(own, all_of_them))
+        return bool(all_of_them.all())
 
     def take(self, size: int) -> list[Vector]:
         """So many bytes of each process, in place of those before."""
@@ -63,7 +86,7 @@ class Windows:
     def wait(self) -> None:
         """Until all are here, and what they wrote is seen."""
         self._window.Sync()
-        self._communicator.Barrier()
+        self._wait_for(self._communicator.Ibarrier())
         self._window.Sync()
 
 
@@ -80,23 +103,30 @@ class Board:
         self._windows, self.least = windows, least
         self._memory: list[Vector] = []
         self._is_full = False
+        self._read = 0  # bytes of the last sum, which others may still be reading
 
     def fits(self, plan: Plan, into: Vector) -> bool:
         """Whether such vectors can be added up here; the same answer on all processes."""
         if self._is_full or into.nbytes < self.least:
             return False
-        size = into.nbytes * (1 + max(map(len, plan.held())))  # the last one is for the sum
+        size = into.nbytes * (1 + max(map(len, plan.held())))  # the last one is the sum's
         if self._memory and len(self._memory[0]) >= size:
             return True
         self._is_full = not self._windows.has_room(size)
         if not self._is_full:
-            self._memory = []
+            self._memory, self._read = [], 0
             self._memory = self._windows.take(size)
         return not self._is_full
+
+    def free(self) -> None:
+        """Give the memory back, on all processes."""
+        self._memory, self._read = [], 0
+        self._windows.free()
 
     def combine(self, plan: Plan, nodes: Mapping[Node, Vector | None], into: Vector) -> Vector:
         """The sum over all shards, on every process; see `Exchange.combine`."""
         held, length = plan.held(), len(into)
+        self._leave_alone_what_is_read(into.nbytes * max(map(len, held)))
         places = {
             node: self._vector(rank, number, into)
             for rank, part in enumerate(held)
@@ -109,7 +139,7 @@ class Board:
         for node, vector in mine.items():
             for part in of_others:
                 np.copyto(places[node][part], vector[part])
-        total = self._vector(0, max(map(len, held)), into)
+        total = self._sum(into)
         self._windows.wait()
         # What this process adds up it has itself, of its own nodes.
         every = {node: mine.get(node, places.get(node)) for one in held for node in one}
@@ -123,15 +153,29 @@ class Board:
             np.copyto(into[part], total[part])
         return into
 
+    def _leave_alone_what_is_read(self, size: int) -> None:
+        """Wait where nodes of so many bytes would lie where the last sum does, which is at the end."""
+        if self._memory and size > len(self._memory[0]) - self._read:
+            self._windows.wait()
+
+    def _sum(self, like: Vector) -> Vector:
+        """Where the sum goes: to the end, so that it can be read while the next nodes are written."""
+        self._read = like.nbytes
+        return self._memory[0][len(self._memory[0]) - like.nbytes :].view(like.dtype)
+
     def _vector(self, rank: int, number: int, like: Vector) -> Vector:
         """A vector of a process."""
         start = number * like.nbytes
         return self._memory[rank][start : start + like.nbytes].view(like.dtype)
 
 
-def board_of(communicator: Any) -> Board | None:
-    """A board for all processes of a communicator; None where some see other memory than others."""
+def board_of(communicator: Any, wait_for: Wait) -> Board | None:
+    """A board for all processes of a communicator; None where some see other memory than others.
+
+    Args:
+        wait_for: waits for a request of MPI.
+    """
     kind = require("mpi4py.MPI", "training on several processes").COMM_TYPE_SHARED
     here = communicator.Split_type(kind)
     are_all = all(communicator.allgather(here.Get_size() == communicator.Get_size()))
-    return Board(Windows(here)) if are_all else None
+    return Board(Windows(here, wait_for)) if are_all else None

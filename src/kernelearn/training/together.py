@@ -43,6 +43,11 @@ def are_several() -> bool:
     return world.exchange().size > 1
 
 
+def breaks() -> int:
+    """How often work of all was given up by some."""
+    return world.exchange().breaks
+
+
 def check_shards(shards: int | None, transport: str) -> None:
     """Make sure that a transport is known, and that something is there to travel; warn of shards that do not
     divide among the processes.

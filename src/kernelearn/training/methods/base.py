@@ -79,6 +79,7 @@ class TrainerBase(Overridable, keras_names.TrainerNames):
         self.watched_at: dict[str, Signature] = {}
         self.done_to_first: list[Callable[[Any], None]] = []
         self._seed: int | None = None
+        self._breaks = 0  # of steps, when the seed was drawn
         self.own_count = 0
         self.input_range = InputRange()
         self.plan: FitPlan | None = None
@@ -178,9 +179,13 @@ class TrainerBase(Overridable, keras_names.TrainerNames):
             self.open_to(data.x_shape)
 
     def train_seed(self) -> int:
-        """The seed of training steps on single batches, drawn once: of all processes, which begin alike."""
-        if self._seed is None:
-            self._seed = together.begun_outside_of_fit(self)
+        """The seed of training steps on single batches, drawn once: of all processes, which begin alike.
+
+        Where a step was given up by some of them, they begin anew.
+        """
+        breaks = together.breaks()
+        if self._seed is None or self._breaks != breaks:
+            self._seed, self._breaks = together.begun_outside_of_fit(self), breaks
         return self._seed
 
     # --- what a checkpoint holds

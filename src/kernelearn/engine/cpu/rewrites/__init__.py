@@ -14,6 +14,8 @@ from kernelearn.engine.cpu.rewrites.gradients_before_pooling import take_before_
 from kernelearn.engine.cpu.rewrites.mean_and_variance import find_at_once
 from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
 from kernelearn.engine.cpu.rewrites.pixels_of_steps import take_pixels
+from kernelearn.engine.cpu.rewrites.places_of_steps import place_pixels
+from kernelearn.engine.cpu.rewrites.pointwise_after_depthwise import join_pointwise
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
 from kernelearn.engine.cpu.rewrites.repeated_operations import do_once
@@ -32,6 +34,7 @@ REWRITES = in_order(
     Rewrite("gradients before pooling", take_before_pooling, after=("relu gradient",)),
     Rewrite("unread pixels", crop_unread, after=("gradients before pooling",)),
     Rewrite("pixels of steps", take_pixels, after=("unread pixels",)),
+    Rewrite("places of steps", place_pixels, after=("unread pixels",)),
     Rewrite("batchnorm statistics", split_statistics),
     Rewrite("batchnorm gradient", split_gradient, after=("batchnorm statistics",)),
     Rewrite("normalization coefficients", use_coefficients, after=("batchnorm gradient",)),
@@ -43,6 +46,7 @@ REWRITES = in_order(
     Rewrite("shapes", ask_inputs, after=("sums of products",)),
     Rewrite("chains", fuse_chains, after=("unread pixels", "repeated sums", "shapes", "turned products")),
     Rewrite("pooled chains", pool_at_once, after=("chains",)),
+    Rewrite("pointwise after depthwise", join_pointwise, after=("pooled chains",)),
     Rewrite("early updates", update_early, after=("pooled chains",)),
     Rewrite("updates at once", update_at_once, after=("early updates",)),
 )
