@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kernelearn.engine.cpu.kernels.convolution.separable import lower_separable
 from kernelearn.engine.cpu.kernels.convolution.taps.lowering import lower_taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_winograd
 from kernelearn.engine.cpu.kernels.dense import lower_product
@@ -50,6 +51,8 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
         return lower_reduced(plan, op, chain_body, reductions, [n for n in op.outputs if n not in made])
     if body[-1].operator == "max_pool":
         return _lower_with_pooling(plan, op, body)
+    if sum(part.operator == "conv" for part in body) > 1:
+        return lower_separable(plan, op, body)
     shape = plan.shape(first.outputs[0])
     if first.operator not in ANCHORS:
         return lower_chain(plan, op, body, op.outputs, plan.shape(op.outputs[0]))
