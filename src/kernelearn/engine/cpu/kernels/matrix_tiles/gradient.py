@@ -20,7 +20,7 @@ from kernelearn.engine.cpu.kernels.convolution.gradient import (
 )
 from kernelearn.engine.cpu.kernels.matrix_tiles.grid import PAIR, Grid, find_grid
 from kernelearn.engine.cpu.kernels.matrix_tiles.grid_copies import GridColumns, GridPairs
-from kernelearn.engine.cpu.kernels.matrix_tiles.sums import NOTE, PRODUCTS, STEP_CYCLES
+from kernelearn.engine.cpu.kernels.matrix_tiles.sums import NOTE, PRODUCTS, ROW_CYCLES, STEP_CYCLES
 from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import tile_size
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, copied, multiplies_tiles
 from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
@@ -210,9 +210,9 @@ def _lower(plan: Plan, op: Operation, g: Gradient) -> bool:
 
 
 def is_worthwhile(g: Gradient, grid: Grid) -> bool:
-    """Whether tiles and their copies take less time than sums in float32, in cycles as measured."""
+    """Whether tiles and their copies take less time than sums in float32, in estimated cycles."""
     rows, lanes, pixels = tile_size(g.inner, ROWS), tile_size(g.outer, LANES), math.prod(g.g[:3])
     down, across = math.prod(g.kernel) * g.inner // rows, g.outer // lanes
-    tiles = -(-down // 2) * -(-across // 2) * grid.steps.count * (STEP_CYCLES + 2 * rows)
+    tiles = -(-down // 2) * -(-across // 2) * grid.steps.count * (STEP_CYCLES + ROW_CYCLES * rows)
     copies = (grid.phases * g.inner * grid.pixels + g.outer * grid.summed) / 4
     return tiles + copies < math.prod(g.kernel) * g.inner * g.outer * pixels / PRODUCTS

@@ -13,6 +13,7 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.forward import WIDE, TileConv, T
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import (
     NOTE,
     PRODUCTS,
+    ROW_CYCLES,
     STEP_CYCLES,
     TileSums,
     find_sums,
@@ -66,12 +67,12 @@ def _lower_conv(plan: Plan, op: Operation, chain: Chain | None, operation: Opera
 
 
 def is_worthwhile(g: TapConv, sums: TileSums, passed: int = 0) -> bool:
-    """Whether tiles and their copies take less time than sums in float32, in cycles as measured."""
+    """Whether tiles and their copies take less time than sums in float32, in estimated cycles."""
     tiles = passed / PASSED
     for part in sums.parts:
         rows, runs = part.segments.rows, len(part.runs)
         pairs = -(-part.counts[0] * part.counts[1] * part.segments.count // 2)
-        each = runs * part.steps.count * (STEP_CYCLES + 2 * rows) + WRITE_CYCLES * rows
+        each = runs * part.steps.count * (STEP_CYCLES + ROW_CYCLES * rows) + WRITE_CYCLES * rows
         tiles += pairs * -(-sums.outer // (WIDE * LANES)) * each
     copies = math.prod(sums.copied) * sums.pairs / 2
     is_filtered = g.kernel[1:] == (3, 3) and len(g.parts) == 1 and g.parts[0][2].in_step == 1
