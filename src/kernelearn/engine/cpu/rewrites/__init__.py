@@ -13,8 +13,7 @@ from kernelearn.engine.cpu.rewrites.early_updates import update_early
 from kernelearn.engine.cpu.rewrites.gradients_before_pooling import take_before_pooling
 from kernelearn.engine.cpu.rewrites.mean_and_variance import find_at_once
 from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
-from kernelearn.engine.cpu.rewrites.pixels_of_steps import take_pixels
-from kernelearn.engine.cpu.rewrites.places_of_steps import place_pixels
+from kernelearn.engine.cpu.rewrites.pixels_of_steps import place_pixels, take_pixels
 from kernelearn.engine.cpu.rewrites.pointwise_after_depthwise import join_pointwise
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
