@@ -8,8 +8,9 @@ import pytest
 
 from kernelearn import Input, Model, layers, ops
 from kernelearn.engine.cpu import rewrites
-from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps
+from kernelearn.engine.cpu.rewrites import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
+from kernelearn.engine.cpu.rewrites.pixels import pixels_of_steps, places_of_steps
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS
@@ -240,7 +241,7 @@ def test_kernel_gradients_of_steps_read_the_pixels_that_the_window_sees():
 
 def test_gradients_of_shortcuts_that_halve_maps_are_placed_at_the_end_of_another():
     program, *_ = program_of("halving", "train")
-    rewritten = pixels_of_steps.place_pixels(program)
+    rewritten = places_of_steps.place_pixels(program)
     placed = [op for op in rewritten.operations if op.operator == "strided_place"]
     assert len(placed) == 1  # the first block needs no gradient of its input; the last has none to add it to
     model = halving_network()
@@ -248,7 +249,7 @@ def test_gradients_of_shortcuts_that_halve_maps_are_placed_at_the_end_of_another
     bodies = [str(op.attrs.get("body")) for op in rewrites.optimise(model.program("train")).operations]
     assert sum(body.startswith("conv_grad_input + strided_place + add") for body in bodies) == 1
     residual = program_of("residual", "train")[0]
-    assert pixels_of_steps.place_pixels(residual).operations == residual.operations
+    assert places_of_steps.place_pixels(residual).operations == residual.operations
 
 
 def test_convolutions_take_their_bias_and_activation_along():
