@@ -147,7 +147,8 @@ def _adadelta(b: Before) -> Stepped:
     down = b.decayed
 
     def mixed(average: NDArray[Any], now: NDArray[Any]) -> NDArray[Any]:
-        return b.as_weight(rho) * average + b.as_weight(1 - rho) * now * now
+        found: NDArray[Any] = b.as_weight(rho) * average + b.as_weight(1 - rho) * now * now
+        return found
 
     square = mixed(slots["accumulated_grad"], down)
     ratio = np.sqrt(slots["accumulated_delta_var"] + eps) / np.sqrt(square + eps)
