@@ -117,14 +117,14 @@ class Runner:
 
 
 def trained(
-    train: Callable[[Runner], None], steps: int, place: Path, until: float, ways: Sequence[str] = WAYS
+    train: Callable[[Runner], None], steps: int, place: Path, seconds: float, ways: Sequence[str] = WAYS
 ) -> dict[str, Runner]:
-    """All ways, in turn; behind `until`, in seconds of `process_time`, no further step begins."""
+    """All ways, in turn; so many seconds of the processor behind their first steps they end."""
     runners = {way: Runner(way, steps, place / way) for way in ways}
     waiting = [greenlet.greenlet(runner.run) for runner in runners.values()]
     for one in waiting:
         one.switch(train)
-    order = random.Random(0)
+    order, until = random.Random(0), time.process_time() + seconds
     while waiting:
         if time.process_time() > until:
             done = max(len(runner.seconds) for runner in runners.values())
@@ -236,7 +236,7 @@ def hooks_seconds(steps: int = 3000) -> float:
             runner.step_ends()
 
     with tempfile.TemporaryDirectory() as place:
-        ways = trained(train, steps, Path(place), time.process_time() + 10, ("plain", "idle"))
+        ways = trained(train, steps, Path(place), 10, ("plain", "idle"))
         return median_step(ways["idle"]) - median_step(ways["plain"])
 
 
@@ -282,12 +282,12 @@ def measured(name: str, steps: int, repeats: int, seconds: float) -> Found:
     train, found = nets()[name][0](), Found()
     began = time.process_time()
     for repeat in range(repeats):
-        passed = time.process_time() - began
+        passed = time.process_time() - began  # with the first steps, in which networks are compiled
         if repeat and passed * (repeat + 1) / repeat > 1.1 * seconds:
             break
         ways = [*WAYS[repeat % len(WAYS) :], *WAYS[: repeat % len(WAYS)]]  # who comes first gets other memory
         with tempfile.TemporaryDirectory() as place:
-            found.add(trained(train, steps, Path(place), began + seconds, ways))
+            found.add(trained(train, steps, Path(place), seconds, ways))
     return found
 
 

@@ -5,8 +5,12 @@ Run by `make parity`.
 
 import copy
 import io
+import os
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +105,7 @@ OPTIMIZERS = {
     "rmsprop": lambda p: torch.optim.RMSprop(p, 0.01),
     "rmsprop all": lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.7, centered=True, weight_decay=0.01),
     "adagrad": lambda p: torch.optim.Adagrad(p, 0.05, lr_decay=0.1, weight_decay=0.01),
+    "adadelta": lambda p: torch.optim.Adadelta(p, 1.0, rho=0.8, weight_decay=0.01),
 }
 
 
@@ -610,3 +615,18 @@ def test_a_run_of_gradient_descent_is_one_segment(folder):
     with watch(module, optimizer, folder, every=2, hold_model=False):
         fit(module, optimizer, shape, 6)
     assert len(Run(folder).manifest["segments"]) == 1
+
+
+@pytest.mark.parametrize("name", ["lenet", "keras"])
+def test_the_benchmark_tells_what_watching_costs(name):
+    """In bounded time: it ends early where a training is not over."""
+    pytest.importorskip("greenlet")
+    pytest.importorskip("keras")
+    script = Path(__file__).parents[2] / "benchmarks" / "watching.py"
+    command = [sys.executable, str(script), name, "--seconds", "1", "--repeats", "1"]
+    done = subprocess.run(
+        command, env={**os.environ, "KERAS_BACKEND": "torch"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    row = done.stdout.splitlines()[-1]
+    assert row.startswith(f"| {name}") and row.count("|") == 10 and "%" in row, done.stdout

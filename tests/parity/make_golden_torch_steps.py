@@ -25,6 +25,8 @@ OPTIMIZERS = {
     "rmsprop": ("RMSprop", {"lr": 0.01}),
     "rmsprop all": ("RMSprop", {"lr": 0.01, "momentum": 0.7, "centered": True, "weight_decay": 0.1}),
     "adagrad": ("Adagrad", {"lr": 0.05, "lr_decay": 0.1, "weight_decay": 0.1}),
+    "adadelta": ("Adadelta", {"lr": 0.7}),
+    "adadelta all": ("Adadelta", {"lr": 1.0, "rho": 0.8, "weight_decay": 0.1, "maximize": True}),
 }
 
 

@@ -43,6 +43,60 @@ def test_a_step_that_was_slowed_down_is_counted():
     assert thrift.spent == 0.25
 
 
+def test_hooks_of_a_step_are_counted_and_not_taken_for_training():
+    clock = Clock()
+    thrift = Thrift(clock)
+    for is_taken, hooks in ((False, 0.125), (False, 0.125), (True, 0.5)):
+        since = clock.now
+        clock.now += hooks
+        thrift.aside(since)
+        clock.now += 1.0
+        thrift.arrive(is_taken)
+        thrift.leave()
+    assert thrift.spent == 0.75
+
+
+def test_what_happened_before_the_training_is_not_counted():
+    clock = Clock()
+    thrift = Thrift(clock)
+    since = clock.now
+    clock.now = 100.0  # the model is read
+    thrift.begin()
+    clock.now = 101.0
+    thrift.aside(since)
+    thrift.arrive(False)
+    assert thrift.spent == 1.0
+
+
+@pytest.mark.parametrize(("records", "lost"), [(4, 0.5), (40, 0.25)])
+def test_what_the_step_behind_a_record_loses_is_counted(records, lost):
+    """Half of the record's time until both kinds of steps are known; then what it is."""
+    clock = Clock()
+    thrift = Thrift(clock)
+    for _ in range(records):
+        clock.now += 10.0
+        thrift.arrive(False)
+        clock.now += 1.0
+        thrift.leave(is_written=True)
+        clock.now += 10.25  # behind a record
+        before = thrift.spent
+        thrift.arrive(False)
+        found = thrift.spent - before
+        thrift.leave()
+    assert found == lost
+
+
+def test_the_end_is_owed_from_the_beginning_on():
+    clock = Clock()
+    thrift = Thrift(clock)
+    thrift.begin()
+    thrift.arrive(False)
+    thrift.leave(is_written=True)
+    assert thrift.spent == 0.0 and thrift.owed > 0.0 and not thrift.has_time
+    clock.now = 1.01 * thrift.owed / 0.025
+    assert thrift.has_time
+
+
 def test_a_pause_is_no_step():
     clock = Clock()
     thrift = Thrift(clock)

@@ -73,6 +73,11 @@ TORCH_UPDATES: dict[str, TorchUpdate] = {
     "torch_adagrad": TorchUpdate(
         ("Adagrad",), {**_COMMON, "lr_decay": 0.0, "eps": 1e-10}, {"accumulator": "sum"}
     ),
+    "torch_adadelta": TorchUpdate(
+        ("Adadelta",),
+        {**_COMMON, "rho": 0.9, "eps": 1e-6},
+        {"accumulated_grad": "square_avg", "accumulated_delta_var": "acc_delta"},
+    ),
 }
 
 

@@ -141,12 +141,33 @@ def _adagrad(b: Before) -> Stepped:
     return weight - b.as_weight(slowed) * (down / divisor), {"accumulator": total}, linear
 
 
+def _adadelta(b: Before) -> Stepped:
+    """The size of a step is that of past steps over that of past gradients; the rate multiplies it."""
+    slots, eps, rho = b.slots, b.as_weight(b.attrs["eps"]), float(b.attrs["rho"])
+    down = b.decayed
+
+    def mixed(average: NDArray[Any], now: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = b.as_weight(rho) * average + b.as_weight(1 - rho) * now * now
+        return found
+
+    square = mixed(slots["accumulated_grad"], down)
+    ratio = np.sqrt(slots["accumulated_delta_var"] + eps) / np.sqrt(square + eps)
+    move = ratio * down
+    new = {
+        "accumulated_grad": square,
+        "accumulated_delta_var": mixed(slots["accumulated_delta_var"], move),
+    }
+    scale = ratio.astype(np.float64)
+    return b.weight - b.as_weight(b.rate) * move, new, _linear(b.attrs, -b.rate * scale, scale=scale)
+
+
 # Kind of an update in a run -> what it does.
 TORCH_STEPS: dict[str, Callable[[Before], Stepped]] = {
     "torch_sgd": _sgd,
     "torch_adam": _adam,
     "torch_rmsprop": _rmsprop,
     "torch_adagrad": _adagrad,
+    "torch_adadelta": _adadelta,
 }
 
 
