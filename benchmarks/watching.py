@@ -1,13 +1,22 @@
 """What watching a training in PyTorch or Keras costs: trainings with and without it, step by step in turn.
 
     python benchmarks/watching.py lenet resnet20 dense keras
+    python benchmarks/watching.py lenet --seconds 20 --steps 60       a short training
+    KERAS_BACKEND=jax python benchmarks/watching.py keras
 
-Each network is trained in four ways, from the same weights, a step of each at a time, so that all meet the
-same machine: as it is; watched with the usual settings; watched with nothing due behind the first step
-("idle": a step that is not recorded); and watched, then stopped behind the first step. Told is the time of
-the processor, one thread, without the first step, in which the run is made and the model read: of "watched"
-the sum of all steps, with the end of the recording; of the others the median step. Each way has a clock of
-its own, which stands while the others train: the watcher sees a training like any other.
+Each network is trained in five ways, from the same weights, a step of each at a time and in any order, so
+that all meet the same machine: as it is, twice ("again" tells how far two equal ones are apart: the noise);
+watched with the usual settings; watched with nothing due behind the first step ("idle": a step that is not
+recorded); and watched, then stopped behind the first step. Told is the time of the processor, one thread,
+without the first step, in which the run is made and the model read: of "watched" the sum of all steps, with
+the end of the recording; of the others the median step. Each way has a clock of its own, which stands while
+the others train: the watcher sees a training like any other. "counted" is what the recording itself says that
+it has spent.
+
+A network takes about a minute (`--seconds`): trainings are repeated for as long as another one fits, and
+where not even one does, it ends early, and the row says behind how many steps.
+
+On TensorFlow and JAX the computation is in threads of their own, so the time of the whole process is taken.
 
 The package greenlet is needed besides, which lets trainings take turns in one thread.
 
@@ -19,11 +28,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,9 +50,12 @@ from kernelearn.torch.networks import NETWORKS
 from kernelearn.watching import watch, watch_keras
 
 NEVER = 10**9
-WAYS = ("plain", "watched", "idle", "stopped")
+BACKEND = os.environ["KERAS_BACKEND"]
+WAYS = ("plain", "again", "watched", "idle", "stopped")
 # Steps that fill caches: in the sums, but in no median.
 WARM = 8
+# Seconds of the processor: of this thread, where it is the one that computes.
+now = time.thread_time
 
 
 @dataclass
@@ -51,21 +64,33 @@ class Runner:
 
     Attributes:
         way: of `WAYS`.
-        steps: to train.
+        steps: to train; fewer, once the time is over.
         folder: of the run.
         seconds: of each step.
+        counted: seconds that the recording says it has spent.
     """
 
     way: str
     steps: int
     folder: Path
     seconds: list[float] = field(default_factory=list)
+    counted: float = 0.0
     _began: float = 0.0
     _own: float = 0.0
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anything watches it."""
+        return self.way in WAYS[2:]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another step to train."""
+        return len(self.seconds) < self.steps
+
     def clock(self) -> float:
         """Seconds of this training alone."""
-        return self._own + time.thread_time() - self._began
+        return self._own + now() - self._began
 
     def options(self) -> dict[str, int]:
         """What the watcher is given."""
@@ -82,26 +107,33 @@ class Runner:
         self._own = self.clock()
         self.seconds.append(self._own - sum(self.seconds))
         greenlet.getcurrent().parent.switch()
-        self._began = time.thread_time()
+        self._began = now()
 
     def run(self, train: Callable[[Runner], None]) -> None:
         """The whole training; what is behind its last step is part of that one."""
-        self._began = time.thread_time()
+        self._began = now()
         train(self)
         self.seconds[-1] += self.clock() - sum(self.seconds)
 
 
-def trained(train: Callable[[Runner], None], steps: int, place: Path) -> dict[str, Runner]:
-    """All ways, in turn."""
-    runners = {way: Runner(way, steps, place / way) for way in WAYS}
+def trained(
+    train: Callable[[Runner], None], steps: int, place: Path, until: float, ways: Sequence[str] = WAYS
+) -> dict[str, Runner]:
+    """All ways, in turn; behind `until`, in seconds of `process_time`, no further step begins."""
+    runners = {way: Runner(way, steps, place / way) for way in ways}
     waiting = [greenlet.greenlet(runner.run) for runner in runners.values()]
     for one in waiting:
         one.switch(train)
+    order = random.Random(0)
     while waiting:
+        if time.process_time() > until:
+            done = max(len(runner.seconds) for runner in runners.values())
+            for runner in runners.values():
+                runner.steps = min(runner.steps, done + 1)
+        order.shuffle(waiting)  # each behind each: a step is slower behind one that has filled the caches
         for one in waiting:
             one.switch()
         waiting = [one for one in waiting if not one.dead]
-        waiting = waiting[1:] + waiting[:1]  # each behind each
     return runners
 
 
@@ -114,19 +146,20 @@ def in_torch(make: Callable[[], nn.Module], shape: tuple[int, ...], batch: int) 
         module, criterion = make(), nn.CrossEntropyLoss()
         optimizer = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9)
         watcher = None
-        if runner.way != "plain":
+        if runner.is_watched:
             watcher = watch(module, optimizer, runner.folder, **runner.options())
             runner.use_own_clock(watcher._book)
-        for number in range(runner.steps):
+        while runner.goes_on:
             optimizer.zero_grad()
             loss = criterion(module(x), y)
             loss.backward()
             optimizer.step()
-            if watcher is not None and not number and runner.way == "stopped":
+            if watcher is not None and not runner.seconds and runner.way == "stopped":
                 watcher.stop()
             runner.step_ends()
         if watcher is not None:
             watcher.stop()
+            runner.counted = watcher._book._thrift.spent
 
     return train
 
@@ -142,16 +175,15 @@ def in_keras(batch: int) -> Callable[[Runner], None]:
     class Turns(keras.callbacks.Callback):
         def __init__(self, runner: Runner, watching: Any) -> None:
             super().__init__()
-            self.runner, self.watching, self.count = runner, watching, 0
+            self.runner, self.watching = runner, watching
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            self.count += 1
-            if self.count == 1 and self.watching is not None:
+            if not self.runner.seconds and self.watching is not None:
                 if self.runner.way == "stopped":
                     self.watching.stop()
                 self.runner.use_own_clock(self.watching._watcher._book)
             self.runner.step_ends()
-            self.model.stop_training = self.count >= self.runner.steps
+            self.model.stop_training = not self.runner.goes_on
 
     def train(runner: Runner) -> None:
         keras.utils.set_random_seed(0)
@@ -160,10 +192,11 @@ def in_keras(batch: int) -> Callable[[Runner], None]:
         shapes += [layers.Dense(64, activation="relu"), layers.Dense(10, activation="softmax")]
         model = keras.Sequential(shapes)
         model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
-        watching = None if runner.way == "plain" else watch_keras(runner.folder, **runner.options())
+        watching = watch_keras(runner.folder, **runner.options()) if runner.is_watched else None
         callbacks = [one for one in (watching, Turns(runner, watching)) if one is not None]
         epochs = -(-runner.steps * batch // len(x))
         model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks)
+        runner.counted = 0.0 if watching is None else watching._watcher._book._thrift.spent
 
     return train
 
@@ -181,14 +214,14 @@ def nets() -> dict[str, tuple[Callable[[], Callable[[Runner], None]], int]]:
         return lambda: in_torch(make, shape, batch)
 
     return {
-        "lenet": (network("lenet", 64), 1000),
-        "resnet20": (network("resnet20", 32), 100),
-        "dense": (lambda: in_torch(dense, (784,), 64), 500),
-        "keras": (lambda: in_keras(64), 500),
+        "lenet": (network("lenet", 64), 600),
+        "resnet20": (network("resnet20", 32), 60),
+        "dense": (lambda: in_torch(dense, (784,), 64), 300),
+        "keras": (lambda: in_keras(64), 300),
     }
 
 
-def hooks_seconds(steps: int = 4000) -> float:
+def hooks_seconds(steps: int = 3000) -> float:
     """What the hooks of a step take of which nothing is recorded: a difference of small steps, in turn."""
 
     def train(runner: Runner) -> None:
@@ -196,62 +229,105 @@ def hooks_seconds(steps: int = 4000) -> float:
         optimizer = torch.optim.SGD(module.parameters(), 0.0)
         if runner.way == "idle":
             watch(module, optimizer, runner.folder, **runner.options())
-        for _ in range(runner.steps):
+        while runner.goes_on:
             optimizer.zero_grad()
             module(x).sum().backward()
             optimizer.step()
             runner.step_ends()
 
     with tempfile.TemporaryDirectory() as place:
-        ways = trained(train, steps, Path(place))
+        ways = trained(train, steps, Path(place), time.process_time() + 10, ("plain", "idle"))
         return median_step(ways["idle"]) - median_step(ways["plain"])
 
 
 def median_step(runner: Runner) -> float:
-    return statistics.median(runner.seconds[WARM:])
+    return statistics.median(runner.seconds[WARM:] or runner.seconds[-1:])
 
 
-def row(name: str, steps: int, repeats: int, hooks: float) -> list[str]:
-    """The cells of a network's line."""
-    train, found = nets()[name][0](), []
-    for _ in range(repeats):
+def sum_of(runner: Runner) -> float:
+    """Seconds of all steps but the first, with the end of the recording."""
+    return sum(runner.seconds[1:])
+
+
+@dataclass
+class Found:
+    """What trainings of a network have shown: ratios to the one without a watcher, one of each repeat."""
+
+    steps: int = 0
+    recorded: tuple[int, int] = (0, 0)
+    step: list[float] = field(default_factory=list)
+    counted: list[float] = field(default_factory=list)
+    ratios: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
+
+    def add(self, ways: dict[str, Runner]) -> None:
+        """One more time of each."""
+        plain, run = ways["plain"], Run(ways["watched"].folder)
+        self.steps = len(plain.seconds)
+        self.recorded = len(run.weight_steps(run.layers[0])), len(run.ledger_steps)
+        self.step.append(median_step(plain))
+        self.counted.append(ways["watched"].counted / sum_of(plain))
+        for way, runner in ways.items():
+            measure = sum_of if way in ("again", "watched") else median_step
+            self.ratios[way].append(measure(runner) / measure(plain) - 1)
+
+    def percent(self, way: str) -> str:
+        """The median, and how far apart repeats are."""
+        found = sorted(self.ratios[way])
+        spread = f" ({100 * found[0]:+.1f} to {100 * found[-1]:+.1f})" if len(found) > 1 else ""
+        return f"{100 * statistics.median(found):+.1f} %{spread}"
+
+
+def measured(name: str, steps: int, repeats: int, seconds: float) -> Found:
+    """Trainings of a network, for about so many seconds."""
+    train, found = nets()[name][0](), Found()
+    began = time.process_time()
+    for repeat in range(repeats):
+        passed = time.process_time() - began
+        if repeat and passed * (repeat + 1) / repeat > 1.1 * seconds:
+            break
+        ways = [*WAYS[repeat % len(WAYS) :], *WAYS[: repeat % len(WAYS)]]  # who comes first gets other memory
         with tempfile.TemporaryDirectory() as place:
-            ways = trained(train, steps, Path(place))
-            run = Run(ways["watched"].folder)
-            recorded = len(run.weight_steps(run.layers[0])), len(run.ledger_steps)
-        found.append(ways)
+            found.add(trained(train, steps, Path(place), began + seconds, ways))
+    return found
 
-    def percent(seconds: Callable[[Runner], float], way: str) -> str:
-        ratios = [seconds(ways[way]) / seconds(ways["plain"]) for ways in found]
-        return f"{100 * (statistics.median(ratios) - 1):+.1f} %"
 
-    step = statistics.median(median_step(ways["plain"]) for ways in found)
+def row(name: str, found: Found, hooks: float) -> list[str]:
+    """The cells of a network's line."""
+    step, title = statistics.median(found.step), f"{name} on {BACKEND}" if name == "keras" else name
     return [
-        f"{name}, {steps} steps",
+        f"{title}, {found.steps} steps, {len(found.step)} times",
         f"{1e3 * step:.2f}",
-        percent(lambda runner: sum(runner.seconds[1:]), "watched"),
-        "{} / {}".format(*recorded),
-        percent(median_step, "idle"),
+        found.percent("watched"),
+        f"{100 * statistics.median(found.counted):.1f} %",
+        "{} / {}".format(*found.recorded),
+        found.percent("idle"),
         "" if name == "keras" else f"{100 * hooks / step:.2f} %",
-        percent(median_step, "stopped"),
+        found.percent("stopped"),
+        found.percent("again"),
     ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    global now
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=list(nets()))
     parser.add_argument("--steps", type=int, help="of a training; by network, where it is not said")
-    parser.add_argument("--repeats", type=int, default=3, help="of each; told are medians")
+    parser.add_argument("--repeats", type=int, default=3, help="of each, at most; told are medians")
+    parser.add_argument("--seconds", type=float, default=60, help="for each network, about")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    hooks = hooks_seconds()
+    hooks = hooks_seconds() if set(given.names) - {"keras"} else 0.0
     print(f"PyTorch {torch.__version__}; hooks of a step that is not recorded: {1e6 * hooks:.1f} us")
-    heads = ("step ms", "watched", "weights / ledgers", "idle step", "its hooks", "stopped")
+    heads = "step ms", "watched", "counted", "weights / ledgers", "idle step", "its hooks", "stopped", "again"
     print("| training | " + " | ".join(heads) + " |")
-    print("|---" * (len(heads) + 1) + "|")
+    print("|---" * (len(heads) + 1) + "|", flush=True)
     for name in given.names:
-        cells = row(name, given.steps or nets()[name][1], given.repeats, hooks)
+        now = time.process_time if name == "keras" and BACKEND != "torch" else time.thread_time
+        steps = given.steps or nets()[name][1]
+        cells = row(name, measured(name, steps, given.repeats, given.seconds), hooks)
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -99,6 +99,7 @@ INNER_ORDER = {
         "about",
         "files",
         "weights",
+        "reading",
         "run",
         "index",
         "capture",

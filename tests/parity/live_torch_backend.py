@@ -651,7 +651,31 @@ def test_groups_of_parameters_and_frozen_parts():
     close(dict(model.state_dict()), dict(other.state_dict()), 1e-4)
 
 
+WEIGHTS, POSITIVE = torch.tensor([0.5, 2.0, 0.0, 1.5]), torch.tensor([3.0])
+
+
 REDUCED = {
+    "nll of weighted classes": lambda p, y, **how: F.nll_loss(
+        p.log_softmax(1), y, WEIGHTS.to(p.dtype), **how
+    ),
+    "nll without a class": lambda p, y, **how: F.nll_loss(p.log_softmax(1), y, ignore_index=1, **how),
+    "weighted classes": lambda p, y, **how: F.cross_entropy(p, y, WEIGHTS.to(p.dtype), **how),
+    "weighted, without a class": lambda p, y, **how: F.cross_entropy(
+        p, y, WEIGHTS.to(p.dtype), ignore_index=1, **how
+    ),
+    "smoothed": lambda p, y, **how: F.cross_entropy(p, y, label_smoothing=0.1, **how),
+    "smoothed, without the last": lambda p, y, **how: F.cross_entropy(
+        p, y, label_smoothing=0.3, ignore_index=3, **how
+    ),
+    "smoothed and weighted, without the first": lambda p, y, **how: F.cross_entropy(
+        p, y, WEIGHTS.to(p.dtype), label_smoothing=0.2, ignore_index=0, **how
+    ),
+    "weighted and smoothed shares": lambda p, y, **how: F.cross_entropy(
+        p, y.softmax(1), WEIGHTS.to(p.dtype), label_smoothing=0.2, **how
+    ),
+    "binary, weighted": lambda p, y, **how: F.binary_cross_entropy_with_logits(
+        p, y.sigmoid(), pos_weight=POSITIVE.to(p.dtype), **how
+    ),
     "mse": F.mse_loss,
     "l1": F.l1_loss,
     "huber": lambda p, y, **how: F.huber_loss(p, y, delta=0.4, **how),
@@ -664,6 +688,11 @@ REDUCED = {
 }
 
 
+OF_NUMBERS = [
+    name for name in REDUCED if name.startswith(("nll", "weighted", "smoothed")) and "shares" not in name
+]
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", REDUCED)
@@ -674,7 +703,7 @@ def test_losses_of_rows_and_of_maps_are_part_of_a_step(name, reduction, layout):
     for model, shape in ((maps, (5, 4, 6, 6)), (rows, (5, 4))):
         x, y = torch.randn(5, 3, 6, 6).to(memory_format=layout), torch.randn(shape)
         y = y.to(memory_format=layout) if y.dim() == 4 else y
-        y = y.argmax(1) if "nll" in name else y
+        y = y.argmax(1) if name in OF_NUMBERS else y
         twin = copy.deepcopy(model).double()
         step = optimize(model, torch.optim.SGD(model.parameters(), 0.01), loss)
         plain = torch.optim.SGD(twin.parameters(), 0.01)
@@ -686,6 +715,89 @@ def test_losses_of_rows_and_of_maps_are_part_of_a_step(name, reduction, layout):
             torch.testing.assert_close(step(x, y).double(), wanted.detach(), rtol=1e-5, atol=1e-5)
         assert step.is_fused
         close(dict(model.state_dict()), {n: v.float() for n, v in twin.state_dict().items()}, 1e-4)
+
+
+def averaging(is_shared=False):
+    """Two normalisations that average over all batches, and one that does not."""
+    torch.manual_seed(2)
+    first = nn.BatchNorm2d(6, momentum=None)
+    second = first if is_shared else nn.BatchNorm2d(6, momentum=None, affine=False)
+    body = [nn.Conv2d(3, 6, 3), first, nn.ReLU(), nn.Conv2d(6, 6, 3), second, nn.ReLU(), nn.BatchNorm2d(6)]
+    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+
+
+def test_averages_over_all_batches_are_part_of_a_step():
+    model = averaging()
+    twin = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.05))
+    plain = torch.optim.SGD(twin.parameters(), 0.05)
+    for _ in range(4):
+        x, y = torch.randn(5, 3, 8, 8) * 2 + 1, torch.arange(5) % 4
+        torch.testing.assert_close(step(x, y), eager_step(twin, plain, x, y), rtol=1e-4, atol=1e-5)
+        assert step.is_fused
+        close(dict(model.state_dict()), dict(twin.state_dict()), 1e-5)
+    assert model[1].momentum is None
+    for each in (model, twin):
+        each[1].eval()  # what it has averaged is used, and stays
+    torch.testing.assert_close(step(x, y), eager_step(twin, plain, x, y), rtol=1e-4, atol=1e-5)
+    close(dict(model.state_dict()), dict(twin.state_dict()), 1e-5)
+
+
+def test_averages_of_a_layer_that_is_used_twice_are_pytorchs():
+    model = averaging(is_shared=True)
+    twin = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.05))
+    plain = torch.optim.SGD(twin.parameters(), 0.05)
+    x, y = torch.randn(5, 3, 8, 8) * 2 + 1, torch.arange(5) % 4
+    with pytest.warns(UserWarning, match="updates the weights in PyTorch"):
+        step(x, y)
+    eager_step(twin, plain, x, y)
+    for _ in range(2):
+        torch.testing.assert_close(step(x, y), eager_step(twin, plain, x, y), rtol=1e-4, atol=1e-5)
+        close(dict(model.state_dict()), dict(twin.state_dict()), 1e-5)
+    assert model[1].momentum is None
+
+
+def as_steps(loss, x, y, count=3):
+    """A linear model with a loss, trained by whole steps and in eager mode."""
+    torch.manual_seed(3)
+    model = nn.Linear(x.shape[1], 4)
+    twin = copy.deepcopy(model)
+    step = optimize(model, torch.optim.SGD(model.parameters(), 0.1), loss)
+    plain = torch.optim.SGD(twin.parameters(), 0.1)
+    for _ in range(count):
+        plain.zero_grad()
+        wanted = loss(twin(x), y)
+        wanted.backward()
+        plain.step()
+        torch.testing.assert_close(step(x, y), wanted.detach(), rtol=1e-5, atol=1e-6, equal_nan=True)
+    return step
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("ignored", [-100, 2])
+@pytest.mark.parametrize("is_weighted", [True, False])
+def test_modules_of_weighted_and_smoothed_losses(is_weighted, ignored, smoothing):
+    """With labels that do not count among those that do."""
+    weights = WEIGHTS.clone() if is_weighted else None
+    loss = nn.CrossEntropyLoss(weights, ignore_index=ignored, label_smoothing=smoothing)
+    y = torch.tensor([0, 1, ignored, 3, 0, ignored])
+    assert as_steps(loss, torch.randn(6, 5), y).is_fused
+
+
+def test_weights_of_two_kinds_in_a_binary_loss():
+    loss = nn.BCEWithLogitsLoss(torch.rand(4), pos_weight=torch.rand(4))
+    assert as_steps(loss, torch.randn(6, 5), torch.rand(6, 4).round()).is_fused
+
+
+def test_labels_that_count_for_nothing_give_what_pytorch_gives():
+    """The mean over no weight is no number; labels that are no classes are refused."""
+    only = torch.full((6,), 2)  # of weight 0
+    as_steps(nn.CrossEntropyLoss(WEIGHTS.clone()), torch.randn(6, 5), only, count=1)
+    as_steps(nn.CrossEntropyLoss(label_smoothing=0.1), torch.randn(6, 5), torch.full((6,), -100), count=1)
+    step = as_steps(nn.CrossEntropyLoss(WEIGHTS.clone()), torch.randn(6, 5), torch.arange(6) % 2)
+    with pytest.raises((IndexError, RuntimeError)):
+        step(torch.randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 5]))
 
 
 def test_a_loss_of_two_shapes_is_pytorchs_with_its_warning():

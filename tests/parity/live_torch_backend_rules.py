@@ -213,6 +213,13 @@ ATTENDING = {
     "added": {"mask": torch.linspace(-2, 2, 81).reshape(9, 9)},
     "padded, mask, without shares": {"padded": True, "mask": TRIANGLE, "told": {"need_weights": False}},
     "dropout": {"dropout": 0.4},
+    "dropout without shares": {"dropout": 0.4, "told": {"need_weights": False}},
+    "dropout, causal": {
+        "dropout": 0.3,
+        "mask": TRIANGLE,
+        "told": {"need_weights": False, "is_causal": True},
+    },
+    "dropout, padded": {"dropout": 0.3, "padded": True, "mask": TRIANGLE, "told": {"need_weights": False}},
 }
 # What attention is made of, none of which may stay with PyTorch.
 PRODUCTS = ("linear.default", "matmul.default", "bmm.default", "baddbmm.default")
@@ -254,6 +261,60 @@ def test_attention_that_is_left_as_it_is():
     ours, eager, share = compared(module, [torch.randn(4, 3, 6, 6)])
     assert not wrong(ours, eager)
     assert share.taken >= 2 * len(AS_IT_IS)
+
+
+@pytest.mark.parametrize("needs", [True, False])
+@pytest.mark.parametrize("kind", ["conditions", "numbers"])
+def test_masks_of_each_image_and_head(kind, needs):
+    """They come as (images * heads, rows, columns); the axis of the images is taken apart by PyTorch."""
+    torch.manual_seed(2)
+    attend, first = torch.nn.MultiheadAttention(8, 2, 0.3, batch_first=True), torch.nn.Linear(6, 8)
+    mask = torch.rand(6, 5, 5) > 0.4 if kind == "conditions" else torch.randn(6, 5, 5)
+    mask = mask & ~torch.eye(5, dtype=torch.bool) if kind == "conditions" else mask
+
+    class Masked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.attend = first, attend
+
+        def forward(self, x, mask):
+            y = torch.tanh(self.first(x))
+            z, told = self.attend(y, y, y, attn_mask=mask, need_weights=needs)
+            return torch.tanh(z), told
+
+    ours, eager, share = compared(Masked(), [torch.randn(3, 5, 6), mask], seed=3)
+    assert not wrong(ours, eager)
+    assert not share.refused
+    left = {"matmul.default", "scaled_dot_product_attention.default", "softmax.int"}
+    assert share.left.keys().isdisjoint({f"aten.{name}" for name in left}), share.left
+
+
+@pytest.mark.parametrize("mask", [None, "conditions", "numbers"])
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_shares_of_attention_that_are_dropped(is_causal, mask):
+    """As a function, a row that may see nothing among them; seeds mean what they mean in eager mode."""
+    if is_causal and mask:
+        pytest.skip("PyTorch takes one of the two")
+    given = {None: None, "conditions": torch.rand(2, 1, 5, 5) > 0.5, "numbers": torch.randn(2, 1, 5, 5)}[mask]
+    if mask == "conditions":
+        given[0, 0, 1] = False
+
+    def attended(q, k, v):
+        q, k, v = torch.tanh(q), torch.tanh(k) @ torch.eye(4), torch.tanh(v)
+        f = torch.nn.functional.scaled_dot_product_attention
+        return f(q, k, v, given, 0.4, is_causal, scale=0.7)
+
+    share = Share()
+    called = on_engine(attended, share)
+    q, k, v = (torch.randn(2, 3, 5, 4, requires_grad=True) for _ in range(3))
+    found = []
+    for function in (called, attended):
+        torch.manual_seed(9)
+        y = function(q, k, v)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (q, k, v))))
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b)
+    assert not share.refused and not any("attention" in name for name in share.left), share.left
 
 
 def test_attention_of_any_number_of_images_and_for_predictions():

@@ -8,6 +8,9 @@ from tests.view.small_runs import recorded_bars
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+# One thread for scripts: these pages are small, and another process tests at the same time.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--js-flags=--single-threaded"]
+
 
 @pytest.fixture(scope="session")
 def browser():
@@ -16,7 +19,7 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
     with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield found
         found.close()
 

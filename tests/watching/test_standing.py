@@ -6,29 +6,32 @@ import pytest
 
 from kernelearn.errors import ArgumentError
 from kernelearn.recording import Run
-from kernelearn.watching.standing import stand
+from kernelearn.watching.standing import Standing
 from tests.watching.test_book import Program
 from tests.watching.test_opening import ABOUT, opened
 
 
-class Watching:
-    """A watcher of a program, as far as others see it."""
+class Watching(Standing):
+    """A watcher of a program."""
+
+    folder = watched = None
 
     def __init__(self, folder, model, **options):
-        self.folder, self.watched, self.is_writing = folder, model, True
-        self.book = opened(folder, every=1, **options).book(
+        self.folder, self.watched, self._is_on = folder, model, True
+        self._book = opened(folder, every=1, **options).book(
             {**ABOUT, "weights": {"layer/kernel": (3, 2)}}, model
         )
         self.program = Program()
-        self.program.step(self.book)
-        stand(self)
+        self.step()
+        self.stand()
 
-    def give_way(self):
-        self.is_writing = False
-        self.book.close("interrupted")
+    def step(self):
+        self.program.step(self._book)
 
-    def forget(self):
-        self.is_writing = False
+    def end(self, kind="finished"):
+        if self._is_on:
+            self._is_on = False
+            self._book.close(kind)
 
 
 @pytest.mark.parametrize(("place", "is_same"), [("run", False), ("run", True), ("next", True)])
@@ -49,7 +52,7 @@ def test_others_go_on(tmp_path):
     with pytest.raises(ArgumentError, match="overwrite=True"):
         opened(tmp_path / "a").book(ABOUT, models[1])
     for one in both:
-        one.program.step(one.book)
+        one.step()
         one.give_way()
     assert [Run(tmp_path / name).last_step for name in "ab"] == [2, 2]
 
@@ -62,6 +65,12 @@ def test_a_forked_process_leaves_the_run_alone(tmp_path):
     if not child:
         os._exit(int(watching.is_writing))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    watching.program.step(watching.book)
+    watching.step()
     watching.give_way()
     assert Run(tmp_path / "run").last_step == 2
+
+
+def test_one_that_nobody_has_any_more_closes_its_run(tmp_path):
+    watching = Watching(tmp_path / "run", object())
+    del watching
+    assert Run(tmp_path / "run").status == "interrupted"

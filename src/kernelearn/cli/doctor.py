@@ -3,9 +3,12 @@
 import os
 import platform
 from importlib import metadata
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from kernelearn.engine.cpu.machine.target import Target
 
 _OPTIONAL = (
     "scikit-learn",
@@ -86,7 +89,7 @@ def _compiled_engine() -> dict[str, Any]:
         chosen = target.current_target()
         report["target"] = f"{chosen.name} ({chosen.cpu})"
         report["vector width"] = f"{chosen.width} float32 numbers ({32 * chosen.width} bits)"
-        report["bfloat16 products"] = "in hardware" if chosen.has_bf16 else "emulated"
+        report["bfloat16 products"] = _bfloat16(chosen)
         report["threads"] = threads.get_num_threads()
         if report["compiling"] == "ok":
             report["peaks"] = _peaks(threads.get_num_threads())
@@ -96,6 +99,13 @@ def _compiled_engine() -> dict[str, Any]:
     report["cache folder"] = str(cache.folder() or "none")
     report["cache"] = f"{cache.state()}, {count} kernels, {readable_size(size)}"
     return report
+
+
+def _bfloat16(target: "Target") -> str:
+    """What multiplies numbers of mixed precision."""
+    if target.tiles:
+        return "in hardware (matrix tiles)"
+    return "in hardware (pairs)" if target.has_bf16 else "emulated"
 
 
 def _peaks(threads: int) -> str:

@@ -26,7 +26,7 @@ from kernelearn.layers.core.base import LAYERS, Layer
 from kernelearn.layers.core.own import is_own
 from kernelearn.models.model import Model
 from kernelearn.training.input_range import InputRange
-from kernelearn.training.steps.programs import CompileArguments
+from kernelearn.training.steps.compiled import CompileArguments
 
 MODEL, WEIGHTS = "model", "weights"
 # Before the names of arrays in a file of a whole model.

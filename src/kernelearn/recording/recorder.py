@@ -8,49 +8,22 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
-
-from kernelearn.data import Dataset
-from kernelearn.errors import ArgumentError, KernelearnError, StorageError
-from kernelearn.locks import FolderLock
+from kernelearn.errors import KernelearnError, StorageError
 from kernelearn.recording.arguments import checked_count, checked_folder
 from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
-from kernelearn.recording.capture.joining import Place, place_of
-from kernelearn.recording.capture.probes import Probes, make_probes
-from kernelearn.recording.capture.selection import (
-    STEP_FIELDS,
-    Selection,
-    about_model,
-    compiled_as,
-    is_same,
-    layer_of,
-    select,
-)
-from kernelearn.recording.capture.sizes import usual_shapes
-from kernelearn.recording.files.events import read_events
+from kernelearn.recording.capture.opening import AUTOMATIC
+from kernelearn.recording.capture.selection import Selection, layer_of
+from kernelearn.recording.capture.stepping import FOR_A_LEDGER, Stepping
 from kernelearn.recording.files.manifest import MANIFEST
-from kernelearn.recording.files.writer import EVENTS, INDEX, RunWriter, remove_run
-from kernelearn.recording.index import update_index
-from kernelearn.recording.interventions import do_on_all, of_events, rate_of, standing
+from kernelearn.recording.files.writer import RunWriter
 from kernelearn.recording.schedule import Stream
-from kernelearn.storage import PathLike, check_writable, readable_size, storage_error
-from kernelearn.training.callbacks.base import Callback, Logs
-from kernelearn.training.fingerprint import Fingerprint
-from kernelearn.training.steps.step import StepReport
+from kernelearn.storage import PathLike, check_writable, storage_error
+from kernelearn.training.callbacks.base import Logs
 
-DEFAULT_BATCH = 32
 _MARGIN_BYTES = 1_000_000
-# Part of `max_bytes` that the layers with a full history take at most without being asked for.
-_FULL_PART = 16
-# Fits of at most so many steps keep these histories whole however long it takes: a tenth of a second or so.
-_SHORT_FIT = 2000
-# A stride that is not given. Ledgers, maps: so many times in a fit, but at least every so many steps.
-_AUTOMATIC, _TIMES_A_FIT, _RAREST = -1, 20, 500
-# What the step before a ledger has to hold.
-_FOR_A_LEDGER = frozenset({Stream.KERNELS, Stream.STATE})
 
 
-class Recorder(Callback):
+class Recorder(Stepping):
     """Records a training, step by step, in a folder that `kernelearn.recording.Run` reads.
 
     Step k is the k-th update: the weights at step k are those after it, step 0 is the initial state. Every
@@ -122,31 +95,17 @@ class Recorder(Callback):
         super().__init__()
         self.folder = checked_folder("Recorder", "run_dir", run_dir)
         count = partial(checked_count, "Recorder")
-        self.wished: dict[str, int] = {
-            Stream.KERNELS: _AUTOMATIC if kernels_every is None else count("kernels_every", kernels_every, 1),
+        self.wished = {
+            Stream.KERNELS: AUTOMATIC if kernels_every is None else count("kernels_every", kernels_every, 1),
             Stream.GRADIENTS: count("gradients_every", gradients_every),
-            Stream.FULL: _AUTOMATIC if full_layers is None else 1,
-            Stream.LEDGER: _AUTOMATIC if ledger_every is None else count("ledger_every", ledger_every),
-            Stream.MAPS: _AUTOMATIC if maps_every is None else count("maps_every", maps_every),
+            Stream.FULL: AUTOMATIC if full_layers is None else 1,
+            Stream.LEDGER: AUTOMATIC if ledger_every is None else count("ledger_every", ledger_every),
+            Stream.MAPS: AUTOMATIC if maps_every is None else count("maps_every", maps_every),
             Stream.SNAPSHOTS: count("snapshots_every", snapshots_every, 1),
         }
         self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
         self.max_bytes = count("max_bytes", max_bytes, 1)
         self.overwrite = overwrite
-        self.rate_before: Any = None  # learning rate, or schedule, that the fit began with
-        self.run: str | None = None
-        self._place = Place(0, 0)
-        self._book: BudgetedWriter[Selection] | None = None
-        self._probes: Probes | None = None
-        self._has_begun = self._has_failed = False
-        self._full: Any = ()  # what `select` is told of the layers to record in full
-        self._seen = 0  # images of a stream so far
-        self._whole_at = -1  # the last step with all weights
-        self._due: frozenset[Stream] = frozenset()
-        # Of a model of any image size: the sizes of the batches whose ledgers are recorded, and whether one
-        # is still to come because the batch that it was due at had others.
-        self._shapes: Any = None
-        self._owes_ledger = False
 
     # --- hooks
 
@@ -169,7 +128,7 @@ class Recorder(Callback):
         if self._book is not None:
             self._due = self._book.schedule.due(self._place.step + 1)
             if self._owes_ledger:
-                self._due |= {Stream.LEDGER, Stream.GRADIENTS, *_FOR_A_LEDGER}
+                self._due |= {Stream.LEDGER, Stream.GRADIENTS, *FOR_A_LEDGER}
             taken = self._book.selection
             self.model.watch_step(self._buffers(taken))
             if Stream.LEDGER in self._due:
@@ -229,272 +188,7 @@ class Recorder(Callback):
         self._open_segment(book, book.writer.streams[Stream.STEPS].layout.capacity)
         self._full = asked
 
-    # --- beginning
-
-    def _begin(self) -> None:
-        """Find the place in the run, and write the state from which training starts."""
-        if self.overwrite:
-            self._remove_old()
-        automatic = [n for n, every in self.wished.items() if every == _AUTOMATIC and self._may_thin(n)]
-        fingerprint = self.model.training_fingerprint()
-        self.rate_before = rate_of(self.model.optimizer)
-        is_resumed = self.run is not None and (self.folder / MANIFEST).exists()
-        self._shapes, self._owes_ledger = usual_shapes(self.model), False
-        writer = self._open(fingerprint)
-        if is_resumed:
-            self._do_again(writer)
-        self._full, strides = self._full_layers(), self._strides()
-        if self._full == ():
-            strides[Stream.FULL] = 0
-        self._book = book = BudgetedWriter[Selection](writer, self.max_bytes, strides, automatic)
-        self.overwrite, self.run = False, book.writer.content["run"]
-        self._probes = self._make_probes() if book.every[Stream.MAPS] else None
-        self._open_segment(book, self.params.get("batch_size") or DEFAULT_BATCH)
-        self._look_ahead(book)
-        about = {"every": book.every, "epochs": self.params.get("epochs"), "fingerprint": fingerprint}
-        how = {"seed": self.model.fit_state.seed, "compiled": compiled_as(self.model)}
-        book.event("begun", self._place.step, **about, **how)
-        self._has_begun = True
-
-    def _do_again(self, writer: RunWriter) -> None:
-        """What was done by hand and still holds, for a training that was killed and resumed.
-
-        Its checkpoint has the weights, but neither a layer that was frozen nor a learning rate.
-        """
-        try:
-            events, _ = read_events(self.folder / EVENTS)
-            before = (one for one in of_events(events) if one.step <= self._place.step)
-            for done in standing(before):
-                do_on_all(self.model, done, self.rate_before)
-        except BaseException:
-            writer.close()
-            raise
-
-    def _open(self, fingerprint: Fingerprint) -> RunWriter:
-        """The run's writer, at the place where this fit goes on."""
-        model = self.model
-        if not (self.folder / MANIFEST).exists():
-            self._place = Place(0, -model.optimizer.iterations)
-            return RunWriter.create(self.folder, about_model(model))
-        writer = RunWriter.reopen(self.folder)
-        try:
-            paths, done = model.weight_paths(), model.optimizer.iterations
-            self._place = place_of(self.folder, paths, done, self.run, fingerprint)
-            if writer.last_step is not None and writer.last_step > self._place.step:
-                writer.rewind(self._place.step)
-        except BaseException:
-            writer.close()
-            raise
-        return writer
-
-    def _strides(self) -> dict[str, int]:
-        """The strides that were asked for, with numbers where they were left to this class."""
-        total = self._steps_in_all()
-        rare = int(min(_RAREST, max(1, total // _TIMES_A_FIT)))
-        automatic: dict[str, int] = {
-            Stream.KERNELS: 1,
-            Stream.FULL: 1,
-            Stream.LEDGER: rare,
-            Stream.MAPS: rare,
-        }
-        return {
-            name: automatic[name] if every == _AUTOMATIC else every for name, every in self.wished.items()
-        }
-
-    def _full_layers(self) -> Any:
-        """The layers to record in full: those asked for, or None to choose them, or () without room."""
-        chosen = select(self.model, self.layers, (), 1, full=self.full_layers, shapes=self._shapes)
-        layout = chosen.layouts.get(Stream.FULL)
-        size = 0 if layout is None else layout.record_bytes * self._steps_in_all()
-        is_small = size <= self.max_bytes // _FULL_PART
-        return self.full_layers if layout is not None and (is_small or self.full_layers is not None) else ()
-
-    def _steps_in_all(self) -> int:
-        per_epoch, epochs = self.params.get("steps"), self.params.get("epochs")
-        return per_epoch * epochs if per_epoch and epochs else _TIMES_A_FIT * _RAREST
-
-    def _may_thin(self, stream: str) -> bool:
-        """Whether a stream whose stride is left to this class may come less often to save time."""
-        return stream != Stream.FULL or self._steps_in_all() > _SHORT_FIT
-
-    def _remove_old(self) -> None:
-        with FolderLock(self.folder):
-            remove_run(self.folder)
-
-    def _make_probes(self) -> Probes | None:
-        layers = select(self.model, self.layers, (), 1, shapes=self._shapes).about["layers"]
-        return make_probes(self.model, self.probe_images, list(layers))
-
-    def _open_segment(self, book: BudgetedWriter[Selection], capacity: int, has_start: bool = True) -> None:
-        """Go on with the layout of the run, or begin a segment of another one.
-
-        Args:
-            has_start: write the state of now as that of the step before.
-        """
-        names = self._metric_names()
-        selection = select(self.model, self.layers, names, capacity, self._probes, self._full, self._shapes)
-        ids = "rows" if isinstance(self.model.fit_data, Dataset) else "order"
-        about = {**selection.about, "offset": self._place.offset, "ids": ids}
-        if book.writer.content["segments"] and is_same(book.writer.segment, selection.layouts, about):
-            book.go_on_with(selection)
-            return
-        book.begin_segment(selection, self._place.step, about)
-        if has_start:
-            self._write_start(book, selection)
-
-    def _write_start(self, book: BudgetedWriter[Selection], selection: Selection) -> None:
-        """The state before the first step of a segment, under the step before it."""
-        full = (Stream.FULL,) if book.every[Stream.FULL] else ()
-        step = self._place.step
-        needed = book.size(Stream.SNAPSHOTS, Stream.STATE, Stream.KERNELS, Stream.STEPS, *full)
-        if not book.has_room(needed):
-            raise ArgumentError(
-                f"Recorder: max_bytes={self.max_bytes:,} has no room for the first state of the model, which "
-                f"takes {needed:,} bytes (of the run {book.used:,} are used). Raise max_bytes."
-            )
-        if self._probes is not None and not book.has_room(needed + book.size(Stream.PROBES, Stream.MAPS)):
-            self._probes = None
-            book.change({Stream.MAPS: 0}, step)
-        if self._probes is not None:
-            book.put(Stream.PROBES, step, self._probes.arrays())
-            book.put(Stream.MAPS, step, self._probes.maps())
-        book.put(Stream.SNAPSHOTS, step, selection.snapshot)
-        self._whole_at = step
-        book.put(Stream.STATE, step, selection.state)
-        book.put(Stream.KERNELS, step, selection.weights)
-        for stream in full:
-            book.put(stream, step, selection.full_record({}))
-        book.put(Stream.STEPS, step, {"loss": np.nan, "learning_rate": self.model.optimizer.learning_rate})
-        book.writer.commit()
-
-    def _metric_names(self) -> list[str]:
-        logs = self.model.results()
-        return [n for n, value in logs.items() if n not in STEP_FIELDS and np.ndim(value) == 0]
-
-    def _look_ahead(self, book: BudgetedWriter[Selection]) -> None:
-        """Let what is still to come of this fit have room."""
-        if book.is_planned(self._place.step):
-            return
-        per_epoch, epochs, state = self.params.get("steps"), self.params.get("epochs"), self.model.fit_state
-        steps = max(per_epoch * (epochs - state.epoch) - state.batch, 0) if per_epoch and epochs else None
-        book.look_ahead(self._place.step, steps, per_epoch)
-
-    # --- steps
-
-    def _buffers(self, selection: Selection) -> dict[str, str]:
-        """The buffers that a step has to give back, for what is due, but for those of a ledger."""
-        if Stream.GRADIENTS in self._due:
-            return selection.gradient_buffers
-        return selection.full_buffers if Stream.FULL in self._due else {}
-
-    def _record_step(self, book: BudgetedWriter[Selection], batch: int, logs: Mapping[str, Any]) -> None:
-        report, step = self.model.last_step, self.model.optimizer.iterations + self._place.offset
-        if step == self._place.step:
-            book.event("not finite", step, loss=report.loss)
-            return
-        book.check_room()
-        rows = report.batch.rows
-        if rows > book.writer.streams[Stream.STEPS].layout.capacity:
-            # Larger batches need larger records; the state before this step is in the segment before.
-            self._open_segment(book, max(rows, 2 * book.writer.streams[Stream.STEPS].layout.capacity), False)
-        self._look_ahead(book)
-        self._record_due(book, step, report.buffers, rows)
-        self._record_numbers(book, step, batch, report, rows, logs)  # makes the step count: the last
-        book.writer.commit()
-        self._place = Place(step, self._place.offset)
-
-    def _record_due(
-        self, book: BudgetedWriter[Selection], step: int, buffers: Mapping[str, Any], rows: int
-    ) -> None:
-        """Everything that is due at the step, as far as it has room; a ledger only with its gradients."""
-        due, taken = self._due_here(book, step, buffers), book.selection
-        records: dict[Stream, Any] = {
-            Stream.KERNELS: taken.weights,
-            Stream.STATE: taken.state,
-            Stream.FULL: lambda: taken.full_record(buffers),
-            Stream.GRADIENTS: lambda: {name: buffers[name] for name in taken.gradient_buffers},
-            Stream.LEDGER: lambda: {name: buffers[name] for name in taken.ledger_buffers},
-            **({} if self._probes is None else {Stream.MAPS: self._probes.maps}),
-        }
-        book.put_due(step, due, records, rows)
-        is_beside_ledger = self._owes_ledger or Stream.LEDGER in due or book.schedule.is_beside_ledger(step)
-        if taken.is_small and is_beside_ledger:
-            self._record_all(book, step)
-
-    def _record_all(self, book: BudgetedWriter[Selection], step: int) -> None:
-        """All weights of the model: once at a step, whatever they are wanted for."""
-        if self._whole_at != step and book.put_if_room(Stream.SNAPSHOTS, step, book.selection.snapshot):
-            self._whole_at = step
-
-    def _due_here(
-        self, book: BudgetedWriter[Selection], step: int, buffers: Mapping[str, Any]
-    ) -> frozenset[Stream]:
-        """What is due, without a ledger of images of other sizes: the next batch of its own has one."""
-        if Stream.LEDGER not in self._due:
-            return self._due
-        self._owes_ledger = not all(name in buffers for name in book.selection.ledger_buffers)
-        if not self._owes_ledger:
-            return self._due
-        return (book.schedule.due(step) | _FOR_A_LEDGER) - {Stream.LEDGER}
-
-    def _record_numbers(
-        self,
-        book: BudgetedWriter[Selection],
-        step: int,
-        batch: int,
-        report: StepReport,
-        rows: int,
-        logs: Mapping[str, Any],
-    ) -> None:
-        """What is recorded of every step, in the order of `selection.STEP_FIELDS`."""
-        metrics = [_number(logs.get(name)) for name in book.selection.about["metrics"]]
-        labels = self._labels(report)
-        counts = self.model.fit_state.epoch, batch, self.model.optimizer.iterations, labels is not None
-        images = self._next_images(rows) if report.rows is None else report.rows
-        arrays = {"images": images, "labels": -1 if labels is None else labels}
-        book.put_step(step, (report.loss, report.learning_rate, *metrics, *counts), arrays, rows)
-
-    def _labels(self, report: StepReport) -> np.ndarray | None:
-        data = self.model.fit_data
-        if report.rows is not None and data.has_classes:
-            return np.asarray(data.labels[report.rows])
-        return report.batch.class_numbers()
-
-    def _next_images(self, rows: int) -> np.ndarray:
-        """Numbers for images that have none: in the order in which they come."""
-        self._seen += rows
-        return np.arange(self._seen - rows, self._seen)
-
-    def _record_epoch(self, book: BudgetedWriter[Selection], epoch: int, logs: Mapping[str, Any]) -> None:
-        step = self._place.step
-        if book.schedule.ends_epoch(epoch) or epoch + 1 == self.params.get("epochs"):
-            self._record_all(book, step)
-            book.writer.commit()
-        book.event("epoch", step, epoch=epoch, logs={k: v for k, v in logs.items() if np.ndim(v) == 0})
-
-    # --- ending
-
-    def _end(self, book: BudgetedWriter[Selection], kind: str) -> None:
-        """Finish the run."""
-        book.writer.take_back()
-        book.event(kind, self._place.step)
-        if kind == "finished":
-            self._make_index(book)
-
-    def _make_index(self, book: BudgetedWriter[Selection]) -> None:
-        """Bring the index up to date; it is left out where it breaks the budget after all."""
-        if not book.has_index:
-            return
-        update_index(self.folder)
-        if book.writer.used_bytes() <= self.max_bytes:
-            return
-        (self.folder / INDEX).unlink(missing_ok=True)
-        warnings.warn(
-            f"Recorder: {INDEX} does not fit into max_bytes ({readable_size(self.max_bytes)}) and is left "
-            "out; everything that it would hold is in the records.",
-            UserWarning,
-            stacklevel=3,
-        )
+    # --- where the disk fails
 
     def _guarded(self, action: Any, *arguments: Any) -> None:
         """Run an action that writes. If the disk fails, recording ends, says so, and training goes on."""
@@ -524,10 +218,3 @@ class Recorder(Callback):
         if book is not None:
             with suppress(OSError):
                 book.writer.close()
-
-
-def _number(value: Any) -> float:
-    """A metric as a number; NaN for one that has a value for each class."""
-    if isinstance(value, float):
-        return value
-    return float(value) if value is not None and np.ndim(value) == 0 else float("nan")

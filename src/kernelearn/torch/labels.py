@@ -21,9 +21,13 @@ class Labels:
 
     Args:
         positions: name of an input of the program -> its number among what is given.
+        uncounted: name of class numbers that become rows of ones and zeros -> the number of those that do not
+            count.
     """
 
-    def __init__(self, step: CutStep, positions: Mapping[str, int]) -> None:
+    def __init__(
+        self, step: CutStep, positions: Mapping[str, int], uncounted: Mapping[str, int] | None = None
+    ) -> None:
         buffers = step.program.buffers
         self._checks = list(step.plan.checks)
         self._positions = {
@@ -49,8 +53,18 @@ class Labels:
             if root in positions
         ]
 
+        # Class numbers that become rows: their position, the number of classes, and what does not count.
+        rows = [(step.plan.root(op.inputs[0]), op) for op in step.program.operations if op.inputs]
+        self._rows = [
+            (positions[root], op.attrs["depth"], (uncounted or {}).get(root))
+            for root, op in rows
+            if op.operator == "one_hot" and root in positions
+        ]
+
     def are_usual(self, inputs: Sequence[Any]) -> bool:
         """Whether a program may compute with them."""
+        if not all(_are_classes(inputs[position], *limits) for position, *limits in self._rows):
+            return False
         if self._choosing and not _are_below(self._choosing, inputs):
             return False
         if not self._checks or (self._are_labels_all and _are_below(self._classes, inputs)):
@@ -74,3 +88,9 @@ def _are_below(limits: Sequence[tuple[int, int]], inputs: Sequence[Any]) -> bool
         if int(low) < 0 or int(high) >= limit:
             return False
     return True
+
+
+def _are_classes(numbers: torch.Tensor, classes: int, uncounted: int | None) -> bool:
+    """Whether all numbers are classes, or do not count."""
+    is_class = (numbers >= 0) & (numbers < classes)
+    return bool((is_class if uncounted is None else is_class | (numbers == uncounted)).all())

@@ -58,7 +58,7 @@ class RegionCall:
         self._seen: Seen | None = None
         self._renewing = threads.RunLock()
         names = {region.declared[n].buffer.name: i for i, n in enumerate(inputs) if n in region.declared}
-        self._labels = Labels(self.step, names)
+        self._labels = Labels(self.step, names, region.uncounted)
         self.given = given_of(self.step, region, inputs, read_by_backward(finished.program))
         self.counted = next(g.position for g in self.given if is_batched(inputs[g.position]))
         self.results = [

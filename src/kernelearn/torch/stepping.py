@@ -12,6 +12,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from kernelearn.torch.backend import compile_graph
+from kernelearn.torch.cumulative import Cumulative
 from kernelearn.torch.graphs.capture import capture
 from kernelearn.torch.inside import TorchDynamoException
 from kernelearn.torch.measuring import Choice, Measured, check_options, is_wanted
@@ -51,6 +52,7 @@ class Step:
         self._failure: Exception | None = None
         self._settings: Any = None
         self._options = options
+        self._cumulative = Cumulative(model)
         # NOTE: what Dynamo knows of sizes belongs to code, so that another model's would be met here as well.
         self._loss_of = with_own_code(self._loss_of)  # type: ignore[method-assign]
         self._whole: Callable[..., Any] = self._compiled()
@@ -70,7 +72,7 @@ class Step:
             self._settings, self._whole, self._failure = settings, self._compiled(), None
         if self._failure is None:
             try:
-                loss: torch.Tensor = self._whole(*batch)
+                loss = self._in_one_program(*batch)
             except NotWhole as error:
                 self._failure = error
                 warn_once(f"kernelearn updates the weights in PyTorch: {error}")
@@ -88,6 +90,12 @@ class Step:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _in_one_program(self, *batch: Any) -> torch.Tensor:
+        if not self._cumulative:
+            return self._whole(*batch)  # type: ignore[no-any-return]
+        with self._cumulative.as_numbers():
+            return self._whole(*batch)  # type: ignore[no-any-return]
 
     def _loss_of(self, *batch: Any) -> Any:
         return self.loss(self.model(*batch[:-1]), batch[-1])

@@ -71,7 +71,7 @@ class Bound:
         self.loss = self.step.number(loss.name)
         self.numbers = [[self.step.number(name) for name in group] for group in names]
         named = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
-        self.labels = Labels(self.step, named)
+        self.labels = Labels(self.step, named, region.uncounted)
         # Counters of the optimiser's steps that are equal for certain, and their versions.
         self._counts: list[torch.Tensor] = []
         self._versions: list[int] = []

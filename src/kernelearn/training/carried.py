@@ -16,12 +16,12 @@ from kernelearn.training.steps.updating import Carried, carried_shapes, kind_of
 
 if TYPE_CHECKING:
     from kernelearn.engine.variable import Variable
-    from kernelearn.training.trainer import Trainer
+    from kernelearn.training.methods.base import TrainerBase
 
 Flags = dict[str, list[bool]]
 
 
-def flags_of(model: Trainer) -> Flags:
+def flags_of(model: TrainerBase) -> Flags:
     """Which layers and weights may be trained, in their order."""
     return {
         "layers": [bool(layer.trainable) for layer in _layers(model)],
@@ -29,14 +29,14 @@ def flags_of(model: Trainer) -> Flags:
     }
 
 
-def owners_of(model: Trainer) -> list[int] | None:
+def owners_of(model: TrainerBase) -> list[int] | None:
     """For every array of the optimiser the number of its weight; None where one does not say."""
     numbers = {id(weight): number for number, weight in enumerate(model.weights)}
     found = [numbers.get(_weight_id(slot), -1) for slot in model.programs.slots.values()]
     return None if -1 in found else found
 
 
-def restore_flags(model: Trainer, flags: Flags) -> bool:
+def restore_flags(model: TrainerBase, flags: Flags) -> bool:
     """Freeze and release as it was; whether anything changed.
 
     Raises: FormatError for another number of layers or weights.
@@ -65,7 +65,7 @@ class SavedSlots:
     Raises: FormatError if they are not those of this model and optimiser.
     """
 
-    def __init__(self, model: Trainer, owners: Sequence[int], arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, model: TrainerBase, owners: Sequence[int], arrays: dict[str, np.ndarray]) -> None:
         self.weights: Sequence[Variable] = model.weights
         if len(owners) != len(arrays) or not all(0 <= number < len(self.weights) for number in owners):
             raise FormatError("The saved state does not say whose the optimiser's arrays are.")

@@ -22,7 +22,7 @@ from kernelearn.training.steps.step import Arrays
 if TYPE_CHECKING:
     from kernelearn.engine.variable import Variable
     from kernelearn.training.callbacks.base import Callback
-    from kernelearn.training.trainer import Trainer
+    from kernelearn.training.methods.base import TrainerBase
 
 KIND = "training checkpoint"
 _ARRAY = "__array__"
@@ -45,7 +45,7 @@ _SHAPE = {
 
 
 def save_checkpoint(
-    path: PathLike, model: "Trainer", callbacks: Iterable["Callback"] = (), **about: Any
+    path: PathLike, model: "TrainerBase", callbacks: Iterable["Callback"] = (), **about: Any
 ) -> None:
     """Write the state of a run, atomically.
 
@@ -78,7 +78,7 @@ def read_about(path: PathLike) -> dict[str, Any]:
     return about
 
 
-def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callback"] = ()) -> None:
+def load_checkpoint(path: PathLike, model: "TrainerBase", callbacks: Iterable["Callback"] = ()) -> None:
     """Put the state of a run back into a model and callbacks that were made by the same code.
 
     Callbacks are matched by their class, and by their order among those of one class. A new callback starts
@@ -113,7 +113,7 @@ def load_checkpoint(path: PathLike, model: "Trainer", callbacks: Iterable["Callb
         )
 
 
-def state_of(model: "Trainer") -> tuple[dict[str, Any], Arrays]:
+def state_of(model: "TrainerBase") -> tuple[dict[str, Any], Arrays]:
     """Everything that decides the rest of a run: (JSON values, arrays)."""
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     values: dict[str, Any] = {"input_range": dict(model.input_range.largest)}
@@ -132,7 +132,7 @@ def state_of(model: "Trainer") -> tuple[dict[str, Any], Arrays]:
     return values, arrays
 
 
-def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> None:
+def restore_state(model: "TrainerBase", values: dict[str, Any], arrays: Arrays) -> None:
     """Take over what `state_of` gave.
 
     Raises: FormatError if it belongs to another model or optimiser; nothing is changed then.
@@ -156,7 +156,7 @@ def restore_state(model: "Trainer", values: dict[str, Any], arrays: Arrays) -> N
         model.fit_state.restore(values["fit"])
 
 
-def _restore_by_weight(model: "Trainer", values: dict[str, Any], saved: Arrays) -> None:
+def _restore_by_weight(model: "TrainerBase", values: dict[str, Any], saved: Arrays) -> None:
     """Weights by their order, the optimiser's arrays by the weights that they are carried for."""
     slots = {n.removeprefix(_SLOTS): a for n, a in saved.items() if n.startswith(_SLOTS)}
     weights = [array for name, array in saved.items() if not name.startswith(_SLOTS)]
@@ -170,7 +170,7 @@ def _restore_by_weight(model: "Trainer", values: dict[str, Any], saved: Arrays) 
         model.programs.build_anew()
 
 
-def _restore_in_order(model: "Trainer", saved: Arrays) -> None:
+def _restore_in_order(model: "TrainerBase", saved: Arrays) -> None:
     """Everything by its order: a state that does not say whose the optimiser's arrays are."""
     expected = _variables(model)
     if [_place(n, v.shape) for n, v in expected.items()] != [_place(n, a.shape) for n, a in saved.items()]:
@@ -179,7 +179,7 @@ def _restore_in_order(model: "Trainer", saved: Arrays) -> None:
         variable.assign(array)
 
 
-def _variables(model: "Trainer") -> dict[str, "Variable"]:
+def _variables(model: "TrainerBase") -> dict[str, "Variable"]:
     """What training changes: weights by their number, slots of the optimiser by name."""
     weights: dict[str, Variable] = {f"weights/{i:04d}": w for i, w in enumerate(model.weights)}
     return {**weights, **{f"{_SLOTS}{name}": slot for name, slot in model.programs.slots.items()}}

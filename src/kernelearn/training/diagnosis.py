@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from kernelearn.engine.executor import ReferenceExecutable
-from kernelearn.training.steps.programs import StepProgram
 from kernelearn.training.steps.step import Batch, Clock
+from kernelearn.training.steps.step_program import StepProgram
 
 _REMEDY = "Lower the learning rate, scale the inputs to about [0, 1], or clip gradients (clipnorm=1.0)."
 

@@ -25,9 +25,9 @@ from kernelearn.training.own.fitting import overrides
 
 if TYPE_CHECKING:
     from kernelearn.optimizers import Optimizer
+    from kernelearn.training.methods.base import TrainerBase
     from kernelearn.training.plan import FitPlan, Validation
     from kernelearn.training.steps.objectives import Objective
-    from kernelearn.training.trainer import Trainer
 
 # Name of a part -> what the text is about, for people.
 PARTS = {
@@ -52,7 +52,7 @@ _NONE = "none"
 Fingerprint = dict[str, str]
 
 
-def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
+def fingerprint(model: TrainerBase, plan: FitPlan) -> Fingerprint:
     """Part -> text, which any change of that part changes. Reads all data once (about a second a gigabyte).
 
     Args:
@@ -78,7 +78,7 @@ def fingerprint(model: Trainer, plan: FitPlan) -> Fingerprint:
     }
 
 
-def _shards(model: Trainer) -> str:
+def _shards(model: TrainerBase) -> str:
     programs = model.programs
     # NOTE: the usual transport is not written, so that a training from before there was another goes on.
     other = [programs.transport] if programs.transport != TRANSPORTS[0] else []
@@ -121,7 +121,7 @@ def _differ(part: str, saved: Mapping[str, str], now: Mapping[str, str], rate: s
     return texts[0] != texts[1]
 
 
-def network_fingerprint(model: Trainer) -> str:
+def network_fingerprint(model: TrainerBase) -> str:
     """Of the structure of a network: the same for one that is built again and gets other automatic names."""
     config: Any
     try:
@@ -147,7 +147,7 @@ def _numbered(key: str, part: Any, numbers: dict[str, int]) -> Any:
     return _without_names(part, numbers)
 
 
-def _own_code(model: Trainer) -> list[str]:
+def _own_code(model: TrainerBase) -> list[str]:
     """The texts of the methods of training that a model defines itself."""
     names = ("compute_loss", "compute_metrics", "train_step")
     return [_function(getattr(type(model), name)) for name in names if overrides(model, name)]
@@ -163,7 +163,7 @@ def _objective(objective: Objective) -> Any:
     ]
 
 
-def _optimizer(model: Trainer) -> Any:
+def _optimizer(model: TrainerBase) -> Any:
     optimizer = model.optimizer
     if optimizer is None:
         return None

@@ -26,6 +26,7 @@ from kernelearn.training.state import FitState
 from kernelearn.training.steps.step import Batch, StepReport
 
 if TYPE_CHECKING:
+    from kernelearn.training.methods.base import TrainerBase
     from kernelearn.training.trainer import Trainer
 
 
@@ -126,7 +127,7 @@ def _number(state: FitState) -> int:
 
 
 def run_own(
-    model: Trainer,
+    model: TrainerBase,
     kind: str,
     batch: tuple[Any, Any, Any],
     seed: int,
@@ -150,7 +151,9 @@ def run_own(
     return logs
 
 
-def own_on_batch(model: Trainer, kind: str, x: Any, y: Any, weight: Any, class_weight: Any) -> dict[str, Any]:
+def own_on_batch(
+    model: TrainerBase, kind: str, x: Any, y: Any, weight: Any, class_weight: Any
+) -> dict[str, Any]:
     """One step of the model's own on one batch of arrays.
 
     Raises: ArgumentError for class weights.
@@ -169,7 +172,7 @@ def own_on_batch(model: Trainer, kind: str, x: Any, y: Any, weight: Any, class_w
     return run_own(model, kind, batch, seed, model.own_count)
 
 
-def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = None) -> float:
+def train_on(model: TrainerBase, batch: Batch, seed: int, rows: np.ndarray | None = None) -> float:
     """Run one training step and collect what it gave; its loss.
 
     Args:
@@ -189,7 +192,7 @@ def train_on(model: Trainer, batch: Batch, seed: int, rows: np.ndarray | None = 
     return loss
 
 
-def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
+def _watched(model: TrainerBase, batch: Batch) -> dict[str, str] | None:
     """Label -> buffer of what callbacks asked for of the step on this batch; None where nobody did."""
     asked, only_at = model.watched, model.watched_at
     model.watched, model.watched_at = None, {}
@@ -200,7 +203,7 @@ def _watched(model: Trainer, batch: Batch) -> dict[str, str] | None:
 
 
 def test(
-    model: Trainer,
+    model: TrainerBase,
     plan: Pass,
     watchers: CallbackList,
     sharing: together.Sharing,
@@ -236,7 +239,7 @@ def test(
     return logs
 
 
-def _begun(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | None) -> Iterator[Batch]:
+def _begun(model: TrainerBase, plan: Pass, watchers: CallbackList, read: Choice | None) -> Iterator[Batch]:
     """The batches of a test, each announced."""
     for number, (bx, by, weight) in enumerate(plan.batches(read)):
         watchers.on_test_batch_begin(number)
@@ -246,7 +249,7 @@ def _begun(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | No
         yield batch
 
 
-def predict(model: Trainer, plan: Pass, watchers: CallbackList, sharing: together.Sharing) -> list[Any]:
+def predict(model: TrainerBase, plan: Pass, watchers: CallbackList, sharing: together.Sharing) -> list[Any]:
     """Each output for all samples of a pass."""
     model.programs.look_for_changes()
     found = Predictions(len(model.outputs), plan)
@@ -259,7 +262,9 @@ def predict(model: Trainer, plan: Pass, watchers: CallbackList, sharing: togethe
     return found.outputs()
 
 
-def _begun_images(model: Trainer, plan: Pass, watchers: CallbackList, read: Choice | None) -> Iterator[Batch]:
+def _begun_images(
+    model: TrainerBase, plan: Pass, watchers: CallbackList, read: Choice | None
+) -> Iterator[Batch]:
     """The batches of a prediction, each announced."""
     for number, (bx, _, _) in enumerate(plan.batches(read)):
         watchers.on_predict_batch_begin(number)

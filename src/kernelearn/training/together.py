@@ -32,8 +32,8 @@ from kernelearn.training.steps.step import Batch, StepResult
 
 if TYPE_CHECKING:
     from kernelearn.training.callbacks import Callback, CallbackList
+    from kernelearn.training.methods.base import TrainerBase
     from kernelearn.training.plan import Pass
-    from kernelearn.training.trainer import Trainer
 
 Results = Iterator[tuple[Batch, StepResult]]
 
@@ -81,7 +81,7 @@ def drop_writers(watchers: CallbackList) -> None:
         watchers.drop(lambda callback: callback.on_first_only)
 
 
-def check_shared(model: Trainer, check: Callable[[], None]) -> None:
+def check_shared(model: TrainerBase, check: Callable[[], None]) -> None:
     """Make sure that the work can be shared, and that all processes train the same in the same way.
 
     Args:
@@ -126,7 +126,7 @@ def _check_alike(found: Sequence[dict[str, str]]) -> None:
             )
 
 
-def share_state(model: Trainer, watchers: Iterable[Callback]) -> None:
+def share_state(model: TrainerBase, watchers: Iterable[Callback]) -> None:
     """Give weights, optimiser and callbacks of the first process to all: it may have restored them."""
     if not are_several():
         return
@@ -143,7 +143,7 @@ def share_state(model: Trainer, watchers: Iterable[Callback]) -> None:
             callback.set_state(state)
 
 
-def check_same_weights(model: Trainer) -> None:
+def check_same_weights(model: TrainerBase) -> None:
     """Make sure, at the end of an epoch, that nothing but the training has moved weights.
 
     Raises: ArgumentError on every process: they would go on with gradients of different networks.
@@ -160,26 +160,26 @@ def check_same_weights(model: Trainer) -> None:
         )
 
 
-def _digest_of_weights(model: Trainer) -> str:
+def _digest_of_weights(model: TrainerBase) -> str:
     weights = hashlib.blake2b()
     for weight in model.weights:
         weights.update(np.ascontiguousarray(weight.numpy()).data)
     return weights.hexdigest()
 
 
-def begun_outside_of_fit(model: Trainer) -> int:
+def begun_outside_of_fit(model: TrainerBase) -> int:
     """Before a first step on a single batch: weights and optimiser of the first process for all; the seed."""
     share_state(model, ())
     return seed_of(config.next_seed())
 
 
-def share_stop(model: Trainer) -> None:
+def share_stop(model: TrainerBase) -> None:
     """Stop where the first process stops."""
     if are_several():
         model.stop_training = bool(world.exchange().told(bool(model.stop_training)))
 
 
-def follow_first(model: Trainer) -> None:
+def follow_first(model: TrainerBase) -> None:
     """Before a step: take over what callbacks of the first process want to see, and did to the model."""
     done, model.done_to_first = model.done_to_first, []
     if not are_several():
@@ -197,7 +197,7 @@ def shared_data(data: Any, what: str) -> Any:
     return shared_stream(data, world.exchange(), what)
 
 
-def rows_read(model: Trainer, data: Any) -> Choice | None:
+def rows_read(model: TrainerBase, data: Any) -> Choice | None:
     """Which rows of each batch this process reads to train on; None for all of them."""
     if not are_several() or not isinstance(data, Dataset) or model.programs.own_steps.has("train"):
         return None
@@ -252,7 +252,7 @@ class Sharing:
     are_several: bool = False
     read: Choice | None = None
 
-    def results(self, model: Trainer, batches: Iterable[Batch], kind: str = "test") -> Results:
+    def results(self, model: TrainerBase, batches: Iterable[Batch], kind: str = "test") -> Results:
         """Each batch with what its step gives."""
         return (
             _shared_results(model, batches, kind) if self.are_several else _own_results(model, batches, kind)
@@ -265,7 +265,7 @@ def sharing_in_fit(plan: Pass) -> Sharing:
 
 
 @contextlib.contextmanager
-def shared_pass(model: Trainer, plan: Pass, purpose: str) -> Iterator[Sharing]:
+def shared_pass(model: TrainerBase, plan: Pass, purpose: str) -> Iterator[Sharing]:
     """How a pass of `evaluate` or `predict` is shared: where all processes ask for the same.
 
     Where one asks alone, or with other data or weights, it computes everything itself. A single batch is
@@ -283,19 +283,19 @@ def shared_pass(model: Trainer, plan: Pass, purpose: str) -> Iterator[Sharing]:
         yield Sharing()
 
 
-def _question(model: Trainer, plan: Pass) -> bytes:
+def _question(model: TrainerBase, plan: Pass) -> bytes:
     """Everything that decides what a pass gives, and what it says."""
     settings = (plan.batch_size, plan.steps, model.policy, model.engine, model.input_range.state())
     about = (plan.data.fingerprint, network_fingerprint(model), settings, _digest_of_weights(model))
     return repr(about).encode()
 
 
-def _own_results(model: Trainer, batches: Iterable[Batch], kind: str) -> Results:
+def _own_results(model: TrainerBase, batches: Iterable[Batch], kind: str) -> Results:
     for batch in batches:
         yield batch, model.programs.step_for(kind, batch).run(batch)
 
 
-def _shared_results(model: Trainer, batches: Iterable[Batch], kind: str) -> Results:
+def _shared_results(model: TrainerBase, batches: Iterable[Batch], kind: str) -> Results:
     """What a step gives for each batch, on every process: of n batches in a row each computes one, whole.
 
     So the results have the bits of a process that computes them alone. Callbacks hear of n batches that begin
@@ -308,7 +308,7 @@ def _shared_results(model: Trainer, batches: Iterable[Batch], kind: str) -> Resu
             yield batch, StepResult(outputs)
 
 
-def _own_part(model: Trainer, group: Sequence[Batch], rank: int, kind: str) -> Any:
+def _own_part(model: TrainerBase, group: Sequence[Batch], rank: int, kind: str) -> Any:
     """Outputs of the step on this process's batch; None where there are fewer batches than processes."""
     if rank >= len(group):
         return None

@@ -116,8 +116,16 @@ class WatchBook:
         """Note what happened besides steps."""
         self._writer.event(kind, self.step, **about)
 
+    def now(self) -> float:
+        """Seconds of the clock, for `aside`."""
+        return self._thrift.now()
+
+    def aside(self, since: float) -> None:
+        """What began at `since`, while a step is done, was done for the recording."""
+        self._thrift.aside(since)
+
     def arrive(self) -> None:
-        """A step has been trained: what happens until `leave` is recording."""
+        """A step has been trained: what happens until the next one is recording."""
         self._thrift.arrive(self.is_ledger_due)
         self._writer.timer.arrive(self.is_ledger_due)
 
@@ -223,7 +231,7 @@ class WatchBook:
                 book.save_time(self.step, None)
             if not book.is_planned(self.step + 1):
                 book.look_ahead(self.step, None, None)
-        self._thrift.leave()
+        self._thrift.leave(bool(self.due))
         self.due = self._dues.of(self.step + 1, book.schedule, self._thrift.has_time)
         self.is_ledger_due = bool(self.due) and Stream.LEDGER in self.due
 

@@ -17,7 +17,7 @@ class Sayings:
     """
 
     def __init__(self, who: str, event: Callable[..., None]) -> None:
-        self._who, self._event = who, event
+        self._who, self.event = who, event
         self._said: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -25,7 +25,7 @@ class Sayings:
         if text in self._said:
             return
         self._said.add(text)
-        self._event("note", text=text)
+        self.event("note", text=text)
         warnings.warn(f"{self._who}: {text}", UserWarning, stacklevel=2)
 
 

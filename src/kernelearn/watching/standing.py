@@ -7,54 +7,82 @@ or in the same folder, takes its place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kernelearn.storage import absolute
 
+if TYPE_CHECKING:
+    from kernelearn.watching.book import WatchBook
 
-class Standing(Protocol):
-    """A watcher, as others see it."""
+
+_WATCHERS: weakref.WeakSet[Standing] = weakref.WeakSet()
+
+
+class Standing:
+    """A watcher, as others see it.
+
+    It ends when another takes its place and when nobody has it any more; a forked process has none.
+    """
+
+    _book: WatchBook | None = None
+    _is_on = False  # whether it records, or is going to
 
     @property
     def folder(self) -> Path | None:
         """Of its run."""
+        raise NotImplementedError
 
     @property
     def watched(self) -> Any:
-        """The model."""
+        """The model; None before a training."""
+        raise NotImplementedError
+
+    def end(self, kind: str = "finished") -> None:
+        """End the recording and close its files; where it has ended, nothing happens."""
+        raise NotImplementedError
 
     @property
     def is_writing(self) -> bool:
         """Whether it holds a run open."""
+        return self._is_on and self._book is not None
+
+    def stand(self) -> None:
+        """Say that it writes."""
+        _WATCHERS.add(self)
+
+    def event(self, kind: str, **about: Any) -> None:
+        """Note what happened, at the step that was done last."""
+        if self._book is not None and self._is_on:
+            self._book.event(kind, **about)
 
     def give_way(self) -> None:
         """End, as interrupted."""
+        self.end("interrupted")
 
     def forget(self) -> None:
         """End without touching the run: it is that of another process."""
+        self._is_on = False
 
-
-_WATCHERS: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def stand(watcher: Standing) -> None:
-    """Say that a watcher writes, or is going to."""
-    _WATCHERS.add(watcher)
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.give_way()
 
 
 def take_over(who: str, folder: Path, model: Any) -> None:
     """End what writes into a folder, or watches a model, from this process; with a warning."""
     place = absolute(folder)
     for older in _writing():
-        if older.watched is not model and absolute(older.folder) != place:
+        taken = older.folder
+        if older.watched is not model and (taken is None or absolute(taken) != place):
             continue
         older.give_way()
         warnings.warn(
-            f"{who}: the recording into {str(older.folder)!r} was not stopped (did its training fail?). It "
+            f"{who}: the recording into {str(taken)!r} was not stopped (did its training fail?). It "
             "ends here, as interrupted: the same model or folder is watched anew. Of two trainings at "
             "a time give each a model and a folder of its own.",
             UserWarning,
@@ -62,7 +90,7 @@ def take_over(who: str, folder: Path, model: Any) -> None:
         )
 
 
-def _writing() -> list[Any]:
+def _writing() -> list[Standing]:
     return [watcher for watcher in list(_WATCHERS) if watcher.is_writing]
 
 

@@ -11,7 +11,7 @@ from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.errors import KernelearnError, ShapeError
 from kernelearn.models import zoo
-from kernelearn.training.steps.programs import StepProgram
+from kernelearn.training.steps.step_program import StepProgram
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((9, 12, 12, 1)).astype("float32"), RNG.integers(0, 3, 9)

@@ -17,7 +17,7 @@ from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import POOL
 from kernelearn.errors import ArgumentError
-from kernelearn.training.steps.programs import StepProgram
+from kernelearn.training.steps.step_program import StepProgram
 from tests.engine.cpu.harness import Bench, Problem
 from tests.sweeps import some
 
@@ -223,6 +223,21 @@ class Queues(list):
         return super().__getitem__(number)
 
 
+@pytest.mark.parametrize(("alone", "threads_"), [(0, 2), (1e9, 1)], ids=["some work", "hardly any work"])
+def test_hardly_any_work_is_not_divided(monkeypatch, alone, threads_):
+    pool, used = threads.Pool(), []
+    run = pool.run
+    monkeypatch.setattr(pool, "run", lambda job, count, *rest: (used.append(count), run(job, count, *rest)))
+    monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "ALONE", alone)
+    threads.set_num_threads(2)
+    bench = Bench(SQUARED)
+    for _ in range(3):
+        np.testing.assert_array_equal(bench.run()[0], X * X)
+    assert used == [2, 2, threads_]
+    pool.close()
+
+
 @pytest.mark.parametrize(
     ("short", "soon", "wakes"), [(1e9, 0, False), (1e9, 1e9, True), (0, 0, True)],
     ids=["little work", "little work again and again", "much work"],
@@ -230,6 +245,7 @@ class Queues(list):
 def test_helpers_that_sleep_are_woken_for_what_is_worth_it(monkeypatch, short, soon, wakes):
     pool = threads.Pool()
     monkeypatch.setattr(threads, "_pool", pool)
+    monkeypatch.setattr(threads, "ALONE", 0)
     threads.set_num_threads(2)
     bench = Bench(SQUARED)
     for _ in range(3):

@@ -1,9 +1,11 @@
 """The server: who may ask it what, how it stands slow readers and growing runs, how it ends."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,6 +136,24 @@ def test_requests_that_another_site_makes_the_browser_send_are_refused(server):
         403,
         "origin",
     )
+
+
+def test_a_browser_asks_once_for_what_an_address_says_the_content_of(server):
+    body = asked(server, "/")[2].decode()
+    addresses = re.findall(r"static/[\w.]+\?v=\w+", body)
+    assert {one.partition("?")[0] for one in addresses} >= {
+        "static/main.js",
+        "static/app.js",
+        "static/page.css",
+    }
+    assert body.count("static/") == len(addresses)
+    for address in addresses:
+        status, headers, content = asked(server, f"/{address}")
+        assert status == 200 and "immutable" in headers["cache-control"]
+        assert address.endswith(hashlib.sha256(content).hexdigest()[:16])
+    for other in ("/static/main.js", "/static/main.js?v=0", "/"):
+        assert asked(server, other)[1]["cache-control"] == "no-cache"
+    assert asked(server, API)[1]["cache-control"] == "no-store"
 
 
 def test_headers_of_every_answer(server):

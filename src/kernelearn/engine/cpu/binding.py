@@ -92,12 +92,14 @@ class Binding(Jobs):
         """All parts one after the other."""
         pool = threads.pool()
         is_short = self._fastest is not None and self._fastest * self.threads < threads.SHORT
+        is_tiny = self._fastest is not None and self._fastest < threads.ALONE
+        count = 1 if is_tiny else self.threads
         start = time.perf_counter()
         for number, part in enumerate(self.parts):
             if isinstance(part, Fallback):
                 self.reference(part, arrays)
             else:
-                pool.run(part.address, self.threads, is_short)
+                pool.run(part.address, count, is_short)
             if behind is not None:
                 behind(number)
         seconds = time.perf_counter() - start

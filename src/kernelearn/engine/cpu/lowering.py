@@ -28,6 +28,11 @@ from kernelearn.engine.cpu.kernels.entrywise.emitters import EMITTERS
 from kernelearn.engine.cpu.kernels.fixed_images import as_images, fixed_images
 from kernelearn.engine.cpu.kernels.images import augmentation, resampling, warping
 from kernelearn.engine.cpu.kernels.losses import loss
+from kernelearn.engine.cpu.kernels.matrix_tiles.gradient import (
+    lower_tile_gradient,
+    lower_tile_row_weights,
+)
+from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import lower_tile_weights
 from kernelearn.engine.cpu.kernels.normalization import batch, coefficients, images
 from kernelearn.engine.cpu.kernels.norms import clipping, constraints, penalties
 from kernelearn.engine.cpu.kernels.pooling import pooling
@@ -48,8 +53,19 @@ Rule = Callable[[Plan, Operation], bool]
 RULES: dict[str, tuple[Rule, ...]] = {
     **fused.ANCHORS,
     "fused": (fused.lower_fused,),
-    "conv_grad_kernel": (lower_winograd_gradient, lower_pointwise_gradient, lower_gradient),
-    "dense_grad_kernel": (lower_weight_panels, lower_summed, dense.lower_weights),
+    "conv_grad_kernel": (
+        lower_tile_gradient,
+        lower_winograd_gradient,
+        lower_pointwise_gradient,
+        lower_gradient,
+    ),
+    "dense_grad_kernel": (
+        lower_tile_weights,
+        lower_tile_row_weights,
+        lower_weight_panels,
+        lower_summed,
+        dense.lower_weights,
+    ),
     # entry by entry
     **dict.fromkeys(EMITTERS, (lower_single,)),
     "scale": (lower_single, lower_scale),

@@ -134,7 +134,7 @@ class Job:
         self.calls = [call for group, count in zip(groups, copies) for call in group.calls * count]
         self.groups = np.zeros((len(groups), GROUP["words"]), np.int64)
         self.commands = np.zeros((len(self.calls), 2), np.int64)
-        self.counters = np.zeros((len(groups) + 1) * COUNTERS["words"] + 8, np.int64)
+        self.counters = np.zeros(len(groups) * COUNTERS["words"] + 8, np.int64)
         self.tables: list[np.ndarray] = []
         first = 0
         for row, group, count in zip(self.groups, groups, copies):

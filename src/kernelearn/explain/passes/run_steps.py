@@ -15,7 +15,8 @@ from kernelearn.engine.backends import ENGINES
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.passes.recorded_batches import RecordedBatches
 from kernelearn.explain.passes.replay import Replay, replay_training
-from kernelearn.recording.run import Run, steps_in_words
+from kernelearn.recording.reading.records import steps_in_words
+from kernelearn.recording.run import Run
 
 
 def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:

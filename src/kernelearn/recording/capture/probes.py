@@ -12,9 +12,9 @@ from kernelearn.engine.backends import prepare
 from kernelearn.recording.files.layout import Field, little
 from kernelearn.training.feeds import program_inputs
 from kernelearn.training.steps.building import build_prediction
-from kernelearn.training.steps.programs import StepProgram
 from kernelearn.training.steps.signature import of_batch
 from kernelearn.training.steps.step import Batch, input_name, prediction_name
+from kernelearn.training.steps.step_program import StepProgram
 
 DEFAULT_COUNT = 8
 

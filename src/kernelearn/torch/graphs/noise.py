@@ -13,6 +13,8 @@ import torch
 from torch.fx import Graph, Node
 
 from kernelearn.engine.arrays import inverse_order
+from kernelearn.torch.graphs.standins import attention
+from kernelearn.torch.translation.table import arguments
 from kernelearn.torch.translation.values import Order
 
 aten = torch.ops.aten
@@ -46,6 +48,8 @@ def draw_outside(graph: Graph, size_of: Sizes) -> None:
     for node in list(graph.nodes):
         if node.target is aten.dropout.default:
             _take_apart(graph, node, size_of)
+        elif node.target is aten.scaled_dot_product_attention.default:
+            _take_out_of_attention(graph, node, size_of)
         elif node.target is aten.bernoulli.p:
             _without_source(node)
 
@@ -65,6 +69,25 @@ def _take_apart(graph: Graph, node: Node, size_of: Sizes) -> None:
         noise = graph.call_function(draw, (sizes, order, val.dtype, 1 - rate, 1 - rate))
     noise.meta["val"] = torch.empty_like(val.detach())
     node.target, node.args = aten.mul.Tensor, (x, noise)
+
+
+def _take_out_of_attention(graph: Graph, node: Node, size_of: Sizes) -> None:
+    """Its dropout is of the shares, (..., rows, columns), which are no tensor of the graph."""
+    query, key, value, mask, rate, is_causal, scale, shares_keys = arguments(node)
+    if not rate or shares_keys:
+        return
+    val, columns = query.meta["val"], key.meta["val"].shape[-2]
+    sizes = [size_of(size) for size in (*val.shape[:-1], columns)]
+    if None in sizes:
+        return
+    with graph.inserting_before(node):
+        plain = tuple(range(val.dim()))
+        noise = graph.call_function(draw, (sizes, plain, val.dtype, 1 - rate, 1 - rate))
+        made = graph.call_function(attention, (query, key, value, mask, noise, is_causal, scale))
+    noise.meta["val"] = val.detach().new_empty((*val.shape[:-1], columns))
+    made.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(made)
+    graph.erase_node(node)
 
 
 def _order(val: torch.Tensor) -> Order | None:

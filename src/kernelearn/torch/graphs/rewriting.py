@@ -76,7 +76,7 @@ def attention(
     masks = [mask for mask in (attn_mask, key_padding_mask) if mask is not None]
     extras = (bias_k, bias_v, static_k, static_v)
     is_odd = any(x is not None for x in extras) or add_zero_attn or query.dim() != 3
-    is_odd = is_odd or any(mask.dtype != query.dtype or mask.dim() != 2 for mask in masks)
+    is_odd = is_odd or any(mask.dtype != query.dtype for mask in masks)
     if is_odd or (is_causal and attn_mask is None):
         return None
     weights = (q_proj_weight, k_proj_weight, v_proj_weight)
@@ -88,7 +88,8 @@ def attention(
     if is_causal and key_padding_mask is None and not need_weights:
         mask = None
     else:
-        mask, is_causal = _one_mask(attn_mask, key_padding_mask), is_causal and key_padding_mask is None
+        mask = _one_mask(attn_mask, key_padding_mask, num_heads)
+        is_causal = is_causal and key_padding_mask is None
     q, k, v = (
         _of_heads(F.linear(x.transpose(0, 1), weight, bias), num_heads)  # type: ignore[arg-type]
         for x, weight, bias in zip((query, key, value), weights, biases)
@@ -101,8 +102,10 @@ def attention(
     return _projected(found, out_proj_weight, out_proj_bias).transpose(0, 1), told
 
 
-def _one_mask(of_places: Tensor | None, of_images: Tensor | None) -> Tensor | None:
-    """What is added to the scores (images, heads, rows, columns)."""
+def _one_mask(of_places: Tensor | None, of_images: Tensor | None, heads: int) -> Tensor | None:
+    """What is added to the scores (images, heads, rows, columns): the same for all, or of each image."""
+    if of_places is not None and of_places.dim() == 3:
+        of_places = of_places.unflatten(0, (-1, heads))
     if of_images is None:
         return of_places
     spread = of_images[:, None, None, :]

@@ -32,6 +32,28 @@ def batch_norm(
     return (y, *averages) if moves else (y, None, None)
 
 
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    noise: torch.Tensor,
+    is_causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """`scaled_dot_product_attention` with dropout, whose draw is given: what the shares are multiplied by."""
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
+    if is_causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        scores = scores + mask
+    sees = (scores != -torch.inf).any(-1, keepdim=True)
+    shares = torch.where(sees, scores, 0.0).softmax(-1).to(value.dtype)
+    return torch.where(sees, shares * noise, 0.0) @ value
+
+
 def repeated(x: torch.Tensor, images: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     """One thing for all images, such as a class token, once for each of them.
 

@@ -8,6 +8,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer
+from kernelearn.torch.graphs import standins
 from kernelearn.torch.translation.activations import number
 from kernelearn.torch.translation.arithmetic import scaled
 from kernelearn.torch.translation.region import Region
@@ -66,23 +67,53 @@ def attention(
 ) -> Value:
     """softmax(scale query key^T + mask) value; an entry that may see nothing gives 0."""
     if dropout or enable_gqa:
-        raise CannotTranslate("attention with dropout or shared keys")
-    q, k, v = (region.plain(node) for node in (query, key, value))
+        raise CannotTranslate("attention with dropout of an open size, or with shared keys")
+    return _attended(region, node, (query, key, value), mask, None, is_causal, scale)
+
+
+@rule(standins.attention, conditions=(3,))
+def attention_with_noise(
+    region: Region,
+    node: Node,
+    query: Node,
+    key: Node,
+    value: Node,
+    mask: Node | None,
+    noise: Node,
+    is_causal: bool,
+    scale: float | None,
+) -> Value:
+    """The same; its shares are multiplied by what a dropout draws."""
+    return _attended(region, node, (query, key, value), mask, noise, is_causal, scale)
+
+
+def _attended(
+    region: Region,
+    node: Node,
+    given: tuple[Node, Node, Node],
+    mask: Node | None,
+    noise: Node | None,
+    is_causal: bool,
+    scale: float | None,
+) -> Value:
+    q, k, v = (region.plain(each) for each in given)
     precision = region.precision(node)
     factor = 1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale
     scores = region.add("matmul", scaled(region, q, factor), k, transpose_b=True, precision=precision)
     seen = _lower_triangle(region, scores) if is_causal else None
     if mask is not None:
-        given = region.plain(mask)
-        if given.dtype == "bool":
-            seen = given
+        added = region.plain(mask)
+        if added.dtype == "bool":
+            seen = added
         else:
-            scores = region.add("add", scores, given)
+            scores = region.add("add", scores, added)
     if seen is not None:
         scores = region.add("where", seen, scores, number(region, _NOTHING))
     shares = region.add("softmax", scores, axis=len(scores.shape) - 1)
     if seen is not None:
         shares = region.add("where", seen, shares, number(region, 0.0))
+    if noise is not None:
+        shares = region.add("multiply", shares, region.plain(noise))
     return Value.plain(region.add("matmul", shares, v, precision=precision))
 
 

@@ -33,13 +33,18 @@ def cross_entropy(
     smoothing: float,
 ) -> Value:
     """-log softmax(scores)[label], summed or averaged over the labels that are not ignored."""
-    if weight is not None or smoothing or reduction not in (_MEAN, _SUM):
-        raise CannotTranslate("a cross-entropy with class weights, smoothing or without a sum")
+    if reduction not in (_MEAN, _SUM):
+        raise CannotTranslate("a cross-entropy without a sum (reduction='none')")
     if labels.meta["val"].dtype == torch.float32:
-        return _of_shares(region, scores, labels, reduction)
+        return _of_shares(region, scores, labels, weight, reduction, smoothing)
     if labels.meta["val"].dtype != torch.int64 or region.shape(labels)[:1] != (None,):
         raise CannotTranslate("a cross-entropy of other targets than class numbers")
     images, target = region.images(scores), region.plain(labels)
+    if weight is not None or smoothing:
+        if labels not in region.declared or region.root(target.name) != region.declared[labels].buffer.name:
+            raise CannotTranslate("class numbers that the graph computes, for a weighted cross-entropy")
+        region.uncounted[region.declared[labels].buffer.name] = ignored
+        return _of_unequal(region, images, target, weight, reduction, ignored, smoothing)
     loss, _ = region.add(
         "loss",
         images,
@@ -53,14 +58,77 @@ def cross_entropy(
     return Value.plain(loss)
 
 
-def _of_shares(region: Region, scores: Node, shares: Node, reduction: int) -> Value:
-    """-sum over classes of share log softmax(x), summed or averaged over images and places."""
+def _of_unequal(
+    region: Region,
+    images: Buffer,
+    target: Buffer,
+    weight: Node | None,
+    reduction: int,
+    ignored: int,
+    smoothing: float,
+) -> Value:
+    """With weights of classes, or a part of each label spread over all classes.
+
+    (1 - smoothing) w[label] l[label] + smoothing / classes sum_c w[c] l[c] with l = -log softmax(x), of all
+    labels that are not ignored; the mean is the sum over the sum of w[label], also with smoothing.
+    """
+    classes, each = known(images.shape[-1]), _of_classes(region, weight)
+    last = len(images.shape) - 1
+    chosen = region.add("one_hot", target, depth=classes, dtype="float32")
+    if 0 <= ignored < classes:
+        chosen = region.add("multiply", chosen, _all_but(region, ignored, classes))
+    shares = chosen if each is None else region.add("multiply", chosen, each)
+    whole = _summed(region, shares) if reduction == _MEAN else None
+    if smoothing:
+        counted = region.add("sum_to", chosen, axes=(last,), shape=(*chosen.shape[:-1], 1))
+        spread = scaled(region, counted, smoothing / classes)
+        spread = spread if each is None else region.add("multiply", spread, each)
+        shares = region.add("add", scaled(region, shares, 1.0 - smoothing), spread)
+    loss, _ = region.add(
+        "loss",
+        images,
+        shares,
+        _ones(region, images, target),
+        kind="categorical_crossentropy",
+        reduction="sum",
+        from_logits=True,
+    )
+    return Value.plain(loss if whole is None else region.add("divide", loss, whole))
+
+
+def _all_but(region: Region, ignored: int, classes: int) -> Buffer:
+    """(classes,) ones, with a zero for one of them."""
+    sizes = ((ignored, 1.0), (1, 0.0), (classes - ignored - 1, 1.0))
+    parts = [region.add("fill", shape=(n,), value=value, dtype="float32") for n, value in sizes if n]
+    return parts[0] if len(parts) == 1 else region.add("concatenate", *parts, axis=0)  # type: ignore[no-any-return]
+
+
+def _of_classes(region: Region, weight: Node | None) -> Buffer | None:
+    """(classes,) weights; None where all are 1."""
+    if weight is None:
+        return None
+    if weight.meta.get("needs"):
+        raise CannotTranslate("class weights that are learned")
+    return region.weight(weight, (0,))
+
+
+def _summed(region: Region, buffer: Buffer) -> Buffer:
+    found: Buffer = region.add("sum_to", buffer, axes=tuple(range(len(buffer.shape))), shape=())
+    return found
+
+
+def _of_shares(
+    region: Region, scores: Node, shares: Node, weight: Node | None, reduction: int, smoothing: float
+) -> Value:
+    """-sum over classes of weight share log softmax(x), summed or averaged over images and places."""
     images, targets = region.images(scores), region.images(shares)
+    classes, each = known(images.shape[-1]), _of_classes(region, weight)
     likelihood = region.add("log_softmax", images, axis=len(images.shape) - 1)
-    terms = Value.images(region.add("multiply", scaled(region, targets, -1.0), likelihood))
-    found = _ended(region, terms, reduction)
-    classes = known(images.shape[-1]) if reduction == _MEAN else 1
-    return Value(scaled(region, found.buffer, classes), found.order)
+    parts = scaled(region, targets, smoothing - 1.0, -smoothing / classes)
+    if each is not None:
+        parts = region.add("multiply", parts, each)
+    found = _ended(region, Value.images(region.add("multiply", parts, likelihood)), reduction)
+    return Value(scaled(region, found.buffer, classes if reduction == _MEAN else 1), found.order)
 
 
 def _ones(region: Region, images: Buffer, target: Buffer) -> Buffer:
@@ -125,13 +193,21 @@ def smooth(region: Region, node: Node, x: Node, y: Node, reduction: int, beta: f
 def binary_cross_entropy(
     region: Region, node: Node, x: Node, y: Node, weight: Any, positive: Any, reduction: int
 ) -> Value:
-    """(1 - y) x - log(sigmoid(x))."""
-    if weight is not None or positive is not None:
-        raise CannotTranslate("a binary cross-entropy with weights")
-    (scores, targets), order = together(region, (x, y))
-    rest = region.add("multiply", scaled(region, as_numbers(region, targets), -1.0, 1.0), scores)
+    """weight ((1 - y) x - (1 + (positive - 1) y) log(sigmoid(x)))."""
+    given = [each for each in (weight, positive) if each is not None]
+    if any(each.meta.get("needs") for each in given):
+        raise CannotTranslate("a binary cross-entropy whose weights are learned")
+    (scores, targets, *others), order = together(region, (x, y, *given))
+    targets = as_numbers(region, targets)
+    rest = region.add("multiply", scaled(region, targets, -1.0, 1.0), scores)
     likelihood = region.add("activation", scores, kind="log_sigmoid")
-    return _ended(region, Value(region.add("subtract", rest, likelihood), order), reduction)
+    if positive is not None:
+        more = region.add("multiply", scaled(region, others[-1], 1.0, -1.0), targets)
+        likelihood = region.add("multiply", scaled(region, more, 1.0, 1.0), likelihood)
+    terms = region.add("subtract", rest, likelihood)
+    if weight is not None:
+        terms = region.add("multiply", terms, others[0])
+    return _ended(region, Value(terms, order), reduction)
 
 
 def _difference(region: Region, x: Node, y: Node) -> tuple[Buffer, Order]:

@@ -36,11 +36,13 @@ class Region:
         graph: the builder.
         given: what the region is given, in the order in which it was asked for.
         declared: given node -> its value as it was declared, in the order of its memory.
+        uncounted: name of class numbers -> the number of those that do not count.
     """
 
     def __init__(self) -> None:
         self.graph = ProgramBuilder(training=True)
         self.declared: dict[Node, Value] = {}
+        self.uncounted: dict[str, int] = {}
         self._values: dict[Node, Value | tuple[Value | None, ...]] = {}
 
     # ------------------------------------------------------------------ what rules ask for

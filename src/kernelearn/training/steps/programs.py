@@ -5,36 +5,23 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
-from kernelearn import config
-from kernelearn.engine.backends import Executable, prepare, resolve_engine
-from kernelearn.engine.program import Program
+from kernelearn.engine.backends import prepare, resolve_engine
 from kernelearn.engine.variable import Variable
 from kernelearn.errors import ArgumentError, NotBuiltError
-from kernelearn.layers.activations import is_constant_softmax
 from kernelearn.parallel import world
 from kernelearn.parallel.world import shards_of
 from kernelearn.tracing import BatchSizeNeeded
-from kernelearn.training.own.afterwards import Afterwards
-from kernelearn.training.own.fitting import OwnSteps, overrides
-from kernelearn.training.ownership import claimed
-from kernelearn.training.running import RunningResults
 from kernelearn.training.steps import building
 from kernelearn.training.steps.changes import Reading
-from kernelearn.training.steps.objectives import Objective, make_objectives
-from kernelearn.training.steps.own_losses import own_metrics
-from kernelearn.training.steps.signature import ANY, Signature, is_open, of_batch, of_shapes
-from kernelearn.training.steps.step import Arrays, Batch, Clock, StepResult
-from kernelearn.training.steps.step_cache import StepCache
+from kernelearn.training.steps.compiled import Compiled
+from kernelearn.training.steps.objectives import Objective
+from kernelearn.training.steps.signature import ANY, Signature, of_batch, of_shapes
+from kernelearn.training.steps.step import Batch
+from kernelearn.training.steps.step_program import StepProgram
 from kernelearn.training.steps.updating import average_name
-from kernelearn.training.trainable import Trainable
-
-if TYPE_CHECKING:
-    from kernelearn.optimizers import Optimizer
 
 KINDS = ("train", "test", "predict")
 # Images of a step that is looked at before any batch came, where it is for one number of them.
@@ -43,78 +30,7 @@ USUAL_ROWS = 32
 HASTY = 5
 
 
-@dataclass(frozen=True)
-class StepProgram:
-    """One kind of step, ready to run.
-
-    Attributes:
-        kind: "train", "test" or "predict".
-        executable: its program on an engine.
-        afterwards: what traced code wants done with its values behind every run.
-    """
-
-    kind: str
-    executable: Executable
-    afterwards: Sequence[Afterwards] = ()
-
-    @property
-    def program(self) -> Program:
-        """What the step computes, to print or inspect."""
-        return self.executable.program
-
-    @property
-    def variables(self) -> Mapping[str, Variable]:
-        """Name of a parameter or state of the program -> Variable."""
-        return self.executable.variables
-
-    def inputs(self, batch: Batch, clock: Clock | None = None) -> Arrays:
-        """All inputs of the program by name; `clock` is needed by a training step alone.
-
-        Where another step is random, because a layer was called with training=True, every run draws anew.
-        """
-        if clock is not None:
-            return {**batch.arrays, **clock.arrays()}
-        if "seed" not in self.program.buffers:
-            return batch.arrays
-        drawn = {"seed": np.asarray(config.next_seed(), np.int64), "step": np.asarray(0, np.int64)}
-        return {**batch.arrays, **drawn}
-
-    def run(self, batch: Batch, clock: Clock | None = None) -> StepResult:
-        """Run the step once; a training step updates the weights, unless its loss is not finite."""
-        result = StepResult(self.executable.run(self.inputs(batch, clock), is_checked=True))
-        for action in self.afterwards:
-            action.do(result.outputs)
-        return result
-
-    def keeping(self, buffers: Mapping[str, str]) -> StepProgram:
-        """A step that gives these buffers too.
-
-        Args:
-            buffers: label in the result -> name of a buffer of the program.
-        """
-        return replace(self.changed(self.program.keeping(**buffers)), afterwards=self.afterwards)
-
-    def without_updates(self) -> StepProgram:
-        """A step that computes the same and leaves all weights as they are."""
-        kept = tuple(op for op in self.program.operations if op.phase != "update")
-        return self.changed(replace(self.program, operations=kept))
-
-    def changed(self, program: Program) -> StepProgram:
-        """Another program with the same variables, on the same engine."""
-        return StepProgram(self.kind, prepare(program, self.variables, self.executable.engine))
-
-
-@dataclass(frozen=True)
-class CompileArguments:
-    """What `compile` was told about losses and metrics, as it was told."""
-
-    loss: Any = None
-    loss_weights: Any = None
-    metrics: Any = None
-    weighted_metrics: Any = None
-
-
-class Programs:
+class Programs(Compiled):
     """The steps of one model; each is made when it is first wanted.
 
     Attributes:
@@ -123,104 +39,10 @@ class Programs:
         is_averaged: whether moving averages are in the place of the weights, and these in theirs.
     """
 
-    def __init__(self, model: Trainable) -> None:
-        self.model = model
-        self.arguments: CompileArguments | None = None
-        self.optimizer: Optimizer | None = None
-        self.engine: str | None = None
-        self.policy: str | None = None
-        self.is_averaged = False
-        self._objectives: list[Objective] | None = None
-        self._results: RunningResults | None = None
-        self._token = object()  # stands for the model where it must outlive it
-        self._steps: StepCache[StepProgram] = StepCache()
-        self._reading: Reading | None = None
-        # Batches since the steps were built anew, and how often in a row there were hardly any.
-        self._handed_out = self._hasty = 0
-        self.own_steps = OwnSteps(model)  # type: ignore[arg-type]
-        self._needs_rows: set[str] = set()  # kinds of steps that are made for a number of images
-        self._trained: Mapping[str, Variable] = {}
-        self.shards: int | None = None
-        self.transport = "float32"
-
-    def compile(
-        self,
-        optimizer: Optimizer,
-        arguments: CompileArguments,
-        engine: str,
-        policy: str,
-        shards: int | None = None,
-        transport: str = "float32",
-    ) -> None:
-        """Take over what `compile` says."""
-        self.shards, self.transport = shards, transport
-        optimizer = claimed(optimizer, self._token, self.model.name)
-        if optimizer is not self.optimizer:
-            self.is_averaged = False
-        self.optimizer, self.arguments, self.engine, self.policy = optimizer, arguments, engine, policy
-        self.own_steps = OwnSteps(self.model)  # type: ignore[arg-type]
-        self.forget()
-        if self.model.outputs:
-            self.finish()
-
-    def compile_like(self, other: Programs) -> None:
-        """Train as another model does, with the same optimizer: for a model that shares its layers.
-
-        Raises: NotBuiltError before that was compiled.
-        """
-        optimizer, arguments = other.compiled_optimizer(), other.arguments
-        self._token = other._token
-        is_same = self.optimizer is optimizer and self.arguments is arguments and self.engine == other.engine
-        if is_same and (self.shards, self.transport) == (other.shards, other.transport):
-            return
-        assert arguments is not None and other.engine is not None and other.policy is not None
-        self.compile(optimizer, arguments, other.engine, other.policy, other.shards, other.transport)
-
-    @property
-    def slots(self) -> dict[str, Variable]:
-        """Name -> array that the optimiser carries from step to step; empty before `compile`."""
-        return {} if self.optimizer is None else self.optimizer.carried
-
-    def forget(self) -> None:
-        """Throw everything away that was made from the structure of the model: it has changed."""
-        self._steps.clear()
-        self._reading = None
-        self._trained = {}
-        self._objectives = self._results = None
-
-    def build_anew(self) -> None:
-        """Make the steps again when they are next wanted: what they are made of is another now."""
-        self._steps.clear()
-        self._reading = None
-        self._trained = {}
-
-    def finish(self) -> None:
-        """Resolve losses and metrics and build the training step, now that shapes are known."""
-        optimizer = self.compiled_optimizer()
-        if self._objectives is not None:
-            return
-        model, told = self.model, self.arguments or CompileArguments()
-        shapes = [(name, tensor.shape) for name, tensor in zip(model.output_names, model.outputs)]
-        self._objectives = make_objectives(
-            shapes, told.loss, told.loss_weights, told.metrics, told.weighted_metrics
-        )
-        self._results = RunningResults(self._objectives, lambda: own_metrics(model))
-        self._warn_of_constants()
-        self._reading = Reading(model, self._objectives, optimizer)
+    def _build_ahead(self) -> None:
         if self.has_loss and not self.is_open and not self.has_own_targets and not self.has_own_total:
             with contextlib.suppress(BatchSizeNeeded):
                 self._made(ANY, "train")
-
-    def _warn_of_constants(self) -> None:
-        """Say where an output is 1 whatever goes in, so that nothing can be learned."""
-        for name, tensor in zip(self.model.output_names, self.model.outputs):
-            if is_constant_softmax(tensor.node.layer, tensor.shape):
-                warnings.warn(
-                    f"Output {name!r} is a softmax over a single number, which is always 1: nothing can be "
-                    "learned. For two classes use one unit with activation='sigmoid', or two units.",
-                    UserWarning,
-                    stacklevel=4,
-                )
 
     def look_for_changes(self) -> None:
         """Build the steps anew if a layer, the optimiser or a loss was changed since they were built.
@@ -253,59 +75,6 @@ class Programs:
                 stacklevel=4,
             )
 
-    def clock(self, seed: int) -> Clock:
-        """The clock of the next training step."""
-        return Clock.of(self.compiled_optimizer(), seed)
-
-    def averages(self) -> list[tuple[Variable, Variable]]:
-        """Each trained weight and its moving average, if the optimiser keeps them: see its `use_ema`."""
-        variables = self._trained or self.step("train").variables
-        pairs = [(weight, self.slots.get(average_name(name))) for name, weight in variables.items()]
-        return [(weight, average) for weight, average in pairs if average is not None]
-
-    def swap_averages(self) -> None:
-        """Put moving averages in the place of the weights, and the weights in theirs; or both back."""
-        for weight, average in self.averages():
-            array = weight.numpy()
-            weight.assign(average.numpy())
-            average.assign(array)
-        self.is_averaged = not self.is_averaged
-
-    def finish_averages(self) -> None:
-        """Leave moving averages, where the optimiser keeps them, as the weights: a `fit` is over."""
-        optimizer = self.compiled_optimizer()
-        if optimizer.use_ema and optimizer.iterations:
-            if not self.is_averaged:
-                self.swap_averages()
-            for weight, average in self.averages():
-                average.assign(weight.numpy())
-            self.is_averaged = False
-
-    def count_update(self) -> None:
-        """Note that a training step has changed the weights."""
-        self.compiled_optimizer().iterations += 1
-
-    def compiled_optimizer(self) -> Optimizer:
-        """The optimiser.
-
-        Raises: NotBuiltError before `compile`.
-        """
-        if self.optimizer is None:
-            raise NotBuiltError("Call model.compile(optimizer, loss) before training or evaluating.")
-        return self.optimizer
-
-    @property
-    def objectives(self) -> list[Objective]:
-        """Loss and metrics of each output."""
-        self.finish()
-        assert self._objectives is not None
-        return self._objectives
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a size of the inputs is known only when a batch comes."""
-        return is_open(self.model.inputs)
-
     def objectives_at(self, signature: Signature) -> list[Objective]:
         """`objectives` with the shapes that outputs have in the programs of a signature."""
         if not signature.shapes:
@@ -322,23 +91,6 @@ class Programs:
         if batch.given is not None:
             found = replace(found, given=batch.given)
         return found.with_targets(batch, len(self.objectives)) if self.has_own_targets else found
-
-    @property
-    def results(self) -> RunningResults:
-        """Loss and metrics of the epoch so far."""
-        self.finish()
-        assert self._results is not None
-        return self._results
-
-    @property
-    def known_results(self) -> RunningResults | None:
-        """`results`, or None before `compile` or before the shapes are known."""
-        return self._results
-
-    @property
-    def has_loss(self) -> bool:
-        """Whether there is something to train for."""
-        return self.has_own_total or any(objective.loss is not None for objective in self._objectives or ())
 
     def step(self, kind: str, shapes: Sequence[Sequence[int]] | None = None) -> StepProgram:
         """The step of this kind.
@@ -364,16 +116,6 @@ class Programs:
         """The number of images that a program was last made for; that of a usual batch if none was."""
         met = [signature.rows for signature in self._steps if signature.rows is not None]
         return met[-1] if met else USUAL_ROWS
-
-    @property
-    def has_own_targets(self) -> bool:
-        """Whether the shapes of targets are known only when a batch comes: a loss of one's own takes any."""
-        return any(objective.has_own_loss for objective in self._objectives or ())
-
-    @property
-    def has_own_total(self) -> bool:
-        """Whether the model says itself what is trained on."""
-        return overrides(self.model, "compute_loss")
 
     def usual(self) -> Signature:
         """What a step is made for where nobody says it: the sizes that the model met last."""
@@ -482,6 +224,34 @@ class Programs:
             }
         engine = resolve_engine(self.engine)
         return sharded(built.program, programs, built.variables, engine, built.afterwards, shards)
+
+    # --- moving averages
+
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """Each trained weight and its moving average, if the optimiser keeps them: see its `use_ema`."""
+        variables = self._trained or self.step("train").variables
+        pairs = [(weight, self.slots.get(average_name(name))) for name, weight in variables.items()]
+        return [(weight, average) for weight, average in pairs if average is not None]
+
+    def swap_averages(self) -> None:
+        """Put moving averages in the place of the weights, and the weights in theirs; or both back."""
+        for weight, average in self.averages():
+            array = weight.numpy()
+            weight.assign(average.numpy())
+            average.assign(array)
+        self.is_averaged = not self.is_averaged
+
+    def finish_averages(self) -> None:
+        """Leave moving averages, where the optimiser keeps them, as the weights: a `fit` is over."""
+        optimizer = self.compiled_optimizer()
+        if optimizer.use_ema and optimizer.iterations:
+            if not self.is_averaged:
+                self.swap_averages()
+            for weight, average in self.averages():
+                average.assign(weight.numpy())
+            self.is_averaged = False
+
+    # --- others
 
     def try_own_code(self, batch: Batch) -> None:
         """Trace losses of the user's own for a batch, so that what is wrong in them is said before the first

@@ -25,10 +25,10 @@ from kernelearn.training.own.afterwards import Afterwards
 from kernelearn.training.steps.adding import added_in, adding_up
 from kernelearn.training.steps.building import Built
 from kernelearn.training.steps.cutting import CUT, CutStep, cut_step
-from kernelearn.training.steps.programs import StepProgram
 from kernelearn.training.steps.shard_run import Running, Shards
 from kernelearn.training.steps.shard_sums import Layout, Lender, Piece
 from kernelearn.training.steps.step import LOSS, Arrays, Batch, Clock, StepResult
+from kernelearn.training.steps.step_program import StepProgram
 from kernelearn.training.steps.synchronizing import synchronized
 
 # Images of a shard -> the whole step for so many; None: for any number.

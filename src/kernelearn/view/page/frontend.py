@@ -123,6 +123,11 @@ class Frontend:
         return _file(found)
 
 
+def version(body: bytes) -> str:
+    """What an address of a file of the page says about its content."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
 def _nothing(path: str) -> Refused:
     return Refused(f"There is nothing at {path!r}.", 404, "unknown")
 
@@ -132,14 +137,17 @@ def _file(path: Path) -> Asset:
 
 
 def _served_page() -> Asset:
-    """The page for the server: style and modules by address, an import map inside."""
-    names = [path.stem for path in sorted(STATIC.glob("*.js")) if path.stem != WIDGET]
-    table = json.dumps({"imports": {f"kl/{name}": f"./static/{name}.js" for name in names}})
+    """The page for the server: style and modules by address, an import map inside.
+
+    An address says what stands there, so that a browser asks for it once.
+    """
+    found = {name: f"static/{name}.js?v={version(text.encode())}" for name, text in modules().items()}
+    table = json.dumps({"imports": {f"kl/{name}": f"./{address}" for name, address in found.items()}})
     head = "\n".join(
         [
-            f'<link rel="stylesheet" href="static/{STYLE}">',
+            f'<link rel="stylesheet" href="static/{STYLE}?v={version(style().encode())}">',
             f'<script type="importmap">{table}</script>',
-            '<script type="module" src="static/main.js"></script>',
+            f'<script type="module" src="{found["main"]}"></script>',
         ]
     )
     text = page().replace(HEAD_MARK, head).replace(DATA_MARK, "")

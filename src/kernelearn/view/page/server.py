@@ -18,7 +18,7 @@ from kernelearn._optional import require
 from kernelearn.view.page.answers import answer, error_answer
 from kernelearn.view.page.asking import Refused
 from kernelearn.view.page.blocks import Answer, json_answer, plain
-from kernelearn.view.page.frontend import Frontend
+from kernelearn.view.page.frontend import Frontend, version
 from kernelearn.view.page.library import Library, PageRun
 from kernelearn.view.page.ranges import Piece, piece_of
 from kernelearn.view.page.security import HEADERS, Gate, content_policy
@@ -162,7 +162,9 @@ def _page(site: Site) -> Any:
         except Refused as error:
             return _response(error_answer(error))
         policy = content_policy(asset.hashes, site.frontend.is_foreign)
-        headers = {"content-security-policy": policy, "cache-control": "no-cache"}
+        is_known = request.query_params.get("v") == version(asset.body)
+        kept = "private, max-age=31536000, immutable" if is_known else "no-cache"
+        headers = {"content-security-policy": policy, "cache-control": kept}
         return _plain_response(asset.body, 200, headers, asset.kind)
 
     return handle

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from kernelearn._optional import require
@@ -54,37 +56,49 @@ def watch_keras(
         "watch_keras", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names
     )
     opening.check_free()
-    return _callback(keras, KerasWatcher(opening, backend, probe_images))
+    return _callback_class(keras)(KerasWatcher(opening, backend, probe_images))
 
 
-def _callback(keras: Any, watcher: KerasWatcher) -> Any:
-    """The watcher as a callback of Keras: its class is there once Keras is."""
+@cache
+def _callback_class(keras: Any) -> Any:
+    """The watcher as a callback of Keras: its class is there once Keras is.
+
+    NOTE: one class for all. A class is freed by the collector of cycles alone, some time, and one of its own
+    would keep the run of a callback that nobody has any more open till then.
+    """
 
     class WatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Writes a run; made by `watch_keras`."""
 
-        folder, _watcher = watcher.folder, watcher
+        def __init__(self, watcher: KerasWatcher) -> None:
+            super().__init__()
+            self._watcher = watcher
+
+        @property
+        def folder(self) -> Path:
+            """Of the run."""
+            return self._watcher.folder
 
         def on_train_begin(self, logs: Any = None) -> None:
-            watcher.begin(self._model)
+            self._watcher.begin(self._model)
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            watcher.begin_epoch(epoch)
+            self._watcher.begin_epoch(epoch)
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            watcher.begin_step()
+            self._watcher.begin_step()
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            watcher.end_step()
+            self._watcher.end_step()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            watcher.end_epoch(epoch, logs or {})
+            self._watcher.end_epoch(epoch, logs or {})
 
         def on_train_end(self, logs: Any = None) -> None:
-            watcher.end()
+            self._watcher.end()
 
         def stop(self) -> None:
             """End the recording: the files are closed."""
-            watcher.end()
+            self._watcher.end()
 
-    return WatchCallback()
+    return WatchCallback

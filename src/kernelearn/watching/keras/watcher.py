@@ -34,10 +34,10 @@ from kernelearn.watching.keras.uses import uses_of
 from kernelearn.watching.opening import Opening, tried
 from kernelearn.watching.sayings import Sayings, giving_up
 from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenWeight
-from kernelearn.watching.standing import stand
+from kernelearn.watching.standing import Standing
 
 
-class KerasWatcher:
+class KerasWatcher(Standing):
     """A training by `fit` that is being watched.
 
     Args:
@@ -50,8 +50,8 @@ class KerasWatcher:
         self._probe_images = probe_images
         self._model: Any = None
         self._book: WatchBook | None = None
-        self._sayings = Sayings("watch_keras", self._event)
-        self._is_on, self._is_over = False, False
+        self._sayings = Sayings("watch_keras", self.event)
+        self._is_over = False
         self._held = Held()
         self._held_maps: Mapping[str, Array] | None = None
         self._probing: Probing | None = None
@@ -114,33 +114,14 @@ class KerasWatcher:
         """Training has ended: everything is written and closed."""
         if self._step is not None:
             self._step.stand_back()
-        was_over, self._is_on, self._is_over = self._is_over, False, True
-        if self._book is not None and not was_over:
+        was_on, self._is_on, self._is_over = self._is_on, False, True
+        if self._book is not None and was_on:
             self._book.close(kind)
-
-    # --- what other watchers ask
 
     @property
     def watched(self) -> Any:
         """The model; None before a training."""
         return self._model
-
-    @property
-    def is_writing(self) -> bool:
-        """Whether its run is open."""
-        return self._book is not None and not self._is_over
-
-    def give_way(self) -> None:
-        """End the recording, as interrupted."""
-        self.end("interrupted")
-
-    def forget(self) -> None:
-        """In a process that was forked off: the run is that of its parent."""
-        self._is_on, self._is_over = False, True
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.give_way()
 
     # --- before a step
 
@@ -176,7 +157,7 @@ class KerasWatcher:
         if self._probe_images is not None:
             self._probing = tried("watch_keras", lambda: Probing(model, names, self._probe_images))
         self._book = self._opening.book(self._about(), model)
-        stand(self)
+        self.stand()
         if held.config is not None:
             self._book.hold(held.config, names.shapes, held.compiled)
         else:
@@ -323,10 +304,6 @@ class KerasWatcher:
             )
 
     # --- what happens in the user's training
-
-    def _event(self, kind: str, **about: Any) -> None:
-        if self._book is not None:
-            self._book.event(kind, **about)
 
     def _guarded(self, action: Callable[[], Any]) -> None:
         """Do it; its errors end the recording and not the training, but for those before the first step."""

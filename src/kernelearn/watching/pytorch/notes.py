@@ -67,4 +67,4 @@ class Notes(Sayings):
                 "tell the part of the images."
             )
         if found.scales:
-            self._event("gradients scaled", factors=found.scales)
+            self.event("gradients scaled", factors=found.scales)

@@ -56,7 +56,7 @@ def as_floats(plan: Plan, op: Operation) -> Iterator[None]:
     for name in _names(op):
         if plan.dtype(name) == "float64":
             plan.buffers[name] = replace(plan.buffers[name], dtype="float32")
-    plan.target = replace(target, width=target.width // 2, has_bf16=False)
+    plan.target = replace(target, width=target.width // 2, has_bf16=False, tiles="")
     try:
         yield
     finally:

@@ -31,6 +31,8 @@ from kernelearn.engine.program import Operation
 _ROUNDED = "rounded"
 # Products that one instruction makes in every lane.
 PAIRS_SAVING = 2.0
+# The same of a product of matrix tiles, by all that has been measured of it.
+TILES_SAVING = 8.0
 
 
 def has_rounded_operands(op: Operation) -> bool:
@@ -41,6 +43,11 @@ def has_rounded_operands(op: Operation) -> bool:
 def multiplies_pairs(plan: Plan, op: Operation) -> bool:
     """Whether it does so by the processor's products of pairs."""
     return has_rounded_operands(op) and plan.target.has_bf16 and plan.target.width == 16
+
+
+def multiplies_tiles(plan: Plan, op: Operation) -> bool:
+    """Whether it may do so by products of matrix tiles."""
+    return has_rounded_operands(op) and bool(plan.target.tiles)
 
 
 def products(op: Operation, pairs: bool) -> str:
@@ -65,7 +72,7 @@ def rounded(plan: Plan, op: Operation, name: str) -> str:
     size, images = per_image(shape), has_images(shape)
 
     tasks = IMAGES if images else Tasks(fixed=max(-(-size // BLOCK), 1))
-    return _copy(plan, op, name, Rounded(size, images), shape, "float32", tasks)
+    return copied(plan, op, name, Rounded(size, images), shape, "float32", tasks)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def channel_pairs(plan: Plan, op: Operation, name: str, inner: int) -> str:
     """
     size = per_image(plan.shape(name))
     shape = (None, size // inner, -(-inner // 2))
-    return _copy(plan, op, name, ChannelPairs(size, inner), shape, "uint32", IMAGES)
+    return copied(plan, op, name, ChannelPairs(size, inner), shape, "uint32", IMAGES)
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def _emit_odd_pairs(k: Kernel, lo: Index, hi: Index, inner: int) -> None:
 def image_pairs(plan: Plan, op: Operation, name: str) -> str:
     """Pairs of neighbouring images: half of the images, each as large as before; see `Plan.halved`."""
     size = per_image(plan.shape(name))
-    made = _copy(plan, op, name, ImagePairs(size), (None, size), "uint32", Tasks(1), True)
+    made = copied(plan, op, name, ImagePairs(size), (None, size), "uint32", Tasks(1), True)
     plan.halved.add(made)
     return made
 
@@ -178,7 +185,7 @@ def half_of(images: Index) -> Index:
     return (images + 1) // 2
 
 
-def _copy(
+def copied(
     plan: Plan,
     op: Operation,
     name: str,

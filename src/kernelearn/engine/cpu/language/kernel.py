@@ -361,6 +361,14 @@ class Kernel:
         self._entry.append(f"%local.{name} = alloca [{count} x {self.float}], align 64")
         self._pointers[name] = f"%local.{name}"
 
+    @contextmanager
+    def renamed(self, **others: str) -> Iterator[None]:
+        """Within it, a name of an argument or a local stands for another one."""
+        before = self._pointers
+        self._pointers = {**before, **{name: before[other] for name, other in others.items()}}
+        yield
+        self._pointers = before
+
     def address(self, argument: str, offset: Index | int = 0, type_: str = "float") -> str:
         """Pointer to an element."""
         base, type_ = self._pointers[argument], self.element(type_)

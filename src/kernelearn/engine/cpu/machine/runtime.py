@@ -2,10 +2,10 @@
 
 A job is a list of groups. A group is a few kernels over the same range of tasks; threads take chunks of it,
 do all the group's kernels on the chunk, and add the chunk to the group's count of done tasks. The range is
-cut into parts with a counter each: a thread begins with its own part, so that it gets the images or rows
-that it had in the group before, which are in its cache, and then helps with the others. A group that needs
-the results of earlier ones first waits until their counts are full. Nobody waits for a thread, only for
-work: a thread that wakes late or is held up by the system delays only its own chunk.
+cut into parts with a counter each: a thread begins with its own part, the same one in every group and every
+run, so that it gets the images or rows that it had before, which are in its cache, and then helps with the
+others. A group that needs the results of earlier ones first waits until their counts are full. Nobody waits
+for a thread, only for work: a thread that wakes late or is held up by the system delays only its own chunk.
 
 What a group makes for itself alone lies in memory of the thread's own, large enough for one chunk: before
 each chunk the thread writes into its own copies of the kernels' arguments where the images of these buffers
@@ -45,8 +45,7 @@ PLACE = {"command": 0, "argument": 1, "offset": 2, "image": 3, "words": 4}
 JOB = {"groups": 0, "commands": 1, "counters": 2, "group_count": 3, "yield": 4, "parts": 5, "words": 6}
 # Parts at most: a thread looks at all of them before it leaves a group.
 MAX_PARTS = 4
-# The counters of a group, each on its own cache line: tasks done, then chunks taken of each part. Behind
-# those of the last group the number of threads that have begun with the job.
+# The counters of a group, each on its own cache line: tasks done, then chunks taken of each part.
 COUNTERS = {"done": 0, "taken": 8, "line": 8, "words": 8 + 8 * MAX_PARTS}
 # The pool's block, each on its own cache line; from `asleep` on a line for every helper.
 POOL = {"ticket": 0, "busy": 8, "job": 16, "asleep": 24, "line": 8}
@@ -55,8 +54,8 @@ RUNTIME = """
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i64 @llvm.smin.i64(i64, i64)
 
-; One group after another, until all tasks of the job are done.
-define void @kl_work(ptr %job) nounwind {
+; One group after another, until all tasks of the job are done. The caller is worker 0, helper i worker i + 1.
+define void @kl_work(ptr %job, i64 %worker) nounwind {
 entry:
   %groups = load ptr, ptr %job
   %commands.p = getelementptr i64, ptr %job, i64 $job_commands
@@ -69,9 +68,6 @@ entry:
   %yield = load ptr, ptr %yield.p
   %parts.p = getelementptr i64, ptr %job, i64 $job_parts
   %parts = load i64, ptr %parts.p
-  %entered.word = mul i64 %n, $counters_words
-  %entered = getelementptr i64, ptr %counters, i64 %entered.word
-  %worker = atomicrmw add ptr %entered, i64 1 acq_rel
   br label %next
 next:
   %g = phi i64 [ 0, %entry ], [ %g.next, %after ]
@@ -279,7 +275,7 @@ finish:
 ; The caller's part: work, close the job, wait for helpers to leave.
 define void @kl_run(ptr %pool, ptr %job) nounwind {
 entry:
-  call void @kl_work(ptr %job)
+  call void @kl_work(ptr %job, i64 0)
   store atomic i64 0, ptr %pool seq_cst, align 8
   %busy = getelementptr i64, ptr %pool, i64 $pool_busy
   %yield.p = getelementptr i64, ptr %job, i64 $job_yield
@@ -305,8 +301,7 @@ entry:
   %counters = load ptr, ptr %counters.p
   %n.p = getelementptr i64, ptr %job, i64 $job_group_count
   %n = load i64, ptr %n.p
-  %lines = add i64 %n, 1
-  %bytes = mul i64 %lines, $counters_bytes
+  %bytes = mul i64 %n, $counters_bytes
   call void @llvm.memset.p0.i64(ptr %counters, i8 0, i64 %bytes, i1 false)
   %job.p = getelementptr i64, ptr %pool, i64 $pool_job
   %address = ptrtoint ptr %job to i64
@@ -374,7 +369,8 @@ enter:
 work:
   %address = load atomic i64, ptr %job.p seq_cst, align 8
   %job = inttoptr i64 %address to ptr
-  call void @kl_work(ptr %job)
+  %worker = add i64 %number, 1
+  call void @kl_work(ptr %job, i64 %worker)
   br label %worked
 worked:
   %b1 = atomicrmw sub ptr %busy, i64 1 seq_cst

@@ -1,8 +1,8 @@
 """What machine the code is for: vector width, number of registers, and the name LLVM knows it by.
 
 `KERNELEARN_CPU_TARGET` forces another target than the host's, for tests and for machines whose wide units are
-slow: "avx512", "avx512bf16" (with products of bfloat16 pairs), "avx2", "baseline" (the least that every
-processor of this architecture has), or "native".
+slow: "avx512", "avx512amx" (with matrix tiles for bfloat16), "avx512bf16" (with products of bfloat16 pairs),
+"avx2", "baseline" (the least that every processor of this architecture has), or "native".
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import platform
 from dataclasses import dataclass, replace
 
+from kernelearn.engine.cpu.machine.tile_state import may_use_tiles
 from kernelearn.errors import KernelearnError, unknown_name
 
 
@@ -25,6 +26,7 @@ class Target:
         width: float32 numbers in a vector register.
         registers: vector registers.
         has_bf16: whether there are dot products of bfloat16 pairs, faster than as many in float32.
+        tiles: what multiplies matrix tiles of bfloat16: "amx", "emulated" (by plain code, for tests), or "".
     """
 
     name: str
@@ -33,11 +35,17 @@ class Target:
     width: int
     registers: int
     has_bf16: bool = False
+    tiles: str = ""
 
     @property
     def key(self) -> str:
         """Everything that changes the code, for the cache."""
-        return f"{self.cpu} {self.features} {self.width}"
+        return f"{self.cpu} {self.features} {self.width} {self.tiles}".rstrip()
+
+    @property
+    def rounds_to_bfloat16(self) -> bool:
+        """Whether it has an instruction for that."""
+        return self.has_bf16 or self.tiles == "amx"
 
     @property
     def permutes(self) -> bool:
@@ -55,7 +63,9 @@ class Target:
 
 
 # Vector width in float32 numbers, and the number of vector registers.
+# The best first.
 SHAPES = {
+    "avx512amx": (16, 32),
     "avx512": (16, 32),
     "avx512bf16": (16, 32),
     "avx2": (8, 16),
@@ -68,6 +78,11 @@ FORCED_FEATURES = {
     "baseline": "",
 }
 FORCED_FEATURES["avx512bf16"] = FORCED_FEATURES["avx512"] + ",+avx512bf16"
+FORCED_FEATURES["avx512amx"] = FORCED_FEATURES["avx512bf16"] + ",+amx-tile,+amx-bf16"
+# What kernels on tiles need: tiles, and numbers rounded to bfloat16 in one instruction.
+TILE_FEATURES = ("amx-tile", "amx-bf16", "avx512bf16")
+# What follows the name of a set of vector instructions in that of a forced target.
+ADDITIONS = ("bf16", "amx")
 # How the names of processors begin on which a product of pairs takes as long as one of float32. On those of
 # Intel it takes four times as long: there, rounded operands are multiplied in float32.
 FAST_PAIRS = "znver"
@@ -97,8 +112,16 @@ def find_target(name: str) -> Target:
     if name == "neon":
         return _host()
     width, registers = SHAPES["neon" if _is_arm() else name]
-    kind = name.removesuffix("bf16")
-    return Target(kind, _plain_cpu(), FORCED_FEATURES[name], width, registers, has_bf16=kind != name)
+    addition = next((a for a in ADDITIONS if name.endswith(a)), "")
+    return Target(
+        name.removesuffix(addition),
+        _plain_cpu(),
+        FORCED_FEATURES[name],
+        width,
+        registers,
+        has_bf16=addition == "bf16",
+        tiles="amx" if addition == "amx" else "",
+    )
 
 
 def _missing_features(name: str) -> list[str]:
@@ -109,7 +132,10 @@ def _missing_features(name: str) -> list[str]:
         return [] if _is_arm() and name == "neon" else [name]
     wanted = [f[1:] for f in FORCED_FEATURES[name].split(",") if f.startswith("+")]
     present = _host_features()
-    return [feature for feature in wanted if not present.get(feature)]
+    missing = [feature for feature in wanted if not present.get(feature)]
+    if not missing and "amx-tile" in wanted and not may_use_tiles():
+        return ["permission of the system for amx-tile"]
+    return missing
 
 
 def _is_arm() -> bool:
@@ -151,4 +177,5 @@ def _host() -> Target:
     # NOTE: a processor of unknown features gets code for every processor of its kind.
     cpu = llvm.get_host_cpu_name() if features else _plain_cpu()
     has_bf16 = bool(features.get("avx512bf16")) and cpu.startswith(FAST_PAIRS)
-    return Target(name, cpu, ",".join(flags), width, registers, has_bf16)
+    has_tiles = name == "avx512" and all(features.get(f) for f in TILE_FEATURES) and may_use_tiles()
+    return Target(name, cpu, ",".join(flags), width, registers, has_bf16, "amx" if has_tiles else "")

@@ -27,6 +27,8 @@ PATIENCE = 4000
 # seconds of work is over by then; only where jobs follow each other within SOON, so that helpers stay awake
 # for the next ones, is it worth it.
 SHORT = 150e-6
+# A run of less than ALONE seconds is done alone: to hand its parts over takes longer than others save.
+ALONE = 20e-6
 SOON = 100e-6
 MAX_THREADS = 256
 
@@ -109,7 +111,6 @@ class _Runtime:
         self._library = compiler.link([blob], target)
         integer, pointer = ctypes.c_int64, ctypes.c_void_p
         self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(self._address("kl_run"))
-        self.work = ctypes.CFUNCTYPE(None, pointer)(self._address("kl_work"))
         # NOTE: these two return at once: letting other Python threads run meanwhile would cost more.
         opening = ctypes.PYFUNCTYPE(None, pointer, pointer, integer)
         self.open = opening(self._address("kl_open"))

@@ -1,0 +1,48 @@
+"""`BatchNorm(momentum=None)` inside of whole steps: averages over all batches so far.
+
+PyTorch reads the counter of batches as a number there, where Dynamo ends a graph. In a step of one program
+such a layer writes the statistics of the batch alone, as with momentum 1, and behind it they are joined with
+the average of before: average + (batch - average) / count, as PyTorch has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class Cumulative:
+    """The layers of a model that average over all batches."""
+
+    def __init__(self, model: nn.Module) -> None:
+        kinds = nn.modules.batchnorm._BatchNorm
+        self._layers = [
+            layer for layer in model.modules() if isinstance(layer, kinds) and layer.momentum is None
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._layers)
+
+    @contextmanager
+    def as_numbers(self) -> Iterator[None]:
+        """While it lasts, a forward pass in training has no number to read; each layer is used once in it."""
+        layers = [layer for layer in self._layers if layer.training and layer.running_mean is not None]
+        averages = [each for layer in layers for each in (layer.running_mean, layer.running_var)]
+        before = [each.clone() for each in averages]
+        counters = [layer.num_batches_tracked for layer in layers]
+        counts = [int(each) for each in counters]
+        for layer in layers:
+            layer.momentum = 1.0
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.momentum = None
+            moved = [int(now) > count for now, count in zip(counters, counts)]
+            for i, (average, old) in enumerate(zip(averages, before)):
+                if moved[i // 2]:
+                    with torch.no_grad():
+                        average.copy_(old + (average - old) / counters[i // 2])
