@@ -10,6 +10,7 @@ from kernelearn.parallel import meeting, rounding, world
 from kernelearn.parallel.exchange import Alone, OverMPI
 from kernelearn.parallel.shared_memory import Board
 from kernelearn.parallel.tree import cover, share_of, value_of
+from kernelearn.parallel.waiting import Notice
 from tests.parallel.threads import ThreadWindows, run_together
 
 
@@ -91,6 +92,22 @@ def test_shared_memory_grows_and_is_left_alone_where_it_would_not_fit():
 
     # A node of each process, and the sum.
     assert run_together(2, talk) == [[2 * 4 * 50, 2 * 4 * 100]] * 2
+
+
+@pytest.mark.parametrize("text", ["no room", "", "\N{GRINNING FACE}" * 1000, 'a\n"b"\0'])
+def test_what_an_error_says_travels_in_a_fixed_length(text):
+    class VeryLongName(ValueError):
+        pass
+
+    VeryLongName.__name__ = "\N{GRINNING FACE}" * 200
+    for error in (ValueError(text), VeryLongName(text), SystemExit(text), SystemExit(3), SystemExit()):
+        notice = Notice.of(2**40, 1000, error)
+        assert len(notice.packed()) == len(Notice.of(0, 0, ValueError()).packed())
+        assert Notice.unpacked(notice.packed()) == notice
+        assert str(error)[:200] == notice.text[:200]
+    assert str(Notice.of(1, 5, ValueError(text)).raised()).startswith("Process 5 gave up what all")
+    assert Notice.of(1, 5, SystemExit(text)).raised().code == 1, "as the interpreter ends with a text"
+    assert Notice.of(1, 5, SystemExit()).raised().code is None
 
 
 class SlowWindows(ThreadWindows):

@@ -316,7 +316,7 @@ def _some_processes(steps: list[dict[str, Any]]) -> Table:
         for processes, seconds, predicted in row["points"]
     ]
     columns = ["", "processes", "measured ms", "model ms", "times as fast", "by the model"]
-    note = "more processes than cores wait for each other, spinning: the model knows nothing of that"
+    note = "more processes than cores take turns on them: the model knows nothing of that"
     return Table("Processes of this machine on one batch, in shards", columns, points, [note])
 
 

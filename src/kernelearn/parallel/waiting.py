@@ -18,8 +18,8 @@ from kernelearn.errors import ProcessError
 _AT_ONCE, _ASLEEP = 2000, 0.0001
 # Seconds that a process that gave up has to end all with its own message, and what it sent has to arrive.
 PATIENCE = 3.0
-# Bytes of a notice.
-_LENGTH = 1024
+# Bytes of a notice, and letters of an error's name and text in there: one takes up to twelve bytes.
+_LENGTH, _NAME, _TEXT = 4096, 60, 240
 
 
 class Notice(NamedTuple):
@@ -35,7 +35,7 @@ class Notice(NamedTuple):
     def of(cls, work: int, rank: int, error: BaseException) -> Notice:
         """What an error says."""
         code = error.code if isinstance(error, SystemExit) else None
-        return cls(work, rank, type(error).__name__, str(error)[: _LENGTH // 8], _exit_code(code))
+        return cls(work, rank, type(error).__name__[:_NAME], str(error)[:_TEXT], _exit_code(code))
 
     def packed(self) -> np.ndarray:
         """As bytes of a fixed number."""

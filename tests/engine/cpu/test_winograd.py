@@ -9,11 +9,15 @@ import threading
 import numpy as np
 import pytest
 
+import kernelearn
+from kernelearn import layers
+from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
 from kernelearn.engine.cpu.plan import Call, kernel_text
 from tests.engine.cpu.harness import Bench, Problem, check, expected
 from tests.engine.cpu.random_problems import normal
+from tests.engine.cpu.training import check_training, trained_steps
 from tests.sweeps import some
 
 PASSES = ("conv", "conv_grad_input", "conv_grad_kernel")
@@ -204,3 +208,33 @@ def test_tiles_that_do_not_exist_are_zeros_before_they_are_multiplied(columns, c
     places = set(re.findall(r"(%\w+) = getelementptr float, ptr %local.tiles", text))
     zeros = re.findall(r"store <8 x float> zeroinitializer, ptr (%\w+)", text)
     assert bool(places & set(zeros)) == clears
+
+
+def network(channels: int, engine: str | None = None):
+    """Two convolutions that are multiplied in tiles, forward and backward."""
+    kernelearn.set_random_seed(0)
+    same = {"padding": "same", "activation": "tanh"}
+    convolutions = layers.Conv2D(channels, 3, **same), layers.Conv2D(channels - 8, 3, **same)
+    model = kernelearn.Sequential(
+        [layers.Input((4, 6, channels)), *convolutions, layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    )
+    model.compile(kernelearn.optimizers.SGD(0.1), "mse", engine=engine)
+    return model
+
+
+def asking(channels: int) -> set[bool]:
+    """Whether kernels that multiply tiles in a training step ask for what they need next."""
+    model = network(channels)
+    executable = prepare(model.program("train"), model.step("train").variables, "cpu")
+    calls = [call for call in executable.calls() if isinstance(call, Call)]
+    tiled = [call for call in calls if isinstance(call.code, WinogradRows | WinogradGradient)]
+    assert {type(call.code) for call in tiled} == {WinogradRows, WinogradGradient}
+    return {"@llvm.prefetch" in kernel_text(call, "k", executable.target) for call in tiled}
+
+
+def test_weights_and_gradients_that_no_cache_holds_are_asked_for_ahead():
+    """Those of a megabyte and more; also from behind their end, which must do no harm."""
+    assert asking(40) == {False}
+    assert asking(200) == {True}
+    x, y = normal(np.random.default_rng(1), 7, 4, 6, 200), np.zeros((7, 2))
+    check_training(lambda engine: trained_steps(network(200, engine), x, y, 2))

@@ -144,24 +144,47 @@ class _Convolution:
         step = point_stride(self.count, lanes)
         count = max(1, round(inner / LONG_SUM))
         piece = -(-inner // count // 2) * 2  # the inner loop has two channels a turn
+        share = self._share_asked(lanes)
         with k.loop(0, self.t.points) as point, k.loop(0, used, self.p.tiles) as tile:
             x, w = point * self.stride + tile * self.depth, weights + point * (inner * lanes)
             y = point * step + tile * lanes
-            self._piece(x, w, y, min(piece, inner), vectors, is_first=True)
+            ahead = w + (inner * lanes) + (tile // self.p.tiles) * (inner * share)
+            self._piece(x, w, y, min(piece, inner), vectors, ahead, is_first=True)
             with k.loop(piece, inner // piece * piece, piece) as c:
-                self._piece(x + c, w + c * lanes, y, piece, vectors)
+                self._piece(x + c, w + c * lanes, y, piece, vectors, ahead + c * share)
             if inner > piece and inner % piece:
                 c = k.const(inner // piece * piece)
-                self._piece(x + c, w + c * lanes, y, inner % piece, vectors)
+                self._piece(x + c, w + c * lanes, y, inner % piece, vectors, ahead + c * share)
+
+    def _share_asked(self, lanes: int) -> int:
+        """Numbers of the next point's weights that are asked for in a turn of the loop over channels: all of
+        them in the turns of all register tiles; 0 where a cache holds the weights.
+        """
+        is_large = self.t.weights_bytes > MAX_WEIGHTS_BYTES
+        return -(-lanes * self.p.tiles // self.count) if is_large else 0
 
     def _piece(
-        self, x: Index, w: Index, y: Index, channels: int, vectors: int, is_first: bool = False
+        self,
+        x: Index,
+        w: Index,
+        y: Index,
+        channels: int,
+        vectors: int,
+        ahead: Index,
+        is_first: bool = False,
     ) -> None:
-        """A register tile of products, over some channels: stored, or added to those before."""
+        """A register tile of products, over some channels: stored, or added to those before.
+
+        Args:
+            ahead: weights that are needed behind these.
+        """
         k, lanes = self.k, vectors * self.k.width
+        share = self._share_asked(lanes)
         sums = [[k.register(start=k.zero) for _ in range(vectors)] for _ in range(self.p.tiles)]
 
         def turn(c: Index) -> None:
+            for line in range(0, share, k.width):
+                k.prefetch("w", ahead + c * share + line, 2)
             held = [k.load("w", w + c * lanes + v * k.width) for v in range(vectors)]
             for i, row in enumerate(sums):
                 value = k.broadcast("tiles", x + c + i * self.depth)

@@ -10,6 +10,7 @@ stack until they are transformed back, once. Shards are added in a fixed order, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import forward_geometry
@@ -50,6 +51,8 @@ MOST_POINTS = 48
 # Channels and filters of a unit: its sums have to stay in the second-level cache.
 UNIT_CHANNELS = 64
 UNIT_FILTERS = 64
+# Bytes of a result that no cache holds from one time to the next: it is asked for while it is computed.
+LARGE_BYTES = 2**20
 # Tiles that a register tile runs over, at least, between loading and storing its sums. Long sums round more:
 # 64 instead of 16 save at most 3 % of the time, and round 1.5 times as much.
 LEAST_TILES = 16
@@ -149,6 +152,7 @@ class _Unit:
         count = u.units * t.segment
         self.x_step, self.g_step = point_stride(count, self.depth), point_stride(count, self.lanes)
         self.step = point_stride(channels, self.lanes)
+        self.asks_ahead = 4 * t.taps * t.x[3] * t.y[3] > LARGE_BYTES
 
     def emit(self, first: Index, last: Index, put: Put) -> None:
         k, t, u = self.k, self.t, self.u
@@ -157,6 +161,8 @@ class _Unit:
         last = last * t.units
         with k.loop(first * t.units, last, u.units) as start:
             end = k.minimum(start + u.units, last) if u.units > 1 else start + 1
+            # NOTE: others would only be in the way; a line that lies in the cache costs next to nothing.
+            self.is_late = k.either(k.compare("sge", start + 2 * u.units, last), k.const(1), k.const(0))
             with k.loop(start, end) as place:
                 image, unit, tile = place // t.units, place % t.units, (place - start) * t.segment
                 x = image * math.prod(t.x) + self.c
@@ -185,7 +191,9 @@ class _Unit:
         # NOTE: they begin at zero: short sums that are added up round less than one long sum.
         sums = {at: k.register(start=k.zero) for at in places}
         x, g = point * self.x_step + c, point * self.g_step + f
+        lines = self._lines(point, c, f, channels, vectors) if self.asks_ahead else []
         with k.loop(0, used) as tile:
+            self._ask(lines, tile)
             held = [k.load("gradients", g + tile * self.lanes + v * k.width) for v in range(vectors)]
             for i in range(channels):
                 value = k.broadcast("tiles", x + tile * self.depth + i)
@@ -195,16 +203,35 @@ class _Unit:
             at = place + i * self.lanes + v * k.width
             k.store(k.load("sums", at) + k.get(sums[i, v]), "sums", at)
 
+    def _lines(self, point: Index, c: Index, f: Index, channels: int, vectors: int) -> list[Index]:
+        """The vectors of the first tap's weights that a register tile asks for, others at each point."""
+        places, points = channels * vectors, self.t.points
+        numbers = [self.k.minimum(point + start, places - 1) for start in range(0, places, points)]
+        return [
+            self._place(c + number // vectors, f + (number % vectors) * self.k.width) for number in numbers
+        ]
+
+    def _ask(self, lines: Sequence[Index], tile: Index) -> None:
+        """Prefetch these weights of a tap, a tap in each turn of the loop over the last tiles."""
+        if lines:
+            tap = self.k.minimum(tile, self.t.taps - 1) * (self.t.x[3] * self.t.y[3])
+            for line in lines:
+                self.k.prefetch("dw", (line + tap) * self.is_late, 2)
+
+    def _place(self, c: Index, f: Index) -> Index:
+        """Where the first tap's weight of a channel and a filter of this block lies in the result."""
+        inner, outer = self.t.x[3], self.t.y[3]
+        return self.part * (self.t.taps * inner * outer) + (self.c + c) * outer + self.f + f
+
     def _finish(self, put: Put) -> None:
         """G' u of every weight, into the part's place in the result."""
         k, t, (inner, outer) = self.k, self.t, (self.t.x[3], self.t.y[3])
         maps = [axis.filter.taps.transposed for axis in t.axes]
         with k.loop(0, self.channels) as c:
-            target = self.part * (t.taps * inner * outer) + (self.c + c) * outer + self.f
             for f, mask in each_vector(k, self.filters):
                 points = load_points(k, "sums", c * self.lanes + f, self.step, t.points)
                 for tap, value in enumerate(along_axes(maps, points)):
-                    put(value, target + f + tap * (inner * outer), mask)
+                    put(value, self._place(c, f) + tap * (inner * outer), mask)
 
 
 def lower_winograd_gradient(plan: Plan, op: Operation) -> bool:
