@@ -8,8 +8,9 @@ import pytest
 
 from kernelearn import Input, Model, layers, ops
 from kernelearn.engine.cpu import rewrites
-from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps, places_of_steps
+from kernelearn.engine.cpu.rewrites import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
+from kernelearn.engine.cpu.rewrites.pixels import pixels_of_steps, places_of_steps
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS

@@ -136,7 +136,6 @@ CHANNELS = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour.", 
 # --- run
 
 
-
 def _named_folder(name: str) -> Path:
     """A folder by its name: none would be the one that the command is called in."""
     if not name:

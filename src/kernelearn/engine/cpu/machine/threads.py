@@ -28,7 +28,7 @@ PATIENCE = 4000
 # for the next ones, is it worth it.
 SHORT = 150e-6
 # A run of less than ALONE seconds is done alone: to hand its parts over takes longer than others save.
-ALONE = 20e-6
+ALONE = 15e-6
 SOON = 100e-6
 MAX_THREADS = 256
 

@@ -10,7 +10,7 @@ from kernelearn.engine.cpu.kernels.fused import ANCHORS
 from kernelearn.engine.cpu.kernels.normalization.images import takes_chain
 from kernelearn.engine.cpu.kernels.reductions.reduced import FEW_ROWS, axes_of, is_reduction, rows_of_images
 from kernelearn.engine.cpu.rewrites.ancestors import Ancestors
-from kernelearn.engine.cpu.rewrites.places_of_steps import takes_places
+from kernelearn.engine.cpu.rewrites.pixels.places_of_steps import takes_places
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation
 

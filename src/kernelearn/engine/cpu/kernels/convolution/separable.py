@@ -33,7 +33,7 @@ from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Numbers of a panel at most: it stays in the caches of a core beside a block of weights.
-PANEL = 2**13
+PANEL = 2**14
 # Pixels of a panel at least, which are a register tile; weights of the second convolution at most: they are
 # read again for each panel, from the second-level cache.
 LEAST_PIXELS, MOST_WEIGHTS = 7, 2**17

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kernelearn.engine.cpu.rewrites.pixels_of_steps import seen_pixels
+from kernelearn.engine.cpu.rewrites.pixels.pixels_of_steps import seen_pixels
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Buffer, Operation, Program
 
