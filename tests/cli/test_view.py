@@ -29,17 +29,17 @@ def test_watching_a_training_then_writing_its_page(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, status, told",
     [
-        (["view", "nowhere"], 1, "nowhere"),
-        (["view", "nowhere", "--export", "page.html"], 1, "nowhere"),
-        (["view"], 2, "RUN"),
-        (["train", "digits", "--control"], 2, "--watch"),
-        (["train", "digits", "--no-browser"], 2, "--watch"),
-        (["train", "digits", "--watch", "--paused"], 2, "--control"),
+        (["view", "nowhere"], {1}, "nowhere"),
+        (["view", "nowhere", "--export", "page.html"], {1}, "nowhere"),
+        (["view"], {0, 2}, "RUN"),  # the help, which is no error for Click before 8.2
+        (["train", "digits", "--control"], {2}, "--watch"),
+        (["train", "digits", "--no-browser"], {2}, "--watch"),
+        (["train", "digits", "--watch", "--paused"], {2}, "--control"),
     ],
 )
 def test_what_cannot_be_done_is_said(words, status, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == status
+    assert main(words) in status
     found = capsys.readouterr()
     assert told in found.out + found.err
     assert list(tmp_path.iterdir()) == []
