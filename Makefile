@@ -7,8 +7,9 @@ PEERS ?= .venv-peers
 PYTEST_ARGS ?=
 # More arguments of kernelearn bench: make bench BENCH_ARGS="--quick --training"
 BENCH_ARGS ?=
-# Two processes; a file belongs to one of them, so that what its tests share is made once.
-IN_TWO = -n 2 --dist loadfile
+# Two processes; a file belongs to one of them, so that what its tests share is made once. Files come in the order
+# of tests/order.py, the longest first, and not as many tests as they have.
+IN_TWO = -n 2 --dist loadfile --no-loadscope-reorder
 # One BLAS thread for each of the processes that test at the same time.
 TEST_THREADS = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FUZZ ?= 100000
@@ -30,9 +31,15 @@ LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py 
 PIP_INSTALL = python -m pip install --quiet --disable-pip-version-check
 # An environment that holds nothing but the wheel, to see that it needs nothing else.
 WHEEL_ENV = build/wheel-env
+# One with the oldest versions that pyproject.toml allows, and what is tested in it.
+LOWEST_ENV = build/lowest-env
+LOWEST_EXTRAS = data sklearn plot view interop kernels
+LOWEST_TESTS = tests/test_tiny.py tests/test_core_install.py tests/cli tests/data tests/engine/test_operators.py \
+	tests/engine/cpu/test_operators.py tests/explain/test_ledger.py tests/formats tests/layers tests/learn tests/recording \
+	tests/training tests/view/page/test_server.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-peers demo test test-slow test-target test-peers test-peers-sweeps fuzz kills lint dist check-dist bench \
+.PHONY: help install install-peers demo test test-slow test-target test-lowest test-peers test-peers-sweeps fuzz kills lint dist check-dist bench \
 	bench-alone docs notebooks parity replicate-kernels clean
 
 help: ## list the commands
@@ -100,6 +107,11 @@ test-target: install ## run what depends on the processor once more, as on anoth
 		KERNELEARN_CPU_TARGET=$(TARGET) $(TEST_THREADS) $(VENV)/bin/python -m pytest $(IN_TWO) -m "not slow" \
 			$(TARGET_TESTS) $(PYTEST_ARGS); \
 	fi
+
+test-lowest: ## run a part of the tests with the oldest versions that pyproject.toml allows (python 3.11 or 3.12)
+	test -x $(LOWEST_ENV)/bin/python || $(PYTHON) -m venv $(LOWEST_ENV)
+	$(LOWEST_ENV)/bin/$(PIP_INSTALL) pytest pytest-xdist hypothesis httpx $$($(PYTHON) tests/lowest.py $(LOWEST_EXTRAS))
+	PYTHONPATH=src $(TEST_THREADS) $(LOWEST_ENV)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 test-peers: $(PEERS)/.installed ## run what a living Keras, PyTorch and ONNX Runtime are needed for, all but the slow sweeps
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_TESTS) $(PYTEST_ARGS)

@@ -16,6 +16,7 @@ import pytest
 import typer.main
 
 from kernelearn import config
+from tests.order import place_of
 
 os.environ.setdefault(
     "KERNELEARN_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache/kernels")
@@ -28,6 +29,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # The command line is the same at each call: its hundreds of options are made once, not at each.
 typer.main.get_command = functools.cache(typer.main.get_command)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Long files first; within a file and among the others the order stays."""
+    items.sort(key=lambda item: place_of(item.nodeid.partition("::")[0].removeprefix("tests/")))
 
 
 @pytest.hookimpl(trylast=True)

@@ -37,6 +37,8 @@ def borrowed(text: str, names: set[str]) -> Iterator[tuple[int, str]]:
 
     A class may use its own private names on another object of its kind.
     """
+    if not any(name in text for name in names):
+        return
     tree = ast.parse(text)
     own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_of_self(n)}

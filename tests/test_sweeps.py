@@ -1,7 +1,10 @@
-"""The cells of a grid that are always tested, and those that are left to the slow sweeps."""
+"""Which cells of a grid are always tested and which are left to the slow sweeps; the order of the files."""
+
+from pathlib import Path
 
 import pytest
 
+from tests.order import LONG, place_of
 from tests.sweeps import some
 
 
@@ -28,3 +31,15 @@ def test_cells_are_named_or_told_by_a_rule():
 def test_a_name_that_is_no_cell_is_told():
     with pytest.raises(AssertionError, match="not all among"):
         some("abc", quick=("d",))
+
+
+def test_files_that_come_first_are_there():
+    tests = Path(__file__).parent
+    paths = [path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")]
+    assert {place_of(path) for path in paths} == set(range(len(LONG) + 1))
+
+
+def test_they_come_first_in_a_run(request):
+    files = [item.nodeid.partition("::")[0].removeprefix("tests/") for item in request.session.items]
+    places = [place_of(path) for path in files]
+    assert places == sorted(places)

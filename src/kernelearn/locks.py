@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,10 @@ class FolderLock:
         Raises: StorageError naming the process that has it, or if its file cannot be made.
         """
         file = self._lock_soon()
+        if file is None and _HOLDERS and _is_own(self.path):
+            for leave in _HOLDERS:
+                leave(self.path.parent)
+            file = self._lock_soon()
         if file is None:
             raise StorageError(
                 f"{str(self.path.parent)!r} is being {self._use} by {_holder(self.path)}. Wait for it, stop "
@@ -93,6 +98,17 @@ class FolderLock:
             os.close(file)
             time.sleep(0.02)
         return None
+
+
+def when_locked_here(leave: Callable[[Path], None]) -> None:
+    """Have a function called with a folder that this process holds and wants to lock once more.
+
+    It may end what holds it, where that is only left over from something that failed.
+    """
+    _HOLDERS.append(leave)
+
+
+_HOLDERS: list[Callable[[Path], None]] = []
 
 
 def is_locked(folder: Path) -> bool:
@@ -144,7 +160,18 @@ def _lock(file: int) -> None:
 
 
 def _holder(path: Path) -> str:
+    about = _about_holder(path)
+    return f"process {about.get('pid', 'unknown')} on {about.get('host', 'this machine')}"
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this process holds a lock that it cannot take."""
+    about = _about_holder(path)
+    return (about.get("pid"), about.get("host")) == (os.getpid(), socket.gethostname())
+
+
+def _about_holder(path: Path) -> dict[str, Any]:
     about: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         about = json.loads(path.read_text())
-    return f"process {about.get('pid', 'unknown')} on {about.get('host', 'this machine')}"
+    return about

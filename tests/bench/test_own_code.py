@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernelearn as kl
-from kernelearn.bench import report
+from kernelearn.bench import bursts, report
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.sections import own_code
 from kernelearn.bench.suite import Ceilings
@@ -24,7 +24,7 @@ def test_both_of_a_pair_train_alike(name):
 
 def test_rows_and_their_table(monkeypatch):
     monkeypatch.setattr(own_code, "PAIRS", {"GELU": own_code.PAIRS["softmax cross-entropy"]})
-    monkeypatch.setattr(own_code, "BURST", 0.001)
+    monkeypatch.setattr(bursts, "BURST", 0.001)
     monkeypatch.setattr(own_code, "TRACES", 1)
     rows = own_code.run(SimpleNamespace(settings=SimpleNamespace(plan=Rounds(1, 0.01), threads=1), say=str))
     pair, twin = rows

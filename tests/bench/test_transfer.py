@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelearn.bench import report
+from kernelearn.bench import bursts, report
 from kernelearn.bench.interleave import Rounds
 from kernelearn.bench.nets import find_net
 from kernelearn.bench.nets.blueprint import save_weights
@@ -29,7 +29,7 @@ def test_frozen_layers_have_no_backward_operations(task):
 
 
 def test_rows_and_table(task, monkeypatch):
-    monkeypatch.setattr(transfer, "BURST", 0.0)
+    monkeypatch.setattr(bursts, "BURST", 0.0)
     settings = SimpleNamespace(plan=Rounds(1, 0.01), threads=1, nets=("lenet",), batches_of=lambda net: (2,))
     bench = SimpleNamespace(settings=settings, say=str, task=lambda *_: {**task, "engine": "reference"})
     rows = transfer.run(bench)

@@ -30,6 +30,17 @@ def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("words", [("--run", ""), ("--run=",)])
+@pytest.mark.parametrize(
+    "command", [("train", "digits"), ("train", "--resume"), ("finetune", "lenet", "digits")]
+)
+def test_an_empty_name_of_the_folder_is_refused(run, tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    found = run(*command, *words)
+    assert found.code == 2 and "it is empty" in found.err and "--run" in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- one writer
 
 

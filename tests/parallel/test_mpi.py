@@ -83,6 +83,26 @@ def check_killed_and_resumed(folder, size, fault, size_after, **options):
     assert not folder.exists(), "what was saved on the way is left behind"
 
 
+FILES = """
+import os, pathlib, kernelearn
+together = kernelearn.distribute()
+lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+together.all_say([])
+names = {line.split("/dev/shm/")[1].split()[0] for line in lines if "/dev/shm/mpich" in line}
+print("files", *names & set(os.listdir("/dev/shm")))
+print("opened", len(names))
+os.kill(os.getpid(), 9) if together.rank else together.all_say([])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells which files are open")
+def test_a_killed_job_leaves_no_memory_behind():
+    """MPICH would remove its files at the end, which killed processes do not come to."""
+    _, out, _ = run(2, "-c", FILES)
+    lines = out.splitlines()
+    assert lines.count("files") == 2, out
+
+
 # Who is killed behind which step, and how many go on.
 KILLED = [(0, 4, 3), (1, 5, 3), (0, 4, 1), (1, 5, 1)]
 

@@ -8,6 +8,8 @@ Keras has one backend a process, so each backend's tests run in a process of the
 Run by `make parity`; the part that is not slow by every change.
 """
 
+import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -27,7 +29,8 @@ if BACKEND is not None:
     from kernelearn import explain
     from kernelearn.errors import ArgumentError, KernelearnError
     from kernelearn.explain.passes.run_steps import StepReplays
-    from kernelearn.recording import Run
+    from kernelearn.layers import Dense, Flatten
+    from kernelearn.recording import Recorder, Run
 
 here = pytest.mark.skipif(BACKEND is None, reason="runs in the process of a backend")
 above = pytest.mark.skipif(BACKEND is not None, reason="runs the processes")
@@ -309,8 +312,8 @@ def test_what_cannot_be_watched_is_refused_by_name(folder):
     fit(model, shape, callback)
     with pytest.raises(ArgumentError, match="another callback"):
         fit(model, shape, callback)
-    if BACKEND != "torch":
-        model, shape = made("plain", steps_per_execution=2)
+    for steps in () if BACKEND == "torch" else (2, "auto"):
+        model, shape = made("plain", steps_per_execution=steps)
         with pytest.raises(ArgumentError, match="steps_per_execution"):
             fit(model, shape, kernelearn.watch_keras(folder, overwrite=True))
 
@@ -375,6 +378,31 @@ def test_a_fit_that_failed_is_closed_when_its_model_is_fitted_again(folder):
         fit(model, shape, kernelearn.watch_keras(folder.with_name("next"), every=1))
     assert Run(folder).status == "interrupted" and Run(folder.with_name("next")).status == "finished"
     assert kept is not None
+
+
+@here
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_fit_that_failed_is_closed_when_its_error_is_forgotten(folder, is_before):
+    """Written inline nobody has the callback any more, but for cycles that Keras makes."""
+    model, shape = made("plain")
+    with contextlib.suppress(ZeroDivisionError):
+        fit(model, shape, kernelearn.watch_keras(folder, every=1), Stop(is_before))
+    gc.collect()
+    assert Run(folder).status == "interrupted"
+
+
+@here
+def test_a_fit_that_failed_gives_its_folder_to_a_training_of_ours(folder):
+    model, shape = made("plain")
+    callback = kernelearn.watch_keras(folder, every=1)
+    with pytest.raises(ZeroDivisionError):
+        fit(model, shape, callback, Stop(False))
+    ours = kernelearn.Sequential([kernelearn.Input(shape), Flatten(), Dense(5, activation="softmax")])
+    ours.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.warns(UserWarning, match="another run is written into its folder"):
+        ours.fit(*data(shape), epochs=1, verbose=0, callbacks=[Recorder(folder, overwrite=True)])
+    assert Run(folder).status == "finished"
+    callback.stop()
 
 
 @here

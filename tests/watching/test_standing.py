@@ -1,12 +1,15 @@
 """A watcher that nobody stopped gives way to the next one, in one process; not to that of another."""
 
 import os
+import weakref
 
 import pytest
 
 from kernelearn.errors import ArgumentError
+from kernelearn.locks import FolderLock
 from kernelearn.recording import Run
-from kernelearn.watching.standing import Standing
+from kernelearn.watching.sayings import Sayings
+from kernelearn.watching.standing import Standing, weakly
 from tests.watching.test_book import Program
 from tests.watching.test_opening import ABOUT, opened
 
@@ -74,3 +77,27 @@ def test_one_that_nobody_has_any_more_closes_its_run(tmp_path):
     watching = Watching(tmp_path / "run", object())
     del watching
     assert Run(tmp_path / "run").status == "interrupted"
+
+
+def test_one_that_is_in_the_way_of_a_recorder_ends(tmp_path):
+    """Also where it is left over from something that failed, with the error still at hand."""
+    older = Watching(tmp_path / "run", object())
+    with (
+        pytest.warns(UserWarning, match="another run is written into its folder"),
+        FolderLock(tmp_path / "run"),
+    ):
+        assert not older.is_writing
+    assert Run(tmp_path / "run").status == "interrupted"
+
+
+def test_what_a_watcher_has_itself_does_not_keep_it(tmp_path):
+    watching = Watching(tmp_path / "run", object())
+    watching.told = Sayings("watch", weakly(watching.event))
+    with pytest.warns(UserWarning, match="odd"):
+        watching.told.say("This is odd.")
+    said, kept = watching.told, weakref.ref(watching)
+    del watching
+    assert kept() is None
+    with pytest.warns(UserWarning, match="even"):
+        said.say("This is even.")
+    assert [e["text"] for e in Run(tmp_path / "run").events if e["kind"] == "note"] == ["This is odd."]

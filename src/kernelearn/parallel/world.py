@@ -13,6 +13,7 @@ from kernelearn.errors import ArgumentError, MissingDependencyError
 from kernelearn.parallel import ending, meeting
 from kernelearn.parallel.exchange import Alone, Exchange, OverMPI
 from kernelearn.parallel.meeting_point import END
+from kernelearn.parallel.shared_memory import leave_nothing_behind
 
 # Shards of a batch where several processes train and nobody says it: 1, 2, 3, 4, 6 and 12 divide it.
 DEFAULT_SHARDS = 12
@@ -48,6 +49,7 @@ def distribute() -> Exchange:
         together = OverMPI(communicator.Dup())
         ending.end_all_with_one(communicator, lambda: together.meet(END))
         meeting.check_agreement(together)
+        leave_nothing_behind()
         meeting.share_cpus(together)
         if not together.spans_machines:
             together.make_board()

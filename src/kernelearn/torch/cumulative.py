@@ -1,6 +1,6 @@
 """`BatchNorm(momentum=None)` inside of whole steps: averages over all batches so far.
 
-PyTorch reads the counter of batches as a number there, where Dynamo ends a graph. In a step of one program such
+PyTorch reads the counter of batches as a number there, where Dynamo ends a graph. In one program such
 a layer writes the statistics of the batch alone, as with momentum 1, and behind it they are joined with the
 average of before: average + (batch - average) / count, as PyTorch has it.
 """

@@ -11,9 +11,11 @@ import contextlib
 import os
 import warnings
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kernelearn.locks import when_locked_here
 from kernelearn.storage import absolute
 
 if TYPE_CHECKING:
@@ -73,21 +75,43 @@ class Standing:
             self.give_way()
 
 
+def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method, for what the watcher has itself: the watcher is freed as soon as nobody else has it."""
+    kept = weakref.WeakMethod(method)
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        found = kept()
+        return None if found is None else found(*arguments, **options)
+
+    return call
+
+
 def take_over(who: str, folder: Path, model: Any) -> None:
     """End what writes into a folder, or watches a model, from this process; with a warning."""
-    place = absolute(folder)
     for older in _writing():
-        taken = older.folder
-        if older.watched is not model and (taken is None or absolute(taken) != place):
-            continue
-        older.give_way()
-        warnings.warn(
-            f"{who}: the recording into {str(taken)!r} was not stopped (did its training fail?). It "
-            "ends here, as interrupted: the same model or folder is watched anew. Of two trainings at "
-            "a time give each a model and a folder of its own.",
-            UserWarning,
-            stacklevel=3,
-        )
+        if older.watched is model or _is_of(older, folder):
+            _end(older, f"{who}: the", "the same model or folder is watched anew")
+
+
+def _end(watcher: Standing, the: str, why: str) -> None:
+    watcher.give_way()
+    warnings.warn(
+        f"{the} recording into {str(watcher.folder)!r} was not stopped (did its training fail?). It ends "
+        f"here, as interrupted: {why}. Of two trainings at a time give each a model and a folder of its own.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _is_of(watcher: Standing, folder: Path) -> bool:
+    return watcher.folder is not None and absolute(watcher.folder) == absolute(folder)
+
+
+def _leave(folder: Path) -> None:
+    """Something else of this process wants to write into a folder."""
+    for watcher in _writing():
+        if _is_of(watcher, folder):
+            _end(watcher, "The", "another run is written into its folder")
 
 
 def _writing() -> list[Standing]:
@@ -100,5 +124,6 @@ def _forget_all() -> None:
         watcher.forget()
 
 
+when_locked_here(_leave)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)

@@ -1,12 +1,13 @@
 """Fixtures of the tests of the CPU engine's machinery."""
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kernelearn.engine.cpu.machine import compiler, threads
-from tests.engine.cpu.harness import NARROWER
+from kernelearn.engine.cpu.machine import compiler, target, threads
+from tests.engine.cpu.harness import EMULATED, NARROWER, has_target
 
 # Every test compiles for the widest vectors. Narrower ones are left to the slow tests, but for these, each
 # operator for one of the narrower targets: compiling is most of what they do.
@@ -38,6 +39,14 @@ def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KERNELEARN_CACHE_DIR", str(tmp_path))
     compiler.forget()
     return tmp_path / "cpu"
+
+
+@pytest.fixture
+def emulated_tiles(monkeypatch):
+    """A target, EMULATED: matrix tiles on memory, else the least that this processor has."""
+    find = target.find_target
+    made = replace(find("avx2" if has_target("avx2") else "baseline"), width=16, tiles="emulated")
+    monkeypatch.setattr(target, "find_target", lambda name: made if name == EMULATED else find(name))
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from tests.rounding import gamma
 TARGETS = ("avx512", "avx2", "baseline")
 # Targets whose tests are slow ones, but for some examples of every operator.
 NARROWER = ("avx2", "baseline")
+# What the fixture `emulated_tiles` compiles for.
+EMULATED = "emulated"
 # How the work may be cut: tasks at once (0: all), and whether the last are done first.
 CUTS = ((0, False), (1, True), (3, False))
 UNIT_ROUNDOFF = 2.0**-24

@@ -6,8 +6,8 @@ import pytest
 from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.plan import Fallback
-from kernelearn.engine.cpu.rewrites.batchnorm_gradient import split_gradient
-from kernelearn.engine.cpu.rewrites.batchnorm_statistics import split_statistics
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_gradient import split_gradient
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_statistics import split_statistics
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable

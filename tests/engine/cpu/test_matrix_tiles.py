@@ -18,7 +18,7 @@ from kernelearn.engine.cpu.machine import target as targets
 from kernelearn.engine.cpu.machine import threads, tile_state
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.errors import KernelearnError
-from tests.engine.cpu.harness import Bench, Problem, check, check_guarded, expected, has_target
+from tests.engine.cpu.harness import EMULATED, Bench, Problem, check, check_guarded, expected, has_target
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import FAMILIES, normal
 from tests.engine.cpu.test_bfloat16 import OPERATORS, mixed
@@ -27,19 +27,11 @@ from tests.sweeps import some
 
 FIND = targets.find_target
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
-TILES, EMULATED = "avx512amx", "emulated"
+TILES = "avx512amx"
 EVERY = (EMULATED, *([TILES] if has_target(TILES) else []))
 needs_tiles = pytest.mark.skipif(not has_target(TILES), reason="this processor or system has no matrix tiles")
 on_every = pytest.mark.parametrize("target", EVERY)
-
-
-@pytest.fixture(autouse=True)
-def emulated(monkeypatch):
-    """A target of that name: tiles on memory, else the least that this processor has."""
-    find = targets.find_target
-    plain = find("avx2" if has_target("avx2") else "baseline")
-    made = replace(plain, width=16, tiles="emulated")
-    monkeypatch.setattr(targets, "find_target", lambda name: made if name == EMULATED else find(name))
+pytestmark = pytest.mark.usefixtures("emulated_tiles")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Max pooling in the pass that makes the map: values, winners, borders of buffers, NaN, few images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,12 +9,14 @@ from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.kernels.convolution.taps.tasks import Taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
-from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
+from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled, PooledPass
+from kernelearn.engine.cpu.kernels.matrix_tiles import lowering
+from kernelearn.engine.cpu.kernels.matrix_tiles.forward import TileConv
 from kernelearn.engine.cpu.kernels.pooling.pooling import Pooling
 from kernelearn.engine.cpu.plan import Call, kernel_text
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.operators.table import REQUIRED, Operator
-from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.harness import EMULATED, TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
 
@@ -98,6 +102,17 @@ def test_convolution_and_pooling_in_one_kernel(name, kind, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_they_stay_inside_of_their_buffers(target):
     check_guarded([problem(name) for name in CONVOLUTIONS], target)
+
+
+@pytest.mark.parametrize("name", ["winograd", "winograd with a cropped end", "tail of filters"])
+def test_on_matrix_tiles_the_chain_and_pooling_are_a_pass_of_their_own(emulated_tiles, monkeypatch, name):
+    p = problem(name)
+    p = replace(p, attrs={**p.attrs, "conv": {**p.attrs["conv"], "precision": "bfloat16"}})
+    monkeypatch.setattr(lowering, "is_worthwhile", lambda *_: True)
+    codes = [c.code for c in ChainBench(p, EMULATED).executable.calls() if isinstance(c, Call)]
+    assert [type(code) for code in codes[-2:]] == [TileConv, PooledPass]
+    check(p, EMULATED)
+    check_guarded([p], EMULATED)
 
 
 @pytest.mark.parametrize("name", ["one channel", "winograd", "rows of taps in a loop"])

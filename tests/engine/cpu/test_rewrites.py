@@ -8,8 +8,9 @@ import pytest
 
 from kernelearn import Input, Model, layers, ops
 from kernelearn.engine.cpu import rewrites
-from kernelearn.engine.cpu.rewrites import Rewrite, in_order, pixels_of_steps
+from kernelearn.engine.cpu.rewrites import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
+from kernelearn.engine.cpu.rewrites.pixels import pixels_of_steps, places_of_steps
 from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS
@@ -97,7 +98,21 @@ def stepping_network() -> Model:
     return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
 
 
+def halving_network() -> Model:
+    """Blocks that halve their maps, with shortcuts by windows of one pixel; the last sum has nothing else."""
+    x = inputs = Input((9, 8, 4))
+    for window, strides in ((1, 1), (3, 2)):
+        y = layers.Conv2D(5, window, strides=strides, padding="same")(x)
+        y = layers.Conv2D(6, 3, strides=2 // strides, padding="same")(layers.ReLU()(y))
+        shortcut = layers.Conv2D(6, 1, strides=2, use_bias=False)(x)
+        x = layers.ReLU()(layers.Add()([y, shortcut]))
+    x = layers.ReLU()(layers.Conv2D(5, 3, padding="same")(x))
+    x = layers.Add()([layers.Conv2D(4, 1, strides=2)(x), layers.Conv2D(4, 1, strides=2)(x)])
+    return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+
+
 NETWORKS = {
+    "halving": halving_network,
     "stepping": stepping_network,
     "own": own_network,
     "branching": branching_network,
@@ -222,6 +237,19 @@ def test_kernel_gradients_of_steps_read_the_pixels_that_the_window_sees():
         assert rewritten.buffers[op.inputs[0]].shape[:-1] == rewritten.buffers[op.inputs[1]].shape[:-1]
     small = program_of("residual", "train")[0]
     assert pixels_of_steps.take_pixels(small).operations == small.operations
+
+
+def test_gradients_of_shortcuts_that_halve_maps_are_placed_at_the_end_of_another():
+    program, *_ = program_of("halving", "train")
+    rewritten = places_of_steps.place_pixels(program)
+    placed = [op for op in rewritten.operations if op.operator == "strided_place"]
+    assert len(placed) == 1  # the first block needs no gradient of its input; the last has none to add it to
+    model = halving_network()
+    model.compile("sgd", "mse", engine="cpu")
+    bodies = [str(op.attrs.get("body")) for op in rewrites.optimise(model.program("train")).operations]
+    assert sum(body.startswith("conv_grad_input + strided_place + add") for body in bodies) == 1
+    residual = program_of("residual", "train")[0]
+    assert places_of_steps.place_pixels(residual).operations == residual.operations
 
 
 def test_convolutions_take_their_bias_and_activation_along():

@@ -16,11 +16,12 @@ import numpy as np
 
 import kernelearn as kl
 from kernelearn import layers, ops
+from kernelearn.bench.bursts import in_turn
 from kernelearn.bench.suite import Bench
 
 BATCH, CLASSES = 32, 10
-# Seconds that one burst takes, and how often LeNet is traced.
-BURST, TRACES = 0.1, 9
+# How often LeNet is traced.
+TRACES = 9
 
 
 class OwnBatchNorm(layers.Layer):
@@ -162,9 +163,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 def _compare(bench: Bench, name: str) -> dict[str, Any]:
     bench.say(f"own code: {name}")
     steps = [_step_of(make()) for make in PAIRS[name]]
-    rounds = bench.settings.plan.rounds
-    counts = [max(1, int(BURST / max(seconds_of(step, 3), 1e-6))) for step in steps]
-    times = [[seconds_of(step, n) for step, n in zip(steps, counts)] for _ in range(rounds)]
+    times = in_turn(steps, bench.settings.plan.rounds)
     built_in, own = (median(row[i] for row in times) for i in (0, 1))
     return {
         "what": name,
@@ -182,14 +181,6 @@ def _step_of(model: Any) -> Callable[[], Any]:
     y = rng.integers(0, CLASSES, BATCH)
     model.train_on_batch(x, y)
     return lambda: model.train_on_batch(x, y)
-
-
-def seconds_of(step: Callable[[], Any], count: int) -> float:
-    """Seconds of one of so many steps."""
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - start) / count
 
 
 def traced_lenet() -> list[float]:

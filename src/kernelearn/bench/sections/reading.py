@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
+from kernelearn.bench.bursts import in_turn
 from kernelearn.bench.nets import CLASSES, Net, find_net
 from kernelearn.bench.runners.own import compiled
-from kernelearn.bench.sections.own_code import BURST, seconds_of
 from kernelearn.bench.suite import Bench, Settings
 
 # Sides of the files in pixels; None: the network's own, so that nothing is stretched.
@@ -57,12 +57,8 @@ def _measure(bench: Bench, net: Net, side: int | None) -> dict[str, Any]:
         images = -(-(QUICK_FILES if bench.settings.quick else FILES) // batch) * batch
         size = write_pictures(Path(place), shape, images)
         passes = _passes(Path(place), net, batch, bench.settings)
-        counts = {name: max(1, int(BURST / seconds_of(one, 1))) for name, one in passes.items()}
-        found: dict[str, list[float]] = {name: [] for name in passes}
-        for _ in range(bench.settings.plan.rounds):
-            for name, one in passes.items():
-                found[name].append(seconds_of(one, counts[name]))
-    rates = {name: images / median(times) for name, times in found.items()}
+        times = in_turn(list(passes.values()), bench.settings.plan.rounds, warm_up=1)
+    rates = {name: images / median(one) for name, one in zip(passes, zip(*times))}
     return {"net": net.name, "batch": batch, "side": list(shape), "bytes": size, **rates}
 
 

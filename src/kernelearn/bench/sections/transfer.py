@@ -10,10 +10,10 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from kernelearn.bench.bursts import in_turn
 from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.nets.blueprint import images_for
 from kernelearn.bench.runners.own import compiled_model
-from kernelearn.bench.sections.own_code import BURST, seconds_of
 from kernelearn.bench.suite import Bench
 
 # Share of the layers with weights, from the first one on, that is frozen.
@@ -38,9 +38,7 @@ def _measure(bench: Bench, net: Net) -> list[dict[str, Any]]:
     bench.say(f"transfer {net.name}, batch {batch}")
     task = bench.task(net, batch, "train")
     rows, steps = versions(task)
-    counts = [max(1, int(BURST / max(seconds_of(step, 3), 1e-6))) for step in steps]
-    rounds = range(bench.settings.plan.rounds)
-    times = [[seconds_of(step, n) for step, n in zip(steps, counts)] for _ in rounds]
+    times = in_turn(steps, bench.settings.plan.rounds)
     for number, row in enumerate(rows):
         row["step"] = median(one[number] for one in times)
         row["share"] = median(one[number] / one[0] for one in times)

@@ -135,9 +135,22 @@ CHANNELS = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour.", 
 
 # --- run
 
+
+def _named_folder(name: str) -> Path:
+    """A folder by its name: none would be the one that the command is called in."""
+    if not name:
+        raise typer.BadParameter("it is empty. Name a folder, or leave --run out for runs/DATA-MODEL-N.")
+    return Path(name)
+
+
 FOLDER = Annotated[
     Path | None,
-    typer.Option(help="Folder to keep the run in. [default: runs/DATA-MODEL-N]", rich_help_panel=_RUN),
+    typer.Option(
+        help="Folder to keep the run in. [default: runs/DATA-MODEL-N]",
+        rich_help_panel=_RUN,
+        parser=_named_folder,
+        metavar="PATH",
+    ),
 ]
 RESUME = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --run, exactly.", rich_help_panel=_RUN)

@@ -13,7 +13,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.torch.translation.table import CONDITIONS_OF, RULES, TYPES_OF, CannotTranslate, arguments
+from kernelearn.torch.translation.table import BESIDES_FLOATS, RULES, CannotTranslate, arguments
 from kernelearn.torch.translation.values import Order, Value, channels_last
 
 # Operators whose result is the memory of what they are given.
@@ -241,9 +241,10 @@ def _check_results(region: Region, node: Node) -> None:
 
 
 def _check_given(node: Node) -> None:
+    taken = BESIDES_FLOATS[node.target]
     whole, conditions = (
-        {id(n) for i in numbers[node.target] for n in _nodes(arguments(node)[i])}
-        for numbers in (TYPES_OF, CONDITIONS_OF)
+        {id(n) for i in numbers for n in _nodes(arguments(node)[i])}
+        for numbers in (taken.whole_numbers, taken.conditions)
     )
     for source in node.all_input_nodes:
         value = source.meta.get("val")

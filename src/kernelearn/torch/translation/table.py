@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -13,12 +14,23 @@ from kernelearn.torch.translation.values import Value
 Rule = Callable[..., "Value | tuple[Value | None, ...]"]
 R = TypeVar("R", bound=Rule)
 
-# Operator (an overload of torch.ops, or a function of `standins`) -> its rule.
+
+@dataclass(frozen=True)
+class Besides:
+    """What the arguments of an operator may hold besides floats, by the numbers of the arguments.
+
+    Attributes:
+        whole_numbers: labels, places.
+        conditions: booleans.
+    """
+
+    whole_numbers: tuple[int, ...]
+    conditions: tuple[int, ...]
+
+
+# Operator (an overload of torch.ops, or a function of `standins`) -> its rule, and what it takes.
 RULES: dict[Any, Rule] = {}
-# Operator -> numbers of those arguments that may hold whole numbers instead of floats: labels, places.
-TYPES_OF: dict[Any, tuple[int, ...]] = {}
-# Operator -> numbers of those that may hold conditions.
-CONDITIONS_OF: dict[Any, tuple[int, ...]] = {}
+BESIDES_FLOATS: dict[Any, Besides] = {}
 
 
 class CannotTranslate(KernelearnError):
@@ -44,8 +56,7 @@ def rule(
     def enter(function: R) -> R:
         for target in targets:
             RULES[target] = function
-            TYPES_OF[target] = whole_numbers
-            CONDITIONS_OF[target] = conditions
+            BESIDES_FLOATS[target] = Besides(whole_numbers, conditions)
         return function
 
     return enter

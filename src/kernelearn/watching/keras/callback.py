@@ -61,11 +61,7 @@ def watch_keras(
 
 @cache
 def _callback_class(keras: Any) -> Any:
-    """The watcher as a callback of Keras: its class is there once Keras is.
-
-    NOTE: one class for all. A class is freed by the collector of cycles alone, some time, and one of its own
-    would keep the run of a callback that nobody has any more open till then.
-    """
+    """The watcher as a callback of Keras: its class is there once Keras is."""
 
     class WatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Writes a run; made by `watch_keras`."""

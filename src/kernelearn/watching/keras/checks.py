@@ -31,7 +31,7 @@ def check_model(model: Any, backend: str) -> None:
 
     if getattr(model, "optimizer", None) is None:
         raise ArgumentError("watch_keras: the model has no optimizer; compile it before fit.")
-    if int(getattr(model, "steps_per_execution", 1)) > 1:
+    if getattr(model, "steps_per_execution", 1) not in (None, 1):  # a number, or "auto"
         raise ArgumentError(
             "watch_keras: with steps_per_execution > 1 Keras tells callbacks of several steps at a time. "
             "Compile the model with steps_per_execution=1."

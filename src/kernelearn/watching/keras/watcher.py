@@ -34,7 +34,7 @@ from kernelearn.watching.keras.uses import uses_of
 from kernelearn.watching.opening import Opening, tried
 from kernelearn.watching.sayings import Sayings, giving_up
 from kernelearn.watching.seen import Array, SeenModel, SeenRule, SeenStep, SeenWeight
-from kernelearn.watching.standing import Standing
+from kernelearn.watching.standing import Standing, weakly
 
 
 class KerasWatcher(Standing):
@@ -50,7 +50,7 @@ class KerasWatcher(Standing):
         self._probe_images = probe_images
         self._model: Any = None
         self._book: WatchBook | None = None
-        self._sayings = Sayings("watch_keras", self.event)
+        self._sayings = Sayings("watch_keras", weakly(self.event))
         self._is_over = False
         self._held = Held()
         self._held_maps: Mapping[str, Array] | None = None
@@ -166,7 +166,7 @@ class KerasWatcher(Standing):
                 "work on it; what computes with the model (explain unit, delta, dense, field) does not."
             )
         if self._probing is not None:
-            self._book.watch_probes(self._probing.images(), self._maps)
+            self._book.watch_probes(self._probing.images(), weakly(self._maps))
         self._step = STEPS[self._backend](model, names)
 
     def _about(self) -> dict[str, Any]:
@@ -205,7 +205,8 @@ class KerasWatcher(Standing):
         )
 
     def _reader(self, path: str) -> Callable[[], Array]:
-        return lambda: self._names.value(path)
+        names = self._names
+        return lambda: names.value(path)
 
     def _held_rule(self, path: str, rule: SeenRule) -> SeenRule:
         slots = {name: self._held.reader(f"{path}/{name}", read) for name, read in rule.slots.items()}

@@ -10,7 +10,11 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_win
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
-from kernelearn.engine.cpu.kernels.matrix_tiles.lowering import lower_tile_conv, lower_tile_product
+from kernelearn.engine.cpu.kernels.matrix_tiles.lowering import (
+    lower_tile_conv,
+    lower_tile_pooled,
+    lower_tile_product,
+)
 from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import lower_tile_step
 from kernelearn.engine.cpu.kernels.normalization.images import lower_image_normalize
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
@@ -59,5 +63,7 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
 def _lower_with_pooling(plan: Plan, op: Operation, body: Sequence[Operation]) -> bool:
     if body[0].operator != "conv":
         return lower_pooled(plan, op, body)
+    if lower_tile_pooled(plan, op, body):
+        return True
     pooled = make_pooled(plan, body[1:], body[0].outputs[:1], op.outputs)
     return pooled is not None and any(rule(plan, body[0], pooled, op) for rule in ANCHORS["conv"])

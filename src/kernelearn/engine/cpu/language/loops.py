@@ -138,10 +138,17 @@ def task_blocks(k: Kernel, channels: int, most: int) -> Iterator[tuple[Index, li
             yield k.const(start), [(c - start, mask) for c, mask in rest]
 
 
-def two_a_turn(k: Kernel, count: Index | int, body: Callable[[Index], None]) -> None:
-    """Emit `body` for every number below `count`, for two of them in a turn of the loop."""
+def two_a_turn(
+    k: Kernel,
+    count: Index | int,
+    body: Callable[[Index], None],
+    before: Callable[[Index], None] | None = None,
+) -> None:
+    """Emit `body` for every number below `count`, for two of them in a turn of the loop, `before` once."""
     even = (count // 2) * 2
     with k.loop(0, even, 2) as at:
+        if before is not None:
+            before(at)
         body(at)
         body(at + 1)
     if not isinstance(count, int):

@@ -6,14 +6,16 @@ the reference engine. `REWRITES` is their order.
 
 from __future__ import annotations
 
-from kernelearn.engine.cpu.rewrites.batchnorm_gradient import split_gradient
-from kernelearn.engine.cpu.rewrites.batchnorm_statistics import split_statistics
 from kernelearn.engine.cpu.rewrites.chains import fuse_chains
 from kernelearn.engine.cpu.rewrites.early_updates import update_early
-from kernelearn.engine.cpu.rewrites.gradients_before_pooling import take_before_pooling
-from kernelearn.engine.cpu.rewrites.mean_and_variance import find_at_once
-from kernelearn.engine.cpu.rewrites.normalization_coefficients import use_coefficients
-from kernelearn.engine.cpu.rewrites.pixels_of_steps import take_pixels
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_gradient import split_gradient
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_statistics import split_statistics
+from kernelearn.engine.cpu.rewrites.normalization.mean_and_variance import find_at_once
+from kernelearn.engine.cpu.rewrites.normalization.normalization_coefficients import use_coefficients
+from kernelearn.engine.cpu.rewrites.pixels.gradients_before_pooling import take_before_pooling
+from kernelearn.engine.cpu.rewrites.pixels.pixels_of_steps import take_pixels
+from kernelearn.engine.cpu.rewrites.pixels.places_of_steps import place_pixels
+from kernelearn.engine.cpu.rewrites.pixels.unread_pixels import crop_unread
 from kernelearn.engine.cpu.rewrites.pointwise_after_depthwise import join_pointwise
 from kernelearn.engine.cpu.rewrites.pooled_chains import pool_at_once
 from kernelearn.engine.cpu.rewrites.relu_gradient import read_output
@@ -22,7 +24,6 @@ from kernelearn.engine.cpu.rewrites.rewrite import Rewrite, in_order
 from kernelearn.engine.cpu.rewrites.shapes import ask_inputs
 from kernelearn.engine.cpu.rewrites.sums_of_products import take_out_factors
 from kernelearn.engine.cpu.rewrites.turned_products import take_orders
-from kernelearn.engine.cpu.rewrites.unread_pixels import crop_unread
 from kernelearn.engine.cpu.rewrites.updates_at_once import update_at_once
 from kernelearn.engine.program import Program
 
@@ -33,6 +34,7 @@ REWRITES = in_order(
     Rewrite("gradients before pooling", take_before_pooling, after=("relu gradient",)),
     Rewrite("unread pixels", crop_unread, after=("gradients before pooling",)),
     Rewrite("pixels of steps", take_pixels, after=("unread pixels",)),
+    Rewrite("places of steps", place_pixels, after=("unread pixels",)),
     Rewrite("batchnorm statistics", split_statistics),
     Rewrite("batchnorm gradient", split_gradient, after=("batchnorm statistics",)),
     Rewrite("normalization coefficients", use_coefficients, after=("batchnorm gradient",)),

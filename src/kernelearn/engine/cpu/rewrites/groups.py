@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from kernelearn.engine.cpu.kernels.entrywise.chain import operand_kind
+from kernelearn.engine.cpu.kernels.entrywise.chain import PLACING, operand_kind
 from kernelearn.engine.cpu.kernels.entrywise.emitters import has_code, read_inputs
 from kernelearn.engine.cpu.kernels.fused import ANCHORS
 from kernelearn.engine.cpu.kernels.normalization.images import takes_chain
 from kernelearn.engine.cpu.kernels.reductions.reduced import FEW_ROWS, axes_of, is_reduction, rows_of_images
 from kernelearn.engine.cpu.rewrites.ancestors import Ancestors
+from kernelearn.engine.cpu.rewrites.pixels.places_of_steps import takes_places
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation
 
@@ -79,7 +80,9 @@ class Group:
             self._trim()
         else:
             self._add_reductions()
-        operations = [graph.program.operations[place] for place in sorted(self.members)]
+        # NOTE: what places a smaller map may stand before the product.
+        places = sorted(self.members, key=lambda place: (self.is_anchored and place != start, place))
+        operations = [graph.program.operations[place] for place in places]
         # The product first, reductions last: nothing of the group reads them.
         self.operations = sorted(operations, key=lambda op: is_reduction(op, graph.program.buffers))
 
@@ -207,7 +210,7 @@ class Group:
             return
         if place in self.taken or not readers <= set(self.members) or count > self.most:
             return
-        if all(map(self._is_readable, outside)):
+        if made.operator == PLACING or all(map(self._is_readable, outside)):
             self.externals.pop(name, None)
             self._take(place, outside)
             yield place
@@ -217,10 +220,15 @@ class Group:
     def _has_code(self, op: Operation) -> bool:
         """Whether it can be done number by number on tensors of the group's shape."""
         buffers = self.graph.program.buffers
-        if op.phase != self.phase or not is_entrywise(self.graph, op):
+        if op.phase != self.phase or not (is_entrywise(self.graph, op) or self._is_placed(op)):
             return False
         made = [buffers[name] for name in op.outputs]
         return all(b.shape == self.shape and (b.dtype == "float32" or not self.is_anchored) for b in made)
+
+    def _is_placed(self, op: Operation) -> bool:
+        """Whether it places a smaller map among zeros, for a product that reads such."""
+        first = self.graph.program.operations[self.members[0]] if self.members else op
+        return op.operator == PLACING and takes_places(first, self.graph.program.buffers)
 
     def _outside(self, op: Operation) -> list[str]:
         """What an operation reads of others than the group, single known numbers left out."""

@@ -1,8 +1,9 @@
 """Chains of operations entry by entry, done in registers: alone over memory, or at the end of another kernel.
 
 A chain reads vectors of the tensor ("full"), of a row of weights that belongs to the last axis ("channel"),
-or single numbers ("scalar"); over memory also of tensors that are repeated along any axes ("spread"). It
-applies operators of `EMITTERS`, and stores the results that somebody needs.
+or single numbers ("scalar"); over memory also of tensors that are repeated along any axes ("spread"), and
+behind a convolution of smaller maps whose pixels are placed among zeros ("placed"). It applies operators of
+`EMITTERS`, and stores the results that somebody needs.
 """
 
 from __future__ import annotations
@@ -34,15 +35,21 @@ from kernelearn.engine.cpu.plan import (
 )
 from kernelearn.engine.program import Buffer, Operation
 
+# What brings a smaller map to the size of the chain's tensor: every so many pixels, and zeros between them.
+PLACING = "strided_place"
+# Along an axis: the first pixel that has a number, how many have one, and the step from one to the next.
+Place = tuple[int, int, int]
+
 
 @dataclass(frozen=True)
 class External:
-    """An input of a chain: role in the kernel, buffer, how it is read, and its type."""
+    """An input of a chain: role in the kernel, buffer, how it is read, its type, where pixels are placed."""
 
     role: str
     name: str
     kind: str
     dtype: str = "float32"
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ class Chain:
         return f"[{kinds}|{';'.join(parts)}|{','.join(f'{r}={names[n]}' for r, n in self.stores)}]"
 
     @property
+    def placed(self) -> list[External]:
+        """The smaller maps."""
+        return [e for e in self.externals if e.kind == "placed"]
+
+    @property
     def reads(self) -> dict[str, str]:
         return {e.role: e.name for e in self.externals}
 
@@ -103,7 +115,8 @@ class Chain:
             given: values of `self.given`.
             offset: of the vector in the full tensors; channel: in the rows of weights.
             mask: lanes that exist.
-            held: role -> value, for externals that the caller has loaded already.
+            held: role -> value, for externals that the caller has loaded already; those that are "placed"
+                always are.
         """
         self.write(k, self.values(k, given, offset, channel, mask, held), offset, mask)
 
@@ -139,6 +152,9 @@ class Chain:
         values = dict(zip(self.given, given))
         values.update((e.name, read(e)) for e in self.externals)
         for op in self.body:
+            if op.operator == PLACING:
+                values[op.outputs[0]] = values[op.inputs[0]]
+                continue
             if op.operator in ("fill", "fill_like"):
                 values[op.outputs[0]] = k.constant(op.attrs["value"], lanes_of(k, op.attrs["dtype"]))
                 continue
@@ -175,6 +191,12 @@ def make_chain(
         return True
 
     for op in body:
+        if op.operator == PLACING:
+            (name,) = op.inputs
+            places = tuple(place for place in op.attrs["places"] if place is not None)
+            externals[name] = External(f"e{len(externals)}", name, "placed", plan.dtype(name), places)
+            made.update(op.outputs)
+            continue
         if not has_code(op, plan.buffers) or not all(map(fits, read_inputs(op))):
             return None
         made.update(op.outputs)

@@ -51,6 +51,10 @@ class Pooled:
         return self.chain.externals
 
     @property
+    def placed(self) -> list[External]:
+        return self.chain.placed
+
+    @property
     def reads(self) -> dict[str, str]:
         return self.chain.reads
 

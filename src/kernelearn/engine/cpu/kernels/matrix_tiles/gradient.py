@@ -164,18 +164,29 @@ class GridColumns:
         if min(z1 - z0, y1 - y0, x1 - x0) <= 0:
             return
         target = (image * grid.phases + phase) * (self.channels * grid.pixels) + c * grid.pixels
-        with k.loop(z0, z1) as z, k.loop(y0, y1) as y:
+        width = x1 - x0
+        together = max(1, (SQUARE - width) // grid.sizes[2] + 1)
+
+        def rows(z: Index, y: Index, count: int) -> None:
+            """So many rows of x, in squares of whole rows or of parts of one."""
             source_z = (z - grid.before[0]) * sz + phases[0]
             source_y = (y - grid.before[1]) * sy + phases[1]
             source = ((image * grid.x[0] + source_z) * grid.x[1] + source_y) * grid.x[2]
             source = (source + ((x0 - grid.before[2]) * sx + phases[2])) * self.channels + c
             place = target + (z * grid.sizes[1] + y) * grid.sizes[2] + x0
-            full = (x1 - x0) // SQUARE * SQUARE
+            full = width // SQUARE * SQUARE
             with k.loop(0, full, SQUARE) as at:
-                self._square(k, source + at * (sx * self.channels), place + at, SQUARE, channels)
-            if full < x1 - x0:
+                self._square(k, source + at * (sx * self.channels), place + at, 1, SQUARE, channels)
+            if full < width:
                 rest = source + full * sx * self.channels
-                self._square(k, rest, place + full, x1 - x0 - full, channels)
+                self._square(k, rest, place + full, count, width - full, channels)
+
+        with k.loop(z0, z1) as z:
+            whole = y0 + (y1 - y0) // together * together
+            with k.loop(y0, whole, together) as y:
+                rows(z, y, together)
+            if whole < y1:
+                rows(z, k.const(whole), y1 - whole)
 
     def _inside(self, axis: int, phase: int) -> tuple[int, int]:
         """Places of the grid at which there are pixels of x."""
@@ -183,17 +194,24 @@ class GridColumns:
         count = max(-(-(grid.x[axis] - phase) // grid.stride[axis]), 0)
         return grid.before[axis], min(grid.before[axis] + count, grid.sizes[axis])
 
-    def _square(self, k: Kernel, source: Index, place: Index, pixels: int, channels: int) -> None:
-        """Pixels of a row, turned; behind the last one of an odd number comes a zero."""
-        mask, step = k.mask(channels), self.grid.stride[2] * self.channels
+    def _square(self, k: Kernel, source: Index, place: Index, rows: int, width: int, channels: int) -> None:
+        """Pixels of some rows, turned; behind the last one of an odd number comes a zero."""
+        grid, mask = self.grid, k.mask(channels)
+        pixels = (rows - 1) * grid.sizes[2] + width
 
         def load(pixel: int) -> Value:
-            return k.load("x", source + pixel * step, mask) if pixel < pixels else k.zero
+            row, column = divmod(pixel, grid.sizes[2])
+            if pixel >= pixels or column >= width:
+                return k.zero
+            at = (row * grid.stride[1] * grid.x[2] + column * grid.stride[2]) * self.channels
+            return k.load("x", source + at, mask)
 
         pairs = -(-pixels // PAIR)
-        rows = [pair_of(k, load(PAIR * i), load(PAIR * i + 1)) if i < pairs else k.zero for i in range(LANES)]
+        lines = [
+            pair_of(k, load(PAIR * i), load(PAIR * i + 1)) if i < pairs else k.zero for i in range(LANES)
+        ]
         stored = k.mask(pairs)
-        for i, column in enumerate(transpose(k, rows)[:channels]):
+        for i, column in enumerate(transpose(k, lines)[:channels]):
             store_pairs(k, column, "y", place + i * self.grid.pixels, stored)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, geometry
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
-from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
+from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled, lower_pooled, make_pooled
 from kernelearn.engine.cpu.kernels.matrix_tiles.copies import left_operand, right_operand
 from kernelearn.engine.cpu.kernels.matrix_tiles.forward import WIDE, TileConv, TileRows
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import (
@@ -19,7 +20,7 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.sums import (
 )
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, multiplies_tiles
 from kernelearn.engine.cpu.language.matrix_tiles import LANES
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes, per_image
 from kernelearn.engine.program import Operation
 
 # Inputs, filters and weights of a dense layer from which on tiles are faster than sums in float32.
@@ -28,29 +29,45 @@ LEAST_INPUTS, LEAST_FILTERS, LEAST_WEIGHTS = 32, 8, 2**10
 IMAGE_ROWS = 16
 # Cycles a row of a segment that its sums take to memory.
 WRITE_CYCLES = 12
+# Numbers that a pass over the map takes on in a cycle.
+PASSED = 4
 
 
 def lower_tile_conv(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
     """Add the calls of a convolution or its input gradient; arguments as of `lower_taps`."""
-    if not multiplies_tiles(plan, op) or isinstance(chain, Pooled):
+    if isinstance(chain, Pooled) or not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
-    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+    return multiplies_tiles(plan, op) and _lower_conv(plan, op, chain, operation or op, 0)
+
+
+def lower_tile_pooled(plan: Plan, op: Operation, body: Sequence[Operation]) -> bool:
+    """A convolution, a chain and a pooling: the convolution by tiles, the others in a pass of their own."""
+    conv = body[0]
+    if len(body) < 3 or not multiplies_tiles(plan, conv):
         return False
+    if not plan.is_float(*conv.inputs) or make_pooled(plan, body[1:], (), op.outputs) is None:
+        return False
+    map_size = per_image(plan.shape(conv.outputs[0]))
+    return _lower_conv(plan, conv, None, conv, map_size) and lower_pooled(plan, op, body[1:])
+
+
+def _lower_conv(plan: Plan, op: Operation, chain: Chain | None, operation: Operation, passed: int) -> bool:
+    """Add the calls, if these are faster although so many numbers of an image are read once more."""
     g, transposed = geometry(plan, op)
     if g.is_depthwise or g.groups > 1:
         return False
     sums = find_sums(g)
-    if not is_worthwhile(g, sums):
+    if not is_worthwhile(g, sums, passed):
         return False
-    _add_conv(plan, op, sums, transposed, chain, operation or op, g.flops)
+    _add_conv(plan, op, sums, transposed, chain, operation, g.flops)
     return True
 
 
-def is_worthwhile(g: TapConv, sums: TileSums) -> bool:
+def is_worthwhile(g: TapConv, sums: TileSums, passed: int = 0) -> bool:
     """Whether tiles and their copies take less time than sums in float32, in cycles as measured."""
-    tiles = 0
+    tiles = passed / PASSED
     for part in sums.parts:
         rows, runs = part.segments.rows, len(part.runs)
         pairs = -(-part.counts[0] * part.counts[1] * part.segments.count // 2)

@@ -19,7 +19,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     rounded_operands,
 )
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
-from kernelearn.engine.cpu.kernels.products.product import UNIT_ROWS, choose_code
+from kernelearn.engine.cpu.kernels.products.product import choose_code
 from kernelearn.engine.cpu.kernels.products.tiles import MatrixProduct, Unit
 from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Kernel
@@ -35,6 +35,8 @@ ROWS, INPUTS = 32, 16
 LARGE, FILTERS = 2**13, 96
 # Rows of a chunk: a strip of two vectors of them takes half of the first-level cache.
 CHUNK = 128
+# Rows of a unit at most: a copy of g serves all of them.
+UNIT_ROWS = 132
 
 
 def lower_summed(plan: Plan, op: Operation) -> bool:
@@ -94,8 +96,9 @@ def choose_sum(found: Matrices, target: Target) -> MatrixProduct:
     assert isinstance(product, MatrixProduct)
     sums = 24 if target.registers == 32 else 8
     rows = min(sums // product.blocks.vectors, 12)
-    # NOTE: the rows of a unit are whole tiles, but for the last unit's.
-    shares = replace(product.shares, rows=UNIT_ROWS // rows * rows)
+    # NOTE: the rows of a unit are whole tiles, but for the last unit's; units are of nearly equal size.
+    tiles = -(-found.m // rows)
+    shares = replace(product.shares, rows=-(-tiles // -(-tiles * rows // UNIT_ROWS)) * rows)
     is_gathered = stack.is_deep()
     return replace(product, rows=rows, shares=shares, chunk=CHUNK, is_packed=True, is_gathered=is_gathered)
 

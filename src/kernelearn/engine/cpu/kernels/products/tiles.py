@@ -254,8 +254,6 @@ class _Chunk:
         b = self.unit.b + self.start * found.b.row + column
 
         def turn(inner: Index) -> None:
-            if self.asks:
-                self._ask_for_next(inner, row, column, vectors)
             held = []
             for v, mask in enumerate(masks):
                 if self.code.is_packed:
@@ -267,16 +265,27 @@ class _Chunk:
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        two_a_turn(k, depth, turn)
+        two_a_turn(k, depth, turn, self._ask_for_next(row, column, vectors) if self.asks else None)
         self._finish({place: k.get(register) for place, register in sums.items()}, y, column, masks)
 
-    def _ask_for_next(self, inner: Index, row: Index, column: Index, vectors: int) -> None:
-        """Prefetch lines of the next chunk: of the same rows of a, and columns of b."""
-        k, (a, b) = self.k, (self.code.matrices.a, self.code.matrices.b)
-        after = self.start + inner + self.code.chunk
-        k.prefetch("a", self.unit.a + row * a.row + after * a.column, 2)
-        for v in range(vectors):
-            k.prefetch("b", self.unit.b + after * b.row + column + v * k.width, 2)
+    def _ask_for_next(self, row: Index, column: Index, vectors: int) -> Callable[[Index], None]:
+        """What prefetches lines of the next chunk, a line of a and one of b in each turn of two indices.
+
+        A turn for every line of a chunk would be too many: tiles share the lines of their block of b, and
+        blocks those of their rows of a, half of the indices each.
+        """
+        k, code, half = self.k, self.code, self.code.chunk // 2
+        next_chunk, (a, b) = self.start + code.chunk, (code.matrices.a, code.matrices.b)
+        tile, block = (row - self.unit.row) // code.rows, column // code.blocks.lanes
+        after_a = self.unit.a + row * a.row + (next_chunk + (block % 2) * half) * a.column
+        after_b = self.unit.b + (next_chunk + (tile % 2) * half) * b.row + column
+        after_b = after_b + ((tile // 2) % vectors) * k.width
+
+        def ask(inner: Index) -> None:
+            k.prefetch("a", after_a + (inner // 2) * a.column, 2)
+            k.prefetch("b", after_b + (inner // 2) * b.row, 2)
+
+        return ask
 
     def _starts(self, y: Index, rows: int, masks: list[Value | None]) -> dict[tuple[int, int], Value]:
         """First values of the sums: zero, after the first chunk what is there already."""

@@ -6,11 +6,12 @@ Where there is a loop over many channels and little else, one in each of its tur
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.taps.part import Part
+from kernelearn.engine.cpu.kernels.convolution.taps.placed import Placed, placed_maps
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 
 
@@ -24,17 +25,23 @@ class Asked:
         place: of the first pixel; step: numbers from one to the next.
         pixels: how many there are.
         roles: role -> whether it is written.
+        maps: smaller ones; position: (plane, row, pixel) of the first pixel there.
     """
 
     place: Index
     step: int
     pixels: int
     roles: Mapping[str, bool]
+    maps: Sequence[Placed]
+    position: tuple[Index, Index, Index]
 
     def ask(self, k: Kernel, pixel: Index, vectors: int) -> None:
         """Prefetch the vectors of a pixel."""
         for (role, is_written), v in product(self.roles.items(), range(vectors)):
             k.prefetch(role, self.place + pixel * self.step + v * k.width, is_written=is_written)
+        z, y, x = self.position
+        for placed, v in product(self.maps, range(vectors)):
+            placed.ask((z, y, x + pixel), v)
 
 
 def asked_in_turn(part: Part, z: Index, y: Index, rows: int, x: Index | int, pixels: int) -> Asked | None:
@@ -47,7 +54,8 @@ def asked_in_turn(part: Part, z: Index, y: Index, rows: int, x: Index | int, pix
         return None
     written = list(part.chain.writes) if part.chain else ["y"]
     roles = {**dict.fromkeys(_read(part), False), **dict.fromkeys(written, True)}
-    return Asked(part.y_offset(z, y, x, 0), part.width.out_step * part.g.y[3], pixels, roles)
+    step, position = part.width.out_step * part.g.y[3], (z, y, part.k.const(0) + x)
+    return Asked(part.y_offset(z, y, x, 0), step, pixels, roles, placed_maps(part), position)
 
 
 def prefetch(part: Part, z: Index, y: Index, x: Index | int, places: Iterable[tuple[int, int, int]]) -> None:

@@ -10,6 +10,7 @@ from itertools import product
 from kernelearn.engine.cpu.kernels.convolution.taps.asking import asked_in_turn, prefetch
 from kernelearn.engine.cpu.kernels.convolution.taps.input_rows import InputRows
 from kernelearn.engine.cpu.kernels.convolution.taps.part import Part
+from kernelearn.engine.cpu.kernels.convolution.taps.placed import placed_maps
 from kernelearn.engine.cpu.kernels.convolution.taps.tap_rows import TapRows
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import WINDOW, Pooled
@@ -51,14 +52,16 @@ class RegisterTile:
 
     def _finish(self, chain: Chain | None) -> None:
         """The sums through the chain to memory."""
-        part, k = self.part, self.part.k
+        part, k, maps = self.part, self.part.k, placed_maps(self.part)
         for (r, p, v), register in self.sums.items():
             offset = part.y_offset(self.z, self.y + r, self.x, p) + v * k.width
             value, mask = k.get(register), k.mask(part.channels - v * k.width)
             if chain is None:
                 k.store(value, "y", offset, mask)
             else:
-                chain.apply(k, (value,), offset, part.channel + v * k.width, mask)
+                position = (self.z, self.y + r, k.const(p) + self.x)
+                held = {placed.role: placed.load(position, v) for placed in maps}
+                chain.apply(k, (value,), offset, part.channel + v * k.width, mask, held)
 
     def _pool(self, end: Pooled) -> None:
         """The sums through windows of 2 x 2 pixels to memory."""

@@ -245,7 +245,7 @@ def lower_winograd(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
     """Windows that save enough, and enough channels; False for others. Arguments as of `lower_taps`."""
-    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]) or (chain and chain.placed):
         return False
     g, _ = geometry(plan, op)
     if multiplies_pairs(plan, op) and not g.is_depthwise and g.inner > 1:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kernelearn.engine.cpu.rewrites.batchnorm_statistics import is_over_all_but_last
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_statistics import is_over_all_but_last
 from kernelearn.engine.cpu.rewrites.repeated_operations import without_unread
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.operators import OPERATORS

@@ -12,12 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kernelearn.engine.cpu.kernels.entrywise.chain import Place
 from kernelearn.engine.cpu.kernels.products.summed import FILTERS, LARGE
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Buffer, Operation, Program
-
-# Along an axis: the first of the entries that are read, how many, and the step from one to the next.
-Place = tuple[int, int, int]
 
 
 def take_pixels(program: Program) -> Program:
@@ -50,6 +48,17 @@ def _places(op: Operation, program: Program) -> list[Place] | None:
     if math.prod(op.attrs["stride"]) == 1:
         return None
     sizes, counts = (program.buffers[name].shape[1:-1] for name in op.inputs)
+    return seen_pixels(sizes, counts, op)
+
+
+def seen_pixels(
+    sizes: Sequence[int | None], counts: Sequence[int | None], op: Operation
+) -> list[Place] | None:
+    """The pixels of a map that a window of one pixel sees; None where it sees zeros around it, too.
+
+    Args:
+        sizes: of the map; counts: of positions; op: has steps and padding.
+    """
     places: list[Place] = []
     for size, count, step, (before, _) in zip(sizes, counts, op.attrs["stride"], op.attrs["padding"]):
         if size is None or count is None or before > 0 or (count - 1) * step - before >= size:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from kernelearn.engine.cpu.rewrites.batchnorm_statistics import is_over_all_but_last
+from kernelearn.engine.cpu.rewrites.normalization.batchnorm_statistics import is_over_all_but_last
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Buffer, Operation, Program, prune
 

@@ -1,0 +1,1 @@
+"""Rewrites of statistics: batch normalisation, layer normalisation, mean and variance."""

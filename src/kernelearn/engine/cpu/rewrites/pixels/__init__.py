@@ -1,0 +1,1 @@
+"""Rewrites of what windows of steps, crops and poolings leave unread or write as zeros."""
