@@ -1,18 +1,22 @@
 """Input gradients of windows of one pixel with steps, added at the end of others: places, zeros, borders."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from kernelearn import Input, Model, layers
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.kernels.matrix_tiles import lowering
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.operators.table import REQUIRED, Operator
+from kernelearn.optimizers import SGD
 from tests.engine.cpu.harness import EMULATED, TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
+from tests.engine.cpu.training import Trained, check_training, trained_steps
 
 guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect on this system")
 
@@ -159,3 +163,33 @@ def test_nan_is_found_where_it_is_placed():
     dy[1, 2, 1, 3] = np.nan
     found = SumBench(Problem(SUM, (dz, w, dy, v, kept), p.attrs, images=(0, 2, 4), weights=())).run()[0]
     assert np.isnan(found[1, 4, 2]).all() and np.isnan(found).sum() == found.shape[-1]
+
+
+# What somebody else may place beside a convolution's gradient: those of slices.
+SLICES = {
+    "rows": lambda x: x[:, ::2],
+    "columns": lambda x: x[:, :, 1::2],
+    "channels": lambda x: x[..., ::2],
+    "pixels": lambda x: x[:, 1::3, ::2],
+    "the same for two": lambda x: layers.Add()([x[:, ::2, ::2], x[:, 1::2, 1::2]]),
+}
+
+
+def sliced(kind: str, window: int, stride: int, engine: str) -> Trained:
+    """A step of a network in which a convolution and a slice read the same map."""
+    x = inputs = Input((8, 8, 3))
+    x = layers.Conv2D(12, 3, padding="same", activation="tanh")(x)
+    convolved = layers.Conv2D(8, window, strides=stride, padding="same")(x)
+    parts = [layers.Dense(3)(layers.Flatten()(y)) for y in (convolved, SLICES[kind](x))]
+    model = Model(inputs, layers.Add()(parts))
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        weight.assign(normal(rng, *weight.shape) * np.float32(0.3))
+    model.compile(SGD(0.02), "mse", engine=engine)
+    return trained_steps(model, normal(rng, 4, 8, 8, 3), normal(rng, 4, 3), 1)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 2), (1, 1)])
+@pytest.mark.parametrize("kind", SLICES)
+def test_gradients_of_slices_beside_a_convolution(kind, window, stride):
+    check_training(functools.partial(sliced, kind, window, stride))

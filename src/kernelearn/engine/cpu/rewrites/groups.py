@@ -10,7 +10,7 @@ from kernelearn.engine.cpu.kernels.fused import ANCHORS
 from kernelearn.engine.cpu.kernels.normalization.images import takes_chain
 from kernelearn.engine.cpu.kernels.reductions.reduced import FEW_ROWS, axes_of, is_reduction, rows_of_images
 from kernelearn.engine.cpu.rewrites.ancestors import Ancestors
-from kernelearn.engine.cpu.rewrites.pixels.places_of_steps import takes_places
+from kernelearn.engine.cpu.rewrites.pixels.places_of_steps import places_pixels, takes_places
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Operation
 
@@ -226,9 +226,9 @@ class Group:
         return all(b.shape == self.shape and (b.dtype == "float32" or not self.is_anchored) for b in made)
 
     def _is_placed(self, op: Operation) -> bool:
-        """Whether it places a smaller map among zeros, for a product that reads such."""
+        """Whether it places the pixels of a smaller map among zeros, for a product that reads such."""
         first = self.graph.program.operations[self.members[0]] if self.members else op
-        return op.operator == PLACING and takes_places(first, self.graph.program.buffers)
+        return places_pixels(op) and takes_places(first, self.graph.program.buffers)
 
     def _outside(self, op: Operation) -> list[str]:
         """What an operation reads of others than the group, single known numbers left out."""

@@ -43,13 +43,19 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class External:
-    """An input of a chain: role in the kernel, buffer, how it is read, its type, where pixels are placed."""
+    """An input of a chain.
+
+    Attributes:
+        role: in the kernel; name: of the buffer; kind: how it is read; dtype: of its numbers.
+        places: of the pixels of a smaller map; made: what these are called there. A map may have several.
+    """
 
     role: str
     name: str
     kind: str
     dtype: str = "float32"
     places: tuple[Place, ...] = ()
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,10 +156,9 @@ class Chain:
     ) -> dict[str, Value]:
         """As `values`, with a function that loads an input."""
         values = dict(zip(self.given, given))
-        values.update((e.name, read(e)) for e in self.externals)
+        values.update((e.made or e.name, read(e)) for e in self.externals)
         for op in self.body:
             if op.operator == PLACING:
-                values[op.outputs[0]] = values[op.inputs[0]]
                 continue
             if op.operator in ("fill", "fill_like"):
                 values[op.outputs[0]] = k.constant(op.attrs["value"], lanes_of(k, op.attrs["dtype"]))
@@ -192,10 +197,10 @@ def make_chain(
 
     for op in body:
         if op.operator == PLACING:
-            (name,) = op.inputs
-            places = tuple(place for place in op.attrs["places"] if place is not None)
-            externals[name] = External(f"e{len(externals)}", name, "placed", plan.dtype(name), places)
-            made.update(op.outputs)
+            (name,), (result,) = op.inputs, op.outputs
+            places, dtype = tuple(op.attrs["places"][1:-1]), plan.dtype(name)
+            externals[result] = External(f"e{len(externals)}", name, "placed", dtype, places, result)
+            made.add(result)
             continue
         if not has_code(op, plan.buffers) or not all(map(fits, read_inputs(op))):
             return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kernelearn.engine.cpu.kernels.entrywise.chain import PLACING
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands
 from kernelearn.engine.cpu.rewrites.pixels.pixels_of_steps import seen_pixels
 from kernelearn.engine.graph import Graph
@@ -38,8 +39,16 @@ def place_pixels(program: Program) -> Program:
         ones = {"stride": (1,) * len(counts), "padding": ((0, 0),) * len(counts), "input_size": counts}
         small = replace(op, outputs=(taken,), attrs={**op.attrs, **ones})
         attrs = {"places": (None, *places, None), "shape": result.shape}
-        changes.append((op, [small, replace(op, operator="strided_place", inputs=(taken,), attrs=attrs)]))
+        changes.append((op, [small, replace(op, operator=PLACING, inputs=(taken,), attrs=attrs)]))
     return Graph(program).replaced(changes, buffers)
+
+
+def places_pixels(op: Operation) -> bool:
+    """Whether an operation places pixels along all their axes: not images, channels, or only rows."""
+    if op.operator != PLACING:
+        return False
+    images, *axes, channels = op.attrs["places"]
+    return images is None and channels is None and None not in axes
 
 
 def takes_places(op: Operation, buffers: Mapping[str, Buffer]) -> bool:
