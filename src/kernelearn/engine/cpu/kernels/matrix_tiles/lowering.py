@@ -39,7 +39,9 @@ def lower_tile_conv(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
     """Add the calls of a convolution or its input gradient; arguments as of `lower_taps`."""
-    if isinstance(chain, Pooled) or not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+    if isinstance(chain, Pooled) or (chain and chain.placed):
+        return False
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
     return multiplies_tiles(plan, op) and _lower_conv(plan, op, chain, operation or op, 0)
 
