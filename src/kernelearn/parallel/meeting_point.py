@@ -8,13 +8,13 @@ are there for. Those who can do without the others do so; those who cannot, come
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernelearn.errors import ArgumentError
+from kernelearn.parallel.waiting import looks_at
 
 MESSAGE, FIT, BATCH, EVALUATE, PREDICT, END = "message", "fit", "train_on_batch", "evaluate", "predict", "end"
 _WORDS = {
@@ -28,8 +28,8 @@ _WORDS = {
 # What a process can do by itself, with the same results.
 ALONE = (EVALUATE, PREDICT)
 _DIGEST, _NUMBER = 16, 8
-# Looks at once before a process falls asleep between them, and seconds of that sleep: MPI itself would spin.
-_AT_ONCE, _ASLEEP = 2000, 0.001
+# Seconds of sleep between looks: others may be long in coming.
+_ASLEEP = 0.001
 
 
 class Said(NamedTuple):
@@ -68,7 +68,8 @@ def all_here(communicator: Any, size: int, own: Said, keep: Callable[[Any], None
     said = np.empty((size, len(head) + _DIGEST), np.uint8)
     request = communicator.Iallgather(np.frombuffer(bytearray(head + own.digest), np.uint8), said)
     try:
-        wait_for(request)
+        for _ in looks_at(request, _ASLEEP):
+            pass
     except BaseException:
         keep(request)
         raise
@@ -77,15 +78,6 @@ def all_here(communicator: Any, size: int, own: Said, keep: Callable[[Any], None
         Said(words[t[0]], t[len(head) :], int.from_bytes(t[2 : len(head)], "little"), bool(t[1]))
         for t in texts
     ]
-
-
-def wait_for(request: Any) -> None:
-    """Wait for the others, asleep after a while."""
-    looks = 0
-    while not request.Test():
-        looks += 1
-        if looks > _AT_ONCE:
-            time.sleep(_ASLEEP)
 
 
 def check(said: Sequence[Said]) -> None:

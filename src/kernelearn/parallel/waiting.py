@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernelearn.errors import ProcessError
 
-# Looks at once before a process falls asleep between them, and seconds of that sleep: MPI itself would spin.
+# Looks at once before a process falls asleep between them, and seconds of that sleep where all are at work:
+# MPI itself would spin.
 _AT_ONCE, _ASLEEP = 2000, 0.0001
 # Seconds that a process that gave up has to end all with its own message, and what it sent has to arrive.
 PATIENCE = 3.0
@@ -65,6 +67,16 @@ def _exit_code(code: object) -> int | None:
     return code if code is None or isinstance(code, int) else 1
 
 
+def looks_at(request: Any, asleep: float) -> Iterator[None]:
+    """Until a request of MPI is answered, once behind each sleep of so many seconds between two looks."""
+    looks = 0
+    while not request.Test():
+        looks += 1
+        if looks > _AT_ONCE:
+            time.sleep(asleep)
+            yield
+
+
 class Watch:
     """What this process hears from others that gave up.
 
@@ -92,22 +104,15 @@ class Watch:
 
         Raises: what `Notice.raised` gives, once another process has given up and some time has gone by.
         """
+        since = 0.0
         try:
-            self._wait_for(request)
+            for _ in looks_at(request, _ASLEEP):
+                since = since or time.monotonic()
+                if (notice := self._notice()) is not None and time.monotonic() - since > PATIENCE:
+                    raise notice.raised()
         except BaseException:
             self.keep(request)
             raise
-
-    def _wait_for(self, request: Any) -> None:
-        looks, since = 0, 0.0
-        while not request.Test():
-            looks += 1
-            if looks <= _AT_ONCE:
-                continue
-            time.sleep(_ASLEEP)
-            since = since or time.monotonic()
-            if (notice := self._notice()) is not None and time.monotonic() - since > PATIENCE:
-                raise notice.raised()
 
     def keep(self, unanswered: Any) -> None:
         """Keep a request, or what holds one, for ever."""
