@@ -101,6 +101,16 @@ def test_updates_keep_dtype_and_arguments(optimizer, dtype):
 
 
 @pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_that_are_dead_on_both_sides_stay_numbers(optimizer, dtype):
+    gradient = np.full((3, 4), 0.01, dtype)
+    gradient[0], gradient[:, 1] = 0, 0
+    for dead in (gradient, gradient * 0, gradient.reshape(1, 3, 4)):
+        end, slots = train(optimizer, np.ones(dead.shape, dtype), lambda w, dead=dead: dead, 3)
+        assert all(np.isfinite(found).all() for found in (end, *slots))
+
+
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
 def test_slot_names_are_those_of_the_update(optimizer):
     assert list(optimizer.slots((2,))) == UPDATES[optimizer.kind].slots_with(optimizer.attrs())
 

@@ -55,8 +55,7 @@ def targets_here() -> list[tuple[str, str]]:
 
     own = current_target()
     found, names = [(own.name, own.key)], list(SHAPES)
-    first = f"{own.name}{own.tiles}" if own.tiles else own.name
-    for name in names[names.index(first) :]:
+    for name in names[names.index(f"{own.name}{own.tiles}") :]:
         with contextlib.suppress(KernelearnError):  # not of this kind of processor
             found.append((name, find_target(name).key))
     return found

@@ -139,6 +139,16 @@ def test_kernels_stay_inside_of_their_buffers(always, target):
     check_guarded([*problems[::2], *random_problems(7, 6)], target)
 
 
+@guarded
+@on_every
+def test_kernel_gradients_of_no_images_are_zero(always, target):
+    problems = [dense(*DENSE[3])[2], dense(*DENSE[5])[2], dense(*DENSE[6])[2], conv(*CONVOLUTIONS[0])[2]]
+    empty = [replace(p, arrays=tuple(a[:0] for a in p.arrays), images=(0, 1)) for p in problems]
+    for problem in empty:
+        np.testing.assert_array_equal(Bench(problem, target).run()[0], 0, err_msg=str(problem))
+    check_guarded(empty, target)
+
+
 @on_every
 def test_whole_numbers_are_exact(always, target):
     rng = np.random.default_rng(3)

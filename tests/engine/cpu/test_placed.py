@@ -1,13 +1,16 @@
 """Input gradients of windows of one pixel with steps, added at the end of others: places, zeros, borders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kernelearn.engine.cpu import schedule
+from kernelearn.engine.cpu.kernels.matrix_tiles import lowering
 from kernelearn.engine.cpu.plan import Call
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.operators.table import REQUIRED, Operator
-from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
+from tests.engine.cpu.harness import EMULATED, TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
 from tests.engine.cpu.random_problems import normal
 
@@ -137,6 +140,16 @@ def test_random_geometries():
         channels, others = (int(n) for n in rng.integers(1, 50, 2))
         later = int(rng.integers(3)) if min(steps) > 1 else 0
         check(problem_of(sizes, channels, others, window, moves, steps, later))
+
+
+@pytest.mark.parametrize("target", (*TARGETS, EMULATED))
+@pytest.mark.parametrize("name", ["halved", "residue classes", "volumes"])
+def test_products_of_bfloat16_add_the_whole_map(name, target, emulated_tiles, monkeypatch):
+    monkeypatch.setattr(lowering, "is_worthwhile", lambda *_: True)
+    p = problem(name)
+    halves = tuple(np.round(a * 8) / 8 for a in p.arrays)  # exact in bfloat16: nothing is rounded
+    rounded = {key: {**p.attrs[key], "precision": "bfloat16"} for key in ("other", "steps")}
+    check(replace(p, arrays=halves, attrs={**p.attrs, **rounded}), target)
 
 
 def test_nan_is_found_where_it_is_placed():

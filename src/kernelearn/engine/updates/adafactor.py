@@ -21,11 +21,13 @@ def _rms(x: Array) -> float:
     return sqrt(float(np.mean(np.square(x, dtype=np.float64))))
 
 
-def _scale(row: Array, column: Array, velocity: Array, rank: int) -> Array:
-    """The mean squares that divide."""
+def _root(row: Array, column: Array, velocity: Array, rank: int) -> Array:
+    """The roots of V that divide."""
     if rank < 2:
-        return velocity
-    return np.asarray((row / row.mean(-1, keepdims=True))[..., None] * column[..., None, :])
+        return np.asarray(np.sqrt(velocity))
+    # NOTE: V itself is too small for float32 where a row and a column are dead.
+    rows = np.sqrt(row / row.mean(-1, keepdims=True))
+    return np.asarray(rows[..., None] * np.sqrt(column)[..., None, :])
 
 
 def whole(a: Attrs, rate: float, step: int, param: Array, grad: Array, slots: tuple[Array, ...]) -> Whole:
@@ -37,7 +39,7 @@ def whole(a: Attrs, rate: float, step: int, param: Array, grad: Array, slots: tu
         column = kept * column + (1 - kept) * squares.mean(-2)
     else:
         velocity = kept * velocity + (1 - kept) * squares
-    direction = grad / np.sqrt(_scale(row, column, velocity, param.ndim))
+    direction = grad / _root(row, column, velocity, param.ndim)
     length = max(a["epsilon_2"], _rms(param)) * min(rate, 1 / sqrt(step))
     factor = length / max(1.0, _rms(direction) / a["clip_threshold"])
     return Whole(param - factor * direction, (row, column, velocity), factor)
@@ -45,7 +47,7 @@ def whole(a: Attrs, rate: float, step: int, param: Array, grad: Array, slots: tu
 
 def linear(math: Numbers[float], a: Attrs, rate: float, grad: Array, old: Slots, new: Slots) -> LinearStep:
     rows, columns, velocity = (np.asarray(new[name], np.float64) for name in ("row", "column", "velocity"))
-    unit = math.factor / np.sqrt(_scale(rows, columns, velocity, grad.ndim))
+    unit = math.factor / _root(rows, columns, velocity, grad.ndim)
     return LinearStep(-unit, scale=unit / rate if rate else 1.0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,6 @@ from kernelearn.engine.program import Program
 from kernelearn.engine.variable import Variable
 from kernelearn.training.own.afterwards import Afterwards
 from kernelearn.training.steps.step import Arrays, Batch, Clock, StepResult
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ dw[c, f] = sum over m of x[m, c] * g[m, f]
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
@@ -23,6 +22,7 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
     rounded_operands,
 )
+from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.kernels.products.kept import are_kept, lower_kept
 from kernelearn.engine.cpu.kernels.products.panels import Sizes, lower_panels
 from kernelearn.engine.cpu.kernels.shards import Parts, sum_of_parts
@@ -139,15 +139,11 @@ def lower_product(
     plan: Plan, op: Operation, chain: Chain | None = None, operation: Operation | None = None
 ) -> bool:
     """Add the calls of a dense layer or its input gradient, with a chain at the end (None: stored)."""
-    if not plan.is_float(*op.inputs, *op.outputs):
+    found = dense_sizes(plan, op)
+    if found is None:
         return False
     transposed = op.operator == "dense_grad_input"
-    shape, weights = plan.shape(op.inputs[0]), plan.shape(op.inputs[1])
-    if shape[0] is not None or None in shape[1:]:
-        return False
-    inner, outer = (weights[1], weights[0]) if transposed else weights
-    assert inner is not None and outer is not None
-    rows = math.prod(s for s in shape[1:-1] if s is not None)
+    rows, inner, outer = found.rows, found.inner, found.outer
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
     pairs = multiplies_pairs(plan, op) and inner > 1
     sizes = Sizes(inner, outer, rows, transposed)
@@ -252,12 +248,10 @@ class WeightProduct:
 
 def lower_weights(plan: Plan, op: Operation) -> bool:
     """The kernel gradient of a dense layer."""
-    shape = plan.shape(op.inputs[0])
-    if not plan.is_float(*op.inputs, *op.outputs) or shape[0] is not None or None in shape[1:]:
+    sizes = dense_sizes(plan, op)
+    if sizes is None:
         return False
-    inner, outer = shape[-1], plan.shape(op.inputs[1])[-1]
-    assert inner is not None and outer is not None
-    rows = math.prod(s for s in shape[1:-1] if s is not None)
+    rows, inner, outer = sizes.rows, sizes.inner, sizes.outer
     blocks = Blocks(outer, plan.target.width, choose_vectors(outer, plan.target))
     step = (24 if blocks.vectors == 1 else 8) if plan.target.registers == 32 else 8
     pairs = multiplies_pairs(plan, op)

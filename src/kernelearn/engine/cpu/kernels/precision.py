@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kernelearn.engine.cpu.language.bfloat16 import as_floats, convert, interleave, rounded_bits
+from kernelearn.engine.cpu.language.bfloat16 import neighbours, pair_of, rounded_bits
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import BLOCK, emit_flat
 from kernelearn.engine.cpu.language.values import Value
@@ -125,7 +125,7 @@ def _emit_even_pairs(k: Kernel, lo: Index, hi: Index) -> None:
 
     def body(at: Index, masks: tuple[Value | None, Value | None, Value | None]) -> None:
         first, second = k.load("x", at * 2, masks[0]), k.load("x", at * 2 + k.width, masks[1])
-        k.store(as_floats(k, convert(k, first, second)), "y", at, masks[2])
+        k.store(neighbours(k, first, second), "y", at, masks[2])
 
     with k.loop(lo, tail, k.width) as at:
         body(at, (None, None, None))
@@ -145,7 +145,7 @@ def _emit_odd_pairs(k: Kernel, lo: Index, hi: Index, inner: int) -> None:
             if left > k.width:
                 second = k.load("x", row * inner + start + k.width, k.mask(left - k.width))
             place = row * half + start // 2
-            k.store(as_floats(k, convert(k, first, second)), "y", place, k.mask(-(-left // 2)))
+            k.store(neighbours(k, first, second), "y", place, k.mask(-(-left // 2)))
 
 
 def image_pairs(plan: Plan, op: Operation, name: str) -> str:
@@ -171,7 +171,7 @@ class ImagePairs:
             def body(at: Index, mask: Value | None, is_pair: bool) -> None:
                 first = k.load("x", source + at, mask)
                 second = k.load("x", source + at + self.size, mask) if is_pair else k.zero
-                k.store(as_floats(k, interleave(k, convert(k, first, second))), "y", target + at, mask)
+                k.store(pair_of(k, first, second), "y", target + at, mask)
 
             zero, end = k.const(0), k.const(self.size)
             with k.when(has_second):

@@ -196,6 +196,12 @@ def emit_flat(k: Kernel, lo: Index, hi: Index, body: Callable[[Index, Value | No
         body(tail, k.mask_below(hi - tail))
 
 
+def emit_zeros(k: Kernel, argument: str, lo: Index, count: int) -> None:
+    """Zeros in so many numbers of an argument; there is no code for none."""
+    if count:
+        emit_flat(k, lo, lo + count, lambda at, mask: k.store(k.zero, argument, at, mask))
+
+
 def _emit_known(k: Kernel, lo: Index, count: int, body: Callable[[Index, Value | None], object]) -> None:
     """The same for so many numbers: there is no code for what they do not have."""
     wide = k.width * UNROLL

@@ -62,8 +62,7 @@ class Target:
         return replace(self, width=self.width // 2) if self.name == "avx512" else None
 
 
-# Vector width in float32 numbers, and the number of vector registers.
-# The best first.
+# Vector width in float32 numbers, and the number of vector registers: the best target first.
 SHAPES = {
     "avx512amx": (16, 32),
     "avx512": (16, 32),

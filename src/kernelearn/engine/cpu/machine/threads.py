@@ -27,9 +27,9 @@ PATIENCE = 4000
 # seconds of work is over by then; only where jobs follow each other within SOON, so that helpers stay awake
 # for the next ones, is it worth it.
 SHORT = 150e-6
+SOON = 100e-6
 # A run of less than ALONE seconds is done alone: to hand its parts over takes longer than others save.
 ALONE = 15e-6
-SOON = 100e-6
 MAX_THREADS = 256
 
 _threads: int | None = None

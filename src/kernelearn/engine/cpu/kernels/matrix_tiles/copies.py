@@ -15,7 +15,7 @@ from kernelearn.engine.cpu.kernels.packing import packed_once
 from kernelearn.engine.cpu.kernels.precision import channel_pairs, copied
 from kernelearn.engine.cpu.language.bfloat16 import neighbours, pair_of
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import emit_flat, tiles
+from kernelearn.engine.cpu.language.loops import emit_zeros, tiles
 from kernelearn.engine.cpu.language.matrix_tiles import LANES
 from kernelearn.engine.cpu.language.shuffles import transpose
 from kernelearn.engine.cpu.language.tables import Table
@@ -50,30 +50,30 @@ class PaddedPairs:
 
     def emit(self, k: Kernel) -> None:
         (depth, height, width), (before_z, before_y, before_x) = self.x, self.before
-        line = self.copied[2] * self.pairs
+        line, before, behind = (n * self.pairs for n in (self.copied[2], before_x, before_x + width))
         with k.loop(k.lo, k.hi) as image:
             start = image * (self.copied[0] * self.copied[1] * line)
             self._clear_planes(k, start)
             with k.loop(0, depth) as z, k.loop(0, height) as y:
                 source = ((image * depth + z) * height + y) * (width * self.channels)
                 place = start + ((z + before_z) * self.copied[1] + y + before_y) * line
-                _clear(k, place, before_x * self.pairs)
-                self._row(k, source, place + before_x * self.pairs)
-                _clear(k, place + (before_x + width) * self.pairs, line - (before_x + width) * self.pairs)
+                emit_zeros(k, "y", place, before)
+                self._row(k, source, place + before)
+                emit_zeros(k, "y", place + behind, line - behind)
 
     def _clear_planes(self, k: Kernel, start: Index) -> None:
         """Zeros in rows in which there are no pixels of x."""
         (depth, height, _), line = self.x, self.copied[2] * self.pairs
         plane = self.copied[1] * line
-        _clear(k, start, self.before[0] * plane)
+        emit_zeros(k, "y", start, self.before[0] * plane)
         behind = self.before[0] + depth
-        _clear(k, start + behind * plane, (self.copied[0] - behind) * plane)
+        emit_zeros(k, "y", start + behind * plane, (self.copied[0] - behind) * plane)
         below = self.before[1] + height
         if self.copied[1] > height:
             with k.loop(0, depth) as z:
                 first = start + (z + self.before[0]) * plane
-                _clear(k, first, self.before[1] * line)
-                _clear(k, first + below * line, (self.copied[1] - below) * line)
+                emit_zeros(k, "y", first, self.before[1] * line)
+                emit_zeros(k, "y", first + below * line, (self.copied[1] - below) * line)
 
     def _row(self, k: Kernel, source: Index, place: Index) -> None:
         """The pixels of a row: at once where their pairs follow each other."""
@@ -84,11 +84,6 @@ class PaddedPairs:
             _copy_pairs(
                 k, source + pixel * self.channels, place + pixel * self.pairs, self.channels, self.pairs
             )
-
-
-def _clear(k: Kernel, place: Index, count: int) -> None:
-    if count:
-        emit_flat(k, place, place + count, lambda at, mask: k.store(k.zero, "y", at, mask))
 
 
 def _copy_pairs(k: Kernel, source: Index, place: Index, numbers: int, pairs: int) -> None:

@@ -45,16 +45,20 @@ class TileConv:
             if self.by_block:
                 with k.loop(k.lo, k.hi) as task:
                     self._one_block(k, tiles, task)
-                return
-            is_big = 2 * self.sums.lines * self.sums.outer * 2 > BIG_WEIGHTS
-            for first, count, vectors, channels in self.blocks.kinds() if is_big else ():
-                with k.loop(first, first + count) as block, k.loop(k.lo, k.hi) as image:
-                    self._image(k, tiles, image, Filters(block, vectors, channels))
-            if not is_big:
+            elif self.sums.weight_bytes > BIG_WEIGHTS:
+                for filters in self._blocks(k):
+                    with k.loop(k.lo, k.hi) as image:
+                        self._image(k, tiles, image, filters)
+            else:
                 with k.loop(k.lo, k.hi) as image:
-                    for first, count, vectors, channels in self.blocks.kinds():
-                        with k.loop(first, first + count) as block:
-                            self._image(k, tiles, image, Filters(block, vectors, channels))
+                    for filters in self._blocks(k):
+                        self._image(k, tiles, image, filters)
+
+    def _blocks(self, k: Kernel) -> Iterator[Filters]:
+        """All filters, block by block."""
+        for first, count, vectors, channels in self.blocks.kinds():
+            with k.loop(first, first + count) as block:
+                yield Filters(block, vectors, channels)
 
     def _one_block(self, k: Kernel, tiles: MatrixTiles, task: Index) -> None:
         image, block = task // self.blocks.count, task % self.blocks.count

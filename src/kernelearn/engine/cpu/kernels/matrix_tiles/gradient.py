@@ -23,11 +23,12 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.grid_copies import GridColumns, 
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import NOTE, PRODUCTS, ROW_CYCLES, STEP_CYCLES
 from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import tile_size
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, copied, multiplies_tiles
+from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.kernels.shards import Parts, divided, sum_of_parts
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.matrix_tiles import LANES, LEFT, RIGHT, ROWS, MatrixTiles
 from kernelearn.engine.cpu.language.tables import Table
-from kernelearn.engine.cpu.plan import IMAGES, Plan, has_images, image_sizes
+from kernelearn.engine.cpu.plan import IMAGES, Plan
 from kernelearn.engine.program import Operation
 
 # Bytes of the copies of the images that are gone through together.
@@ -170,14 +171,11 @@ def lower_tile_gradient(plan: Plan, op: Operation) -> bool:
 
 def lower_tile_row_weights(plan: Plan, op: Operation) -> bool:
     """That of a dense layer on images of many rows."""
-    shape = plan.shape(op.inputs[0])
-    if not multiplies_tiles(plan, op) or not plan.is_float(*op.inputs, *op.outputs):
+    sizes, one = dense_sizes(plan, op), (1, 1, 1)
+    if not multiplies_tiles(plan, op) or sizes is None:
         return False
-    if not has_images(shape) or None in shape[1:]:
-        return False
-    *positions, inner = image_sizes(shape)
-    rows, outer, one = math.prod(positions), image_sizes(plan.shape(op.inputs[1]))[-1], (1, 1, 1)
-    return _lower(plan, op, Gradient((1, 1, rows, inner), (1, 1, rows, outer), one, one, (0, 0, 0), one, 1))
+    x, g = ((1, 1, sizes.rows, channels) for channels in (sizes.inner, sizes.outer))
+    return _lower(plan, op, Gradient(x, g, one, one, (0, 0, 0), one, 1))
 
 
 def _lower(plan: Plan, op: Operation, g: Gradient) -> bool:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from kernelearn.engine.cpu.kernels.convolution.geometry import Three
+from kernelearn.engine.cpu.kernels.convolution.geometry import Three, three
 from kernelearn.engine.cpu.kernels.convolution.gradient import Gradient
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import Steps
 from kernelearn.engine.cpu.language.matrix_tiles import LANES
@@ -26,7 +26,7 @@ class Grid:
     """The pixels on which x and g meet.
 
     Attributes:
-        x, g: pixels of an image of them; kernel, stride: of the window.
+        x, g: pixels of an image of them; stride: of the window.
         shifts: along each axis, of each tap: place on the grid from the first pixel of g on, and phase.
         before: pixels of the grid in front of the first pixel of g; sizes: pixels of the grid.
     """
@@ -98,9 +98,4 @@ def find_grid(g: Gradient) -> Grid:
         sizes.append(low + out[a] + high)
     # NOTE: pairs of pixels of g do not go over the end of a row.
     sizes[2] += sizes[2] % PAIR
-    return Grid(x, out, g.stride, tuple(shifts), _three(before), _three(sizes))
-
-
-def _three(values: list[int]) -> Three:
-    depth, height, width = values
-    return depth, height, width
+    return Grid(x, out, g.stride, tuple(shifts), three(before, 0), three(sizes, 1))

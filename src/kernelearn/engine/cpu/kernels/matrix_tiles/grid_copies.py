@@ -6,13 +6,12 @@ g   [pair of pixels of the grid][filter]                 zeros where the grid is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.matrix_tiles.grid import PAIR, SQUARE, Grid
 from kernelearn.engine.cpu.language.bfloat16 import pair_of, store_pairs
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import emit_flat
+from kernelearn.engine.cpu.language.loops import emit_zeros, tiles
 from kernelearn.engine.cpu.language.loops import lanes as each_lanes
 from kernelearn.engine.cpu.language.matrix_tiles import LANES
 from kernelearn.engine.cpu.language.shuffles import transpose
@@ -32,27 +31,19 @@ class GridColumns:
         with k.loop(k.lo, k.hi) as image:
             self._clear(k, image * size, size)
             for phase in range(grid.phases):
-                for c, count in self._blocks(k):
+                for c, count in tiles(k, self.channels):
                     self._block(k, image, phase, c, count)
 
     def _clear(self, k: Kernel, start: Index, size: int) -> None:
         """Zeros where no pixel of x will be: around an image, or only behind the last one of each channel."""
-        count = min(self.grid.x[2], self.grid.sizes[2])
         if not self.grid.is_flat:
-            _zeros(k, start, size)
+            emit_zeros(k, "y", start, size)
             return
+        count = min(self.grid.x[2], self.grid.sizes[2])
         used, step = -(-count // PAIR), self.grid.pixels // PAIR
         with k.loop(0, self.channels) as c:
             for at in range(used, step, LANES):
                 k.store(k.zero, "y", start + c * step + at, k.mask(step - at))
-
-    def _blocks(self, k: Kernel) -> Iterator[tuple[Index, int]]:
-        whole = self.channels // LANES * LANES
-        if whole:
-            with k.loop(0, whole, LANES) as c:
-                yield c, LANES
-        if whole < self.channels:
-            yield k.const(whole), self.channels - whole
 
     def _block(self, k: Kernel, image: Index, phase: int, c: Index, channels: int) -> None:
         """Some channels of the pixels of a phase, row by row."""
@@ -132,7 +123,7 @@ class GridPairs:
             with k.loop(0, depth - 1) as z:
                 self._clear(k, start, z)
             used = grid.place(depth - 1, height, 0) // PAIR
-            _zeros(k, start + used * f, (grid.summed // PAIR - used) * f)
+            emit_zeros(k, "y", start + used * f, (grid.summed // PAIR - used) * f)
 
     def _row(self, k: Kernel, source: Index, place: Index) -> None:
         """A row of g, and zeros up to the next."""
@@ -151,16 +142,11 @@ class GridPairs:
         if width % PAIR:
             line(k.const(width // PAIR), False)
         used = -(-width // PAIR)
-        _zeros(k, place + used * f, (self.grid.sizes[2] // PAIR - used) * f)
+        emit_zeros(k, "y", place + used * f, (self.grid.sizes[2] // PAIR - used) * f)
 
     def _clear(self, k: Kernel, start: Index, z: Index) -> None:
         """Zeros in the rows of a plane that g does not have."""
         grid, f = self.grid, self.filters
         row = grid.sizes[2] // PAIR * f
         first = start + (z * grid.sizes[1] + grid.g[1]) * row
-        _zeros(k, first, (grid.sizes[1] - grid.g[1]) * row)
-
-
-def _zeros(k: Kernel, place: Index, count: int) -> None:
-    if count:
-        emit_flat(k, place, place + count, lambda at, mask: k.store(k.zero, "y", at, mask))
+        emit_zeros(k, "y", first, (grid.sizes[1] - grid.g[1]) * row)

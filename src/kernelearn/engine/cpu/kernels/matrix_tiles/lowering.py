@@ -20,8 +20,9 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.sums import (
     rows_sums,
 )
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, multiplies_tiles
+from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.language.matrix_tiles import LANES
-from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, has_images, image_sizes, per_image
+from kernelearn.engine.cpu.plan import IMAGES, Plan, Tasks, per_image
 from kernelearn.engine.program import Operation
 
 # Inputs, filters and weights of a dense layer from which on tiles are faster than sums in float32.
@@ -38,7 +39,9 @@ def lower_tile_conv(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
     """Add the calls of a convolution or its input gradient; arguments as of `lower_taps`."""
-    if isinstance(chain, Pooled) or not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
+    if isinstance(chain, Pooled) or (chain and chain.placed):
+        return False
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
     return multiplies_tiles(plan, op) and _lower_conv(plan, op, chain, operation or op, 0)
 
@@ -114,16 +117,11 @@ def lower_tile_product(
     plan: Plan, op: Operation, chain: Chain | None = None, operation: Operation | None = None
 ) -> bool:
     """Add the calls of a dense layer or its input gradient; arguments as of `lower_product`."""
-    shape, weights = plan.shape(op.inputs[0]), plan.shape(op.inputs[1])
-    if not multiplies_tiles(plan, op) or not plan.is_float(*op.inputs, *op.outputs):
-        return False
-    if not has_images(shape) or None in shape[1:]:
+    sizes = dense_sizes(plan, op)
+    if not multiplies_tiles(plan, op) or sizes is None or not is_large(sizes.inner, sizes.outer):
         return False
     transposed = op.operator == "dense_grad_input"
-    inner, outer = image_sizes(weights)[::-1] if transposed else image_sizes(weights)
-    rows = math.prod(image_sizes(shape)[:-1])
-    if not is_large(inner, outer):
-        return False
+    rows, inner, outer = sizes.rows, sizes.inner, sizes.outer
     sums, flops = rows_sums(inner, outer, rows), 2.0 * inner * outer * rows
     if rows >= IMAGE_ROWS:
         _add_conv(plan, op, sums, transposed, chain, operation or op, flops)

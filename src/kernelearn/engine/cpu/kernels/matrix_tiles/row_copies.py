@@ -37,11 +37,12 @@ class RowSteps:
 
 
 def row_steps(k: Kernel, rows: int) -> RowSteps:
-    """For images of so many rows; no images count as one."""
-    total = k.maximum(k.scalar("n") * rows, 1)
+    """For images of so many rows; without images there is no step, but tiles need a depth."""
+    total = k.scalar("n") * rows
     pairs = (total + 1) // 2
     count = (pairs + (LANES - 1)) // LANES
-    return RowSteps(total, count, (pairs + count - 1) // count)
+    steps = k.maximum(count, 1)
+    return RowSteps(total, count, k.maximum((pairs + steps - 1) // steps, 1))
 
 
 @dataclass(frozen=True)

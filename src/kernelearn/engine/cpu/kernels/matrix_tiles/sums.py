@@ -94,7 +94,6 @@ class TileSums:
         y: pixels of an image of y.
         outer: channels of y.
         taps: numbers of the taps in the kernel, in the order of their packed weights.
-        area: taps of the kernel.
     """
 
     x: Three
@@ -106,12 +105,16 @@ class TileSums:
     outer: int
     parts: tuple[PartSums, ...]
     taps: tuple[int, ...]
-    area: int
 
     @property
     def lines(self) -> int:
         """Lines of packed weights of a tile's filters."""
         return sum(part.lines for part in self.parts)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the packed weights that there are, without those that fill up the last tile."""
+        return 4 * self.lines * self.outer
 
     @property
     def filter_tiles(self) -> int:
@@ -123,7 +126,7 @@ def rows_sums(inner: int, outer: int, rows: int) -> TileSums:
     pairs = _best_pairs(inner, [(1, 1)])
     part = PartSums((1, 1, rows), (0, 0, 0), (1, 1, 1), (1, 1, 1), (0,), equal_steps(pairs), 0)
     size = (1, 1, rows)
-    return TileSums(size, inner, (0, 0, 0), size, pairs, size, outer, (part,), (0,), 1)
+    return TileSums(size, inner, (0, 0, 0), size, pairs, size, outer, (part,), (0,))
 
 
 def find_sums(g: TapConv) -> TileSums:
@@ -147,17 +150,16 @@ def find_sums(g: TapConv) -> TileSums:
                 taps += [(tz * g.kernel[1] + ty) * g.kernel[2] + tx for _, tx in run]
         steps = equal_steps(length * pairs) if starts else Steps(0, 1)
         counts, first, moves, x_moves = (
-            _three(axes, name) for name in ("count", "out_start", "out_step", "in_step")
+            _along(axes, name) for name in ("count", "out_start", "out_step", "in_step")
         )
         part = PartSums(counts, first, moves, x_moves, tuple(starts), steps, line)
         parts.append(part)
         line += part.lines
-    return TileSums(
-        g.x[:3], g.inner, before, copied, pairs, g.y[:3], g.outer, tuple(parts), tuple(taps), g.tap_count
-    )
+    return TileSums(g.x[:3], g.inner, before, copied, pairs, g.y[:3], g.outer, tuple(parts), tuple(taps))
 
 
-def _three(axes: Sequence[TapAxis], name: str) -> Three:
+def _along(axes: Sequence[TapAxis], name: str) -> Three:
+    """A number of each axis."""
     depth, height, width = (getattr(axis, name) for axis in axes)
     return depth, height, width
 

@@ -24,11 +24,12 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.row_copies import (
 )
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import NOTE
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, multiplies_tiles
+from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.kernels.updates import Step, find_step
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.matrix_tiles import LANES, LEFT, RIGHT, ROWS, MatrixTiles
 from kernelearn.engine.cpu.language.values import Value
-from kernelearn.engine.cpu.plan import Plan, Tasks, has_images, image_sizes
+from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Numbers of a dense layer's weights from which on it is worth it, and rows of an image up to which these are
@@ -60,15 +61,11 @@ def tile_size(channels: int, most: int) -> int:
 
 
 def _fits(plan: Plan, op: Operation) -> bool:
-    shape = plan.shape(op.inputs[0])
-    if not multiplies_tiles(plan, op) or not plan.is_float(*op.inputs, *op.outputs):
+    sizes = dense_sizes(plan, op)
+    if not multiplies_tiles(plan, op) or sizes is None:
         return False
-    if not has_images(shape) or None in shape[1:]:
-        return False
-    *positions, inner = image_sizes(shape)
-    outer = image_sizes(plan.shape(op.inputs[1]))[-1]
-    fills = 2 * tile_size(inner, ROWS) >= ROWS and 2 * tile_size(outer, LANES) >= LANES
-    return fills and inner * outer >= LEAST_WEIGHTS and math.prod(positions) <= FEW_ROWS
+    fills = 2 * tile_size(sizes.inner, ROWS) >= ROWS and 2 * tile_size(sizes.outer, LANES) >= LANES
+    return fills and sizes.inner * sizes.outer >= LEAST_WEIGHTS and sizes.rows <= FEW_ROWS
 
 
 def _lower(
@@ -80,8 +77,9 @@ def _lower(
     step: Step | None,
 ) -> bool:
     """Add the calls of `op`."""
-    *positions, inner = image_sizes(plan.shape(gradient.inputs[0]))
-    outer, rows = image_sizes(plan.shape(gradient.inputs[1]))[-1], math.prod(positions)
+    sizes = dense_sizes(plan, gradient)
+    assert sizes is not None
+    rows, inner, outer = sizes.rows, sizes.inner, sizes.outer
     # With an update copies are made only if the loss is finite, as that is.
     made = replace(gradient, phase=op.phase)
     x = _copy(plan, made, gradient.inputs[0], ColumnPairs(inner, rows))

@@ -15,7 +15,6 @@ They are asked for while the tile before is multiplied. Sums of PIECE terms are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -29,11 +28,12 @@ from kernelearn.engine.cpu.kernels.precision import (
     products,
 )
 from kernelearn.engine.cpu.kernels.products.copies import rounded
+from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.kernels.products.panels import tile_rows
 from kernelearn.engine.cpu.kernels.updates import Step, find_step
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
-from kernelearn.engine.cpu.plan import Plan, Tasks, image_sizes
+from kernelearn.engine.cpu.plan import Plan, Tasks
 from kernelearn.engine.program import Operation
 
 # Bytes of weights from which on it is worth it, and rows of an image up to which g stays in a core's cache.
@@ -51,12 +51,10 @@ Place = tuple[int, int]
 
 def fits(plan: Plan, op: Operation) -> bool:
     """Whether a kernel gradient is made here."""
-    shape = plan.shape(op.inputs[0])
-    if not plan.is_float(*op.inputs, *op.outputs) or shape[0] is not None or None in shape[1:]:
+    sizes = dense_sizes(plan, op)
+    if sizes is None:
         return False
-    *positions, inner = image_sizes(shape)
-    outer = image_sizes(plan.shape(op.inputs[1]))[-1]
-    return 4 * inner * outer >= LARGE_WEIGHTS and math.prod(positions) <= FEW_ROWS
+    return 4 * sizes.inner * sizes.outer >= LARGE_WEIGHTS and sizes.rows <= FEW_ROWS
 
 
 def lower_weight_panels(plan: Plan, op: Operation) -> bool:
@@ -84,8 +82,9 @@ def _lower(
     step: Step | None,
 ) -> bool:
     """Add the calls of `op`."""
-    *positions, inner = image_sizes(plan.shape(gradient.inputs[0]))
-    outer, rows = image_sizes(plan.shape(gradient.inputs[1]))[-1], math.prod(positions)
+    sizes = dense_sizes(plan, gradient)
+    assert sizes is not None
+    rows, inner, outer = sizes.rows, sizes.inner, sizes.outer
     pairs = multiplies_pairs(plan, gradient)
     # With an update copies are made only if the loss is finite, as that is.
     copied = replace(gradient, phase=op.phase)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kernelearn.engine.cpu.kernels.precision import has_rounded_operands
 from kernelearn.engine.cpu.rewrites.pixels.pixels_of_steps import seen_pixels
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Buffer, Operation, Program
@@ -42,8 +43,10 @@ def place_pixels(program: Program) -> Program:
 
 
 def takes_places(op: Operation, buffers: Mapping[str, Buffer]) -> bool:
-    """Whether a convolution reads smaller maps at its end: one that is no case for minimal filtering."""
-    if op.operator != "conv_grad_input" or len(op.attrs["stride"]) < 2:
+    """Whether a convolution reads smaller maps at its end: one that is no case for minimal filtering, nor for
+    matrix tiles.
+    """
+    if op.operator != "conv_grad_input" or len(op.attrs["stride"]) < 2 or has_rounded_operands(op):
         return False
     steps: tuple[int, ...] = op.attrs["stride"]
     return max(steps) == 1 if _is_pixel(op, buffers) else min(steps) > 1
