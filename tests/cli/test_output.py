@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -211,3 +213,28 @@ def test_runs_are_listed_with_date_and_accuracy_recorded_or_not(
     monkeypatch.chdir(tmp_path)
     out = run("runs", "list", ".").out
     assert re.search(r"plain +20\d\d-\d\d-\d\d \d\d:\d\d +finished", out) and "(test)" in out
+
+
+INTERRUPTED_LOADING = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from kernelearn.cli import main
+main(["--version"])
+"""
+
+
+@pytest.mark.parametrize("name", ["typer", "kernelearn.cli.output", "kernelearn.errors"])
+def test_ctrl_c_while_the_program_loads_ends_it_without_a_trace(name):
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_LOADING.format(name=name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (130, "", "")

@@ -64,6 +64,15 @@ def test_links_inside_the_project_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(page):
+    """Paths in code type, from the root, the package or the engine."""
+    named = re.findall(r"`([\w.]+(?:/[\w.]+)*/[\w.]+\.py)`", (ROOT / page).read_text(encoding="utf-8"))
+    places = [ROOT, ROOT / "src/kernelearn", ROOT / "src/kernelearn/engine/cpu"]
+    assert len(named) > 20
+    assert not [name for name in named if not any((place / name).is_file() for place in places)]
+
+
 def test_every_layer_is_in_the_table():
     from kernelearn import layers
 

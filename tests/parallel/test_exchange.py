@@ -108,6 +108,16 @@ def test_what_an_error_says_travels_in_a_fixed_length(text):
     assert str(Notice.of(1, 5, ValueError(text)).raised()).startswith("Process 5 gave up what all")
     assert Notice.of(1, 5, SystemExit(text)).raised().code == 1, "as the interpreter ends with a text"
     assert Notice.of(1, 5, SystemExit()).raised().code is None
+    assert ", with MemoryError. Let" in str(Notice.of(1, 5, MemoryError()).raised())
+
+
+def test_an_error_that_cannot_say_what_it_is_reaches_the_others():
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    notice = Notice.unpacked(Notice.of(1, 5, Odd()).packed())
+    assert str(notice.raised()).startswith("Process 5 gave up what all processes do together, with Odd: ")
 
 
 class SlowWindows(ThreadWindows):

@@ -1,5 +1,8 @@
 """What a Recorder writes is what the training had: compared with weights kept by hand and with equations."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -33,6 +36,19 @@ def test_training_is_bitwise_the_same_with_and_without(tmp_path):
     recorded, _ = record(tmp_path, make_model("adam"), epochs=3, ledger_every=2, gradients_every=1)
     for mine, theirs in zip(recorded.get_weights(), alone.get_weights()):
         assert np.array_equal(mine, theirs)
+
+
+def test_a_recorder_that_was_used_can_be_copied_and_pickled(tmp_path):
+    """As scikit-learn's clone does with an estimator's callbacks."""
+    (x, y), model = make_data(), make_model("adam")
+    recorder = Recorder(tmp_path / "run", maps_every=2)
+    model.fit(x, y, epochs=1, batch_size=8, verbose=0, callbacks=[recorder])
+    for again in (copy.deepcopy(recorder), pickle.loads(pickle.dumps(recorder))):
+        before = Run(tmp_path / "run")
+        model.fit(x, y, epochs=1, batch_size=8, verbose=0, callbacks=[again])
+        after = Run(tmp_path / "run")
+        assert after.last_step > before.last_step
+        assert len(after.map_steps) > len(before.map_steps)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -9,14 +9,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from kernelearn.cli.application import app
-from kernelearn.cli.output import say_error, say_warning
-from kernelearn.errors import ArgumentError, KernelearnError, UnregisteredError
-
-__all__ = ["app", "main"]
-
 ERROR = 1
 INTERRUPTED = 130
+
+try:
+    from kernelearn.cli.application import app
+    from kernelearn.cli.output import say_error, say_warning
+    from kernelearn.errors import ArgumentError, KernelearnError, UnregisteredError
+except KeyboardInterrupt:  # while the program is loaded, too, Ctrl-C ends it without a trace
+    raise SystemExit(INTERRUPTED) from None
+
+__all__ = ["app", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ class Notice(NamedTuple):
     def of(cls, work: int, rank: int, error: BaseException) -> Notice:
         """What an error says."""
         code = error.code if isinstance(error, SystemExit) else None
-        return cls(work, rank, type(error).__name__[:_NAME], str(error)[:_TEXT], _exit_code(code))
+        return cls(work, rank, type(error).__name__[:_NAME], _text_of(error)[:_TEXT], _exit_code(code))
 
     def packed(self) -> np.ndarray:
         """As bytes of a fixed number."""
@@ -55,11 +55,21 @@ class Notice(NamedTuple):
             return KeyboardInterrupt(f"process {self.rank} was interrupted")
         if self.error == "SystemExit":
             return SystemExit(self.code)
+        what = f"{self.error}: {self.text.rstrip('.')}" if self.text else self.error
         return ProcessError(
-            f"Process {self.rank} gave up what all processes do together, with {self.error}: "
-            f"{self.text.rstrip('.')}. Let such an error end the script; or catch it, and ProcessError with "
-            "it, on all processes alike, and go on with the same fit, evaluate, predict or train_on_batch."
+            f"Process {self.rank} gave up what all processes do together, with {what}. Let such an error end "
+            "the script; or catch it, and ProcessError with it, on all processes alike, and go on with the "
+            "same fit, evaluate, predict or train_on_batch."
         )
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error says. One whose own code fails at that is told to the others all the same: they
+    would wait for ever."""
+    try:
+        return str(error)
+    except Exception:
+        return "its text cannot be read"
 
 
 def _exit_code(code: object) -> int | None:

@@ -214,7 +214,8 @@ class Recorder(Stepping):
         )
 
     def _release(self) -> None:
-        book, self._book = self._book, None
+        # What computes feature maps is of this fit alone, and nothing that could be copied or pickled.
+        book, self._book, self._probes = self._book, None, None
         if book is not None:
             with suppress(OSError):
                 book.writer.close()

@@ -82,6 +82,15 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(server):
     assert asked(server, API, token=False, Cookie=cookie)[0] == 200
 
 
+def test_a_browser_at_an_address_of_another_start_is_told_in_plain_words(server):
+    """As after a reload of a page whose server has been started again: its token is another one."""
+    for path, token, words in (("/", False, "kernelearn view printed"), ("/nothing", True, "nothing at")):
+        status, headers, body = asked(server, path, token=token, Accept="text/html,*/*;q=0.8")
+        assert status == (404 if token else 403) and headers["content-type"].startswith("text/plain")
+        assert words in body.decode() and b"{" not in body
+    assert refusal(asked(server, API, token=False, Accept="text/html")) == (403, "token")
+
+
 @pytest.mark.parametrize(
     "path", ["/", API, f"{API}/files/{MANIFEST}", f"{API}/live", "/static/main.js", "/nothing"]
 )

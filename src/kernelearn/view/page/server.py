@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class _Guarded:
         try:
             is_new = self.site.gate.check(scope["method"], headers, scope["query_string"].decode("latin-1"))
         except Refused as error:
-            await _response(error_answer(error))(scope, receive, _with_headers(send))
+            await _refusal(error, scope["path"], headers)(scope, receive, _with_headers(send))
             return
         if is_new and scope["method"] == "GET" and not scope["path"].startswith(API):
             await self._welcome(scope, receive, _with_headers(send))
@@ -113,6 +113,13 @@ def _plain_response(body: bytes, status: int, headers: dict[str, str], kind: str
 
 def _response(found: Answer) -> Any:
     return _plain_response(found.body, found.status, {}, found.kind)
+
+
+def _refusal(error: Refused, path: str, headers: Mapping[str, str]) -> Any:
+    """An error as JSON; in plain words for a reader whose browser went to the address of a page."""
+    if path.startswith(API) or "text/html" not in headers.get("accept", ""):
+        return _response(error_answer(error))
+    return _plain_response(str(error).encode(), error.status, {}, "text/plain; charset=utf-8")
 
 
 def _handlers() -> dict[Any, Any]:
@@ -160,7 +167,7 @@ def _page(site: Site) -> Any:
         try:
             asset = await in_thread(site.frontend.asset, request.path_params["path"])
         except Refused as error:
-            return _response(error_answer(error))
+            return _refusal(error, request.url.path, request.headers)
         policy = content_policy(asset.hashes, site.frontend.is_foreign)
         is_known = request.query_params.get("v") == version(asset.body)
         kept = "private, max-age=31536000, immutable" if is_known else "no-cache"

@@ -13,9 +13,12 @@ export function showFacts(page, frame) {
   if (place._told === key) return;
   place._told = key;
   attribute(place, "title", page.about.holds ?? null);
-  place.replaceChildren(...parts.map((part) => (Array.isArray(part) ? h("span", { class: part[0], text: part[1] }) : part)));
-  if (page.live.trouble) place.append(" · ", h("span", { class: "alert", role: "alert", text: page.live.trouble }));
-  if (problems.length) place.append(" · ", h("button", { class: "alert lnk", type: "button", onclick: () => openProblems(page, problems), text: `${count(problems.length)} damaged record${problems.length > 1 ? "s" : ""}` }));
+  // What is wrong comes first: a line without room for all is cut at its end.
+  const facts = parts.map((part) => (Array.isArray(part) ? h("span", { class: part[0], text: part[1] }) : part));
+  const wrong = [];
+  if (page.live.trouble) wrong.push(h("span", { class: "alert", role: "alert", text: page.live.trouble }), " · ");
+  if (problems.length) wrong.push(h("button", { class: "alert lnk", type: "button", onclick: () => openProblems(page, problems), text: `${count(problems.length)} damaged record${problems.length > 1 ? "s" : ""}` }), " · ");
+  place.replaceChildren(...wrong, ...facts);
 }
 
 /** @param {any} page @param {any} frame @returns {(string | [string, string])[]} */
