@@ -21,6 +21,17 @@ x = np.random.default_rng(0).normal(size=(48, 6, 6, 1)).astype("float32")
 y = np.arange(48) % 3
 
 
+class Inside(kl.callbacks.Callback):
+    """Trains another model behind the first epoch, on one process or on all."""
+
+    def __init__(self, who, train):
+        self.who, self.train = who, train
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0 and rank in self.who:
+            self.train(new_model())
+
+
 class Fault(kl.callbacks.Callback):
     """Raises at a hook on one process, the second time; or gets a signal."""
 
@@ -99,6 +110,9 @@ FAULTS = {
     "evaluate": lambda m: m.evaluate(
         x, y, batch_size=8, verbose=0, callbacks=[Fault("on_test_batch_end", 1, ValueError("odd"))]
     ),
+    "inside": lambda m: fit(m, Inside([1], fit)),
+    "inside batch": lambda m: fit(m, Inside([0], lambda other: other.train_on_batch(x[:16], y[:16]))),
+    "inside alike": lambda m: fit(m, Inside(range(together.size), fit)),
     "alike": lambda m: fit(m, Fault("on_epoch_end", rank, ValueError("all"))),
     "batch": train_on_batches,
 }
@@ -109,7 +123,7 @@ if scenario == "caught":  # by all alike, who go on
         model, met = new_model(), "nothing"
         try:
             fault(model)
-        except (ValueError, kl.errors.ProcessError, KeyboardInterrupt, SystemExit) as error:
+        except (ValueError, kl.errors.KernelearnError, KeyboardInterrupt, SystemExit) as error:
             met = f"{type(error).__name__}: {error}"
         said = together.all_say(met)
         if rank == 0:

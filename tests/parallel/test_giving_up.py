@@ -25,13 +25,19 @@ def wanted():
 def test_all_that_catch_an_error_of_one_go_on_with_the_same_bits(size, options):
     code, out, err = run(size, PROGRAM, "caught", **options)
     assert code == 0, err
-    met = {name: ast.literal_eval(said) for name, said in re.findall(r"^met (\S+) (.*)$", out, re.MULTILINE)}
+    told = re.findall(r"^met ([a-z ]+) (\[.*)$", out, re.MULTILINE)
+    met = {name: ast.literal_eval(said) for name, said in told}
     ranks = {"step": 1, "begin": 0, "end": 1, "validation": 0, "last": 1, "evaluate": 1}
     for name, rank in ranks.items():
         own = met[name].pop(rank)
         assert own.startswith("ValueError: ")
         for other in met[name]:
             assert f"ProcessError: Process {rank} gave up what all processes do together, with {own}" in other
+    for name, rank, begins in (("inside", 1, "begins a fit"), ("inside batch", 0, "trains on a batch")):
+        own = met[name].pop(rank)
+        assert f"A process {begins} inside of what all processes do together" in own
+        assert all(f"ProcessError: Process {rank} gave up" in other for other in met[name])
+    assert all("A process begins a fit inside of what all" in said for said in met["inside alike"])
     assert {said.partition(":")[0] for said in met["interrupt"]} == {"KeyboardInterrupt"}
     assert set(met["exit"]) == {"SystemExit: 7"}
     assert set(met["alike"]) == {"ValueError: all"}, "what all meet by themselves is their own error"

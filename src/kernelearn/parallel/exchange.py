@@ -51,7 +51,8 @@ class Exchange(Protocol):
         Args:
             purpose: one of those of `meeting_point`.
             what: digest of what it is done with.
-        Raises: ArgumentError where processes need each other for different things.
+        Raises: ArgumentError where processes need each other for different things, and for a training that
+            begins inside of another.
         """
 
     def busy(self) -> AbstractContextManager[None]:
@@ -179,6 +180,7 @@ class OverMPI:
     def meet(self, purpose: str, what: bytes = b"") -> bool:
         """Whether all are here for the same; True at once while all are busy with what they met for."""
         if self._is_busy:
+            meeting_point.check_inside(purpose)
             return purpose == MESSAGE
         own = meeting_point.Said(purpose, meeting_point.digest(what), self._watch.work, self._is_broken)
         while True:

@@ -80,6 +80,19 @@ def all_here(communicator: Any, size: int, own: Said, keep: Callable[[Any], None
     ]
 
 
+def check_inside(purpose: str) -> None:
+    """Make sure that what begins while all are busy needs nobody: nobody may be there for it.
+
+    Raises: ArgumentError for a training, whose sums others would add to those of what they do.
+    """
+    if purpose in (FIT, BATCH):
+        raise ArgumentError(
+            f"A process {_WORDS[purpose]} inside of what all processes do together, as in a callback or a "
+            "train_step: the others may do something else there, and each would wait for the other. Train it "
+            "before or behind that, on all processes alike."
+        )
+
+
 def check(said: Sequence[Said]) -> None:
     """Make sure that those who need each other are waiting for the same.
 
