@@ -16,7 +16,8 @@ ESTIMATED = ("at best", "limit", "of peak")
 # Said below every table that has the columns ESTIMATED.
 ESTIMATE_NOTE = (
     "at best, limit, of peak: estimates by the roofline model from FLOPs, bytes, tasks and the peaks; "
-    "no kernel was timed. `kernelearn bench --layers NET` measures."
+    "no kernel was timed. The peak is that of multiply-adds in float32; minimal filtering and products of "
+    "bfloat16 go beyond it. `kernelearn bench --layers NET` measures."
 )
 
 
@@ -27,8 +28,9 @@ class Estimate:
     Attributes:
         seconds: the least time.
         limit: "arithmetic" or "memory": which of the two takes so long.
-        share: FLOPs in that time as a share of the machine's peak: 1 for 100 %. FLOPs are those of the
-            operation as it is defined, so a kernel that needs fewer multiplications goes beyond 1.
+        share: FLOPs in that time as a share of the machine's peak in float32: 1 for 100 %. FLOPs are those
+            of the operation as it is defined, so a kernel that needs fewer multiplications, or multiplies
+            bfloat16 in hardware, goes beyond 1.
     """
 
     seconds: float
@@ -51,7 +53,7 @@ class Work:
         is_native: False for the reference engine.
         note: why not native, if so.
         saving: FLOPs that the kernel does in the time of one: 2.25 with Winograd's transforms, 2 with
-            instructions for pairs of bfloat16 numbers.
+            instructions for pairs of bfloat16 numbers, 8 with matrix tiles of them.
         estimate: what it could do at best; None where that is not known.
     """
 
