@@ -64,6 +64,7 @@ def _same_settings_for_each_test():
     threads = sys.modules.get("kernelearn.engine.cpu.machine.threads")
     if threads is not None:
         threads.set_num_threads(None)
+        threads.share_cpus(1)
 
 
 @pytest.hookimpl(wrapper=True)

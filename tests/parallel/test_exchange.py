@@ -277,6 +277,5 @@ def test_cpus_are_shared_by_default(monkeypatch):
 
     monkeypatch.delenv("KERNELEARN_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "available_cpus", lambda: 8)
-    monkeypatch.setattr(threads, "_sharing", 1)
     run_together(3, lambda c: meeting.share_cpus(OverMPI(c)))
     assert threads.get_num_threads() == 2
