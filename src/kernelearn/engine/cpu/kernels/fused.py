@@ -10,17 +10,18 @@ from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_win
 from kernelearn.engine.cpu.kernels.dense import lower_product
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_chain, make_chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import lower_pooled, make_pooled
+from kernelearn.engine.cpu.kernels.matrix_tiles import weight_gradient
 from kernelearn.engine.cpu.kernels.matrix_tiles.lowering import (
     lower_tile_conv,
     lower_tile_pooled,
     lower_tile_product,
 )
-from kernelearn.engine.cpu.kernels.matrix_tiles.weight_gradient import lower_tile_step
 from kernelearn.engine.cpu.kernels.normalization.images import lower_image_normalize
+from kernelearn.engine.cpu.kernels.products import weight_panels
 from kernelearn.engine.cpu.kernels.products.product import lower_as_dense, lower_matmul
-from kernelearn.engine.cpu.kernels.products.weight_panels import lower_with_step
 from kernelearn.engine.cpu.kernels.reductions.kinds import KINDS
 from kernelearn.engine.cpu.kernels.reductions.reduced import lower_reduced
+from kernelearn.engine.cpu.kernels.updates import find_step
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 from kernelearn.engine.updates import UPDATES
@@ -36,6 +37,8 @@ ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
     "turned_matmul": (lower_matmul,),
     "normalize": (lower_image_normalize,),
 }
+# Whether a kernel gradient of a dense layer is for it, and what makes it with the update; the best first.
+WITH_STEP = ((weight_gradient.fits, weight_gradient.lower), (weight_panels.fits, weight_panels.lower))
 
 
 def lower_fused(plan: Plan, op: Operation) -> bool:
@@ -43,7 +46,7 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
     body = op.attrs["body"].operations
     first = body[0]
     if body[-1].operator in UPDATES:
-        return lower_tile_step(plan, op, *body) or lower_with_step(plan, op, *body)
+        return _lower_with_step(plan, op, *body)
     reductions = [part for part in body if part.operator in KINDS]
     if reductions:
         chain_body = [part for part in body if part.operator not in KINDS]
@@ -58,6 +61,17 @@ def lower_fused(plan: Plan, op: Operation) -> bool:
         return lower_chain(plan, op, body, op.outputs, plan.shape(op.outputs[0]))
     chain = make_chain(plan, body[1:], first.outputs[:1], shape, op.outputs)
     return chain is not None and any(rule(plan, first, chain, op) for rule in ANCHORS[first.operator])
+
+
+def _lower_with_step(plan: Plan, op: Operation, gradient: Operation, update: Operation) -> bool:
+    """A kernel gradient and the update of the weights, its only reader."""
+    if gradient.operator != "dense_grad_kernel":
+        return False
+    lower = next((lower for fits, lower in WITH_STEP if fits(plan, gradient)), None)
+    if lower is None or (found := find_step(plan, update)) is None:
+        return False
+    step, reads, writes = found
+    return lower(plan, op, gradient, reads, writes, step)
 
 
 def _lower_with_pooling(plan: Plan, op: Operation, body: Sequence[Operation]) -> bool:

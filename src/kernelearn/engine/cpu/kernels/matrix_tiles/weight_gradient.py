@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.kernels.matrix_tiles.row_copies import (
 from kernelearn.engine.cpu.kernels.matrix_tiles.sums import NOTE
 from kernelearn.engine.cpu.kernels.precision import TILES_SAVING, multiplies_tiles
 from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
-from kernelearn.engine.cpu.kernels.updates import Step, find_step
+from kernelearn.engine.cpu.kernels.updates import Step
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.matrix_tiles import LANES, LEFT, RIGHT, ROWS, MatrixTiles
 from kernelearn.engine.cpu.language.values import Value
@@ -41,18 +41,7 @@ SPARE = 1 / LANES
 
 def lower_tile_weights(plan: Plan, op: Operation) -> bool:
     """The kernel gradient of a dense layer."""
-    return _fits(plan, op) and _lower(plan, op, op, {}, {"dw": op.outputs[0]}, None)
-
-
-def lower_tile_step(plan: Plan, op: Operation, gradient: Operation, update: Operation) -> bool:
-    """The same with the update of the weights, the only reader of their gradient; `op` stands for both."""
-    if gradient.operator != "dense_grad_kernel" or not _fits(plan, gradient):
-        return False
-    found = find_step(plan, update)
-    if found is None:
-        return False
-    step, reads, writes = found
-    return _lower(plan, op, gradient, reads, writes, step)
+    return fits(plan, op) and lower(plan, op, op, {}, {"dw": op.outputs[0]}, None)
 
 
 def tile_size(channels: int, most: int) -> int:
@@ -60,7 +49,8 @@ def tile_size(channels: int, most: int) -> int:
     return next(size for size in range(min(channels, most), 0, -1) if channels % size == 0)
 
 
-def _fits(plan: Plan, op: Operation) -> bool:
+def fits(plan: Plan, op: Operation) -> bool:
+    """Whether a kernel gradient is made here."""
     sizes = dense_sizes(plan, op)
     if not multiplies_tiles(plan, op) or sizes is None:
         return False
@@ -68,7 +58,7 @@ def _fits(plan: Plan, op: Operation) -> bool:
     return fills and sizes.inner * sizes.outer >= LEAST_WEIGHTS and sizes.rows <= FEW_ROWS
 
 
-def _lower(
+def lower(
     plan: Plan,
     op: Operation,
     gradient: Operation,
@@ -76,7 +66,7 @@ def _lower(
     writes: dict[str, str],
     step: Step | None,
 ) -> bool:
-    """Add the calls of `op`."""
+    """Add the calls of `op`: the gradient, or with a step the update of the weights, too."""
     sizes = dense_sizes(plan, gradient)
     assert sizes is not None
     rows, inner, outer = sizes.rows, sizes.inner, sizes.outer

@@ -30,7 +30,7 @@ from kernelearn.engine.cpu.kernels.precision import (
 from kernelearn.engine.cpu.kernels.products.copies import rounded
 from kernelearn.engine.cpu.kernels.products.dense_sizes import dense_sizes
 from kernelearn.engine.cpu.kernels.products.panels import tile_rows
-from kernelearn.engine.cpu.kernels.updates import Step, find_step
+from kernelearn.engine.cpu.kernels.updates import Step
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.values import PAIR, Value
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -59,21 +59,10 @@ def fits(plan: Plan, op: Operation) -> bool:
 
 def lower_weight_panels(plan: Plan, op: Operation) -> bool:
     """The kernel gradient of a dense layer, if its weights are large."""
-    return fits(plan, op) and _lower(plan, op, op, {}, {"dw": op.outputs[0]}, None)
+    return fits(plan, op) and lower(plan, op, op, {}, {"dw": op.outputs[0]}, None)
 
 
-def lower_with_step(plan: Plan, op: Operation, gradient: Operation, update: Operation) -> bool:
-    """The same with the update of the weights, the only reader of their gradient; `op` stands for both."""
-    if gradient.operator != "dense_grad_kernel" or not fits(plan, gradient):
-        return False
-    found = find_step(plan, update)
-    if found is None:
-        return False
-    step, reads, writes = found
-    return _lower(plan, op, gradient, reads, writes, step)
-
-
-def _lower(
+def lower(
     plan: Plan,
     op: Operation,
     gradient: Operation,
@@ -81,7 +70,7 @@ def _lower(
     writes: dict[str, str],
     step: Step | None,
 ) -> bool:
-    """Add the calls of `op`."""
+    """Add the calls of `op`: the gradient, or with a step the update of the weights, too."""
     sizes = dense_sizes(plan, gradient)
     assert sizes is not None
     rows, inner, outer = sizes.rows, sizes.inner, sizes.outer
