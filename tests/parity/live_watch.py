@@ -23,6 +23,7 @@ from kernelearn import explain  # noqa: E402
 from kernelearn.errors import ArgumentError  # noqa: E402
 from kernelearn.recording import Run  # noqa: E402
 from kernelearn.watching import NumberedLoader, watch  # noqa: E402
+from tests.told import texts  # noqa: E402
 
 
 class Residual(nn.Module):
@@ -389,7 +390,7 @@ def test_an_error_of_the_recording_ends_the_recording_alone(folder, monkeypatch)
     monkeypatch.setattr(book.WatchBook, "record", lambda *_: 1 / 0)
     with pytest.warns(UserWarning, match="ZeroDivisionError.*goes on without it") as said:
         losses = fit(module, optimizer, shape, 3)
-    assert len(losses) == 3 and len(said) == 1
+    assert len(losses) == 3 and len(texts(said)) == 1
     assert Run(folder).last_step == 2
     watcher.stop()
 

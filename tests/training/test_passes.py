@@ -8,6 +8,7 @@ import pytest
 from kernelearn import Input, Sequential, layers, optimizers
 from kernelearn.callbacks import BackupAndRestore, Callback, EarlyStopping
 from kernelearn.errors import DataError
+from tests.told import texts
 
 X = np.arange(20, dtype="float32")[:, None]
 ZEROS = np.zeros((5, 1), "float32")
@@ -110,7 +111,7 @@ def test_a_generator_that_ends_ends_the_training_as_any_end():
     values, best = Values(), EarlyStopping("v", mode="min", patience=8, restore_best_weights=True)
     with pytest.warns(UserWarning) as heard:
         epochs, history = fit(stream(), callbacks=[values, best], steps_per_epoch=2, epochs=9)
-    assert ["ran out in the training: 2 of 9 epochs" in str(w.message) for w in heard] == [True]
+    assert ["ran out in the training: 2 of 9 epochs" in text for text in texts(heard)] == [True]
     assert epochs == [[2, 7], [12, 17]] and history.epoch == [0, 1]
     assert np.array_equal(history.model.get_weights()[0], values.weights[1])
 
@@ -118,7 +119,7 @@ def test_a_generator_that_ends_ends_the_training_as_any_end():
 def test_a_generator_that_ends_within_an_epoch():
     with pytest.warns(UserWarning) as heard:
         epochs, history = fit(stream(), steps_per_epoch=3, epochs=9)
-    told = [str(warning.message) for warning in heard]
+    told = texts(heard)
     assert "epoch 2: 1 of 3 steps" in told[0] and "the training: 2 of 9 epochs" in told[1]
     assert epochs == [[2, 7, 12], [17]] and len(history.history["loss"]) == 2
 
