@@ -214,8 +214,21 @@ def test_usage_errors(run, words):
 
 # --- interrupted runs: real processes, real signals
 
-COMMAND = [sys.executable, "-c", "import sys; from kernelearn.cli import main; sys.exit(main())", "train"]
-LONG = ["digits", "--epochs", "12", "--augment", "shift"]
+# It pauses after each epoch: without that it would be over before a busy machine comes to stop it.
+PROGRAM = """
+import sys, time
+from kernelearn.callbacks import CSVLogger
+from kernelearn.cli import main
+
+def slowly(*epoch, write=CSVLogger.on_epoch_end):
+    write(*epoch)
+    time.sleep(0.5)
+
+CSVLogger.on_epoch_end = slowly
+sys.exit(main())
+"""
+COMMAND = [sys.executable, "-c", PROGRAM, "train"]
+LONG = ["digits", "--epochs", "6", "--augment", "shift"]
 
 
 def start(*words):

@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import threading
-import time
 import warnings
 
 import numpy as np
@@ -48,9 +47,11 @@ class Writer:
         self._pipe = os.fdopen(reading, "rb")
         self.began_behind = int(self._pipe.readline())
 
-    def kill(self):
+    def kill(self, behind):
+        """Kill it a moment after it told so many steps; all steps that it told."""
+        told = [int(self._pipe.readline()) for _ in range(behind)]
         os.kill(self.pid, signal.SIGKILL)
-        told = [int(line) for line in self._pipe.read().split(b"\n")[:-1]]
+        told += [int(line) for line in self._pipe.read().split(b"\n")[:-1]]
         self._pipe.close()
         os.waitpid(self.pid, 0)
         return told
@@ -81,8 +82,7 @@ def test_killed_at_random_moments_nothing_but_the_last_record_is_lost(tmp_path, 
     for _ in range(kills):
         writer = Writer(tmp_path)
         assert writer.began_behind == before
-        time.sleep(moments.uniform(0, 0.02))
-        told = writer.kill()
+        told = writer.kill(behind=moments.randrange(40))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             run = Run(tmp_path)
@@ -259,7 +259,7 @@ def test_only_one_process_writes(tmp_path):
             RunWriter.reopen(tmp_path)
         assert Run(tmp_path).status == "recording"
     finally:
-        process.kill()
+        process.kill(behind=1)
     with RunWriter.reopen(tmp_path) as writer:  # the lock of a dead process is no lock
         assert writer.last_step is not None
     first = RunWriter.create(tmp_path / "other", {})

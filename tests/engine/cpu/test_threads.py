@@ -187,6 +187,16 @@ def test_a_system_that_starts_no_more_threads_is_served_by_fewer(monkeypatch):
     np.testing.assert_array_equal(Bench(SQUARED).run()[0], X * X)
 
 
+def until_asleep(pool, helpers):
+    """Wait until so many helpers sleep; their flags."""
+    flags = pool._block[POOL["asleep"] :: POOL["line"]][:helpers]
+    deadline = time.monotonic() + 120
+    while not flags.all():
+        assert time.monotonic() < deadline, "the helpers did not fall asleep"
+        time.sleep(0.01)
+    return flags
+
+
 def test_an_interrupt_while_helpers_are_woken_closes_the_job(monkeypatch):
     """Ctrl-C between opening a job and working on it must not leave helpers with memory that goes away."""
     pool = threads.Pool()
@@ -194,7 +204,7 @@ def test_an_interrupt_while_helpers_are_woken_closes_the_job(monkeypatch):
     threads.set_num_threads(3)
     bench = Bench(SQUARED)
     bench.run()
-    time.sleep(0.05)  # both helpers are asleep now
+    until_asleep(pool, 2)
 
     class Interrupted:
         def put(self, value):
@@ -252,11 +262,7 @@ def test_helpers_that_sleep_are_woken_for_what_is_worth_it(monkeypatch, short, s
         bench.run()
     monkeypatch.setattr(threads, "SHORT", short)
     monkeypatch.setattr(threads, "SOON", soon)
-    asleep = pool._block[POOL["asleep"] : POOL["asleep"] + 1]
-    deadline = time.monotonic() + 20
-    while not asleep[0] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert asleep[0] == 1
+    asleep = until_asleep(pool, 1)
     pool._queues = Queues(pool._queues)
     np.testing.assert_array_equal(bench.run()[0], X * X)
     assert pool._queues.woken == int(wakes)

@@ -189,7 +189,7 @@ def test_steps_with_interventions_can_be_computed_once_more(steered):
 # --- pausing, by the server
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -225,7 +225,7 @@ def test_pausing_running_some_steps_and_going_on_from_the_page(tmp_path):
             lambda: (state()["refused"] or {}).get("message", "").startswith("Layer 'flat' has no weights")
         )
         assert do(do="resume")[0] == 200
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()
         assert state()["available"] is False
         assert do(do="pause")[0] == 409
@@ -264,9 +264,9 @@ def test_ctrl_c_on_the_command_line_saves_a_training_that_waits(tmp_path):
         [sys.executable, "-c", start, *words, str(tmp_path / "run")], stderr=subprocess.PIPE
     )
     try:
-        wait_for(lambda: state_of(tmp_path / "run" / "record").get("state") == "paused", 60)
+        wait_for(lambda: state_of(tmp_path / "run" / "record").get("state") == "paused")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 130 and b"Go on with: kernelearn train --resume" in errors
     finally:
         process.kill()

@@ -33,7 +33,7 @@ def serving(folders, **options):
     thread = server.start()
     yield server
     server.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -46,7 +46,7 @@ def server(small):
 def asked(server, path, method="GET", body=None, token=True, **headers):
     """(status, headers, body) of a request, with the token as a program gives it."""
     own = {"Authorization": f"Bearer {server.gate.token}"} if token else {}
-    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     given = {**own, **{name.replace("_", "-"): value for name, value in headers.items()}}
     line.putrequest(method, path, skip_host="Host" in given)
     for name, value in given.items():
@@ -282,7 +282,7 @@ def test_a_hundred_slow_readers_hold_up_nobody(server):
     slow = []
     bearer = f"Authorization: Bearer {server.gate.token}"
     for number in range(100):
-        line = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        line = socket.create_connection(("127.0.0.1", server.port), timeout=60)
         path = f"{API}/batch?layer=conv&step=4" if number % 2 else f"{API}/live"
         half = "" if number % 10 else "GET"  # some do not even finish their request
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{bearer}\r\n\r\n"
@@ -299,7 +299,7 @@ def test_large_bodies_are_refused(server):
     assert (status, kind) == (413, "too large")
 
 
-def events(server, path, count, seconds=20):
+def events(server, path, count, seconds=60):
     """The first events of a stream: (name, data)."""
     line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=seconds)
     line.request("GET", path, headers={"Authorization": f"Bearer {server.gate.token}"})
@@ -421,11 +421,11 @@ def test_ctrl_c_ends_it_at_once_with_readers_connected(small):
         token = urllib.parse.parse_qs(address.query)["token"][0]
         readers = []
         for _ in range(5):
-            reader = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+            reader = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
             reader.request("GET", f"{API}/live", headers={"Authorization": f"Bearer {token}"})
             readers.append(reader.getresponse())
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and "Traceback" not in errors
     finally:
         process.kill()

@@ -35,7 +35,7 @@ class Training:
         return Run(self.folder)
 
 
-def until(is_so, seconds=30):
+def until(is_so, seconds=120):
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not happen"
