@@ -544,7 +544,7 @@ def test_csv_says_when_the_disk_is_full(tmp_path):
             log_epochs(callback, [0.5] * 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        callback._file = None
+        callback.close()
 
 
 # Small ones

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import tarfile
+import weakref
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,11 +132,14 @@ def tar_files(path: Path, max_bytes: int) -> Iterator[tuple[str, int, IO[bytes]]
 class _Zip(zipfile.ZipFile):
     """A zip that closes the file it was given, at the latest when nobody needs it any more."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        # NOTE: not `__del__`, which comes too late where both go away in one circle of objects.
+        self._end = weakref.finalize(self, file.close)
+        super().__init__(file)
+
     def close(self) -> None:
-        file = self.fp
         super().close()
-        if file is not None:
-            file.close()
+        self._end()
 
 
 class _Unpacked(io.RawIOBase):

@@ -303,16 +303,13 @@ def events(server, path, count, seconds=60):
     """The first events of a stream: (name, data)."""
     line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=seconds)
     line.request("GET", path, headers={"Authorization": f"Bearer {server.gate.token}"})
-    answer, found, name = line.getresponse(), [], ""
-    assert answer.getheader("content-type").startswith("text/event-stream")
-    while len(found) < count:
-        text = answer.readline().decode().strip()
-        if text.startswith("event: "):
-            name = text.removeprefix("event: ")
-        elif text.startswith("data: "):
-            found.append((name, json.loads(text.removeprefix("data: "))))
-            yield found[-1]
-    line.close()
+    name = ""
+    with contextlib.closing(line), line.getresponse() as answer:
+        assert answer.getheader("content-type").startswith("text/event-stream")
+        for _ in range(count):
+            while not (text := answer.readline().decode().strip()).startswith("data: "):
+                name = text.removeprefix("event: ") if text.startswith("event: ") else name
+            yield name, json.loads(text.removeprefix("data: "))
 
 
 def test_changes_are_told_as_they_come(tmp_path):
@@ -419,13 +416,14 @@ def test_ctrl_c_ends_it_at_once_with_readers_connected(small):
         assert "Microscope: http://127.0.0.1:" in line
         address = urllib.parse.urlsplit(line.split()[1])
         token = urllib.parse.parse_qs(address.query)["token"][0]
-        readers = []
-        for _ in range(5):
-            reader = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-            reader.request("GET", f"{API}/live", headers={"Authorization": f"Bearer {token}"})
-            readers.append(reader.getresponse())
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        with contextlib.ExitStack() as readers:
+            for _ in range(5):
+                reader = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+                readers.enter_context(contextlib.closing(reader))
+                reader.request("GET", f"{API}/live", headers={"Authorization": f"Bearer {token}"})
+                readers.enter_context(reader.getresponse())
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and "Traceback" not in errors
     finally:
         process.kill()

@@ -72,7 +72,11 @@ class CSVLogger(Callback):
             self._columns = self._columns_in(file)
             file.seek(0, os.SEEK_END)
         except OSError as error:
+            self.close()
             raise storage_error(error, self.filename) from error
+        except ArgumentError:
+            self.close()
+            raise
         return file
 
     def _columns_in(self, file: BinaryIO) -> list[str]:

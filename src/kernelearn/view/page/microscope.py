@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,8 @@ class PageProcess:
             # NOTE: Ctrl-C is for the training; the server ends when its standard input does.
             start_new_session=True,
         )
+        self._end = weakref.finalize(self, _end, self._process)
+        self._end.atexit = False  # then its standard input ends, and nobody has to wait
         self.url = self._first_line()
 
     def _first_line(self) -> str:
@@ -167,16 +170,21 @@ class PageProcess:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End it, and wait for that."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        """End it, and wait for that; done as well when nobody has it any more."""
+        self._end()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a server by the end of its standard input, and wait for that."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _next_folder() -> Path:
