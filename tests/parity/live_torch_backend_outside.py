@@ -244,6 +244,103 @@ def test_a_compiled_part_of_a_checkpoint():
     )
 
 
+class Recomputed(nn.Module):
+    """A checkpoint in the middle, with averages, a counter and dropout in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.4))
+        self.first, self.last = nn.Conv2d(3, 3, 1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        return self.last(checkpoint(self.body, self.first(x), use_reentrant=False))
+
+
+def test_a_checkpoint_inside_of_a_model_draws_again_what_it_drew():
+    model, (x, _) = Recomputed(), batch()
+    twin, regions = copy.deepcopy(model), []
+    compiled = torch.compile(model, backend=listening(regions))
+    found = []
+    for run in (compiled, twin):
+        torch.manual_seed(3)
+        run(x).square().mean().backward()
+        found.append([*(p.grad for p in run.parameters()), *run.buffers()])
+    assert len(regions) == 3  # before it, in it (twice called), behind it
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def listening(regions):
+    """The backend; what it makes goes into a list."""
+
+    def keep(made):
+        assert not isinstance(made, Exception), made
+        regions.extend(made.regions)
+
+    return lambda gm, inputs: backend.compile_graph(gm, inputs, None, keep)
+
+
+def test_functions_of_torch_func_leave_no_switch_behind():
+    """A graph that switches something off, and fails before it switches it on again, is not begun."""
+    weight, x = torch.randn(4, 3, 3, 3), batch()[0]
+    gradient_of = torch.func.grad(lambda w: F.conv2d(x, w).square().mean())
+    compiled = torch.compile(gradient_of, backend="kernelearn")
+    torch.testing.assert_close(compiled(weight), gradient_of(weight))
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept):
+        weight.requires_grad_().square().sum().backward()
+
+
+def test_derivatives_that_only_pytorch_has():
+    """Those forwards, and gradients of several numbers at once."""
+    model, (x, _) = network().eval(), batch(2)
+    compiled, direction = torch.compile(model, backend="kernelearn"), torch.randn_like(x)
+    found = []
+    for run in (compiled, model):
+        with torch.autograd.forward_ad.dual_level(), torch.no_grad():
+            y = run(torch.autograd.forward_ad.make_dual(x, direction))
+            forwards = torch.autograd.forward_ad.unpack_dual(y).tangent
+        given = x.clone().requires_grad_()
+        y = run(given)
+        several = torch.stack([torch.ones_like(y), torch.cos(torch.arange(20.0)).reshape(2, 10)])
+        found.append((forwards, *torch.autograd.grad(y, given, several, is_grads_batched=True)))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+class Writing(nn.Module):
+    """Parts of maps are overwritten by other maps, which carry gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        y, z = self.first(x), self.first(x.flip(2)).relu()
+        y[:, 1:3] = z[:, :2]
+        y[:, :, ::2] += z[:, :, 1::2]
+        y[:, 3].copy_(z[:, 0])
+        y[:, :, 0] = z[:, :1, 1]
+        return self.last(y)
+
+
+def test_maps_that_are_overwritten_by_others():
+    model, (x, _) = Writing(), batch()
+    regions = []
+    compiled = torch.compile(model, backend=listening(regions))
+
+    def loss(run):
+        return lambda: run(x).square().mean()
+
+    ours, theirs = (gradient_of_all(model, loss(run)) for run in (compiled, model))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert regions
+
+
+def gradient_of_all(model, loss):
+    model.zero_grad()
+    loss().backward()
+    return [p.grad.clone() for p in model.parameters()]
+
+
 def test_what_a_version_of_pytorch_lacks_is_named(monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"torch\.nothing, which PyTorch"):
         inside._found("torch", "nothing")

@@ -186,15 +186,20 @@ def _is_row(tensor: torch.Tensor) -> bool:
 
 
 def _write(graph: Graph, writes: list[_Write]) -> None:
-    """The new values of inputs, behind all that reads the old ones; counters in one call."""
+    """The new values of inputs, behind all that reads the old ones; counters in one call.
+
+    Counters that nothing else reads come first: a checkpoint's second forward pass may end early.
+    """
     counters = defaultdict(list)
     with graph.inserting_before(graph.output_node()):
         for write in writes:
             value, target = write.value, write.target
             is_sum = value.target is aten.add.Tensor and value.args[0] is target and not value.kwargs
-            if is_sum and isinstance(value.args[1], int) and not value.users:
+            if is_sum and isinstance(value.args[1], int) and not value.users and len(target.users) == 1:
                 counters[value.args[1]].append(target)
             else:
                 graph.call_function(aten.copy_.default, (target, value))
-        for step, targets in counters.items():
-            graph.call_function(torch._foreach_add_, (targets, step))
+    if counters:
+        with graph.inserting_before(calls(graph)[0]):
+            for step, targets in counters.items():
+                graph.call_function(torch._foreach_add_, (targets, step))

@@ -10,6 +10,7 @@ from torch.fx import GraphModule
 
 from kernelearn.torch.assembly import Assembled, assemble
 from kernelearn.torch.graphs.capture import Captured, capture
+from kernelearn.torch.graphs.checkpoints import keep_checkpoints
 from kernelearn.torch.graphs.splitting import compile_parts, has_parts
 from kernelearn.torch.measuring import check_options, is_wanted
 from kernelearn.torch.passes import warn_once
@@ -36,11 +37,16 @@ def compile_graph(
     """
     check_options(options)
     is_measured = is_wanted(options)
+
+    def compile_part(part: GraphModule) -> Callable[..., Any]:
+        return compile_graph(part, (), options, listener)
+
     try:
+        keep_checkpoints(gm, compile_part)
         load_families()
         _refuse_open_maps(example_inputs)
         if has_parts(gm):
-            return compile_parts(gm, lambda part: compile_graph(part, (), options, listener))
+            return compile_parts(gm, compile_part)
         captured = capture(gm)
         assembled = assemble(captured, bool((options or {}).get("every")), is_measured)
     except Exception as error:

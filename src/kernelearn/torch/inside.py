@@ -33,9 +33,15 @@ CapabilityBasedPartitioner: Any = _found("torch.fx.passes.infra.partitioner", "C
 OperatorSupportBase: Any = _found("torch.fx.passes.operator_support", "OperatorSupportBase")
 split_module: Any = _found("torch.fx.passes.split_module", "split_module")
 TorchDynamoException: Any = _found("torch._dynamo.exc", "TorchDynamoException")
+_has_storage: Any = _found("torch._C", "_has_storage")
 _sync: Any = _found("torch", "_sync")
 _from_functional: Any = _found("torch", "_from_functional_tensor")
 _has_new_data: Any = _found("torch", "_functionalize_has_data_mutation")
+
+
+def is_mapped(x: Any) -> bool:
+    """Whether a tensor stands for several, as in `torch.func.vmap`: it has no memory of its own."""
+    return isinstance(x, torch.Tensor) and not _has_storage(x)
 
 
 def plain(x: Any) -> Any:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Parts, finish, read_by_backward
+from kernelearn.torch.inside import is_mapped
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.made import as_said, gradients_of, made_of, typed
 from kernelearn.torch.measuring import Choice, Work
@@ -88,7 +90,7 @@ class RegionCall:
 
     def __call__(self, *inputs: Any) -> Any:
         images = inputs[self.counted].shape[0]
-        if not images or not self._labels.are_usual(inputs):
+        if not images or not self._labels.are_usual(inputs) or forward_ad._current_level >= 0:
             return self._in_pytorch(inputs)
         if self.choice.is_measured and self.choice.is_left(images, lambda: self._trial(inputs)):
             return self._in_pytorch(inputs)
@@ -259,8 +261,9 @@ def _function(region: RegionCall) -> Any:
                 inputs[given.position] = x
             for position, x in zip(region.numbers, ctx.numbers):
                 inputs[position] = x
-            if torch.is_grad_enabled():  # gradients of gradients are wanted
-                return region.gradients_in_pytorch(_with_others(ctx, inputs), tangents)
+            is_again = torch.is_grad_enabled()  # gradients of gradients are wanted
+            if is_again or any(map(is_mapped, tangents)):
+                return region.gradients_in_pytorch(_with_others(ctx, inputs), tangents, is_again)
             lease, ctx.lease = ctx.lease, None
             if lease is None:  # the first backward pass has overwritten what was kept
                 _, frame, kept = region.forward(_with_others(ctx, inputs), is_again=True)

@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Node
 
 from kernelearn.torch.graphs import noise
 from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
-from kernelearn.torch.graphs.standins import CARRYING, STANDINS, repeated
+from kernelearn.torch.graphs.standins import CARRYING, SINGLE, STANDINS, repeated
 from kernelearn.torch.inside import FunctionalTensor, FunctionalTensorMode, has_changed, make_fx, plain
 from kernelearn.torch.translation.table import CannotTranslate
 
@@ -30,6 +30,8 @@ SWITCHES = (
     "_enter_inference_mode",
     "set_default_dtype",
 )
+# Where such functions come from: those of `torch.func`, and of hooks on what is saved.
+_SWITCHING = ("torch._C._functorch", "torch._functorch", "torch._C._autograd")
 
 
 aten = torch.ops.aten
@@ -89,10 +91,21 @@ def capture(gm: GraphModule) -> Captured:
     return captured
 
 
+def target_name(node: Node) -> str:
+    """The name of what a node calls."""
+    return getattr(node.target, "__name__", str(node.target))
+
+
+def changes_mode(node: Node) -> bool:
+    """Whether a node switches something; run and not undone, it would outlast the graph."""
+    module = str(getattr(node.target, "__module__", ""))
+    return target_name(node) in SWITCHES or module.startswith(_SWITCHING)
+
+
 def _refuse_switches(gm: GraphModule) -> None:
     for node in gm.graph.nodes:
-        name = getattr(node.target, "__name__", str(node.target))
-        if name in SWITCHES or node.op == "get_attr":
+        if changes_mode(node) or node.op == "get_attr":
+            name = target_name(node)
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
 
 
@@ -156,8 +169,11 @@ def _functional(x: Any) -> Any:
 
 def _is_of_module(node: Node, fake: Any) -> bool:
     """Whether an input is a parameter or a buffer, and no data."""
-    if isinstance(fake, torch.nn.Parameter):
-        return True
+    return isinstance(fake, torch.nn.Parameter) or comes_of_module(node)
+
+
+def comes_of_module(node: Node) -> bool:
+    """Whether Dynamo found an input in a module."""
     source = getattr(node, "_dynamo_source", None)
     return "MODULE" in str(getattr(source, "guard_source", ""))
 
@@ -165,6 +181,7 @@ def _is_of_module(node: Node, fake: Any) -> bool:
 def _use_standins(graph: torch.fx.Graph) -> None:
     """Operators that autograd cannot pass in their functional form become stand-ins."""
     for node in list(graph.nodes):
+        node.target = SINGLE.get(node.target, node.target)
         if node.target not in STANDINS:
             continue
         function, arguments = STANDINS[node.target]

@@ -2,7 +2,7 @@
 
 Dynamo keeps an `autograd.Function` of the user's as graphs within the graph, and leaves marks where gradients
 are switched off and on inside of a model. The function, and what lies between two switches, stay in PyTorch;
-what lies before and behind is compiled as if each were a graph by itself.
+what lies before and behind is compiled as if each were a graph by itself. A checkpoint splits a graph, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from kernelearn.torch.graphs.capture import SWITCHES
+from kernelearn.torch.graphs.capture import changes_mode, target_name
+from kernelearn.torch.graphs.checkpoints import Checkpointed
 from kernelearn.torch.inside import split_module
 
 Compiled = Callable[..., Any]
@@ -23,21 +24,19 @@ _GRADIENTS = "_set_grad_enabled"
 
 def has_parts(gm: GraphModule) -> bool:
     """Whether a graph has such a function or switches, and nothing that is lost where a graph is split."""
-    names = {_name(node) for node in gm.graph.nodes}
-    is_split = _GRADIENTS in names or any(map(_is_own, gm.graph.nodes))
-    return is_split and names.isdisjoint({*SWITCHES} - {_GRADIENTS})
+    switches = {target_name(node) for node in gm.graph.nodes if changes_mode(node)}
+    is_split = _GRADIENTS in switches or any(map(_is_own, gm.graph.nodes))
+    return is_split and switches <= {_GRADIENTS}
 
 
 def _is_own(node: Node) -> bool:
     """Whether it is the call of such a function, or takes a result of it."""
     if node.op != "call_function":
         return False
-    source = node.args[0] if _name(node) == "getitem" else None
-    return _name(node) == "autograd_function_apply" or (isinstance(source, Node) and _is_own(source))
-
-
-def _name(node: Node) -> str:
-    return getattr(node.target, "__name__", str(node.target))
+    if isinstance(node.target, Checkpointed) or target_name(node) == "autograd_function_apply":
+        return True
+    source = node.args[0] if target_name(node) == "getitem" else None
+    return isinstance(source, Node) and _is_own(source)
 
 
 def compile_parts(gm: GraphModule, compile_one: Callable[[GraphModule], Compiled]) -> Compiled:
@@ -61,7 +60,7 @@ def compile_parts(gm: GraphModule, compile_one: Callable[[GraphModule], Compiled
 def _drop_switches(part: GraphModule) -> None:
     """`split_module` repeats the last switch in front of every part behind it, where all is as outside."""
     for node in list(part.graph.nodes):
-        if _name(node) == _GRADIENTS:
+        if target_name(node) == _GRADIENTS:
             part.graph.erase_node(node)
     part.recompile()
 
@@ -109,7 +108,7 @@ class _Switched:
 
     def has(self, node: Node) -> bool:
         """The next node; a switch itself belongs to what it switches."""
-        is_switch = node.op == "call_function" and _name(node) == _GRADIENTS
+        is_switch = node.op == "call_function" and target_name(node) == _GRADIENTS
         if is_switch:
             self._now = bool(node.args[0])
         return is_switch or self._now != self._usual

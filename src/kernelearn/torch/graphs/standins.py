@@ -64,6 +64,11 @@ def repeated(x: torch.Tensor, images: torch.Tensor, sizes: Sequence[int]) -> tor
     return x.expand(images.shape[0], *sizes)
 
 
+def copied(x: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    """A tensor that lies as x does, with the numbers of another; `aten.copy` has no gradient."""
+    return torch.empty_like(x.detach()).copy_(source)
+
+
 def _functional(*args: Any) -> tuple[tuple[Any, ...], dict[int, int]]:
     return args, {0: 0, 3: 1, 4: 2}
 
@@ -84,6 +89,9 @@ STANDINS: dict[Any, tuple[Callable[..., Any], Callable[..., tuple[tuple[Any, ...
     aten._native_batch_norm_legit_no_training.default: (batch_norm, _no_training),
     aten._native_batch_norm_legit.no_stats: (batch_norm, _no_stats),
 }
+
+# The same, for operators of one result.
+SINGLE: dict[Any, Callable[..., Any]] = {aten.copy.default: copied}
 
 # How many results of a stand-in, from the first, carry a gradient; of others all do.
 CARRYING: dict[Any, int] = {batch_norm: 1}

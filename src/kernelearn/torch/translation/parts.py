@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from kernelearn.engine.arrays import known
 from kernelearn.engine.program import Buffer
+from kernelearn.torch.graphs import standins
 from kernelearn.torch.translation.region import Region
 from kernelearn.torch.translation.shaping import viewed
 from kernelearn.torch.translation.table import CannotTranslate, rule
@@ -151,6 +152,14 @@ def gated(region: Region, node: Node, x: Node, axis: int) -> Value:
     first, second = (part(region, region.value(x), axis, start, half) for start in (0, half))
     gate = region.add("activation", second.buffer, kind="sigmoid")
     return Value(region.add("multiply", first.buffer, gate), first.order)
+
+
+@rule(standins.copied)
+def copied(region: Region, node: Node, x: Node, source: Node, *rest: bool) -> Value:
+    """The numbers of another tensor."""
+    if region.shape(x) != region.shape(source):
+        raise CannotTranslate("numbers of another shape are copied")
+    return region.value(source)
 
 
 @rule(aten.slice_scatter.default)
