@@ -68,6 +68,7 @@ class Runner:
         folder: of the run.
         seconds: of each step.
         counted: seconds that the recording says it has spent.
+        before, apart: seconds of what is done once: before the first step, and within it.
     """
 
     way: str
@@ -75,6 +76,8 @@ class Runner:
     folder: Path
     seconds: list[float] = field(default_factory=list)
     counted: float = 0.0
+    before: float = 0.0
+    apart: float = 0.0
     _began: float = 0.0
     _own: float = 0.0
 
@@ -99,7 +102,6 @@ class Runner:
     def use_own_clock(self, book: Any) -> None:
         """Let a run be paced by this clock."""
         book._thrift._clock = book._writer.timer._clock = self.clock
-        book._thrift.begin()
         book.pause()
 
     def step_ends(self) -> None:
@@ -109,11 +111,18 @@ class Runner:
         greenlet.getcurrent().parent.switch()
         self._began = now()
 
+    def begin(self) -> None:
+        """The first step begins."""
+        self._began = now()
+
     def run(self, train: Callable[[Runner], None]) -> None:
         """The whole training; what is behind its last step is part of that one."""
-        self._began = now()
         train(self)
         self.seconds[-1] += self.clock() - sum(self.seconds)
+
+    def ends(self, book: Any) -> None:
+        """What its recording says."""
+        self.counted, self.apart = book._thrift.spent, book._thrift.apart
 
 
 def trained(
@@ -147,8 +156,11 @@ def in_torch(make: Callable[[], nn.Module], shape: tuple[int, ...], batch: int) 
         optimizer = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9)
         watcher = None
         if runner.is_watched:
-            watcher = watch(module, optimizer, runner.folder, **runner.options())
+            watcher, runner.before = timed(
+                lambda: watch(module, optimizer, runner.folder, **runner.options())
+            )
             runner.use_own_clock(watcher._book)
+        runner.begin()
         while runner.goes_on:
             optimizer.zero_grad()
             loss = criterion(module(x), y)
@@ -159,7 +171,7 @@ def in_torch(make: Callable[[], nn.Module], shape: tuple[int, ...], batch: int) 
             runner.step_ends()
         if watcher is not None:
             watcher.stop()
-            runner.counted = watcher._book._thrift.spent
+            runner.ends(watcher._book)
 
     return train
 
@@ -176,6 +188,9 @@ def in_keras(batch: int) -> Callable[[Runner], None]:
         def __init__(self, runner: Runner, watching: Any) -> None:
             super().__init__()
             self.runner, self.watching = runner, watching
+
+        def on_train_begin(self, logs: object = None) -> None:
+            self.runner.begin()
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             if not self.runner.seconds and self.watching is not None:
@@ -196,7 +211,8 @@ def in_keras(batch: int) -> Callable[[Runner], None]:
         callbacks = [one for one in (watching, Turns(runner, watching)) if one is not None]
         epochs = -(-runner.steps * batch // len(x))
         model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks)
-        runner.counted = 0.0 if watching is None else watching._watcher._book._thrift.spent
+        if watching is not None:
+            runner.ends(watching._watcher._book)
 
     return train
 
@@ -229,6 +245,7 @@ def hooks_seconds(steps: int = 3000) -> float:
         optimizer = torch.optim.SGD(module.parameters(), 0.0)
         if runner.way == "idle":
             watch(module, optimizer, runner.folder, **runner.options())
+        runner.begin()
         while runner.goes_on:
             optimizer.zero_grad()
             module(x).sum().backward()
@@ -245,8 +262,15 @@ def median_step(runner: Runner) -> float:
 
 
 def sum_of(runner: Runner) -> float:
-    """Seconds of all steps but the first, with the end of the recording."""
-    return sum(runner.seconds[1:])
+    """Seconds of all steps, with the end of the recording, without what is done once."""
+    return sum(runner.seconds) - runner.apart
+
+
+def timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    """(what it makes, seconds)."""
+    began = now()
+    made = make()
+    return made, now() - began
 
 
 @dataclass
@@ -257,6 +281,7 @@ class Found:
     recorded: tuple[int, int] = (0, 0)
     step: list[float] = field(default_factory=list)
     counted: list[float] = field(default_factory=list)
+    once: list[float] = field(default_factory=list)
     ratios: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
 
     def add(self, ways: dict[str, Runner]) -> None:
@@ -265,7 +290,9 @@ class Found:
         self.steps = len(plain.seconds)
         self.recorded = len(run.weight_steps(run.layers[0])), len(run.ledger_steps)
         self.step.append(median_step(plain))
-        self.counted.append(ways["watched"].counted / sum_of(plain))
+        watched = ways["watched"]
+        self.counted.append(watched.counted / sum_of(plain))
+        self.once.append(watched.before + watched.apart)
         for way, runner in ways.items():
             measure = sum_of if way in ("again", "watched") else median_step
             self.ratios[way].append(measure(runner) / measure(plain) - 1)
@@ -280,6 +307,8 @@ class Found:
 def measured(name: str, steps: int, repeats: int, seconds: float) -> Found:
     """Trainings of a network, for about so many seconds."""
     train, found = nets()[name][0](), Found()
+    with tempfile.TemporaryDirectory() as place:  # what a process does once, like imports, is no part of it
+        trained(train, 3, Path(place), seconds, ("plain", "watched"))
     began = time.process_time()
     for repeat in range(repeats):
         passed = time.process_time() - began  # with the first steps, in which networks are compiled
@@ -299,6 +328,7 @@ def row(name: str, found: Found, hooks: float) -> list[str]:
         f"{1e3 * step:.2f}",
         found.percent("watched"),
         f"{100 * statistics.median(found.counted):.1f} %",
+        f"{statistics.median(found.once):.2f}",
         "{} / {}".format(*found.recorded),
         found.percent("idle"),
         "" if name == "keras" else f"{100 * hooks / step:.2f} %",
@@ -321,7 +351,17 @@ def main() -> None:
     torch.set_num_threads(1)
     hooks = hooks_seconds() if set(given.names) - {"keras"} else 0.0
     print(f"PyTorch {torch.__version__}; hooks of a step that is not recorded: {1e6 * hooks:.1f} us")
-    heads = "step ms", "watched", "counted", "weights / ledgers", "idle step", "its hooks", "stopped", "again"
+    heads = (
+        "step ms",
+        "watched",
+        "counted",
+        "once, s",
+        "weights / ledgers",
+        "idle step",
+        "its hooks",
+        "stopped",
+        "again",
+    )
     print("| training | " + " | ".join(heads) + " |")
     print("|---" * (len(heads) + 1) + "|", flush=True)
     for name in given.names:

@@ -4,7 +4,7 @@ import pytest
 
 from kernelearn.recording.schedule import Schedule, Stream
 from kernelearn.watching.book import WatchBook
-from kernelearn.watching.thrift import Thrift
+from kernelearn.watching.thrift import Room, Thrift
 from tests.watching.test_book import EVERY, Program
 
 
@@ -16,21 +16,66 @@ class Clock:
         return self.now
 
 
+def trained(thrift, clock, seconds, steps, record=0.0, size=0):
+    """Steps, with a record behind each of them."""
+    for _ in range(steps):
+        clock.now += seconds
+        thrift.arrive(False)
+        clock.now += record
+        thrift.leave(size)
+
+
 @pytest.mark.parametrize(("seconds", "share"), [(1.0, 0.025), (1e-3, 0.04)])
 def test_what_is_spent_waits_for_its_time(seconds, share):
     """Of long steps a smaller share."""
     clock = Clock()
     thrift = Thrift(clock)
-    for step in range(10):
-        clock.now += seconds
-        thrift.arrive(step == 5)
-        clock.now += 0.5 * seconds if step == 0 else 0.0
-        thrift.leave()
-    assert thrift.spent == pytest.approx(0.5 * seconds) and not thrift.has_time
-    clock.now = 0.49 * seconds / share
-    assert not thrift.has_time
-    clock.now = 0.51 * seconds / share
-    assert thrift.has_time
+    trained(thrift, clock, seconds, 8)
+    clock.now += seconds
+    thrift.arrive(True)
+    clock.now += 100 * seconds
+    thrift.leave()
+    assert thrift.spent == pytest.approx(100 * seconds) and thrift.room == Room.NOTHING
+    needed = (thrift.spent + thrift.owed) / share
+    trained(thrift, clock, seconds, int(0.99 * needed / seconds - thrift.trained / seconds))
+    assert thrift.room == Room.NOTHING
+    trained(thrift, clock, seconds, int(0.02 * needed / seconds))
+    assert thrift.room == Room.ALL and thrift.spent == pytest.approx(100 * seconds)
+
+
+def test_a_record_has_to_fit():
+    """Ten bytes a second: what is larger waits longer, and weights leave room for it."""
+    clock = Clock()
+    thrift = Thrift(clock)
+    trained(thrift, clock, 10.0, 10)
+    trained(thrift, clock, 10.0, 1, record=1.0, size=10)
+    thrift.expect(weights=10, everything=100, last=0)
+    found = []
+    for _ in range(1000):
+        trained(thrift, clock, 10.0, 1)
+        found.append(thrift.room)
+        left = 0.025 * thrift.trained - thrift.spent - thrift.owed
+        assert left >= {Room.NOTHING: -99, Room.WEIGHTS: 1.5, Room.ALL: 15.0}[found[-1]]
+    assert found == sorted(found) and set(found) == set(Room)
+
+
+def test_weights_leave_time_for_ledgers():
+    """Weights are recorded whenever there is room; ledgers come all the same."""
+    clock = Clock()
+    thrift = Thrift(clock)
+    thrift.expect(weights=10, everything=500, last=0)
+    ledgers, room = [], Room.ALL
+    for step in range(20_000):
+        clock.now += 1.0
+        is_ledger = room == Room.ALL and step % 100 == 0
+        thrift.arrive(is_ledger)
+        size = 500 if is_ledger else 10 if room else 0
+        clock.now += size / 100
+        thrift.leave(size, not is_ledger)
+        ledgers += [step] * is_ledger
+        room = thrift.room
+    assert len(ledgers) > 10 and ledgers[-1] > 18_000
+    assert 0.5 * 0.025 < thrift.spent / thrift.trained <= 0.025
 
 
 def test_a_step_that_was_slowed_down_is_counted():
@@ -40,7 +85,7 @@ def test_a_step_that_was_slowed_down_is_counted():
         clock.now += seconds
         thrift.arrive(is_taken)
         thrift.leave()
-    assert thrift.spent == 0.25
+    assert thrift.spent == 0.25 and thrift.trained == 2.0
 
 
 def test_hooks_of_a_step_are_counted_and_not_taken_for_training():
@@ -53,19 +98,32 @@ def test_hooks_of_a_step_are_counted_and_not_taken_for_training():
         clock.now += 1.0
         thrift.arrive(is_taken)
         thrift.leave()
-    assert thrift.spent == 0.75
+    assert thrift.spent == 0.75 and thrift.trained == 2.0
 
 
-def test_what_happened_before_the_training_is_not_counted():
+def test_what_is_done_once_is_not_counted():
+    """The model is read within a hook."""
     clock = Clock()
     thrift = Thrift(clock)
-    since = clock.now
-    clock.now = 100.0  # the model is read
-    thrift.begin()
-    clock.now = 101.0
+    since = thrift.now()
+    clock.now = 1.0
+    apart = thrift.now()
+    clock.now = 100.0
+    thrift.set_apart(apart)
     thrift.aside(since)
     thrift.arrive(False)
+    thrift.leave()
     assert thrift.spent == 1.0
+    trained(thrift, clock, 1.0, 1)
+    assert thrift.trained == 1.0
+
+
+def test_a_pause_at_the_keyboard_earns_nothing():
+    clock = Clock()
+    thrift = Thrift(clock)
+    trained(thrift, clock, 1.0, 20)
+    trained(thrift, clock, 3600.0, 1)
+    assert thrift.trained == 19.0 + 32.0
 
 
 @pytest.mark.parametrize(("records", "lost"), [(4, 0.5), (40, 0.25)])
@@ -74,10 +132,7 @@ def test_what_the_step_behind_a_record_loses_is_counted(records, lost):
     clock = Clock()
     thrift = Thrift(clock)
     for _ in range(records):
-        clock.now += 10.0
-        thrift.arrive(False)
-        clock.now += 1.0
-        thrift.leave(is_written=True)
+        trained(thrift, clock, 10.0, 1, record=1.0, size=1)
         clock.now += 10.25  # behind a record
         before = thrift.spent
         thrift.arrive(False)
@@ -87,27 +142,24 @@ def test_what_the_step_behind_a_record_loses_is_counted(records, lost):
 
 
 def test_the_end_is_owed_from_the_beginning_on():
+    """With the last weights, as far as it is known what writing takes."""
     clock = Clock()
     thrift = Thrift(clock)
-    thrift.begin()
-    thrift.arrive(False)
-    thrift.leave(is_written=True)
-    assert thrift.spent == 0.0 and thrift.owed > 0.0 and not thrift.has_time
-    clock.now = 1.01 * thrift.owed / 0.025
-    assert thrift.has_time
+    assert thrift.owed > 0.0 and thrift.room == Room.NOTHING
+    trained(thrift, clock, 1.0, 2, record=1.0, size=10)
+    before = thrift.owed
+    thrift.expect(weights=0, everything=0, last=100)
+    assert thrift.owed == pytest.approx(before + 15.0)
 
 
 def test_a_pause_is_no_step():
     clock = Clock()
     thrift = Thrift(clock)
-    for seconds in (1.0, 1.0):
-        clock.now += seconds
-        thrift.arrive(False)
-        thrift.leave()
+    trained(thrift, clock, 1.0, 2)
     thrift.pause()
     clock.now += 100.0
     thrift.arrive(True)
-    assert thrift.spent == 0.0
+    assert thrift.spent == 0.0 and thrift.trained == 1.0
 
 
 def test_a_ledger_that_is_put_off_needs_nothing_before_it():

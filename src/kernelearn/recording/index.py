@@ -23,13 +23,13 @@ from kernelearn.recording.files.writer import INDEX
 from kernelearn.recording.run import Run
 
 _COLUMNS = ("epoch", "batch", "loss", "learning_rate")
-_TABLES = """
-    CREATE TABLE IF NOT EXISTS about (run TEXT, generation INTEGER);
-    CREATE TABLE IF NOT EXISTS steps
-        (step INTEGER PRIMARY KEY, epoch INTEGER, batch INTEGER, loss REAL, learning_rate REAL, images BLOB);
-    CREATE TABLE IF NOT EXISTS scalars (step INTEGER, name TEXT, value REAL, PRIMARY KEY (step, name));
-    CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, step INTEGER, kind TEXT, content TEXT);
-"""
+_TABLES = {
+    "about": "run TEXT, generation INTEGER",
+    "steps": "step INTEGER PRIMARY KEY, epoch INTEGER, batch INTEGER, loss REAL, learning_rate REAL, "
+    "images BLOB",
+    "scalars": "step INTEGER, name TEXT, value REAL, PRIMARY KEY (step, name)",
+    "events": "number INTEGER PRIMARY KEY, step INTEGER, kind TEXT, content TEXT",
+}
 
 
 # SQLite's page, and what it takes for tables without rows.
@@ -67,8 +67,11 @@ def update_index(folder: Any) -> Path:
 
 def _fill(connection: sqlite3.Connection, run: Run) -> None:
     key = (run.manifest["run"], run.manifest["generation"])
+    # NOTE: it can be made again, so nothing waits for the disk (0.1 s, as long as a short training may take).
+    connection.execute("PRAGMA synchronous = OFF")
     with connection:
-        connection.executescript(_TABLES)
+        for table, columns in _TABLES.items():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
         if connection.execute("SELECT run, generation FROM about").fetchone() != key:
             for table in ("about", "steps", "scalars", "events"):
                 connection.execute(f"DELETE FROM {table}")

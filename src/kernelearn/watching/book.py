@@ -26,7 +26,7 @@ from kernelearn.storage import PathLike, check_writable
 from kernelearn.watching.dues import Dues
 from kernelearn.watching.seen import Array, SeenModel, SeenStep
 from kernelearn.watching.selection import WatchSelection, factor_arrays, select
-from kernelearn.watching.thrift import Thrift
+from kernelearn.watching.thrift import Room, Thrift
 
 _MARGIN_BYTES = 1_000_000
 # Segments that are begun where other code sets weights: if it does so at every step, events alone tell it.
@@ -81,7 +81,8 @@ class WatchBook:
         )
         self.step = 0
         self._thrift, self._dues = Thrift(), Dues(frozenset(automatic))
-        self.due: frozenset[Stream] = self._dues.of(1, self._writer.schedule, True)
+        self._automatic, self._used_before = tuple(automatic), 0
+        self.due: frozenset[Stream] = self._dues.of(1, self._writer.schedule, Room.ALL)
         self.is_ledger_due, self.has_begun = Stream.LEDGER in self.due, False
         self._whole_at = self._weights_at = -1
         self._probes: Mapping[str, Array] = {}
@@ -124,9 +125,14 @@ class WatchBook:
         """What began at `since`, while a step is done, was done for the recording."""
         self._thrift.aside(since)
 
+    def set_apart(self, since: float) -> None:
+        """What began at `since` is done once, before the training, and is no part of what recording takes."""
+        self._thrift.set_apart(since)
+
     def arrive(self) -> None:
         """A step has been trained: what happens until the next one is recording."""
         self._thrift.arrive(self.is_ledger_due)
+        self._used_before = self._writer.used
         self._writer.timer.arrive(self.is_ledger_due)
 
     def pause(self) -> None:
@@ -140,7 +146,6 @@ class WatchBook:
         """Called before an update of which a ledger is due: begin a segment where its layout is new."""
         selection = self._select(model, step)
         if not self.has_begun:
-            self._thrift.begin()
             self._writer.event("begun", self.step, every=dict(self._writer.every), **self._how)
         changed = self._changed_meanwhile(selection)
         if changed:
@@ -150,7 +155,15 @@ class WatchBook:
             self._writer.go_on_with(selection)
             return
         self._writer.begin_segment(selection, self.step, selection.about)
+        self._expect(selection)
         self._write_start(selection, step)
+
+    def _expect(self, selection: WatchSelection) -> None:
+        """Tell the account how much there is to write of what may wait."""
+        sizes = selection.costs(1)
+        waiting = {stream: sizes[stream].amount for stream in self._automatic}
+        last = self._writer.size(Stream.SNAPSHOTS)
+        self._thrift.expect(waiting.get(Stream.KERNELS, 0.0), sum(waiting.values()), last)
 
     def _is_laid_out_for(self, selection: WatchSelection) -> bool:
         return is_same(self._writer.writer.segment, selection.layouts, selection.about)
@@ -231,8 +244,10 @@ class WatchBook:
                 book.save_time(self.step, None)
             if not book.is_planned(self.step + 1):
                 book.look_ahead(self.step, None, None)
-        self._thrift.leave(bool(self.due))
-        self.due = self._dues.of(self.step + 1, book.schedule, self._thrift.has_time)
+        size = book.used - self._used_before if self.due else 0
+        self._thrift.leave(size, not self.is_ledger_due)
+        room = self._thrift.room if self.has_begun else Room.ALL
+        self.due = self._dues.of(self.step + 1, book.schedule, room)
         self.is_ledger_due = bool(self.due) and Stream.LEDGER in self.due
 
     def _record_due(self, step: int, seen: SeenStep) -> None:
@@ -275,9 +290,10 @@ class WatchBook:
     # --- ending
 
     def end_epoch(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """All weights at the end of a pass through the data; what was measured of it is an event."""
+        """All weights at the end of a pass through the data, if there is time; its measures are an event."""
         if self.has_begun:
-            self._record_all(self.step)
+            if self._thrift.has_room_for(self._writer.size(Stream.SNAPSHOTS)):
+                self._record_all(self.step)
             self._writer.event("epoch", self.step, epoch=epoch, logs=dict(logs or {}))
             self._writer.writer.commit()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from kernelearn.recording.schedule import Schedule, Stream
+from kernelearn.watching.thrift import Room
 
 _NOTHING: frozenset[Stream] = frozenset()
 
@@ -17,41 +18,46 @@ class Dues:
     """
 
     def __init__(self, automatic: Container[str]) -> None:
-        self._automatic = automatic
-        self._whole = Schedule({})
-        self._rest = self._now = self._then = self._whole
-        self._strides: tuple[int, ...] = ()  # of all that is recorded for its own sake
-        self._of_rest: tuple[int, ...] = ()
+        self._left_out = {
+            Room.NOTHING: frozenset(stream for stream in Stream if stream in automatic),
+            Room.WEIGHTS: frozenset(s for s in Stream if s in automatic and s != Stream.KERNELS),
+            Room.ALL: _NOTHING,
+        }
+        self._now = self._then = Room.ALL
+        self._adopt(Schedule({}))
 
-    def of(self, step: int, schedule: Schedule, has_time: bool) -> frozenset[Stream]:
+    def of(self, step: int, schedule: Schedule, room: Room) -> frozenset[Stream]:
         """The streams with a record of a step.
 
         Args:
             schedule: of all that is wished for.
-            has_time: whether the step behind this one may have all of it: what that one needs is recorded
-                before it.
+            room: what the step behind this one may have: what that one needs is recorded before it.
         """
-        if schedule is not self._whole:
-            self._adopt(schedule, step)
-        self._now, self._then = self._then, self._whole if has_time else self._rest
-        strides = self._strides if self._now is self._whole or has_time else self._of_rest
-        for stride in strides:
+        if schedule is not self._schedules[Room.ALL]:
+            self._adopt(schedule)
+        self._now, self._then = self._then, room
+        for stride in self._strides[max(self._now, room)]:
             if not (step % stride and (step + 1) % stride):
-                return self._now.due(step, self._then)
-        return self._now.due(step, self._then) if step < 2 else _NOTHING
+                return self._due(step)
+        return self._due(step) if step < 2 else _NOTHING
+
+    def _due(self, step: int) -> frozenset[Stream]:
+        return self._schedules[self._now].due(step, self._schedules[self._then])
 
     def is_beside_ledger(self, step: int) -> bool:
         """Whether a step or the one behind it has a ledger; of the step that was asked for last."""
-        return self._now.is_beside_ledger(step, self._then)
+        return self._schedules[self._now].is_beside_ledger(step, self._schedules[self._then])
 
-    def _adopt(self, schedule: Schedule, step: int) -> None:
+    def _adopt(self, schedule: Schedule) -> None:
         """Other strides, from here on."""
-        has_all = self._then is self._whole
-        self._whole, self._rest = schedule, schedule.without(self._automatic)
-        self._then = self._whole if has_all else self._rest
-        self._strides, self._of_rest = _strides(self._whole), _strides(self._rest)
+        self._schedules = {
+            room: schedule.without(left_out) if left_out else schedule
+            for room, left_out in self._left_out.items()
+        }
+        self._strides = {room: _strides(one) for room, one in self._schedules.items()}
 
 
 def _strides(schedule: Schedule) -> tuple[int, ...]:
+    """Of all that is recorded for its own sake."""
     counted = (stride for stream, stride in schedule.every.items() if stream != Stream.SNAPSHOTS)
     return tuple({stride for stride in counted if stride})

@@ -25,6 +25,19 @@ class BatchLosses:
         """Sums begin at 0."""
         self._before = (0.0, 0.0)
 
+    def wait(self) -> None:
+        """Until the step has been computed: JAX goes on before it has, and time is taken here."""
+        if self._places and self._are_elsewhere:
+            import jax
+
+            jax.block_until_ready(self._model._jax_state["metrics_variables"])
+
+    @property
+    def _are_elsewhere(self) -> bool:
+        """Whether the numbers are not in their variables, as on JAX while it trains."""
+        model = self._model
+        return getattr(model, "_jax_state", None) is not None and not model._jax_state_synced
+
     def step(self) -> tuple[float, int]:
         """(loss, number of images) of the step that has been done; (NaN, 0) where Keras does not say."""
         if len(self._places) < 2:
@@ -35,9 +48,9 @@ class BatchLosses:
         return (sums / images, round(images)) if images > 0 else (math.nan, 0)
 
     def _now(self) -> tuple[float, float]:
-        state = getattr(self._model, "_jax_state", None)
-        if state is not None and not self._model._jax_state_synced:  # on JAX they are not in their variables
-            values = [state["metrics_variables"][place] for place in self._places]
+        if self._are_elsewhere:
+            numbers = self._model._jax_state["metrics_variables"]
+            values = [numbers[place] for place in self._places]
         else:
             from keras import ops
 

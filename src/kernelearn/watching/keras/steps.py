@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,16 +57,28 @@ def _plain(value: Any) -> Array:
     return np.asarray(ops.convert_to_numpy(value))
 
 
+class Account(Protocol):
+    """Where the time goes that is spent only to look at a step."""
+
+    def now(self) -> float:
+        """Seconds."""
+
+    def aside(self, since: float) -> None:
+        """What began at `since` was done only to look."""
+
+
 class RecordedStep:
     """Computes one step of `fit` in the place of `model.train_function`, and keeps what it saw.
 
+    Args:
+        account: of the time.
     Attributes:
         taken: of the last step; None before it.
         error: that kept it from seeing anything; the step was done without it.
     """
 
-    def __init__(self, model: Any, names: Names) -> None:
-        self.model, self.names = model, names
+    def __init__(self, model: Any, names: Names, account: Account) -> None:
+        self.model, self.names, self.account = model, names, account
         self.taken: Taken | None = None
         self.error: Exception | None = None
         self.original: Callable[..., Any] | None = None
@@ -160,8 +172,8 @@ class TorchStep(RecordedStep):
 class TensorFlowStep(RecordedStep):
     """On TensorFlow the step is traced a second time, with outputs for what is to be seen."""
 
-    def __init__(self, model: Any, names: Names) -> None:
-        super().__init__(model, names)
+    def __init__(self, model: Any, names: Names, account: Account) -> None:
+        super().__init__(model, names, account)
         import tensorflow as tf
 
         self._tf = tf
@@ -172,16 +184,19 @@ class TensorFlowStep(RecordedStep):
         )
 
     def step(self, iterator: Any) -> Any:
-        tf = self._tf
+        tf, function = self._tf, self._function
         data = self.model._autoconvert_optionals(lambda given: given)(next(iterator))
+        began, known = self.account.now(), function.experimental_get_tracing_count()
         try:
-            concrete = self._function.get_concrete_function(data)
+            function.get_concrete_function(data)
         except Exception as error:
             self.error, self.taken = error, None
+            self.account.aside(began)
             assert self.original is not None
             return self.original(iter(tf.data.Dataset.from_tensors(data)))
-        del concrete
-        logs, seen = self._function(data)
+        logs, seen = function(data)
+        if function.experimental_get_tracing_count() > known:  # with the compilation, in the first call
+            self.account.aside(began)
         self.taken = self._arrays(data, seen)
         return logs
 
@@ -230,8 +245,8 @@ class TensorFlowStep(RecordedStep):
 class JaxStep(RecordedStep):
     """On JAX the step is as always; what it did is computed a second time to be looked at."""
 
-    def __init__(self, model: Any, names: Names) -> None:
-        super().__init__(model, names)
+    def __init__(self, model: Any, names: Names, account: Account) -> None:
+        super().__init__(model, names, account)
         import jax
 
         self._jax = jax
@@ -239,11 +254,12 @@ class JaxStep(RecordedStep):
         self._function = jax.jit(self._differentiated)
 
     def step(self, state: Any, iterator: Any) -> Any:
-        data = next(iterator)
+        data, began = next(iterator), self.account.now()
         try:
             self.taken, self.error = self._again(state, data), None
         except Exception as error:
             self.taken, self.error = None, error
+        self.account.aside(began)
         assert self.original is not None
         return self.original(state, iter([data]))
 
@@ -301,7 +317,7 @@ class JaxStep(RecordedStep):
         return loss
 
 
-STEPS: dict[str, Callable[[Any, Names], RecordedStep]] = {
+STEPS: dict[str, Callable[[Any, Names, Account], RecordedStep]] = {
     "torch": TorchStep,
     "tensorflow": TensorFlowStep,
     "jax": JaxStep,

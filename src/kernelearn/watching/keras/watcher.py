@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -144,11 +145,14 @@ class KerasWatcher(Standing):
             self._open()
         if not self._is_ledger_due or self._step is None:
             return
+        assert self._book is not None
+        began = self._book.now()
         self._seen_model = self._model_of_now()
         self._step.stand_in()
+        self._book.aside(began)
 
     def _open(self) -> None:
-        model = self._model
+        model, began = self._model, time.perf_counter()
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self._names = names = Names(model)
@@ -167,7 +171,8 @@ class KerasWatcher(Standing):
             )
         if self._probing is not None:
             self._book.watch_probes(self._probing.images(), weakly(self._maps))
-        self._step = STEPS[self._backend](model, names)
+        self._step = STEPS[self._backend](model, names, self._book)
+        self._book.set_apart(began)
 
     def _about(self) -> dict[str, Any]:
         import keras
@@ -222,6 +227,7 @@ class KerasWatcher(Standing):
     def _record(self) -> None:
         book, model = self._book, self._seen_model
         assert book is not None
+        self._losses.wait()
         book.arrive()
         self._seen_model = None
         loss, rows = self._losses.step()
@@ -239,9 +245,12 @@ class KerasWatcher(Standing):
         book.record(seen)
 
     def _record_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
-        assert self._book is not None
+        book = self._book
+        assert book is not None
+        began = book.now()
         self._synchronise()
-        self._book.end_epoch(epoch, {n: float(v) for n, v in logs.items() if np.ndim(v) == 0})
+        book.end_epoch(epoch, {n: float(v) for n, v in logs.items() if np.ndim(v) == 0})
+        book.aside(began)
 
     def _record_plain(self, book: WatchBook, loss: float, rows: int) -> None:
         """A step without a ledger."""

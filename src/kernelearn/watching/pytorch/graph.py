@@ -21,6 +21,11 @@ from kernelearn.watching.seen import Array
 _TURNS = ("TBackward", "TransposeBackward")
 _PASSES = (*_TURNS, "ToCopyBackward", "ViewBackward", "AliasBackward", "CloneBackward", "UnsafeViewBackward")
 COMPILED, CHECKPOINT = "CompiledFunction", "CheckpointFunction"
+Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Pass:
 
     Attributes:
         rows: images in it.
+        guard: gives a hook that calls a function.
         uses: in the order of their calls.
         is_compiled: whether a compiled part hides what it does.
         derived: parameters that other code turns into a weight before it is used.
@@ -97,6 +103,7 @@ class Pass:
     """
 
     rows: int
+    guard: Guard = _as_it_is
     uses: list[Use] = field(default_factory=list)
     is_compiled: bool = False
     is_checkpointed: bool = False
@@ -108,6 +115,10 @@ class Pass:
         """Whether a backward pass came by; one without uses that are seen does not say."""
         return not self.uses or any(use.delta is not None for use in self.uses)
 
+    def before(self, node: Any, hook: Callable[[Any], None]) -> None:
+        """Call a hook with the gradients that come to a node."""
+        self.handles.append(node.register_prehook(self.guard(hook)))
+
     def release(self) -> None:
         """Take the hooks away, whether the backward pass came by or not."""
         for handle in self.handles:
@@ -115,13 +126,14 @@ class Pass:
         self.handles.clear()
 
 
-def find_uses(outputs: Iterable[Any], rows: int, inputs: Inputs) -> Pass:
+def find_uses(outputs: Iterable[Any], rows: int, inputs: Inputs, guard: Guard = _as_it_is) -> Pass:
     """Walk the graph below some outputs and put a hook before every use of a weight.
 
     Args:
         inputs: of modules whose saved tensors must not be looked at, see `Inputs`.
+        guard: gives a hook that calls a function.
     """
-    found = Pass(rows)
+    found = Pass(rows, guard)
     for node in sorted(_nodes(outputs), key=_number):
         name = node.name()
         found.is_compiled |= COMPILED in name
@@ -180,7 +192,7 @@ def _convolution(node: Any, found: Pass, inputs: Inputs) -> Use | None:
         shape = tuple(weight.shape)
         use.kernel_shape = (*shape[2:], shape[1], shape[0])
 
-    found.handles.append(node.register_prehook(before))
+    found.before(node, before)
     return use
 
 
@@ -228,7 +240,7 @@ def _product(position: int, other: str, bias: int | None) -> Reader:
             shape = tuple(weight.shape)
             use.kernel_shape = shape[::-1] if is_turned else shape
 
-        found.handles.append(node.register_prehook(before))
+        found.before(node, before)
         return use
 
     return reader

@@ -138,13 +138,13 @@ class Passes:
         """Find the uses of weights behind these outputs, and hook what comes back to them."""
         self._remove_step_hooks()
         self.step.example = example_of(*given) if self.keeps_example else None
-        found = find_uses(results, rows, self._inputs)
+        found = find_uses(results, rows, self._inputs, self._guard)
         self.step.passes.append(found)
         self.is_compiled |= found.is_compiled
         self._keep_inputs_from_now_on()
         self._notes.of_pass(found)
         for weight in {id(use.weight): use.weight for use in found.uses}.values():
-            self._of_step.append(weight.register_post_accumulate_grad_hook(Hook(self._keep_raw)))
+            self._of_step.append(weight.register_post_accumulate_grad_hook(self._guard(self._keep_raw)))
 
     def _keep_raw(self, parameter: Any) -> None:
         if not parameter.grad.is_sparse:
@@ -167,7 +167,7 @@ class Passes:
         for owner in module.modules():
             weight = owner._parameters.get("weight")
             if weight is not None and not list(owner.children()):
-                self._of_step.append(owner.register_forward_pre_hook(Hook(self._keeper(weight))))
+                self._of_step.append(owner.register_forward_pre_hook(self._guard(self._keeper(weight))))
 
     def _keeper(self, weight: Any) -> Callable[..., None]:
         """A hook that keeps what a module is called with, for the weight that it uses."""

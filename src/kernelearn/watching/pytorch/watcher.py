@@ -258,7 +258,9 @@ class Watcher(Standing):
             # NOTE: before gradients are read, because uses say how weights are laid out.
             trained.names.learn(use for found in passes for use in found.uses)
             if self._passes.keeps_example and any(found.uses for found in passes):
+                began = book.now()
                 self._hold_model(book)
+                book.set_apart(began)
             seen.gradients = trained.gradients()
             raw = {key: trained.names.turned(p, before) for key, (p, before) in self._passes.step.raw.items()}
             found = assemble(passes, trained.names, raw, seen.gradients, self._share)
