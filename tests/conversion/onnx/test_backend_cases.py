@@ -37,10 +37,26 @@ REFUSED = {
 }
 
 
-# Files of cases that are always tested. Those of pooling in three dimensions take the standard's own reference
-# ten seconds to compute; windows are tested in test_windows.py.
-QUICK = ("batch_normalization", "clip", "concat", "conv", "convtranspose", "gemm", "hardsigmoid", "leakyrelu",
-         "globalaveragepool", "instance_normalization", "lrn", "matmul", "pad", "prelu", "reshape", "sum")  # fmt: skip
+# Files of cases that are always tested. Those of pooling in three dimensions take the standard's own
+# reference ten seconds to compute; windows are tested in test_windows.py.
+QUICK = (
+    "batch_normalization",
+    "clip",
+    "concat",
+    "conv",
+    "convtranspose",
+    "gemm",
+    "globalaveragepool",
+    "hardsigmoid",
+    "instance_normalization",
+    "leakyrelu",
+    "lrn",
+    "matmul",
+    "pad",
+    "prelu",
+    "reshape",
+    "sum",
+)
 
 
 def all_cases():
@@ -48,7 +64,7 @@ def all_cases():
 
 
 def quick_cases():
-    """The cases of a few files; another one is not imported, because to import one is to compute its cases."""
+    """The cases of a few files; others are not imported, because to import a file is to compute its cases."""
     for name in QUICK:
         importlib.import_module(f"{node.__name__}.{name}")
     return node._NodeTestCases
