@@ -61,7 +61,7 @@ def live(browser, training):
 
 
 def wait_step(reader, step):
-    reader.page.wait_for_selector(f".app[data-step='{step}']", timeout=20000)
+    reader.page.wait_for_selector(f".app[data-step='{step}']")
     reader.settle()
 
 

@@ -103,8 +103,8 @@ class TestPointer:
     def test_playing_goes_through_all_recorded_steps(self, reader):
         reader.open("layer=conv1&weight=1,1&step=9")
         reader.page.click("#c-play")
-        reader.page.wait_for_selector(".app[data-step='12']", timeout=15000)
-        reader.page.wait_for_selector("#c-play[aria-label=Play]", timeout=5000)
+        reader.page.wait_for_selector(".app[data-step='12']")
+        reader.page.wait_for_selector("#c-play[aria-label=Play]")
 
     def test_a_drag_on_the_slider_snaps_to_recorded_steps(self, reader):
         reader.open("layer=conv1&weight=1,1&step=2")

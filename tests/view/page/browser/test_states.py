@@ -94,7 +94,7 @@ def test_a_server_that_is_gone_is_told(browser, two_layers):
     for reader in reading(browser, server):
         reader.open("layer=conv1&weight=1,1&step=4")
         server.stop()
-        reader.page.wait_for_selector("#facts [role=alert]", timeout=15000)
+        reader.page.wait_for_selector("#facts [role=alert]")
         assert reader.text("#facts").startswith("the server does not answer"), "the end may be cut off"
         reader.press("Shift+ArrowRight")
         assert "does not answer" in reader.text("#centre")
