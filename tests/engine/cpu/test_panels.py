@@ -1,13 +1,15 @@
 """Dense layers with large weights and few rows: where panels are used, and against the reference."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import kernelearn
+from kernelearn.engine.cpu.kernels.products.even_blocks import EvenBlocks
 from kernelearn.engine.cpu.kernels.products.panels import LARGE_WEIGHTS, ROWS, Panels
-from kernelearn.engine.cpu.kernels.products.pieces import DEPTH
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, STEP, piece_depth
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded, expected
 from tests.engine.cpu.memory import needs_guard_pages
@@ -77,6 +79,29 @@ def test_rounded_operands_are_multiplied_in_panels_too(operator):
     check(p, "avx2")
 
 
+def test_blocks_are_even_and_have_every_vector_once():
+    for most in (1, 2, 3):
+        for channels in (*range(1, 300), 512, 1000, 1024, 4001):
+            blocks = EvenBlocks(channels, 16, most)
+            starts = [blocks.start(b) for b in range(blocks.count + 1)]
+            assert (starts[0], starts[-1]) == (0, blocks.vectors)
+            sizes = {b - a for a, b in pairwise(starts)}
+            assert min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and max(sizes) <= most
+
+
+def test_half_of_the_blocks_is_half_of_the_work():
+    for channels in (512, 784, 1024, 2048):
+        blocks = EvenBlocks(channels, 16, 3)
+        assert 2 * blocks.start(blocks.count // 2) in (blocks.vectors, blocks.vectors - 1)
+
+
+def test_pieces_are_as_equal_as_whole_lines_allow():
+    assert [piece_depth(n) for n in (10, 128, 129, 784, 1024)] == [16, 128, 80, 112, 128]
+    for inner in range(1, 1000):
+        depth = piece_depth(inner)
+        assert depth % STEP == 0 and depth <= DEPTH and -(-inner // depth) == -(-inner // DEPTH)
+
+
 def test_a_chain_behind_panels():
     kernelearn.utils.set_random_seed(0)
     model = kernelearn.Sequential([kernelearn.layers.Dense(517, activation="relu", input_shape=(600,))])
@@ -118,4 +143,4 @@ def test_a_piece_left_out_is_caught(operator):
         return re.sub(rf"(icmp slt i64 %v\d+), {4 * DEPTH}$", rf"\1, {3 * DEPTH}", text, flags=re.MULTILINE)
 
     with pytest.raises(AssertionError, match="entries are off"):
-        check(problem(operator, 7, 4 * DEPTH + 7, 520), change=shorter)
+        check(problem(operator, 7, 5 * DEPTH - 1, 520), change=shorter)

@@ -4,7 +4,7 @@
 
 for block of outputs:                                      a task, or a few for parts of the rows
     for rows, at most ROWS:
-        for piece of the inner channels, DEPTH of them:
+        for piece of the inner channels, at most DEPTH of them:
             for strip of the block:
                 for 8 rows:  8 x vectors sums in registers, added to those of the pieces before
         the chain at the end of the product
@@ -25,7 +25,7 @@ from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks, Order, one_block, packed_weights
 from kernelearn.engine.cpu.kernels.precision import products
 from kernelearn.engine.cpu.kernels.products.panels import FEW_ROWS, LINE, Sizes
-from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock, piece_depth
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import SIZES
@@ -120,7 +120,7 @@ def lower_kept(plan: Plan, op: Operation, chain: Chain | None, operation: Operat
         chain.writes if chain else {"y": op.outputs[0]},
         Tasks(fixed=code.blocks.count * code.shares),
         flops=(2.0 * s.inner * s.outer * s.rows, 0.0),
-        note=f"{op.operator} packed panels of {DEPTH}x{code.blocks.lanes}{products(op, False)}",
+        note=f"{op.operator} packed panels of {piece_depth(s.inner)}x{blocks.lanes}{products(op, False)}",
     )
     return True
 
@@ -170,7 +170,7 @@ class _Block(PiecewiseBlock):
                 for v in range(vectors):
                     k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
 
-        if rows >= STRIP_ROWS and depth == DEPTH:
+        if rows >= STRIP_ROWS and depth == self.depth:
             self._turns_that_ask(first, row // rows, vector, vectors, turn)
         else:
             two_a_turn(k, depth, turn)
@@ -185,10 +185,10 @@ class _Block(PiecewiseBlock):
         wait for the second-level cache, which takes longer than it saves.
         """
         k, (start, lanes), line = self.k, self._after(first, vector, vectors), LINE // SIZES[self.k.float]
-        turns = DEPTH // 2
-        each = -(-DEPTH * lanes // line // turns // (ROWS // STRIP_ROWS))
+        turns = self.depth // 2
+        each = -(-self.depth * lanes // line // turns // (ROWS // STRIP_ROWS))
         own = start + tile * (turns * each * line)
-        with k.loop(0, DEPTH, 2, checked=False) as c:
+        with k.loop(0, self.depth, 2, checked=False) as c:
             for i in range(each):
                 k.prefetch("w", own + (c // 2) * (each * line) + i * line, 2)
             turn(c)
@@ -198,7 +198,7 @@ class _Block(PiecewiseBlock):
         """Where what is read next begins, and its lanes: of the next strip, or the first's next piece."""
         if vector + vectors < self.vectors:
             return self._line(first, vector + vectors)
-        return self._line(first + DEPTH, 0)
+        return self._line(first + self.depth, 0)
 
     def _line(self, first: Index, vector: int) -> tuple[Index, int]:
         """Where the packed weights of a vector begin in a piece, and numbers from one to the next."""

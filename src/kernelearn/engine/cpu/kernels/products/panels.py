@@ -6,8 +6,8 @@ x is copied once, 8 rows side by side: [c][row]. Then
 
 for block of outputs:                                      a task
     for rows, at most ROWS:
-        for piece of the inner channels, DEPTH of them:
-            copy the piece of the block's weights, turned if need be
+        for piece of the inner channels, at most DEPTH of them:
+            copy the piece of the block's weights, turned if need be; else the first tile copies on its way
             for 8 rows:  8 x vectors sums in registers, added to those of the pieces before
         the chain at the end of the product
 
@@ -20,17 +20,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
-from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, products
 from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows, rounded
+from kernelearn.engine.cpu.kernels.products.even_blocks import EvenBlocks
 from kernelearn.engine.cpu.kernels.products.matrices import Side
-from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock
-from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.kernels.products.pieces import DEPTH, PiecewiseBlock, piece_depth
+from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.shuffles import transpose
-from kernelearn.engine.cpu.language.values import SIZES
+from kernelearn.engine.cpu.language.values import SIZES, Value
 from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan, Tasks
@@ -82,7 +83,7 @@ class Panels:
     inner: int
     outer: int
     rows: int
-    blocks: Blocks
+    blocks: EvenBlocks
     tile: int
     is_transposed: bool
     is_rounded: bool
@@ -99,13 +100,12 @@ class Panels:
         total = k.scalar("n") * self.rows
         with k.loop(k.lo, k.hi) as task:
 
-            def body(_: Index, first: int, block: Index, vectors: int, channels: int) -> None:
-                column = (block + first) * self.blocks.lanes
+            def body(column: Index, vectors: int, channels: int) -> None:
                 with k.loop(0, total, self.most) as start:
                     count = k.minimum(total - start, self.most)
                     _Block(self, k, start, count, column, vectors, channels).emit()
 
-            one_block(k, self.blocks, 1, task, body)
+            self.blocks.each(k, task, body)
 
     @property
     def most(self) -> int:
@@ -131,7 +131,7 @@ class Sizes:
 def lower_panels(plan: Plan, op: Operation, chain: Chain | None, operation: Operation, sizes: Sizes) -> bool:
     """Add the calls of a product of x and w, the inputs of `op`; other arguments as of `lower_product`."""
     s, (tile, vectors) = sizes, tile_rows(plan.target)
-    blocks = Blocks(s.outer, plan.target.width, min(vectors, -(-s.outer // plan.target.width)))
+    blocks = EvenBlocks(s.outer, plan.target.width, min(vectors, -(-s.outer // plan.target.width)))
     x, weights = op.inputs
     is_rounded = has_rounded_operands(op)
     turned = plan.scratch(f"{x}/turned", (None, s.rows * s.inner))
@@ -150,7 +150,7 @@ def lower_panels(plan: Plan, op: Operation, chain: Chain | None, operation: Oper
         chain.writes if chain else {"y": op.outputs[0]},
         Tasks(fixed=blocks.count),
         flops=(2.0 * s.inner * s.outer * s.rows, 0.0),
-        note=f"{op.operator} panels of {DEPTH}x{blocks.lanes}{products(op, False)}",
+        note=f"{op.operator} panels of {piece_depth(s.inner)}x{blocks.lanes}{products(op, False)}",
     )
     return True
 
@@ -202,14 +202,18 @@ class _Block(PiecewiseBlock):
 
     def _piece(self, first: Index, depth: int) -> None:
         """Add the products with `depth` rows of weights."""
-        k, side = self.k, self.code.side
-        source = first * side.row + self.column * side.column
-        pack = pack_columns if self.code.is_transposed else pack_rows
-        pack(k, source, side, depth, self.vectors, self.channels, "w", self.code.is_rounded)
-        full = (self.count // self.code.tile) * self.code.tile
-        start = k.const(0)
+        k, full = self.k, (self.count // self.code.tile) * self.code.tile
+        if self._packs_on_the_way and depth == self.depth:
+            start = k.minimum(full, self.code.tile)
+            with k.when(k.compare("sgt", full, 0)):
+                self._packing_tile(first)
+            with k.when(k.compare("eq", full, 0)):
+                self._pack(first, depth)
+        else:
+            start = k.const(0)
+            self._pack(first, depth)
         # The first that there are rows enough for does all tiles.
-        for least, gap in ASKING if depth == DEPTH else ASKING[-1:]:
+        for least, gap in ASKING if depth == self.depth else ASKING[-1:]:
             end = k.either(k.compare("sge", self.count, least), full, start)
             with k.loop(start, end, self.code.tile) as row:
                 self._tile(first, depth, row, self.code.tile, gap)
@@ -217,27 +221,76 @@ class _Block(PiecewiseBlock):
         for row, size in tiles(k, self.code.tile, self.count, is_full=False):
             self._tile(first, depth, row, size)
 
+    def _pack(self, first: Index, depth: int) -> None:
+        """Copy the weights of a piece."""
+        side = self.code.side
+        pack = pack_columns if self.code.is_transposed else pack_rows
+        source = first * side.row + self.column * side.column
+        pack(self.k, source, side, depth, self.vectors, self.channels, "w", self.code.is_rounded)
+
+    @property
+    def _packs_on_the_way(self) -> bool:
+        """Whether the first tile copies the weights of a piece while it multiplies them."""
+        return not self.code.is_transposed and not self.code.is_rounded
+
+    def _packing_tile(self, first: Index) -> None:
+        """The first rows, with weights from where they lie; other tiles read the copy."""
+        k, vectors, side, gap = self.k, self.vectors, self.code.side, ASKING[0][1]
+        sums = self._sums(self.code.tile)
+        source = first * side.row + self.column
+        # What the tiles of so many rows ask for each in `gap` turns.
+        shares = k.const(1)
+        for (least, _), (_, turns) in pairwise(ASKING):
+            shares = k.either(k.compare("slt", self.count, least), k.const(gap // turns), shares)
+
+        def turn(c: Index) -> None:
+            held = []
+            for v in range(vectors):
+                mask = k.mask(self.channels - v * k.width)
+                held.append(k.load("w", source + c * side.row + v * k.width, mask))
+                k.store(held[v], "packed", (c * vectors + v) * k.width)
+            self._multiply(first, k.const(0), c, held, sums)
+
+        with k.loop(0, self.depth, gap) as c:
+            with k.loop(0, shares) as share:
+                self._ask(first, c // gap * shares + share)
+            with k.loop(c, c + gap, 2, checked=False) as pair:
+                turn(pair)
+                turn(pair + 1)
+        self._add(sums, k.const(0))
+
+    def _sums(self, rows: int) -> dict[tuple[int, int], Register]:
+        """Zeros: the sums of a tile, by row and vector."""
+        k = self.k
+        return {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(self.vectors)}
+
+    def _multiply(
+        self, first: Index, row: Index, c: Index, held: list[Value], sums: dict[tuple[int, int], Register]
+    ) -> None:
+        """A line of weights with numbers of x, of the rows of a tile."""
+        k, rows = self.k, len(sums) // self.vectors
+        x = (self.start + row) * self.code.inner + first * rows
+        for r in range(rows):
+            value = k.broadcast("x", x + c * rows + r)
+            for v in range(self.vectors):
+                k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
+
     def _tile(self, first: Index, depth: int, row: Index, rows: int, gap: int = 1) -> None:
         """rows x vectors sums in registers: each turn loads a line of weights and broadcasts numbers of x.
 
         gap: turns after which some lines of the next piece are asked for.
         """
-        k, vectors = self.k, self.vectors
-        sums = {(r, v): k.register(start=k.zero) for r in range(rows) for v in range(vectors)}
-        x = (self.start + row) * self.code.inner + first * rows
+        k, vectors, sums = self.k, self.vectors, self._sums(rows)
 
         def turn(c: Index) -> None:
             if gap == 1:
                 self._ask(first, c)
             held = [k.load("packed", (c * vectors + v) * k.width) for v in range(vectors)]
-            for r in range(rows):
-                value = k.broadcast("x", x + c * rows + r)
-                for v in range(vectors):
-                    k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
+            self._multiply(first, row, c, held, sums)
 
         if gap > 1:
             with k.loop(0, depth, gap) as c:
-                self._ask(first, ((row // rows) * DEPTH + c) // gap)
+                self._ask(first, ((row // rows) * self.depth + c) // gap)
                 with k.loop(c, c + gap, 2, checked=False) as pair:
                     turn(pair)
                     turn(pair + 1)
@@ -255,19 +308,19 @@ class _Block(PiecewiseBlock):
     @property
     def _lines_across(self) -> int:
         """Lines that follow each other in memory."""
-        numbers = DEPTH if self.code.is_transposed else self.vectors * self.k.width
+        numbers = self.depth if self.code.is_transposed else self.vectors * self.k.width
         return -(-numbers // self._line)
 
     @property
     def _lines(self) -> int:
         """Lines of a piece."""
-        return self._lines_across * (self.vectors * self.k.width if self.code.is_transposed else DEPTH)
+        return self._lines_across * (self.vectors * self.k.width if self.code.is_transposed else self.depth)
 
     def _ask(self, first: Index, c: Index) -> None:
-        """Prefetch share number c of DEPTH: the lines of a row of weights, transposed as many."""
+        """Prefetch share number c of `depth`: the lines of a row of weights, transposed as many."""
         k, across = self.k, self._lines_across
         source, step = self._next(first)
-        each = self._lines // DEPTH
+        each = self._lines // self.depth
         for i in range(each):
             row, part = (c * each + i) // across, (c * each + i) % across
             if not self.code.is_transposed:
@@ -277,8 +330,8 @@ class _Block(PiecewiseBlock):
     def _next(self, first: Index) -> tuple[Index, int]:
         """Where the next piece of weights begins, or the first one of the next block; and its next row."""
         k, side = self.k, self.code.side
-        has_next = k.compare("slt", first + DEPTH, self.code.inner)
-        row = k.either(has_next, first + DEPTH, k.const(0))
+        has_next = k.compare("slt", first + self.depth, self.code.inner)
+        row = k.either(has_next, first + self.depth, k.const(0))
         column = k.either(has_next, self.column, self.column + self.vectors * k.width)
         source = row * side.row + column * side.column
         return source, side.column if self.code.is_transposed else side.row

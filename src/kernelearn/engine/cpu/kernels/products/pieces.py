@@ -14,8 +14,13 @@ from typing import Protocol
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.language.kernel import Index, Kernel, Register
 
-# Inner channels of a piece.
-DEPTH = 128
+# Inner channels of a piece at most, and what they are a multiple of.
+DEPTH, STEP = 128, 16
+
+
+def piece_depth(inner: int) -> int:
+    """Inner channels of a full piece: pieces are as equal as they can be, so that no short one is left."""
+    return -(-inner // (-(-inner // DEPTH) * STEP)) * STEP
 
 
 class Product(Protocol):
@@ -49,14 +54,19 @@ class PiecewiseBlock(ABC):
         k, inner = self.k, self.code.inner
         with k.loop(0, self.count * (self.vectors * k.width), k.width, checked=False) as at:
             k.store(k.zero, "sums", at)
-        full = inner // DEPTH * DEPTH
-        with k.loop(0, full, DEPTH) as first:
-            self._piece(first, DEPTH)
+        full = inner // self.depth * self.depth
+        with k.loop(0, full, self.depth) as first:
+            self._piece(first, self.depth)
         if full < inner:
             self._piece(k.const(full), inner - full)
         with k.loop(0, self.count, checked=False) as row:
             for v in range(self.vectors):
                 self._finish(row, v)
+
+    @property
+    def depth(self) -> int:
+        """Inner channels of a full piece."""
+        return piece_depth(self.code.inner)
 
     @abstractmethod
     def _piece(self, first: Index, depth: int) -> None:

@@ -42,6 +42,8 @@ LARGE_WEIGHTS, FEW_ROWS = 2**20, 31
 PIECE = 128
 # Tiles of inputs of a task, and tasks that there shall be at least.
 TILES, WANTED_TASKS = 4, 16
+# Strips of x that a task copies.
+COPIED = 8
 # Parts of a tile's rows; before each a part of the next tile's weights is asked for.
 PARTS = 4
 
@@ -81,7 +83,7 @@ def lower(
     names = [image_pairs(plan, copied, name) if pairs else name for name in copied.inputs]
     (tile, vectors), width = tile_rows(plan.target), plan.target.width
     blocks = Blocks(outer, width, min(vectors, -(-outer // width)))
-    x = _strips(plan, copied, names[0], Strips(inner, rows, tile, tile, TILES, pairs, is_rounded))
+    x = _strips(plan, copied, names[0], Strips(inner, rows, tile, tile, COPIED, pairs, is_rounded))
     last = blocks.tail_vectors * blocks.width or blocks.lanes
     g = _strips(plan, copied, names[1], Strips(outer, rows, blocks.lanes, last, 1, pairs, is_rounded))
     code = WeightPanels(inner, outer, rows, blocks, tile, pairs, step)
@@ -140,21 +142,25 @@ class Strips:
     def emit(self, k: Kernel) -> None:
         total = total_rows(k, self.rows, self.is_paired)
         whole = self.channels // self.lanes
-        with k.loop(k.lo * self.together, k.minimum(k.hi * self.together, whole)) as strip:
-            self._copy(k, total, strip, self.lanes, self.lanes)
+        with k.loop(k.lo, k.minimum(k.hi, whole // self.together)) as task:
+            self._copy(k, total, task * self.together, self.together, self.lanes, self.lanes)
+        left = k.maximum(k.lo, whole // self.together) * self.together
+        with k.loop(left, k.minimum(k.hi * self.together, whole)) as strip:
+            self._copy(k, total, strip, 1, self.lanes, self.lanes)
         if whole < self.count:
             with k.when(k.compare("sgt", k.hi * self.together, whole)):
-                self._copy(k, total, k.const(whole), self.channels - whole * self.lanes, self.last)
+                self._copy(k, total, k.const(whole), 1, self.channels - whole * self.lanes, self.last)
 
-    def _copy(self, k: Kernel, total: Index, strip: Index, channels: int, lanes: int) -> None:
-        target = total * strip * self.lanes
+    def _copy(self, k: Kernel, total: Index, strip: Index, count: int, channels: int, lanes: int) -> None:
+        """So many strips, row by row: what lies together is read together."""
         with k.loop(0, total) as row:
-            for start in range(0, lanes, k.width):
-                value = k.load(
-                    "x", row * self.channels + strip * self.lanes + start, k.mask(channels - start)
-                )
-                place = target + row * lanes + start
-                k.store(rounded(value, self.is_rounded), "y", place, k.mask(lanes - start))
+            for i in range(count):
+                target = total * (strip + i) * self.lanes
+                for start in range(0, lanes, k.width):
+                    at = row * self.channels + (strip + i) * self.lanes + start
+                    value = k.load("x", at, k.mask(channels - start))
+                    place = target + row * lanes + start
+                    k.store(rounded(value, self.is_rounded), "y", place, k.mask(lanes - start))
 
 
 def total_rows(k: Kernel, rows: int, is_paired: bool) -> Index:
@@ -246,10 +252,9 @@ class _Strip:
         """rows x vectors sums."""
         k, code = self.k, self.code
         places = [(r, v) for r in range(rows) for v in range(self.vectors)]
-        for place in places:
-            k.store(k.zero, "sums", self._place(place))
         begin = row * code.outer + self.block * code.blocks.lanes
-        with k.loop(0, self.total, PIECE) as start:
+        # NOTE: at least one piece: without images the gradient is zero.
+        with k.loop(0, k.maximum(self.total, 1), PIECE, checked=False) as start:
             count = k.minimum(self.total - start, PIECE)
             sums = {place: k.register(start=k.zero) for place in places}
             with k.loop(0, PARTS, checked=False) as part:
@@ -257,12 +262,20 @@ class _Strip:
                 low, high = start + (count * part) // PARTS, start + (count * (part + 1)) // PARTS
                 with k.loop(low, high) as m:
                     self._turn(m, row, rows, sums)
-            for place, register in sums.items():
-                total = k.load("sums", self._place(place)) + k.get(register)
-                k.store(total, "sums", self._place(place))
-        for r, v in places:
+            is_later = k.compare("sgt", start, 0)
+            before = k.mask_below(k.either(is_later, k.const(k.width), k.const(0)))
+            totals = {p: k.load("sums", self._place(p), before) + k.get(sums[p]) for p in places}
+            with k.when(k.compare("sge", start + PIECE, self.total)):
+                self._move(begin, totals)
+            with k.when(k.compare("slt", start + PIECE, self.total)):
+                for place, value in totals.items():
+                    k.store(value, "sums", self._place(place))
+
+    def _move(self, begin: Index, totals: dict[Place, Value]) -> None:
+        """The sums of a tile to memory, or through the update."""
+        k, code = self.k, self.code
+        for (r, v), value in totals.items():
             mask, at = k.mask(self.channels - v * k.width), begin + r * code.outer + v * k.width
-            value = k.load("sums", self._place((r, v)))
             if self.move is None:
                 k.store(value, "dw", at, mask)
             else:
