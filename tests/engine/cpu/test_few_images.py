@@ -1,5 +1,7 @@
 """With fewer images than threads keep busy, an image is several tasks: each does its share and no more."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import GROUP
-from kernelearn.engine.cpu.plan import SMALL_PASS, Call
+from kernelearn.engine.cpu.plan import SMALL_PASS, Call, kernel_text
 from kernelearn.engine.program import ProgramBuilder
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
 from tests.engine.cpu.memory import needs_guard_pages
@@ -59,6 +61,30 @@ def test_few_images_give_what_many_give(two_threads):
     many = executable.run({"x": x, "kernel": kernel})["y"]
     few = np.concatenate([executable.run({"x": x[i : i + 1], "kernel": kernel})["y"] for i in range(9)])
     np.testing.assert_array_equal(few, many)
+
+
+@pytest.mark.parametrize(
+    ("size", "filters", "kernel", "asks"),
+    [(7, 520, 1, True), (14, 260, 3, True), (28, 520, 1, False), (7, 130, 1, False)],
+    ids=["few pixels", "rows of taps", "many pixels", "few weights"],
+)
+def test_weights_that_few_pixels_share_are_asked_for_ahead(size, filters, kernel, asks):
+    """Also from behind their end, which must do no harm."""
+    rng, before = np.random.default_rng(0), kernel // 2
+    x, weights = normal(rng, 2, size, size, 130), normal(rng, kernel, kernel, 130, filters)
+    attrs = {
+        "stride": (1 + before,) * 2,
+        "padding": ((before, before),) * 2,
+        "dilation": (1, 1),
+        "groups": 1,
+    }
+    problem = Problem("conv", (x, weights), attrs, terms=130 * kernel**2, weights=(1,))
+    executable = Bench(problem, "avx512").executable
+    calls = [call for call in executable.calls() if isinstance(call, Call) and "tile" in call.note]
+    texts = [kernel_text(call, "k", executable.target) for call in calls]
+    assert [bool(re.search(r"prefetch.*i32 0, i32 2, i32 1", text)) for text in texts] == [asks]
+    if asks:
+        check(problem)
 
 
 def passes(images: int) -> list[Problem]:

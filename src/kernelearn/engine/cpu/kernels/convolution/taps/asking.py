@@ -1,6 +1,8 @@
-"""Prefetches of what the end of a register tile reads and writes, while its sums are still being made.
+"""Prefetches, while the sums of a register tile are still being made.
 
-Where there is a loop over many channels and little else, one in each of its turns; else all at once.
+What its end reads and writes: where there is a loop over many channels and little else, in each of its turns;
+else all at once. And weights of the next block of outputs, where few tiles share those of a block: the first
+of them would wait for memory at every line, and it is a good part of all.
 """
 
 from __future__ import annotations
@@ -13,6 +15,13 @@ from itertools import product
 from kernelearn.engine.cpu.kernels.convolution.taps.part import Part
 from kernelearn.engine.cpu.kernels.convolution.taps.placed import Placed, placed_maps
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
+from kernelearn.engine.cpu.language.values import SIZES
+
+# Tiles of a block up to which the weights of the next block are asked for, and bytes of all weights from
+# which on they are not in a core's cache anyway.
+FEW_TILES, LARGE_WEIGHTS = 32, 2**18
+# Bytes of a cache line.
+LINE = 64
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,52 @@ def asked_in_turn(part: Part, z: Index, y: Index, rows: int, x: Index | int, pix
     roles = {**dict.fromkeys(_read(part), False), **dict.fromkeys(written, True)}
     step, position = part.width.out_step * part.g.y[3], (z, y, part.k.const(0) + x)
     return Asked(part.y_offset(z, y, x, 0), step, pixels, roles, placed_maps(part), position)
+
+
+@dataclass(frozen=True)
+class AskedWeights:
+    """A tile's share of the weights of the next block, asked for while rows of taps are multiplied.
+
+    Attributes:
+        place: where the share begins.
+        rows: of taps in a plane of them, or of the tile, if it has several; numbers: of the share for each.
+    """
+
+    place: Index
+    numbers: int
+    rows: int
+
+    def ask(self, k: Kernel, row: Index | int, turn: Index, turns: int) -> None:
+        """Prefetch a part in one of so many turns of a loop over the channels.
+
+        Args:
+            row: which of `rows` it is, counted through all planes of taps.
+        """
+        step, line = -(-self.numbers // turns), LINE // SIZES[k.float]
+        start = self.place + turn * step + (k.const(0) + row * self.numbers)
+        for at in range(0, step, line):
+            k.prefetch("w", start + at, 2)
+
+
+def asked_weights(part: Part, z: Index, y: Index, x: Index | int) -> AskedWeights | None:
+    """What a tile from (z, y, x) on is to ask for.
+
+    None where many tiles share a block's weights, or these are few; and where the rows of the input, whose
+    numbers shares are counted by, are not those of the taps or of the tile.
+    """
+    g, tile_rows, tap_rows = part.g, -(-part.height.count // part.tile.rows), len(part.height.taps)
+    pieces = -(-part.width.count // part.tile.pixels)
+    tiles = part.depth.count * tile_rows * pieces
+    if tiles > FEW_TILES or 4 * g.tap_count * g.inner * g.outer * g.groups < LARGE_WEIGHTS:
+        return None
+    if len(g.parts) > 1 or g.is_depthwise or g.is_paired or g.few or min(part.tile.rows, tap_rows) > 1:
+        return None
+    each, block = max(part.tile.rows, tap_rows), g.tap_count * g.inner * part.lanes
+    numbers = -(-block // (tiles * len(part.depth.taps) * each))
+    piece = (part.k.const(0) + x) * pieces // part.width.count
+    number = (z * tile_rows + y // part.tile.rows) * pieces + piece
+    share = numbers * len(part.depth.taps) * each
+    return AskedWeights(part.weights + block + number * share, numbers, each)
 
 
 def prefetch(part: Part, z: Index, y: Index, x: Index | int, places: Iterable[tuple[int, int, int]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
-from kernelearn.engine.cpu.kernels.convolution.taps.asking import Asked
+from kernelearn.engine.cpu.kernels.convolution.taps.asking import Asked, AskedWeights
 from kernelearn.engine.cpu.kernels.convolution.taps.part import Part
 from kernelearn.engine.cpu.language.kernel import Index, Register
 from kernelearn.engine.cpu.language.shuffles import numbers, permuted
@@ -31,12 +31,20 @@ class InputRows:
     """What multiplies rows of the input into the sums of a tile, whose first pixel is x.
 
     Args:
-        asked: what is asked for in the loop over the channels; None: nothing.
+        asked, weights: what is asked for in the loop over the channels; None: nothing.
     """
 
-    def __init__(self, part: Part, sums: Sums, x: Index | int, pixels: int, asked: Asked | None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        sums: Sums,
+        x: Index | int,
+        pixels: int,
+        asked: Asked | None,
+        weights: AskedWeights | None,
+    ) -> None:
         self.part, self.k, self.g = part, part.k, part.g
-        self.sums, self.x, self.pixels, self.asked = sums, x, pixels, asked
+        self.sums, self.x, self.pixels, self.asked, self.weights = sums, x, pixels, asked, weights
         self.readers = self._columns()
 
     def multiply(self, plane: Index, row: Index, tz: int, pairs: Sequence[RowPair]) -> None:
@@ -59,6 +67,10 @@ class InputRows:
                     self._channel(start, c + u, tz, pairs)
         if asking < full:
             with k.loop(asking, full, unroll) as c:
+                if self.weights is not None:
+                    # NOTE: one of the two is 0: see `asked_weights`.
+                    share = tz * self.weights.rows + pairs[0][0] + pairs[0][1]
+                    self.weights.ask(k, share, (c - asking) // unroll, (full - asking) // unroll)
                 for u in range(unroll):
                     self._channel(start, c + u, tz, pairs)
         for last in range(full, g.inner):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from kernelearn.engine.cpu.kernels.convolution.taps.asking import asked_in_turn, prefetch
+from kernelearn.engine.cpu.kernels.convolution.taps.asking import asked_in_turn, asked_weights, prefetch
 from kernelearn.engine.cpu.kernels.convolution.taps.input_rows import InputRows
 from kernelearn.engine.cpu.kernels.convolution.taps.part import Part
 from kernelearn.engine.cpu.kernels.convolution.taps.placed import placed_maps
@@ -36,7 +36,8 @@ class RegisterTile:
         asked = asked_in_turn(part, self.z, self.y, self.rows, self.x, self.pixels)
         if asked is None:
             prefetch(part, self.z, self.y, self.x, self.sums)
-        inputs = InputRows(part, self.sums, self.x, self.pixels, asked)
+        weights = asked_weights(part, self.z, self.y, self.x)
+        inputs = InputRows(part, self.sums, self.x, self.pixels, asked, weights)
         tap_rows = TapRows(part, self.y, self.rows, inputs)
         for dz, tz in depth.taps:
             plane = self.z * depth.in_step + dz
