@@ -9,7 +9,7 @@ from kernelearn.errors import ArgumentError
 from kernelearn.parallel import meeting, rounding, world
 from kernelearn.parallel.exchange import Alone, OverMPI
 from kernelearn.parallel.shared_memory import Board
-from kernelearn.parallel.tree import cover, share_of, value_of
+from kernelearn.parallel.tree import cover, halves, share_of, value_of
 from kernelearn.parallel.waiting import Notice
 from tests.parallel.threads import ThreadWindows, run_together
 from tests.told import texts
@@ -22,8 +22,12 @@ def parts_of(shards, length, dtype, empty=()):
     return [None if number in empty else part for number, part in enumerate(parts)]
 
 
-def combined(exchange, parts, length, dtype, is_rounded=False):
-    """The sum of parts over processes; what each of them holds is its own."""
+def combined(exchange, parts, length, dtype, is_rounded=False, is_late=False):
+    """The sum of parts over processes; what each of them holds is its own.
+
+    Args:
+        is_late: halves of nodes are still to be added, and nobody reads the sum later.
+    """
     parts, add = [None if part is None else part.copy() for part in parts], np.add
     if is_rounded:
         add = rounding.add
@@ -31,12 +35,20 @@ def combined(exchange, parts, length, dtype, is_rounded=False):
             rounding.round_in_place(np.zeros(0, dtype) if part is None else part)
     shards = len(parts)
     own = share_of(exchange.rank, exchange.size, shards)
-    nodes = {node: value_of(node, parts.__getitem__, add) for node in cover((0, shards), own)}
+    nodes, behind = {}, {}
+    for node in cover((0, shards), own):
+        is_cut = is_late and node[1] - node[0] > 1
+        sums = [value_of(part, parts.__getitem__, add) for part in (halves(node) if is_cut else [node])]
+        nodes[node], *others = [one for one in sums if one is not None] or [None]
+        if others:
+            behind[node] = others[0]
 
     def has_images(node):
         return any(part is not None for part in parts[slice(*node)])
 
-    return exchange.combine(shards, nodes, np.zeros(length, dtype), has_images, is_rounded)
+    return exchange.combine(
+        shards, nodes, np.zeros(length, dtype), has_images, is_rounded, not is_late, behind
+    )
 
 
 GRID = pytest.mark.parametrize(
@@ -57,9 +69,14 @@ GRID = pytest.mark.parametrize(
 def test_the_sum_has_the_bits_of_one_process(dtype, is_rounded, size, shards, length, empty):
     parts = parts_of(shards, length, dtype, empty)
     alone = combined(Alone(), parts, length, dtype, is_rounded)
-    for found in run_together(size, lambda c: combined(OverMPI(c), parts, length, dtype, is_rounded)):
-        assert found.dtype == alone.dtype
-        assert found.tobytes() == alone.tobytes()
+    assert combined(Alone(), parts, length, dtype, is_rounded, True).tobytes() == alone.tobytes()
+
+    def twice(communicator):
+        return [combined(OverMPI(communicator), parts, length, dtype, is_rounded, late) for late in (0, 1)]
+
+    for found in run_together(size, twice):
+        assert {one.dtype for one in found} == {alone.dtype}
+        assert {one.tobytes() for one in found} == {alone.tobytes()}
 
 
 @pytest.mark.parametrize(("dtype", "is_rounded"), [("float32", False), ("float64", False), ("float32", True)])
@@ -71,8 +88,9 @@ def test_the_sum_in_shared_memory_has_the_bits_of_one_process(dtype, is_rounded,
     def both(communicator):
         exchange = OverMPI(communicator)
         exchange.board = Board(ThreadWindows(communicator), least=0)
+        late = [combined(exchange, parts, length, dtype, is_rounded, True).tobytes() for _ in range(2)]
         twice = [combined(exchange, parts, length, dtype, is_rounded) for _ in range(2)]
-        assert twice[0].tobytes() == twice[1].tobytes()
+        assert {*late} == {twice[0].tobytes()} == {twice[1].tobytes()}
         return twice[1]
 
     for found in run_together(size, both):

@@ -5,6 +5,7 @@ the result. A `Program` holds no arrays and no code: it can be printed, compared
 running.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -111,6 +112,18 @@ class Program:
         kept = set(self.outputs.values())
         uses = {name: i for i, op in enumerate(self.operations) for name in (*op.outputs, *op.inputs)}
         return {n: i for n, i in uses.items() if n not in kept and self.buffers[n].role == "value"}
+
+    def digest(self) -> str:
+        """Of what it computes and gives, whatever the names of that."""
+        numbers = {name: number for number, name in enumerate(self.buffers)}
+        found = hashlib.blake2b(digest_size=16)
+        for buffer in self.buffers.values():
+            found.update(f"{buffer.shape} {buffer.dtype} {buffer.role};".encode())
+        for op in self.operations:
+            ends = [[numbers[name] for name in names] for names in (op.inputs, op.outputs)]
+            found.update(f"{op.operator} {ends} {sorted(op.attrs.items())} {op.phase};".encode())
+        found.update(repr(sorted(numbers[name] for name in self.outputs.values())).encode())
+        return found.hexdigest()
 
     def explain(self) -> str:
         """The program as text: one line an operation, grouped by phase, with its layer and who rewrote it."""

@@ -60,6 +60,7 @@ def end_all(code: int) -> None:
         time.sleep(_ON_ITS_WAY)
         _say_nothing_more()
         _communicator.Abort(code)
+        os._exit(code)  # NOTE: MPI's call may come back before its starter ends this process, too
 
 
 def _say_nothing_more() -> None:
@@ -99,5 +100,6 @@ def _wait_for_all(wait: Callable[[], object]) -> None:
     try:
         wait()
     except KernelearnError as error:  # another process waits for this one, which has ended
+        let_first_speak()
         sys.stderr.write(f"\n{label()}{error}\n")
         end_all(1)

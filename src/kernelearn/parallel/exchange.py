@@ -17,13 +17,14 @@ import numpy as np
 from kernelearn.errors import KernelearnError, ProcessError
 from kernelearn.parallel import meeting_point
 from kernelearn.parallel.meeting_point import MESSAGE
-from kernelearn.parallel.sending import Plan, Sending, summed
+from kernelearn.parallel.sending import Plan, Sending, add_behind, summed
 from kernelearn.parallel.shared_memory import Board, board_of
 from kernelearn.parallel.tree import Node
 from kernelearn.parallel.waiting import Watch
 
 Vector = np.ndarray[Any, Any]
 
+NOTHING: Mapping[Node, Vector] = {}
 # Bytes of a message's first piece, and of its length in there.
 _HEAD, _LENGTH = 256, 8
 
@@ -68,6 +69,8 @@ class Exchange(Protocol):
         into: Vector,
         has_images: Callable[[Node], bool],
         is_rounded: bool = False,
+        stays: bool = True,
+        behind: Mapping[Node, Vector] = NOTHING,
     ) -> Vector:
         """The sum over all shards, on every process, from the nodes that this one holds.
 
@@ -77,6 +80,9 @@ class Exchange(Protocol):
             into: a vector of the length and type of them; it may be written, and be the result.
             has_images: whether the shards of a node have any, whoever holds it.
             is_rounded: the nodes were rounded to bfloat16, and so are sums: see `rounding`.
+            stays: whether the result is still read when others are combined; it may be memory of all
+                processes if not, and nobody writes it.
+            behind: of some nodes, what is still to be added to the vector above; it may be written.
         """
 
     def sending(
@@ -127,8 +133,11 @@ class Alone:
         into: Vector,
         has_images: Callable[[Node], bool],
         is_rounded: bool = False,
+        stays: bool = True,
+        behind: Mapping[Node, Vector] = NOTHING,
     ) -> Vector:
         """The sum over all shards."""
+        add_behind(nodes, behind, is_rounded)
         return summed(shards, nodes, into, is_rounded)
 
     def sending(
@@ -249,12 +258,15 @@ class OverMPI:
         into: Vector,
         has_images: Callable[[Node], bool],
         is_rounded: bool = False,
+        stays: bool = True,
+        behind: Mapping[Node, Vector] = NOTHING,
     ) -> Vector:
         """The sum over all shards, on every process."""
         self.meet(MESSAGE)
         plan = Plan(shards, self.rank, self.size, has_images, is_rounded)
         if self.board is not None and self.board.fits(plan, into):
-            return self.board.combine(plan, nodes, into)
+            return self.board.combine(plan, nodes, into, stays, behind)
+        add_behind(nodes, behind, is_rounded)
         sending = self._sending(plan, into, [slice(0, len(into))])
         sending.post(nodes)
         return sending.finish()

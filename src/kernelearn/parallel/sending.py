@@ -186,6 +186,14 @@ def summed(shards: int, nodes: Mapping[Node, Vector | None], like: Vector, is_ro
     return np.zeros_like(like) if total is None else total
 
 
+def add_behind(nodes: Mapping[Node, Vector | None], behind: Mapping[Node, Vector], is_rounded: bool) -> None:
+    """Add to nodes what is still to be added to them."""
+    for node, vector in behind.items():
+        first = nodes[node]
+        assert first is not None
+        (rounding.add if is_rounded else _add)(first, vector)
+
+
 def _add(first: Vector, second: Vector) -> Vector:
     with np.errstate(over="ignore", invalid="ignore"):
         first += second

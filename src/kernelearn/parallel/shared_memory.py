@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
+from kernelearn.parallel import rounding
 from kernelearn.parallel.sending import Plan, Wait, summed
 from kernelearn.parallel.tree import Node
 
@@ -123,7 +124,14 @@ class Board:
         self._memory, self._read = [], 0
         self._windows.free()
 
-    def combine(self, plan: Plan, nodes: Mapping[Node, Vector | None], into: Vector) -> Vector:
+    def combine(
+        self,
+        plan: Plan,
+        nodes: Mapping[Node, Vector | None],
+        into: Vector,
+        stays: bool,
+        behind: Mapping[Node, Vector],
+    ) -> Vector:
         """The sum over all shards, on every process; see `Exchange.combine`."""
         held, length = plan.held(), len(into)
         self._leave_alone_what_is_read(into.nbytes * max(map(len, held)))
@@ -133,22 +141,24 @@ class Board:
             for number, node in enumerate(part)
             if plan.has_images(node)
         }
-        first, behind = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))
-        of_others = slice(0, first), slice(behind, length)
+        first, end = (rank * length // plan.size for rank in (plan.rank, plan.rank + 1))
+        of_others = slice(0, first), slice(end, length)
         mine = {node: vector for node, vector in nodes.items() if vector is not None}
         for node, vector in mine.items():
             for part in of_others:
-                np.copyto(places[node][part], vector[part])
+                _put(plan, vector[part], behind[node][part] if node in behind else None, places[node][part])
         total = self._sum(into)
         self._windows.wait()
         # What this process adds up it has itself, of its own nodes.
         every = {node: mine.get(node, places.get(node)) for one in held for node in one}
-        for start in range(first, behind, CHUNK):
-            part = slice(start, min(start + CHUNK, behind))
-            found = {node: None if one is None else one[part] for node, one in every.items()}
-            np.copyto(total[part], summed(plan.shards, found, into[part], plan.is_rounded))
-            np.copyto(into[part], total[part])
+        for start in range(first, end, CHUNK):
+            part = slice(start, min(start + CHUNK, end))
+            _sum_into(plan, every, behind, part, total[part])
+            if stays:
+                np.copyto(into[part], total[part])
         self._windows.wait()
+        if not stays:  # others write there when all have come to the next sum
+            return total
         for part in of_others:
             np.copyto(into[part], total[part])
         return into
@@ -167,6 +177,37 @@ class Board:
         """A vector of a process."""
         start = number * like.nbytes
         return self._memory[rank][start : start + like.nbytes].view(like.dtype)
+
+
+def _sum_into(
+    plan: Plan, nodes: Mapping[Node, Vector | None], behind: Mapping[Node, Vector], part: slice, into: Vector
+) -> None:
+    """A part of the sum: of what it reads it writes nothing that would have to go to memory."""
+    there = [node for node, vector in nodes.items() if vector is not None]
+    found: dict[Node, Vector | None] = dict.fromkeys(nodes)
+    for number, node in enumerate(there):
+        vector, second = nodes[node], behind.get(node)
+        assert vector is not None
+        if number == 0 or second is not None:  # all others are added to the first
+            target = into if number == 0 else np.empty_like(into)
+            _put(plan, vector[part], None if second is None else second[part], target)
+            found[node] = target
+        else:
+            found[node] = vector[part]
+    total = summed(plan.shards, found, into, plan.is_rounded)
+    if not there:
+        np.copyto(into, total)
+
+
+def _put(plan: Plan, first: Vector, second: Vector | None, into: Vector) -> None:
+    """Write a sum, or its only part, to where others see it."""
+    if second is None:
+        np.copyto(into, first)
+    elif plan.is_rounded:
+        np.copyto(into, rounding.add(first, second))
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.add(first, second, out=into)
 
 
 def board_of(communicator: Any, wait_for: Wait) -> Board | None:

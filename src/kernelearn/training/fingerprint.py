@@ -65,16 +65,23 @@ def fingerprint(model: TrainerBase, plan: FitPlan) -> Fingerprint:
         "validation": _NONE if validation is None else validation.data.data.fingerprint,
         "validation_steps": _NONE if validation is None else _validation(validation),
         "class_weight": _text(sorted((plan.class_weight or {}).items())),
+        **about_model(model),
+        "batch_size": str(plan.batch_size),
+        "steps_per_epoch": str(plan.steps),
+        "shuffle": str(bool(plan.shuffle)),
+        "seed": _NONE if plan.seed is None else str(plan.seed),
+    }
+
+
+def about_model(model: TrainerBase) -> Fingerprint:
+    """The parts that say what is trained, and how, whatever the data."""
+    return {
         "network": network_fingerprint(model),
         "loss": _text([*map(_objective, model.programs.objectives), *_own_code(model)]),
         "optimizer": _text(_optimizer(model)),
         "learning_rate": rate_text(model.programs.clock(0).learning_rate, model.optimizer),
         "policy": model.policy,
-        "batch_size": str(plan.batch_size),
         "shards": _shards(model),
-        "steps_per_epoch": str(plan.steps),
-        "shuffle": str(bool(plan.shuffle)),
-        "seed": _NONE if plan.seed is None else str(plan.seed),
     }
 
 

@@ -55,7 +55,7 @@ def _fit(model: Trainer, plan: FitPlan, callbacks: Any, verbose: str | int) -> H
         progress.quiet(verbose == 0),
         contextlib.closing(Feed(plan, state, together.rows_read(model, plan.data))) as feed,
     ):
-        together.check_shared(model, lambda: checks.check_fit(model, plan, watchers))
+        together.check_shared(model, watchers, lambda: checks.check_fit(model, plan, watchers))
         model.programs.make_slots(plan.data)
         _train_epochs(model, plan, watchers, feed)
     model.last_step = model.fit_data = model.plan = None
@@ -83,6 +83,7 @@ def _train_epochs(model: Trainer, plan: FitPlan, watchers: CallbackList, feed: F
         together.share_stop(model)
     model.programs.finish_averages()
     watchers.on_train_end(logs)
+    together.end_fit(model)
 
 
 def _validate(model: Trainer, plan: Pass, watchers: CallbackList) -> dict[str, Any]:
@@ -172,14 +173,17 @@ def own_on_batch(
     return run_own(model, kind, batch, seed, model.own_count)
 
 
-def train_on(model: TrainerBase, batch: Batch, seed: int, rows: np.ndarray | None = None) -> float:
+def train_on(
+    model: TrainerBase, batch: Batch, seed: int, rows: np.ndarray | None = None, is_single: bool = False
+) -> float:
     """Run one training step and collect what it gave; its loss.
 
     Args:
         rows: which rows of the data the batch consists of, for the report that a callback asked for.
+        is_single: the batch is from no `fit`.
     """
     model.input_range.train_on(batch)
-    together.follow_first(model)
+    together.begin_step(model, batch, seed, is_single)
     watched = _watched(model, batch)
     clock = model.programs.clock(seed)
     result = model.programs.step_for("train", batch, watched).run(batch, clock)
@@ -189,6 +193,7 @@ def train_on(model: TrainerBase, batch: Batch, seed: int, rows: np.ndarray | Non
     if watched is not None:
         model.last_step = StepReport(loss, clock.learning_rate, batch, rows, result.buffers(watched))
     model.programs.results.add(result, batch)
+    together.end_step(model)
     return loss
 
 

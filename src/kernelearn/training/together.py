@@ -8,15 +8,12 @@ restores or decides is told to the others, so that no clock and no file of their
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kernelearn import config
 from kernelearn.data import Dataset, StreamDataset
@@ -27,7 +24,8 @@ from kernelearn.parallel.meeting_point import EVALUATE
 from kernelearn.parallel.rounding import TRANSPORTS
 from kernelearn.parallel.streams import shared_stream
 from kernelearn.parallel.tree import rows_of, share_of
-from kernelearn.training.fingerprint import differences, network_fingerprint
+from kernelearn.training.fingerprint import network_fingerprint
+from kernelearn.training.methods import alike
 from kernelearn.training.steps.step import Batch, StepResult
 
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ if TYPE_CHECKING:
     from kernelearn.training.plan import Pass
 
 Results = Iterator[tuple[Batch, StepResult]]
+
+# Of models that are trained on single batches: two may be alike in all else.
+_numbers = itertools.count(1)
 
 
 def are_several() -> bool:
@@ -81,10 +82,11 @@ def drop_writers(watchers: CallbackList) -> None:
         watchers.drop(lambda callback: callback.on_first_only)
 
 
-def check_shared(model: TrainerBase, check: Callable[[], None]) -> None:
+def check_shared(model: TrainerBase, watchers: Iterable[Callback], check: Callable[[], None]) -> None:
     """Make sure that the work can be shared, and that all processes train the same in the same way.
 
     Args:
+        watchers: the callbacks.
         check: what each process looks at by itself; where it raises, no process begins.
     Raises: what `check` raised; ArgumentError naming the part that differs, on every process.
     """
@@ -101,8 +103,7 @@ def check_shared(model: TrainerBase, check: Callable[[], None]) -> None:
     failure: Exception | None = None
     try:
         check()
-        epochs = f"{model.plan.initial_epoch} to {model.plan.epochs}" if model.plan else ""
-        said = {**model.training_fingerprint(), "epochs": epochs}
+        said = {**model.training_fingerprint(), **alike.about_fit(model, watchers)}
     except Exception as error:  # told to the others, who would wait for this process
         failure, said = error, {"failure": f"{type(error).__name__}: {error}"}
     found = world.exchange().all_say(said)
@@ -115,15 +116,7 @@ def _check_alike(found: Sequence[dict[str, str]]) -> None:
     for rank, other in enumerate(found):
         if "failure" in other:
             raise ArgumentError(f"Process {rank} cannot begin, so that no other does: {other['failure']}")
-    for rank, other in enumerate(found):
-        parts = differences(found[0], other, None)
-        if found[0]["epochs"] != other["epochs"]:
-            parts.append(f"the epochs ({found[0]['epochs']} and {other['epochs']})")
-        if parts:
-            raise ArgumentError(
-                f"Process {rank} trains something else than process 0; what differs: {'; '.join(parts)}. "
-                "Run the same script with the same data everywhere."
-            )
+    alike.check(found)
 
 
 def share_state(model: TrainerBase, watchers: Iterable[Callback]) -> None:
@@ -141,6 +134,7 @@ def share_state(model: TrainerBase, watchers: Iterable[Callback]) -> None:
         model.stop_training, model.input_range = is_stopped, input_range
         for callback, state in zip(shared, states):
             callback.set_state(state)
+    model.versions = alike.versions(model)
 
 
 def check_same_weights(model: TrainerBase) -> None:
@@ -151,7 +145,7 @@ def check_same_weights(model: TrainerBase) -> None:
     if not are_several():
         return
     # NOTE: what callbacks of the first process did to the model, the others do before the next step.
-    found = world.exchange().all_say(None if model.done_to_first else _digest_of_weights(model))
+    found = world.exchange().all_say(None if model.done_to_first else alike.digest_of_weights(model))
     other = next((rank for rank, digest in enumerate(found) if digest != found[0]), None)
     if found[0] is not None and other is not None:
         raise ArgumentError(
@@ -160,17 +154,18 @@ def check_same_weights(model: TrainerBase) -> None:
         )
 
 
-def _digest_of_weights(model: TrainerBase) -> str:
-    weights = hashlib.blake2b()
-    for weight in model.weights:
-        weights.update(np.ascontiguousarray(weight.numpy()).data)
-    return weights.hexdigest()
-
-
 def begun_outside_of_fit(model: TrainerBase) -> int:
-    """Before a first step on a single batch: weights and optimiser of the first process for all; the seed."""
+    """Before a first step on a single batch: weights and optimiser of the first process for all; the seed.
+
+    Raises: ArgumentError where other processes train another model.
+    """
+    if are_several() and not model.programs.own_steps.has("train"):
+        alike.agree(world.exchange(), alike.about_single(model))
     share_state(model, ())
-    return seed_of(config.next_seed())
+    seed, number = config.next_seed(), next(_numbers)
+    if are_several():
+        seed, model.number = world.exchange().told((seed, number))
+    return int(seed)
 
 
 def share_stop(model: TrainerBase) -> None:
@@ -179,15 +174,46 @@ def share_stop(model: TrainerBase) -> None:
         model.stop_training = bool(world.exchange().told(bool(model.stop_training)))
 
 
-def follow_first(model: TrainerBase) -> None:
-    """Before a step: take over what callbacks of the first process want to see, and did to the model."""
+def begin_step(model: TrainerBase, batch: Batch, seed: int, is_single: bool) -> None:
+    """Make sure that all processes begin the same step; take over what callbacks of the first one want to
+    see, and did to the model.
+
+    Args:
+        is_single: nobody has compared the data that the batch is from.
+    Raises: ArgumentError naming what differs, on every process.
+    """
     done, model.done_to_first = model.done_to_first, []
     if not are_several():
         return
-    model.watched, model.watched_at, done = world.exchange().told((model.watched, model.watched_at, done))
-    if not world.is_first():
-        for change in done:
+    all_say = world.exchange().all_say
+    parts = alike.about_step(model, batch, model.programs.clock(seed), is_single)
+    of_first = (model.watched, model.watched_at, done) if world.is_first() else None
+    found = all_say((alike.short(parts), alike.versions(model) != model.versions, of_first))
+    model.watched, model.watched_at, done = found[0][2]
+    if done:  # else what was done on the first process differs
+        for change in [] if world.is_first() else done:
             change(model)
+        return
+    if any(has_moved for _, has_moved, _ in found):
+        parts["weights"] = alike.digest_of_weights(model)
+        found = [(one,) for one in all_say(alike.short(parts))]
+    if len({one[0] for one in found}) > 1:
+        alike.check(all_say(alike.details(model, parts)))
+
+
+def end_step(model: TrainerBase) -> None:
+    """From now on nothing but a step moves weights, on one process alone."""
+    if are_several():
+        model.versions = alike.versions(model)
+
+
+def end_fit(model: TrainerBase) -> None:
+    """Make sure that callbacks have set weights behind the last step on all processes alike.
+
+    Raises: ArgumentError on every process.
+    """
+    if are_several() and any(world.exchange().all_say(alike.versions(model) != model.versions)):
+        check_same_weights(model)
 
 
 def shared_data(data: Any, what: str) -> Any:
@@ -286,7 +312,7 @@ def shared_pass(model: TrainerBase, plan: Pass, purpose: str) -> Iterator[Sharin
 def _question(model: TrainerBase, plan: Pass) -> bytes:
     """Everything that decides what a pass gives, and what it says."""
     settings = (plan.batch_size, plan.steps, model.policy, model.engine, model.input_range.state())
-    about = (plan.data.fingerprint, network_fingerprint(model), settings, _digest_of_weights(model))
+    about = (plan.data.fingerprint, network_fingerprint(model), settings, alike.digest_of_weights(model))
     return repr(about).encode()
 
 

@@ -79,6 +79,8 @@ class TrainerBase(Overridable, keras_names.TrainerNames):
         self.watched_at: dict[str, Signature] = {}
         self.done_to_first: list[Callable[[Any], None]] = []
         self._seed: int | None = None
+        self.number = 0  # of those that several processes train on single batches, in turn
+        self.versions = 0  # of weights behind the last step, see `together`
         self._breaks = 0  # of steps, when the seed was drawn
         self.own_count = 0
         self.input_range = InputRange()

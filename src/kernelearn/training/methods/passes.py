@@ -95,7 +95,7 @@ class Passes(TrainerBase):
         with together.working(BATCH):
             seed = self.train_seed()
             self.programs.results.reset()
-            loop.train_on(self, batch, seed)
+            loop.train_on(self, batch, seed, is_single=True)
         return _returned(self.results(), return_dict)
 
     def test_on_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,11 @@ class CutSegment:
     parts: Sequence[Part]
     rest: Executable
     still: Executable
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of what it computes."""
+        return self.segment.program.digest()
 
 
 def cut_segments(step: OwnStep, shards: Shards) -> list[CutSegment]:

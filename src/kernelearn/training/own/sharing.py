@@ -18,6 +18,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.parallel.tree import Node, cover, rows_of, share_of, value_of
+from kernelearn.training.methods import alike
 from kernelearn.training.own.afterwards import Output
 from kernelearn.training.own.forms import put_together, taken_apart
 from kernelearn.training.own.functions import SIGNATURES_KEPT, OwnFunction
@@ -52,6 +53,7 @@ class InShards:
         Raises: ArgumentError where shards do not have the same in common, see `cut_segments`.
         """
         run = _Run(self, args, seed, number)
+        run.check_alike((seed, number))
         for at in range(len(run.like)):
             run.segment(at)
         return run.result()
@@ -76,7 +78,7 @@ class _Run:
     def __init__(self, owner: InShards, args: tuple[Any, ...], seed: int, number: int) -> None:
         self.owner, self.shards = owner, owner.shards
         given, form = taken_apart(args)
-        self.rows = _rows(given, owner.function.name)
+        self.given, self.rows = given, _rows(given, owner.function.name)
         count, exchange = self.shards.count, self.shards.exchange
         self.filled = [one for one in range(count) if self._taken(one).stop > self._taken(one).start]
         self.own = share_of(exchange.rank, exchange.size, count)
@@ -94,6 +96,18 @@ class _Run:
         self.like = owner.cut(self.first)
         for step in {id(self.steps[shard]): self.steps[shard] for shard in self.values}.values():
             self._check_like_first(owner.cut(step))
+
+    def check_alike(self, clock: tuple[int, int]) -> None:
+        """Make sure that all processes run the same step on the same.
+
+        Raises: ArgumentError on every process.
+        """
+        exchange = self.shards.exchange
+        if exchange.size > 1:
+            arrays = [leaf for leaf in self.given if isinstance(leaf, np.ndarray)]
+            clocks = [self.first.clock(cut.segment) for cut in self.like]
+            programs = [str(self.shards.count), *(cut.digest for cut in self.like)]
+            alike.agree(exchange, alike.about_own_step(arrays, [clock, clocks], programs))
 
     def _taken(self, shard: int) -> slice:
         return rows_of(shard, self.shards.count, self.rows)

@@ -163,6 +163,11 @@ class Programs(Compiled):
         key = (kind, positions, frozenset(buffers.items()))
         return self._steps.step(signature, key, lambda: step.keeping(buffers))
 
+    def digest_for(self, batch: Batch) -> str:
+        """Of what the training step for a batch computes."""
+        positions = batch.weighted_positions(len(self.objectives))
+        return self._made_for(batch.rows, self.signature(batch), "train", positions)[1].digest
+
     def _made_for(
         self, rows: int, signature: Signature, kind: str, positions: tuple[int, ...]
     ) -> tuple[Signature, StepProgram]:

@@ -115,17 +115,26 @@ class Running:
         count, exchange = self.shards.count, self.shards.exchange
         sums = TreeSums(self, stage, layout)
         own = list(cover((0, count), share_of(exchange.rank, exchange.size, count)))
+        seconds: dict[Node, Vectors] = {}
         pieces = self.parts.pieces if stage == len(self.parts.on_the_way) else []
         if pieces:
             nodes, sent = self._sent(own, sums, pieces)
         else:
-            nodes, sent = {node: sums.node(node) for node in own}, {}
+            nodes, sent = {}, {}
+            for node in own:
+                nodes[node], second = sums.halves(node)
+                if second is not None:
+                    seconds[node] = second
 
         def of_all(kind: str) -> np.ndarray:
             if kind in sent:
                 return sent[kind].finish()
             held = {node: None if vectors is None else vectors[kind] for node, vectors in nodes.items()}
-            return exchange.combine(count, held, self.lend(layout, kind), self.has_images, kind == BFLOAT16)
+            behind = {node: vectors[kind] for node, vectors in seconds.items()}
+            # NOTE: nothing is combined between the last of all and the update that reads it.
+            stays = stage < len(self.parts.on_the_way) or kind != layout.by_length()[-1]
+            into = self.lend(layout, kind)
+            return exchange.combine(count, held, into, self.has_images, kind == BFLOAT16, stays, behind)
 
         return layout.arrays(of_all)
 

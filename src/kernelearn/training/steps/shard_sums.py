@@ -153,14 +153,18 @@ class Layout:
         """Label -> array, in the vector of each kind.
 
         Args:
-            combined: kind -> the vector.
+            combined: kind -> the vector; asked for the longest last.
         """
         return {
             label: vector[start:end].reshape(shape)
-            for kind, places in self.places.items()
+            for kind in self.by_length()
             for vector in (combined(kind),)
-            for label, shape, start, end, _ in places
+            for label, shape, start, end, _ in self.places[kind]
         }
+
+    def by_length(self) -> list[str]:
+        """The kinds, that of the longest vector last."""
+        return sorted(self.places, key=lambda kind: self.places[kind][-1].end)
 
 
 class Lender:

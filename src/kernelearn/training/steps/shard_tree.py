@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from kernelearn.parallel.tree import Node, before_last, value_of
+from kernelearn.parallel.tree import Node, before_last, halves, value_of
 from kernelearn.training.steps.adding import sums_in
 from kernelearn.training.steps.shard_sums import Layout, Piece, Vectors
 from kernelearn.training.steps.step import Arrays
@@ -29,6 +29,15 @@ class TreeSums:
     def node(self, node: Node) -> Vectors | None:
         """The sum of a node; None without images."""
         return value_of(node, self._of, self._joined, self._with_one)
+
+    def halves(self, node: Node) -> tuple[Vectors | None, Vectors | None]:
+        """The sum of a node, or of its two halves where these are still to be added: that is done where the
+        sum is read anyway.
+        """
+        if node[1] - node[0] == 1 or (parts := halves(node))[1][1] - parts[1][0] == 1:
+            return self.node(node), None
+        first, second = (self.node(part) for part in parts)
+        return (second, None) if first is None else (first, second)
 
     def ending(self, node: Node, pieces: Sequence[Piece], post: _Post) -> Vectors | None:
         """The sum of a node, whose pieces are posted while its last shard is computed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,11 @@ class StepProgram:
     def program(self) -> Program:
         """What the step computes, to print or inspect."""
         return self.executable.program
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of what the step computes."""
+        return self.program.digest()
 
     @property
     def variables(self) -> Mapping[str, Variable]:
