@@ -630,4 +630,4 @@ def test_the_benchmark_tells_what_watching_costs(name):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     row = done.stdout.splitlines()[-1]
-    assert row.startswith(f"| {name}") and row.count("|") == 10 and "%" in row, done.stdout
+    assert row.startswith(f"| {name}") and row.count("|") == 11 and "%" in row, done.stdout
