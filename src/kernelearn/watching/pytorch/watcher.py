@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
+from kernelearn.recording.arguments import checked_flag
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
@@ -84,11 +85,14 @@ def watch(
     require("torch", _PURPOSE)
     maps = 0 if probe_images is None else maps_every
     opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names)
+    checked_flag("watch", "hold_model", hold_model)
     checks.check_module(module)
     trained = Trained(module, optimizer)
     checks.check_optimizer(trained.optimizer, trained.names)
     if criterion is not None:
         checks.check_criterion(criterion)
+    if loader is not None:
+        checks.check_loader(loader)
     if checks.processes(module)[0]:  # every process trains; the first one records
         return Watcher(trained, None, None, None)
     probing = None
