@@ -1,10 +1,10 @@
-"""What watching a training in PyTorch or Keras costs: trainings with and without it, step by step in turn.
+"""What watching a training in PyTorch or Keras costs: trainings with and without it, in turn.
 
     python benchmarks/watching.py lenet resnet20 dense keras
     python benchmarks/watching.py lenet --seconds 20 --steps 60       a short training
     KERAS_BACKEND=jax python benchmarks/watching.py keras
 
-Each network is trained in five ways, from the same weights, a step of each at a time and in any order, so
+Each network is trained in five ways, from the same weights, some steps of each at a time and in any order, so
 that all meet the same machine: as it is, twice ("again" tells how far two equal ones are apart: the noise);
 watched with the usual settings; watched with nothing due behind the first step ("idle": a step that is not
 recorded); and watched, then stopped behind the first step. Told is the time of the processor, one thread,
@@ -54,6 +54,8 @@ BACKEND = os.environ["KERAS_BACKEND"]
 WAYS = ("plain", "again", "watched", "idle", "stopped")
 # Steps that fill caches: in the sums, but in no median.
 WARM = 8
+# Steps that a training does when it is its turn: a training of its own finds its caches as it has left them.
+TURN = 8
 # Seconds of the processor: of this thread, where it is the one that computes.
 now = time.thread_time
 
@@ -80,6 +82,7 @@ class Runner:
     apart: float = 0.0
     _began: float = 0.0
     _own: float = 0.0
+    _told: float = 0.0
 
     @property
     def is_watched(self) -> bool:
@@ -107,8 +110,10 @@ class Runner:
     def step_ends(self) -> None:
         """Note it, let the others have their step, and go on."""
         self._own = self.clock()
-        self.seconds.append(self._own - sum(self.seconds))
-        greenlet.getcurrent().parent.switch()
+        self.seconds.append(self._own - self._told)
+        self._told = self._own
+        if len(self.seconds) % TURN == 0 or not self.goes_on:
+            greenlet.getcurrent().parent.switch()
         self._began = now()
 
     def begin(self) -> None:
@@ -138,7 +143,7 @@ def trained(
         if time.process_time() > until:
             done = max(len(runner.seconds) for runner in runners.values())
             for runner in runners.values():
-                runner.steps = min(runner.steps, done + 1)
+                runner.steps = min(runner.steps, done + TURN)
         order.shuffle(waiting)  # each behind each: a step is slower behind one that has filled the caches
         for one in waiting:
             one.switch()

@@ -416,9 +416,39 @@ def test_a_foreign_optimiser_and_a_used_folder_are_refused(folder):
     with pytest.raises(ArgumentError, match=r"optimiser of torch\.optim"):
         watch(module, object(), folder)
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    for wrong in ({"overwrite": "no"}, {"hold_model": "no"}, {"loader": [1]}, {"criterion": F.cross_entropy}):
+        with pytest.raises(ArgumentError, match=f"watch: {next(iter(wrong))} must be"):
+            watch(module, optimizer, folder, **wrong)
+        assert not folder.exists()
     watch(module, optimizer, folder).stop()
     with pytest.raises(ArgumentError, match="overwrite=True"):
         watch(module, optimizer, folder)
+
+
+@pytest.mark.parametrize("notes_at", [(), (17,)])
+def test_steps_that_hooks_sleep_through_are_counted(notes_at, folder):
+    """Batches of many sizes: their images are numbered in the order in which they come."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(module.parameters(), 0.01)
+    rows = [2 + step % 5 for step in range(46)]
+    watcher = watch(module, optimizer, folder, every=20, kernels_every=20, hold_model=False)
+    slept = 0
+    for step, n in enumerate(rows):
+        loss = module(torch.randn(n, 3)).square().sum()
+        loss.backward()
+        if step in notes_at:
+            watcher.note(loss=loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        slept += watcher._passes.is_asleep
+    watcher.stop()
+    run = Run(folder)
+    assert slept > 20 - len(notes_at) * 10
+    assert run.ledger_steps.tolist() == [1, 20, 40] and run.events[-1]["step"] == 46
+    for step in (1, 20, 40):
+        begin = sum(rows[: step - 1])
+        assert run.batch(step).images.tolist() == list(range(begin, begin + rows[step - 1]))
+    assert explain.update_split(run, "0", 40).is_exact
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -630,4 +660,4 @@ def test_the_benchmark_tells_what_watching_costs(name):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     row = done.stdout.splitlines()[-1]
-    assert row.startswith(f"| {name}") and row.count("|") == 10 and "%" in row, done.stdout
+    assert row.startswith(f"| {name}") and row.count("|") == 11 and "%" in row, done.stdout

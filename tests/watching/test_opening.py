@@ -28,6 +28,10 @@ def opened(folder, **options):
         {"run": 3},
         {"run": ""},
         {"class_names": 4},
+        {"class_names": "cats"},
+        {"overwrite": "yes"},
+        {"overwrite": None},
+        {"overwrite": 1},
     ],
     ids=str,
 )

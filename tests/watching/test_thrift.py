@@ -8,6 +8,11 @@ from kernelearn.watching.thrift import Room, Thrift
 from tests.watching.test_book import EVERY, Program
 
 
+@pytest.fixture(autouse=True)
+def hooks_take_nothing_by_themselves(monkeypatch):
+    monkeypatch.setattr("kernelearn.watching.thrift._AROUND", 0.0)
+
+
 class Clock:
     def __init__(self):
         self.now = 0.0

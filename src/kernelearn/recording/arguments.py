@@ -28,6 +28,17 @@ def checked_count(who: str, name: str, value: Any, least: int = 0, meaning: str 
     return int(value)
 
 
+def checked_flag(who: str, name: str, value: Any) -> bool:
+    """True or False; ArgumentError for anything else: "no" would be taken for yes.
+
+    >>> checked_flag("Recorder", "overwrite", np.bool_(True))
+    True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{who}: {name} must be True or False, got {value!r}.")
+    return bool(value)
+
+
 def checked_folder(who: str, name: str, value: Any) -> Path:
     """The folder of a run; ArgumentError for what names none."""
     if not isinstance(value, str | os.PathLike):

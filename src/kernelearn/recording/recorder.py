@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from kernelearn.errors import KernelearnError, StorageError
-from kernelearn.recording.arguments import checked_count, checked_folder
+from kernelearn.recording.arguments import checked_count, checked_flag, checked_folder
 from kernelearn.recording.capture.budgeted_writer import BudgetedWriter
 from kernelearn.recording.capture.opening import AUTOMATIC
 from kernelearn.recording.capture.selection import Selection, layer_of
@@ -105,7 +105,7 @@ class Recorder(Stepping):
         }
         self.layers, self.full_layers, self.probe_images = layers, full_layers, probe_images
         self.max_bytes = count("max_bytes", max_bytes, 1)
-        self.overwrite = overwrite
+        self.overwrite = checked_flag("Recorder", "overwrite", overwrite)
 
     # --- hooks
 

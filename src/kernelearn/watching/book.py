@@ -31,6 +31,8 @@ from kernelearn.watching.thrift import Room, Thrift
 _MARGIN_BYTES = 1_000_000
 # Segments that are begun where other code sets weights: if it does so at every step, events alone tell it.
 _MOST_FOR_CHANGES = 32
+# Steps that pass at most without a look at the time.
+_LONGEST_SLEEP = 64
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -82,6 +84,7 @@ class WatchBook:
         self.step = 0
         self._thrift, self._dues = Thrift(), Dues(frozenset(automatic))
         self._automatic, self._used_before = tuple(automatic), 0
+        self._waits = False  # whether the next steps have no room for what may wait
         self.due: frozenset[Stream] = self._dues.of(1, self._writer.schedule, Room.ALL)
         self.is_ledger_due, self.has_begun = Stream.LEDGER in self.due, False
         self._whole_at = self._weights_at = -1
@@ -234,6 +237,26 @@ class WatchBook:
         self._seen += rows
         self._go_on()
 
+    @property
+    def free_steps(self) -> int:
+        """Steps that come of which nothing is due: they are told together, by `slept`."""
+        if self.due or not self.has_begun:
+            return 0
+        free = min(self._dues.free_behind(self.step), _LONGEST_SLEEP)
+        return max(min(free, self._thrift.steps_without_room) if self._waits else free, 0)
+
+    def slept(self, steps: int, rows: int) -> None:
+        """So many steps were done since the last one that was told.
+
+        Args:
+            rows: images in their batches, together.
+        """
+        self._seen += rows
+        self.step += steps
+        self._writer.timer.slept(steps)
+        self._thrift.slept(steps)
+        self._see_what_is_due()
+
     def _go_on(self) -> None:
         """To the next step: what is due of it."""
         book = self._writer
@@ -246,7 +269,13 @@ class WatchBook:
                 book.look_ahead(self.step, None, None)
         size = book.used - self._used_before if self.due else 0
         self._thrift.leave(size, not self.is_ledger_due)
+        self._see_what_is_due()
+
+    def _see_what_is_due(self) -> None:
+        """Of the next step, and whether there is room behind it."""
+        book = self._writer
         room = self._thrift.room if self.has_begun else Room.ALL
+        self._waits = room == Room.NOTHING
         self.due = self._dues.of(self.step + 1, book.schedule, room)
         self.is_ledger_due = bool(self.due) and Stream.LEDGER in self.due
 

@@ -8,6 +8,7 @@ from kernelearn.recording.schedule import Schedule, Stream
 from kernelearn.watching.thrift import Room
 
 _NOTHING: frozenset[Stream] = frozenset()
+_FAR = 2**30
 
 
 class Dues:
@@ -43,6 +44,11 @@ class Dues:
 
     def _due(self, step: int) -> frozenset[Stream]:
         return self._schedules[self._now].due(step, self._schedules[self._then])
+
+    def free_behind(self, step: int) -> int:
+        """Steps behind a step of which nothing is due: with any room, or with none if there was none last."""
+        strides = self._strides[Room.ALL if self._then else Room.NOTHING]
+        return min((stride - step % stride - 2 for stride in strides), default=_FAR)
 
     def is_beside_ledger(self, step: int) -> bool:
         """Whether a step or the one behind it has a ledger; of the step that was asked for last."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kernelearn.errors import ArgumentError, KernelearnError
-from kernelearn.recording.arguments import checked_count, checked_folder
+from kernelearn.recording.arguments import checked_count, checked_flag, checked_folder
 from kernelearn.recording.capture.selection import chosen_layers, sizes_of_layers
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
@@ -53,7 +53,9 @@ class Opening:
                 checked_count(self.who, name, getattr(self, name), 0, _OF_STRIDES)
         checked_count(self.who, "max_bytes", self.max_bytes, 1)
         checked_folder(self.who, "run", self.run)
-        if self.class_names is not None and not hasattr(self.class_names, "__iter__"):
+        checked_flag(self.who, "overwrite", self.overwrite)
+        is_list = hasattr(self.class_names, "__iter__") and not isinstance(self.class_names, str | bytes)
+        if self.class_names is not None and not is_list:
             raise ArgumentError(f"{self.who}: class_names must be names, got {self.class_names!r}.")
 
     @property

@@ -32,6 +32,8 @@ _FEW, _LOST_BEHIND = 8, 0.5
 _END, _END_OF_RECORD = 0.02, 2e-5
 # The part of what is earned that weights may take, where anything else waits for its time, too.
 _OF_WEIGHTS = 0.6
+# Seconds of a step that calling the hooks takes, outside of what they tell.
+_AROUND = 3e-5
 # A step that takes so many times as long as others is no training: a validation, a pause at the keyboard.
 _LONGEST = 32
 
@@ -100,7 +102,7 @@ class Thrift:
         self._arrived = self.now()
         aside, record = self._aside, self._record
         self._aside = self._record = 0.0
-        self.spent += aside
+        self.spent += aside + _AROUND
         if self._left is None:
             return
         gap = max(self._arrived - self._left - aside, 0.0)
@@ -134,6 +136,22 @@ class Thrift:
             self._of_weights += took if is_light else 0.0
             self._records += 1
             self._written, self._in_writing = self._written + size, self._in_writing + took
+
+    def slept(self, steps: int) -> None:
+        """So many steps were done of which nobody told."""
+        now, record = self.now(), self._record
+        self._steps += steps
+        self._record, self._aside = 0.0, 0.0
+        around = steps * _AROUND
+        lost = self._lost_behind(record) if record else 0.0
+        self.spent += around + lost
+        if self._left is not None:
+            seconds = max(now - self._left - around - lost, 0.0)
+            if self._gaps:
+                seconds = min(seconds, (2 * steps + _LONGEST) * statistics.median(self._gaps))
+            self.trained += seconds
+            self._gaps.append(seconds / steps)
+        self._left = now
 
     def _lost_behind(self, record: float) -> float:
         """What a step behind a record loses."""
@@ -169,6 +187,18 @@ class Thrift:
             return Room.ALL
         part = _OF_WEIGHTS if everything > weights else 1.0
         return Room.WEIGHTS if self._of_weights + self._cost(weights) <= part * others else Room.NOTHING
+
+    @property
+    def steps_without_room(self) -> int:
+        """Steps that are sure to come before there is room, as long as steps have been so far."""
+        earned = self._earned
+        if not earned:
+            return 0
+        weights, everything, _ = self._bytes
+        part = _OF_WEIGHTS if everything > weights else 1.0
+        others = earned - self.owed - (self.spent - self._of_weights)
+        missing = max(self._of_weights - others, (self._of_weights + self._cost(weights)) / part - others)
+        return int(missing / earned * self._steps) if missing > 0 else 0
 
     def has_room_for(self, size: float) -> bool:
         """Whether there is time for a record of so many bytes."""

@@ -76,6 +76,13 @@ class StepTimer:
         self._next = 2 * self._count
         return bool(self._steps)
 
+    def slept(self, steps: int) -> None:
+        """So many steps were done of which nobody told."""
+        now = self._clock()
+        if self._left is not None:
+            self._steps.append((now - self._left) / steps)
+        self._left, self._count = now, self._count + steps
+
     @property
     def step_seconds(self) -> float:
         """Time of a training step without its recording."""

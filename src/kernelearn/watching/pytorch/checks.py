@@ -57,6 +57,15 @@ def check_criterion(criterion: Any) -> None:
         )
 
 
+def check_loader(loader: Any) -> None:
+    """Raise ArgumentError for one that does not know the numbers of its images."""
+    if not (hasattr(loader, "images") and hasattr(loader, "epoch")):
+        raise ArgumentError(
+            f"watch: loader must be a NumberedLoader, got {type(loader).__name__}. Write loader = "
+            "kernelearn.watching.NumberedLoader(loader), and go through that one in the loop."
+        )
+
+
 def processes(module: Any) -> tuple[int, float]:
     """(rank, 1 / number of processes) of a module that is trained by several; (0, 1) for others."""
     import torch

@@ -33,6 +33,7 @@ class Passes:
         has_looked: whether its gradients were read: its optimiser asks for them more than once.
         is_compiled: whether compiled code hides what the module does.
         keeps_example: whether to keep what the module is called with.
+        is_asleep: whether nothing is looked at, and images are counted alone.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Passes:
         self._keeps_inputs = False
         self.step, self.has_looked, self.keeps_example = Step(), False, False
         self.is_compiled = compiled.is_compiled(trained.module)
+        self.is_asleep, self._slept_rows = False, 0
 
     def hook(self, criterion: Any) -> None:
         """Begin."""
-        forward = self._guard(self._after_forward)
+        self._look_at_forward = self._guard(self._after_forward)
+        forward = Hook(self._pass_done)
         self._handles.append(self._trained.module.register_forward_hook(forward, with_kwargs=True))
         if criterion is not None:
             self._handles.append(criterion.register_forward_hook(self._guard(self._after_loss)))
@@ -76,6 +79,29 @@ class Passes:
         for handle in self._of_step:
             handle.remove()
         self._of_step = []
+
+    # --- asleep
+
+    def _pass_done(self, module: Any, arguments: Any, options: Any, outputs: Any) -> None:
+        """A forward pass was done: asleep, its images are counted where one tensor gave one tensor."""
+        if self.is_asleep and arguments:
+            shape = getattr(arguments[0], "shape", None)
+            if shape and getattr(outputs, "grad_fn", None) is not None:
+                self.step.rows += shape[0]
+                return
+        self._look_at_forward(module, arguments, options, outputs)
+
+    def next_asleep(self) -> None:
+        """A step was done asleep."""
+        self._slept_rows += self.step.rows
+        self.step.rows = 0
+        if self.step.passes or self.step.images or self.step.unmatched:
+            self.forget_step()
+
+    def wake(self) -> int:
+        """Look again; gives the number of images of the steps that were slept."""
+        rows, self._slept_rows, self.is_asleep = self._slept_rows, 0, False
+        return rows
 
     # --- what went forward
 

@@ -5,7 +5,9 @@
     optimizer.step, before   gradients as they reach the optimiser; weights are still those before the update
     optimizer.step, after    weights and the optimiser's arrays; everything is written
 
-On all other steps the hooks count images, and see that nothing is due.
+On all other steps the hooks count images, and see that nothing is due. Where it is known that nothing will be
+due for some steps, and nobody tells of losses or images, they count steps and images alone: code that is not
+in the caches takes many times as long as a loop of it does (`_sleep`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn._optional import require
+from kernelearn.recording.arguments import checked_flag
 from kernelearn.recording.schedule import Stream
 from kernelearn.storage import PathLike
 from kernelearn.watching.book import WatchBook
@@ -82,11 +85,14 @@ def watch(
     require("torch", _PURPOSE)
     maps = 0 if probe_images is None else maps_every
     opening = Opening("watch", run, every, kernels_every, maps, layers, max_bytes, overwrite, class_names)
+    checked_flag("watch", "hold_model", hold_model)
     checks.check_module(module)
     trained = Trained(module, optimizer)
     checks.check_optimizer(trained.optimizer, trained.names)
     if criterion is not None:
         checks.check_criterion(criterion)
+    if loader is not None:
+        checks.check_loader(loader)
     if checks.processes(module)[0]:  # every process trains; the first one records
         return Watcher(trained, None, None, None)
     probing = None
@@ -117,6 +123,9 @@ class Watcher(Standing):
         self._passes.keeps_example = holds_model
         self._epoch, self._criterion = -1, criterion
         self._handles: list[Any] = []
+        self._before: Any = None  # handle of the hook before an update: not there while it sleeps
+        self._asleep = self._sleeps_for = 0  # steps left, and all of them
+        self._is_told = criterion is not None or loader is not None  # something of every step, from outside
         if book is not None:
             self._hook(criterion)
             self.stand()
@@ -146,6 +155,8 @@ class Watcher(Standing):
         """
         if not self._is_on:
             return
+        self._guarded(self._wake)()
+        self._is_told = True
         step = self._passes.step
         if loss is not None:
             step.losses = [loss.detach() if hasattr(loss, "detach") else float(loss)]
@@ -164,6 +175,8 @@ class Watcher(Standing):
             batch: what the pass was of; its first tensor says how many images, a second one of class numbers
                 what they are.
         """
+        self._guarded(self._wake)()
+        self._is_told = True
         self._counted(self._passes.see_loss)(loss, batch)
 
     def stop(self) -> None:
@@ -181,11 +194,13 @@ class Watcher(Standing):
     def _hook(self, criterion: Any) -> None:
         optimizer = self._trained.optimizer
         self._passes.hook(criterion)
-        self._handles += [
-            optimizer.register_step_pre_hook(self._counted(self._before_step)),
-            optimizer.register_step_post_hook(self._guarded(self._after_update)),
-        ]
+        self._handles.append(optimizer.register_step_post_hook(self._guarded(self._after_update)))
+        self._hook_before()
         self._prepare_next()
+
+    def _hook_before(self) -> None:
+        optimizer = self._trained.optimizer
+        self._before = optimizer.register_step_pre_hook(self._counted(self._before_step))
 
     def _guarded(self, function: Callable[..., Any]) -> Hook:
         """The function, whose errors end the recording and not the training."""
@@ -288,7 +303,34 @@ class Watcher(Standing):
         shapes = {path: seen.shape for path, seen in names.weights().items()}
         book.hold(held.config, shapes, held.compiled)
 
+    def _sleep(self) -> None:
+        """Do as little as possible until something may be due."""
+        assert self._book is not None
+        self._asleep = self._sleeps_for = 0 if self._is_told else self._book.free_steps
+        if self._asleep:
+            self._passes.is_asleep = True
+            self._before.remove()
+            self._before = None
+
+    def _wake(self) -> None:
+        """Tell of the steps that have passed, and look again."""
+        if not self._passes.is_asleep:
+            return
+        done, self._asleep = self._sleeps_for - self._asleep, 0
+        rows = self._passes.wake()
+        self._hook_before()
+        if done:
+            assert self._book is not None
+            self._book.slept(done, rows)
+            self._prepare_next()
+
     def _after_update(self, optimizer: Any, arguments: Any, options: Any) -> None:
+        if self._asleep:
+            self._asleep -= 1
+            self._passes.next_asleep()
+            if not self._asleep:
+                self._wake()
+            return
         book, seen = self._book, self._passes.step.seen
         assert book is not None
         book.arrive()
@@ -298,9 +340,10 @@ class Watcher(Standing):
             book.skip(self._passes.step.rows)
         else:
             book.record(self._passes.step.complete(seen, self._epoch))
+        self._is_told = self._is_told or bool(self._passes.step.losses)
         self._passes.forget_step()
-        if self._passes.is_compiled:
-            self._prepare_next()
+        self._prepare_next()
+        self._sleep()
 
     def _begin_epoch(self, epoch: int) -> None:
         if epoch != self._epoch and self._epoch >= 0 and self._book is not None:
@@ -324,12 +367,19 @@ class Watcher(Standing):
         """End the recording: all hooks are removed, the files are closed; twice does no harm."""
         if not self._is_on:
             return
-        self._is_on = False
-        self._passes.unhook()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        if self._passes.is_compiled:
-            compiled.run_eagerly(False)
+        try:
+            self._wake()
+        finally:
+            self._is_on = False
+            self._unhook()
         if self._book is not None:
             self._book.close(kind)
+
+    def _unhook(self) -> None:
+        self._passes.unhook()
+        for handle in (*self._handles, self._before):
+            if handle is not None:
+                handle.remove()
+        self._handles, self._before = [], None
+        if self._passes.is_compiled:
+            compiled.run_eagerly(False)
