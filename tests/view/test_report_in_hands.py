@@ -24,6 +24,7 @@ def opened(browser, address):
     """A page at 1280 x 800 without motion, whose errors and requests fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page = context.new_page()
+    page.set_default_timeout(60_000)
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -167,7 +168,7 @@ def test_it_plays_when_first_seen_unless_motion_is_unwanted(browser, address):
             "document.querySelector('#kernels .tiles').scrollIntoView({behavior: 'instant', block: 'center'})"
         )
         if is_moving:
-            assert any(moved(page) for _ in range(100))
+            assert any(moved(page) for _ in range(600))
             now = page.locator("th.now").first.text_content()
             assert now.startswith("step ")
         else:
