@@ -19,9 +19,9 @@ def address(recorded, tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture
-def opened(browser, address):
-    """A page at 1280 x 800 without motion, whose errors and requests fail the test."""
+@pytest.fixture(scope="module")
+def window(browser):
+    """A page at 1280 x 800 without motion, and its errors and requests."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -31,9 +31,19 @@ def opened(browser, address):
     page.on(
         "request", lambda one: wrong.append(one.url) if not one.url.startswith(("file:", "data:")) else None
     )
+    yield page, wrong
+    context.close()
+
+
+@pytest.fixture
+def opened(window, address):
+    """The report as it opens; errors and requests fail the test. A window for each test would cost a second."""
+    page, wrong = window
+    wrong.clear()
+    page.mouse.move(0, 0)
+    page.goto("about:blank")
     page.goto(address)
     yield page
-    context.close()
     assert wrong == []
 
 
