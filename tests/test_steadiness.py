@@ -48,11 +48,13 @@ def hurried(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Calls that give up what they wait for before a busy machine had time for it."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         given = [keyword.value for keyword in call.keywords if keyword.arg == "timeout"]
-        if isinstance(call.func, ast.Attribute) and call.func.attr in ("join", "wait"):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name in ("join", "wait"):
             given += call.args
+        least = PATIENCE * 1000 if name.startswith("wait_for") else PATIENCE  # a browser counts milliseconds
         for value in given:
             number = value.value if isinstance(value, ast.Constant) else None
-            if isinstance(number, int | float) and number < PATIENCE:
+            if isinstance(number, int | float) and number < least:
                 yield call.lineno, f"{ast.unparse(call)}: wait for {PATIENCE} seconds or longer"
 
 
@@ -79,6 +81,7 @@ def test_no_test_depends_on_what_else_the_machine_does(rule, sign):
         (counted, "def t():\n with pytest.warns(UserWarning) as w:\n  f()\n assert len(texts(w)) == 1", 0),
         (counted, "def t(recwarn):\n assert not recwarn.list", 1),
         (hurried, "process.communicate(timeout=10)", 1),
+        (hurried, "page.wait_for_selector('p', timeout=5000)\npage.wait_for_selector('p', timeout=60000)", 1),
         (hurried, "thread.join(5)\n', '.join(words)\nprocess.wait()\nprocess.wait(120)", 1),
     ],
 )

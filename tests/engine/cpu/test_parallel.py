@@ -1,6 +1,7 @@
 """Compiling in several threads: the same objects, whatever becomes of the helpers; the line of progress."""
 
 import io
+import itertools
 import os
 import threading
 import time
@@ -63,7 +64,7 @@ def workers(monkeypatch):
 
     def slow(text, target):
         found.append(threading.current_thread().name)
-        time.sleep(0.12)
+        time.sleep(0.02)
         return real(text, target)
 
     monkeypatch.setattr(codegen, "compile_object", slow)
@@ -216,8 +217,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A terminal as stderr, and no patience."""
+    """A terminal as stderr, no patience, and a second between two looks at the clock."""
     monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     threads.set_num_threads(1)
     screen = Terminal()
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=screen))
