@@ -351,6 +351,91 @@ def test_layers_of_transformers():
     assert not share.refused and share.taken > 60
 
 
+class Sequences(torch.nn.Module):
+    """Words or vectors with their places in front, and the ends that such models have."""
+
+    def __init__(self, dropout=0.0, words=None):
+        super().__init__()
+        self.embed = torch.nn.Embedding(words, 8) if words else torch.nn.Linear(6, 8)
+        self.places = torch.nn.Parameter(0.1 * torch.randn(9, 1, 8))
+        self.layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout)
+        self.decode = torch.nn.TransformerDecoderLayer(8, 2, 16, dropout)
+        self.conv, self.head = torch.nn.Conv1d(8, 4, 3), torch.nn.Linear(8, 3)
+
+    def forward(self, x, padding=None):
+        y = self.embed(x) * 2 + self.places[: x.shape[0]]
+        y = self.decode(y[2:], self.layer(y, src_key_padding_mask=padding))
+        maps = torch.relu(self.conv(y.permute(1, 2, 0)))
+        return self.head(y[0]), self.head(y.mean(0)), maps, torch.cat((y, y[..., :] * 2))
+
+
+def test_models_whose_images_come_second():
+    torch.manual_seed(0)
+    module, share = Sequences(), Share()
+    ours, eager, share = compared(module, [torch.randn(7, 4, 6)])
+    assert not wrong(ours, eager)
+    assert not share.refused and share.left.keys().isdisjoint(INSIDE - {"aten.transpose.int"}), share.left
+
+
+class Inside(torch.nn.Module):
+    """Images in front outside; inside, places in front of them, and queries, keys and values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.qkv, self.head = (
+            torch.nn.Conv2d(3, 8, 2, 2),
+            torch.nn.Linear(8, 24),
+            torch.nn.Linear(8, 3),
+        )
+        self.layer = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.3)
+
+    def forward(self, x):
+        y = self.layer(self.conv(x).flatten(2).permute(2, 0, 1)).permute(1, 0, 2)
+        n, places, _ = y.shape
+        q, k, v = self.qkv(y).reshape(n, places, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        z = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.head(y + z.transpose(1, 2).reshape(n, places, 8)).view(n, -1)
+
+
+def test_images_that_are_not_in_front_for_a_while():
+    torch.manual_seed(0)
+    ours, eager, share = compared(Inside(), [torch.randn(4, 3, 6, 6)], seed=2)
+    assert not wrong(ours, eager)
+    assert not share.refused and share.left.keys().isdisjoint({*INSIDE, "aten.unbind.int"}), share.left
+
+
+def test_any_number_of_images_that_come_second():
+    torch.manual_seed(0)
+    module, share = Sequences(dropout=0.3, words=11), Share()
+    called = on_engine(module, share)
+    for count in (4, 6, 3, 7):
+        words = torch.randint(11, (7, count))
+        found = []
+        for function in (called, module):
+            torch.manual_seed(count)
+            module.zero_grad()
+            results = function(words)
+            sum(y.square().mean() for y in results).backward()
+            found.append((*results, *(p.grad.clone() for p in module.parameters())))
+            assert [y.stride() for y in results] == [y.stride() for y in found[0][: len(results)]]
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    assert share.graphs == 2 and not share.refused
+    called(words, torch.arange(7).repeat(count, 1) > 5)
+    module.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(called(words), module(words))
+    assert not share.refused
+
+
+def test_dropout_behind_attention_draws_what_eager_draws():
+    """What attention gives lies in memory in an order that is not that of its axes."""
+    torch.manual_seed(0)
+    module = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.3, batch_first=True)
+    ours, eager, share = compared(module, [torch.randn(4, 5, 8)], seed=3)
+    assert not wrong(ours, eager)
+    assert not share.refused
+
+
 def test_sums_that_are_left_as_they_are():
     sizes = {"n": 3, "c": 4, "h": 4, "w": 4, "k": 2, "d": 3, "i": 4, "j": 4, "1": 1}
     given = {

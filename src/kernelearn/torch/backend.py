@@ -15,7 +15,6 @@ from kernelearn.torch.graphs.splitting import compile_parts, has_parts
 from kernelearn.torch.measuring import check_options, is_wanted
 from kernelearn.torch.passes import warn_once
 from kernelearn.torch.translation import load_families
-from kernelearn.torch.translation.region import is_batched
 from kernelearn.torch.translation.table import CannotTranslate, reason_of
 
 # Told of each graph: what runs in its place, or why nothing does.
@@ -71,11 +70,11 @@ def _refuse_open_maps(example_inputs: Sequence[Any]) -> None:
 def _either(gm: GraphModule, captured: Captured, assembled: Assembled) -> Callable[..., Any]:
     """What runs in place of a graph; the graph as it was where PyTorch is faster in all regions."""
     choices = [region.choice for region in assembled.regions]
-    counted = next(i for i, node in enumerate(captured.inputs) if is_batched(node))
+    counted, axis = captured.counted
     plain, ours = gm.forward, assembled.module.forward
 
     def forward(*inputs: Any) -> Any:
-        key = inputs[counted].shape[0], torch.get_num_threads()
+        key = inputs[counted].shape[axis], torch.get_num_threads()
         return (plain if all(choice.left.get(key) for choice in choices) else ours)(*inputs)
 
     return forward

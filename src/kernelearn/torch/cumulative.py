@@ -30,19 +30,25 @@ class Cumulative:
     def as_numbers(self) -> Iterator[None]:
         """While it lasts, a forward pass in training has no number to read; each layer is used once in it."""
         layers = [layer for layer in self._layers if layer.training and layer.running_mean is not None]
-        averages = [each for layer in layers for each in (layer.running_mean, layer.running_var)]
-        before = [each.clone() for each in averages]
-        counters = [layer.num_batches_tracked for layer in layers]
-        counts = [int(each) for each in counters]
+        before = [(int(layer.num_batches_tracked), _averages(layer)) for layer in layers]
         for layer in layers:
             layer.momentum = 1.0
         try:
             yield
         finally:
-            for layer in layers:
+            for layer, (count, averages) in zip(layers, before):
                 layer.momentum = None
-            moved = [int(now) > count for now, count in zip(counters, counts)]
-            for i, (average, old) in enumerate(zip(averages, before)):
-                if moved[i // 2]:
-                    with torch.no_grad():
-                        average.copy_(old + (average - old) / counters[i // 2])
+                if int(layer.num_batches_tracked) > count:
+                    _join(layer, averages)
+
+
+def _averages(layer: nn.Module) -> list[torch.Tensor]:
+    """Copies of a layer's averages."""
+    return [layer.running_mean.clone(), layer.running_var.clone()]  # type: ignore[operator, union-attr]
+
+
+def _join(layer: nn.Module, averages: list[torch.Tensor]) -> None:
+    """The statistics of a batch are joined with the averages of those before."""
+    with torch.no_grad():
+        for now, old in zip((layer.running_mean, layer.running_var), averages):
+            now.copy_(old + (now - old) / layer.num_batches_tracked)  # type: ignore[operator, union-attr]

@@ -41,6 +41,8 @@ class Bound:
         self, captured: Captured, optimizer: torch.optim.Optimizer, method: Method, inputs: Sequence[Any]
     ) -> None:
         self.captured, self.optimizer, self.method = captured, optimizer, method
+        if captured.counted[1]:
+            raise CannotTranslate("the first axis does not count images (batch_first=False)")
         groups = {
             id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]
         }

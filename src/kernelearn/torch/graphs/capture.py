@@ -16,8 +16,9 @@ import torch
 import torch.utils._pytree as pytree
 from torch.fx import GraphModule, Node
 
-from kernelearn.torch.graphs import noise
+from kernelearn.torch.graphs import noise, sequences
 from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
+from kernelearn.torch.graphs.sizes import expression, same_size
 from kernelearn.torch.graphs.standins import CARRYING, SINGLE, STANDINS, repeated
 from kernelearn.torch.inside import FunctionalTensor, FunctionalTensorMode, has_changed, make_fx, plain
 from kernelearn.torch.translation.table import CannotTranslate
@@ -45,11 +46,13 @@ class Captured:
         module: gives a list: the results, then the new values of changed inputs.
         results: how many of them are results.
         changed: numbers of the inputs that have new values.
+        counted: an input, and which of its axes counts images.
     """
 
     module: GraphModule
     results: int
     changed: tuple[int, ...]
+    counted: tuple[int, int]
 
     @property
     def inputs(self) -> list[Node]:
@@ -70,22 +73,55 @@ def capture(gm: GraphModule) -> Captured:
 
     Raises: CannotTranslate for a graph that cannot be told apart from its surroundings.
     """
-    placeholders = [node for node in gm.graph.nodes if node.op == "placeholder"]
     _refuse_switches(gm)
-    fakes = _closed(placeholders, [node.meta["example_value"] for node in placeholders])
+    placeholders = [node for node in gm.graph.nodes if node.op == "placeholder"]
+    fakes = [node.meta["example_value"] for node in placeholders]
+    data = [fake for node, fake in zip(placeholders, fakes) if not _is_of_module(node, fake)]
+    images = _number_of_images(data)
+    second = next((size for size in map(_open_second, data) if size is not None), None)
+    if type(images) is int and second is not None:  # a graph of any number of images, if they come second
+        found = _captured(gm, placeholders, [_with_sizes(fake, second) for fake in fakes], must_turn=True)
+        if found is not None:
+            return found
+    # NOTE: programs are made for one size of maps. To ask for another open size is a guard: Dynamo
+    # compiles again for others.
+    found = _captured(gm, placeholders, [_with_sizes(fake, images) for fake in fakes])
+    assert found is not None
+    return found
+
+
+def _open_second(fake: Any) -> Any:
+    """The second size, if it alone is open."""
+    is_open = isinstance(fake, torch.Tensor) and fake.dim() > 1 and type(fake.shape[1]) is not int
+    return fake.shape[1] if is_open and type(fake.shape[0]) is int else None  # type: ignore[union-attr]
+
+
+def _captured(
+    gm: GraphModule, placeholders: Sequence[Node], fakes: Sequence[Any], must_turn: bool = False
+) -> Captured | None:
+    """As `capture`, for inputs of these sizes; None if images have to come second and do not."""
     module, results, changed = _traced(gm, fakes)
-    graph = module.graph
-    for node, source, fake in zip(graph.find_nodes(op="placeholder"), placeholders, fakes):
+    inputs = list(module.graph.find_nodes(op="placeholder"))
+    for node, source, fake in zip(inputs, placeholders, fakes):
         node.meta |= {"val": fake, "of_module": _is_of_module(source, fake)}
-    forget_double_turns(graph)
-    _use_standins(graph)
-    known = _name_sizes(graph)
-    noise.draw_outside(graph, lambda size: size if type(size) is int else known.get(_expression(size)))
-    graph.eliminate_dead_code()
-    _mark(graph)
-    if _repeat_for_images(graph):
-        _mark(graph)
-    captured = Captured(module, results, changed)
+    _use_standins(module.graph)
+    known = _name_sizes(module.graph)
+    noise.draw_outside(module.graph, lambda size: size if type(size) is int else known.get(expression(size)))
+    forget_double_turns(module.graph)  # behind the dropouts, which draw in the order of memory
+    module.graph.eliminate_dead_code()
+    data = [node for node in inputs if not node.meta["of_module"]]
+    module, second = sequences.turned(module, data)
+    if must_turn and second is None:
+        return None
+    images = second or _number_of_images([node.meta["val"] for node in data])
+    _mark(module.graph, images)
+    if _repeat_for_images(module.graph):
+        _mark(module.graph, images)
+    axis = 0 if second is None else 1
+    counted = next(
+        i for i, node in enumerate(inputs) if node in data and _counts(node.meta["val"], images, axis)
+    )
+    captured = Captured(module, results, changed, (counted, axis))
     _compare_needs(gm, captured)
     module.recompile()
     return captured
@@ -109,16 +145,6 @@ def _refuse_switches(gm: GraphModule) -> None:
             raise CannotTranslate(f"the graph switches modes or holds parts of its own ({name})")
 
 
-def _closed(placeholders: Sequence[Node], fakes: Sequence[Any]) -> list[Any]:
-    """Inputs of which only the number of images is open: programs are made for one size of maps.
-
-    To ask for another open size is a guard: Dynamo compiles again for others.
-    """
-    data = [fake for node, fake in zip(placeholders, fakes) if not _is_of_module(node, fake)]
-    images = _number_of_images(data)
-    return [_with_sizes(fake, images) for fake in fakes]
-
-
 def _with_sizes(fake: Any, images: Any) -> Any:
     if isinstance(fake, torch.SymInt):
         return fake if same_size(fake, images) else int(fake)
@@ -137,8 +163,8 @@ def _with_sizes(fake: Any, images: Any) -> Any:
 
 def _has(size: Any, images: Any) -> bool:
     """Whether a number depends on how many images there are."""
-    symbols: frozenset[Any] = getattr(_expression(images), "free_symbols", frozenset())
-    return bool(symbols & _expression(size).free_symbols)
+    symbols: frozenset[Any] = getattr(expression(images), "free_symbols", frozenset())
+    return bool(symbols & expression(size).free_symbols)
 
 
 def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tuple[int, ...]]:
@@ -231,26 +257,15 @@ def _name_sizes(graph: torch.fx.Graph) -> dict[Any, Node]:
 
     Returns: size -> the input.
     """
-    known = {_expression(node.meta["val"]): node for node in graph.find_nodes(op="placeholder")}
+    known = {expression(node.meta["val"]): node for node in graph.find_nodes(op="placeholder")}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sym_size.int):
-        named = known.get(_expression(node.meta.get("val")))
+        named = known.get(expression(node.meta.get("val")))
         if named is not None:
             node.replace_all_uses_with(named)
     return known
 
 
-def _expression(value: Any) -> Any:
-    return value.node.expr if isinstance(value, torch.SymInt) else value if type(value) is int else id(value)
-
-
-def same_size(a: Any, b: Any) -> bool:
-    """Whether two sizes are equal for certain; asking nothing that would be a guard."""
-    return type(a) is type(b) and bool(_expression(a) == _expression(b))
-
-
-def _mark(graph: torch.fx.Graph) -> None:
-    data = [n.meta["val"] for n in graph.find_nodes(op="placeholder") if not n.meta["of_module"]]
-    images = _number_of_images(data)
+def _mark(graph: torch.fx.Graph, images: Any) -> None:
     is_recorded = torch.is_grad_enabled()
     for node in graph.nodes:
         val = node.meta.get("val")
@@ -289,8 +304,8 @@ def _mark_results(node: Node, images: Any) -> None:
         node.meta["batched"] = node.meta["of_images"] and _counts(val, images)
 
 
-def _counts(val: Any, images: Any) -> bool:
-    return isinstance(val, torch.Tensor) and val.dim() > 0 and same_size(val.shape[0], images)
+def _counts(val: Any, images: Any, axis: int = 0) -> bool:
+    return isinstance(val, torch.Tensor) and val.dim() > axis and same_size(val.shape[axis], images)
 
 
 def _number_of_images(data: Sequence[Any]) -> Any:

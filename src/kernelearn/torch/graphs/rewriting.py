@@ -30,9 +30,11 @@ class Rewriting(Interpreter):  # type: ignore[misc]
 
 
 def forget_double_turns(graph: Graph) -> None:
-    """An exchange of two axes and the same once more are nothing."""
+    """An exchange of two axes and the same once more are nothing, with a copy between them, too."""
     for node in list(graph.find_nodes(op="call_function", target=aten.transpose.int)):
         source = node.args[0]
+        if source.target is aten.clone.default:
+            source = source.args[0]
         is_double = source.op == "call_function" and source.target is aten.transpose.int
         if not is_double or _exchanged(node) != _exchanged(source) or graph.output_node() in node.users:
             continue
@@ -99,7 +101,8 @@ def attention(
         found, told = _with_shares(q, k, v, mask, rate, average_attn_weights)
     else:
         found, told = F.scaled_dot_product_attention(q, k, v, mask, rate, is_causal), None
-    return _projected(found, out_proj_weight, out_proj_bias).transpose(0, 1), told
+    # NOTE: it lies in memory as PyTorch's own: dropouts behind it draw in that order.
+    return _projected(found, out_proj_weight, out_proj_bias).transpose(0, 1).contiguous(), told
 
 
 def _one_mask(of_places: Tensor | None, of_images: Tensor | None, heads: int) -> Tensor | None:
