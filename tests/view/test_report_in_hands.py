@@ -37,7 +37,7 @@ def window(browser):
 
 @pytest.fixture
 def opened(window, address):
-    """The report as it opens; errors and requests fail the test. A window for each test would cost a second."""
+    """The report as it opens; errors and requests fail the test. One window: each would cost a second."""
     page, wrong = window
     wrong.clear()
     page.mouse.move(0, 0)
