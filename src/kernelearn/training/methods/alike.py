@@ -158,7 +158,9 @@ def about_single(model: TrainerBase) -> Parts:
 
 def versions(model: TrainerBase) -> int:
     """A number that every change of a weight, or of what the optimizer keeps, raises."""
-    return sum(one.version for one in [*model.weights, *model.programs.slots.values()])
+    # NOTE: each step asks, and it takes long to go through all layers.
+    held = model.programs.held.values() or [*model.weights, *model.programs.slots.values()]
+    return sum(one.version for one in held)
 
 
 def digest_of_weights(model: TrainerBase) -> str:

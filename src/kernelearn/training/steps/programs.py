@@ -246,6 +246,11 @@ class Programs(Compiled):
             average.assign(array)
         self.is_averaged = not self.is_averaged
 
+    @property
+    def held(self) -> Mapping[str, Variable]:
+        """Name -> weight or array of the optimiser, of the training step that was built last."""
+        return self._trained
+
     def finish_averages(self) -> None:
         """Leave moving averages, where the optimiser keeps them, as the weights: a `fit` is over."""
         optimizer = self.compiled_optimizer()
