@@ -202,8 +202,8 @@ def test_a_run_says_which_steps_and_images_it_can_follow(run):
         explain.delta(run, "conv", *data(), step=6, image=absent)
     with pytest.raises(ArgumentError, match="was trained on image"):
         explain.delta(run, "conv", *(part[:5] for part in data()), step=6)
-    with pytest.raises(ArgumentError, match="need the images"):
-        explain.delta(run, "conv", step=6)
+    from_record, known = explain.delta(run, "conv", step=6), explain.delta(run, "conv", *data(), step=6)
+    assert from_record.error == pytest.approx(known.error, rel=1e-4)
     assert explain.unit(run, "conv").step == 8
     with pytest.raises(ArgumentError, match="not among the probe images"):
         explain.unit(run, "conv", image=10_000)

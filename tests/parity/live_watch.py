@@ -570,9 +570,17 @@ def test_steps_are_done_again_from_the_record(folder):
             optimizer.zero_grad()
             criterion(module(x[8 * step : 8 * step + 8]), y[8 * step : 8 * step + 8]).backward()
             optimizer.step()
-    steps = StepReplays(Run(folder))
+    run = Run(folder)
+    steps = StepReplays(run)
     assert steps.steps() == [1, 2, 4]
     steps.at(2)  # compares its errors with those of the record
+    layer = run.layers[0]
+    path = explain.delta(run, layer, step=2)
+    assert path.recorded == pytest.approx(path.error, rel=1e-4, abs=1e-9)
+    images = np.moveaxis(x.numpy(), 1, -1)
+    assert explain.delta(run, layer, images, y.numpy(), step=2).error == pytest.approx(path.error, rel=1e-4)
+    with pytest.raises(ArgumentError, match="in the order in which they came"):
+        explain.delta(run, layer, images[::-1], y.numpy()[::-1], step=2)
 
 
 @pytest.mark.parametrize("clip", [False, True])

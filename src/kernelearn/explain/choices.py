@@ -48,7 +48,7 @@ def ledger_step(run: Run, layer: str, index: Sequence[int], weight: str) -> int:
     steps = run.ledger_steps_of(layer, kernel or weight)
     if not len(steps):
         there = [name for name, own in kernel_layers(run).items() if len(run.ledger_steps_of(name, own))]
-        record = "Record one with Recorder(..., ledger_every=100), or with kernelearn train --record."
+        record = "Record one with Recorder(..., ledger_every=100), train --record, or watch(..., every=100)."
         remedy = f"Layers with one: {', '.join(there)}." if there else record
         raise ArgumentError(f"This run has no ledger of {layer}/{weight}. {remedy}")
     return step_that_moved_most(run, layer, index, weight, steps)

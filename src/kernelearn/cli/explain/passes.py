@@ -119,9 +119,7 @@ def delta(
     source = open_source(run)
     recording = source.recording
     chosen = layer or _first_kernel(recording)
-    found = delta_of(
-        recording, chosen, _training_data(source, data), None, filter, _position(at), image, step
-    )
+    found = delta_of(recording, chosen, _batches(source, data), None, filter, _position(at), image, step)
     sums = [hop.table(top) for hop in found.hops if len(hop.parts) > 1]
     tables = [found.table(), *(sums if path else sums[:1])]
 
@@ -162,7 +160,7 @@ def image(
     from kernelearn.explain.passes.image import image as image_of
 
     source = open_source(run)
-    found = image_of(source.recording, _training_data(source, data), None, image, step)
+    found = image_of(source.recording, _batches(source, data), None, image, step)
 
     def drawn() -> "Figure":
         from kernelearn.view import plot_image_pass
@@ -345,6 +343,12 @@ def _picture(source: "Source", model: Any, image: str | None, data: str | None) 
         raise ArgumentError(f"--image {image}: the data has images 0 to {len(images) - 1}.")
     picture: np.ndarray = images.subset([int(image)]).arrays()[0][0]
     return picture
+
+
+def _batches(source: "Source", data: str | None) -> "Dataset | None":
+    """What a run was trained on; None, which is what its record has of that, where it does not say."""
+    is_elsewhere = data is None and source.training is None
+    return None if is_elsewhere else _training_data(source, data)
 
 
 def _training_data(source: "Source", data: str | None) -> "Dataset":

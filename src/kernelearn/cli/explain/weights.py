@@ -149,7 +149,7 @@ def _strongest(run: Any, known: Any, index: tuple[int, ...]) -> int:
     if not steps:
         raise ArgumentError(
             f"No update of layer {known.layer!r} can be split: gradients and optimiser state are recorded "
-            "with a ledger. Record one with: kernelearn train ... --record"
+            "with a ledger. Record one with: kernelearn train ... --record, or watch(..., every=100)"
         )
     return step_that_moved_most(run, known.layer, index, known.weight, steps)
 

@@ -172,7 +172,7 @@ def delta(
         source: a recorded run; or a model, compiled with a loss.
         layer: a convolution or dense layer that is trained, or has trained layers below it, by path.
         x, y: of a model: one batch, with `sample_weight`. Of a run: the data that it was trained on, as
-            arrays or a Dataset.
+            arrays or a Dataset; None takes what the record has of it.
         filter, at: the unit, as in `unit`; without `at` the one of the channel with the largest error.
         image: row of the image in the batch; of a run, number of the image in the data. None takes the image
             with the largest error.
@@ -191,11 +191,6 @@ def delta(
     """
     if not hasattr(source, "map_steps"):
         return delta_in(replay_training(source, x, y, sample_weight, seed), layer, filter, at, image)
-    if x is None:
-        raise ArgumentError(
-            "The errors of a recorded step need the images that the run was trained on: give x and y, or a "
-            "Dataset as x."
-        )
     chosen = last_replayable(source) if step is None else int(step)
     replay = replay_step(source, chosen, x, y)
     row = None if image is None else row_of(source, chosen, int(image))

@@ -187,12 +187,14 @@ class ImagePass:
         return f"<div>{lines}{''.join(table._repr_html_() for table in tables)}</div>"
 
 
-def image(run: Any, x: Any, y: Any = None, image: int | None = None, step: int | None = None) -> ImagePass:
+def image(
+    run: Any, x: Any = None, y: Any = None, image: int | None = None, step: int | None = None
+) -> ImagePass:
     """One picture through one recorded step: forward, loss, the errors coming back, what it taught.
 
     Args:
         run: a recorded run of a network with one output and one value of the loss for each image.
-        x, y: the data that the run was trained on: arrays, or a Dataset as x.
+        x, y: the data that the run was trained on: arrays, or a Dataset as x. None takes what the record has.
         image: number of an image in the data, one of the batch of the step; None for the one with the largest
             loss.
         step: one before which all weights are recorded; None for the last of those with a ledger.

@@ -58,7 +58,7 @@ class RecordedBatches:
         if factors.labels is None:
             raise ArgumentError("The targets of this run are no class numbers, and so they are not recorded.")
         replay = self._replayed(model, seed, factors.parts[0].x, factors.labels, layer)
-        self._compare(replay, step)
+        self.compare(replay, step)
         return replay
 
     def _first(self) -> tuple[str, str]:
@@ -91,7 +91,7 @@ class RecordedBatches:
         values = {**weights, **needed, **{name: np.asarray(found[name]) for name in wanted}}
         return Replay(program, values, len(labels))
 
-    def _compare(self, replay: Replay, step: int) -> None:
+    def compare(self, replay: Replay, step: int) -> None:
         """Raise ArgumentError where the errors are not those of the record."""
         for layer in self.run.layers:
             name = self.run.about.kernel_name(layer)

@@ -18,6 +18,11 @@ from kernelearn.explain.passes.replay import Replay, replay_training
 from kernelearn.recording.reading.records import steps_in_words
 from kernelearn.recording.run import Run
 
+_IN_ORDER = (
+    "The images of this run are numbered in the order in which they came. Leave the data out (the record is "
+    "used then), or watch with loader=NumberedLoader(...), which knows their numbers in the data."
+)
+
 
 def replay_step(run: Run, step: int, x: Any, y: Any = None) -> Replay:
     """All numbers of one recorded training step.
@@ -69,7 +74,26 @@ class StepReplays:
         if self._record is not None:
             return self._record.replay(model, step, seed)
         images, targets = _rows(self.run, step, *self._data)
-        return replay_training(model, images, targets, seed=seed)
+        replay = replay_training(model, images, targets, seed=seed)
+        if _are_in_order(self.run, step):
+            self._compare(replay, step)
+        return replay
+
+    def _compare(self, replay: Replay, step: int) -> None:
+        """Images that are numbered as they came may be any: the ledger of the step knows.
+
+        Raises: ArgumentError for other images than those of the record.
+        """
+        record = RecordedBatches(self.run)
+        if step not in record.steps():
+            raise ArgumentError(
+                f"Whether step {step} was trained on these images is not known: {_IN_ORDER} Choose a step "
+                f"with a ledger: {steps_in_words(sorted(record.steps()))}."
+            )
+        try:
+            record.compare(replay, step)
+        except ArgumentError as error:
+            raise ArgumentError(f"{error} Are these its images? {_IN_ORDER}") from error
 
     def _check(self, step: int) -> None:
         known = self.steps()
@@ -87,8 +111,9 @@ class StepReplays:
         compiled = said.get("compiled")
         if compiled is None:
             raise ArgumentError(
-                "The run does not say what its loss was: it is of an earlier version, or the loss cannot be "
-                "written down. Give a compiled model: explain.delta(model, layer, x, y)."
+                "The run does not say what its loss was: it is of an earlier version, the loss cannot be "
+                "written down, or it was watched without criterion=. Give a compiled model: "
+                "explain.delta(model, layer, x, y)."
             )
         key = repr(compiled)
         if key not in self._models:
@@ -143,13 +168,19 @@ def begun(run: Run, step: int) -> dict[str, Any]:
     return dict(before[-1]) if before else {}
 
 
+def _are_in_order(run: Run, step: int) -> bool:
+    """Whether the images of a step are numbered as they came, and not by their places in the data."""
+    segments = [segment for segment in run.manifest["segments"] if segment["start"] < step]
+    return bool(segments) and segments[-1].get("ids", "rows") == "order"
+
+
 def _rows(run: Run, step: int, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """The images and targets of the batch of a step, out of the data."""
     images, targets = x.arrays() if isinstance(x, Dataset) else (np.asarray(x), np.asarray(y))
     numbers = run.batch(step).images
     if numbers.max(initial=0) >= len(images):
+        remedy = _IN_ORDER if _are_in_order(run, step) else "Give the data that the run was trained on."
         raise ArgumentError(
-            f"Step {step} was trained on image {int(numbers.max())}, and the data has {len(images)}: give "
-            "the data that the run was trained on."
+            f"Step {step} was trained on image {int(numbers.max())}, and the data has {len(images)}. {remedy}"
         )
     return np.asarray(images)[numbers], np.asarray(targets)[numbers]

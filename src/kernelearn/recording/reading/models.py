@@ -65,7 +65,11 @@ class RecordedModels(RecordedSteps):
         from kernelearn.layers.core.base import LAYERS
 
         if self.about.model is None:
-            raise ArgumentError(f"The run {str(self.folder)!r} does not say what its model is.")
+            raise ArgumentError(
+                f"The run {str(self.folder)!r} does not say what its model is, as that of a watched module "
+                "that could not be read: what computes with the model needs it. Ledgers, updates, histories, "
+                "curves, filters and the report work without."
+            )
         passing, where = (FormatError, UnknownNameError), repr(str(self.folder))
         with refused(where, FormatError, passing=passing), values_follow(self.about.size):
             model = LAYERS.get(self.about.model)
