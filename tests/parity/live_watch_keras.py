@@ -239,7 +239,7 @@ def test_batches_losses_and_weights_are_those_of_the_fit(folder):
     fit(
         model,
         shape,
-        kernelearn.watch_keras(folder, every=3, kernels_every=1, class_names="abcde"),
+        kernelearn.watch_keras(folder, every=3, kernels_every=1, class_names=list("abcde")),
         Spy(),
         epochs=2,
     )
