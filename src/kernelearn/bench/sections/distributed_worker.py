@@ -84,8 +84,7 @@ def _turn(together: Exchange, step: Step, threads: int, who: str, count: int) ->
     if who != FIRST or together.rank == 0:
         kl.set_num_threads(threads)
         with world.pretending(together if who == SHARED else Alone()):
-            if count > 1:
-                step()  # what another kind has driven out of the caches comes back
+            step()  # what other kinds have driven out of the caches, or the system out of memory, comes back
             start = time.perf_counter()
             for _ in range(count):
                 step()
