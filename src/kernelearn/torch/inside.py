@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from kernelearn.errors import MissingDependencyError
 
@@ -37,6 +38,12 @@ _has_storage: Any = _found("torch._C", "_has_storage")
 _sync: Any = _found("torch", "_sync")
 _from_functional: Any = _found("torch", "_from_functional_tensor")
 _has_new_data: Any = _found("torch", "_functionalize_has_data_mutation")
+_found("torch.autograd.forward_ad", "_current_level")  # a number that moves: read where it is
+
+
+def goes_forwards() -> bool:
+    """Whether derivatives are taken forwards, as inside of `forward_ad.dual_level`."""
+    return bool(forward_ad._current_level >= 0)
 
 
 def is_mapped(x: Any) -> bool:

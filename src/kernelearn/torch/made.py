@@ -68,7 +68,7 @@ def made_of(
     """
     tensor = result.node.meta["val"]
     made = _tensor_of(step, tensor, result.value)
-    is_odd = not lies_in(tensor, result.value.order) and all(type(step) is int for step in tensor.stride())
+    is_odd = not lies_in(tensor, result.value.order) and all(type(s) is int for s in tensor.stride())
     return replace(
         made,
         restrided=tensor.stride() if is_odd else None,

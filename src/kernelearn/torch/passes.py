@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 from torch.fx import GraphModule, Node
 
 from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.torch.building import Parts, finish, read_by_backward
-from kernelearn.torch.inside import is_mapped
+from kernelearn.torch.inside import goes_forwards, is_mapped
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.made import as_said, gradients_of, made_of, typed
 from kernelearn.torch.measuring import Choice, Work
@@ -90,7 +89,7 @@ class RegionCall:
 
     def __call__(self, *inputs: Any) -> Any:
         images = inputs[self.counted].shape[0]
-        if not images or not self._labels.are_usual(inputs) or forward_ad._current_level >= 0:
+        if not images or not self._labels.are_usual(inputs) or goes_forwards():
             return self._in_pytorch(inputs)
         if self.choice.is_measured and self.choice.is_left(images, lambda: self._trial(inputs)):
             return self._in_pytorch(inputs)
