@@ -182,11 +182,11 @@ class Thrift:
         if self.spent + self.owed >= earned:
             return Room.NOTHING
         weights, everything, _ = self._bytes
-        others = earned - self.owed - (self.spent - self._of_weights)
+        others = self._left_by_others
         if self._of_weights + self._cost(everything) + self._slower <= others:
             return Room.ALL
-        part = _OF_WEIGHTS if everything > weights else 1.0
-        return Room.WEIGHTS if self._of_weights + self._cost(weights) <= part * others else Room.NOTHING
+        has_weights = self._of_weights + self._cost(weights) <= self._part_of_weights * others
+        return Room.WEIGHTS if has_weights else Room.NOTHING
 
     @property
     def steps_without_room(self) -> int:
@@ -194,15 +194,24 @@ class Thrift:
         earned = self._earned
         if not earned:
             return 0
-        weights, everything, _ = self._bytes
-        part = _OF_WEIGHTS if everything > weights else 1.0
-        others = earned - self.owed - (self.spent - self._of_weights)
-        missing = max(self._of_weights - others, (self._of_weights + self._cost(weights)) / part - others)
+        wanted = (self._of_weights + self._cost(self._bytes[0])) / self._part_of_weights
+        missing = max(self._of_weights, wanted) - self._left_by_others
         return int(missing / earned * self._steps) if missing > 0 else 0
 
     def has_room_for(self, size: float) -> bool:
         """Whether there is time for a record of so many bytes."""
         return self.spent + self.owed + self._cost(size) <= self._earned
+
+    @property
+    def _left_by_others(self) -> float:
+        """Seconds that all but records of weights have left of what is earned."""
+        return self._earned - self.owed - (self.spent - self._of_weights)
+
+    @property
+    def _part_of_weights(self) -> float:
+        """The part of that which weights may take."""
+        weights, everything, _ = self._bytes
+        return _OF_WEIGHTS if everything > weights else 1.0
 
     @property
     def _earned(self) -> float:
