@@ -19,7 +19,7 @@ class EvenBlocks:
     """Channels cut into blocks of `most` vectors, or of one less.
 
     Attributes:
-        channels: to cut; width: lanes of a vector.
+        channels: to cut; width: lanes of a vector; most: vectors of the largest block.
     """
 
     channels: int
