@@ -134,6 +134,18 @@ def test_steps_without_anything_due_are_counted(tmp_path):
     assert Run(tmp_path / "run").last_step == 4
 
 
+def test_the_end_is_read_where_nothing_was_due_of_the_last_step(tmp_path):
+    book, program = book_in(tmp_path / "run", {**EVERY, "kernels": 4, "ledger": 4}), Program()
+    program.step(book)
+    book.arrive()
+    book.skip()
+    program.kernel = program.kernel + np.float32(1)
+    book.close()
+    run = Run(tmp_path / "run")
+    assert run.last_step == 2 and run.model_steps.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(run.read("snapshots", "layer/kernel", 2), program.kernel)
+
+
 def test_weights_that_something_else_sets(tmp_path):
     """A state that is loaded between two steps is no part of an update."""
     book, program = book_in(tmp_path / "run", {**EVERY, "ledger": 1}), Program()

@@ -322,9 +322,15 @@ class WatchBook:
         """All weights at the end of a pass through the data, if there is time; its measures are an event."""
         if self.has_begun:
             if self._thrift.has_room_for(self._writer.size(Stream.SNAPSHOTS)):
-                self._record_all(self.step)
+                self._record_end()
             self._writer.event("epoch", self.step, epoch=epoch, logs=dict(logs or {}))
             self._writer.writer.commit()
+
+    def _record_end(self) -> None:
+        """All weights as they are, with numbers of their step, without which readers do not see them."""
+        self._record_all(self.step)
+        if self._whole_at == self.step and self._writer.writer.last_step != self.step:
+            self._put_numbers(self.step, SeenStep(0, float("nan")), 0)
 
     def close(self, kind: str = "finished") -> None:
         """Finish the run and close its files; twice does no harm."""
@@ -332,7 +338,7 @@ class WatchBook:
         try:
             if self.has_begun:
                 book.writer.take_back()
-                self._record_all(self.step)
+                self._record_end()
                 book.writer.commit()
             book.event(kind, self.step)
             if kind == "finished" and self.has_begun and book.has_index:
