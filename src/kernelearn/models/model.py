@@ -5,19 +5,15 @@ A model is itself a layer: it can be called, shared and nested.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelearn._serializable import by_reference
 from kernelearn.engine.program import Buffer, ProgramBuilder
-from kernelearn.errors import ArgumentError, NotBuiltError, ShapeError
-from kernelearn.errors import unknown_name as unknown_name_error
-from kernelearn.initializers.from_layer import values_follow
+from kernelearn.errors import ArgumentError, ShapeError
 from kernelearn.layers.core.base import LAYERS, Layer, Shape
-from kernelearn.layers.core.calling import has_tensors, lower_node, shown
+from kernelearn.layers.core.calling import has_tensors, lower_node, one_or_list, shown
 from kernelearn.layers.core.own import is_own
 from kernelearn.layers.core.structure import Given
 from kernelearn.layers.core.tensor import Node, Tensor
@@ -26,13 +22,14 @@ from kernelearn.layers.core.weight import Weight
 from kernelearn.models import heads, transfer
 from kernelearn.models.graph import calls_between, unique_layers
 from kernelearn.models.own_call import OwnCall, keys_of
+from kernelearn.models.stored import Stored
 from kernelearn.tracing import active
 from kernelearn.training import feeds
 from kernelearn.training.trainer import Trainer
 
 
 @LAYERS.register("Functional")
-class Model(OwnCall, Trainer, Layer):
+class Model(OwnCall, Stored, Trainer, Layer):
     """A network from input tensors to output tensors.
 
     Args:
@@ -84,90 +81,6 @@ class Model(OwnCall, Trainer, Layer):
         self._layers = unique_layers(inputs, calls)
         self.inputs, self.outputs, self._calls = inputs, outputs, calls
         self.built = True
-
-    # --- structure
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers in order of first use, inputs first; of a model with a `call` of its own those that it
-        holds itself.
-        """
-        return [layer for _, layer in self.sublayers()]
-
-    def sublayers(self) -> list[tuple[str, Layer]]:
-        if is_own(type(self)):
-            return super().sublayers()
-        return [(layer.name, layer) for layer in self._layers]
-
-    def flat_layers(self) -> list[Layer]:
-        """All layers that are not models, those of nested models included, each once."""
-        inner = [part for _, layer in self.sublayers() for part in layer.flat_layers()]
-        own = [self] if self.own_weights else []
-        return list({id(part): part for part in (*own, *inner)}.values())
-
-    @property
-    def calls(self) -> list[Node]:
-        """The calls of layers, in the order in which they run: `Node`s with layer, inputs and outputs."""
-        return list(self._calls)
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of this name or path ("outer/inner" for a layer of a nested model, "blocks/0/dense" for
-        attributes of layers of one's own), or at this index.
-
-        Raises: UnknownNameError, ArgumentError.
-        """
-        if (name is None) == (index is None):
-            raise ArgumentError("get_layer takes either a name or an index.")
-        if index is not None:
-            if not -len(self.layers) <= index < len(self.layers):
-                raise ArgumentError(
-                    f"The model has {len(self.layers)} layers; there is none at index {index}."
-                )
-            return self.layers[index]
-        found = _at(self, str(name)) or _at(self, str(name).removeprefix(f"{self.name}/"))
-        if found is None:
-            raise unknown_name_error("layer", name, [path for path, _ in self.descendants()])
-        return found
-
-    @property
-    def input_names(self) -> list[str]:
-        return self.input_keys or [t.node.layer.name for t in self.inputs]
-
-    @property
-    def output_names(self) -> list[str]:
-        if self.output_keys:
-            return self.output_keys
-        names = [t.node.layer.name for t in self.outputs]
-        return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
-
-    @property
-    def input_shape(self) -> Any:
-        """Shape of the input with None for the batch; a list for several."""
-        return _one_or_list([t.shape for t in self.inputs])
-
-    @property
-    def output_shape(self) -> Any:
-        """Shape of the output with None for the batch; a list for several."""
-        return _one_or_list([t.shape for t in self.outputs])
-
-    @property
-    def input(self) -> Any:
-        return _one_or_list(self.need_shapes().inputs)
-
-    @property
-    def output(self) -> Any:
-        return _one_or_list(self.need_shapes().outputs)
-
-    def need_shapes(self) -> Model:
-        """This model.
-
-        Raises: NotBuiltError before its shapes are known.
-        """
-        if not self.outputs:
-            raise NotBuiltError(
-                f"Model {self.name!r} has no shapes yet: give input_shape or call build(input_shape)."
-            )
-        return self
 
     # --- what a layer gives
 
@@ -237,7 +150,7 @@ class Model(OwnCall, Trainer, Layer):
                 shown.reset(token)
         batch = feeds.image_batch(arrays, self.inputs, self.input_names)
         result = self.programs.step_on("predict", batch).run(batch)
-        return _one_or_list([result.prediction(i) for i in range(len(self.outputs))])
+        return one_or_list([result.prediction(i) for i in range(len(self.outputs))])
 
     def __call__(self, *args: Any, training: bool | None = None, **keywords: Any) -> Any:
         """As `Layer.__call__`; several inputs as a list or as a dict by name, outputs in the model's form.
@@ -277,7 +190,7 @@ class Model(OwnCall, Trainer, Layer):
         """One thing for each output as the outputs were given: alone, a list, a tuple or a dict."""
         if self.output_keys is not None:
             return dict(zip(self.output_keys, outputs, strict=True))
-        return tuple(outputs) if self.has_tuple_outputs else _one_or_list(outputs)
+        return tuple(outputs) if self.has_tuple_outputs else one_or_list(outputs)
 
     # --- transfer learning
 
@@ -374,21 +287,13 @@ class Model(OwnCall, Trainer, Layer):
 
         return summary_html(self)
 
-    # --- configuration and files
+    # --- configuration
 
     def get_config(self) -> dict[str, Any]:
         """The structure as JSON values: layers, calls, inputs and outputs; without weights."""
         from kernelearn.models.configs import functional_config
 
         return super().get_config() if is_own(type(self)) else functional_config(self)
-
-    def to_json(self, **options: Any) -> str:
-        """The structure as text, from which `kernelearn.models.model_from_json` makes a new model.
-
-        Args:
-            options: for `json.dumps`, for example indent=2.
-        """
-        return json.dumps(LAYERS.serialize(self), **options)
 
     @classmethod
     def from_config(cls, values: dict[str, Any]) -> Any:
@@ -397,92 +302,8 @@ class Model(OwnCall, Trainer, Layer):
 
         return super().from_config(values) if is_own(cls) else functional_from_config(values)
 
-    def clone(self) -> Any:
-        """A new model of the same structure with copies of the weights; not compiled."""
-        with values_follow(), by_reference():
-            twin = LAYERS.get(LAYERS.serialize(self))
-        twin.set_weights(self.get_weights())
-        twin.metadata = dict(self.metadata)
-        return twin
-
-    def save(self, path: Any, overwrite: bool = True) -> None:
-        """Write the model to one file, atomically: structure, weights and optimiser state.
-
-        The ending says in which format: `.kernelearn`, or `.keras`, `.h5`, `.onnx`, `.safetensors`.
-        """
-        from kernelearn.models.files import save_model
-
-        save_model(self, path, overwrite)
-
-    def export(self, filepath: Any, format: str | None = None, **options: Any) -> None:
-        """Write the network for prediction elsewhere, atomically; layers are not kept, but what they compute.
-
-        Args:
-            filepath: of the file; of the folder for "standalone".
-            format: "onnx", or "standalone" for NumPy code that needs no other library; None to go by the
-                ending.
-            options: of the format; for ONNX `input_layout` ("NHWC" or "NCHW") and `input_shape`, see
-                `kernelearn.conversion.onnx.to_onnx`; for NumPy code `input_shape`, `class_names` and
-                `overwrite`, see `kernelearn.conversion.standalone.export_standalone`.
-        Raises: ArgumentError for another format or option, and for a layer that the format has no word for.
-        """
-        from kernelearn.formats.model_files import format_to_export
-
-        format_to_export(filepath, format).function("export_model", filepath)(self, filepath, **options)
-
-    def check_savable(self) -> None:
-        """Look whether `save` can write the model down.
-
-        Raises: ArgumentError that names the part which cannot be saved.
-        """
-        from kernelearn.models.files import model_config
-
-        model_config(self)
-        reason = LAYERS.why_not_saved(self)
-        if reason is not None:
-            raise ArgumentError(reason)
-
-    def save_weights(self, path: Any, overwrite: bool = True) -> None:
-        """Write the weights alone."""
-        from kernelearn.models.files import save_weights
-
-        save_weights(self, path, overwrite)
-
-    def load_weights(
-        self, path: Any, by_name: bool = False, skip_mismatch: bool = False, by_position: bool = False
-    ) -> list[str]:
-        """Read weights from a file of `save` or `save_weights`, or of another program.
-
-        Args:
-            by_name: take what has the name of one of this model's weights, leave the rest as it is.
-            skip_mismatch: with `by_name`, leave out weights of another shape instead of raising.
-            by_position: pair weights of another program by their order, where its names are not the model's.
-        Returns: names of the weights read.
-        """
-        from kernelearn.models.files import load_weights
-
-        return load_weights(self, path, by_name, skip_mismatch, by_position)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Models are pickled and copied by their config, weights and training state."""
-        from kernelearn.models.copying import frozen, revived
-
-        return revived, (frozen(self),)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} layers={len(self.layers)} built={self.built}>"
-
-
-def _at(layer: Layer, name: str) -> Layer | None:
-    """The layer below another one that a path or a name means."""
-    for path, part in layer.sublayers():
-        for known in (path, part.name):
-            if name == known:
-                return part
-            found = _at(part, name.removeprefix(f"{known}/")) if name.startswith(f"{known}/") else None
-            if found is not None:
-                return found
-    return None
 
 
 def _tensors(value: Any, what: str) -> list[Tensor]:
@@ -496,7 +317,3 @@ def _tensors(value: Any, what: str) -> list[Tensor]:
     if not parts or not all(isinstance(t, Tensor) for t in parts):
         raise ArgumentError(f"{what} must be tensors made by Input and by calling layers; got {value!r}.")
     return parts
-
-
-def _one_or_list(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)

@@ -18,26 +18,21 @@ from kernelearn.layers.core.own import is_own
 from kernelearn.layers.core.structure import decoded, encoded, filled, is_shape, taken_apart, with_places
 from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.layers.merging import Input
+from kernelearn.models.parts import Parts
 from kernelearn.training import feeds
 
 if TYPE_CHECKING:
-    from kernelearn.layers.core.tensor import Tensor
     from kernelearn.training.steps.programs import Programs
 
 
-class OwnCall(Layer):
+class OwnCall(Parts):
     """What a model has for a `call` of its own.
 
     Attributes:
-        input_keys, output_keys: the names that a dict of inputs or outputs gives.
         has_tuple_outputs: whether several outputs come as a tuple.
     """
 
     outside_config: ClassVar[frozenset[str]] = Layer.outside_config | {"inputs", "outputs"}
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    input_keys: list[str] | None
-    output_keys: list[str] | None
     has_tuple_outputs: bool
     programs: Programs
     _base_attributes: frozenset[str]
@@ -130,7 +125,7 @@ class OwnCall(Layer):
         given, leaves = taken_apart(args, keywords, is_array)
         node = self._nodes[0] if self._nodes else None
         if not training and node is not None and given == node.given and self._predicts(leaves):
-            batch = feeds.image_batch([np.asarray(a) for a in leaves], self.inputs, self._names())
+            batch = feeds.image_batch([np.asarray(a) for a in leaves], self.inputs, self.input_names)
             result = self.programs.step_on("predict", batch).run(batch)
             return filled(node.form, [result.prediction(i) for i in range(len(self.outputs))])
         made = Layer.__call__(self, *args, training=training, **keywords)
@@ -144,9 +139,6 @@ class OwnCall(Layer):
         are_known = all(fits(np.shape(a), t.shape) for a, t in zip(arrays, self.inputs))
         is_random = any(layer.called_training for layer in self.flat_layers())
         return bool(self.outputs) and are_known and not is_random and not self.notes.losses
-
-    def _names(self) -> list[str]:
-        return self.input_keys or [tensor.node.layer.name for tensor in self.inputs]
 
 
 def keys_of(tensors: Any) -> list[str] | None:

@@ -15,17 +15,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypedDict
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kernelearn import _notebook, config, constraints, initializers, regularizers
 from kernelearn._configurable import Configurable, describes_itself
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import NotBuiltError, ShapeError, TracingError
-from kernelearn.layers.core import calling, tracking
+from kernelearn.layers.core import calling
 from kernelearn.layers.core.arguments import as_json, checked_factor, kept
 from kernelearn.layers.core.keras_names import KerasNames
-from kernelearn.layers.core.making_weights import made_weight
 from kernelearn.layers.core.naming import check_name, snake_case, unique_name
 from kernelearn.layers.core.notes import CallNotes
 from kernelearn.layers.core.own import is_own, lower_call, note_made, usual_given
@@ -45,14 +43,6 @@ _MADE_BY_INIT = frozenset(
 )
 
 Shape = tuple[int | None, ...]
-
-
-class WeightRules(TypedDict):
-    """How one weight begins, and what applies to it besides the gradient: names, config dicts or objects."""
-
-    initializer: Any
-    regularizer: Any
-    constraint: Any
 
 
 class LayerOptions(TypedDict, total=False):
@@ -243,106 +233,6 @@ class Layer(KerasNames, Configurable):
     def from_config(cls, values: dict[str, Any]) -> Self:
         """A new layer from what `get_config` gave."""
         return made_from(cls, values) if describes_itself(cls) else cls(**values)
-
-    # --- weights
-
-    def rules(self, weight: str) -> WeightRules:
-        """The arguments that `add_weight` takes for one weight, from `weight`_initializer and the like."""
-        initializer, regularizer, constraint = (
-            getattr(self, f"{weight}_{rule}", None) for rule in ("initializer", "regularizer", "constraint")
-        )
-        return {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
-
-    def add_weight(self, *given: Any, **named: Any) -> Weight:
-        """Make a weight: `add_weight("kernel", shape, **self.rules("kernel"))`, or with Keras's arguments in
-        their order, `add_weight(shape=(4,), initializer="ones", name="scale")`.
-
-        Args:
-            name: that of the attribute which keeps it if left out.
-            shape: () by default.
-            initializer: a name, object, array or function. By default "zeros", in Keras's order of arguments
-                "glorot_uniform" as there.
-            dtype: the layer's float type by default.
-            trainable: False for what training changes without a gradient, if at all.
-            regularizer, constraint: names, objects or None.
-        Raises: ArgumentError inside of `call`, where the weight would be new at every step.
-        """
-        weight = made_weight(self, given, named)
-        self._weights.append(weight)
-        return weight
-
-    @property
-    def trainable(self) -> bool:
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for _, layer in self.sublayers():
-            layer.trainable = bool(value)
-
-    def mark_trainable(self, value: bool) -> None:
-        """Set the layer's own flag alone; every layer that it holds keeps its own."""
-        self._trainable = bool(value)
-
-    @property
-    def own_weights(self) -> list[Weight]:
-        """The weights that the layer has made itself: trained ones first, then moving statistics."""
-        return sorted(self._weights, key=lambda weight: weight.role != "parameter")
-
-    @property
-    def weights(self) -> list[Weight]:
-        """All weights: its own, then those of the layers that it holds, shared ones once."""
-        return list(self.weight_paths().values())
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        if not self._trainable:
-            return []
-        own = [w for w in self.own_weights if w.trainable]
-        inner = [w for _, layer in self.sublayers() for w in layer.trainable_weights]
-        return list({id(w): w for w in (*own, *inner)}.values())
-
-    def weight_paths(self) -> dict[str, Weight]:
-        """Path of every weight, below this layer: "kernel", or "dense/kernel" of a layer that it holds."""
-        return tracking.weight_paths(self)
-
-    def sublayers(self) -> list[tuple[str, Layer]]:
-        """(path, layer) of the layers that this one holds in its attributes, in lists and dicts there."""
-        return tracking.sublayers(self)
-
-    def descendants(self) -> list[tuple[str, Layer]]:
-        """(path, layer) of all layers below this one, each once."""
-        return tracking.descendants(self)
-
-    def flat_layers(self) -> list[Layer]:
-        """This layer and all below it that are no models, each once."""
-        inner = [part for _, layer in self.sublayers() for part in layer.flat_layers()]
-        return list({id(part): part for part in (self, *inner)}.values())
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        trained = {id(w) for w in self.trainable_weights}
-        return [w for w in self.weights if id(w) not in trained]
-
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all weights, in Keras's order."""
-        return [w.numpy() for w in self.weights]
-
-    def set_weights(self, arrays: Sequence[NDArray[Any]]) -> None:
-        """Replace all weights.
-
-        Raises: ShapeError if the number or a shape differs; then nothing is changed.
-        """
-        expected, got = [w.shape for w in self.weights], [np.shape(a) for a in arrays]
-        if expected != got:
-            raise ShapeError(f"{self.name!r} has weights of shapes {expected}; got arrays of shapes {got}.")
-        for weight, array in zip(self.weights, arrays):
-            weight.assign(array)
-
-    def count_params(self) -> int:
-        """Number of weights."""
-        return sum(int(np.prod(w.shape)) for w in self.weights)
 
     # --- calling
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kernelearn.layers.core.holding import Holding
 from kernelearn.tracing import Traced, active, current
 
 if TYPE_CHECKING:
@@ -14,27 +15,11 @@ if TYPE_CHECKING:
     from kernelearn.layers.core.weight import Weight
 
 
-class KerasNames:
+class KerasNames(Holding):
     """Other names of the attributes of `Layer`."""
 
     dtype: str
-    name: str
     notes: CallNotes
-
-    @property
-    def weights(self) -> list[Weight]:
-        """All weights."""
-        raise NotImplementedError
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        """Those that training changes."""
-        raise NotImplementedError
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        """The others."""
-        raise NotImplementedError
 
     @property
     def variables(self) -> list[Weight]:

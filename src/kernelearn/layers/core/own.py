@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from kernelearn.engine.program import Buffer, ProgramBuilder
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.layers.core.structure import Given, Place, filled, with_places
-from kernelearn.layers.core.tracking import descendants
 from kernelearn.tracing import BatchSizeNeeded, Traced, lifted, opened, suspended, tracing, user_line
 from kernelearn.tracing.where import line_of
 
@@ -59,7 +58,7 @@ def outside() -> Iterator[None]:
 
 @contextmanager
 def _inside(layer: Layer) -> Iterator[None]:
-    paths = {id(part): path for path, part in descendants(layer)}
+    paths = {id(part): path for path, part in layer.descendants()}
     token = _frames.set((*_frames.get(), Frame(layer, paths)))
     try:
         yield
