@@ -16,7 +16,8 @@ from kernelearn.explain.passes.recorded_columns import RecordedColumns
 from kernelearn.view.families import ACTIVATIONS, ERRORS, FAMILIES, WEIGHTS, Family, shades
 from kernelearn.view.maps import flat, limit_of
 from kernelearn.view.report.cells import NUMBERED, crossings, number_table
-from kernelearn.view.report.columns.bench_data import Panel, panels
+from kernelearn.view.report.columns.bench_data import panels
+from kernelearn.view.report.columns.bench_panel import Panel
 from kernelearn.view.report.columns.chosen import Chosen
 from kernelearn.view.report.columns.error_path import path_part
 from kernelearn.view.report.columns.window_sum import window_sum

@@ -5,10 +5,8 @@ Everything is float32 in base64; the choice is made so small that it fits into t
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,98 +15,19 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import filters_that_moved_most, moved_most, some_steps
 from kernelearn.explain.passes.columns import Columns
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
+from kernelearn.view.report.columns.bench_geometry import (
+    filter_kernel,
+    geometry_of,
+    position_of,
+    slice_count,
+    window_of,
+)
+from kernelearn.view.report.columns.bench_panel import Panel, Size
+from kernelearn.view.report.columns.bench_room import fitting, side_of_cut
 from kernelearn.view.report.columns.bench_sources import LedgerSteps, ProbeSteps
 
 Source = LedgerSteps | ProbeSteps
-# At most so much of each; and what is given up, in this order, until a layer fits into its room.
-_MOST = {"steps": 12, "images": 4, "filters": 6, "channels": 8}
-_GIVEN_UP: tuple[dict[str, int], ...] = (
-    {"steps": 8},
-    {"images": 3},
-    {"filters": 4},
-    {"channels": 4},
-    {"steps": 4},
-    {"images": 2},
-    {"filters": 2},
-    {"channels": 2},
-    {"steps": 2, "images": 1},
-    {"steps": 1, "filters": 1, "channels": 1},
-)
-_UNITS = 16  # of a dense layer, which has no positions
 _INPUTS = 1024  # of a dense layer
-_SIDE = 48  # of maps that are cut out of larger ones
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much of a layer is embedded."""
-
-    steps: int
-    images: int
-    filters: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What the report holds of one layer.
-
-    Attributes:
-        layer, weight: its name and that of its kernel.
-        is_trained: whether its images are those of batches, with errors, and not probe images.
-        kind: "conv", "conv_transpose" or "dense"; taps: shape of a kernel's slice, or of a dense one.
-        geometry: stride, dilation and padding before, one for each axis.
-        total: numbers of steps with a ledger, of images, filters and channels that there are.
-        steps, images, labels: which are here; images and labels for each step.
-        filters, channels: which; channels for each filter: the input channels of its slices.
-        inputs: the channels of x that are here.
-        first: the default: numbers of step, image, filter, channel, tap in the lists, and the position.
-        columns: what follows W, as `describe` gives it; arrays: the numbers, by name.
-        missing: for each step what is missing, in words.
-        origin: (x, positions) where cut-out maps begin; None where they are whole.
-        residual: see `Columns`.
-    """
-
-    layer: str
-    weight: str
-    kind: str
-    is_trained: bool
-    taps: tuple[int, ...]
-    geometry: dict[str, list[int]]
-    total: Size
-    steps: list[int]
-    images: list[list[int]]
-    labels: list[list[int] | None]
-    filters: list[int]
-    channels: list[list[int]]
-    inputs: list[int]
-    first: dict[str, Any]
-    columns: list[dict[str, Any]]
-    arrays: dict[str, np.ndarray]
-    missing: list[str]
-    origin: dict[str, list[int]] | None
-    residual: float
-
-    @property
-    def is_dense(self) -> bool:
-        return self.kind == "dense"
-
-    def to_json(self) -> dict[str, Any]:
-        """For the script."""
-        names = ("layer", "kind", "taps", "geometry", "steps", "images", "labels", "filters", "channels")
-        more = ("inputs", "first", "columns", "missing", "origin", "is_trained")
-        found = {name: getattr(self, name) for name in (*names, *more)}
-        found["slices"] = self.total.channels
-        found["arrays"] = {
-            name: {"shape": list(array.shape), "type": array.dtype.char, "data": _base64(array)}
-            for name, array in self.arrays.items()
-        }
-        return found
-
-
-def _base64(array: np.ndarray) -> str:
-    kind = "<f4" if array.dtype.kind == "f" else "u1"
-    return base64.b64encode(np.ascontiguousarray(array).astype(kind).tobytes()).decode("ascii")
 
 
 def panel_of(run: Any, source: RecordedColumns, layer: str, weight: str, room: int) -> Panel:
@@ -125,9 +44,9 @@ def panel_of(run: Any, source: RecordedColumns, layer: str, weight: str, room: i
     every = opened.columns(first_step, np.arange(1))[0]
     place = _place_in_kernel(every, run.shape_of(layer, weight), index)
     total = _total(opened, every, first_step)
-    size = _fitting(every, total, room)
+    size = fitting(every, total, room)
     filters = _filters(run, layer, weight, every, place[2], size)
-    builder = _Builder(opened, total, filters, place, size, _cut(every, room))
+    builder = _Builder(opened, total, filters, place, size, side_of_cut(every, room))
     return builder.panel(_steps(opened.steps, first_step, size.steps), first_step, index)
 
 
@@ -142,13 +61,8 @@ def _steps(known: np.ndarray, first: int, count: int) -> list[int]:
 
 def _total(opened: Source, every: Columns, step: int) -> Size:
     filters = every.columns[0].values.shape[-1]
-    channels = 1 if every.kind == "dense" else _slices(every)
+    channels = 1 if every.kind == "dense" else slice_count(every)
     return Size(len(opened.steps), len(opened.images(step)[0]), filters, channels)
-
-
-def _slices(every: Columns) -> int:
-    """Input channels of one filter."""
-    return every.kernel.shape[-1 if every.kind == "conv_transpose" else -2]
 
 
 def _place_in_kernel(every: Columns, shape: tuple[int, ...], index: tuple[int, ...]) -> tuple[int, int, int]:
@@ -159,34 +73,6 @@ def _place_in_kernel(every: Columns, shape: tuple[int, ...], index: tuple[int, .
     *taps, c, f = place
     c, f = (f, c) if every.kind == "conv_transpose" else (c, f)
     return int(np.ravel_multi_index(taps, every.kernel.shape[:-2])), c, f
-
-
-def _fitting(every: Columns, total: Size, room: int) -> Size:
-    """As much as there is, at most `_MOST`, and as fits."""
-    units = _UNITS if every.kind == "dense" else _MOST["filters"]
-    wanted = {**_MOST, "filters": units}
-    size = Size(*(min(wanted[name], getattr(total, name)) for name in _MOST))
-    for less in _GIVEN_UP:
-        if _bytes(every, size) <= room:
-            break
-        size = replace(size, **{name: min(value, getattr(size, name)) for name, value in less.items()})
-    return size
-
-
-def _bytes(every: Columns, size: Size) -> int:
-    positions = sum(2 * prod(c.values.shape[1:-1]) for c in every.columns)
-    is_dense = every.kind == "dense"
-    spatial = prod(every.x.shape[1:]) if is_dense else prod(every.x.shape[1:-1]) * size.channels * 2
-    taps = every.kernel.shape[0] if is_dense else prod(every.kernel.shape[:-2]) * size.channels
-    of_image = spatial + positions * size.filters
-    return 4 * size.steps * (size.images * of_image + 2 * size.filters * taps)
-
-
-def _cut(every: Columns, room: int) -> int | None:
-    """The side of maps where even the least choice of whole ones has no room."""
-    least = Size(1, 1, 1, 1)
-    large = max(every.x.shape[1:-1], default=1) > _SIDE
-    return _SIDE if every.kind == "conv" and large and _bytes(every, least) > room // 2 else None
 
 
 def _filters(run: Any, layer: str, weight: str, every: Columns, chosen: int, size: Size) -> list[int]:
@@ -223,8 +109,8 @@ class _Builder:
         taps = _inputs(one, self.place[0]) if one.kind == "dense" else None
         channels = [self._channels(one, f) for f in self.filters]
         inputs = sorted({c for own in channels for c in own})
-        position = _position(one, self.place)
-        window = None if self.cut is None else _window(one, position, self.cut, keys)
+        position = position_of(one, self.place)
+        window = None if self.cut is None else window_of(one, position, self.cut, keys)
         batches = {step: self.opened.images(step) for step in steps}
         return Panel(
             layer=self.opened.layer,
@@ -232,7 +118,7 @@ class _Builder:
             kind=one.kind,
             is_trained=self.opened.is_trained,
             taps=tuple(one.kernel.shape[:-2]) if taps is None else (len(taps),),
-            geometry=_geometry(one),
+            geometry=geometry_of(one),
             total=self.total,
             steps=steps,
             images=[batches[k][0][rows[k]].tolist() for k in steps],
@@ -259,10 +145,10 @@ class _Builder:
         """Which slices of the kernel of a filter are here."""
         if one.kind == "dense":
             return [0]
-        count = _slices(one)
+        count = slice_count(one)
         if count <= self.size.channels:
             return list(range(count))
-        weights = _filter_kernel(one, self.filters[at])
+        weights = filter_kernel(one, self.filters[at])
         strength = np.abs(weights).sum(axis=tuple(range(weights.ndim - 1)))
         order = [int(c) for c in np.argsort(-strength, kind="stable") if c != self.place[1]]
         return sorted([self.place[1], *order][: self.size.channels])
@@ -274,7 +160,7 @@ class _Builder:
         slices = self._slices_of(one, self.filters.index(number))
         groups = int(one.attrs.get("groups", 1))
         filters = one.columns[0].values.shape[-1]
-        before = number // (filters // groups) * _slices(one) if one.kind == "conv" else 0
+        before = number // (filters // groups) * slice_count(one) if one.kind == "conv" else 0
         return [before + c for c in slices]
 
     def _arrays(
@@ -316,7 +202,7 @@ class _Builder:
         """(slices, taps) of one filter."""
         if taps is not None:
             return kernel[taps, self.filters[at]][None]
-        own = _filter_kernel(replace(one, kernel=kernel), self.filters[at])[..., self._slices_of(one, at)]
+        own = filter_kernel(replace(one, kernel=kernel), self.filters[at])[..., self._slices_of(one, at)]
         return own.reshape(-1, own.shape[-1]).T
 
     def _maps(self, values: np.ndarray, key: str, window: Any) -> np.ndarray:
@@ -334,11 +220,6 @@ def _padded(one: np.ndarray, count: int) -> np.ndarray:
         return one
     fill = np.nan if one.dtype.kind == "f" else False
     return np.concatenate([one, np.full((count - len(one), *one.shape[1:]), fill, one.dtype)])
-
-
-def _filter_kernel(one: Columns, number: int) -> np.ndarray:
-    """(*taps, slices) of a convolution's filter."""
-    return np.asarray(one.kernel[..., number, :] if one.kind == "conv_transpose" else one.kernel[..., number])
 
 
 def _shared(several: Any) -> list[str]:
@@ -366,68 +247,6 @@ def _read(one: Columns, inputs: list[int], taps: list[int] | None, window: Any) 
         return chosen
     start, stop = window["x"]
     return chosen[(slice(None), slice(None), *map(slice, start, stop))]
-
-
-def _geometry(one: Columns) -> dict[str, list[int]]:
-    rank = one.x.ndim - 2
-    if one.kind == "dense":
-        return {"stride": [], "dilation": [], "before": []}
-    given = {"stride": one.attrs["stride"], "dilation": one.attrs.get("dilation") or [1] * rank}
-    before = [int(pair[0]) for pair in one.attrs["padding"]]
-    return {**{name: [int(v) for v in values] for name, values in given.items()}, "before": before}
-
-
-def _position(one: Columns, place: tuple[int, int, int]) -> list[int]:
-    """Where the weight has its largest term in the first image; where the sum is largest without errors."""
-    tap, channel, number = place
-    column = one.columns[0]
-    values = column.values[0, ..., number] if column.errors is None else column.errors[0, ..., number]
-    if not values.ndim:
-        return []
-    terms = np.array(values)
-    if column.errors is not None and one.kind == "conv":
-        taps = np.unravel_index(tap, one.kernel.shape[:-2])
-        terms = terms * _inputs_of_tap(one, [int(t) for t in taps], channel, number, values.shape)
-    return [int(i) for i in np.unravel_index(np.abs(terms).argmax(), terms.shape)]
-
-
-def _inputs_of_tap(
-    one: Columns, taps: list[int], channel: int, number: int, shape: tuple[int, ...]
-) -> np.ndarray:
-    """(*positions) what a tap of a convolution reads at each position of the first image."""
-    geometry = _geometry(one)
-    groups = int(one.attrs.get("groups", 1))
-    c = number // (one.columns[0].values.shape[-1] // groups) * _slices(one) + channel
-    read = one.x[0, ..., c]
-    for axis, (count, t) in enumerate(zip(shape, taps)):
-        stride, step, before = (geometry[name][axis] for name in ("stride", "dilation", "before"))
-        pixels = np.arange(count) * stride + t * step - before
-        inside = (pixels >= 0) & (pixels < read.shape[axis])
-        read = np.take(read, np.clip(pixels, 0, read.shape[axis] - 1), axis=axis)
-        read = read * inside.reshape([-1 if a == axis else 1 for a in range(read.ndim)])
-    return read
-
-
-def _window(one: Columns, position: list[int], side: int, keys: Sequence[str]) -> dict[str, Any]:
-    """(start, stop) of what is cut out of x and of each column, around a position."""
-    sizes = one.columns[0].values.shape[1:-1]
-    start = [max(0, min(p - side // 2, n - side)) for p, n in zip(position, sizes)]
-    stop = [min(n, s + side) for s, n in zip(start, sizes)]
-    found: dict[str, Any] = {key: (start, stop) for key in keys}
-    geometry = _geometry(one)
-    axes = list(zip(geometry["stride"], geometry["dilation"], geometry["before"], one.kernel.shape))
-    low = [s * stride - before for s, (stride, _, before, _) in zip(start, axes)]
-    high = [(e - 1) * stride - before + (k - 1) * d + 1 for e, (stride, d, before, k) in zip(stop, axes)]
-    limits = one.x.shape[1:-1]
-    found["x"] = ([max(0, v) for v in low], [min(n, v) for v, n in zip(high, limits)])
-    pool = one.column("p")
-    if pool is not None and "p" in keys:
-        strides = list(pool.attrs.get("stride") or sizes)
-        counts = pool.values.shape[1:-1]
-        ends = [min(n, -(-e // s)) for e, s, n in zip(stop, strides, counts)]
-        later = keys[keys.index("p") :]
-        found.update({key: ([b // s for b, s in zip(start, strides)], ends) for key in later})
-    return found
 
 
 def _described(one: Columns, key: str, window: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernelearn.view.report.columns.bench_data import Panel
+from kernelearn.view.report.columns.bench_panel import Panel
 
 
 class Chosen:

@@ -6,7 +6,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.passes.backward import delta_in
 from kernelearn.explain.passes.backward_text import place_words, reason
 from kernelearn.explain.passes.recorded_columns import RecordedColumns
-from kernelearn.view.report.columns.bench_data import Panel
+from kernelearn.view.report.columns.bench_panel import Panel
 from kernelearn.view.report.decimals import MINUS, brief
 from kernelearn.view.report.markup import Html, details, paragraph, table, table_of
 from kernelearn.view.report.material import Material
