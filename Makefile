@@ -111,7 +111,7 @@ test-target: install ## run what depends on the processor once more, as on anoth
 test-lowest: ## run a part of the tests with the oldest versions that pyproject.toml allows (python 3.11 or 3.12)
 	test -x $(LOWEST_ENV)/bin/python || $(PYTHON) -m venv $(LOWEST_ENV)
 	$(LOWEST_ENV)/bin/$(PIP_INSTALL) pytest pytest-xdist hypothesis httpx $$($(PYTHON) tests/lowest.py $(LOWEST_EXTRAS))
-	PYTHONPATH=src $(TEST_THREADS) $(LOWEST_ENV)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LOWEST_TESTS) $(PYTEST_ARGS)
+	PYTHONPATH=$(CURDIR)/src $(TEST_THREADS) $(LOWEST_ENV)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 test-peers: $(PEERS)/.installed ## run what a living Keras, PyTorch and ONNX Runtime are needed for, all but the slow sweeps
 	$(TEST_THREADS) $(PEERS)/bin/python -m pytest $(IN_TWO) -m "not slow" $(LIVE_TESTS) $(PYTEST_ARGS)

@@ -214,17 +214,18 @@ def test_usage_errors(run, words):
 
 # --- interrupted runs: real processes, real signals
 
-# It pauses after each epoch: without that it would be over before a busy machine comes to stop it.
+# After its second epoch it waits for the end of its input, so that it is always stopped there.
 PROGRAM = """
-import sys, time
+import sys
 from kernelearn.callbacks import CSVLogger
 from kernelearn.cli import main
 
-def slowly(*epoch, write=CSVLogger.on_epoch_end):
-    write(*epoch)
-    time.sleep(0.5)
+def write_and_wait(self, epoch, logs=None, write=CSVLogger.on_epoch_end):
+    write(self, epoch, logs)
+    if epoch == 1:
+        sys.stdin.read()
 
-CSVLogger.on_epoch_end = slowly
+CSVLogger.on_epoch_end = write_and_wait
 sys.exit(main())
 """
 COMMAND = [sys.executable, "-c", PROGRAM, "train"]
@@ -234,7 +235,8 @@ LONG = ["digits", "--epochs", "6", "--augment", "shift"]
 def start(*words):
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     words = [*COMMAND, *map(str, words)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(words, text=True, env=environment, **pipes)
 
 
 def wait_for_lines(folder, count):
@@ -260,7 +262,7 @@ def test_an_interrupted_run_goes_on_bitwise(run, whole, tmp_path, number):
     process = start(*LONG, "--run", broken)
     wait_for_lines(broken, 2)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)  # which ends its input
     status = json.loads((broken / "run.json").read_text())["status"]
     if number == signal.SIGINT:
         assert (process.returncode, status) == (130, "interrupted")
