@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelearn.errors import ArgumentError
-from kernelearn.explain.passes.places import columns_of_images, columns_of_replay, columns_of_step
+from kernelearn.explain.passes.places import places_for_images, places_in_replay, places_in_step
 from kernelearn.explain.passes.run_steps import StepReplays, replay_step
 from kernelearn.layers import RandomTranslation
 from kernelearn.recording import Run
@@ -21,7 +21,7 @@ def step(request, tmp_path_factory):
     """(run, weight, columns, replay from the data) of one network."""
     run, images, labels = recorded(tmp_path_factory.mktemp("columns") / "run", request.param)
     weight = run.about.kernel_name("conv")
-    return run, weight, columns_of_step(run, "conv", STEP, weight), replay_step(run, STEP, images, labels)
+    return run, weight, places_in_step(run, "conv", STEP, weight), replay_step(run, STEP, images, labels)
 
 
 def close(mine, theirs):
@@ -74,10 +74,10 @@ def test_the_kernel_is_that_before_the_step_and_the_products_give_its_gradient(s
 def test_a_step_from_the_record_alone_is_the_step(step):
     run, weight, columns, _ = step
     again = StepReplays(run).at(STEP)
-    mine = columns_of_replay(again, "conv", STEP)
+    mine = places_in_replay(again, "conv", STEP)
     for name, errors in columns.errors.items():
         assert close(mine.errors[name], errors), name
-    older = columns_of_step(_Older(run), "conv", STEP, weight, again)
+    older = places_in_step(_Older(run), "conv", STEP, weight, again)
     for name, errors in columns.errors.items():
         assert close(older.errors[name], errors), name
     last = list(columns.values)[-1]
@@ -100,7 +100,7 @@ class _Older:
 def test_images_in_inference_mode(step):
     run, _, _, _ = step
     images, model = run.probe_images, run.model(STEP)
-    columns = columns_of_images(model, "conv", images, STEP)
+    columns = places_for_images(model, "conv", images, STEP)
     names = [layer.name for layer in model.layers]
     behind = names.index("flat") - 1
     found = model.model_of([names[behind]]).predict(images, verbose=0)

@@ -26,7 +26,7 @@ from kernelearn.training.steps.step import Batch
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class Places:
     """The places of a layer, for some images.
 
     Attributes:
@@ -51,7 +51,7 @@ class Columns:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def columns_of_step(run: Any, layer: str, step: int, weight: str = "kernel", replay: Any = None) -> Columns:
+def places_in_step(run: Any, layer: str, step: int, weight: str = "kernel", replay: Any = None) -> Places:
     """A layer in a recorded training step, for all images of its batch.
 
     Args:
@@ -78,10 +78,10 @@ def columns_of_step(run: Any, layer: str, step: int, weight: str = "kernel", rep
     sources |= {stage.name: source for stage in stages if stage.value is not None}
     sources |= {f"d{name}": "computed" for name in errors if name not in ("z", stages[-1].name)}
     sources |= {f"d{stages[-1].name}": source} if stages[-1].name in errors and stages[-1].name != "z" else {}
-    return Columns(layer, weight, step, kernel, bias, part.x, values, errors, winner, missing, sources)
+    return Places(layer, weight, step, kernel, bias, part.x, values, errors, winner, missing, sources)
 
 
-def columns_of_replay(replay: Replay, layer: str, step: int) -> Columns:
+def places_in_replay(replay: Replay, layer: str, step: int) -> Places:
     """A layer in a training step that was computed once more, all of it as it was computed.
 
     Raises: UnknownNameError for a layer without a kernel; ArgumentError for one that no error reaches.
@@ -96,10 +96,10 @@ def columns_of_replay(replay: Replay, layer: str, step: int) -> Columns:
     errors, missing = _backward(values, stages, delta, winner)
     names = ["x", *values, *(f"d{name}" for name in errors)]
     sources = dict.fromkeys(names, "replay")
-    return Columns(layer, "kernel", step, kernel, bias, x, values, errors, winner, missing, sources)
+    return Places(layer, "kernel", step, kernel, bias, x, values, errors, winner, missing, sources)
 
 
-def columns_of_images(model: Any, layer: str, images: np.ndarray, step: int = -1) -> Columns:
+def places_for_images(model: Any, layer: str, images: np.ndarray, step: int = -1) -> Places:
     """A layer for images in inference mode.
 
     Args:
@@ -112,7 +112,7 @@ def columns_of_images(model: Any, layer: str, images: np.ndarray, step: int = -1
     kernel, bias, x = _used(replay, layer)
     stages = _from_replay(replay, layer, has_errors=False)
     values, winner = _forward(_sums(op.operator, op.attrs, x, kernel, bias), stages)
-    return Columns(layer, "kernel", step, kernel, bias, x, values, winner=winner)
+    return Places(layer, "kernel", step, kernel, bias, x, values, winner=winner)
 
 
 def _used(replay: Replay, layer: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

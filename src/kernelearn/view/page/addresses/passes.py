@@ -12,11 +12,11 @@ from kernelearn.errors import ArgumentError, KernelearnError, UnknownNameError
 from kernelearn.explain.passes.backward import delta_in, of_run
 from kernelearn.explain.passes.image import inference, loss_in, picture_in
 from kernelearn.explain.passes.places import (
-    Columns,
-    columns_of_images,
-    columns_of_replay,
-    columns_of_step,
+    Places,
     needed_layers,
+    places_for_images,
+    places_in_replay,
+    places_in_step,
 )
 from kernelearn.explain.passes.replay import Replay
 from kernelearn.explain.passes.run_steps import StepReplays
@@ -37,47 +37,45 @@ _KERNELS = ("kernel", "gradient")
 def batch(page_run: PageRun, ask: Ask) -> Blocks:
     """A layer in a training step, for all images of the batch."""
     run, layer, step = page_run.open(), ask.text("layer"), ask.number("step", least=1)
-    columns = page_run.keep(("batch", layer, step), lambda: _columns(page_run, run, layer, step))
-    blocks = _blocks(columns, layer, step)
+    places = page_run.keep(("batch", layer, step), lambda: _places(page_run, run, layer, step))
+    blocks = _blocks(places, layer, step)
     found = run.batch(step)
-    rows = _rows(ask, len(columns.x))
+    rows = _rows(ask, len(places.x))
     labels = np.full(len(found.images), -1) if found.labels is None else found.labels
     blocks.arrays = {name: _some(array, rows, name) for name, array in blocks.arrays.items()}
     blocks.arrays |= {"images": found.images[rows], "labels": labels[rows]}
     blocks.header |= {"images_all": len(found.images), "is_training": True}
-    if layer in run.layers and step in run.gradient_steps_of(layer, columns.weight):
-        blocks.arrays["gradient"] = run.gradient(layer, step, columns.weight)
-        if columns.bias is not None and "bias" in run.weights(layer):
+    if layer in run.layers and step in run.gradient_steps_of(layer, places.weight):
+        blocks.arrays["gradient"] = run.gradient(layer, step, places.weight)
+        if places.bias is not None and "bias" in run.weights(layer):
             blocks.arrays["bias_gradient"] = run.gradient(layer, step, "bias")
-    for name in columns.errors.keys() ^ columns.values.keys():
-        blocks.missing[f"d{name}"] = _no_error(run, columns, name, step)
+    for name in places.errors.keys() ^ places.values.keys():
+        blocks.missing[f"d{name}"] = _no_error(run, places, name, step)
     return _cut(blocks, ask)
 
 
-def _columns(page_run: PageRun, run: Run, layer: str, step: int) -> Columns:
+def _places(page_run: PageRun, run: Run, layer: str, step: int) -> Places:
     """A layer in a step: from its ledger, or else from the step computed once more."""
     weight = kernel_shown(run, layer)
     if weight is None:
         raise ArgumentError(f"{layer!r} is no layer with a kernel.")
     if layer in run.layers and step in run.ledger_steps_of(layer, weight):
         is_whole = step in run.stage_steps(layer, weight)
-        return columns_of_step(
-            run, layer, step, weight, None if is_whole else _replay_or_none(page_run, step)
-        )
+        return places_in_step(run, layer, step, weight, None if is_whole else _replay_or_none(page_run, step))
     if layer in run.layers and (
         len(run.ledger_steps_of(layer, weight)) or run.is_frozen(layer, step, weight)
     ):
         check_ledger(run, layer, weight, step)
-    return columns_of_replay(replay_of(page_run, step), layer, step)
+    return places_in_replay(replay_of(page_run, step), layer, step)
 
 
-def _no_error(run: Run, columns: Columns, name: str, step: int) -> dict[str, Any]:
+def _no_error(run: Run, places: Places, name: str, step: int) -> dict[str, Any]:
     """Why the error at a place is not there."""
-    has_stages = columns.layer in run.layers and step in run.stage_steps(columns.layer, columns.weight)
-    if has_stages or columns.sources.get("dz") == "replay":
-        return absent(columns.missing.get(name, "No error is computed at this place."))
+    has_stages = places.layer in run.layers and step in run.stage_steps(places.layer, places.weight)
+    if has_stages or places.sources.get("dz") == "replay":
+        return absent(places.missing.get(name, "No error is computed at this place."))
     why = "The error from above is not recorded where the activation cut it."
-    return absent(why, run.stage_steps(columns.layer, columns.weight), step)
+    return absent(why, run.stage_steps(places.layer, places.weight), step)
 
 
 def steps_of(page_run: PageRun) -> StepReplays:
@@ -112,14 +110,14 @@ def _replay_or_none(page_run: PageRun, step: int) -> Replay | None:
         return None
 
 
-def _blocks(columns: Columns, layer: str, step: int) -> Blocks:
-    arrays = {"x": columns.x, **columns.values, **{f"d{n}": e for n, e in columns.errors.items()}}
-    if columns.winner is not None:
-        arrays["winner"] = columns.winner
-    arrays["kernel"] = columns.kernel
-    if columns.bias is not None:
-        arrays["bias"] = columns.bias
-    header = {"layer": layer, "weight": columns.weight, "step": step, "sources": dict(columns.sources)}
+def _blocks(places: Places, layer: str, step: int) -> Blocks:
+    arrays = {"x": places.x, **places.values, **{f"d{n}": e for n, e in places.errors.items()}}
+    if places.winner is not None:
+        arrays["winner"] = places.winner
+    arrays["kernel"] = places.kernel
+    if places.bias is not None:
+        arrays["bias"] = places.bias
+    header = {"layer": layer, "weight": places.weight, "step": step, "sources": dict(places.sources)}
     return Blocks(arrays, header)
 
 
@@ -174,11 +172,11 @@ def probe(page_run: PageRun, ask: Ask) -> Blocks:
     """A layer for the probe images, or a picture of the reader's own, with the weights after a step."""
     run, layer, step = page_run.open(), ask.text("layer"), ask.number("step")
     images, numbers, labels, key = _images(page_run, run, ask)
-    columns = page_run.keep(
+    places = page_run.keep(
         ("probe", layer, step, key),
-        lambda: columns_of_images(model_at(page_run, layer, step, images), layer, images, step),
+        lambda: places_for_images(model_at(page_run, layer, step, images), layer, images, step),
     )
-    blocks = _blocks(columns, layer, step)
+    blocks = _blocks(places, layer, step)
     rows = _rows(ask, len(images))
     blocks.arrays = {name: _some(array, rows, name) for name, array in blocks.arrays.items()}
     blocks.arrays |= {"images": numbers[rows], "labels": labels[rows]}
