@@ -73,7 +73,8 @@ def test_errors_are_one_line_and_status_1(run, table):
     assert "real values" in result.output
     assert "Traceback" not in result.output
     assert run(table, "--kernels", "gauss").exit_code == 1
-    assert run(table.with_name("absent.csv")).exit_code == 1
+    absent = run(table.with_name("absent.csv"))
+    assert absent.exit_code == 1 and "There is no file" in absent.output
     assert run(table, "--test-size", 2).exit_code == 1
     assert run(table, "--task", "rank").exit_code == 1
 

@@ -64,6 +64,8 @@ def read_table(
 
 
 def _read_rows(path: Path, delimiter: str | None) -> list[list[str]]:
+    if not Path(path).exists():
+        raise DataError(f"There is no file {str(path)!r}; give a table, one sample a row.")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
