@@ -20,7 +20,7 @@ TARGET_TESTS = tests/models/test_zoo.py tests/layers tests/training/test_fit.py 
 NATIVE = from kernelearn.engine.cpu.machine.target import find_target; print(find_target("native").name)
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
 LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py \
-	live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py live_torch_bench.py)
+	live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py live_torch_bench.py live_pages.py)
 # Those that take minutes: where there is time.
 LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_watch_loops.py live_torch_random.py \
 	live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
