@@ -317,6 +317,7 @@ PIXELS = {
     "even": (((8, 8), 1), {"channels": 128, "filters": 128}),
     "tails": (((5, 7), 1), {"channels": 87, "filters": 131}),
     "many-channels": (((3,), 1), {"channels": 300, "filters": 97}),
+    "rest-alone-in-its-unit": (((3,), 1), {"channels": 1322, "filters": 40}),
     "volume": (((3, 5, 11), 1), {"channels": 90, "filters": 100}),
     "steps": (((9, 8), 1), {"channels": 100, "filters": 99, "stride": 2}),
     "other-steps": (((5, 4, 7), 1), {"channels": 87, "filters": 96, "stride": (1, 3, 2)}),

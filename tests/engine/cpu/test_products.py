@@ -38,6 +38,7 @@ def problems() -> list[Problem]:
         matmul(normal(2, 3, LONG), normal(2, LONG, 18), (True, True)),
         matmul(normal(1, MANY, 70), normal(1, 70, 3 * product.UNIT_COLUMNS // 2), (False, True)),
         matmul(normal(MANY, 40), normal(40, 300), images=()),
+        matmul(normal(product.UNIT_ROWS + 1, 41), normal(41, 300), images=()),
         matmul(normal(2, 3, 100), normal(100, 600), (False, True), images=()),
         matmul(normal(2, 2, 3, 1, 20), normal(2, 2, 3, 20, 1)),
         matmul(normal(3, 45, 33), normal(3, 33, 1), (True, False)),

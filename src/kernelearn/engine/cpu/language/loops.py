@@ -143,8 +143,13 @@ def two_a_turn(
     count: Index | int,
     body: Callable[[Index], None],
     before: Callable[[Index], None] | None = None,
+    is_even: bool = False,
 ) -> None:
-    """Emit `body` for every number below `count`, for two of them in a turn of the loop, `before` once."""
+    """Emit `body` for every number below `count`, for two of them in a turn of the loop, `before` once.
+
+    Args:
+        is_even: whether it is known that the count is.
+    """
     even = (count // 2) * 2
     with k.loop(0, even, 2) as at:
         if before is not None:
@@ -152,8 +157,9 @@ def two_a_turn(
         body(at)
         body(at + 1)
     if not isinstance(count, int):
-        with k.loop(even, count) as at:
-            body(at)
+        if not is_even:
+            with k.loop(even, count) as at:
+                body(at)
     elif count % 2:
         body(k.const(count - 1))
 

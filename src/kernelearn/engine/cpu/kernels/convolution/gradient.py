@@ -3,9 +3,9 @@
     dw[tap, c, f] = sum over n, p of x[n, p * stride + tap * dilation - padding, c] * g[n, p, f]
 
 A register tile holds taps of one row x input channels x vectors of filters; its inner loop runs over the
-pixels of a row. The batch is cut into a fixed number of shards with sums of their own, added in a fixed order
-at the end, so that the result does not depend on the number of threads. Large kernels need no shards: there
-the blocks of filters are tasks enough.
+pixels of a row, several at a time where what taps of one see is what others see at the next. The batch is cut
+into a fixed number of shards with sums of their own, added in a fixed order at the end, so that the result does
+not depend on the number of threads. Large kernels need no shards: there the blocks of filters are tasks enough.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, are_joined, image_shape, three
 from kernelearn.engine.cpu.kernels.narrow import fitting, on_vectors
@@ -40,6 +41,8 @@ WANTED_TASKS = 8
 MAX_PARTIAL_BYTES = 4 * 2**20
 # Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
 BLOCK_NUMBERS = 8192
+# Pixels that a tile takes at a time at most: more would be long code.
+MOST_TOGETHER = 4
 # Positions that a tile runs over, at least, between loading and storing its sums: rows, or small images.
 BLOCK_POSITIONS = 256
 
@@ -312,27 +315,53 @@ class _Unit:
         if low >= high:
             low = high = g.g[2]
 
-        def pixel(x: Index, active: Sequence[Tap]) -> None:
-            if not active:
-                return
+        def pixels(x: Index, count: int, active: Sequence[Tap]) -> None:
+            """So many of them from x on: what several taps see at several pixels is read once."""
             values = [
-                k.load("g", grad + x * g.g[3] + v * k.width, mask, g.element)
-                for v, mask in enumerate(self.masks)
+                [
+                    k.load("g", grad + (x + p) * g.g[3] + v * k.width, mask, g.element)
+                    for v, mask in enumerate(self.masks)
+                ]
+                for p in range(count)
             ]
-            for ty, tx in active:
-                at = row[ty] + (x * g.stride[2] + g.shift(2, tx)) * g.x[3]
+            for (ty, column), readers in _columns(g, active, count).items():
+                at = row[ty] + (x * g.stride[2] + column) * g.x[3]
                 for i, read in enumerate(inputs):
                     held = read(at)
-                    for v in range(self.vectors):
+                    for (p, tx), v in product(readers, range(self.vectors)):
                         register = sums[ty, tx, i, v][0]
-                        k.set(register, k.multiply_add(held[v], values[v], k.get(register)))
+                        k.set(register, k.multiply_add(held[v], values[p][v], k.get(register)))
 
-        border = [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2])
-        for x in border:
-            pixel(k.const(x), [t for t in taps if inside[t][0] <= x < inside[t][1]])
+        for x in [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2]):
+            if active := [t for t in taps if inside[t][0] <= x < inside[t][1]]:
+                pixels(k.const(x), 1, active)
         if low < high:
-            with k.loop(low, high) as x:
-                pixel(x, taps)
+            together = self._together(taps, len(inputs), high - low)
+            whole = low + (high - low) // together * together
+            with k.loop(low, whole, together) as x:
+                pixels(x, together, taps)
+            if whole < high:
+                with k.loop(whole, high) as x:
+                    pixels(x, 1, taps)
+
+    def _together(self, taps: Sequence[Tap], channels: int, count: int) -> int:
+        """How many of so many pixels to take at a time, so that least is read, as far as registers allow.
+
+        With two vectors a number that is read serves two multiply-adds in any case.
+        """
+        k, g = self.k, self.g
+        if self.vectors > 1 and not g.is_depthwise:
+            return 1
+        each = self.vectors if g.is_depthwise else 1
+        free = k.target.registers - 1 - len(taps) * channels * self.vectors - each
+
+        def loads(together: int) -> int:
+            turn = len(_columns(g, taps, together)) * channels * each + together * self.vectors
+            alone = (len(taps) * channels * each + self.vectors) * (count % together)
+            return count // together * turn + alone
+
+        most = min(MOST_TOGETHER, count, max(free // self.vectors, 1))
+        return min(range(1, most + 1), key=loads)
 
     def _first_input(self, c: Index) -> Index:
         """The first channel that the tile reads of a pixel."""
@@ -370,6 +399,14 @@ class _Unit:
         g = self.g
         tap = (self.line + (tz * g.kernel[1] + ty)) * g.kernel[2] + tx
         return self.target + (c + tap * g.inner) * g.g[3] + v * self.k.width
+
+
+def _columns(g: Gradient, taps: Sequence[Tap], count: int) -> dict[Tap, list[Tap]]:
+    """(row of a tap, column of x behind the first pixel's) -> (pixel, column of the tap) that see it."""
+    columns: dict[Tap, list[Tap]] = {}
+    for p, (ty, tx) in product(range(count), taps):
+        columns.setdefault((ty, p * g.stride[2] + g.shift(2, tx)), []).append((p, tx))
+    return dict(sorted(columns.items()))
 
 
 def lower_gradient(plan: Plan, op: Operation) -> bool:

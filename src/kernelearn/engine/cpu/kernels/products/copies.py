@@ -71,16 +71,9 @@ def pack_columns(
         square(full, None, k.mask_below(depth - full))
 
 
-def gather_tile(
-    k: Kernel, a: Index, side: Side, depth: Index | int, place: Index, tile: tuple[int, int]
-) -> None:
-    """The first rows of a transposed a, whose numbers lie together, for `depth` indices.
-
-    tile: (rows of a full tile, rows that there are).
-    """
-    size, rows = tile
-    with k.loop(0, depth) as inner:
-        for v in range(0, size, k.width):
-            value = k.load("a", a + inner * side.column + v, k.mask(max(rows - v, 0)))
-            # NOTE: what is too much of a vector is overwritten by the next; behind the last there is room.
-            k.store(value, "left", place + inner * size + v)
+def gather_column(k: Kernel, source: Index, place: Index, size: int, rows: int) -> None:
+    """A column of a tile of `size` rows, `rows` of which there are, of a transposed a: it lies together."""
+    for v in range(0, size, k.width):
+        value = k.load("a", source + v, k.mask(max(rows - v, 0)))
+        # NOTE: what is too much of a vector is overwritten by the next; behind the last there is room.
+        k.store(value, "left", place + v)

@@ -31,8 +31,8 @@ from kernelearn.engine.program import Operation
 
 # Rows of an image, and inputs, from which on it is worth it.
 ROWS, INPUTS = 32, 16
-# Weights of a window of one pixel, and filters that a copy of x serves, from which on copies are worth while.
-LARGE, FILTERS = 2**13, 96
+# Filters that a copy of x serves, and numbers of an image, or weights, above which copies are worth while.
+FILTERS, NUMBERS, WEIGHTS = 32, 2**15, 2**13
 # Rows of a chunk: a strip of two vectors of them takes half of the first-level cache.
 CHUNK = 128
 # Rows of a unit at most: a copy of g serves all of them.
@@ -58,9 +58,15 @@ def lower_pointwise_gradient(plan: Plan, op: Operation) -> bool:
     g = find_gradient(plan, op)
     if g.kernel != (1, 1, 1) or g.stride != (1, 1, 1) or g.groups > 1 or any(g.before) or g.x[:3] != g.g[:3]:
         return False
-    if g.inner * g.outer < LARGE or g.outer < FILTERS or not stack.is_deep():
+    rows = math.prod(g.g[:3])
+    if not is_large(rows, g.inner, g.outer) or not stack.is_deep():
         return False
-    return _lower(plan, op, g.inner, g.outer, math.prod(g.g[:3]))
+    return _lower(plan, op, g.inner, g.outer, rows)
+
+
+def is_large(rows: int, inner: int, outer: int) -> bool:
+    """Whether the gradient of so many pixels, channels and filters is worth copies of them."""
+    return (rows * inner > NUMBERS or inner * outer > WEIGHTS) and inner >= INPUTS and outer >= FILTERS
 
 
 def _lower(plan: Plan, op: Operation, inner: int, outer: int, rows: int) -> bool:

@@ -1,14 +1,17 @@
 """Products of matrices in register tiles: 8 rows times a few vectors of columns.
 
 for unit (matrix, some rows, some columns):
-    for chunk of the inner index:  copy the rows of a, if it is transposed and large
-        for block of columns:      copy the chunk of b next to each other, if it lies apart
+    for chunk of the inner index:
+        for block of columns:
             for 8 rows:            8 x vectors sums in registers
 
     k ->              v0 v1 v2      a row of the block of b, in registers
     a[row + 0, k]     s  s  s
     ...                             every turn adds a number of a in all lanes times the row
     a[row + 7, k]     s  s  s
+
+What many tiles read and does not lie together is copied: the rows of a transposed a while they meet the first
+block of columns, a block of b while it meets the first rows. A transposed block of b is turned before.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.packing import Blocks
-from kernelearn.engine.cpu.kernels.products.copies import gather_tile, pack_columns, pack_rows
+from kernelearn.engine.cpu.kernels.products.copies import pack_columns, pack_rows
 from kernelearn.engine.cpu.kernels.products.matrices import Matrices, Side
+from kernelearn.engine.cpu.kernels.products.product_tile import ProductTile
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
-from kernelearn.engine.cpu.language.loops import two_a_turn
 from kernelearn.engine.cpu.language.values import Value
 
 
@@ -151,10 +155,7 @@ class Unit:
             is_first, is_last: whether the sums begin here, and end; None for yes, both.
             asks: whether the next chunk is asked for meanwhile, because it comes from far away.
         """
-        chunk = _Chunk(self, start, depth, is_first, is_last, asks)
-        if self.code.is_gathered:
-            chunk.gather()
-        self._each_block(chunk.emit_block)
+        self._each_block(Chunk(self, start, depth, is_first, is_last, asks).emit_block)
 
     def clear(self) -> None:
         """Store zeros."""
@@ -200,7 +201,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class Chunk:
     """A unit on a chunk of the inner index; attributes as of `Unit.emit`."""
 
     unit: Unit
@@ -218,110 +219,59 @@ class _Chunk:
     def code(self) -> MatrixProduct:
         return self.unit.code
 
-    def gather(self) -> None:
-        """Copy the rows of a."""
-        unit, side = self.unit, self.code.matrices.a
+    @property
+    def _packs_on_the_way(self) -> bool:
+        """Whether the first tile of a block copies it; a transposed block is turned before."""
+        return self.code.is_packed and self.code.matrices.b.column == 1
 
-        def copy(row: Index, rows: int) -> None:
-            source = unit.a + row * side.row + self.start * side.column
-            gather_tile(self.k, source, side, self.depth, self._place(row), (self.code.rows, rows))
-
-        unit.each_tile(copy)
-
-    def _place(self, row: Index) -> Index:
+    def place(self, row: Index) -> Index:
         """Where the copy of a tile begins."""
         return (row - self.unit.row) * self.code.chunk
 
     def emit_block(self, column: Index, vectors: int, channels: int) -> None:
         """All rows of the unit times a block of columns."""
-        code, side = self.code, self.code.matrices.b
-        if code.is_packed:
-            source = self.unit.b + self.start * side.row + column * side.column
-            pack = pack_rows if side.column == 1 else pack_columns
-            pack(self.k, source, side, self.depth, vectors, channels)
-        self.unit.each_tile(lambda row, rows: self._emit_tile(row, rows, column, vectors, channels))
-
-    def _emit_tile(self, row: Index, rows: int, column: Index, vectors: int, channels: int) -> None:
-        """rows x vectors sums in registers."""
-        k, found, depth = self.k, self.code.matrices, self.depth
-        masks = [k.mask(channels - v * k.width) for v in range(vectors)]
-        y = self.unit.y + row * found.y.row + column
-        begin = self._starts(y, rows, masks)
-        sums = {place: k.register(start=value) for place, value in begin.items()}
-        role, a, steps = "a", self.unit.a + row * found.a.row + self.start * found.a.column, found.a
-        if self.code.is_gathered:
-            role, a, steps = "left", self._place(row), Side(0, (), 1, self.code.rows)
-        b = self.unit.b + self.start * found.b.row + column
-
-        def turn(inner: Index) -> None:
-            held = []
-            for v, mask in enumerate(masks):
-                if self.code.is_packed:
-                    held.append(k.load("packed", inner * (vectors * k.width) + v * k.width))
-                else:
-                    held.append(k.load("b", b + inner * found.b.row + v * k.width, mask))
-            for r in range(rows):
-                value = k.broadcast(role, a + inner * steps.column + r * steps.row)
-                for v in range(vectors):
-                    k.set(sums[r, v], k.fma(value, held[v], k.get(sums[r, v])))
-
-        two_a_turn(k, depth, turn, self._ask_for_next(row, column, vectors) if self.asks else None)
-        self._finish({place: k.get(register) for place, register in sums.items()}, y, column, masks)
-
-    def _ask_for_next(self, row: Index, column: Index, vectors: int) -> Callable[[Index], None]:
-        """What prefetches lines of the next chunk, a line of a and one of b in each turn of two indices.
-
-        A turn for every line of a chunk would be too many: tiles share the lines of their block of b, and
-        blocks those of their rows of a, half of the indices each.
-        """
-        k, code, half = self.k, self.code, self.code.chunk // 2
-        next_chunk, (a, b) = self.start + code.chunk, (code.matrices.a, code.matrices.b)
-        tile, block = (row - self.unit.row) // code.rows, column // code.blocks.lanes
-        after_a = self.unit.a + row * a.row + (next_chunk + (block % 2) * half) * a.column
-        after_b = self.unit.b + (next_chunk + (tile % 2) * half) * b.row + column
-        after_b = after_b + ((tile // 2) % vectors) * k.width
-
-        def ask(inner: Index) -> None:
-            k.prefetch("a", after_a + (inner // 2) * a.column, 2)
-            k.prefetch("b", after_b + (inner // 2) * b.row, 2)
-
-        return ask
-
-    def _starts(self, y: Index, rows: int, masks: list[Value | None]) -> dict[tuple[int, int], Value]:
-        """First values of the sums: zero, after the first chunk what is there already."""
-        k, places = self.k, [(r, v) for r in range(rows) for v in range(len(masks))]
-        if self.is_first is None:
-            return dict.fromkeys(places, k.zero)
-        result = {}
-        for r, v in places:
-            at = y + r * self.code.matrices.y.row + v * k.width
-            result[r, v] = self.is_first.choose(k.zero, k.load(self._target, at, masks[v]))
-        return result
-
-    @property
-    def _target(self) -> str:
-        """The role that sums are written to."""
-        chain = self.code.chain
-        return "y" if chain is None else chain.stores[0][0]
-
-    def _finish(
-        self, sums: dict[tuple[int, int], Value], y: Index, column: Index, masks: list[Value | None]
-    ) -> None:
-        """Store the sums, those of the last chunk through the chain."""
-        k, chain, step = self.k, self.code.chain, self.code.matrices.y.row
-
-        def each(through: Chain | None) -> None:
-            for (r, v), value in sums.items():
-                at = y + r * step + v * k.width
-                if through is None:
-                    k.store(value, self._target, at, masks[v])
-                else:
-                    through.apply(k, (value,), at, column + v * k.width, masks[v])
-
-        if self.is_last is None or chain is None:
-            each(chain)
+        k, code, side = self.k, self.code, self.code.matrices.b
+        if code.is_packed and not self._packs_on_the_way:
+            pack_columns(k, self.block(column), side, self.depth, vectors, channels)
+        tiles = partial(self._emit_tiles, column, vectors, channels)
+        if not code.is_gathered:
+            tiles(is_first=False)
             return
-        with k.when(self.is_last):
-            each(chain)
-        with k.when(~self.is_last):
-            each(None)
+        is_first = k.compare("eq", column, self.unit.block * code.blocks.lanes)
+        with k.when(is_first):
+            tiles(is_first=True)
+        with k.when(~is_first):
+            tiles(is_first=False)
+
+    def block(self, column: Index) -> Index:
+        """Where the chunk of a block of b begins."""
+        side = self.code.matrices.b
+        return self.unit.b + self.start * side.row + column * side.column
+
+    def _emit_tiles(self, column: Index, vectors: int, channels: int, is_first: bool) -> None:
+        """All tiles of a block, whose rows are copied if it is the first.
+
+        The first tile copies the block; one that is smaller than others and first finds it copied.
+        """
+        k, code = self.k, self.code
+
+        def tile(row: Index, rows: int) -> None:
+            def emit(packs: bool) -> None:
+                ProductTile(self, row, rows, column, vectors, channels, is_first, packs).emit()
+
+            if not self._packs_on_the_way:
+                emit(False)
+                return
+            begins = k.compare("eq", row, self.unit.row)
+            if rows < code.rows:
+                with k.when(begins):
+                    side = code.matrices.b
+                    pack_rows(k, self.block(column), side, self.depth, vectors, channels)
+                emit(False)
+                return
+            with k.when(begins):
+                emit(True)
+            with k.when(~begins):
+                emit(False)
+
+        self.unit.each_tile(tile)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kernelearn.engine.cpu.kernels.entrywise.chain import Place
-from kernelearn.engine.cpu.kernels.products.summed import FILTERS, LARGE
+from kernelearn.engine.cpu.kernels.products.summed import is_large
 from kernelearn.engine.graph import Graph
 from kernelearn.engine.program import Buffer, Operation, Program
 
@@ -42,12 +42,12 @@ def _places(op: Operation, program: Program) -> list[Place] | None:
     """The pixels that the window sees; None for other operations, and where it sees zeros around it."""
     if op.operator != "conv_grad_kernel" or math.prod(op.attrs["kernel_size"]) > 1 or op.attrs["groups"] > 1:
         return None
-    (*_, inner), (*_, outer) = (program.buffers[name].shape for name in op.inputs)
-    if inner is None or outer is None or inner * outer < LARGE or outer < FILTERS:
-        return None
     if math.prod(op.attrs["stride"]) == 1:
         return None
-    sizes, counts = (program.buffers[name].shape[1:-1] for name in op.inputs)
+    (_, *sizes, inner), (_, *counts, outer) = (program.buffers[name].shape for name in op.inputs)
+    known = [count for count in counts if count is not None]
+    if inner is None or outer is None or not is_large(math.prod(known), inner, outer):
+        return None
     return seen_pixels(sizes, counts, op)
 
 
