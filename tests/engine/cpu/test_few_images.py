@@ -8,8 +8,14 @@ import pytest
 import kernelearn
 from kernelearn.engine.cpu import schedule
 from kernelearn.engine.cpu.executable import CpuExecutable
+from kernelearn.engine.cpu.kernels.convolution.geometry import choose_tile, forward_geometry, segments
+from kernelearn.engine.cpu.kernels.convolution.taps.asking import asked_weights
+from kernelearn.engine.cpu.kernels.convolution.taps.part import OutputBlock, Part
+from kernelearn.engine.cpu.kernels.convolution.taps.tasks import TapBands
+from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import GROUP
+from kernelearn.engine.cpu.machine.target import find_target
 from kernelearn.engine.cpu.plan import SMALL_PASS, Call, kernel_text
 from kernelearn.engine.program import ProgramBuilder
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
@@ -85,6 +91,25 @@ def test_weights_that_few_pixels_share_are_asked_for_ahead(size, filters, kernel
     assert [bool(re.search(r"prefetch.*i32 0, i32 2, i32 1", text)) for text in texts] == [asks]
     if asks:
         check(problem)
+
+
+@pytest.mark.parametrize("band", range(4))
+def test_a_band_of_rows_asks_for_all_weights_that_it_needs_next(band):
+    """The tiles of a band have the weights of a block for themselves, whatever other threads ask for."""
+    k, none = Kernel("k", ("x", "w", "y"), find_target("avx512")), ((0, 0),) * 3
+    g = forward_geometry((1, 14, 14, 256), (1, 14, 14, 256), (1, 1, 1), (1, 1, 1), none, (1, 1, 1), 1)
+    tile = choose_tile(256, 14, 14, 256, k.target)
+    low, high, zero = band * 14 // 4, (band + 1) * 14 // 4, k.const(0)
+    block = OutputBlock(zero, 0, zero, tile.vectors, 32)
+    part = Part(k, TapBands(g, tile, None, 4), g.parts[0], zero, block, k.const(low), 4)
+    asked = set()
+    for y in range(low, high):
+        for x, _ in segments(14, tile.pixels):
+            found = asked_weights(part, zero, k.const(y), x)
+            assert found is not None
+            asked |= set(range(found.place.constant, found.place.constant + found.numbers * found.rows))
+    numbers = g.inner * part.lanes
+    assert set(range(numbers, 2 * numbers)) <= asked
 
 
 def passes(images: int) -> list[Problem]:

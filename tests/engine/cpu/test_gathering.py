@@ -135,7 +135,10 @@ def test_a_thread_works_on_as_many_images_as_its_cache_holds():
     assert schedule.chunk_size(64, 2, group) == 1
     # What is read again for each portion is worth some images.
     group.other_bytes = 3 * schedule.CHUNK_BYTES
-    assert schedule.chunk_size(64, 2, group) == schedule.WEIGHT_SHARE
+    assert schedule.chunk_size(64, 2, group) == schedule.LARGE_WEIGHT_SHARE
+    group.other_bytes = 12 * schedule.CHUNK_BYTES
+    assert schedule.chunk_size(64, 2, group) == 4 * schedule.LARGE_WEIGHT_SHARE
+    group.other_bytes = 3 * schedule.CHUNK_BYTES
     group.image_bytes = schedule.CHUNK_BYTES // 3
     assert schedule.chunk_size(64, 2, group) == 8
     group.other_bytes = schedule.CHUNK_BYTES // 3

@@ -27,8 +27,10 @@ FEW_TASKS = 16
 # At most this many images at once in a group.
 MAX_CHUNK = 16
 # Bytes of images that a thread works on at once where several calls follow each other: what a second cache
-# holds. Where it does not hold them, so many times what is read again for each portion.
-CHUNK_BYTES, WEIGHT_SHARE = 2**20, 4
+# holds. Where it does not hold them, so many times what is read again for each portion. An image that is too
+# large for it alone still finds there what its last call made, which several images do not; so these are more
+# only where they share more weights than an image has numbers.
+CHUNK_BYTES, WEIGHT_SHARE, LARGE_WEIGHT_SHARE = 2**20, 4, 1
 
 
 def are_few(images: int, count: int) -> bool:
@@ -222,7 +224,8 @@ def chunk_size(tasks: int, threads: int, group: Group) -> int:
     if fitting * group.image_bytes >= 2 * group.other_bytes and fitting:
         return min(most, fitting)
     # Weights go through the cache with each portion, and the portion does not stay there beside them.
-    return max(1, min(most, -(-WEIGHT_SHARE * group.other_bytes // group.image_bytes)))
+    times = WEIGHT_SHARE if fitting else LARGE_WEIGHT_SHARE
+    return max(1, min(most, -(-times * group.other_bytes // group.image_bytes)))
 
 
 def waits(accesses: list[tuple[list[Range], list[Range]]]) -> list[tuple[int, int]]:

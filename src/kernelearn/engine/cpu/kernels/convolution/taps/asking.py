@@ -98,7 +98,7 @@ def asked_weights(part: Part, z: Index, y: Index, x: Index | int) -> AskedWeight
     None where many tiles share a block's weights, or these are few; and where the rows of the input, whose
     numbers shares are counted by, are not those of the taps or of the tile.
     """
-    g, tile_rows, tap_rows = part.g, -(-part.height.count // part.tile.rows), len(part.height.taps)
+    g, tile_rows, tap_rows = part.g, part.tile_rows, len(part.height.taps)
     pieces = -(-part.width.count // part.tile.pixels)
     tiles = part.depth.count * tile_rows * pieces
     if tiles > FEW_TILES or 4 * g.tap_count * g.inner * g.outer * g.groups < LARGE_WEIGHTS:
@@ -108,7 +108,7 @@ def asked_weights(part: Part, z: Index, y: Index, x: Index | int) -> AskedWeight
     each, block = max(part.tile.rows, tap_rows), g.tap_count * g.inner * part.lanes
     numbers = -(-block // (tiles * len(part.depth.taps) * each))
     piece = (part.k.const(0) + x) * pieces // part.width.count
-    number = (z * tile_rows + y // part.tile.rows) * pieces + piece
+    number = (z * tile_rows + (y - part.low) // part.tile.rows) * pieces + piece
     share = numbers * len(part.depth.taps) * each
     return AskedWeights(part.weights + block + number * share, numbers, each)
 

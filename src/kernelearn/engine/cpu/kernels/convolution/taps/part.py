@@ -44,12 +44,16 @@ class OutputBlock:
 
 
 class Part:
-    """All positions of one image, one block of output channels and one residue class.
+    """All positions of one image or band of its rows, one block of output channels and one residue class.
+
+    Args:
+        low: the first row; bands: that the rows of an image fall into.
 
     Attributes:
         n: the image; channel: the first of the block.
         x, y: where the image begins, at the first channel that is read or written.
         weights: where those of the block begin.
+        tile_rows: rows of tiles, in bands that differ by one of those that have the fewest.
     """
 
     def __init__(
@@ -59,10 +63,13 @@ class Part:
         axes: tuple[TapAxis, TapAxis, TapAxis],
         n: Index,
         block: OutputBlock,
+        low: Index | int = 0,
+        bands: int = 1,
     ) -> None:
         g, blocks, group = code.g, code.blocks(k), block.group
         self.k, self.g, self.tile, self.chain, self.n = k, g, code.tile, code.chain, n
         self.depth, self.height, self.width = axes
+        self.low, self.tile_rows = low, max(1, -(-self.height.count // self.tile.rows) // bands)
         self.vectors, self.channels = block.vectors, block.channels
         self.lanes = block.vectors * k.width
         self.channel = group * g.outer + block.block * self.lanes + block.first * blocks.lanes

@@ -80,4 +80,4 @@ def _emit_parts(
         high: Index | int = turns * rows
         if bands > 1:
             low, high = ((band * turns) // bands) * rows, (((band + 1) * turns) // bands) * rows
-        emit_rows(Part(k, code, axes, n, block), low, high)
+        emit_rows(Part(k, code, axes, n, block, low, bands), low, high)
