@@ -9,7 +9,7 @@ added up, which rounds less than a long one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.transforms import (
     Layout,
@@ -33,7 +33,7 @@ from kernelearn.engine.program import Operation
 # Fewer channels of a place, or filters, gain nothing: moving numbers into tiles takes as long as multiplying.
 LEAST_INNER, LEAST_OUTER = 12, 16
 # Products tap by tap for each one of the tiles, at least.
-LEAST_SAVING = 1.25
+LEAST_SAVING = 1.15
 # Terms of one sum, about.
 LONG_SUM = 64
 # Bytes of the transformed rows, and of the products of a block, of a band.
@@ -209,7 +209,7 @@ class _Band:
                     source = (row - low) * layout.row + tile * layout.channels
                     for v in range(vectors):
                         c, mask = v * k.width, k.mask(channels - v * k.width)
-                        found = outputs_of(k, "products", source + c, layout.point, w.most)
+                        found = outputs_of(k, "products", source + c, layout.point, w)
                         for i in range(count):
                             at = line + (tile * PAIR + i) * w.outer + c
                             if self.chain is None:
@@ -234,7 +234,7 @@ def lower_filtered_rows(
     x, weights = op.inputs
     code = FilteredRows(w, shape, chain)
     band = min(shape.band, -(-w.y[1] // BANDS))
-    finer = FilteredRows(w, Shape(shape.blocks, shape.tiles, band, shape.rows), chain, are_bands=True)
+    finer = FilteredRows(w, replace(shape, band=band), chain, are_bands=True)
     plan.call(
         operation or op,
         code,
@@ -249,11 +249,12 @@ def lower_filtered_rows(
     return True
 
 
-def worthwhile(g: TapConv) -> Windows | None:
-    """The windows of a convolution; None if taps are as good."""
+def worthwhile(g: TapConv, is_split: bool = False) -> Windows | None:
+    """The windows of a convolution; None if taps are as good. `is_split`: see `Windows`."""
     if g.groups > 1 or g.is_depthwise or len(g.parts) > 1 or g.kernel[1] == 1 or not is_enabled():
         return None
     found = find_windows(g.x, g.y, g.parts[0], g.kernel)
+    found = replace(found, is_split=is_split) if found else None
     if found is None or found.inner < LEAST_INNER or found.outer < LEAST_OUTER:
         return None
     return found if found.saving >= LEAST_SAVING else None

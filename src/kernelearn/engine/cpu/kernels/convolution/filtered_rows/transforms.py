@@ -79,7 +79,7 @@ def store_gradients(
     k: Kernel, w: Windows, name: str, layout: Layout, at: Index, low: Index, high: Index, filters: int
 ) -> None:
     """A' g of the rows [low, high) of a block of filters of "g"; `at` is where the image's block begins."""
-    back, whole = outputs(w.most).transposed, w.y[2] // PAIR
+    back, whole = outputs(w.pieces).transposed, w.y[2] // PAIR
     with k.loop(low, high) as row:
         source, target = at + row * (w.y[2] * w.outer), (row - low) * layout.row
         for first, last, count in ((0, whole, PAIR), (whole, w.tiles, 1)):
@@ -96,6 +96,6 @@ def store_gradients(
                         k.store(value, name, target + tile * layout.channels + c + point * layout.point)
 
 
-def outputs_of(k: Kernel, name: str, at: Index, step: int, most: int) -> Sequence[Value]:
+def outputs_of(k: Kernel, name: str, at: Index, step: int, w: Windows) -> Sequence[Value]:
     """Both outputs of a tile, whose points lie `step` apart from `at` on."""
-    return outputs(most)([k.load(name, at + point * step) for point in range(most + 1)])
+    return outputs(w.pieces)([k.load(name, at + point * step) for point in range(w.points)])

@@ -12,7 +12,8 @@ outside of its window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -27,6 +28,8 @@ from kernelearn.engine.cpu.language.kernel import Index, Kernel
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))
 # Outputs of a tile.
 PAIR = 2
+# Places of a piece, where windows are split.
+LONGEST = 3
 
 
 @dataclass(frozen=True)
@@ -36,44 +39,51 @@ class Lanes:
     Attributes:
         first, count: channels.
         start: of the window's places, the first that has a tap; taps: their number.
-        most: places of the longest window, whose points are shared.
+        pieces: places of the longest window, whose points are shared, in pieces that are filtered apart.
     """
 
     first: int
     count: int
     start: int
     taps: int
-    most: int
+    pieces: tuple[int, ...]
 
     @property
     def filter(self) -> Filter:
-        return _filter(self.start, self.taps, self.most)
+        return _filter(self.start, self.taps, self.pieces)
 
 
 @cache
-def _filter(start: int, taps: int, most: int) -> Filter:
-    """F(2, taps) (Toom-Cook) over most + 1 inputs, at the first points and infinity; the others stay absent."""
-    points = POINTS[:taps]
-    inputs: list[list[tuple[int, float]]] = [[] for _ in range(most + 1)]
-    weights: list[list[tuple[int, float]]] = [[] for _ in range(most + 1)]
-    for number, point in enumerate(points):
-        others = [other for other in points if other != point]
-        inputs[number] = _row(_polynomial(others), start)
-        scale = Fraction(1)
-        for other in others:
-            scale *= point - other
-        weights[number] = _row([point**tap / scale for tap in range(taps)])
-    inputs[most] = _row(_polynomial(points), start)
-    weights[most] = [(taps - 1, 1.0)]
-    return Filter(_linear(most + 1, inputs), _linear(taps, weights), outputs(most))
+def _filter(start: int, taps: int, pieces: tuple[int, ...]) -> Filter:
+    """F(2, taps) (Toom-Cook) over all inputs of a tile; of fewer taps at some of the points, others are absent."""
+    inputs: list[list[tuple[int, float]]] = []
+    weights: list[list[tuple[int, float]]] = []
+    first = 0
+    for most in pieces:
+        low, high = max(start, first), min(start + taps, first + most)
+        points = POINTS[: high - low]
+        for point in points:
+            others = [other for other in points if other != point]
+            scale = math.prod((point - other for other in others), start=Fraction(1))
+            inputs.append(_row(_polynomial(others), low))
+            weights.append(_row([point**tap / scale for tap in range(high - low)], low - start))
+        absent: list[list[tuple[int, float]]] = [[] for _ in range(most - len(points))]
+        inputs += [*absent, _row(_polynomial(points), low) if points else []]
+        weights += [*absent, [(high - 1 - start, 1.0)] if points else []]
+        first += most
+    return Filter(_linear(first + 1, inputs), _linear(taps, weights), outputs(pieces))
 
 
 @cache
-def outputs(most: int) -> Linear:
+def outputs(pieces: tuple[int, ...]) -> Linear:
     """Both outputs of a tile from its points."""
-    first = [(i, 1.0) for i in range(most)]
-    second = [(i, float(point)) for i, point in enumerate(POINTS[:most]) if point] + [(most, 1.0)]
-    return _linear(most + 1, [first, second])
+    first, second, count = [], [], 0
+    for most in pieces:
+        first += [(count + i, 1.0) for i in range(most)]
+        second += [(count + i, float(point)) for i, point in enumerate(POINTS[:most]) if point]
+        second.append((count + most, 1.0))
+        count += most + 1
+    return _linear(count, [first, second])
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -116,6 +126,7 @@ class Windows:
         rows, columns: of the kernel; is_turned: whether its taps are met last to first.
         step: along the width; before: places of pixels before the first.
         missing: taps that the first place of the window lacks.
+        is_split: whether long windows are filtered in pieces of three places: at more points, which round less.
     """
 
     x: Sizes
@@ -129,6 +140,7 @@ class Windows:
     step: int
     before: int
     missing: int
+    is_split: bool = False
 
     @property
     def inner(self) -> int:
@@ -145,8 +157,20 @@ class Windows:
         return -(-(self.columns + self.missing) // self.step)
 
     @property
+    def pieces(self) -> tuple[int, ...]:
+        """Places of the window that are filtered together."""
+        if not self.is_split:
+            return (self.most,)
+        return tuple(min(LONGEST, self.most - first) for first in range(0, self.most, LONGEST))
+
+    @property
     def points(self) -> int:
-        return self.most + 1
+        return self.most + len(self.pieces)
+
+    @property
+    def reach(self) -> int:
+        """Places of a tile's inputs."""
+        return self.most + PAIR - 1
 
     @property
     def tiles(self) -> int:
@@ -158,7 +182,7 @@ class Windows:
         found, first = [], 0
         for (start, end), same in groupby(map(self._met, range(self.step))):
             count = len(list(same)) * self.x[3]
-            found.append(Lanes(first, count, start, end - start, self.most))
+            found.append(Lanes(first, count, start, end - start, self.pieces))
             first += count
         return tuple(found)
 
@@ -171,7 +195,7 @@ class Windows:
         found: list[Alike] = []
         numbers = self.x[2] * self.x[3]
         for tile in range(self.tiles):
-            places = [tile * PAIR - self.before + i for i in range(self.points)]
+            places = [tile * PAIR - self.before + i for i in range(self.reach)]
             there = tuple(min(max(numbers - p * self.inner, 0), self.inner) if p >= 0 else 0 for p in places)
             if found and found[-1].there == there:
                 found[-1] = Alike(found[-1].first, tile, there)
@@ -215,6 +239,16 @@ class Windows:
             end = k.minimum(end, rest)
         return first, end
 
+    def meeting_rows(self, k: Kernel, tap: Index, low: Index, high: Index) -> tuple[Index, Index]:
+        """Those of the rows [low, high) of y whose row of taps of this number meets the image."""
+        above = tap * -self.dilation + self.above
+        if self.above > 0:
+            low = k.maximum(low, k.maximum(above + (self.stride - 1), 0) // self.stride)
+        if (self.y[1] - 1) * self.stride + (self.rows - 1) * self.dilation - self.above >= self.x[1]:
+            rest = k.maximum(above + (self.x[1] - 1 + self.stride), 0) // self.stride
+            high = k.minimum(high, rest)
+        return low, high
+
     def read_rows(self, k: Kernel, low: Index, high: Index) -> tuple[Index, Index]:
         """The rows of x [first, end) that the rows of y [low, high) meet."""
         reach = (self.rows - 1) * self.dilation + 1
@@ -254,8 +288,3 @@ def _shifts(axis: TapAxis) -> tuple[int, int, bool] | None:
         return None
     return -taps[0][0], min(gaps, default=1), len(taps) > 1 and taps[0][1] > taps[1][1]
 
-
-def pieces(k: Kernel, start: Index, end: Index, size: int) -> Iterator[tuple[Index, Index]]:
-    """[first, end) of pieces of so many numbers; the last may have fewer."""
-    with k.loop(start, end, size) as first:
-        yield first, k.minimum(first + size, end)
