@@ -34,8 +34,8 @@ from kernelearn.engine.program import Operation
 LEAST_INNER, LEAST_OUTER = 12, 16
 # Products tap by tap for each one of the tiles, at least.
 LEAST_SAVING = 1.15
-# Terms of one sum, about.
-LONG_SUM = 64
+# Terms of one sum, at most about, of windows of up to three places and of longer ones, which round more.
+SHORT_WINDOW, LONG_SUM, SHORT_SUM = 3, 160, 64
 # Bytes of the transformed rows, and of the products of a block, of a band.
 MOST_BYTES = 2**19
 
@@ -68,7 +68,8 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
         return w.tiles * vectors / len(parts) * full / (blocks * vectors)
 
     vectors = max(range(1, min(4, full) + 1), key=use)
-    blocks, sums = Blocks(w.outer, target.width, vectors), -(-w.rows // max(1, LONG_SUM // w.inner))
+    terms = LONG_SUM if w.most <= SHORT_WINDOW else SHORT_SUM
+    blocks, sums = Blocks(w.outer, target.width, vectors), -(-w.rows // max(1, terms // w.inner))
     band = next(
         (
             rows

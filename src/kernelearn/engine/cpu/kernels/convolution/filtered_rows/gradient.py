@@ -37,6 +37,8 @@ from kernelearn.engine.program import Operation
 MOST_VECTORS = 4
 # Bytes of the sums of a block, at most.
 SUMS_BYTES = 2**19
+# Tiles that a register tile runs over, at most about: longer sums round more, and leave the first-level cache.
+LONG_SUM = 64
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ class Shape:
 
     Attributes:
         blocks: of filters; channels: of x in a register tile, at most.
-        band: rows of outputs that are transformed at a time.
+        band: rows of outputs that are transformed at a time; rows: of these in one sum, at most.
     """
 
     blocks: Blocks
     channels: int
     band: int
+    rows: int
 
 
 def choose_shape(w: Windows, target: Target) -> Shape | None:
@@ -66,7 +69,9 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
         rows = -(-w.y[1] // count)
         numbers = w.local_rows(rows) * w.inner + rows * blocks.lanes
         if 4 * w.points * w.tiles * numbers <= MOST_BYTES:
-            return Shape(blocks, channels, rows) if rows >= min(w.rows, w.y[1]) else None
+            together = max(1, LONG_SUM // w.tiles)
+            together = -(-rows // -(-rows // together))
+            return Shape(blocks, channels, rows, together) if rows >= min(w.rows, w.y[1]) else None
     return None
 
 
@@ -121,8 +126,12 @@ class _Block:
         """sums[i, point] += rows[point] of the rows that i meets, transposed, @ gradients[point]."""
         k, w, step = self.k, self.w, self.s.channels
         full = w.inner // step * step
-        with k.loop(0, w.points) as point, k.loop(0, w.rows) as i:
-            first, last = w.meeting_rows(k, i, low, high)
+        with (
+            k.loop(0, w.points) as point,
+            k.loop(low, high, self.s.rows) as piece,
+            k.loop(0, w.rows) as i,
+        ):
+            first, last = w.meeting_rows(k, i, piece, k.minimum(piece + self.s.rows, high))
             x = point * self.inputs.point + (i * w.dilation - w.above - start) * self.inputs.row
             g, sums = point * self.gradients.point, (i * w.points + point) * (w.inner * self.lanes)
             for begin, end, size in ((0, full, step), (full, w.inner, w.inner - full)):

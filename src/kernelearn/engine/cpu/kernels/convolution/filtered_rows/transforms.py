@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import PAIR, Alike, Lanes, Windows, outputs
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
@@ -32,6 +32,36 @@ class Layout:
         return self.rows * self.row + 16
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Neighbouring vectors of a place's channels that share their code.
+
+    Attributes:
+        first, last: channels, [first, last); count: of each vector.
+        lanes: whose channels they hold; there: channels of a vector that the image has, of each input.
+    """
+
+    first: int
+    last: int
+    count: int
+    lanes: tuple[Lanes, ...]
+    there: tuple[int, ...]
+
+
+def vectors_alike(w: Windows, alike: Alike, width: int) -> list[Vectors]:
+    """The vectors of a place's channels, in tiles that are alike."""
+    found: list[Vectors] = []
+    for c in range(0, w.inner, width):
+        end = min(c + width, w.inner)
+        lanes = tuple(part for part in w.lanes if part.first < end and c < part.first + part.count)
+        made = Vectors(c, end, end - c, lanes, tuple(min(max(t - c, 0), end - c) for t in alike.there))
+        if found and replace(made, first=found[-1].first, last=c) == found[-1]:
+            found[-1] = replace(found[-1], last=end)
+        else:
+            found.append(made)
+    return found
+
+
 def store_rows(k: Kernel, w: Windows, name: str, layout: Layout, image: Index, low: Index, high: Index) -> None:
     """B d of the rows [low, high) of an image of "x", which begins at `image`; `low` is row 0 of the array."""
     with k.loop(low, high) as row:
@@ -39,40 +69,29 @@ def store_rows(k: Kernel, w: Windows, name: str, layout: Layout, image: Index, l
         for alike in w.alike:
             with k.loop(alike.first, alike.last + 1) as tile:
                 at = source + (tile * PAIR - w.before) * w.inner
-                for lanes in w.lanes:
-                    _store_lanes(k, w, lanes, alike, at, name, target + tile * layout.channels, layout.point)
+                place = target + tile * layout.channels
+                for vectors in vectors_alike(w, alike, k.width):
+                    with k.loop(vectors.first, vectors.last, k.width) as c:
+                        for point, value in enumerate(_points(k, w, vectors, at + c)):
+                            k.store(value, name, place + c + point * layout.point, k.mask(vectors.count))
 
 
-def _store_lanes(
-    k: Kernel, w: Windows, lanes: Lanes, alike: Alike, source: Index, name: str, target: Index, step: int
-) -> None:
-    """The points of a tile, for every vector of some channels."""
-    for first, last, loops in _vectors(k, lanes, alike):
-        with k.loop(first, last, k.width) as c:
-            at = c if loops else k.const(first)
-            count = k.width if loops else last - first
-            held = [
-                _load(k, source + at + place * w.inner, count if loops else min(there - first, count))
-                for place, there in enumerate(alike.there)
-            ]
-            if loops:
-                held = [v if there else k.nothing for v, there in zip(held, alike.there)]
-            for point, value in enumerate(lanes.filter.inputs(held)):
-                k.store(value, name, target + at + point * step, k.mask(count))
-
-
-def _load(k: Kernel, at: Index, count: int) -> Value:
-    return k.load("x", at, k.mask(count)) if count > 0 else k.nothing
-
-
-def _vectors(k: Kernel, lanes: Lanes, alike: Alike) -> list[tuple[int, int, bool]]:
-    """(first, end, whether they are whole vectors that are all there or all absent) of ranges of channels."""
-    end = lanes.first + lanes.count
-    whole = lanes.first + lanes.count // k.width * k.width
-    if any(lanes.first < there < end for there in alike.there):
-        return [(c, min(c + k.width, end), False) for c in range(lanes.first, end, k.width)]
-    found = [(lanes.first, whole, True)] if whole > lanes.first else []
-    return found + ([(whole, end, False)] if whole < end else [])
+def _points(k: Kernel, w: Windows, vectors: Vectors, at: Index) -> list[Value]:
+    """B d of a vector of a tile, whose channels may differ in their taps."""
+    held = [
+        k.load("x", at + place * w.inner, k.mask(there)) if there else k.nothing
+        for place, there in enumerate(vectors.there)
+    ]
+    *others, last = vectors.lanes
+    found = last.filter.inputs(held)
+    for lanes in reversed(others):
+        mask = k.mask(lanes.first + lanes.count - vectors.first)
+        assert mask is not None
+        found = [
+            own if own.is_absent and other.is_absent else mask.choose(own, other)
+            for own, other in zip(lanes.filter.inputs(held), found)
+        ]
+    return found
 
 
 def store_gradients(
