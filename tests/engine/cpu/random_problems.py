@@ -118,9 +118,10 @@ def minimal_filtering(rng: Rng) -> Problem:
 
 
 def filtered_rows(rng: Rng) -> Problem:
-    """Large windows in planes and so many channels that their rows are filtered, with steps and holes as well."""
+    """Large windows and so many channels that their rows are filtered, with steps and holes as well."""
     while True:
-        sizes, kernel = tuple(rng.integers(6, 40, 2).tolist()), (_pick(rng, (2, 3, 5)), _pick(rng, (4, 5, 7, 8, 11)))
+        sizes = tuple(rng.integers(6, 40, 2).tolist())
+        kernel = (_pick(rng, (2, 3, 5)), _pick(rng, (4, 5, 7, 8, 11)))
         stride = (_pick(rng, (1, 1, 2, 4)), 1 if kernel[1] <= 5 else int(rng.integers(2, 5)))
         dilation = (_pick(rng, (1, 1, 2)), 1)
         padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, max(kernel), (2, 2)))
@@ -128,8 +129,8 @@ def filtered_rows(rng: Rng) -> Problem:
         if min(room) >= 4:
             break
     outputs = tuple((n - 1) // s + 1 for n, s in zip(room, stride))
-    n, channels = int(rng.integers(1, 5)), _pick(rng, (12, 16, 17, 33) if stride[1] == 1 else (3, 4, 5, 12, 17))
-    filters = _pick(rng, (16, 19, 40, 48))
+    channels = _pick(rng, (12, 16, 17, 33) if stride[1] == 1 else (3, 4, 5, 12, 17))
+    n, filters = int(rng.integers(1, 5)), _pick(rng, (16, 19, 40, 48))
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     weights = normal(rng, *kernel, channels, filters)
     attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}

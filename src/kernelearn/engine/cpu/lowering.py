@@ -19,8 +19,8 @@ from kernelearn.engine.cpu.kernels import (
     shaping,
     updates,
 )
-from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.gradient import lower_filtered_gradient
+from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
 from kernelearn.engine.cpu.kernels.doubles import are_doubles, as_floats
 from kernelearn.engine.cpu.kernels.entrywise.chain import lower_single

@@ -19,7 +19,7 @@ from kernelearn.engine.cpu.kernels.convolution.filtered_rows.transforms import (
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.weights import transformed_rows
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import PAIR, Windows, find_windows
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, geometry, segments
-from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import is_enabled
+from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import MAX_WEIGHTS_BYTES, is_enabled
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
 from kernelearn.engine.cpu.kernels.entrywise.pooled import Pooled
 from kernelearn.engine.cpu.kernels.packing import Blocks, block_offset
@@ -135,7 +135,7 @@ class _Band:
     def _multiply(
         self, layout: Layout, weights: Index, low: Index, high: Index, first: Index, vectors: int
     ) -> None:
-        """products[point][row][tile] = sum over taps' rows i: rows[point][row * stride + i][tile] @ w[i, point]."""
+        """products[point][row] = sum over rows of taps i: rows[point][row * stride + i] @ w[i, point]."""
         k, w, lanes = self.k, self.w, layout.channels
         with k.loop(0, w.points) as point:
             for piece in range(0, w.rows, self.s.rows):
@@ -196,7 +196,14 @@ class _Band:
                 k.store(total if is_first else k.load("products", at) + total, "products", at)
 
     def _write(
-        self, layout: Layout, image: Index, low: Index, high: Index, channel: Index, vectors: int, channels: int
+        self,
+        layout: Layout,
+        image: Index,
+        low: Index,
+        high: Index,
+        channel: Index,
+        vectors: int,
+        channels: int,
     ) -> None:
         """A m of a block of channels, through the chain to memory."""
         k, w = self.k, self.w
@@ -228,7 +235,7 @@ def lower_filtered_rows(
     g, _ = geometry(plan, op)
     w = None if (chain and chain.placed) or multiplies_pairs(plan, op) else worthwhile(g)
     shape = choose_shape(w, plan.target) if w else None
-    if w is None or shape is None:
+    if w is None or shape is None or (w.weights_bytes > MAX_WEIGHTS_BYTES and not plan.is_training):
         return False
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)

@@ -37,7 +37,7 @@ from kernelearn.engine.program import Operation
 MOST_VECTORS = 4
 # Bytes of the sums of a block, at most.
 SUMS_BYTES = 2**19
-# Tiles that a register tile runs over, at most about: longer sums round more, and leave the first-level cache.
+# Tiles that a register tile runs over, at most about: longer sums round more.
 LONG_SUM = 64
 
 
@@ -170,9 +170,7 @@ class _Block:
                 with k.loop(lanes.first, lanes.first + lanes.count) as c:
                     for f, mask in each_vector(k, self.filters):
                         at = (row * (w.points * w.inner) + c) * self.lanes + f
-                        points = [
-                            k.load("sums", at + p * (w.inner * self.lanes)) for p in range(w.points)
-                        ]
+                        points = [k.load("sums", at + p * (w.inner * self.lanes)) for p in range(w.points)]
                         for tap, value in enumerate(back(points)):
                             line = w.weight(row, lanes.start + tap, c)
                             put(value, start + line * w.outer + f, mask)

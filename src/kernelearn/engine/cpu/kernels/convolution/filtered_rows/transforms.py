@@ -1,11 +1,17 @@
-"""Rows of images and of gradients between memory and the arrays of their products: name[point][row][tile][channel]."""
+"""Rows between memory and the arrays of their products: name[point][row][tile][channel]."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import PAIR, Alike, Lanes, Windows, outputs
+from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import (
+    PAIR,
+    Alike,
+    Lanes,
+    Windows,
+    outputs,
+)
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
 
@@ -62,8 +68,10 @@ def vectors_alike(w: Windows, alike: Alike, width: int) -> list[Vectors]:
     return found
 
 
-def store_rows(k: Kernel, w: Windows, name: str, layout: Layout, image: Index, low: Index, high: Index) -> None:
-    """B d of the rows [low, high) of an image of "x", which begins at `image`; `low` is row 0 of the array."""
+def store_rows(
+    k: Kernel, w: Windows, name: str, layout: Layout, image: Index, low: Index, high: Index
+) -> None:
+    """B d of the rows [low, high) of the image of "x" that begins at `image`; `low` is row 0 of the array."""
     with k.loop(low, high) as row:
         source, target = image + row * (w.x[2] * w.x[3]), (row - low) * layout.row
         for alike in w.alike:

@@ -1,4 +1,4 @@
-"""The weights of filtered rows, transformed: packed[block][row][point][c][lane] = (G g[row, :, c, lane])[point]."""
+"""The weights of filtered rows: packed[block][row][point][c][lane] = (G g[row, :, c, lane])[point]."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, TapAxis
 from kernelearn.engine.cpu.kernels.convolution.winograd.filters import Filter, Linear
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 
-# Where the polynomials of taps and inputs are multiplied, besides at infinity. Of all pairs of small numbers the
-# last two round least: halves and doubles balance.
+# Where the polynomials of taps and inputs are multiplied, besides at infinity. Of all pairs of small numbers
+# the last two round least: halves and doubles balance.
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))
 # Outputs of a tile.
 PAIR = 2
@@ -55,7 +55,7 @@ class Lanes:
 
 @cache
 def _filter(start: int, taps: int, pieces: tuple[int, ...]) -> Filter:
-    """F(2, taps) (Toom-Cook) over all inputs of a tile; of fewer taps at some of the points, others are absent."""
+    """F(2, taps) (Toom-Cook) over all inputs of a tile. Fewer taps use some of the points only."""
     inputs: list[list[tuple[int, float]]] = []
     weights: list[list[tuple[int, float]]] = []
     first = 0
@@ -126,7 +126,7 @@ class Windows:
         rows, columns: of the kernel; is_turned: whether its taps are met last to first.
         step: along the width; before: places of pixels before the first.
         missing: taps that the first place of the window lacks.
-        is_split: whether long windows are filtered in pieces of three places: at more points, which round less.
+        is_split: whether long windows are filtered in pieces of three places: more points, which round less.
     """
 
     x: Sizes
@@ -220,6 +220,11 @@ class Windows:
         """The same of a tile inside."""
         return PAIR * self.columns / (self.points * self.step)
 
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the transformed weights."""
+        return 4 * self.rows * self.points * self.inner * self.outer
+
     def weight(self, row: Index, place: int, channel: Index) -> Index:
         """The line of filters that a place and channel of a row of taps has in the kernel."""
         return (row * self.columns + (place * self.step - self.missing)) * self.x[3] + channel
@@ -268,9 +273,9 @@ def find_windows(
     step = width.in_step
     if gap > 1 or is_turned != is_mirrored or (is_turned and step > 1) or height.out_step > 1:
         return None
-    before = -(-max(left, 0) // step)
+    before = -(-left // step)
     missing = before * step - left
-    if width.out_step > 1 or missing >= step or step > kernel[2]:
+    if width.out_step > 1 or step > kernel[2]:
         return None
     found = Windows(
         x, y, height.in_step, dilation, above, kernel[1], kernel[2], is_turned, step, before, missing
@@ -283,8 +288,7 @@ def _shifts(axis: TapAxis) -> tuple[int, int, bool] | None:
     taps = sorted(axis.taps)
     if not taps:
         return None
-    gaps = {b[0] - a[0] for a, b in zip(taps, taps[1:])}
+    gaps = {b[0] - a[0] for a, b in pairwise(taps)}
     if len(gaps) > 1:
         return None
     return -taps[0][0], min(gaps, default=1), len(taps) > 1 and taps[0][1] > taps[1][1]
-
