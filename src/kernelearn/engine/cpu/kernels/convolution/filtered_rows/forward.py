@@ -57,8 +57,8 @@ class Shape:
     rows: int
 
 
-def choose_shape(w: Windows, target: Target) -> Shape | None:
-    """The shape; None where rows are too long for the cache."""
+def choose_shape(w: Windows, target: Target, step: int = 1) -> Shape | None:
+    """The shape; None where rows are too long for the cache. `step`: rows of a band are a multiple of it."""
     limit, full = (24 if target.registers == 32 else 12), -(-w.outer // target.width)
 
     def use(vectors: int) -> float:
@@ -73,7 +73,7 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
     band = next(
         (
             rows
-            for rows in (-(-w.y[1] // count) for count in range(1, w.y[1] + 1))
+            for rows in (_multiple(-(-w.y[1] // count), step) for count in range(1, w.y[1] + 1))
             if 4 * w.points * w.tiles * max(w.local_rows(rows) * w.inner, rows * blocks.lanes) <= MOST_BYTES
         ),
         0,
@@ -81,6 +81,10 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
     if band < min(w.rows, w.y[1]):
         return None
     return Shape(blocks, max(1, limit // vectors), band, -(-w.rows // sums))
+
+
+def _multiple(rows: int, step: int) -> int:
+    return -(-rows // step) * step
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class FilteredRows:
 
     w: Windows
     s: Shape
-    chain: Chain | None
+    chain: Chain | Pooled | None
     are_bands: bool = False
 
     @property
@@ -130,7 +134,10 @@ class _Band:
                 weights = block_offset(blocks, w.rows * w.points, w.inner, 0, start, block)
                 self._multiply(layout, weights, low, high, first, vectors)
                 channel = (block + start) * blocks.lanes
-                self._write(layout, image, low, high, channel, vectors, channels)
+                if isinstance(self.chain, Pooled):
+                    self._write_pooled(self.chain, layout, image, low, high, channel, vectors, channels)
+                else:
+                    self._write(layout, image, low, high, channel, vectors, channels)
 
     def _multiply(
         self, layout: Layout, weights: Index, low: Index, high: Index, first: Index, vectors: int
@@ -222,26 +229,49 @@ class _Band:
                             at = line + (tile * PAIR + i) * w.outer + c
                             if self.chain is None:
                                 k.store(found[i], "y", at, mask)
-                            else:
+                            elif isinstance(self.chain, Chain):
                                 self.chain.apply(k, (found[i],), at, channel + c, mask)
+
+    def _write_pooled(
+        self,
+        chain: Pooled,
+        layout: Layout,
+        image: Index,
+        low: Index,
+        high: Index,
+        channel: Index,
+        vectors: int,
+        channels: int,
+    ) -> None:
+        """The same of two rows at a time: their tiles are the windows of a pooling."""
+        k, w = self.k, self.w
+        with k.loop(low, high, 2) as row, k.loop(0, w.tiles) as tile:
+            source = (row - low) * layout.row + tile * layout.channels
+            for v in range(vectors):
+                places = (source + v * k.width + line * layout.row for line in range(2))
+                found = [outputs_of(k, "products", at, layout.point, w) for at in places]
+                window = [(value,) for values in found for value in values]
+                mask = k.mask(channels - v * k.width)
+                chain.apply(k, window, image, row // 2, tile, channel + v * k.width, mask)
 
 
 def lower_filtered_rows(
     plan: Plan, op: Operation, chain: Chain | Pooled | None = None, operation: Operation | None = None
 ) -> bool:
     """Windows of several long rows that save enough; False for others. Arguments as of `lower_taps`."""
-    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]) or isinstance(chain, Pooled):
+    if not plan.is_float(op.inputs[0], op.inputs[1], op.outputs[0]):
         return False
     g, _ = geometry(plan, op)
+    step = 2 if isinstance(chain, Pooled) else 1
     w = None if (chain and chain.placed) or multiplies_pairs(plan, op) else worthwhile(g)
-    shape = choose_shape(w, plan.target) if w else None
+    shape = choose_shape(w, plan.target, step) if w and w.y[1] % step == w.y[2] % step == 0 else None
     if w is None or shape is None or (w.weights_bytes > MAX_WEIGHTS_BYTES and not plan.is_training):
         return False
     if has_rounded_operands(op):
         op = rounded_operands(plan, op)
     x, weights = op.inputs
     code = FilteredRows(w, shape, chain)
-    band = min(shape.band, -(-w.y[1] // BANDS))
+    band = min(shape.band, _multiple(-(-w.y[1] // BANDS), step))
     finer = FilteredRows(w, replace(shape, band=band), chain, are_bands=True)
     plan.call(
         operation or op,
