@@ -33,8 +33,8 @@ from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
-# Vectors of filters of a register tile, at most, and of a block.
-MOST_VECTORS = 4
+# Vectors of filters of a register tile, and filters of a block, at most: each block transforms all of x.
+MOST_VECTORS, BLOCK_FILTERS = 4, 64
 # Bytes of the sums of a block, at most.
 SUMS_BYTES = 2**19
 # Tiles that a register tile runs over, at most about: longer sums round more.
@@ -46,12 +46,13 @@ class Shape:
     """How the work is cut.
 
     Attributes:
-        blocks: of filters; channels: of x in a register tile, at most.
+        blocks: of filters; channels, vectors: of x and of filters in a register tile, at most.
         band: rows of outputs that are transformed at a time; rows: of these in one sum, at most.
     """
 
     blocks: Blocks
     channels: int
+    vectors: int
     band: int
     rows: int
 
@@ -61,7 +62,8 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
     limit, full = (24 if target.registers == 32 else 10), -(-w.outer // target.width)
     most = MOST_VECTORS if target.registers == 32 else 2
     vectors = max(range(1, min(most, full) + 1), key=lambda v: (full % v == 0, v))
-    blocks = Blocks(w.outer, target.width, vectors)
+    wide = [v for v in range(vectors, BLOCK_FILTERS // target.width + 1, vectors) if full % v == 0]
+    blocks = Blocks(w.outer, target.width, max(wide, default=vectors))
     if 4 * w.rows * w.points * w.inner * blocks.lanes > SUMS_BYTES:
         return None
     channels = -(-w.inner // -(-w.inner // (limit // vectors)))
@@ -71,7 +73,7 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
         if 4 * w.points * w.tiles * numbers <= MOST_BYTES:
             together = max(1, LONG_SUM // w.tiles)
             together = -(-rows // -(-rows // together))
-            return Shape(blocks, channels, rows, together) if rows >= min(w.rows, w.y[1]) else None
+            return Shape(blocks, channels, vectors, rows, together) if rows >= min(w.rows, w.y[1]) else None
     return None
 
 
@@ -125,7 +127,8 @@ class _Block:
     def _multiply(self, low: Index, high: Index, start: Index) -> None:
         """sums[i, point] += rows[point] of the rows that i meets, transposed, @ gradients[point]."""
         k, w, step = self.k, self.w, self.s.channels
-        full = w.inner // step * step
+        full, vectors = w.inner // step * step, self.s.vectors
+        vectors = vectors if self.vectors % vectors == 0 else 1
         with (
             k.loop(0, w.points) as point,
             k.loop(low, high, self.s.rows) as piece,
@@ -136,25 +139,31 @@ class _Block:
             g, sums = point * self.gradients.point, (i * w.points + point) * (w.inner * self.lanes)
             for begin, end, size in ((0, full, step), (full, w.inner, w.inner - full)):
                 if begin < end:
-                    with k.loop(begin, end, size) as c:
-                        self._tile(x + c, g, sums + c * self.lanes, first, last, low, size)
+                    with k.loop(begin, end, size) as c, k.loop(0, self.vectors, vectors) as v:
+                        f, at = v * k.width, sums + c * self.lanes
+                        self._tile(x + c, g + f, at + f, (first, last), low, size, vectors)
 
     def _tile(
-        self, x: Index, g: Index, sums: Index, first: Index, last: Index, low: Index, channels: int
+        self,
+        x: Index,
+        g: Index,
+        sums: Index,
+        rows: tuple[Index, Index],
+        low: Index,
+        channels: int,
+        vectors: int,
     ) -> None:
-        """A register tile over the rows [first, last): short sums, added to those before, round less."""
+        """A register tile over some rows: short sums, added to those before, round less."""
         k, w = self.k, self.w
-        places = [(i, v) for i in range(channels) for v in range(self.vectors)]
+        places = [(i, v) for i in range(channels) for v in range(vectors)]
         found = {at: k.register(start=k.zero) for at in places}
-        with k.loop(first, last) as row:
+        with k.loop(*rows) as row:
             line, grad = x + row * (w.stride * self.inputs.row), g + (row - low) * self.gradients.row
             with k.loop(0, w.tiles) as tile:
-                held = [
-                    k.load("gradients", grad + tile * self.lanes + v * k.width) for v in range(self.vectors)
-                ]
+                held = [k.load("gradients", grad + tile * self.lanes + v * k.width) for v in range(vectors)]
                 for i in range(channels):
                     value = k.broadcast("rows", line + tile * w.inner + i)
-                    for v in range(self.vectors):
+                    for v in range(vectors):
                         k.set(found[i, v], k.fma(value, held[v], k.get(found[i, v])))
         for i, v in places:
             at = sums + i * self.lanes + v * k.width
@@ -201,7 +210,7 @@ def lower_filtered_gradient(plan: Plan, op: Operation) -> bool:
             parts.tasks,
             flops=(g.flops, 0.0),
             saving=w.best_saving,
-            note=f"rows filtered by {PAIR}, tile {shape.channels}x{shape.blocks.vectors}, {parts.note}",
+            note=f"rows filtered by {PAIR}, tile {shape.channels}x{shape.vectors}, {parts.note}",
             split=None if parts.shards else (FilteredGradient(w, shape, parts.finer), parts.finer.tasks),
         )
     return True
