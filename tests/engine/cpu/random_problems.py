@@ -129,8 +129,8 @@ def filtered_rows(rng: Rng) -> Problem:
         if min(room) >= 4:
             break
     outputs = tuple((n - 1) // s + 1 for n, s in zip(room, stride))
-    channels = _pick(rng, (12, 16, 17, 33) if stride[1] == 1 else (3, 4, 5, 12, 17))
-    n, filters = int(rng.integers(1, 5)), _pick(rng, (16, 19, 40, 48))
+    channels = _pick(rng, (24, 32, 37) if stride[1] == 1 else (3, 5, 12, 17))
+    n, filters = int(rng.integers(1, 5)), _pick(rng, (25, 40, 48))
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     weights = normal(rng, *kernel, channels, filters)
     attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}

@@ -16,14 +16,15 @@ from tests.sweeps import some
 VALID = ((0, 0), (0, 0))
 # Kinds of windows: (arguments of `problem`, passes that filter them).
 KINDS = {
-    "5 x 5": ({"sizes": (13, 13), "kernel": 5, "channels": 20, "filters": 33}, PASSES),
-    "4 x 4, even rows": ({"sizes": (9, 16), "kernel": 4, "channels": 17, "filters": 24}, PASSES),
+    "5 x 5": ({"sizes": (13, 13), "kernel": 5, "channels": 32, "filters": 40}, PASSES),
+    "4 x 4, even rows": ({"sizes": (9, 16), "kernel": 4, "channels": 32, "filters": 33}, PASSES),
+    "7 x 7, in pieces": ({"sizes": (9, 15), "kernel": 7, "channels": 24, "filters": 40}, PASSES),
     "cropped": (
-        {"sizes": (11, 16), "kernel": 5, "channels": 12, "filters": 16, "padding": ((2, -1), (-1, 0))},
+        {"sizes": (11, 16), "kernel": 5, "channels": 24, "filters": 24, "padding": ((2, -1), (-1, 0))},
         ("conv", "conv_grad_kernel"),
     ),
     "rows with holes": (
-        {"sizes": (15, 15), "kernel": 5, "channels": 16, "filters": 19, "dilation": (2, 1)},
+        {"sizes": (15, 15), "kernel": 5, "channels": 24, "filters": 27, "dilation": (2, 1)},
         PASSES,
     ),
     "11 x 11, steps of 4": (
@@ -31,7 +32,7 @@ KINDS = {
         ("conv", "conv_grad_kernel"),
     ),
     "7 x 7, steps of 2, a place short of a tap": (
-        {"sizes": (22, 31), "kernel": 7, "channels": 9, "filters": 20, "stride": (3, 2)},
+        {"sizes": (22, 31), "kernel": 7, "channels": 12, "filters": 32, "stride": (1, 2)},
         ("conv",),
     ),
 }
@@ -72,10 +73,10 @@ def test_all_kinds(operator, kind):
     ids=str,
 )
 def test_it_is_not_used_where_it_saves_nothing(changed):
-    given = {**KINDS["5 x 5"][0], "channels": 24, **changed}
+    given = {**KINDS["5 x 5"][0], **changed}
     p = problem("conv", **given)
     if changed.get("groups"):
-        p = problem_like(p, p.arrays[0], p.arrays[1][:, :, :12, :32])
+        p = problem_like(p, p.arrays[0], p.arrays[1][:, :, :16])
     assert not is_used(p)
 
 
@@ -94,7 +95,7 @@ def test_it_rounds_about_as_sums_tap_by_tap(operator, kind, monkeypatch):
         monkeypatch.setenv("KERNELEARN_WINOGRAD", allowed)
         found = Bench(p).run()[0].astype("float64")
         errors.append(np.sqrt(np.mean((found - exact) ** 2)))
-    assert errors[0] < 1.6 * errors[1]
+    assert errors[0] < 1.3 * errors[1]
 
 
 @pytest.mark.parametrize("kind", ["5 x 5", "11 x 11, steps of 4"])

@@ -142,8 +142,8 @@ KINDS: dict[str, list[Problem]] = {
         winograd(operator, sizes=sizes, images=2, **how)
         for operator in ("conv", "conv_grad_input", "conv_grad_kernel")
         for sizes, how in (
-            ((9, 11), {"kernel": 5, "channels": 13, "filters": 19}),
-            ((31, 33), {"kernel": 11, "channels": 3, "filters": 16, "stride": (4, 4)}),
+            ((9, 11), {"kernel": 5, "channels": 32, "filters": 35}),
+            ((31, 33), {"kernel": 11, "channels": 3, "filters": 48, "stride": (4, 4)}),
         )
     ],
     "panels": [

@@ -30,10 +30,11 @@ from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import BANDS, IMAGES, Plan, Tasks
 from kernelearn.engine.program import Operation
 
-# Fewer channels of a place, or filters, gain nothing: moving numbers into tiles takes as long as multiplying.
-LEAST_INNER, LEAST_OUTER = 12, 16
-# Products tap by tap for each one of the tiles, at least.
-LEAST_SAVING = 1.15
+# Moving a number into a tile or out of one takes as long as so many products, in a kernel gradient fewer
+# beside what taps take there. And the gain that is asked for.
+MOVES, GRADIENT_MOVES, LEAST_GAIN = 16, 8, 1.05
+# Tiles of an image, at least, where weights of more than MAX_WEIGHTS_BYTES come from afar.
+LEAST_TILES = 48
 # Terms of one sum, at most about, of windows of up to three places and of longer ones, which round more.
 SHORT_WINDOW, LONG_SUM, SHORT_SUM = 3, 160, 64
 # Bytes of the transformed rows, and of the products of a block, of a band.
@@ -61,13 +62,17 @@ def choose_shape(w: Windows, target: Target, step: int = 1) -> Shape | None:
     """The shape; None where rows are too long for the cache. `step`: rows of a band are a multiple of it."""
     limit, full = (24 if target.registers == 32 else 12), -(-w.outer // target.width)
 
+    def tiles(vectors: int) -> int:
+        """Of a register tile beside the weights and a number of x."""
+        return max(1, min(limit, target.registers - 1 - vectors) // vectors)
+
     def use(vectors: int) -> float:
         """Sums that a register tile holds on the average, without lanes that nobody reads."""
-        parts = segments(w.tiles, max(1, limit // vectors))
+        parts = segments(w.tiles, tiles(vectors))
         blocks = -(-full // vectors)
         return w.tiles * vectors / len(parts) * full / (blocks * vectors)
 
-    vectors = max(range(1, min(4, full) + 1), key=use)
+    vectors = max(range(1, min(4, full) + 1), key=lambda v: (use(v), v))
     terms = LONG_SUM if w.most <= SHORT_WINDOW else SHORT_SUM
     blocks, sums = Blocks(w.outer, target.width, vectors), -(-w.rows // max(1, terms // w.inner))
     band = next(
@@ -80,7 +85,7 @@ def choose_shape(w: Windows, target: Target, step: int = 1) -> Shape | None:
     )
     if band < min(w.rows, w.y[1]):
         return None
-    return Shape(blocks, max(1, limit // vectors), band, -(-w.rows // sums))
+    return Shape(blocks, tiles(vectors), band, -(-w.rows // sums))
 
 
 def _multiple(rows: int, step: int) -> int:
@@ -287,12 +292,14 @@ def lower_filtered_rows(
     return True
 
 
-def worthwhile(g: TapConv, is_split: bool = False) -> Windows | None:
-    """The windows of a convolution; None if taps are as good. `is_split`: see `Windows`."""
+def worthwhile(g: TapConv, moves: float = MOVES, is_split: bool = False) -> Windows | None:
+    """The windows; None if taps are as good. `moves`: see MOVES; `is_split`: see `Windows`."""
     if g.groups > 1 or g.is_depthwise or len(g.parts) > 1 or g.kernel[1] == 1 or not is_enabled():
         return None
     found = find_windows(g.x, g.y, g.parts[0], g.kernel)
     found = replace(found, is_split=is_split) if found else None
-    if found is None or found.inner < LEAST_INNER or found.outer < LEAST_OUTER:
+    if found is None:
         return None
-    return found if found.saving >= LEAST_SAVING else None
+    moved = found.stride / (found.rows * found.outer) + 1 / (found.rows * found.inner)
+    is_far = found.weights_bytes > MAX_WEIGHTS_BYTES and found.y[1] * found.tiles < LEAST_TILES
+    return found if found.saving >= LEAST_GAIN * (1 + moves * moved) and not is_far else None

@@ -11,7 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kernelearn.engine.cpu.kernels.convolution.filtered_rows.forward import MOST_BYTES, worthwhile
+from kernelearn.engine.cpu.kernels.convolution.filtered_rows.forward import (
+    GRADIENT_MOVES,
+    MOST_BYTES,
+    worthwhile,
+)
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.transforms import (
     Layout,
     store_gradients,
@@ -192,7 +196,7 @@ def lower_filtered_gradient(plan: Plan, op: Operation) -> bool:
     g = find_gradient(plan, op)
     padding = tuple((before, 0) for before in g.before)
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, g.groups)  # type: ignore[arg-type]
-    w = worthwhile(conv, is_split=True)
+    w = worthwhile(conv, GRADIENT_MOVES, is_split=True)
     shape = choose_shape(w, plan.target) if w else None
     if w is None or shape is None:
         return False

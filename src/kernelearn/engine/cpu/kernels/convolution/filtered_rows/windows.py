@@ -28,8 +28,8 @@ from kernelearn.engine.cpu.language.kernel import Index, Kernel
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))
 # Outputs of a tile.
 PAIR = 2
-# Places of a piece, where windows are split.
-LONGEST = 3
+# Places of a piece, at most, and of those that shall round less; places of a window.
+LONGEST, SHORT, MOST = len(POINTS), 3, 12
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def _filter(start: int, taps: int, pieces: tuple[int, ...]) -> Filter:
     first = 0
     for most in pieces:
         low, high = max(start, first), min(start + taps, first + most)
-        points = POINTS[: high - low]
+        points = POINTS[: max(high - low, 0)]
         for point in points:
             others = [other for other in points if other != point]
             scale = math.prod((point - other for other in others), start=Fraction(1))
             inputs.append(_row(_polynomial(others), low))
-            weights.append(_row([point**tap / scale for tap in range(high - low)], low - start))
+            weights.append(_row([point**tap / scale for tap in range(len(points))], low - start))
         absent: list[list[tuple[int, float]]] = [[] for _ in range(most - len(points))]
         inputs += [*absent, _row(_polynomial(points), low) if points else []]
         weights += [*absent, [(high - 1 - start, 1.0)] if points else []]
@@ -126,7 +126,7 @@ class Windows:
         rows, columns: of the kernel; is_turned: whether its taps are met last to first.
         step: along the width; before: places of pixels before the first.
         missing: taps that the first place of the window lacks.
-        is_split: whether long windows are filtered in pieces of three places: more points, which round less.
+        is_split: whether windows are filtered in short pieces: at more points, which round less.
     """
 
     x: Sizes
@@ -158,10 +158,9 @@ class Windows:
 
     @property
     def pieces(self) -> tuple[int, ...]:
-        """Places of the window that are filtered together."""
-        if not self.is_split:
-            return (self.most,)
-        return tuple(min(LONGEST, self.most - first) for first in range(0, self.most, LONGEST))
+        """Places of the window that are filtered together: nearly equal pieces, the longer ones first."""
+        count = -(-self.most // (SHORT if self.is_split else LONGEST))
+        return tuple((self.most + i) // count for i in reversed(range(count)))
 
     @property
     def points(self) -> int:
@@ -280,7 +279,7 @@ def find_windows(
     found = Windows(
         x, y, height.in_step, dilation, above, kernel[1], kernel[2], is_turned, step, before, missing
     )
-    return found if found.most <= len(POINTS) else None
+    return found if found.most <= MOST else None
 
 
 def _shifts(axis: TapAxis) -> tuple[int, int, bool] | None:
