@@ -5,12 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
+import kernelearn
+from kernelearn import layers
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.forward import FilteredRows
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.gradient import FilteredGradient
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import Lanes
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected, lose_a_product
+from tests.engine.cpu.random_problems import normal
 from tests.engine.cpu.test_winograd import PASSES, problem, problem_like
+from tests.engine.cpu.training import check_training, trained_steps
 from tests.sweeps import some
 
 VALID = ((0, 0), (0, 0))
@@ -116,3 +120,19 @@ def test_an_output_depends_on_its_own_window_only(kind):
 def test_a_lost_product_is_caught(operator):
     with pytest.raises(AssertionError, match="entries are off"):
         check(problem(operator, **KINDS["5 x 5"][0]), change=lose_a_product())
+
+
+def network(engine: str):
+    """Large windows with steps, and in front of a pooling, among other layers."""
+    kernelearn.set_random_seed(0)
+    steps = [layers.Conv2D(32, 11, strides=4, activation="tanh"), layers.BatchNormalization()]
+    pooled = [layers.Conv2D(32, 5, padding="same", activation="relu"), layers.MaxPooling2D(2)]
+    last = [layers.Conv2D(24, 4, padding="same"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    model = kernelearn.Sequential([layers.Input((35, 39, 3)), *steps, *pooled, *last])
+    model.compile(kernelearn.optimizers.SGD(0.1), "mse", engine=engine)
+    return model
+
+
+def test_a_network_trains_as_the_reference():
+    x, y = normal(np.random.default_rng(1), 5, 35, 39, 3), np.zeros((5, 2))
+    check_training(lambda engine: trained_steps(network(engine), x, y, 2))
