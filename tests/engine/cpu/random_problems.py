@@ -117,6 +117,32 @@ def minimal_filtering(rng: Rng) -> Problem:
     return choices[rng.integers(len(choices))]
 
 
+def filtered_rows(rng: Rng) -> Problem:
+    """Large windows and so many channels that their rows are filtered, with steps and holes as well."""
+    while True:
+        sizes = tuple(rng.integers(6, 40, 2).tolist())
+        kernel = (_pick(rng, (2, 3, 5)), _pick(rng, (4, 5, 7, 8, 11)))
+        stride = (_pick(rng, (1, 1, 2, 4)), 1 if kernel[1] <= 5 else int(rng.integers(2, 5)))
+        dilation = (_pick(rng, (1, 1, 2)), 1)
+        padding = tuple((int(a), int(b)) for a, b in rng.integers(-1, max(kernel), (2, 2)))
+        room = [n + a + b - (k - 1) * d for n, (a, b), k, d in zip(sizes, padding, kernel, dilation)]
+        if min(room) >= 4:
+            break
+    outputs = tuple((n - 1) // s + 1 for n, s in zip(room, stride))
+    channels = _pick(rng, (24, 32, 37) if stride[1] == 1 else (3, 5, 12, 17))
+    n, filters = int(rng.integers(1, 5)), _pick(rng, (25, 40, 48))
+    x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
+    weights = normal(rng, *kernel, channels, filters)
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+    taps, places = int(np.prod(kernel)), n * int(np.prod(outputs))
+    choices = (
+        Problem("conv", (x, weights), attrs, terms=taps * channels),
+        Problem("conv_grad_input", (grad, weights), {"input_size": sizes, **attrs}, terms=taps * filters),
+        Problem("conv_grad_kernel", (x, grad), {"kernel_size": kernel, **attrs}, terms=places),
+    )
+    return choices[rng.integers(len(choices))]
+
+
 def dense(rng: Rng) -> Problem:
     n, inside = int(rng.integers(1, 40)), () if rng.random() < 0.7 else (int(rng.integers(1, 9)),)
     c, k = _pick(rng, (*CHANNELS, 50, 64, 97, 130)), _pick(rng, (*CHANNELS, 50, 64, 97, 130))
@@ -319,6 +345,7 @@ def shaping(rng: Rng) -> Problem:
 FAMILIES: dict[str, Callable[[Rng], Problem]] = {
     "convolution": convolution,
     "minimal_filtering": minimal_filtering,
+    "filtered_rows": filtered_rows,
     "dense": dense,
     "product": product,
     "pooling": pooling,

@@ -31,7 +31,7 @@ guarded = pytest.mark.skipif(not needs_guard_pages, reason="no fork and mprotect
 # Operators that come only from rewrites of programs in float32, or that have no case of their own.
 REWRITTEN = {"batch_norm_sums", "batch_norm_coefficients", "affine_coefficients", "batch_norm_grad_input"}
 OPERATORS = sorted({case.operator for case in cases.ALL} & doubles.OPERATORS)
-RANDOM = ("convolution", "minimal_filtering", "dense", "product", "pooling", "update")
+RANDOM = ("convolution", "minimal_filtering", "filtered_rows", "dense", "product", "pooling", "update")
 
 
 def in_doubles(problem: Problem) -> Problem:

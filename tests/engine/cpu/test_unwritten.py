@@ -138,6 +138,14 @@ KINDS: dict[str, list[Problem]] = {
             {"sizes": (5, 6, 7), "images": 1},
         )
     ],
+    "filtered rows": [
+        winograd(operator, sizes=sizes, images=2, **how)
+        for operator in ("conv", "conv_grad_input", "conv_grad_kernel")
+        for sizes, how in (
+            ((9, 11), {"kernel": 5, "channels": 32, "filters": 35}),
+            ((31, 33), {"kernel": 11, "channels": 3, "filters": 48, "stride": (4, 4)}),
+        )
+    ],
     "panels": [
         panels(operator, *shape)
         for operator in ("dense", "dense_grad_input")

@@ -19,6 +19,7 @@ from kernelearn.engine.cpu.kernels import (
     shaping,
     updates,
 )
+from kernelearn.engine.cpu.kernels.convolution.filtered_rows.gradient import lower_filtered_gradient
 from kernelearn.engine.cpu.kernels.convolution.gradient import lower_gradient
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import lower_winograd_gradient
 from kernelearn.engine.cpu.kernels.doubles import are_doubles, as_floats
@@ -56,6 +57,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "conv_grad_kernel": (
         lower_tile_gradient,
         lower_winograd_gradient,
+        lower_filtered_gradient,
         lower_pointwise_gradient,
         lower_gradient,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from kernelearn.engine.cpu.kernels.convolution.filtered_rows.forward import lower_filtered_rows
 from kernelearn.engine.cpu.kernels.convolution.separable import lower_separable
 from kernelearn.engine.cpu.kernels.convolution.taps.lowering import lower_taps
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import lower_winograd
@@ -28,9 +29,9 @@ from kernelearn.engine.updates import UPDATES
 
 # Operator -> rules that also take a chain for their results and the operation that the calls are said to do.
 ANCHORS: dict[str, tuple[Callable[..., bool], ...]] = {
-    "conv": (lower_tile_conv, lower_winograd, lower_taps),
-    "conv_grad_input": (lower_tile_conv, lower_winograd, lower_taps),
-    "conv_transpose": (lower_tile_conv, lower_winograd, lower_taps),
+    "conv": (lower_tile_conv, lower_winograd, lower_filtered_rows, lower_taps),
+    "conv_grad_input": (lower_tile_conv, lower_winograd, lower_filtered_rows, lower_taps),
+    "conv_transpose": (lower_tile_conv, lower_winograd, lower_filtered_rows, lower_taps),
     "dense": (lower_tile_product, lower_product),
     "dense_grad_input": (lower_tile_product, lower_product),
     "matmul": (lower_as_dense, lower_matmul),

@@ -220,8 +220,12 @@ def choose_product(t: Tiles, target: Target) -> tuple[Tiles, Product] | None:
     limit = (24 if target.registers == 32 else 12) // vectors
     # NOTE: the larger the weights, the more tiles have to share what is loaded of them.
     wanted = 16 if t.weights_bytes < 2**18 else 32
-    found = in_units(t, wanted, 4 * t.points * padded(t.x[3], target.width))
+    tile_bytes = 4 * t.points * padded(t.x[3], target.width)
+    found = in_units(t, wanted, tile_bytes)
     if found is None:
         return None
     t, units = found
+    whole = -(-units // t.units) * t.units
+    if units > t.units and tile_bytes * whole * t.segment <= MAX_TILES_BYTES:
+        units = whole  # of images: what is left of a task's would not fill a register tile
     return t, Product(units, limit, Blocks(t.y[3], target.width, vectors)).cut(units, t)
