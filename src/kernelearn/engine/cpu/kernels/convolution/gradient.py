@@ -4,8 +4,9 @@
 
 A register tile holds taps of one row x input channels x vectors of filters; its inner loop runs over the
 pixels of a row, several at a time where what taps of one see is what others see at the next. The batch is cut
-into a fixed number of shards with sums of their own, added in a fixed order at the end, so that the result does
-not depend on the number of threads. Large kernels need no shards: there the blocks of filters are tasks enough.
+into a fixed number of shards with sums of their own, added in a fixed order at the end, so that the result
+does not depend on the number of threads. Large kernels need no shards: there the blocks of filters are tasks
+enough.
 """
 
 from __future__ import annotations
