@@ -24,7 +24,7 @@ from kernelearn.errors import ArgumentTypeError  # noqa: E402
 from kernelearn.torch import arrange, explain, optimize  # noqa: E402
 from kernelearn.torch.backend import compile_graph  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
-from kernelearn.torch.passes import SAID  # noqa: E402
+from kernelearn.torch.telling import SAID  # noqa: E402
 from tests.told import texts  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]

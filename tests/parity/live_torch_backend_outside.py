@@ -18,8 +18,9 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from kernelearn.engine.cpu.machine import threads  # noqa: E402
 from kernelearn.errors import MissingDependencyError  # noqa: E402
 from kernelearn.torch import backend, inside, optimize  # noqa: E402
+from kernelearn.torch.graphs import sequences  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
-from kernelearn.torch.passes import SAID  # noqa: E402
+from kernelearn.torch.telling import SAID  # noqa: E402
 from kernelearn.torch.translation.table import CannotTranslate  # noqa: E402
 
 
@@ -353,6 +354,50 @@ def test_what_a_version_of_pytorch_lacks_is_named(monkeypatch):
     called = torch.compile(lambda x: torch.relu(model(x)), backend=backend.compile_graph)
     with pytest.warns(UserWarning, match=r"leaves a graph to PyTorch: PyTorch 9\.9 lacks an operator"):
         torch.testing.assert_close(called(x), torch.relu(model(x)))
+
+
+class Heads(nn.Module):
+    """Two results of one region, each with weights of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        x = self.trunk(x).relu()
+        return self.left(x), self.right(x)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_result_that_nothing_is_computed_from_gives_no_gradient_and_not_zeros(again):
+    """Else the momentum and decay of an optimiser would move weights that eager mode leaves alone."""
+    model, x = Heads(), torch.randn(2, 3, 8, 8)
+    twin = optimize(copy.deepcopy(model))
+    found = []
+    for each in (model, twin):
+        for number in (0, 1, 0):
+            loss = each(x)[number].square().sum()
+            (grad,) = torch.autograd.grad(loss, each.trunk.weight, create_graph=again, retain_graph=True)
+            (loss + grad.square().sum() if again else loss).backward()
+            found.append([None if p.grad is None else p.grad.clone() for p in each.parameters()])
+            each.zero_grad()
+    for theirs, ours in zip(found[:3], found[3:]):
+        assert [g is None for g in ours] == [g is None for g in theirs]
+        for a, b in zip(ours, theirs):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_rule_that_fails_is_told_of_and_changes_no_number(monkeypatch):
+    monkeypatch.setitem(sequences.RULES, torch.ops.aten.relu.default, lambda walk, node: 1 / 0)
+    layer, x = nn.Linear(4, 3), torch.randn(5, 2, 4)
+
+    def model(x):
+        return layer(layer(x.transpose(0, 1)).relu().transpose(0, 1).mean(0)[:, :1].expand(-1, 4))
+
+    called = torch.compile(model, backend=backend.compile_graph)
+    with pytest.warns(UserWarning, match="reads a graph as it is.*ZeroDivisionError"):
+        torch.testing.assert_close(called(x), model(x))
+    SAID.clear()
 
 
 class Stack(nn.Sequential):

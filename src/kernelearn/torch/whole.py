@@ -16,6 +16,7 @@ from kernelearn.engine.program import Buffer
 from kernelearn.torch.assembly import calls
 from kernelearn.torch.graphs import noise
 from kernelearn.torch.graphs.capture import Captured
+from kernelearn.torch.inside import add_to_each, has_hooks
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.measuring import Work
 from kernelearn.torch.memory import given_of, point
@@ -99,7 +100,7 @@ class Bound:
         finally:  # an interrupt may come where the weights have moved
             torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
-            torch._foreach_add_([inputs[i] for i in positions], count)
+            add_to_each([inputs[i] for i in positions], count)
         return loss
 
     def _with_noise(self, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -184,7 +185,7 @@ class Bound:
             is_known = is_known and [s._version for s in steps] == self._versions
             if not is_known and len({float(s) for s in steps}) > 1:
                 raise NotWhole("the optimiser has made different numbers of steps for its parameters")
-            torch._foreach_add_(steps, 1)
+            add_to_each(steps, 1)
             self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
@@ -212,13 +213,6 @@ def _refuse_unseen(
             raise CannotTranslate("a parameter has hooks on its gradient")
     if has_hooks(optimizer):
         raise CannotTranslate("the optimiser has hooks")
-
-
-def has_hooks(watched: Any) -> bool:
-    """Whether somebody asked to be told of a parameter's gradient, or of an optimiser's steps."""
-    if isinstance(watched, torch.optim.Optimizer):
-        return bool(watched._optimizer_step_pre_hooks or watched._optimizer_step_post_hooks)
-    return bool(watched._backward_hooks or watched._post_accumulate_grad_hooks)
 
 
 def _translated(

@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch.fx import GraphModule, Node
 
 from kernelearn.torch.graphs import noise, sequences
 from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
 from kernelearn.torch.graphs.sizes import expression, same_size
 from kernelearn.torch.graphs.standins import CARRYING, SINGLE, STANDINS, repeated
-from kernelearn.torch.inside import FunctionalTensor, FunctionalTensorMode, has_changed, make_fx, plain
+from kernelearn.torch.inside import (
+    FunctionalTensor,
+    FunctionalTensorMode,
+    has_changed,
+    make_fx,
+    plain,
+    source_of,
+    tree_leaves,
+)
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
@@ -178,7 +185,7 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
         # NOTE: `export` keeps convolutions, linear maps and the like whole; `pre_dispatch`: before autograd.
         with FunctionalTensorMode(pre_dispatch=True, export=True):
             wrapped = [_functional(x) for x in inputs]
-            results = [plain(x) for x in pytree.tree_leaves(Rewriting(gm).run(*wrapped))]
+            results = [plain(x) for x in tree_leaves(Rewriting(gm).run(*wrapped))]
             changed = [number for number, x in enumerate(wrapped) if has_changed(x)]
             seen.update(results=len(results), changed=tuple(changed))
             return [*results, *(plain(wrapped[number]) for number in changed)]
@@ -200,8 +207,7 @@ def _is_of_module(node: Node, fake: Any) -> bool:
 
 def comes_of_module(node: Node) -> bool:
     """Whether Dynamo found an input in a module."""
-    source = getattr(node, "_dynamo_source", None)
-    return "MODULE" in str(getattr(source, "guard_source", ""))
+    return "MODULE" in str(getattr(source_of(node), "guard_source", ""))
 
 
 def _use_standins(graph: torch.fx.Graph) -> None:
@@ -318,7 +324,7 @@ def _number_of_images(data: Sequence[Any]) -> Any:
 def _compare_needs(gm: GraphModule, captured: Captured) -> None:
     """What Dynamo says of its results is what we work out: nothing has cut the gradient's way unseen."""
     output = gm.graph.output_node()
-    said = [n.meta.get("example_value") for n in pytree.tree_leaves(output.args) if isinstance(n, Node)]
+    said = [n.meta.get("example_value") for n in tree_leaves(output.args) if isinstance(n, Node)]
     found = [n for n in captured.outputs[: captured.results] if isinstance(n, Node)]
     for value, node in zip(said, found):
         if isinstance(value, torch.Tensor) and value.requires_grad != node.meta["needs"]:
