@@ -387,6 +387,59 @@ def test_a_result_that_nothing_is_computed_from_gives_no_gradient_and_not_zeros(
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+class Second(nn.Module):
+    """Its images come second."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1)
+        self.encoder, self.last = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.encoder(x))
+
+
+def test_a_whole_step_of_images_that_come_second():
+    torch.manual_seed(0)
+    step, twin, plain = twins(torch.optim.SGD, 0.1, make=Second)
+    step.loss = F.mse_loss
+    for number, count in enumerate((4, 4, 3, 5)):
+        x, y = torch.randn(6, count, 8), torch.randn(6, count, 3)
+        torch.manual_seed(number)
+        found = step(x, y)
+        torch.manual_seed(number)
+        plain.zero_grad()
+        loss = F.mse_loss(twin(x), y)
+        loss.backward()
+        plain.step()
+        torch.testing.assert_close(found, loss.detach(), rtol=1e-5, atol=1e-5)
+        assert step.is_fused
+    assert_alike(step.model, twin)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_transformer_with_masks_is_one_graph(is_first):
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=is_first)
+    x, y = (torch.randn(*((4, n) if is_first else (n, 4)), 8) for n in (6, 5))
+    hidden = torch.arange(6) > torch.tensor([[3], [6], [6], [2]])
+    masks = {"tgt_mask": nn.Transformer.generate_square_subsequent_mask(5), "src_key_padding_mask": hidden}
+    regions = []
+
+    def compile_one(graph, inputs):
+        return backend.compile_graph(graph, inputs, None, lambda made: regions.append(len(made.regions)))
+
+    found = []
+    for called in (model, torch.compile(Wrapped(model), backend=compile_one)):
+        torch.manual_seed(1)
+        model.zero_grad()
+        result = called(x, y, **masks)
+        result.square().mean().backward()
+        found.append([result.detach(), *(p.grad.clone() for p in model.parameters())])
+    for theirs, ours in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert regions == [1]
+
+
 def test_a_rule_that_fails_is_told_of_and_changes_no_number(monkeypatch):
     monkeypatch.setitem(sequences.RULES, torch.ops.aten.relu.default, lambda walk, node: 1 / 0)
     layer, x = nn.Linear(4, 3), torch.randn(5, 2, 4)
@@ -409,8 +462,8 @@ class Wrapped(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, x):
-        return self.inner(x)
+    def forward(self, *inputs, **masks):
+        return self.inner(*inputs, **masks)
 
 
 KINDS = {

@@ -12,6 +12,7 @@ from kernelearn.torch.assembly import Assembled, assemble
 from kernelearn.torch.graphs.capture import Captured, capture
 from kernelearn.torch.graphs.checkpoints import keep_checkpoints
 from kernelearn.torch.graphs.splitting import compile_parts, has_parts
+from kernelearn.torch.graphs.substitutes import tell_dynamo
 from kernelearn.torch.inside import need_sources, open_axes
 from kernelearn.torch.measuring import check_options, is_wanted
 from kernelearn.torch.telling import warn_once
@@ -20,6 +21,9 @@ from kernelearn.torch.translation.table import CannotTranslate, reason_of
 
 # Told of each graph: what runs in its place, or why nothing does.
 Listener = Callable[["Assembled | Exception"], None]
+
+
+tell_dynamo()
 
 
 def compile_graph(

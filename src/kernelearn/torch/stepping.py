@@ -184,7 +184,8 @@ class _Fused:
         except Exception as error:
             raise NotWhole(reason_of(error)) from error
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *given: Any) -> Any:
+        inputs: Sequence[Any] = given
         if not self.learns:
             raise NotNow
         if self.bound is None or not self.bound.is_of(inputs):
@@ -193,6 +194,7 @@ class _Fused:
             except Exception as error:
                 raise NotWhole(reason_of(error)) from error
             self.is_weighed = self.weigh is None
+        inputs = self.bound.turned(inputs)
         self.bound.check(inputs)
         if not self.is_weighed and self.weigh is not None:
             self.weigh(self.bound, inputs)

@@ -10,6 +10,7 @@ turns by itself, takes such pairs away.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -342,6 +343,28 @@ def _joined(walk: _Turning, node: Node) -> bool:
     return walk.put(node, walk.call(node.target, [walk.turned[x] for x in tensors], axis))
 
 
+def _broadcast(walk: _Turning, node: Node) -> bool:
+    """Several tensors made as large as each other; what takes one of them follows."""
+    parts = list(node.users)
+    rank = max(val.dim() for val in node.meta["val"])
+    operands = [walk.operand(x, rank) for x in _args(node)[0]]
+    if rank < 2 or any(x is None for x in operands):
+        return False
+    made = walk.call(node.target, operands)
+    return all(walk.put(part, walk.call(operator.getitem, made, _args(part)[1])) for part in parts)
+
+
+def _loss(walk: _Turning, node: Node) -> bool:
+    """Losses entry by entry: summed, or each by itself."""
+    (x, target), rest = node.args[:2], node.args[2:]
+    rank = max(each.meta["val"].dim() for each in (x, target))  # type: ignore[union-attr]
+    operands = [walk.operand(each, rank) for each in (x, target)]
+    if any(each is None for each in operands):
+        return False
+    made = walk.call(node.target, *operands, *rest, **node.kwargs)
+    return walk.put(node, made) if node.meta["val"].dim() else walk.replace(node, made)
+
+
 def _overloads(names: str, rule: Rule) -> dict[Any, Rule]:
     found = {}
     for name in names.split():
@@ -362,4 +385,6 @@ RULES: dict[Any, Rule] = {
     **_overloads("unbind.int", _unbound),
     **_overloads("transpose.int permute", _moved),
     **_overloads("cat", _joined),
+    **_overloads("broadcast_tensors", _broadcast),
+    **_overloads("mse_loss l1_loss smooth_l1_loss huber_loss", _loss),
 }
