@@ -9,7 +9,7 @@ import torch
 from torch.fx import GraphModule
 
 from kernelearn.torch.assembly import Assembled, assemble
-from kernelearn.torch.graphs.capture import Captured, capture
+from kernelearn.torch.graphs.capture import Captured, NothingGiven, capture
 from kernelearn.torch.graphs.checkpoints import keep_checkpoints
 from kernelearn.torch.graphs.splitting import compile_parts, has_parts
 from kernelearn.torch.graphs.substitutes import tell_dynamo
@@ -56,7 +56,8 @@ def compile_graph(
         captured = capture(gm)
         assembled = assemble(captured, bool((options or {}).get("every")), is_measured)
     except Exception as error:
-        warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
+        if not isinstance(error, NothingGiven):
+            warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
         if listener is not None:
             listener(error)
         return gm.forward

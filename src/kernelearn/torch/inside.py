@@ -138,9 +138,9 @@ def is_passed_over(model: nn.Module) -> bool:
     return inspect.ismethod(forward) and bool(_is_skipped(forward))
 
 
-def call_eagerly(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """A call of a model, hooks and all, past what `compile` put in its place."""
-    return model._call_impl(*args, **kwargs)
+def eager_call(model: nn.Module) -> Callable[..., Any]:
+    """A model's own call, hooks and all, past what `compile` put in its place."""
+    return model._call_impl
 
 
 def set_call(model: nn.Module, call: Callable[..., Any]) -> None:

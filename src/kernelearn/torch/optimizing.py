@@ -11,7 +11,7 @@ from torch import nn
 
 from kernelearn.errors import ArgumentTypeError
 from kernelearn.torch.backend import compile_graph
-from kernelearn.torch.inside import call_eagerly, is_passed_over, set_call
+from kernelearn.torch.inside import eager_call, is_passed_over, set_call
 from kernelearn.torch.stepping import Step, with_own_code
 
 # Variants of a model that are compiled before Dynamo gives up: train, eval, no_grad, frozen parts, sizes.
@@ -53,17 +53,25 @@ def optimize(
     ours = {**(options.pop("options", None) or {}), **({} if measure is None else {"measure": measure})}
     if optimizer is not None:
         return Step(model, optimizer, loss or nn.functional.cross_entropy, ours, **options)
-    model.compile(backend=compile_graph, options=ours, **options)
-    if is_passed_over(model):
-        set_call(model, torch.compile(_in_a_frame(model), backend=compile_graph, options=ours, **options))
+    own = _in_a_frame(model) if is_passed_over(model) else eager_call(model)
+    set_call(model, _unless_traced(model, torch.compile(own, backend=compile_graph, options=ours, **options)))
     return model
+
+
+def _unless_traced(model: nn.Module, compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of a model; its own for `torch.jit.trace`, which Dynamo refuses to be seen by."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (eager_call(model) if torch.jit.is_tracing() else compiled)(*args, **kwargs)
+
+    return call
 
 
 def _in_a_frame(model: nn.Module) -> Callable[..., Any]:
     """A call of a model in a frame of ours, which Dynamo looks at."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return call_eagerly(model, *args, **kwargs)
+        return eager_call(model)(*args, **kwargs)
 
     return with_own_code(call)
 

@@ -45,6 +45,10 @@ _SWITCHING = ("torch._C._functorch", "torch._functorch", "torch._C._autograd")
 aten = torch.ops.aten
 
 
+class NothingGiven(CannotTranslate):
+    """A graph that is given no tensor, such as one that a checkpoint leaves: nothing worth a word."""
+
+
 @dataclass(frozen=True)
 class Captured:
     """A functional graph.
@@ -178,7 +182,7 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
     # NOTE: the tracing context has another mode of fake tensors than the graph's own values (torch 2.13).
     mode = next((f.fake_mode for f in fakes if hasattr(f, "fake_mode")), None)
     if mode is None:
-        raise CannotTranslate("the graph has no tensor among its inputs")
+        raise NothingGiven("the graph has no tensor among its inputs")
     seen: dict[str, Any] = {}
 
     def functional(*inputs: Any) -> list[Any]:
