@@ -399,17 +399,45 @@ class Second(nn.Module):
         return self.last(self.encoder(x))
 
 
-def test_a_whole_step_of_images_that_come_second():
+WEIGHT = torch.tensor([0.5, 1.0, 2.0])
+
+
+def of_rows(y, t):
+    """As losses of words are written: rows of all places of all images."""
+    return F.cross_entropy(y.view(-1, 3), t.view(-1), WEIGHT, ignore_index=1)
+
+
+def of_pixels(y, t):
+    return F.cross_entropy(y.permute(0, 2, 3, 1).reshape(-1, 3), t.flatten())
+
+
+SECOND = lambda count: torch.randn(6, count, 8)  # noqa: E731
+FIRST = lambda count: torch.randn(count, 3, 4, 4)  # noqa: E731
+STEPS = {
+    "images second": (Second, SECOND, lambda n: torch.randn(6, n, 3), F.mse_loss),
+    "rows, images second": (Second, SECOND, lambda n: torch.randint(0, 3, (6, n)), of_rows),
+    "rows": (
+        lambda: nn.Conv2d(3, 3, 3, padding=1),
+        FIRST,
+        lambda n: torch.randint(0, 3, (n, 4, 4)),
+        of_pixels,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_whole_step_where_images_are_not_all_that_is_in_front(kind):
+    make, images, targets, loss_of = STEPS[kind]
     torch.manual_seed(0)
-    step, twin, plain = twins(torch.optim.SGD, 0.1, make=Second)
-    step.loss = F.mse_loss
+    step, twin, plain = twins(torch.optim.SGD, 0.1, make=make)
+    step.loss = loss_of
     for number, count in enumerate((4, 4, 3, 5)):
-        x, y = torch.randn(6, count, 8), torch.randn(6, count, 3)
+        x, y = images(count), targets(count)
         torch.manual_seed(number)
         found = step(x, y)
         torch.manual_seed(number)
         plain.zero_grad()
-        loss = F.mse_loss(twin(x), y)
+        loss = loss_of(twin(x), y)
         loss.backward()
         plain.step()
         torch.testing.assert_close(found, loss.detach(), rtol=1e-5, atol=1e-5)

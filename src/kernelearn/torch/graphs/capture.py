@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from kernelearn.torch.graphs import noise, sequences
+from kernelearn.torch.graphs import noise, rows, sequences
 from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
 from kernelearn.torch.graphs.sizes import expression, same_size
 from kernelearn.torch.graphs.standins import CARRYING, SINGLE, STANDINS, repeated
@@ -124,6 +124,7 @@ def _captured(
     module, second = sequences.turned(module, data)
     if must_turn and second is None:
         return None
+    rows.forget_rows(module.graph)
     images = second or _number_of_images([node.meta["val"] for node in data])
     _mark(module.graph, images)
     if _repeat_for_images(module.graph):
