@@ -82,3 +82,31 @@ def test_nobody_borrows_a_private_name_of_a_model():
 )
 def test_the_check_of_private_names(text, is_found):
     assert bool(list(borrowed(text, NAMES))) is is_found
+
+
+# Theirs that every version has: the counter of writes, and operators, which are asked for one by one.
+OF_PYTORCH = {"_version"}
+
+
+def of_pytorch(text: str, own: set[str]) -> Iterator[tuple[int, str]]:
+    """Line and text of every use of a private name that is none of ours."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            is_ours = is_of_self(node) or node.attr in own | OF_PYTORCH
+            if not is_ours and not ast.unparse(node).startswith("aten."):
+                yield node.lineno, ast.unparse(node)
+
+
+def test_pytorchs_inner_names_stand_in_one_file():
+    """A version that lacks one is named when the backend is loaded, and not met in a training."""
+    texts = {path: path.read_text("utf-8") for path in (SOURCE / "torch").rglob("*.py")}
+    functions = (n for text in texts.values() for n in ast.walk(ast.parse(text)))
+    own = {n.name for n in functions if isinstance(n, ast.FunctionDef)}
+    found = [
+        f"{path.relative_to(SOURCE)}:{line}: {name}"
+        for path, text in texts.items()
+        if path.name != "inside.py"
+        for line, name in of_pytorch(text, own)
+    ]
+    assert not found
+    assert list(of_pytorch("x.storage()._cdata, self._own, x._version", set())) == [(1, "x.storage()._cdata")]

@@ -24,7 +24,7 @@ from kernelearn.errors import ArgumentTypeError  # noqa: E402
 from kernelearn.torch import arrange, explain, optimize  # noqa: E402
 from kernelearn.torch.backend import compile_graph  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
-from kernelearn.torch.passes import SAID  # noqa: E402
+from kernelearn.torch.telling import SAID  # noqa: E402
 from tests.told import texts  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -900,6 +900,22 @@ def test_optimize_leaves_the_model_what_it_is():
     file.seek(0)
     again = torch.load(file, weights_only=False)
     torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [lenet, lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())])
+def test_an_optimised_model_is_exported_as_any_other(kind):
+    model, (x, _) = kind(), images()
+    expected = model(x).detach()
+    optimize(model)(x)
+    exported = torch.export.export(model, (x,)).module()
+    for other in (
+        torch.jit.trace(model, x),
+        torch.jit.script(model),
+        torch.fx.symbolic_trace(model),
+        exported,
+    ):
+        torch.testing.assert_close(other(x), expected)
 
 
 def test_arranged_weights_are_the_same_weights():

@@ -18,8 +18,9 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from kernelearn.engine.cpu.machine import threads  # noqa: E402
 from kernelearn.errors import MissingDependencyError  # noqa: E402
 from kernelearn.torch import backend, inside, optimize  # noqa: E402
+from kernelearn.torch.graphs import sequences  # noqa: E402
 from kernelearn.torch.measuring import VARIABLE  # noqa: E402
-from kernelearn.torch.passes import SAID  # noqa: E402
+from kernelearn.torch.telling import SAID  # noqa: E402
 from kernelearn.torch.translation.table import CannotTranslate  # noqa: E402
 
 
@@ -355,6 +356,131 @@ def test_what_a_version_of_pytorch_lacks_is_named(monkeypatch):
         torch.testing.assert_close(called(x), torch.relu(model(x)))
 
 
+class Heads(nn.Module):
+    """Two results of one region, each with weights of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        x = self.trunk(x).relu()
+        return self.left(x), self.right(x)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_result_that_nothing_is_computed_from_gives_no_gradient_and_not_zeros(again):
+    """Else the momentum and decay of an optimiser would move weights that eager mode leaves alone."""
+    model, x = Heads(), torch.randn(2, 3, 8, 8)
+    twin = optimize(copy.deepcopy(model))
+    found = []
+    for each in (model, twin):
+        for number in (0, 1, 0):
+            loss = each(x)[number].square().sum()
+            (grad,) = torch.autograd.grad(loss, each.trunk.weight, create_graph=again, retain_graph=True)
+            (loss + grad.square().sum() if again else loss).backward()
+            found.append([None if p.grad is None else p.grad.clone() for p in each.parameters()])
+            each.zero_grad()
+    for theirs, ours in zip(found[:3], found[3:]):
+        assert [g is None for g in ours] == [g is None for g in theirs]
+        for a, b in zip(ours, theirs):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+class Second(nn.Module):
+    """Its images come second."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1)
+        self.encoder, self.last = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.encoder(x))
+
+
+WEIGHT = torch.tensor([0.5, 1.0, 2.0])
+
+
+def of_rows(y, t):
+    """As losses of words are written: rows of all places of all images."""
+    return F.cross_entropy(y.view(-1, 3), t.view(-1), WEIGHT, ignore_index=1)
+
+
+def of_pixels(y, t):
+    return F.cross_entropy(y.permute(0, 2, 3, 1).reshape(-1, 3), t.flatten())
+
+
+SECOND = lambda count: torch.randn(6, count, 8)  # noqa: E731
+FIRST = lambda count: torch.randn(count, 3, 4, 4)  # noqa: E731
+STEPS = {
+    "images second": (Second, SECOND, lambda n: torch.randn(6, n, 3), F.mse_loss),
+    "rows, images second": (Second, SECOND, lambda n: torch.randint(0, 3, (6, n)), of_rows),
+    "rows": (
+        lambda: nn.Conv2d(3, 3, 3, padding=1),
+        FIRST,
+        lambda n: torch.randint(0, 3, (n, 4, 4)),
+        of_pixels,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_whole_step_where_images_are_not_all_that_is_in_front(kind):
+    make, images, targets, loss_of = STEPS[kind]
+    torch.manual_seed(0)
+    step, twin, plain = twins(torch.optim.SGD, 0.1, make=make)
+    step.loss = loss_of
+    for number, count in enumerate((4, 4, 3, 5)):
+        x, y = images(count), targets(count)
+        torch.manual_seed(number)
+        found = step(x, y)
+        torch.manual_seed(number)
+        plain.zero_grad()
+        loss = loss_of(twin(x), y)
+        loss.backward()
+        plain.step()
+        torch.testing.assert_close(found, loss.detach(), rtol=1e-5, atol=1e-5)
+        assert step.is_fused
+    assert_alike(step.model, twin)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_transformer_with_masks_is_one_graph(is_first):
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=is_first)
+    x, y = (torch.randn(*((4, n) if is_first else (n, 4)), 8) for n in (6, 5))
+    hidden = torch.arange(6) > torch.tensor([[3], [6], [6], [2]])
+    masks = {"tgt_mask": nn.Transformer.generate_square_subsequent_mask(5), "src_key_padding_mask": hidden}
+    regions = []
+
+    def compile_one(graph, inputs):
+        return backend.compile_graph(graph, inputs, None, lambda made: regions.append(len(made.regions)))
+
+    found = []
+    for called in (model, torch.compile(Wrapped(model), backend=compile_one)):
+        torch.manual_seed(1)
+        model.zero_grad()
+        result = called(x, y, **masks)
+        result.square().mean().backward()
+        found.append([result.detach(), *(p.grad.clone() for p in model.parameters())])
+    for theirs, ours in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert regions == [1]
+
+
+def test_a_rule_that_fails_is_told_of_and_changes_no_number(monkeypatch):
+    monkeypatch.setitem(sequences.RULES, torch.ops.aten.relu.default, lambda walk, node: 1 / 0)
+    layer, x = nn.Linear(4, 3), torch.randn(5, 2, 4)
+
+    def model(x):
+        return layer(layer(x.transpose(0, 1)).relu().transpose(0, 1).mean(0)[:, :1].expand(-1, 4))
+
+    called = torch.compile(model, backend=backend.compile_graph)
+    with pytest.warns(UserWarning, match="reads a graph as it is.*ZeroDivisionError"):
+        torch.testing.assert_close(called(x), model(x))
+    SAID.clear()
+
+
 class Stack(nn.Sequential):
     """A network whose `forward` is PyTorch's own."""
 
@@ -364,8 +490,8 @@ class Wrapped(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, x):
-        return self.inner(x)
+    def forward(self, *inputs, **masks):
+        return self.inner(*inputs, **masks)
 
 
 KINDS = {

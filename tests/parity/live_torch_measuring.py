@@ -16,7 +16,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from kernelearn.errors import ArgumentError  # noqa: E402
 from kernelearn.torch import compile_graph, explain, measuring, optimize  # noqa: E402
-from kernelearn.torch.passes import SAID, RegionCall  # noqa: E402
+from kernelearn.torch.passes import RegionCall  # noqa: E402
+from kernelearn.torch.telling import SAID  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

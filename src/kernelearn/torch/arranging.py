@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kernelearn.engine.arrays import inverse_order
+from kernelearn.torch.inside import ConvNd
 from kernelearn.torch.translation.convolution import kernel_order
 
 
@@ -28,7 +29,7 @@ def arrange(model: nn.Module) -> nn.Module:
     """
     for module in model.modules():
         weight: Any = getattr(module, "weight", None)
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and _is_plain(weight):
+        if isinstance(module, (ConvNd, nn.Linear)) and _is_plain(weight):
             order = kernel_order(weight.dim())
             weight.data = weight.data.permute(order).contiguous().permute(inverse_order(order))
     return model

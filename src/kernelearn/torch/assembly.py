@@ -13,14 +13,14 @@ from torch.fx import Graph, GraphModule, Node
 
 from kernelearn.errors import KernelearnError
 from kernelearn.torch.graphs.capture import Captured
-from kernelearn.torch.inside import CapabilityBasedPartitioner
+from kernelearn.torch.inside import CapabilityBasedPartitioner, add_to_each, memory_of
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import is_getitem, lies_in, name_of
 from kernelearn.torch.translation.table import CannotTranslate, arguments, reason_of
 from kernelearn.torch.trial import Trials
 
 aten = torch.ops.aten
-_WRITING = (aten.copy_.default, torch._foreach_add_)
+_WRITING = (aten.copy_.default, add_to_each)
 # What makes a region worth the way into it: one of these operators of the engine.
 WORTH = frozenset(
     {
@@ -111,7 +111,7 @@ def _leave_views(captured: Captured, trials: Trials) -> None:
 def _storage(node: Any) -> Any:
     """What tells the memory of a tensor from others."""
     val = getattr(node, "meta", {}).get("val")
-    return val.untyped_storage()._cdata if isinstance(val, torch.Tensor) else None
+    return memory_of(val) if isinstance(val, torch.Tensor) else None
 
 
 @dataclass
@@ -202,4 +202,4 @@ def _write(graph: Graph, writes: list[_Write]) -> None:
     if counters:
         with graph.inserting_before(calls(graph)[0]):
             for step, targets in counters.items():
-                graph.call_function(torch._foreach_add_, (targets, step))
+                graph.call_function(add_to_each, (targets, step))

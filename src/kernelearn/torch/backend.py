@@ -9,16 +9,21 @@ import torch
 from torch.fx import GraphModule
 
 from kernelearn.torch.assembly import Assembled, assemble
-from kernelearn.torch.graphs.capture import Captured, capture
+from kernelearn.torch.graphs.capture import Captured, NothingGiven, capture
 from kernelearn.torch.graphs.checkpoints import keep_checkpoints
 from kernelearn.torch.graphs.splitting import compile_parts, has_parts
+from kernelearn.torch.graphs.substitutes import tell_dynamo
+from kernelearn.torch.inside import need_sources, open_axes
 from kernelearn.torch.measuring import check_options, is_wanted
-from kernelearn.torch.passes import warn_once
+from kernelearn.torch.telling import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.table import CannotTranslate, reason_of
 
 # Told of each graph: what runs in its place, or why nothing does.
 Listener = Callable[["Assembled | Exception"], None]
+
+
+tell_dynamo()
 
 
 def compile_graph(
@@ -41,6 +46,8 @@ def compile_graph(
         return compile_graph(part, (), options, listener)
 
     try:
+        if example_inputs:  # else it is a part of a graph
+            need_sources(gm)
         keep_checkpoints(gm, compile_part)
         load_families()
         _refuse_open_maps(example_inputs)
@@ -49,7 +56,8 @@ def compile_graph(
         captured = capture(gm)
         assembled = assemble(captured, bool((options or {}).get("every")), is_measured)
     except Exception as error:
-        warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
+        if not isinstance(error, NothingGiven):
+            warn_once(f"kernelearn leaves a graph to PyTorch: {reason_of(error)}")
         if listener is not None:
             listener(error)
         return gm.forward
@@ -62,7 +70,7 @@ def compile_graph(
 
 def _refuse_open_maps(example_inputs: Sequence[Any]) -> None:
     """Raises CannotTranslate where somebody asked that another size than the number of images stays open."""
-    asked = {i for x in example_inputs for i in getattr(x, "_dynamo_dynamic_indices", ())}
+    asked = {i for x in example_inputs for i in open_axes(x)}
     if asked - {0}:
         raise CannotTranslate(f"the sizes of axes {sorted(asked - {0})} are marked as open (mark_dynamic)")
 

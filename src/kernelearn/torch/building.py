@@ -10,7 +10,7 @@ import torch
 from torch.fx import Node
 
 from kernelearn.engine.cpu.cut import add_backward
-from kernelearn.engine.program import Buffer, Program
+from kernelearn.engine.program import Buffer, Program, ProgramBuilder
 from kernelearn.torch.translation.region import SAME_MEMORY, Region, lies_in, memory_order
 from kernelearn.torch.translation.values import Order, Value
 
@@ -70,12 +70,14 @@ class Finished:
         results: in the order in which they were asked for.
         tangents: for each, the name of the input that brings its gradient; None where it has none.
         gradients: given node -> buffer of its gradient.
+        sources: given node -> numbers of the results by which its gradient comes.
     """
 
     program: Program
     results: Sequence[Result]
     tangents: Sequence[str | None]
     gradients: Mapping[Node, Buffer]
+    sources: Mapping[Node, frozenset[int]]
 
 
 def finish(region: Region, parts: Parts) -> Finished:
@@ -92,16 +94,28 @@ def finish(region: Region, parts: Parts) -> Finished:
         bool(wanted) and bool(r.node.meta.get("needs")) and r.value.buffer.dtype == "float32" for r in results
     ]
     tangents = [f"tangent/{i}" if carries else None for i, carries in enumerate(carrying)]
-    gradients = {}
+    gradients, sources = {}, {}
     if any(carrying):
         values = [r.value.buffer for r, carries in zip(results, carrying) if carries]
         grads = add_backward(graph, values, [t for t in tangents if t], wanted)
+        reached = _reached(graph, tangents)
+        sources = {wanted[name]: reached[grad.name] for name, grad in grads.items()}
         graph.phase = "backward"
         gradients = {wanted[name]: _apart(region, grad, taken) for name, grad in grads.items()}
         graph.phase = "forward"
     graph.outputs = {f"result/{i}": r.value.buffer.name for i, r in enumerate(results)}
     graph.outputs |= {f"grad/{node.name}": buffer.name for node, buffer in gradients.items()}
-    return Finished(graph.build(), results, tangents, gradients)
+    return Finished(graph.build(), results, tangents, gradients, sources)
+
+
+def _reached(graph: ProgramBuilder, tangents: Sequence[str | None]) -> dict[str, frozenset[int]]:
+    """Name of a buffer of the backward part -> numbers of the results whose gradients it is computed from."""
+    found = {name: frozenset([number]) for number, name in enumerate(tangents) if name is not None}
+    for op in graph.operations:
+        if op.phase == "backward":
+            given = frozenset[int]().union(*(found.get(name, ()) for name in op.inputs))
+            found.update(dict.fromkeys(op.outputs, given))
+    return found
 
 
 def _value(region: Region, node: Any) -> Value | None:

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from kernelearn.torch.inside import BatchNorm
+
 
 class Cumulative:
     """The layers of a model that average over all batches."""
 
     def __init__(self, model: nn.Module) -> None:
-        kinds = nn.modules.batchnorm._BatchNorm
         self._layers = [
-            layer for layer in model.modules() if isinstance(layer, kinds) and layer.momentum is None
+            layer for layer in model.modules() if isinstance(layer, BatchNorm) and layer.momentum is None
         ]
 
     def __bool__(self) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 
 from kernelearn.torch.assembly import Assembled, calls
 from kernelearn.torch.backend import compile_graph
+from kernelearn.torch.inside import any_number_of_variants
 from kernelearn.torch.measuring import Measured
 from kernelearn.torch.passes import RegionCall
 from kernelearn.torch.translation.region import name_of
@@ -87,7 +88,7 @@ def explain(model: nn.Module, *inputs: Any, measure: bool | None = None) -> Expl
         return compile_graph(gm, example_inputs, {"measure": measure}, found.append)
 
     compiled = torch.compile(copy.deepcopy(model), backend=backend)
-    with torch._dynamo.config.patch(recompile_limit=_LIMIT), torch.random.fork_rng(devices=[]):
+    with any_number_of_variants(_LIMIT), torch.random.fork_rng(devices=[]):
         compiled(*inputs)
     return Explanation([_explained(result) for result in found])
 

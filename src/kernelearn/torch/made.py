@@ -23,6 +23,7 @@ class Made:
         shape: without the number of images, if it has images.
         restrided: strides that PyTorch's would have, where no order of axes gives them.
         target: position of the argument that it overwrites; None for a tensor of its own.
+        sources: of a gradient: numbers of the results by which it comes.
     """
 
     number: int | None
@@ -35,6 +36,7 @@ class Made:
     target: int | None = None
     is_later: bool = False
     tangent: int | None = None
+    sources: frozenset[int] = frozenset()
 
     def empty(self, images: int) -> torch.Tensor:
         """Memory for it."""
@@ -84,7 +86,13 @@ def gradients_of(
     """(position of an argument, its gradient) for those that have one."""
     buffers = [(position, node, finished.gradients.get(node)) for position, node in enumerate(inputs)]
     return [
-        (position, _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)))
+        (
+            position,
+            replace(
+                _tensor_of(step, node.meta["val"], Value(buffer, region.declared[node].order)),
+                sources=finished.sources[node],
+            ),
+        )
         for position, node, buffer in buffers
         if buffer is not None
     ]

@@ -11,6 +11,7 @@ from torch import nn
 
 from kernelearn.errors import ArgumentTypeError
 from kernelearn.torch.backend import compile_graph
+from kernelearn.torch.inside import eager_call, is_passed_over, set_call
 from kernelearn.torch.stepping import Step, with_own_code
 
 # Variants of a model that are compiled before Dynamo gives up: train, eval, no_grad, frozen parts, sizes.
@@ -52,24 +53,25 @@ def optimize(
     ours = {**(options.pop("options", None) or {}), **({} if measure is None else {"measure": measure})}
     if optimizer is not None:
         return Step(model, optimizer, loss or nn.functional.cross_entropy, ours, **options)
-    model.compile(backend=compile_graph, options=ours, **options)
-    if _is_passed_over(model):
-        framed = torch.compile(_in_a_frame(model), backend=compile_graph, options=ours, **options)
-        model._compiled_call_impl = framed  # type: ignore[assignment]
+    own = _in_a_frame(model) if is_passed_over(model) else eager_call(model)
+    set_call(model, _unless_traced(model, torch.compile(own, backend=compile_graph, options=ours, **options)))
     return model
 
 
-def _is_passed_over(model: nn.Module) -> bool:
-    """Whether Dynamo looks at no frame of a call: `forward` is PyTorch's own, as that of `Sequential`."""
-    forward = model.forward
-    return inspect.ismethod(forward) and bool(torch._dynamo.trace_rules.check(forward))
+def _unless_traced(model: nn.Module, compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of a model; its own for `torch.jit.trace`, which Dynamo refuses to be seen by."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (eager_call(model) if torch.jit.is_tracing() else compiled)(*args, **kwargs)
+
+    return call
 
 
 def _in_a_frame(model: nn.Module) -> Callable[..., Any]:
     """A call of a model in a frame of ours, which Dynamo looks at."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return model._call_impl(*args, **kwargs)
+        return eager_call(model)(*args, **kwargs)
 
     return with_own_code(call)
 

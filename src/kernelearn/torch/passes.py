@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,12 +137,19 @@ class RegionCall:
             frame.forward()
 
     def backward(self, frame: Frame, tangents: Sequence[Any]) -> tuple[Any, ...]:
-        """The gradient of every argument; None where none was asked for."""
+        """The gradient of every argument; None where none was asked for, or nothing comes.
+
+        Args:
+            tangents: None for a result that nothing was computed from: PyTorch tells it from zeros, and so do
+                optimisers, which pass over parameters without a gradient.
+        """
         kept = []
         for made, tangent in zip(self.results, tangents):
             if made.tangent is not None:
                 lying = tangent
-                if tangent.stride() != made.strides or tangent.dtype is not torch.float32:
+                if tangent is None:
+                    lying = made.empty(frame.images).zero_()
+                elif tangent.stride() != made.strides or tangent.dtype is not torch.float32:
                     lying = in_order(tangent, made.order, torch.float32)
                 kept.append(lying)
                 frame.addresses[made.tangent] = lying.data_ptr()
@@ -152,8 +158,10 @@ class RegionCall:
             grads[position] = made.empty(frame.images)
             frame.addresses[made.number] = grads[position].data_ptr()
         frame.backward()
+        come = {number for number, tangent in enumerate(tangents) if tangent is not None}
         for position, made in self.gradients:
-            grads[position] = typed(made, grads[position])
+            is_reached = not come.isdisjoint(made.sources)
+            grads[position] = typed(made, grads[position]) if is_reached else None
         return tuple(grads)
 
     def _renew(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
@@ -214,6 +222,7 @@ class RegionCall:
         with torch.enable_grad(), torch.autocast("cpu", dtype, enabled):
             results = _listed(self.module(*inputs))
         pairs = [(y, t) for y, t, m in zip(results, tangents, self.results) if m.tangent is not None]
+        pairs = [(y, t) for y, t in pairs if t is not None]
         wanted = [position for position, _ in self.gradients]
         found = torch.autograd.grad(
             [y for y, _ in pairs],
@@ -239,6 +248,7 @@ def _function(region: RegionCall) -> Any:
     class Passing(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
+            ctx.set_materialize_grads(False)
             outputs, frame, ctx.kept = region.forward(inputs)
             ctx.lease = Lease(region.step, frame)
             ctx.save_for_backward(
@@ -288,14 +298,3 @@ def _with_others(ctx: Any, inputs: list[Any]) -> list[Any]:
             )
         inputs[position] = x
     return inputs
-
-
-# What `warn_once` has said in this process.
-SAID: set[str] = set()
-
-
-def warn_once(message: str) -> None:
-    """A warning that is said once in a process."""
-    if message not in SAID:
-        SAID.add(message)
-        warnings.warn(message, stacklevel=3)

@@ -14,9 +14,9 @@ from torch.fx import GraphModule
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.cumulative import Cumulative
 from kernelearn.torch.graphs.capture import capture
-from kernelearn.torch.inside import TorchDynamoException
+from kernelearn.torch.inside import TorchDynamoException, say_stepped
 from kernelearn.torch.measuring import Choice, Measured, check_options, is_wanted
-from kernelearn.torch.passes import warn_once
+from kernelearn.torch.telling import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.table import reason_of
 from kernelearn.torch.updates import find_method
@@ -81,8 +81,7 @@ class Step:
             else:
                 self.is_fused = True
                 _forget_gradients(self.optimizer)
-                # NOTE: schedulers look here whether the optimiser has made a step.
-                self.optimizer._opt_called = True  # type: ignore[attr-defined]
+                say_stepped(self.optimizer)
                 return loss
         self.is_fused = False
         self.optimizer.zero_grad()
@@ -185,7 +184,8 @@ class _Fused:
         except Exception as error:
             raise NotWhole(reason_of(error)) from error
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *given: Any) -> Any:
+        inputs: Sequence[Any] = given
         if not self.learns:
             raise NotNow
         if self.bound is None or not self.bound.is_of(inputs):
@@ -194,6 +194,7 @@ class _Fused:
             except Exception as error:
                 raise NotWhole(reason_of(error)) from error
             self.is_weighed = self.weigh is None
+        inputs = self.bound.turned(inputs)
         self.bound.check(inputs)
         if not self.is_weighed and self.weigh is not None:
             self.weigh(self.bound, inputs)

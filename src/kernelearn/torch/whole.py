@@ -16,6 +16,7 @@ from kernelearn.engine.program import Buffer
 from kernelearn.torch.assembly import calls
 from kernelearn.torch.graphs import noise
 from kernelearn.torch.graphs.capture import Captured
+from kernelearn.torch.inside import add_to_each, has_hooks
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.measuring import Work
 from kernelearn.torch.memory import given_of, point
@@ -24,6 +25,8 @@ from kernelearn.torch.translation.table import CannotTranslate
 from kernelearn.torch.updates import Builder, Group, Method
 
 aten = torch.ops.aten
+
+_TURNS = (aten.transpose.int, aten.permute.default, aten.t.default)
 
 
 class NotWhole(Exception):
@@ -41,14 +44,14 @@ class Bound:
         self, captured: Captured, optimizer: torch.optim.Optimizer, method: Method, inputs: Sequence[Any]
     ) -> None:
         self.captured, self.optimizer, self.method = captured, optimizer, method
-        if captured.counted[1]:
-            raise CannotTranslate("the first axis does not count images (batch_first=False)")
         groups = {
             id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]
         }
         # What dropouts are multiplied by is drawn by PyTorch before the program, in the order of the graph.
         self.drawn = [node for node in calls(captured.module.graph) if node.target is noise.draw]
-        nodes = [*captured.inputs, *self.drawn]
+        # Inputs whose images come second are turned before it, which moves nothing.
+        self.moved = [node for node in calls(captured.module.graph) if _is_turned_input(node)]
+        nodes = [*captured.inputs, *self.moved, *self.drawn]
         self.trained = [
             (position, groups[id(x)])
             for position, (node, x) in enumerate(zip(nodes, inputs))
@@ -83,6 +86,14 @@ class Bound:
         is_seen = any(inputs[i] is not x or has_hooks(x) for i, x in self.params)
         return not is_seen and not has_hooks(self.optimizer)
 
+    def turned(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Inputs of the graph, and those that are turned behind them: what the other methods are given."""
+        if not self.moved:
+            return inputs
+        found = dict(zip(self.captured.inputs, inputs))
+        moved = (node.target(*map_arg(node.args, found.__getitem__)) for node in self.moved)  # type: ignore[operator]
+        return [*inputs, *moved]
+
     def check(self, inputs: Sequence[Any]) -> None:
         """Raises NotNow, or NotWhole, for a batch or weights that the program is not for."""
         if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
@@ -99,7 +110,7 @@ class Bound:
         finally:  # an interrupt may come where the weights have moved
             torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
-            torch._foreach_add_([inputs[i] for i in positions], count)
+            add_to_each([inputs[i] for i in positions], count)
         return loss
 
     def _with_noise(self, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -184,7 +195,7 @@ class Bound:
             is_known = is_known and [s._version for s in steps] == self._versions
             if not is_known and len({float(s) for s in steps}) > 1:
                 raise NotWhole("the optimiser has made different numbers of steps for its parameters")
-            torch._foreach_add_(steps, 1)
+            add_to_each(steps, 1)
             self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
@@ -214,11 +225,11 @@ def _refuse_unseen(
         raise CannotTranslate("the optimiser has hooks")
 
 
-def has_hooks(watched: Any) -> bool:
-    """Whether somebody asked to be told of a parameter's gradient, or of an optimiser's steps."""
-    if isinstance(watched, torch.optim.Optimizer):
-        return bool(watched._optimizer_step_pre_hooks or watched._optimizer_step_post_hooks)
-    return bool(watched._backward_hooks or watched._post_accumulate_grad_hooks)
+def _is_turned_input(node: Node) -> bool:
+    """Whether a node is an input with its images in front, where they are not by themselves."""
+    source = node.args[0] if node.target in _TURNS else None
+    is_input = isinstance(source, Node) and source.op == "placeholder" and not source.meta["of_module"]
+    return is_input and is_batched(node) and not is_batched(source)  # type: ignore[arg-type]
 
 
 def _translated(
@@ -243,7 +254,7 @@ def _translated(
             moving.append((inputs[position], value))
     needed = _needed([outputs[0], *(value for _, value in moving)])
     for node in calls(captured.module.graph):
-        if node in needed and node.target is not noise.draw:
+        if node in needed and node.target is not noise.draw and not _is_turned_input(node):
             region.translate(node)
     averages = [(t, region.take(v, region.value(t).order)) for t, v in moving]
     return region.plain(outputs[0]), list(counters.items()), averages

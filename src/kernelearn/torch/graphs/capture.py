@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch.fx import GraphModule, Node
 
-from kernelearn.torch.graphs import noise, sequences
+from kernelearn.torch.graphs import noise, rows, sequences
 from kernelearn.torch.graphs.rewriting import Rewriting, forget_double_turns
 from kernelearn.torch.graphs.sizes import expression, same_size
 from kernelearn.torch.graphs.standins import CARRYING, SINGLE, STANDINS, repeated
-from kernelearn.torch.inside import FunctionalTensor, FunctionalTensorMode, has_changed, make_fx, plain
+from kernelearn.torch.inside import (
+    FunctionalTensor,
+    FunctionalTensorMode,
+    has_changed,
+    make_fx,
+    plain,
+    source_of,
+    tree_leaves,
+)
 from kernelearn.torch.translation.table import CannotTranslate
 
 # What changes the meaning of the operators behind it, and is lost while a graph is traced.
@@ -36,6 +43,10 @@ _SWITCHING = ("torch._C._functorch", "torch._functorch", "torch._C._autograd")
 
 
 aten = torch.ops.aten
+
+
+class NothingGiven(CannotTranslate):
+    """A graph that is given no tensor, such as one that a checkpoint leaves: nothing worth a word."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,7 @@ def _captured(
     module, second = sequences.turned(module, data)
     if must_turn and second is None:
         return None
+    rows.forget_rows(module.graph)
     images = second or _number_of_images([node.meta["val"] for node in data])
     _mark(module.graph, images)
     if _repeat_for_images(module.graph):
@@ -171,14 +183,14 @@ def _traced(gm: GraphModule, fakes: Sequence[Any]) -> tuple[GraphModule, int, tu
     # NOTE: the tracing context has another mode of fake tensors than the graph's own values (torch 2.13).
     mode = next((f.fake_mode for f in fakes if hasattr(f, "fake_mode")), None)
     if mode is None:
-        raise CannotTranslate("the graph has no tensor among its inputs")
+        raise NothingGiven("the graph has no tensor among its inputs")
     seen: dict[str, Any] = {}
 
     def functional(*inputs: Any) -> list[Any]:
         # NOTE: `export` keeps convolutions, linear maps and the like whole; `pre_dispatch`: before autograd.
         with FunctionalTensorMode(pre_dispatch=True, export=True):
             wrapped = [_functional(x) for x in inputs]
-            results = [plain(x) for x in pytree.tree_leaves(Rewriting(gm).run(*wrapped))]
+            results = [plain(x) for x in tree_leaves(Rewriting(gm).run(*wrapped))]
             changed = [number for number, x in enumerate(wrapped) if has_changed(x)]
             seen.update(results=len(results), changed=tuple(changed))
             return [*results, *(plain(wrapped[number]) for number in changed)]
@@ -200,8 +212,7 @@ def _is_of_module(node: Node, fake: Any) -> bool:
 
 def comes_of_module(node: Node) -> bool:
     """Whether Dynamo found an input in a module."""
-    source = getattr(node, "_dynamo_source", None)
-    return "MODULE" in str(getattr(source, "guard_source", ""))
+    return "MODULE" in str(getattr(source_of(node), "guard_source", ""))
 
 
 def _use_standins(graph: torch.fx.Graph) -> None:
@@ -318,7 +329,7 @@ def _number_of_images(data: Sequence[Any]) -> Any:
 def _compare_needs(gm: GraphModule, captured: Captured) -> None:
     """What Dynamo says of its results is what we work out: nothing has cut the gradient's way unseen."""
     output = gm.graph.output_node()
-    said = [n.meta.get("example_value") for n in pytree.tree_leaves(output.args) if isinstance(n, Node)]
+    said = [n.meta.get("example_value") for n in tree_leaves(output.args) if isinstance(n, Node)]
     found = [n for n in captured.outputs[: captured.results] if isinstance(n, Node)]
     for value, node in zip(said, found):
         if isinstance(value, torch.Tensor) and value.requires_grad != node.meta["needs"]:

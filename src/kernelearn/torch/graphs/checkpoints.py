@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from torch.utils.checkpoint import checkpoint
 
 from kernelearn.torch.graphs.capture import comes_of_module
+from kernelearn.torch.inside import source_of, tell_source
 
 Compiled = Callable[..., Any]
 
@@ -69,6 +70,6 @@ def keep_checkpoints(gm: GraphModule, compile_one: Callable[[GraphModule], Compi
 def _tell_sources(body: GraphModule, given: Sequence[Any]) -> None:
     """What a graph is given is of a module, or data, as what the graph around it is given."""
     for inner, outer in zip(body.graph.find_nodes(op="placeholder"), given):
-        source = getattr(outer, "_dynamo_source", None) if isinstance(outer, Node) else None
+        source = source_of(outer)
         if source is not None:
-            inner._dynamo_source = source
+            tell_source(inner, source)

@@ -10,6 +10,7 @@ turns by itself, takes such pairs away.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,10 +20,15 @@ from torch.fx.node import map_arg
 
 from kernelearn.torch.graphs import noise
 from kernelearn.torch.graphs.sizes import same_size
+from kernelearn.torch.inside import memory_of, tree_leaves
+from kernelearn.torch.telling import warn_once
 
 aten = torch.ops.aten
 
 Rule = Callable[["_Turning", Node], bool]
+
+# What is said of a graph on which a rule failed: a mistake of ours, which costs speed alone.
+UNTURNED = "kernelearn reads a graph as it is, with the axis of the images where it moves"
 
 _ENTRYWISE = (
     "relu gelu tanh sigmoid silu mish elu selu celu leaky_relu softplus hardtanh hardswish relu6 exp sqrt "
@@ -71,7 +77,8 @@ def _turned(source: Graph, names: Sequence[str]) -> Graph | None:
                 turning.turn_input(copied[node])
         turning.turn_all()
         is_kept = turning.keep_results(source.output_node())
-    except (RuntimeError, AttributeError, LookupError, TypeError):  # uses that no rule thought of
+    except Exception as error:  # a use that a rule did not think of: the graph is right as it is
+        warn_once(f"{UNTURNED}: {type(error).__name__}: {error}")
         return None
     graph.eliminate_dead_code()
     return graph if is_kept else None
@@ -123,6 +130,7 @@ class _Turning:
         self.graph = graph
         self.turned: dict[Any, Node] = {}
         self._inputs: set[Node] = set()
+        self._gone: set[Node] = set()
 
     def turn_input(self, node: Node) -> None:
         """Behind all inputs: the turned one, and that turned back for whom it may concern."""
@@ -139,7 +147,8 @@ class _Turning:
     def turn_all(self) -> None:
         """Every node that has a rule."""
         for node in list(self.graph.nodes):
-            if node.op != "call_function" or node in self.turned or node in self._inputs or node._erased:
+            is_done = node in self.turned or node in self._inputs or node in self._gone
+            if node.op != "call_function" or is_done:
                 continue
             if _is_move(node) and _axes(node)[1] == 0 and node.args[0] not in self.turned:
                 self._turn_back(node)
@@ -162,7 +171,7 @@ class _Turning:
         results: list[Any] = list(_args(output)[0])
         vals = [n.meta["val"] if isinstance(n, Node) else None for n in _args(old)[0]]
         tensors = [val for val in vals if isinstance(val, torch.Tensor)]
-        if len({val.untyped_storage()._cdata for val in tensors}) < len(tensors):
+        if len(set(map(memory_of, tensors))) < len(tensors):
             return False  # some are views of others
         for number, (val, node) in enumerate(zip(vals, results)):
             if not isinstance(val, torch.Tensor):
@@ -183,7 +192,7 @@ class _Turning:
         """A new node, with a tensor without memory."""
         node = self.graph.call_function(target, args, kwargs)
         given, named = map_arg((args, kwargs), lambda n: n.meta["val"])
-        first = next(x for x in torch.utils._pytree.tree_leaves(given) if isinstance(x, torch.Tensor))
+        first = next(x for x in tree_leaves(given) if isinstance(x, torch.Tensor))
         with first.fake_mode, torch.no_grad():
             node.meta["val"] = target(*given, **named)
         return node
@@ -200,6 +209,7 @@ class _Turning:
             user.target = aten.reshape.default if user.target in _VIEWS else user.target
         node.replace_all_uses_with(made)
         self.graph.erase_node(node)
+        self._gone.add(node)
         return True
 
     def operand(self, node: Any, rank: int) -> Any:
@@ -333,6 +343,28 @@ def _joined(walk: _Turning, node: Node) -> bool:
     return walk.put(node, walk.call(node.target, [walk.turned[x] for x in tensors], axis))
 
 
+def _broadcast(walk: _Turning, node: Node) -> bool:
+    """Several tensors made as large as each other; what takes one of them follows."""
+    parts = list(node.users)
+    rank = max(val.dim() for val in node.meta["val"])
+    operands = [walk.operand(x, rank) for x in _args(node)[0]]
+    if rank < 2 or any(x is None for x in operands):
+        return False
+    made = walk.call(node.target, operands)
+    return all(walk.put(part, walk.call(operator.getitem, made, _args(part)[1])) for part in parts)
+
+
+def _loss(walk: _Turning, node: Node) -> bool:
+    """Losses entry by entry: summed, or each by itself."""
+    (x, target), rest = node.args[:2], node.args[2:]
+    rank = max(each.meta["val"].dim() for each in (x, target))  # type: ignore[union-attr]
+    operands = [walk.operand(each, rank) for each in (x, target)]
+    if any(each is None for each in operands):
+        return False
+    made = walk.call(node.target, *operands, *rest, **node.kwargs)
+    return walk.put(node, made) if node.meta["val"].dim() else walk.replace(node, made)
+
+
 def _overloads(names: str, rule: Rule) -> dict[Any, Rule]:
     found = {}
     for name in names.split():
@@ -353,4 +385,6 @@ RULES: dict[Any, Rule] = {
     **_overloads("unbind.int", _unbound),
     **_overloads("transpose.int permute", _moved),
     **_overloads("cat", _joined),
+    **_overloads("broadcast_tensors", _broadcast),
+    **_overloads("mse_loss l1_loss smooth_l1_loss huber_loss", _loss),
 }

@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 
 from kernelearn.torch.graphs.capture import changes_mode, target_name
 from kernelearn.torch.graphs.checkpoints import Checkpointed
-from kernelearn.torch.inside import split_module
+from kernelearn.torch.inside import source_of, split_module, tell_source
 
 Compiled = Callable[..., Any]
 
@@ -43,13 +43,13 @@ def compile_parts(gm: GraphModule, compile_one: Callable[[GraphModule], Compiled
     """A function like `gm.forward`, of which each part without a function of the user's own is compiled."""
     numbers, kept = _numbered(gm)
     split = split_module(gm, None, lambda node: numbers[node], keep_original_order=True)  # type: ignore[arg-type]
-    sources = {n.name: getattr(n, "_dynamo_source", None) for n in gm.graph.find_nodes(op="placeholder")}
+    sources = {n.name: source_of(n) for n in gm.graph.find_nodes(op="placeholder")}
     for name, part in list(_parts(split)):
         if int(name.rpartition("_")[2]) in kept:
             continue
         for node in part.graph.find_nodes(op="placeholder"):
             if sources.get(node.name) is not None:
-                node._dynamo_source = sources[node.name]
+                tell_source(node, sources[node.name])
         _drop_switches(part)
         compiled = compile_one(part)
         delattr(split, name)
