@@ -342,7 +342,7 @@ def test_checkpointed_positions(folder):
             super().__init__()
             self.inner, self.head = (
                 nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
-                nn.Linear(3, 5),
+                nn.Linear(3, 8),
             )
 
         def forward(self, x):
