@@ -20,9 +20,10 @@ TARGET_TESTS = tests/models/test_zoo.py tests/layers tests/training/test_fit.py 
 NATIVE = from kernelearn.engine.cpu.machine.target import find_target; print(find_target("native").name)
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
 LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py \
-	live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py live_torch_bench.py live_pages.py)
+	live_watch_loops.py live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py \
+	live_torch_bench.py live_pages.py)
 # Those that take minutes: where there is time.
-LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_watch_loops.py live_torch_random.py \
+LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_torch_random.py \
 	live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)
 # Files between Keras, PyTorch and ONNX, with Keras on PyTorch, which compiles nothing.
 LIVE_FILES = tests/parity/live_keras_files.py tests/parity/live_circle_files.py tests/parity/live_onnx_training.py \
@@ -66,11 +67,12 @@ $(VENV)/.installed-docs: $(VENV)/.installed-dev
 # Twenty thousand files, most of which nothing imports: Python compiles those that it needs.
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/$(PIP_INSTALL) --no-compile torch==2.13.0 keras jax tensorflow-cpu onnx onnxruntime
+	$(PEERS)/bin/$(PIP_INSTALL) --no-compile torch==2.13.0 keras jax tensorflow-cpu onnx onnxruntime \
+		lightning pytorch-ignite 'transformers[torch]'
 	$(PEERS)/bin/$(PIP_INSTALL) --no-compile -e '.[dev]'
 	touch $@
 
-install-peers: $(PEERS)/.installed ## make .venv-peers with Keras, PyTorch, TensorFlow, JAX, ONNX Runtime (large download)
+install-peers: $(PEERS)/.installed ## make .venv-peers with Keras, PyTorch, its loops, TensorFlow, JAX, ONNX Runtime (large download)
 
 demo: $(VENV)/.installed-demo ## train on 1,797 real handwritten digits and report how the kernels learned
 	$(VENV)/bin/kernelearn train digits --record --record-kernels 20 --record-full conv1 --record-ledger 61 \

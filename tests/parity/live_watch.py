@@ -333,6 +333,32 @@ def test_checkpointed_activations(folder, is_reentrant):
     assert any("use_reentrant=False" in text for text in texts(said)) is is_reentrant
 
 
+def test_checkpointed_positions(folder):
+    """Dense layers over positions: inputs are kept as modules get them, gradients have positions in a row."""
+    from torch.utils.checkpoint import checkpoint
+
+    class Blocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = (
+                nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+                nn.Linear(3, 8),
+            )
+
+        def forward(self, x):
+            return self.head(checkpoint(self.inner, x.movedim(1, -1), use_reentrant=False).mean((1, 2)))
+
+    module = Blocks()
+    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with watch(module, optimizer, folder, every=1, layers="all"):
+            fit(module, optimizer, (4, 3, 2), 4)
+    run = Run(folder)
+    found = residuals(run)
+    assert run.last_step == 4 and "inner.0/kernel" in found and max(found.values()) < 1e-6
+
+
 def test_weight_norm_is_told(folder):
     module = flat(nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 4, 3)), nn.ReLU())
     module(torch.zeros(1, 2, 6, 6))

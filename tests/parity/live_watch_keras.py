@@ -258,6 +258,29 @@ def test_batches_losses_and_weights_are_those_of_the_fit(folder):
 
 
 @here
+def test_steps_without_records_have_their_own_losses_and_rates(folder):
+    """Told together: by the sums that Keras keeps, and by the schedule."""
+    model, shape = made("plain")
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+    told = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            told.append(float(logs["loss"]))
+
+    fit(model, shape, kernelearn.watch_keras(folder, every=10**6, kernels_every=10**6), Spy(), epochs=3)
+    run = Run(folder)
+    steps, losses = run.scalars("loss")
+    means = np.cumsum(losses.reshape(3, 5), 1) / np.arange(1, 6)
+    np.testing.assert_array_equal(steps, np.arange(1, 16))
+    np.testing.assert_allclose(means.ravel(), told, rtol=1e-5)
+    rates = run.scalars("learning_rate")[1]
+    np.testing.assert_allclose(rates[-15:], 0.1 * 0.5 ** (np.arange(15) / 3), rtol=1e-6)
+    assert [len(run.batch(step).images) for step in (1, 7, 15)] == [8, 8, 8]
+
+
+@here
 def test_explanations_of_the_run_compute_with_the_model(folder):
     model, shape = made("residual")
     x = data(shape)[0]

@@ -150,11 +150,26 @@ def test_the_end_is_owed_from_the_beginning_on():
     """With the last weights, as far as it is known what writing takes."""
     clock = Clock()
     thrift = Thrift(clock)
-    assert thrift.owed > 0.0 and thrift.room == Room.NOTHING
+    assert thrift.owed > 0.0
     trained(thrift, clock, 1.0, 2, record=1.0, size=10)
     before = thrift.owed
     thrift.expect(weights=0, everything=0, last=100)
     assert thrift.owed == pytest.approx(before + 15.0)
+
+
+def test_a_short_training_has_what_nobody_misses():
+    """A tenth of a second behind its first record, whatever that took."""
+    clock = Clock()
+    thrift = Thrift(clock)
+    trained(thrift, clock, 0.01, 1, record=0.5, size=10)
+    assert thrift.room == Room.ALL
+    while thrift.room:
+        assert thrift.spent + thrift.owed < 0.85 and not thrift.steps_without_room
+        trained(thrift, clock, 0.01, 1, record=0.005, size=1)
+    assert 0.83 < thrift.spent + thrift.owed < 0.87
+    waits = thrift.steps_without_room
+    trained(thrift, clock, 0.01, waits // 2)
+    assert thrift.room == Room.NOTHING and 1_500 < waits < 4_000
 
 
 def test_a_pause_is_no_step():

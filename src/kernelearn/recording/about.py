@@ -50,6 +50,14 @@ class RunAbout:
             policy=values.get("policy"),
         )
 
+    def to_record_all(self, layer: str) -> str:
+        """The argument with which every update of a layer is recorded: of a Recorder, or of a watcher.
+
+        >>> RunAbout().to_record_all("conv"), RunAbout(metadata={"program": "PyTorch"}).to_record_all("conv")
+        ("full_layers='conv'", 'every=1')
+        """
+        return "every=1" if "program" in self.metadata else f"full_layers={layer!r}"
+
     def class_name(self, number: Any) -> str:
         """The name of a class; its number where it has none.
 

@@ -31,8 +31,8 @@ from kernelearn.watching.thrift import Room, Thrift
 _MARGIN_BYTES = 1_000_000
 # Segments that are begun where other code sets weights: if it does so at every step, events alone tell it.
 _MOST_FOR_CHANGES = 32
-# Steps that pass at most without a look at the time.
-_LONGEST_SLEEP = 64
+# Steps that pass at most without a look at the time, and seconds of steps that wait to be told.
+_LONGEST_SLEEP, _LONGEST_UNTOLD = 64, 0.5
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -245,6 +245,12 @@ class WatchBook:
         free = min(self._dues.free_behind(self.step), _LONGEST_SLEEP)
         return max(min(free, self._thrift.steps_without_room) if self._waits else free, 0)
 
+    @property
+    def free_steps_to_tell(self) -> int:
+        """The same, for who tells the numbers of each of them: not so many that it would be late."""
+        most = _LONGEST_UNTOLD / max(self._thrift.step_seconds, 1e-9)
+        return min(self.free_steps, int(most))
+
     def slept(self, steps: int, rows: int) -> None:
         """So many steps were done since the last one that was told.
 
@@ -253,9 +259,27 @@ class WatchBook:
         """
         self._seen += rows
         self.step += steps
+        self._wake(steps)
+        self._see_what_is_due()
+
+    def slept_through(self, told: Sequence[SeenStep]) -> None:
+        """The same, of steps whose numbers are known."""
+        self._wake(len(told))
+        began = self.now()
+        for seen in told:
+            self._writer.check_room()
+            self._put_numbers(self.step + 1, seen, seen.rows)
+            self.step += 1
+        self._writer.writer.commit()
+        if not self._writer.is_planned(self.step + 1):
+            self._writer.look_ahead(self.step, None, None)
+        self.aside(began)
+        self._see_what_is_due()
+
+    def _wake(self, steps: int) -> None:
+        """Look at the time, that many steps later."""
         self._writer.timer.slept(steps)
         self._thrift.slept(steps)
-        self._see_what_is_due()
 
     def _go_on(self) -> None:
         """To the next step: what is due of it."""

@@ -10,9 +10,10 @@ time for. Spent is all that a training would not do by itself:
     the step behind a record         it finds other numbers in the caches, and takes longer than others
     the end                          owed from the beginning on, with what each record adds to it
 
-Earned is a share of what the training itself takes, and a record has to fit into it: what it is going to
-take is known from its bytes. Weights leave a part of it for what is rare and large, which would never come
-otherwise.
+Earned is a share of what the training itself takes, but never less than what the first record took, which
+could not wait, and a time that nobody misses: else trainings of a second or two would have no other records.
+A record has to fit into what is earned: what it is going to take is known from its bytes. Weights leave a
+part of it for what is rare and large, which would never come otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 
-from kernelearn.recording.capture.step_timer import LONG_STEP, SHARE, SHARE_OF_LONG
+from kernelearn.recording.capture.step_timer import LONG_STEP, SHARE, SHARE_OF_LONG, UNNOTICED
 
 # Steps of a kind before their median says anything, and the part of a record's own time that the step behind
 # it is taken to lose until then (measured: 0.4 to 0.6, for LeNet).
@@ -71,6 +72,7 @@ class Thrift:
         self._slower = 0.0  # what the last step whose inputs were taken lost; not the first, which compiles
         self._written, self._in_writing = 0, 0.0
         self._bytes = 0.0, 0.0, 0.0
+        self._first = 0.0  # spent up to the first record, with what the step behind it loses
         self.spent = self.trained = 0.0
 
     def expect(self, weights: float, everything: float, last: float) -> None:
@@ -134,15 +136,16 @@ class Thrift:
         if size:
             self._record, self._is_light = took, is_light
             self._of_weights += took if is_light else 0.0
+            self._first = self._first if self._records else self.spent + self._lost_behind(took)
             self._records += 1
             self._written, self._in_writing = self._written + size, self._in_writing + took
 
     def slept(self, steps: int) -> None:
         """So many steps were done of which nobody told."""
         now, record = self.now(), self._record
+        around = steps * _AROUND + self._aside
         self._steps += steps
         self._record, self._aside = 0.0, 0.0
-        around = steps * _AROUND
         lost = self._lost_behind(record) if record else 0.0
         self.spent += around + lost
         if self._left is not None:
@@ -152,6 +155,11 @@ class Thrift:
             self.trained += seconds
             self._gaps.append(seconds / steps)
         self._left = now
+
+    @property
+    def step_seconds(self) -> float:
+        """Of a step without what was done for the recording, the mean so far."""
+        return self.trained / self._steps if self._steps else 0.0
 
     def _lost_behind(self, record: float) -> float:
         """What a step behind a record loses."""
@@ -191,12 +199,12 @@ class Thrift:
     @property
     def steps_without_room(self) -> int:
         """Steps that are sure to come before there is room, as long as steps have been so far."""
-        earned = self._earned
+        earned = self._of_training
         if not earned:
             return 0
         wanted = (self._of_weights + self._cost(self._bytes[0])) / self._part_of_weights
         missing = max(self._of_weights, wanted) - self._left_by_others
-        return int(missing / earned * self._steps) if missing > 0 else 0
+        return int((self._earned - earned + missing) / earned * self._steps) if missing > 0 else 0
 
     def has_room_for(self, size: float) -> bool:
         """Whether there is time for a record of so many bytes."""
@@ -215,5 +223,10 @@ class Thrift:
 
     @property
     def _earned(self) -> float:
+        return max(self._of_training, self._first + UNNOTICED)
+
+    @property
+    def _of_training(self) -> float:
+        """The share of what the training takes."""
         is_long = self.trained > LONG_STEP * self._steps
         return (SHARE_OF_LONG if is_long else SHARE) * self.trained

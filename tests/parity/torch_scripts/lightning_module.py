@@ -9,16 +9,18 @@ from tests.parity.torch_scripts.pictures import labelled
 
 
 def _lightning():
-    """Lightning under its name of now, or of before."""
+    """Lightning under its name of now, or of before, and its environment of one process."""
     try:
         import lightning
+        from lightning.fabric.plugins.environments import LightningEnvironment
     except ModuleNotFoundError:
         import pytorch_lightning as lightning
-    return lightning
+        from lightning_fabric.plugins.environments import LightningEnvironment
+    return lightning, LightningEnvironment
 
 
 def train(prepare, steps=50, batch=16):
-    lightning = _lightning()
+    lightning, environment = _lightning()
 
     class Lit(lightning.LightningModule):
         def __init__(self):
@@ -46,5 +48,6 @@ def train(prepare, steps=50, batch=16):
     module = Lit()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet |= {"enable_model_summary": False, "accelerator": "cpu"}
+    quiet |= {"plugins": [environment()]}  # looks for no cluster: an MPI without its library fails
     lightning.Trainer(max_epochs=1, **quiet).fit(module, loader)
     return module.losses

@@ -160,7 +160,7 @@ class History:
     def note(self) -> str:
         """What the shares of images and classes cover."""
         count, ledgers = self.last - self.first + 1, int(self._has_ledger.sum())
-        more = "" if self.explained == 1 else f" (full_layers={self.layer!r} records all)"
+        more = "" if self.explained == 1 else f" ({self.run.about.to_record_all(self.layer)} records all)"
         frozen = f" In {self.frozen} it was frozen." if self.frozen else ""
         return (
             f"{len(self.steps)} of {count} updates, {100 * self.explained:.1f} % of the weight's way, are "

@@ -140,7 +140,7 @@ class RunUpdates:
             f"Update {step} cannot be split: it needs the weights of steps {step - 1} and {step} and the "
             f"gradient of step {step}. Weights are recorded for {len(there)} steps up to "
             f"{there.max(initial=0)}, gradients for {len(gradients)}; "
-            f"full_layers={self.layer!r} records every update."
+            f"{self.run.about.to_record_all(self.layer)} records every update."
         )
 
 
@@ -163,7 +163,7 @@ def update_split(
     if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise ArgumentError(
             f"The updates to sum must be successive steps, all recorded; got {_some(numbers)}. Record with "
-            f"full_layers={layer!r}, or use explain.history, which says what is missing."
+            f"{run.about.to_record_all(layer)}, or use explain.history, which says what is missing."
         )
     return summed(map(updates.split, numbers))
 

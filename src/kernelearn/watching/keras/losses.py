@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ class BatchLosses:
     They are float32 there: the loss of step k of an epoch is known to about k * 1e-7 of itself.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, backend: str) -> None:
+        self._read = _reader(backend)
         self._model, self._before = model, (0.0, 0.0)
         tracker = getattr(model, "_loss_tracker", None)
         self._numbers = () if tracker is None else (tracker.total, tracker.count)
@@ -50,10 +52,20 @@ class BatchLosses:
     def _now(self) -> tuple[float, float]:
         if self._are_elsewhere:
             numbers = self._model._jax_state["metrics_variables"]
-            values = [numbers[place] for place in self._places]
+            values = [float(np.asarray(numbers[place])) for place in self._places]
         else:
-            from keras import ops
-
-            values = [ops.convert_to_numpy(v) for v in self._numbers]
-        total, count = (float(np.asarray(value)) for value in values)
+            values = [self._read(v) for v in self._numbers]
+        total, count = values
         return total, count
+
+
+def _reader(backend: str) -> Callable[[Any], float]:
+    """How to read a variable of one number, behind every step: Keras's own way is slow on TensorFlow."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        read = tf.raw_ops.ReadVariableOp
+        return lambda v: float(read(resource=v.value.handle, dtype=v.value.dtype).numpy())
+    if backend == "torch":
+        return lambda v: float(v.value.detach())
+    return lambda v: float(np.asarray(v.value))

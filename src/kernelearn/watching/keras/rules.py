@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -60,10 +61,15 @@ class Rules:
         """Of the next update."""
         return float(array_of(self.optimizer.learning_rate))
 
-    def rate_of(self, update: int) -> float:
-        """Of an update that has been done, by its number from 1, unless somebody changed it since."""
+    @property
+    def is_rate_constant(self) -> bool:
+        """Whether it stays as it is until somebody sets it."""
+        return not callable(getattr(self.optimizer, "_learning_rate", None))
+
+    def scheduled_rate(self, update: int) -> float:
+        """Of an update, by its number from 1, by a schedule that is known here; NaN without one."""
         if self.own is None or self.own.schedule is None:
-            return self.rate()
+            return math.nan
         return self.own.rate_at(update - 1)
 
     def about(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@
                            (`steps`) stands in for the model's train_function
     on_train_batch_end     everything that is due is written
 
-On all other steps two methods look at a flag, and read the loss that Keras has computed.
+On all other steps two methods look at a flag, and read the loss that Keras has computed. Where it is known
+that nothing will be due for some steps, their losses are kept, and written together (`_sleep`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class KerasWatcher(Standing):
         self._probing: Probing | None = None
         self._step: RecordedStep | None = None
         self._seen_model: SeenModel | None = None
-        self._epoch, self._iterations, self._rate = 0, 0, math.nan
+        self._epoch, self._iterations, self._rate, self._offset = 0, 0, math.nan, 0
+        self._begins_epoch = False
+        self._asleep, self._untold = 0, list[SeenStep]()  # steps left, and those that were slept through
 
     @property
     def folder(self) -> Path:
@@ -83,24 +86,28 @@ class KerasWatcher(Standing):
         left = model.train_function
         if isinstance(left, RecordedStep):  # of a fit that ended with an error just before its step
             left.stand_back()
-        self._model, self._losses = model, BatchLosses(model)
+        self._model, self._losses = model, BatchLosses(model, self._backend)
         self._is_on = True
 
     def begin_epoch(self, epoch: int) -> None:
         """A pass through the data begins."""
-        self._epoch = epoch
         if self._is_on:
+            self._guarded(self._wake)
             self._losses.begin_epoch()
             if self._book is not None:
                 self._book.pause()
+        self._epoch, self._begins_epoch = epoch, True
 
     def begin_step(self) -> None:
         """A step is going to be done."""
-        if self._is_on and (self._book is None or self._is_ledger_due):
+        if self._is_on and (self._begins_epoch or self._is_ledger_due):
             self._guarded(self._prepare)
 
     def end_step(self) -> None:
         """A step has been done."""
+        if self._asleep and self._is_on:
+            self._guarded(self._keep_loss)
+            return
         if self._step is not None:
             self._step.stand_back()
         if self._is_on and self._book is not None:
@@ -115,6 +122,8 @@ class KerasWatcher(Standing):
         """Training has ended: everything is written and closed."""
         if self._step is not None:
             self._step.stand_back()
+        if self._is_on:
+            self._guarded(self._wake)
         was_on, self._is_on, self._is_over = self._is_on, False, True
         if self._book is not None and was_on:
             self._book.close(kind)
@@ -129,10 +138,15 @@ class KerasWatcher(Standing):
     @property
     def _is_ledger_due(self) -> bool:
         book = self._book
-        return book is not None and (book.is_ledger_due or not book.has_begun)
+        return book is None or book.is_ledger_due or not book.has_begun
 
     def _prepare(self) -> None:
         """Keep what there is before a recorded step, and let a recorded step stand in."""
+        if self._begins_epoch and self._book is not None and self._rules.is_rate_constant:
+            self._rate = self._rules.rate()
+        self._begins_epoch = False
+        if not self._is_ledger_due:
+            return
         self._synchronise()
         if not self._model.built:
             return  # a model that its first batch builds is seen from the second on
@@ -143,9 +157,7 @@ class KerasWatcher(Standing):
             )
         if self._book is None:
             self._open()
-        if not self._is_ledger_due or self._step is None:
-            return
-        assert self._book is not None
+        assert self._book is not None and self._step is not None
         began = self._book.now()
         self._seen_model = self._model_of_now()
         self._step.stand_in()
@@ -204,10 +216,9 @@ class KerasWatcher(Standing):
         self._held_maps = None if self._probing is None else self._probing.maps()
         self._iterations, self._rate, self._scale = rules.done(), rules.rate(), rules.scale()
         assert self._book is not None
+        self._offset = self._book.step - self._iterations
         seen = {path: SeenWeight(names.shapes[path], held.reader(path, weights[path])) for path in weights}
-        return SeenModel(
-            seen, found, rules.about(), names.changing, self._book.step - self._iterations, has_numbers=False
-        )
+        return SeenModel(seen, found, rules.about(), names.changing, self._offset, has_numbers=False)
 
     def _reader(self, path: str) -> Callable[[], Array]:
         names = self._names
@@ -243,10 +254,42 @@ class KerasWatcher(Standing):
         book.prepare(model, seen)
         self._release()
         book.record(seen)
+        self._sleep()
+
+    def _sleep(self) -> None:
+        """Keep losses alone until something may be due."""
+        assert self._book is not None
+        self._asleep = self._book.free_steps_to_tell
+
+    def _keep_loss(self) -> None:
+        """A step has been done of which nothing else is due."""
+        book = self._book
+        assert book is not None
+        began = book.now()
+        loss, rows = self._losses.step()
+        self._untold.append(SeenStep(rows, self._rate, loss, self._epoch))
+        self._asleep -= 1
+        book.aside(began)
+        if not self._asleep:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Tell of the steps that have passed."""
+        told, self._asleep, self._untold = self._untold, 0, []
+        if told and self._book is not None:
+            for step, seen in enumerate(told, self._book.step + 1):
+                seen.learning_rate = self._rate_of(step)
+            self._book.slept_through(told)
+
+    def _rate_of(self, step: int) -> float:
+        """Of a step of the run; NaN where it is computed by something that is not known here."""
+        rules = self._rules
+        return self._rate if rules.is_rate_constant else rules.scheduled_rate(step - self._offset)
 
     def _record_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         book = self._book
         assert book is not None
+        self._wake()
         began = book.now()
         self._synchronise()
         book.end_epoch(epoch, {n: float(v) for n, v in logs.items() if np.ndim(v) == 0})
@@ -259,8 +302,10 @@ class KerasWatcher(Standing):
             return
         if book.due:
             self._synchronise()
-            self._rate = self._rules.rate_of(self._rules.done())
-        book.record(SeenStep(rows, self._rate, loss, self._epoch))
+            if self._rules.is_rate_constant:
+                self._rate = self._rules.rate()
+        book.record(SeenStep(rows, self._rate_of(book.step + 1), loss, self._epoch))
+        self._sleep()
 
     def _release(self) -> None:
         self._held.release()

@@ -97,12 +97,16 @@ def _by_image(use: Use | None, rows: int, like: Use) -> tuple[Array, Array] | No
         shapes = [_image_shape(a, rows) for a in (source.x, source.delta)]
         return np.zeros((rows, *shapes[0]), np.float32), np.zeros((rows, *shapes[1]), np.float32)
     assert use.x is not None and use.delta is not None
-    if len(use.x) == rows:
+    if use.kind != "dense":
+        return (use.x, use.delta) if len(use.x) == rows else None
+    # One of them may have its positions already: an input that was kept on its way into a module.
+    places = {a.shape[:-1] for a in (use.x, use.delta)}
+    if places == {(rows,)}:
         return use.x, use.delta
-    if use.kind != "dense" or not rows or len(use.x) % rows:
+    if not rows or any(place[0] % rows for place in places):
         return None
-    each = len(use.x) // rows
-    return use.x.reshape(rows, each, -1), use.delta.reshape(rows, each, -1)
+    x, delta = (a.reshape(rows, -1, a.shape[-1]) for a in (use.x, use.delta))
+    return x, delta
 
 
 def _image_shape(array: Array, rows: int) -> tuple[int, ...]:

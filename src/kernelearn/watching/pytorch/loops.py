@@ -71,7 +71,8 @@ def lightning_callback(run: PathLike = "runs/watched", **options: Any) -> Any:
 
         def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
             if watching.watcher is not None:
-                watching.watcher.see_pass(loss, getattr(self, "_batch", None))
+                share = 1 / trainer.accumulate_grad_batches  # the loss is divided already
+                watching.watcher.see_pass(loss, getattr(self, "_batch", None), share)
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
             watching.end()

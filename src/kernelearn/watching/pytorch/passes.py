@@ -126,7 +126,7 @@ class Passes:
             self.step.losses.append(loss.detach())
             self._note_targets(options.get("labels"))
 
-    def see_loss(self, loss: Any, batch: Any) -> None:
+    def see_loss(self, loss: Any, batch: Any, share: float) -> None:
         """A pass that may not have gone through the module's own call, told by its loss."""
         tensors = list(tensors_in(batch))
         if self.step.unmatched:  # the module was called after all
@@ -134,7 +134,7 @@ class Passes:
         else:
             rows = int(tensors[0].shape[0]) if tensors and tensors[0].dim() else 0
             self._see([loss], rows, ((), {}))
-        self.step.losses.append(loss.detach())
+        self.step.losses.append(loss.detach() / share)
         self._note_targets(tensors[1] if len(tensors) > 1 else None)
 
     def _after_loss(self, criterion: Any, arguments: Any, loss: Any) -> None:

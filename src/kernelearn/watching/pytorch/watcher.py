@@ -167,17 +167,18 @@ class Watcher(Standing):
         if epoch is not None:
             self._counted(self._begin_epoch)(int(epoch))
 
-    def see_pass(self, loss: Any, batch: Any = None) -> None:
+    def see_pass(self, loss: Any, batch: Any = None, share: float = 1.0) -> None:
         """Tell of a forward pass that did not go through the module's own call, before its backward pass.
 
         Args:
             loss: that the backward pass begins with, a tensor.
             batch: what the pass was of; its first tensor says how many images, a second one of class numbers
                 what they are.
+            share: what the loss of the batch was multiplied by, where gradients of several are accumulated.
         """
         self._guarded(self._wake)()
         self._is_told = True
-        self._counted(self._passes.see_loss)(loss, batch)
+        self._counted(self._passes.see_loss)(loss, batch, share)
 
     def stop(self) -> None:
         """End the recording: all hooks are removed, the files are closed."""
