@@ -78,7 +78,7 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> UnknownNam
     Names that differ only in case and underscores are listed once.
 
     >>> print(unknown_name("loss", "mxe", ["mse", "mae", "MAE"]))
-    Unknown loss 'mxe'. Did you mean 'mse'? Known: mae, mse.
+    Unknown loss 'mxe'. Did you mean 'mse' or 'mae'? Known: mae, mse.
     """
     names = sorted(_spelled_once(known))
     # NOTE: sorted, capitals come first, so that the last of several spellings is the one in small letters.

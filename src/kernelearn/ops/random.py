@@ -205,7 +205,7 @@ def bernoulli(shape: Any, probability: float = 0.5, dtype: Any = None, seed: See
     """1 with this probability, in steps of 2^-24, else 0; floats unless another type is asked for.
 
     >>> from kernelearn import random
-    >>> float(random.bernoulli((1000,), 0.25, seed=1).mean().round(1))
+    >>> round(float(random.bernoulli((1000,), 0.25, seed=1).mean()), 1)
     0.2
     """
     if not 0 <= probability <= 1:

@@ -61,6 +61,7 @@ class Recorder(Stepping):
         process records there.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> from kernelearn import Sequential
     >>> from kernelearn.layers import Conv2D, Dense, Flatten
     >>> model = Sequential([Conv2D(2, 3, input_shape=(6, 6, 1), name="conv"), Flatten(), Dense(3)])

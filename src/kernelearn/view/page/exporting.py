@@ -102,8 +102,8 @@ class Collection:
 def packed(body: bytes) -> str:
     """Bytes for a file: raw deflate, then base64.
 
-    >>> packed(b"aaaaaaaa")
-    'S0yEAwA='
+    >>> zlib.decompress(base64.b64decode(packed(b"aaaaaaaa")), -15)
+    b'aaaaaaaa'
     """
     deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
     return base64.b64encode(deflate.compress(body) + deflate.flush()).decode()
