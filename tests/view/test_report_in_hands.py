@@ -161,6 +161,18 @@ def test_no_barriers_and_no_sideways_scroll(browser, address, scheme, width):
     assert told == []
 
 
+def test_numbers_of_kernels_stay_clear_of_the_edges_of_their_cells(opened):
+    read = """cells => cells.filter((cell) => cell.offsetWidth && cell.textContent.trim()).map((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        const [inner, outer] = [text.getBoundingClientRect(), cell.getBoundingClientRect()];
+        return [cell.textContent, Math.min(inner.left - outer.left, outer.right - inner.right)];
+    })"""
+    room = opened.locator(".kernel td").evaluate_all(read)
+    assert any(text.startswith("\u2212") and len(text) == 6 for text, _ in room)
+    assert [one for one in room if one[1] < 1.5] == []
+
+
 def moved(page):
     """Whether the slider has left its beginning, a moment later; the page forbids to wait by script."""
     page.wait_for_timeout(100)
