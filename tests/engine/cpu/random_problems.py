@@ -87,6 +87,19 @@ def convolution(rng: Rng) -> Problem:
     return choices[rng.integers(len(choices))]
 
 
+def _one_pass(rng: Rng, x: np.ndarray, grad: np.ndarray, weights: np.ndarray, windows: dict) -> Problem:
+    """Forward pass, input gradient or kernel gradient of a convolution without groups."""
+    attrs, sizes, kernel = {**windows, "groups": 1}, x.shape[1:-1], weights.shape[:-2]
+    taps, places = int(np.prod(kernel)), int(np.prod(grad.shape[:-1]))
+    channels, filters = weights.shape[-2:]
+    choices = (
+        Problem("conv", (x, weights), attrs, terms=taps * channels),
+        Problem("conv_grad_input", (grad, weights), {"input_size": sizes, **attrs}, terms=taps * filters),
+        Problem("conv_grad_kernel", (x, grad), {"kernel_size": kernel, **attrs}, terms=places),
+    )
+    return choices[rng.integers(len(choices))]
+
+
 def minimal_filtering(rng: Rng) -> Problem:
     """Windows and so many channels that they are multiplied by Winograd's method, with holes as well."""
     rank = _pick(rng, (1, 1, 2, 2, 3))
@@ -107,14 +120,7 @@ def minimal_filtering(rng: Rng) -> Problem:
     )
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     weights = normal(rng, *kernel, channels, filters)
-    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
-    taps, places = int(np.prod(kernel)), n * int(np.prod(outputs))
-    choices = (
-        Problem("conv", (x, weights), attrs, terms=taps * channels),
-        Problem("conv_grad_input", (grad, weights), {"input_size": sizes, **attrs}, terms=taps * filters),
-        Problem("conv_grad_kernel", (x, grad), {"kernel_size": kernel, **attrs}, terms=places),
-    )
-    return choices[rng.integers(len(choices))]
+    return _one_pass(rng, x, grad, weights, {"stride": stride, "padding": padding, "dilation": dilation})
 
 
 def filtered_rows(rng: Rng) -> Problem:
@@ -133,14 +139,7 @@ def filtered_rows(rng: Rng) -> Problem:
     n, filters = int(rng.integers(1, 5)), _pick(rng, (25, 40, 48))
     x, grad = normal(rng, n, *sizes, channels), normal(rng, n, *outputs, filters)
     weights = normal(rng, *kernel, channels, filters)
-    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
-    taps, places = int(np.prod(kernel)), n * int(np.prod(outputs))
-    choices = (
-        Problem("conv", (x, weights), attrs, terms=taps * channels),
-        Problem("conv_grad_input", (grad, weights), {"input_size": sizes, **attrs}, terms=taps * filters),
-        Problem("conv_grad_kernel", (x, grad), {"kernel_size": kernel, **attrs}, terms=places),
-    )
-    return choices[rng.integers(len(choices))]
+    return _one_pass(rng, x, grad, weights, {"stride": stride, "padding": padding, "dilation": dilation})
 
 
 def dense(rng: Rng) -> Problem:

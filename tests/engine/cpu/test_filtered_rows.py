@@ -13,7 +13,7 @@ from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import Lane
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected, lose_a_product
 from tests.engine.cpu.random_problems import normal
-from tests.engine.cpu.test_winograd import PASSES, problem, problem_like
+from tests.engine.cpu.test_winograd import PASSES, errors_of, problem, problem_like
 from tests.engine.cpu.training import check_training, trained_steps
 from tests.sweeps import some
 
@@ -93,13 +93,8 @@ def test_an_environment_variable_forbids_it(monkeypatch):
 def test_it_rounds_about_as_sums_tap_by_tap(operator, kind, monkeypatch):
     """Sums of many channels even less: long sums of taps round more than the transforms."""
     p = problem(operator, **{**KINDS[kind][0], "images": 8})
-    exact = expected(p, p.arrays)[0]
-    errors = []
-    for allowed in "10":
-        monkeypatch.setenv("KERNELEARN_WINOGRAD", allowed)
-        found = Bench(p).run()[0].astype("float64")
-        errors.append(np.sqrt(np.mean((found - exact) ** 2)))
-    assert errors[0] < 1.3 * errors[1]
+    filtered, taps = errors_of(p, monkeypatch)
+    assert filtered < 1.3 * taps
 
 
 @pytest.mark.parametrize("kind", ["5 x 5", "11 x 11, steps of 4"])
