@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -83,6 +84,19 @@ def test_blocks_for_pytorch_run(page, tmp_path, monkeypatch):
         run(block, page, names)
         if "watcher" in names:
             names["watcher"].stop()
+
+
+def test_a_module_becomes_a_model_and_goes_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 55 * 55, 10))
+    torch.save(net, "net.pt")
+    blocks = blocks_of((DOCS / "files-of-others.md").read_text("utf-8"))
+    (block,) = (b for b in blocks if b.reason == "needs PyTorch")
+    names = {"images": np.ones((4, 224, 224, 3), np.float32), "labels": np.arange(4)}
+    run(block, "files-of-others.md", names)
+    x = torch.randn(2, 3, 224, 224)
+    assert torch.allclose(names["back"](x), names["net"](x), atol=1e-5)
+    assert not torch.equal(net(x), names["net"](x))
 
 
 def test_what_the_page_of_watching_asks_is_answered(tmp_path, monkeypatch, capsys):
