@@ -9,13 +9,17 @@ import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kernelearn import explain, optimizers, view
+from kernelearn import Sequential, explain, optimizers, view
 from kernelearn.data import ACCEPTED, sources
+from kernelearn.engine import backends
+from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.updates import UPDATES
 from kernelearn.explain.sight.geometry_rules import GEOMETRY_RULES
+from kernelearn.layers import Conv2D, Dense, Flatten
 from tests.layers.contract import call
 from tests.layers.examples import EXAMPLES
 
@@ -47,6 +51,27 @@ def test_every_update_has_a_public_class():
     made = {getattr(cls, "kind", None) for cls in classes}
     missing = set(UPDATES) - made
     assert not missing, f"declare a class in optimizers/ for these: {sorted(missing)}"
+
+
+OFFERED = sorted(name for name in vars(backends.Executable) if not name.startswith("_"))
+
+
+def test_an_engine_that_offers_what_the_recipe_names_trains(monkeypatch):
+    recipe = CONTRIBUTING.partition("## Add an engine")[2].partition("\n## ")[0]
+    assert [name for name in OFFERED if f"`{name}`" not in recipe and f"`{name}(" not in recipe] == []
+
+    class Mine:
+        def __init__(self, program, variables):
+            made = ReferenceExecutable(program, variables)
+            for name in OFFERED:
+                setattr(self, name, getattr(made, name))
+
+    monkeypatch.setitem(backends.ENGINES, "mine", Mine)
+    model = Sequential([Conv2D(2, 3, input_shape=(5, 5, 1)), Flatten(), Dense(2)])
+    model.compile("adam", "mse", engine="mine")
+    x, y = np.ones((8, 5, 5, 1), np.float32), np.ones((8, 2), np.float32)
+    first, *_, last = model.fit(x, y, epochs=5, batch_size=4, verbose=0).history["loss"]
+    assert last < first and model.predict(x, verbose=0).shape == (8, 2)
 
 
 def test_every_source_is_asked_and_told():

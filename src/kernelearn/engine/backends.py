@@ -1,7 +1,7 @@
 """The engines by name, and the choice between them: the only place that knows which exist.
 
-An engine turns a `Program` and its variables into an executable with `run(inputs) -> outputs`, `program` and
-`engine` (its name). A faster engine registers here; layers and training never see the difference.
+An engine turns a `Program` and its variables into an `Executable`. A faster engine registers here; layers and
+training never see the difference.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
