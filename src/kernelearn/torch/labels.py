@@ -46,7 +46,8 @@ class Labels:
         ]
         # A class that is ignored is looked for in all of them.
         is_any_ignored = any(
-            0 <= number < classes for (_, number), (_, classes) in zip(self._ignored, self._classes)
+            number is not None and 0 <= number < classes
+            for (_, number), (_, classes) in zip(self._ignored, self._classes)
         )
         self._are_labels_all = len(self._classes) == len(self._checks) and not is_any_ignored
         # Numbers by which entries of an axis are chosen, the same for all images, and the size of that axis.
