@@ -445,6 +445,28 @@ def test_a_whole_step_where_images_are_not_all_that_is_in_front(kind):
     assert_alike(step.model, twin)
 
 
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["equal", "weighted"])
+@pytest.mark.parametrize(("ignored", "smoothing"), [(1, 0.0), (-100, 0.0), (1, 0.1)])
+def test_a_batch_whose_labels_are_all_ignored_is_pytorchs(weight, ignored, smoothing):
+    """Its mean is NaN; without smoothing its gradients are zeros, which leave the weights alone."""
+
+    def loss_of(y, t):
+        return F.cross_entropy(y, t, weight, ignore_index=ignored, label_smoothing=smoothing)
+
+    step, twin, plain = twins(torch.optim.SGD, 0.1, make=lambda: nn.Conv2d(3, 3, 3))
+    step.loss = loss_of
+    x, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 2]).repeat(4).reshape(2, 2, 2)
+    for y in (labels, torch.full_like(labels, ignored)):
+        found = step(x, y)
+        plain.zero_grad()
+        loss = loss_of(twin(x), y)
+        loss.backward()
+        plain.step()
+        torch.testing.assert_close(found, loss.detach(), equal_nan=True)
+    for ours, theirs in zip(step.model.parameters(), twin.parameters()):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_transformer_with_masks_is_one_graph(is_first):
     model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=is_first)

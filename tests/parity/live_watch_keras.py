@@ -281,6 +281,23 @@ def test_steps_without_records_have_their_own_losses_and_rates(folder):
 
 
 @here
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_a_rate_that_is_set_within_an_epoch_is_that_of_the_steps_behind_it(folder, is_scaled):
+    model, shape = made("plain")
+    optimizer = keras.optimizers.SGD(0.1)
+    given = keras.optimizers.LossScaleOptimizer(optimizer) if is_scaled else optimizer
+    model.compile(given, "sparse_categorical_crossentropy")
+
+    class Setting(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            optimizer.learning_rate = 0.1 / (batch + 2) if self.model else 0.0
+
+    fit(model, shape, kernelearn.watch_keras(folder, every=10**6, kernels_every=10**6), Setting(), epochs=2)
+    rates = Run(folder).scalars("learning_rate")[1]
+    np.testing.assert_allclose(rates, 0.1 / np.array([1, 2, 3, 4, 5, 6, 2, 3, 4, 5]), rtol=1e-6)
+
+
+@here
 def test_explanations_of_the_run_compute_with_the_model(folder):
     model, shape = made("residual")
     x = data(shape)[0]

@@ -44,7 +44,12 @@ class Labels:
             for op, (name, _) in zip(losses, ignored)
             if name in self._positions
         ]
-        self._are_labels_all = len(self._classes) == len(self._checks)
+        # A class that is ignored is looked for in all of them.
+        is_any_ignored = any(
+            number is not None and 0 <= number < classes
+            for (_, number), (_, classes) in zip(self._ignored, self._classes)
+        )
+        self._are_labels_all = len(self._classes) == len(self._checks) and not is_any_ignored
         # Numbers by which entries of an axis are chosen, the same for all images, and the size of that axis.
         chosen = [op for op in step.program.operations if op.operator == "gather"]
         self._choosing = [
@@ -91,6 +96,9 @@ def _are_below(limits: Sequence[tuple[int, int]], inputs: Sequence[Any]) -> bool
 
 
 def _are_classes(numbers: torch.Tensor, classes: int, uncounted: int | None) -> bool:
-    """Whether all numbers are classes, or do not count."""
+    """Whether all numbers are classes, or do not count; and not all do not."""
     is_class = (numbers >= 0) & (numbers < classes)
-    return bool((is_class if uncounted is None else is_class | (numbers == uncounted)).all())
+    if uncounted is None:
+        return bool(is_class.all())
+    is_ignored = numbers == uncounted
+    return bool((is_class | is_ignored).all() and not is_ignored.all())

@@ -16,12 +16,11 @@ class BatchLosses:
     """
 
     def __init__(self, model: Any, backend: str) -> None:
-        self._read = _reader(backend)
-        self._model, self._before = model, (0.0, 0.0)
         tracker = getattr(model, "_loss_tracker", None)
-        self._numbers = () if tracker is None else (tracker.total, tracker.count)
-        ids = [id(v) for v in getattr(model, "metrics_variables", [])]
-        self._places = [ids.index(id(v)) for v in self._numbers if id(v) in ids]
+        variables = () if tracker is None else (tracker.total, tracker.count)
+        self._numbers = [Number(model, "metrics_variables", v, backend) for v in variables]
+        self._is_said = len(self._numbers) == 2 and all(number.is_known for number in self._numbers)
+        self._before = 0.0, 0.0
 
     def begin_epoch(self) -> None:
         """Sums begin at 0."""
@@ -29,38 +28,66 @@ class BatchLosses:
 
     def wait(self) -> None:
         """Until the step has been computed: JAX goes on before it has, and time is taken here."""
-        if self._places and self._are_elsewhere:
-            import jax
-
-            jax.block_until_ready(self._model._jax_state["metrics_variables"])
-
-    @property
-    def _are_elsewhere(self) -> bool:
-        """Whether the numbers are not in their variables, as on JAX while it trains."""
-        model = self._model
-        return getattr(model, "_jax_state", None) is not None and not model._jax_state_synced
+        for number in self._numbers:
+            number.wait()
 
     def step(self) -> tuple[float, int]:
         """(loss, number of images) of the step that has been done; (NaN, 0) where Keras does not say."""
-        if len(self._places) < 2:
+        if not self._is_said:
             return math.nan, 0
-        total, count = self._now()
+        total, count = (number.now() for number in self._numbers)
         sums, images = total - self._before[0], count - self._before[1]
         self._before = total, count
         return (sums / images, round(images)) if images > 0 else (math.nan, 0)
 
-    def _now(self) -> tuple[float, float]:
-        if self._are_elsewhere:
-            numbers = self._model._jax_state["metrics_variables"]
-            values = [float(np.asarray(numbers[place])) for place in self._places]
-        else:
-            values = [self._read(v) for v in self._numbers]
-        total, count = values
-        return total, count
+
+class Number:
+    """A variable of one number, read behind every step.
+
+    Args:
+        kind: list of variables that it is one of, `"metrics_variables"` or `"optimizer_variables"`.
+    """
+
+    def __init__(self, model: Any, kind: str, variable: Any, backend: str) -> None:
+        self._model, self._kind, self._variable = model, kind, variable
+        self._read = _reader(backend)
+        owner, name = _LISTS[kind]
+        listed = getattr(owner(model), name, [])
+        self._place = next((place for place, one in enumerate(listed) if one is variable), None)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is in the list, without which it cannot be found on JAX."""
+        return self._place is not None
+
+    def now(self) -> float:
+        """What it is."""
+        found = self._elsewhere()
+        return self._read(self._variable) if found is None else float(np.asarray(found))
+
+    def wait(self) -> None:
+        """Until it has been computed, on JAX."""
+        found = self._elsewhere()
+        if found is not None:
+            found.block_until_ready()
+
+    def _elsewhere(self) -> Any:
+        """Where it is not in its variable, as on JAX while it trains."""
+        model = self._model
+        if self._place is None or getattr(model, "_jax_state", None) is None or model._jax_state_synced:
+            return None
+        return model._jax_state[self._kind][self._place]
+
+
+# Who has which of the lists, and as what.
+_LISTS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "metrics_variables": (lambda model: model, "metrics_variables"),
+    "optimizer_variables": (lambda model: model.optimizer, "variables"),
+}
 
 
 def _reader(backend: str) -> Callable[[Any], float]:
-    """How to read a variable of one number, behind every step: Keras's own way is slow on TensorFlow."""
+    """How to read such a variable: Keras's own way is slow on TensorFlow."""
     if backend == "tensorflow":
         import tensorflow as tf
 

@@ -62,9 +62,10 @@ class Rules:
         return float(array_of(self.optimizer.learning_rate))
 
     @property
-    def is_rate_constant(self) -> bool:
-        """Whether it stays as it is until somebody sets it."""
-        return not callable(getattr(self.optimizer, "_learning_rate", None))
+    def set_rate(self) -> Any:
+        """The variable of a rate that stays as it is until somebody sets it; None where it is computed."""
+        found = self.optimizer._learning_rate
+        return None if callable(found) else found
 
     def scheduled_rate(self, update: int) -> float:
         """Of an update, by its number from 1, by a schedule that is known here; NaN without one."""

@@ -27,7 +27,7 @@ from kernelearn.watching.book import WatchBook
 from kernelearn.watching.keras import checks
 from kernelearn.watching.keras.held import Held
 from kernelearn.watching.keras.holding import held_model
-from kernelearn.watching.keras.losses import BatchLosses
+from kernelearn.watching.keras.losses import BatchLosses, Number
 from kernelearn.watching.keras.names import Names
 from kernelearn.watching.keras.probing import Probing
 from kernelearn.watching.keras.rules import Rules
@@ -60,7 +60,7 @@ class KerasWatcher(Standing):
         self._step: RecordedStep | None = None
         self._seen_model: SeenModel | None = None
         self._epoch, self._iterations, self._rate, self._offset = 0, 0, math.nan, 0
-        self._begins_epoch = False
+        self._set_rate: Number | None = None
         self._asleep, self._untold = 0, list[SeenStep]()  # steps left, and those that were slept through
 
     @property
@@ -96,11 +96,11 @@ class KerasWatcher(Standing):
             self._losses.begin_epoch()
             if self._book is not None:
                 self._book.pause()
-        self._epoch, self._begins_epoch = epoch, True
+        self._epoch = epoch
 
     def begin_step(self) -> None:
         """A step is going to be done."""
-        if self._is_on and (self._begins_epoch or self._is_ledger_due):
+        if self._is_on and self._is_ledger_due:
             self._guarded(self._prepare)
 
     def end_step(self) -> None:
@@ -142,11 +142,6 @@ class KerasWatcher(Standing):
 
     def _prepare(self) -> None:
         """Keep what there is before a recorded step, and let a recorded step stand in."""
-        if self._begins_epoch and self._book is not None and self._rules.is_rate_constant:
-            self._rate = self._rules.rate()
-        self._begins_epoch = False
-        if not self._is_ledger_due:
-            return
         self._synchronise()
         if not self._model.built:
             return  # a model that its first batch builds is seen from the second on
@@ -169,6 +164,9 @@ class KerasWatcher(Standing):
             model.optimizer.build(model.trainable_variables)
         self._names = names = Names(model)
         self._rules = Rules(model, names)
+        rate = self._rules.set_rate
+        if rate is not None:
+            self._set_rate = Number(model, "optimizer_variables", rate, self._backend)
         held = held_model(model, names)
         if self._probe_images is not None:
             self._probing = tried("watch_keras", lambda: Probing(model, names, self._probe_images))
@@ -267,7 +265,8 @@ class KerasWatcher(Standing):
         assert book is not None
         began = book.now()
         loss, rows = self._losses.step()
-        self._untold.append(SeenStep(rows, self._rate, loss, self._epoch))
+        step = book.step + 1 + len(self._untold)
+        self._untold.append(SeenStep(rows, self._rate_of(step), loss, self._epoch))
         self._asleep -= 1
         book.aside(began)
         if not self._asleep:
@@ -277,14 +276,13 @@ class KerasWatcher(Standing):
         """Tell of the steps that have passed."""
         told, self._asleep, self._untold = self._untold, 0, []
         if told and self._book is not None:
-            for step, seen in enumerate(told, self._book.step + 1):
-                seen.learning_rate = self._rate_of(step)
             self._book.slept_through(told)
 
     def _rate_of(self, step: int) -> float:
         """Of a step of the run; NaN where it is computed by something that is not known here."""
-        rules = self._rules
-        return self._rate if rules.is_rate_constant else rules.scheduled_rate(step - self._offset)
+        if self._set_rate is None:
+            return self._rules.scheduled_rate(step - self._offset)
+        return self._set_rate.now()
 
     def _record_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         book = self._book
@@ -302,8 +300,6 @@ class KerasWatcher(Standing):
             return
         if book.due:
             self._synchronise()
-            if self._rules.is_rate_constant:
-                self._rate = self._rules.rate()
         book.record(SeenStep(rows, self._rate_of(book.step + 1), loss, self._epoch))
         self._sleep()
 
