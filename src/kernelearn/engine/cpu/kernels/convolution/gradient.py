@@ -12,12 +12,12 @@ enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 
 from kernelearn.engine.cpu.kernels.convolution.geometry import Sizes, Three, are_joined, image_shape, three
+from kernelearn.engine.cpu.kernels.convolution.gradient_row import GradientRow, Read, Tap
 from kernelearn.engine.cpu.kernels.narrow import fitting, on_vectors
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import (
@@ -42,8 +42,6 @@ WANTED_TASKS = 8
 MAX_PARTIAL_BYTES = 4 * 2**20
 # Numbers of x and g that a block of rows may hold, to stay in the first-level cache over all tiles.
 BLOCK_NUMBERS = 8192
-# Pixels that a tile takes at a time at most: more would be long code.
-MOST_TOGETHER = 4
 # Positions that a tile runs over, at least, between loading and storing its sums: rows, or small images.
 BLOCK_POSITIONS = 256
 
@@ -180,10 +178,6 @@ class KernelGradient:
             one_block(k, blocks, self.g.units, unit, body)
 
 
-# What stands at an offset of x, a value a vector.
-Read = Callable[[Index], list[Value]]
-# A tap of a plane: its row and its column.
-Tap = tuple[int, int]
 # (row and column of a tap, channel, vector) -> the sum, and its weight (tap, channel, vector).
 Sums = dict[tuple[int, int, int, int], tuple[Register, tuple[int, int, int, int, int]]]
 
@@ -295,74 +289,11 @@ class _Unit:
                 for ty in sorted({ty for ty, _ in taps})
             }
             grad = ((n * g.g[0] + self.z) * g.g[1] + y) * (g.g[2] * g.g[3]) + self.column
-            self._pixels(sums, row, grad, taps, inputs)
+            registers = {place: register for place, (register, _) in sums.items()}
+            GradientRow(k, g, self.masks, registers, row, grad, inputs).emit(taps)
         for register, (a, ty, tx, i, v) in sums.values():
             place, mask = self._weight(a, ty, tx, c + i, v), self.masks[v]
             k.store(k.load("dw", place, mask) + k.get(register), "dw", place, mask)
-
-    def _pixels(
-        self,
-        sums: Sums,
-        row: dict[int, Index],
-        grad: Index,
-        taps: Sequence[Tap],
-        inputs: Sequence[Read],
-    ) -> None:
-        """One row: pixels at the border, where some taps fall outside, one by one; the others in a loop."""
-        k, g = self.k, self.g
-        inside = {t: g.bounds(2, t[1]) for t in taps}
-        low = max(b[0] for b in inside.values())
-        high = min(b[1] for b in inside.values())
-        if low >= high:
-            low = high = g.g[2]
-
-        def pixels(x: Index, count: int, active: Sequence[Tap]) -> None:
-            """So many of them from x on: what several taps see at several pixels is read once."""
-            values = [
-                [
-                    k.load("g", grad + (x + p) * g.g[3] + v * k.width, mask, g.element)
-                    for v, mask in enumerate(self.masks)
-                ]
-                for p in range(count)
-            ]
-            for (ty, column), readers in _columns(g, active, count).items():
-                at = row[ty] + (x * g.stride[2] + column) * g.x[3]
-                for i, read in enumerate(inputs):
-                    held = read(at)
-                    for (p, tx), v in product(readers, range(self.vectors)):
-                        register = sums[ty, tx, i, v][0]
-                        k.set(register, k.multiply_add(held[v], values[p][v], k.get(register)))
-
-        for x in [*range(low), *range(high, g.g[2])] if low < high else range(g.g[2]):
-            if active := [t for t in taps if inside[t][0] <= x < inside[t][1]]:
-                pixels(k.const(x), 1, active)
-        if low < high:
-            together = self._together(taps, len(inputs), high - low)
-            whole = low + (high - low) // together * together
-            with k.loop(low, whole, together) as x:
-                pixels(x, together, taps)
-            if whole < high:
-                with k.loop(whole, high) as x:
-                    pixels(x, 1, taps)
-
-    def _together(self, taps: Sequence[Tap], channels: int, count: int) -> int:
-        """How many of so many pixels to take at a time, so that least is read, as far as registers allow.
-
-        With two vectors a number that is read serves two multiply-adds in any case.
-        """
-        k, g = self.k, self.g
-        if self.vectors > 1 and not g.is_depthwise:
-            return 1
-        each = self.vectors if g.is_depthwise else 1
-        free = k.target.registers - 1 - len(taps) * channels * self.vectors - each
-
-        def loads(together: int) -> int:
-            turn = len(_columns(g, taps, together)) * channels * each + together * self.vectors
-            alone = (len(taps) * channels * each + self.vectors) * (count % together)
-            return count // together * turn + alone
-
-        most = min(MOST_TOGETHER, count, max(free // self.vectors, 1))
-        return min(range(1, most + 1), key=loads)
 
     def _first_input(self, c: Index) -> Index:
         """The first channel that the tile reads of a pixel."""
@@ -400,14 +331,6 @@ class _Unit:
         g = self.g
         tap = (self.line + (tz * g.kernel[1] + ty)) * g.kernel[2] + tx
         return self.target + (c + tap * g.inner) * g.g[3] + v * self.k.width
-
-
-def _columns(g: Gradient, taps: Sequence[Tap], count: int) -> dict[Tap, list[Tap]]:
-    """(row of a tap, column of x behind the first pixel's) -> (pixel, column of the tap) that see it."""
-    columns: dict[Tap, list[Tap]] = {}
-    for p, (ty, tx) in product(range(count), taps):
-        columns.setdefault((ty, p * g.stride[2] + g.shift(2, tx)), []).append((p, tx))
-    return dict(sorted(columns.items()))
 
 
 def lower_gradient(plan: Plan, op: Operation) -> bool:
