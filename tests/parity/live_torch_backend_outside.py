@@ -490,6 +490,21 @@ def test_a_transformer_with_masks_is_one_graph(is_first):
     assert regions == [1]
 
 
+def test_a_place_that_may_see_nothing_gives_zeros_and_no_nan():
+    """As behind padding in front of a causal mask, which modules add up to numbers."""
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0, batch_first=True)
+    hidden = torch.tensor([[True, False, False, False], [True] * 4, [False] * 4])
+    masks = {"tgt_mask": torch.ones(4, 4, dtype=torch.bool).triu(1), "tgt_key_padding_mask": hidden}
+    x, y, found = torch.randn(3, 6, 8), torch.randn(3, 4, 8), []
+    for called in (model, torch.compile(Wrapped(model), backend=backend.compile_graph)):
+        model.zero_grad()
+        result = called(x, y, **masks)
+        result.square().mean().backward()
+        found.append([result.detach(), *(p.grad.clone() for p in model.parameters())])
+    for theirs, ours in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_a_rule_that_fails_is_told_of_and_changes_no_number(monkeypatch):
     monkeypatch.setitem(sequences.RULES, torch.ops.aten.relu.default, lambda walk, node: 1 / 0)
     layer, x = nn.Linear(4, 3), torch.randn(5, 2, 4)

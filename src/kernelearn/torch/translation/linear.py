@@ -106,6 +106,8 @@ def _attended(
         if added.dtype == "bool":
             seen = added
         else:
+            # Modules make -inf of conditions: a row of nothing else has shares of 0, and not NaN.
+            seen = region.add("not_equal", added, number(region, -math.inf))
             scores = region.add("add", scores, added)
     if seen is not None:
         scores = region.add("where", seen, scores, number(region, _NOTHING))
