@@ -104,7 +104,7 @@ INNER_ORDER = {
         "index",
         "capture",
     ),
-    "explain": ("table", "sight", "gradient", "update", "kernel", "experiments"),
+    "explain": ("runs", "table", "sight", "gradient", "update", "kernel", "experiments"),
 }
 # The folders of the engine besides `cpu`, each built on those before it and on no later one.
 ENGINE_ORDER = ("updates", "reference", "operators")

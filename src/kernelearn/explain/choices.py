@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.gradient.pairs import operator_index
+from kernelearn.explain.runs import run_of
 from kernelearn.layers.core.unknown_sizes import fits
 from kernelearn.recording.run import Run
 
@@ -76,6 +77,7 @@ def moved_most(run: Run, layer: str, k: int = 1, weight: str | None = None) -> l
         weight: its name; None for the kernel of the layer.
     Raises: ArgumentError for a layer without a kernel.
     """
+    run = run_of(run, "moved_most")
     name = weight or run.about.kernel_name(layer)
     if name is None:
         raise ArgumentError(f"Layer {layer!r} has no kernel; it has {run.weights(layer)}.")
@@ -117,6 +119,7 @@ def batch_images(run: Run, step: int) -> np.ndarray | None:
     They are the input of the first recorded kernel that reads whole images; None where the recorded layers
     stand too deep, or the step has no ledger.
     """
+    run = run_of(run, "batch_images")
     shape = run.model().inputs[0].shape[1:]
     for layer, weight in kernel_layers(run).items():
         try:

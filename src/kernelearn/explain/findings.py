@@ -15,6 +15,7 @@ from kernelearn.errors import KernelearnError
 from kernelearn.explain.choices import is_convolution, kernel_layers
 from kernelearn.explain.kernel.health import kernel_health
 from kernelearn.explain.passes.activations import activations
+from kernelearn.explain.runs import run_of
 from kernelearn.explain.table import Table
 
 # From here on something is said.
@@ -57,6 +58,7 @@ def hints(run: Any) -> list[Hint]:
     updates that are large for their weights, layers that hardly move, dead channels, kernels that repeat each
     other. What the record does not hold is not looked at.
     """
+    run = run_of(run, "hints")
     return [hint for look in _LOOKS for hint in _told(look, run)]
 
 

@@ -19,6 +19,7 @@ from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient import ledger_text
 from kernelearn.explain.gradient.pairs import Index, Pairs, every_position, operator_index, pairs_of
 from kernelearn.explain.gradient.terms import Contribution, top_terms
+from kernelearn.explain.runs import opened
 from kernelearn.recording.factors import Factors, Part
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def ledger(
             name of the weight in front for others: ("bias", f), ("depthwise_kernel", i, j, c, m).
     Raises: ArgumentError for an index outside of the weight or a step without ledger; UnknownNameError.
     """
+    source = opened(source)
     name, index = weight_and_index(weight)
     if isinstance(source, Factors):
         factors, run = source, None

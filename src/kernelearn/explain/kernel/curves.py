@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, ShapeError
-from kernelearn.explain.kernel.source import as_filters, is_run, layer_kind
+from kernelearn.explain.kernel.source import as_filters, layer_kind
+from kernelearn.explain.runs import is_run, opened, run_of
 from kernelearn.explain.table import Table
 
 
@@ -113,6 +114,7 @@ def learning_curves(
     >>> curves.displacement.tolist(), curves.directness.tolist()
     ([2.0, 0.0], [1.0, nan])
     """
+    source = opened(source)
     if not 0 < tolerance < 1:
         raise ArgumentError(f"tolerance must lie between 0 and 1, got {tolerance!r}.")
     if not is_run(source):
@@ -147,6 +149,7 @@ def compare_layers(
     sign_changes is per weight; flipped is the share of weights that ended with another sign; settled is the
     median over filters, settled_last the step of the last; fastest is the step with the highest mean speed.
     """
+    run = run_of(run, "compare_layers")
     names = [n for n in run.layers if weight in run.weights(n)] if layers is None else list(layers)
     columns = ("layer", "filters", "weights", "relative_change", "cosine", "directness", "sign_changes")
     rows = [_layer_row(learning_curves(run, name, weight, steps, tolerance)) for name in names]

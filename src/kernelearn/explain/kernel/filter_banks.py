@@ -17,7 +17,8 @@ from kernelearn.errors import ArgumentError
 from kernelearn.explain.kernel.filter_families import templates_for
 from kernelearn.explain.kernel.filter_search import best_cosines, best_family, compare, null_of, p_values_of
 from kernelearn.explain.kernel.shapes import KernelShape, kernel_shape
-from kernelearn.explain.kernel.source import Kernels, as_filters, is_run, kernels_of, layer_kind
+from kernelearn.explain.kernel.source import Kernels, as_filters, kernels_of, layer_kind
+from kernelearn.explain.runs import opened, run_of
 from kernelearn.explain.table import Table
 
 CHANNELS = ("joint", "each")
@@ -121,6 +122,7 @@ def filter_bank(
     >>> set(found.best), round(found.of(3, "sobel"), 6)
     ({'sobel'}, 1.0)
     """
+    source = opened(source)
     if channels not in CHANNELS:
         raise ArgumentError(f"channels must be one of {CHANNELS}, got {channels!r}.")
     kernels = kernels_of(source, layer, step, weight)
@@ -185,12 +187,11 @@ def filter_bank_history(
     """How the kernels of a layer come to resemble classical filters, step by step.
 
     Args:
-        run: recorded run.
+        run: recorded run, or the path of its folder.
         steps: recorded steps; None for all, or about 100 of them spread evenly.
         (the others as in `filter_bank`)
     """
-    if not is_run(run):
-        raise ArgumentError(f"filter_bank_history takes a recorded run, got {type(run).__name__}.")
+    run = run_of(run, "filter_bank_history")
     path = kernels_of(run, layer, None, weight).layer
     chosen = np.asarray(_spread(run.weight_steps(path, weight)) if steps is None else steps)
     first = kernels_of(run, path, int(chosen[0]), weight)

@@ -16,7 +16,8 @@ import numpy as np
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.kernel.activity import ChannelActivity, channel_activity
-from kernelearn.explain.kernel.source import Kernels, is_run, kernels_of
+from kernelearn.explain.kernel.source import Kernels, kernels_of
+from kernelearn.explain.runs import is_run, opened
 from kernelearn.explain.table import Table
 
 # Singular values below this share of the largest do not count for the rank.
@@ -108,7 +109,7 @@ def kernel_health(
     """Which kernels of a layer are dead, duplicate or redundant.
 
     Args:
-        source: kernel array, layer, model or recorded run.
+        source: kernel array, layer, model, recorded run, or the path of its folder.
         layer, step, weight: which kernels of a model or run, see `kernels_of`.
         x: images or a Dataset to see the kernels at work on; needs a model, or a run that holds one.
         similarity: |cosine| or |correlation| from which on two kernels count as the same.
@@ -120,6 +121,7 @@ def kernel_health(
     >>> kernel_health(kernel).duplicate_of.tolist()
     [-1, -1, 0]
     """
+    source = opened(source)
     if not 0 < similarity <= 1:
         raise ArgumentError(f"similarity must lie in (0, 1], got {similarity!r}.")
     kernels = kernels_of(source, layer, step, weight)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError, NonFiniteError, NotBuiltError, ShapeError
+from kernelearn.explain.runs import is_run, opened
 from kernelearn.explain.sight.network import path_of
 from kernelearn.models import Model
 
@@ -39,11 +40,6 @@ class Kernels:
         return ", ".join(parts)
 
 
-def is_run(source: Any) -> bool:
-    """Whether something is a recorded run."""
-    return hasattr(source, "kernels") and hasattr(source, "steps")
-
-
 def kernels_of(source: Any, layer: Any = None, step: int | None = None, weight: str = "kernel") -> Kernels:
     """The convolution kernels of an array, a layer, a layer of a model, or a layer and step of a run.
 
@@ -54,6 +50,7 @@ def kernels_of(source: Any, layer: Any = None, step: int | None = None, weight: 
         weight: name of the weight in the layer.
     Raises: ShapeError without spatial axes, NonFiniteError for NaN, ArgumentError, NotBuiltError.
     """
+    source = opened(source)
     found = _stored(source, layer, step, weight)
     if not np.isfinite(found.values).all():
         raise NonFiniteError(f"The kernels of {found.name} hold NaN or infinity: look at an earlier step.")

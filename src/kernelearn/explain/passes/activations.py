@@ -12,6 +12,7 @@ from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError, UnknownNameError, unknown_name
 from kernelearn.explain.passes.replay import Replay, replay_prediction
 from kernelearn.explain.passes.slopes import vector_product
+from kernelearn.explain.runs import opened, run_of
 from kernelearn.explain.sight.network import images_for
 from kernelearn.explain.table import Table
 
@@ -106,12 +107,13 @@ def activation(source: Any, layer: str, x: Any = None, step: int | None = None) 
     """An activation before and behind: what it sets to 0, and what it lets back.
 
     Args:
-        source: a built model, or a recorded run.
+        source: a built model, a recorded run, or the path of its folder.
         layer: a layer that activates, or one whose output the next layer activates.
         x: images (n, ...); for a run None takes its probe images.
         step: of a run: the weights of this step; None for the last that is known.
     Raises: UnknownNameError for a layer without an activation behind it; ArgumentError without images.
     """
+    source = opened(source)
     is_run = hasattr(source, "map_steps")
     model = source.model(step=step) if is_run else source
     images = source.probe_images if is_run and x is None else x
@@ -126,9 +128,10 @@ def activation_history(run: Any, layer: str, x: Any = None) -> Table:
     """An activation over a run: the share set to 0 and the dead channels, at every step with all weights.
 
     Args:
-        run: a recorded run.
+        run: a recorded run, or the path of its folder.
         layer, x: as in `activation`.
     """
+    run = run_of(run, "activation_history")
     model, images = _opened(run, x)
     rows = []
     for step in run.model_steps:  # one network, whose weights are exchanged

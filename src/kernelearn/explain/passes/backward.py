@@ -24,6 +24,7 @@ from kernelearn.explain.passes.replay import Index, Replay, replay_training
 from kernelearn.explain.passes.run_steps import recorded_error, replay_step, replayable_steps, row_of
 from kernelearn.explain.passes.slopes import normalization_parts, slopes_of
 from kernelearn.explain.passes.windows import check_unit
+from kernelearn.explain.runs import opened
 from kernelearn.explain.table import Table
 
 
@@ -169,7 +170,7 @@ def delta(
     """Where the error of one unit comes from: at a recorded step, or if a model were trained on a batch now.
 
     Args:
-        source: a recorded run; or a model, compiled with a loss.
+        source: a recorded run, or the path of its folder; or a model, compiled with a loss.
         layer: a convolution or dense layer that is trained, or has trained layers below it, by path.
         x, y: of a model: one batch, with `sample_weight`. Of a run: the data that it was trained on, as
             arrays or a Dataset; None takes what the record has of it.
@@ -189,6 +190,7 @@ def delta(
     >>> len(path.above.parts), path.residual < 1e-5
     (3, True)
     """
+    source = opened(source)
     if not hasattr(source, "map_steps"):
         return delta_in(replay_training(source, x, y, sample_weight, seed), layer, filter, at, image)
     chosen = last_replayable(source) if step is None else int(step)

@@ -21,6 +21,7 @@ from kernelearn.explain.passes import text
 from kernelearn.explain.passes.pools import Pool, pools_of
 from kernelearn.explain.passes.replay import Index, Replay, one_image, replay_prediction
 from kernelearn.explain.passes.windows import Window, check_unit, window_of
+from kernelearn.explain.runs import opened
 from kernelearn.explain.table import Table
 
 # What may follow a convolution before its value is pooled or read by another layer, in words.
@@ -171,7 +172,7 @@ def unit(
     """How one number of a feature map comes about: window x kernel + bias, activation, pooling.
 
     Args:
-        source: a built model with one input, or a recorded run.
+        source: a built model with one input, a recorded run, or the path of its folder.
         layer: a convolution or dense layer, by path. A separable layer is explained at its second kernel.
         filter: which channel of its output, for a dense layer which unit.
         at: position in the map, such as (row, column); None takes the largest number of the channel.
@@ -187,6 +188,7 @@ def unit(
     >>> number.window.inputs.shape, bool(np.isclose(number.total, model.weights[0].numpy()[..., 1].sum()))
     ((3, 3, 1), True)
     """
+    source = opened(source)
     model, picture, at_step = _opened(source, image, step)
     replay = replay_prediction(model, one_image(model, picture))
     return unit_in(replay, layer, filter, at, at_step)

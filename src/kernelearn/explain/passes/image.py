@@ -15,6 +15,7 @@ from kernelearn.explain.gradient.whole_gradients import gradient_by_image
 from kernelearn.explain.passes.backward import last_replayable
 from kernelearn.explain.passes.replay import Replay
 from kernelearn.explain.passes.run_steps import replay_step, row_of
+from kernelearn.explain.runs import run_of
 from kernelearn.explain.table import Table
 from kernelearn.training.steps.step import LEARNING_RATE, SEED, STEP, UPDATE, target_name, weight_name
 
@@ -200,6 +201,7 @@ def image(
         step: one before which all weights are recorded; None for the last of those with a ledger.
     Raises: ArgumentError for a step or an image that is not there.
     """
+    run = run_of(run, "image")
     at = last_replayable(run) if step is None else int(step)
     replay = replay_step(run, at, x, y)
     op = loss_operation(replay)

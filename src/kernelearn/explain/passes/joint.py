@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelearn.errors import ArgumentError
+from kernelearn.explain.runs import run_of
 from kernelearn.explain.table import Table
 
 
@@ -17,13 +18,14 @@ def joint(run: Any, step: int | None = None) -> Table:
     """One number of every recorded weight at one step: the one that the update moved most.
 
     Args:
-        run: a recorded run.
+        run: a recorded run, or the path of its folder.
         step: one with a ledger; None for the one in which the recorded weights moved most.
     Returns: a row for each weight: the number as layer/weight[index], its value before, gradient, number of
         terms (images x positions: 1 for each image in a dense layer), update, value after; frozen weights
         with an update of 0.
     Raises: ArgumentError for a step without a ledger.
     """
+    run = run_of(run, "joint")
     steps = [int(k) for k in run.ledger_steps]
     if not steps:
         raise ArgumentError("This run holds no ledger: record it with ledger_every.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError
+from kernelearn.explain.runs import opened
 from kernelearn.explain.sight.network import (
     BATCH_SIZE,
     Network,
@@ -51,7 +52,7 @@ def feature_maps(
     """What layers give for images, in inference mode.
 
     Args:
-        source: a built model with one input, or a recorded run.
+        source: a built model with one input, a recorded run, or the path of its folder.
         x: images (n, ...), or a Dataset; for a run None takes the probe images that were recorded with it.
         layers: one layer or several, by path or as layers; None for all whose outputs are maps.
         step: of a run: the weights of this step; None for the last one.
@@ -65,6 +66,7 @@ def feature_maps(
     >>> feature_maps(model, np.zeros((2, 8, 8, 1)))["conv"].shape
     (2, 6, 6, 4)
     """
+    source = opened(source)
     if hasattr(source, "map_steps"):
         if x is None:
             return _recorded(source, layers, step)

@@ -24,6 +24,7 @@ from kernelearn.errors import ArgumentError, KernelearnError
 from kernelearn.explain.gradient.ledger_text import NOTE
 from kernelearn.explain.gradient.ledgers import Ledger, Sums, kernel_of_bias, ledger, weight_and_index
 from kernelearn.explain.gradient.pairs import Index, operator_index
+from kernelearn.explain.runs import run_of
 from kernelearn.explain.table import Table
 from kernelearn.explain.update.run_updates import RunUpdates
 from kernelearn.explain.update.weight_updates import WeightUpdates, walk_back
@@ -206,11 +207,12 @@ def history(
     """Share the change of one weight out to the steps, epochs, images and classes that made it.
 
     Args:
-        run: `recording.Run`.
+        run: `recording.Run`, or the path of its folder.
         weight: index (i, j, c, f) of the number in the kernel, or name and index such as ("bias", f).
         first, last: updates of the span; all recorded ones by default.
     Raises: ArgumentError for an index outside of the weight, or if nothing is recorded in the span.
     """
+    run = run_of(run, "history")
     name, index = weight_and_index(weight)
     name = run.weight_name(layer, name)
     shape = run.shape_of(layer, name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.gradient.penalties import Penalties
+from kernelearn.explain.runs import run_of
 from kernelearn.explain.update.splits import UpdateSplit, clip, split_update, summed, with_hand
 from kernelearn.recording.interventions import SET_ELSEWHERE
 from kernelearn.recording.run import Run
@@ -150,12 +151,13 @@ def update_split(
     """Split an update of a recorded run, or the sum of several.
 
     Args:
-        run: `recording.Run`.
+        run: `recording.Run`, or the path of its folder.
         step: the number of an update; an iterable of successive ones, such as range(1, 101); or None for all
             recorded updates.
         weight: name of the weight.
     Raises: ArgumentError if weights, gradient or optimiser state of a step are not recorded.
     """
+    run = run_of(run, "update_split")
     updates = RunUpdates(run, layer, weight)
     if isinstance(step, int | np.integer):
         return updates.split(int(step))
