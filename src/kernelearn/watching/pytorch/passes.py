@@ -152,7 +152,8 @@ class Passes:
         if self.has_looked:
             return
         if self.step.passes and self.step.was_dropped():
-            self._notes.event("step skipped")
+            if self.step.has_overflowed():
+                self._notes.event("step skipped")
             self.forget_step()
         self.step.rows += rows
         if self._loader is not None and self._loader.images is not None:

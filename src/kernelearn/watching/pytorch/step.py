@@ -52,10 +52,17 @@ class Step:
         return self.passes
 
     def was_dropped(self) -> bool:
-        """Whether its gradients were thrown away again: its update never came (a scaler skipped it)."""
+        """Whether its gradients were thrown away again: its update never came.
+
+        A scaler skipped it, or they came from the loss of another module, as a generator's do to its critic.
+        """
         uses = [use for found in self.passes for use in found.uses]
         has_been_back = any(use.delta is not None for use in uses)
         return has_been_back and all(_is_zero(use.weight.grad) for use in uses[:4])
+
+    def has_overflowed(self) -> bool:
+        """Whether gradients came that are not finite: a scaler skips those."""
+        return any(not bool(gradient.isfinite().all()) for _, gradient in self.raw.values())
 
 
 def example_of(arguments: Any, options: Any) -> tuple[Any, ...] | None:
