@@ -228,6 +228,8 @@ def test_refusals(recorded):
         explain.plot_update_split(explain.update_split(recorded, "edges", 2), (0, 0, 0, 0), 5)
     with pytest.raises(ArgumentError, match="4 filters on 1 channels"):
         explain.plot_filmstrip(recorded, "edges", channel=3)
+    with pytest.raises(ArgumentError, match="no folder"):
+        explain.plot_filmstrip("nowhere", "edges")
     with pytest.raises(ArgumentError, match="positions"):
         explain.plot_feature_maps(np.zeros((3, 4)))
     with pytest.raises(AttributeError, match="plot_nothing"):

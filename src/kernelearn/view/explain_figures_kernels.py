@@ -10,6 +10,7 @@ import numpy as np
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.choices import filters_that_moved_most, some_steps
 from kernelearn.explain.kernel.source import as_filters, layer_kind
+from kernelearn.explain.runs import run_of
 from kernelearn.view import maps
 from kernelearn.view.colours import COLOURS, FAINT, MARKERS, STYLES
 from kernelearn.view.drawing import caption, tidy
@@ -155,13 +156,14 @@ def plot_filmstrip(
     """Kernels over time: one row per filter, one column per step, one range for all.
 
     Args:
-        run: `recording.Run`.
+        run: `recording.Run`, or the path of its folder.
         steps: recorded steps; None for eight from the first to the last.
         filters: their numbers; None for the eight that moved most.
         channel: input channel of the slices.
     Returns: matplotlib Figure. Kernels up to 7 x 7 show their numbers where there is room.
     Raises: ArgumentError for a layer without a convolution kernel.
     """
+    run = run_of(run, "plot_filmstrip")
     name = weight or run.about.kernel_name(layer) or "kernel"
     shown = some_steps(run.weight_steps(layer, name), 8) if steps is None else np.asarray(steps)
     kind = layer_kind(run, layer)
