@@ -17,7 +17,12 @@ from kernelearn.engine.cpu.kernels.convolution.filtered_rows.transforms import (
     store_rows,
 )
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.weights import transformed_rows
-from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import PAIR, Windows, find_windows
+from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import (
+    PAIR,
+    Windows,
+    find_windows,
+    rounded_up,
+)
 from kernelearn.engine.cpu.kernels.convolution.geometry import TapConv, geometry, segments
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import MAX_WEIGHTS_BYTES, is_enabled
 from kernelearn.engine.cpu.kernels.entrywise.chain import Chain
@@ -37,8 +42,6 @@ MOVES, GRADIENT_MOVES, LEAST_GAIN = 16, 8, 1.05
 LEAST_TILES = 48
 # Terms of one sum, at most about, of windows of up to three places and of longer ones, which round more.
 SHORT_WINDOW, LONG_SUM, SHORT_SUM = 3, 160, 64
-# Bytes of the transformed rows, and of the products of a block, of a band.
-MOST_BYTES = 2**19
 
 
 @dataclass(frozen=True)
@@ -75,21 +78,8 @@ def choose_shape(w: Windows, target: Target, step: int = 1) -> Shape | None:
     vectors = max(range(1, min(4, full) + 1), key=lambda v: (use(v), v))
     terms = LONG_SUM if w.most <= SHORT_WINDOW else SHORT_SUM
     blocks, sums = Blocks(w.outer, target.width, vectors), -(-w.rows // max(1, terms // w.inner))
-    band = next(
-        (
-            rows
-            for rows in (_multiple(-(-w.y[1] // count), step) for count in range(1, w.y[1] + 1))
-            if 4 * w.points * w.tiles * max(w.local_rows(rows) * w.inner, rows * blocks.lanes) <= MOST_BYTES
-        ),
-        0,
-    )
-    if band < min(w.rows, w.y[1]):
-        return None
-    return Shape(blocks, tiles(vectors), band, -(-w.rows // sums))
-
-
-def _multiple(rows: int, step: int) -> int:
-    return -(-rows // step) * step
+    band = w.band(lambda rows: max(w.local_rows(rows) * w.inner, rows * blocks.lanes), step)
+    return Shape(blocks, tiles(vectors), band, -(-w.rows // sums)) if band else None
 
 
 @dataclass(frozen=True)
@@ -219,12 +209,9 @@ class _Band:
     ) -> None:
         """A m of a block of channels, through the chain to memory."""
         k, w = self.k, self.w
-        whole = w.y[2] // PAIR
         with k.loop(low, high) as row:
             line = (image * w.y[1] + row) * (w.y[2] * w.outer) + channel
-            for first, last, count in ((0, whole, PAIR), (whole, w.tiles, 1)):
-                if first == last:
-                    continue
+            for first, last, count in w.whole_and_rest:
                 with k.loop(first, last) as tile:
                     source = (row - low) * layout.row + tile * layout.channels
                     for v in range(vectors):
@@ -276,7 +263,7 @@ def lower_filtered_rows(
         op = rounded_operands(plan, op)
     x, weights = op.inputs
     code = FilteredRows(w, shape, chain)
-    band = min(shape.band, _multiple(-(-w.y[1] // BANDS), step))
+    band = min(shape.band, rounded_up(-(-w.y[1] // BANDS), step))
     finer = FilteredRows(w, replace(shape, band=band), chain, are_bands=True)
     plan.call(
         operation or op,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.forward import (
     GRADIENT_MOVES,
-    MOST_BYTES,
     worthwhile,
 )
 from kernelearn.engine.cpu.kernels.convolution.filtered_rows.transforms import (
@@ -71,14 +70,11 @@ def choose_shape(w: Windows, target: Target) -> Shape | None:
     if 4 * w.rows * w.points * w.inner * blocks.lanes > SUMS_BYTES:
         return None
     channels = -(-w.inner // -(-w.inner // (limit // vectors)))
-    for count in range(1, w.y[1] + 1):
-        rows = -(-w.y[1] // count)
-        numbers = w.local_rows(rows) * w.inner + rows * blocks.lanes
-        if 4 * w.points * w.tiles * numbers <= MOST_BYTES:
-            together = max(1, LONG_SUM // w.tiles)
-            together = -(-rows // -(-rows // together))
-            return Shape(blocks, channels, vectors, rows, together) if rows >= min(w.rows, w.y[1]) else None
-    return None
+    band = w.band(lambda rows: w.local_rows(rows) * w.inner + rows * blocks.lanes)
+    if band is None:
+        return None
+    sums = -(-band // max(1, LONG_SUM // w.tiles))
+    return Shape(blocks, channels, vectors, band, -(-band // sums))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import (
     Windows,
     outputs,
 )
+from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import point_stride
 from kernelearn.engine.cpu.language.kernel import Index, Kernel
 from kernelearn.engine.cpu.language.values import Value
 
@@ -34,8 +35,8 @@ class Layout:
 
     @property
     def point(self) -> int:
-        """NOTE: a cache line more than needed, as for `point_stride`: no multiples of 4 KiB."""
-        return self.rows * self.row + 16
+        """From one point to the next."""
+        return point_stride(self.rows * self.tiles, self.channels)
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,11 @@ def store_gradients(
     k: Kernel, w: Windows, name: str, layout: Layout, at: Index, low: Index, high: Index, filters: int
 ) -> None:
     """A' g of the rows [low, high) of a block of filters of "g"; `at` is where the image's block begins."""
-    back, whole = outputs(w.pieces).transposed, w.y[2] // PAIR
+    back = outputs(w.pieces).transposed
     with k.loop(low, high) as row:
         source, target = at + row * (w.y[2] * w.outer), (row - low) * layout.row
-        for first, last, count in ((0, whole, PAIR), (whole, w.tiles, 1)):
+        for first, last, count in w.whole_and_rest:
             with k.loop(first, last) as tile:
-                if first == last:
-                    continue
                 for c in range(0, layout.channels, k.width):
                     mask, place = k.mask(filters - c), source + tile * (PAIR * w.outer) + c
                     held = [

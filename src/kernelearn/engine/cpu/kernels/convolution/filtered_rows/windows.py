@@ -13,7 +13,7 @@ outside of its window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -28,6 +28,8 @@ from kernelearn.engine.cpu.language.kernel import Index, Kernel
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 2))
 # Outputs of a tile.
 PAIR = 2
+# Bytes of an array of a band: transformed rows, products of a block, transformed gradients.
+MOST_BYTES = 2**19
 # Places of a piece, at most, and of those that shall round less; places of a window.
 LONGEST, SHORT, MOST = len(POINTS), 3, 12
 
@@ -84,6 +86,11 @@ def outputs(pieces: tuple[int, ...]) -> Linear:
         second.append((count + most, 1.0))
         count += most + 1
     return _linear(count, [first, second])
+
+
+def rounded_up(rows: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-rows // step) * step
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -177,6 +184,13 @@ class Windows:
         return -(-self.y[2] // PAIR)
 
     @property
+    def whole_and_rest(self) -> tuple[tuple[int, int, int], ...]:
+        """(first, end, outputs of each) of a row's tiles: whole ones, and the last if it has one output."""
+        whole = self.y[2] // PAIR
+        kinds = ((0, whole, PAIR), (whole, self.tiles, 1))
+        return tuple((first, end, count) for first, end, count in kinds if first < end)
+
+    @property
     def lanes(self) -> tuple[Lanes, ...]:
         found, first = [], 0
         for (start, end), same in groupby(map(self._met, range(self.step))):
@@ -231,6 +245,19 @@ class Windows:
     def local_rows(self, band: int) -> int:
         """Rows of x that so many rows of y meet, at most."""
         return min(self.x[1], (band - 1) * self.stride + (self.rows - 1) * self.dilation + 1)
+
+    def band(self, numbers: Callable[[int], int], step: int = 1) -> int | None:
+        """Rows of y that are made at a time: the most that stay in the cache.
+
+        Args:
+            numbers: of a tile and point that so many rows keep there; step: rows are a multiple of it.
+        Returns: None where they are fewer than those of a window: each row of x would be transformed often.
+        """
+        for count in range(1, self.y[1] + 1):
+            rows = rounded_up(-(-self.y[1] // count), step)
+            if 4 * self.points * self.tiles * numbers(rows) <= MOST_BYTES:
+                return rows if rows >= min(self.rows, self.y[1]) else None
+        return None
 
     def met_rows(self, k: Kernel, row: Index) -> tuple[Index, Index]:
         """The rows of taps [first, end) that meet the image, of a row of y."""
