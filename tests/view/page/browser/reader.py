@@ -2,7 +2,8 @@
 
 import re
 
-READY = ".app[data-step]"
+# Not `data-step`: the first step is drawn before the page has chosen its liveliest weight.
+READY = ".app[data-begun]"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _POWER = re.compile(r"^([+−-]?[\d.,]+) × 10([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)$")
 

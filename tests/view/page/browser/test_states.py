@@ -18,6 +18,19 @@ def test_loading_is_told_in_words(browser, site):
         reader.page.unroute_all(behavior="ignoreErrors")
 
 
+LATE = """{ const ask = fetch; fetch = async (...at) => {
+    if (document.querySelector(".app[data-step]")) await new Promise(go => setTimeout(go, 1000));
+    return ask(...at); } }"""
+
+
+def test_a_page_has_begun_once_it_can_be_spoken_to(browser, site):
+    """Not with the first step that it draws: of a dense layer it then asks for the liveliest weight."""
+    for reader in reading(browser, site):
+        reader.page.add_init_script(LATE)
+        reader.open("layer=answer&step=4")
+        assert reader.selection()["layer"] == "answer"
+
+
 def test_without_a_ledger_the_row_keeps_its_place_and_offers_the_nearest(reader):
     reader.open("layer=conv1&kernel=1&weight=1,1&step=5")
     assert "No ledger at step 5" in reader.text(".stages .empty:visible")

@@ -77,6 +77,7 @@ export class App {
     this.live.start();
     this.lessons.restore();
     void this.#hints();
+    attribute(this.skeleton, "data-begun", "");
   }
 
   /** @param {string} key */
