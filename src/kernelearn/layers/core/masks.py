@@ -54,9 +54,10 @@ def _usual() -> Any:
 
 
 def _warn(layer: Layer) -> None:
-    """Say once of a layer that it loses a mask. Functions of `ops` and models of layers do so silently."""
+    """Say once of a layer that it loses a mask. Functions of `ops` and models of layers do so silently, and
+    the parts of the library's own layers, which see to their masks themselves."""
     frame = innermost()
-    is_inner = frame is not None and type(frame.layer).__module__.startswith(__package__)
+    is_inner = frame is not None and type(frame.layer).__module__.startswith("kernelearn.layers.")
     if layer in _warned or layer.loses_masks_silently or is_inner:
         return
     _warned.add(layer)
