@@ -182,7 +182,7 @@ def test_only_the_formats_of_the_suffixes_are_tried(tmp_path, content, monkeypat
     assert not started
 
 
-@pytest.mark.parametrize("kind", ["TGA", "ICO", "PCX", "SGI", "IM", "EPS", "JPEG2000", "DDS", "AVIF", "QOI"])
+@pytest.mark.parametrize("kind", ["TGA", "ICO", "PCX", "SGI", "EPS", "JPEG2000", "DDS", "AVIF", "QOI"])
 def test_other_formats_are_not_opened_under_a_known_suffix(tmp_path, kind):
     path = tmp_path / "photo.png"
     try:

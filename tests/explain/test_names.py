@@ -39,13 +39,15 @@ def test_an_unknown_name_is_told():
 
 def of_runs():
     """Explanations whose first argument may be a recorded run, with what else each needs."""
+    found = []
     for name in dir(explain):
         function = getattr(explain, name)
         if inspect.isfunction(function):
             first, *others = inspect.signature(function).parameters.values()
             if first.name in ("run", "source"):
                 needed = [p.name for p in others if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
-                yield function, {name: "conv1" if name == "layer" else 1 for name in needed}
+                found.append((function, {name: "conv1" if name == "layer" else 1 for name in needed}))
+    return found
 
 
 @pytest.mark.parametrize(("function", "others"), list(of_runs()), ids=lambda x: getattr(x, "__name__", ""))
@@ -57,6 +59,6 @@ def test_the_path_of_a_run_is_opened(function, others, tmp_path):
 
 
 def test_what_is_no_run_is_told():
-    assert len(list(of_runs())) > 15
+    assert len(of_runs()) > 15
     with pytest.raises(ArgumentError, match="image takes a recorded run or the path of its folder, got int"):
         explain.image(3)

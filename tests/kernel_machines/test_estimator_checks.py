@@ -54,17 +54,25 @@ _EQUIVALENCE = (
 def excused(estimator):
     """Checks that must fail, with the reason."""
     reasons = {"check_sample_weight_equivalence_on_dense_data": _EQUIVALENCE}
+    if getattr(estimator, "loss", None) == "square":
+        reasons = {}  # each step solves a ridge problem, in closed form
     if getattr(estimator, "loss", None) == "fisher":
         reasons["check_class_weight_classifiers"] = "class_weight has no effect on Fisher's and is refused"
     return reasons
 
 
+# Some of its checks have a few points far apart, on which narrow Gaussians are one: it is right to say so.
+of_one_kernel = pytest.mark.filterwarnings("ignore:Kernels are equal up to scale:UserWarning")
+
+
+@of_one_kernel
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=excused)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
+@of_one_kernel
 @parametrize_with_checks(VARIANTS, expected_failed_checks=excused)
 def test_scikit_learn_contract_of_variants(estimator, check):
     check(estimator)

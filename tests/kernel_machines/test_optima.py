@@ -163,8 +163,8 @@ def test_hyperkernel_regressor_is_at_the_optimum(curve):
 @pytest.mark.parametrize("loss", ["hinge", "logistic", "square"])
 def test_convex_hull_certificate(rings, loss):
     x, y = rings
-    model = ConvexHullKernelClassifier((0.01, 100.0), loss=loss, alpha=0.1, tol=1e-4).fit(x, y)
-    grid = [Kernel("rbf", gamma=float(g)) for g in np.geomspace(0.01, 100.0, 40)]
+    model = ConvexHullKernelClassifier((0.01, 50.0), loss=loss, alpha=0.1, tol=1e-4).fit(x, y)
+    grid = [Kernel("rbf", gamma=float(g)) for g in np.geomspace(0.01, 50.0, 40)]
     named = {"hinge": "svm", "logistic": "logistic"}
     if loss in named:
         on_grid = ConvexKernelLearner(grid, loss=named[loss], alpha=0.1, tol=1e-4, normalize=None).fit(x, y)

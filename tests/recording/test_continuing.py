@@ -13,6 +13,7 @@ from kernelearn.errors import ArgumentError, StorageError
 from kernelearn.recording import Recorder, Run, RunWriter
 from kernelearn.recording.files.streams import StreamWriter
 from kernelearn.recording.index import update_index
+from tests.told import texts
 
 from .helpers import KeepWeights, make_data, make_model, record, write_run
 
@@ -141,8 +142,11 @@ def test_a_folder_that_another_process_records_is_refused_before_training(tmp_pa
 
 @pytest.mark.parametrize("kilobytes", [25, 60, 270])
 def test_a_budget_is_kept_and_what_it_costs_is_said(tmp_path, kilobytes):
-    with pytest.warns(UserWarning, match=r"it records .* instead of"):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
         _, run = record(tmp_path, epochs=20, max_bytes=1000 * kilobytes, ledger_every=2, maps_every=2)
+    said = texts(heard)
+    assert "it records" in said[0] and any("Recording ends" in text for text in said) is (kilobytes == 25)
     assert (tmp_path / "index.sqlite").exists() is (kilobytes == 270)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000 * kilobytes
     told = [e for e in run.events if e["kind"] == "thinned"]
@@ -165,7 +169,8 @@ def test_a_budget_with_an_unknown_number_of_steps(tmp_path):
 
 
 def test_a_budget_without_room_for_anything_ends_the_recording_openly(tmp_path):
-    with pytest.warns(UserWarning, match=r"max_bytes .* is reached.*training goes on"):
+    fewer = pytest.warns(UserWarning, match=r"it records .* instead of")
+    with fewer, pytest.warns(UserWarning, match=r"max_bytes .* is reached.*training goes on"):
         model, run = record(tmp_path, epochs=5, max_bytes=18_000, maps_every=0, ledger_every=0)
     assert model.optimizer.iterations == 15 and 0 < run.last_step < 15
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -241,6 +241,7 @@ class KernelClassifierMixin(ClassifierMixin):
         Raises: DataError for fewer than two classes.
         """
         labels = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")  # before what follows casts them
         check_classification_targets(labels)
         labels = labels[training.kept]
         self.classes_, codes = np.unique(labels, return_inverse=True)
