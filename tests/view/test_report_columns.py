@@ -46,7 +46,7 @@ KINDS = {
     "separable": ((6, 6, 3), [L.SeparableConv2D(4, 3, name="c")], "z"),
     "groups": ((6, 6, 4), [L.Conv2D(4, 3, groups=2, name="c"), L.PReLU()], "za"),
     "transposed": ((4, 4, 2), [L.Conv2DTranspose(3, 3, strides=2, padding="same", name="c")], "z"),
-    "large kernel": ((12, 12, 1), [L.Conv2D(2, 9, name="c"), L.GlobalMaxPooling2D()], "zp"),
+    "large kernel": ((12, 12, 1), [L.Conv2D(2, 9, name="c"), L.GlobalMaxPooling2D(), L.ReLU()], "zpa"),
     "many channels": ((5, 5, 20), [L.Conv2D(10, 3, activation="relu", name="c")], "za"),
     "channels first": (
         (2, 6, 6),

@@ -16,7 +16,8 @@ from kernelearn.layers.core.operation import OperationLayer
 class WeightedOperation(OperationLayer):
     """One function of `kernelearn.ops` of which some arguments are weights. Readers of other programs' files
     make it where a network has a weight that no layer has: a factor for each row, a transposed
-    convolution with both strides and dilation.
+    convolution with both strides and dilation. Its weights are the function's as they are; a `LearnedArray`
+    is there once for every image.
 
     Args:
         function, arguments, keywords: as in `OperationLayer`; the places behind those of the tensors are the

@@ -5,6 +5,7 @@
 
 Arrays are channels last, (n, *spatial, c); functions that know channels take data_format="channels_first".
 Integers become floats; float64 stays float64. Nothing is trained here: gradients are functions of their own.
+A name stands twice below, imported and in `__all__`: type checkers and editors read both, and run neither.
 """
 
 from kernelearn.ops import image as image

@@ -6,7 +6,7 @@ same place below (its errors), both of one shape; `opens` tells where the next o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Operation
-from kernelearn.explain.passes.forward import STAGES, following_of, turns_maps
+from kernelearn.explain.passes.following import STAGES, At, sums_of, way_behind
+from kernelearn.explain.passes.pools import poolings_of
 from kernelearn.explain.passes.replay import Replay
 from kernelearn.explain.passes.slopes import vector_product
 
-# What a stage of `forward.STAGES` is as a column, in the order of the names below.
+# What a stage of `following.STAGES` is as a column, in the order of the names below.
 _KEYS = {
     "bias": "z",
     "normalisation": "n",
@@ -33,10 +34,8 @@ _KEYS = {
     "dropout": "d",
     "noise": "d",
 }
-_POOLS = ("max_pool", "average_pool", "reduce_max", "reduce_mean")
 # Through these an error may be stopped: their slope can be 0.
 _STOPPING = ("activation", "prelu", "dropout", "max_pool", "reduce_max")
-_MOST = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +103,17 @@ def columns_of(
     at = np.asarray(rows)
     x = replay.value(op.inputs[0])[at].astype(np.float64)
     kernel = replay.value(op.inputs[1]).astype(np.float64)
-    places = list(_places(replay, op))
+    places = _places(replay, op)
     following = [*places[1:], None]
-    columns = tuple(_column(replay, place, after, at) for place, after in zip(places, following))
+    rank = len(places[0].at.axes)
+    columns = tuple(_column(replay, place, after, at, rank) for place, after in zip(places, following))
     return Columns(
         layer=layer,
         kind=op.operator,
         attrs={key: value for key, value in op.attrs.items() if key != "precision"},
         x=x,
         kernel=kernel,
-        bias=_bias(replay, places[0].op),
+        bias=_bias(replay, places[0].at.op),
         columns=columns,
         residual=_residual(replay, op, x, kernel, at),
     )
@@ -121,88 +121,68 @@ def columns_of(
 
 @dataclass(frozen=True)
 class _Place:
-    """An operation whose result is a column.
-
-    Attributes:
-        channel: the axis of its result that holds the channels.
-        source, source_channel: the same of what it reads of the column before it, which may have been turned.
-    """
+    """A column, where the way is there, and where it is before; z has nothing before it."""
 
     key: str
-    op: Operation
-    channel: int
-    source: str = ""
-    source_channel: int = 0
+    at: At
+    before: At
 
 
-def _places(replay: Replay, op: Operation) -> Iterator[_Place]:
-    """z, and what follows it up to a pooling behind an activation; runs of one kind are one column."""
-    found = [_Place("z", op, len(replay.value(op.outputs[0]).shape) - 1)]
-    while len(found) <= _MOST:
-        last = found[-1]
-        following = _next(replay, last, [place.key for place in found])
-        if following is None:
-            break
-        found[-1:] = [following] if following.key == last.key else [last, following]
-    return iter(found)
+def _places(replay: Replay, op: Operation) -> list[_Place]:
+    """z, what follows it, and what follows its pooling; runs of one kind are one column."""
+    before = sums_of(replay, op)
+    found = [_Place("z", before, before)]
+    while True:
+        for at in way_behind(replay, before):
+            if not at.is_turned:
+                key = _KEYS[STAGES[at.op.operator]]
+                if _is_of_another(key, [place.key for place in found]) or _is_wider(replay, before, at):
+                    return found
+                found[-1 if key == found[-1].key else len(found) :] = [_Place(key, at, before)]
+            before = at
+        pools = poolings_of(replay, before)
+        if not pools or "p" in [place.key for place in found]:
+            return found
+        found.append(_Place("p", pools[0], before))
+        before = pools[0]
 
 
-def _next(replay: Replay, last: _Place, keys: list[str]) -> _Place | None:
-    """The operation behind a place, as a column; None at the next layer."""
-    output, channel = last.op.outputs[0], last.channel
-    following = following_of(replay, last.op)
-    if following is None:
-        readers = replay.readers(output)
-        turns = [r for r in readers if turns_maps(r)]
-        if turns:
-            axes = list(turns[0].attrs["axes"])
-            turned = _Place(last.key, turns[0], axes.index(channel))
-            return _next(replay, turned, keys)
-        pools = [r for r in readers if r.operator in _POOLS and _is_pool(replay, r, channel)]
-        return _Place("p", pools[0], channel, output, channel) if pools and "p" not in keys else None
-    key = _KEYS[STAGES[following.operator]]
-    # NOTE: behind an activation only dropout belongs to this layer; another sum is the next one's business.
-    is_late = key in keys[:-1] or ("a" in keys and key != "d")
-    is_wider = replay.value(following.outputs[0]).shape != replay.value(output).shape
-    return None if is_late or is_wider else _Place(key, following, channel, output, channel)
+def _is_of_another(key: str, keys: list[str]) -> bool:
+    """Whether a column belongs to the next layer: behind an activation only dropout is this one's."""
+    return key in keys[:-1] or ("a" in keys and key != "d")
 
 
-def _is_pool(replay: Replay, op: Operation, channel: int) -> bool:
-    """Whether an operation pools positions: a reduction over all of them and nothing else."""
-    rank = replay.value(op.inputs[0]).ndim
-    if op.operator in ("max_pool", "average_pool"):
-        return True
-    return rank > 2 and sorted(op.attrs["axes"]) == [axis for axis in range(1, rank) if axis != channel]
+def _is_wider(replay: Replay, before: At, at: At) -> bool:
+    return replay.value(at.buffer).shape != replay.value(before.buffer).shape
 
 
-def _column(replay: Replay, place: _Place, after: _Place | None, rows: np.ndarray) -> Column:
-    output = place.op.outputs[0]
-    rank = replay.value(place.op.inputs[0]).ndim
-    errors = replay.gradient(output)
+def _column(replay: Replay, place: _Place, after: _Place | None, rows: np.ndarray, rank: int) -> Column:
+    op, channel = place.at.op, place.at.channel
+    errors = replay.gradient(place.at.buffer)
     return Column(
         key=place.key,
-        operator=place.op.operator,
-        layer=place.op.layer,
-        kind=str(place.op.attrs.get("kind", "")),
-        attrs=dict(place.op.attrs),
-        values=_last(replay.value(output)[rows].astype(np.float64), place.channel, rank),
-        errors=None if errors is None else _last(errors[rows].astype(np.float64), place.channel, rank),
-        opens=None if after is None else _opens(replay, after, rows),
+        operator=op.operator,
+        layer=op.layer,
+        kind=str(op.attrs.get("kind", "")),
+        attrs=dict(op.attrs),
+        values=_last(replay.value(place.at.buffer)[rows].astype(np.float64), channel, rank),
+        errors=None if errors is None else _last(errors[rows].astype(np.float64), channel, rank),
+        opens=None if after is None else _opens(replay, after, rows, rank),
     )
 
 
-def _opens(replay: Replay, after: _Place, rows: np.ndarray) -> np.ndarray | None:
+def _opens(replay: Replay, after: _Place, rows: np.ndarray, rank: int) -> np.ndarray | None:
     """Where the slope of the next operation is not 0."""
-    op = after.op
-    if op.operator not in _STOPPING or after.source not in op.inputs:
+    op, source = after.at.op, after.before
+    if op.operator not in _STOPPING or source.buffer not in op.inputs:
         return None
     ones = np.ones((len(rows), *replay.value(op.outputs[0]).shape[1:]))
-    slopes = vector_product(replay, op, op.inputs.index(after.source), rows, ones)
-    return np.asarray(_last(slopes, after.source_channel, slopes.ndim) != 0)
+    slopes = vector_product(replay, op, op.inputs.index(source.buffer), rows, ones)
+    return np.asarray(_last(slopes, source.channel, rank) != 0)
 
 
 def _last(values: np.ndarray, channel: int, rank: int) -> np.ndarray:
-    """(rows, *positions, channels): channels last; a pooling of all positions keeps positions of size 1."""
+    """(rows, *positions, channels): channels last; pooled over all positions, these are of size 1."""
     if values.ndim < rank:
         return values.reshape(len(values), *[1] * (rank - 2), values.shape[-1])
     return np.moveaxis(values, channel, -1)

@@ -9,7 +9,7 @@ activation, pooling) is computed from the sum by the reference functions, also i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,12 @@ from kernelearn.engine.operators import OPERATORS
 from kernelearn.engine.program import Operation
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.passes import text
+from kernelearn.explain.passes.following import STAGES, At, sums_of, way_behind
 from kernelearn.explain.passes.pools import Pool, pools_of
 from kernelearn.explain.passes.replay import Index, Replay, one_image, replay_prediction
 from kernelearn.explain.passes.windows import Window, check_unit, window_of
 from kernelearn.explain.runs import opened
 from kernelearn.explain.table import Table
-
-# What may follow a convolution before its value is pooled or read by another layer, in words.
-STAGES = {
-    "bias_add": "bias",
-    "normalize": "normalisation",
-    "standardize": "normalisation",
-    "affine": "scale and shift",
-    "multiply": "factor",
-    "add": "addition",
-    "subtract": "subtraction",
-    "scale": "scale",
-    "activation": "activation",
-    "prelu": "activation",
-    "softmax": "softmax",
-    "log_softmax": "log softmax",
-    "dropout": "dropout",
-    "gaussian_noise": "noise",
-}
 
 
 @dataclass(frozen=True)
@@ -216,7 +199,7 @@ def unit_in(
         engine=float(sums[place]),
         size=float(np.abs(window.products).sum()),
         stages=tuple(stages),
-        pools=tuple(pools_of(replay, end.op, row, end.place)) if end.channel == len(place) - 1 else (),
+        pools=tuple(pools_of(replay, end, row, place)),
         image=replay.value(replay.program.inputs()[0].name)[row],
         map=sums[..., place[-1]],
         input_maps=x,
@@ -264,52 +247,23 @@ def _place(sums: np.ndarray, filter: int, at: Sequence[int] | None, layer: str) 
     return check_unit((*(int(i) for i in at), int(filter)), sums.shape, layer)
 
 
-@dataclass(frozen=True)
-class _At:
-    """Where the number stands: the operation that gave it, its place, and which axis of it is the channel."""
-
-    op: Operation
-    place: Index
-    channel: int
-
-    def turned(self, transpose: Operation) -> _At:
-        """Behind a transposition, as layers with channels first have it."""
-        axes = [axis - 1 for axis in transpose.attrs["axes"][1:]]
-        return _At(transpose, tuple(self.place[axis] for axis in axes), axes.index(self.channel))
-
-
-def _stages(replay: Replay, op: Operation, row: int, place: Index, total: float) -> tuple[list[Stage], _At]:
+def _stages(replay: Replay, op: Operation, row: int, place: Index, total: float) -> tuple[list[Stage], At]:
     """What follows a sum, and where the last number of it stands."""
     stages: list[Stage] = []
-    value, at = total, _At(op, place, len(place) - 1)
-    while True:
-        following = following_of(replay, at.op)
-        if following is None:
-            turns = [r for r in replay.readers(at.op.outputs[0]) if turns_maps(r)]
-            if not turns:
-                return stages, at
-            at = at.turned(turns[0])
-            continue
-        stages.append(_stage(replay, at, following, row, value))
-        value, at = stages[-1].value, replace(at, op=following)
+    before, value = sums_of(replay, op), total
+    for at in way_behind(replay, before):
+        if not at.is_turned:
+            stages.append(_stage(replay, before, at.op, row, before.place(place), value))
+            value = stages[-1].value
+        before = at
+    return stages, before
 
 
-def turns_maps(op: Operation) -> bool:
-    return op.operator == "transpose" and op.attrs["axes"][0] == 0
-
-
-def following_of(replay: Replay, op: Operation) -> Operation | None:
-    """The operation that takes the number further entry by entry; None where it is pooled or read on."""
-    readers = [r for r in replay.readers(op.outputs[0]) if r.operator in STAGES]
-    same = [r for r in readers if r.layer == op.layer]
-    return next(iter(same or readers), None)
-
-
-def _stage(replay: Replay, at: _At, following: Operation, row: int, value: float) -> Stage:
-    """One operation of those that follow, computed in float64 from the number before it."""
-    before, after = replay.value(at.op.outputs[0]), replay.value(following.outputs[0])
+def _stage(replay: Replay, at: At, following: Operation, row: int, place: Index, value: float) -> Stage:
+    """One operation of those that follow, computed in float64 from the number at a place before it."""
+    before, after = replay.value(at.buffer), replay.value(following.outputs[0])
     given = [_given(replay, name, row) for name in following.inputs]
-    operand, place = following.inputs.index(at.op.outputs[0]), at.place
+    operand = following.inputs.index(at.buffer)
     given[operand] = given[operand].copy()
     given[operand][(0, *place)] = value
     results = OPERATORS[following.operator].function(*given, **following.attrs)
@@ -324,8 +278,8 @@ def _stage(replay: Replay, at: _At, following: Operation, row: int, value: float
         value=found,
         engine=float(after[(row, *place)]),
         detail=text.stage_detail(following, given, operand, place, value, found),
-        map_before=before[row].take(place[at.channel], axis=at.channel),
-        map_after=after[row].take(place[at.channel], axis=at.channel),
+        map_before=before[row].take(place[at.channel - 1], axis=at.channel - 1),
+        map_after=after[row].take(place[at.channel - 1], axis=at.channel - 1),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from kernelearn.engine.program import Operation
+from kernelearn.explain.passes.following import At
 from kernelearn.explain.passes.replay import Index, Replay
+
+# Poolings of whole maps.
+_WHOLE = ("reduce_max", "reduce_mean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,27 +51,35 @@ class Pool:
 
 def windows_of(replay: Replay, op: Operation, row: int, place: Index) -> list[tuple[Index, float]]:
     """(place of a result of a pooling, slope of it by a number) for each window that the number is in."""
-    if op.operator in ("reduce_max", "reduce_mean"):
+    if op.operator in _WHOLE:
         pool = _whole(replay, op, row, place)
         shape = replay.value(op.outputs[0]).shape[1:]
         return [((*[0] * (len(shape) - 1), place[-1]), pool.share)]
     return [((*pool.position, place[-1]), pool.share) for pool in _windows(replay, op, row, place)]
 
 
-def pools_of(replay: Replay, op: Operation, row: int, place: Index) -> list[Pool]:
-    """The pooling windows into which the result of an operation falls at a place."""
+def pools_of(replay: Replay, at: At, row: int, place: Index) -> list[Pool]:
+    """The pooling windows into which a number falls at the end of its way, from its place among the sums."""
+    if at.channel != len(place):
+        return []  # windows and places have their channels last
     found: list[Pool] = []
-    for reader in replay.readers(op.outputs[0]):
-        if reader.operator in ("max_pool", "average_pool"):
-            found += _windows(replay, reader, row, place)
-        elif reader.operator in ("reduce_max", "reduce_mean") and _is_spatial(reader.attrs, len(place)):
-            found.append(_whole(replay, reader, row, place))
+    for pool in poolings_of(replay, at):
+        is_whole = pool.op.operator in _WHOLE
+        here = at.place(place)
+        found += [_whole(replay, pool.op, row, here)] if is_whole else _windows(replay, pool.op, row, here)
     return found
 
 
-def _is_spatial(attrs: Any, rank: int) -> bool:
-    """Whether a reduction is over all positions of the map and nothing else."""
-    return sorted(attrs["axes"]) == list(range(1, rank))
+def poolings_of(replay: Replay, at: At) -> list[At]:
+    """What pools the numbers at the end of a way: windows, or all positions and nothing else."""
+    positions = [axis for axis in range(1, len(at.axes)) if axis != at.channel]
+    found = []
+    for op in replay.readers(at.buffer):
+        if op.operator in ("max_pool", "average_pool"):
+            found.append(At(op, at.axes))
+        elif op.operator in _WHOLE and positions and sorted(op.attrs["axes"]) == positions:
+            found.append(At(op, (at.axes[0], at.axes[at.channel])))
+    return found
 
 
 def _windows(replay: Replay, op: Operation, row: int, place: Index) -> list[Pool]:
