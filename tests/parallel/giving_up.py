@@ -17,6 +17,7 @@ together = kl.distribute()
 rank = together.rank
 if os.environ.get("PROGRAM_ON_BOARD"):  # sums of any length are added up in shared memory
     together.board.least = 0
+waiting.PATIENCE = 0.3
 x = np.random.default_rng(0).normal(size=(48, 6, 6, 1)).astype("float32")
 y = np.arange(48) % 3
 
@@ -118,7 +119,6 @@ FAULTS = {
 }
 
 if scenario == "caught":  # by all alike, who go on
-    waiting.PATIENCE = 0.3
     for name, fault in FAULTS.items():
         model, met = new_model(), "nothing"
         try:
