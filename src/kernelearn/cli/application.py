@@ -12,7 +12,7 @@ from kernelearn.cli.data import data
 from kernelearn.cli.doctor import doctor
 from kernelearn.cli.evaluate import evaluate
 from kernelearn.cli.experiment.kernel_head import experiment
-from kernelearn.cli.explain.weights import explain
+from kernelearn.cli.explain import explain
 from kernelearn.cli.export import export
 from kernelearn.cli.kernels.fit import fit
 from kernelearn.cli.kernels.show import show

@@ -140,10 +140,8 @@ def plot_attribution(found: Any, images: Any, class_names: Sequence[str] | None 
     Returns: matplotlib Figure. Signed methods are red for and blue against; Grad-CAM is made of maps
         and has their green.
     """
-    is_cam = hasattr(found, "heatmaps")
-    method = "grad_cam" if is_cam else found.method
-    is_signed = method not in ("gradient", "grad_cam") or (is_cam and bool((found.heatmaps < 0).any()))
-    maps = found.heatmaps if is_cam else found.maps("sum" if is_signed else "max")
+    method, maps = found.method, found.heatmaps
+    is_cam = method == "grad_cam"
     shown = shown_images(images)[:12]
     figure = new_figure((0.9 + 1.25 * len(shown), 3.9))
     axes = figure.subplots(2, len(shown), squeeze=False)

@@ -46,7 +46,7 @@ def filters(
 
         return plot_filter_bank(bank, health)
 
-    content = {"layer": bank.kernels.layer, "bank": bank.to_dict(), "health": health.table().to_dict()}
+    content = {"layer": bank.kernels.layer, "bank": bank.to_dict(), "health": health.to_dict()}
     notes = [
         "p_best: share of random kernels of this size that resemble some filter as much; trust small ones.",
         str(health).rpartition("\n")[2],
@@ -84,8 +84,7 @@ def curves(
         found = learning_curves(source, layer)
         table = found.table()
         drawn = _curves_drawn(found)
-        content = {"layer": layer, "steps": found.steps, "filters": table.to_dict()}
-        content |= {name: getattr(found, name) for name in ("norm", "from_start", "to_end", "speed")}
+        content = found.to_dict()
     deliver(Explained([table], content, drawn), figure, json, csv)
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from kernelearn.cli.sources import Source
     from kernelearn.explain.sight.attributions import Attribution
     from kernelearn.explain.sight.class_maps import GradCAM
-    from kernelearn.explain.sight.fields import ReceptiveField
-    from kernelearn.explain.table import Table
     from kernelearn.models import Model
 
 _IMAGES = Annotated[int, typer.Option(min=1, help="Images to look at: the first of the data.")]
@@ -56,7 +54,7 @@ def maps(
     model = source.model(step)
     x, _ = some_images(source, model, image, data, images)
     found = feature_maps(model, x, layer)
-    table = _maps_table(found)
+    table = found.table()
 
     def drawn() -> "Figure":
         from kernelearn.view import plot_feature_maps
@@ -93,18 +91,6 @@ def some_images(
     return dataset.subset(range(min(count, len(dataset)))).arrays()
 
 
-def _maps_table(found: "dict[str, np.ndarray]") -> "Table":
-    from kernelearn.explain.table import Table
-
-    rows = tuple((name, m.shape[1:], *_spread(m)) for name, m in found.items())
-    columns = ("layer", "shape", "smallest", "mean", "largest", "share above 0")
-    return Table(columns, rows, "Feature maps")
-
-
-def _spread(maps: "np.ndarray") -> tuple[float, ...]:
-    return float(maps.min()), float(maps.mean()), float(maps.max()), float((maps > 0).mean())
-
-
 def field(
     place: PLACE,
     layer: Annotated[str | None, typer.Option(help="Name of the layer. [default: all]")] = None,
@@ -137,7 +123,7 @@ def field(
     names = table["layer"] if layer is None else [layer]
     fields = [receptive_field(model, name, at, input_shape=shape) for name in names]
     if layer is not None:
-        table = _field_table(fields[0])
+        table = fields[0].table()
 
     def drawn() -> "Figure":
         from kernelearn.view import plot_receptive_fields
@@ -145,22 +131,6 @@ def field(
         return plot_receptive_fields(fields)
 
     deliver(Explained([table], table.to_dict(), drawn), figure, json, csv)
-
-
-def _field_table(found: "ReceptiveField") -> "Table":
-    from kernelearn.explain.table import Table
-
-    rows = (
-        ("unit", found.unit),
-        ("first pixel", found.start),
-        ("first pixel behind", found.stop),
-        ("size", found.size),
-        ("centre", found.centre),
-        ("pixels seen", found.pixels),
-        ("share of the image", found.share),
-        ("reaches into the padding", found.is_clipped),
-    )
-    return Table(("what", "value"), rows, f"Receptive field of {found.layer}")
 
 
 def patches(
@@ -196,9 +166,8 @@ def patches(
 
         return plot_patches(found)
 
-    content = {"layer": found.layer, "images": found.images_seen, "patches": list(found.table())}
     notes = [f"{found.images_seen:,} images looked at; one patch of an image at most."]
-    deliver(Explained([found.table()], content, drawn, notes=notes), figure, json, csv)
+    deliver(Explained([found.table()], found.to_dict(), drawn, notes=notes), figure, json, csv)
 
 
 def saliency(
@@ -234,16 +203,13 @@ def saliency(
     model = source.model(step)
     x, labels = some_images(source, model, image, data, images)
     found = _attributed(model, x, method, target, layer)
-    values = _maps_of(found, method)
-    table = _saliency_table(found, values, labels, method)
 
     def drawn() -> "Figure":
         from kernelearn.view import plot_attribution
 
         return plot_attribution(found, x, model.metadata.get("class_names"))
 
-    content = {"method": method, "images": table.to_dict(), "maps": values}
-    deliver(Explained([table], content, drawn), figure, json, csv)
+    deliver(Explained([found.table(labels)], found.to_dict(labels), drawn), figure, json, csv)
 
 
 def _attributed(
@@ -263,29 +229,3 @@ def _attributed(
     if method in functions:
         return functions[method](model, x, target)
     return saliency(model, x, target, method=method)
-
-
-def _maps_of(found: "Attribution | GradCAM", method: str) -> "np.ndarray":
-    """(n, h, w) what is drawn: one number a pixel."""
-    from kernelearn.explain.sight.class_maps import GradCAM
-
-    if isinstance(found, GradCAM):
-        return found.heatmaps
-    return found.maps("max" if method == "gradient" else "sum")
-
-
-def _saliency_table(
-    found: "Attribution | GradCAM", values: "np.ndarray", labels: "np.ndarray | None", method: str
-) -> "Table":
-    import numpy as np
-
-    from kernelearn.explain.table import Table
-
-    rows = []
-    for i, shown in enumerate(values):
-        strongest = np.unravel_index(int(np.abs(shown).argmax()), shown.shape)
-        label = None if labels is None else np.asarray(labels[i]).tolist()
-        place = tuple(int(p) for p in strongest)
-        rows.append((i, label, found.targets[i], float(found.scores[i]), place, float(shown[strongest])))
-    columns = ("image", "label", "explained class", "score", "strongest pixel", "value there")
-    return Table(columns, tuple(rows), method.replace("_", " "))

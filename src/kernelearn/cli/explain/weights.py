@@ -1,7 +1,4 @@
-"""`kernelearn explain ...`: why a weight changed. Ledger, update, history and dense equivalent.
-
-The commands about kernels, and about what they see, are in `kernels.py` and `views.py`.
-"""
+"""`kernelearn explain ledger`, `update`, `history`, `dense`: why a weight changed, and how it is tied."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +16,6 @@ from kernelearn.cli.explain.answers import (
     Explained,
     deliver,
 )
-from kernelearn.cli.explain.kernels import curves, filters
-from kernelearn.cli.explain.passes import activation, delta, geometry, hints, image, joint, unit
-from kernelearn.cli.explain.views import field, maps, patches, saliency
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,14 +26,7 @@ if TYPE_CHECKING:
     from kernelearn.explain.update.splits import UpdateSplit
     from kernelearn.recording import Run
 
-explain = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Explain in numbers and pictures why a weight changed, and what kernels are and see.",
-)
 
-
-@explain.command(no_args_is_help=True)
 def ledger(
     run: RUN,
     layer: LAYER = None,
@@ -102,7 +89,6 @@ def _all_terms(book: "Ledger") -> "Table":
     return Table(("image", "class", "position", "pixel", "input", "delta", "term"), rows)
 
 
-@explain.command(no_args_is_help=True)
 def update(
     run: RUN,
     layer: LAYER = None,
@@ -182,7 +168,6 @@ def _parts_table(split: "UpdateSplit", index: tuple[int, ...]) -> "Table":
     return Table(("part", "value", "share of the update"), tuple(rows), title)
 
 
-@explain.command(no_args_is_help=True)
 def history(
     run: RUN,
     layer: LAYER = None,
@@ -238,7 +223,6 @@ def _classes_of(past: "History", run: "Run") -> "Table | None":
     return Table(("class", "change", "steps"), tuple(rows), "What each class changed, in steps with a ledger")
 
 
-@explain.command(no_args_is_help=True)
 def dense(
     place: PLACE,
     layer: LAYER = None,
@@ -276,21 +260,3 @@ def dense(
         "stages": [{"weight": s.weight, "counts": dict(s.table().rows)} for s in stages],
     }
     deliver(Explained([stage.table() for stage in stages], content, drawn), figure, json, csv)
-
-
-for _command in (
-    unit,
-    delta,
-    image,
-    activation,
-    joint,
-    geometry,
-    hints,
-    filters,
-    curves,
-    maps,
-    field,
-    patches,
-    saliency,
-):
-    explain.command(no_args_is_help=True)(_command)

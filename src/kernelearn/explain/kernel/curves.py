@@ -86,6 +86,16 @@ class LearningCurves:
         )
         return Table(columns, tuple(rows), title=f"How the filters of {self.layer or 'the kernel'} moved")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The table and the curves as JSON values."""
+        curves = {name: getattr(self, name).tolist() for name in ("norm", "from_start", "to_end", "speed")}
+        return {
+            "layer": self.layer,
+            "steps": self.steps.tolist(),
+            "filters": self.table().to_dict(),
+            **curves,
+        }
+
     def __str__(self) -> str:
         return str(self.table())
 

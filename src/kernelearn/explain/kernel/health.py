@@ -84,6 +84,10 @@ class KernelHealth:
             cells.append(_filters(self.same_map_as))
         return Table(tuple(columns), tuple(zip(*cells)), title=f"Kernel health of {self.kernels.name}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON values."""
+        return self.table().to_dict()
+
     def __str__(self) -> str:
         dimension = int(np.prod(self.kernels.values.shape[:-1]))
         copies, redundant = int((self.duplicate_of >= 0).sum()), int(self.redundant.sum())

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError, KernelearnError, unknown_name
 from kernelearn.explain.sight.network import BATCH_SIZE, ScoreGradient, channel_axis, images_for, shape_for
-from kernelearn.explain.sight.targets import directions, resolve_targets
+from kernelearn.explain.sight.targets import Targeted, directions, resolve_targets
 
 METHODS = ("gradient", "gradient_times_input")
 _MOST_STEPS = 2048
@@ -27,7 +26,7 @@ _ROUNDING = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(Targeted):
     """A number for every pixel and channel of every image.
 
     Attributes:
@@ -57,12 +56,10 @@ class Attribution:
             return np.asarray(self.values.sum(axis=self.channel))
         return np.asarray(np.abs(self.values).max(axis=self.channel))
 
-    def _repr_html_(self) -> str:
-        sums = self.values.reshape(len(self.values), -1).sum(axis=1, dtype=np.float64)
-        by_image = enumerate(zip(self.targets, self.scores, sums))
-        rows = [[i, target, number(float(s)), number(float(v))] for i, (target, s, v) in by_image]
-        columns = ["image", "target", "score", "sum of the values"]
-        return table(f"Saliency by {self.method}, {self.values.shape}", columns, shortened(rows))
+    @property
+    def heatmaps(self) -> np.ndarray:
+        """(n, *spatial) one number a pixel: of a plain gradient its size, else what speaks for or against."""
+        return self.maps("max" if self.method == "gradient" else "sum")
 
     @property
     def gaps(self) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._notebook import number, shortened, table
 from kernelearn.engine.reference.images.resizing import resize
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.sight.maps import map_layers
@@ -26,11 +25,11 @@ from kernelearn.explain.sight.network import (
     shape_for,
     sizes_of,
 )
-from kernelearn.explain.sight.targets import directions, resolve_targets
+from kernelearn.explain.sight.targets import Targeted, directions, resolve_targets
 
 
 @dataclass(frozen=True, eq=False)
-class GradCAM:
+class GradCAM(Targeted):
     """Class activation maps of a batch.
 
     Attributes:
@@ -48,15 +47,7 @@ class GradCAM:
     weights: np.ndarray = field(repr=False)
     targets: list[Any]
     scores: np.ndarray
-
-    def _repr_html_(self) -> str:
-        peaks = [np.unravel_index(int(one.argmax()), one.shape) for one in self.heatmaps]
-        rows = [
-            [i, target, number(float(score)), tuple(int(k) for k in peak)]
-            for i, (target, score, peak) in enumerate(zip(self.targets, self.scores, peaks))
-        ]
-        title = f"Grad-CAM of {self.layer}, maps {self.maps.shape}"
-        return table(title, ["image", "class", "score", "strongest pixel"], shortened(rows))
+    method: str = "grad_cam"
 
 
 def grad_cam(model: Any, x: Any, layer: Any = None, target: Any = None, signed: bool = False) -> GradCAM:

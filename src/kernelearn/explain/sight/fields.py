@@ -85,6 +85,24 @@ class ReceptiveField:
         """Fraction of the image seen."""
         return float(self.mask.mean())
 
+    def table(self) -> Table:
+        """One row for each thing that can be said of it."""
+        rows = (
+            ("unit", self.unit),
+            ("first pixel", self.start),
+            ("first pixel behind", self.stop),
+            ("size", self.size),
+            ("centre", self.centre),
+            ("pixels seen", self.pixels),
+            ("share of the image", self.share),
+            ("reaches into the padding", self.is_clipped),
+        )
+        return Table(("what", "value"), rows, f"Receptive field of {self.layer}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON values."""
+        return self.table().to_dict()
+
 
 def receptive_field(
     model: Any,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from kernelearn._notebook import number, shortened, table
 from kernelearn.errors import ArgumentError
 from kernelearn.explain.runs import opened
 from kernelearn.explain.sight.network import (
@@ -19,27 +18,24 @@ from kernelearn.explain.sight.network import (
     path_of,
     shape_for,
 )
+from kernelearn.explain.table import Table
 
 
 class FeatureMaps(dict[str, np.ndarray]):
     """Path of a layer -> its output (n, ...); a dict that a notebook shows as a table."""
 
+    def table(self) -> Table:
+        """One row per layer."""
+        rows = tuple((path, found.shape[1:], *_spread(found)) for path, found in self.items())
+        columns = ("layer", "shape", "smallest", "mean", "largest", "share above 0")
+        return Table(columns, rows, "Feature maps")
+
     def _repr_html_(self) -> str:
-        rows = [
-            [
-                path,
-                found.shape,
-                number(float(found.min())),
-                number(float(found.max())),
-                f"{_share(found):.1%}",
-            ]
-            for path, found in self.items()
-        ]
-        return table("Feature maps", ["layer", "shape", "least", "largest", "zeros"], shortened(rows))
+        return self.table()._repr_html_()
 
 
-def _share(found: np.ndarray) -> float:
-    return 1 - np.count_nonzero(found) / found.size
+def _spread(maps: np.ndarray) -> tuple[float, ...]:
+    return float(maps.min()), float(maps.mean()), float(maps.max()), float((maps > 0).mean())
 
 
 def feature_maps(

@@ -82,6 +82,10 @@ class TopPatches:
         )
         return Table(columns, rows, title=f"Strongest responses of {self.layer}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The table as JSON values, one dict a patch."""
+        return {"layer": self.layer, "images": self.images_seen, "patches": list(self.table())}
+
 
 @dataclass
 class _Best:

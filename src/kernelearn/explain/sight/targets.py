@@ -6,7 +6,45 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn._notebook import shortened
+from kernelearn._notebook import table as html_table
 from kernelearn.errors import ArgumentError
+from kernelearn.explain.table import Table
+
+
+class Targeted:
+    """What explains a target for each image by a number for each pixel.
+
+    Attributes:
+        method, targets, scores: which way; what is explained, and its score, image by image.
+        heatmaps: (n, *spatial) one number a pixel.
+    """
+
+    method: str
+    targets: list[Any]
+    scores: np.ndarray
+    heatmaps: Any
+
+    def table(self, labels: Any = None) -> Table:
+        """One row per image; `labels` are what is right, for a column beside what is explained."""
+        rows = []
+        for i, shown in enumerate(self.heatmaps):
+            strongest = np.unravel_index(int(np.abs(shown).argmax()), shown.shape)
+            label = None if labels is None else np.asarray(labels[i]).tolist()
+            place = tuple(int(p) for p in strongest)
+            values = (float(self.scores[i]), place, float(shown[strongest]))
+            rows.append((i, label, self.targets[i], *values))
+        columns = ("image", "label", "explained class", "score", "strongest pixel", "value there")
+        return Table(columns, tuple(rows), self.method.replace("_", " "))
+
+    def to_dict(self, labels: Any = None) -> dict[str, Any]:
+        """Everything; maps as nested lists."""
+        images = self.table(labels).to_dict()
+        return {"method": self.method, "images": images, "maps": self.heatmaps.tolist()}
+
+    def _repr_html_(self) -> str:
+        found = self.table()
+        return html_table(found.title, found.columns, shortened(found.cells()))
 
 
 def resolve_targets(target: Any, scores: np.ndarray | None, shape: tuple[int, ...], count: int) -> list[Any]:
