@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -468,17 +469,25 @@ def exact_bytes(executable: CpuExecutable, name: str, images: int) -> int:
     return plan.numbers(name, images) * np.dtype(plan.dtype(name)).itemsize
 
 
+# A multiply-add; where the processor fuses none, the product of one, which its sum follows.
+FUSED = re.compile(r"(?P<name>%\S+) = call (?P<type>.+) @llvm\.fma\S*\(.* (?P<summand>\S+)\)$")
+PRODUCT = re.compile(r"(?P<name>%\S+) = fmul (?P<type>.+) %\S+, %\S+$")
+
+
 def lose_a_product(number: int = 0) -> Callable[[str], str]:
     """A change that replaces a multiply-add, counted from the end if negative, by its summand."""
 
     def change(text: str) -> str:
         lines = text.split("\n")
-        found = [i for i, line in enumerate(lines) if " = call " in line and "@llvm.fma" in line]
+        found = {i: match for i, match in enumerate(map(FUSED.search, lines)) if match}
+        if not found:
+            places = ((i, PRODUCT.search(line)) for i, line in enumerate(lines[:-1]))
+            found = {i: m for i, m in places if m and f" {m['name']}, " in lines[i + 1]}
         if not found:
             return text
-        line = lines[found[number]]
-        name, vector = line.split("=")[0], line.split("call ")[1].split(" @")[0]
-        lines[found[number]] = f"{name}= fadd {vector} {line.rstrip(')').split(' ')[-1]}, zeroinitializer"
+        place = list(found)[number]
+        kept = {"summand": "zeroinitializer", **found[place].groupdict()}
+        lines[place] = "  {name} = fadd {type} {summand}, zeroinitializer".format(**kept)
         return "\n".join(lines)
 
     return change

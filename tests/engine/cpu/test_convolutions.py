@@ -9,7 +9,7 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu import gathering
 from kernelearn.engine.cpu.kernels.convolution.taps.tap_rows import LONG_CODE
 from kernelearn.engine.cpu.kernels.products.summed import SummedProduct
-from kernelearn.engine.cpu.machine.target import find_target
+from kernelearn.engine.cpu.machine.target import current_target
 from kernelearn.engine.cpu.plan import Call, kernel_text
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.variable import Variable
@@ -218,7 +218,7 @@ def test_few_channels_a_group_stay_inside_of_their_buffers(target):
     check_guarded(cases, target)
 
 
-@pytest.mark.skipif(find_target("native").halved is None, reason="this processor's vectors are not halved")
+@pytest.mark.skipif(current_target().halved is None, reason="this processor's vectors are not halved")
 @pytest.mark.parametrize("operator", ["conv", "conv_grad_kernel"])
 @pytest.mark.parametrize("name", FEW)
 def test_their_vectors_have_half_the_width(name, operator):

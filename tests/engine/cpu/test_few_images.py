@@ -15,7 +15,7 @@ from kernelearn.engine.cpu.kernels.convolution.taps.tasks import TapBands
 from kernelearn.engine.cpu.language.kernel import Kernel
 from kernelearn.engine.cpu.machine import threads
 from kernelearn.engine.cpu.machine.runtime import GROUP
-from kernelearn.engine.cpu.machine.target import find_target
+from kernelearn.engine.cpu.machine.target import current_target, find_target
 from kernelearn.engine.cpu.plan import SMALL_PASS, Call, kernel_text
 from kernelearn.engine.program import ProgramBuilder
 from tests.engine.cpu.harness import TARGETS, Bench, Problem, check, check_guarded
@@ -40,7 +40,9 @@ def one_convolution(size: int, filters: int) -> CpuExecutable:
 
 
 @pytest.mark.parametrize(
-    ("size", "filters", "tasks"), [(16, 16, 4), (4, 64, 2)], ids=["bands of rows", "blocks of filters"]
+    ("size", "filters", "tasks"),
+    [(16, 16, 4), (4, 4 * current_target().width, 2)],
+    ids=["bands of rows", "blocks of filters"],
 )
 def test_a_task_writes_its_share_only(two_threads, size, filters, tasks):
     executable = one_convolution(size, filters)

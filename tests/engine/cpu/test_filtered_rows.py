@@ -13,6 +13,7 @@ from kernelearn.engine.cpu.kernels.convolution.filtered_rows.windows import Lane
 from kernelearn.engine.cpu.plan import Call
 from tests.engine.cpu.harness import Bench, Problem, check, expected, lose_a_product
 from tests.engine.cpu.random_problems import normal
+from tests.engine.cpu.test_convolutions import problem as any_problem
 from tests.engine.cpu.test_winograd import PASSES, errors_of, problem, problem_like
 from tests.engine.cpu.training import check_training, trained_steps
 from tests.sweeps import some
@@ -82,6 +83,22 @@ def test_it_is_not_used_where_it_saves_nothing(changed):
     if changed.get("groups"):
         p = problem_like(p, p.arrays[0], p.arrays[1][:, :, :16])
     assert not is_used(p)
+
+
+@pytest.mark.parametrize("operator", PASSES)
+def test_it_is_not_used_where_the_only_plane_is_not_met(operator):
+    """A tap in front of the plane, which steps of two never bring to it, sees zeros alone."""
+    options = {"channels": 32, "filters": 40, "stride": (2, 1, 1)}
+    for before in (0, 1):
+        padding = ((before, 1 - before), (2, 2), (2, 2))
+        p = any_problem(operator, (1, 13, 13), (1, 5, 5), padding=padding, **options)
+        assert is_used(p) == (before == 0)
+
+
+def test_it_is_not_used_for_kernel_gradients_of_few_terms():
+    """Weights of neighbouring taps share their products, and the rounding of these."""
+    for rows, is_filtered in ((5, False), (7, True)):
+        assert is_used(problem("conv_grad_kernel", (rows, 10), kernel=5, padding=VALID)) == is_filtered
 
 
 def test_an_environment_variable_forbids_it(monkeypatch):

@@ -86,6 +86,7 @@ def test_measured_once_for_each_number_of_threads(measured, monkeypatch):
 
 
 def test_another_processor_or_target_is_measured_anew(measured, monkeypatch):
+    monkeypatch.delenv("KERNELEARN_CPU_TARGET", raising=False)
     peaks.peaks(2)
     monkeypatch.setattr(peaks, "processor_model", lambda: "another one")
     peaks.peaks(2)

@@ -15,7 +15,7 @@ from kernelearn.engine.backends import prepare
 from kernelearn.engine.cpu.kernels.convolution.winograd.forward import WinogradRows
 from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import WinogradGradient
 from kernelearn.engine.cpu.plan import Call, kernel_text
-from tests.engine.cpu.harness import Bench, Problem, check, expected
+from tests.engine.cpu.harness import Bench, Problem, check, expected, lose_a_product
 from tests.engine.cpu.random_problems import normal
 from tests.engine.cpu.training import check_training, trained_steps
 from tests.sweeps import some
@@ -187,20 +187,8 @@ def problem_like(p: Problem, *arrays: np.ndarray) -> Problem:
 
 @pytest.mark.parametrize("operator", PASSES)
 def test_a_lost_product_is_caught(operator):
-    """One of the multiply-adds of the inner loop replaced by its summand."""
-
-    def drop(text: str) -> str:
-        lines = text.split("\n")
-        for i, line in enumerate(lines):
-            if "@llvm.fma" in line and line.startswith("  %"):
-                summand = line.rstrip(")").split(" ")[-1]
-                name, vector = line.split("=")[0].strip(), line.split("call ")[1].split(" @")[0]
-                lines[i] = f"  {name} = fadd {vector} {summand}, zeroinitializer"
-                break
-        return "\n".join(lines)
-
     with pytest.raises(AssertionError, match="entries are off"):
-        check(problem(operator), change=drop)
+        check(problem(operator), change=lose_a_product())
 
 
 @pytest.mark.parametrize(("columns", "clears"), [(11, True), (12, False)])

@@ -27,6 +27,7 @@ from kernelearn.engine.cpu.kernels.convolution.gradient import (
     WANTED_TASKS,
     find_gradient,
 )
+from kernelearn.engine.cpu.kernels.convolution.winograd.gradient import LEAST_TERMS
 from kernelearn.engine.cpu.kernels.packing import Blocks, one_block
 from kernelearn.engine.cpu.kernels.precision import has_rounded_operands, multiplies_pairs, rounded_operands
 from kernelearn.engine.cpu.kernels.shards import Parts, Put, divided, putter, sum_of_parts
@@ -193,7 +194,8 @@ def lower_filtered_gradient(plan: Plan, op: Operation) -> bool:
     padding = tuple((before, 0) for before in g.before)
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, g.groups)  # type: ignore[arg-type]
     w = worthwhile(conv, GRADIENT_MOVES, is_split=True)
-    shape = choose_shape(w, plan.target) if w else None
+    # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
+    shape = choose_shape(w, plan.target) if w and w.least_terms >= LEAST_TERMS else None
     if w is None or shape is None:
         return False
     if has_rounded_operands(op):

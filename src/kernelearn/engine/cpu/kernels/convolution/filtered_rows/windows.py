@@ -217,16 +217,26 @@ class Windows:
         return tuple(found)
 
     @property
-    def pairs(self) -> int:
-        """Products of a row of outputs with a row of taps tap by tap, of a channel of a pixel."""
-        shift = self.before * self.step + self.missing
-        places = (y * self.step + tap - shift for y in range(self.y[2]) for tap in range(self.columns))
-        return sum(0 <= place < self.x[2] for place in places)
+    def row_pairs(self) -> tuple[int, ...]:
+        """For every row of taps, how many rows of outputs it meets a row of the image for."""
+        shifts = (row * self.dilation - self.above for row in range(self.rows))
+        return tuple(_inside(self.y[1], self.stride, shift, self.x[1]) for shift in shifts)
+
+    @property
+    def column_pairs(self) -> tuple[int, ...]:
+        """For every tap of a row, how many outputs of a row it meets a pixel for."""
+        first = self.before * self.step + self.missing
+        return tuple(_inside(self.y[2], self.step, tap - first, self.x[2]) for tap in range(self.columns))
+
+    @property
+    def least_terms(self) -> int:
+        """Products in the kernel gradient's sum of an image, for the weight that meets the fewest inputs."""
+        return min(self.row_pairs) * min(self.column_pairs)
 
     @property
     def saving(self) -> float:
         """Products of a sum over the taps inside of the image, for each product of the tiles."""
-        return self.pairs / (self.points * self.tiles * self.step)
+        return sum(self.column_pairs) / (self.points * self.tiles * self.step)
 
     @property
     def best_saving(self) -> float:
@@ -287,13 +297,20 @@ class Windows:
         return first, k.minimum((high - 1) * self.stride + (reach - self.above), self.x[1])
 
 
+def _inside(count: int, step: int, shift: int, size: int) -> int:
+    """How many of the first places lie on an axis of so many pixels; place i is at i * step + shift."""
+    return sum(0 <= i * step + shift < size for i in range(count))
+
+
 def find_windows(
     x: Sizes, y: Sizes, axes: tuple[TapAxis, TapAxis, TapAxis], kernel: tuple[int, int, int]
 ) -> Windows | None:
     """The windows of a convolution; None where they are of another kind."""
     depth, height, width = axes
     rows, columns = (_shifts(axis) for axis in (height, width))
-    if kernel[0] > 1 or depth.size > 1 or depth.count > 1 or rows is None or columns is None:
+    # NOTE: with steps, the only tap of a plane may see nothing but zeros in front of it.
+    is_plane = depth.size == depth.count == kernel[0] == 1 and depth.taps == ((0, 0),)
+    if not is_plane or rows is None or columns is None:
         return None
     (above, dilation, is_turned), (left, gap, is_mirrored) = rows, columns
     step = width.in_step
