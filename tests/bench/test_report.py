@@ -64,6 +64,7 @@ def report():
             "profile": [
                 {
                     "net": "lenet",
+                    "what": "train",
                     "batch": 32,
                     "seconds": 0.004,
                     "moved_bytes": 1.8e7,
@@ -201,10 +202,18 @@ def known_ceilings(monkeypatch):
     monkeypatch.setattr(suite, "measure_ceilings", lambda bench, before=None: Ceilings(4e11, 3e10, 2e10))
 
 
-def test_layers_of_a_network(capsys, known_ceilings):
-    assert main([*QUICK, "--layers", "lenet"]) == 0
+@pytest.mark.parametrize(
+    ("asked", "shown", "absent"),
+    [
+        ((), "Training step of lenet, batch 2", "Prediction"),
+        (("--inference",), "Prediction of lenet, batch 2", "Training step"),
+    ],
+)
+def test_layers_of_a_network(asked, shown, absent, capsys, known_ceilings):
+    assert main([*QUICK, "--layers", *asked, "lenet"]) == 0
     out = capsys.readouterr().out
-    assert "Training step of lenet, batch 2" in out and "conv" in out and "all calls" in out
+    assert shown in out and "conv" in out and "all calls" in out
+    assert absent not in out
 
 
 def test_a_section_that_fails_is_told_and_the_rest_goes_on(monkeypatch, capsys, known_ceilings):

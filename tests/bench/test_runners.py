@@ -8,7 +8,7 @@ import pytest
 from kernelearn.bench.nets import FAMILIES, NETS, expanded, find_net
 from kernelearn.bench.nets.blueprint import Blueprint, blueprint_of, load_weights
 from kernelearn.bench.runners import digest, load_runner
-from kernelearn.bench.sections.conv_layers import LAYERS, PASSES, Conv, training_inputs
+from kernelearn.bench.sections.conv_layers import LAYERS, PASSES, Conv, inputs_of
 from kernelearn.engine.cpu.report import ceilings
 from kernelearn.errors import ArgumentError, UnknownNameError
 from kernelearn.layers import Conv2D, Conv2DTranspose, DepthwiseConv2D, Dropout, Flatten, Input, MaxPooling2D
@@ -188,7 +188,7 @@ def test_weights_are_handed_over_whole(tmp_path):
 def test_training_inputs_are_all_that_the_program_wants():
     model = find_net("lenet").build()
     model.compile("sgd", "sparse_categorical_crossentropy", engine="reference")
-    found = training_inputs(model, 2)
+    found = inputs_of(model, "train", 2)
     assert np.isfinite(model.step("train").executable.run(found)["loss"])
 
 

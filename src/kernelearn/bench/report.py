@@ -155,7 +155,8 @@ def _profile_of(row: dict[str, Any], limits: Ceilings) -> Table:
         if least
         else []
     )
-    title = f"Training step of {row['net']}, batch {row['batch']}: its calls, longest first"
+    step = "Prediction" if row["what"] == "predict" else "Training step"
+    title = f"{step} of {row['net']}, batch {row['batch']}: its calls, longest first"
     columns = ["", "ms", "% of step", "GFLOP/s", "% of peak", "GB/s", "% of roofline", "kernel"]
     return Table(title, columns, lines, notes)
 

@@ -47,6 +47,7 @@ class Settings:
         plan: rounds and lengths.
         compile: whether torch.compile takes part, which takes minutes to prepare.
         python: interpreter that has the peers.
+        profiled: whose calls the section "profile" shows: of "train", "predict" or both.
     """
 
     against: tuple[str, ...] = tuple(PEERS)
@@ -61,6 +62,7 @@ class Settings:
     compile: bool = True
     quick: bool = False
     python: str | None = None
+    profiled: tuple[str, ...] = ("train",)
 
     def __post_init__(self) -> None:
         """Raises UnknownNameError for a name that does not exist; "all" becomes the names of all networks."""

@@ -1,17 +1,21 @@
-"""Sections "layers" and "profile": single convolutions against PyTorch, and the calls of a network's step."""
+"""Sections "layers" and "profile": single convolutions against PyTorch, and the calls of networks' steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelearn.bench.nets import find_net
+from kernelearn.bench.nets import Net, find_net
 from kernelearn.bench.nets.blueprint import images_for
 from kernelearn.bench.rivals import OURS, Comparison, Entry
 from kernelearn.bench.suite import Bench
-from kernelearn.training.steps.step import Clock
+from kernelearn.training.steps.step import Clock, input_name
+
+if TYPE_CHECKING:
+    from kernelearn.engine.cpu.report.profile import Timing
+    from kernelearn.engine.work import Work
 
 BATCH = 32
 # Seconds of a burst: a layer takes less than a step, and there are many.
@@ -84,48 +88,59 @@ def entries(bench: Bench, layer: Conv, operator: str, batch: int) -> list[Entry]
 
 
 def run_profile(bench: Bench) -> list[dict[str, Any]]:
-    """Per network: every kernel call of a training step with its time and rate."""
-    return [profile_net(bench, name) for name in bench.settings.nets]
+    """Per network and step that was asked for: every kernel call with its time and rate."""
+    found = []
+    for name in bench.settings.nets:
+        net = find_net(name)
+        batches = {"train": bench.settings.batches_of(net)[:1], "predict": bench.settings.predicted_of(net)}
+        found += [profile_net(bench, net, what, n) for what in bench.settings.profiled for n in batches[what]]
+    return found
 
 
-def profile_net(bench: Bench, name: str) -> dict[str, Any]:
-    """{"net", "batch", "seconds", "moved_bytes" and "least_bytes" of the step, "calls": [{"layer", ...}]}."""
+def profile_net(bench: Bench, net: Net, what: str, batch: int) -> dict[str, Any]:
+    """{"net", "what", "batch", "seconds", "moved_bytes" and "least_bytes" of the step, "calls": [...]}.
+
+    Args:
+        what: "train" or "predict".
+    """
     from kernelearn import set_num_threads
     from kernelearn.bench.runners.own import compiled_model
     from kernelearn.engine.cpu.report.profile import profile
     from kernelearn.engine.cpu.report.rows import estimated as estimates
 
-    net = find_net(name)
-    batch = bench.settings.batches_of(net)[0]
-    bench.say(f"profile {name}, batch {batch}")
+    bench.say(f"profile {net.name}, {what}, batch {batch}")
     set_num_threads(bench.settings.threads)
     try:
-        model = compiled_model({**bench.task(net, batch, "train"), "engine": "cpu"})
-        inputs = training_inputs(model, batch)
-        executable = model.step("train").executable
+        model = compiled_model({**bench.task(net, batch, what), "engine": "cpu"})
+        inputs = inputs_of(model, what, batch)
+        executable = model.step(what).executable
         timings = profile(executable, inputs, bench.settings.plan.rounds)
         limits = estimates(executable.plan, [timing.step for timing in timings], batch)
         moved, least = executable.moved_bytes(batch), executable.least_bytes(batch)
     finally:
         set_num_threads(None)
-    calls = [
-        {
-            "layer": timing.step.operation.layer,
-            "what": timing.step.operation.operator,
-            "note": getattr(timing.step, "note", "") or getattr(timing.step, "why", ""),
-            "seconds": timing.seconds,
-            "flops": timing.flops,
-            "bytes": row.bytes,
-            "best": row.estimate.seconds if row.estimate else 0.0,
-        }
-        for timing, row in zip(timings, limits)
-    ]
+    calls = [_call(timing, row) for timing, row in zip(timings, limits)]
     seconds = sum(timing.seconds for timing in timings)
-    found = {"net": name, "batch": batch, "seconds": seconds, "calls": calls}
+    found = {"net": net.name, "what": what, "batch": batch, "seconds": seconds, "calls": calls}
     return {**found, "moved_bytes": moved, "least_bytes": least}
 
 
-def training_inputs(model: Any, batch: int) -> dict[str, np.ndarray]:
-    """What the training program of a compiled model wants, with random images."""
+def _call(timing: Timing, row: Work) -> dict[str, Any]:
+    """A kernel call, its time, and the least that it takes by the roofline (0: not known)."""
+    return {
+        "layer": timing.step.operation.layer,
+        "what": timing.step.operation.operator,
+        "note": getattr(timing.step, "note", "") or getattr(timing.step, "why", ""),
+        "seconds": timing.seconds,
+        "flops": timing.flops,
+        "bytes": row.bytes,
+        "best": row.estimate.seconds if row.estimate else 0.0,
+    }
+
+
+def inputs_of(model: Any, what: str, batch: int) -> dict[str, np.ndarray]:
+    """What the training or predicting program of a compiled model wants, with random images."""
     x, y = images_for(model, batch)
+    if what == "predict":
+        return {input_name(0): x}
     return model.step("train").inputs(model.batch(x, y), Clock.of(model.optimizer, seed=1))

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from kernelearn.bench.interleave import Rounds
     from kernelearn.bench.report import Report
 
+# Option -> the step whose calls it asks for, beside --layers.
+PROFILED = {"training": "train", "inference": "predict"}
+
 
 def bench(
     networks: options.NETWORKS = None,
@@ -50,6 +53,7 @@ def bench(
 
     - `kernelearn bench --quick --training --nets lenet --against torch`
     - `kernelearn bench --layers resnet20`
+    - `kernelearn bench --layers --inference resnet20 --batch 1`
     - `kernelearn bench --torch lenet resnet50 --quick`
     - `kernelearn bench --quick --training --inference --nets all --against torch,onnxruntime`
     - `kernelearn bench --json bench.json --figure bench.png --markdown bench.md`
@@ -87,6 +91,7 @@ def bench(
         compile=not (no_compile or quick),
         quick=quick,
         python=python,
+        profiled=_profiled(wanted),
     )
     kept = Kept(json_file, markdown, figure)
     kept.check_folders()
@@ -155,11 +160,18 @@ def torch_networks(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _sections(wanted: dict[str, bool], networks: list[str] | None) -> list[str]:
-    """The sections that were asked for, or all; `--layers NET` asks for the profile of the network's step."""
+    """The sections that were asked for, or all.
+
+    `--layers NET` asks for the calls of the network's steps; --training and --inference then say of which.
+    """
     names = [name for name, is_wanted in wanted.items() if is_wanted] or list(wanted)
     if wanted["layers"] and networks:
-        names[names.index("layers")] = "profile"
+        names = ["profile" if name == "layers" else name for name in names if name not in PROFILED]
     return names
+
+
+def _profiled(wanted: dict[str, bool]) -> tuple[str, ...]:
+    return tuple(what for name, what in PROFILED.items() if wanted[name]) or ("train",)
 
 
 def _plan(rounds: int | None, quick: bool) -> "Rounds":

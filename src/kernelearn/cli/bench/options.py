@@ -26,7 +26,12 @@ INFERENCE = Annotated[
     bool, typer.Option("--inference", help="Predictions, batch 1 and 256; 1 and 32 of the kinds.")
 ]
 LAYERS = Annotated[
-    bool, typer.Option("--layers", help="Single convolutions; with NET where the time of its step goes.")
+    bool,
+    typer.Option(
+        "--layers",
+        help="Single convolutions; with NET where the time of its step goes, with --inference of its "
+        "predictions.",
+    ),
 ]
 MEMORY = Annotated[bool, typer.Option("--memory", help="Peak memory of a training process.")]
 RECORDER = Annotated[bool, typer.Option("--recorder", help="What recording costs.")]
