@@ -14,6 +14,7 @@ import torch
 
 from kernelearn.engine.arrays import known
 from kernelearn.engine.cpu.cut import CutStep
+from kernelearn.engine.cpu.machine import glances
 
 
 class Labels:
@@ -89,7 +90,12 @@ def _are_below(limits: Sequence[tuple[int, int]], inputs: Sequence[Any]) -> bool
     Of labels that means that none is left out.
     """
     for position, limit in limits:
-        low, high = torch.aminmax(inputs[position])
+        x = inputs[position]
+        if x.dtype is torch.int64 and x.is_contiguous():
+            if not glances.are_below()(x.data_ptr(), x.numel(), limit):
+                return False
+            continue
+        low, high = torch.aminmax(x)
         if int(low) < 0 or int(high) >= limit:
             return False
     return True

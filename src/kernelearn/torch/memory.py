@@ -6,11 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx import Node
 
 from kernelearn.engine.arrays import inverse_order
-from kernelearn.engine.cpu.cut import CutStep
+from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.torch.building import strides_of
 from kernelearn.torch.translation.region import Region, lies_in
 from kernelearn.torch.translation.values import Order
@@ -72,6 +73,46 @@ def point(addresses: Any, inputs: Any, given: Sequence[Given]) -> list[torch.Ten
             copies.append(x)
         addresses[each.number] = x.data_ptr()
     return copies
+
+
+class Standing:
+    """What a program is given at every call: parameters and averages, most often where they were.
+
+    To look whether that is so takes a third of the time of telling a frame where each of them lies.
+    """
+
+    def __init__(self, given: Sequence[Given]) -> None:
+        self._given = [each for each in given if each.number is not None]
+        self._positions = [each.position for each in self._given]
+        self._strides = [each.strides for each in self._given]
+        self._dtypes = [each.dtype for each in self._given]
+        self._numbers = np.array([each.number for each in self._given], np.int64)
+
+    def of(self, inputs: Any) -> list[torch.Tensor]:
+        """The tensors among all that is given."""
+        return [inputs[position] for position in self._positions]
+
+    def point(self, frame: Frame, tensors: Sequence[torch.Tensor]) -> tuple[list[int], list[torch.Tensor]]:
+        """Tell a frame where they lie; their addresses, and copies of those that do not lie as it reads them."""
+        places = list(map(_place, tensors))
+        lie = list(map(_strides, tensors)) == self._strides and [x.dtype for x in tensors] == self._dtypes
+        if lie and frame.standing.get(self) == places:
+            return places, []
+        read, copies = list(places), []
+        for number, (each, x) in enumerate(zip(self._given, tensors)):
+            if not each.lies(x):
+                x = in_order(x, each.order, each.dtype)
+                copies.append(x)
+                read[number] = x.data_ptr()
+        if (frame.addresses[self._numbers] != read).any():
+            frame.standing.clear()
+            frame.addresses[self._numbers] = read
+        if not copies:
+            frame.standing[self] = places
+        return places, copies
+
+
+_place, _strides = torch.Tensor.data_ptr, torch.Tensor.stride
 
 
 def in_order(x: torch.Tensor, order: Order, dtype: torch.dtype) -> torch.Tensor:

@@ -15,7 +15,7 @@ from kernelearn.torch.inside import goes_forwards, is_mapped
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.made import as_said, gradients_of, made_of, typed
 from kernelearn.torch.measuring import Choice, Work
-from kernelearn.torch.memory import Given, given_of, in_order, point
+from kernelearn.torch.memory import Given, Standing, given_of, in_order, point
 from kernelearn.torch.samples import Seen
 from kernelearn.torch.translation.region import Region, is_batched
 
@@ -82,7 +82,11 @@ class RegionCall:
         self.others = tuple(i for i in tensors if i not in saved)
         self.numbers = tuple(i for i in range(len(inputs)) if i not in tensors)
         self.count = len(inputs)
-        self._weights = [g.position for g in self.given if not is_batched(inputs[g.position])]
+        fixed = {g.position for g in self.given if not is_batched(inputs[g.position])}
+        self.standing = Standing([g for g in self.given if g.position in fixed])
+        self.moving = [g for g in self.given if g.position not in fixed]
+        self.saved_standing = Standing([g for g in self.saved if g.position in fixed])
+        self.saved_moving = [g for g in self.saved if g.position not in fixed]
         self._function = _function(self)
         self.choice = Choice(self._description(), is_measured)
 
@@ -110,7 +114,10 @@ class RegionCall:
         """
         images = inputs[self.counted].shape[0]
         frame = self.step.frame(images, torch.get_num_threads())
-        kept = point(frame.addresses, inputs, self.given)
+        weights = self.standing.of(inputs)
+        places, kept = self.standing.point(frame, weights)
+        are_copied = bool(kept)
+        kept += point(frame.addresses, inputs, self.moving)
         buffers = []
         for made in self.results:
             given_back = made.target is None or is_again
@@ -119,7 +126,7 @@ class RegionCall:
             if made.number is not None:
                 frame.addresses[made.number] = buffer.data_ptr()
         try:
-            self._run_forward(frame, inputs, bool(kept))
+            self._run_forward(frame, weights, None if are_copied else places)
         finally:  # an interrupt may come where averages have moved
             if self.overwritten and not is_again:
                 torch.autograd.graph.increment_version([inputs[i] for i in self.overwritten])
@@ -127,13 +134,19 @@ class RegionCall:
         kept += [b for m, b, y in zip(self.results, buffers, outputs) if m.is_later and b is not y]
         return tuple(outputs), frame, kept
 
-    def _run_forward(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
+    def _run_forward(
+        self, frame: Frame, weights: Sequence[torch.Tensor], places: Sequence[int] | None
+    ) -> None:
+        """Args: places: addresses of the weights; None where copies of them are read."""
         if not self.step.prologue:
             frame.forward()
             return
         # NOTE: what is kept of the weights is one for all threads, and for all models of this graph.
         with self._renewing.lock:
-            self._renew(frame, inputs, has_copies)
+            if places is None or self._seen is None or not self._seen.is_still(weights, places):
+                self._seen = None
+                frame.constants()
+                self._seen = None if places is None else Seen(weights, places)
             frame.forward()
 
     def backward(self, frame: Frame, tangents: Sequence[Any]) -> tuple[Any, ...]:
@@ -163,14 +176,6 @@ class RegionCall:
             is_reached = not come.isdisjoint(made.sources)
             grads[position] = typed(made, grads[position]) if is_reached else None
         return tuple(grads)
-
-    def _renew(self, frame: Frame, inputs: Sequence[Any], has_copies: bool) -> None:
-        """Compute anew what depends on weights alone, unless they are what they were."""
-        weights = [inputs[position] for position in self._weights]
-        if has_copies or self._seen is None or not self._seen.is_still(weights):
-            self._seen = None
-            frame.constants()
-            self._seen = None if has_copies else Seen(weights)
 
     # ------------------------------------------------------------------ which of the two
     def _description(self) -> str:
@@ -278,7 +283,9 @@ def _function(region: RegionCall) -> Any:
                 _, frame, kept = region.forward(_with_others(ctx, inputs), is_again=True)
                 lease = Lease(region.step, frame)
             else:
-                kept = point(lease.frame.addresses, inputs, region.saved)
+                standing = region.saved_standing
+                _, kept = standing.point(lease.frame, standing.of(inputs))
+                kept += point(lease.frame.addresses, inputs, region.saved_moving)
                 kept += point(lease.frame.addresses, saved[len(region.saved) :], region.read_back)
             grads = region.backward(lease.frame, tangents)
             del kept

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
+
+from kernelearn.engine.cpu.machine import glances
 
 # Numbers of each weight that are compared.
 COMPARED = 32
@@ -22,38 +23,39 @@ class Seen:
 
     Args:
         weights: tensors of 32 bits each number, whose memory has no gaps.
+        places: their addresses.
     """
 
-    def __init__(self, weights: Sequence[torch.Tensor]) -> None:
-        self._state = _state(weights)
-        self._views = [_sample(weight) for weight in weights]
-        self._numbers = self._now()
+    def __init__(self, weights: Sequence[torch.Tensor], places: Sequence[int]) -> None:
+        self._is_same = glances.is_same()
+        self._places, self._versions = places, _versions(weights)
+        samples = [_sample(weight) for weight in weights]
+        self._addresses = np.concatenate([np.zeros(0, np.int64), *(a for a, _ in samples)])
+        self._numbers = np.concatenate([np.zeros(0, np.int32), *(n for _, n in samples)])
+        self._asked = self._addresses.ctypes.data, self._numbers.ctypes.data, len(self._numbers)
 
-    def is_still(self, weights: Sequence[torch.Tensor]) -> bool:
+    def is_still(self, weights: Sequence[torch.Tensor], places: Sequence[int]) -> bool:
         """Whether these tensors are those, with the same numbers as far as can be told."""
-        # NOTE: the views are looked into only if memory is where it was, so it is there.
-        return self._state is not None and _state(weights) == self._state and self._is_same()
-
-    def _is_same(self) -> bool:
-        return bool((self._now() == self._numbers).all())
-
-    def _now(self) -> np.ndarray:
-        return np.concatenate(self._views) if self._views else np.zeros(0, np.int32)
+        if self._versions is None or places != self._places or _versions(weights) != self._versions:
+            return False
+        # NOTE: memory is looked into only if it is where it was, so it is there.
+        return bool(self._is_same(*self._asked))
 
 
-def _state(weights: Sequence[torch.Tensor]) -> Any:
-    """Places and versions; None where nobody counts versions."""
+def _versions(weights: Sequence[torch.Tensor]) -> list[int] | None:
+    """None where nobody counts versions."""
     try:
-        return [(x.data_ptr(), x._version) for x in weights]
+        return [x._version for x in weights]
     except RuntimeError:  # a tensor of inference mode
         return None
 
 
-def _sample(weight: torch.Tensor) -> np.ndarray:
-    """A view of some numbers of a weight, bit by bit, the first and the last included."""
+def _sample(weight: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Addresses of some numbers of a weight, the first and the last included, and these, bit by bit."""
     count = weight.numel()
     if not count:
-        return np.zeros(0, np.int32)
+        return np.zeros(0, np.int64), np.zeros(0, np.int32)
     memory = (ctypes.c_int32 * count).from_address(weight.data_ptr())
-    numbers = np.frombuffer(memory, np.int32)
-    return numbers[:: max(1, (count - 1) // (COMPARED - 1))]
+    step = max(1, (count - 1) // (COMPARED - 1))
+    numbers = np.frombuffer(memory, np.int32)[::step].copy()
+    return weight.data_ptr() + 4 * step * np.arange(len(numbers), dtype=np.int64), numbers

@@ -6,11 +6,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from kernelearn.engine.cpu.cut import CutStep
+from kernelearn.engine.cpu.cut import CutStep, Frame
 from kernelearn.engine.gradients import add_gradients
 from kernelearn.engine.program import Buffer
 from kernelearn.torch.assembly import calls
@@ -19,7 +20,7 @@ from kernelearn.torch.graphs.capture import Captured
 from kernelearn.torch.inside import add_to_each, has_hooks
 from kernelearn.torch.labels import Labels
 from kernelearn.torch.measuring import Work
-from kernelearn.torch.memory import given_of, point
+from kernelearn.torch.memory import Standing, given_of, point
 from kernelearn.torch.translation.region import Region, is_batched
 from kernelearn.torch.translation.table import CannotTranslate
 from kernelearn.torch.updates import Builder, Group, Method
@@ -68,13 +69,20 @@ class Bound:
         region.graph.outputs = {"loss": loss.name}
         self.step = CutStep(region.graph.build(), is_whole=True)
         self.slots = [(p, [(name, self.step.number(b)) for name, b in slots]) for p, slots in self.slots]
+        self._slot_numbers = np.array([number for _, slots in self.slots for _, number in slots], np.int64)
         self.given = given_of(self.step, region, nodes)
         self.counted = next(i for i, n in enumerate(nodes) if is_batched(n) and n in region.declared)
         self.averaged = [nodes.index(target) for target, _ in averages]
         self.written = {*(position for position, _ in self.trained), *self.averaged}
         self.fixed = [given for given in self.given if given.position in self.written]
+        positions = {g.position for g in self.given if not is_batched(nodes[g.position])}
+        self.standing = Standing([g for g in self.given if g.position in positions])
+        self.moving = [g for g in self.given if g.position not in positions]
         self.loss = self.step.number(loss.name)
-        self.numbers = [[self.step.number(name) for name in group] for group in names]
+        # Where a step's numbers go: those that some operation reads, and where they stand among all, in bytes.
+        asked = [self.step.number(name) for group in names for name in group]
+        self._number_slots = np.array([n for n in asked if n is not None], np.int64)
+        self._number_offsets = 4 * np.array([i for i, n in enumerate(asked) if n is not None], np.int64)
         named = {region.declared[n].buffer.name: i for i, n in enumerate(nodes) if n in region.declared}
         self.labels = Labels(self.step, named, region.uncounted)
         # Counters of the optimiser's steps that are equal for certain, and their versions.
@@ -98,15 +106,15 @@ class Bound:
         """Raises NotNow, or NotWhole, for a batch or weights that the program is not for."""
         if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
             raise NotNow
-        if not all(given.lies(inputs[given.position]) for given in self.fixed):
-            raise NotWhole("a weight does not lie in memory as when the step was compiled")
 
     def run(self, inputs: Sequence[Any]) -> torch.Tensor:
         """One step; the loss."""
         inputs = self._with_noise(inputs)
+        frame, copies = self._pointed(inputs)
         state = self._state_of(inputs)
         try:
-            loss = self._compute(inputs, state, int(self._counts[0]) if self._counts else 0)
+            loss = self._compute(frame, inputs, state, int(self._counts[0]) if self._counts else 0)
+            del copies
         finally:  # an interrupt may come where the weights have moved
             torch.autograd.graph.increment_version([*(inputs[i] for i in self.written), *state])
         for count, positions in self.counters:
@@ -120,20 +128,31 @@ class Bound:
         drawn = (noise.draw(*map_arg(node.args, found.__getitem__)) for node in self.drawn)
         return [*inputs, *drawn]
 
-    def _compute(self, inputs: Sequence[Any], state: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+    def _pointed(self, inputs: Sequence[Any]) -> tuple[Frame, list[torch.Tensor]]:
+        """A frame that knows where parameters and averages lie, and copies of those that are only read.
+
+        Raises: NotWhole where one that is written lies otherwise.
+        """
+        frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
+        _, copies = self.standing.point(frame, self.standing.of(inputs))
+        if copies and not all(given.lies(inputs[given.position]) for given in self.fixed):
+            self.step.release(frame)
+            raise NotWhole("a weight does not lie in memory as when the step was compiled")
+        return frame, copies
+
+    def _compute(
+        self, frame: Frame, inputs: Sequence[Any], state: Sequence[torch.Tensor], count: int
+    ) -> torch.Tensor:
         """Run the program; it writes weights, averages and the optimiser's state.
 
         Args:
             count: number of the step.
         """
-        frame = self.step.frame(inputs[self.counted].shape[0], torch.get_num_threads())
-        addresses = frame.addresses
-        kept = point(addresses, inputs, self.given)
-        for number, slot in zip((number for _, slots in self.slots for _, number in slots), state):
-            addresses[number] = slot.data_ptr()
-        numbers = self._point_numbers(addresses, count)
+        kept = point(frame.addresses, inputs, self.moving)
+        frame.addresses[self._slot_numbers] = [slot.data_ptr() for slot in state]
+        numbers = self._point_numbers(frame.addresses, count)
         loss = torch.empty(())
-        addresses[self.loss] = loss.data_ptr()
+        frame.addresses[self.loss] = loss.data_ptr()
         frame.forward()
         del numbers, kept
         self.step.release(frame)
@@ -164,7 +183,12 @@ class Bound:
             loss.backward()
             optimizer.step()
 
-        return lambda: self._compute(copies, state, 1), theirs
+        def ours() -> None:
+            frame, kept = self._pointed(copies)
+            self._compute(frame, copies, state, 1)
+            del kept
+
+        return ours, theirs
 
     def _copied_optimizer(self, params: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
         """One of the same settings, for other parameters."""
@@ -199,16 +223,11 @@ class Bound:
             self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
-    def _point_numbers(self, addresses: Any, count: int) -> torch.Tensor:
+    def _point_numbers(self, addresses: Any, count: int) -> np.ndarray:
         """The numbers of this step."""
         groups = self.optimizer.param_groups
-        numbers = torch.tensor([self.method.numbers(group, count) for group in groups], dtype=torch.float32)
-        place = numbers.data_ptr()
-        for row in self.numbers:
-            for number in row:
-                if number is not None:
-                    addresses[number] = place
-                place += 4
+        numbers = np.array([self.method.numbers(group, count) for group in groups], np.float32)
+        addresses[self._number_slots] = numbers.ctypes.data + self._number_offsets
         return numbers
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -165,6 +166,7 @@ class Frame(Jobs):
 
     Attributes:
         addresses: of every buffer of `CutStep.names`, to be filled in before each part.
+        standing: for whoever fills in the same ones each time: what they were.
     """
 
     def __init__(
@@ -188,6 +190,7 @@ class Frame(Jobs):
         every = [job for part in jobs for job in part]
         self._table, self._slots, self._from = _one_table(every, borrowed.values())
         self.addresses = np.zeros(len(step.names), np.int64)
+        self.standing: dict[Any, Any] = {}
         self._parts = [[job.address for job in part] for part in jobs]
         self._fastest = [float("inf")] * len(jobs)
         self._fresh = [True] * len(jobs)
