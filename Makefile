@@ -21,7 +21,7 @@ NATIVE = from kernelearn.engine.cpu.machine.target import find_target; print(fin
 # Comparisons with other libraries that every change has to pass; `make parity` runs them all.
 LIVE_TESTS = $(addprefix tests/parity/,live_delta_paths.py live_onnx.py live_transfer.py live_watch.py live_watch_outside.py \
 	live_watch_loops.py live_torch_backend.py live_torch_backend_outside.py live_torch_measuring.py \
-	live_torch_bench.py live_pages.py)
+	live_torch_bench.py live_torch_steps.py live_pages.py)
 # Those that take minutes: where there is time.
 LIVE_SWEEPS = $(addprefix tests/parity/,live_watch_keras.py live_torch_random.py \
 	live_torch_backend_random.py live_torch_backend_rules.py live_torch_scripts.py)

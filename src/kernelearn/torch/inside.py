@@ -58,6 +58,21 @@ BatchNorm: Any = _found("torch.nn.modules.batchnorm", "_BatchNorm")
 ConvNd: Any = _found("torch.nn.modules.conv", "_ConvNd")
 _is_skipped: Any = _found("torch._dynamo.trace_rules", "check")
 _limits: Any = _found("torch._dynamo.config", "patch")
+# What Dynamo itself asks of the process at each call: gradients, autocast, threads, determinism.
+GlobalState: Any = _found("torch._C._dynamo.guards", "GlobalStateGuard")
+keys_of: Any = _found("torch._C", "_dispatch_keys")
+_function_modes: Any = _found("torch._C", "_len_torch_function_stack")
+_dispatch_modes: Any = _found("torch._C", "_len_torch_dispatch_stack")
+_transform: Any = _found("torch._C._functorch", "peek_interpreter_stack")
+_frames: Any = _found("torch._dynamo", "eval_frame")
+_found("torch._dynamo.eval_frame", "_stance.stance")
+_Handle: Any = _found("torch.utils.hooks", "RemovableHandle")
+_found("torch.utils.hooks", "RemovableHandle.next_id")
+# Hooks of all modules.
+GLOBAL_HOOKS: list[dict[Any, Any]] = [
+    _found("torch.nn.modules.module", f"_global_{name}_hooks")
+    for name in ("forward_pre", "forward", "backward_pre", "backward")
+]
 # Numbers and attributes that are read, or written, where they are: that they exist is asked here.
 for _module, _name in (
     ("torch.autograd.forward_ad", "_current_level"),
@@ -74,6 +89,24 @@ for _module, _name in (
 def goes_forwards() -> bool:
     """Whether derivatives are taken forwards, as inside of `forward_ad.dual_level`."""
     return bool(forward_ad._current_level >= 0)
+
+
+def is_as_usual() -> bool:
+    """Whether nothing stands between a call and what was compiled for it: modes, transforms, tracing."""
+    return (
+        not _function_modes()
+        and not _dispatch_modes()
+        and _transform() is None
+        and _frames._stance.stance == "default"
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and not goes_forwards()
+    )
+
+
+def count_hooks() -> int:
+    """How many hooks have been registered in this process, of modules and of others."""
+    return int(_Handle.next_id)
 
 
 def is_mapped(x: Any) -> bool:

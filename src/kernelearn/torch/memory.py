@@ -93,7 +93,10 @@ class Standing:
         return [inputs[position] for position in self._positions]
 
     def point(self, frame: Frame, tensors: Sequence[torch.Tensor]) -> tuple[list[int], list[torch.Tensor]]:
-        """Tell a frame where they lie; their addresses, and copies of those that do not lie as it reads them."""
+        """Tell a frame where they lie.
+
+        Returns: their addresses, and copies of those that do not lie as it reads them.
+        """
         places = list(map(_place, tensors))
         lie = list(map(_strides, tensors)) == self._strides and [x.dtype for x in tensors] == self._dtypes
         if lie and frame.standing.get(self) == places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import types
 from collections.abc import Callable, Sequence
@@ -16,11 +17,15 @@ from kernelearn.torch.cumulative import Cumulative
 from kernelearn.torch.graphs.capture import capture
 from kernelearn.torch.inside import TorchDynamoException, say_stepped
 from kernelearn.torch.measuring import Choice, Measured, check_options, is_wanted
+from kernelearn.torch.shortcut import NotPlain, Shortcut
 from kernelearn.torch.telling import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.table import reason_of
 from kernelearn.torch.updates import find_method
 from kernelearn.torch.whole import Bound, NotNow, NotWhole
+
+# Shortcuts that are made before it is plain that no call is like the one before.
+_TRIES = 8
 
 
 class Step:
@@ -56,6 +61,9 @@ class Step:
         # NOTE: what Dynamo knows of sizes belongs to code, so that another model's would be met here as well.
         self._loss_of = with_own_code(self._loss_of)  # type: ignore[method-assign]
         self._whole: Callable[..., Any] = self._compiled()
+        self._made: tuple[Callable[..., Any], Sequence[Any]] | None = None
+        self._shortcut: Shortcut | None = None
+        self._unused = 0  # shortcuts that were made and never taken, in a row
         self._parts: Callable[..., Any] = torch.compile(
             self._loss_of, backend=compile_graph, options=ours, **options
         )
@@ -70,12 +78,19 @@ class Step:
         settings = _settings(self.optimizer)
         if settings != self._settings:  # other parameters, or other numbers in the code
             self._settings, self._whole, self._failure = settings, self._compiled(), None
+            self._shortcut = None
+        eager: torch.Tensor | None = None
         if self._failure is None:
             try:
-                loss = self._in_one_program(*batch)
+                loss = self._fused(batch)
             except NotWhole as error:
                 self._failure = error
                 warn_once(f"kernelearn updates the weights in PyTorch: {error}")
+            except _NotCompiled as error:
+                eager = error.loss
+                warn_once(
+                    "kernelearn makes steps in PyTorch: torch.compile is disabled, and compiles nothing"
+                )
             except NotNow:
                 pass
             else:
@@ -85,16 +100,36 @@ class Step:
                 return loss
         self.is_fused = False
         self.optimizer.zero_grad()
-        loss = self._parts(*batch)
+        loss = self._parts(*batch) if eager is None else eager
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
-    def _in_one_program(self, *batch: Any) -> torch.Tensor:
-        if not self._cumulative:
-            return self._whole(*batch)  # type: ignore[no-any-return]
-        with self._cumulative.as_numbers():
-            return self._whole(*batch)  # type: ignore[no-any-return]
+    def _fused(self, batch: Sequence[Any]) -> torch.Tensor:
+        """A step in one program; past Dynamo where nothing that it looks at has changed.
+
+        Raises: NotWhole, NotNow where it cannot be.
+        """
+        shortcut = self._shortcut
+        if shortcut is not None and shortcut.is_for(self.model, self.loss, batch):
+            self._unused = 0
+            with contextlib.suppress(NotWhole):  # weights that lie otherwise: Dynamo may compile for them
+                (loss,) = shortcut.run(batch)
+                return loss  # type: ignore[no-any-return]
+        self._shortcut = self._made = None
+        if self._cumulative:
+            with self._cumulative.as_numbers():
+                loss = self._whole(*batch)
+        else:
+            loss = self._whole(*batch)
+        if self._made is None:
+            raise _NotCompiled(loss)
+        if not self._cumulative and self._unused < _TRIES:
+            self._unused += 1
+            with contextlib.suppress(NotPlain):
+                self._shortcut = Shortcut(self.model, self.loss, batch, *self._made)
+        self._made = None
+        return loss  # type: ignore[no-any-return]
 
     def _loss_of(self, *batch: Any) -> Any:
         return self.loss(self.model(*batch[:-1]), batch[-1])
@@ -103,7 +138,14 @@ class Step:
         """The step as one program; raises `NotWhole` where it cannot be."""
 
         def backend(gm: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
-            return _Fused(gm, self.optimizer, self._weighed if self._is_measured else None)
+            fused = _Fused(gm, self.optimizer, self._weighed if self._is_measured else None)
+
+            def call(*given: Any) -> Any:
+                loss = fused(*given)
+                self._made = fused, given
+                return loss
+
+            return call
 
         inner = torch.compile(self._loss_of, backend=backend, fullgraph=True, **self._options)
 
@@ -126,6 +168,18 @@ class Step:
         self.measured = choice.last
         if is_left:
             raise NotWhole(f"measured: a step takes {self.measured}")
+
+
+class _NotCompiled(Exception):
+    """torch.compile ran the function as it is.
+
+    Attributes:
+        loss: with its graph: nothing has been updated.
+    """
+
+    def __init__(self, loss: torch.Tensor) -> None:
+        super().__init__()
+        self.loss = loss
 
 
 def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:

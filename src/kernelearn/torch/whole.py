@@ -79,7 +79,7 @@ class Bound:
         self.standing = Standing([g for g in self.given if g.position in positions])
         self.moving = [g for g in self.given if g.position not in positions]
         self.loss = self.step.number(loss.name)
-        # Where a step's numbers go: those that some operation reads, and where they stand among all, in bytes.
+        # Numbers of a step that some operation reads: where they go, and where they are among all, in bytes.
         asked = [self.step.number(name) for group in names for name in group]
         self._number_slots = np.array([n for n in asked if n is not None], np.int64)
         self._number_offsets = 4 * np.array([i for i, n in enumerate(asked) if n is not None], np.int64)
@@ -149,12 +149,14 @@ class Bound:
             count: number of the step.
         """
         kept = point(frame.addresses, inputs, self.moving)
-        frame.addresses[self._slot_numbers] = [slot.data_ptr() for slot in state]
-        numbers = self._point_numbers(frame.addresses, count)
+        places = [slot.data_ptr() for slot in state]
+        if frame.standing.get("state") != places:
+            frame.addresses[self._slot_numbers] = frame.standing["state"] = places
+        self._point_numbers(frame, count)
         loss = torch.empty(())
         frame.addresses[self.loss] = loss.data_ptr()
         frame.forward()
-        del numbers, kept
+        del kept
         self.step.release(frame)
         return loss
 
@@ -223,12 +225,13 @@ class Bound:
             self._counts, self._versions = steps, [s._version for s in steps]
         return found
 
-    def _point_numbers(self, addresses: Any, count: int) -> np.ndarray:
+    def _point_numbers(self, frame: Frame, count: int) -> None:
         """The numbers of this step."""
-        groups = self.optimizer.param_groups
-        numbers = np.array([self.method.numbers(group, count) for group in groups], np.float32)
-        addresses[self._number_slots] = numbers.ctypes.data + self._number_offsets
-        return numbers
+        numbers = [self.method.numbers(group, count) for group in self.optimizer.param_groups]
+        if frame.standing.get("numbers") != numbers:
+            row = np.array(numbers, np.float32)
+            frame.addresses[self._number_slots] = row.ctypes.data + self._number_offsets
+            frame.standing.update(numbers=numbers, row=row)
 
 
 def _refuse_unseen(

@@ -1,4 +1,4 @@
-"""Short looks at memory before a program runs: nanoseconds a number, where NumPy takes a microsecond a view."""
+"""Short looks at memory before a program runs: nanoseconds a number, where NumPy takes long for each view."""
 
 from __future__ import annotations
 
