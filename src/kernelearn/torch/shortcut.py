@@ -112,7 +112,7 @@ def _dicts_of(modules: Sequence[nn.Module]) -> Iterator[dict[str, Any]]:
         yield kept
         for name, value in kept.items():
             if isinstance(value, dict):
-                # NOTE: hooks are counted; other empty ones get nothing that `forward` reads, but in containers.
+                # NOTE: hooks are counted; of the other empty ones `forward` reads those of containers alone.
                 if value or type(module).__module__ == _CONTAINERS:
                     yield value
             elif not (isinstance(value, set) and name == "_non_persistent_buffers_set") and not _is_plain(

@@ -63,9 +63,9 @@ done:
 Glance = Callable[[int, int, int], int]
 
 
-# NOTE: it returns at once: letting other Python threads run meanwhile would cost more.
+# NOTE: they return soon: letting other Python threads run meanwhile would cost more.
 _SAME_TYPE = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-_BELOW_TYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+_BELOW_TYPE = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 @functools.cache
