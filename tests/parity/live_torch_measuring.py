@@ -6,6 +6,7 @@ Clocks are replaced here: what is tested is what follows from a result, and that
 """
 
 import copy
+import os
 import warnings
 
 import pytest
@@ -299,3 +300,19 @@ def test_the_least_of_several_counts():
     ticks = iter(range(10**6))
     found = measuring.timed(lambda: None, lambda: next(ticks) and None, clock=lambda: next(ticks) * 1e-2)
     assert found == pytest.approx([1e-2, 2e-2])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_with_threads_times_nothing():
+    """PyTorch's parallel operators hang there; the engine has threads of its own."""
+    count, choice = torch.get_num_threads(), measuring.Choice("a program", is_measured=True)
+    torch.set_num_threads(2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            child = os.fork()
+        if child == 0:
+            os._exit(int(choice.is_left(4, lambda: os._exit(3))))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        torch.set_num_threads(count)

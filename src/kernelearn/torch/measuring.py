@@ -34,6 +34,19 @@ CLEARLY = 0.95
 
 Work = Callable[[], object]
 
+# NOTE: PyTorch's parallel operators hang in a child that was forked after they had run (its OpenMP has lost its
+# threads there), so a child that has several threads times nothing: what nobody decided runs on the engine.
+_is_forked = False
+
+
+def _after_fork() -> None:
+    global _is_forked
+    _is_forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -128,6 +141,8 @@ class Choice:
             digest = self._digest(*about)
             measured = _read(digest)
             if measured is None:
+                if _is_forked and count > 1:
+                    return False
                 measured = _measured(trial)
                 if measured is None:
                     return False
