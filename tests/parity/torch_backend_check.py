@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kernelearn.torch.backend import compile_graph
+from kernelearn.torch.inside import ConvNd
 
 
 @dataclass
@@ -62,9 +63,15 @@ def on_engine(module: Any, share: Share) -> Any:
 
 @dataclass
 class Found:
-    """Results, gradients of inputs and of weights, and buffers, by name, in float64."""
+    """Results, gradients of inputs and of weights, and buffers, by name, in float64.
+
+    Attributes:
+        terms: gradient of a bias -> the sum of the sizes of its terms: behind a bias before a normalisation
+            they cancel, and where the normalised numbers hardly vary they are hundreds of times as large.
+    """
 
     numbers: dict[str, Tensor]
+    terms: dict[str, float] = field(default_factory=dict)
 
     def errors(self, truth: Found) -> dict[str, float]:
         """Name -> largest distance from the truth, by the truth's size, or by that of all gradients / 100.
@@ -79,6 +86,7 @@ class Found:
             exact = truth.numbers[name]
             assert value.shape == exact.shape, (name, value.shape, exact.shape)
             size = exact.abs().max().item() if exact.numel() else 0.0
+            size = max(size, truth.terms.get(name, 0.0))
             away = (value - exact).abs().max().item() if exact.numel() else 0.0
             found[name] = (
                 away / (size + least["gradient" in name]) if torch.isfinite(value).all() else float("inf")
@@ -98,7 +106,8 @@ def run(module: nn.Module, inputs: list[Tensor], called: Any = None, seed: int =
     """One forward and backward pass."""
     inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in inputs]
     module.zero_grad()
-    told = [] if called is not None else _plain_gradients(module)
+    terms: dict[str, float] = {}
+    told = [] if called is not None else [*_plain_gradients(module), *_sum_terms(module, terms)]
     torch.manual_seed(seed)
     results = listed((module if called is None else called)(*inputs))
     loss: Any = 0
@@ -114,7 +123,25 @@ def run(module: nn.Module, inputs: list[Tensor], called: Any = None, seed: int =
     numbers |= {f"gradient of input {k}": x.grad for k, x in enumerate(inputs) if x.grad is not None}
     numbers |= {f"gradient of {n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
     numbers |= {f"buffer {n}": b for n, b in module.named_buffers()}
-    return Found({name: value.detach().double().clone() for name, value in numbers.items()})
+    return Found({name: value.detach().double().clone() for name, value in numbers.items()}, terms)
+
+
+def _sum_terms(module: nn.Module, terms: dict[str, float]) -> list[Any]:
+    """Hooks that add up the sizes of what the gradients of biases of convolutions are sums of."""
+
+    def watch(name: str) -> Any:
+        def add(grad: Tensor) -> None:
+            sizes = grad.abs().transpose(0, 1).flatten(1).sum(1)
+            terms[name] = terms.get(name, 0.0) + sizes.max().item()
+
+        def hook(part: nn.Module, inputs: Any, y: Tensor) -> None:
+            if y.requires_grad and y.dim() > 2:
+                y.register_hook(add)
+
+        return hook
+
+    named = [(n, part) for n, part in module.named_modules() if isinstance(part, ConvNd)]
+    return [part.register_forward_hook(watch(f"gradient of {n}.bias")) for n, part in named]
 
 
 def _plain_gradients(module: nn.Module) -> list[Any]:
