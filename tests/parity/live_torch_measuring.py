@@ -316,3 +316,11 @@ def test_a_forked_child_with_threads_times_nothing():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         torch.set_num_threads(count)
+
+
+@pytest.mark.parametrize("asked", [{"mode": "max-autotune"}, {"options": {"max_autotune": True}}])
+def test_settings_of_inductor_are_refused_by_name(asked):
+    with pytest.raises(ValueError, match=r"max.autotune"):
+        optimize(net(), **asked)
+    with pytest.raises(Exception, match=r"mode='max-autotune' is a setting|Known: every, measure"):
+        torch.compile(net(), backend=compile_graph, **asked)(torch.ones(2, 3, 8, 8))

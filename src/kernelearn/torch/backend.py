@@ -14,7 +14,7 @@ from kernelearn.torch.graphs.checkpoints import keep_checkpoints
 from kernelearn.torch.graphs.splitting import compile_parts, has_parts
 from kernelearn.torch.graphs.substitutes import tell_dynamo
 from kernelearn.torch.inside import need_sources, open_axes
-from kernelearn.torch.measuring import check_options, is_wanted
+from kernelearn.torch.measuring import check_mode, check_options, is_wanted
 from kernelearn.torch.telling import warn_once
 from kernelearn.torch.translation import load_families
 from kernelearn.torch.translation.table import CannotTranslate, reason_of
@@ -31,14 +31,18 @@ def compile_graph(
     example_inputs: Sequence[Any],
     options: dict[str, Any] | None = None,
     listener: Listener | None = None,
+    mode: str | None = None,
 ) -> Callable[..., Any]:
     """The backend `"kernelearn"`: a function like `gm.forward`.
 
     Args:
         options: `{"measure": False}` keeps regions on the engine in which PyTorch is faster (`measuring`);
             `{"every": True}` takes regions that are hardly worth the way into them, too.
-    Raises: UnknownNameError for other options; ArgumentError if KERNELEARN_TORCH_MEASURE says nothing.
+        mode: of `torch.compile`, None or "default".
+    Raises: UnknownNameError for other options; ArgumentError for other modes, or if KERNELEARN_TORCH_MEASURE
+        says nothing.
     """
+    check_mode(mode)
     check_options(options)
     is_measured = is_wanted(options)
 

@@ -34,8 +34,8 @@ CLEARLY = 0.95
 
 Work = Callable[[], object]
 
-# NOTE: PyTorch's parallel operators hang in a child that was forked after they had run (its OpenMP has lost its
-# threads there), so a child that has several threads times nothing: what nobody decided runs on the engine.
+# NOTE: PyTorch's parallel operators hang in a child that was forked after they had run (its OpenMP has lost
+# its threads there), so a child with several threads times nothing: what nobody decided runs on the engine.
 _is_forked = False
 
 
@@ -78,6 +78,15 @@ def check_options(options: Mapping[str, Any] | None) -> None:
     for name in options or ():
         if name not in OPTIONS:
             raise unknown_name("option", name, OPTIONS)
+
+
+def check_mode(mode: str | None) -> None:
+    """Raises ArgumentError for a mode of `torch.compile`: those are settings of inductor."""
+    if mode not in (None, "default"):
+        raise ArgumentError(
+            f"mode={mode!r} is a setting of the backend inductor, which kernelearn does not have: leave it "
+            "out. What is faster is found by the clock without it (unless options={'measure': False})."
+        )
 
 
 def is_wanted(options: Mapping[str, Any] | None = None) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from kernelearn.errors import ArgumentTypeError
 from kernelearn.torch.backend import compile_graph
 from kernelearn.torch.inside import eager_call, is_passed_over, set_call
+from kernelearn.torch.measuring import check_mode, check_options
 from kernelearn.torch.stepping import Step, with_own_code
 
 # Variants of a model that are compiled before Dynamo gives up: train, eval, no_grad, frozen parts, sizes.
@@ -40,7 +41,8 @@ def optimize(
             KERNELEARN_TORCH_MEASURE=0, or PyTorch was told to use deterministic algorithms.
         options: of `torch.compile`, such as `dynamic=True`; among them `options`, those of the backend.
     Returns: the model, or a `Step`.
-    Raises: ArgumentTypeError for anything else than a module and an optimiser.
+    Raises: ArgumentTypeError for anything else than a module and an optimiser; UnknownNameError for options
+        that the backend does not have, ArgumentError for a `mode`, which is inductor's.
 
     >>> model = optimize(torch.nn.Linear(8, 4))  # doctest: +SKIP
     >>> step = optimize(model, torch.optim.SGD(model.parameters(), 0.1))  # doctest: +SKIP
@@ -51,6 +53,8 @@ def optimize(
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         options.setdefault("recompile_limit", _VARIANTS)
     ours = {**(options.pop("options", None) or {}), **({} if measure is None else {"measure": measure})}
+    check_options(ours)
+    check_mode(options.pop("mode", None))
     if optimizer is not None:
         return Step(model, optimizer, loss or nn.functional.cross_entropy, ours, **options)
     own = _in_a_frame(model) if is_passed_over(model) else eager_call(model)

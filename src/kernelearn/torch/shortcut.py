@@ -62,9 +62,10 @@ class Shortcut:
         known = {id(x) for x in self._standing}
         numbers = {id(x): number for number, x in enumerate(batch)}
         self._given = [x if id(x) in known else None for x in given]
-        self._from_batch = [(i, numbers.get(id(x))) for i, x in enumerate(given) if id(x) not in known]
-        if any(number is None for _, number in self._from_batch) or known & numbers.keys():
+        others = [(i, id(x)) for i, x in enumerate(given) if id(x) not in known]
+        if known & numbers.keys() or not numbers.keys() >= {key for _, key in others}:
             raise NotPlain
+        self._from_batch = [(i, numbers[key]) for i, key in others]
 
     def is_for(self, model: nn.Module, loss: Any, batch: Sequence[Any]) -> bool:
         """Whether Dynamo would find nothing that has changed."""

@@ -71,13 +71,13 @@ _BELOW_TYPE = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
 @functools.cache
 def is_same() -> Callable[[int, int, int], int]:
     """(address of addresses, address of numbers of 32 bits, count) -> 1 if each address has its number."""
-    return _loaded("glance same", _SAME, _SAME_TYPE)
+    return _loaded("glance same", _SAME, _SAME_TYPE)  # type: ignore[no-any-return]
 
 
 @functools.cache
 def are_below() -> Callable[[int, int, int], int]:
     """(address of whole numbers of 64 bits, count, limit) -> 1 if all are from 0 to below the limit."""
-    return _loaded("glance below", _BELOW, _BELOW_TYPE)
+    return _loaded("glance below", _BELOW, _BELOW_TYPE)  # type: ignore[no-any-return]
 
 
 def _loaded(key: str, text: str, kind: Any) -> Any:
