@@ -80,9 +80,8 @@ ONCE = [("nearest", False), ("bilinear", False), ("bicubic", True), ("lanczos3",
 @pytest.mark.parametrize(("method", "antialias"), some(METHODS, quick=ONCE))
 @pytest.mark.parametrize("turn", some((0, 1), quick=1))
 def test_resizing_agrees_with_the_reference(method, antialias, target, turn):
-    turn += (
-        SMOOTH.index(method) if method in SMOOTH else 0
-    )  # so that each size meets many numbers of channels
+    # Each size meets other numbers of channels with another method.
+    turn += SMOOTH.index(method) if method in SMOOTH else 0
     for number, (old, new) in enumerate(SIZES):
         for problem in resizing_problems(old, new, CHANNELS[(number + turn) % 4], method, antialias):
             check(problem, target)
