@@ -7,6 +7,7 @@ is kept beside the source, whatever the environment says: the processes that tes
 import functools
 import gc
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -61,6 +62,8 @@ def _same_settings_for_each_test():
     """Every test starts from the same seeds and leaves float type, engine and threads as they were."""
     before = dict(config._state)
     config._state["seeds"] = np.random.SeedSequence(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - what scikit-learn draws from where no random_state is given
     yield
     config._state.update(before)
     threads = sys.modules.get("kernelearn.engine.cpu.machine.threads")

@@ -54,6 +54,17 @@ PUBLIC = {
         ACCEPTED Data Dataset Description StreamDataset as_dataset load load_image read_idx save_idx
         save_image_folder
     """,
+    "kernelearn.explain": """
+        Activation ChainEquivalent Contribution DenseEquivalent ErrorPath ExperimentResult
+        ExperimentSettings FilterBank Geometry Hint History ImagePass KernelHealth LearningCurves
+        Ledger Movement ReceptiveField RunComparison Table Unit UpdateSplit activation
+        activation_history activation_maximization batch_images channel_activity compare_layers
+        compare_runs delta dense_equivalent effective_receptive_field factors_of feature_maps
+        filter_bank filter_bank_history frequency_response geometry geometry_of grad_cam
+        gradient_by_image gradient_of hints history image integrated_gradients joint kernel_health
+        kernel_shape learning_curves ledger moved_most movement receptive_field receptive_fields
+        run_experiment saliency smooth_grad split_update top_patches unit update_split
+    """,
     "kernelearn.initializers": """
         Constant FilterBank FromLayer GaborBank GaussianBank GlorotNormal GlorotUniform HeNormal
         HeUniform Identity Initializer Laplacian LecunNormal LecunUniform Ones Orthogonal
@@ -182,6 +193,14 @@ PUBLIC = {
     """,
     "kernelearn.mixed_precision": """
         global_policy set_global_policy
+    """,
+    "kernelearn.view": """
+        Microscope export_page plot_activation plot_attribution plot_data_grid plot_delta
+        plot_dense_equivalent plot_experiment plot_feature_maps plot_filmstrip plot_filter_bank
+        plot_filter_bank_history plot_geometry plot_history plot_image_pass plot_kernels
+        plot_layers_compared plot_learning_curves plot_ledger plot_network plot_neurons plot_patches
+        plot_preferred plot_receptive_fields plot_runs_compared plot_unit plot_unit_neuron
+        plot_update_split plot_weight_history save_figure serve write_report
     """,
     "kernelearn.utils": """
         clear_session floatx set_floatx set_random_seed to_categorical

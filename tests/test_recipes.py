@@ -19,6 +19,7 @@ from kernelearn.engine.executor import ReferenceExecutable
 from kernelearn.engine.program import ProgramBuilder
 from kernelearn.engine.updates import UPDATES
 from kernelearn.explain.sight.geometry_rules import GEOMETRY_RULES
+from kernelearn.formats.model_files import FORMATS
 from kernelearn.layers import Conv2D, Dense, Flatten
 from tests.layers.contract import call
 from tests.layers.examples import EXAMPLES
@@ -87,6 +88,13 @@ def test_every_source_is_asked_and_told():
         for name, _ in source.ACCEPTED:
             assert f"  {name} " in ACCEPTED
         assert re.search(source.__name__.rpartition(".")[2].partition("_")[0][:5], page, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind.endings], ids=lambda kind: kind.title)
+def test_every_file_format_is_told_and_damaged(kind):
+    for place in ("docs/files-of-others.md", "tests/fuzz/test_short.py"):
+        text = (ROOT / place).read_text("utf-8")
+        assert any(name in text for name in (kind.endings[0], f'"{kind.title}"')), f"{kind.title}: {place}"
 
 
 # Figures of models, data and experiments have pages of their own.

@@ -1,5 +1,7 @@
 """`kernelearn train --record` and `kernelearn runs ...`, as a user meets them."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -82,9 +84,10 @@ def test_show(run, recorded):
 def test_export_and_prune(run, recorded, tmp_path):
     result = run("runs", "export", recorded, "-o", tmp_path / "run.csv")
     assert result.code == 0 and len((tmp_path / "run.csv").read_text().splitlines()) == 12
-    result = run("runs", "prune", recorded, "--ledger", "0")
-    assert result.code == 0 and "before" in result.out and len(Run(recorded).ledger_steps) == 0
-    assert run("runs", "prune", recorded).code == 2
+    pruned = shutil.copytree(recorded, tmp_path / "pruned")
+    result = run("runs", "prune", pruned, "--ledger", "0")
+    assert result.code == 0 and "before" in result.out and len(Run(pruned).ledger_steps) == 0
+    assert run("runs", "prune", pruned).code == 2
 
 
 def test_a_training_without_a_recording(run, finished):

@@ -14,7 +14,7 @@ from kernelearn.recording import Run
 
 def test_watching_a_training_then_writing_its_page(tmp_path, capsys):
     folder, page = str(tmp_path / "run"), tmp_path / "page.html"
-    command = ["train", "digits", "--epochs", "1", "--batch-size", "128", "--run", folder]
+    command = ["train", "digits", "--epochs", "1", "--batch-size", "256", "--run", folder]
     command += ["--watch", "--no-browser", "--control"]
     assert main(command) == 0
     told = capsys.readouterr()

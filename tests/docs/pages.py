@@ -75,7 +75,7 @@ def serve() -> None:
     for name in PACKAGES:
         importlib.import_module(name)
     for line in sys.stdin:
-        folder, page = line.rstrip("\n").split(" ", 1)
+        folder, page = line.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
             _run_in(folder, page)

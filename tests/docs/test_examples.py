@@ -40,7 +40,7 @@ def reader():
 def test_the_examples_of_a_page_run(page, reader, tmp_path):
     text, folder = page.read_text(encoding="utf-8"), tmp_path / "page"
     folder.mkdir()
-    reader.stdin.write(f"{folder} {page}\n")
+    reader.stdin.write(f"{folder}\t{page}\n")
     reader.stdin.flush()
     code = int(reader.stdout.readline())
     assert code == 0, (tmp_path / "page.err").read_text("utf-8")

@@ -120,8 +120,8 @@ def test_weights_of_rows_and_classes_matter(digits):
         model.fit(images + noise, target, sample_weight=weight)
         shares.append((model.predict(images + noise[::-1]) == 0).mean())
     assert shares[1] == shares[2] > shares[0]
-    balanced = CNNClassifier(small, epochs=1, class_weight="balanced").fit(images, target)
-    assert balanced.score(images, target) > 0.5
+    balanced = CNNClassifier(small, epochs=5, class_weight="balanced", random_state=0).fit(images, target)
+    assert balanced.score(images, target) > 0.9
 
 
 def test_optimizer_object_is_not_shared_between_fits(digits):

@@ -21,9 +21,8 @@ def wanted():
     return out.split()[-1]
 
 
-@pytest.mark.parametrize(("size", "options"), [(2, {}), (3, {"PROGRAM_ON_BOARD": "1"})])
-def test_all_that_catch_an_error_of_one_go_on_with_the_same_bits(size, options):
-    code, out, err = run(size, PROGRAM, "caught", **options)
+def test_all_that_catch_an_error_of_one_go_on_with_the_same_bits():
+    code, out, err = run(2, PROGRAM, "caught")
     assert code == 0, err
     told = re.findall(r"^met ([a-z ]+) (\[.*)$", out, re.MULTILINE)
     met = {name: ast.literal_eval(said) for name, said in told}
@@ -41,6 +40,17 @@ def test_all_that_catch_an_error_of_one_go_on_with_the_same_bits(size, options):
     assert {said.partition(":")[0] for said in met["interrupt"]} == {"KeyboardInterrupt"}
     assert set(met["exit"]) == {"SystemExit: 7"}
     assert set(met["alike"]) == {"ValueError: all"}, "what all meet by themselves is their own error"
+    assert "batch same" in out
+    assert out.split()[-1] == wanted()
+
+
+def test_more_that_catch_it_in_shared_memory_go_on_with_the_same_bits():
+    code, out, err = run(3, PROGRAM, "caught", "step", "evaluate", "inside", "batch", PROGRAM_ON_BOARD="1")
+    assert code == 0, err
+    told = [ast.literal_eval(said) for said in re.findall(r"^met [a-z ]+ (\[.*)$", out, re.MULTILINE)]
+    assert len(told) == 4
+    for met in told[:3]:
+        assert sum("ProcessError: Process 1 gave up" in one for one in met) == 2
     assert "batch same" in out
     assert out.split()[-1] == wanted()
 

@@ -83,6 +83,8 @@ _OBJECTS = {
     "batch_images": "choices",
 }
 
+__all__ = [*_OBJECTS]
+
 __getattr__: Callable[[str], Any]
 __dir__: Callable[[], list[str]]
 # NOTE: the figures are the one look upwards, by name and on use alone: no module here depends on `view`.
