@@ -146,6 +146,12 @@ class Axis:
         return len(self.window.runs) == 1 and self.window.runs[0].step == 1
 
     @property
+    def steps(self) -> int:
+        """Pixels that the window moves by; 0 in an input gradient by steps, where outputs differ by taps."""
+        runs = self.window.runs
+        return len(runs) if all(run.outputs == runs[0].outputs for run in runs) else 0
+
+    @property
     def tiles(self) -> int:
         return self.spans[-1].last + 1
 

@@ -22,7 +22,7 @@ from kernelearn.engine.cpu.kernels.convolution.gradient import (
 )
 from kernelearn.engine.cpu.kernels.convolution.winograd.axes import cut_axis
 from kernelearn.engine.cpu.kernels.convolution.winograd.tiles import (
-    GRADIENT_MOVES,
+    GRADIENT,
     Tiles,
     in_units,
     padded,
@@ -271,7 +271,7 @@ def _find_unit(plan: Plan, g: Gradient) -> tuple[Tiles, Unit] | None:
     padding = tuple((before, 0) for before in g.before)
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, 1)  # type: ignore[arg-type]
     axes = [cut_axis([axis], taps, axis.count) for axis, taps in zip(conv.parts[0], g.kernel)]
-    tiles = worthwhile(g.x, g.g, axes, GRADIENT_MOVES)
+    tiles = worthwhile(g.x, g.g, axes, GRADIENT)
     # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
     if tiles is None or tiles.least_terms < LEAST_TERMS or tiles.points > MOST_POINTS:
         return None

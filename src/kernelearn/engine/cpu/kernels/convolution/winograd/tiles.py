@@ -20,10 +20,6 @@ from kernelearn.engine.cpu.machine.target import Target
 
 # Fewer channels than this gain nothing: moving numbers into the tiles takes as long as multiplying them.
 LEAST_CHANNELS, LEAST_CHANNELS_OF_VOLUMES = 8, 16
-# Windows along one axis save less, so it is counted: transforming a channel of a tile takes as long as so
-# many products with each of its points, in a kernel gradient less beside what taps take. And the gain that
-# is asked for.
-MOVES, GRADIENT_MOVES, LEAST_GAIN = 12, 6, 1.03
 # At least so many products tap by tap for each one of the tiles: those of small maps reach far outside.
 LEAST_SAVING = 1.3
 # Transformed weights beyond this size take longer to load, for a single image, than taps take to multiply.
@@ -34,6 +30,27 @@ MAX_TILES_BYTES = 2**20
 MOST_POINTS = 64
 # Longer rows of tiles are cut into pieces.
 LONG_ROW = 60
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What saved products have to pay for, where windows are of another kind than 3 x 3 by single steps.
+
+    Attributes:
+        gain: products of taps that one of a tile takes as long as, and a little more.
+        moves: transforming a channel of a tile takes as long as so many products with each of its points.
+    """
+
+    gain: float
+    moves: float
+
+    def are_paid(self, saving: float, inner: int, outer: int) -> bool:
+        return saving >= self.gain * (1 + self.moves * (1 / inner + 1 / outer))
+
+
+# (along one axis, by steps of two along several). In kernel gradients taps are slower, too.
+FORWARD = Costs(1.03, 12), Costs(1.18, 5)
+GRADIENT = Costs(1.03, 6), Costs(1.03, 10)
 
 
 def is_enabled() -> bool:
@@ -89,21 +106,27 @@ class Tiles:
 
     @property
     def is_known(self) -> bool:
-        """Whether speed and rounding were measured: along one axis, or three taps each and single steps."""
+        """Whether speed and rounding were measured: along one axis, or three taps each and single steps.
+
+        Along two axes steps of two as well, but for input gradients, whose larger tiles save no time.
+        """
         filtered = self._filtered
         if len(filtered) == 1:
             return self.axes[0].count == self.axes[1].count == 1
-        return len(filtered) > 1 and all(a.window.taps == 3 and a.is_dense for a in filtered)
+        are_known = all(a.is_dense or (a.steps == 2 and not self.is_deep) for a in filtered)
+        return len(filtered) > 1 and are_known and all(a.window.taps == 3 for a in filtered)
 
     @property
     def _filtered(self) -> list[Axis]:
         return [axis for axis in self.axes if axis.window.taps > 1]
 
-    def gains(self, moves: float) -> bool:
-        """Whether there are channels enough; moves: what a transform takes."""
+    def gains(self, costs: tuple[Costs, Costs]) -> bool:
+        """Whether there are channels enough; costs: along one axis, and by steps of two along several."""
         inner, outer = self.x[3], self.y[3]
         if len(self._filtered) == 1:
-            return self.saving >= LEAST_GAIN * (1 + moves * (1 / inner + 1 / outer))
+            return costs[0].are_paid(self.saving, inner, outer)
+        if not all(axis.is_dense for axis in self._filtered):
+            return costs[1].are_paid(self.saving, inner, outer)
         return min(inner, outer) >= (LEAST_CHANNELS_OF_VOLUMES if self.is_deep else LEAST_CHANNELS)
 
     @property
@@ -143,10 +166,12 @@ class Tiles:
         return "x".join(str(len(axis.writes)) for axis in self._filtered)
 
 
-def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None], moves: float = MOVES) -> Tiles | None:
+def worthwhile(
+    x: Sizes, y: Sizes, axes: Sequence[Axis | None], costs: tuple[Costs, Costs] = FORWARD
+) -> Tiles | None:
     """The tiles of a convolution; None if taps are as good.
 
-    Args: as of `Tiles`, None for an axis that cannot be cut; moves: what a transform takes, see MOVES.
+    Args: as of `Tiles`, None for an axis that cannot be cut; costs: see `Tiles.gains`.
     """
     depth, height, width = axes
     if depth is None or height is None or width is None or not is_enabled():
@@ -156,7 +181,7 @@ def worthwhile(x: Sizes, y: Sizes, axes: Sequence[Axis | None], moves: float = M
         tiles.points > MOST_POINTS
         or not tiles.is_known
         or tiles.saving < LEAST_SAVING
-        or not tiles.gains(moves)
+        or not tiles.gains(costs)
     ):
         return None
     return tiles
