@@ -1,10 +1,12 @@
 """Convolutions by Winograd's method: where it is used, its borders, and that it rounds no worse than taps."""
 
 import itertools
+import platform
 import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +106,22 @@ def test_a_low_limit_of_the_stack_is_respected():
         "sys.exit(stack.is_deep())"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_threads_have_less_stack_where_it_is_not_limited(monkeypatch):
+    """The GNU library gives them two MiB then: a kernel of float64 ended the process."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2"))
+    double = replace(problem("conv"), dtype="float64")
+
+    def is_filtered() -> bool:
+        return any("Winograd" in c.note for c in Bench(double).executable.calls() if isinstance(c, Call))
+
+    assert is_used(problem("conv"))
+    assert not is_filtered()
+    monkeypatch.setattr(threading, "stack_size", lambda: 2**23)
+    assert is_filtered()
 
 
 @pytest.mark.parametrize("operator", PASSES)

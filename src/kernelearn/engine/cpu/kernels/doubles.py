@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from kernelearn.engine.cpu.language.kernel import Kernel
+from kernelearn.engine.cpu.machine import stack
 from kernelearn.engine.cpu.plan import Call, Code, Fallback, Plan
 from kernelearn.engine.program import Operation
 from kernelearn.engine.updates import UPDATES
@@ -58,7 +59,8 @@ def as_floats(plan: Plan, op: Operation) -> Iterator[None]:
             plan.buffers[name] = replace(plan.buffers[name], dtype="float32")
     plan.target = replace(target, width=target.width // 2, has_bf16=False, tiles="")
     try:
-        yield
+        with stack.of_doubles():
+            yield
     finally:
         plan.target = target
         for name in [name for name in plan.buffers if name not in before]:

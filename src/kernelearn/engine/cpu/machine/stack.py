@@ -7,14 +7,32 @@ low limits (`ulimit -s`, `threading.stack_size`) do not, and a kernel that needs
 import platform
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-# The most that any kernel uses is below two MiB, of float64 below four; Python and the libraries below it
-# need the rest.
+# The most that any kernel uses is below one and a half MiB, of float64 below three; Python and the libraries
+# below it need the rest.
 NEEDED = 6 * 2**20
+# What the GNU library gives a thread where stacks are not limited: less than with the usual limit. Kernels
+# of float32 find place there.
+UNLIMITED = 2 * 2**20
+
+_are_doubles = ContextVar("whether kernels are for float64", default=False)
+
+
+@contextmanager
+def of_doubles() -> Iterator[None]:
+    """Within it, `is_deep` is asked for kernels of float64, which need twice as much."""
+    token = _are_doubles.set(True)
+    try:
+        yield
+    finally:
+        _are_doubles.reset(token)
 
 
 def is_deep() -> bool:
-    """Whether every thread of this process may be expected to have NEEDED bytes of stack."""
+    """Whether every thread of this process may be expected to have stack enough."""
     if sys.platform == "win32" or 0 < threading.stack_size() < NEEDED:
         return False
     if sys.platform == "linux" and platform.libc_ver()[0] != "glibc":
@@ -22,4 +40,7 @@ def is_deep() -> bool:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return limit == resource.RLIM_INFINITY or limit >= NEEDED
+    if limit != resource.RLIM_INFINITY:
+        return limit >= NEEDED
+    # A size that was asked for is NEEDED or more.
+    return not _are_doubles.get() or threading.stack_size() > UNLIMITED
