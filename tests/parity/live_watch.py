@@ -78,6 +78,7 @@ MODULES = {
     "residual": (lambda: flat(Residual(2, 2, 1), Residual(2, 4, 2)), (2, 6, 6)),
     "own parameters": (Own, (2, 6, 6)),
     "positions": (Tokens, (2, 6, 6)),
+    "stem": (lambda: flat(nn.Conv2d(2, 4, 3, 2, 1, bias=False), nn.ReLU()), (2, 8, 8)),
     "strided dilated": (lambda: flat(nn.Conv2d(2, 4, 3, 2, 2, dilation=2), nn.ELU(inplace=True)), (2, 9, 9)),
     "depthwise": (lambda: flat(nn.Conv2d(4, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 4, 1)), (4, 6, 6)),
     "grouped": (lambda: flat(nn.Conv2d(4, 6, 3, groups=2, padding="same"), nn.ReLU()), (4, 6, 6)),
@@ -603,10 +604,11 @@ def test_where_the_run_cannot_hold_the_model_it_says_what_works(folder):
     assert explain.update_split(run, "line", 2, "kernel").is_exact
 
 
-def test_steps_are_done_again_from_the_record(folder):
+@pytest.mark.parametrize("name", ["residual", "stem", "positions"])
+def test_steps_are_done_again_from_the_record(name, folder):
     from kernelearn.explain.passes.run_steps import StepReplays
 
-    module, shape = made("residual")
+    module, shape = made(name)
     optimizer, criterion = torch.optim.SGD(module.parameters(), 0.05), nn.CrossEntropyLoss()
     x, y = data(shape)
     with watch(module, optimizer, folder, every=2, layers="all", criterion=criterion):

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from kernelearn import explain  # noqa: E402
 from kernelearn.errors import ArgumentError, MissingDependencyError  # noqa: E402
 from kernelearn.recording import Run  # noqa: E402
 from kernelearn.watching import ignite_handler, lightning_callback, trainer_callback, watch  # noqa: E402
@@ -131,9 +132,10 @@ class Answering(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, pixel_values=None, labels=None):
+    def forward(self, pixel_values=None, mask=None, labels=None, return_dict=True):
         logits = self.inner(pixel_values)
-        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
 
 
 def test_transformers_like(folder, monkeypatch):  # noqa: F811
@@ -145,19 +147,25 @@ def test_transformers_like(folder, monkeypatch):  # noqa: F811
     optimizer = torch.optim.AdamW(module.parameters(), 0.01)
     callback = trainer_callback(folder, every=2, layers="all")
     state = types.SimpleNamespace(epoch=0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # called by names: the run holds no model
-        callback.on_train_begin(None, state, None, model=module, optimizer=optimizer)
-        for epoch in range(2):
-            state.epoch = float(epoch)
-            callback.on_epoch_begin(None, state, None, model=module)
-            for x, y in batches(shape):
-                module(pixel_values=x, labels=y)["loss"].backward()
-                optimizer.step()
-                optimizer.zero_grad()
-        callback.on_train_end(None, state, None)
+    callback.on_train_begin(None, state, None, model=module, optimizer=optimizer)
+    for epoch in range(2):
+        state.epoch = float(epoch)
+        callback.on_epoch_begin(None, state, None, model=module)
+        for x, y in batches(shape):
+            module(pixel_values=x, labels=y, return_dict=True)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    callback.on_train_end(None, state, None)
     run = Run(folder)
     assert run.last_step == 12 and max(residuals(run).values()) < 1e-6
+    # Called by names, with its targets: the run holds it, and the loss that it computes itself.
+    module.eval()
+    with torch.no_grad():
+        expected = module(pixel_values=x)["logits"].numpy()
+    found = run.model(12).predict(np.moveaxis(x.numpy(), 1, -1), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    path = explain.delta(run, run.layers[0], step=2)
+    assert path.recorded == pytest.approx(path.error, rel=1e-4, abs=1e-9)
     np.testing.assert_array_equal(run.batch(1).labels[:6], np.arange(6))
     assert run.scalars("epoch")[1][-1] == 1
 

@@ -7,6 +7,7 @@ of the record: where they differ, the record does not say all that the step depe
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -79,12 +80,13 @@ class RecordedBatches:
         sizes = tuple(int(size or 1) for size in model.inputs[0].shape[1:])
         batch = model.batch(np.zeros((len(labels), *sizes), model.inputs[0].dtype), labels)
         made = model.programs.step_on("train", batch)
-        cut = _use_of(made.program, layer).inputs[0]
+        cut = _read_by(made.program, layer, x)
         program, wanted = _behind(made.program, cut)
         if made.executable not in self._programs:
             self._programs[made.executable] = made.changed(program)
         clock = Clock.of(model.optimizer, seed)
-        given = {**batch.arrays, cut: np.ascontiguousarray(x), **clock.arrays()}
+        x = np.ascontiguousarray(x).reshape(len(x), *made.program.buffers[cut].shape[1:])
+        given = {**batch.arrays, cut: x, **clock.arrays()}
         needed = {buffer.name: given[buffer.name] for buffer in program.inputs()}
         found = self._programs[made.executable].executable.run(needed, is_checked=True)
         weights = {name: variable.numpy() for name, variable in made.variables.items()}
@@ -104,11 +106,16 @@ class RecordedBatches:
             recorded = self.run.ledger(layer, step, name).parts[0].delta
             if computed is None:
                 continue
+            if computed.size == recorded.size:  # the record has all positions of a dense layer on one axis
+                computed = computed.reshape(recorded.shape)
+            if computed.shape != recorded.shape:
+                raise ArgumentError(
+                    f"Step {step} cannot be computed once more: the model has {computed.shape[1:]} errors of "
+                    f"an image at {layer}, and its record {recorded.shape[1:]}; it computes other positions, "
+                    "too, as where steps and dilation come together."
+                )
             bound = _ROUNDING * float(np.abs(recorded).max(initial=0.0)) + 1e-12
-            if (
-                computed.shape != recorded.shape
-                or float(np.abs(computed - recorded).max(initial=0.0)) > bound
-            ):
+            if float(np.abs(computed - recorded).max(initial=0.0)) > bound:
                 raise ArgumentError(
                     f"Step {step} computed once more has other errors at {layer} than its record: it "
                     "depended on more than the record says, such as weights of images or of classes."
@@ -121,6 +128,26 @@ def _use_of(program: Program, layer: str) -> Operation:
         for op in program.operations
         if op.phase == "forward" and op.operator in KINDS and op.layer == layer
     )
+
+
+def _read_by(program: Program, layer: str, x: np.ndarray) -> str:
+    """The buffer that holds what the record has as the input of a layer.
+
+    A layer of another program pads by itself what is padded before it here; and the record has all positions
+    of a dense layer on one axis.
+
+    Raises: ArgumentError where no buffer has its size.
+    """
+    graph, cut = Graph(program), _use_of(program, layer).inputs[0]
+    while math.prod(size or 1 for size in program.buffers[cut].shape[1:]) != math.prod(x.shape[1:]):
+        made = graph.producer(cut)
+        if made is None or made.operator != "pad":
+            raise ArgumentError(
+                f"The record has {x.shape[1:]} numbers of an image as the input of {layer}, and the model "
+                f"reads {program.buffers[cut].shape[1:]} there: its steps cannot be computed once more."
+            )
+        cut = made.inputs[0]
+    return cut
 
 
 def _behind(program: Program, cut: str) -> tuple[Program, list[str]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from kernelearn import losses
 from kernelearn.errors import KernelearnError
+from kernelearn.watching.pytorch.calling import Example, loss_within
 from kernelearn.watching.pytorch.names import Names, Placement, plain_module
 from kernelearn.watching.seen import Array
 
@@ -40,42 +41,44 @@ class HeldModel:
         why: it cannot, in words.
         compiled: the loss as `compile` takes it; None where it is not known, or steps are random.
         placements: id of a parameter -> where it stands in the model.
+        constants: path -> what the model has as a weight, and the module computes without parameters.
     """
 
     config: Mapping[str, Any] | None = None
     why: str = ""
     compiled: Mapping[str, Any] | None = None
     placements: Mapping[int, Placement] = field(default_factory=dict)
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
 
-def held_model(module: Any, example: tuple[Any, ...] | None, names: Names, criterion: Any) -> HeldModel:
+def held_model(module: Any, example: Example | None, names: Names, criterion: Any) -> HeldModel:
     """The model of a module that is called with an example; nothing of the module is changed.
 
     Args:
-        criterion: the module that computes the loss, or None.
-        example: the tensors that it was called with; None where it was called with something else.
+        criterion: the module that computes the loss; None where none does, or the module itself.
+        example: a call of it; None where none was seen.
     """
     if example is None:
-        return HeldModel(why="the module is not called with tensors alone.")
+        return HeldModel(why="no call of the module with images was seen.")
     import torch
 
     inner = plain_module(module)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            return replace(_read(inner, example, names), compiled=_compiled(inner, criterion))
+            held = _read(inner, example, names)
+            criterion = criterion or loss_within(copy.deepcopy(inner).cpu(), example)
+            return replace(held, compiled=_compiled(inner, criterion))
     except KernelearnError as error:
         return HeldModel(why=str(error))
     except Exception as error:  # whatever stops an export is no fault of the training
         return HeldModel(why=f"it cannot be exported ({type(error).__name__}).")
 
 
-def _read(module: Any, example: tuple[Any, ...], names: Names) -> HeldModel:
-    from kernelearn.conversion.torch.importing import from_torch
+def _read(module: Any, example: Example, names: Names) -> HeldModel:
     from kernelearn.layers.core.base import LAYERS
 
-    twin = _with_random_weights(module)
-    own = from_torch(twin, tuple(value[:2] for value in example), check=False)
+    own, twin = _own_model(module, example, 1)
     reason = LAYERS.why_not_saved(own)
     if reason is not None:
         return HeldModel(why=reason)
@@ -87,12 +90,34 @@ def _read(module: Any, example: tuple[Any, ...], names: Names) -> HeldModel:
         if key in given
     }
     placements: dict[int, Placement] = {}
+    others: dict[str, Array] = {}
     for path, weight in own.weight_paths().items():
-        found = _place_of(path, np.asarray(weight.numpy()), mine, names)
+        value = np.asarray(weight.numpy())
+        found = _place_of(path, value, mine, names)
         if found is None:
-            return HeldModel(why=f"{path} is not one parameter of the module, with its numbers moved.")
-        placements[found[0]] = found[1]
-    return HeldModel(LAYERS.serialize(own), placements=placements)
+            others[path] = value
+        else:
+            placements[found[0]] = found[1]
+    changed = _changed(others, module, example) if others else None
+    if changed is not None:
+        return HeldModel(why=f"{changed} is not one parameter of the module, with its numbers moved.")
+    return HeldModel(LAYERS.serialize(own), placements=placements, constants=others)
+
+
+def _own_model(module: Any, example: Example, seed: int) -> tuple[Any, Any]:
+    """(the model of a copy with random weights, the copy)."""
+    from kernelearn.conversion.torch.importing import from_torch
+
+    twin = _with_random_weights(module, seed)
+    example.ask(twin)
+    return from_torch(twin, example.tensors, check=False, name=type(module).__name__.lower()), twin
+
+
+def _changed(values: Mapping[str, Array], module: Any, example: Example) -> str | None:
+    """A weight of a model that follows from the weights of the module; None where none does."""
+    again = _own_model(module, example, 2)[0].weight_paths()
+    others = (path for path, value in values.items() if not np.array_equal(value, again[path].numpy()))
+    return next(others, None)
 
 
 def _compiled(module: Any, criterion: Any) -> dict[str, Any] | None:
@@ -112,12 +137,12 @@ def _compiled(module: Any, criterion: Any) -> dict[str, Any] | None:
     return {"loss": losses.serialize(own), "loss_weights": None, "policy": "float32"}
 
 
-def _with_random_weights(module: Any) -> Any:
+def _with_random_weights(module: Any, seed: int) -> Any:
     """A copy whose parameters and statistics are all different."""
     import torch
 
     twin = copy.deepcopy(module).cpu()
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in (*twin.parameters(), *twin.buffers()):
             if tensor.is_floating_point():

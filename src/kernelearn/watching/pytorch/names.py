@@ -68,6 +68,7 @@ class Names:
         self.owners: dict[str, Any] = {}
         self._turns: dict[int, Turn] = {}
         self._placements: dict[int, Placement] = {}
+        self._constants: dict[str, Array] = {}
         for prefix, owner in module.named_modules():
             self._add(_plain(prefix) or type(module).__name__.lower(), owner)
 
@@ -122,9 +123,13 @@ class Names:
         placed = self._placements.get(id(tensor))
         return None if placed is None else placed.rows
 
-    def place(self, placements: Mapping[int, Placement]) -> None:
-        """Hold the weights under the names, and in the order, of the model of the run."""
-        self._placements = dict(placements)
+    def place(self, placements: Mapping[int, Placement], constants: Mapping[str, Array]) -> None:
+        """Hold the weights under the names, and in the order, of the model of the run.
+
+        Args:
+            constants: path -> weights of that model that are no tensor of the module.
+        """
+        self._placements, self._constants = dict(placements), dict(constants)
         renamed = {self.paths[key]: placed.path for key, placed in placements.items()}
         self.paths = {key: renamed.get(path, path) for key, path in self.paths.items()}
         self.tensors = {renamed.get(path, path): tensor for path, tensor in self.tensors.items()}
@@ -132,10 +137,15 @@ class Names:
 
     def weights(self) -> Mapping[str, SeenWeight]:
         """Path -> weight, for all of them."""
-        return {path: self._seen(tensor) for path, tensor in self.tensors.items()}
+        found = {path: self._seen(tensor) for path, tensor in self.tensors.items()}
+        return found | {path: _constant(value) for path, value in self._constants.items()}
 
     def _seen(self, tensor: Any) -> SeenWeight:
         return SeenWeight(self.turned(tensor, tensor).shape, lambda: self.turned(tensor, tensor))
+
+
+def _constant(value: Array) -> SeenWeight:
+    return SeenWeight(value.shape, lambda: value)
 
 
 def _plain(prefix: str) -> str:

@@ -12,11 +12,12 @@ import numpy as np
 
 from kernelearn._optional import require
 from kernelearn.watching.pytorch import compiled
+from kernelearn.watching.pytorch.calling import LOSS, TARGETS, example_of
 from kernelearn.watching.pytorch.graph import Inputs, find_uses
 from kernelearn.watching.pytorch.hooks import Hook
 from kernelearn.watching.pytorch.layouts import array_of
 from kernelearn.watching.pytorch.notes import Notes
-from kernelearn.watching.pytorch.step import Step, example_of, tensors_in
+from kernelearn.watching.pytorch.step import Step, tensors_in
 from kernelearn.watching.pytorch.trained import Trained
 
 Guard = Callable[[Callable[..., Any]], Hook]
@@ -121,10 +122,10 @@ class Passes:
 
     def _note_answer(self, outputs: Any, options: Mapping[str, Any]) -> None:
         """Loss and classes of a module that takes its targets and gives its loss, as in Transformers."""
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+        loss = outputs.get(LOSS) if isinstance(outputs, Mapping) else None
         if loss is not None and loss.dim() == 0:
             self.step.losses.append(loss.detach())
-            self._note_targets(options.get("labels"))
+            self._note_targets(options.get(TARGETS))
 
     def see_loss(self, loss: Any, batch: Any, share: float) -> None:
         """A pass that may not have gone through the module's own call, told by its loss."""

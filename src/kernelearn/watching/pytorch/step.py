@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelearn.watching.pytorch.calling import Example
 from kernelearn.watching.pytorch.graph import Pass
 from kernelearn.watching.seen import Array, SeenStep
 
@@ -27,7 +28,7 @@ class Step:
     images: list[Array] = field(default_factory=list)
     rows: int = 0
     unmatched: int = 0  # passes through the module's own call since the last `see_pass`
-    example: tuple[Any, ...] | None = None  # what the module was called with, while the model is to be read
+    example: Example | None = None  # what the module was called with, while the model is to be read
     seen: SeenStep | None = None
 
     def complete(self, seen: SeenStep, epoch: int) -> SeenStep:
@@ -63,12 +64,6 @@ class Step:
     def has_overflowed(self) -> bool:
         """Whether gradients came that are not finite: a scaler skips those."""
         return any(not bool(gradient.isfinite().all()) for _, gradient in self.raw.values())
-
-
-def example_of(arguments: Any, options: Any) -> tuple[Any, ...] | None:
-    """What a module was called with, where it is tensors alone."""
-    is_plain = bool(arguments) and not options and all(hasattr(a, "grad_fn") for a in arguments)
-    return tuple(a.detach()[:2].cpu() for a in arguments) if is_plain else None
 
 
 def _is_zero(gradient: Any) -> bool:

@@ -300,7 +300,7 @@ class Watcher(Standing):
                 "work on it; what computes with the model (explain unit, delta, dense, field) does not."
             )
             return
-        names.place(held.placements)
+        names.place(held.placements, held.constants)
         shapes = {path: seen.shape for path, seen in names.weights().items()}
         book.hold(held.config, shapes, held.compiled)
 

@@ -141,7 +141,8 @@ def _by_groups(net: Network, call: Call, groups: int) -> Placed:
 @reads("dropout.default", "feature_dropout.default", "alpha_dropout.default")
 @reads("dropout_.default", "feature_dropout_.default", "alpha_dropout_.default")
 def dropout(net: Network, call: Call) -> Placed:
-    x, rate = call.placed("input"), float(call["p"])
+    # NOTE: PyTorch calls the operand of those that write into it by another name.
+    x, rate = call.placed("input" if "input" in call.arguments else "self"), float(call["p"])
     if call["train"]:
         call.refuse("drops in inference as well", "Pass training=self.training to it.")
     kind: Any = layers.Dropout
