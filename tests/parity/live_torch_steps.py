@@ -66,6 +66,7 @@ CHANGES = {
     "padding": strided,
     "a frozen weight": frozen,
     "another module": negated,
+    "another class": lambda model, step: setattr(model[2], "__class__", nn.Tanh),
     "a hook": hooked,
     "memory order": moved,
     "averages": lambda model, step: model[1].running_mean.data.fill_(3.0),

@@ -47,10 +47,11 @@ class Shortcut:
         modules = [*model.modules(), *(loss.modules() if isinstance(loss, nn.Module) else ())]
         if not isinstance(loss, nn.Module) and getattr(F, getattr(loss, "__name__", ""), None) is not loss:
             raise NotPlain
+        self._modules, self._classes = modules, list(map(type, modules))
         self._hooks = count_hooks()
         self._dicts = list(_dicts_of(modules))
         self._sizes, self._values = list(map(len, self._dicts)), list(self._all_values())
-        self._names = sorted(set(itertools.chain.from_iterable(map(_names_in, {*map(type, modules)}))))
+        self._names = sorted(set(itertools.chain.from_iterable(map(_names_in, {*self._classes}))))
         self._functions = list(map(F.__dict__.get, self._names))
         standing = [
             x for module in modules for x in (*module._parameters.values(), *module._buffers.values())
@@ -79,6 +80,7 @@ class Shortcut:
             and all(type(x) is torch.Tensor for x in batch)
             and [_signature(x) for x in batch] == self._batch
             and _aliases(batch) == self._aliases
+            and list(map(type, self._modules)) == self._classes
             and list(map(len, self._dicts)) == self._sizes
             and all(map(operator.is_, self._all_values(), self._values))
             and [(x.requires_grad, x.shape) for x in self._standing] == self._kinds
