@@ -8,9 +8,9 @@ process. Whatever differs, or is not understood, goes Dynamo's way, which compil
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -51,12 +51,10 @@ class Shortcut:
         self._hooks = count_hooks()
         self._dicts = list(_dicts_of(modules))
         self._sizes, self._values = list(map(len, self._dicts)), list(self._all_values())
-        self._names = sorted(set(itertools.chain.from_iterable(map(_names_in, {*self._classes}))))
+        self._names = sorted(set(chain.from_iterable(map(_names_in, {*self._classes}))))
         self._functions = list(map(F.__dict__.get, self._names))
-        standing = [
-            x for module in modules for x in (*module._parameters.values(), *module._buffers.values())
-        ]
-        self._standing = [x for x in standing if x is not None]
+        own = (chain(m.parameters(recurse=False), m.buffers(recurse=False)) for m in modules)
+        self._standing = list(chain.from_iterable(own))
         self._kinds = [(x.requires_grad, x.shape) for x in self._standing]
         self._batch = [_signature(x) for x in batch]
         self._aliases = _aliases(batch)
@@ -95,7 +93,7 @@ class Shortcut:
         return self.call(*given)
 
     def _all_values(self) -> Iterator[Any]:
-        return itertools.chain.from_iterable(map(dict.values, self._dicts))
+        return chain.from_iterable(map(dict.values, self._dicts))
 
 
 class NotPlain(Exception):
