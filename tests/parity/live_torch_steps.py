@@ -93,6 +93,21 @@ def test_a_change_between_steps_is_noticed(name):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_that_lie_otherwise_draw_no_numbers_twice():
+    model = network().insert(4, nn.Dropout(0.4))
+    twin = copy.deepcopy(model)
+    _, step = made(model)
+    other = torch.optim.SGD(twin.parameters(), 0.05, momentum=0.9)
+    for number in range(5):
+        if number == 3:
+            moved(model, step)
+        x, y = batch()
+        torch.manual_seed(number)
+        found = step(x, y)
+        torch.manual_seed(number)
+        torch.testing.assert_close(found, eager(twin, other, F.cross_entropy, x, y), rtol=1e-4, atol=1e-5)
+
+
 def test_the_shortcut_gives_the_same_bits():
     results = []
     for tries in (0, 8):

@@ -75,7 +75,8 @@ class Bound:
         self.averaged = [nodes.index(target) for target, _ in averages]
         self.written = {*(position for position, _ in self.trained), *self.averaged}
         self.fixed = [given for given in self.given if given.position in self.written]
-        positions = {g.position for g in self.given if not is_batched(nodes[g.position])}
+        lasting = nodes[: len(nodes) - len(self.drawn)]
+        positions = {i for i, node in enumerate(lasting) if not is_batched(node)}
         self.standing = Standing([g for g in self.given if g.position in positions])
         self.moving = [g for g in self.given if g.position not in positions]
         self.loss = self.step.number(loss.name)
@@ -103,14 +104,17 @@ class Bound:
         return [*inputs, *moved]
 
     def check(self, inputs: Sequence[Any]) -> None:
-        """Raises NotNow, or NotWhole, for a batch or weights that the program is not for."""
+        """Raises NotNow for a batch that the program is not for."""
         if not inputs[self.counted].shape[0] or not self.labels.are_usual(inputs):
             raise NotNow
 
     def run(self, inputs: Sequence[Any]) -> torch.Tensor:
-        """One step; the loss."""
-        inputs = self._with_noise(inputs)
+        """One step; the loss.
+
+        Raises: NotWhole for weights that the program is not for, before any number is drawn.
+        """
         frame, copies = self._pointed(inputs)
+        inputs = self._with_noise(inputs)
         state = self._state_of(inputs)
         try:
             loss = self._compute(frame, inputs, state, int(self._counts[0]) if self._counts else 0)
