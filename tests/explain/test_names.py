@@ -50,7 +50,7 @@ def of_runs():
     return found
 
 
-@pytest.mark.parametrize(("function", "others"), list(of_runs()), ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(("function", "others"), of_runs(), ids=lambda x: getattr(x, "__name__", ""))
 def test_the_path_of_a_run_is_opened(function, others, tmp_path):
     with pytest.raises(ArgumentError, match="no folder"):
         function(str(tmp_path / "none"), **others)

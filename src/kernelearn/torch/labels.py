@@ -92,7 +92,7 @@ def _are_below(limits: Sequence[tuple[int, int]], inputs: Sequence[Any]) -> bool
     for position, limit in limits:
         x = inputs[position]
         if x.dtype is torch.int64 and x.is_contiguous():
-            if not glances.are_below()(x.data_ptr(), x.numel(), limit):
+            if not glances.are_below()(x.data_ptr(), limit, x.numel()):
                 return False
             continue
         low, high = torch.aminmax(x)

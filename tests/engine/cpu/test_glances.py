@@ -29,7 +29,7 @@ def test_classes_are_from_0_to_below_their_number(count):
     labels = np.random.default_rng(count).integers(0, 10, count)
 
     def found():
-        return bool(glances.are_below()(labels.ctypes.data, count, 10))
+        return bool(glances.are_below()(labels.ctypes.data, 10, count))
 
     assert found()
     for wrong in (-1, 10, -(2**63), 2**63 - 1):

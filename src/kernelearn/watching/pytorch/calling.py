@@ -7,6 +7,7 @@ tensors: here a copy becomes one, by a `forward` of its own that fills in the re
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,15 +97,15 @@ def answer_of(outputs: Any) -> Any:
 def loss_within(module: Any, example: Example) -> Any:
     """The loss of torch.nn that a module computes itself, found by comparing numbers; None for another.
 
-    Args:
-        module: a copy, that takes its targets.
+    A module that was given targets is asked once more, in a copy.
     """
     import torch
 
     if not _is_tensor(example.targets):
         return None
     with torch.no_grad():
-        outputs = module.eval()(*example.arguments, **example.options)
+        twin = copy.deepcopy(module).cpu().eval()
+        outputs = twin(*example.arguments, **example.options)
         if not isinstance(outputs, Mapping) or not _is_tensor(outputs.get(LOSS)):
             return None
         given, loss = answer_of(outputs), outputs[LOSS]

@@ -67,7 +67,7 @@ def held_model(module: Any, example: Example | None, names: Names, criterion: An
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             held = _read(inner, example, names)
-            criterion = criterion or loss_within(copy.deepcopy(inner).cpu(), example)
+            criterion = criterion or loss_within(inner, example)
             return replace(held, compiled=_compiled(inner, criterion))
     except KernelearnError as error:
         return HeldModel(why=str(error))

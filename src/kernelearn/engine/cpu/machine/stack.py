@@ -14,9 +14,6 @@ from contextvars import ContextVar
 # The most that any kernel uses is below one and a half MiB, of float64 below three; Python and the libraries
 # below it need the rest.
 NEEDED = 6 * 2**20
-# What the GNU library gives a thread where stacks are not limited: less than with the usual limit. Kernels
-# of float32 find place there.
-UNLIMITED = 2 * 2**20
 
 _are_doubles = ContextVar("whether kernels are for float64", default=False)
 
@@ -42,5 +39,6 @@ def is_deep() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
     if limit != resource.RLIM_INFINITY:
         return limit >= NEEDED
-    # A size that was asked for is NEEDED or more.
-    return not _are_doubles.get() or threading.stack_size() > UNLIMITED
+    # NOTE: the GNU library then gives a thread two MiB, unless a size was asked for: less than with the usual
+    # limit, and enough for kernels of float32.
+    return not _are_doubles.get() or threading.stack_size() > 0

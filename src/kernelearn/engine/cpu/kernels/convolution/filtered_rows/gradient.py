@@ -194,7 +194,6 @@ def lower_filtered_gradient(plan: Plan, op: Operation) -> bool:
     padding = tuple((before, 0) for before in g.before)
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, g.groups)  # type: ignore[arg-type]
     w = worthwhile(conv, GRADIENT_MOVES, is_split=True)
-    # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
     shape = choose_shape(w, plan.target) if w and w.least_terms >= LEAST_TERMS else None
     if w is None or shape is None:
         return False

@@ -44,7 +44,8 @@ from kernelearn.engine.cpu.machine.target import Target
 from kernelearn.engine.cpu.plan import Plan
 from kernelearn.engine.program import Operation
 
-# Products per image and weight, at least, that the transforms are used for.
+# Products per image and weight, at least, that the transforms are used for: a sum of few terms has the
+# rounding of its neighbours' terms too.
 LEAST_TERMS = 9
 # Points whose sums, of a unit each, find place on the stack.
 MOST_POINTS = 48
@@ -272,7 +273,6 @@ def _find_unit(plan: Plan, g: Gradient) -> tuple[Tiles, Unit] | None:
     conv = forward_geometry(g.x, g.g, g.kernel, g.stride, padding, g.dilation, 1)  # type: ignore[arg-type]
     axes = [cut_axis([axis], taps, axis.count) for axis, taps in zip(conv.parts[0], g.kernel)]
     tiles = worthwhile(g.x, g.g, axes, GRADIENT)
-    # NOTE: a sum of few terms has the rounding of its neighbours' terms too.
     if tiles is None or tiles.least_terms < LEAST_TERMS or tiles.points > MOST_POINTS:
         return None
     most_shards = MAX_PARTIAL_BYTES // (4 * tiles.taps * g.inner * g.outer)
